@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP
+#define INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP
+
+// What all handles of one memory::StateRepository share: values, row locks, lock records and operation records,
+// in shards with a mutex each. A call that touches several shards locks them in index order.
+
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace memory {
+
+/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value.
+struct RepositoryOptions {
+    /// Encoded size of one value, for types that `StateTraits` can encode.
+    std::size_t max_value_bytes{std::size_t{1} << 20};
+    /// Keys with a value or a lock.
+    std::size_t max_keys{std::size_t{1} << 24};
+    /// Waiters for row locks, over all keys.
+    std::size_t max_waiters{std::size_t{1} << 20};
+    /// Kept operation records, over all keys.
+    std::size_t max_operations{std::size_t{1} << 24};
+    /// How long an operation record is kept, by the runtime's clock. Longer than anybody retries.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+namespace detail {
+
+/// Names an open row transaction; 0 is none.
+using TransactionId = std::uint64_t;
+
+struct RowWaiter {
+    TransactionId transaction;
+    Waiter* waiter;
+};
+
+struct Subscriber {
+    OwnerToken owner;
+    Waiter* waiter;
+};
+
+/// One key's lock record. `owner` empty: free.
+struct LockRecord {
+    OwnerToken owner;
+    FencingToken first;
+    FencingToken mark;
+    TimePoint expires{};
+    std::chrono::nanoseconds ttl{0};
+    bool wanted{false};
+    std::list<Subscriber> subscribers;  // in the order in which they may take the record
+};
+
+template <class T>
+struct Entry {
+    std::optional<T> value;
+    Version version{no_version};
+    TransactionId row_owner{0};
+    std::list<RowWaiter> row_waiters;
+    std::unique_ptr<LockRecord> lock;
+
+    bool unused() const noexcept { return !value && row_owner == 0 && row_waiters.empty() && !lock; }
+};
+
+struct StoredOperation {
+    OperationRecord record;
+    TimePoint committed{};
+    std::string_view home;  // into the map's key
+    std::string_view id;
+};
+
+template <class T>
+struct alignas(64) Shard {
+    using Entries = std::unordered_map<Key, Entry<T>>;
+    using Node = typename Entries::value_type;
+    using Operations = std::unordered_map<std::string, StoredOperation>;
+
+    std::mutex mutex;
+    Entries entries;
+    Operations operations;
+    std::deque<std::pair<TimePoint, std::string>> operation_order;  // oldest first
+    Version erased{no_version};                                     // no insert starts at or below it
+};
+
+template <class T, class R>
+class Store {
+public:
+    static constexpr std::size_t shard_count = 64;
+    /// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants.
+    static constexpr std::uint32_t token_block = 1024;
+
+    using Shard = detail::Shard<T>;
+    using Node = typename Shard::Node;
+
+    Store(RepositoryOptions options, R runtime) : options_(options), runtime_(std::move(runtime)) {}
+
+    R const& runtime() const noexcept { return runtime_; }
+    RepositoryOptions const& options() const noexcept { return options_; }
+
+    Shard& shard_of(Key const& key) noexcept { return shards_[index_of(key)]; }
+
+    Outcome<void> check_value(T const& value) const
+    {
+        if constexpr (requires { StateTraits<T>::encoded_size(value); }) {
+            if constexpr (!std::is_trivially_copyable_v<T>) {
+                auto const size = StateTraits<T>::encoded_size(value);
+                if (size > options_.max_value_bytes)
+                    return Failure{
+                        Errc::invalid_argument, "value has " + std::to_string(size) + " bytes, the limit is " +
+                                                    std::to_string(options_.max_value_bytes)};
+            }
+        }
+        return success();
+    }
+
+    // ---- values ---------------------------------------------------------------------------------------------
+
+    Outcome<Versioned<T>> load(Key const& key)
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto const it = shard.entries.find(key);
+        if (it == shard.entries.end() || !it->second.value)
+            return Errc::not_found;
+        return Versioned<T>{*it->second.value, it->second.version};
+    }
+
+    /// One change without an operation record: the common case, under one mutex.
+    Outcome<Version> change_one(Change<T> const& change, TransactionId transaction)
+    {
+        auto& shard = shard_of(*change.key);
+        std::lock_guard lock(shard.mutex);
+        auto* node = find(shard, *change.key);
+        if (auto const code = check(shard, node, change, transaction); code != Errc::ok)
+            return code;
+        return apply(shard, node, change);
+    }
+
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
+    {
+        Locks const locks(*this, changes, operation);
+        if (operation != nullptr) {
+            auto& home = shard_of(*operation->home);
+            purge(home);
+            auto const it = home.operations.find(operation_key(*operation->home, *operation->id));
+            if (it != home.operations.end()) {
+                auto const& record = it->second.record;
+                if (record.answered)
+                    return CommitResult{true, record.answer};
+                if (operation->attempt <= record.attempt)
+                    return Errc::superseded;
+            } else if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations) {
+                return Failure{Errc::overloaded, "operation records: the limit is reached"};
+            }
+        }
+        std::vector<Node*> nodes(changes.size());
+        Errc first = Errc::ok;
+        std::string failing;
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            auto& shard = shard_of(*changes[i].key);
+            nodes[i] = find(shard, *changes[i].key);
+            if (auto const code = check(shard, nodes[i], changes[i], transaction); code != Errc::ok) {
+                if (first == Errc::ok)
+                    first = code;
+                failing += failing.empty() ? "" : ", ";
+                failing += printable(changes[i].key->bytes());
+                failing += ": ";
+                failing += name_of(code);
+            }
+        }
+        if (first != Errc::ok)
+            return changes.size() == 1 ? Failure{first} : Failure{first, std::move(failing)};
+        for (std::size_t i = 0; i < changes.size(); ++i)
+            changes[i].version = apply(shard_of(*changes[i].key), nodes[i], changes[i]);
+        if (operation != nullptr) {
+            OperationRecord record{next_sequence_.fetch_add(1, std::memory_order_relaxed), operation->attempt, true,
+                                   std::string(operation->answer)};
+            put_operation(shard_of(*operation->home), *operation->home, *operation->id, std::move(record));
+        }
+        return CommitResult{};
+    }
+
+    // ---- operation records ----------------------------------------------------------------------------------
+
+    std::optional<OperationRecord> find_operation(Key const& home, OperationId const& id)
+    {
+        auto& shard = shard_of(home);
+        std::lock_guard lock(shard.mutex);
+        purge(shard);
+        auto const it = shard.operations.find(operation_key(home, id));
+        if (it == shard.operations.end())
+            return std::nullopt;
+        return it->second.record;
+    }
+
+    Outcome<OperationRecord> forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
+    {
+        auto& shard = shard_of(home);
+        std::lock_guard lock(shard.mutex);
+        purge(shard);
+        auto const it = shard.operations.find(operation_key(home, id));
+        if (it != shard.operations.end()) {
+            if (!it->second.record.answered && it->second.record.attempt < attempt)
+                it->second.record.attempt = attempt;
+            return it->second.record;
+        }
+        if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations)
+            return Failure{Errc::overloaded, "operation records: the limit is reached"};
+        OperationRecord tombstone{0, attempt, false, {}};
+        put_operation(shard, home, id, tombstone);
+        return tombstone;
+    }
+
+    template <class Visit>
+    void for_each_operation(Visit&& visit)
+    {
+        for (auto& shard : shards_) {
+            std::vector<std::tuple<Key, OperationId, OperationRecord>> copies;
+            {
+                std::lock_guard lock(shard.mutex);
+                copies.reserve(shard.operations.size());
+                for (auto const& [name, stored] : shard.operations)
+                    if (stored.record.answered)
+                        copies.emplace_back(Key{stored.home}, OperationId{stored.id}, stored.record);
+            }
+            for (auto const& [key, id, record] : copies)  // not under the mutex: the visitor may use the store
+                visit(key, id, record);
+        }
+    }
+
+    // ---- row locks ------------------------------------------------------------------------------------------
+
+    /// The node of `key`, made if need be. Null when the store is full. The shard's mutex is held.
+    Node* find_or_make(Shard& shard, Key const& key)
+    {
+        if (auto* node = find(shard, key))
+            return node;
+        if (key_count_.fetch_add(1, std::memory_order_relaxed) >= options_.max_keys) {
+            key_count_.fetch_sub(1, std::memory_order_relaxed);
+            return nullptr;
+        }
+        return &*shard.entries.try_emplace(key).first;
+    }
+
+    void drop_if_unused(Shard& shard, Node* node) noexcept
+    {
+        if (node->second.unused()) {
+            shard.entries.erase(shard.entries.find(node->first));
+            key_count_.fetch_sub(1, std::memory_order_relaxed);
+        }
+    }
+
+    /// Gives the row to the next in line, or to nobody. The shard's mutex is held.
+    void unlock_row(Shard& shard, Node* node) noexcept
+    {
+        auto& entry = node->second;
+        if (entry.row_waiters.empty()) {
+            entry.row_owner = 0;
+            drop_if_unused(shard, node);
+            return;
+        }
+        auto const next = entry.row_waiters.front();
+        entry.row_waiters.pop_front();
+        waiter_count_.fetch_sub(1, std::memory_order_relaxed);
+        entry.row_owner = next.transaction;
+        next.waiter->wake();
+    }
+
+    bool count_waiter() noexcept
+    {
+        if (waiter_count_.fetch_add(1, std::memory_order_relaxed) < options_.max_waiters)
+            return true;
+        waiter_count_.fetch_sub(1, std::memory_order_relaxed);
+        return false;
+    }
+    void uncount_waiter() noexcept { waiter_count_.fetch_sub(1, std::memory_order_relaxed); }
+
+    // ---- lock records ---------------------------------------------------------------------------------------
+
+    Outcome<Grant> create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto* node = find_or_make(shard, key);
+        if (node == nullptr)
+            return Failure{Errc::overloaded, "keys: the limit is reached"};
+        auto& entry = node->second;
+        if (!entry.lock)
+            entry.lock = std::make_unique<LockRecord>();
+        auto& record = *entry.lock;
+        auto const now = runtime_.now();
+        bool const live = record.owner && now < record.expires;
+        if (!live || record.owner != owner) {
+            if (live) {
+                record.wanted = true;
+                return Failure::busy(Errc::lock_busy, record.expires - now);
+            }
+            if (!record.subscribers.empty() && record.subscribers.front().owner != owner)
+                return Failure::busy(Errc::lock_busy, std::chrono::milliseconds{10});  // somebody else is next
+            record.owner = owner;
+            record.first = FencingToken{next_token_.fetch_add(token_block, std::memory_order_relaxed)};
+            record.mark = record.first;  // from here on every earlier holder is fenced out
+            record.wanted = record.subscribers.size() > 1;
+            record.ttl = ttl;
+            record.expires = interlock::detail::add(now, ttl);
+        }
+        if (state != nullptr && entry.value)
+            state->emplace(Versioned<T>{*entry.value, entry.version});
+        return Grant{record.first, token_block, record.ttl};
+    }
+
+    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl)
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto* record = record_of(shard, key);
+        if (record == nullptr || !record->owner)
+            return Failure::because(Errc::lock_lost, Errc::not_found);
+        if (record->owner != owner)
+            return Failure::because(Errc::lock_lost, Errc::lock_busy);
+        record->ttl = ttl;
+        record->expires = interlock::detail::add(runtime_.now(), ttl);
+        return ttl;
+    }
+
+    Removal remove(Key const& key, OwnerToken const* owner)
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto* node = find(shard, key);
+        if (node == nullptr || !node->second.lock || !node->second.lock->owner)
+            return Removal::gone;
+        if (owner != nullptr && node->second.lock->owner != *owner)
+            return Removal::taken;
+        release_record(shard, node);
+        return Removal::removed;
+    }
+
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter)
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto* node = find_or_make(shard, key);
+        if (node == nullptr)
+            return;  // the next create says overloaded
+        if (!node->second.lock)
+            node->second.lock = std::make_unique<LockRecord>();
+        node->second.lock->subscribers.push_back({owner, &waiter});
+        node->second.lock->wanted = true;
+    }
+
+    void unsubscribe(Key const& key, Waiter& waiter) noexcept
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto* node = find(shard, key);
+        if (node == nullptr || !node->second.lock)
+            return;
+        auto& record = *node->second.lock;
+        bool const was_first = !record.subscribers.empty() && record.subscribers.front().waiter == &waiter;
+        record.subscribers.remove_if([&](Subscriber const& s) { return s.waiter == &waiter; });
+        if (!record.owner) {
+            if (record.subscribers.empty()) {
+                node->second.lock.reset();
+                drop_if_unused(shard, node);
+            } else if (was_first) {
+                record.subscribers.front().waiter->wake();
+            }
+        }
+    }
+
+    bool wanted(Key const& key, OwnerToken owner)
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto* record = record_of(shard, key);
+        return record != nullptr && record->owner == owner && record->wanted;
+    }
+
+    std::size_t key_count() const noexcept { return key_count_.load(std::memory_order_relaxed); }
+    std::size_t waiter_count() const noexcept { return waiter_count_.load(std::memory_order_relaxed); }
+
+private:
+    static std::size_t index_of(Key const& key) noexcept { return (key.hash() ^ key.hash() >> 17) % shard_count; }
+
+    /// The mutexes of all shards a commit touches, taken in index order.
+    class Locks {
+    public:
+        Locks(Store& store, std::span<Change<T> const> changes, OperationCommit const* operation) : store_(store)
+        {
+            for (auto const& change : changes)
+                wanted_ |= std::uint64_t{1} << index_of(*change.key);
+            if (operation != nullptr)
+                wanted_ |= std::uint64_t{1} << index_of(*operation->home);
+            for (std::size_t i = 0; i < shard_count; ++i)
+                if ((wanted_ >> i & 1) != 0)
+                    store_.shards_[i].mutex.lock();
+        }
+        Locks(Locks const&) = delete;
+        Locks& operator=(Locks const&) = delete;
+        ~Locks()
+        {
+            for (std::size_t i = 0; i < shard_count; ++i)
+                if ((wanted_ >> i & 1) != 0)
+                    store_.shards_[i].mutex.unlock();
+        }
+
+    private:
+        static_assert(shard_count <= 64);
+        Store& store_;
+        std::uint64_t wanted_{0};
+    };
+
+    static Node* find(Shard& shard, Key const& key) noexcept
+    {
+        auto const it = shard.entries.find(key);
+        return it == shard.entries.end() ? nullptr : &*it;
+    }
+
+    static LockRecord* record_of(Shard& shard, Key const& key) noexcept
+    {
+        auto* node = find(shard, key);
+        return node == nullptr ? nullptr : node->second.lock.get();
+    }
+
+    Errc check(Shard const&, Node* node, Change<T> const& change, TransactionId transaction) const
+    {
+        if (change.fence != nullptr) {
+            auto const* record = node == nullptr ? nullptr : node->second.lock.get();
+            // Law P1. No clock: a lease that is over but not yet taken still names its owner.
+            if (record == nullptr || !record->owner || record->owner != change.fence->owner ||
+                change.fence->token < record->mark)
+                return Errc::fenced_out;
+        }
+        if (change.kind == ChangeKind::guard)
+            return Errc::ok;
+        if (node != nullptr && node->second.row_owner != 0 && node->second.row_owner != transaction)
+            return Errc::lock_busy;
+        bool const exists = node != nullptr && node->second.value.has_value();
+        if (change.version < no_version)
+            return Errc::corrupt_state;
+        if (change.version == no_version) {
+            if (exists)
+                return Errc::already_exists;
+        } else {
+            if (!exists)
+                return Errc::not_found;
+            if (node->second.version != change.version)
+                return Errc::version_conflict;
+        }
+        if (change.kind == ChangeKind::write) {
+            if (change.version == last_version)
+                return Errc::version_exhausted;
+            if (node == nullptr && key_count_.load(std::memory_order_relaxed) >= options_.max_keys)
+                return Errc::overloaded;
+        }
+        return Errc::ok;
+    }
+
+    /// Precondition: `check` said ok, under the same mutex. Returns the version after it.
+    Version apply(Shard& shard, Node* node, Change<T> const& change)
+    {
+        Version version = change.version;
+        if (change.kind == ChangeKind::write) {
+            if (node == nullptr) {
+                node = &*shard.entries.try_emplace(*change.key).first;
+                key_count_.fetch_add(1, std::memory_order_relaxed);
+            }
+            auto& entry = node->second;
+            if (entry.value) {
+                *entry.value = *change.value;
+                version = ++entry.version;
+            } else {
+                entry.value.emplace(*change.value);
+                version = entry.version = shard.erased + 1;
+            }
+        } else if (change.kind == ChangeKind::erase && node != nullptr) {
+            auto& entry = node->second;
+            entry.value.reset();
+            if (entry.version > shard.erased)
+                shard.erased = entry.version;  // law P3: a later insert continues above it
+        }
+        if (change.fence != nullptr) {
+            auto& record = *node->second.lock;
+            if (record.mark < change.fence->token)
+                record.mark = change.fence->token;
+            if (change.release) {
+                release_record(shard, node);
+                return version;
+            }
+        }
+        if (change.kind == ChangeKind::erase && node != nullptr)
+            drop_if_unused(shard, node);
+        return version;
+    }
+
+    void release_record(Shard& shard, Node* node) noexcept
+    {
+        auto& record = *node->second.lock;
+        record.owner = OwnerToken{};
+        if (record.subscribers.empty()) {
+            node->second.lock.reset();
+            drop_if_unused(shard, node);
+        } else {
+            record.subscribers.front().waiter->wake();
+        }
+    }
+
+    static std::string operation_key(Key const& home, OperationId const& id)
+    {
+        std::string out;
+        out.reserve(2 + home.bytes().size() + id.value().size());
+        out += static_cast<char>(home.bytes().size() >> 8);  // at most 512
+        out += static_cast<char>(home.bytes().size());
+        out += home.bytes();
+        out += id.value();
+        return out;
+    }
+
+    void put_operation(Shard& shard, Key const& home, OperationId const& id, OperationRecord record)
+    {
+        auto const now = runtime_.now();
+        auto [it, fresh] = shard.operations.try_emplace(operation_key(home, id));
+        if (fresh)
+            operation_count_.fetch_add(1, std::memory_order_relaxed);
+        it->second.record = std::move(record);
+        it->second.committed = now;
+        std::string_view const name = it->first;
+        it->second.home = name.substr(2, home.bytes().size());
+        it->second.id = name.substr(2 + home.bytes().size());
+        shard.operation_order.emplace_back(now, it->first);
+    }
+
+    /// Forgets what is older than the retention, exactly then and not before.
+    void purge(Shard& shard)
+    {
+        if (shard.operation_order.empty())
+            return;
+        auto const now = runtime_.now();
+        while (!shard.operation_order.empty() &&
+               now >= interlock::detail::add(shard.operation_order.front().first, options_.retention)) {
+            auto const it = shard.operations.find(shard.operation_order.front().second);
+            // A record that was written again is further back in line, too.
+            if (it != shard.operations.end() && it->second.committed == shard.operation_order.front().first) {
+                shard.operations.erase(it);
+                operation_count_.fetch_sub(1, std::memory_order_relaxed);
+            }
+            shard.operation_order.pop_front();
+        }
+    }
+
+    static std::string printable(std::string_view bytes)
+    {
+        std::string out;
+        for (char c : bytes.substr(0, 64))
+            out += c >= ' ' && c <= '~' ? c : '?';
+        return out;
+    }
+
+    RepositoryOptions options_;
+    R runtime_;
+    std::array<Shard, shard_count> shards_;
+    std::atomic<std::uint64_t> next_token_{1};
+    std::atomic<std::uint64_t> next_sequence_{1};
+    std::atomic<std::size_t> key_count_{0};
+    std::atomic<std::size_t> waiter_count_{0};
+    std::atomic<std::size_t> operation_count_{0};
+};
+
+}  // namespace detail
+}  // namespace memory
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP

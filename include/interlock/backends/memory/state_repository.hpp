@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_MEMORY_STATE_REPOSITORY_HPP
+#define INTERLOCK_BACKENDS_MEMORY_STATE_REPOSITORY_HPP
+
+/// @file
+/// States, locks and operation records in this process's memory. Strict: it models every concept and breaks
+/// no promise while the process lives.
+
+#include <interlock/backends/memory/detail/store.hpp>
+#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/state_traits.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace memory {
+
+namespace detail {
+template <class T, class K>
+struct key_type {
+    using type = K;
+};
+template <class T>
+struct key_type<T, void> {
+    using type = typename StateTraits<T>::key_type;
+};
+template <class T, class K>
+using key_type_of = typename key_type<T, K>::type;
+}  // namespace detail
+
+/// An open row transaction of a `memory::StateRepository`. Models `RowTransaction`.
+///
+/// **Lifetimes.** Keeps the store alive. Must not be moved while `poll` is pending: a queue knows its waiter.
+/// **Thread safety.** One thread at a time.
+template <class T, class R>
+class Transaction {
+    using Store = detail::Store<T, R>;
+
+public:
+    Transaction(Transaction&& other) noexcept
+        : store_(std::move(other.store_)), id_(other.id_), first_(std::move(other.first_)), more_(std::move(other.more_))
+    {
+        other.id_ = 0;
+        other.first_ = {};
+        other.more_.clear();
+    }
+    Transaction& operator=(Transaction&& other) noexcept
+    {
+        if (this != &other) {
+            rollback();
+            store_ = std::move(other.store_);
+            id_ = std::exchange(other.id_, 0);
+            first_ = std::exchange(other.first_, {});
+            more_ = std::move(other.more_);
+            other.more_.clear();
+        }
+        return *this;
+    }
+    ~Transaction() { rollback(); }
+
+    /// The i-th locked row as it was when it was locked; nothing when the key has no value.
+    std::optional<Versioned<T>>& state(std::size_t i) { return row(i).state; }
+
+    /// Applies `changes` and the operation's record, or nothing, and ends the transaction.
+    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {})
+    {
+        for (auto const& change : changes)
+            if (change.kind == ChangeKind::write)
+                if (auto checked = store_->check_value(*change.value); !checked) {
+                    rollback();
+                    return std::move(checked).failure();
+                }
+        Outcome<CommitResult> result = CommitResult{};
+        if (changes.size() == 1 && operation == nullptr) {
+            if (auto version = store_->change_one(changes[0], id_))
+                changes[0].version = *version;
+            else
+                result = std::move(version).failure();
+        } else {
+            result = store_->commit(changes, operation, id_);
+        }
+        rollback();  // unlocks the rows, whatever became of the changes
+        return result;
+    }
+
+    /// Unlocks all rows; the next waiter of each gets it.
+    void rollback() noexcept
+    {
+        abandon();
+        if (id_ == 0)
+            return;
+        unlock(first_);
+        for (auto& row : more_)
+            unlock(row);
+        id_ = 0;
+    }
+
+    /// Locks the rows not yet locked, in order. Pending: `waiter` is queued and is woken when it is its turn.
+    Step<void> poll(Wait wait, Waiter& waiter)
+    {
+        if (auto done = poll(first_, wait, waiter); !done.done() || !done.outcome())
+            return done;
+        for (auto& row : more_)
+            if (auto done = poll(row, wait, waiter); !done.done() || !done.outcome())
+                return done;
+        return success();
+    }
+
+    /// Leaves the queue: after it no waiter passed to `poll` is woken. What is locked stays locked.
+    void abandon() noexcept
+    {
+        abandon(first_);
+        for (auto& row : more_)
+            abandon(row);
+    }
+
+private:
+    template <class, class, class>
+    friend class StateRepository;
+
+    enum class RowState : unsigned char { open, queued, locked };
+    struct Row {
+        Key const* key{nullptr};  // the caller's, needed until the row is locked
+        typename Store::Shard* shard{nullptr};
+        typename Store::Node* node{nullptr};
+        std::list<detail::RowWaiter>::iterator place{};
+        RowState where{RowState::open};
+        std::optional<Versioned<T>> state{};
+    };
+
+    Transaction(std::shared_ptr<Store> store, std::span<Key const* const> keys)
+        : store_(std::move(store)), id_(store_->runtime().random_bits() | 1)
+    {
+        first_.key = keys[0];
+        for (auto const* key : keys.subspan(1))
+            more_.emplace_back().key = key;
+    }
+
+    Row& row(std::size_t i) { return i == 0 ? first_ : more_[i - 1]; }
+
+    Step<void> poll(Row& row, Wait wait, Waiter& waiter)
+    {
+        if (row.where == RowState::locked)
+            return success();
+        if (row.shard == nullptr)
+            row.shard = &store_->shard_of(*row.key);
+        std::lock_guard lock(row.shard->mutex);
+        if (row.where == RowState::queued) {
+            if (row.node->second.row_owner != id_)
+                return Step<void>::pending();
+        } else {
+            row.node = store_->find_or_make(*row.shard, *row.key);
+            if (row.node == nullptr)
+                return Failure{Errc::overloaded, "keys: the limit is reached"};
+            auto& entry = row.node->second;
+            if (entry.row_owner != 0) {
+                if (wait == Wait::no)
+                    return Errc::lock_busy;
+                if (!store_->count_waiter())
+                    return Failure{Errc::overloaded, "waiters for row locks: the limit is reached"};
+                row.place = entry.row_waiters.insert(entry.row_waiters.end(), {id_, &waiter});
+                row.where = RowState::queued;
+                return Step<void>::pending();
+            }
+            entry.row_owner = id_;
+        }
+        row.where = RowState::locked;
+        if (row.node->second.value)
+            row.state.emplace(Versioned<T>{*row.node->second.value, row.node->second.version});
+        return success();
+    }
+
+    void abandon(Row& row) noexcept
+    {
+        if (row.where != RowState::queued)
+            return;
+        std::lock_guard lock(row.shard->mutex);
+        if (row.node->second.row_owner == id_) {  // it became ours while we were leaving
+            row.where = RowState::locked;
+            return;
+        }
+        row.node->second.row_waiters.erase(row.place);
+        store_->uncount_waiter();
+        row.where = RowState::open;
+    }
+
+    void unlock(Row& row) noexcept
+    {
+        if (row.where != RowState::locked)
+            return;
+        std::lock_guard lock(row.shard->mutex);
+        store_->unlock_row(*row.shard, row.node);
+        row.where = RowState::open;
+    }
+
+    std::shared_ptr<Store> store_;
+    detail::TransactionId id_;
+    Row first_;
+    std::vector<Row> more_;
+};
+
+/// A store in this process's memory.
+///
+/// **Guarantee.** Models `VersionedRepository`, `AtomicRepository`, `OperationRepository`, `RowLockingRepository`,
+/// `LeaseRepository`, `FencedRepository` and `FusedRepository`. Row locks and lock records are granted first come,
+/// first served. Laws P1 to P10 hold without exception for as long as the process lives.
+/// **Does not guarantee.** Anything across processes or restarts.
+/// **Lifetimes.** A shared handle: copies are handles to the same store, which lives as long as any of them, or
+/// any service or operation made from one.
+/// **Thread safety.** Everything: safe.
+/// **Cost.** One mutex of 64 per key touched; no allocation for a change of an existing value.
+///
+/// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`). Scalar values need one:
+/// `memory::StateRepository<int, std::string>`.
+template <class T, class K, class R>
+class StateRepository : public RepositoryMembers<StateRepository<T, K, R>, T, detail::key_type_of<T, K>> {
+    using Members = RepositoryMembers<StateRepository<T, K, R>, T, detail::key_type_of<T, K>>;
+    using Store = detail::Store<T, R>;
+
+public:
+    using value_type = T;
+    using key_type = detail::key_type_of<T, K>;
+    using runtime_type = R;
+    using transaction_type = Transaction<T, R>;
+    /// No member but `load_for_update` waits.
+    static constexpr bool immediate = true;
+    static constexpr std::string_view name = "memory";
+
+    /// A new, empty store.
+    explicit StateRepository(RepositoryOptions options = {}, R runtime = {})
+        : store_(std::make_shared<Store>(options, std::move(runtime)))
+    {}
+
+    R const& runtime() const noexcept { return store_->runtime(); }
+    void const* identity() const noexcept { return store_.get(); }
+
+    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
+    using Members::compare_and_set;
+    using Members::erase;
+    using Members::insert;
+    using Members::load;
+
+    Outcome<Versioned<T>> load(Key const& key, Deadline = {}) const
+    {
+        if (auto valid = key.validate(); !valid)
+            return std::move(valid).failure();
+        return store_->load(key);
+    }
+    Outcome<Version> insert(Key const& key, T const& value, Deadline = {}) const
+    {
+        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value});
+    }
+    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline = {}) const
+    {
+        if (version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value});
+    }
+    Outcome<Version> erase(Key const& key, Version version, Deadline = {}) const
+    {
+        if (version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return change({.key = &key, .kind = ChangeKind::erase, .version = version});
+    }
+    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {}) const
+    {
+        for (auto const& change : changes)
+            if (change.kind == ChangeKind::write)
+                if (auto checked = store_->check_value(*change.value); !checked)
+                    return std::move(checked).failure();
+        return store_->commit(changes, operation);
+    }
+
+    // ---- operation records: OperationRepository -----------------------------------------------------------------
+    Outcome<std::optional<OperationRecord>> find_operation(Key const& key, OperationId const& id, Deadline = {}) const
+    {
+        return store_->find_operation(key, id);
+    }
+    Outcome<OperationRecord> forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline = {}) const
+    {
+        return store_->forbid_operation(key, id, attempt);
+    }
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
+    /// call, in no particular order; sort by `sequence` for the order of commits.
+    template <class Visit>
+    void for_each_operation(Visit&& visit) const
+    {
+        store_->for_each_operation(std::forward<Visit>(visit));
+    }
+
+    // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
+    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    {
+        auto transaction = open_transaction(keys);
+        BlockingWaiter<R> waiter{runtime()};
+        for (;;) {
+            auto step = transaction.poll(wait, waiter);
+            if (step.done()) {
+                if (step.outcome())
+                    return transaction;
+                return std::move(step.outcome()).failure();
+            }
+            deadline = deadline.at(runtime().now());
+            if (runtime().now() >= deadline.at({})) {
+                transaction.abandon();  // the waiter goes first
+                return Errc::deadline_exceeded;
+            }
+            waiter.wait_until(deadline.at({}));
+        }
+    }
+    /// The same without blocking: `poll` the result until it is done. `keys` must live until then.
+    transaction_type open_transaction(std::span<Key const* const> keys) const
+    {
+        return transaction_type{store_, keys};
+    }
+
+    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
+    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline = {}) const
+    {
+        if (auto valid = check(key, ttl); !valid)
+            return std::move(valid).failure();
+        return store_->create(key, owner, ttl.value(), nullptr);
+    }
+    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline = {}) const
+    {
+        if (auto valid = check(key, ttl); !valid)
+            return std::move(valid).failure();
+        GrantAndState<T> both;
+        auto grant = store_->create(key, owner, ttl.value(), &both.state);
+        if (!grant)
+            return std::move(grant).failure();
+        both.grant = *grant;
+        return both;
+    }
+    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline = {}) const
+    {
+        if (auto valid = check(key, ttl); !valid)
+            return std::move(valid).failure();
+        return store_->renew(key, owner, ttl.value());
+    }
+    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline = {}) const
+    {
+        return store_->remove(key, &owner);
+    }
+    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
+    /// next renewal finds the lock lost. For operators.
+    Outcome<Removal> force_release(Key const& key) const { return store_->remove(key, nullptr); }
+    /// The fence counter lives and dies with the data it guards.
+    Outcome<void> verify_fencing(Deadline = {}) const { return success(); }
+
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const { store_->subscribe(key, owner, waiter); }
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept { store_->unsubscribe(key, waiter); }
+    bool wanted(Key const& key, OwnerToken owner) const { return store_->wanted(key, owner); }
+
+    /// Keys with a value or a lock, now.
+    std::size_t key_count() const noexcept { return store_->key_count(); }
+    /// Waiters for row locks, now.
+    std::size_t waiter_count() const noexcept { return store_->waiter_count(); }
+
+private:
+    Outcome<Version> change(Change<T> const& change) const
+    {
+        if (auto valid = change.key->validate(); !valid)
+            return std::move(valid).failure();
+        if (change.value != nullptr)
+            if (auto checked = store_->check_value(*change.value); !checked)
+                return std::move(checked).failure();
+        return store_->change_one(change, 0);
+    }
+
+    static Outcome<void> check(Key const& key, Ttl ttl)
+    {
+        if (!ttl.valid())
+            return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
+        return key.validate();
+    }
+
+    std::shared_ptr<Store> store_;
+};
+
+}  // namespace memory
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_MEMORY_STATE_REPOSITORY_HPP

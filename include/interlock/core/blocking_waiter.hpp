@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_BLOCKING_WAITER_HPP
+#define INTERLOCK_CORE_BLOCKING_WAITER_HPP
+
+/// @file
+/// A waiter that blocks the thread it was made on: what synchronous calls wait with.
+
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/runtime.hpp>
+
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// Blocks a thread until woken. The object must stay until no queue knows it any more.
+template <Runtime R>
+class BlockingWaiter final : public Waiter {
+public:
+    explicit BlockingWaiter(R runtime) : runtime_(std::move(runtime)) {}
+
+    void wake() noexcept override
+    {
+        std::lock_guard lock(mutex_);
+        woken_ = true;
+        changed_.notify_one();
+    }
+
+    /// Returns when woken since the last call, or at `at`.
+    void wait_until(TimePoint at)
+    {
+        std::unique_lock lock(mutex_);
+        while (!woken_ && runtime_.now() < at)
+            runtime_.wait_until(changed_, lock, at);
+        woken_ = false;
+    }
+
+private:
+    R runtime_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool woken_{false};
+};
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_BLOCKING_WAITER_HPP

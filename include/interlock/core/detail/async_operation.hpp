@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_ASYNC_OPERATION_HPP
+#define INTERLOCK_CORE_DETAIL_ASYNC_OPERATION_HPP
+
+// What every asynchronous operation of this library has in common: it runs in steps on its handler's executor, is
+// woken by queues, alarms and cancellation, completes exactly once, and is destroyed, not completed, when its
+// execution context goes away.
+//
+// Order of mutexes: a store's or service's, then the operation's, then its context's list.
+
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/lock.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
+
+#include <atomic>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// Shared ownership without a second allocation.
+template <class Op>
+class Ref {
+public:
+    Ref() = default;
+    explicit Ref(Op* op) noexcept : op_(op) { op_->add_reference(); }
+    Ref(Ref&& other) noexcept : op_(std::exchange(other.op_, nullptr)) {}
+    Ref& operator=(Ref&& other) noexcept
+    {
+        Ref(std::move(other)).swap(*this);
+        return *this;
+    }
+    ~Ref()
+    {
+        if (op_ != nullptr)
+            op_->drop_reference();
+    }
+    void swap(Ref& other) noexcept { std::swap(op_, other.op_); }
+    Op* operator->() const noexcept { return op_; }
+
+private:
+    Op* op_{nullptr};
+};
+
+/// The operations pending on one execution context. When it is destroyed they are, too (Asio's rule): their
+/// handlers are destroyed and never called.
+class PendingOperations final : public boost::asio::execution_context::service {
+public:
+    class Member {
+    public:
+        /// The context goes away.
+        virtual void abandon() noexcept = 0;
+
+    protected:
+        ~Member() = default;
+    };
+
+    struct List {
+        std::mutex mutex;
+        bool gone{false};
+        std::list<Member*> members;
+    };
+
+    using key_type = PendingOperations;
+    inline static boost::asio::execution_context::id id;
+
+    explicit PendingOperations(boost::asio::execution_context& context) : service(context) {}
+
+    std::shared_ptr<List> const& list() const noexcept { return list_; }
+
+private:
+    void shutdown() noexcept override
+    {
+        std::list<Member*> members;
+        {
+            std::lock_guard lock(list_->mutex);
+            list_->gone = true;
+            members.swap(list_->members);
+        }
+        for (auto* member : members)
+            member->abandon();
+    }
+
+    std::shared_ptr<List> list_{std::make_shared<List>()};
+};
+
+template <class Handler, class R>
+class AsyncOperation : public Waiter, public Alarm, private PendingOperations::Member {
+public:
+    using executor_type =
+        boost::asio::associated_executor_t<Handler, std::decay_t<decltype(std::declval<R const&>().executor())>>;
+
+    void wake() noexcept override { schedule(); }
+    void ring() noexcept override
+    {
+        schedule();
+        drop_reference();  // the alarm's
+    }
+
+    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void drop_reference() noexcept
+    {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+            destroy();
+    }
+
+    /// Joins the context's list and takes the first step, from the executor.
+    void start()
+    {
+        list_ = boost::asio::use_service<PendingOperations>(context()).list();
+        {
+            std::lock_guard lock(list_->mutex);
+            place_ = list_->members.insert(list_->members.end(), this);
+        }
+        auto slot = boost::asio::get_associated_cancellation_slot(handler_);
+        if (slot.is_connected())
+            slot.assign([this](boost::asio::cancellation_type) {
+                cancel_requested_.store(true, std::memory_order_relaxed);
+                schedule();
+            });
+        schedule();
+    }
+
+protected:
+    AsyncOperation(Handler handler, R runtime)
+        : handler_(std::move(handler)), runtime_(std::move(runtime)),
+          executor_(boost::asio::get_associated_executor(handler_, runtime_.executor())),
+          work_(boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked))
+    {}
+    AsyncOperation(AsyncOperation const&) = delete;
+    AsyncOperation& operator=(AsyncOperation const&) = delete;
+    ~AsyncOperation() = default;
+
+    /// Goes as far as it can. True: finished; `complete` is next. Runs on the executor, one at a time.
+    virtual bool step() = 0;
+    /// Calls the handler. `self` is the last reference: let it go first, so that memory is free before the handler runs.
+    virtual void complete(Ref<AsyncOperation> self) = 0;
+    /// Leaves all queues.
+    virtual void leave() noexcept = 0;
+    virtual void destroy() noexcept = 0;
+
+    bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
+    R const& runtime() const noexcept { return runtime_; }
+    executor_type const& executor() const noexcept { return executor_; }
+    Handler& handler() noexcept { return handler_; }
+
+    /// Wakes this operation at `at`, unless `at` is never.
+    void wake_at(TimePoint at)
+    {
+        if (at == TimePoint::max())
+            return;
+        still();
+        add_reference();
+        alarm_armed_ = true;
+        runtime_.arm(*this, at);
+    }
+
+    /// Takes the alarm back.
+    void still() noexcept
+    {
+        // Not taken back: it is ringing, and drops its reference itself.
+        if (std::exchange(alarm_armed_, false) && runtime_.disarm(*this))
+            drop_reference();
+    }
+
+    /// Runs `call` on the thread pool for blocking calls, then takes the next step.
+    template <class F>
+    void offload(F call)
+    {
+        boost::asio::post(runtime_.blocking_executor(), [self = Ref<AsyncOperation>(this), call = std::move(call)]() mutable {
+            call();
+            self->schedule();
+        });
+    }
+
+    void schedule() noexcept
+    {
+        std::lock_guard lock(mutex_);
+        if (finished_)
+            return;
+        if (queued_ || running_) {
+            again_ = again_ || running_;
+            return;
+        }
+        queued_ = true;
+        post();
+    }
+
+private:
+    boost::asio::execution_context& context()
+    {
+        return boost::asio::query(executor_, boost::asio::execution::context);
+    }
+
+    void post() noexcept
+    {
+        std::lock_guard lock(list_->mutex);
+        if (!list_->gone)
+            boost::asio::post(executor_, [self = Ref<AsyncOperation>(this)]() mutable {
+                auto* const op = self.operator->();
+                op->run(std::move(self));
+            });
+    }
+
+    void run(Ref<AsyncOperation> self)
+    {
+        {
+            std::lock_guard lock(mutex_);
+            if (finished_)
+                return;
+            queued_ = false;
+            running_ = true;
+            again_ = false;
+        }
+        bool const finished = step();
+        if (!finished) {
+            std::lock_guard lock(mutex_);
+            running_ = false;
+            if (again_) {
+                queued_ = true;
+                post();
+            }
+            return;
+        }
+        {
+            std::lock_guard lock(mutex_);
+            finished_ = true;
+        }
+        still();
+        boost::asio::get_associated_cancellation_slot(handler_).clear();
+        {
+            std::lock_guard lock(list_->mutex);
+            if (!list_->gone)
+                list_->members.erase(place_);
+        }
+        drop_reference();  // the operation's own
+        complete(std::move(self));
+    }
+
+    void abandon() noexcept override
+    {
+        {
+            std::lock_guard lock(mutex_);
+            finished_ = true;
+        }
+        leave();
+        still();
+        boost::asio::get_associated_cancellation_slot(handler_).clear();
+        drop_reference();
+    }
+
+    Handler handler_;
+    R runtime_;
+    executor_type executor_;
+    std::decay_t<decltype(boost::asio::prefer(
+        std::declval<executor_type>(), boost::asio::execution::outstanding_work.tracked))>
+        work_;
+    std::shared_ptr<PendingOperations::List> list_;
+    std::list<PendingOperations::Member*>::iterator place_;
+    std::mutex mutex_;
+    std::atomic<int> references_{1};
+    std::atomic<bool> cancel_requested_{false};
+    bool queued_{false};
+    bool running_{false};
+    bool again_{false};
+    bool finished_{false};
+    bool alarm_armed_{false};
+};
+
+/// Allocates an operation with its handler's allocator and starts it.
+template <class Op, class Handler, class... A>
+void start_operation(Handler handler, A&&... arguments)
+{
+    using Allocator =
+        typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<Op>;
+    Allocator allocator(boost::asio::get_associated_allocator(handler));
+    auto* const memory = std::allocator_traits<Allocator>::allocate(allocator, 1);
+    Op* op = nullptr;
+    try {
+        op = ::new (static_cast<void*>(memory)) Op(std::move(handler), std::forward<A>(arguments)...);
+    } catch (...) {
+        std::allocator_traits<Allocator>::deallocate(allocator, memory, 1);
+        throw;
+    }
+    op->start();
+}
+
+/// The other end of `start_operation`.
+template <class Op, class Handler>
+void destroy_operation(Op* op, Handler& handler) noexcept
+{
+    using Allocator =
+        typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<Op>;
+    Allocator allocator(boost::asio::get_associated_allocator(handler));
+    op->~Op();
+    std::allocator_traits<Allocator>::deallocate(allocator, op, 1);
+}
+
+/// Completes `handler` with `call()`, made on the handler's executor or, when it may block, on the blocking one.
+template <bool Immediate, class R, class Handler, class F>
+void async_call(R const& runtime, Handler handler, F call)
+{
+    auto executor = boost::asio::get_associated_executor(handler, runtime.executor());
+    if constexpr (Immediate) {
+        boost::asio::post(executor, [handler = std::move(handler), call = std::move(call)]() mutable {
+            auto result = call();
+            std::move(handler)(std::move(result));
+        });
+    } else {
+        auto work = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
+        boost::asio::post(
+            runtime.blocking_executor(),
+            [work = std::move(work), handler = std::move(handler), call = std::move(call)]() mutable {
+                auto result = call();
+                boost::asio::post(work, [handler = std::move(handler), result = std::move(result)]() mutable {
+                    std::move(handler)(std::move(result));
+                });
+            });
+    }
+}
+
+/// `LockStateService::async_acquire` and `async_try_acquire`.
+template <bool Optional, class Service, class Handler>
+class AcquireOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
+    using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
+    using Repository = typename Service::repository_type;
+
+public:
+    AcquireOperation(
+        Handler handler, Service service, Key key, typename Service::value_type state, Wait wait, Deadline deadline,
+        int max_attempts)
+        : Base(std::move(handler), service.repository().runtime()), service_(std::move(service)), key_(std::move(key)),
+          state_(std::move(state)), deadline_(deadline.at(this->runtime().now())), wait_(wait),
+          good_(deadline.valid() && max_attempts >= 1), ticket_(service_.table(), key_, wait, max_attempts)
+    {}
+
+private:
+    bool step() override
+    {
+        if (offloaded_) {
+            if (!offload_done_.load(std::memory_order_acquire))
+                return false;
+            offloaded_ = false;
+        } else {
+            if (!good_)
+                return fail(Errc::invalid_argument);
+            if (this->cancel_requested())
+                return fail(Errc::cancelled);
+            if (polled_ && this->runtime().now() >= deadline_)
+                return fail(Errc::deadline_exceeded);
+            if constexpr (is_immediate<Repository>()) {
+                poll();
+            } else {
+                offloaded_ = true;
+                offload_done_.store(false, std::memory_order_relaxed);
+                this->offload([this] {
+                    poll();
+                    offload_done_.store(true, std::memory_order_release);
+                });
+                return false;
+            }
+        }
+        if (!answer_->done()) {
+            if (this->cancel_requested())
+                return fail(Errc::cancelled);
+            this->wake_at(std::min(answer_->wake_at(), deadline_));
+            return false;
+        }
+        if (!answer_->outcome())
+            return fail(answer_->outcome().error());
+        hold_ = *std::move(answer_->outcome());
+        return true;
+    }
+
+    void poll()
+    {
+        if (!polled_) {
+            polled_ = true;
+            if (auto failure = service_.unfit(key_, Deadline{deadline_})) {
+                answer_.emplace(std::move(*failure));
+                return;
+            }
+        }
+        answer_.emplace(ticket_.poll(*this, deadline_));
+    }
+
+    bool fail(Errc code) noexcept
+    {
+        ticket_.abandon();
+        code_ = code;
+        return true;
+    }
+
+    void complete(Ref<Base> self) override
+    {
+        using Lock = typename Service::lock_type;
+        auto handler = std::move(this->handler());
+        auto const code = code_;
+        Lock lock;
+        if (hold_)
+            lock = Lock{std::move(state_), std::move(hold_)};
+        { Ref<Base> const last = std::move(self); }
+        if constexpr (Optional) {
+            std::optional<Lock> maybe;
+            if (lock)
+                maybe.emplace(std::move(lock));
+            std::move(handler)(
+                code == Errc::ok || code == Errc::lock_busy ? error_code{} : make_error_code(code), std::move(maybe));
+        } else {
+            std::move(handler)(code == Errc::ok ? error_code{} : make_error_code(code), std::move(lock));
+        }
+    }
+
+    void leave() noexcept override { ticket_.abandon(); }
+    void destroy() noexcept override
+    {
+        auto handler = std::move(this->handler());
+        destroy_operation(this, handler);
+    }
+
+    Service service_;
+    Key key_;
+    typename Service::value_type state_;
+    TimePoint deadline_;
+    Wait wait_;
+    bool good_;
+    bool polled_{false};
+    bool offloaded_{false};
+    std::atomic<bool> offload_done_{false};
+    Errc code_{Errc::ok};
+    std::optional<Step<std::shared_ptr<Hold>>> answer_;
+    std::shared_ptr<Hold> hold_;
+    typename Service::Ticket ticket_;
+};
+
+template <bool Optional, class Service, class Handler, class Options>
+void start_acquire(
+    Service const& service, Handler handler, Key key, typename Service::value_type state, Wait wait, Options options)
+{
+    start_operation<AcquireOperation<Optional, Service, Handler>>(
+        std::move(handler), service, std::move(key), std::move(state), wait, options.deadline, options.max_attempts);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_ASYNC_OPERATION_HPP

@@ -1,0 +1,833 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_LOCK_TABLE_HPP
+#define INTERLOCK_CORE_DETAIL_LOCK_TABLE_HPP
+
+// The locks of one LockStateService: a queue per key, one attempt at the store per key at a time, held leases
+// passed on locally, renewals.
+//
+// Per key: `trying` (the driver, one acquisition, talks to the store), `held` (a local holder), `leaving` (the
+// record is being removed). Everybody else waits in the queue. A release hands the lease to the first of the
+// queue without a trip, or removes the record and makes the first of the queue the next driver.
+//
+// A shard's mutex is never held across a call of the store, except `renew` of an immediate one, which keeps
+// "no renewal is sent after release" (law P9) a matter of that mutex. For other stores a release waits for a
+// renewal in flight.
+
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/detail/lease_machine.hpp>
+#include <interlock/core/lock.hpp>
+#include <interlock/core/observer.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <limits>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+
+/// How a `LockStateService` holds and hands out locks.
+struct LockOptions {
+    /// Life of a lease without renewal: how long others wait for a crashed holder. 50 ms to 24 h.
+    Ttl ttl{};
+    /// Renew at a third of the ttl while the lock is held. Without it the lock is lost after one ttl.
+    bool renew{true};
+    /// By how much the rate of this clock and the store's may differ.
+    double drift{0.01};
+    /// Kept in hand at the end of a lease; at most a tenth of the ttl.
+    std::chrono::nanoseconds margin{std::chrono::milliseconds{5}};
+    /// Between attempts at the store where it cannot wake waiters, and as the net under lost wake-ups.
+    Backoff poll{.initial = std::chrono::milliseconds{2}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
+    /// Attempts at the store for one acquire that waits.
+    int max_attempts{std::numeric_limits<int>::max()};
+    /// Waiters of this service, over all keys; beyond it `overloaded`.
+    std::size_t max_waiters{std::size_t{1} << 20};
+    /// Once somebody elsewhere waits, a lease is handed on locally that many times at most ...
+    int hand_on_count{64};
+    /// ... and for that long.
+    std::chrono::nanoseconds hand_on_time{std::chrono::milliseconds{20}};
+    Observer* observer{nullptr};
+};
+
+namespace detail {
+
+template <class R>
+concept SubscribableRepository = requires(R r, Key const& key, OwnerToken owner, Waiter& waiter) {
+    r.subscribe(key, owner, waiter);
+    r.unsubscribe(key, waiter);
+    { r.wanted(key, owner) } -> std::convertible_to<bool>;
+};
+
+template <class R, Assurance Level>
+class LockTable : public std::enable_shared_from_this<LockTable<R, Level>> {
+public:
+    using T = typename R::value_type;
+    using RuntimeType = typename R::runtime_type;
+    static constexpr bool fused = Level == Assurance::fenced && FusedRepository<R>;
+
+    LockTable(R repository, LockOptions options)
+        : repository_(std::move(repository)), runtime_(repository_.runtime()), options_(options),
+          generation_(runtime_.generation()),
+          options_good_(
+              options_.ttl.valid() && options_.drift >= 0 && options_.drift < 0.5 && options_.margin.count() >= 0 &&
+              options_.poll.valid() && options_.max_attempts >= 1 && options_.hand_on_count >= 0)
+    {
+        for (auto& shard : shards_)
+            shard.alarm.table = this;
+    }
+    LockTable(LockTable const&) = delete;
+    LockTable& operator=(LockTable const&) = delete;
+    ~LockTable()
+    {
+        for (auto& shard : shards_)
+            if (shard.alarm_used)
+                runtime_.cancel(shard.alarm);
+    }
+
+    R const& repository() const noexcept { return repository_; }
+    RuntimeType const& runtime() const noexcept { return runtime_; }
+    LockOptions const& options() const noexcept { return options_; }
+
+    /// Nothing when the service is fit for use.
+    std::optional<Failure> unfit(Key const& key, Deadline deadline)
+    {
+        if (runtime_.generation() != generation_)
+            return Failure{Errc::misconfigured, "this lock service was made before a fork; make a new one in the child"};
+        if (!options_good_)
+            return Failure{Errc::invalid_argument, "lock options out of range (ttl must be from 50 ms to 24 h)"};
+        if (auto valid = key.validate(); !valid)
+            return std::move(valid).failure();
+        if constexpr (Level == Assurance::fenced) {
+            if (!verified_.load(std::memory_order_acquire)) {
+                if (auto verified = repository_.verify_fencing(deadline); !verified)
+                    return std::move(verified).failure();
+                verified_.store(true, std::memory_order_release);
+            }
+        }
+        return std::nullopt;
+    }
+
+private:
+    class Acquisition;
+    struct Entry;
+    struct Shard;
+    using Entries = std::unordered_map<Key, Entry>;
+    using Node = typename Entries::value_type;
+
+    class TableHold final : public Hold, public std::enable_shared_from_this<TableHold> {
+    public:
+        TableHold(
+            std::shared_ptr<LockTable> table, Shard& shard, Node* node, OwnerToken owner, FencingToken token,
+            TimePoint valid_until, TimePoint granted_at)
+            : Hold(owner, token, valid_until, granted_at), table_(std::move(table)), shard_(&shard), node_(node)
+        {}
+        TimePoint now() const noexcept override { return table_->runtime_.now(); }
+        void release(bool unresolved) noexcept override
+        {
+            static_cast<void>(table_->release(*this, unresolved, false));
+        }
+        Outcome<void> release_and_report() override { return table_->release(*this, false, true); }
+        Outcome<void> renew_now(Deadline deadline) override { return table_->renew_now(*this, deadline); }
+
+    private:
+        friend class LockTable;
+        std::shared_ptr<LockTable> table_;
+        Shard* shard_;
+        Node* node_;  // under the shard's mutex: where this is the holder; null once it is not
+    };
+
+    enum class EntryState : unsigned char { trying, held, leaving };
+
+    struct Entry {
+        EntryState state{EntryState::trying};
+        std::list<Acquisition*> queue;
+        TableHold* holder{nullptr};  // kept alive by its handle; cleared by release and loss
+        OwnerToken owner;
+        std::uint64_t next_token{0};
+        std::uint64_t end_token{0};
+        LeaseMachine lease;
+        TimePoint scheduled{};
+        bool in_schedule{false};
+        int handed_on{0};
+        TimePoint wanted_since{};
+    };
+
+    class ShardAlarm final : public Alarm {
+    public:
+        void ring() noexcept override
+        {
+            // The table may be going away right now; then there is nothing left to renew.
+            if (auto alive = table->weak_from_this().lock())
+                alive->keep(*shard);
+        }
+        LockTable* table{nullptr};
+        Shard* shard{nullptr};
+    };
+
+    struct Shard {
+        Shard() { alarm.shard = this; }
+        std::mutex mutex;
+        std::condition_variable renewed;
+        Entries entries;
+        std::set<std::pair<TimePoint, Node*>> schedule;
+        ShardAlarm alarm;
+        TimePoint alarm_at{TimePoint::max()};
+        bool alarm_used{false};
+    };
+
+public:
+    /// One caller's way to a lock. Poll it until it is done; then take the hold. Not to be moved while pending.
+    class Ticket {
+    public:
+        Ticket(std::shared_ptr<LockTable> table, Key const& key, Wait wait, int max_attempts)
+            : self_{std::move(table), &key, wait, max_attempts}
+        {}
+        Ticket(Ticket const&) = delete;
+        Ticket& operator=(Ticket const&) = delete;
+        ~Ticket() { abandon(); }
+
+        /// `key` given to the constructor must live until this is done.
+        Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline) { return self_.poll(waiter, deadline); }
+        /// Stops waiting. What was granted meanwhile is given back. Afterwards the waiter is not woken any more.
+        void abandon() noexcept { self_.abandon(); }
+        /// The state that came with a fresh grant of a fused repository, once.
+        std::optional<Versioned<T>> take_state() { return std::exchange(self_.state_, std::nullopt); }
+        bool state_known() const noexcept { return self_.state_known_; }
+
+    private:
+        Acquisition self_;
+    };
+
+    /// Whether a local waiter is in line, so that the lease should be handed on and not removed.
+    bool contended(Hold& hold)
+    {
+        auto& own = static_cast<TableHold&>(hold);
+        std::lock_guard lock(own.shard_->mutex);
+        return own.node_ != nullptr && !own.node_->second.queue.empty();
+    }
+
+    /// The record was removed together with a write: only the local side is left to do.
+    void released_by_commit(Hold& hold) noexcept
+    {
+        auto& own = static_cast<TableHold&>(hold);
+        hold.lose(LostReason::released);
+        {
+            std::unique_lock lock(own.shard_->mutex);
+            if (own.node_ == nullptr)
+                return;
+            auto* const node = part(own);
+            node->second.lease.stop();
+            unschedule(*own.shard_, node);
+            left(*own.shard_, node);
+        }
+        observe_release(Errc::ok, own, false, options_.observer != nullptr ? runtime_.now() : TimePoint{});
+    }
+
+    std::size_t waiter_count() const noexcept { return waiters_.load(std::memory_order_relaxed); }
+
+private:
+    class Acquisition {
+    public:
+        Acquisition(std::shared_ptr<LockTable> table, Key const* key, Wait wait, int max_attempts)
+            : table_(std::move(table)), key_(key), wait_(wait), max_attempts_(max_attempts)
+        {}
+
+        Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline)
+        {
+            if (phase_ == Phase::start) {
+                if (auto failure = enter(waiter))
+                    return std::move(*failure);
+                if (phase_ == Phase::queued)
+                    return Step<std::shared_ptr<Hold>>::pending();
+            }
+            if (phase_ == Phase::queued) {
+                std::unique_lock lock(table_->shard_of(*key_).mutex);
+                if (granted_) {
+                    phase_ = Phase::done;
+                    lock.unlock();
+                    report(Errc::ok, true);
+                    return Outcome<std::shared_ptr<Hold>>{std::move(granted_)};
+                }
+                if (!promoted_)
+                    return Step<std::shared_ptr<Hold>>::pending();
+                phase_ = Phase::driving;
+                if (table_->options_.observer != nullptr)
+                    queued_until_ = table_->runtime_.now();
+            }
+            if (phase_ == Phase::driving)
+                return drive(waiter, deadline);
+            return Errc::cancelled;
+        }
+
+        void abandon() noexcept
+        {
+            if (phase_ == Phase::queued) {
+                auto& shard = table_->shard_of(*key_);
+                std::unique_lock lock(shard.mutex);
+                phase_ = Phase::done;
+                if (granted_) {
+                    auto const hold = std::move(granted_);
+                    lock.unlock();
+                    hold->release(false);
+                } else if (promoted_) {
+                    table_->left(shard, node_);
+                } else {
+                    node_->second.queue.erase(place_);
+                    table_->waiters_.fetch_sub(1, std::memory_order_relaxed);
+                }
+            } else if (phase_ == Phase::driving) {
+                stop_driving();
+            }
+        }
+
+        std::optional<Versioned<T>> state_;
+        bool state_known_{false};
+
+    private:
+        friend class LockTable;
+        enum class Phase : unsigned char { start, queued, driving, done };
+
+        std::optional<Failure> enter(Waiter& waiter)
+        {
+            if (table_->options_.observer != nullptr)
+                entered_ = queued_until_ = table_->runtime_.now();
+            auto& shard = table_->shard_of(*key_);
+            std::lock_guard lock(shard.mutex);
+            auto const [it, fresh] = shard.entries.try_emplace(*key_);
+            node_ = &*it;
+            if (fresh) {
+                phase_ = Phase::driving;
+                return std::nullopt;
+            }
+            if (wait_ == Wait::no) {
+                phase_ = Phase::done;
+                return Failure::busy(Errc::lock_busy, std::chrono::nanoseconds{0});
+            }
+            if (table_->waiters_.fetch_add(1, std::memory_order_relaxed) >= table_->options_.max_waiters) {
+                table_->waiters_.fetch_sub(1, std::memory_order_relaxed);
+                phase_ = Phase::done;
+                return Failure{Errc::overloaded, "waiters for locks: the limit is reached"};
+            }
+            waiter_ = &waiter;
+            place_ = it->second.queue.insert(it->second.queue.end(), this);
+            phase_ = Phase::queued;
+            return std::nullopt;
+        }
+
+        Step<std::shared_ptr<Hold>> drive(Waiter& waiter, TimePoint deadline)
+        {
+            auto& repository = table_->repository_;
+            auto const& runtime = table_->runtime_;
+            if (!owner_)
+                owner_ = new_owner_token(runtime);
+            for (;;) {
+                auto const sent = runtime.now();
+                ++attempts_;
+                unknown_ = true;  // until the store has answered
+                std::optional<Outcome<Grant>> answer;
+                if constexpr (fused) {
+                    auto both = repository.create_and_load(*key_, owner_, table_->options_.ttl, Deadline{deadline});
+                    if (both) {
+                        state_ = std::move(both->state);
+                        state_known_ = true;
+                        answer.emplace(both->grant);
+                    } else {
+                        answer.emplace(std::move(both).failure());
+                    }
+                } else {
+                    answer.emplace(repository.create(*key_, owner_, table_->options_.ttl, Deadline{deadline}));
+                }
+                auto const now = runtime.now();
+                store_time_ += now - sent;
+                if (*answer) {
+                    unknown_ = false;
+                    unsubscribe(waiter);
+                    phase_ = Phase::done;
+                    auto hold = table_->granted(node_, owner_, **answer, sent);
+                    token_ = hold->fence().token;
+                    report(Errc::ok, false);
+                    return Outcome<std::shared_ptr<Hold>>{std::move(hold)};
+                }
+                auto const code = answer->error();
+                unknown_ = code == Errc::outcome_unknown;
+                bool const busy = code == Errc::lock_busy;
+                // Unknown: the record may be ours. Asking again with the same owner token recognises it.
+                if (!busy && !unknown_ && code != Errc::unavailable)
+                    return give_up(std::move(*answer).failure());
+                if ((busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts || attempts_ >= max_attempts_)
+                    return give_up(std::move(*answer).failure());
+                auto wait_for = table_->options_.poll.delay(attempts_, runtime.random_bits());
+                if constexpr (SubscribableRepository<R>) {
+                    if (busy && !subscribed_) {
+                        // Subscribe, then look again: a release in between is not missed.
+                        repository.subscribe(*key_, owner_, waiter);
+                        subscribed_ = true;
+                        subscriber_ = &waiter;
+                        continue;
+                    }
+                    if (busy)
+                        wait_for = options_net();
+                }
+                if (auto const hint = answer->failure().retry_after(); hint.count() > 0 && hint < wait_for)
+                    wait_for = hint;
+                return Step<std::shared_ptr<Hold>>::pending(add(now, wait_for));
+            }
+        }
+
+        std::chrono::nanoseconds options_net() const noexcept { return table_->options_.poll.cap; }
+
+        Step<std::shared_ptr<Hold>> give_up(Failure failure)
+        {
+            auto const code = failure.code();
+            stop_driving();
+            report(code, false);
+            return failure;
+        }
+
+        void stop_driving() noexcept
+        {
+            phase_ = Phase::done;
+            if (subscriber_ != nullptr)
+                unsubscribe(*subscriber_);
+            if (unknown_)
+                table_->forget(*key_, owner_);  // a grant that arrives late is given back
+            auto& shard = table_->shard_of(*key_);
+            std::lock_guard lock(shard.mutex);
+            table_->left(shard, node_);
+        }
+
+        void unsubscribe(Waiter& waiter) noexcept
+        {
+            if constexpr (SubscribableRepository<R>) {
+                if (subscribed_)
+                    table_->repository_.unsubscribe(*key_, waiter);
+                subscribed_ = false;
+                subscriber_ = nullptr;
+            }
+        }
+
+        void report(Errc code, bool handed_on) noexcept
+        {
+            auto* const observer = table_->options_.observer;
+            if (observer == nullptr)
+                return;
+            auto const now = table_->runtime_.now();
+            auto const queue = handed_on ? now - entered_ : queued_until_ - entered_;
+            observer->on_acquire(
+                {code, token_, handed_on, attempts_, queue, store_time_,
+                 handed_on ? std::chrono::nanoseconds{0} : now - queued_until_ - store_time_});
+        }
+
+        std::shared_ptr<LockTable> table_;
+        Key const* key_;
+        Node* node_{nullptr};
+        Waiter* waiter_{nullptr};
+        Waiter* subscriber_{nullptr};
+        std::shared_ptr<Hold> granted_;
+        typename std::list<Acquisition*>::iterator place_{};
+        OwnerToken owner_;
+        FencingToken token_;
+        TimePoint entered_{};
+        TimePoint queued_until_{};
+        std::chrono::nanoseconds store_time_{0};
+        Wait wait_;
+        int max_attempts_;
+        int attempts_{0};
+        Phase phase_{Phase::start};
+        bool promoted_{false};
+        bool subscribed_{false};
+        bool unknown_{false};
+    };
+
+    static constexpr std::size_t shard_count = 16;
+    Shard& shard_of(Key const& key) noexcept { return shards_[(key.hash() ^ key.hash() >> 13) % shard_count]; }
+
+    // ---- grants ---------------------------------------------------------------------------------------------
+
+    std::shared_ptr<Hold> make_hold(Shard& shard, Node* node, TimePoint now)
+    {
+        auto& entry = node->second;
+        auto hold = std::make_shared<TableHold>(
+            this->shared_from_this(), shard, node, entry.owner, FencingToken{entry.next_token++},
+            entry.lease.valid_until(), now);
+        hold->set_in_doubt(entry.lease.in_doubt());
+        entry.holder = hold.get();
+        entry.state = EntryState::held;
+        return hold;
+    }
+
+    /// Holder and entry know each other no more. The shard's mutex is held.
+    Node* part(TableHold& hold) noexcept
+    {
+        auto* const node = std::exchange(hold.node_, nullptr);
+        node->second.holder = nullptr;
+        return node;
+    }
+
+    std::shared_ptr<Hold> granted(Node* node, OwnerToken owner, Grant const& grant, TimePoint sent)
+    {
+        auto& shard = shard_of(node->first);
+        std::lock_guard lock(shard.mutex);
+        auto& entry = node->second;
+        entry.owner = owner;
+        entry.next_token = grant.first.value();
+        entry.end_token = grant.first.value() + grant.count;
+        entry.handed_on = 0;
+        entry.wanted_since = TimePoint{};
+        entry.lease = LeaseMachine{{grant.ttl, options_.drift, options_.margin, options_.renew}};
+        entry.lease.granted(sent, grant.ttl);
+        schedule(shard, node);
+        return make_hold(shard, node, sent);
+    }
+
+    /// The driver, or the holder, is gone and so is the record: the next of the queue drives, or nobody is left.
+    void left(Shard& shard, Node* node) noexcept
+    {
+        auto& entry = node->second;
+        if (entry.queue.empty()) {
+            shard.entries.erase(shard.entries.find(node->first));
+            return;
+        }
+        entry.state = EntryState::trying;
+        auto* const next = entry.queue.front();
+        entry.queue.pop_front();
+        waiters_.fetch_sub(1, std::memory_order_relaxed);
+        next->promoted_ = true;
+        next->waiter_->wake();
+    }
+
+    /// True when the lease may go to the first of the queue. The shard's mutex is held.
+    bool may_hand_on(Node* node, TimePoint now)
+    {
+        auto& entry = node->second;
+        if (entry.queue.empty() || entry.next_token >= entry.end_token || entry.lease.stopped())
+            return false;
+        // A waiter should get a lock it can use: at least half of a lease is left, or was just renewed.
+        if (entry.lease.valid_until() - now < options_.ttl.value() / 2)
+            return false;
+        if constexpr (SubscribableRepository<R>) {
+            if (repository_.wanted(node->first, entry.owner)) {
+                if (entry.wanted_since == TimePoint{}) {
+                    entry.wanted_since = now;
+                    entry.handed_on = 0;
+                }
+                if (++entry.handed_on > options_.hand_on_count || now - entry.wanted_since > options_.hand_on_time)
+                    return false;
+            }
+        }
+        return true;
+    }
+
+    Outcome<void> release(TableHold& hold, bool unresolved, bool report)
+    {
+        auto const now = runtime_.now();
+        auto const status = hold.status();
+        hold.lose(LostReason::released);
+        auto& shard = *hold.shard_;
+        std::unique_lock lock(shard.mutex);
+        if (report && !is_immediate<R>())
+            shard.renewed.wait(lock, [&] { return hold.node_ == nullptr || !hold.node_->second.lease.renewing(); });
+        if (hold.node_ == nullptr) {  // lost, and somebody else may hold it by now
+            lock.unlock();
+            auto const code = hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
+            observe_release(code, hold, false, now);
+            return code == Errc::ok ? success() : Outcome<void>{code};
+        }
+        auto* const node = part(hold);
+        auto& entry = node->second;
+        if (!unresolved && may_hand_on(node, now)) {
+            auto* const next = entry.queue.front();
+            entry.queue.pop_front();
+            waiters_.fetch_sub(1, std::memory_order_relaxed);
+            next->token_ = FencingToken{entry.next_token};
+            next->granted_ = make_hold(shard, node, now);
+            next->waiter_->wake();
+            lock.unlock();
+            observe_release(Errc::ok, hold, true, now);
+            return success();
+        }
+        entry.lease.stop();
+        entry.state = EntryState::leaving;
+        unschedule(shard, node);
+        lock.unlock();
+        auto const owner = hold.fence().owner;
+        if constexpr (!is_immediate<R>()) {
+            if (!report) {
+                // The reaper: a destructor must not block. Later acquires of this process queue behind it.
+                boost::asio::post(
+                    runtime_.blocking_executor(),
+                    [self = this->shared_from_this(), where = &shard, node, owner, until = hold.valid_until()] {
+                        auto const removed = self->remove_with_retries(node->first, owner, until);
+                        {
+                            std::unique_lock again(where->mutex);
+                            where->renewed.wait(again, [&] { return !node->second.lease.renewing(); });
+                            self->left(*where, node);
+                        }
+                        if (!removed && self->options_.observer != nullptr)
+                            self->options_.observer->on_release({removed.error(), {}, false, {}});
+                    });
+                observe_release(Errc::ok, hold, false, now);
+                return success();
+            }
+        }
+        auto const removed = remove_with_retries(node->first, owner, hold.valid_until());
+        lock.lock();
+        left(shard, node);
+        lock.unlock();
+        return released(hold, status, removed, now);
+    }
+
+    Outcome<void> released(TableHold const& hold, LockStatus status, Outcome<Removal> const& removed, TimePoint now)
+    {
+        Errc code = removed.error();
+        if (removed && (*removed == Removal::taken || status == LockStatus::lost))
+            code = Errc::lock_lost;
+        observe_release(code, hold, false, now);
+        return code == Errc::ok ? success() : Outcome<void>{code};
+    }
+
+    void observe_release(Errc code, TableHold const& hold, bool handed_on, TimePoint now) const noexcept
+    {
+        if (options_.observer != nullptr)
+            options_.observer->on_release({code, hold.fence().token, handed_on, now - hold.granted_at()});
+    }
+
+    Outcome<Removal> remove_with_retries(Key const& key, OwnerToken owner, TimePoint until)
+    {
+        for (int attempt = 1;; ++attempt) {
+            auto removed = repository_.remove(key, owner, Deadline{});
+            auto const at = add(runtime_.now(), options_.poll.delay(attempt, runtime_.random_bits()));
+            // Removing is idempotent for its owner, so unknown is simply asked again; after the lease it is moot.
+            if (removed || effect_of(removed.error()) == Effect::applied ||
+                (removed.error() != Errc::unavailable && removed.error() != Errc::outcome_unknown) || at >= until)
+                return removed;
+            runtime_.sleep_until(at);
+        }
+    }
+
+    /// Compare-and-deletes a record that may or may not have been granted.
+    void forget(Key const& key, OwnerToken owner) noexcept
+    {
+        if constexpr (is_immediate<R>())
+            static_cast<void>(repository_.remove(key, owner, Deadline{}));
+        else
+            boost::asio::post(runtime_.blocking_executor(), [self = this->shared_from_this(), key, owner] {
+                static_cast<void>(
+                    self->remove_with_retries(key, owner, add(self->runtime_.now(), self->options_.ttl.value())));
+            });
+    }
+
+    // ---- renewals -------------------------------------------------------------------------------------------
+
+    /// The shard's mutex is held. Costs a system call only when the alarm must ring earlier than planned: grants of
+    /// one service come due in the order they were made.
+    void schedule(Shard& shard, Node* node)
+    {
+        unschedule(shard, node);
+        auto& entry = node->second;
+        entry.scheduled = entry.lease.next();
+        entry.in_schedule = true;
+        shard.schedule.emplace(entry.scheduled, node);
+        if (entry.scheduled < shard.alarm_at) {
+            shard.alarm_at = entry.scheduled;
+            shard.alarm_used = true;
+            runtime_.arm(shard.alarm, entry.scheduled);
+        }
+    }
+
+    void unschedule(Shard& shard, Node* node) noexcept
+    {
+        if (node->second.in_schedule)
+            shard.schedule.erase({node->second.scheduled, node});
+        node->second.in_schedule = false;
+    }
+
+    struct Due {
+        Key key;
+        OwnerToken owner;
+        TimePoint planned;
+    };
+
+    /// What to tell once the mutex is free.
+    struct News {
+        std::shared_ptr<Hold> hold;
+        LostReason lost;
+    };
+
+    /// Rung by the alarm: what is due in one shard, in one go.
+    void keep(Shard& shard)
+    {
+        std::vector<Due> due;
+        std::vector<News> news;
+        std::vector<std::pair<Errc, std::chrono::nanoseconds>> renewals;
+        {
+            std::lock_guard lock(shard.mutex);
+            shard.alarm_at = TimePoint::max();
+            auto const now = runtime_.now();
+            while (!shard.schedule.empty() && shard.schedule.begin()->first <= now) {
+                auto* const node = shard.schedule.begin()->second;
+                unschedule(shard, node);
+                auto& lease = node->second.lease;
+                auto const planned = lease.renew_at();
+                switch (lease.tick(now)) {
+                case LeaseMachine::Action::lost: lose(shard, node, LostReason::expired, news); continue;
+                case LeaseMachine::Action::renew:
+                    if constexpr (is_immediate<R>()) {
+                        auto const answer = repository_.renew(node->first, node->second.owner, options_.ttl, Deadline{});
+                        renewals.push_back({answer.error(), now - planned});
+                        apply_renewal(shard, node, now, answer, news);
+                        continue;
+                    } else {
+                        due.push_back({node->first, node->second.owner, planned});
+                    }
+                    break;
+                case LeaseMachine::Action::none: break;
+                }
+                schedule(shard, node);
+            }
+            if (!shard.schedule.empty() && shard.schedule.begin()->first < shard.alarm_at) {
+                shard.alarm_at = shard.schedule.begin()->first;
+                runtime_.arm(shard.alarm, shard.alarm_at);
+            }
+        }
+        tell(news);
+        if constexpr (!is_immediate<R>()) {
+            if (!due.empty())
+                boost::asio::post(
+                    runtime_.blocking_executor(),
+                    [weak = this->weak_from_this(), where = &shard, due = std::move(due)] {
+                        if (auto self = weak.lock())
+                            for (auto const& one : due)
+                                self->renew_blocking(*where, one);
+                    });
+        }
+        if (options_.observer != nullptr)
+            for (auto const& [code, lag] : renewals)
+                options_.observer->on_renewal(code, lag);
+    }
+
+    void renew_blocking(Shard& shard, Due const& due)
+    {
+        auto const sent = runtime_.now();
+        auto const answer = repository_.renew(due.key, due.owner, options_.ttl, Deadline{options_.ttl.value() / 3});
+        std::vector<News> news;
+        {
+            std::lock_guard lock(shard.mutex);
+            auto const it = shard.entries.find(due.key);
+            if (it != shard.entries.end() && it->second.owner == due.owner && it->second.lease.renewing())
+                apply_renewal(shard, &*it, sent, answer, news);
+        }
+        shard.renewed.notify_all();
+        if (options_.observer != nullptr)
+            options_.observer->on_renewal(answer.error(), sent - due.planned);
+        tell(news);
+    }
+
+    /// The shard's mutex is held.
+    void apply_renewal(
+        Shard& shard, Node* node, TimePoint sent, Outcome<std::chrono::nanoseconds> const& answer, std::vector<News>& news)
+    {
+        auto& entry = node->second;
+        if (answer) {
+            entry.lease.renewed(sent, *answer);
+        } else if (entry.lease.renewal_failed(answer.error(), runtime_.now()) == LeaseMachine::Action::lost) {
+            lose(
+                shard, node, answer.cause() == Errc::not_found ? LostReason::removed : LostReason::taken, news);
+            return;
+        } else if (entry.holder != nullptr) {
+            news.push_back({entry.holder->weak_from_this().lock(), LostReason::none});
+        }
+        if (entry.holder != nullptr) {
+            entry.holder->extend(entry.lease.valid_until());
+            entry.holder->set_in_doubt(entry.lease.in_doubt());
+        }
+        if (!entry.lease.stopped())
+            schedule(shard, node);
+    }
+
+    /// The holder has lost it; the next of the queue may try. The shard's mutex is held.
+    void lose(Shard& shard, Node* node, LostReason reason, std::vector<News>& news)
+    {
+        unschedule(shard, node);
+        node->second.lease.stop();
+        if (auto* const holder = node->second.holder) {
+            news.push_back({holder->weak_from_this().lock(), reason});
+            part(*holder);
+            left(shard, node);
+        }
+    }
+
+    void tell(std::vector<News> const& news) noexcept
+    {
+        for (auto const& [hold, reason] : news) {
+            if (!hold)
+                continue;
+            if (reason != LostReason::none)
+                hold->lose(reason);
+            if (options_.observer != nullptr) {
+                if (reason == LostReason::none)
+                    options_.observer->on_in_doubt(hold->fence().token);
+                else
+                    options_.observer->on_lost(hold->fence().token, reason);
+            }
+        }
+    }
+
+    Outcome<void> renew_now(TableHold& hold, Deadline deadline)
+    {
+        auto& shard = *hold.shard_;
+        std::vector<News> news;
+        Outcome<std::chrono::nanoseconds> answer = Errc::lock_lost;
+        {
+            std::unique_lock lock(shard.mutex);
+            shard.renewed.wait(lock, [&] { return hold.node_ == nullptr || !hold.node_->second.lease.renewing(); });
+            if (hold.node_ == nullptr || !hold.node_->second.lease.renew_early(runtime_.now()))
+                return Errc::lock_lost;
+            Due const due{hold.node_->first, hold.fence().owner, {}};
+            if constexpr (!is_immediate<R>())
+                lock.unlock();
+            auto const sent = runtime_.now();
+            answer = repository_.renew(due.key, due.owner, options_.ttl, deadline);
+            if constexpr (!is_immediate<R>())
+                lock.lock();
+            if (hold.node_ != nullptr)
+                apply_renewal(shard, hold.node_, sent, answer, news);
+        }
+        shard.renewed.notify_all();
+        tell(news);
+        return answer ? success() : Outcome<void>{std::move(answer).failure()};
+    }
+
+    R repository_;
+    RuntimeType runtime_;
+    LockOptions options_;
+    std::uint64_t generation_;
+    bool options_good_;
+    std::atomic<bool> verified_{false};
+    std::atomic<std::size_t> waiters_{0};
+    std::array<Shard, shard_count> shards_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_LOCK_TABLE_HPP

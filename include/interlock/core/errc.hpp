@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_ERRC_HPP
+#define INTERLOCK_CORE_ERRC_HPP
+
+/// @file
+/// What can go wrong, and what is then known about the effect.
+
+#include <interlock/fwd.hpp>
+
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <string>
+#include <type_traits>
+#include <utility>
+
+// Before the first use of `Errc`: some uses ask whether it is an error code.
+template <>
+struct boost::system::is_error_code_enum<interlock::Errc> : std::true_type {};
+
+namespace interlock {
+inline namespace v0 {
+
+using error_code = boost::system::error_code;
+
+/// What is known about the change that an operation was to make (law P5).
+enum class Effect : unsigned char {
+    not_applied,  ///< surely nothing was changed; safe to try again, under any id
+    applied,      ///< surely changed, once
+    unknown,      ///< may have been changed: ask again with the *same* operation id or key, never with a new one
+};
+
+/// Every failure the library reports. Each has exactly one effect, see `effect_of`; the only one whose
+/// effect is unknown is `outcome_unknown`, and it carries the `Errc` that caused it.
+enum class Errc : int {
+    ok = 0,
+
+    // The caller's request cannot be served as it is.
+    invalid_argument = 1,     ///< an argument is out of its documented range; refused before any I/O
+    not_found = 2,            ///< no value under this key, and the policy was not asked to create one
+    already_exists = 3,       ///< `insert` found a value
+    corrupt_state = 4,        ///< stored bytes are not a `T`, a record is damaged, a version is negative
+    version_exhausted = 5,    ///< the 64-bit version is at its maximum; it never wraps
+    would_deadlock = 6,       ///< the operation asked for a key that its own caller already holds
+
+    // Somebody else was there.
+    version_conflict = 10,    ///< another writer moved the version; nothing was written
+    lock_busy = 11,           ///< somebody else holds the lock and no waiting was asked for
+    serialization_failure = 12,  ///< the store refused the transaction's snapshot; run it again
+    deadlock = 13,            ///< the store broke a cycle of waiters by refusing this transaction
+    idempotency_in_progress = 14,  ///< the same request is being executed elsewhere; ask again later
+    idempotency_mismatch = 15,     ///< the same key came with a different request; never executed
+    superseded = 16,          ///< a later attempt of the same operation id forbade this one
+
+    // The lock is gone.
+    lock_lost = 20,           ///< the lease ended, or could no longer be proved; the guarded write was refused
+    fenced_out = 21,          ///< the store refused a guarded write: its record names another acquisition
+
+    // It could not be done now.
+    deadline_exceeded = 30,   ///< the deadline came before the effect was sent to the store
+    cancelled = 31,           ///< the caller cancelled before the effect was sent to the store
+    overloaded = 32,          ///< a configured bound (queue, waiters, records, memory) is reached (law P10)
+    unavailable = 33,         ///< the store cannot be reached or refuses service; nothing was applied
+    misconfigured = 34,       ///< store or program is set up so that a promise cannot be kept; retrying is pointless
+
+    // It is not known.
+    outcome_unknown = 40,     ///< may have been applied; see the cause
+};
+
+/// The effect that an `Errc` stands for: `applied` for `ok`, `unknown` for `outcome_unknown`, and
+/// `not_applied` for every other.
+constexpr Effect effect_of(Errc code) noexcept
+{
+    switch (code) {
+    case Errc::ok: return Effect::applied;
+    case Errc::invalid_argument:
+    case Errc::not_found:
+    case Errc::already_exists:
+    case Errc::corrupt_state:
+    case Errc::version_exhausted:
+    case Errc::would_deadlock:
+    case Errc::version_conflict:
+    case Errc::lock_busy:
+    case Errc::serialization_failure:
+    case Errc::deadlock:
+    case Errc::idempotency_in_progress:
+    case Errc::idempotency_mismatch:
+    case Errc::superseded:
+    case Errc::lock_lost:
+    case Errc::fenced_out:
+    case Errc::deadline_exceeded:
+    case Errc::cancelled:
+    case Errc::overloaded:
+    case Errc::unavailable:
+    case Errc::misconfigured: return Effect::not_applied;
+    case Errc::outcome_unknown: break;
+    }
+    return Effect::unknown;  // also for values that are no enumerator: never claim what is not known
+}
+
+/// A stable lower-case name, for logs, metrics and tests. `"?"` for a value that is no enumerator.
+constexpr char const* name_of(Errc code) noexcept
+{
+    switch (code) {
+    case Errc::ok: return "ok";
+    case Errc::invalid_argument: return "invalid_argument";
+    case Errc::not_found: return "not_found";
+    case Errc::already_exists: return "already_exists";
+    case Errc::corrupt_state: return "corrupt_state";
+    case Errc::version_exhausted: return "version_exhausted";
+    case Errc::would_deadlock: return "would_deadlock";
+    case Errc::version_conflict: return "version_conflict";
+    case Errc::lock_busy: return "lock_busy";
+    case Errc::serialization_failure: return "serialization_failure";
+    case Errc::deadlock: return "deadlock";
+    case Errc::idempotency_in_progress: return "idempotency_in_progress";
+    case Errc::idempotency_mismatch: return "idempotency_mismatch";
+    case Errc::superseded: return "superseded";
+    case Errc::lock_lost: return "lock_lost";
+    case Errc::fenced_out: return "fenced_out";
+    case Errc::deadline_exceeded: return "deadline_exceeded";
+    case Errc::cancelled: return "cancelled";
+    case Errc::overloaded: return "overloaded";
+    case Errc::unavailable: return "unavailable";
+    case Errc::misconfigured: return "misconfigured";
+    case Errc::outcome_unknown: return "outcome_unknown";
+    }
+    return "?";
+}
+
+namespace detail {
+class ErrorCategory final : public boost::system::error_category {
+public:
+    // The id makes the category equal to itself across shared libraries that each instantiate it.
+    constexpr ErrorCategory() noexcept : boost::system::error_category(0x696e7465726c6f63ULL) {}
+    char const* name() const noexcept override { return "interlock"; }
+    std::string message(int value) const override { return name_of(static_cast<Errc>(value)); }
+};
+}  // namespace detail
+
+inline boost::system::error_category const& error_category() noexcept
+{
+    static constexpr detail::ErrorCategory instance;
+    return instance;
+}
+
+inline error_code make_error_code(Errc code) noexcept
+{
+    return {static_cast<int>(code), error_category()};
+}
+
+/// The effect that an `error_code` stands for. A code of a foreign category is `unknown`: the library
+/// cannot know what its author meant. No error is `applied`.
+inline Effect effect_of(error_code const& code) noexcept
+{
+    if (code.category() == error_category())
+        return effect_of(static_cast<Errc>(code.value()));
+    return code.failed() ? Effect::unknown : Effect::applied;
+}
+
+/// The exception of the throwing interface. `code()` has the category `error_category()`.
+class Error : public boost::system::system_error {
+public:
+    explicit Error(Errc code, std::string const& detail = {}, Errc cause = Errc::ok)
+        : boost::system::system_error(make_error_code(code), detail), cause_(cause)
+    {}
+
+    Errc errc() const noexcept { return static_cast<Errc>(code().value()); }
+    Effect effect() const noexcept { return effect_of(errc()); }
+    /// Why the outcome is unknown; `Errc::ok` for every other code.
+    Errc cause() const noexcept { return cause_; }
+
+private:
+    Errc cause_;
+};
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_ERRC_HPP

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KEY_HPP
+#define INTERLOCK_CORE_KEY_HPP
+
+/// @file
+/// What decides which operations conflict: bytes, equal or not, ordered as bytes.
+
+#include <interlock/core/outcome.hpp>
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// An encoded key: 1 to 512 bytes, any of them, embedded NUL included. Compared byte by byte: no case, no
+/// Unicode normalisation, no collation. Two different keys are never one key in any backend.
+class Key {
+public:
+    static constexpr std::size_t max_size = 512;
+
+    Key() = default;
+    explicit Key(std::string bytes) : bytes_(std::move(bytes)), hash_(std::hash<std::string_view>{}(bytes_)) {}
+    explicit Key(std::string_view bytes) : Key(std::string(bytes)) {}
+
+    std::string_view bytes() const noexcept { return bytes_; }
+    std::size_t hash() const noexcept { return hash_; }
+
+    /// `invalid_argument`, naming what is wrong, for an empty or an overlong key.
+    Outcome<void> validate() const
+    {
+        if (bytes_.empty())
+            return Failure{Errc::invalid_argument, "key is empty"};
+        if (bytes_.size() > max_size)
+            return Failure{
+                Errc::invalid_argument,
+                "key has " + std::to_string(bytes_.size()) + " bytes, the limit is " + std::to_string(max_size)};
+        return success();
+    }
+
+    friend bool operator==(Key const& a, Key const& b) noexcept
+    {
+        return a.hash_ == b.hash_ && a.bytes_ == b.bytes_;
+    }
+    friend std::strong_ordering operator<=>(Key const& a, Key const& b) noexcept
+    {
+        return a.bytes_.compare(b.bytes_) <=> 0;
+    }
+
+private:
+    std::string bytes_;
+    std::size_t hash_{0};
+};
+
+/// How a key type becomes bytes. `encode` must be injective. Given for everything that converts to
+/// `std::string_view` (its bytes), integers and enumerations (8 bytes, big-endian, in numeric order), pairs
+/// and tuples of those (each part with its length in front). Specialise it for other key types, with
+/// `static std::string encode(K const&)`; add `static K decode(std::string_view)` for backends that map keys
+/// onto typed columns.
+template <class K>
+struct KeyTraits;
+
+template <class K>
+    requires std::convertible_to<K const&, std::string_view>
+struct KeyTraits<K> {
+    static std::string encode(std::string_view key) { return std::string(key); }
+    static K decode(std::string_view bytes)
+        requires std::constructible_from<K, std::string_view>
+    {
+        return K(bytes);
+    }
+    static bool matches(Key const& key, std::string_view value) noexcept { return key.bytes() == value; }
+};
+
+template <class K>
+    requires std::integral<K>
+struct KeyTraits<K> {
+    static std::string encode(K key)
+    {
+        auto bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(key));
+        if constexpr (std::is_signed_v<K>)
+            bits ^= std::uint64_t{1} << 63;  // so that byte order is numeric order
+        else
+            bits = static_cast<std::uint64_t>(key);
+        std::string out(8, '\0');
+        for (int i = 0; i < 8; ++i)
+            out[static_cast<std::size_t>(i)] = static_cast<char>(bits >> (56 - 8 * i));
+        return out;
+    }
+    static K decode(std::string_view bytes) noexcept
+    {
+        std::uint64_t bits = 0;
+        for (char c : bytes.substr(0, 8))
+            bits = bits << 8 | static_cast<unsigned char>(c);
+        if constexpr (std::is_signed_v<K>)
+            bits ^= std::uint64_t{1} << 63;
+        return static_cast<K>(bits);
+    }
+    static bool matches(Key const& key, K value) { return key.bytes() == encode(value); }
+};
+
+template <class K>
+    requires std::is_enum_v<K>
+struct KeyTraits<K> {
+    using U = std::underlying_type_t<K>;
+    static std::string encode(K key) { return KeyTraits<U>::encode(static_cast<U>(key)); }
+    static K decode(std::string_view bytes) noexcept { return static_cast<K>(KeyTraits<U>::decode(bytes)); }
+};
+
+namespace detail {
+template <class Tuple>
+std::string encode_key_parts(Tuple const& parts)
+{
+    std::string out;
+    std::apply(
+        [&](auto const&... part) {
+            auto add = [&](std::string const& bytes) {
+                out += KeyTraits<std::uint64_t>::encode(bytes.size()).substr(4);
+                out += bytes;
+            };
+            (add(KeyTraits<std::remove_cvref_t<decltype(part)>>::encode(part)), ...);
+        },
+        parts);
+    return out;
+}
+}  // namespace detail
+
+template <class... Parts>
+struct KeyTraits<std::tuple<Parts...>> {
+    static std::string encode(std::tuple<Parts...> const& key) { return detail::encode_key_parts(key); }
+};
+
+template <class A, class B>
+struct KeyTraits<std::pair<A, B>> {
+    static std::string encode(std::pair<A, B> const& key) { return detail::encode_key_parts(key); }
+};
+
+/// A type that `KeyTraits` can turn into bytes.
+template <class K>
+concept KeyType = requires(K const& key) {
+    { KeyTraits<K>::encode(key) } -> std::convertible_to<std::string>;
+};
+
+/// Several keys, or states, of one transaction, in the order in which the operation receives them. Made by
+/// `keys(a, b)`. A class with a constructor, so that g++ 12 handles it as a temporary of a `co_await`.
+template <class... A>
+class Keys {
+public:
+    static constexpr std::size_t size = sizeof...(A);
+    explicit Keys(A... parts) : parts_(std::move(parts)...) {}
+    std::tuple<A...> const& parts() const noexcept { return parts_; }
+
+private:
+    std::tuple<A...> parts_;
+};
+
+/// The keys, or states, of one transaction: at least two, no two the same (`invalid_argument`). They are
+/// locked in the order of their encoded bytes, whatever order is given here, so that two transactions that
+/// name the same keys cannot wait for each other in a circle.
+template <class... A>
+    requires(sizeof...(A) >= 2)
+auto keys(A const&... parts)
+{
+    return Keys<std::decay_t<A const&>...>(parts...);
+}
+
+namespace detail {
+template <class A>
+struct keys_size {
+    static constexpr std::size_t value = 1;
+};
+template <class... A>
+struct keys_size<Keys<A...>> {
+    static constexpr std::size_t value = sizeof...(A);
+};
+}  // namespace detail
+
+}  // namespace v0
+}  // namespace interlock
+
+template <>
+struct std::hash<interlock::Key> {
+    std::size_t operator()(interlock::Key const& key) const noexcept { return key.hash(); }
+};
+
+#endif  // INTERLOCK_CORE_KEY_HPP

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_LOCK_STATE_SERVICE_HPP
+#define INTERLOCK_CORE_LOCK_STATE_SERVICE_HPP
+
+/// @file
+/// Acquires and releases locks on states: queues locally, tries the store, waits, renews, hands on.
+
+#include <interlock/core/detail/async_operation.hpp>
+#include <interlock/core/detail/lock_table.hpp>
+#include <interlock/core/lock.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <boost/asio/async_result.hpp>
+
+#include <concepts>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// How one `acquire` behaves.
+struct AcquireOptions {
+    /// Bounds local queue, store and wake-up together.
+    Deadline deadline{};
+    /// Attempts at the store; the service's `max_attempts` bounds it, too.
+    int max_attempts{std::numeric_limits<int>::max()};
+};
+
+/// The article's `LockStateService`: gives out `Lock<T>` (or, asked for by `Assurance::efficiency`,
+/// `EfficiencyLock<T>`) on states of a repository.
+///
+/// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all services
+/// on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant that arrives
+/// after its caller gave up is given back. Nothing is renewed after its release has completed.
+/// **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
+/// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`.
+/// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. Made before
+/// a fork it is `misconfigured` in the child.
+/// **Thread safety.** Everything: safe. A lock may be released on another thread than it was acquired on.
+/// **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally: none.
+template <class T, class Repository, Assurance Level>
+class LockStateService {
+    using Table = detail::LockTable<Repository, Level>;
+
+public:
+    using value_type = T;
+    using repository_type = Repository;
+    using key_type = typename Repository::key_type;
+    using lock_type = std::conditional_t<Level == Assurance::fenced, Lock<T>, EfficiencyLock<T>>;
+    using Ticket = typename Table::Ticket;
+
+    explicit LockStateService(Repository repository, LockOptions options = {})
+        requires(Level == Assurance::fenced ? FencedRepository<Repository> : LeaseRepository<Repository>)
+        : table_(std::make_shared<Table>(std::move(repository), options))
+    {}
+
+    Repository const& repository() const noexcept { return table_->repository(); }
+    LockOptions const& options() const noexcept { return table_->options(); }
+
+    /// Waits for the lock on `state` (a `T`, or its key) until the deadline.
+    ///
+    /// **Outcome.** The lock, or throws `Error`: `deadline_exceeded`, `lock_busy` (attempts used up),
+    /// `would_deadlock` (an operation of this thread works on the same key), `overloaded`, `unavailable`,
+    /// `misconfigured`, `invalid_argument`. In each case nothing is held.
+    /// **Cost.** One trip to the store when nobody else is there.
+    template <KeyOrState<T, key_type> A>
+    lock_type acquire(A const& state, AcquireOptions options = {}) const
+    {
+        return acquire_outcome(state, Wait::until_deadline, options).value();
+    }
+
+    /// The lock if it is free, nothing if somebody holds it. Throws `Error` as `acquire` does for the rest.
+    template <KeyOrState<T, key_type> A>
+    std::optional<lock_type> try_acquire(A const& state) const
+    {
+        auto outcome = acquire_outcome(state, Wait::no, {});
+        if (!outcome && outcome.error() == Errc::lock_busy)
+            return std::nullopt;
+        return std::move(outcome).value();
+    }
+
+    /// Releases and reports: `ok` also when it was released before; `lock_lost` when it had been lost, so that
+    /// work done under it may have met another holder's. Blocks for at most one trip to the store. Letting the
+    /// handle go out of scope releases as well, without blocking and without a report.
+    Outcome<void> release(lock_type& lock) const
+    {
+        auto const hold = lock.detach();
+        return hold ? hold->release_and_report() : success();
+    }
+    Outcome<void> release(lock_type&& lock) const { return release(lock); }
+
+    /// Writes a value under the lock's fence: applied only while the store still names this acquisition.
+    ///
+    /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock;
+    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one).
+    Outcome<Version> write(lock_type const& lock, Version version, T const& value) const
+        requires(Level == Assurance::fenced)
+    {
+        if (lock.status() == LockStatus::lost)
+            return Errc::lock_lost;
+        auto const key = make_key<T, key_type>(value);
+        auto const fence = lock.fence();
+        Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
+        auto repository = table_->repository();
+        auto committed = repository.commit(std::span<Change<T>>{&change, 1}, nullptr, Deadline{lock.hold()->valid_until()});
+        if (!committed)
+            return std::move(committed).failure();
+        return change.version;
+    }
+
+    /// As `acquire`, without blocking.
+    ///
+    /// **Completion.** `void(error_code, lock_type)`, on the handler's associated executor, exactly once, never from
+    /// within this call. An empty lock when there is an error.
+    /// **Cancellation.** All types: leaves the queue, or gives back what was granted meanwhile; `cancelled`.
+    template <
+        KeyOrState<T, key_type> A, boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
+    auto async_acquire(A&& state, AcquireOptions options, CompletionToken&& token) const
+    {
+        return initiate<void(error_code, lock_type), false>(state, Wait::until_deadline, options, token);
+    }
+    template <
+        KeyOrState<T, key_type> A, boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
+    auto async_acquire(A&& state, CompletionToken&& token) const
+    {
+        return async_acquire(std::forward<A>(state), AcquireOptions{}, std::forward<CompletionToken>(token));
+    }
+
+    /// As `try_acquire`. **Completion.** `void(error_code, std::optional<lock_type>)`.
+    template <
+        KeyOrState<T, key_type> A,
+        boost::asio::completion_token_for<void(error_code, std::optional<lock_type>)> CompletionToken>
+    auto async_try_acquire(A&& state, CompletionToken&& token) const
+    {
+        return initiate<void(error_code, std::optional<lock_type>), true>(state, Wait::no, AcquireOptions{}, token);
+    }
+
+    /// As `release`. **Completion.** `void(error_code)`. **Cancellation.** None: the lock is released either way.
+    template <boost::asio::completion_token_for<void(error_code)> CompletionToken>
+    auto async_release(lock_type&& lock, CompletionToken&& token) const
+    {
+        return boost::asio::async_initiate<CompletionToken, void(error_code)>(
+            [self = *this](auto handler, std::shared_ptr<detail::Hold> hold) {
+                detail::async_call<detail::is_immediate<Repository>()>(
+                    self.table_->runtime(), std::move(handler), [hold = std::move(hold)] {
+                        auto const outcome = hold ? hold->release_and_report() : success();
+                        return outcome ? error_code{} : make_error_code(outcome.error());
+                    });
+            },
+            token, lock.detach());
+    }
+
+    // ---- for policies -------------------------------------------------------------------------------------------
+
+    /// Nothing when locks on `key` can be had at all.
+    std::optional<Failure> unfit(Key const& key, Deadline deadline) const { return table_->unfit(key, deadline); }
+    std::shared_ptr<Table> const& table() const noexcept { return table_; }
+
+    /// As `acquire` and `try_acquire`, without throwing.
+    template <KeyOrState<T, key_type> A>
+    Outcome<lock_type> acquire_outcome(A const& state, Wait wait, AcquireOptions options) const
+    {
+        auto const& runtime = table_->runtime();
+        if (!options.deadline.valid() || options.max_attempts < 1)
+            return Failure{Errc::invalid_argument, "acquire options out of range"};
+        auto const deadline = options.deadline.at(runtime.now());
+        auto const key = make_key<T, key_type>(state);
+        if (auto failure = unfit(key, Deadline{deadline}))
+            return std::move(*failure);
+        auto const* const context = detail::current_context;
+        if (context != nullptr && context->holds(repository().identity(), key))
+            return Failure{Errc::would_deadlock, "an operation of this thread works on the same key"};
+        BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
+        Ticket ticket{table_, key, wait, options.max_attempts};
+        for (;;) {
+            auto step = ticket.poll(waiter, deadline);
+            if (step.done()) {
+                if (!step.outcome())
+                    return std::move(step.outcome()).failure();
+                return lock_type{state_of<T>(state), *std::move(step.outcome())};
+            }
+            auto const until = std::min(step.wake_at(), deadline);
+            waiter.wait_until(until);
+            if (runtime.now() >= deadline) {
+                ticket.abandon();
+                return Errc::deadline_exceeded;
+            }
+        }
+    }
+
+    /// The state a lock shows: the one given, or a fresh one with the key given.
+    template <class U, class A>
+    static U state_of(A const& argument)
+    {
+        if constexpr (std::same_as<std::remove_cvref_t<A>, U>) {
+            return argument;
+        } else {
+            static_assert(
+                requires(key_type k) { StateTraits<U>::from_key(std::move(k)); },
+                "a lock shows a state: name it by a T, or give StateTraits<T> a from_key");
+            if constexpr (std::same_as<std::remove_cvref_t<A>, Key>)
+                return StateTraits<U>::from_key(KeyTraits<key_type>::decode(argument.bytes()));
+            else
+                return StateTraits<U>::from_key(static_cast<key_type>(argument));
+        }
+    }
+
+private:
+    template <class Signature, bool Optional, class A, class CompletionToken>
+    auto initiate(A const& state, Wait wait, AcquireOptions options, CompletionToken& token) const
+    {
+        return boost::asio::async_initiate<CompletionToken, Signature>(
+            [self = *this](auto handler, Key key, T value, Wait how, AcquireOptions opt) {
+                detail::start_acquire<Optional>(
+                    self, std::move(handler), std::move(key), std::move(value), how, opt);
+            },
+            token, make_key<T, key_type>(state), state_of<T>(state), wait, options);
+    }
+
+    std::shared_ptr<Table> table_;
+};
+
+template <class R>
+LockStateService(R) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
+template <class R>
+LockStateService(R, LockOptions) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
+
+/// A lock service for efficiency locks: `EfficiencyLockStateService<Job, Repository> locks{repository};`
+template <class T, class Repository>
+using EfficiencyLockStateService = LockStateService<T, Repository, Assurance::efficiency>;
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_LOCK_STATE_SERVICE_HPP

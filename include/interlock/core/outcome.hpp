@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_OUTCOME_HPP
+#define INTERLOCK_CORE_OUTCOME_HPP
+
+/// @file
+/// The honest answer of every call: a value, or a failure whose effect is known to be unknown or not.
+
+#include <interlock/core/errc.hpp>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace interlock {
+inline namespace v0 {
+
+/// Why a call has no value. Small, cheap to move; the text is allocated only where there is something to say.
+class [[nodiscard]] Failure {
+public:
+    Failure(Errc code) noexcept : code_(code) {}  // NOLINT: a bare code is a complete failure
+    Failure(Errc code, std::string detail) : code_(code), detail_(std::make_unique<std::string>(std::move(detail)))
+    {}
+
+    /// `outcome_unknown` because of `cause`.
+    static Failure unknown(Errc cause, std::string detail = {})
+    {
+        Failure f{Errc::outcome_unknown};
+        f.cause_ = cause;
+        if (!detail.empty())
+            f.detail_ = std::make_unique<std::string>(std::move(detail));
+        return f;
+    }
+
+    /// `code` with a nearer reason. Stores answer a renewal with `lock_lost` because of `not_found` (no record) or
+    /// `lock_busy` (another acquisition's record).
+    static Failure because(Errc code, Errc cause) noexcept
+    {
+        Failure f{code};
+        f.cause_ = cause;
+        return f;
+    }
+
+    /// `lock_busy` or `idempotency_in_progress`, with the time after which asking again makes sense.
+    static Failure busy(Errc code, std::chrono::nanoseconds retry_after) noexcept
+    {
+        Failure f{code};
+        f.retry_after_ = retry_after;
+        return f;
+    }
+
+    Failure(Failure&&) noexcept = default;
+    Failure& operator=(Failure&&) noexcept = default;
+    Failure(Failure const& other)
+        : code_(other.code_), cause_(other.cause_), retry_after_(other.retry_after_),
+          detail_(other.detail_ ? std::make_unique<std::string>(*other.detail_) : nullptr)
+    {}
+    Failure& operator=(Failure const& other)
+    {
+        if (this != &other)
+            *this = Failure(other);
+        return *this;
+    }
+    ~Failure() = default;
+
+    Errc code() const noexcept { return code_; }
+    /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
+    Errc cause() const noexcept { return cause_; }
+    Effect effect() const noexcept { return effect_of(code_); }
+    /// Zero when the store gave no hint.
+    std::chrono::nanoseconds retry_after() const noexcept { return retry_after_; }
+    /// Names what was wrong; may be empty.
+    std::string detail() const { return detail_ ? *detail_ : std::string{}; }
+    [[noreturn]] void raise() const { throw Error(code_, detail(), cause_); }
+
+private:
+    Errc code_;
+    Errc cause_{Errc::ok};
+    std::chrono::nanoseconds retry_after_{0};
+    std::unique_ptr<std::string> detail_;
+};
+
+/// Either the result of an applied operation or a `Failure`.
+///
+/// **Guarantee.** Exactly one of: *applied* (there is a value), *not applied*, *unknown* (law P5).
+/// **Thread safety.** Distinct objects: safe. Shared objects: unsafe.
+template <class R>
+class [[nodiscard]] Outcome {
+    static_assert(!std::is_reference_v<R>, "an outcome holds a value, never a reference");
+
+public:
+    using value_type = R;
+    /// What is really held: `std::monostate` for `void`.
+    using stored_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+
+    Outcome() noexcept : state_(std::in_place_index<1>, Errc::outcome_unknown) {}
+    Outcome(Failure failure) noexcept : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT
+    Outcome(Errc code) noexcept : Outcome(Failure{code}) {}                                   // NOLINT
+    template <class U = stored_type>
+        requires(!std::is_same_v<std::remove_cvref_t<U>, Outcome> && !std::is_same_v<std::remove_cvref_t<U>, Errc> &&
+                 !std::is_same_v<std::remove_cvref_t<U>, Failure> && std::is_constructible_v<stored_type, U>)
+    Outcome(U&& value)  // NOLINT
+        : state_(std::in_place_index<0>, std::forward<U>(value))
+    {}
+
+    explicit operator bool() const noexcept { return state_.index() == 0; }
+    bool has_value() const noexcept { return state_.index() == 0; }
+
+    /// `ok` when there is a value.
+    Errc error() const noexcept { return has_value() ? Errc::ok : std::get<1>(state_).code(); }
+    Errc cause() const noexcept { return has_value() ? Errc::ok : std::get<1>(state_).cause(); }
+    Effect effect() const noexcept { return effect_of(error()); }
+    std::string detail() const { return has_value() ? std::string{} : std::get<1>(state_).detail(); }
+    /// Precondition: no value.
+    Failure const& failure() const& { return std::get<1>(state_); }
+    Failure&& failure() && { return std::get<1>(std::move(state_)); }
+
+    /// True when the value is the stored answer of an earlier execution of the same operation id.
+    bool replayed() const noexcept { return replayed_; }
+    void mark_replayed() noexcept { replayed_ = true; }
+
+    /// Precondition: a value.
+    stored_type& operator*() & { return *std::get_if<0>(&state_); }
+    stored_type const& operator*() const& { return *std::get_if<0>(&state_); }
+    stored_type&& operator*() && { return std::move(*std::get_if<0>(&state_)); }
+    stored_type* operator->() { return std::get_if<0>(&state_); }
+    stored_type const* operator->() const { return std::get_if<0>(&state_); }
+
+    /// The value, or throws `Error`.
+    R value() &&
+    {
+        if (!has_value())
+            std::get<1>(state_).raise();
+        if constexpr (!std::is_void_v<R>)
+            return std::get<0>(std::move(state_));
+    }
+    R value() const&
+    {
+        if (!has_value())
+            std::get<1>(state_).raise();
+        if constexpr (!std::is_void_v<R>)
+            return std::get<0>(state_);
+    }
+
+private:
+    std::variant<stored_type, Failure> state_;
+    bool replayed_{false};
+};
+
+/// Success of an operation without a result.
+inline Outcome<void> success() noexcept
+{
+    return Outcome<void>{std::monostate{}};
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_OUTCOME_HPP

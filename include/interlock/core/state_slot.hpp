@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_STATE_SLOT_HPP
+#define INTERLOCK_CORE_STATE_SLOT_HPP
+
+/// @file
+/// One state inside a transaction: what was loaded, what the operation made of it, what to commit.
+
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// For policies: a loaded state, the copy the operation works on, and the change that follows from the two.
+template <class T, class K>
+class StateSlot {
+public:
+    /// The value as it is in the store.
+    void load(Versioned<T> loaded)
+    {
+        version_ = loaded.version;
+        if constexpr (detail::can_compare<T>())
+            original_ = loaded.value;
+        value_ = std::move(loaded.value);
+        fresh_ = false;
+    }
+
+    /// There is no value: start from the state named in the call, or a fresh one.
+    Outcome<void> create(Key const& key, std::optional<T> const& named)
+    {
+        version_ = no_version;
+        fresh_ = true;
+        if (named) {
+            value_ = *named;
+        } else if constexpr (KeyedState<T> && requires(typename StateTraits<T>::key_type k) {
+                                 StateTraits<T>::from_key(std::move(k));
+                                 KeyTraits<K>::decode(std::string_view{});
+                             }) {
+            value_ = StateTraits<T>::from_key(KeyTraits<K>::decode(key.bytes()));
+        } else if constexpr (!KeyedState<T> && std::is_default_constructible_v<T>) {
+            value_.emplace();
+        } else {
+            return Failure{Errc::not_found, "cannot make a fresh state from a key; name it by a state"};
+        }
+        return success();
+    }
+
+    T& value() noexcept { return *value_; }
+    T const& peek() const noexcept { return *value_; }
+
+    /// False when it is sure that the operation left the state as it was.
+    bool changed() const
+    {
+        if constexpr (detail::can_compare<T>())
+            return fresh_ || !detail::surely_equal(*original_, *value_);
+        else
+            return true;
+    }
+
+    /// Whether the state still belongs to `key`.
+    bool keeps(Key const& key) const
+    {
+        if constexpr (KeyedState<T> && std::is_same_v<typename detail::key_type_or<T, K>::type, K>) {
+            using Traits = KeyTraits<K>;
+            decltype(auto) now = StateTraits<T>::key(*value_);
+            if constexpr (requires { Traits::matches(key, now); })
+                return Traits::matches(key, now);
+            else
+                return Traits::encode(now) == key.bytes();
+        } else {
+            return true;
+        }
+    }
+
+    bool fresh() const noexcept { return fresh_; }
+    Version version() const noexcept { return version_; }
+    Change<T> change(Key const& key, Fence const* fence = nullptr)
+    {
+        return {.key = &key,
+                .kind = changed() ? ChangeKind::write : ChangeKind::verify,
+                .version = version_,
+                .value = &*value_,
+                .fence = fence};
+    }
+
+private:
+    std::optional<T> value_;
+    std::optional<T> original_;
+    Version version_{no_version};
+    bool fresh_{false};
+};
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_STATE_SLOT_HPP

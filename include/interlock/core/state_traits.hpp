@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_STATE_TRAITS_HPP
+#define INTERLOCK_CORE_STATE_TRAITS_HPP
+
+/// @file
+/// How a user's type is named and stored.
+
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/detail/describe_codec.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/versioned.hpp>
+
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace interlock {
+inline namespace v0 {
+
+/// What the library gives for strings, integers, `BOOST_DESCRIBE_STRUCT` types (nested ones, too), optionals,
+/// vectors, pairs and tuples of those: `encode`, `decode`, `encoded_size`. A specialisation of `StateTraits`
+/// may inherit from it to keep those.
+///
+/// Strings are stored as their bytes, integers as decimal text; everything else starts with a format byte
+/// and a hash of the member names and kinds, so that `decode` refuses bytes written by another shape of the
+/// struct. Member names count, so renaming one makes stored values `corrupt_state`: give such a type an
+/// `encode` and `decode` of its own before it is first stored.
+template <class T>
+struct DefaultStateTraits {
+    static void encode(T const& value, std::string& out)
+        requires(detail::codable<T>())
+    {
+        if constexpr (std::is_same_v<T, std::string>) {
+            out += value;
+        } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool> && sizeof(T) > 1) {
+            char buffer[24];
+            auto const end = std::to_chars(buffer, buffer + sizeof buffer, value);
+            out.append(buffer, end.ptr);
+        } else {
+            detail::StringSink sink{out};
+            detail::encode_with_schema(sink, value);
+        }
+    }
+
+    /// Nothing when the bytes are not a `T`, have bytes too many, or were written by another shape of `T`.
+    static std::optional<T> decode(std::string_view bytes)
+        requires(detail::codable<T>())
+    {
+        if constexpr (std::is_same_v<T, std::string>) {
+            return std::string(bytes);
+        } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool> && sizeof(T) > 1) {
+            T value{};
+            auto const end = std::from_chars(bytes.data(), bytes.data() + bytes.size(), value);
+            if (end.ec != std::errc{} || end.ptr != bytes.data() + bytes.size())
+                return std::nullopt;
+            return value;
+        } else {
+            return detail::decode_with_schema<T>(bytes);
+        }
+    }
+
+    static std::size_t encoded_size(T const& value)
+        requires(detail::codable<T>())
+    {
+        if constexpr (std::is_same_v<T, std::string>) {
+            return value.size();
+        } else {
+            detail::SizeSink sink;
+            detail::encode_with_schema(sink, value);
+            return sink.size;
+        }
+    }
+};
+
+namespace detail {
+template <class T>
+struct first_member;
+template <class T>
+    requires(Described<T> && boost::mp11::mp_size<described_members<T>>::value > 0)
+struct first_member<T> {
+    static constexpr auto pointer = boost::mp11::mp_front<described_members<T>>::pointer;
+    using type = std::remove_cvref_t<decltype(std::declval<T&>().*pointer)>;
+};
+}  // namespace detail
+
+/// What the library must know about a state `T`. Customise by specialising; every member is optional except
+/// as a backend or a service needs it:
+///
+/// | member | meaning | by default |
+/// |---|---|---|
+/// | `key_type` | what names a state; has `KeyTraits` | type of the first described member; `T` itself for strings and integers |
+/// | `key(T const&)` | the key of a state | the first described member; the value itself |
+/// | `from_key(key)` | a fresh state with that key | a default `T` with the first member set |
+/// | `encode(T const&, std::string&)`, `decode(std::string_view) -> std::optional<T>` | stored form | see `DefaultStateTraits` |
+/// | `encoded_size(T const&)` | bytes that `encode` appends | likewise |
+template <class T>
+struct StateTraits : DefaultStateTraits<T> {};
+
+template <class T>
+    requires(std::same_as<T, std::string> || (std::integral<T> && !std::same_as<T, bool>))
+struct StateTraits<T> : DefaultStateTraits<T> {
+    using key_type = T;
+    static T const& key(T const& value) noexcept { return value; }
+    static T from_key(T key) { return key; }
+};
+
+template <class T>
+    requires requires { typename detail::first_member<T>::type; }
+struct StateTraits<T> : DefaultStateTraits<T> {
+    using key_type = typename detail::first_member<T>::type;
+    static key_type const& key(T const& value) noexcept { return value.*detail::first_member<T>::pointer; }
+    static T from_key(key_type key)
+        requires std::default_initializable<T>
+    {
+        T value{};
+        value.*detail::first_member<T>::pointer = std::move(key);
+        return value;
+    }
+};
+
+/// A type whose key the library can derive.
+template <class T>
+concept KeyedState = requires(T const& value) {
+    typename StateTraits<T>::key_type;
+    { StateTraits<T>::key(value) } -> std::convertible_to<typename StateTraits<T>::key_type>;
+};
+
+/// A type that can be turned into bytes and back: states of remote stores, results of operations with an
+/// operation id or an idempotency key. `void` counts.
+template <class T>
+concept StorableState = std::is_void_v<T> || requires(T const& value, std::string& out, std::string_view in) {
+    StateTraits<T>::encode(value, out);
+    { StateTraits<T>::decode(in) } -> std::convertible_to<std::optional<T>>;
+};
+
+/// What may name a state of a repository with values `T` and keys `K` in a call: exactly a `T` (when its key is
+/// derived from it), or anything that converts to `K`.
+template <class A, class T, class K>
+concept KeyOrState =
+    (std::same_as<std::remove_cvref_t<A>, T> && KeyedState<T>) || std::convertible_to<A const&, K> ||
+    std::same_as<std::remove_cvref_t<A>, Key>;
+
+/// The key that `argument` names in a repository with values `T` and keys `K`. A `Key` is taken as it is.
+///
+/// A string literal with an embedded NUL would end at it and name another key: it becomes an empty `Key`, which
+/// every call refuses with `invalid_argument`. Pass a `std::string_view` with the length instead.
+template <class T, class K, KeyOrState<T, K> A>
+Key make_key(A const& argument)
+{
+    using Argument = std::remove_cvref_t<A>;
+    if constexpr (std::same_as<Argument, Key>) {
+        return argument;
+    } else if constexpr (std::same_as<Argument, T> && KeyedState<T>) {
+        return Key{KeyTraits<typename StateTraits<T>::key_type>::encode(StateTraits<T>::key(argument))};
+    } else if constexpr (std::is_array_v<Argument> && std::convertible_to<A const&, std::string_view>) {
+        std::string_view const text{argument};
+        if (std::extent_v<Argument> != text.size() + 1 && std::is_const_v<std::remove_reference_t<A const>> &&
+            std::string_view(argument, std::extent_v<Argument> - 1).find_first_not_of('\0', text.size()) !=
+                std::string_view::npos)
+            return Key{};
+        return Key{KeyTraits<K>::encode(K(text))};
+    } else if constexpr (std::convertible_to<A const&, std::string_view> && std::same_as<K, std::string>) {
+        return Key{std::string_view{argument}};
+    } else {
+        return Key{KeyTraits<K>::encode(static_cast<K>(argument))};
+    }
+}
+
+/// The members of a repository under friendlier names for direct use: any key or state instead of an encoded
+/// `Key`, and a default deadline. `Derived` has the members of `VersionedRepository`. They return what those
+/// return, or `invalid_argument` for a bad key.
+template <class Derived, class T, class K>
+class RepositoryMembers {
+public:
+    /// The value and its version, or `not_found`.
+    template <KeyOrState<T, K> A>
+        requires(!std::same_as<A, Key>)
+    auto load(A const& key) const
+    {
+        return self().load(make_key<T, K>(key), Deadline{});
+    }
+    /// Stores a value that must not exist yet; its version, or `already_exists`.
+    Outcome<Version> insert(T const& state) const
+        requires KeyedState<T>
+    {
+        return self().insert(make_key<T, K>(state), state, Deadline{});
+    }
+    template <KeyOrState<T, K> A>
+        requires(!std::same_as<A, Key>)
+    Outcome<Version> insert(A const& key, T const& value) const
+    {
+        return self().insert(make_key<T, K>(key), value, Deadline{});
+    }
+    /// Replaces a value if its version is still `version`; the new version, or `version_conflict`, `not_found`.
+    template <KeyOrState<T, K> A>
+        requires(!std::same_as<A, Key>)
+    Outcome<Version> compare_and_set(A const& key, Version version, T const& value) const
+    {
+        return self().compare_and_set(make_key<T, K>(key), version, value, Deadline{});
+    }
+    template <KeyOrState<T, K> A>
+        requires(!std::same_as<A, Key>)
+    Outcome<Version> erase(A const& key, Version version) const
+    {
+        return self().erase(make_key<T, K>(key), version, Deadline{});
+    }
+
+private:
+    friend Derived;
+    RepositoryMembers() = default;
+    Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
+};
+
+namespace detail {
+
+/// `StateTraits<T>::key_type`, or `void` where there is none.
+template <class T, class K>
+struct key_type_or {
+    using type = void;
+};
+template <class T, class K>
+    requires KeyedState<T>
+struct key_type_or<T, K> {
+    using type = typename StateTraits<T>::key_type;
+};
+
+/// Equal as far as can be told; false when it cannot be told.
+template <class T>
+bool surely_equal(T const& a, T const& b)
+{
+    if constexpr (std::equality_comparable<T>) {
+        return a == b;
+    } else if constexpr (Described<T>) {
+        bool equal = true;
+        boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
+            equal = equal && surely_equal(a.*member.pointer, b.*member.pointer);
+        });
+        return equal;
+    } else {
+        return false;
+    }
+}
+
+template <class T>
+constexpr bool can_compare() noexcept
+{
+    return std::equality_comparable<T> || Described<T>;
+}
+
+/// The stored form of an operation's result.
+template <class R>
+std::string encode_answer(R const& result)
+{
+    std::string out;
+    if constexpr (!std::is_same_v<R, std::monostate>)
+        StateTraits<R>::encode(result, out);
+    return out;
+}
+
+template <class R>
+std::optional<R> decode_answer(std::string_view bytes)
+{
+    if constexpr (std::is_same_v<R, std::monostate>)
+        return bytes.empty() ? std::optional<R>{R{}} : std::nullopt;
+    else
+        return StateTraits<R>::decode(bytes);
+}
+
+}  // namespace detail
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_STATE_TRAITS_HPP

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_TRANSACTION_CONTEXT_HPP
+#define INTERLOCK_CORE_TRANSACTION_CONTEXT_HPP
+
+/// @file
+/// What a running operation can ask about itself, and the step by which a policy answers its driver.
+
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/observer.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+namespace interlock {
+inline namespace v0 {
+
+/// How one call behaves. Trivially destructible, so that g++ 12 handles a braced one inside a `co_await`.
+struct CallOptions {
+    /// Bounds local queue, store, wake-up and retries together; not the user's callable.
+    Deadline deadline{};
+    /// The context of the operation that makes this call. Only asynchronous operations need it, so that asking
+    /// for a key they already hold is `would_deadlock` at once instead of a wait until the deadline; for
+    /// synchronous ones the thread tells.
+    TransactionContext const* within{nullptr};
+};
+
+/// Knows when an operation's locks are lost. Implemented by policies with leases.
+class LossSource {
+public:
+    virtual std::stop_token stop_token() = 0;
+
+protected:
+    LossSource() = default;
+    LossSource(LossSource const&) = default;
+    LossSource& operator=(LossSource const&) = default;
+    ~LossSource() = default;
+};
+
+/// One call of `do_in_transaction`, as the operation sees it. Take it as the last parameter:
+/// `[](Stock& s, interlock::TransactionContext& context) {...}`. Valid while the operation runs.
+///
+/// **Thread safety.** To be used by the operation only.
+class TransactionContext {
+public:
+    TransactionContext(void const* store, std::span<Key const> keys, TimePoint deadline) noexcept
+        : store_(store), keys_(keys), deadline_(deadline)
+    {}
+    TransactionContext(TransactionContext const&) = delete;
+    TransactionContext& operator=(TransactionContext const&) = delete;
+
+    /// Counts the runs of this operation, from 1.
+    int attempt() const noexcept { return attempt_; }
+    /// No commit starts after it.
+    TimePoint deadline() const noexcept { return deadline_; }
+    /// The fence of the i-th key's lock, in the order given to the call; no token under policies without locks.
+    FencingToken fencing_token(std::size_t i = 0) const noexcept
+    {
+        return i < fences_.size() ? fences_[i].token : FencingToken{};
+    }
+    /// Fires when a lock of this operation is lost. Never fires under policies without leases.
+    std::stop_token stop_token() const { return loss_ != nullptr ? loss_->stop_token() : std::stop_token{}; }
+    /// Null when the call has none.
+    OperationId const* operation_id() const noexcept { return operation_id_; }
+
+    /// Whether this operation, or one around it, works on `key` of the store `store`.
+    bool holds(void const* store, Key const& key) const noexcept
+    {
+        for (auto const* c = this; c != nullptr; c = c->outer_)
+            if (c->store_ == store)
+                for (auto const& k : c->keys_)
+                    if (k == key)
+                        return true;
+        return false;
+    }
+
+    // ---- for drivers and policies -------------------------------------------------------------------------------
+    void set_attempt(int attempt) noexcept { attempt_ = attempt; }
+    void set_fences(std::span<Fence const> fences) noexcept { fences_ = fences; }
+    void set_loss_source(LossSource* source) noexcept { loss_ = source; }
+    void set_operation_id(OperationId const* id) noexcept { operation_id_ = id; }
+    void set_request(IdempotentRequest const* request) noexcept { request_ = request; }
+    IdempotentRequest const* request() const noexcept { return request_; }
+    void set_outer(TransactionContext const* outer) noexcept { outer_ = outer; }
+    std::span<Key const> keys() const noexcept { return keys_; }
+
+private:
+    void const* store_;
+    std::span<Key const> keys_;
+    TimePoint deadline_;
+    TransactionContext const* outer_{nullptr};
+    OperationId const* operation_id_{nullptr};
+    std::span<Fence const> fences_;
+    LossSource* loss_{nullptr};
+    IdempotentRequest const* request_{nullptr};
+    int attempt_{0};
+};
+
+namespace detail {
+/// The innermost synchronous operation of this thread.
+inline constinit thread_local TransactionContext const* current_context = nullptr;
+
+/// Makes `context` the innermost one of this thread for a scope.
+class CurrentContext {
+public:
+    explicit CurrentContext(TransactionContext const& context) noexcept : before_(current_context)
+    {
+        current_context = &context;
+    }
+    CurrentContext(CurrentContext const&) = delete;
+    CurrentContext& operator=(CurrentContext const&) = delete;
+    ~CurrentContext() { current_context = before_; }
+
+private:
+    TransactionContext const* before_;
+};
+}  // namespace detail
+
+/// What a step of a policy came to: an outcome, or "not yet". After "not yet" the driver calls the same step
+/// again once the waiter it passed was woken, or at `wake_at()`, whichever is first.
+template <class R>
+class [[nodiscard]] Step {
+public:
+    Step(Outcome<R> outcome) : state_(std::move(outcome)) {}  // NOLINT
+    Step(Failure failure) : state_(std::in_place_index<0>, std::move(failure)) {}  // NOLINT
+    Step(Errc code) : state_(std::in_place_index<0>, code) {}                     // NOLINT
+    static Step pending(TimePoint wake_at = TimePoint::max()) { return Step{Later{wake_at}}; }
+
+    bool done() const noexcept { return state_.index() == 0; }
+    TimePoint wake_at() const noexcept { return std::get<1>(state_).at; }
+    Outcome<R>& outcome() & { return std::get<0>(state_); }
+    Outcome<R>&& outcome() && { return std::get<0>(std::move(state_)); }
+
+private:
+    struct Later {
+        TimePoint at;
+    };
+    explicit Step(Later later) : state_(later) {}
+    std::variant<Outcome<R>, Later> state_;
+};
+
+/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later ones
+/// are never instantiated. With several keys each part stands once per key, in the order of the call.
+enum class Form : unsigned char {
+    states,              ///< `T&`
+    states_transaction,  ///< `T&, Repository::transaction_type&`
+    states_context,      ///< `T&, TransactionContext&`
+    locks,               ///< `Lock<T>&`: runs under the lock, reads and writes no value
+    locks_context,       ///< `Lock<T>&, TransactionContext&`
+    states_locks,        ///< `T&, Lock<T>&`
+};
+
+/// Whether the value is loaded before and committed after the operation.
+constexpr bool uses_values(Form form) noexcept
+{
+    return form != Form::locks && form != Form::locks_context;
+}
+
+/// What a policy's begin came to: ready to run, or answered by an earlier execution.
+struct Begun {
+    bool replayed{false};
+    std::string answer{};
+};
+
+/// Limits of a policy's retry loop.
+struct RetryLimits {
+    /// In total, including the first. At least 1.
+    int max_attempts{1};
+    Backoff backoff{};
+};
+
+/// What a policy needs of a repository; see `PolicyFor`.
+struct Needs {
+    bool versions{false};    ///< `VersionedRepository`
+    bool row_locks{false};   ///< `RowLockingRepository`
+    bool leases{false};      ///< `LeaseRepository`
+    bool fences{false};      ///< `FencedRepository`
+    bool operations{false};  ///< `OperationRepository`
+};
+
+/// Says that a type means to be a policy; syntax alone cannot tell.
+struct transaction_policy_tag {};
+
+/// How conflicts are handled: a value with its configuration, plugged into `TransactionService`.
+///
+/// | member | meaning |
+/// |---|---|
+/// | `P::policy_concept` | `transaction_policy_tag` |
+/// | `P::name` | for metrics |
+/// | `P::needs` | a `Needs` |
+/// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
+///
+/// A session `S` has `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now), the
+/// constants `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the
+/// effect is a write made through the store), and `S::Transaction<N, form>`, one call on N keys:
+///
+/// | member of a transaction | result | meaning |
+/// |---|---|---|
+/// | `t.begin(waiter)` | `Step<Begun>` | make the states ready; called again after "not yet", and to run again after a conflict |
+/// | `t.refusal()` | `std::optional<Failure>` | after the operation: why its result must not be committed |
+/// | `t.commit(operation)` | `Outcome<CommitResult>` | apply, and end the transaction when applied |
+/// | `t.rollback(unresolved)` | | undo and end; `unresolved`: a commit may still arrive |
+/// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
+/// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
+///
+/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.
+// clang-format off
+template <class P>
+concept TransactionPolicy = std::copyable<P> && requires {
+    requires std::same_as<typename P::policy_concept, transaction_policy_tag>;
+    { P::name } -> std::convertible_to<std::string_view>;
+    { P::needs } -> std::convertible_to<Needs>;
+};
+
+/// A policy and a repository that fit. One flat list, so that a compiler names the missing member.
+template <class P, class R>
+concept PolicyFor = TransactionPolicy<P> && Repository<R> &&
+    (!P::needs.versions || VersionedRepository<R>) &&
+    (!P::needs.row_locks || RowLockingRepository<R>) &&
+    (!P::needs.leases || LeaseRepository<R>) &&
+    (!P::needs.fences || FencedRepository<R>) &&
+    (!P::needs.operations || OperationRepository<R>);
+// clang-format on
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_TRANSACTION_CONTEXT_HPP

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_POLICIES_SET_NX_LOCK_HPP
+#define INTERLOCK_POLICIES_SET_NX_LOCK_HPP
+
+/// @file
+/// Lease locks: the distributed critical section of the article, made true by fencing.
+///
+/// Use it when the operation takes long, or touches things that are not in the store.
+
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/state_slot.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+
+namespace detail {
+/// What `SetNxLock` and `EfficiencySetNxLock` share.
+template <class Policy, class R, Assurance Level>
+class LeaseSession;
+}  // namespace detail
+
+/// A policy that holds a lease on each key while the operation runs, and writes under its fence.
+///
+/// **Guarantee.** An operation that takes `T&` is applied only while the store's lock record names its acquisition, so
+/// never after a later holder was granted the lock, however long it was paused (law P1). Local waiters are served in
+/// order. Several keys are locked in the order of their bytes. Losing the lock cancels an asynchronous operation and
+/// fires `stop_token()` for a synchronous one; the call then ends as `lock_lost`.
+/// **Does not guarantee.** That work outside the store stops with the lease: give `fencing_token()` to other systems.
+/// An operation that takes only `Lock<T>&` makes no guarded write: returned is *applied*, lost midway is
+/// `outcome_unknown` because of `lock_lost`.
+/// **Needs.** `FencedRepository`; operation ids: `OperationRepository`.
+/// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock; handed on locally: one.
+///
+/// Made with a `LockStateService`, the transactions of a service share its queue and options; made with a repository
+/// the service gets a queue of its own, with `lock` as its options.
+struct SetNxLock {
+    LockOptions lock{};
+    Wait wait{Wait::until_deadline};
+    /// Runs of the operation after a write was refused because somebody wrote without the lock.
+    int max_attempts{10};
+    Backoff backoff{};
+    Missing missing{Missing::fail};
+
+    static constexpr std::string_view name = "set_nx_lock";
+    static constexpr Needs needs{.versions = true, .leases = true, .fences = true};
+    using policy_concept = transaction_policy_tag;
+
+    template <class R>
+    using Session = detail::LeaseSession<SetNxLock, R, Assurance::fenced>;
+};
+
+/// The form without fences, for stores whose counter is not durable enough. The operation gets `EfficiencyLock<T>&`
+/// and no `T&`: there is no guarded write to make, and nothing may depend on the lock for correctness.
+struct EfficiencySetNxLock {
+    LockOptions lock{};
+    Wait wait{Wait::until_deadline};
+    int max_attempts{1};
+    Backoff backoff{};
+
+    static constexpr std::string_view name = "efficiency_set_nx_lock";
+    static constexpr Needs needs{.leases = true};
+    using policy_concept = transaction_policy_tag;
+
+    template <class R>
+    using Session = detail::LeaseSession<EfficiencySetNxLock, R, Assurance::efficiency>;
+};
+
+namespace detail {
+
+template <class Policy, class R, Assurance Level>
+class LeaseSession {
+public:
+    using repository_type = R;
+    using value_type = typename R::value_type;
+    using Locks = LockStateService<value_type, R, Level>;
+    using lock_type = typename Locks::lock_type;
+    static constexpr bool fenced = Level == Assurance::fenced;
+    static constexpr auto forms = [] {
+        if constexpr (fenced)
+            return std::array{Form::states, Form::states_context, Form::locks, Form::locks_context, Form::states_locks};
+        else
+            return std::array{Form::locks, Form::locks_context};
+    }();
+
+    LeaseSession(Policy policy, R repository, Observer* observer)
+        : policy_(with_observer(std::move(policy), observer)), locks_(std::move(repository), policy_.lock)
+    {}
+    LeaseSession(Policy policy, Locks locks, Observer*) : policy_(std::move(policy)), locks_(std::move(locks)) {}
+
+    R const& repository() const noexcept { return locks_.repository(); }
+    Policy const& policy() const noexcept { return policy_; }
+    Locks const& locks() const noexcept { return locks_; }
+    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
+    static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
+
+    std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
+    {
+        for (auto const& key : keys)
+            if (auto failure = locks_.unfit(key, deadline))
+                return failure;
+        return std::nullopt;
+    }
+
+    template <std::size_t N, Form Shape>
+    class Transaction final : public LossSource {
+        using T = value_type;
+
+    public:
+        Transaction(
+            LeaseSession const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
+            std::span<std::optional<T> const, N> named, TransactionContext& context)
+            : session_(session), keys_(keys), order_(order), named_(named), context_(context)
+        {
+            context_.set_loss_source(this);
+        }
+        Transaction(Transaction const&) = delete;
+        Transaction& operator=(Transaction const&) = delete;
+        ~Transaction() { context_.set_loss_source(nullptr); }
+
+        Step<Begun> begin(Waiter& waiter)
+        {
+            while (locked_ < N) {
+                auto const i = order_[locked_];
+                if (!ticket_)
+                    ticket_.emplace(
+                        session_.locks().table(), keys_[i], session_.policy().wait, std::numeric_limits<int>::max());
+                auto step = ticket_->poll(waiter, context_.deadline());
+                if (!step.done())
+                    return Step<Begun>::pending(step.wake_at());
+                if (!step.outcome()) {
+                    auto failure = std::move(step.outcome()).failure();
+                    ticket_.reset();
+                    release_all(false);
+                    return failure;
+                }
+                holds_[i] = *std::move(step.outcome());
+                if (listener_ != nullptr)
+                    holds_[i]->listen(listener_);
+                known_[i] = ticket_->state_known();
+                if constexpr (uses_values(Shape) && fenced)
+                    loaded_[i] = ticket_->take_state();
+                ticket_.reset();
+                fences_[i] = holds_[i]->fence();
+                ++locked_;
+            }
+            context_.set_fences(fences_);
+            if constexpr (uses_values(Shape)) {
+                for (std::size_t i = 0; i < N; ++i)
+                    if (auto failure = load(i)) {
+                        release_all(false);
+                        return std::move(*failure);
+                    }
+            }
+            if constexpr (Shape != Form::states && Shape != Form::states_context) {
+                for (std::size_t i = 0; i < N; ++i)
+                    handles_[i] = lock_type{shown(i), holds_[i]};
+            }
+            return Outcome<Begun>{Begun{}};
+        }
+
+        std::optional<Failure> refusal() const
+        {
+            if constexpr (uses_values(Shape))
+                for (std::size_t i = 0; i < N; ++i)
+                    if (!slots_[i].keeps(keys_[i]))
+                        return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+            return std::nullopt;
+        }
+
+        Outcome<CommitResult> commit(OperationCommit const* operation)
+        {
+            // Law P6: looked at once more before anything is sent. The fence decides what this check cannot see.
+            if (lost())
+                return Errc::lock_lost;
+            Outcome<CommitResult> result = CommitResult{};
+            bool released_there = false;
+            if constexpr (fenced) {
+                std::array<Change<T>, N> changes;
+                bool nothing = operation == nullptr;
+                for (std::size_t i = 0; i < N; ++i) {
+                    if constexpr (uses_values(Shape))
+                        changes[i] = slots_[i].change(keys_[i], &fences_[i]);
+                    else
+                        changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fences_[i]};
+                    nothing = nothing && changes[i].kind != ChangeKind::write;
+                }
+                if (!nothing) {
+                    // Fused: nobody waits here, so the record goes in the same step as the write.
+                    if (N == 1 && !session_.locks().table()->contended(*holds_[0])) {
+                        changes[0].release = true;
+                        released_there = true;
+                    }
+                    auto repository = session_.repository();
+                    result = repository.commit(changes, operation, Deadline{context_.deadline()});
+                }
+            }
+            if (!result) {
+                if (result.error() == Errc::fenced_out)
+                    if (auto* const observer = session_.locks().options().observer)
+                        observer->on_fenced_out(fences_[0].token);
+                return result;
+            }
+            if (released_there && !result->duplicate) {
+                session_.locks().table()->released_by_commit(*holds_[0]);
+                drop(0);
+            }
+            release_all(false);
+            return result;
+        }
+
+        void rollback(bool unresolved) noexcept { release_all(unresolved); }
+
+        void abandon() noexcept
+        {
+            if (ticket_)
+                ticket_->abandon();
+        }
+
+        /// Whether one of the locks is lost, by the clock.
+        bool lost() const noexcept
+        {
+            for (auto const& hold : holds_)
+                if (hold && hold->status() == LockStatus::lost)
+                    return true;
+            return false;
+        }
+
+        /// Wakes `waiter` when a lock is lost.
+        void listen(Waiter* waiter) noexcept
+        {
+            listener_ = waiter;
+            for (auto const& hold : holds_)
+                if (hold)
+                    hold->listen(waiter);
+        }
+
+        std::stop_token stop_token() override
+        {
+            if constexpr (N == 1) {
+                return holds_[0] ? holds_[0]->stop_token() : std::stop_token{};
+            } else {
+                if (!any_) {
+                    any_ = std::make_unique<Any>();
+                    for (auto const& hold : holds_)
+                        if (hold)
+                            any_->links.push_back(std::make_unique<std::stop_callback<Stop>>(
+                                hold->stop_token(), Stop{any_->source}));
+                }
+                return any_->source.get_token();
+            }
+        }
+
+        T& state(std::size_t i) noexcept { return slots_[i].value(); }
+        lock_type& lock(std::size_t i) noexcept { return handles_[i]; }
+
+    private:
+        struct Stop {
+            std::stop_source source;
+            void operator()() noexcept { source.request_stop(); }
+        };
+        struct Any {
+            std::stop_source source;
+            std::vector<std::unique_ptr<std::stop_callback<Stop>>> links;
+        };
+        struct None {};
+
+        std::optional<Failure> load(std::size_t i)
+        {
+            // A fresh grant brought the state along; a local hand-on, or a second run, has to look.
+            if (!std::exchange(known_[i], false)) {
+                auto repository = session_.repository();
+                auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
+                if (loaded)
+                    loaded_[i] = *std::move(loaded);
+                else if (loaded.error() != Errc::not_found)
+                    return std::move(loaded).failure();
+            }
+            if (loaded_[i]) {
+                slots_[i].load(*std::exchange(loaded_[i], std::nullopt));
+                return std::nullopt;
+            }
+            if (session_.policy().missing != Missing::create)
+                return Failure{Errc::not_found};
+            if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
+                return std::move(made).failure();
+            return std::nullopt;
+        }
+
+        T shown(std::size_t i) const
+        {
+            if constexpr (uses_values(Shape)) {
+                return slots_[i].peek();
+            } else {
+                if (named_[i])
+                    return *named_[i];
+                return Locks::template state_of<T>(keys_[i]);
+            }
+        }
+
+        void drop(std::size_t i) noexcept
+        {
+            if (holds_[i])
+                holds_[i]->listen(nullptr);
+            handles_[i].detach();
+            holds_[i].reset();
+        }
+
+        void release_all(bool unresolved) noexcept
+        {
+            ticket_.reset();
+            for (std::size_t j = N; j-- > 0;) {
+                auto const i = order_[j];
+                if (!holds_[i])
+                    continue;
+                auto const hold = holds_[i];
+                drop(i);
+                hold->release(unresolved);
+            }
+            locked_ = 0;
+            any_.reset();
+        }
+
+        LeaseSession const& session_;
+        std::span<Key const, N> keys_;
+        std::span<std::size_t const, N> order_;
+        std::span<std::optional<T> const, N> named_;
+        TransactionContext& context_;
+        std::size_t locked_{0};
+        Waiter* listener_{nullptr};
+        std::optional<typename Locks::Ticket> ticket_;
+        std::array<std::shared_ptr<Hold>, N> holds_;
+        std::array<Fence, N> fences_{};
+        std::array<lock_type, N> handles_;
+        std::array<bool, N> known_{};
+        std::array<std::optional<Versioned<T>>, N> loaded_;
+        std::array<StateSlot<T, typename R::key_type>, N> slots_;
+        std::unique_ptr<Any> any_;
+    };
+
+private:
+    static Policy with_observer(Policy policy, Observer* observer)
+    {
+        if (policy.lock.observer == nullptr)
+            policy.lock.observer = observer;
+        return policy;
+    }
+
+    Policy policy_;
+    Locks locks_;
+};
+
+}  // namespace detail
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_POLICIES_SET_NX_LOCK_HPP
