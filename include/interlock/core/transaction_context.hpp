@@ -167,6 +167,7 @@ constexpr bool uses_values(Form form) noexcept
 /// What a policy's begin came to: ready to run, or answered by an earlier execution.
 struct Begun {
     bool replayed{false};
+    bool rejected{false};  ///< the answer is the text of a `FinalRejection`
     std::string answer{};
 };
 
@@ -198,7 +199,7 @@ struct transaction_policy_tag {};
 /// | `P::needs` | a `Needs` |
 /// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
 ///
-/// A session `S` has `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now), the
+/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now), the
 /// constants `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the
 /// effect is a write made through the store), and `S::Transaction<N, form>`, one call on N keys:
 ///
@@ -209,6 +210,8 @@ struct transaction_policy_tag {};
 /// | `t.commit(operation)` | `Outcome<CommitResult>` | apply, and end the transaction when applied |
 /// | `t.rollback(unresolved)` | | undo and end; `unresolved`: a commit may still arrive |
 /// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
+/// | `t.lost()`, `t.listen(waiter)` | | optional: whether a lock is lost; whom to wake then |
+/// | `t.reject(text)` | | optional: the operation threw `FinalRejection`; called before `rollback` |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///
 /// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.

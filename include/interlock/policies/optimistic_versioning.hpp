@@ -22,6 +22,11 @@
 namespace interlock {
 inline namespace v0 {
 
+namespace detail {
+template <class Policy, class R>
+class VersioningSession;
+}  // namespace detail
+
 /// A policy that detects a concurrent writer at commit time and runs the operation again.
 ///
 /// **Guarantee.** No update is lost: every accepted write consumed exactly the version it was computed from (law
@@ -42,102 +47,110 @@ struct OptimisticVersioning {
     using policy_concept = transaction_policy_tag;
 
     template <class R>
-    class Session {
-    public:
-        using repository_type = R;
-        using value_type = typename R::value_type;
-        static constexpr std::array forms{Form::states, Form::states_context};
+    using Session = detail::VersioningSession<OptimisticVersioning, R>;
+};
 
-        Session(OptimisticVersioning policy, R repository, Observer*)
-            : policy_(policy), repository_(std::move(repository))
+namespace detail {
+
+template <class Policy, class R>
+class VersioningSession {
+public:
+    using repository_type = R;
+    using value_type = typename R::value_type;
+    static constexpr std::string_view name = Policy::name;
+    static constexpr std::array forms{Form::states, Form::states_context};
+
+    VersioningSession(Policy policy, R repository, Observer*)
+        : policy_(std::move(policy)), repository_(std::move(repository))
+    {}
+
+    R const& repository() const noexcept { return repository_; }
+    Policy const& policy() const noexcept { return policy_; }
+    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
+    static constexpr bool guarded(Form) noexcept { return true; }
+    std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
+
+    template <std::size_t N, Form Shape>
+    class Transaction {
+        using T = value_type;
+
+    public:
+        Transaction(
+            VersioningSession const& session, std::span<Key const, N> keys, std::span<std::size_t const, N>,
+            std::span<std::optional<T> const, N> named, TransactionContext& context)
+            : session_(session), keys_(keys), named_(named), context_(context)
         {}
 
-        R const& repository() const noexcept { return repository_; }
-        OptimisticVersioning const& policy() const noexcept { return policy_; }
-        RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
-        static constexpr bool guarded(Form) noexcept { return true; }
-        std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
-
-        template <std::size_t N, Form Shape>
-        class Transaction {
-            using T = value_type;
-
-        public:
-            Transaction(
-                Session const& session, std::span<Key const, N> keys, std::span<std::size_t const, N>,
-                std::span<std::optional<T> const, N> named, TransactionContext& context)
-                : session_(session), keys_(keys), named_(named), context_(context)
-            {}
-
-            Step<Begun> begin(Waiter&)
-            {
-                auto repository = session_.repository();
-                for (std::size_t i = 0; i < N; ++i) {
-                    auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
-                    if (loaded) {
-                        slots_[i].load(*std::move(loaded));
-                    } else if (loaded.error() == Errc::not_found && session_.policy().missing == Missing::create) {
-                        if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
-                            return std::move(made).failure();
-                    } else {
-                        return std::move(loaded).failure();
-                    }
-                }
-                return Outcome<Begun>{Begun{}};
-            }
-
-            std::optional<Failure> refusal() const
-            {
-                for (std::size_t i = 0; i < N; ++i)
-                    if (!slots_[i].keeps(keys_[i]))
-                        return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
-                return std::nullopt;
-            }
-
-            Outcome<CommitResult> commit(OperationCommit const* operation)
-            {
-                auto repository = session_.repository();
-                Deadline const deadline{context_.deadline()};
-                if constexpr (N == 1) {
-                    if (operation == nullptr) {
-                        auto& slot = slots_[0];
-                        if (!slot.changed())
-                            return CommitResult{};
-                        auto written = slot.fresh()
-                                           ? repository.insert(keys_[0], slot.value(), deadline)
-                                           : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
-                        if (!written)
-                            return std::move(written).failure();
-                        return CommitResult{};
-                    }
-                }
-                if constexpr (AtomicRepository<R>) {
-                    std::array<Change<T>, N> changes;
-                    for (std::size_t i = 0; i < N; ++i)
-                        changes[i] = slots_[i].change(keys_[i]);
-                    return repository.commit(changes, operation, deadline);
+        Step<Begun> begin(Waiter&)
+        {
+            auto repository = session_.repository();
+            for (std::size_t i = 0; i < N; ++i) {
+                auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
+                if (loaded) {
+                    slots_[i].load(*std::move(loaded));
+                } else if (loaded.error() == Errc::not_found && session_.policy().missing == Missing::create) {
+                    if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
+                        return std::move(made).failure();
                 } else {
-                    return Errc::misconfigured;  // refused at compile time by the service
+                    return std::move(loaded).failure();
                 }
             }
+            return Outcome<Begun>{Begun{}};
+        }
 
-            void rollback(bool) noexcept {}
-            void abandon() noexcept {}
-            T& state(std::size_t i) noexcept { return slots_[i].value(); }
+        std::optional<Failure> refusal() const
+        {
+            for (std::size_t i = 0; i < N; ++i)
+                if (!slots_[i].keeps(keys_[i]))
+                    return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+            return std::nullopt;
+        }
 
-        private:
-            Session const& session_;
-            std::span<Key const, N> keys_;
-            std::span<std::optional<T> const, N> named_;
-            TransactionContext& context_;
-            std::array<StateSlot<T, typename R::key_type>, N> slots_;
-        };
+        Outcome<CommitResult> commit(OperationCommit const* operation)
+        {
+            auto repository = session_.repository();
+            Deadline const deadline{context_.deadline()};
+            if constexpr (N == 1) {
+                if (operation == nullptr) {
+                    auto& slot = slots_[0];
+                    if (!slot.changed())
+                        return CommitResult{};
+                    auto written = slot.fresh()
+                                       ? repository.insert(keys_[0], slot.value(), deadline)
+                                       : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
+                    if (!written)
+                        return std::move(written).failure();
+                    return CommitResult{};
+                }
+            }
+            if constexpr (AtomicRepository<R>) {
+                std::array<Change<T>, N> changes;
+                for (std::size_t i = 0; i < N; ++i)
+                    changes[i] = slots_[i].change(keys_[i]);
+                return repository.commit(changes, operation, deadline);
+            } else {
+                return Errc::misconfigured;  // refused at compile time by the service
+            }
+        }
+
+        void rollback(bool) noexcept {}
+        void abandon() noexcept {}
+        T& state(std::size_t i) noexcept { return slots_[i].value(); }
 
     private:
-        OptimisticVersioning policy_;
-        R repository_;
+        VersioningSession const& session_;
+        std::span<Key const, N> keys_;
+        std::span<std::optional<T> const, N> named_;
+        TransactionContext& context_;
+        std::array<StateSlot<T, typename R::key_type>, N> slots_;
     };
+
+private:
+    Policy policy_;
+    R repository_;
 };
+
+}  // namespace detail
 
 /// Writes `value` if the stored version is still `version`, and never tries again by itself: for edits whose
 /// author has seen a version, a form on a screen for one. A conflict is for that author to solve.

@@ -21,6 +21,11 @@
 namespace interlock {
 inline namespace v0 {
 
+namespace detail {
+template <class Policy, class R>
+class RowLockSession;
+}  // namespace detail
+
 /// A policy that locks the rows before it shows them to the operation.
 ///
 /// **Guarantee.** From load to commit nobody else changes or locks the states (law P3 without conflicts). Waiters get
@@ -42,148 +47,156 @@ struct PessimisticRowLock {
     using policy_concept = transaction_policy_tag;
 
     template <class R>
-    class Session {
-    public:
-        using repository_type = R;
-        using value_type = typename R::value_type;
-        static constexpr std::array forms{Form::states, Form::states_transaction, Form::states_context};
+    using Session = detail::RowLockSession<PessimisticRowLock, R>;
+};
 
-        Session(PessimisticRowLock policy, R repository, Observer*)
-            : policy_(policy), repository_(std::move(repository))
+namespace detail {
+
+template <class Policy, class R>
+class RowLockSession {
+public:
+    using repository_type = R;
+    using value_type = typename R::value_type;
+    static constexpr std::string_view name = Policy::name;
+    static constexpr std::array forms{Form::states, Form::states_transaction, Form::states_context};
+
+    RowLockSession(Policy policy, R repository, Observer*)
+        : policy_(std::move(policy)), repository_(std::move(repository))
+    {}
+
+    R const& repository() const noexcept { return repository_; }
+    Policy const& policy() const noexcept { return policy_; }
+    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
+    static constexpr bool guarded(Form) noexcept { return true; }
+    std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
+
+    template <std::size_t N, Form Shape>
+    class Transaction {
+        using T = value_type;
+        using RowTx = typename R::transaction_type;
+
+    public:
+        Transaction(
+            RowLockSession const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
+            std::span<std::optional<T> const, N> named, TransactionContext& context)
+            : session_(session), keys_(keys), order_(order), named_(named), context_(context)
         {}
 
-        R const& repository() const noexcept { return repository_; }
-        PessimisticRowLock const& policy() const noexcept { return policy_; }
-        RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
-        static constexpr bool guarded(Form) noexcept { return true; }
-        std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
-
-        template <std::size_t N, Form Shape>
-        class Transaction {
-            using T = value_type;
-            using RowTx = typename R::transaction_type;
-
-        public:
-            Transaction(
-                Session const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
-                std::span<std::optional<T> const, N> named, TransactionContext& context)
-                : session_(session), keys_(keys), order_(order), named_(named), context_(context)
-            {}
-
-            Step<Begun> begin(Waiter& waiter)
-            {
-                if (auto locked = lock_rows(waiter); !locked.done() || !locked.outcome()) {
-                    if (!locked.done())
-                        return Step<Begun>::pending(locked.wake_at());
-                    rows_.reset();
-                    return std::move(locked.outcome()).failure();
-                }
-                for (std::size_t j = 0; j < N; ++j) {
-                    auto const i = order_[j];
-                    auto& row = rows_->state(j);
-                    if (row) {
-                        slots_[i].load(*std::move(row));
-                    } else if (session_.policy().missing == Missing::create) {
-                        if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
-                            return failed(std::move(made).failure());
-                    } else {
-                        return failed(Errc::not_found);
-                    }
-                }
-                return Outcome<Begun>{Begun{}};
-            }
-
-            std::optional<Failure> refusal() const
-            {
-                for (std::size_t i = 0; i < N; ++i)
-                    if (!slots_[i].keeps(keys_[i]))
-                        return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
-                return std::nullopt;
-            }
-
-            Outcome<CommitResult> commit(OperationCommit const* operation)
-            {
-                std::array<Change<T>, N> changes;
-                bool nothing = operation == nullptr && Shape != Form::states_transaction;
-                for (std::size_t j = 0; j < N; ++j) {
-                    changes[j] = slots_[order_[j]].change(keys_[order_[j]]);
-                    nothing = nothing && changes[j].kind == ChangeKind::verify;
-                }
-                Outcome<CommitResult> result = CommitResult{};
-                if (!nothing)
-                    result = rows_->commit(changes, operation, Deadline{context_.deadline()});
+        Step<Begun> begin(Waiter& waiter)
+        {
+            if (auto locked = lock_rows(waiter); !locked.done() || !locked.outcome()) {
+                if (!locked.done())
+                    return Step<Begun>::pending(locked.wake_at());
                 rows_.reset();
-                return result;
+                return std::move(locked.outcome()).failure();
             }
-
-            void rollback(bool) noexcept { rows_.reset(); }
-
-            void abandon() noexcept
-            {
-                if constexpr (polls)
-                    if (rows_)
-                        rows_->abandon();
-            }
-
-            T& state(std::size_t i) noexcept { return slots_[i].value(); }
-            RowTx& store_transaction() noexcept { return *rows_; }
-
-        private:
-            // Where the store can, wait without blocking; else its blocking call does the waiting.
-            static constexpr bool polls = requires(R r, RowTx tx, std::span<Key const* const> k, Waiter& w) {
-                tx.poll(Wait::no, w);
-                tx.abandon();
-                r.open_transaction(k);
-            };
-
-            Step<void> lock_rows(Waiter& waiter)
-            {
-                if constexpr (polls) {
-                    if (!rows_) {
-                        set_sorted();
-                        rows_.emplace(session_.repository().open_transaction(sorted_));
-                    }
-                    return rows_->poll(session_.policy().wait, waiter);
+            for (std::size_t j = 0; j < N; ++j) {
+                auto const i = order_[j];
+                auto& row = rows_->state(j);
+                if (row) {
+                    slots_[i].load(*std::move(row));
+                } else if (session_.policy().missing == Missing::create) {
+                    if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
+                        return failed(std::move(made).failure());
                 } else {
-                    rows_.reset();
-                    set_sorted();
-                    auto repository = session_.repository();
-                    auto opened =
-                        repository.load_for_update(sorted_, session_.policy().wait, Deadline{context_.deadline()});
-                    if (!opened)
-                        return std::move(opened).failure();
-                    rows_.emplace(*std::move(opened));
-                    return success();
+                    return failed(Errc::not_found);
                 }
             }
+            return Outcome<Begun>{Begun{}};
+        }
 
-            void set_sorted() noexcept
-            {
-                for (std::size_t j = 0; j < N; ++j)
-                    sorted_[j] = &keys_[order_[j]];
+        std::optional<Failure> refusal() const
+        {
+            for (std::size_t i = 0; i < N; ++i)
+                if (!slots_[i].keeps(keys_[i]))
+                    return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+            return std::nullopt;
+        }
+
+        Outcome<CommitResult> commit(OperationCommit const* operation)
+        {
+            std::array<Change<T>, N> changes;
+            bool nothing = operation == nullptr && Shape != Form::states_transaction;
+            for (std::size_t j = 0; j < N; ++j) {
+                changes[j] = slots_[order_[j]].change(keys_[order_[j]]);
+                nothing = nothing && changes[j].kind == ChangeKind::verify;
             }
+            Outcome<CommitResult> result = CommitResult{};
+            if (!nothing)
+                result = rows_->commit(changes, operation, Deadline{context_.deadline()});
+            rows_.reset();
+            return result;
+        }
 
-            Step<Begun> failed(Failure failure)
-            {
-                rows_.reset();
-                return failure;
-            }
+        void rollback(bool) noexcept { rows_.reset(); }
 
-            Session const& session_;
-            std::span<Key const, N> keys_;
-            std::span<std::size_t const, N> order_;
-            std::span<std::optional<T> const, N> named_;
-            TransactionContext& context_;
-            std::array<Key const*, N> sorted_{};
-            std::array<StateSlot<T, typename R::key_type>, N> slots_;
-            std::optional<RowTx> rows_;
-        };
+        void abandon() noexcept
+        {
+            if constexpr (polls)
+                if (rows_)
+                    rows_->abandon();
+        }
+
+        T& state(std::size_t i) noexcept { return slots_[i].value(); }
+        RowTx& store_transaction() noexcept { return *rows_; }
 
     private:
-        PessimisticRowLock policy_;
-        R repository_;
+        // Where the store can, wait without blocking; else its blocking call does the waiting.
+        static constexpr bool polls = requires(R r, RowTx tx, std::span<Key const* const> k, Waiter& w) {
+            tx.poll(Wait::no, w);
+            tx.abandon();
+            r.open_transaction(k);
+        };
+
+        Step<void> lock_rows(Waiter& waiter)
+        {
+            if constexpr (polls) {
+                if (!rows_) {
+                    set_sorted();
+                    rows_.emplace(session_.repository().open_transaction(sorted_));
+                }
+                return rows_->poll(session_.policy().wait, waiter);
+            } else {
+                rows_.reset();
+                set_sorted();
+                auto repository = session_.repository();
+                auto opened =
+                    repository.load_for_update(sorted_, session_.policy().wait, Deadline{context_.deadline()});
+                if (!opened)
+                    return std::move(opened).failure();
+                rows_.emplace(*std::move(opened));
+                return success();
+            }
+        }
+
+        void set_sorted() noexcept
+        {
+            for (std::size_t j = 0; j < N; ++j)
+                sorted_[j] = &keys_[order_[j]];
+        }
+
+        Step<Begun> failed(Failure failure)
+        {
+            rows_.reset();
+            return failure;
+        }
+
+        RowLockSession const& session_;
+        std::span<Key const, N> keys_;
+        std::span<std::size_t const, N> order_;
+        std::span<std::optional<T> const, N> named_;
+        TransactionContext& context_;
+        std::array<Key const*, N> sorted_{};
+        std::array<StateSlot<T, typename R::key_type>, N> slots_;
+        std::optional<RowTx> rows_;
     };
+
+private:
+    Policy policy_;
+    R repository_;
 };
+
+}  // namespace detail
 
 }  // namespace v0
 }  // namespace interlock

@@ -90,6 +90,7 @@ public:
     using Locks = LockStateService<value_type, R, Level>;
     using lock_type = typename Locks::lock_type;
     static constexpr bool fenced = Level == Assurance::fenced;
+    static constexpr std::string_view name = Policy::name;
     static constexpr auto forms = [] {
         if constexpr (fenced)
             return std::array{Form::states, Form::states_context, Form::locks, Form::locks_context, Form::states_locks};
@@ -130,7 +131,11 @@ public:
         }
         Transaction(Transaction const&) = delete;
         Transaction& operator=(Transaction const&) = delete;
-        ~Transaction() { context_.set_loss_source(nullptr); }
+        ~Transaction()
+        {
+            context_.set_loss_source(nullptr);
+            release_all(false);
+        }
 
         Step<Begun> begin(Waiter& waiter)
         {
@@ -167,8 +172,10 @@ public:
                     }
             }
             if constexpr (Shape != Form::states && Shape != Form::states_context) {
-                for (std::size_t i = 0; i < N; ++i)
+                for (std::size_t i = 0; i < N; ++i) {
+                    static_cast<void>(handles_[i].detach());  // of the run before; the lock stays ours
                     handles_[i] = lock_type{shown(i), holds_[i]};
+                }
             }
             return Outcome<Begun>{Begun{}};
         }
@@ -277,7 +284,6 @@ public:
             std::stop_source source;
             std::vector<std::unique_ptr<std::stop_callback<Stop>>> links;
         };
-        struct None {};
 
         std::optional<Failure> load(std::size_t i)
         {
@@ -316,7 +322,7 @@ public:
         {
             if (holds_[i])
                 holds_[i]->listen(nullptr);
-            handles_[i].detach();
+            static_cast<void>(handles_[i].detach());
             holds_[i].reset();
         }
 

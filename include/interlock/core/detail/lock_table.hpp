@@ -139,18 +139,27 @@ private:
             TimePoint valid_until, TimePoint granted_at)
             : Hold(owner, token, valid_until, granted_at), table_(std::move(table)), shard_(&shard), node_(node)
         {}
+        TableHold(TableHold const&) = delete;
+        TableHold& operator=(TableHold const&) = delete;
+        ~TableHold() override { release(false); }  // nobody left who could
         TimePoint now() const noexcept override { return table_->runtime_.now(); }
         void release(bool unresolved) noexcept override
         {
-            static_cast<void>(table_->release(*this, unresolved, false));
+            if (!gone_.exchange(true, std::memory_order_relaxed))
+                static_cast<void>(table_->release(*this, unresolved, false));
         }
-        Outcome<void> release_and_report() override { return table_->release(*this, false, true); }
+        Outcome<void> release_and_report() override
+        {
+            gone_.store(true, std::memory_order_relaxed);
+            return table_->release(*this, false, true);
+        }
         Outcome<void> renew_now(Deadline deadline) override { return table_->renew_now(*this, deadline); }
 
     private:
         friend class LockTable;
         std::shared_ptr<LockTable> table_;
         Shard* shard_;
+        std::atomic<bool> gone_{false};  // released once; the second time is for handles that come late
         Node* node_;  // under the shard's mutex: where this is the holder; null once it is not
     };
 

@@ -105,6 +105,12 @@ public:
         return Action::commit;
     }
 
+    /// The operation returned, but what it made must not be committed.
+    Action refused(Errc code) noexcept
+    {
+        return guarded_ ? roll_back(code) : roll_back(Errc::outcome_unknown, code);
+    }
+
     Action committed(Errc code, bool duplicate, Errc cause, TimePoint now, std::uint64_t random) noexcept
     {
         if (code == Errc::ok) {
@@ -175,6 +181,7 @@ public:
     bool threw() const noexcept { return threw_; }
     bool replayed() const noexcept { return replayed_; }
     int attempts() const noexcept { return attempts_; }
+    int retries() const noexcept { return retries_; }
     TimePoint wake_at() const noexcept { return wake_at_; }
     TimePoint deadline() const noexcept { return deadline_; }
 

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_CALL_HPP
+#define INTERLOCK_CORE_DETAIL_TRANSACTION_CALL_HPP
+
+// One call of do_in_transaction: the machine that decides, the policy's transaction that acts, the user's callable and
+// its result. Both drivers use it: `perform` an action, `feed` its event, until the action is `finish`.
+
+#include <interlock/core/detail/operation_call.hpp>
+#include <interlock/core/detail/transaction_machine.hpp>
+#include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// What makes a call happen at most once.
+enum class Once : unsigned char { no, operation_id, idempotent };
+
+/// Answers larger than this are refused before the effect is made, not after.
+inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
+
+/// What a call works on; made by the service, kept where the driver keeps it.
+template <class T, std::size_t N>
+struct CallTarget {
+    std::array<Key, N> keys;
+    std::array<std::optional<T>, N> named;  // states given instead of keys
+};
+
+template <class Session, std::size_t N, class F, Once Mode>
+class TransactionCall {
+    using T = typename Session::value_type;
+    static constexpr Form shape = form_of<F, Session, N>;
+    using Transaction = typename Session::template Transaction<N, shape>;
+    using Repository = typename Session::repository_type;
+
+public:
+    using result_type = operation_result<F, Session, N>;
+    using stored_type = std::conditional_t<std::is_void_v<result_type>, std::monostate, result_type>;
+    static constexpr bool awaits = awaited<raw_result<F, Session, N>>::is;
+
+    /// Everything referred to must outlive the call.
+    TransactionCall(
+        Session const& session, CallTarget<T, N> const& target, F& operation, OperationId const* id,
+        IdempotentRequest const* request, CallOptions const& options, TransactionContext const* outer, TimePoint now,
+        Observer* observer, std::uint64_t generation)
+        : session_(session), target_(target), operation_(operation), id_(id), observer_(observer), started_(now),
+          order_(sorted(target.keys)), limits_(session.retry_limits()),
+          context_(session.repository().identity(), target.keys, options.deadline.at(now)),
+          machine_(limits_, context_.deadline(), Mode == Once::operation_id, Session::guarded(shape)),
+          transaction_(session, target.keys, order_, target.named, context_)
+    {
+        context_.set_operation_id(id);
+        context_.set_request(request);
+        context_.set_outer(outer);
+        check(options, outer, generation);
+    }
+    TransactionCall(TransactionCall const&) = delete;
+    TransactionCall& operator=(TransactionCall const&) = delete;
+
+    Action start()
+    {
+        if (failure_)
+            return refused_ = true, Action::finish;
+        return machine_.start(started_);
+    }
+
+    /// Does what the store has to do for `action`. False: not yet, look again when woken or at `wake_at()`.
+    bool perform(Action action, Waiter& waiter)
+    {
+        switch (action) {
+        case Action::look_up: look_up(); return true;
+        case Action::begin: return begin(waiter);
+        case Action::commit: commit(); return true;
+        case Action::rollback: transaction_.rollback(machine_.result() == Errc::outcome_unknown); return true;
+        case Action::resolve: resolve(); return true;
+        case Action::run:
+        case Action::sleep:
+        case Action::finish: break;
+        }
+        return true;
+    }
+
+    /// The event of the action that was performed; the next action.
+    Action feed(Action action)
+    {
+        auto const before = machine_.retries();
+        auto const at = machine_.attempts();
+        Action next = Action::finish;
+        switch (action) {
+        case Action::look_up: next = machine_.looked_up(answered_, code_, now_if_failed(), random_if_failed()); break;
+        case Action::begin:
+            next = answered_ ? replay() : machine_.began(code_, now_if_failed(), random_if_failed());
+            break;
+        case Action::commit:
+            next = machine_.committed(code_, answered_, cause_, now_if_failed(), random_if_failed());
+            if (code_ == Errc::outcome_unknown && next != Action::resolve)
+                observe_unknown(Effect::unknown);
+            break;
+        case Action::rollback: return machine_.rolled_back();
+        case Action::resolve: next = machine_.resolved(resolved_, runtime_now(), random()); break;
+        case Action::sleep: return machine_.slept(runtime_now());
+        case Action::run: next = fed_run(); break;
+        case Action::finish: break;
+        }
+        if (observer_ != nullptr && machine_.retries() != before)
+            observe_retry(at, next);
+        return next;
+    }
+
+    /// Runs a callable that does not await.
+    void run()
+    {
+        try {
+            CurrentContext const current(context_);
+            if constexpr (std::is_void_v<result_type>) {
+                call_operation<shape, N>(operation_, transaction_, context_);
+                result_.emplace();
+            } else {
+                result_.emplace(call_operation<shape, N>(operation_, transaction_, context_));
+            }
+        } catch (...) {
+            exception_ = std::current_exception();
+        }
+    }
+
+    /// Starts a callable that awaits.
+    auto awaitable() { return call_operation<shape, N>(operation_, transaction_, context_); }
+    void set_result(stored_type value) { result_.emplace(std::move(value)); }
+    void set_exception(std::exception_ptr exception) { exception_ = std::move(exception); }
+
+    void abandon() noexcept { transaction_.abandon(); }
+    /// The wait of `begin` ends here: too late, or cancelled.
+    Action expire(Errc code)
+    {
+        transaction_.abandon();
+        code_ = code;
+        failure_.reset();
+        return feed(Action::begin);
+    }
+
+    bool lost() const noexcept
+    {
+        if constexpr (can_lose)
+            return transaction_.lost();
+        else
+            return false;
+    }
+    void listen(Waiter* waiter) noexcept
+    {
+        if constexpr (can_lose)
+            transaction_.listen(waiter);
+    }
+
+    TimePoint wake_at() const noexcept { return wake_at_; }
+    TransactionMachine& machine() noexcept { return machine_; }
+    TimePoint deadline() const noexcept { return context_.deadline(); }
+    auto const& runtime() const { return session_.repository().runtime(); }
+
+    /// The user's exception, when the operation threw.
+    std::exception_ptr exception() const noexcept
+    {
+        return !refused_ && machine_.threw() ? exception_ : std::exception_ptr{};
+    }
+
+    /// The end, when the operation did not throw. Call it once.
+    Outcome<result_type> outcome()
+    {
+        auto end = conclude();
+        if (observer_ != nullptr)
+            observer_->on_transaction(
+                {name(), machine_.attempts(), end.error(), exception() != nullptr, end.replayed(),
+                 runtime_now() - started_});
+        return end;
+    }
+
+private:
+    static constexpr bool can_lose = requires(Transaction& t, Waiter* w) {
+        t.lost();
+        t.listen(w);
+    };
+    static constexpr bool records = Mode != Once::no;
+
+    static std::array<std::size_t, N> sorted(std::array<Key, N> const& keys)
+    {
+        std::array<std::size_t, N> order{};
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        if constexpr (N > 1)
+            std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
+        return order;
+    }
+
+    void refuse(Errc code, char const* text) { failure_.emplace(code, text); }
+
+    /// Everything that can be known to be wrong before any I/O.
+    void check(CallOptions const& options, TransactionContext const* outer, std::uint64_t generation)
+    {
+        auto const repository = [&]() -> auto const& { return session_.repository(); };
+        if (generation != repository().runtime().generation())
+            return refuse(Errc::misconfigured, "this service was made before a fork; make a new one in the child");
+        if (!options.deadline.valid())
+            return refuse(Errc::invalid_argument, "the deadline is not a number");
+        if (limits_.max_attempts < 1)
+            return refuse(Errc::invalid_argument, "max_attempts counts the first attempt: at least 1");
+        if (!limits_.backoff.valid())
+            return refuse(Errc::invalid_argument, "backoff: 0 <= initial <= cap, immediate >= 0");
+        for (auto const& key : target_.keys)
+            if (auto valid = key.validate(); !valid) {
+                failure_.emplace(std::move(valid).failure());
+                return;
+            }
+        for (std::size_t j = 1; j < N; ++j)
+            if (target_.keys[order_[j - 1]] == target_.keys[order_[j]])
+                return refuse(Errc::invalid_argument, "a key is named twice");
+        if (id_ != nullptr)
+            if (auto valid = id_->validate(); !valid) {
+                failure_.emplace(std::move(valid).failure());
+                return;
+            }
+        if (outer != nullptr)
+            for (auto const& key : target_.keys)
+                if (outer->holds(repository().identity(), key))
+                    return refuse(Errc::would_deadlock, "an operation around this one works on the same key");
+        if (auto failure = session_.unfit(target_.keys, Deadline{context_.deadline()}))
+            failure_.emplace(std::move(*failure));
+    }
+
+    Key const& home() const noexcept { return target_.keys[order_[0]]; }
+
+    void took(Failure failure)
+    {
+        code_ = failure.code();
+        cause_ = failure.cause();
+        failure_.emplace(std::move(failure));
+    }
+
+    void fine() noexcept
+    {
+        code_ = Errc::ok;
+        answered_ = false;
+    }
+
+    void look_up()
+    {
+        fine();
+        if constexpr (Mode == Once::operation_id) {
+            auto repository = session_.repository();
+            auto found = repository.find_operation(home(), *id_, Deadline{context_.deadline()});
+            if (!found)
+                return took(std::move(found).failure());
+            if (*found) {
+                answered_ = (*found)->answered;
+                if (answered_)
+                    answer_ = std::move((*found)->answer);
+                else
+                    operation_attempt_ = (*found)->attempt + 1;
+            }
+        }
+    }
+
+    bool begin(Waiter& waiter)
+    {
+        if (Mode == Once::operation_id && machine_.last_error() == Errc::superseded) {
+            look_up();  // a tombstone has forbidden the attempt; learn which one is allowed
+            if (code_ != Errc::ok || answered_)
+                return true;
+        }
+        fine();
+        context_.set_attempt(machine_.attempts());
+        auto step = transaction_.begin(waiter);
+        if (!step.done()) {
+            waited_ = true;
+            wake_at_ = step.wake_at();
+            return false;
+        }
+        if (!step.outcome()) {
+            took(std::move(step.outcome()).failure());
+            return true;
+        }
+        if (step.outcome()->replayed) {
+            answered_ = true;
+            answer_ = std::move(step.outcome()->answer);
+            if (step.outcome()->rejected)
+                exception_ = std::make_exception_ptr(FinalRejection(answer_));
+            return true;
+        }
+        // Whoever was waited for may have been the same operation: then its answer is ours.
+        if (std::exchange(waited_, false) && Mode == Once::operation_id) {
+            look_up();
+            if (answered_)
+                transaction_.rollback(false);
+        }
+        return true;
+    }
+
+    void commit()
+    {
+        fine();
+        Outcome<CommitResult> result = [&] {
+            if constexpr (Mode == Once::no) {
+                return transaction_.commit(nullptr);
+            } else {
+                OperationCommit const operation{&home(), id_, operation_attempt_, answer_};
+                return transaction_.commit(&operation);
+            }
+        }();
+        if (!result)
+            return took(std::move(result).failure());
+        answered_ = result->duplicate;
+        if (answered_)
+            answer_ = std::move(result->answer);
+    }
+
+    void resolve()
+    {
+        resolved_ = Resolved::unknown;
+        if constexpr (Mode == Once::operation_id) {
+            auto repository = session_.repository();
+            auto record = repository.forbid_operation(home(), *id_, operation_attempt_, Deadline{context_.deadline()});
+            if (record && record->answered) {
+                resolved_ = Resolved::applied;
+                answer_ = std::move(record->answer);
+                observe_unknown(Effect::applied);
+            } else if (record) {
+                resolved_ = Resolved::not_applied;
+                operation_attempt_ = record->attempt + 1;
+                observe_unknown(Effect::not_applied);
+            }
+        }
+    }
+
+    Action replay()
+    {
+        return exception_ ? machine_.ran(Ran::threw, TimePoint{}) : machine_.looked_up(true, Errc::ok, TimePoint{}, 0);
+    }
+
+    Action fed_run()
+    {
+        if (exception_) {
+            if (lost() && is_cancellation(exception_))
+                return machine_.ran(Ran::lock_lost, TimePoint{});
+            if (machine_.cancelled() && is_cancellation(exception_))
+                return machine_.refused(Errc::cancelled);
+            if constexpr (requires(Transaction& t, std::string_view s) { t.reject(s); }) {
+                try {
+                    std::rethrow_exception(exception_);
+                } catch (FinalRejection const& rejection) {
+                    transaction_.reject(rejection.what());
+                } catch (...) {  // given back at rollback
+                }
+            }
+            return machine_.ran(Ran::threw, TimePoint{});
+        }
+        if (lost())
+            return machine_.ran(Ran::lock_lost, TimePoint{});
+        if (auto refusal = transaction_.refusal()) {
+            auto const code = refusal->code();
+            failure_.emplace(std::move(*refusal));
+            return machine_.refused(code);
+        }
+        if constexpr (records) {
+            answer_ = encode_answer<stored_type>(*result_);
+            if (answer_.size() > max_answer_bytes) {
+                refuse(Errc::invalid_argument, "the result is too large to be recorded");
+                return machine_.refused(Errc::invalid_argument);
+            }
+        }
+        return machine_.ran(Ran::returned, runtime_now());
+    }
+
+    static bool is_cancellation(std::exception_ptr const& exception) noexcept
+    {
+        try {
+            std::rethrow_exception(exception);
+        } catch (boost::system::system_error const& error) {
+            return error.code() == boost::asio::error::operation_aborted;
+        } catch (...) {
+            return false;
+        }
+    }
+
+    Outcome<result_type> conclude()
+    {
+        if (refused_)
+            return *std::move(failure_);
+        auto const code = machine_.result();
+        if (code == Errc::ok) {
+            if (!machine_.replayed()) {
+                if (!result_)  // the operation threw; the caller gets the exception
+                    return Errc::cancelled;
+                return Outcome<result_type>{*std::move(result_)};
+            }
+            if constexpr (records) {
+                if (auto decoded = decode_answer<stored_type>(answer_)) {
+                    Outcome<result_type> replayed{*std::move(decoded)};
+                    replayed.mark_replayed();
+                    return replayed;
+                }
+            }
+            // It was applied, but what it answered cannot be told.
+            return Failure::unknown(Errc::corrupt_state, "the stored answer is not of this operation's result type");
+        }
+        if (code == Errc::outcome_unknown)
+            return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
+        if (failure_ && failure_->code() == code)
+            return *std::move(failure_);
+        if (machine_.last_error() != Errc::ok)
+            return Failure{
+                code, "after " + std::to_string(machine_.attempts()) + " attempts, the last ended with " +
+                          name_of(machine_.last_error())};
+        return code;
+    }
+
+    auto runtime_now() const { return runtime().now(); }
+    TimePoint now_if_failed() const { return code_ == Errc::ok ? TimePoint{} : runtime_now(); }
+    std::uint64_t random() const { return runtime().random_bits(); }
+    std::uint64_t random_if_failed() const { return code_ == Errc::ok ? 0 : random(); }
+
+    static std::string_view name() noexcept { return Session::name; }
+
+    void observe_retry(int attempt, Action next)
+    {
+        auto const delay = next == Action::sleep ? machine_.wake_at() - runtime_now() : std::chrono::nanoseconds{0};
+        RetryEvent const event{name(), code_, attempt, delay};
+        if (TransactionMachine::is_conflict(code_))
+            observer_->on_conflict(event);
+        if (next != Action::rollback && next != Action::finish)
+            observer_->on_retry(event);
+    }
+
+    void observe_unknown(Effect resolved) const
+    {
+        if (observer_ != nullptr)
+            observer_->on_unknown({cause_, resolved});
+    }
+
+    Session const& session_;
+    CallTarget<T, N> const& target_;
+    F& operation_;
+    OperationId const* id_;
+    Observer* observer_;
+    TimePoint started_;
+    std::array<std::size_t, N> order_;
+    RetryLimits limits_;
+    TransactionContext context_;
+    TransactionMachine machine_;
+    Transaction transaction_;
+    TimePoint wake_at_{TimePoint::max()};
+    std::optional<Failure> failure_;
+    std::optional<stored_type> result_;
+    std::exception_ptr exception_;
+    std::string answer_;
+    std::uint32_t operation_attempt_{1};
+    Errc code_{Errc::ok};
+    Errc cause_{Errc::ok};
+    Resolved resolved_{Resolved::unknown};
+    bool answered_{false};
+    bool waited_{false};
+    bool refused_{false};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_CALL_HPP

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_HPP
+#define INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_HPP
+
+// The two drivers of a TransactionCall: one blocks the calling thread, the other runs in steps on an executor.
+
+#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/detail/async_operation.hpp>
+#include <interlock/core/detail/transaction_call.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// Drives a call on this thread to its end. Rethrows what the operation threw.
+template <class Call, class R>
+auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
+{
+    for (Action action = call.start(); action != Action::finish;) {
+        if (action == Action::run) {
+            call.run();
+        } else if (action == Action::sleep) {
+            runtime.sleep_until(call.machine().wake_at());
+        } else if (!call.perform(action, waiter)) {
+            waiter.wait_until(std::min(call.wake_at(), call.deadline()));
+            if (runtime.now() >= call.deadline())
+                action = call.expire(Errc::deadline_exceeded);
+            continue;
+        }
+        action = call.feed(action);
+    }
+    auto outcome = call.outcome();
+    if (auto exception = call.exception())
+        std::rethrow_exception(std::move(exception));
+    return outcome;
+}
+
+template <class Handler, class Session, std::size_t N, class F, Once Mode, bool Try>
+class TransactionOperation final : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
+    using Base = AsyncOperation<Handler, typename Session::repository_type::runtime_type>;
+    using Call = TransactionCall<Session, N, F, Mode>;
+    using R = typename Call::result_type;
+
+public:
+    TransactionOperation(
+        Handler handler, Session session, CallTarget<typename Session::value_type, N> target, F operation,
+        std::optional<OperationId> id, std::optional<IdempotentRequest> request, CallOptions options, Observer* observer,
+        std::uint64_t generation)
+        : Base(std::move(handler), session.repository().runtime()), session_(std::move(session)),
+          target_(std::move(target)), operation_(std::move(operation)), id_(std::move(id)), request_(std::move(request)),
+          call_(
+              session_, target_, operation_, id_ ? &*id_ : nullptr, request_ ? &*request_ : nullptr, options,
+              options.within, this->runtime().now(), observer, generation)
+    {}
+
+private:
+    bool step() override
+    {
+        if (!std::exchange(started_, true))
+            action_ = call_.start();
+        if (this->cancel_requested())
+            call_.machine().cancel();
+        for (;;) {
+            switch (action_) {
+            case Action::finish: return true;
+            case Action::sleep:
+                if (this->runtime().now() < call_.machine().wake_at() && !this->cancel_requested()) {
+                    this->wake_at(call_.machine().wake_at());
+                    return false;
+                }
+                break;
+            case Action::run:
+                if constexpr (Call::awaits) {
+                    if (!await_operation())
+                        return false;
+                } else {
+                    call_.run();
+                }
+                break;
+            default:
+                switch (perform()) {
+                case Performed::yes: break;
+                case Performed::pending: return false;
+                case Performed::expired: continue;
+                }
+            }
+            action_ = call_.feed(action_);
+        }
+    }
+
+    enum class Performed : unsigned char { yes, pending, expired };
+
+    Performed perform()
+    {
+        bool ready = false;
+        if (offloading_) {
+            if (!offload_done_.load(std::memory_order_acquire))
+                return Performed::pending;
+            offloading_ = false;
+            ready = offload_ready_;
+        } else {
+            if (polled_) {  // only begin is ever polled twice
+                bool const late = this->runtime().now() >= call_.deadline();
+                if (late || this->cancel_requested()) {
+                    polled_ = false;
+                    action_ = call_.expire(this->cancel_requested() ? Errc::cancelled : Errc::deadline_exceeded);
+                    return Performed::expired;
+                }
+            }
+            if constexpr (is_immediate<typename Session::repository_type>()) {
+                ready = call_.perform(action_, *this);
+            } else {
+                offloading_ = true;
+                offload_done_.store(false, std::memory_order_relaxed);
+                this->offload([this] {
+                    offload_ready_ = call_.perform(action_, *this);
+                    offload_done_.store(true, std::memory_order_release);
+                });
+                return Performed::pending;
+            }
+        }
+        polled_ = !ready;
+        if (ready)
+            return Performed::yes;
+        if (this->cancel_requested())
+            return perform();
+        this->wake_at(std::min(call_.wake_at(), call_.deadline()));
+        return Performed::pending;
+    }
+
+    /// Starts the user's coroutine, then waits for its end. Losing a lock, or being cancelled, cancels it; the call
+    /// goes on only when it has ended.
+    bool await_operation()
+    {
+        if (!std::exchange(running_, true)) {
+            run_done_.store(false, std::memory_order_relaxed);
+            stopping_ = false;
+            call_.listen(this);
+            spawn();
+        }
+        if (run_done_.load(std::memory_order_acquire)) {
+            running_ = false;
+            call_.listen(nullptr);
+            return true;
+        }
+        if (!stopping_ && (this->cancel_requested() || call_.lost())) {
+            stopping_ = true;
+            stop_running();
+        }
+        return false;
+    }
+
+    void spawn()
+    {
+        using Executor = typename awaited<raw_result<F, Session, N>>::executor_type;
+        auto done = [self = Ref<Base>(this), this](std::exception_ptr exception) {
+            if (exception)
+                call_.set_exception(std::move(exception));
+            run_done_.store(true, std::memory_order_release);
+            this->schedule();
+        };
+        // A strand, so that the cancellation never runs beside the coroutine, whatever executor this is.
+        strand_.emplace(boost::asio::make_strand(this->executor()));
+        if constexpr (std::is_constructible_v<Executor, decltype(*strand_)>)
+            boost::asio::co_spawn(
+                Executor(*strand_), body<Executor>(this),
+                boost::asio::bind_cancellation_slot(signal_.slot(), std::move(done)));
+        else
+            boost::asio::co_spawn(
+                Executor(this->executor()), body<Executor>(this),
+                boost::asio::bind_cancellation_slot(signal_.slot(), std::move(done)));
+    }
+
+    void stop_running()
+    {
+        boost::asio::post(*strand_, [self = Ref<Base>(this), this] {
+            if (!run_done_.load(std::memory_order_acquire))
+                signal_.emit(boost::asio::cancellation_type::terminal);
+        });
+    }
+
+    template <class Executor>
+    static boost::asio::awaitable<void, Executor> body(TransactionOperation* self)
+    {
+        auto running = self->call_.awaitable();
+        if constexpr (std::is_void_v<R>) {
+            co_await std::move(running);
+            self->call_.set_result({});
+        } else {
+            R result = co_await std::move(running);
+            self->call_.set_result(std::move(result));
+        }
+    }
+
+    void complete(Ref<Base> self) override
+    {
+        auto handler = std::move(this->handler());
+        auto exception = call_.exception();
+        Outcome<R> outcome = call_.outcome();
+        { Ref<Base> const last = std::move(self); }
+        if constexpr (Mode == Once::idempotent) {
+            static_assert(!std::is_void_v<R>);
+            using A = Answer<R>;
+            Outcome<A> answer = outcome ? Outcome<A>{A{*std::move(outcome), outcome.replayed()}}
+                                        : Outcome<A>{std::move(outcome).failure()};
+            finish<A>(std::move(handler), std::move(exception), std::move(answer));
+        } else {
+            finish<R>(std::move(handler), std::move(exception), std::move(outcome));
+        }
+    }
+
+    template <class Result>
+    static void finish(Handler handler, std::exception_ptr exception, Outcome<Result> outcome)
+    {
+        if constexpr (Try) {
+            std::move(handler)(std::move(exception), std::move(outcome));
+        } else {
+            if (!exception && !outcome)
+                exception = std::make_exception_ptr(
+                    Error(outcome.error(), outcome.detail(), outcome.cause()));
+            if constexpr (std::is_void_v<Result>)
+                std::move(handler)(std::move(exception));
+            else
+                std::move(handler)(std::move(exception), outcome ? *std::move(outcome) : Result{});
+        }
+    }
+
+    void leave() noexcept override { call_.abandon(); }
+    void destroy() noexcept override
+    {
+        auto handler = std::move(this->handler());
+        destroy_operation(this, handler);
+    }
+
+    Session session_;
+    CallTarget<typename Session::value_type, N> target_;
+    F operation_;
+    std::optional<OperationId> id_;
+    std::optional<IdempotentRequest> request_;
+    Call call_;
+    Action action_{Action::finish};
+    bool started_{false};
+    bool polled_{false};
+    bool offloading_{false};
+    bool offload_ready_{false};
+    std::atomic<bool> offload_done_{false};
+    // Of a callable that awaits.
+    std::atomic<bool> run_done_{false};
+    bool running_{false};
+    bool stopping_{false};
+    std::optional<boost::asio::strand<typename Base::executor_type>> strand_;
+    boost::asio::cancellation_signal signal_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_HPP

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
+#define INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
+
+/// @file
+/// A request that may arrive several times, its answer, and the store that tells them apart.
+
+#include <interlock/core/concepts.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// Whose key it is: tenant, principal, operation. Two scopes never see each other's answers.
+class Scope {
+public:
+    explicit Scope(std::string value) : value_(std::move(value)) {}
+    explicit Scope(std::string_view value) : value_(value) {}
+    explicit Scope(char const* value) : value_(value) {}
+    std::string const& value() const noexcept { return value_; }
+
+private:
+    std::string value_;
+};
+
+/// What a request asked for, in short: the same key with another fingerprint is `idempotency_mismatch`. Carries the
+/// version of the algorithm, so that a deploy that changes it does not refuse every retry in flight: fingerprints
+/// of different versions are never compared. 0: no fingerprint, nothing is compared.
+class Fingerprint {
+public:
+    constexpr Fingerprint() noexcept = default;
+    constexpr Fingerprint(std::uint64_t value, std::uint8_t version) noexcept : value_(value), version_(version) {}
+    constexpr std::uint64_t value() const noexcept { return value_; }
+    constexpr std::uint8_t version() const noexcept { return version_; }
+
+    /// True when both are known, of one version, and differ.
+    friend constexpr bool mismatch(Fingerprint a, Fingerprint b) noexcept
+    {
+        return a.version_ != 0 && a.version_ == b.version_ && a.value_ != b.value_;
+    }
+    friend constexpr bool operator==(Fingerprint, Fingerprint) noexcept = default;
+
+private:
+    std::uint64_t value_{0};
+    std::uint8_t version_{0};
+};
+
+/// The fingerprint of a request's bytes: FNV-1a of 64 bits, finished by a mixer. It finds mistakes, not attacks: whoever can forge
+/// a collision can also send the first request. Version 1.
+constexpr Fingerprint fingerprint(std::string_view body) noexcept
+{
+    std::uint64_t hash = 14695981039346656037ULL;
+    for (char c : body)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+    hash ^= hash >> 33;
+    hash *= 0xff51afd7ed558ccdULL;
+    hash ^= hash >> 33;
+    return {hash, 1};
+}
+
+/// One request: its key, whose it is, and what it asks for. Fixed when it is made; a handler that changes the
+/// request afterwards changes nothing here.
+///
+/// The key is 1 to 255 bytes without control characters; one in double quotes, as the IETF draft writes it, is the same
+/// key as without. A class with a constructor, so that g++ 12 handles it as a temporary of a `co_await`.
+class IdempotentRequest {
+public:
+    static constexpr std::size_t max_key_size = 255;
+
+    IdempotentRequest(std::string_view key, Scope scope, Fingerprint print = {})
+        : key_(unquoted(key)), scope_(std::move(scope)), fingerprint_(print)
+    {}
+
+    std::string const& key() const noexcept { return key_; }
+    Scope const& scope() const noexcept { return scope_; }
+    Fingerprint fingerprint() const noexcept { return fingerprint_; }
+
+    /// Scope and key as one name, without ambiguity.
+    std::string name() const
+    {
+        auto const n = scope_.value().size();
+        std::string out;
+        for (int i = 3; i >= 0; --i)
+            out += static_cast<char>(n >> (8 * i));
+        return out + scope_.value() + key_;
+    }
+
+    Outcome<void> validate() const
+    {
+        if (key_.empty())
+            return Failure{Errc::invalid_argument, "idempotency key is missing"};
+        if (key_.size() > max_key_size)
+            return Failure{
+                Errc::invalid_argument, "idempotency key has " + std::to_string(key_.size()) +
+                                            " bytes, the limit is " + std::to_string(max_key_size)};
+        for (char c : key_)
+            if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+                return Failure{Errc::invalid_argument, "idempotency key has a control character"};
+        return success();
+    }
+
+private:
+    static std::string unquoted(std::string_view key)
+    {
+        if (key.size() >= 2 && key.front() == '"' && key.back() == '"')
+            key = key.substr(1, key.size() - 2);
+        return std::string(key);
+    }
+
+    std::string key_;
+    Scope scope_;
+    Fingerprint fingerprint_;
+};
+
+/// The result of an idempotent request, and whether it is the first one's.
+template <class R>
+class Answer {
+public:
+    using value_type = R;
+    Answer() = default;
+    Answer(R value, bool replayed) : value_(std::move(value)), replayed_(replayed) {}
+
+    R const& value() const& noexcept { return value_; }
+    R&& value() && noexcept { return std::move(value_); }
+    operator R const&() const noexcept { return value_; }  // NOLINT
+    R const& operator*() const noexcept { return value_; }
+    R const* operator->() const noexcept { return &value_; }
+    /// True when this is the stored answer of an earlier execution.
+    bool replayed() const noexcept { return replayed_; }
+
+private:
+    R value_{};
+    bool replayed_{false};
+};
+
+/// A refusal that is the answer: thrown by an operation under `IdempotencyKeys`, it is stored like a result, and
+/// everybody who comes with the same key gets it again. For what would fail again just so: "insufficient funds".
+/// Any other exception gives the claim back, and the next one with the key runs the operation.
+class FinalRejection : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/// What `claim` found.
+enum class ClaimState : unsigned char {
+    claimed,      ///< ours: run, then `complete` or `give_back`
+    taken_over,   ///< ours, after an owner whose lease is over: it may have been applied
+    completed,    ///< there is an answer
+    in_progress,  ///< somebody else's lease runs
+    mismatch,     ///< same key, other fingerprint; whatever its state
+    abandoned,    ///< somebody else's lease is over, and taking over is not allowed
+};
+
+struct Claim {
+    ClaimState state{ClaimState::in_progress};
+    std::string answer{};                          ///< when `completed`
+    bool rejected{false};                          ///< the answer is the text of a `FinalRejection`
+    std::chrono::nanoseconds retry_after{0};       ///< when `in_progress`: the rest of the lease
+};
+
+/// What a claim does about an owner whose lease is over.
+enum class AfterLease : unsigned char {
+    take_over,  ///< run again; the operation id makes sure that the effect is made once
+    refuse,     ///< never run again by itself: `idempotency_in_progress` until the record's retention ends
+};
+
+/// A store of idempotency records.
+///
+/// | expression | result | meaning | may fail with |
+/// |---|---|---|---|
+/// | `s.claim(request, owner, lease, after_lease, deadline)` | `Outcome<Claim>` | one atomic arbitration; idempotent for its own `owner` | `overloaded`, `unavailable` |
+/// | `s.complete(request, owner, answer, rejected, deadline)` | `Outcome<void>` | store the answer if `owner` still has the claim | `fenced_out` |
+/// | `s.give_back(request, owner, deadline)` | `Outcome<void>` | forget the claim if `owner` still has it | `fenced_out` |
+///
+/// Laws: 1. The fingerprint is compared before the state is looked at. 2. `complete`, `give_back` and taking over are
+/// compare-and-set on the owner. 3. Answers are kept for the retention, by the store's clock, and never evicted early.
+/// 4. `s.subscribe(request, waiter)`, where a store can, wakes `waiter` when the claim ends, until `s.unsubscribe`.
+// clang-format off
+template <class S>
+concept IdempotencyStore = std::copyable<S> &&
+    requires(S s, IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after, std::string_view answer,
+             bool rejected, Deadline deadline) {
+    { s.claim(request, owner, lease, after, deadline) } -> std::same_as<Outcome<Claim>>;
+    { s.complete(request, owner, answer, rejected, deadline) } -> std::same_as<Outcome<void>>;
+    { s.give_back(request, owner, deadline) } -> std::same_as<Outcome<void>>;
+};
+// clang-format on
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
