@@ -16,6 +16,8 @@
 /// `core/format.hpp` (fmt formatters) is included by name, too: not everybody uses fmt.
 
 // IWYU pragma: begin_exports
+#include <interlock/backends/memory/backend.hpp>
+#include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/blocking_waiter.hpp>
@@ -31,12 +33,15 @@
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
+#include <interlock/core/state_repository.hpp>
 #include <interlock/core/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/core/versioned.hpp>
 #include <interlock/fwd.hpp>
+#include <interlock/policies/any_policy.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>

@@ -8,9 +8,12 @@
 
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
+#include <interlock/core/transaction_context.hpp>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <span>
 #include <utility>
 
 namespace interlock {
@@ -44,6 +47,33 @@ private:
     std::condition_variable changed_;
     bool woken_{false};
 };
+
+/// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread.
+template <class R>
+Outcome<typename R::transaction_type> wait_for_rows(
+    R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline)
+{
+    auto const& runtime = repository.runtime();
+    BlockingWaiter<typename R::runtime_type> waiter{runtime};
+    auto transaction = repository.open_transaction(keys);
+    TimePoint until{};
+    bool pinned = false;
+    for (;;) {
+        auto step = transaction.poll(wait, waiter);
+        if (step.done()) {
+            if (step.outcome())
+                return transaction;
+            return std::move(step.outcome()).failure();
+        }
+        if (!std::exchange(pinned, true))
+            until = deadline.at(runtime.now());
+        if (runtime.now() >= until) {
+            transaction.abandon();
+            return Errc::deadline_exceeded;
+        }
+        waiter.wait_until(std::min(until, step.wake_at()));
+    }
+}
 
 }  // namespace v0
 }  // namespace interlock

@@ -113,16 +113,18 @@ protected:
 
 // ---- repositories --------------------------------------------------------------------------------------------
 
-namespace detail {
+/// Whether the members of `repository` that do not queue return without waiting for I/O: what the type says by
+/// `immediate`, or, where that is known at run time only, the handle by `in_place()`; otherwise no.
 template <class R>
-constexpr bool is_immediate() noexcept
+constexpr bool runs_in_place(R const& repository) noexcept
 {
     if constexpr (requires { R::immediate; })
         return R::immediate;
+    else if constexpr (requires { repository.in_place(); })
+        return repository.in_place();
     else
         return false;
 }
-}  // namespace detail
 
 // clang-format off
 

@@ -146,8 +146,8 @@ public:
     {
         return boost::asio::async_initiate<CompletionToken, void(error_code)>(
             [self = *this](auto handler, std::shared_ptr<detail::Hold> hold) {
-                detail::async_call<detail::is_immediate<Repository>()>(
-                    self.table_->runtime(), std::move(handler), [hold = std::move(hold)] {
+                detail::async_call(
+                    runs_in_place(self.repository()), self.table_->runtime(), std::move(handler), [hold = std::move(hold)] {
                         auto const outcome = hold ? hold->release_and_report() : success();
                         return outcome ? error_code{} : make_error_code(outcome.error());
                     });

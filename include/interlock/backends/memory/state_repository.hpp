@@ -306,22 +306,7 @@ public:
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
-        auto transaction = open_transaction(keys);
-        BlockingWaiter<R> waiter{runtime()};
-        for (;;) {
-            auto step = transaction.poll(wait, waiter);
-            if (step.done()) {
-                if (step.outcome())
-                    return transaction;
-                return std::move(step.outcome()).failure();
-            }
-            deadline = deadline.at(runtime().now());
-            if (runtime().now() >= deadline.at({})) {
-                transaction.abandon();  // the waiter goes first
-                return Errc::deadline_exceeded;
-            }
-            waiter.wait_until(deadline.at({}));
-        }
+        return wait_for_rows(*this, keys, wait, deadline);
     }
     /// The same without blocking: `poll` the result until it is done. `keys` must live until then.
     transaction_type open_transaction(std::span<Key const* const> keys) const

@@ -316,11 +316,11 @@ void destroy_operation(Op* op, Handler& handler) noexcept
 }
 
 /// Completes `handler` with `call()`, made on the handler's executor or, when it may block, on the blocking one.
-template <bool Immediate, class R, class Handler, class F>
-void async_call(R const& runtime, Handler handler, F call)
+template <class R, class Handler, class F>
+void async_call(bool in_place, R const& runtime, Handler handler, F call)
 {
     auto executor = boost::asio::get_associated_executor(handler, runtime.executor());
-    if constexpr (Immediate) {
+    if (in_place) {
         boost::asio::post(executor, [handler = std::move(handler), call = std::move(call)]() mutable {
             auto result = call();
             std::move(handler)(std::move(result));
@@ -367,7 +367,7 @@ private:
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)
                 return fail(Errc::deadline_exceeded);
-            if constexpr (is_immediate<Repository>()) {
+            if (runs_in_place(service_.repository())) {
                 poll();
             } else {
                 offloaded_ = true;

@@ -552,7 +552,7 @@ private:
         hold.lose(LostReason::released);
         auto& shard = *hold.shard_;
         std::unique_lock lock(shard.mutex);
-        if (report && !is_immediate<R>())
+        if (report && !runs_in_place(repository_))
             shard.renewed.wait(lock, [&] { return hold.node_ == nullptr || !hold.node_->second.lease.renewing(); });
         if (hold.node_ == nullptr) {  // lost, and somebody else may hold it by now
             lock.unlock();
@@ -578,7 +578,7 @@ private:
         unschedule(shard, node);
         lock.unlock();
         auto const owner = hold.fence().owner;
-        if constexpr (!is_immediate<R>()) {
+        if (!runs_in_place(repository_)) {
             if (!report) {
                 // The reaper: a destructor must not block. Later acquires of this process queue behind it.
                 boost::asio::post(
@@ -635,7 +635,7 @@ private:
     /// Compare-and-deletes a record that may or may not have been granted.
     void forget(Key const& key, OwnerToken owner) noexcept
     {
-        if constexpr (is_immediate<R>())
+        if (runs_in_place(repository_))
             static_cast<void>(repository_.remove(key, owner, Deadline{}));
         else
             boost::asio::post(runtime_.blocking_executor(), [self = this->shared_from_this(), key, owner] {
@@ -699,7 +699,7 @@ private:
                 switch (lease.tick(now)) {
                 case LeaseMachine::Action::lost: lose(shard, node, LostReason::expired, news); continue;
                 case LeaseMachine::Action::renew:
-                    if constexpr (is_immediate<R>()) {
+                    if (runs_in_place(repository_)) {
                         auto const answer = repository_.renew(node->first, node->second.owner, options_.ttl, Deadline{});
                         renewals.push_back({answer.error(), now - planned});
                         apply_renewal(shard, node, now, answer, news);
@@ -718,7 +718,7 @@ private:
             }
         }
         tell(news);
-        if constexpr (!is_immediate<R>()) {
+        if (!runs_in_place(repository_)) {
             if (!due.empty())
                 boost::asio::post(
                     runtime_.blocking_executor(),
@@ -811,11 +811,11 @@ private:
             if (hold.node_ == nullptr || !hold.node_->second.lease.renew_early(runtime_.now()))
                 return Errc::lock_lost;
             Due const due{hold.node_->first, hold.fence().owner, {}};
-            if constexpr (!is_immediate<R>())
+            if (!runs_in_place(repository_))
                 lock.unlock();
             auto const sent = runtime_.now();
             answer = repository_.renew(due.key, due.owner, options_.ttl, deadline);
-            if constexpr (!is_immediate<R>())
+            if (!runs_in_place(repository_))
                 lock.lock();
             if (hold.node_ != nullptr)
                 apply_renewal(shard, hold.node_, sent, answer, news);

@@ -121,7 +121,7 @@ private:
                     return Performed::expired;
                 }
             }
-            if constexpr (is_immediate<typename Session::repository_type>()) {
+            if (runs_in_place(session_.repository())) {
                 ready = call_.perform(action_, *this);
             } else {
                 offloading_ = true;

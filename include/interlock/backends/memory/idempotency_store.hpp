@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_MEMORY_IDEMPOTENCY_STORE_HPP
+#define INTERLOCK_BACKENDS_MEMORY_IDEMPOTENCY_STORE_HPP
+
+/// @file
+/// Idempotency records in this process's memory.
+
+#include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/runtime.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace memory {
+
+struct IdempotencyStoreOptions {
+    /// How long an answer is kept, by the runtime's clock. Longer than anybody retries. A claim without an answer is
+    /// kept as long as well, counted from the claim.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+    /// Records, claims included; beyond it `overloaded`.
+    std::size_t max_records{std::size_t{1} << 22};
+};
+
+/// An `IdempotencyStore` in this process's memory.
+///
+/// **Lifetimes.** A shared handle. **Thread safety.** Everything: safe. **Cost.** One mutex.
+template <class R>
+class BasicIdempotencyStore {
+public:
+    using runtime_type = R;
+
+    explicit BasicIdempotencyStore(IdempotencyStoreOptions options = {}, R runtime = {})
+        : shared_(std::make_shared<Shared>(options, std::move(runtime)))
+    {}
+
+    Outcome<Claim> claim(
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline = {}) const
+    {
+        if (auto valid = request.validate(); !valid)
+            return std::move(valid).failure();
+        if (!lease.valid())
+            return Failure{Errc::invalid_argument, "the claim's lease must be from 50 ms to 24 h"};
+        auto& s = *shared_;
+        std::lock_guard lock(s.mutex);
+        auto const now = s.runtime.now();
+        purge(s, now);
+        auto const [it, fresh] = s.records.try_emplace(request.name());
+        auto& record = it->second;
+        if (fresh) {
+            if (s.records.size() > s.options.max_records) {
+                s.records.erase(it);
+                return Failure{Errc::overloaded, "idempotency records: the limit is reached"};
+            }
+            record.print = request.fingerprint();
+            own(s, it->first, record, owner, lease, now);
+            return Claim{ClaimState::claimed};
+        }
+        if (mismatch(record.print, request.fingerprint()))
+            return Claim{ClaimState::mismatch};
+        if (record.completed)
+            return Claim{ClaimState::completed, record.answer, record.rejected};
+        if (record.owner == owner) {
+            record.lease_end = detail_add(now, lease);
+            return Claim{ClaimState::claimed};
+        }
+        if (!record.owner) {  // given back, kept for those who wait
+            own(s, it->first, record, owner, lease, now);
+            record.print = request.fingerprint();
+            return Claim{ClaimState::claimed};
+        }
+        if (now < record.lease_end)
+            return Claim{ClaimState::in_progress, {}, false, record.lease_end - now};
+        if (after_lease == AfterLease::refuse)
+            return Claim{ClaimState::abandoned};
+        own(s, it->first, record, owner, lease, now);
+        return Claim{ClaimState::taken_over};
+    }
+
+    Outcome<void> complete(
+        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected, Deadline = {}) const
+    {
+        auto& s = *shared_;
+        std::lock_guard lock(s.mutex);
+        auto const it = s.records.find(request.name());
+        if (it == s.records.end() || it->second.completed || it->second.owner != owner)
+            return Errc::fenced_out;
+        auto& record = it->second;
+        record.answer = answer;
+        record.rejected = rejected;
+        record.completed = true;
+        keep(s, it->first, record, s.runtime.now());
+        wake(record);
+        return success();
+    }
+
+    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline = {}) const
+    {
+        auto& s = *shared_;
+        std::lock_guard lock(s.mutex);
+        auto const it = s.records.find(request.name());
+        if (it == s.records.end() || it->second.completed || it->second.owner != owner)
+            return Errc::fenced_out;
+        if (it->second.waiters.empty()) {
+            s.records.erase(it);
+        } else {
+            it->second.owner = OwnerToken{};
+            it->second.waiters.front()->wake();  // one of them claims it
+        }
+        return success();
+    }
+
+    void subscribe(IdempotentRequest const& request, Waiter& waiter) const
+    {
+        std::lock_guard lock(shared_->mutex);
+        auto const it = shared_->records.find(request.name());
+        if (it != shared_->records.end())
+            it->second.waiters.push_back(&waiter);
+    }
+
+    void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
+    {
+        auto& s = *shared_;
+        std::lock_guard lock(s.mutex);
+        auto const it = s.records.find(request.name());
+        if (it == s.records.end())
+            return;
+        auto& record = it->second;
+        std::erase(record.waiters, &waiter);
+        if (record.completed || record.owner)
+            return;
+        if (record.waiters.empty())
+            s.records.erase(it);
+        else
+            record.waiters.front()->wake();
+    }
+
+    /// Records now, claims included.
+    std::size_t size() const
+    {
+        std::lock_guard lock(shared_->mutex);
+        purge(*shared_, shared_->runtime.now());
+        return shared_->records.size();
+    }
+
+private:
+    struct Record {
+        Fingerprint print;
+        OwnerToken owner;
+        TimePoint lease_end{};
+        TimePoint kept_from{};
+        bool completed{false};
+        bool rejected{false};
+        std::string answer;
+        std::vector<Waiter*> waiters;
+    };
+
+    struct Shared {
+        Shared(IdempotencyStoreOptions o, R r) : options(o), runtime(std::move(r)) {}
+        std::mutex mutex;
+        IdempotencyStoreOptions options;
+        R runtime;
+        std::unordered_map<std::string, Record> records;
+        std::deque<std::pair<TimePoint, std::string>> order;  // oldest first
+    };
+
+    static TimePoint detail_add(TimePoint now, Ttl lease) noexcept { return interlock::detail::add(now, lease.value()); }
+
+    static void own(Shared& s, std::string const& name, Record& record, OwnerToken owner, Ttl lease, TimePoint now)
+    {
+        record.owner = owner;
+        record.lease_end = detail_add(now, lease);
+        keep(s, name, record, now);
+    }
+
+    static void keep(Shared& s, std::string const& name, Record& record, TimePoint now)
+    {
+        record.kept_from = now;
+        s.order.emplace_back(now, name);
+    }
+
+    static void wake(Record& record) noexcept
+    {
+        for (auto* const waiter : record.waiters)
+            waiter->wake();
+    }
+
+    /// Forgets what is older than the retention, exactly then and not before; a running lease is never forgotten.
+    static void purge(Shared& s, TimePoint now)
+    {
+        while (!s.order.empty() && now >= interlock::detail::add(s.order.front().first, s.options.retention)) {
+            auto const it = s.records.find(s.order.front().second);
+            if (it != s.records.end() && it->second.kept_from == s.order.front().first) {
+                auto& record = it->second;
+                if (!record.completed && record.owner && now < record.lease_end) {
+                    keep(s, it->first, record, now);
+                } else if (record.waiters.empty()) {
+                    s.records.erase(it);
+                } else {
+                    record.completed = false;
+                    record.owner = OwnerToken{};
+                    record.waiters.front()->wake();
+                }
+            }
+            s.order.pop_front();
+        }
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+/// The store for production use.
+using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
+
+}  // namespace memory
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_MEMORY_IDEMPOTENCY_STORE_HPP

@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_STATE_REPOSITORY_HPP
+#define INTERLOCK_CORE_STATE_REPOSITORY_HPP
+
+/// @file
+/// The article's `StateRepository<T>`: where states live, chosen at run time.
+
+#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/state_traits.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+namespace detail {
+
+inline Failure lacks(std::string_view name, char const* what)
+{
+    return Failure{Errc::misconfigured, "the store '" + std::string(name) + "' has no " + what};
+}
+
+template <class T>
+class AnyRowTransaction {
+public:
+    virtual ~AnyRowTransaction() = default;
+    virtual std::optional<Versioned<T>>& state(std::size_t i) = 0;
+    virtual Outcome<CommitResult> commit(std::span<Change<T>>, OperationCommit const*, Deadline) = 0;
+    virtual void rollback() noexcept = 0;
+    virtual Step<void> poll(Wait, Waiter&) = 0;
+    virtual void abandon() noexcept = 0;
+};
+
+template <class T>
+class AnyRepository {
+public:
+    using Visit = std::function<void(Key const&, OperationId const&, OperationRecord const&)>;
+    virtual ~AnyRepository() = default;
+    virtual SystemRuntime const& runtime() const noexcept = 0;
+    virtual void const* identity() const noexcept = 0;
+    virtual bool in_place() const noexcept = 0;
+    virtual std::string_view name() const noexcept = 0;
+    virtual Outcome<Versioned<T>> load(Key const&, Deadline) = 0;
+    virtual Outcome<Version> insert(Key const&, T const&, Deadline) = 0;
+    virtual Outcome<Version> compare_and_set(Key const&, Version, T const&, Deadline) = 0;
+    virtual Outcome<Version> erase(Key const&, Version, Deadline) = 0;
+    virtual Outcome<CommitResult> commit(std::span<Change<T>>, OperationCommit const*, Deadline) = 0;
+    virtual Outcome<std::optional<OperationRecord>> find_operation(Key const&, OperationId const&, Deadline) = 0;
+    virtual Outcome<OperationRecord> forbid_operation(Key const&, OperationId const&, std::uint32_t, Deadline) = 0;
+    virtual Outcome<void> for_each_operation(Visit const&) = 0;
+    virtual std::unique_ptr<AnyRowTransaction<T>> open_transaction(std::span<Key const* const>, Deadline) = 0;
+    virtual Outcome<Grant> create(Key const&, OwnerToken, Ttl, Deadline) = 0;
+    virtual Outcome<GrantAndState<T>> create_and_load(Key const&, OwnerToken, Ttl, Deadline) = 0;
+    virtual Outcome<std::chrono::nanoseconds> renew(Key const&, OwnerToken, Ttl, Deadline) = 0;
+    virtual Outcome<Removal> remove(Key const&, OwnerToken, Deadline) = 0;
+    virtual Outcome<void> verify_fencing(Deadline) = 0;
+    virtual void subscribe(Key const&, OwnerToken, Waiter&) = 0;
+    virtual void unsubscribe(Key const&, Waiter&) noexcept = 0;
+    virtual bool wanted(Key const&, OwnerToken) = 0;
+};
+
+/// A row transaction of R: R's own, or, where R cannot wait without blocking, opened by its blocking call.
+template <class R>
+class RowTransactionModel final : public AnyRowTransaction<typename R::value_type> {
+    using T = typename R::value_type;
+    using RowTx = typename R::transaction_type;
+
+public:
+    RowTransactionModel(R repository, std::span<Key const* const> keys, Deadline deadline)
+        : repository_(std::move(repository)), keys_(keys), deadline_(deadline)
+    {}
+    std::optional<Versioned<T>>& state(std::size_t i) override { return tx_->state(i); }
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) override
+    {
+        return tx_->commit(changes, operation, deadline);
+    }
+    void rollback() noexcept override { tx_.reset(); }
+    Step<void> poll(Wait wait, Waiter& waiter) override
+    {
+        if constexpr (polls) {
+            if (!tx_)
+                tx_.emplace(repository_.open_transaction(keys_));
+            return tx_->poll(wait, waiter);
+        } else {
+            auto opened = repository_.load_for_update(keys_, wait, deadline_);
+            if (!opened)
+                return std::move(opened).failure();
+            tx_.emplace(*std::move(opened));
+            return success();
+        }
+    }
+    void abandon() noexcept override
+    {
+        if constexpr (polls)
+            if (tx_)
+                tx_->abandon();
+    }
+
+private:
+    static constexpr bool polls = requires(R r, RowTx tx, std::span<Key const* const> k, Waiter& w) {
+        tx.poll(Wait::no, w);
+        tx.abandon();
+        r.open_transaction(k);
+    };
+    R repository_;
+    std::span<Key const* const> keys_;
+    Deadline deadline_;
+    std::optional<RowTx> tx_;
+};
+
+/// What a store without row locks opens.
+template <class T>
+class NoRowTransaction final : public AnyRowTransaction<T> {
+public:
+    explicit NoRowTransaction(std::string_view name) : name_(name) {}
+    std::optional<Versioned<T>>& state(std::size_t) override { return none_; }
+    Outcome<CommitResult> commit(std::span<Change<T>>, OperationCommit const*, Deadline) override
+    {
+        return lacks(name_, "row locks");
+    }
+    void rollback() noexcept override {}
+    Step<void> poll(Wait, Waiter&) override { return lacks(name_, "row locks"); }
+    void abandon() noexcept override {}
+
+private:
+    std::string_view name_;
+    std::optional<Versioned<T>> none_;
+};
+
+template <class R>
+class RepositoryModel final : public AnyRepository<typename R::value_type> {
+    using T = typename R::value_type;
+    using typename AnyRepository<T>::Visit;
+
+public:
+    explicit RepositoryModel(R repository) : r_(std::move(repository)) {}
+    SystemRuntime const& runtime() const noexcept override
+    {
+        static constexpr SystemRuntime system{};
+        return system;
+    }
+    void const* identity() const noexcept override { return r_.identity(); }
+    bool in_place() const noexcept override { return runs_in_place(r_); }
+    std::string_view name() const noexcept override
+    {
+        if constexpr (requires { R::name; })
+            return R::name;
+        else
+            return "?";
+    }
+    Outcome<Versioned<T>> load(Key const& key, Deadline deadline) override { return r_.load(key, deadline); }
+    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline) override
+    {
+        return r_.insert(key, value, deadline);
+    }
+    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline) override
+    {
+        return r_.compare_and_set(key, version, value, deadline);
+    }
+    Outcome<Version> erase(Key const& key, Version version, Deadline deadline) override
+    {
+        return r_.erase(key, version, deadline);
+    }
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) override
+    {
+        if constexpr (AtomicRepository<R>)
+            return r_.commit(changes, operation, deadline);
+        else
+            return lacks(name(), "atomic commits");
+    }
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline) override
+    {
+        if constexpr (OperationRepository<R>)
+            return r_.find_operation(key, id, deadline);
+        else
+            return lacks(name(), "operation records");
+    }
+    Outcome<OperationRecord> forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline) override
+    {
+        if constexpr (OperationRepository<R>)
+            return r_.forbid_operation(key, id, attempt, deadline);
+        else
+            return lacks(name(), "operation records");
+    }
+    Outcome<void> for_each_operation(Visit const& visit) override
+    {
+        if constexpr (requires { r_.for_each_operation(visit); }) {
+            if constexpr (std::is_void_v<decltype(r_.for_each_operation(visit))>) {
+                r_.for_each_operation(visit);
+                return success();
+            } else {
+                return r_.for_each_operation(visit);
+            }
+        } else {
+            return lacks(name(), "list of operation records");
+        }
+    }
+    std::unique_ptr<AnyRowTransaction<T>> open_transaction(std::span<Key const* const> keys, Deadline deadline) override
+    {
+        if constexpr (RowLockingRepository<R>)
+            return std::make_unique<RowTransactionModel<R>>(r_, keys, deadline);
+        else
+            return std::make_unique<NoRowTransaction<T>>(name());
+    }
+    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) override
+    {
+        if constexpr (LeaseRepository<R>)
+            return r_.create(key, owner, ttl, deadline);
+        else
+            return lacks(name(), "lock records");
+    }
+    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) override
+    {
+        if constexpr (FusedRepository<R>) {
+            return r_.create_and_load(key, owner, ttl, deadline);
+        } else {
+            auto grant = create(key, owner, ttl, deadline);
+            if (!grant)
+                return std::move(grant).failure();
+            auto state = r_.load(key, deadline);
+            if (state)
+                return GrantAndState<T>{*grant, *std::move(state)};
+            if (state.error() == Errc::not_found)
+                return GrantAndState<T>{*grant, std::nullopt};
+            static_cast<void>(remove(key, owner, deadline));
+            return std::move(state).failure();
+        }
+    }
+    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) override
+    {
+        if constexpr (LeaseRepository<R>)
+            return r_.renew(key, owner, ttl, deadline);
+        else
+            return lacks(name(), "lock records");
+    }
+    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline) override
+    {
+        if constexpr (LeaseRepository<R>)
+            return r_.remove(key, owner, deadline);
+        else
+            return lacks(name(), "lock records");
+    }
+    Outcome<void> verify_fencing(Deadline deadline) override
+    {
+        if constexpr (FencedRepository<R>)
+            return r_.verify_fencing(deadline);
+        else
+            return lacks(name(), "fence that is as durable as its data");
+    }
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) override
+    {
+        if constexpr (requires { r_.subscribe(key, owner, waiter); })
+            r_.subscribe(key, owner, waiter);
+    }
+    void unsubscribe(Key const& key, Waiter& waiter) noexcept override
+    {
+        if constexpr (requires { r_.unsubscribe(key, waiter); })
+            r_.unsubscribe(key, waiter);
+    }
+    bool wanted(Key const& key, OwnerToken owner) override
+    {
+        if constexpr (requires { r_.wanted(key, owner); })
+            return r_.wanted(key, owner);
+        else
+            return false;
+    }
+
+private:
+    R r_;
+};
+
+}  // namespace detail
+
+/// A repository chosen at run time: holds any other one, with the same meaning. What the store lacks (row locks, say)
+/// is `misconfigured` when it is asked for, in words, instead of an error of the compiler.
+///
+/// Has no default: nobody gets "in memory" by accident. Make one from a repository, or by `open<T>(url, backends...)`.
+/// **Lifetimes and thread safety.** Those of what it holds: a shared handle, safe.
+/// **Cost.** One virtual call per member.
+template <class T>
+class StateRepository
+    : public RepositoryMembers<
+          StateRepository<T>, T,
+          std::conditional_t<
+              KeyedState<T>, typename detail::key_type_or<T, void>::type, std::string>> {
+    using Members = RepositoryMembers<
+        StateRepository<T>, T,
+        std::conditional_t<KeyedState<T>, typename detail::key_type_or<T, void>::type, std::string>>;
+
+public:
+    using value_type = T;
+    /// For states without a key of their own: a string.
+    using key_type = std::conditional_t<KeyedState<T>, typename detail::key_type_or<T, void>::type, std::string>;
+    using runtime_type = SystemRuntime;
+
+    /// An open row transaction of whatever store this is.
+    class Transaction {
+    public:
+        std::optional<Versioned<T>>& state(std::size_t i) { return tx_->state(i); }
+        Outcome<CommitResult> commit(
+            std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
+        {
+            return tx_->commit(changes, operation, deadline);
+        }
+        void rollback() noexcept { tx_->rollback(); }
+        Step<void> poll(Wait wait, Waiter& waiter) { return tx_->poll(wait, waiter); }
+        void abandon() noexcept { tx_->abandon(); }
+
+    private:
+        friend StateRepository;
+        explicit Transaction(std::unique_ptr<detail::AnyRowTransaction<T>> tx) : tx_(std::move(tx)) {}
+        std::unique_ptr<detail::AnyRowTransaction<T>> tx_;
+    };
+    using transaction_type = Transaction;
+
+    template <class R>
+        requires(!std::same_as<R, StateRepository>) && VersionedRepository<R> &&
+                std::same_as<typename R::value_type, T> && std::same_as<typename R::runtime_type, SystemRuntime>
+    StateRepository(R repository)  // NOLINT: any repository is one
+        : held_(std::make_shared<detail::RepositoryModel<R>>(std::move(repository)))
+    {}
+
+    SystemRuntime const& runtime() const noexcept { return held_->runtime(); }
+    void const* identity() const noexcept { return held_->identity(); }
+    bool in_place() const noexcept { return held_->in_place(); }
+    /// What the store calls itself: "memory".
+    std::string_view store_name() const noexcept { return held_->name(); }
+
+    using Members::compare_and_set;
+    using Members::erase;
+    using Members::insert;
+    using Members::load;
+    Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const { return held_->load(key, deadline); }
+    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
+    {
+        return held_->insert(key, value, deadline);
+    }
+    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const
+    {
+        return held_->compare_and_set(key, version, value, deadline);
+    }
+    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
+    {
+        return held_->erase(key, version, deadline);
+    }
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
+    {
+        return held_->commit(changes, operation, deadline);
+    }
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline = {}) const
+    {
+        return held_->find_operation(key, id, deadline);
+    }
+    Outcome<OperationRecord> forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
+    {
+        return held_->forbid_operation(key, id, attempt, deadline);
+    }
+    /// `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the call.
+    Outcome<void> for_each_operation(
+        std::function<void(Key const&, OperationId const&, OperationRecord const&)> const& visit) const
+    {
+        return held_->for_each_operation(visit);
+    }
+    transaction_type open_transaction(std::span<Key const* const> keys, Deadline deadline = {}) const
+    {
+        return transaction_type{held_->open_transaction(keys, deadline)};
+    }
+    Outcome<transaction_type> load_for_update(
+        std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    {
+        return wait_for_rows(*this, keys, wait, deadline);
+    }
+    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return held_->create(key, owner, ttl, deadline);
+    }
+    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return held_->create_and_load(key, owner, ttl, deadline);
+    }
+    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return held_->renew(key, owner, ttl, deadline);
+    }
+    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
+    {
+        return held_->remove(key, owner, deadline);
+    }
+    Outcome<void> verify_fencing(Deadline deadline = {}) const { return held_->verify_fencing(deadline); }
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const { held_->subscribe(key, owner, waiter); }
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept { held_->unsubscribe(key, waiter); }
+    bool wanted(Key const& key, OwnerToken owner) const { return held_->wanted(key, owner); }
+
+private:
+    std::shared_ptr<detail::AnyRepository<T>> held_;
+};
+
+/// An idempotency store chosen at run time.
+class AnyIdempotencyStore {
+public:
+    template <class S>
+        requires(!std::same_as<S, AnyIdempotencyStore>) && IdempotencyStore<S>
+    AnyIdempotencyStore(S store)  // NOLINT: any store is one
+        : held_(std::make_shared<Model<S>>(std::move(store)))
+    {}
+
+    Outcome<Claim> claim(
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after, Deadline deadline = {}) const
+    {
+        return held_->claim(request, owner, lease, after, deadline);
+    }
+    Outcome<void> complete(
+        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
+        Deadline deadline = {}) const
+    {
+        return held_->complete(request, owner, answer, rejected, deadline);
+    }
+    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}) const
+    {
+        return held_->give_back(request, owner, deadline);
+    }
+
+private:
+    struct Interface {
+        virtual ~Interface() = default;
+        virtual Outcome<Claim> claim(IdempotentRequest const&, OwnerToken, Ttl, AfterLease, Deadline) = 0;
+        virtual Outcome<void> complete(IdempotentRequest const&, OwnerToken, std::string_view, bool, Deadline) = 0;
+        virtual Outcome<void> give_back(IdempotentRequest const&, OwnerToken, Deadline) = 0;
+    };
+    template <class S>
+    struct Model final : Interface {
+        explicit Model(S s) : store(std::move(s)) {}
+        Outcome<Claim> claim(
+            IdempotentRequest const& r, OwnerToken o, Ttl l, AfterLease a, Deadline d) override
+        {
+            return store.claim(r, o, l, a, d);
+        }
+        Outcome<void> complete(
+            IdempotentRequest const& r, OwnerToken o, std::string_view answer, bool rejected, Deadline d) override
+        {
+            return store.complete(r, o, answer, rejected, d);
+        }
+        Outcome<void> give_back(IdempotentRequest const& r, OwnerToken o, Deadline d) override
+        {
+            return store.give_back(r, o, d);
+        }
+        S store;
+    };
+    std::shared_ptr<Interface> held_;
+};
+
+namespace detail {
+/// A backend that `open` can choose.
+template <class B>
+concept Backend = requires(B const& b, std::string_view url) {
+    { b.scheme } -> std::convertible_to<std::string_view>;
+    { b.open_idempotency_store(url) } -> std::same_as<AnyIdempotencyStore>;
+};
+
+/// Calls `use(backend)` for the one whose scheme `url` has.
+template <class Result, class Use, Backend... B>
+Result choose_backend(std::string_view url, Use use, B const&... backends)
+{
+    auto const scheme = url.substr(0, url.find(':'));
+    std::optional<Result> result;
+    std::string known;
+    auto const look = [&](auto const& backend) {
+        known += known.empty() ? "" : ", ";
+        known += std::string(backend.scheme) + ":";
+        if (!result && backend.scheme == scheme)
+            result.emplace(use(backend));
+    };
+    (look(backends), ...);
+    if (!result)  // only the scheme is named: the rest may hold a password
+        throw Error(
+            Errc::invalid_argument,
+            "no backend for '" + std::string(scheme.substr(0, 32)) + "'; this program knows " + known);
+    return *std::move(result);
+}
+}  // namespace detail
+
+/// A repository at `url`, from one of `backends`: `open<Stock>("memory:", memory::backend)`. Throws `Error`
+/// (`invalid_argument`, naming the scheme and what is known) when none of them has its scheme.
+template <class T, class... B>
+StateRepository<T> open(std::string_view url, B const&... backends)
+{
+    return detail::choose_backend<StateRepository<T>>(
+        url, [&](auto const& backend) { return backend.template open<T>(url); }, backends...);
+}
+
+/// An idempotency store at `url`, likewise.
+template <class... B>
+AnyIdempotencyStore open_idempotency_store(std::string_view url, B const&... backends)
+{
+    return detail::choose_backend<AnyIdempotencyStore>(
+        url, [&](auto const& backend) { return backend.open_idempotency_store(url); }, backends...);
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_STATE_REPOSITORY_HPP

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_POLICIES_ANY_POLICY_HPP
+#define INTERLOCK_POLICIES_ANY_POLICY_HPP
+
+/// @file
+/// A policy chosen at run time: what `TransactionService<T>` holds.
+
+#include <interlock/core/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+namespace interlock {
+inline namespace v0 {
+
+namespace detail {
+template <class R>
+class AnySession;
+}  // namespace detail
+
+/// One of `OptimisticVersioning`, `PessimisticRowLock`, `SetNxLock`; converts from each. The operation takes `T&`, and
+/// a `TransactionContext&` if it likes. A policy that the store cannot serve is `misconfigured` when it is used.
+class AnyPolicy {
+public:
+    AnyPolicy(OptimisticVersioning policy) : held_(std::move(policy)) {}  // NOLINT
+    AnyPolicy(PessimisticRowLock policy) : held_(std::move(policy)) {}    // NOLINT
+    AnyPolicy(SetNxLock policy) : held_(std::move(policy)) {}             // NOLINT
+
+    static constexpr std::string_view name = "any_policy";
+    static constexpr Needs needs{
+        .versions = true, .row_locks = true, .leases = true, .fences = true, .operations = true};
+    using policy_concept = transaction_policy_tag;
+
+    template <class R>
+    using Session = detail::AnySession<R>;
+
+private:
+    template <class R>
+    friend class detail::AnySession;
+    std::variant<OptimisticVersioning, PessimisticRowLock, SetNxLock> held_;
+};
+
+namespace detail {
+
+template <class R>
+class AnySession {
+    using Sessions = std::variant<OptimisticVersioning::Session<R>, PessimisticRowLock::Session<R>, SetNxLock::Session<R>>;
+
+public:
+    using repository_type = R;
+    using value_type = typename R::value_type;
+    static constexpr std::array forms{Form::states, Form::states_context};
+    static constexpr std::string_view name = AnyPolicy::name;
+
+    AnySession(AnyPolicy policy, R repository, Observer* observer)
+        : repository_(repository),
+          session_(std::visit(
+              [&](auto const& held) -> Sessions {
+                  using P = std::remove_cvref_t<decltype(held)>;
+                  return Sessions{
+                      std::in_place_type<typename P::template Session<R>>, held, std::move(repository), observer};
+              },
+              policy.held_))
+    {}
+
+    R const& repository() const noexcept { return repository_; }
+    RetryLimits retry_limits() const noexcept
+    {
+        return std::visit([](auto const& s) { return s.retry_limits(); }, session_);
+    }
+    static constexpr bool guarded(Form) noexcept { return true; }
+    std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
+    {
+        return std::visit([&](auto const& s) { return s.unfit(keys, deadline); }, session_);
+    }
+
+    template <std::size_t N, Form Shape>
+    class Transaction {
+        template <class S>
+        using Of = typename S::template Transaction<N, Shape>;
+        using Held = std::variant<
+            std::monostate, Of<OptimisticVersioning::Session<R>>, Of<PessimisticRowLock::Session<R>>,
+            Of<SetNxLock::Session<R>>>;
+
+    public:
+        Transaction(
+            AnySession const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
+            std::span<std::optional<value_type> const, N> named, TransactionContext& context)
+        {
+            std::visit(
+                [&](auto const& s) {
+                    held_.template emplace<Of<std::remove_cvref_t<decltype(s)>>>(s, keys, order, named, context);
+                },
+                session.session_);
+        }
+
+        Step<Begun> begin(Waiter& waiter)
+        {
+            return visit([&](auto& t) { return t.begin(waiter); });
+        }
+        std::optional<Failure> refusal() const
+        {
+            return const_cast<Transaction*>(this)->visit([](auto& t) { return t.refusal(); });
+        }
+        Outcome<CommitResult> commit(OperationCommit const* operation)
+        {
+            return visit([&](auto& t) { return t.commit(operation); });
+        }
+        void rollback(bool unresolved) noexcept
+        {
+            visit([&](auto& t) { t.rollback(unresolved); });
+        }
+        void abandon() noexcept
+        {
+            visit([](auto& t) { t.abandon(); });
+        }
+        bool lost() const noexcept
+        {
+            return const_cast<Transaction*>(this)->visit([](auto& t) {
+                if constexpr (requires { t.lost(); })
+                    return t.lost();
+                else
+                    return false;
+            });
+        }
+        void listen(Waiter* waiter) noexcept
+        {
+            visit([&](auto& t) {
+                if constexpr (requires { t.listen(waiter); })
+                    t.listen(waiter);
+            });
+        }
+        value_type& state(std::size_t i) noexcept
+        {
+            return visit([&](auto& t) -> value_type& { return t.state(i); });
+        }
+
+    private:
+        /// The constructor has made one of them.
+        template <class F>
+        decltype(auto) visit(F f)
+        {
+            switch (held_.index()) {
+            case 1: return f(*std::get_if<1>(&held_));
+            case 2: return f(*std::get_if<2>(&held_));
+            default: return f(*std::get_if<3>(&held_));
+            }
+        }
+        Held held_;
+    };
+
+private:
+    R repository_;
+    Sessions session_;
+};
+
+}  // namespace detail
+
+// `TransactionService service{policy, repository}` with a repository chosen at run time is `TransactionService<T>`'s
+// close relative with the policy fixed; spell `TransactionService<T>` to have both chosen at run time.
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_POLICIES_ANY_POLICY_HPP
