@@ -334,8 +334,8 @@ public:
     using transaction_type = Transaction;
 
     template <class R>
-        requires(!std::same_as<R, StateRepository>) && VersionedRepository<R> &&
-                std::same_as<typename R::value_type, T> && std::same_as<typename R::runtime_type, SystemRuntime>
+        requires(!std::same_as<R, StateRepository>) && std::same_as<typename R::value_type, T> &&
+                std::same_as<typename R::runtime_type, SystemRuntime> && VersionedRepository<R>
     StateRepository(R repository)  // NOLINT: any repository is one
         : held_(std::make_shared<detail::RepositoryModel<R>>(std::move(repository)))
     {}
