@@ -1,0 +1,32 @@
+# Headers, one export file per component, and the package files that read them.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/interlock")
+
+get_target_property(components interlock INTERLOCK_COMPONENTS)
+foreach(component IN LISTS components)
+    install(TARGETS interlock_${component} EXPORT interlock-${component}
+        FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+    install(EXPORT interlock-${component}
+        NAMESPACE interlock::
+        FILE interlock-${component}-targets.cmake
+        DESTINATION "${package_dir}")
+endforeach()
+
+configure_package_config_file(
+    "${PROJECT_SOURCE_DIR}/cmake/interlockConfig.cmake.in"
+    "${PROJECT_BINARY_DIR}/interlockConfig.cmake"
+    INSTALL_DESTINATION "${package_dir}"
+    NO_SET_AND_CHECK_MACRO)
+# Until 1.0 a minor version may change the interface.
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/interlockConfigVersion.cmake"
+    VERSION ${PROJECT_VERSION}
+    COMPATIBILITY SameMinorVersion
+    ARCH_INDEPENDENT)
+install(FILES
+    "${PROJECT_BINARY_DIR}/interlockConfig.cmake"
+    "${PROJECT_BINARY_DIR}/interlockConfigVersion.cmake"
+    "${PROJECT_SOURCE_DIR}/cmake/InterlockDependencies.cmake"
+    DESTINATION "${package_dir}")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -1,0 +1,48 @@
+# Private to this repository: neither target is exported, and no library target links to them.
+#
+# interlock_warnings   what our tests, examples and benchmarks are compiled with
+# interlock_sanitizer  the run-time checks chosen by INTERLOCK_SANITIZE
+
+set(INTERLOCK_SANITIZE "" CACHE STRING
+    "Sanitizer for tests, examples and benchmarks: empty, address (with undefined), or thread")
+set_property(CACHE INTERLOCK_SANITIZE PROPERTY STRINGS "" address thread)
+
+add_library(interlock_warnings INTERFACE)
+target_compile_options(interlock_warnings INTERFACE
+    -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+
+add_library(interlock_sanitizer INTERFACE)
+if(INTERLOCK_SANITIZE STREQUAL "address")
+    set(sanitizers -fsanitize=address,undefined)
+    if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+        # clang 14 cannot build coroutines with it.
+        list(APPEND sanitizers -fno-sanitize=function)
+    endif()
+    list(APPEND sanitizers -fno-sanitize-recover=all)
+elseif(INTERLOCK_SANITIZE STREQUAL "thread")
+    set(sanitizers -fsanitize=thread)
+elseif(NOT INTERLOCK_SANITIZE STREQUAL "")
+    message(FATAL_ERROR "INTERLOCK_SANITIZE is '${INTERLOCK_SANITIZE}'; it may be empty, address or thread")
+endif()
+if(INTERLOCK_SANITIZE)
+    target_compile_options(interlock_sanitizer INTERFACE ${sanitizers} -fno-omit-frame-pointer)
+    target_link_options(interlock_sanitizer INTERFACE ${sanitizers})
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+        # With a sanitizer g++ 12 reports these in Boost.Asio's own code: the fences that TSan does not model,
+        # the allocation functions of awaitable frames once one of the pair is inlined, and variables that
+        # the added checks hide from its flow analysis.
+        target_compile_options(interlock_sanitizer INTERFACE
+            -Wno-mismatched-new-delete -Wno-maybe-uninitialized)
+        if(INTERLOCK_SANITIZE STREQUAL "thread")
+            target_compile_options(interlock_sanitizer INTERFACE -Wno-tsan)
+        endif()
+    endif()
+endif()
+
+# interlock_add_own_executable(<target> <source>...)
+#
+# An executable of this repository: the whole library, our warnings, the chosen sanitizer.
+function(interlock_add_own_executable target)
+    add_executable(${target} ${ARGN})
+    target_link_libraries(${target} PRIVATE interlock::interlock interlock_warnings interlock_sanitizer)
+endfunction()

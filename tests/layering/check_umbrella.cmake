@@ -1,0 +1,40 @@
+# cmake -D ROOT=<folder that holds interlock/> -P check_umbrella.cmake
+#
+# interlock.hpp includes every public header that needs no client library, and no other.
+
+cmake_minimum_required(VERSION 3.23)
+include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
+
+# May be left out.
+set(optional_headers fwd.hpp version.hpp core/format.hpp)
+# Never in: internals, and what needs a client library.
+set(excluded_headers "(^|/)detail/|^backends/(redis|postgres)/")
+
+set(included "")
+interlock_read_lines("${ROOT}/interlock/interlock.hpp" lines)
+foreach(line IN LISTS lines)
+    if(line MATCHES "^[ \t]*#[ \t]*include[ \t]*<interlock/([^>]+)>")
+        list(APPEND included "${CMAKE_MATCH_1}")
+    endif()
+endforeach()
+
+set(violations 0)
+file(GLOB_RECURSE headers RELATIVE "${ROOT}/interlock" "${ROOT}/interlock/*.hpp")
+list(REMOVE_ITEM headers interlock.hpp)
+foreach(header IN LISTS headers)
+    if(header MATCHES "${excluded_headers}")
+        if(header IN_LIST included)
+            message(NOTICE "interlock.hpp must not include <interlock/${header}>")
+            math(EXPR violations "${violations} + 1")
+        endif()
+    elseif(NOT header IN_LIST included AND NOT header IN_LIST optional_headers)
+        message(NOTICE "interlock.hpp does not include <interlock/${header}>")
+        math(EXPR violations "${violations} + 1")
+    endif()
+endforeach()
+
+if(NOT violations EQUAL 0)
+    message(FATAL_ERROR "umbrella header: ${violations} violations")
+endif()
+list(LENGTH included count)
+message(NOTICE "umbrella header: includes ${count} headers, none is missing")

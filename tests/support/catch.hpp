@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_TESTS_SUPPORT_CATCH_HPP
+#define INTERLOCK_TESTS_SUPPORT_CATCH_HPP
+
+/// @file
+/// Catch2, version 2 or 3, in the spelling of version 3. Tests include this and never Catch2 itself.
+
+#if __has_include(<catch2/catch_test_macros.hpp>)
+
+#include <catch2/catch_approx.hpp>
+#include <catch2/catch_template_test_macros.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators_all.hpp>
+#include <catch2/matchers/catch_matchers_all.hpp>
+
+using Catch::Approx;
+
+#else
+
+#include <catch2/catch.hpp>
+
+#include <string>
+
+namespace Catch::Matchers {
+
+inline auto ContainsSubstring(std::string text, CaseSensitive::Choice cased = CaseSensitive::Yes)
+{
+    return Contains(text, cased);
+}
+
+}  // namespace Catch::Matchers
+
+#endif
+
+#endif  // INTERLOCK_TESTS_SUPPORT_CATCH_HPP

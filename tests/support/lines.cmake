@@ -1,0 +1,35 @@
+# Reads text as a list of lines. CMake lists give a meaning to ; [ ] and the backslash, so these four are
+# replaced by control characters: compare lines as they are, use interlock_plain() before matching one.
+
+string(ASCII 1 INTERLOCK_SEMICOLON)
+string(ASCII 2 INTERLOCK_BACKSLASH)
+string(ASCII 3 INTERLOCK_OPEN)
+string(ASCII 4 INTERLOCK_CLOSE)
+string(ASCII 5 INTERLOCK_LINE_END)
+
+# interlock_split_lines(<text> <lines>)
+function(interlock_split_lines text lines)
+    string(REPLACE "\\" "${INTERLOCK_BACKSLASH}" text "${text}")
+    string(REPLACE ";" "${INTERLOCK_SEMICOLON}" text "${text}")
+    string(REPLACE "[" "${INTERLOCK_OPEN}" text "${text}")
+    string(REPLACE "]" "${INTERLOCK_CLOSE}" text "${text}")
+    string(REPLACE "\r" "" text "${text}")
+    string(REPLACE "\n" ";" text "${text}")
+    set(${lines} "${text}" PARENT_SCOPE)
+endfunction()
+
+# interlock_read_lines(<file> <lines>)
+function(interlock_read_lines file lines)
+    file(READ "${file}" text)
+    interlock_split_lines("${text}" result)
+    set(${lines} "${result}" PARENT_SCOPE)
+endfunction()
+
+# interlock_plain(<line> <text>)
+function(interlock_plain line text)
+    string(REPLACE "${INTERLOCK_SEMICOLON}" ";" line "${line}")
+    string(REPLACE "${INTERLOCK_OPEN}" "[" line "${line}")
+    string(REPLACE "${INTERLOCK_CLOSE}" "]" line "${line}")
+    string(REPLACE "${INTERLOCK_BACKSLASH}" "\\" line "${line}")
+    set(${text} "${line}" PARENT_SCOPE)
+endfunction()
