@@ -229,9 +229,10 @@ concept RowTransaction = std::movable<X> &&
 template <class R>
 concept RowLockingRepository = Repository<R> &&
     requires(R r, std::span<Key const* const> keys, Wait wait, Deadline deadline) {
+    r.load_for_update(keys, wait, deadline);  // first, so that a compiler names it when it is missing
     typename R::transaction_type;
-    requires RowTransaction<typename R::transaction_type, typename R::value_type>;
     { r.load_for_update(keys, wait, deadline) } -> std::same_as<Outcome<typename R::transaction_type>>;
+    requires RowTransaction<typename R::transaction_type, typename R::value_type>;
 };
 
 /// A store that keeps lock records with a lease. Touches lock records only, never values.
@@ -276,6 +277,39 @@ concept FusedRepository = FencedRepository<R> &&
 };
 
 // clang-format on
+
+namespace detail {
+
+/// Models everything; only declared. Stands in for the repository where a policy needs nothing of it.
+struct AnyRepositoryArchetype {
+    struct transaction_type {
+        std::optional<Versioned<int>>& state(std::size_t);
+        Outcome<CommitResult> commit(std::span<Change<int>>, OperationCommit const*, Deadline);
+        void rollback() noexcept;
+    };
+    struct runtime_type {};
+    using value_type = int;
+    using key_type = int;
+    runtime_type runtime() const;
+    void const* identity() const;
+    Outcome<Versioned<int>> load(Key const&, Deadline);
+    Outcome<Version> insert(Key const&, int, Deadline);
+    Outcome<Version> compare_and_set(Key const&, Version, int, Deadline);
+    Outcome<Version> erase(Key const&, Version, Deadline);
+    Outcome<CommitResult> commit(std::span<Change<int>>, OperationCommit const*, Deadline);
+    Outcome<std::optional<OperationRecord>> find_operation(Key const&, OperationId const&, Deadline);
+    Outcome<OperationRecord> forbid_operation(Key const&, OperationId const&, std::uint32_t, Deadline);
+    Outcome<transaction_type> load_for_update(std::span<Key const* const>, Wait, Deadline);
+    Outcome<Grant> create(Key const&, OwnerToken, Ttl, Deadline);
+    Outcome<std::chrono::nanoseconds> renew(Key const&, OwnerToken, Ttl, Deadline);
+    Outcome<Removal> remove(Key const&, OwnerToken, Deadline);
+    Outcome<void> verify_fencing(Deadline);
+};
+
+template <bool Needed, class R>
+using needed = std::conditional_t<Needed, R, AnyRepositoryArchetype>;
+
+}  // namespace detail
 
 }  // namespace v0
 }  // namespace interlock

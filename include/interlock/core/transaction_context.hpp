@@ -223,14 +223,15 @@ concept TransactionPolicy = std::copyable<P> && requires {
     { P::needs } -> std::convertible_to<Needs>;
 };
 
-/// A policy and a repository that fit. One flat list, so that a compiler names the missing member.
+/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the missing member
+/// without extra flags.
 template <class P, class R>
 concept PolicyFor = TransactionPolicy<P> && Repository<R> &&
-    (!P::needs.versions || VersionedRepository<R>) &&
-    (!P::needs.row_locks || RowLockingRepository<R>) &&
-    (!P::needs.leases || LeaseRepository<R>) &&
-    (!P::needs.fences || FencedRepository<R>) &&
-    (!P::needs.operations || OperationRepository<R>);
+    VersionedRepository<detail::needed<P::needs.versions, R>> &&
+    RowLockingRepository<detail::needed<P::needs.row_locks, R>> &&
+    LeaseRepository<detail::needed<P::needs.leases, R>> &&
+    FencedRepository<detail::needed<P::needs.fences, R>> &&
+    OperationRepository<detail::needed<P::needs.operations, R>>;
 // clang-format on
 
 }  // namespace v0

@@ -390,14 +390,9 @@ private:
 
 template <class P, class R>
     requires PolicyFor<P, R>
-TransactionService(P, R) -> TransactionService<typename R::value_type, P, R>;
-template <class P, class R>
-    requires PolicyFor<P, R>
-TransactionService(P, R, ServiceOptions) -> TransactionService<typename R::value_type, P, R>;
+TransactionService(P, R, ServiceOptions = {}) -> TransactionService<typename R::value_type, P, R>;
 template <class P, class T, class R, Assurance Level>
-TransactionService(P, LockStateService<T, R, Level>) -> TransactionService<T, P, R>;
-template <class P, class T, class R, Assurance Level>
-TransactionService(P, LockStateService<T, R, Level>, ServiceOptions) -> TransactionService<T, P, R>;
+TransactionService(P, LockStateService<T, R, Level>, ServiceOptions = {}) -> TransactionService<T, P, R>;
 
 }  // namespace v0
 }  // namespace interlock
