@@ -17,6 +17,7 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <tuple>
 #include <type_traits>
@@ -124,8 +125,8 @@ public:
 
     TransactionService(Policy policy, Repository repository, ServiceOptions options = {})
         requires PolicyFor<Policy, Repository>
-        : session_(std::move(policy), std::move(repository), options.observer), observer_(options.observer),
-          generation_(session_.repository().runtime().generation())
+        : session_(std::make_shared<Session const>(std::move(policy), std::move(repository), options.observer)),
+          observer_(options.observer), generation_(session_->repository().runtime().generation())
     {}
 
     /// Shares the queue and the options of `locks`.
@@ -133,12 +134,12 @@ public:
     TransactionService(Policy policy, LockStateService<T, Repository, Level> locks, ServiceOptions options = {})
         requires PolicyFor<Policy, Repository> &&
                      std::constructible_from<Session, Policy, LockStateService<T, Repository, Level>, Observer*>
-        : session_(std::move(policy), std::move(locks), options.observer), observer_(options.observer),
-          generation_(session_.repository().runtime().generation())
+        : session_(std::make_shared<Session const>(std::move(policy), std::move(locks), options.observer)),
+          observer_(options.observer), generation_(session_->repository().runtime().generation())
     {}
 
-    Repository const& repository() const noexcept { return session_.repository(); }
-    session_type const& session() const noexcept { return session_; }
+    Repository const& repository() const noexcept { return session_->repository(); }
+    session_type const& session() const noexcept { return *session_; }
 
     // ---- on the calling thread ------------------------------------------------------------------------------------
 
@@ -344,11 +345,11 @@ private:
         A const& key, F& operation, OperationId const* id, IdempotentRequest const* request,
         CallOptions const& options) const
     {
-        auto const& runtime = session_.repository().runtime();
+        auto const& runtime = session_->repository().runtime();
         auto const where = target(key);
         BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
         detail::TransactionCall<Session, count<A>, F, Mode> call{
-            session_, where,          operation, id,        request, options,
+            *session_, where,         operation, id,        request, options,
             options.within != nullptr ? options.within : detail::current_context,
             runtime.now(), observer_, generation_};
         return detail::drive_blocking(call, waiter, runtime);
@@ -383,7 +384,7 @@ private:
             token, target(key), std::forward<F>(operation), std::move(id), std::move(request));
     }
 
-    Session session_;
+    std::shared_ptr<Session const> session_;  // shared with pending operations, which stay small
     Observer* observer_;
     std::uint64_t generation_;
 };

@@ -13,8 +13,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Counts the changes of one key. Starts at 1, grows with each accepted write, is never reused: a key that
-/// was erased and inserted again continues above its old versions (law P3). 0 means "no value".
+/// Counts the changes of one key. At least 1, grows with each accepted write, is never reused: a key that was erased and
+/// inserted again continues above its old versions (law P3). 0 means "no value".
 using Version = std::int64_t;
 
 inline constexpr Version no_version = 0;

@@ -242,8 +242,8 @@ public:
         bool lost() const noexcept
         {
             for (auto const& hold : holds_)
-                if (hold && hold->status() == LockStatus::lost)
-                    return true;
+                if (hold && hold->status() == LockStatus::lost && hold->lost_reason() != LostReason::released)
+                    return true;  // one that the operation released itself is not lost
             return false;
         }
 

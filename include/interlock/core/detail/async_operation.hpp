@@ -142,7 +142,7 @@ public:
 
 protected:
     AsyncOperation(Handler handler, R runtime)
-        : handler_(std::move(handler)), runtime_(std::move(runtime)),
+        : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)), runtime_(std::move(runtime)),
           executor_(boost::asio::get_associated_executor(handler_, runtime_.executor())),
           work_(boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked))
     {}
@@ -162,6 +162,7 @@ protected:
     R const& runtime() const noexcept { return runtime_; }
     executor_type const& executor() const noexcept { return executor_; }
     Handler& handler() noexcept { return handler_; }
+    auto const& allocator() const noexcept { return allocator_; }
 
     /// Wakes this operation at `at`, unless `at` is never.
     void wake_at(TimePoint at)
@@ -269,6 +270,7 @@ private:
     }
 
     Handler handler_;
+    boost::asio::associated_allocator_t<Handler> allocator_;  // outlives the handler, which is moved out to be called
     R runtime_;
     executor_type executor_;
     std::decay_t<decltype(boost::asio::prefer(
@@ -305,12 +307,11 @@ void start_operation(Handler handler, A&&... arguments)
 }
 
 /// The other end of `start_operation`.
-template <class Op, class Handler>
-void destroy_operation(Op* op, Handler& handler) noexcept
+template <class Op, class A>
+void destroy_operation(Op* op, A handler_allocator) noexcept
 {
-    using Allocator =
-        typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<Op>;
-    Allocator allocator(boost::asio::get_associated_allocator(handler));
+    using Allocator = typename std::allocator_traits<A>::template rebind_alloc<Op>;
+    Allocator allocator(handler_allocator);
     op->~Op();
     std::allocator_traits<Allocator>::deallocate(allocator, op, 1);
 }
@@ -431,11 +432,7 @@ private:
     }
 
     void leave() noexcept override { ticket_.abandon(); }
-    void destroy() noexcept override
-    {
-        auto handler = std::move(this->handler());
-        destroy_operation(this, handler);
-    }
+    void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
     Service service_;
     Key key_;

@@ -64,7 +64,12 @@ public:
         : session_(session), target_(target), operation_(operation), id_(id), observer_(observer), started_(now),
           order_(sorted(target.keys)), limits_(session.retry_limits()),
           context_(session.repository().identity(), target.keys, options.deadline.at(now)),
-          machine_(limits_, context_.deadline(), Mode == Once::operation_id, Session::guarded(shape)),
+          machine_(
+              limits_, context_.deadline(),
+              Mode == Once::no             ? HasId::no
+              : Mode == Once::operation_id ? HasId::yes
+                                           : HasId::looked_up_by_begin,
+              Session::guarded(shape)),
           transaction_(session, target.keys, order_, target.named, context_)
     {
         context_.set_operation_id(id);
@@ -151,6 +156,7 @@ public:
     Action expire(Errc code)
     {
         transaction_.abandon();
+        transaction_.rollback(false);  // what was granted while it left
         code_ = code;
         failure_.reset();
         return feed(Action::begin);
@@ -331,7 +337,7 @@ private:
     void resolve()
     {
         resolved_ = Resolved::unknown;
-        if constexpr (Mode == Once::operation_id) {
+        if constexpr (Mode != Once::no) {
             auto repository = session_.repository();
             auto record = repository.forbid_operation(home(), *id_, operation_attempt_, Deadline{context_.deadline()});
             if (record && record->answered) {

@@ -43,18 +43,21 @@ enum class Resolved : unsigned char {
     unknown,      ///< the store did not answer
 };
 
+/// Whether the call has an operation id, and who looks for its answer.
+enum class HasId : unsigned char { no, yes, looked_up_by_begin };
+
 class TransactionMachine {
 public:
     /// `guarded`: the effect of the operation is a write made through the store.
-    TransactionMachine(RetryLimits const& limits, TimePoint deadline, bool has_operation_id, bool guarded = true) noexcept
-        : limits_(limits), deadline_(deadline), has_id_(has_operation_id), guarded_(guarded)
+    TransactionMachine(RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true) noexcept
+        : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded)
     {}
 
     Action start(TimePoint now) noexcept
     {
         if (now >= deadline_)
             return finish(Errc::deadline_exceeded);
-        if (has_id_)
+        if (has_id_ == HasId::yes)
             return Action::look_up;
         return next_attempt();
     }
@@ -119,7 +122,7 @@ public:
         }
         if (code == Errc::outcome_unknown) {
             unknown_cause_ = cause;
-            if (has_id_)
+            if (has_id_ != HasId::no)
                 return Action::resolve;
             return roll_back(Errc::outcome_unknown, cause);  // never again without an id: it may have been applied
         }
@@ -256,7 +259,7 @@ private:
     Errc cause_{Errc::ok};
     Errc unknown_cause_{Errc::ok};
     Errc last_error_{Errc::ok};
-    bool has_id_;
+    HasId has_id_;
     bool guarded_;
     bool begun_{false};
     bool cancelled_{false};

@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -57,13 +58,13 @@ class TransactionOperation final : public AsyncOperation<Handler, typename Sessi
 
 public:
     TransactionOperation(
-        Handler handler, Session session, CallTarget<typename Session::value_type, N> target, F operation,
+        Handler handler, std::shared_ptr<Session const> session, CallTarget<typename Session::value_type, N> target, F operation,
         std::optional<OperationId> id, std::optional<IdempotentRequest> request, CallOptions options, Observer* observer,
         std::uint64_t generation)
-        : Base(std::move(handler), session.repository().runtime()), session_(std::move(session)),
+        : Base(std::move(handler), session->repository().runtime()), session_(std::move(session)),
           target_(std::move(target)), operation_(std::move(operation)), id_(std::move(id)), request_(std::move(request)),
           call_(
-              session_, target_, operation_, id_ ? &*id_ : nullptr, request_ ? &*request_ : nullptr, options,
+              *session_, target_, operation_, id_ ? &*id_ : nullptr, request_ ? &*request_ : nullptr, options,
               options.within, this->runtime().now(), observer, generation)
     {}
 
@@ -121,7 +122,7 @@ private:
                     return Performed::expired;
                 }
             }
-            if (runs_in_place(session_.repository())) {
+            if (runs_in_place(session_->repository())) {
                 ready = call_.perform(action_, *this);
             } else {
                 offloading_ = true;
@@ -240,13 +241,9 @@ private:
     }
 
     void leave() noexcept override { call_.abandon(); }
-    void destroy() noexcept override
-    {
-        auto handler = std::move(this->handler());
-        destroy_operation(this, handler);
-    }
+    void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
-    Session session_;
+    std::shared_ptr<Session const> session_;
     CallTarget<typename Session::value_type, N> target_;
     F operation_;
     std::optional<OperationId> id_;
