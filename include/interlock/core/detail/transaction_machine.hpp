@@ -138,6 +138,8 @@ public:
         switch (how) {
         case Resolved::applied: return finish_replayed();
         case Resolved::not_applied:
+            if (!guarded_)  // the operation has run, only its record was refused
+                return roll_back(Errc::outcome_unknown, unknown_cause_);
             // Forbidden for good, so the same operation may be run under its next attempt.
             return retry(Errc::unavailable, Action::begin, now, random);
         case Resolved::unknown: break;
@@ -171,6 +173,9 @@ public:
         begun_ = false;
         return Action::finish;
     }
+
+    /// Whether `cancel` may cut the sleep short: not while the end of a commit that was sent is being found out.
+    bool may_wake_early() const noexcept { return after_sleep_ != Action::resolve; }
 
     /// Takes effect at the next event that may still stop the call; once commit was sent it is ignored.
     void cancel() noexcept { cancelled_ = true; }

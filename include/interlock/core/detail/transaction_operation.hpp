@@ -79,7 +79,8 @@ private:
             switch (action_) {
             case Action::finish: return true;
             case Action::sleep:
-                if (this->runtime().now() < call_.machine().wake_at() && !this->cancel_requested()) {
+                if (this->runtime().now() < call_.machine().wake_at() &&
+                    !(this->cancel_requested() && call_.machine().may_wake_early())) {
                     this->wake_at(call_.machine().wake_at());
                     return false;
                 }
