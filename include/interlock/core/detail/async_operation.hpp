@@ -27,10 +27,12 @@
 #include <boost/asio/query.hpp>
 
 #include <atomic>
+#include <condition_variable>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -183,19 +185,55 @@ protected:
             drop_reference();
     }
 
-    /// Runs `call` on the thread pool for blocking calls, then takes the next step.
+    /// Runs `call` on the thread pool for blocking calls, sets `offload_done_` and takes the next step.
     template <class F>
     void offload(F call)
     {
-        boost::asio::post(runtime_.blocking_executor(), [self = Ref<AsyncOperation>(this), call = std::move(call)]() mutable {
-            call();
-            self->schedule();
-        });
+        if (!offload_)
+            offload_ = std::make_shared<Offload>();
+        offload_done_.store(false, std::memory_order_relaxed);
+        // No reference: an operation must not outlive its context, and the pool knows nothing of that context.
+        boost::asio::post(
+            runtime_.blocking_executor(), [this, shared = offload_, call = std::move(call)]() mutable {
+                {
+                    std::lock_guard lock(shared->mutex);
+                    if (shared->gone)
+                        return;
+                    shared->running = true;
+                }
+                call();
+                {
+                    // Together: whoever sees that it is done may destroy the operation.
+                    std::lock_guard lock(mutex_);
+                    offload_done_.store(true, std::memory_order_release);
+                    schedule_locked();
+                }
+                {
+                    std::lock_guard lock(shared->mutex);
+                    shared->running = false;
+                }
+                shared->returned.notify_all();
+            });
     }
+    bool offload_done() const noexcept { return offload_done_.load(std::memory_order_acquire); }
 
     void schedule() noexcept
     {
         std::lock_guard lock(mutex_);
+        schedule_locked();
+    }
+
+private:
+    /// What the pool knows of an operation.
+    struct Offload {
+        std::mutex mutex;
+        std::condition_variable returned;
+        bool running{false};
+        bool gone{false};
+    };
+
+    void schedule_locked() noexcept
+    {
         if (finished_)
             return;
         if (queued_ || running_) {
@@ -206,7 +244,6 @@ protected:
         post();
     }
 
-private:
     boost::asio::execution_context& context()
     {
         return boost::asio::query(executor_, boost::asio::execution::context);
@@ -263,6 +300,11 @@ private:
             std::lock_guard lock(mutex_);
             finished_ = true;
         }
+        if (offload_) {  // a call that has not begun is dropped, one that runs is waited for
+            std::unique_lock lock(offload_->mutex);
+            offload_->gone = true;
+            offload_->returned.wait(lock, [&] { return !offload_->running; });
+        }
         leave();
         still();
         boost::asio::get_associated_cancellation_slot(handler_).clear();
@@ -279,6 +321,8 @@ private:
     std::shared_ptr<PendingOperations::List> list_;
     std::list<PendingOperations::Member*>::iterator place_;
     std::mutex mutex_;
+    std::shared_ptr<Offload> offload_;
+    std::atomic<bool> offload_done_{false};
     std::atomic<int> references_{1};
     std::atomic<bool> cancel_requested_{false};
     bool queued_{false};
@@ -317,26 +361,46 @@ void destroy_operation(Op* op, A handler_allocator) noexcept
 }
 
 /// Completes `handler` with `call()`, made on the handler's executor or, when it may block, on the blocking one.
+template <class Handler, class R, class F>
+class CallOperation final : public AsyncOperation<Handler, R> {
+    using Base = AsyncOperation<Handler, R>;
+
+public:
+    CallOperation(Handler handler, R runtime, bool in_place, F call)
+        : Base(std::move(handler), std::move(runtime)), call_(std::move(call)), in_place_(in_place)
+    {}
+
+private:
+    bool step() override
+    {
+        if (in_place_)
+            result_.emplace(call_());
+        else if (!std::exchange(offloaded_, true))
+            this->offload([this] { result_.emplace(call_()); });
+        return in_place_ || this->offload_done();
+    }
+
+    void complete(Ref<Base> self) override
+    {
+        auto handler = std::move(this->handler());
+        auto result = *std::move(result_);
+        { Ref<Base> const last = std::move(self); }
+        std::move(handler)(std::move(result));
+    }
+
+    void leave() noexcept override {}
+    void destroy() noexcept override { destroy_operation(this, this->allocator()); }
+
+    F call_;
+    std::optional<std::invoke_result_t<F&>> result_;
+    bool in_place_;
+    bool offloaded_{false};
+};
+
 template <class R, class Handler, class F>
 void async_call(bool in_place, R const& runtime, Handler handler, F call)
 {
-    auto executor = boost::asio::get_associated_executor(handler, runtime.executor());
-    if (in_place) {
-        boost::asio::post(executor, [handler = std::move(handler), call = std::move(call)]() mutable {
-            auto result = call();
-            std::move(handler)(std::move(result));
-        });
-    } else {
-        auto work = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
-        boost::asio::post(
-            runtime.blocking_executor(),
-            [work = std::move(work), handler = std::move(handler), call = std::move(call)]() mutable {
-                auto result = call();
-                boost::asio::post(work, [handler = std::move(handler), result = std::move(result)]() mutable {
-                    std::move(handler)(std::move(result));
-                });
-            });
-    }
+    start_operation<CallOperation<Handler, R, F>>(std::move(handler), runtime, in_place, std::move(call));
 }
 
 /// `LockStateService::async_acquire` and `async_try_acquire`.
@@ -358,9 +422,13 @@ private:
     bool step() override
     {
         if (offloaded_) {
-            if (!offload_done_.load(std::memory_order_acquire))
+            if (!this->offload_done()) {
+                woken_meanwhile_ = true;
                 return false;
+            }
             offloaded_ = false;
+            if (!answer_->done() && std::exchange(woken_meanwhile_, false))  // perhaps by what the call is waiting for
+                return step();
         } else {
             if (!good_)
                 return fail(Errc::invalid_argument);
@@ -372,11 +440,8 @@ private:
                 poll();
             } else {
                 offloaded_ = true;
-                offload_done_.store(false, std::memory_order_relaxed);
-                this->offload([this] {
-                    poll();
-                    offload_done_.store(true, std::memory_order_release);
-                });
+                woken_meanwhile_ = false;
+                this->offload([this] { poll(); });
                 return false;
             }
         }
@@ -442,7 +507,7 @@ private:
     bool good_;
     bool polled_{false};
     bool offloaded_{false};
-    std::atomic<bool> offload_done_{false};
+    bool woken_meanwhile_{false};
     Errc code_{Errc::ok};
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;

@@ -310,7 +310,7 @@ private:
         // Whoever was waited for may have been the same operation: then its answer is ours.
         if (std::exchange(waited_, false) && Mode == Once::operation_id) {
             look_up();
-            if (answered_)
+            if (answered_ || code_ != Errc::ok)  // a begin that fails leaves nothing open
                 transaction_.rollback(false);
         }
         return true;

@@ -110,10 +110,16 @@ private:
     {
         bool ready = false;
         if (offloading_) {
-            if (!offload_done_.load(std::memory_order_acquire))
+            if (!this->offload_done()) {
+                woken_meanwhile_ = true;
                 return Performed::pending;
+            }
             offloading_ = false;
             ready = offload_ready_;
+            if (!ready && std::exchange(woken_meanwhile_, false)) {  // perhaps by what the call is waiting for
+                polled_ = true;
+                return perform();
+            }
         } else {
             if (polled_) {  // only begin is ever polled twice
                 bool const late = this->runtime().now() >= call_.deadline();
@@ -127,11 +133,8 @@ private:
                 ready = call_.perform(action_, *this);
             } else {
                 offloading_ = true;
-                offload_done_.store(false, std::memory_order_relaxed);
-                this->offload([this] {
-                    offload_ready_ = call_.perform(action_, *this);
-                    offload_done_.store(true, std::memory_order_release);
-                });
+                woken_meanwhile_ = false;
+                this->offload([this] { offload_ready_ = call_.perform(action_, *this); });
                 return Performed::pending;
             }
         }
@@ -190,8 +193,12 @@ private:
     void stop_running()
     {
         boost::asio::post(*strand_, [self = Ref<Base>(this), this] {
-            if (!run_done_.load(std::memory_order_acquire))
-                signal_.emit(boost::asio::cancellation_type::terminal);
+            if (run_done_.load(std::memory_order_acquire))
+                return;
+            signal_.emit(boost::asio::cancellation_type::terminal);
+            // On an executor that never runs in place co_spawn passes the emission on by a post, and looks at the
+            // signal then: it stays until that has run.
+            boost::asio::post(*strand_, [keep = Ref<Base>(this)] {});
         });
     }
 
@@ -255,7 +262,7 @@ private:
     bool polled_{false};
     bool offloading_{false};
     bool offload_ready_{false};
-    std::atomic<bool> offload_done_{false};
+    bool woken_meanwhile_{false};
     // Of a callable that awaits.
     std::atomic<bool> run_done_{false};
     bool running_{false};

@@ -323,9 +323,10 @@ public:
             record.first = FencingToken{next_token_.fetch_add(token_block, std::memory_order_relaxed)};
             record.mark = record.first;  // from here on every earlier holder is fenced out
             record.wanted = record.subscribers.size() > 1;
-            record.ttl = ttl;
-            record.expires = interlock::detail::add(now, ttl);
         }
+        // Also when it is its own: the caller counts the lease from this request, not from the one it lost.
+        record.ttl = ttl;
+        record.expires = interlock::detail::add(now, ttl);
         if (state != nullptr && entry.value)
             state->emplace(Versioned<T>{*entry.value, entry.version});
         return Grant{record.first, token_block, record.ttl};
