@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -29,22 +30,25 @@ public:
     {
         std::lock_guard lock(mutex_);
         woken_ = true;
-        changed_.notify_one();
+        if (changed_)
+            changed_->notify_one();
     }
 
     /// Returns when woken since the last call, or at `at`.
     void wait_until(TimePoint at)
     {
         std::unique_lock lock(mutex_);
+        if (!changed_)
+            changed_.emplace();
         while (!woken_ && runtime_.now() < at)
-            runtime_.wait_until(changed_, lock, at);
+            runtime_.wait_until(*changed_, lock, at);
         woken_ = false;
     }
 
 private:
     R runtime_;
     std::mutex mutex_;
-    std::condition_variable changed_;
+    std::optional<std::condition_variable> changed_;  // made by the first wait: most calls never wait
     bool woken_{false};
 };
 

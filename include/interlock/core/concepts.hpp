@@ -35,6 +35,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -73,6 +74,9 @@ struct Change {
 };
 
 struct CommitResult {
+    CommitResult() noexcept {}  // not an aggregate: made in place without being zeroed first
+    CommitResult(bool was_duplicate, std::string its_answer) : duplicate(was_duplicate), answer(std::move(its_answer)) {}
+
     bool duplicate{false};  ///< nothing was written: an earlier execution of the same operation id was applied
     std::string answer;     ///< its stored answer, when `duplicate`
 };

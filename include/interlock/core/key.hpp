@@ -30,21 +30,22 @@ public:
 
     Key() = default;
     explicit Key(std::string bytes) : bytes_(std::move(bytes)), hash_(std::hash<std::string_view>{}(bytes_)) {}
-    explicit Key(std::string_view bytes) : Key(std::string(bytes)) {}
+    explicit Key(std::string_view bytes) : bytes_(bytes), hash_(std::hash<std::string_view>{}(bytes)) {}
 
     std::string_view bytes() const noexcept { return bytes_; }
     std::size_t hash() const noexcept { return hash_; }
 
+    bool valid() const noexcept { return !bytes_.empty() && bytes_.size() <= max_size; }
     /// `invalid_argument`, naming what is wrong, for an empty or an overlong key.
     Outcome<void> validate() const
     {
+        if (valid())
+            return success();
         if (bytes_.empty())
             return Failure{Errc::invalid_argument, "key is empty"};
-        if (bytes_.size() > max_size)
-            return Failure{
-                Errc::invalid_argument,
-                "key has " + std::to_string(bytes_.size()) + " bytes, the limit is " + std::to_string(max_size)};
-        return success();
+        return Failure{
+            Errc::invalid_argument,
+            "key has " + std::to_string(bytes_.size()) + " bytes, the limit is " + std::to_string(max_size)};
     }
 
     friend bool operator==(Key const& a, Key const& b) noexcept

@@ -107,12 +107,19 @@ public:
         : state_(std::in_place_index<0>, std::forward<U>(value))
     {}
 
+    /// A value made in place.
+    template <class... A>
+        requires std::is_constructible_v<stored_type, A...>
+    explicit Outcome(std::in_place_t, A&&... arguments)
+        : state_(std::in_place_index<0>, std::forward<A>(arguments)...)
+    {}
+
     explicit operator bool() const noexcept { return state_.index() == 0; }
     bool has_value() const noexcept { return state_.index() == 0; }
 
     /// `ok` when there is a value.
-    Errc error() const noexcept { return has_value() ? Errc::ok : std::get<1>(state_).code(); }
-    Errc cause() const noexcept { return has_value() ? Errc::ok : std::get<1>(state_).cause(); }
+    Errc error() const noexcept { return has_value() ? Errc::ok : std::get_if<1>(&state_)->code(); }
+    Errc cause() const noexcept { return has_value() ? Errc::ok : std::get_if<1>(&state_)->cause(); }
     Effect effect() const noexcept { return effect_of(error()); }
     std::string detail() const { return has_value() ? std::string{} : std::get<1>(state_).detail(); }
     /// Precondition: no value.

@@ -20,8 +20,10 @@ inline namespace v0 {
 template <class T, class K>
 class StateSlot {
 public:
+    StateSlot() noexcept {}  // not defaulted: a value-initialised array of slots need not be zeroed first
+
     /// The value as it is in the store.
-    void load(Versioned<T> loaded)
+    void load(Versioned<T>&& loaded)
     {
         version_ = loaded.version;
         if constexpr (detail::can_compare<T>())

@@ -239,9 +239,15 @@ bool surely_equal(T const& a, T const& b)
     if constexpr (std::equality_comparable<T>) {
         return a == b;
     } else if constexpr (Described<T>) {
+        // Numbers first: cheap to compare, and most changes are in one of them.
         bool equal = true;
         boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
-            equal = equal && surely_equal(a.*member.pointer, b.*member.pointer);
+            if constexpr (std::is_scalar_v<std::remove_cvref_t<decltype(a.*member.pointer)>>)
+                equal = equal && a.*member.pointer == b.*member.pointer;
+        });
+        boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
+            if constexpr (!std::is_scalar_v<std::remove_cvref_t<decltype(a.*member.pointer)>>)
+                equal = equal && surely_equal(a.*member.pointer, b.*member.pointer);
         });
         return equal;
     } else {

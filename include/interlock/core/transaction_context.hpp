@@ -132,6 +132,11 @@ public:
     Step(Outcome<R> outcome) : state_(std::move(outcome)) {}  // NOLINT
     Step(Failure failure) : state_(std::in_place_index<0>, std::move(failure)) {}  // NOLINT
     Step(Errc code) : state_(std::in_place_index<0>, code) {}                     // NOLINT
+    /// An outcome made in place.
+    template <class... A>
+    explicit Step(std::in_place_t, A&&... arguments)
+        : state_(std::in_place_index<0>, std::forward<A>(arguments)...)
+    {}
     static Step pending(TimePoint wake_at = TimePoint::max()) { return Step{Later{wake_at}}; }
 
     bool done() const noexcept { return state_.index() == 0; }
@@ -166,6 +171,11 @@ constexpr bool uses_values(Form form) noexcept
 
 /// What a policy's begin came to: ready to run, or answered by an earlier execution.
 struct Begun {
+    Begun() noexcept {}  // not an aggregate: made in place without being zeroed first
+    Begun(bool was_replayed, bool was_rejected, std::string its_answer)
+        : replayed(was_replayed), rejected(was_rejected), answer(std::move(its_answer))
+    {}
+
     bool replayed{false};
     bool rejected{false};  ///< the answer is the text of a `FinalRejection`
     std::string answer{};

@@ -65,6 +65,8 @@ public:
     {}
 
     R const& repository() const noexcept { return repository_; }
+    /// A handle whose members may be called from any thread; no copy is made for a call.
+    R& store() const noexcept { return repository_; }
     Policy const& policy() const noexcept { return policy_; }
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form) noexcept { return true; }
@@ -83,7 +85,7 @@ public:
 
         Step<Begun> begin(Waiter&)
         {
-            auto repository = session_.repository();
+            auto& repository = session_.store();
             for (std::size_t i = 0; i < N; ++i) {
                 auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
                 if (loaded) {
@@ -95,7 +97,7 @@ public:
                     return std::move(loaded).failure();
                 }
             }
-            return Outcome<Begun>{Begun{}};
+            return Step<Begun>{std::in_place, std::in_place};
         }
 
         std::optional<Failure> refusal() const
@@ -108,19 +110,19 @@ public:
 
         Outcome<CommitResult> commit(OperationCommit const* operation)
         {
-            auto repository = session_.repository();
+            auto& repository = session_.store();
             Deadline const deadline{context_.deadline()};
             if constexpr (N == 1) {
                 if (operation == nullptr) {
                     auto& slot = slots_[0];
                     if (!slot.changed())
-                        return CommitResult{};
+                        return Outcome<CommitResult>{std::in_place};
                     auto written = slot.fresh()
                                        ? repository.insert(keys_[0], slot.value(), deadline)
                                        : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
                     if (!written)
                         return std::move(written).failure();
-                    return CommitResult{};
+                    return Outcome<CommitResult>{std::in_place};
                 }
             }
             if constexpr (AtomicRepository<R>) {
@@ -147,7 +149,7 @@ public:
 
 private:
     Policy policy_;
-    R repository_;
+    mutable R repository_;
 };
 
 }  // namespace detail

@@ -65,6 +65,8 @@ public:
     {}
 
     R const& repository() const noexcept { return repository_; }
+    /// A handle whose members may be called from any thread; no copy is made for a call.
+    R& store() const noexcept { return repository_; }
     Policy const& policy() const noexcept { return policy_; }
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form) noexcept { return true; }
@@ -102,7 +104,7 @@ public:
                     return failed(Errc::not_found);
                 }
             }
-            return Outcome<Begun>{Begun{}};
+            return Step<Begun>{std::in_place, std::in_place};
         }
 
         std::optional<Failure> refusal() const
@@ -121,9 +123,11 @@ public:
                 changes[j] = slots_[order_[j]].change(keys_[order_[j]]);
                 nothing = nothing && changes[j].kind == ChangeKind::verify;
             }
-            Outcome<CommitResult> result = CommitResult{};
-            if (!nothing)
-                result = rows_->commit(changes, operation, Deadline{context_.deadline()});
+            if (nothing) {
+                rows_.reset();
+                return Outcome<CommitResult>{std::in_place};
+            }
+            auto result = rows_->commit(changes, operation, Deadline{context_.deadline()});
             rows_.reset();
             return result;
         }
@@ -148,18 +152,25 @@ public:
             r.open_transaction(k);
         };
 
+        /// Becomes a transaction where it is wanted.
+        struct Opening {
+            R& store;
+            std::span<Key const* const> keys;
+            operator RowTx() const { return store.open_transaction(keys); }  // NOLINT
+        };
+
         Step<void> lock_rows(Waiter& waiter)
         {
             if constexpr (polls) {
                 if (!rows_) {
                     set_sorted();
-                    rows_.emplace(session_.repository().open_transaction(sorted_));
+                    rows_.emplace(Opening{session_.store(), sorted_});
                 }
                 return rows_->poll(session_.policy().wait, waiter);
             } else {
                 rows_.reset();
                 set_sorted();
-                auto repository = session_.repository();
+                auto& repository = session_.store();
                 auto opened =
                     repository.load_for_update(sorted_, session_.policy().wait, Deadline{context_.deadline()});
                 if (!opened)
@@ -193,7 +204,7 @@ public:
 
 private:
     Policy policy_;
-    R repository_;
+    mutable R repository_;
 };
 
 }  // namespace detail

@@ -44,7 +44,8 @@ using key_type_of = typename key_type<T, K>::type;
 
 /// An open row transaction of a `memory::StateRepository`. Models `RowTransaction`.
 ///
-/// **Lifetimes.** Keeps the store alive. Must not be moved while `poll` is pending: a queue knows its waiter.
+/// **Lifetimes.** Made by `load_for_update` it keeps the store alive; made by `open_transaction` the repository must
+/// outlive it. Must not be moved while `poll` is pending: a queue knows its waiter.
 /// **Thread safety.** One thread at a time.
 template <class T, class R>
 class Transaction {
@@ -52,19 +53,21 @@ class Transaction {
 
 public:
     Transaction(Transaction&& other) noexcept
-        : store_(std::move(other.store_)), id_(other.id_), first_(std::move(other.first_)), more_(std::move(other.more_))
+        : owner_(std::move(other.owner_)), store_(other.store_), id_(std::exchange(other.id_, 0)),
+          first_(std::move(other.first_)), more_(std::move(other.more_))
     {
-        other.id_ = 0;
-        other.first_ = {};
+        other.first_.where = RowState::open;
         other.more_.clear();
     }
     Transaction& operator=(Transaction&& other) noexcept
     {
         if (this != &other) {
             rollback();
-            store_ = std::move(other.store_);
+            owner_ = std::move(other.owner_);
+            store_ = other.store_;
             id_ = std::exchange(other.id_, 0);
-            first_ = std::exchange(other.first_, {});
+            first_ = std::move(other.first_);
+            other.first_.where = RowState::open;
             more_ = std::move(other.more_);
             other.more_.clear();
         }
@@ -84,6 +87,16 @@ public:
                     rollback();
                     return std::move(checked).failure();
                 }
+        if (changes.size() == 1 && operation == nullptr && more_.empty() && first_.where == RowState::locked &&
+            *changes[0].key == first_.node->first) {  // the common case: write and unlock in one step
+            first_.where = RowState::open;
+            auto version =
+                store_->change_and_unlock(*first_.shard, first_.node, changes[0], std::exchange(id_, 0));
+            if (!version)
+                return std::move(version).failure();
+            changes[0].version = *version;
+            return Outcome<CommitResult>{std::in_place};
+        }
         Outcome<CommitResult> result = CommitResult{};
         if (changes.size() == 1 && operation == nullptr) {
             if (auto version = store_->change_one(changes[0], id_))
@@ -142,8 +155,7 @@ private:
         std::optional<Versioned<T>> state{};
     };
 
-    Transaction(std::shared_ptr<Store> store, std::span<Key const* const> keys)
-        : store_(std::move(store)), id_(store_->runtime().random_bits() | 1)
+    Transaction(Store* store, std::span<Key const* const> keys) : store_(store)
     {
         first_.key = keys[0];
         for (auto const* key : keys.subspan(1))
@@ -159,6 +171,8 @@ private:
         if (row.shard == nullptr)
             row.shard = &store_->shard_of(*row.key);
         std::lock_guard lock(row.shard->mutex);
+        if (id_ == 0)
+            id_ = store_->new_transaction(*row.shard);
         if (row.where == RowState::queued) {
             if (row.node->second.row_owner != id_)
                 return Step<void>::pending();
@@ -180,7 +194,7 @@ private:
         }
         row.where = RowState::locked;
         if (row.node->second.value)
-            row.state.emplace(Versioned<T>{*row.node->second.value, row.node->second.version});
+            row.state.emplace(typename Store::Snapshot{row.node->second});
         return success();
     }
 
@@ -207,8 +221,9 @@ private:
         row.where = RowState::open;
     }
 
-    std::shared_ptr<Store> store_;
-    detail::TransactionId id_;
+    std::shared_ptr<Store> owner_;  // empty when the repository is known to live
+    Store* store_;
+    detail::TransactionId id_{0};
     Row first_;
     std::vector<Row> more_;
 };
@@ -256,8 +271,8 @@ public:
 
     Outcome<Versioned<T>> load(Key const& key, Deadline = {}) const
     {
-        if (auto valid = key.validate(); !valid)
-            return std::move(valid).failure();
+        if (!key.valid())
+            return key.validate().failure();
         return store_->load(key);
     }
     Outcome<Version> insert(Key const& key, T const& value, Deadline = {}) const
@@ -306,12 +321,16 @@ public:
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
-        return wait_for_rows(*this, keys, wait, deadline);
+        auto opened = wait_for_rows(*this, keys, wait, deadline);
+        if (opened)
+            opened->owner_ = store_;
+        return opened;
     }
-    /// The same without blocking: `poll` the result until it is done. `keys` must live until then.
+    /// The same without blocking: `poll` the result until it is done. `keys` must live until then, a handle of this
+    /// store as long as the result.
     transaction_type open_transaction(std::span<Key const* const> keys) const
     {
-        return transaction_type{store_, keys};
+        return transaction_type{store_.get(), keys};
     }
 
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
@@ -360,8 +379,8 @@ public:
 private:
     Outcome<Version> change(Change<T> const& change) const
     {
-        if (auto valid = change.key->validate(); !valid)
-            return std::move(valid).failure();
+        if (!change.key->valid())
+            return change.key->validate().failure();
         if (change.value != nullptr)
             if (auto checked = store_->check_value(*change.value); !checked)
                 return std::move(checked).failure();

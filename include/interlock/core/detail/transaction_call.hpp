@@ -62,10 +62,10 @@ public:
         IdempotentRequest const* request, CallOptions const& options, TransactionContext const* outer, TimePoint now,
         Observer* observer, std::uint64_t generation)
         : session_(session), target_(target), operation_(operation), id_(id), observer_(observer), started_(now),
-          order_(sorted(target.keys)), limits_(session.retry_limits()),
+          order_(sorted(target.keys)),
           context_(session.repository().identity(), target.keys, options.deadline.at(now)),
           machine_(
-              limits_, context_.deadline(),
+              session.retry_limits(), context_.deadline(),
               Mode == Once::no             ? HasId::no
               : Mode == Once::operation_id ? HasId::yes
                                            : HasId::looked_up_by_begin,
@@ -178,12 +178,13 @@ public:
     TimePoint wake_at() const noexcept { return wake_at_; }
     TransactionMachine& machine() noexcept { return machine_; }
     TimePoint deadline() const noexcept { return context_.deadline(); }
-    auto const& runtime() const { return session_.repository().runtime(); }
+    decltype(auto) runtime() const { return session_.repository().runtime(); }
 
+    bool threw() const noexcept { return !refused_ && machine_.threw(); }
     /// The user's exception, when the operation threw.
     std::exception_ptr exception() const noexcept
     {
-        return !refused_ && machine_.threw() ? exception_ : std::exception_ptr{};
+        return threw() ? exception_ : std::exception_ptr{};
     }
 
     /// The end, when the operation did not throw. Call it once.
@@ -223,13 +224,13 @@ private:
             return refuse(Errc::misconfigured, "this service was made before a fork; make a new one in the child");
         if (!options.deadline.valid())
             return refuse(Errc::invalid_argument, "the deadline is not a number");
-        if (limits_.max_attempts < 1)
+        if (machine_.limits().max_attempts < 1)
             return refuse(Errc::invalid_argument, "max_attempts counts the first attempt: at least 1");
-        if (!limits_.backoff.valid())
+        if (!machine_.limits().backoff.valid())
             return refuse(Errc::invalid_argument, "backoff: 0 <= initial <= cap, immediate >= 0");
         for (auto const& key : target_.keys)
-            if (auto valid = key.validate(); !valid) {
-                failure_.emplace(std::move(valid).failure());
+            if (!key.valid()) {
+                failure_.emplace(key.validate().failure());
                 return;
             }
         for (std::size_t j = 1; j < N; ++j)
@@ -464,7 +465,6 @@ private:
     Observer* observer_;
     TimePoint started_;
     std::array<std::size_t, N> order_;
-    RetryLimits limits_;
     TransactionContext context_;
     TransactionMachine machine_;
     Transaction transaction_;

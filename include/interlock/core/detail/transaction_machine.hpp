@@ -181,6 +181,7 @@ public:
     void cancel() noexcept { cancelled_ = true; }
     bool cancelled() const noexcept { return cancelled_; }
 
+    RetryLimits const& limits() const noexcept { return limits_; }
     Errc result() const noexcept { return result_; }
     /// Of `outcome_unknown`.
     Errc cause() const noexcept { return cause_; }

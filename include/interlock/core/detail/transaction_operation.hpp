@@ -45,8 +45,8 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
         action = call.feed(action);
     }
     auto outcome = call.outcome();
-    if (auto exception = call.exception())
-        std::rethrow_exception(std::move(exception));
+    if (call.threw())
+        std::rethrow_exception(call.exception());
     return outcome;
 }
 

@@ -97,10 +97,13 @@ struct alignas(64) Shard {
     using Operations = std::unordered_map<std::string, StoredOperation>;
 
     std::mutex mutex;
+    Node* recent{nullptr};  // last found, or null
+    std::size_t recent_hash{0};
     Entries entries;
     Operations operations;
     std::deque<std::pair<TimePoint, std::string>> operation_order;  // oldest first
     Version erased{no_version};                                     // no insert starts at or below it
+    TransactionId transactions{0};                                  // row transactions that began here
 };
 
 template <class T, class R>
@@ -134,16 +137,22 @@ public:
         return success();
     }
 
+    /// A copy of a value, made where it is wanted.
+    struct Snapshot {
+        Entry<T> const& entry;
+        operator Versioned<T>() const { return {*entry.value, entry.version}; }  // NOLINT
+    };
+
     // ---- values ---------------------------------------------------------------------------------------------
 
     Outcome<Versioned<T>> load(Key const& key)
     {
         auto& shard = shard_of(key);
         std::lock_guard lock(shard.mutex);
-        auto const it = shard.entries.find(key);
-        if (it == shard.entries.end() || !it->second.value)
+        auto const* node = find(shard, key);
+        if (node == nullptr || !node->second.value)
             return Errc::not_found;
-        return Versioned<T>{*it->second.value, it->second.version};
+        return Outcome<Versioned<T>>{std::in_place, Snapshot{node->second}};
     }
 
     /// One change without an operation record: the common case, under one mutex.
@@ -264,9 +273,28 @@ public:
         return &*shard.entries.try_emplace(key).first;
     }
 
+    /// A row transaction's name. The shard's mutex is held.
+    TransactionId new_transaction(Shard& shard) noexcept
+    {
+        return ++shard.transactions * shard_count + static_cast<std::size_t>(&shard - shards_.data());
+    }
+
+    /// One change of a row that `transaction` has locked, and the end of that lock, in one step.
+    Outcome<Version> change_and_unlock(Shard& shard, Node* node, Change<T> const& change, TransactionId transaction)
+    {
+        std::lock_guard lock(shard.mutex);
+        auto const code = check(shard, node, change, transaction);
+        auto const version = code == Errc::ok ? apply(shard, node, change) : no_version;
+        unlock_row(shard, node);
+        if (code != Errc::ok)
+            return code;
+        return version;
+    }
+
     void drop_if_unused(Shard& shard, Node* node) noexcept
     {
         if (node->second.unused()) {
+            shard.recent = nullptr;
             shard.entries.erase(shard.entries.find(node->first));
             key_count_.fetch_sub(1, std::memory_order_relaxed);
         }
@@ -436,8 +464,15 @@ private:
 
     static Node* find(Shard& shard, Key const& key) noexcept
     {
+        // A transaction asks for its key more than once.
+        if (shard.recent != nullptr && shard.recent_hash == key.hash() && shard.recent->first == key)
+            return shard.recent;
         auto const it = shard.entries.find(key);
-        return it == shard.entries.end() ? nullptr : &*it;
+        if (it == shard.entries.end())
+            return nullptr;
+        shard.recent = &*it;
+        shard.recent_hash = key.hash();
+        return shard.recent;
     }
 
     static LockRecord* record_of(Shard& shard, Key const& key) noexcept
