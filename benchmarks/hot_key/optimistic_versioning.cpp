@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "contestants.hpp"
+
+#include <interlock/interlock.hpp>
+
+Result optimistic_versioning(Plan const& plan)
+{
+    interlock::TransactionService service{interlock::OptimisticVersioning{}, interlock::memory::StateRepository<Counter>{}};
+    return measure_service(plan, service);
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "contestants.hpp"
+
+#include <interlock/interlock.hpp>
+
+Result set_nx_lock(Plan const& plan)
+{
+    interlock::TransactionService service{interlock::SetNxLock{}, interlock::memory::StateRepository<Counter>{}};
+    return measure_service(plan, service);
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Shows a store of one's own: a folder with one file per key, which knows the version of every value and
+// nothing else.
+// Needs: a folder to write in; it makes one among the temporary files.
+// Run with: custom_backend
+
+#include <interlock/interlock.hpp>
+
+#include <boost/describe.hpp>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace il = interlock;
+
+/// Models `VersionedRepository`, the smallest shape that a policy can work on. Every member returns an
+/// `Outcome`, throws nothing, and has changed nothing when it failed. Copies are handles to one folder; other
+/// processes must keep out of it.
+template <class T>
+class FileRepository {
+public:
+    using value_type = T;
+    using key_type = typename il::StateTraits<T>::key_type;
+    using runtime_type = il::SystemRuntime;
+    // Reading a file waits for the disk, so there is no `immediate = true`: asynchronous calls run on a pool
+    // of threads.
+
+    explicit FileRepository(std::filesystem::path where) : shared_(std::make_shared<Shared>(std::move(where))) {}
+
+    il::SystemRuntime const& runtime() const noexcept { return shared_->runtime; }
+    void const* identity() const noexcept { return shared_.get(); }
+
+    il::Outcome<il::Versioned<T>> load(il::Key const& key, il::Deadline = {}) const
+    {
+        std::lock_guard lock(shared_->mutex);
+        auto const found = read(key);
+        if (!found.value)
+            return il::Errc::not_found;
+        auto value = il::StateTraits<T>::decode(*found.value);
+        if (!value)
+            return il::Errc::corrupt_state;
+        return il::Versioned<T>{*std::move(value), found.version};
+    }
+    il::Outcome<il::Version> insert(il::Key const& key, T const& value, il::Deadline = {}) const
+    {
+        std::lock_guard lock(shared_->mutex);
+        auto const found = read(key);
+        if (found.value)
+            return il::Errc::already_exists;
+        return write(key, found.version + 1, &value);  // above every version that the key ever had
+    }
+    il::Outcome<il::Version> compare_and_set(
+        il::Key const& key, il::Version version, T const& value, il::Deadline = {}) const
+    {
+        return change(key, version, &value);
+    }
+    il::Outcome<il::Version> erase(il::Key const& key, il::Version version, il::Deadline = {}) const
+    {
+        return change(key, version, nullptr);
+    }
+
+private:
+    struct Shared {
+        explicit Shared(std::filesystem::path where) : folder(std::move(where)) {}
+        std::mutex mutex;
+        std::filesystem::path folder;
+        il::SystemRuntime runtime;
+    };
+    struct File {
+        il::Version version{il::no_version};
+        std::optional<std::string> value;  // none: erased; the file keeps its version from being used again
+    };
+
+    std::filesystem::path path(il::Key const& key) const  // keys are any bytes, file names are not
+    {
+        std::string name;
+        for (char c : key.bytes())
+            name += fmt::format("{:02x}", static_cast<unsigned char>(c));
+        return shared_->folder / name;
+    }
+
+    File read(il::Key const& key) const
+    {
+        std::ifstream in(path(key), std::ios::binary);
+        File file;
+        bool erased = true;
+        if (in >> file.version >> erased && in.get() == '\n' && !erased)
+            file.value.emplace(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+        return file;
+    }
+
+    il::Outcome<il::Version> change(il::Key const& key, il::Version version, T const* value) const
+    {
+        std::lock_guard lock(shared_->mutex);
+        auto const found = read(key);
+        if (!found.value)
+            return il::Errc::not_found;
+        if (found.version != version)
+            return il::Errc::version_conflict;
+        auto written = write(key, version + 1, value);
+        if (written && value == nullptr)
+            return version;
+        return written;
+    }
+
+    /// A new file in the place of the old one: whoever reads sees one or the other, never a half.
+    il::Outcome<il::Version> write(il::Key const& key, il::Version version, T const* value) const
+    {
+        std::string bytes = fmt::format("{} {}\n", version, value == nullptr ? 1 : 0);
+        if (value != nullptr)
+            il::StateTraits<T>::encode(*value, bytes);
+        auto const fresh = shared_->folder / "fresh";
+        std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
+        std::error_code failed;
+        if (out << bytes && out.flush())
+            std::filesystem::rename(fresh, path(key), failed);
+        if (!out || failed)
+            return il::Failure{il::Errc::unavailable, "the folder cannot be written"};
+        return version;
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+struct Stock {
+    std::string sku;
+    int quantity = 0;
+};
+BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
+
+static_assert(il::VersionedRepository<FileRepository<Stock>>);
+// It has no row locks, and says so: `il::TransactionService service{il::PessimisticRowLock{}, stock};` does
+// not compile, and the note below the error names the missing member, `load_for_update`.
+static_assert(!il::PolicyFor<il::PessimisticRowLock, FileRepository<Stock>>);
+
+void check(bool ok)  // like assert, but in release builds, too
+{
+    if (!ok)
+        std::abort();
+}
+
+int main()
+{
+    auto const name = fmt::format("stock-{}", il::SystemRuntime::random_bits());
+    auto const folder = std::filesystem::temp_directory_path() / name;
+    std::filesystem::create_directory(folder);
+    FileRepository<Stock> stock{folder};
+    il::TransactionService service{il::OptimisticVersioning{}, stock};
+    il::Key const key{std::string("sku-1")};
+    check(stock.insert(key, {"sku-1", 400}).value() == 1);
+
+    std::vector<std::future<void>> workers;
+    for (int i = 0; i < 4; ++i)
+        workers.push_back(std::async(std::launch::async, [&] {
+            for (int n = 0; n < 50; ++n)
+                service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
+        }));
+    for (auto& worker : workers)
+        worker.get();
+
+    auto const left = stock.load(key).value();
+    fmt::print("{} left at version {}\n", left.value.quantity, left.version);
+    check(left.value.quantity == 200 && left.version == 201);
+
+    stock.erase(key, left.version).value();
+    check(stock.load(key).error() == il::Errc::not_found);
+    check(stock.insert(key, {"sku-1", 1}).value() > left.version);
+    std::filesystem::remove_all(folder);
+}

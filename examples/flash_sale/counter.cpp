@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "counter.hpp"
+
+#include "unguarded.hpp"
+
+#include <interlock/core/format.hpp>
+#include <interlock/interlock.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <future>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+namespace flash_sale {
+
+namespace {
+
+namespace asio = boost::asio;
+namespace il = interlock;
+
+// ---- the store: chosen at run time. Another backend is another object in these two calls. -----------------
+
+il::StateRepository<Stock> open_store(std::string const& url)
+{
+    return il::open<Stock>(url, il::memory::backend);
+}
+
+il::AnyIdempotencyStore open_keys(std::string const& url)
+{
+    return il::open_idempotency_store(url, il::memory::backend);
+}
+
+// ---- the three ways an order reaches a service ------------------------------------------------------------
+
+il::CallOptions const patience{.deadline = std::chrono::seconds{30}};
+
+/// Under its id: whoever comes with the same id again gets the first answer. Policy and store are run-time
+/// choices.
+struct UnderItsId {
+    il::TransactionService<Stock> service;
+
+    template <class Operation>
+    il::Outcome<Sale> sell(Order const& order, Operation& operation) const
+    {
+        return service.try_do_in_transaction(il::OperationId{order.order_id}, order.sku, operation, patience);
+    }
+    template <class Operation>
+    asio::awaitable<il::Outcome<Sale>> async_sell(Order const& order, Operation& operation) const
+    {
+        return service.async_try_do_in_transaction(
+            il::OperationId{order.order_id}, order.sku, operation, patience, asio::use_awaitable);
+    }
+};
+
+/// As an idempotent request, with what it asks for as its fingerprint.
+struct AsARequest {
+    using Policy = il::IdempotencyKeys<il::PessimisticRowLock, il::AnyIdempotencyStore>;
+    il::TransactionService<Stock, Policy> service;
+
+    static il::IdempotentRequest request(Order const& order)
+    {
+        auto const body = fmt::format("{}\n{}\n{}", order.customer, order.sku, order.quantity);
+        return {order.order_id, il::Scope("flash sale"), il::fingerprint(body)};
+    }
+    template <class Operation>
+    il::Outcome<il::Answer<Sale>> sell(Order const& order, Operation& operation) const
+    {
+        return service.try_do_in_transaction(request(order), order.sku, operation, patience);
+    }
+    template <class Operation>
+    asio::awaitable<il::Outcome<il::Answer<Sale>>> async_sell(Order const& order, Operation& operation) const
+    {
+        return service.async_try_do_in_transaction(
+            request(order), order.sku, operation, patience, asio::use_awaitable);
+    }
+};
+
+/// Without a name: a repeated request is one more order.
+struct Nameless {
+    il::TransactionService<Stock, Unguarded> service;
+
+    template <class Operation>
+    il::Outcome<Sale> sell(Order const& order, Operation& operation) const
+    {
+        return service.try_do_in_transaction(order.sku, operation, patience);
+    }
+    template <class Operation>
+    asio::awaitable<il::Outcome<Sale>> async_sell(Order const& order, Operation& operation) const
+    {
+        return service.async_try_do_in_transaction(order.sku, operation, patience, asio::use_awaitable);
+    }
+};
+
+// ---- one order --------------------------------------------------------------------------------------------
+
+Reply reply(il::Outcome<Sale> outcome)
+{
+    if (outcome)
+        return {Reply::Kind::answered, outcome.replayed(), *std::move(outcome), {}};
+    auto const kind = outcome.effect() == il::Effect::unknown ? Reply::Kind::unknown : Reply::Kind::failed;
+    return {kind, false, {}, fmt::format("{}", outcome.failure())};
+}
+
+Reply reply(il::Outcome<il::Answer<Sale>> outcome)
+{
+    if (!outcome)
+        return reply(il::Outcome<Sale>{std::move(outcome).failure()});
+    return {Reply::Kind::answered, outcome->replayed(), std::move(*outcome).value(), {}};
+}
+
+/// Asking again is safe after every failure, "unknown" included, because it is done under the same id.
+/// Without an id it is not.
+template <class Way>
+constexpr int asks = std::is_same_v<Way, Nameless> ? 1 : 5;
+
+template <class Way>
+Reply place(Way const& way, Order const& order)
+{
+    auto operation = [&order](Stock& stock) { return sell(stock, order); };
+    Reply last;
+    for (int i = 0; i < asks<Way> && last.kind != Reply::Kind::answered; ++i)
+        last = reply(way.sell(order, operation));
+    return last;
+}
+
+template <class Way>
+asio::awaitable<Reply> async_place(Way const& way, Order const& order)
+{
+    auto operation = [&order](Stock& stock) { return sell(stock, order); };
+    Reply last;
+    for (int i = 0; i < asks<Way> && last.kind != Reply::Kind::answered; ++i)
+        last = reply(co_await way.async_sell(order, operation));
+    co_return last;
+}
+
+// ---- all orders -------------------------------------------------------------------------------------------
+
+/// The orders in the order in which they arrive, whichever worker is free; and where the replies go.
+class Queue {
+public:
+    Queue(Input const& input, Result& result, Progress const& progress)
+        : input_(input), result_(result), progress_(progress)
+    {
+        result_.replies.resize(input.orders.size());
+        result_.latencies.resize(input.orders.size());
+    }
+
+    /// The next row, or the number of rows.
+    std::size_t next() { return std::min(next_.fetch_add(1), input_.orders.size()); }
+    bool over(std::size_t row) const { return row == input_.orders.size(); }
+    Order const& order(std::size_t row) const { return input_.orders[row]; }
+
+    void answer(std::size_t row, Reply reply, std::chrono::steady_clock::time_point since)
+    {
+        result_.latencies[row] = std::chrono::steady_clock::now() - since;
+        result_.replies[row] = std::move(reply);
+        progress_(row + 1);
+    }
+
+private:
+    Input const& input_;
+    Result& result_;
+    Progress const& progress_;
+    std::atomic<std::size_t> next_{0};
+};
+
+template <class Way>
+void work(Way const& way, Queue& queue)
+{
+    for (auto row = queue.next(); !queue.over(row); row = queue.next()) {
+        auto const start = std::chrono::steady_clock::now();
+        queue.answer(row, place(way, queue.order(row)), start);
+    }
+}
+
+template <class Way>
+asio::awaitable<void> async_work(Way const& way, Queue& queue)
+{
+    for (auto row = queue.next(); !queue.over(row); row = queue.next()) {
+        auto const start = std::chrono::steady_clock::now();
+        auto reply = co_await async_place(way, queue.order(row));
+        queue.answer(row, std::move(reply), start);
+    }
+}
+
+template <class Way>
+void let_workers_sell(Way const& way, Queue& queue, Options const& options)
+{
+    std::vector<std::future<void>> workers;
+    if (options.async) {
+        auto const cores = std::max<std::size_t>(2, std::thread::hardware_concurrency());
+        asio::thread_pool pool(std::min(options.workers, cores));
+        for (std::size_t i = 0; i < options.workers; ++i)
+            workers.push_back(asio::co_spawn(pool, async_work(way, queue), asio::use_future));
+        pool.join();
+    } else {
+        for (std::size_t i = 0; i < options.workers; ++i)
+            workers.push_back(std::async(std::launch::async, [&] { work(way, queue); }));
+    }
+    for (auto& worker : workers)
+        worker.get();  // rethrows what a worker threw
+}
+
+/// Counts what the services report.
+class Meter final : public il::Observer {
+public:
+    void on_conflict(il::RetryEvent const&) noexcept override { conflicts.fetch_add(1, std::memory_order_relaxed); }
+    void on_retry(il::RetryEvent const&) noexcept override { retries.fetch_add(1, std::memory_order_relaxed); }
+
+    std::atomic<std::uint64_t> conflicts{0};
+    std::atomic<std::uint64_t> retries{0};
+};
+
+/// Answers that the store keeps with the sales they belong to: the ledger is not written, it is read back.
+std::vector<Record> read_records(il::StateRepository<Stock> const& store)
+{
+    std::vector<Record> records;
+    store
+        .for_each_operation([&](il::Key const&, il::OperationId const&, il::OperationRecord const& record) {
+            auto sale = il::StateTraits<Sale>::decode(record.answer);
+            if (!sale)
+                throw il::Error(il::Errc::corrupt_state, "an operation record of the store is no sale");
+            records.push_back({record.sequence, *std::move(sale)});
+        })
+        .value();
+    std::sort(records.begin(), records.end(), [](auto const& a, auto const& b) { return a.sequence < b.sequence; });
+    return records;
+}
+
+}  // namespace
+
+Result hold_sale(Policy policy, Input const& input, Options const& options, Progress const& progress)
+{
+    auto const store = open_store(options.backend);
+    for (auto const& stock : input.stock)
+        if (auto inserted = store.insert(stock); !inserted)
+            throw il::Error(inserted.error(), fmt::format("storing the stock of '{}'", stock.sku));
+
+    Result result;
+    result.policy = policy;
+    Meter meter;
+    Queue queue(input, result, progress);
+    auto const sell_by = [&](auto const& way) {
+        auto const start = std::chrono::steady_clock::now();
+        let_workers_sell(way, queue, options);
+        result.seconds = std::chrono::steady_clock::now() - start;
+    };
+    il::ServiceOptions const watched{.observer = &meter};
+    switch (policy) {
+    case Policy::unguarded: sell_by(Nameless{{Unguarded{}, store, watched}}); break;
+    case Policy::optimistic: sell_by(UnderItsId{{il::OptimisticVersioning{}, store, watched}}); break;
+    case Policy::pessimistic: sell_by(UnderItsId{{il::PessimisticRowLock{}, store, watched}}); break;
+    case Policy::lock: sell_by(UnderItsId{{il::SetNxLock{}, store, watched}}); break;
+    case Policy::idempotent: {
+        // A repeated request that comes while the first is served waits for its answer.
+        il::IdempotencyOptions const wait{.duplicates = il::Duplicates::wait};
+        AsARequest::Policy const keys{il::PessimisticRowLock{}, open_keys(options.backend), wait};
+        sell_by(AsARequest{{keys, store, watched}});
+        break;
+    }
+    }
+
+    result.conflicts = meter.conflicts;
+    result.retries = meter.retries;
+    result.records = read_records(store);
+    for (auto const& stock : input.stock)
+        result.final_stock.push_back(store.load(stock.sku).value().value);
+    return result;
+}
+
+}  // namespace flash_sale

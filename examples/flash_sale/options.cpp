@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "options.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+namespace flash_sale {
+
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Policy>, 5> names{{
+    {"unguarded", Policy::unguarded},
+    {"optimistic", Policy::optimistic},
+    {"pessimistic", Policy::pessimistic},
+    {"lock", Policy::lock},
+    {"idempotent", Policy::idempotent},
+}};
+
+/// A number, and nothing else: from_chars knows no signs, spaces or units that strtol would skip.
+template <class Number>
+Number number(std::string_view option, std::string_view text, Number least, Number most)
+{
+    Number value{};
+    auto const end = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (end.ec != std::errc{} || end.ptr != text.data() + text.size() || !(value >= least && value <= most))
+        throw BadOption(fmt::format("{}: '{}' is not a number from {} to {}", option, text, least, most));
+    return value;
+}
+
+std::vector<Policy> policies(std::string_view option, std::string_view text)
+{
+    if (text == "all")
+        return Options{}.policies;
+    for (auto const& [name, policy] : names)
+        if (name == text)
+            return {policy};
+    throw BadOption(fmt::format(
+        "{}: '{}' is none of unguarded, optimistic, pessimistic, lock, idempotent, all", option, text));
+}
+
+}  // namespace
+
+std::string_view const usage =
+    R"(flash_sale: many workers, one stock, and every order sold at most once.
+
+usage: flash_sale [options]
+
+Input
+  --orders FILE      order_id,customer,sku,quantity; an order_id may come again, as retried requests do
+  --stock FILE       sku,quantity
+  A row that is not acceptable is refused by file and line before anything is sold. Without files, it makes its own:
+  --generate N       orders                                               (20000)
+  --skus S           different skus                                       (50)
+  --zipf Z           how unevenly they are wanted, 0 to 10; 0: evenly     (1.1)
+  --duplicates P     per cent of the orders that are repeated requests    (5)
+  --seed K           the same seed is the same sale                       (1)
+
+Sale
+  --backend URL      where the stock lives: memory:                       (memory:)
+  --policy NAME      unguarded, optimistic, pessimistic, lock, idempotent, or all, one after the other (all)
+  --workers N        threads, or with --async coroutines, 1 to 4096       (8)
+  --async            coroutines on a pool with a thread per core
+
+Output
+  --ledger FILE      accepted orders: sequence,order_id,customer,sku,quantity. Read back from the operation records of
+                     the store; 'unguarded' keeps none and writes the answers it gave
+  --final-stock FILE sku,quantity
+                     With --policy all, one file for each policy but 'unguarded': ledger.csv becomes
+                     ledger-optimistic.csv and so on
+  --json             one object per policy instead of the table
+  --help             this text
+
+Exit code: 0 all is well ('unguarded' may do what it likes), 1 a policy broke an invariant or the sale could not be
+held, 2 the command line or the input was refused.
+)";
+
+std::string_view name_of(Policy policy) noexcept
+{
+    for (auto const& [name, value] : names)
+        if (value == policy)
+            return name;
+    return "?";
+}
+
+Options parse_options(std::vector<std::string_view> const& arguments)
+{
+    Options options;
+    std::string_view generator_option;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        auto const equals = arguments[i].starts_with("--") ? arguments[i].find('=') : std::string_view::npos;
+        auto const option = arguments[i].substr(0, equals);
+        bool const inside = equals != std::string_view::npos;
+        bool used = false;
+        auto const value = [&] {
+            used = true;
+            auto const text = inside ? arguments[i].substr(equals + 1)
+                                     : (i + 1 < arguments.size() ? arguments[++i] : std::string_view{});
+            if (text.empty())
+                throw BadOption(fmt::format("{} needs a value", option));
+            return text;
+        };
+        auto const generator = [&] {
+            generator_option = option;
+            return value();
+        };
+        if (option == "--orders")
+            options.orders = value();
+        else if (option == "--stock")
+            options.stock = value();
+        else if (option == "--generate")
+            options.generator.orders = number<std::size_t>(option, generator(), 1, 10'000'000);
+        else if (option == "--skus")
+            options.generator.skus = number<std::size_t>(option, generator(), 1, 1'000'000);
+        else if (option == "--zipf")
+            options.generator.zipf = number<double>(option, generator(), 0, 10);
+        else if (option == "--duplicates")
+            options.generator.duplicates = number<double>(option, generator(), 0, 100);
+        else if (option == "--seed")
+            options.generator.seed = number<std::uint64_t>(option, generator(), 0, UINT64_MAX);
+        else if (option == "--backend")
+            options.backend = value();
+        else if (option == "--policy")
+            options.policies = policies(option, value());
+        else if (option == "--workers")
+            options.workers = number<std::size_t>(option, value(), 1, 4096);
+        else if (option == "--ledger")
+            options.ledger = value();
+        else if (option == "--final-stock")
+            options.final_stock = value();
+        else if (option == "--async")
+            options.async = true;
+        else if (option == "--json")
+            options.json = true;
+        else if (option == "--help" || option == "-h")
+            options.help = true;
+        else
+            throw BadOption(fmt::format("unknown option '{}'; --help lists them", option));
+        if (inside && !used)
+            throw BadOption(fmt::format("{} takes no value", option));
+    }
+    if (options.orders.has_value() != options.stock.has_value())
+        throw BadOption(options.orders ? "--orders needs --stock" : "--stock needs --orders");
+    if (options.orders && !generator_option.empty())
+        throw BadOption(fmt::format("{} does not go together with --orders and --stock", generator_option));
+    if (options.ledger && options.ledger == options.final_stock)
+        throw BadOption("--ledger and --final-stock name the same file");
+    return options;
+}
+
+std::optional<std::string> output_path(
+    std::optional<std::string> const& path, Policy policy, std::size_t policies_that_run)
+{
+    if (!path || policies_that_run == 1)
+        return path;
+    if (policy == Policy::unguarded)
+        return std::nullopt;
+    std::filesystem::path const whole(*path);
+    auto const file = fmt::format("{}-{}{}", whole.stem().string(), name_of(policy), whole.extension().string());
+    return (whole.parent_path() / file).string();
+}
+
+std::string printable_backend(std::string const& url)
+{
+    auto const start = url.find("://");
+    auto const at = url.find('@');
+    if (start == std::string::npos || at == std::string::npos)
+        return url;
+    return url.substr(0, start + 3) + "***" + url.substr(at);
+}
+
+}  // namespace flash_sale

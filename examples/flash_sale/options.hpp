@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_EXAMPLES_FLASH_SALE_OPTIONS_HPP
+#define INTERLOCK_EXAMPLES_FLASH_SALE_OPTIONS_HPP
+
+// The command line.
+
+#include "orders.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace flash_sale {
+
+enum class Policy { unguarded, optimistic, pessimistic, lock, idempotent };
+
+std::string_view name_of(Policy policy) noexcept;
+
+struct Options {
+    std::optional<std::string> orders;
+    std::optional<std::string> stock;
+    Generator generator;
+    std::string backend{"memory:"};
+    std::vector<Policy> policies{
+        Policy::unguarded, Policy::optimistic, Policy::pessimistic, Policy::lock, Policy::idempotent};
+    std::size_t workers{8};
+    bool async{false};
+    std::optional<std::string> ledger;
+    std::optional<std::string> final_stock;
+    bool json{false};
+    bool help{false};
+};
+
+/// A command line that is refused; names the option.
+class BadOption : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+Options parse_options(std::vector<std::string_view> const& arguments);
+
+extern std::string_view const usage;
+
+/// Where the ledger or the final stock of `policy` goes: `path` itself when one policy runs; with several,
+/// `ledger.csv` becomes `ledger-optimistic.csv`, and `unguarded`, which keeps no records, writes none.
+std::optional<std::string> output_path(
+    std::optional<std::string> const& path, Policy policy, std::size_t policies_that_run);
+
+/// The backend's address without its password.
+std::string printable_backend(std::string const& url);
+
+}  // namespace flash_sale
+
+#endif  // INTERLOCK_EXAMPLES_FLASH_SALE_OPTIONS_HPP

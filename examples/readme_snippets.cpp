@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Shows the other C++ blocks of the README: each is one of the regions below.
+// Needs: nothing.
+// Run with: readme_snippets
+
+#include <interlock/interlock.hpp>
+
+#include <boost/describe.hpp>
+
+#include <chrono>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+namespace il = interlock;
+using namespace std::chrono_literals;
+
+struct Stock {
+    std::string sku;
+    int quantity = 0;
+};
+BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
+
+// #region sold_out
+int sell(auto const& service, std::string const& sku)
+{
+    return service.do_in_transaction(sku, [](Stock& s) {
+        if (s.quantity == 0)
+            throw std::runtime_error(s.sku + " is sold out");  // rolls back, reaches the caller unchanged
+        return --s.quantity;                                   // committed, then returned
+    });
+}
+// #endregion sold_out
+
+void check(bool ok)  // like assert, but in release builds, too
+{
+    if (!ok)
+        std::abort();
+}
+
+void policies()
+{
+    il::memory::StateRepository<Stock> stock;
+    stock.insert({"sku-1", 4}).value();
+    // #region policies
+    il::TransactionService optimistic{il::OptimisticVersioning{.max_attempts = 10}, stock};
+    il::TransactionService pessimistic{il::PessimisticRowLock{.wait = il::Wait::no}, stock};
+    il::TransactionService locked{il::SetNxLock{.lock = {.ttl = 10s}}, stock};
+    // #endregion policies
+    check(sell(optimistic, "sku-1") == 3);
+    check(sell(pessimistic, "sku-1") == 2);
+    check(sell(locked, "sku-1") == 1);
+}
+
+void run_time_choice()
+{
+    std::string const url = "memory:";
+    // #region run_time_choice
+    il::StateRepository<Stock> stock = il::open<Stock>(url, il::memory::backend);
+    il::TransactionService<Stock> service{il::PessimisticRowLock{}, stock};
+    // #endregion run_time_choice
+    stock.insert({"sku-1", 1}).value();
+    check(sell(service, "sku-1") == 0);
+}
+
+int honest_outcome(std::string const& request_id)
+{
+    il::memory::StateRepository<Stock> stock;
+    il::TransactionService service{il::OptimisticVersioning{}, stock};
+    stock.insert({"sku-1", 1}).value();
+    auto take_one = [](Stock& s) { return --s.quantity; };
+    auto const try_later = [](il::Errc code) { return -static_cast<int>(code); };
+    auto const ask_again = [](std::string const&) { return -1; };
+    // #region outcome
+    il::OperationId const id{request_id};  // the same for every retry of this request
+    il::Outcome<int> outcome = service.try_do_in_transaction(id, "sku-1", take_one, {.deadline = 200ms});
+    switch (outcome.effect()) {
+    case il::Effect::applied: return *outcome;
+    case il::Effect::not_applied: return try_later(outcome.error());
+    case il::Effect::unknown: return ask_again(request_id);  // never with a new id
+    }
+    // #endregion outcome
+    return -1;
+}
+
+void idempotency_keys()
+{
+    il::memory::StateRepository<Stock> stock;
+    stock.insert({"sku-1", 5}).value();
+    std::string const key = "key-1", user = "ann", body = "{}";
+    // #region idempotency_keys
+    il::memory::IdempotencyStore keys;
+    il::TransactionService service{il::IdempotencyKeys{il::PessimisticRowLock{}, keys}, stock};
+
+    il::IdempotentRequest const request{key, il::Scope(user), il::fingerprint(body)};
+    il::Answer<int> answer = service.do_in_transaction(request, "sku-1", [](Stock& s) { return --s.quantity; });
+    answer.replayed();  // true for a retry; the value is the first one's
+    // #endregion idempotency_keys
+    check(*answer == 4 && !answer.replayed());
+    check(service.do_in_transaction(request, "sku-1", [](Stock& s) { return --s.quantity; }).replayed());
+}
+
+void two_states()
+{
+    il::memory::StateRepository<Stock> stock;
+    il::TransactionService service{il::PessimisticRowLock{}, stock};
+    stock.insert({"here", 5}).value();
+    stock.insert({"there", 0}).value();
+    // #region two_states
+    service.do_in_transaction(il::keys("here", "there"), [](Stock& from, Stock& to) {
+        --from.quantity;
+        ++to.quantity;
+    });
+    // #endregion two_states
+    check(stock.load("there").value().value.quantity == 1);
+}
+
+int main()
+{
+    policies();
+    run_time_choice();
+    check(honest_outcome("request-1") == 0);
+    idempotency_keys();
+    two_states();
+}
