@@ -12,8 +12,8 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <utility>
 
@@ -26,30 +26,53 @@ class BlockingWaiter final : public Waiter {
 public:
     explicit BlockingWaiter(R runtime) : runtime_(std::move(runtime)) {}
 
-    void wake() noexcept override
+    void wake() noexcept override { static_cast<void>(wake_later()); }
+
+    Wakeup wake_later() noexcept override
     {
         std::lock_guard lock(mutex_);
+        if (signal_)
+            return Wakeup{signal_};
         woken_ = true;
-        if (changed_)
-            changed_->notify_one();
+        return {};
     }
 
     /// Returns when woken since the last call, or at `at`.
     void wait_until(TimePoint at)
     {
-        std::unique_lock lock(mutex_);
-        if (!changed_)
-            changed_.emplace();
-        while (!woken_ && runtime_.now() < at)
-            runtime_.wait_until(*changed_, lock, at);
-        woken_ = false;
+        {
+            std::lock_guard lock(mutex_);
+            if (!signal_)
+                signal_ = std::make_shared<Signal>();
+            if (std::exchange(woken_, false))
+                return;
+        }
+        std::unique_lock lock(signal_->mutex);
+        while (!signal_->woken && runtime_.now() < at)
+            runtime_.wait_until(signal_->changed, lock, at);
+        signal_->woken = false;
     }
 
 private:
+    // What is waited for. Made by the first wait (most calls never wait), and shared with those who are about to wake.
+    struct Signal final : Waiter {
+        void wake() noexcept override
+        {
+            {
+                std::lock_guard lock(mutex);
+                woken = true;
+            }
+            changed.notify_one();
+        }
+        std::mutex mutex;
+        std::condition_variable changed;
+        bool woken{false};
+    };
+
     R runtime_;
     std::mutex mutex_;
-    std::optional<std::condition_variable> changed_;  // made by the first wait: most calls never wait
-    bool woken_{false};
+    std::shared_ptr<Signal> signal_;  // set once, under the mutex
+    bool woken_{false};               // before there was a signal
 };
 
 /// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread.

@@ -30,6 +30,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -102,11 +103,44 @@ enum class Removal : unsigned char {
     taken,    ///< another acquisition's record; untouched
 };
 
+class Waiter;
+
+/// A wake-up that is still to be given: `fire`, or the destructor, gives it. It keeps alive what it needs. Declared
+/// before a lock it fires when the lock is free: whoever is woken under a lock only runs into it.
+class Wakeup {
+public:
+    Wakeup() = default;
+    explicit Wakeup(std::shared_ptr<Waiter> waiter) noexcept : waiter_(std::move(waiter)) {}
+    Wakeup(Wakeup&&) noexcept = default;
+    Wakeup& operator=(Wakeup&& other) noexcept
+    {
+        fire();
+        waiter_ = std::move(other.waiter_);
+        return *this;
+    }
+    ~Wakeup() { fire(); }
+    void fire() noexcept
+    {
+        if (waiter_)
+            fire_now();
+    }
+
+private:
+    void fire_now() noexcept;
+    std::shared_ptr<Waiter> waiter_;
+};
+
 /// Something that waits in a queue of a store. `wake` is a hint: the waiter looks again, and may find nothing.
 /// It may be called under the queue's lock, so it must neither block nor call back.
 class Waiter {
 public:
     virtual void wake() noexcept = 0;
+    /// For queues that wake when their lock is free. Called under the lock, while the waiter is known to live.
+    virtual Wakeup wake_later() noexcept
+    {
+        wake();
+        return {};
+    }
 
 protected:
     Waiter() = default;
@@ -114,6 +148,12 @@ protected:
     Waiter& operator=(Waiter const&) = default;
     ~Waiter() = default;
 };
+
+inline void Wakeup::fire_now() noexcept
+{
+    auto const waiter = std::move(waiter_);
+    waiter->wake();
+}
 
 // ---- repositories --------------------------------------------------------------------------------------------
 

@@ -163,7 +163,10 @@ inline Effect effect_of(error_code const& code) noexcept
 class Error : public boost::system::system_error {
 public:
     explicit Error(Errc code, std::string const& detail = {}, Errc cause = Errc::ok)
-        : boost::system::system_error(make_error_code(code), detail), cause_(cause)
+        : boost::system::system_error(
+              detail.empty() ? boost::system::system_error(make_error_code(code))
+                             : boost::system::system_error(make_error_code(code), detail)),
+          cause_(cause)
     {}
 
     Errc errc() const noexcept { return static_cast<Errc>(code().value()); }

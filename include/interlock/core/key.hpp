@@ -30,6 +30,7 @@ public:
 
     Key() = default;
     explicit Key(std::string bytes) : bytes_(std::move(bytes)), hash_(std::hash<std::string_view>{}(bytes_)) {}
+    explicit Key(char const* text) : Key(std::string_view{text}) {}
     explicit Key(std::string_view bytes) : bytes_(bytes), hash_(std::hash<std::string_view>{}(bytes)) {}
 
     std::string_view bytes() const noexcept { return bytes_; }

@@ -442,6 +442,13 @@ public:
     {
         return held_->give_back(request, owner, deadline);
     }
+    /// False: this store wakes nobody, so waiting for it means asking again now and then.
+    bool wakes() const noexcept { return held_->wakes(); }
+    void subscribe(IdempotentRequest const& request, Waiter& waiter) const { held_->subscribe(request, waiter); }
+    void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
+    {
+        held_->unsubscribe(request, waiter);
+    }
 
 private:
     struct Interface {
@@ -449,6 +456,9 @@ private:
         virtual Outcome<Claim> claim(IdempotentRequest const&, OwnerToken, Ttl, AfterLease, Deadline) = 0;
         virtual Outcome<void> complete(IdempotentRequest const&, OwnerToken, std::string_view, bool, Deadline) = 0;
         virtual Outcome<void> give_back(IdempotentRequest const&, OwnerToken, Deadline) = 0;
+        virtual bool wakes() const noexcept = 0;
+        virtual void subscribe(IdempotentRequest const&, Waiter&) = 0;
+        virtual void unsubscribe(IdempotentRequest const&, Waiter&) noexcept = 0;
     };
     template <class S>
     struct Model final : Interface {
@@ -466,6 +476,21 @@ private:
         Outcome<void> give_back(IdempotentRequest const& r, OwnerToken o, Deadline d) override
         {
             return store.give_back(r, o, d);
+        }
+        static constexpr bool can_wake = requires(S s, IdempotentRequest const& r, Waiter& w) {
+            s.subscribe(r, w);
+            s.unsubscribe(r, w);
+        };
+        bool wakes() const noexcept override { return can_wake; }
+        void subscribe(IdempotentRequest const& r, Waiter& w) override
+        {
+            if constexpr (can_wake)
+                store.subscribe(r, w);
+        }
+        void unsubscribe(IdempotentRequest const& r, Waiter& w) noexcept override
+        {
+            if constexpr (can_wake)
+                store.unsubscribe(r, w);
         }
         S store;
     };

@@ -221,7 +221,7 @@ public:
     auto async_do_in_transaction(A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
         return initiate<detail::Once::no, false>(
-            std::forward<A>(key), std::forward<F>(operation), std::nullopt, std::nullopt, options, token);
+            std::forward<A>(key), std::forward<F>(operation), {}, options, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -229,7 +229,7 @@ public:
     auto async_do_in_transaction(A&& key, F&& operation, CompletionToken&& token) const
     {
         return initiate<detail::Once::no, false>(
-            std::forward<A>(key), std::forward<F>(operation), std::nullopt, std::nullopt, CallOptions{}, token);
+            std::forward<A>(key), std::forward<F>(operation), {}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -239,7 +239,7 @@ public:
         OperationId id, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
         return initiate<detail::Once::operation_id, false>(
-            std::forward<A>(key), std::forward<F>(operation), std::move(id), std::nullopt, options, token);
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, options, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -248,7 +248,7 @@ public:
     auto async_do_in_transaction(OperationId id, A&& key, F&& operation, CompletionToken&& token) const
     {
         return initiate<detail::Once::operation_id, false>(
-            std::forward<A>(key), std::forward<F>(operation), std::move(id), std::nullopt, CallOptions{}, token);
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -258,7 +258,7 @@ public:
     {
         auto id = Session::operation_id(request);
         return initiate<detail::Once::idempotent, false>(
-            std::forward<A>(key), std::forward<F>(operation), std::move(id), std::move(request), options, token);
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, options, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -267,7 +267,7 @@ public:
     {
         auto id = Session::operation_id(request);
         return initiate<detail::Once::idempotent, false>(
-            std::forward<A>(key), std::forward<F>(operation), std::move(id), std::move(request), CallOptions{}, token);
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, CallOptions{}, token);
     }
 
     /// As `async_do_in_transaction`, with an `Outcome` for everything but what the operation throws.
@@ -279,7 +279,7 @@ public:
     auto async_try_do_in_transaction(A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
         return initiate<detail::Once::no, true>(
-            std::forward<A>(key), std::forward<F>(operation), std::nullopt, std::nullopt, options, token);
+            std::forward<A>(key), std::forward<F>(operation), {}, options, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -287,7 +287,7 @@ public:
     auto async_try_do_in_transaction(A&& key, F&& operation, CompletionToken&& token) const
     {
         return initiate<detail::Once::no, true>(
-            std::forward<A>(key), std::forward<F>(operation), std::nullopt, std::nullopt, CallOptions{}, token);
+            std::forward<A>(key), std::forward<F>(operation), {}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -296,7 +296,7 @@ public:
         OperationId id, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
         return initiate<detail::Once::operation_id, true>(
-            std::forward<A>(key), std::forward<F>(operation), std::move(id), std::nullopt, options, token);
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, options, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -304,7 +304,7 @@ public:
     auto async_try_do_in_transaction(OperationId id, A&& key, F&& operation, CompletionToken&& token) const
     {
         return initiate<detail::Once::operation_id, true>(
-            std::forward<A>(key), std::forward<F>(operation), std::move(id), std::nullopt, CallOptions{}, token);
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
         requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -314,7 +314,17 @@ public:
     {
         auto id = Session::operation_id(request);
         return initiate<detail::Once::idempotent, true>(
-            std::forward<A>(key), std::forward<F>(operation), std::move(id), std::move(request), options, token);
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, options, token);
+    }
+
+    template <class A, class F, class CompletionToken>
+        requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
+                ReturnsAStorable<F, Session, count<A>>
+    auto async_try_do_in_transaction(IdempotentRequest request, A&& key, F&& operation, CompletionToken&& token) const
+    {
+        auto id = Session::operation_id(request);
+        return initiate<detail::Once::idempotent, true>(
+            std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, CallOptions{}, token);
     }
 
 private:
@@ -357,8 +367,7 @@ private:
 
     template <detail::Once Mode, bool Try, class A, class F, class CompletionToken>
     auto initiate(
-        A&& key, F&& operation, std::optional<OperationId> id, std::optional<IdempotentRequest> request,
-        CallOptions options, CompletionToken& token) const
+        A&& key, F&& operation, detail::OnceArguments<Mode> once, CallOptions options, CompletionToken& token) const
     {
         static_assert(
             detail::safe_operation<F>,
@@ -374,14 +383,13 @@ private:
         using Signature = typename detail::completion<R, Try, Mode == detail::Once::idempotent>::type;
         return boost::asio::async_initiate<CompletionToken, Signature>(
             [session = session_, observer = observer_, generation = generation_, options](
-                auto handler, detail::CallTarget<T, n> where, Function f, std::optional<OperationId> op,
-                std::optional<IdempotentRequest> req) {
+                auto handler, detail::CallTarget<T, n> where, Function f, detail::OnceArguments<Mode> arguments) {
                 using Handler = decltype(handler);
                 detail::start_operation<detail::TransactionOperation<Handler, Session, n, Function, Mode, Try>>(
-                    std::move(handler), session, std::move(where), std::move(f), std::move(op), std::move(req), options,
-                    observer, generation);
+                    std::move(handler), session, std::move(where), std::move(f), std::move(arguments), options, observer,
+                    generation);
             },
-            token, target(key), std::forward<F>(operation), std::move(id), std::move(request));
+            token, target(key), std::forward<F>(operation), std::move(once));
     }
 
     std::shared_ptr<Session const> session_;  // shared with pending operations, which stay small

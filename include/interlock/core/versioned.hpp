@@ -25,7 +25,7 @@ inline constexpr Version last_version = std::numeric_limits<Version>::max();
 template <class T>
 struct Versioned {
     using value_type = T;
-    T value{};
+    T value;  // no initialiser: clang 14 would need a default constructor of every T
     Version version{no_version};
 
     friend bool operator==(Versioned const&, Versioned const&) = default;

@@ -236,6 +236,14 @@ public:
             s.unsubscribe(r, w);
         };
 
+        bool wakes() const noexcept
+        {
+            if constexpr (requires { store_.wakes(); })
+                return store_.wakes();
+            else
+                return subscribes;
+        }
+
         /// Nothing when the claim is ours and there is work to do.
         std::optional<Step<Begun>> claim(Waiter& waiter)
         {
@@ -301,9 +309,9 @@ public:
                         return std::move(*again);
                     return inner_.begin(waiter);
                 }
-            } else {
-                hint = std::min<std::chrono::nanoseconds>(lease, std::chrono::milliseconds{20});
             }
+            if (!wakes())
+                hint = std::min<std::chrono::nanoseconds>(lease, std::chrono::milliseconds{20});
             return Step<Begun>::pending(add(runtime.now(), hint));
         }
 

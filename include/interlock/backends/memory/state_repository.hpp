@@ -216,8 +216,9 @@ private:
     {
         if (row.where != RowState::locked)
             return;
+        Wakeup wakeup;
         std::lock_guard lock(row.shard->mutex);
-        store_->unlock_row(*row.shard, row.node);
+        store_->unlock_row(*row.shard, row.node, wakeup);
         row.where = RowState::open;
     }
 
@@ -363,7 +364,11 @@ public:
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
     /// next renewal finds the lock lost. For operators.
-    Outcome<Removal> force_release(Key const& key) const { return store_->remove(key, nullptr); }
+    template <KeyOrState<T, key_type> A>
+    Outcome<Removal> force_release(A const& key) const
+    {
+        return store_->remove(make_key<T, key_type>(key), nullptr);
+    }
     /// The fence counter lives and dies with the data it guards.
     Outcome<void> verify_fencing(Deadline = {}) const { return success(); }
 

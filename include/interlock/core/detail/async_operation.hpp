@@ -108,8 +108,11 @@ private:
 template <class Handler, class R>
 class AsyncOperation : public Waiter, public Alarm, private PendingOperations::Member {
 public:
-    using executor_type =
-        boost::asio::associated_executor_t<Handler, std::decay_t<decltype(std::declval<R const&>().executor())>>;
+    /// The handler's, with outstanding work.
+    using executor_type = std::decay_t<decltype(boost::asio::prefer(
+        std::declval<boost::asio::associated_executor_t<
+            Handler, std::decay_t<decltype(std::declval<R const&>().executor())>>>(),
+        boost::asio::execution::outstanding_work.tracked))>;
 
     void wake() noexcept override { schedule(); }
     void ring() noexcept override
@@ -145,8 +148,9 @@ public:
 protected:
     AsyncOperation(Handler handler, R runtime)
         : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)), runtime_(std::move(runtime)),
-          executor_(boost::asio::get_associated_executor(handler_, runtime_.executor())),
-          work_(boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked))
+          executor_(boost::asio::prefer(
+              boost::asio::get_associated_executor(handler_, runtime_.executor()),
+              boost::asio::execution::outstanding_work.tracked))
     {}
     AsyncOperation(AsyncOperation const&) = delete;
     AsyncOperation& operator=(AsyncOperation const&) = delete;
@@ -315,9 +319,6 @@ private:
     boost::asio::associated_allocator_t<Handler> allocator_;  // outlives the handler, which is moved out to be called
     R runtime_;
     executor_type executor_;
-    std::decay_t<decltype(boost::asio::prefer(
-        std::declval<executor_type>(), boost::asio::execution::outstanding_work.tracked))>
-        work_;
     std::shared_ptr<PendingOperations::List> list_;
     std::list<PendingOperations::Member*>::iterator place_;
     std::mutex mutex_;

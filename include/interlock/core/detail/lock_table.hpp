@@ -239,13 +239,14 @@ public:
         auto& own = static_cast<TableHold&>(hold);
         hold.lose(LostReason::released);
         {
+            Wakeup wakeup;
             std::unique_lock lock(own.shard_->mutex);
             if (own.node_ == nullptr)
                 return;
             auto* const node = part(own);
             node->second.lease.stop();
             unschedule(*own.shard_, node);
-            left(*own.shard_, node);
+            wakeup = left(*own.shard_, node);
         }
         observe_release(Errc::ok, own, false, options_.observer != nullptr ? runtime_.now() : TimePoint{});
     }
@@ -290,6 +291,7 @@ private:
         {
             if (phase_ == Phase::queued) {
                 auto& shard = table_->shard_of(*key_);
+                Wakeup wakeup;
                 std::unique_lock lock(shard.mutex);
                 phase_ = Phase::done;
                 if (granted_) {
@@ -297,7 +299,7 @@ private:
                     lock.unlock();
                     hold->release(false);
                 } else if (promoted_) {
-                    table_->left(shard, node_);
+                    wakeup = table_->left(shard, node_);
                 } else {
                     node_->second.queue.erase(place_);
                     table_->waiters_.fetch_sub(1, std::memory_order_relaxed);
@@ -419,8 +421,9 @@ private:
             if (unknown_)
                 table_->forget(*key_, owner_);  // a grant that arrives late is given back
             auto& shard = table_->shard_of(*key_);
+            Wakeup wakeup;
             std::lock_guard lock(shard.mutex);
-            table_->left(shard, node_);
+            wakeup = table_->left(shard, node_);
         }
 
         void unsubscribe(Waiter& waiter) noexcept
@@ -508,19 +511,19 @@ private:
     }
 
     /// The driver, or the holder, is gone and so is the record: the next of the queue drives, or nobody is left.
-    void left(Shard& shard, Node* node) noexcept
+    [[nodiscard]] Wakeup left(Shard& shard, Node* node) noexcept
     {
         auto& entry = node->second;
         if (entry.queue.empty()) {
             shard.entries.erase(shard.entries.find(node->first));
-            return;
+            return {};
         }
         entry.state = EntryState::trying;
         auto* const next = entry.queue.front();
         entry.queue.pop_front();
         waiters_.fetch_sub(1, std::memory_order_relaxed);
         next->promoted_ = true;
-        next->waiter_->wake();
+        return next->waiter_->wake_later();
     }
 
     /// True when the lease may go to the first of the queue. The shard's mutex is held.
@@ -568,8 +571,9 @@ private:
             waiters_.fetch_sub(1, std::memory_order_relaxed);
             next->token_ = FencingToken{entry.next_token};
             next->granted_ = make_hold(shard, node, now);
-            next->waiter_->wake();
+            auto wakeup = next->waiter_->wake_later();
             lock.unlock();
+            wakeup.fire();
             observe_release(Errc::ok, hold, true, now);
             return success();
         }
@@ -586,9 +590,10 @@ private:
                     [self = this->shared_from_this(), where = &shard, node, owner, until = hold.valid_until()] {
                         auto const removed = self->remove_with_retries(node->first, owner, until);
                         {
+                            Wakeup wakeup;
                             std::unique_lock again(where->mutex);
                             where->renewed.wait(again, [&] { return !node->second.lease.renewing(); });
-                            self->left(*where, node);
+                            wakeup = self->left(*where, node);
                         }
                         if (!removed && self->options_.observer != nullptr)
                             self->options_.observer->on_release({removed.error(), {}, false, {}});
@@ -599,8 +604,9 @@ private:
         }
         auto const removed = remove_with_retries(node->first, owner, hold.valid_until());
         lock.lock();
-        left(shard, node);
+        auto wakeup = left(shard, node);
         lock.unlock();
+        wakeup.fire();
         return released(hold, status, removed, now);
     }
 
@@ -780,7 +786,7 @@ private:
         if (auto* const holder = node->second.holder) {
             news.push_back({holder->weak_from_this().lock(), reason});
             part(*holder);
-            left(shard, node);
+            static_cast<void>(left(shard, node));  // fires under the mutex: rare
         }
     }
 

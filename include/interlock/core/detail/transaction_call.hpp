@@ -34,6 +34,26 @@ namespace detail {
 /// What makes a call happen at most once.
 enum class Once : unsigned char { no, operation_id, idempotent };
 
+/// What a mode adds to a call's arguments; nothing, where there is nothing.
+template <Once Mode>
+struct OnceArguments {
+    static OperationId const* id() noexcept { return nullptr; }
+    static IdempotentRequest const* request() noexcept { return nullptr; }
+};
+template <>
+struct OnceArguments<Once::operation_id> {
+    OperationId const* id() const noexcept { return &operation_id; }
+    static IdempotentRequest const* request() noexcept { return nullptr; }
+    OperationId operation_id;
+};
+template <>
+struct OnceArguments<Once::idempotent> {
+    OperationId const* id() const noexcept { return &operation_id; }
+    IdempotentRequest const* request() const noexcept { return &idempotent_request; }
+    OperationId operation_id;
+    IdempotentRequest idempotent_request;
+};
+
 /// Answers larger than this are refused before the effect is made, not after.
 inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
 

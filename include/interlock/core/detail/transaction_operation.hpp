@@ -31,12 +31,25 @@ namespace detail {
 template <class Call, class R>
 auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
 {
-    for (Action action = call.start(); action != Action::finish;) {
+    Action action = call.start();
+    // The way of nearly all calls, laid out straight: nobody else is there, nothing fails.
+    bool waits = false;
+    if (action == Action::begin) {
+        waits = !call.perform(Action::begin, waiter);
+        if (!waits && (action = call.feed(Action::begin)) == Action::run) {
+            call.run();
+            if ((action = call.feed(Action::run)) == Action::commit) {
+                call.perform(Action::commit, waiter);
+                action = call.feed(Action::commit);
+            }
+        }
+    }
+    while (action != Action::finish) {
         if (action == Action::run) {
             call.run();
         } else if (action == Action::sleep) {
             runtime.sleep_until(call.machine().wake_at());
-        } else if (!call.perform(action, waiter)) {
+        } else if (std::exchange(waits, false) || !call.perform(action, waiter)) {
             waiter.wait_until(std::min(call.wake_at(), call.deadline()));
             if (runtime.now() >= call.deadline())
                 action = call.expire(Errc::deadline_exceeded);
@@ -59,13 +72,12 @@ class TransactionOperation final : public AsyncOperation<Handler, typename Sessi
 public:
     TransactionOperation(
         Handler handler, std::shared_ptr<Session const> session, CallTarget<typename Session::value_type, N> target, F operation,
-        std::optional<OperationId> id, std::optional<IdempotentRequest> request, CallOptions options, Observer* observer,
-        std::uint64_t generation)
+        OnceArguments<Mode> once, CallOptions options, Observer* observer, std::uint64_t generation)
         : Base(std::move(handler), session->repository().runtime()), session_(std::move(session)),
-          target_(std::move(target)), operation_(std::move(operation)), id_(std::move(id)), request_(std::move(request)),
+          target_(std::move(target)), operation_(std::move(operation)), once_(std::move(once)),
           call_(
-              *session_, target_, operation_, id_ ? &*id_ : nullptr, request_ ? &*request_ : nullptr, options,
-              options.within, this->runtime().now(), observer, generation)
+              *session_, target_, operation_, once_.id(), once_.request(), options, options.within,
+              this->runtime().now(), observer, generation)
     {}
 
 private:
@@ -151,19 +163,19 @@ private:
     /// goes on only when it has ended.
     bool await_operation()
     {
-        if (!std::exchange(running_, true)) {
-            run_done_.store(false, std::memory_order_relaxed);
-            stopping_ = false;
+        if (!std::exchange(run_.running, true)) {
+            run_.done.store(false, std::memory_order_relaxed);
+            run_.stopping = false;
             call_.listen(this);
             spawn();
         }
-        if (run_done_.load(std::memory_order_acquire)) {
-            running_ = false;
+        if (run_.done.load(std::memory_order_acquire)) {
+            run_.running = false;
             call_.listen(nullptr);
             return true;
         }
-        if (!stopping_ && (this->cancel_requested() || call_.lost())) {
-            stopping_ = true;
+        if (!run_.stopping && (this->cancel_requested() || call_.lost())) {
+            run_.stopping = true;
             stop_running();
         }
         return false;
@@ -175,30 +187,30 @@ private:
         auto done = [self = Ref<Base>(this), this](std::exception_ptr exception) {
             if (exception)
                 call_.set_exception(std::move(exception));
-            run_done_.store(true, std::memory_order_release);
+            run_.done.store(true, std::memory_order_release);
             this->schedule();
         };
         // A strand, so that the cancellation never runs beside the coroutine, whatever executor this is.
-        strand_.emplace(boost::asio::make_strand(this->executor()));
-        if constexpr (std::is_constructible_v<Executor, decltype(*strand_)>)
+        run_.strand.emplace(boost::asio::make_strand(this->executor()));
+        if constexpr (std::is_constructible_v<Executor, decltype(*run_.strand)>)
             boost::asio::co_spawn(
-                Executor(*strand_), body<Executor>(this),
-                boost::asio::bind_cancellation_slot(signal_.slot(), std::move(done)));
+                Executor(*run_.strand), body<Executor>(this),
+                boost::asio::bind_cancellation_slot(run_.signal.slot(), std::move(done)));
         else
             boost::asio::co_spawn(
                 Executor(this->executor()), body<Executor>(this),
-                boost::asio::bind_cancellation_slot(signal_.slot(), std::move(done)));
+                boost::asio::bind_cancellation_slot(run_.signal.slot(), std::move(done)));
     }
 
     void stop_running()
     {
-        boost::asio::post(*strand_, [self = Ref<Base>(this), this] {
-            if (run_done_.load(std::memory_order_acquire))
+        boost::asio::post(*run_.strand, [self = Ref<Base>(this), this] {
+            if (run_.done.load(std::memory_order_acquire))
                 return;
-            signal_.emit(boost::asio::cancellation_type::terminal);
+            run_.signal.emit(boost::asio::cancellation_type::terminal);
             // On an executor that never runs in place co_spawn passes the emission on by a post, and looks at the
             // signal then: it stays until that has run.
-            boost::asio::post(*strand_, [keep = Ref<Base>(this)] {});
+            boost::asio::post(*run_.strand, [keep = Ref<Base>(this)] {});
         });
     }
 
@@ -254,8 +266,7 @@ private:
     std::shared_ptr<Session const> session_;
     CallTarget<typename Session::value_type, N> target_;
     F operation_;
-    std::optional<OperationId> id_;
-    std::optional<IdempotentRequest> request_;
+    [[no_unique_address]] OnceArguments<Mode> once_;
     Call call_;
     Action action_{Action::finish};
     bool started_{false};
@@ -263,12 +274,16 @@ private:
     bool offloading_{false};
     bool offload_ready_{false};
     bool woken_meanwhile_{false};
-    // Of a callable that awaits.
-    std::atomic<bool> run_done_{false};
-    bool running_{false};
-    bool stopping_{false};
-    std::optional<boost::asio::strand<typename Base::executor_type>> strand_;
-    boost::asio::cancellation_signal signal_;
+    // Of a callable that awaits; the others have no use for it.
+    struct Running {
+        std::atomic<bool> done{false};
+        bool running{false};
+        bool stopping{false};
+        std::optional<boost::asio::strand<typename Base::executor_type>> strand;
+        boost::asio::cancellation_signal signal;
+    };
+    struct Nothing {};
+    [[no_unique_address]] std::conditional_t<Call::awaits, Running, Nothing> run_;
 };
 
 }  // namespace detail

@@ -159,16 +159,18 @@ public:
     Outcome<Version> change_one(Change<T> const& change, TransactionId transaction)
     {
         auto& shard = shard_of(*change.key);
+        Wakeup wakeup;
         std::lock_guard lock(shard.mutex);
         auto* node = find(shard, *change.key);
         if (auto const code = check(shard, node, change, transaction); code != Errc::ok)
             return code;
-        return apply(shard, node, change);
+        return apply(shard, node, change, wakeup);
     }
 
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
     {
+        Wakeup wakeup;
         Locks const locks(*this, changes, operation);
         if (operation != nullptr) {
             auto& home = shard_of(*operation->home);
@@ -202,7 +204,7 @@ public:
         if (first != Errc::ok)
             return changes.size() == 1 ? Failure{first} : Failure{first, std::move(failing)};
         for (std::size_t i = 0; i < changes.size(); ++i)
-            changes[i].version = apply(shard_of(*changes[i].key), nodes[i], changes[i]);
+            changes[i].version = apply(shard_of(*changes[i].key), nodes[i], changes[i], wakeup);
         if (operation != nullptr) {
             OperationRecord record{next_sequence_.fetch_add(1, std::memory_order_relaxed), operation->attempt, true,
                                    std::string(operation->answer)};
@@ -282,10 +284,11 @@ public:
     /// One change of a row that `transaction` has locked, and the end of that lock, in one step.
     Outcome<Version> change_and_unlock(Shard& shard, Node* node, Change<T> const& change, TransactionId transaction)
     {
+        Wakeup wakeup;
         std::lock_guard lock(shard.mutex);
         auto const code = check(shard, node, change, transaction);
-        auto const version = code == Errc::ok ? apply(shard, node, change) : no_version;
-        unlock_row(shard, node);
+        auto const version = code == Errc::ok ? apply(shard, node, change, wakeup) : no_version;
+        unlock_row(shard, node, wakeup);
         if (code != Errc::ok)
             return code;
         return version;
@@ -301,7 +304,7 @@ public:
     }
 
     /// Gives the row to the next in line, or to nobody. The shard's mutex is held.
-    void unlock_row(Shard& shard, Node* node) noexcept
+    void unlock_row(Shard& shard, Node* node, Wakeup& wakeup) noexcept
     {
         auto& entry = node->second;
         if (entry.row_waiters.empty()) {
@@ -313,7 +316,7 @@ public:
         entry.row_waiters.pop_front();
         waiter_count_.fetch_sub(1, std::memory_order_relaxed);
         entry.row_owner = next.transaction;
-        next.waiter->wake();
+        wakeup = next.waiter->wake_later();
     }
 
     bool count_waiter() noexcept
@@ -377,13 +380,14 @@ public:
     Removal remove(Key const& key, OwnerToken const* owner)
     {
         auto& shard = shard_of(key);
+        Wakeup wakeup;
         std::lock_guard lock(shard.mutex);
         auto* node = find(shard, key);
         if (node == nullptr || !node->second.lock || !node->second.lock->owner)
             return Removal::gone;
         if (owner != nullptr && node->second.lock->owner != *owner)
             return Removal::taken;
-        release_record(shard, node);
+        release_record(shard, node, wakeup);
         return Removal::removed;
     }
 
@@ -516,7 +520,7 @@ private:
     }
 
     /// Precondition: `check` said ok, under the same mutex. Returns the version after it.
-    Version apply(Shard& shard, Node* node, Change<T> const& change)
+    Version apply(Shard& shard, Node* node, Change<T> const& change, Wakeup& wakeup)
     {
         Version version = change.version;
         if (change.kind == ChangeKind::write) {
@@ -543,7 +547,7 @@ private:
             if (record.mark < change.fence->token)
                 record.mark = change.fence->token;
             if (change.release) {
-                release_record(shard, node);
+                release_record(shard, node, wakeup);
                 return version;
             }
         }
@@ -552,7 +556,7 @@ private:
         return version;
     }
 
-    void release_record(Shard& shard, Node* node) noexcept
+    void release_record(Shard& shard, Node* node, Wakeup& wakeup) noexcept
     {
         auto& record = *node->second.lock;
         record.owner = OwnerToken{};
@@ -560,7 +564,7 @@ private:
             node->second.lock.reset();
             drop_if_unused(shard, node);
         } else {
-            record.subscribers.front().waiter->wake();
+            wakeup = record.subscribers.front().waiter->wake_later();
         }
     }
 
