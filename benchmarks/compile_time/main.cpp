@@ -1,62 +1,118 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What including a header costs, against what its user includes anyway. Runs the compiler that `CXX` names (else g++) on
-// one-line files with -fsyntax-only and counts the processor time of the compiler, several rounds interleaved.
+// What including the library costs: user processor time of the compiler (the environment's CXX, or g++) for one-line
+// translation units with -fsyntax-only. Rivals are the Asio headers that users of the library include anyway.
 
 #include "../support/harness.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
-#include <string>
-#include <vector>
+#include <optional>
+#include <stdexcept>
 
 namespace {
 
-std::filesystem::path include_folder()
-{
-    if (auto const* const set = std::getenv("INTERLOCK_INCLUDE"))
-        return set;
-    auto folder = std::filesystem::path(__FILE__).parent_path();
-    return std::filesystem::weakly_canonical(folder / ".." / ".." / "include");
-}
+namespace fs = std::filesystem;
 
-/// Processor seconds of the children so far.
-double children_seconds()
-{
-    rusage usage{};
-    getrusage(RUSAGE_CHILDREN, &usage);
-    auto const seconds = [](timeval t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
-    return seconds(usage.ru_utime);
-}
+struct Compiler {
+    std::string command;
+    fs::path includes;
+    fs::path scratch;
 
-double compile(std::filesystem::path const& folder, std::string const& header)
+    /// User seconds, or nothing when it failed.
+    std::optional<double> run(std::vector<std::string> arguments) const
+    {
+        arguments.insert(arguments.begin(), {command, "-std=c++20", "-I" + includes.string()});
+        std::vector<char*> raw;
+        for (auto& argument : arguments)
+            raw.push_back(argument.data());
+        raw.push_back(nullptr);
+        auto const child = ::fork();
+        if (child < 0)
+            throw std::runtime_error("fork");
+        if (child == 0) {
+            auto const nowhere = ::open("/dev/null", O_WRONLY);
+            ::dup2(nowhere, STDERR_FILENO);
+            ::execvp(raw[0], raw.data());
+            ::_exit(127);
+        }
+        int status = 0;
+        rusage usage{};
+        ::wait4(child, &status, 0, &usage);  // with the children that it waited for: the compiler proper
+        if (status != 0)
+            return std::nullopt;
+        return static_cast<double>(usage.ru_utime.tv_sec) + static_cast<double>(usage.ru_utime.tv_usec) * 1e-6;
+    }
+
+    fs::path unit(std::string const& header) const
+    {
+        auto name = header;
+        std::replace(name.begin(), name.end(), '/', '_');
+        auto path = scratch / (name + ".cpp");
+        std::ofstream(path) << "#include <" << header << ">\n";
+        return path;
+    }
+
+    std::optional<double> seconds(std::string const& header) const
+    {
+        return run({"-fsyntax-only", unit(header).string()});
+    }
+
+    /// Lines after preprocessing that are not blank.
+    std::size_t lines(std::string const& header) const
+    {
+        auto const out = scratch / "preprocessed.ii";
+        if (!run({"-E", "-P", "-o", out.string(), unit(header).string()}))
+            return 0;
+        std::ifstream in(out);
+        std::size_t count = 0;
+        for (std::string line; std::getline(in, line);)
+            if (line.find_first_not_of(" \t\r") != std::string::npos)
+                ++count;
+        return count;
+    }
+};
+
+/// A directory that is gone at the end.
+class Scratch {
+public:
+    Scratch()
+    {
+        auto name = (fs::temp_directory_path() / "interlock-compile-time-XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr)
+            throw std::runtime_error("mkdtemp");
+        path_ = name;
+    }
+    Scratch(Scratch const&) = delete;
+    Scratch& operator=(Scratch const&) = delete;
+    ~Scratch()
+    {
+        std::error_code ignored;
+        fs::remove_all(path_, ignored);
+    }
+    fs::path const& path() const noexcept { return path_; }
+
+private:
+    fs::path path_;
+};
+
+std::vector<std::string> public_headers(fs::path const& includes)
 {
-    auto const source = folder / "one_line.cpp";
-    std::ofstream(source) << "#include <" << header << ">\n";
-    auto const* const named = std::getenv("CXX");
-    std::string const compiler = named != nullptr ? named : "g++";
-    std::string const include = "-I" + include_folder().string();
-    auto const before = children_seconds();
-    auto const child = fork();
-    if (child == 0) {
-        execlp(
-            compiler.c_str(), compiler.c_str(), "-std=c++20", "-fsyntax-only", include.c_str(), source.c_str(),
-            static_cast<char*>(nullptr));
-        std::perror(compiler.c_str());
-        _exit(127);
+    std::vector<std::string> headers;
+    for (auto const& entry : fs::recursive_directory_iterator(includes / "interlock")) {
+        auto const name = entry.path().lexically_relative(includes).generic_string();
+        if (entry.path().extension() == ".hpp" && name.find("/detail/") == std::string::npos)
+            headers.push_back(name);
     }
-    int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        std::fprintf(stderr, "compile_time: %s does not compile\n", header.c_str());
-        std::exit(1);
-    }
-    return children_seconds() - before;
+    std::sort(headers.begin(), headers.end());
+    return headers;
 }
 
 }  // namespace
@@ -65,32 +121,67 @@ int main(int argc, char** argv)
 {
     auto const options = bench::parse(argc, argv);
     auto const rounds = options.rounds > 0 ? options.rounds : options.smoke ? 1 : 7;
-    char name[] = "/tmp/interlock-compile-time-XXXXXX";
-    if (mkdtemp(name) == nullptr) {
-        std::perror("mkdtemp");
+    try {
+        Scratch const scratch;
+        auto const* const chosen = std::getenv("CXX");
+        auto const* const given = std::getenv("INTERLOCK_INCLUDE");
+        Compiler const compiler{
+            chosen != nullptr && *chosen != '\0' ? chosen : "g++",
+            given != nullptr ? fs::path(given) : fs::path(__FILE__).parent_path() / ".." / ".." / "include",
+            scratch.path()};
+        if (!compiler.seconds("cstddef") || !compiler.seconds("interlock/fwd.hpp")) {
+            std::fprintf(
+                stderr, "compile_time: %s does not work here, or does not find the headers in %s\n",
+                compiler.command.c_str(), compiler.includes.string().c_str());
+            return 77;
+        }
+        auto const contestant = [&](char const* header, std::vector<bench::Target> targets) {
+            return bench::Contestant{
+                header,
+                [&compiler, header](int) {
+                    auto const seconds = compiler.seconds(header);
+                    if (!seconds)
+                        throw std::runtime_error(std::string(header) + " does not compile");
+                    return *seconds;
+                },
+                std::move(targets)};
+        };
+        using Kind = bench::Target::Kind;
+        bench::compete(
+            options, "compile_time", compiler.command, "user seconds", rounds,
+            {contestant("boost/asio/awaitable.hpp", {}),
+             contestant("interlock/fwd.hpp", {{"boost/asio/awaitable.hpp", Kind::at_most, 0.35}}),
+             contestant("boost/asio/steady_timer.hpp", {}),
+             contestant("interlock/interlock.hpp", {{"boost/asio/steady_timer.hpp", Kind::at_most, 1.5}})});
+        if (options.smoke)
+            return 0;
+
+        if (!options.csv)
+            std::printf("\ncompile_time, each public header: user seconds (median of 3), preprocessed lines\n");
+        for (auto const& header : public_headers(compiler.includes)) {
+            std::vector<double> seconds;
+            for (int i = 0; i < 3; ++i)
+                if (auto const one = compiler.seconds(header))
+                    seconds.push_back(*one);
+            if (seconds.empty()) {  // its client library is not installed
+                std::fprintf(stderr, "  %s: not measured, it does not compile here\n", header.c_str());
+                continue;
+            }
+            auto const lines = compiler.lines(header);
+            if (options.csv) {
+                for (std::size_t i = 0; i < seconds.size(); ++i)
+                    std::printf(
+                        "compile_time,%s,%s,%zu,%.3f,user seconds\n", compiler.command.c_str(), header.c_str(), i,
+                        seconds[i]);
+                std::printf("compile_time,%s,%s,0,%zu,lines\n", compiler.command.c_str(), header.c_str(), lines);
+            } else {
+                std::printf("  %-52s %7.2f %9zu\n", header.c_str(), bench::median(seconds), lines);
+            }
+            std::fflush(stdout);
+        }
+    } catch (std::exception const& error) {
+        std::fprintf(stderr, "compile_time: %s\n", error.what());
         return 1;
     }
-    std::filesystem::path const folder = name;
-    using Kind = bench::Target::Kind;
-    auto const contestant = [&](std::string const& header, std::vector<bench::Target> targets) {
-        return bench::Contestant{header, [&folder, header](int) { return compile(folder, header); }, std::move(targets)};
-    };
-    bench::compete(
-        options, "compile_time", "one header, -fsyntax-only", "s of processor time", rounds,
-        {contestant("boost/asio/awaitable.hpp", {}),
-         contestant("interlock/fwd.hpp", {{"boost/asio/awaitable.hpp", Kind::at_most, 0.35}}),
-         contestant("boost/asio/steady_timer.hpp", {}),
-         contestant("interlock/interlock.hpp", {{"boost/asio/steady_timer.hpp", Kind::at_most, 1.5}})});
-    if (!options.smoke) {
-        std::vector<bench::Contestant> all;
-        for (auto const& entry : std::filesystem::recursive_directory_iterator(include_folder())) {
-            auto const header = std::filesystem::relative(entry.path(), include_folder()).string();
-            if (entry.path().extension() == ".hpp" && header.find("/detail/") == std::string::npos)
-                all.push_back(contestant(header, {}));
-        }
-        std::sort(all.begin(), all.end(), [](auto const& a, auto const& b) { return a.name < b.name; });
-        bench::compete(options, "compile_time", "every public header", "s of processor time", 1, all);
-    }
-    std::filesystem::remove_all(folder);
     return 0;
 }

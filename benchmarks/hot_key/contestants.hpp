@@ -35,6 +35,7 @@ struct Result {
 
 /// Each throws when the count is wrong at the end.
 Result plain_mutex(Plan const& plan);
+Result map_under_mutex(Plan const& plan);
 Result fifo_mutex(Plan const& plan);
 Result ticket_mutex(Plan const& plan);
 Result optimistic_versioning(Plan const& plan);

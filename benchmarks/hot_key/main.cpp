@@ -23,9 +23,10 @@ int main(int argc, char** argv)
     };
     std::vector<Entry> entries{
         {"std_mutex", plain_mutex, {}, false},
+        {"map_under_mutex", map_under_mutex, {{"std_mutex", Kind::at_least, 0}}, false},
         {"fifo_mutex", fifo_mutex, {{"std_mutex", Kind::at_least, 0}}, false},
         {"ticket_mutex", ticket_mutex, {{"fifo_mutex", Kind::at_least, 0}}, false},
-        {"optimistic_versioning", optimistic_versioning, {{"std_mutex", Kind::at_least, 0.3}}, true},
+        {"optimistic_versioning", optimistic_versioning, {{"std_mutex", Kind::at_least, 0.3}, {"map_under_mutex", Kind::at_least, 0}}, true},
         {"pessimistic_row_lock", pessimistic_row_lock, {{"fifo_mutex", Kind::at_least, 0.9}}, true},
         {"set_nx_lock", set_nx_lock, {{"fifo_mutex", Kind::at_least, 0.9}}, true}};
     auto const setting = std::to_string(plan.threads) + " threads";

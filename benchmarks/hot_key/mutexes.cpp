@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The rivals: a std::mutex, and two fair mutexes made of a std::mutex and condition variables.
+// The rivals: a std::mutex, alone and around a map that is searched for the key, and two fair mutexes made of a
+// std::mutex and condition variables.
 
 #include "contestants.hpp"
 
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <list>
 #include <mutex>
+#include <unordered_map>
 
 namespace {
 
@@ -96,6 +98,19 @@ Result run(Plan const& plan)
 Result plain_mutex(Plan const& plan)
 {
     return run<std::mutex>(plan);
+}
+Result map_under_mutex(Plan const& plan)
+{
+    std::mutex mutex;
+    std::string const key = "hits";
+    std::unordered_map<std::string, Counter> counters{{key, {key, 0}}};
+    return measure(
+        plan,
+        [&](auto&& operation) {
+            std::lock_guard lock(mutex);
+            operation(counters.at(key));
+        },
+        [&] { return counters.at(key).count; });
 }
 Result fifo_mutex(Plan const& plan)
 {

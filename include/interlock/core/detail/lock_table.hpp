@@ -34,6 +34,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <set>
 #include <type_traits>
@@ -170,6 +171,7 @@ private:
         std::list<Acquisition*> queue;
         TableHold* holder{nullptr};  // kept alive by its handle; cleared by release and loss
         OwnerToken owner;
+        OwnerToken sending;  // whose renewal is on its way to the store right now, on another thread
         std::uint64_t next_token{0};
         std::uint64_t end_token{0};
         LeaseMachine lease;
@@ -369,10 +371,10 @@ private:
                 auto const now = runtime.now();
                 store_time_ += now - sent;
                 if (*answer) {
-                    unknown_ = false;
                     unsubscribe(waiter);
+                    auto hold = table_->granted(node_, owner_, **answer, sent);  // if it throws, all is given back
+                    unknown_ = false;
                     phase_ = Phase::done;
-                    auto hold = table_->granted(node_, owner_, **answer, sent);
                     token_ = hold->fence().token;
                     report(Errc::ok, false);
                     return Outcome<std::shared_ptr<Hold>>{std::move(hold)};
@@ -507,7 +509,13 @@ private:
         entry.lease = LeaseMachine{{grant.ttl, options_.drift, options_.margin, options_.renew}};
         entry.lease.granted(sent, grant.ttl);
         schedule(shard, node);
-        return make_hold(shard, node, sent);
+        try {
+            return make_hold(shard, node, sent);
+        } catch (...) {
+            entry.lease.stop();
+            unschedule(shard, node);
+            throw;
+        }
     }
 
     /// The driver, or the holder, is gone and so is the record: the next of the queue drives, or nobody is left.
@@ -556,7 +564,8 @@ private:
         auto& shard = *hold.shard_;
         std::unique_lock lock(shard.mutex);
         if (report && !runs_in_place(repository_))
-            shard.renewed.wait(lock, [&] { return hold.node_ == nullptr || !hold.node_->second.lease.renewing(); });
+            shard.renewed.wait(
+                lock, [&] { return hold.node_ == nullptr || hold.node_->second.sending != hold.fence().owner; });
         if (hold.node_ == nullptr) {  // lost, and somebody else may hold it by now
             lock.unlock();
             auto const code = hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
@@ -565,12 +574,19 @@ private:
         }
         auto* const node = part(hold);
         auto& entry = node->second;
+        std::shared_ptr<Hold> handed_on;
         if (!unresolved && may_hand_on(node, now)) {
+            try {
+                handed_on = make_hold(shard, node, now);
+            } catch (std::bad_alloc const&) {  // then the next of the queue asks the store
+            }
+        }
+        if (handed_on) {
             auto* const next = entry.queue.front();
             entry.queue.pop_front();
             waiters_.fetch_sub(1, std::memory_order_relaxed);
-            next->token_ = FencingToken{entry.next_token};
-            next->granted_ = make_hold(shard, node, now);
+            next->token_ = handed_on->fence().token;
+            next->granted_ = std::move(handed_on);
             auto wakeup = next->waiter_->wake_later();
             lock.unlock();
             wakeup.fire();
@@ -592,7 +608,7 @@ private:
                         {
                             Wakeup wakeup;
                             std::unique_lock again(where->mutex);
-                            where->renewed.wait(again, [&] { return !node->second.lease.renewing(); });
+                            where->renewed.wait(again, [&] { return node->second.sending != owner; });
                             wakeup = self->left(*where, node);
                         }
                         if (!removed && self->options_.observer != nullptr)
@@ -659,12 +675,18 @@ private:
         unschedule(shard, node);
         auto& entry = node->second;
         entry.scheduled = entry.lease.next();
-        entry.in_schedule = true;
         shard.schedule.emplace(entry.scheduled, node);
+        entry.in_schedule = true;
         if (entry.scheduled < shard.alarm_at) {
-            shard.alarm_at = entry.scheduled;
             shard.alarm_used = true;
-            runtime_.arm(shard.alarm, entry.scheduled);
+            try {
+                runtime_.arm(shard.alarm, entry.scheduled);
+            } catch (...) {
+                shard.alarm_at = TimePoint::max();
+                unschedule(shard, node);
+                throw;
+            }
+            shard.alarm_at = entry.scheduled;
         }
     }
 
@@ -741,14 +763,32 @@ private:
 
     void renew_blocking(Shard& shard, Due const& due)
     {
+        // What was queued here may have been released meanwhile. A release waits for what is being sent, never for
+        // what is only queued: it may itself occupy the thread that would send it.
+        auto const still_wanted = [&]() -> Node* {
+            auto const it = shard.entries.find(due.key);
+            return it != shard.entries.end() && it->second.owner == due.owner && it->second.lease.renewing() &&
+                           !it->second.lease.stopped()
+                       ? &*it
+                       : nullptr;
+        };
+        {
+            std::lock_guard lock(shard.mutex);
+            auto* const node = still_wanted();
+            if (node == nullptr)
+                return;
+            node->second.sending = due.owner;
+        }
         auto const sent = runtime_.now();
         auto const answer = repository_.renew(due.key, due.owner, options_.ttl, Deadline{options_.ttl.value() / 3});
         std::vector<News> news;
         {
             std::lock_guard lock(shard.mutex);
             auto const it = shard.entries.find(due.key);
-            if (it != shard.entries.end() && it->second.owner == due.owner && it->second.lease.renewing())
-                apply_renewal(shard, &*it, sent, answer, news);
+            if (it != shard.entries.end() && it->second.sending == due.owner)
+                it->second.sending = OwnerToken{};
+            if (auto* const node = still_wanted())
+                apply_renewal(shard, node, sent, answer, news);
         }
         shard.renewed.notify_all();
         if (options_.observer != nullptr)
@@ -813,16 +853,24 @@ private:
         Outcome<std::chrono::nanoseconds> answer = Errc::lock_lost;
         {
             std::unique_lock lock(shard.mutex);
-            shard.renewed.wait(lock, [&] { return hold.node_ == nullptr || !hold.node_->second.lease.renewing(); });
+            shard.renewed.wait(
+                lock, [&] { return hold.node_ == nullptr || hold.node_->second.sending != hold.fence().owner; });
             if (hold.node_ == nullptr || !hold.node_->second.lease.renew_early(runtime_.now()))
                 return Errc::lock_lost;
             Due const due{hold.node_->first, hold.fence().owner, {}};
-            if (!runs_in_place(repository_))
+            auto* const node = hold.node_;
+            if (!runs_in_place(repository_)) {
+                node->second.sending = due.owner;
                 lock.unlock();
+            }
             auto const sent = runtime_.now();
             answer = repository_.renew(due.key, due.owner, options_.ttl, deadline);
-            if (!runs_in_place(repository_))
+            if (!runs_in_place(repository_)) {
                 lock.lock();
+                auto const it = shard.entries.find(due.key);
+                if (it != shard.entries.end() && it->second.sending == due.owner)
+                    it->second.sending = OwnerToken{};
+            }
             if (hold.node_ != nullptr)
                 apply_renewal(shard, hold.node_, sent, answer, news);
         }

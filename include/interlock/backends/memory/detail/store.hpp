@@ -203,13 +203,38 @@ public:
         }
         if (first != Errc::ok)
             return changes.size() == 1 ? Failure{first} : Failure{first, std::move(failing)};
+        // All or nothing: everything that may throw comes before the first change.
+        struct Prepared {
+            ~Prepared()
+            {
+                for (std::size_t i = 0; i < made.size(); ++i)
+                    if (made[i] != nullptr)
+                        store.drop_if_unused(store.shard_of(made[i]->first), made[i]);
+            }
+            Store& store;
+            std::vector<Node*> made;  // dropped again unless they get a value
+            std::vector<std::optional<T>> values;
+        } prepared{*this, std::vector<Node*>(changes.size()), std::vector<std::optional<T>>(changes.size())};
         for (std::size_t i = 0; i < changes.size(); ++i)
-            changes[i].version = apply(shard_of(*changes[i].key), nodes[i], changes[i], wakeup);
+            if (changes[i].kind == ChangeKind::write) {
+                if (nodes[i] == nullptr) {
+                    nodes[i] = find_or_make(shard_of(*changes[i].key), *changes[i].key);
+                    if (nodes[i] == nullptr)
+                        return Failure{Errc::overloaded, "keys: the limit is reached"};
+                    prepared.made[i] = nodes[i];
+                }
+                prepared.values[i].emplace(*changes[i].value);
+            }
         if (operation != nullptr) {
             OperationRecord record{next_sequence_.fetch_add(1, std::memory_order_relaxed), operation->attempt, true,
                                    std::string(operation->answer)};
             put_operation(shard_of(*operation->home), *operation->home, *operation->id, std::move(record));
         }
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            auto* const value = prepared.values[i] ? &*prepared.values[i] : nullptr;
+            changes[i].version = apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
+        }
+        prepared.made.clear();
         return CommitResult{};
     }
 
@@ -272,7 +297,12 @@ public:
             key_count_.fetch_sub(1, std::memory_order_relaxed);
             return nullptr;
         }
-        return &*shard.entries.try_emplace(key).first;
+        try {
+            return &*shard.entries.try_emplace(key).first;
+        } catch (...) {
+            key_count_.fetch_sub(1, std::memory_order_relaxed);
+            throw;
+        }
     }
 
     /// A row transaction's name. The shard's mutex is held.
@@ -286,12 +316,16 @@ public:
     {
         Wakeup wakeup;
         std::lock_guard lock(shard.mutex);
-        auto const code = check(shard, node, change, transaction);
-        auto const version = code == Errc::ok ? apply(shard, node, change, wakeup) : no_version;
-        unlock_row(shard, node, wakeup);
-        if (code != Errc::ok)
+        struct Unlock {  // also when copying the value throws
+            ~Unlock() { store.unlock_row(shard, node, wakeup); }
+            Store& store;
+            Shard& shard;
+            Node* node;
+            Wakeup& wakeup;
+        } const unlock{*this, shard, node, wakeup};
+        if (auto const code = check(shard, node, change, transaction); code != Errc::ok)
             return code;
-        return version;
+        return apply(shard, node, change, wakeup);
     }
 
     void drop_if_unused(Shard& shard, Node* node) noexcept
@@ -522,18 +556,36 @@ private:
     /// Precondition: `check` said ok, under the same mutex. Returns the version after it.
     Version apply(Shard& shard, Node* node, Change<T> const& change, Wakeup& wakeup)
     {
-        Version version = change.version;
-        if (change.kind == ChangeKind::write) {
+        if (change.kind != ChangeKind::write)
+            return apply_prepared(shard, node, change, static_cast<T*>(nullptr), wakeup);
+        if constexpr (std::is_nothrow_copy_constructible_v<T> && std::is_nothrow_copy_assignable_v<T>) {
             if (node == nullptr) {
                 node = &*shard.entries.try_emplace(*change.key).first;
                 key_count_.fetch_add(1, std::memory_order_relaxed);
             }
+            return apply_prepared(shard, node, change, change.value, wakeup);
+        } else {
+            T value(*change.value);  // may throw; nothing has changed yet
+            if (node == nullptr) {
+                node = &*shard.entries.try_emplace(*change.key).first;
+                key_count_.fetch_add(1, std::memory_order_relaxed);
+            }
+            return apply_prepared(shard, node, change, &value, wakeup);
+        }
+    }
+
+    /// Does not throw, unless moving a `T` does. A `value` that is not const is moved from.
+    template <class V>
+    Version apply_prepared(Shard& shard, Node* node, Change<T> const& change, V* value, Wakeup& wakeup)
+    {
+        Version version = change.version;
+        if (change.kind == ChangeKind::write) {
             auto& entry = node->second;
             if (entry.value) {
-                *entry.value = *change.value;
+                *entry.value = std::move(*value);
                 version = ++entry.version;
             } else {
-                entry.value.emplace(*change.value);
+                entry.value.emplace(std::move(*value));
                 version = entry.version = shard.erased + 1;
             }
         } else if (change.kind == ChangeKind::erase && node != nullptr) {
@@ -582,15 +634,23 @@ private:
     void put_operation(Shard& shard, Key const& home, OperationId const& id, OperationRecord record)
     {
         auto const now = runtime_.now();
-        auto [it, fresh] = shard.operations.try_emplace(operation_key(home, id));
-        if (fresh)
-            operation_count_.fetch_add(1, std::memory_order_relaxed);
+        auto name = operation_key(home, id);
+        shard.operation_order.emplace_back(now, name);
+        auto it = shard.operations.end();
+        try {
+            bool fresh = false;
+            std::tie(it, fresh) = shard.operations.try_emplace(std::move(name));
+            if (fresh)
+                operation_count_.fetch_add(1, std::memory_order_relaxed);
+        } catch (...) {
+            shard.operation_order.pop_back();
+            throw;
+        }
         it->second.record = std::move(record);
         it->second.committed = now;
-        std::string_view const name = it->first;
-        it->second.home = name.substr(2, home.bytes().size());
-        it->second.id = name.substr(2 + home.bytes().size());
-        shard.operation_order.emplace_back(now, it->first);
+        std::string_view const stored = it->first;
+        it->second.home = stored.substr(2, home.bytes().size());
+        it->second.id = stored.substr(2 + home.bytes().size());
     }
 
     /// Forgets what is older than the retention, exactly then and not before.

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What every policy promises, on every backend, by the blocking and by the asynchronous calls.
+
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "contract/backends.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace contract {
+namespace {
+
+namespace asio = boost::asio;
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::run_threads;
+
+template <class Policy, class Backend>
+struct Pair {
+    Backend backend;
+    auto service() const { return TransactionService{Policy{}, backend.repository()}; }
+    auto idempotent_service() const
+    {
+        return TransactionService{
+            IdempotencyKeys{Policy{}, backend.idempotency_store(), {.duplicates = Duplicates::wait}},
+            backend.repository()};
+    }
+    void put(std::string const& sku, int quantity) const
+    {
+        static_cast<void>(backend.repository().insert(Key{sku}, Stock{sku, quantity}, Deadline{}).value());
+    }
+    int get(std::string const& sku) const
+    {
+        return backend.repository().load(Key{sku}, Deadline{}).value().value.quantity;
+    }
+};
+
+template <class Policy, class... B>
+std::tuple<Pair<Policy, B>...> pairs_of(std::tuple<B...>);
+template <class Policy>
+using With = decltype(pairs_of<Policy>(std::declval<Backends>()));
+using Pairs = decltype(std::tuple_cat(
+    std::declval<With<OptimisticVersioning>>(), std::declval<With<PessimisticRowLock>>(),
+    std::declval<With<SetNxLock>>()));
+
+/// One call by the asynchronous face, waited for.
+template <class Service, class F>
+auto run_async(Service const& service, auto const& key, F operation)
+{
+    asio::io_context io;
+    std::optional<Outcome<int>> result;
+    std::exception_ptr thrown;
+    service.async_try_do_in_transaction(
+        key, operation, {.deadline = 60s}, asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
+            thrown = e;
+            result.emplace(std::move(outcome));
+        }));
+    io.run();
+    if (thrown)
+        std::rethrow_exception(thrown);
+    return *std::move(result);
+}
+
+TEMPLATE_LIST_TEST_CASE("a transaction is applied or leaves no trace", "[contract][policies]", Pairs)
+{
+    TestType const pair;
+    auto const service = pair.service();
+    pair.put("x", 10);
+    pair.put("y", 10);
+    auto const take = [](Stock& s) { return --s.quantity; };
+    CHECK(service.do_in_transaction("x", take) == 9);
+    CHECK(run_async(service, std::string("x"), take).value() == 8);
+    auto const fail = [](Stock& s) -> int {
+        s.quantity = -1;
+        throw std::runtime_error("mine");
+    };
+    CHECK_THROWS_AS(service.do_in_transaction("x", fail), std::runtime_error);
+    CHECK_THROWS_AS(run_async(service, std::string("x"), fail), std::runtime_error);
+    auto const rename = [](Stock& s) {
+        s.sku = "z";
+        return 0;
+    };
+    CHECK(service.try_do_in_transaction("x", rename).error() == Errc::invalid_argument);
+    CHECK(run_async(service, std::string("x"), rename).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("none", take).error() == Errc::not_found);
+    CHECK(run_async(service, std::string("none"), take).error() == Errc::not_found);
+    auto const move_two = [](Stock& from, Stock& to) {
+        from.quantity -= 2;
+        to.quantity += 2;
+        return from.quantity;
+    };
+    CHECK(service.do_in_transaction(keys("y", "x"), move_two) == 8);
+    CHECK(run_async(service, keys(std::string("x"), std::string("y")), move_two).value() == 8);
+    CHECK(pair.get("x") == 8);
+    CHECK(pair.get("y") == 10);
+}
+
+TEMPLATE_LIST_TEST_CASE("no update is lost between threads, handles and faces", "[contract][policies]", Pairs)
+{
+    TestType const pair;
+    pair.put("x", 0);
+    std::atomic<int> failed{0};
+    run_threads(4, [&](std::size_t i) {
+        auto const service = pair.service();
+        auto const add = [](Stock& s) { return ++s.quantity; };
+        for (int n = 0; n < 20; ++n) {
+            auto const outcome = i % 2 == 0 ? service.try_do_in_transaction("x", add, {.deadline = 60s})
+                                            : run_async(service, std::string("x"), add);
+            failed += outcome ? 0 : 1;
+        }
+    });
+    CHECK(failed == 0);
+    CHECK(pair.get("x") == 80);
+}
+
+TEMPLATE_LIST_TEST_CASE("an operation id has one effect and one answer", "[contract][policies]", Pairs)
+{
+    TestType const pair;
+    pair.put("x", 100);
+    auto const service = pair.service();
+    std::vector<std::optional<Outcome<int>>> answers(8);
+    run_threads(answers.size(), [&](std::size_t i) {
+        answers[i] = service.try_do_in_transaction(
+            OperationId{"op"}, "x", [](Stock& s) { return --s.quantity; }, {.deadline = 60s});
+    });
+    for (auto const& answer : answers) {
+        REQUIRE(*answer);
+        CHECK(**answer == 99);
+    }
+    CHECK(pair.get("x") == 99);
+}
+
+TEMPLATE_LIST_TEST_CASE("an idempotent request is executed once and answered alike", "[contract][policies]", Pairs)
+{
+    TestType const pair;
+    pair.put("x", 100);
+    auto const service = pair.idempotent_service();
+    IdempotentRequest const request("k", Scope("s"), fingerprint("body"));
+    std::atomic<int> executions{0};
+    std::vector<std::optional<Outcome<Answer<int>>>> answers(6);
+    run_threads(answers.size(), [&](std::size_t i) {
+        answers[i] = service.try_do_in_transaction(
+            request, "x", [&](Stock& s) {
+                ++executions;
+                return --s.quantity;
+            }, {.deadline = 60s});
+    });
+    int fresh = 0;
+    for (auto const& answer : answers) {
+        REQUIRE(*answer);
+        CHECK((*answer)->value() == 99);
+        fresh += (*answer)->replayed() ? 0 : 1;
+    }
+    CHECK(fresh == 1);
+    CHECK(executions == 1);
+    CHECK(pair.get("x") == 99);
+    IdempotentRequest const other("k", Scope("s"), fingerprint("another body"));
+    CHECK(service.try_do_in_transaction(other, "x", [](Stock& s) { return --s.quantity; }).error() == Errc::idempotency_mismatch);
+}
+
+TEMPLATE_LIST_TEST_CASE("a call ends by its deadline while the key is in use", "[contract][policies]", Pairs)
+{
+    TestType const pair;
+    pair.put("x", 1);
+    auto const service = pair.service();
+    if constexpr (!std::is_same_v<typename decltype(pair.service())::policy_type, OptimisticVersioning>) {
+        std::optional<Errc> waited;
+        service.do_in_transaction("x", [&](Stock&) {
+            run_threads(1, [&](std::size_t) {
+                waited = service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 50ms}).error();
+            });
+        });
+        CHECK(waited == Errc::deadline_exceeded);
+    }
+    CHECK(service.do_in_transaction("x", [](Stock& s) { return s.quantity; }) == 1);
+}
+
+}  // namespace
+}  // namespace contract

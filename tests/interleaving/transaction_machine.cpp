@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Every sequence of events that a driver can feed to the machine, up to a depth: what the store answers, how
+// the callable ends, how far time moves, and a cancellation before any of them.
+
+#include <interlock/core/detail/transaction_machine.hpp>
+
+#include "support/catch.hpp"
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+namespace {
+namespace transaction_machine {
+
+using namespace std::chrono_literals;
+using interlock::Backoff;
+using interlock::Errc;
+using interlock::RetryLimits;
+using interlock::TimePoint;
+using interlock::detail::Action;
+using interlock::detail::HasId;
+using interlock::detail::Ran;
+using interlock::detail::Resolved;
+using interlock::detail::TransactionMachine;
+
+constexpr TimePoint zero{1h};
+
+struct Scope {
+    int max_attempts;
+    HasId has_id;
+    bool guarded;
+    int depth;
+};
+
+/// What a run so far has done, next to the machine that decided it.
+struct Run {
+    TransactionMachine machine;
+    TimePoint now;
+    bool cancelled{false};
+    bool in_transaction{false};  // between a successful begin and commit or rollback
+    bool unresolved{false};      // a commit may have been applied and nobody knows
+    bool interrupted{false};     // an unguarded callable has run, or been interrupted somewhere
+    bool applied{false};
+    int runs{0};
+    int begins{0};
+    int commits{0};
+};
+
+class Explorer {
+public:
+    explicit Explorer(Scope scope) : scope_(scope) {}
+
+    void explore()
+    {
+        RetryLimits const limits{scope_.max_attempts, Backoff{.initial = 8ms, .cap = 8ms, .immediate = 1}};
+        for (auto const deadline : {zero, zero + 15ms}) {
+            Run run{TransactionMachine{limits, deadline, scope_.has_id, scope_.guarded}, zero};
+            auto const action = run.machine.start(run.now);
+            next(run, action, scope_.depth);
+        }
+    }
+
+    std::uint64_t ends{0};
+    std::uint64_t problems{0};
+    std::string first_problem;
+    std::array<std::uint64_t, 8> results{};  // see `finish`
+
+private:
+    static constexpr std::array begin_codes{
+        Errc::ok,
+        Errc::not_found,
+        Errc::unavailable,
+        Errc::lock_busy,
+        Errc::deadline_exceeded,
+        Errc::cancelled};
+    static constexpr std::array commit_codes{
+        Errc::ok,
+        Errc::version_conflict,
+        Errc::unavailable,
+        Errc::fenced_out,
+        Errc::lock_lost,
+        Errc::superseded,
+        Errc::outcome_unknown};
+
+    void claim(bool good, char const* what)
+    {
+        if (!good && problems++ == 0)
+            first_problem = what;
+    }
+
+    /// The driver is to do `action`: what must hold, and everything that may come of it.
+    void next(Run const& run, Action action, int depth)
+    {
+        if (action == Action::finish)
+            return finish(run);
+        check(run, action);
+        if (depth == 0)
+            return;
+        for (bool const cancel : {false, true}) {
+            if (cancel && run.cancelled)
+                continue;
+            for (auto const passed : {0ms, 9ms}) {
+                Run after = run;
+                after.now += passed;
+                if (cancel) {
+                    after.cancelled = true;
+                    after.machine.cancel();
+                }
+                answer(after, action, depth - 1);
+            }
+        }
+    }
+
+    void check(Run const& run, Action action)
+    {
+        switch (action) {
+            case Action::commit:
+                claim(run.in_transaction, "commit outside of a transaction");
+                if (scope_.guarded) {
+                    claim(run.now < run.machine.deadline(), "commit at or after the deadline");
+                    claim(!run.cancelled, "commit after cancellation");
+                }
+                break;
+            case Action::begin:
+                claim(!run.unresolved, "another attempt although a commit is unresolved");
+                claim(!run.interrupted, "another attempt although an unguarded operation has run");
+                claim(run.begins < scope_.max_attempts, "more attempts than allowed");
+                break;
+            case Action::run:
+                claim(run.in_transaction, "run outside of a transaction");
+                break;
+            case Action::resolve:
+                claim(scope_.has_id != HasId::no, "resolve without an id");
+                claim(run.unresolved, "resolve although nothing is unresolved");
+                break;
+            case Action::sleep:
+                claim(run.machine.wake_at() < run.machine.deadline(), "sleep to the deadline or beyond");
+                break;
+            case Action::look_up:
+                claim(scope_.has_id == HasId::yes, "look-up without an id");
+                break;
+            case Action::rollback:  // harmless where nothing is open
+            case Action::finish:
+                break;
+        }
+    }
+
+    void answer(Run const& run, Action action, int depth)
+    {
+        constexpr auto low = std::uint64_t{0};
+        constexpr auto high = std::numeric_limits<std::uint64_t>::max();
+        switch (action) {
+            case Action::look_up: {
+                Run r = run;
+                r.applied = true;  // by an earlier execution
+                next(r, r.machine.looked_up(true, Errc::ok, r.now, low), depth);
+            }
+                for (auto const code : {Errc::ok, Errc::unavailable}) {
+                    Run r = run;
+                    next(r, r.machine.looked_up(false, code, r.now, high), depth);
+                }
+                break;
+            case Action::begin:
+                for (auto const code : begin_codes) {
+                    Run r = run;
+                    ++r.begins;
+                    r.in_transaction = code == Errc::ok;  // a begin that fails leaves nothing open
+                    next(r, r.machine.began(code, r.now, high), depth);
+                }
+                break;
+            case Action::run:
+                for (auto const how : {Ran::returned, Ran::threw, Ran::lock_lost}) {
+                    Run r = run;
+                    ++r.runs;
+                    r.interrupted = !scope_.guarded;
+                    next(r, r.machine.ran(how, r.now), depth);
+                }
+                {
+                    Run r = run;
+                    ++r.runs;
+                    r.interrupted = !scope_.guarded;
+                    next(r, r.machine.refused(Errc::invalid_argument), depth);
+                }
+                break;
+            case Action::commit:
+                for (auto const code : commit_codes) {
+                    if (code == Errc::superseded && scope_.has_id == HasId::no)
+                        continue;
+                    Run r = run;
+                    ++r.commits;
+                    r.in_transaction = r.in_transaction && code != Errc::ok;
+                    r.applied = code == Errc::ok;
+                    r.unresolved = code == Errc::outcome_unknown;
+                    next(r, r.machine.committed(code, false, Errc::unavailable, r.now, high), depth);
+                }
+                if (scope_.has_id != HasId::no) {
+                    Run r = run;
+                    r.in_transaction = false;
+                    r.applied = true;
+                    next(r, r.machine.committed(Errc::ok, true, Errc::ok, r.now, low), depth);
+                }
+                break;
+            case Action::rollback: {
+                Run r = run;
+                r.in_transaction = false;
+                next(r, r.machine.rolled_back(), depth);
+            } break;
+            case Action::resolve:
+                for (auto const how : {Resolved::applied, Resolved::not_applied, Resolved::unknown}) {
+                    Run r = run;
+                    r.unresolved = how == Resolved::unknown;
+                    r.applied = how == Resolved::applied;
+                    next(r, r.machine.resolved(how, r.now, high), depth);
+                }
+                break;
+            case Action::sleep: {
+                Run r = run;
+                if (r.now < r.machine.wake_at() && !r.cancelled)
+                    r.now = r.machine.wake_at();
+                next(r, r.machine.slept(r.now), depth);
+            } break;
+            case Action::finish:
+                break;
+        }
+    }
+
+    void finish(Run const& run)
+    {
+        ++ends;
+        auto const& machine = run.machine;
+        auto const result = machine.result();
+        claim(!run.in_transaction, "finished with an open transaction");
+        claim(run.runs <= scope_.max_attempts, "the operation ran more often than allowed");
+        claim(machine.attempts() <= scope_.max_attempts, "attempts above the maximum");
+        if (scope_.max_attempts == 1)
+            claim(run.begins <= 1 && run.runs <= 1, "max_attempts = 1 means no retry");
+        if (machine.threw()) {
+            ++results[1];
+            claim(
+                result == Errc::ok && !run.applied && !run.unresolved, "threw, but something may be applied");
+            return;
+        }
+        if (run.unresolved)
+            claim(result == Errc::outcome_unknown, "an unresolved commit must end as unknown");
+        if (run.applied)
+            claim(result == Errc::ok || !scope_.guarded, "applied, but not reported as such");
+        if (result == Errc::ok)
+            claim(run.applied, "reported as applied, but is not");
+        if (result == Errc::outcome_unknown)
+            claim(run.unresolved || run.interrupted, "unknown without a reason");
+        if (run.interrupted && !run.applied)
+            claim(
+                interlock::effect_of(result) == interlock::Effect::unknown || run.runs == 0,
+                "an unguarded operation has run, but the call says not applied");
+        if (result == Errc::deadline_exceeded)
+            claim(
+                interlock::effect_of(result) == interlock::Effect::not_applied,
+                "effect of deadline_exceeded");
+        switch (result) {
+            case Errc::ok:
+                ++results[0];
+                break;
+            case Errc::cancelled:
+                ++results[2];
+                break;
+            case Errc::deadline_exceeded:
+                ++results[3];
+                break;
+            case Errc::outcome_unknown:
+                ++results[4];
+                break;
+            case Errc::lock_lost:
+                ++results[5];
+                break;
+            case Errc::version_conflict:
+                ++results[6];
+                break;
+            default:
+                ++results[7];
+        }
+    }
+
+    Scope scope_;
+};
+
+}  // namespace transaction_machine
+}  // namespace
+
+TEST_CASE(
+    "The transaction machine keeps its promises in every sequence of events", "[interleaving][transaction]")
+{
+    using namespace transaction_machine;
+    for (auto const max_attempts : {1, 2, 3}) {
+        for (auto const has_id : {HasId::no, HasId::yes, HasId::looked_up_by_begin}) {
+            for (auto const guarded : {false, true}) {
+                Explorer explorer{Scope{max_attempts, has_id, guarded, 12}};
+                explorer.explore();
+                INFO(
+                    "max_attempts " << max_attempts << ", id " << static_cast<int>(has_id) << ", guarded "
+                                    << guarded);
+                INFO(explorer.first_problem);
+                CHECK(explorer.problems == 0);
+                CHECK(explorer.ends > 100);
+                for (std::size_t i : {0U, 1U, 3U, 4U})  // every kind of end was seen
+                    CHECK(explorer.results[i] > 0);
+                CHECK((explorer.results[2] > 0 || !guarded));
+            }
+        }
+    }
+}
+
+TEST_CASE("A deadline in the past ends the call before anything is begun", "[interleaving][transaction]")
+{
+    using namespace transaction_machine;
+    TransactionMachine machine{RetryLimits{3, {}}, zero, HasId::no};
+    CHECK(machine.start(zero) == Action::finish);
+    CHECK(machine.result() == Errc::deadline_exceeded);
+    CHECK(machine.attempts() == 0);
+}
+
+TEST_CASE("An unknown commit without an operation id is never run again", "[interleaving][transaction]")
+{
+    using namespace transaction_machine;
+    TransactionMachine machine{RetryLimits{1000, {}}, zero + 1h, HasId::no};
+    REQUIRE(machine.start(zero) == Action::begin);
+    REQUIRE(machine.began(Errc::ok, zero, 0) == Action::run);
+    REQUIRE(machine.ran(Ran::returned, zero) == Action::commit);
+    REQUIRE(machine.committed(Errc::outcome_unknown, false, Errc::unavailable, zero, 0) == Action::rollback);
+    REQUIRE(machine.rolled_back() == Action::finish);
+    CHECK(machine.result() == Errc::outcome_unknown);
+    CHECK(machine.cause() == Errc::unavailable);
+}
+
+TEST_CASE(
+    "An unguarded operation is not run again after its record was forbidden", "[interleaving][transaction]")
+{
+    using namespace transaction_machine;
+    TransactionMachine machine{RetryLimits{1000, {}}, zero + 1h, HasId::yes, false};
+    REQUIRE(machine.start(zero) == Action::look_up);
+    REQUIRE(machine.looked_up(false, Errc::ok, zero, 0) == Action::begin);
+    REQUIRE(machine.began(Errc::ok, zero, 0) == Action::run);
+    REQUIRE(machine.ran(Ran::returned, zero) == Action::commit);
+    REQUIRE(machine.committed(Errc::outcome_unknown, false, Errc::unavailable, zero, 0) == Action::resolve);
+    REQUIRE(machine.resolved(Resolved::not_applied, zero, 0) == Action::rollback);
+    CHECK(machine.result() == Errc::outcome_unknown);
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_TESTS_SUPPORT_SCRIPTED_REPOSITORY_HPP
+#define INTERLOCK_TESTS_SUPPORT_SCRIPTED_REPOSITORY_HPP
+
+/// @file
+/// A memory store behind a line that can fail: refuse, lose the request, lose the reply, as a script says.
+
+#include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/concepts.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace scripted {
+
+using interlock::Change;
+using interlock::CommitResult;
+using interlock::Deadline;
+using interlock::Errc;
+using interlock::Failure;
+using interlock::Fence;
+using interlock::Key;
+using interlock::OperationCommit;
+using interlock::OperationId;
+using interlock::OperationRecord;
+using interlock::Outcome;
+using interlock::OwnerToken;
+using interlock::Version;
+
+/// The members of a repository that are counted and may fail.
+enum class Call : unsigned char {
+    load,
+    insert,
+    compare_and_set,
+    erase,
+    commit,
+    row_commit,
+    find_operation,
+    forbid_operation,
+    open_rows,
+    create,
+    renew,
+    remove,
+};
+
+enum class Fault : unsigned char {
+    none,
+    refused,       ///< `unavailable`; not applied
+    lost_request,  ///< not applied, but the caller cannot know: `outcome_unknown` (reads: `unavailable`)
+    lost_reply,    ///< applied, but the caller cannot know: `outcome_unknown` (reads: `unavailable`)
+};
+
+constexpr bool reads(Call call) noexcept
+{
+    return call == Call::load || call == Call::find_operation || call == Call::open_rows;
+}
+
+/// What one store goes through. Shared by all handles made from it; not thread-safe.
+template <class T>
+class Script {
+public:
+    /// Asked before each call. `nth` counts the calls of that member from 1.
+    std::function<Fault(Call, std::uint64_t nth)> fault;
+    /// Called right before the store looks, and right after it has done its part.
+    std::function<void(Call, std::uint64_t nth)> before;
+    std::function<void(Call, std::uint64_t nth)> after;
+
+    // What was really applied, whatever the caller was told.
+    std::function<void(std::span<Change<T> const>, OperationCommit const*)> on_applied;
+    std::function<void(Key const&, OwnerToken, interlock::Grant const&, bool confirmed)> on_created;
+    /// `renewed`: empty when the store refused. `confirmed`: the caller was told.
+    std::function<void(
+        Key const&, OwnerToken, std::optional<std::chrono::nanoseconds> renewed, bool confirmed)>
+        on_renewed;
+    /// Called for every removal that reached the store.
+    std::function<void(Key const&, OwnerToken, bool confirmed)> on_removed;
+
+    /// A broken store, for negative controls: guarded writes are applied without a look at the lock record.
+    bool ignores_fences{false};
+
+    /// Fails the `nth` call of `call`, once.
+    void fail(Call call, std::uint64_t nth, Fault how)
+    {
+        fault = [call, nth, how, next = std::move(fault)](Call c, std::uint64_t n) {
+            if (c == call && n == nth)
+                return how;
+            return next ? next(c, n) : Fault::none;
+        };
+    }
+    /// Fails every call of `call` from the `first` to the `last`.
+    void fail_between(Call call, std::uint64_t first, std::uint64_t last, Fault how)
+    {
+        fault = [=, next = std::move(fault)](Call c, std::uint64_t n) {
+            if (c == call && n >= first && n <= last)
+                return how;
+            return next ? next(c, n) : Fault::none;
+        };
+    }
+
+    std::uint64_t calls(Call call) const { return counts_[static_cast<std::size_t>(call)]; }
+    std::uint64_t count(Call call) { return ++counts_[static_cast<std::size_t>(call)]; }
+
+private:
+    std::uint64_t counts_[12]{};
+};
+
+namespace detail {
+
+template <class R>
+R failed(Call call)
+{
+    if (reads(call))
+        return Errc::unavailable;
+    return Failure::unknown(Errc::unavailable, "the reply was lost");
+}
+
+/// Runs `work`, the real call, as the script says. `work` is told whether its caller will hear of it.
+template <class T, class F>
+auto play(Script<T>& script, Call call, F work) -> decltype(work(true))
+{
+    using R = decltype(work(true));
+    auto const nth = script.count(call);
+    auto const fault = script.fault ? script.fault(call, nth) : Fault::none;
+    if (fault == Fault::refused)
+        return Errc::unavailable;
+    if (fault == Fault::lost_request)
+        return failed<R>(call);
+    if (script.before)
+        script.before(call, nth);
+    auto result = work(fault == Fault::none);
+    if (script.after)
+        script.after(call, nth);
+    if (fault == Fault::lost_reply)
+        return failed<R>(call);
+    return result;
+}
+
+/// The changes as a store sees them that does not look at fences.
+template <class T>
+void forget_fences(Script<T> const& script, std::span<Change<T>> changes)
+{
+    if (!script.ignores_fences)
+        return;
+    for (auto& change : changes)
+        if (change.kind != interlock::ChangeKind::guard) {
+            change.fence = nullptr;
+            change.release = false;
+        }
+}
+
+}  // namespace detail
+
+/// A row transaction whose commit may fail.
+template <class T, class Inner>
+class RowTransaction {
+public:
+    RowTransaction(Inner inner, std::shared_ptr<Script<T>> script)
+        : inner_(std::move(inner)), script_(std::move(script))
+    {
+    }
+
+    std::optional<interlock::Versioned<T>>& state(std::size_t i) { return inner_.state(i); }
+    void rollback() noexcept { inner_.rollback(); }
+
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
+    {
+        auto result = detail::play(*script_, Call::row_commit, [&](bool) {
+            auto committed = inner_.commit(changes, operation, deadline);
+            if (committed && !committed->duplicate && script_->on_applied)
+                script_->on_applied(changes, operation);
+            return committed;
+        });
+        inner_.rollback();  // when the request was lost, the connection was, too
+        return result;
+    }
+
+    interlock::Step<void> poll(interlock::Wait wait, interlock::Waiter& waiter)
+    {
+        auto const nth = script_->count(Call::open_rows);
+        if (script_->fault && script_->fault(Call::open_rows, nth) != Fault::none)
+            return Errc::unavailable;
+        if (script_->before)
+            script_->before(Call::open_rows, nth);
+        auto step = inner_.poll(wait, waiter);
+        if (script_->after)
+            script_->after(Call::open_rows, nth);
+        return step;
+    }
+    void abandon() noexcept { inner_.abandon(); }
+
+private:
+    Inner inner_;
+    std::shared_ptr<Script<T>> script_;
+};
+
+/// A handle to a memory store behind a script. Models every concept that `memory::StateRepository` models.
+///
+/// Handles to one store may differ, as those of several processes do: in their runtime, and in whether
+/// asynchronous callers run their members in place or on the pool for blocking calls.
+template <class T, class K, class R>
+class ScriptedRepository {
+    using Store = interlock::memory::StateRepository<T, K, R>;
+
+public:
+    using value_type = T;
+    using key_type = typename Store::key_type;
+    using runtime_type = R;
+    using transaction_type = RowTransaction<T, typename Store::transaction_type>;
+    static constexpr std::string_view name = "scripted";
+
+    ScriptedRepository(Store store, std::shared_ptr<Script<T>> script, R runtime, bool in_place)
+        : store_(std::move(store)),
+          script_(std::move(script)),
+          runtime_(std::move(runtime)),
+          in_place_(in_place)
+    {
+    }
+
+    R const& runtime() const noexcept { return runtime_; }
+    void const* identity() const noexcept { return store_.identity(); }
+    bool in_place() const noexcept { return in_place_; }
+    Store const& store() const noexcept { return store_; }
+    Script<T>& script() const noexcept { return *script_; }
+
+    Outcome<interlock::Versioned<T>> load(Key const& key, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::load, [&](bool) { return store_.load(key, deadline); });
+    }
+    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::insert, [&](bool) {
+            auto version = store_.insert(key, value, deadline);
+            applied(version, {.key = &key, .value = &value});
+            return version;
+        });
+    }
+    Outcome<Version> compare_and_set(
+        Key const& key, Version version, T const& value, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::compare_and_set, [&](bool) {
+            auto written = store_.compare_and_set(key, version, value, deadline);
+            applied(written, {.key = &key, .value = &value});
+            return written;
+        });
+    }
+    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::erase, [&](bool) {
+            auto erased = store_.erase(key, version, deadline);
+            applied(erased, {.key = &key, .kind = interlock::ChangeKind::erase});
+            return erased;
+        });
+    }
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::commit, [&](bool) {
+            std::vector<Change<T>> const asked(changes.begin(), changes.end());
+            detail::forget_fences(*script_, changes);
+            auto committed = store_.commit(changes, operation, deadline);
+            if (committed && !committed->duplicate && script_->on_applied)
+                script_->on_applied(asked, operation);
+            return committed;
+        });
+    }
+
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline = {}) const
+    {
+        return detail::play(
+            *script_, Call::find_operation, [&](bool) { return store_.find_operation(key, id, deadline); });
+    }
+    Outcome<OperationRecord> forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::forbid_operation, [&](bool) {
+            return store_.forbid_operation(key, id, attempt, deadline);
+        });
+    }
+
+    Outcome<transaction_type> load_for_update(
+        std::span<Key const* const> keys, interlock::Wait wait, Deadline deadline = {}) const
+    {
+        return interlock::wait_for_rows(*this, keys, wait, deadline);
+    }
+    transaction_type open_transaction(std::span<Key const* const> keys) const
+    {
+        return transaction_type{store_.open_transaction(keys), script_};
+    }
+
+    Outcome<interlock::Grant> create(
+        Key const& key, OwnerToken owner, interlock::Ttl ttl, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::create, [&](bool confirmed) {
+            auto grant = store_.create(key, owner, ttl, deadline);
+            if (grant && script_->on_created)
+                script_->on_created(key, owner, *grant, confirmed);
+            return grant;
+        });
+    }
+    Outcome<interlock::GrantAndState<T>> create_and_load(
+        Key const& key, OwnerToken owner, interlock::Ttl ttl, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::create, [&](bool confirmed) {
+            auto both = store_.create_and_load(key, owner, ttl, deadline);
+            if (both && script_->on_created)
+                script_->on_created(key, owner, both->grant, confirmed);
+            return both;
+        });
+    }
+    Outcome<std::chrono::nanoseconds> renew(
+        Key const& key, OwnerToken owner, interlock::Ttl ttl, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::renew, [&](bool confirmed) {
+            auto renewed = store_.renew(key, owner, ttl, deadline);
+            if (script_->on_renewed)
+                script_->on_renewed(key, owner, renewed ? std::optional{*renewed} : std::nullopt, confirmed);
+            return renewed;
+        });
+    }
+    Outcome<interlock::Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
+    {
+        return detail::play(*script_, Call::remove, [&](bool confirmed) {
+            auto removed = store_.remove(key, owner, deadline);
+            if (script_->on_removed)
+                script_->on_removed(key, owner, confirmed);
+            return removed;
+        });
+    }
+    Outcome<interlock::Removal> force_release(Key const& key) const { return store_.force_release(key); }
+    Outcome<void> verify_fencing(Deadline = {}) const { return interlock::success(); }
+
+    void subscribe(Key const& key, OwnerToken owner, interlock::Waiter& waiter) const
+    {
+        store_.subscribe(key, owner, waiter);
+    }
+    void unsubscribe(Key const& key, interlock::Waiter& waiter) const noexcept
+    {
+        store_.unsubscribe(key, waiter);
+    }
+    bool wanted(Key const& key, OwnerToken owner) const { return store_.wanted(key, owner); }
+
+private:
+    void applied(Outcome<Version> const& outcome, Change<T> const& change) const
+    {
+        if (outcome && script_->on_applied)
+            script_->on_applied(std::span<Change<T> const>{&change, 1}, nullptr);
+    }
+
+    Store store_;
+    std::shared_ptr<Script<T>> script_;
+    R runtime_;
+    bool in_place_;
+};
+
+}  // namespace scripted
+
+#endif  // INTERLOCK_TESTS_SUPPORT_SCRIPTED_REPOSITORY_HPP

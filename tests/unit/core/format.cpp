@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/core/format.hpp>
+
+#include "support/catch.hpp"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace format_test {
+
+using namespace interlock;
+
+TEST_CASE("public types are formatted by their names", "[core][format]")
+{
+    CHECK(fmt::format("{}", Errc::lock_busy) == "lock_busy");
+    CHECK(fmt::format("{}", Effect::applied) == "applied");
+    CHECK(fmt::format("{}", Effect::not_applied) == "not_applied");
+    CHECK(fmt::format("{}", Effect::unknown) == "unknown");
+    CHECK(fmt::format("{}", LockStatus::in_doubt) == "in_doubt");
+    CHECK(fmt::format("{}", LockStatus::held) == "held");
+    CHECK(fmt::format("{}", LockStatus::lost) == "lost");
+    CHECK(fmt::format("{}", LostReason::taken) == "taken");
+    CHECK(fmt::format("{}", FencingToken{17}) == "17");
+    CHECK(fmt::format("{:>12}|{:<4}|", Errc::lock_busy, FencingToken{1}) == "   lock_busy|1   |");
+}
+
+TEST_CASE("the reasons of a loss have names of their own", "[core][format]")
+{
+    std::set<std::string_view> const names{
+        name_of(LostReason::none),
+        name_of(LostReason::expired),
+        name_of(LostReason::taken),
+        name_of(LostReason::removed),
+        name_of(LostReason::released)};
+    CHECK(names.size() == 5);
+}
+
+TEST_CASE("an owner token shows no more than its first four bytes", "[core][format]")
+{
+    OwnerToken const a{{0x1122334455667788, 0x99aabbccddeeff00}};
+    OwnerToken const b{{0x0000000055667788, 0x0123456789abcdef}};
+    CHECK(fmt::format("{}", a) == "55667788...");
+    CHECK(fmt::format("{}", a) == fmt::format("{}", b));
+}
+
+TEST_CASE("a failure is its code, its cause and its detail", "[core][format]")
+{
+    CHECK(fmt::format("{}", Failure{Errc::not_found}) == "not_found");
+    CHECK(fmt::format("{}", Failure{Errc::not_found, "sku"}) == "not_found: sku");
+    CHECK(fmt::format("{}", Failure::unknown(Errc::lock_lost)) == "outcome_unknown because of lock_lost");
+    CHECK(fmt::format("{}", Failure::unknown(Errc::lock_lost, "x")) == "outcome_unknown because of lock_lost: x");
+}
+
+}  // namespace format_test

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/core/idempotent_request.hpp>
+
+#include "support/catch.hpp"
+
+#include <map>
+#include <random>
+#include <string>
+#include <utility>
+
+namespace idempotent_request_test {
+
+using namespace interlock;
+using namespace std::string_literals;
+
+TEST_CASE("a quoted key is the same key as without quotes", "[core][idempotent_request]")
+{
+    IdempotentRequest const plain("k-1", Scope("tenant"));
+    IdempotentRequest const quoted("\"k-1\"", Scope("tenant"));
+    CHECK(plain.name() == quoted.name());
+    CHECK(quoted.key() == "k-1");
+    CHECK(IdempotentRequest("\"", Scope("t")).key() == "\"");
+    CHECK(IdempotentRequest("\"a", Scope("t")).key() == "\"a");
+    CHECK(IdempotentRequest("\"\"", Scope("t")).validate().error() == Errc::invalid_argument);
+}
+
+TEST_CASE("an idempotency key has 1 to 255 bytes without control characters", "[core][idempotent_request]")
+{
+    auto const valid = [](std::string const& key) { return IdempotentRequest(key, Scope("t")).validate().has_value(); };
+    CHECK_FALSE(valid(""));
+    CHECK(valid("k"));
+    CHECK(valid(std::string(255, 'k')));
+    CHECK_FALSE(valid(std::string(256, 'k')));
+    CHECK(valid("\"" + std::string(255, 'k') + "\""));
+    for (int c = 0; c < 256; ++c) {
+        bool const control = c < 0x20 || c == 0x7f;
+        INFO(c);
+        CHECK(valid("k"s + static_cast<char>(c)) == !control);
+    }
+}
+
+TEST_CASE("two scopes never share a name, however scope and key are cut", "[core][idempotent_request]")
+{
+    CHECK(IdempotentRequest("bc", Scope("a")).name() != IdempotentRequest("c", Scope("ab")).name());
+    CHECK(IdempotentRequest("a", Scope("")).name() != IdempotentRequest("", Scope("a")).name());
+    std::mt19937_64 random(5);
+    auto const text = [&] {
+        std::string out(random() % 5, '\0');
+        for (auto& c : out)
+            c = "\0\1\2ab"[random() % 5];
+        return out;
+    };
+    std::map<std::string, std::pair<std::string, std::string>> seen;
+    for (int i = 0; i < 100'000; ++i) {
+        std::pair const parts{text(), text()};
+        auto const [it, fresh] = seen.try_emplace(IdempotentRequest(parts.second, Scope(parts.first)).name(), parts);
+        if (!fresh && it->second != parts)
+            FAIL("two requests have one name");
+    }
+    CHECK(seen.size() > 1000);
+}
+
+TEST_CASE("fingerprints tell bodies apart, within one version only", "[core][idempotent_request]")
+{
+    CHECK(mismatch(fingerprint("a"), fingerprint("b")));
+    CHECK_FALSE(mismatch(fingerprint("a"), fingerprint("a")));
+    CHECK_FALSE(mismatch(fingerprint("a"), Fingerprint{}));
+    CHECK_FALSE(mismatch(Fingerprint{}, fingerprint("a")));
+    CHECK_FALSE(mismatch(Fingerprint{1, 1}, Fingerprint{2, 2}));
+    CHECK(mismatch(Fingerprint{1, 2}, Fingerprint{2, 2}));
+    CHECK(fingerprint("a").version() == 1);
+    CHECK(fingerprint("") == fingerprint(""));
+    CHECK(mismatch(fingerprint(""), fingerprint("\0"s)));
+    CHECK(mismatch(fingerprint("ab"), fingerprint("ba")));
+}
+
+TEST_CASE("a request is fixed when it is made", "[core][idempotent_request]")
+{
+    std::string key = "k-1";
+    IdempotentRequest const request(key, Scope("t"), fingerprint("body"));
+    key = "other";
+    CHECK(request.key() == "k-1");
+    CHECK(request.scope().value() == "t");
+    CHECK(request.fingerprint() == fingerprint("body"));
+}
+
+TEST_CASE("an answer is its value and whether it was given before", "[core][idempotent_request]")
+{
+    Answer<std::string> const answer{"paid", true};
+    CHECK(*answer == "paid");
+    CHECK(answer->size() == 4);
+    CHECK(answer.value() == "paid");
+    CHECK(answer.replayed());
+    std::string const& converted = answer;
+    CHECK(converted == "paid");
+    CHECK_FALSE(Answer<int>{1, false}.replayed());
+}
+
+}  // namespace idempotent_request_test

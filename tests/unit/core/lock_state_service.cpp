@@ -1,0 +1,673 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/manual_runtime.hpp"
+#include "support/recording_observer.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <future>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace lock_state_service_test {
+
+namespace asio = boost::asio;
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::BlockingRepository;
+using interlock_test::eventually;
+using interlock_test::Gate;
+using interlock_test::ManualRuntime;
+using interlock_test::RecordingObserver;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+
+using Repository = memory::StateRepository<Stock>;
+using Locks = LockStateService<Stock, Repository>;
+using ManualRepository = memory::StateRepository<Stock, void, ManualRuntime>;
+
+Key const sku1{std::string("sku-1")};
+
+Errc code_of(auto call)
+{
+    try {
+        call();
+        return Errc::ok;
+    } catch (Error const& error) {
+        return error.errc();
+    }
+}
+
+TEST_CASE("one holder at a time, and a released lock is free", "[core][lock_state_service]")
+{
+    LockStateService const locks{Repository{}};
+    auto lock = locks.acquire("sku-1");
+    CHECK_FALSE(locks.try_acquire("sku-1"));
+    CHECK(locks.try_acquire("sku-2"));
+    CHECK(locks.release(lock));
+    CHECK_FALSE(lock);
+    CHECK(locks.try_acquire("sku-1"));
+    CHECK(locks.release(lock));  // twice: nothing to do, and fine
+    CHECK(locks.repository().key_count() == 0);
+}
+
+TEST_CASE("a later grant has a greater token", "[core][lock_state_service]")
+{
+    LockStateService const locks{Repository{}};
+    FencingToken before;
+    for (int i = 0; i < 100; ++i) {
+        auto const lock = locks.acquire("sku-1");
+        if (!(lock.fencing_token() > before))
+            FAIL("the token did not rise");
+        before = lock.fencing_token();
+    }
+    CHECK(before.value() < (std::uint64_t{1} << 53));
+}
+
+TEST_CASE("many threads never hold one lock together and each gets it", "[core][lock_state_service]")
+{
+    RecordingObserver observer;
+    LockStateService const locks{Repository{}, LockOptions{.observer = &observer}};
+    int unguarded = 0;
+    std::atomic<int> inside{0};
+    std::atomic<int> together{0};
+    std::mutex mutex;
+    std::vector<FencingToken> tokens;
+    run_threads(8, [&](std::size_t) {
+        for (int i = 0; i < 200; ++i) {
+            auto const lock = locks.acquire("sku-1", {.deadline = 60s});
+            together += inside++ == 0 ? 0 : 1;
+            ++unguarded;
+            {
+                std::lock_guard const guard(mutex);
+                tokens.push_back(lock.fencing_token());
+            }
+            --inside;
+        }
+    });
+    CHECK(together == 0);
+    CHECK(unguarded == 1600);
+    CHECK(std::adjacent_find(tokens.begin(), tokens.end(), [](auto a, auto b) { return !(a < b); }) == tokens.end());
+    CHECK(observer.acquires().size() == 1600);
+    CHECK(observer.releases().size() == 1600);
+    for (auto const& event : observer.acquires()) {
+        if (event.result != Errc::ok || !event.token || event.local_queue < 0ns || event.store < 0ns ||
+            event.wake_up < 0ns || (event.handed_on ? event.store_attempts != 0 : event.store_attempts < 1))
+            FAIL("an event makes no sense");
+    }
+}
+
+TEST_CASE("waiting threads get the lock in the order in which they came", "[core][lock_state_service]")
+{
+    LockStateService const locks{Repository{}};
+    std::optional lock{locks.acquire("sku-1")};
+    std::mutex mutex;
+    std::vector<int> order;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+        threads.emplace_back([&, i] {
+            auto const mine = locks.acquire("sku-1", {.deadline = 60s});
+            std::lock_guard const guard(mutex);
+            order.push_back(i);
+        });
+        REQUIRE(eventually([&] { return locks.table()->waiter_count() == static_cast<std::size_t>(i) + 1; }));
+    }
+    lock.reset();
+    for (auto& thread : threads)
+        thread.join();
+    CHECK(order == std::vector{0, 1, 2, 3, 4, 5, 6, 7});
+    CHECK(locks.table()->waiter_count() == 0);
+}
+
+TEST_CASE("asking again within an operation on the same key is would_deadlock at once", "[core][lock_state_service]")
+{
+    Repository const repository;
+    static_cast<void>(repository.insert(Stock{"sku-1", 1}).value());
+    Locks const locks{repository};
+    TransactionService const service{SetNxLock{}, locks};
+    Errc acquired{};
+    Errc tried{};
+    Errc nested{};
+    Errc other{};
+    service.do_in_transaction("sku-1", [&](Stock&) {
+        acquired = code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = 60s})); });
+        tried = code_of([&] { static_cast<void>(locks.try_acquire("sku-1")); });
+        nested = code_of([&] { service.do_in_transaction("sku-1", [](Stock&) {}, {.deadline = 60s}); });
+        other = code_of([&] { static_cast<void>(locks.acquire("sku-2")); });
+    });
+    CHECK(acquired == Errc::would_deadlock);
+    CHECK(tried == Errc::would_deadlock);
+    CHECK(nested == Errc::would_deadlock);
+    CHECK(other == Errc::ok);
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1")); }) == Errc::ok);
+}
+
+TEST_CASE("a wait ends at its deadline and leaves no trace", "[core][lock_state_service]")
+{
+    ManualRuntime const runtime;
+    ManualRepository const repository{{}, runtime};
+    LockStateService const locks{repository, LockOptions{.ttl = 1h}};
+    LockStateService const others{repository, LockOptions{.ttl = 1h}};
+    auto const lock = locks.acquire("sku-1");
+    runtime.waits_advance(true);
+    auto const began = runtime.now();
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = 3s})); }) == Errc::deadline_exceeded);
+    CHECK(runtime.now() == began + 3s);
+    CHECK(code_of([&] { static_cast<void>(others.acquire("sku-1", {.deadline = 3s})); }) == Errc::deadline_exceeded);
+    CHECK(runtime.now() <= began + 6s + 1ms);
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1")); }) == Errc::deadline_exceeded);  // finite by default
+    CHECK(locks.table()->waiter_count() == 0);
+    CHECK(lock.status() == LockStatus::held);
+}
+
+TEST_CASE("a deadline of zero still takes a free lock, and a wait has none", "[core][lock_state_service]")
+{
+    LockStateService const locks{Repository{}};
+    auto const lock = locks.acquire("sku-1", {.deadline = 0s});
+    CHECK(lock);
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = 0s})); }) == Errc::deadline_exceeded);
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = -1s})); }) == Errc::deadline_exceeded);
+}
+
+TEST_CASE("attempts at the store are bounded by the call and by the service", "[core][lock_state_service]")
+{
+    ManualRuntime const runtime;
+    ManualRepository const repository{{}, runtime};
+    LockStateService const locks{repository, LockOptions{.ttl = 1h}};
+    LockStateService const others{repository, LockOptions{.ttl = 1h}};
+    LockStateService const few{repository, LockOptions{.ttl = 1h, .max_attempts = 2}};
+    auto const lock = locks.acquire("sku-1");
+    runtime.waits_advance(true);
+    CHECK(code_of([&] { static_cast<void>(others.acquire("sku-1", {.deadline = 1h, .max_attempts = 3})); }) == Errc::lock_busy);
+    CHECK(code_of([&] { static_cast<void>(few.acquire("sku-1", {.deadline = 1h})); }) == Errc::lock_busy);
+    CHECK(code_of([&] { static_cast<void>(few.acquire("sku-2", {.max_attempts = 0})); }) == Errc::invalid_argument);
+}
+
+TEST_CASE("more waiters than allowed are overloaded", "[core][lock_state_service]")
+{
+    LockStateService const locks{Repository{}, LockOptions{.max_waiters = 2}};
+    std::optional lock{locks.acquire("sku-1")};
+    std::vector<std::thread> threads;
+    std::atomic<int> got{0};
+    for (int i = 0; i < 2; ++i)
+        threads.emplace_back([&] {
+            auto const mine = locks.acquire("sku-1", {.deadline = 60s});
+            ++got;
+        });
+    REQUIRE(eventually([&] { return locks.table()->waiter_count() == 2; }));
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = 60s})); }) == Errc::overloaded);
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-2")); }) == Errc::ok);
+    lock.reset();
+    for (auto& thread : threads)
+        thread.join();
+    CHECK(got == 2);
+}
+
+TEST_CASE("options and arguments out of range are refused before the store is asked", "[core][lock_state_service]")
+{
+    BlockingRepository const repository{Repository{}};
+    std::atomic<int> calls{0};
+    repository.before_calls([&](std::string_view) { ++calls; });
+    auto const refused = [&](LockOptions options) {
+        LockStateService const locks{repository, options};
+        return code_of([&] { static_cast<void>(locks.try_acquire("sku-1")); }) == Errc::invalid_argument;
+    };
+    CHECK(refused({.ttl = 0s}));
+    CHECK(refused({.ttl = -1s}));
+    CHECK(refused({.ttl = 1ms}));
+    CHECK(refused({.ttl = 25h}));
+    CHECK(refused({.ttl = std::chrono::nanoseconds::max()}));
+    CHECK(refused({.ttl = std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())}));
+    CHECK(refused({.drift = -0.1}));
+    CHECK(refused({.drift = 0.5}));
+    CHECK(refused({.drift = std::numeric_limits<double>::quiet_NaN()}));
+    CHECK(refused({.margin = -1ns}));
+    CHECK(refused({.poll = {.initial = -1ns}}));
+    CHECK(refused({.max_attempts = 0}));
+    CHECK(refused({.hand_on_count = -1}));
+
+    LockStateService const locks{repository};
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("")); }) == Errc::invalid_argument);
+    CHECK(code_of([&] { static_cast<void>(locks.acquire(std::string(513, 'x'))); }) == Errc::invalid_argument);
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("a\0b")); }) == Errc::invalid_argument);
+    CHECK(code_of([&] {
+              static_cast<void>(locks.acquire(
+                  "sku-1", {.deadline = std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())}));
+          }) == Errc::invalid_argument);
+    CHECK(calls == 0);
+}
+
+TEST_CASE("renewal keeps a short lease for much longer", "[core][lock_state_service]")
+{
+    Repository const repository;
+    RecordingObserver observer;
+    Locks const locks{repository, LockOptions{.ttl = 300ms, .observer = &observer}};
+    Locks const others{repository, LockOptions{.ttl = 300ms}};
+    auto lock = locks.acquire("sku-1");
+    auto const end = std::chrono::steady_clock::now() + 1200ms;
+    bool held = true;
+    bool exclusive = true;
+    while (std::chrono::steady_clock::now() < end) {
+        held = held && lock.status() == LockStatus::held;
+        exclusive = exclusive && !others.try_acquire("sku-1");
+        std::this_thread::sleep_for(10ms);
+    }
+    CHECK(held);
+    CHECK(exclusive);
+    CHECK(observer.renewals().size() >= 3);
+    for (auto const& [code, lag] : observer.renewals()) {
+        CHECK(code == Errc::ok);
+        CHECK(lag >= 0ns);
+    }
+    CHECK(locks.release(lock));
+    auto const renewals = observer.renewals().size();
+    std::this_thread::sleep_for(250ms);
+    CHECK(observer.renewals().size() == renewals);  // law P9
+}
+
+TEST_CASE("a lock that is taken away is lost at the next renewal, and its holder is told", "[core][lock_state_service]")
+{
+    ManualRuntime const runtime;
+    ManualRepository const repository{{}, runtime};
+    RecordingObserver observer;
+    LockStateService const locks{repository, LockOptions{.ttl = 9s, .observer = &observer}};
+    LockStateService const others{repository, LockOptions{.ttl = 9s}};
+
+    auto lock = locks.acquire("sku-1");
+    auto const token = lock.fencing_token();
+    auto const stop = lock.stop_token();
+    CHECK(*repository.force_release(sku1) == Removal::removed);
+    runtime.advance(3s);
+    CHECK(lock.status() == LockStatus::lost);
+    CHECK(lock.lost_reason() == LostReason::removed);
+    CHECK(stop.stop_requested());
+    REQUIRE(observer.lost().size() == 1);
+    CHECK(observer.lost()[0] == std::pair{token, LostReason::removed});
+    CHECK(locks.release(lock).error() == Errc::lock_lost);
+
+    auto second = locks.acquire("sku-1");
+    static_cast<void>(repository.force_release(sku1));
+    auto const thief = others.acquire("sku-1");
+    runtime.advance(3s);
+    CHECK(second.status() == LockStatus::lost);
+    CHECK(second.lost_reason() == LostReason::taken);
+    CHECK(locks.release(second).error() == Errc::lock_lost);
+    CHECK(thief.status() == LockStatus::held);  // not touched by the loser's release
+    CHECK(others.repository().wanted(sku1, thief.fence().owner) == false);
+}
+
+TEST_CASE("a lock without renewal is lost, its release says so, and others get it", "[core][lock_state_service]")
+{
+    ManualRuntime const runtime;
+    ManualRepository const repository{{}, runtime};
+    LockStateService const locks{repository, LockOptions{.ttl = 1s, .renew = false}};
+    LockStateService const others{repository, LockOptions{.ttl = 1s, .renew = false}};
+    auto lock = locks.acquire("sku-1");
+    runtime.advance(980ms);
+    CHECK(lock.status() == LockStatus::held);
+    runtime.advance(10ms);
+    CHECK(lock.status() == LockStatus::lost);          // by its own clock ...
+    CHECK_FALSE(others.try_acquire("sku-1"));          // ... before the store gives it to others
+    runtime.advance(10ms);
+    auto const next = others.try_acquire("sku-1");
+    REQUIRE(next);
+    CHECK(next->fencing_token() > lock.fencing_token());
+    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(next->status() == LockStatus::held);
+}
+
+TEST_CASE("a guarded write is applied under the lock and refused after it", "[core][lock_state_service]")
+{
+    ManualRuntime const runtime;
+    ManualRepository const repository{{}, runtime};
+    LockStateService const locks{repository, LockOptions{.ttl = 9s, .renew = false}};
+    LockStateService const others{repository, LockOptions{.ttl = 9s}};
+    auto const lock = locks.acquire("sku-1");
+    auto const first = locks.write(lock, no_version, Stock{"sku-1", 1});
+    REQUIRE(first);
+    CHECK(locks.write(lock, no_version, Stock{"sku-1", 2}).error() == Errc::already_exists);
+    auto const second = locks.write(lock, *first, Stock{"sku-1", 2});
+    REQUIRE(second);
+    CHECK(*second > *first);
+    CHECK(locks.write(lock, *first, Stock{"sku-1", 3}).error() == Errc::version_conflict);
+    CHECK(locks.write(lock, no_version, Stock{"sku-2", 3}).error() == Errc::fenced_out);  // not what was locked
+
+    static_cast<void>(repository.force_release(sku1));
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::fenced_out);
+    auto const next = others.acquire("sku-1");
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::fenced_out);
+    CHECK(others.write(next, *second, Stock{"sku-1", 5}));
+    runtime.advance(1min);
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::lock_lost);
+    CHECK(locks.write({}, *second, Stock{"sku-1", 4}).error() == Errc::lock_lost);
+    CHECK(repository.load("sku-1")->value.quantity == 5);
+}
+
+TEST_CASE("two services on one store exclude each other and neither starves", "[core][lock_state_service]")
+{
+    Repository const repository;
+    Locks const a{repository, LockOptions{.hand_on_count = 4}};
+    Locks const b{repository, LockOptions{.hand_on_count = 4}};
+    std::atomic<int> inside{0};
+    std::atomic<int> together{0};
+    std::atomic<bool> stop{false};
+    std::array<std::atomic<int>, 2> got{};
+    std::thread timer([&] {
+        eventually([&] { return got[0] > 200 && got[1] > 200; });
+        stop = true;
+    });
+    run_threads(6, [&](std::size_t i) {
+        auto const& locks = i % 2 == 0 ? a : b;
+        while (!stop) {
+            auto const lock = locks.acquire("sku-1", {.deadline = 60s});
+            together += inside++ == 0 ? 0 : 1;
+            ++got[i % 2];
+            --inside;
+        }
+    });
+    timer.join();
+    CHECK(together == 0);
+    // Without the budget the service that has the lock would hand it on among its own threads for ever.
+    CHECK(got[0] > 200);
+    CHECK(got[1] > 200);
+}
+
+TEST_CASE("the hand-on budget bounds local grants once somebody elsewhere waits", "[core][lock_state_service]")
+{
+    Repository const repository;
+    Locks const a{repository, LockOptions{.hand_on_count = 3, .hand_on_time = 1h}};
+    Locks const b{repository};
+    std::optional lock{a.acquire("sku-1")};
+    std::atomic<int> local{0};
+    std::atomic<int> local_before_other{-1};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 10; ++i)
+        threads.emplace_back([&] {
+            auto const mine = a.acquire("sku-1", {.deadline = 60s});
+            ++local;
+        });
+    threads.emplace_back([&] {
+        auto const mine = b.acquire("sku-1", {.deadline = 60s});
+        local_before_other = local.load();
+    });
+    REQUIRE(eventually([&] { return a.table()->waiter_count() == 10 && repository.wanted(sku1, lock->fence().owner); }));
+    lock.reset();
+    for (auto& thread : threads)
+        thread.join();
+    CHECK(local == 10);
+    CHECK(local_before_other >= 0);
+    CHECK(local_before_other <= 3);
+}
+
+TEST_CASE("a lock may be released on another thread, and outlives its service", "[core][lock_state_service]")
+{
+    Repository const repository;
+    std::optional<Locks> locks{std::in_place, repository};
+    auto lock = locks->acquire("sku-1");
+    locks.reset();
+    CHECK(lock.status() == LockStatus::held);
+    std::thread([other = std::move(lock)]() mutable { other = {}; }).join();
+    CHECK(repository.key_count() == 0);
+}
+
+// ---- asynchronous --------------------------------------------------------------------------------------------
+
+template <class R>
+struct Faces {
+    R repository;
+    LockStateService<Stock, R> locks;
+};
+
+auto immediate()
+{
+    Repository repository;
+    return Faces<Repository>{repository, LockStateService<Stock, Repository>{repository}};
+}
+auto blocking()
+{
+    using B = BlockingRepository<Repository>;
+    B repository{Repository{}};
+    return Faces<B>{repository, LockStateService<Stock, B>{repository}};
+}
+
+template <class F>
+void check_tokens(F face)
+{
+    using Lock = interlock::Lock<Stock>;
+    asio::io_context io;
+    auto const bound = [&](auto handler) { return asio::bind_executor(io, std::move(handler)); };
+    auto const& locks = face.locks;
+
+    // A callback, move-only, on its executor and never from within the call.
+    bool called = false;
+    locks.async_acquire("sku-1", bound([&, only = std::make_unique<int>(1)](error_code error, Lock lock) {
+                            called = true;
+                            CHECK(*only == 1);
+                            CHECK_FALSE(error);
+                            CHECK(lock.status() == LockStatus::held);
+                            CHECK(io.get_executor().running_in_this_thread());
+                        }));
+    CHECK_FALSE(called);
+    io.run();
+    CHECK(called);
+
+    // A future. Its handler runs where the repository's runtime says.
+    auto future = locks.async_acquire("sku-2", {.deadline = 60s}, asio::use_future);
+    CHECK(future.get().status() == LockStatus::held);
+
+    // Coroutines: an error is an exception, or a part of the tuple.
+    bool done = false;
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            auto lock = co_await locks.async_acquire("sku-3", asio::use_awaitable);
+            CHECK(lock.status() == LockStatus::held);
+            auto maybe = co_await locks.async_try_acquire("sku-3", asio::use_awaitable);
+            CHECK_FALSE(maybe);
+            auto [error, empty] =
+                co_await locks.async_acquire("sku-3", {.deadline = 20ms}, asio::as_tuple(asio::use_awaitable));
+            CHECK(error == Errc::deadline_exceeded);
+            CHECK_FALSE(empty);
+            co_await locks.async_release(std::move(lock), asio::use_awaitable);
+            Stock const named{"sku-3", 7};
+            maybe = co_await locks.async_try_acquire(named, asio::deferred);
+            CHECK(maybe);
+            if (maybe)
+                CHECK(maybe->state().quantity == 7);
+            bool thrown = false;
+            try {
+                co_await locks.async_acquire("", asio::use_awaitable);
+            } catch (boost::system::system_error const& e) {
+                thrown = e.code() == Errc::invalid_argument;
+            }
+            CHECK(thrown);
+            done = true;
+        },
+        [](std::exception_ptr e) {
+            if (e)
+                std::rethrow_exception(e);
+        });
+    io.restart();
+    io.run();
+    CHECK(done);
+
+    // A deferred operation starts nothing until it is called, and may be called when the lock is free again.
+    auto deferred = locks.async_try_acquire("sku-4", asio::deferred);
+    {
+        auto const now = locks.try_acquire("sku-4");
+        CHECK(now);
+    }
+    CHECK(eventually([&] { return locks.try_acquire("sku-4").has_value(); }));
+    bool got = false;
+    std::move(deferred)(bound([&](error_code, std::optional<Lock> lock) { got = lock.has_value(); }));
+    io.restart();
+    io.run();
+    CHECK(got);
+}
+
+TEST_CASE("async_acquire takes callbacks, futures, coroutines, deferred and tuples", "[core][lock_state_service]")
+{
+    SECTION("on an immediate store") { check_tokens(immediate()); }
+    SECTION("on a blocking store") { check_tokens(blocking()); }
+}
+
+TEST_CASE("a named handler is copied, not taken away", "[core][lock_state_service]")
+{
+    auto const face = immediate();
+    asio::io_context io;
+    auto const count = std::make_shared<int>(0);
+    auto handler = [count](error_code, Lock<Stock>) { ++*count; };
+    auto bound = asio::bind_executor(io, handler);
+    face.locks.async_acquire("sku-1", bound);
+    CHECK(count.use_count() > 2);
+    io.run();
+    face.locks.async_acquire("sku-1", bound);
+    io.restart();
+    io.run();
+    CHECK(*count == 2);
+}
+
+template <class F>
+void check_cancellation(F face)
+{
+    asio::io_context io;
+    auto held = std::optional{face.locks.acquire("sku-1")};
+    asio::cancellation_signal signal;
+    std::optional<error_code> result;
+    int calls = 0;
+    face.locks.async_acquire(
+        "sku-1", {.deadline = 60s},
+        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](error_code error, Lock<Stock> lock) {
+                                         ++calls;
+                                         result = error;
+                                         CHECK_FALSE(lock);
+                                     })));
+    asio::steady_timer timer(io, 50ms);
+    timer.async_wait([&](error_code) { signal.emit(asio::cancellation_type::terminal); });
+    io.run();
+    CHECK(calls == 1);
+    REQUIRE(result);
+    CHECK(*result == Errc::cancelled);
+    CHECK(face.locks.table()->waiter_count() == 0);
+    held.reset();
+    CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));
+}
+
+TEST_CASE("cancelling leaves the queue", "[core][lock_state_service]")
+{
+    SECTION("of an immediate store") { check_cancellation(immediate()); }
+    SECTION("of a blocking store") { check_cancellation(blocking()); }
+}
+
+TEST_CASE("many asynchronous acquires on one key all get it, in order", "[core][lock_state_service]")
+{
+    auto const face = immediate();
+    asio::io_context io;
+    std::vector<int> order;
+    for (int i = 0; i < 100; ++i)
+        face.locks.async_acquire("sku-1", {.deadline = 60s}, asio::bind_executor(io, [&, i](error_code error, Lock<Stock>) {
+                                     if (!error)
+                                         order.push_back(i);
+                                 }));
+    io.run();
+    REQUIRE(order.size() == 100);
+    CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("an execution context that goes away destroys waiting acquires and calls nobody", "[core][lock_state_service]")
+{
+    auto const face = immediate();
+    auto held = std::optional{face.locks.acquire("sku-1")};
+    auto const alive = std::make_shared<int>(0);
+    bool called = false;
+    {
+        asio::io_context io;
+        face.locks.async_acquire("sku-1", {.deadline = 60s}, asio::bind_executor(io, [&, alive](error_code, Lock<Stock>) {
+                                     called = true;
+                                 }));
+        io.poll();
+        CHECK(face.locks.table()->waiter_count() == 1);
+    }
+    CHECK_FALSE(called);
+    CHECK(alive.use_count() == 1);
+    CHECK(face.locks.table()->waiter_count() == 0);
+    held.reset();
+    CHECK(face.locks.try_acquire("sku-1"));
+}
+
+TEST_CASE("an execution context may go away while the store is being asked on its behalf", "[core][lock_state_service]")
+{
+    auto const face = blocking();
+    Gate gate;
+    face.repository.before_calls([&](std::string_view member) {
+        if (member == "create_and_load")
+            gate.pass();
+    });
+    auto const alive = std::make_shared<int>(0);
+    {
+        asio::io_context io;
+        face.locks.async_acquire("sku-1", {.deadline = 60s}, asio::bind_executor(io, [alive](error_code, Lock<Stock>) {}));
+        io.poll();
+        REQUIRE(gate.wait_for(1));
+    }
+    gate.open();
+    CHECK(eventually([&] { return alive.use_count() == 1; }));
+    face.repository.before_calls({});
+    CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));  // the late grant was given back
+}
+
+TEST_CASE("asynchronous releases cannot block the renewals they wait for", "[core][lock_state_service]")
+{
+    BlockingRepository const repository{Repository{}};
+    LockStateService const locks{repository, LockOptions{.ttl = 3s}};
+    std::vector<Lock<Stock>> held;
+    for (int i = 0; i < 8; ++i)
+        held.push_back(locks.acquire("sku-" + std::to_string(i)));
+    // All threads for blocking calls are busy until renewals are due; the releases queue up before those.
+    Gate gate;
+    SystemRuntime const runtime;
+    for (int i = 0; i < 4; ++i)
+        asio::post(runtime.blocking_executor(), [&] { gate.pass(); });
+    REQUIRE(gate.wait_for(4));
+    auto const released = std::make_shared<std::atomic<int>>(0);
+    for (auto& lock : held)
+        locks.async_release(std::move(lock), [released](error_code) { ++*released; });
+    std::this_thread::sleep_for(1300ms);
+    gate.open();
+    CHECK(eventually([&] { return *released == 8; }));
+}
+
+}  // namespace lock_state_service_test

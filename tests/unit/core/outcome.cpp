@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/core/outcome.hpp>
+
+#include "support/catch.hpp"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace outcome_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+
+TEST_CASE("an outcome without anything is unknown", "[core][outcome]")
+{
+    Outcome<int> const outcome;
+    CHECK_FALSE(outcome);
+    CHECK(outcome.error() == Errc::outcome_unknown);
+    CHECK(outcome.effect() == Effect::unknown);
+}
+
+TEST_CASE("an outcome is a value or a failure, and the effect follows", "[core][outcome]")
+{
+    Outcome<int> const good = 7;
+    CHECK(good);
+    CHECK(good.has_value());
+    CHECK(*good == 7);
+    CHECK(good.error() == Errc::ok);
+    CHECK(good.effect() == Effect::applied);
+    CHECK(good.detail().empty());
+
+    Outcome<int> const bad = Failure{Errc::not_found, "sku-1"};
+    CHECK_FALSE(bad);
+    CHECK(bad.error() == Errc::not_found);
+    CHECK(bad.effect() == Effect::not_applied);
+    CHECK(bad.detail() == "sku-1");
+    CHECK(bad.failure().code() == Errc::not_found);
+
+    Outcome<int> const unknown = Failure::unknown(Errc::unavailable, "reply lost");
+    CHECK(unknown.error() == Errc::outcome_unknown);
+    CHECK(unknown.cause() == Errc::unavailable);
+    CHECK(unknown.effect() == Effect::unknown);
+    CHECK(unknown.detail() == "reply lost");
+}
+
+TEST_CASE("value() returns the value or throws the failure", "[core][outcome]")
+{
+    CHECK(Outcome<int>{7}.value() == 7);
+    Outcome<int> const bad = Failure::unknown(Errc::lock_lost, "why");
+    try {
+        static_cast<void>(bad.value());
+        FAIL("no exception");
+    } catch (Error const& error) {
+        CHECK(error.errc() == Errc::outcome_unknown);
+        CHECK(error.cause() == Errc::lock_lost);
+        CHECK_THAT(error.what(), Catch::Matchers::ContainsSubstring("why"));
+    }
+    CHECK_THROWS_AS(Outcome<void>{Errc::cancelled}.value(), Error);
+    CHECK_NOTHROW(success().value());
+    CHECK(success());
+}
+
+TEST_CASE("an outcome holds move-only values and values without a default", "[core][outcome]")
+{
+    Outcome<std::unique_ptr<int>> outcome = std::make_unique<int>(3);
+    CHECK(**outcome == 3);
+    auto const moved = std::move(outcome).value();
+    CHECK(*moved == 3);
+
+    struct NoDefault {
+        explicit NoDefault(int v) : value(v) {}
+        int value;
+    };
+    Outcome<NoDefault> const other = NoDefault{4};
+    CHECK(other->value == 4);
+}
+
+TEST_CASE("copies of a failure are independent and complete", "[core][outcome]")
+{
+    auto const busy = Failure::busy(Errc::lock_busy, 20ms);
+    CHECK(busy.retry_after() == 20ms);
+    Failure first = Failure::unknown(Errc::unavailable, "text");
+    Failure second = busy;
+    second = first;
+    first = Failure{Errc::cancelled};
+    CHECK(second.code() == Errc::outcome_unknown);
+    CHECK(second.cause() == Errc::unavailable);
+    CHECK(second.detail() == "text");
+    CHECK(second.retry_after() == 0ns);
+    CHECK(first.detail().empty());
+    CHECK(Failure::because(Errc::lock_lost, Errc::not_found).cause() == Errc::not_found);
+}
+
+TEST_CASE("a bare code is a failure and a replayed outcome says so", "[core][outcome]")
+{
+    Outcome<std::string> outcome = Errc::lock_busy;
+    CHECK(outcome.error() == Errc::lock_busy);
+    CHECK(outcome.cause() == Errc::ok);
+    Outcome<std::string> value = std::string("x");
+    CHECK_FALSE(value.replayed());
+    value.mark_replayed();
+    CHECK(value.replayed());
+    CHECK(value->size() == 1);
+    static_assert(!std::is_convertible_v<Outcome<int>, bool>);
+}
+
+TEST_CASE("a boolean outcome tells its value from its success", "[core][outcome]")
+{
+    Outcome<bool> const no = false;
+    CHECK(no.has_value());
+    CHECK_FALSE(*no);
+}
+
+}  // namespace outcome_test

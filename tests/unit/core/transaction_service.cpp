@@ -1,0 +1,786 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/manual_runtime.hpp"
+#include "support/recording_observer.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace transaction_service_test {
+
+namespace asio = boost::asio;
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::BlockingRepository;
+using interlock_test::eventually;
+using interlock_test::Gate;
+using interlock_test::ManualRuntime;
+using interlock_test::RecordingObserver;
+using interlock_test::Response;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+
+using Repository = memory::StateRepository<Stock>;
+
+Repository stocked(int quantity = 10)
+{
+    Repository repository;
+    static_cast<void>(repository.insert(Stock{"sku-1", quantity}).value());
+    static_cast<void>(repository.insert(Stock{"sku-2", quantity}).value());
+    return repository;
+}
+
+int quantity(Repository const& repository, std::string const& sku = "sku-1")
+{
+    return repository.load(sku).value().value.quantity;
+}
+
+auto const decrement = [](Stock& s) { return --s.quantity; };
+
+// ---- what an operation may take and return -------------------------------------------------------------------
+
+struct TakesAll {
+    std::string operator()(Stock&) const { return "states"; }
+    std::string operator()(Stock&, TransactionContext&) const { return "context"; }
+    std::string operator()(Lock<Stock>&) const { return "lock"; }
+};
+
+TEST_CASE("the first documented argument list that an operation accepts is used", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    TransactionService const optimistic{OptimisticVersioning{}, repository};
+    TransactionService const rows{PessimisticRowLock{}, repository};
+    TransactionService const locks{SetNxLock{}, repository};
+
+    CHECK(locks.do_in_transaction("sku-1", TakesAll{}) == "states");
+    CHECK(optimistic.do_in_transaction("sku-1", TakesAll{}) == "states");
+    // A generic lambda accepts the first one; its body is instantiated for no other.
+    CHECK(locks.do_in_transaction("sku-1", [](auto& state) { return state.quantity; }) == 10);
+    CHECK(optimistic.do_in_transaction("sku-1", [](auto& state) { return state.quantity; }) == 10);
+    CHECK(locks.do_in_transaction("sku-1", [](auto&&... parts) { return sizeof...(parts); }) == 1);
+
+    CHECK(optimistic.do_in_transaction("sku-1", [](Stock&, TransactionContext& c) { return c.attempt(); }) == 1);
+    CHECK(rows.do_in_transaction("sku-1", [](Stock& s, Repository::transaction_type&) { return s.quantity; }) == 10);
+    CHECK(rows.do_in_transaction("sku-1", [](Stock& s, TransactionContext&) { return s.quantity; }) == 10);
+    CHECK(locks.do_in_transaction("sku-1", [](Lock<Stock>& l) { return l.fencing_token().value(); }) > 0);
+    CHECK(locks.do_in_transaction("sku-1", [](Lock<Stock>& l, TransactionContext& c) {
+        return l.fencing_token() == c.fencing_token();
+    }));
+    CHECK(locks.do_in_transaction("sku-1", [](Stock& s, Lock<Stock>& l) { return l.state() == s; }));
+    CHECK(locks.do_in_transaction(keys("sku-1", "sku-2"), [](Stock& a, Stock& b, Lock<Stock>& la, Lock<Stock>& lb) {
+        return a.sku == la.state().sku && b.sku == lb.state().sku && la.fencing_token() != lb.fencing_token();
+    }));
+}
+
+TEST_CASE("an operation may return nothing, a move-only value, and a value without a default", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    TransactionService const service{OptimisticVersioning{}, repository};
+    static_assert(std::is_void_v<decltype(service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; }))>);
+    service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
+    CHECK(service.try_do_in_transaction("sku-1", [](Stock& s) { --s.quantity; }));
+    CHECK(*service.do_in_transaction("sku-1", [](Stock& s) { return std::make_unique<int>(s.quantity); }) == 8);
+    struct NoDefault {
+        explicit NoDefault(int v) : value(v) {}
+        int value;
+    };
+    CHECK(service.do_in_transaction("sku-1", [](Stock& s) { return NoDefault{s.quantity}; }).value == 8);
+    CHECK(service.do_in_transaction("sku-1", [](Stock const& s) { return s; }) == Stock{"sku-1", 8});
+    CHECK(service.do_in_transaction("sku-1", [](Stock s) { return s.quantity; }) == 8);
+}
+
+TEST_CASE("an operation may return a code, a failure or an outcome as its value", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    TransactionService const service{OptimisticVersioning{}, repository};
+    auto const code = service.try_do_in_transaction("sku-1", [](Stock& s) {
+        --s.quantity;
+        return Errc::lock_busy;
+    });
+    CHECK(code.has_value());
+    CHECK(quantity(repository) == 9);
+    auto const inner = service.try_do_in_transaction("sku-1", [](Stock&) { return Outcome<int>{Errc::lock_busy}; });
+    REQUIRE(inner.has_value());
+    CHECK(inner->error() == Errc::lock_busy);
+}
+
+TEST_CASE("a mutable operation keeps what it counts", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    TransactionService const service{OptimisticVersioning{}, repository};
+    int calls = 0;
+    auto operation = [n = 0, &calls](Stock&) mutable { calls = ++n; };
+    service.do_in_transaction("sku-1", operation);
+    service.do_in_transaction("sku-1", operation);
+    CHECK(calls == 2);
+}
+
+// ---- under every policy ---------------------------------------------------------------------------------------
+
+template <class P>
+auto service_of(P policy, Repository const& repository, ServiceOptions options = {})
+{
+    return TransactionService{std::move(policy), repository, options};
+}
+
+TEMPLATE_TEST_CASE(
+    "what an operation throws rolls back and arrives unchanged", "[core][transaction_service]", OptimisticVersioning,
+    PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    auto const before = repository.load("sku-1")->version;
+    struct SoldOut {
+        std::string sku;
+    };
+    CHECK_THROWS_AS(service.do_in_transaction("sku-1", [](Stock& s) { throw SoldOut{s.sku}; }), SoldOut);
+    CHECK_THROWS_AS(
+        service.do_in_transaction("sku-1", [](Stock& s) {
+            s.quantity = -1;
+            throw std::runtime_error("after the change");
+        }), std::runtime_error);
+    int thrown = 0;
+    try {
+        service.do_in_transaction("sku-1", [](Stock& s) {
+            s.quantity = -1;
+            throw 42;
+        });
+    } catch (int value) {
+        thrown = value;
+    }
+    CHECK(thrown == 42);
+    // try_ lets them through as well, Error of the library included.
+    CHECK_THROWS_AS(service.try_do_in_transaction("sku-1", [](Stock&) { throw SoldOut{}; }), SoldOut);
+    CHECK_THROWS_AS(
+        service.try_do_in_transaction("sku-1", [](Stock&) { throw Error(Errc::version_conflict); }), Error);
+    CHECK(quantity(repository) == 10);
+    CHECK(repository.load("sku-1")->version == before);
+    // Nothing is left locked.
+    CHECK(service.do_in_transaction("sku-1", decrement, {.deadline = 0ms + 5s}) == 9);
+    CHECK(repository.key_count() == 2);
+}
+
+TEMPLATE_TEST_CASE(
+    "an operation must not change the key of its state", "[core][transaction_service]", OptimisticVersioning,
+    PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    auto const outcome = service.try_do_in_transaction("sku-1", [](Stock& s) { s = Stock{"sku-7", 3}; });
+    CHECK(outcome.error() == Errc::invalid_argument);
+    CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("key"));
+    CHECK(quantity(repository) == 10);
+    CHECK(repository.load("sku-7").error() == Errc::not_found);
+}
+
+TEMPLATE_TEST_CASE(
+    "a missing value is not_found, or created on request", "[core][transaction_service]", OptimisticVersioning,
+    PessimisticRowLock, SetNxLock)
+{
+    Repository const repository;
+    auto const strict = service_of(TestType{}, repository);
+    bool run = false;
+    CHECK(strict.try_do_in_transaction("sku-9", [&](Stock&) { run = true; }).error() == Errc::not_found);
+    CHECK_FALSE(run);
+
+    TestType creating{};
+    creating.missing = Missing::create;
+    auto const service = service_of(creating, repository);
+    CHECK(service.do_in_transaction("sku-9", [](Stock& s) { return s; }) == Stock{"sku-9", 0});
+    CHECK(repository.load("sku-9")->value == Stock{"sku-9", 0});
+    CHECK(service.do_in_transaction(Stock{"sku-8", 5}, decrement) == 4);
+    CHECK(quantity(repository, "sku-8") == 4);
+    CHECK(service.do_in_transaction(Stock{"sku-8", 5}, decrement) == 3);  // what is stored, not what is named
+    CHECK_THROWS(service.do_in_transaction("sku-6", [](Stock&) { throw 1; }));
+    CHECK(repository.load("sku-6").error() == Errc::not_found);
+    CHECK(repository.key_count() == 2);
+}
+
+TEMPLATE_TEST_CASE(
+    "arguments and options out of range are refused before anything is run", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    int runs = 0;
+    auto const count = [&](Stock&) { return ++runs; };
+    std::chrono::duration<double> const nan{std::numeric_limits<double>::quiet_NaN()};
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = nan}).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = 0s}).error() == Errc::deadline_exceeded);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = -1h}).error() == Errc::deadline_exceeded);
+    CHECK(service.try_do_in_transaction("", count).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(std::string(513, 'k'), count).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("a\0b", count).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(OperationId{""}, "sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(OperationId{std::string(256, 'i')}, "sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(
+              keys("sku-1", "sku-1"), [&](Stock&, Stock&) { ++runs; }).error() == Errc::invalid_argument);
+
+    TestType none{};
+    none.max_attempts = 0;
+    CHECK(service_of(none, repository).try_do_in_transaction("sku-1", count).error() == Errc::invalid_argument);
+    TestType backwards{};
+    backwards.backoff = {.initial = 2s, .cap = 1s};
+    CHECK(service_of(backwards, repository).try_do_in_transaction("sku-1", count).error() == Errc::invalid_argument);
+    CHECK(runs == 0);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = std::chrono::hours::max()}).has_value());
+}
+
+TEMPLATE_TEST_CASE(
+    "a transaction may run inside another one on other keys, on the same key it would deadlock",
+    "[core][transaction_service]", OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    auto const other = service_of(TestType{}, repository);  // another handle to the same store
+    Errc inner{};
+    int nested = 0;
+    service.do_in_transaction("sku-1", [&](Stock& s) {
+        --s.quantity;
+        inner = other.try_do_in_transaction("sku-1", decrement, {.deadline = 60s}).error();
+        nested = other.do_in_transaction("sku-2", [&](Stock& t) {
+            if (service.try_do_in_transaction("sku-1", decrement).error() != Errc::would_deadlock)
+                return -1;
+            return --t.quantity;
+        });
+    });
+    CHECK(inner == Errc::would_deadlock);
+    CHECK(nested == 9);
+    CHECK(quantity(repository) == 9);
+    // A second store may hold the same key.
+    auto const elsewhere = stocked(5);
+    auto const second = service_of(TestType{}, elsewhere);
+    CHECK(service.do_in_transaction("sku-1", [&](Stock&) { return second.do_in_transaction("sku-1", decrement); }) == 4);
+}
+
+TEMPLATE_TEST_CASE(
+    "two keys named in both orders by many threads never deadlock and keep the sum", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked(1000);
+    auto const service = service_of(TestType{}, repository);
+    std::atomic<int> failed{0};
+    run_threads(6, [&](std::size_t i) {
+        for (int n = 0; n < 50; ++n) {
+            auto const move_one = [](Stock& from, Stock& to) {
+                --from.quantity;
+                ++to.quantity;
+            };
+            auto const outcome = i % 2 == 0
+                                     ? service.try_do_in_transaction(keys("sku-1", "sku-2"), move_one, {.deadline = 60s})
+                                     : service.try_do_in_transaction(keys("sku-2", "sku-1"), move_one, {.deadline = 60s});
+            failed += outcome ? 0 : 1;
+        }
+    });
+    CHECK(failed == 0);
+    CHECK(quantity(repository, "sku-1") == 1000);
+    CHECK(quantity(repository, "sku-2") == 1000);
+}
+
+TEMPLATE_TEST_CASE(
+    "a chain of transactions applies each or nothing", "[core][transaction_service]", OptimisticVersioning,
+    PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    auto const taken = service.do_in_transaction("sku-1", [](Stock& s) { return std::exchange(s.quantity, s.quantity - 3), 3; });
+    service.do_in_transaction("sku-2", [&](Stock& s) { s.quantity += taken; });
+    CHECK(quantity(repository, "sku-1") == 7);
+    CHECK(quantity(repository, "sku-2") == 13);
+}
+
+// ---- operation ids --------------------------------------------------------------------------------------------
+
+TEMPLATE_TEST_CASE(
+    "the same operation id gets the first answer and has one effect", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    int runs = 0;
+    auto const take = [&](Stock& s) {
+        ++runs;
+        --s.quantity;
+        return Response{200, "left " + std::to_string(s.quantity)};
+    };
+    auto const first = service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", take);
+    auto const second = service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", take);
+    REQUIRE(first);
+    REQUIRE(second);
+    CHECK(*first == *second);
+    CHECK_FALSE(first.replayed());
+    CHECK(second.replayed());
+    CHECK(runs == 1);
+    CHECK(quantity(repository) == 9);
+    CHECK(service.do_in_transaction(OperationId{"op-2"}, "sku-1", take).body == "left 8");
+    CHECK(service.do_in_transaction(OperationId{"op-1"}, "sku-2", take).body == "left 9");  // another key: another one
+
+    // No result is an answer as well, and so is a result without a change; a throw is none.
+    service.do_in_transaction(OperationId{"op-3"}, "sku-1", [](Stock& s) { --s.quantity; });
+    service.do_in_transaction(OperationId{"op-3"}, "sku-1", [](Stock& s) { --s.quantity; });
+    CHECK(quantity(repository) == 7);
+    auto const look = [](Stock& s) { return s.quantity; };
+    CHECK(service.do_in_transaction(OperationId{"op-4"}, "sku-1", look) == 7);
+    service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
+    CHECK(service.do_in_transaction(OperationId{"op-4"}, "sku-1", look) == 7);
+    CHECK_THROWS(service.do_in_transaction(OperationId{"op-5"}, "sku-1", [](Stock&) -> int { throw 1; }));
+    CHECK(service.do_in_transaction(OperationId{"op-5"}, "sku-1", look) == 6);
+}
+
+TEMPLATE_TEST_CASE(
+    "an answer of another type is unknown because of a corrupt state", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    service.do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return Response{200, std::to_string(--s.quantity)}; });
+    auto const outcome =
+        service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return std::vector<int>{--s.quantity}; });
+    CHECK(outcome.error() == Errc::outcome_unknown);
+    CHECK(outcome.cause() == Errc::corrupt_state);
+    CHECK(quantity(repository) == 9);
+}
+
+TEMPLATE_TEST_CASE(
+    "concurrent duplicates of one operation have one effect and equal answers", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked(1000);
+    auto const service = service_of(TestType{}, repository);
+    constexpr std::size_t threads = 64;
+    std::vector<std::optional<Outcome<Response>>> answers(threads);
+    run_threads(threads, [&](std::size_t i) {
+        answers[i] = service.try_do_in_transaction(
+            OperationId{"op-1"}, "sku-1",
+            [i](Stock& s) { return Response{--s.quantity, "by " + std::to_string(i)}; }, {.deadline = 60s});
+    });
+    CHECK(quantity(repository) == 999);
+    int executed = 0;
+    for (auto const& answer : answers) {
+        REQUIRE(*answer);
+        CHECK(**answer == **answers[0]);
+        executed += answer->replayed() ? 0 : 1;
+    }
+    CHECK(executed == 1);
+}
+
+TEMPLATE_TEST_CASE(
+    "a result too large to be recorded is refused before the effect", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    auto const answer_of = [](std::size_t size) {
+        return [size](Stock& s) {
+            --s.quantity;
+            return std::string(size, 'x');
+        };
+    };
+    auto const refused =
+        service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", answer_of((std::size_t{1} << 20) + 1));
+    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(quantity(repository) == 10);
+    CHECK_FALSE(*repository.find_operation(Key{std::string("sku-1")}, OperationId{"op-1"}));
+    CHECK(service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", answer_of(std::size_t{1} << 20)));
+    CHECK(quantity(repository) == 9);
+}
+
+TEMPLATE_TEST_CASE(
+    "an answer is kept for the retention, to the millisecond", "[core][transaction_service]", OptimisticVersioning,
+    PessimisticRowLock, SetNxLock)
+{
+    ManualRuntime const runtime;
+    memory::StateRepository<Stock, void, ManualRuntime> const repository{{.retention = 1h}, runtime};
+    static_cast<void>(repository.insert(Stock{"sku-1", 10}).value());
+    TransactionService const service{TestType{}, repository};
+    OperationId const id{"op-1"};
+    CHECK(service.do_in_transaction(id, "sku-1", decrement) == 9);
+    runtime.advance(1h - 1ms);
+    CHECK(service.do_in_transaction(id, "sku-1", decrement) == 9);
+    runtime.advance(1ms);
+    CHECK(service.do_in_transaction(id, "sku-1", decrement) == 8);
+    CHECK(service.do_in_transaction(id, "sku-1", decrement) == 8);
+}
+
+TEST_CASE("several keys share one operation record, at the smallest of them", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    TransactionService const service{OptimisticVersioning{}, repository};
+    auto const both = [](Stock& a, Stock& b) { return --a.quantity + --b.quantity; };
+    CHECK(service.do_in_transaction(OperationId{"op"}, keys("sku-2", "sku-1"), both) == 18);
+    CHECK(service.do_in_transaction(OperationId{"op"}, keys("sku-1", "sku-2"), both) == 18);
+    CHECK(*repository.find_operation(Key{std::string("sku-1")}, OperationId{"op"}));
+    CHECK_FALSE(*repository.find_operation(Key{std::string("sku-2")}, OperationId{"op"}));
+}
+
+// ---- unknown outcomes -----------------------------------------------------------------------------------------
+
+/// A store that loses the reply of its next commit, before or after it was applied.
+class Forgetful : public BlockingRepository<Repository> {
+public:
+    enum class Lose { nothing, before, after };
+    explicit Forgetful(Repository inner) : BlockingRepository(std::move(inner)), lose_(std::make_shared<std::atomic<Lose>>(Lose::nothing)) {}
+    Outcome<CommitResult> commit(std::span<Change<Stock>> changes, OperationCommit const* operation, Deadline deadline) const
+    {
+        auto const lose = lose_->exchange(Lose::nothing);
+        if (lose == Lose::before)
+            return Failure::unknown(Errc::unavailable);
+        auto result = BlockingRepository::commit(changes, operation, deadline);
+        if (lose == Lose::after)
+            return Failure::unknown(Errc::unavailable);
+        return result;
+    }
+    void lose_next(Lose what) const { *lose_ = what; }
+
+private:
+    std::shared_ptr<std::atomic<Lose>> lose_;
+};
+
+TEST_CASE("a lost reply to a commit is unknown, or found out by the operation id", "[core][transaction_service]")
+{
+    using enum Forgetful::Lose;
+    Forgetful const repository{stocked()};
+    RecordingObserver observer;
+    TransactionService const service{SetNxLock{}, repository, {.observer = &observer}};
+    int runs = 0;
+    auto const take = [&](Stock& s) {
+        ++runs;
+        return --s.quantity;
+    };
+
+    repository.lose_next(after);
+    auto const unknown = service.try_do_in_transaction("sku-1", take);
+    CHECK(unknown.error() == Errc::outcome_unknown);
+    CHECK(unknown.cause() == Errc::unavailable);
+    CHECK(runs == 1);  // never again without an id
+
+    repository.lose_next(after);
+    auto const applied = service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", take);
+    REQUIRE(applied);
+    CHECK(*applied == 8);
+    CHECK(runs == 2);
+
+    repository.lose_next(before);
+    auto const again = service.try_do_in_transaction(OperationId{"op-2"}, "sku-1", take);
+    REQUIRE(again);
+    CHECK(*again == 7);
+    CHECK(runs == 4);
+    CHECK(quantity(repository.inner()) == 7);
+
+    auto const events = observer.unknown();
+    REQUIRE(events.size() == 3);
+    CHECK(events[0].resolved == Effect::unknown);
+    CHECK(events[0].cause == Errc::unavailable);
+    CHECK(events[1].resolved == Effect::applied);
+    CHECK(events[2].resolved == Effect::not_applied);
+}
+
+// ---- observers ------------------------------------------------------------------------------------------------
+
+TEST_CASE("an observer is told of every end of a transaction", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    RecordingObserver observer;
+    TransactionService const service{OptimisticVersioning{}, repository, {.observer = &observer}};
+    service.do_in_transaction("sku-1", decrement);
+    service.do_in_transaction(OperationId{"op"}, "sku-1", decrement);
+    service.do_in_transaction(OperationId{"op"}, "sku-1", decrement);
+    CHECK_THROWS(service.do_in_transaction("sku-1", [](Stock&) { throw 1; }));
+    CHECK(service.try_do_in_transaction("sku-0", decrement).error() == Errc::not_found);
+    auto const events = observer.transactions();
+    REQUIRE(events.size() == 5);
+    for (auto const& event : events) {
+        CHECK(event.policy == "optimistic_versioning");
+        CHECK(event.duration >= 0ns);
+        CHECK(event.duration < 1min);
+    }
+    CHECK(events[0].result == Errc::ok);
+    CHECK(events[0].attempts == 1);
+    CHECK_FALSE(events[0].replayed);
+    CHECK(events[2].replayed);
+    CHECK(events[2].attempts == 0);
+    CHECK(events[3].user_exception);
+    CHECK(events[3].result != Errc::ok);
+    CHECK(events[4].result == Errc::not_found);
+    CHECK_FALSE(events[4].user_exception);
+}
+
+TEST_CASE("an observer is told of conflicts, and a run that throws after one was not applied", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    RecordingObserver observer;
+    TransactionService const service{OptimisticVersioning{}, repository, {.observer = &observer}};
+    auto const interfere = [&] {
+        auto const now = repository.load("sku-1").value();
+        static_cast<void>(repository.compare_and_set("sku-1", now.version, Stock{"sku-1", now.value.quantity + 5}));
+    };
+    CHECK_THROWS_AS(
+        service.do_in_transaction("sku-1", [&](Stock& s, TransactionContext& c) {
+            if (c.attempt() == 2)
+                throw std::runtime_error("second run");
+            interfere();
+            return --s.quantity;
+        }), std::runtime_error);
+    REQUIRE(observer.conflicts().size() == 1);
+    CHECK(observer.conflicts()[0].reason == Errc::version_conflict);
+    CHECK(observer.conflicts()[0].attempt == 1);
+    CHECK(observer.conflicts()[0].policy == "optimistic_versioning");
+    REQUIRE(observer.retries().size() == 1);
+    CHECK(observer.retries()[0].delay >= 0ns);
+    REQUIRE(observer.transactions().size() == 1);
+    CHECK(observer.transactions()[0].attempts == 2);
+    CHECK(observer.transactions()[0].user_exception);
+    CHECK(observer.transactions()[0].result != Errc::ok);  // nothing was applied
+    CHECK(quantity(repository) == 15);
+}
+
+// ---- asynchronous ---------------------------------------------------------------------------------------------
+
+template <class F>
+void run_on(asio::io_context& io, F coroutine)
+{
+    std::exception_ptr failed;
+    asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr e) { failed = e; });
+    io.restart();
+    io.run();
+    if (failed)
+        std::rethrow_exception(failed);
+}
+
+template <class R, class P>
+void check_async(R const& repository, Repository const& store, P policy)
+{
+    TransactionService const service{std::move(policy), repository};
+    asio::io_context io;
+    bool done = false;
+    run_on(io, [&]() -> asio::awaitable<void> {
+        auto const got1 = co_await service.async_do_in_transaction("sku-1", decrement, asio::use_awaitable);
+        CHECK(got1 == 9);
+        auto later = [&io](Stock& s) -> asio::awaitable<int> {
+            asio::steady_timer timer(io, 1ms);
+            co_await timer.async_wait(asio::use_awaitable);
+            co_return --s.quantity;
+        };
+        auto const got2 = co_await service.async_do_in_transaction("sku-1", later, asio::use_awaitable);
+        CHECK(got2 == 8);
+        auto nothing = [](Stock& s) -> asio::awaitable<void> {
+            --s.quantity;
+            co_return;
+        };
+        co_await service.async_do_in_transaction("sku-1", nothing, {.deadline = 60s}, asio::use_awaitable);
+        auto throws = [](Stock& s) -> asio::awaitable<int> {
+            s.quantity = -1;
+            co_await asio::this_coro::executor;
+            throw std::out_of_range("mine");
+        };
+        bool thrown = false;
+        try {
+            co_await service.async_do_in_transaction("sku-1", throws, asio::use_awaitable);
+        } catch (std::out_of_range const&) {
+            thrown = true;
+        }
+        CHECK(thrown);
+        auto outcome = co_await service.async_try_do_in_transaction("sku-0", decrement, asio::use_awaitable);
+        CHECK(outcome.error() == Errc::not_found);
+        OperationId const id{"op"};
+        auto first = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
+        auto second = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
+        CHECK(first.value() == 6);
+        CHECK(second.value() == 6);
+        CHECK(second.replayed());
+        auto both = [](Stock& a, Stock& b) { return --a.quantity + --b.quantity; };
+        auto const got3 = co_await service.async_do_in_transaction(keys("sku-2", "sku-1"), both, asio::use_awaitable);
+        CHECK(got3 == 14);
+        auto no_default = [](Stock& s) { return std::make_unique<int>(s.quantity); };
+        auto const got4 = *co_await service.async_do_in_transaction("sku-1", no_default, asio::use_awaitable);
+        CHECK(got4 == 5);
+        done = true;
+    });
+    CHECK(done);
+    CHECK(quantity(store) == 5);
+
+    bool called = false;
+    service.async_do_in_transaction("sku-1", decrement, asio::bind_executor(io, [&](std::exception_ptr e, int left) {
+                                        called = true;
+                                        CHECK_FALSE(e);
+                                        CHECK(left == 4);
+                                        CHECK(io.get_executor().running_in_this_thread());
+                                    }));
+    CHECK_FALSE(called);
+    io.restart();
+    io.run();
+    CHECK(called);
+    CHECK(service.async_do_in_transaction("sku-1", decrement, asio::use_future).get() == 3);
+    CHECK(store.key_count() == 2);
+}
+
+TEMPLATE_TEST_CASE(
+    "the asynchronous calls do what the others do", "[core][transaction_service]", OptimisticVersioning,
+    PessimisticRowLock, SetNxLock)
+{
+    auto const store = stocked();
+    SECTION("on an immediate store") { check_async(store, store, TestType{}); }
+    SECTION("on a blocking store") { check_async(BlockingRepository{store}, store, TestType{}); }
+}
+
+TEMPLATE_TEST_CASE(
+    "cancelling before the commit rolls back, and the operation is awaited", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const service = service_of(TestType{}, repository);
+    asio::io_context io;
+    asio::cancellation_signal signal;
+    bool ended = false;
+    std::optional<Errc> result;
+    auto operation = [&](Stock& s) -> asio::awaitable<int> {
+        s.quantity = -1;
+        asio::steady_timer timer(io, 60s);
+        try {
+            co_await timer.async_wait(asio::use_awaitable);
+        } catch (...) {
+            ended = true;
+            throw;
+        }
+        co_return 0;
+    };
+    service.async_try_do_in_transaction(
+        "sku-1", operation, {.deadline = 60s},
+        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
+                                         CHECK(ended);
+                                         CHECK_FALSE(e);
+                                         result = outcome.error();
+                                     })));
+    asio::steady_timer timer(io, 20ms);
+    timer.async_wait([&](error_code) { signal.emit(asio::cancellation_type::terminal); });
+    io.run();
+    REQUIRE(result);
+    CHECK(*result == Errc::cancelled);
+    CHECK(quantity(repository) == 10);
+    CHECK(service.do_in_transaction("sku-1", decrement) == 9);
+}
+
+TEST_CASE("an asynchronous operation says by its context what it already holds", "[core][transaction_service]")
+{
+    auto const repository = stocked();
+    TransactionService const service{SetNxLock{}, repository};
+    asio::io_context io;
+    std::optional<Errc> inner;
+    run_on(io, [&]() -> asio::awaitable<void> {
+        auto operation = [&](Stock&, TransactionContext& context) -> asio::awaitable<void> {
+            auto again = co_await service.async_try_do_in_transaction(
+                "sku-1", decrement, {.deadline = 60s, .within = &context}, asio::use_awaitable);
+            inner = again.error();
+        };
+        co_await service.async_do_in_transaction("sku-1", operation, asio::use_awaitable);
+    });
+    CHECK(inner == Errc::would_deadlock);
+}
+
+TEST_CASE("an asynchronous call on a blocking store calls it from the pool only", "[core][transaction_service]")
+{
+    BlockingRepository const repository{stocked()};
+    auto const here = std::this_thread::get_id();
+    std::mutex mutex;
+    std::vector<std::string> called_here;
+    repository.before_calls([&](std::string_view member) {
+        std::lock_guard const lock(mutex);
+        if (std::this_thread::get_id() == here)
+            called_here.emplace_back(member);
+    });
+    asio::io_context io;
+    int done = 0;
+    auto count = asio::bind_executor(io, [&](std::exception_ptr e, int) { done += e ? 0 : 1; });
+    TransactionService const locks{SetNxLock{}, repository};
+    TransactionService const rows{PessimisticRowLock{}, repository};
+    TransactionService const optimistic{OptimisticVersioning{}, repository};
+    locks.async_do_in_transaction("sku-1", decrement, count);
+    rows.async_do_in_transaction("sku-2", decrement, count);
+    optimistic.async_do_in_transaction(OperationId{"op"}, "sku-2", decrement, count);
+    io.run();
+    CHECK(done == 3);
+    CHECK(called_here == std::vector<std::string>{});
+}
+
+TEMPLATE_TEST_CASE(
+    "an execution context that goes away takes pending transactions along", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    auto const repository = stocked();
+    auto const alive = std::make_shared<int>(0);
+    {
+        auto service = std::optional{service_of(TestType{}, repository)};
+        asio::io_context io;
+        auto operation = [&io, alive](Stock& s) -> asio::awaitable<int> {
+            asio::steady_timer timer(io, 60s);
+            co_await timer.async_wait(asio::use_awaitable);
+            co_return --s.quantity;
+        };
+        for (int i = 0; i < 3; ++i)
+            service->async_do_in_transaction("sku-1", operation, asio::bind_executor(io, [alive](std::exception_ptr, int) {}));
+        service.reset();  // the service may go first
+        for (int i = 0; i < 20; ++i)
+            io.poll();
+        CHECK(alive.use_count() > 1);
+    }
+    CHECK(alive.use_count() == 1);
+    CHECK(repository.waiter_count() == 0);
+    auto const service = service_of(TestType{}, repository);
+    CHECK(service.do_in_transaction("sku-1", decrement) == 9);
+}
+
+TEST_CASE("the context may go away while a blocking store commits", "[core][transaction_service]")
+{
+    BlockingRepository const repository{stocked()};
+    TransactionService const service{PessimisticRowLock{}, repository};
+    Gate gate;
+    repository.before_calls([&](std::string_view member) {
+        if (member == "load_for_update")
+            gate.pass();
+    });
+    auto const alive = std::make_shared<int>(0);
+    {
+        asio::io_context io;
+        service.async_do_in_transaction("sku-1", decrement, asio::bind_executor(io, [alive](std::exception_ptr, int) {}));
+        io.poll();
+        REQUIRE(gate.wait_for(1));
+    }
+    gate.open();
+    CHECK(eventually([&] { return alive.use_count() == 1; }));
+    repository.before_calls({});
+    CHECK(service.do_in_transaction("sku-1", decrement) == 9);
+}
+
+}  // namespace transaction_service_test

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/backends/memory/idempotency_store.hpp>
+#include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/manual_runtime.hpp"
+#include "support/recording_observer.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace idempotency_keys_test {
+
+namespace asio = boost::asio;
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::ManualRuntime;
+using interlock_test::RecordingObserver;
+using interlock_test::Response;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+
+using Repository = memory::StateRepository<Stock, void, ManualRuntime>;
+using Store = memory::BasicIdempotencyStore<ManualRuntime>;
+
+IdempotentRequest request(std::string const& key = "k-1", std::string const& body = "body")
+{
+    return {key, Scope("tenant"), fingerprint(body)};
+}
+
+template <class Inner = OptimisticVersioning>
+struct World {
+    explicit World(IdempotencyOptions options = {.lease = 10s}, std::chrono::nanoseconds retention = 24h)
+        : repository({.retention = 48h}, runtime), store({.retention = retention}, runtime),
+          service(IdempotencyKeys{Inner{}, store, options}, repository, {.observer = &observer})
+    {
+        static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    }
+    int quantity() const { return repository.load("x")->value.quantity; }
+    auto take(IdempotentRequest const& which = request())
+    {
+        return service.try_do_in_transaction(which, "x", [this](Stock& s) {
+            ++runs;
+            return Response{201, "left " + std::to_string(--s.quantity)};
+        });
+    }
+
+    ManualRuntime runtime;
+    RecordingObserver observer;
+    Repository repository;
+    Store store;
+    TransactionService<Stock, IdempotencyKeys<Inner, Store>, Repository> service;
+    int runs{0};
+};
+
+TEMPLATE_TEST_CASE(
+    "a request is executed once and every retry gets its answer", "[policies][idempotency_keys]", OptimisticVersioning,
+    PessimisticRowLock, SetNxLock)
+{
+    World<TestType> world;
+    auto const first = world.take();
+    REQUIRE(first);
+    CHECK_FALSE(first->replayed());
+    auto const second = world.take(request("\"k-1\""));
+    REQUIRE(second);
+    CHECK(second->replayed());
+    CHECK(second->value() == first->value());
+    CHECK(world.runs == 1);
+    CHECK(world.quantity() == 9);
+    CHECK_FALSE(world.take(request("k-2"))->replayed());
+    CHECK_FALSE(world.take({"k-1", Scope("another tenant")})->replayed());
+    CHECK(world.runs == 3);
+    CHECK(world.observer.count(IdempotencyEvent::executed) == 3);
+    CHECK(world.observer.count(IdempotencyEvent::replayed) == 1);
+}
+
+TEST_CASE("a missing, overlong or malformed key is refused", "[policies][idempotency_keys]")
+{
+    World<> world;
+    for (auto const& bad : {std::string(), std::string(256, 'k'), std::string("a\nb")})
+        CHECK(world.take(request(bad)).error() == Errc::invalid_argument);
+    CHECK(world.runs == 0);
+    CHECK(world.store.size() == 0);
+    World<> unfit(IdempotencyOptions{.lease = 1ms});
+    CHECK(unfit.take().error() == Errc::invalid_argument);
+}
+
+TEST_CASE("another fingerprint is refused, also while the first is in progress", "[policies][idempotency_keys]")
+{
+    World<> world;
+    std::optional<Errc> during;
+    world.service.do_in_transaction(request(), "x", [&](Stock& s) {
+        run_threads(1, [&](std::size_t) { during = world.take(request("k-1", "another body")).error(); });
+        return Response{200, std::to_string(--s.quantity)};
+    });
+    CHECK(during == Errc::idempotency_mismatch);
+    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.runs == 0);
+    CHECK(world.take()->value().body == "9");
+    CHECK(world.observer.count(IdempotencyEvent::mismatch) == 2);
+}
+
+TEST_CASE("a duplicate during the execution is refused with the rest of the lease", "[policies][idempotency_keys]")
+{
+    World<> world;
+    static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
+    world.runtime.advance(4s);
+    auto const refused = world.take();
+    CHECK(refused.error() == Errc::idempotency_in_progress);
+    CHECK(refused.failure().retry_after() == 6s);
+    CHECK(world.runs == 0);
+    CHECK(world.observer.count(IdempotencyEvent::in_progress) == 1);
+}
+
+TEST_CASE("a duplicate that waits gets the answer, or its deadline", "[policies][idempotency_keys]")
+{
+    World<> world(IdempotencyOptions{.lease = 1min, .duplicates = Duplicates::wait});
+    OwnerToken const other{{1, 1}};
+    static_cast<void>(world.store.claim(request(), other, 1min, AfterLease::take_over).value());
+    world.runtime.waits_advance(true);
+    CHECK(world.take().error() == Errc::deadline_exceeded);
+    world.runtime.waits_advance(false);
+    std::optional<Outcome<Answer<Response>>> answer;
+    run_threads(2, [&](std::size_t i) {
+        if (i == 0)
+            answer = world.take();
+        else
+            static_cast<void>(world.store.complete(
+                request(), other, interlock::detail::encode_answer(Response{200, "theirs"}), false));
+    });
+    REQUIRE(answer);
+    REQUIRE(*answer);
+    CHECK((*answer)->replayed());
+    CHECK((*answer)->value().body == "theirs");
+    CHECK(world.runs == 0);
+}
+
+TEST_CASE("a crashed owner's claim is taken over when its lease is over, to the millisecond", "[policies][idempotency_keys]")
+{
+    World<> world;
+    OwnerToken const crashed{{1, 1}};
+    static_cast<void>(world.store.claim(request(), crashed, 10s, AfterLease::take_over).value());
+    world.runtime.advance(10s - 1ms);
+    CHECK(world.take().error() == Errc::idempotency_in_progress);
+    world.runtime.advance(1ms);
+    CHECK(world.take());
+    CHECK(world.runs == 1);
+    CHECK(world.store.complete(request(), crashed, "late", false).error() == Errc::fenced_out);
+    CHECK(world.observer.count(IdempotencyEvent::taken_over) == 1);
+
+    World<> strict(IdempotencyOptions{.lease = 10s, .after_lease = AfterLease::refuse});
+    static_cast<void>(strict.store.claim(request(), crashed, 10s, AfterLease::take_over).value());
+    strict.runtime.advance(1h);
+    CHECK(strict.take().error() == Errc::idempotency_in_progress);
+    CHECK(strict.runs == 0);
+}
+
+TEMPLATE_TEST_CASE(
+    "a slow owner and its successor have one effect and one answer", "[policies][idempotency_keys]",
+    OptimisticVersioning, SetNxLock)
+{
+    // The slow one loses its claim while it runs; its successor is applied first.
+    World<TestType> world;
+    World<TestType>* const w = &world;
+    std::optional<Outcome<Answer<Response>>> successor;
+    auto const other_key = Key{std::string("x")};
+    auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock& s) {
+        if (!successor) {
+            w->runtime.advance(11s);
+            if constexpr (std::is_same_v<TestType, SetNxLock>)
+                static_cast<void>(w->repository.force_release(other_key));
+            // On another thread, as another process would: this one's operation holds the key.
+            run_threads(1, [&](std::size_t) {
+                World<TestType>& other = *w;
+                TransactionService const fresh{IdempotencyKeys{TestType{}, other.store, {.lease = 10s}}, other.repository};
+                successor = fresh.try_do_in_transaction(request(), "x", [](Stock& t) {
+                    return Response{201, "successor " + std::to_string(--t.quantity)};
+                });
+            });
+        }
+        return Response{201, "slow " + std::to_string(--s.quantity)};
+    });
+    REQUIRE(successor);
+    REQUIRE(*successor);
+    CHECK((*successor)->value().body == "successor 9");
+    CHECK(world.quantity() == 9);
+    if (slow) {
+        CHECK(slow->value() == (*successor)->value());
+    } else {
+        CHECK(slow.effect() == Effect::not_applied);  // fenced out, or conflicting
+    }
+    CHECK(world.take()->value().body == "successor 9");
+}
+
+TEST_CASE("an operation that throws gives its claim back, a final rejection is an answer", "[policies][idempotency_keys]")
+{
+    World<> world;
+    CHECK_THROWS_AS(
+        world.service.do_in_transaction(request(), "x", [](Stock& s) -> int {
+            s.quantity = -1;
+            throw std::runtime_error("try again");
+        }), std::runtime_error);
+    CHECK(world.store.size() == 0);
+    CHECK(world.quantity() == 10);
+    CHECK(world.observer.count(IdempotencyEvent::given_back) == 1);
+    int runs = 0;
+    auto const reject = [&](Stock& s) -> int {
+        ++runs;
+        s.quantity = -1;
+        throw FinalRejection("insufficient funds");
+    };
+    for (int i = 0; i < 3; ++i) {
+        std::string text;
+        try {
+            world.service.do_in_transaction(request(), "x", reject);
+        } catch (FinalRejection const& rejection) {
+            text = rejection.what();
+        }
+        CHECK(text == "insufficient funds");
+    }
+    CHECK(runs == 1);
+    CHECK(world.quantity() == 10);
+    // What was not applied for other reasons is not stored either.
+    CHECK(world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).error() == Errc::not_found);
+    CHECK(world.store.size() == 1);
+}
+
+TEST_CASE("an answer too large to be kept is refused before the effect", "[policies][idempotency_keys]")
+{
+    World<> world;
+    auto const refused = world.service.try_do_in_transaction(request(), "x", [](Stock& s) {
+        --s.quantity;
+        return std::string((std::size_t{1} << 20) + 1, 'x');
+    });
+    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(world.quantity() == 10);
+    CHECK(world.take());
+}
+
+TEST_CASE("an answer is kept for the retention of the store, to the millisecond", "[policies][idempotency_keys]")
+{
+    // The operation records are kept longer here, so that a purged claim alone repeats nothing.
+    World<> world(IdempotencyOptions{.lease = 10s}, 1h);
+    CHECK(world.take());
+    world.runtime.advance(1h - 1ms);
+    CHECK(world.take()->replayed());
+    world.runtime.advance(1ms);
+    CHECK(world.take()->replayed());
+    CHECK(world.runs == 1);
+    world.runtime.advance(48h);
+    CHECK_FALSE(world.take()->replayed());
+    CHECK(world.runs == 2);
+    CHECK(world.quantity() == 8);
+}
+
+TEST_CASE("a store that is full fails the request and never runs it unguarded", "[policies][idempotency_keys]")
+{
+    Repository const repository;
+    static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    Store const store{{.max_records = 1}};
+    TransactionService const service{IdempotencyKeys{OptimisticVersioning{}, store}, repository};
+    auto const take = [](Stock& s) { return --s.quantity; };
+    CHECK(service.try_do_in_transaction(request("1"), "x", take));
+    CHECK(service.try_do_in_transaction(request("2"), "x", take).error() == Errc::overloaded);
+    CHECK(repository.load("x")->value.quantity == 9);
+}
+
+TEMPLATE_TEST_CASE(
+    "64 duplicates at once have one execution's effect and one answer", "[policies][idempotency_keys]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 1000}).value());
+    memory::IdempotencyStore const store;
+    TransactionService const service{
+        IdempotencyKeys{TestType{}, store, {.duplicates = Duplicates::wait}}, repository};
+    constexpr std::size_t threads = 64;
+    std::atomic<int> executions{0};
+    std::vector<std::optional<Outcome<Answer<Response>>>> answers(threads);
+    run_threads(threads, [&](std::size_t i) {
+        answers[i] = service.try_do_in_transaction(
+            request(), "x", [&](Stock& s) {
+                ++executions;
+                --s.quantity;
+                return Response{201, "by " + std::to_string(i)};
+            }, {.deadline = 60s});
+    });
+    CHECK(executions == 1);
+    CHECK(repository.load("x")->value.quantity == 999);
+    int fresh = 0;
+    for (auto const& answer : answers) {
+        REQUIRE(*answer);
+        CHECK((*answer)->value() == (*answers[0])->value());
+        fresh += (*answer)->replayed() ? 0 : 1;
+    }
+    CHECK(fresh == 1);
+}
+
+TEST_CASE("asynchronous duplicates that wait get one answer", "[policies][idempotency_keys]")
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    TransactionService const service{
+        IdempotencyKeys{SetNxLock{}, memory::IdempotencyStore{}, {.duplicates = Duplicates::wait}}, repository};
+    asio::io_context io;
+    auto const take = [](Stock& s) { return --s.quantity; };
+    int replayed = 0;
+    int answered = 0;
+    for (int i = 0; i < 10; ++i)
+        service.async_do_in_transaction(
+            request(), "x", take, asio::bind_executor(io, [&](std::exception_ptr e, Answer<int> answer) {
+                answered += !e && *answer == 9 ? 1 : 0;
+                replayed += answer.replayed() ? 1 : 0;
+            }));
+    io.run();
+    CHECK(answered == 10);
+    CHECK(replayed == 9);
+    CHECK(repository.load("x")->value.quantity == 9);
+}
+
+}  // namespace idempotency_keys_test

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/manual_runtime.hpp"
+#include "support/recording_observer.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+namespace set_nx_lock_test {
+
+namespace asio = boost::asio;
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::ManualRuntime;
+using interlock_test::RecordingObserver;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+
+using Repository = memory::StateRepository<Stock, void, ManualRuntime>;
+
+struct World {
+    World() { static_cast<void>(repository.insert(Stock{"x", 10}).value()); }
+    ManualRuntime runtime;
+    Repository repository{{}, runtime};
+    RecordingObserver observer;
+    TransactionService<Stock, SetNxLock, Repository> service{
+        SetNxLock{.lock = {.ttl = 9s}}, repository, {.observer = &observer}};
+    TransactionService<Stock, SetNxLock, Repository> fading{
+        SetNxLock{.lock = {.ttl = 9s, .renew = false}}, repository, {.observer = &observer}};
+    Key const x{std::string("x")};
+    int quantity() const { return repository.load("x")->value.quantity; }
+    bool locked() const { return repository.create(x, OwnerToken{{9, 9}}, 1s).error() == Errc::lock_busy; }
+};
+
+TEST_CASE("an operation runs under the lock, and afterwards nothing is left of it", "[policies][set_nx_lock]")
+{
+    World world;
+    bool locked = false;
+    FencingToken token;
+    CHECK(world.service.do_in_transaction("x", [&](Stock& s, Lock<Stock>& lock) {
+        locked = world.locked();
+        token = lock.fencing_token();
+        return --s.quantity;
+    }) == 9);
+    CHECK(locked);
+    CHECK(token);
+    CHECK(*world.repository.remove(world.x, OwnerToken{{9, 9}}) == Removal::gone);
+    CHECK(world.quantity() == 9);
+    CHECK(world.observer.acquires().size() == 1);
+    CHECK(world.observer.releases().size() == 1);
+}
+
+TEST_CASE("a write after the lock was taken away is fenced out", "[policies][set_nx_lock]")
+{
+    World world;
+    int runs = 0;
+    auto const outcome = world.service.try_do_in_transaction("x", [&](Stock& s) {
+        ++runs;
+        static_cast<void>(world.repository.force_release(world.x));
+        s.quantity = -1;
+    });
+    CHECK(outcome.error() == Errc::fenced_out);
+    CHECK(outcome.effect() == Effect::not_applied);
+    CHECK(runs == 1);
+    CHECK(world.quantity() == 10);
+    CHECK(world.observer.fenced_out().size() == 1);
+
+    // The next holder is there already: neither is it overwritten, nor is its record removed.
+    OwnerToken const other{{7, 7}};
+    auto const second = world.service.try_do_in_transaction("x", [&](Stock& s) {
+        static_cast<void>(world.repository.force_release(world.x));
+        static_cast<void>(world.repository.create(world.x, other, 1h).value());
+        s.quantity = -1;
+    });
+    CHECK(second.error() == Errc::fenced_out);
+    CHECK(world.quantity() == 10);
+    CHECK(*world.repository.remove(world.x, other) == Removal::removed);
+}
+
+TEST_CASE("losing the lease midway is lock_lost with a guarded write and unknown without", "[policies][set_nx_lock]")
+{
+    World world;
+    bool stopped = false;
+    auto const guarded = world.fading.try_do_in_transaction("x", [&](Stock& s, TransactionContext& context) {
+        auto const stop = context.stop_token();
+        s.quantity = -1;
+        world.runtime.advance(9s);
+        stopped = stop.stop_requested();
+    });
+    CHECK(guarded.error() == Errc::lock_lost);
+    CHECK(stopped);
+    CHECK(world.quantity() == 10);
+    REQUIRE(world.observer.lost().size() == 1);
+    CHECK(world.observer.lost()[0].second == LostReason::expired);
+
+    auto const unguarded = world.fading.try_do_in_transaction("x", [&](Lock<Stock>& lock) {
+        world.runtime.advance(9s);
+        CHECK(lock.status() == LockStatus::lost);
+    });
+    CHECK(unguarded.error() == Errc::outcome_unknown);
+    CHECK(unguarded.cause() == Errc::lock_lost);
+    CHECK(unguarded.effect() == Effect::unknown);
+
+    CHECK(world.fading.try_do_in_transaction("x", [](Lock<Stock>&) { return 5; }).value() == 5);
+    // What the operation throws is its caller's, lost or not.
+    CHECK_THROWS_AS(
+        world.fading.do_in_transaction("x", [&](Stock&) {
+            world.runtime.advance(9s);
+            throw std::runtime_error("mine");
+        }), std::runtime_error);
+}
+
+TEST_CASE("a long operation keeps its lease", "[policies][set_nx_lock]")
+{
+    World world;
+    CHECK(world.service.do_in_transaction("x", [&](Stock& s) {
+        world.runtime.advance(10min);
+        return --s.quantity;
+    }, {.deadline = 1h}) == 9);
+    CHECK(world.observer.renewals().size() >= 100);
+    CHECK(world.observer.lost().empty());
+}
+
+TEST_CASE("no commit starts after the deadline", "[policies][set_nx_lock]")
+{
+    World world;
+    auto const outcome = world.service.try_do_in_transaction("x", [&](Stock& s) {
+        world.runtime.advance(3s);
+        s.quantity = -1;
+    }, {.deadline = 2s});
+    CHECK(outcome.error() == Errc::deadline_exceeded);
+    CHECK(world.quantity() == 10);
+    CHECK_FALSE(world.locked());
+}
+
+TEST_CASE("somebody who writes without the lock makes the operation run again", "[policies][set_nx_lock]")
+{
+    World world;
+    int runs = 0;
+    CHECK(world.service.do_in_transaction("x", [&](Stock& s) {
+        if (++runs == 1)
+            static_cast<void>(world.repository.compare_and_set("x", 1, Stock{"x", 50}).value());
+        return --s.quantity;
+    }) == 49);
+    CHECK(runs == 2);
+    CHECK(world.observer.conflicts().size() == 1);
+    CHECK(world.observer.acquires().size() == 1);  // under the same lock
+}
+
+TEST_CASE("without waiting a busy lock is told at once", "[policies][set_nx_lock]")
+{
+    World world;
+    TransactionService const impatient{SetNxLock{.lock = {.ttl = 9s}, .wait = Wait::no}, world.repository};
+    Errc seen{};
+    world.service.do_in_transaction("x", [&](Stock&) {
+        auto const other = OwnerToken{{1, 1}};
+        seen = world.repository.create(world.x, other, 1s).error();
+    });
+    CHECK(seen == Errc::lock_busy);
+    static_cast<void>(world.repository.create(world.x, OwnerToken{{1, 1}}, 1h).value());
+    CHECK(impatient.try_do_in_transaction("x", [](Stock&) {}).error() == Errc::lock_busy);
+}
+
+TEST_CASE("a service made from a lock service shares its queue", "[policies][set_nx_lock]")
+{
+    World world;
+    LockStateService const locks{world.repository, LockOptions{.ttl = 9s}};
+    TransactionService const service{SetNxLock{.wait = Wait::no}, locks};
+    auto lock = locks.acquire("x");
+    CHECK(service.try_do_in_transaction("x", [](Stock&) {}).error() == Errc::lock_busy);
+    CHECK(locks.release(lock));
+    CHECK(service.try_do_in_transaction("x", [](Stock&) {}));
+}
+
+TEST_CASE("efficiency locks run an operation on the lock alone", "[policies][set_nx_lock]")
+{
+    World world;
+    TransactionService const jobs{EfficiencySetNxLock{.lock = {.ttl = 9s}}, world.repository};
+    bool locked = false;
+    CHECK(jobs.do_in_transaction("job", [&](EfficiencyLock<Stock>& lock) {
+        locked = lock.status() == LockStatus::held;
+        return lock.state().sku;
+    }) == "job");
+    CHECK(locked);
+}
+
+TEST_CASE("many threads under one lock lose no update", "[policies][set_nx_lock]")
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 0}).value());
+    TransactionService const a{SetNxLock{}, repository};
+    TransactionService const b{SetNxLock{}, repository};
+    std::atomic<int> failed{0};
+    std::atomic<int> runs{0};
+    run_threads(8, [&](std::size_t i) {
+        auto const& service = i % 2 == 0 ? a : b;
+        for (int n = 0; n < 50; ++n)
+            failed += service.try_do_in_transaction(
+                          "x", [&](Stock& s) {
+                              ++runs;
+                              ++s.quantity;
+                          }, {.deadline = 60s})
+                          ? 0
+                          : 1;
+    });
+    CHECK(failed == 0);
+    CHECK(runs == 400);
+    CHECK(repository.load("x")->value.quantity == 400);
+}
+
+TEST_CASE("losing the lock cancels an asynchronous operation", "[policies][set_nx_lock]")
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    TransactionService const service{SetNxLock{.lock = {.ttl = 150ms}}, repository};
+    asio::io_context io;
+    bool cancelled = false;
+    std::optional<Errc> result;
+    auto operation = [&](Stock& s) -> asio::awaitable<void> {
+        s.quantity = -1;
+        static_cast<void>(repository.force_release(Key{std::string("x")}));
+        asio::steady_timer timer(io, 60s);
+        try {
+            co_await timer.async_wait(asio::use_awaitable);
+        } catch (boost::system::system_error const&) {
+            cancelled = true;
+            throw;
+        }
+    };
+    service.async_try_do_in_transaction(
+        "x", operation, {.deadline = 60s}, asio::bind_executor(io, [&](std::exception_ptr e, Outcome<void> outcome) {
+            CHECK_FALSE(e);
+            result = outcome.error();
+        }));
+    io.run();
+    CHECK(cancelled);
+    CHECK(result == Errc::lock_lost);
+    CHECK(repository.load("x")->value.quantity == 10);
+}
+
+}  // namespace set_nx_lock_test
