@@ -214,12 +214,23 @@ private:
     template <class Signature, bool Optional, class A, class CompletionToken>
     auto initiate(A const& state, Wait wait, AcquireOptions options, CompletionToken& token) const
     {
+        // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
+        struct Start {
+            LockStateService self;
+            Key key;
+            T value;
+            Wait wait;
+            AcquireOptions options;
+        };
         return boost::asio::async_initiate<CompletionToken, Signature>(
-            [self = *this](auto handler, Key key, T value, Wait how, AcquireOptions opt) {
+            [](auto handler, std::unique_ptr<Start> start) {
                 detail::start_acquire<Optional>(
-                    self, std::move(handler), std::move(key), std::move(value), how, opt);
+                    start->self, std::move(handler), std::move(start->key), std::move(start->value), start->wait,
+                    start->options);
             },
-            token, make_key<T, key_type>(state), state_of<T>(state), wait, options);
+            token,
+            std::unique_ptr<Start>(
+                new Start{*this, make_key<T, key_type>(state), state_of<T>(state), wait, options}));
     }
 
     std::shared_ptr<Table> table_;

@@ -22,13 +22,16 @@ class StateSlot {
 public:
     StateSlot() noexcept {}  // not defaulted: a value-initialised array of slots need not be zeroed first
 
-    /// The value as it is in the store.
-    void load(Versioned<T>&& loaded)
+    /// The value as it is in the store. `loaded` must stay where it is: what changed is found by comparing with it.
+    void load(Versioned<T>& loaded)
     {
         version_ = loaded.version;
-        if constexpr (detail::can_compare<T>())
-            original_ = loaded.value;
-        value_ = std::move(loaded.value);
+        if constexpr (detail::can_compare<T>()) {
+            original_ = &loaded.value;
+            value_ = loaded.value;
+        } else {
+            value_ = std::move(loaded.value);
+        }
         fresh_ = false;
     }
 
@@ -92,7 +95,7 @@ public:
 
 private:
     std::optional<T> value_;
-    std::optional<T> original_;
+    T const* original_{nullptr};
     Version version_{no_version};
     bool fresh_{false};
 };

@@ -221,6 +221,7 @@ struct transaction_policy_tag {};
 /// | `t.rollback(unresolved)` | | undo and end; `unresolved`: a commit may still arrive |
 /// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
 /// | `t.lost()`, `t.listen(waiter)` | | optional: whether a lock is lost; whom to wake then |
+/// | `t.verify()` | `Outcome<CommitResult>` | optional: after a throw; a conflict means that the states were torn: run again |
 /// | `t.reject(text)` | | optional: the operation threw `FinalRejection`; called before `rollback` |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///

@@ -329,16 +329,21 @@ public:
 
 private:
     template <class A>
-    static detail::CallTarget<T, count<A>> target(A const& key)
+    static auto target(A const& key)
     {
         if constexpr (detail::is_keys<A>::value)
-            return std::apply(
-                [](auto const&... part) {
-                    return detail::CallTarget<T, count<A>>{{make_key<T, K>(part)...}, {state_given(part)...}};
-                },
-                key.parts());
+            return std::apply([](auto const&... part) { return target_of(part...); }, key.parts());
         else
-            return {{make_key<T, K>(key)}, {state_given(key)}};
+            return target_of(key);
+    }
+
+    template <class... A>
+    static auto target_of(A const&... part)
+    {
+        if constexpr (((std::same_as<A, T> && KeyedState<T>) || ...))
+            return detail::CallTarget<T, sizeof...(A), true>{{make_key<T, K>(part)...}, {state_given(part)...}};
+        else
+            return detail::CallTarget<T, sizeof...(A), false>{{make_key<T, K>(part)...}};
     }
 
     template <class A>
@@ -359,7 +364,7 @@ private:
         auto const where = target(key);
         BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
         detail::TransactionCall<Session, count<A>, F, Mode> call{
-            *session_, where,         operation, id,        request, options,
+            *session_, where.keys, where.named(), operation, id,        request, options,
             options.within != nullptr ? options.within : detail::current_context,
             runtime.now(), observer_, generation_};
         return detail::drive_blocking(call, waiter, runtime);
@@ -381,15 +386,27 @@ private:
         constexpr auto n = count<A>;
         using R = detail::operation_result<Function, Session, n>;
         using Signature = typename detail::completion<R, Try, Mode == detail::Once::idempotent>::type;
+        // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
+        using Target = decltype(target(key));
+        struct Start {
+            decltype(session_) session;
+            Target where;
+            Function function;
+            detail::OnceArguments<Mode> once;
+            CallOptions options;
+            Observer* observer;
+            std::uint64_t generation;
+        };
         return boost::asio::async_initiate<CompletionToken, Signature>(
-            [session = session_, observer = observer_, generation = generation_, options](
-                auto handler, detail::CallTarget<T, n> where, Function f, detail::OnceArguments<Mode> arguments) {
+            [](auto handler, std::unique_ptr<Start> start) {
                 using Handler = decltype(handler);
-                detail::start_operation<detail::TransactionOperation<Handler, Session, n, Function, Mode, Try>>(
-                    std::move(handler), session, std::move(where), std::move(f), std::move(arguments), options, observer,
-                    generation);
+                detail::start_operation<detail::TransactionOperation<Handler, Session, n, Target::has_states, Function, Mode, Try>>(
+                    std::move(handler), std::move(start->session), std::move(start->where), std::move(start->function),
+                    std::move(start->once), start->options, start->observer, start->generation);
             },
-            token, target(key), std::forward<F>(operation), std::move(once));
+            token,
+            std::unique_ptr<Start>(new Start{
+                session_, target(key), std::forward<F>(operation), std::move(once), options, observer_, generation_}));
     }
 
     std::shared_ptr<Session const> session_;  // shared with pending operations, which stay small

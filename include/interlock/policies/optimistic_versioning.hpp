@@ -89,7 +89,7 @@ public:
             for (std::size_t i = 0; i < N; ++i) {
                 auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
                 if (loaded) {
-                    slots_[i].load(*std::move(loaded));
+                    slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
                 } else if (loaded.error() == Errc::not_found && session_.policy().missing == Missing::create) {
                     if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
                         return std::move(made).failure();
@@ -135,6 +135,20 @@ public:
             }
         }
 
+        /// Whether the states are still, and so were, one moment's: asked before what the operation threw is believed.
+        Outcome<CommitResult> verify()
+            requires(N > 1 && AtomicRepository<R>)
+        {
+            std::array<Change<T>, N> changes;
+            std::size_t count = 0;
+            for (std::size_t i = 0; i < N; ++i)
+                if (!slots_[i].fresh())
+                    changes[count++] = {
+                        .key = &keys_[i], .kind = ChangeKind::verify, .version = slots_[i].version()};
+            auto repository = session_.repository();
+            return repository.commit(std::span{changes}.first(count), nullptr, Deadline{context_.deadline()});
+        }
+
         void rollback(bool) noexcept {}
         void abandon() noexcept {}
         T& state(std::size_t i) noexcept { return slots_[i].value(); }
@@ -144,6 +158,7 @@ public:
         std::span<Key const, N> keys_;
         std::span<std::optional<T> const, N> named_;
         TransactionContext& context_;
+        std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
     };
 

@@ -96,7 +96,7 @@ public:
                 auto const i = order_[j];
                 auto& row = rows_->state(j);
                 if (row) {
-                    slots_[i].load(*std::move(row));
+                    slots_[i].load(*row);
                 } else if (session_.policy().missing == Missing::create) {
                     if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
                         return failed(std::move(made).failure());

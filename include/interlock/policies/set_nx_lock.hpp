@@ -198,7 +198,8 @@ public:
             bool released_there = false;
             if constexpr (fenced) {
                 std::array<Change<T>, N> changes;
-                bool nothing = operation == nullptr;
+                // One state that was only read is what it was; several must be shown to be one moment's.
+                bool nothing = operation == nullptr && (N == 1 || !uses_values(Shape));
                 for (std::size_t i = 0; i < N; ++i) {
                     if constexpr (uses_values(Shape))
                         changes[i] = slots_[i].change(keys_[i], &fences_[i]);
@@ -291,13 +292,14 @@ public:
             if (!std::exchange(known_[i], false)) {
                 auto repository = session_.repository();
                 auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
+                loaded_[i].reset();
                 if (loaded)
-                    loaded_[i] = *std::move(loaded);
+                    loaded_[i].emplace(*std::move(loaded));
                 else if (loaded.error() != Errc::not_found)
                     return std::move(loaded).failure();
             }
             if (loaded_[i]) {
-                slots_[i].load(*std::exchange(loaded_[i], std::nullopt));
+                slots_[i].load(*loaded_[i]);
                 return std::nullopt;
             }
             if (session_.policy().missing != Missing::create)

@@ -632,6 +632,7 @@ TEST_CASE("an execution context may go away while the store is being asked on it
 {
     auto const face = blocking();
     Gate gate;
+    std::thread opener;
     face.repository.before_calls([&](std::string_view member) {
         if (member == "create_and_load")
             gate.pass();
@@ -642,8 +643,13 @@ TEST_CASE("an execution context may go away while the store is being asked on it
         face.locks.async_acquire("sku-1", {.deadline = 60s}, asio::bind_executor(io, [alive](error_code, Lock<Stock>) {}));
         io.poll();
         REQUIRE(gate.wait_for(1));
+        // The context may wait for the call, or leave it behind.
+        opener = std::thread([&] {
+            std::this_thread::sleep_for(50ms);
+            gate.open();
+        });
     }
-    gate.open();
+    opener.join();
     CHECK(eventually([&] { return alive.use_count() == 1; }));
     face.repository.before_calls({});
     CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));  // the late grant was given back

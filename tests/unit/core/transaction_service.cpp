@@ -761,11 +761,12 @@ TEMPLATE_TEST_CASE(
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);
 }
 
-TEST_CASE("the context may go away while a blocking store commits", "[core][transaction_service]")
+TEST_CASE("the context may go away while a blocking store is being asked", "[core][transaction_service]")
 {
     BlockingRepository const repository{stocked()};
     TransactionService const service{PessimisticRowLock{}, repository};
     Gate gate;
+    std::thread opener;
     repository.before_calls([&](std::string_view member) {
         if (member == "load_for_update")
             gate.pass();
@@ -776,8 +777,13 @@ TEST_CASE("the context may go away while a blocking store commits", "[core][tran
         service.async_do_in_transaction("sku-1", decrement, asio::bind_executor(io, [alive](std::exception_ptr, int) {}));
         io.poll();
         REQUIRE(gate.wait_for(1));
+        // The context may wait for the call, or leave it behind.
+        opener = std::thread([&] {
+            std::this_thread::sleep_for(50ms);
+            gate.open();
+        });
     }
-    gate.open();
+    opener.join();
     CHECK(eventually([&] { return alive.use_count() == 1; }));
     repository.before_calls({});
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);

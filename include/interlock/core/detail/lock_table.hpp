@@ -801,6 +801,10 @@ private:
         Shard& shard, Node* node, TimePoint sent, Outcome<std::chrono::nanoseconds> const& answer, std::vector<News>& news)
     {
         auto& entry = node->second;
+        if (answer && runtime_.now() >= entry.lease.valid_until()) {
+            lose(shard, node, LostReason::expired, news);  // its handle may have said so already: lost stays lost
+            return;
+        }
         if (answer) {
             entry.lease.renewed(sent, *answer);
         } else if (entry.lease.renewal_failed(answer.error(), runtime_.now()) == LeaseMachine::Action::lost) {

@@ -58,16 +58,39 @@ struct OnceArguments<Once::idempotent> {
 inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
 
 /// What a call works on; made by the service, kept where the driver keeps it.
-template <class T, std::size_t N>
+template <class T, std::size_t N, bool Named>
 struct CallTarget {
+    static constexpr bool has_states = true;
     std::array<Key, N> keys;
-    std::array<std::optional<T>, N> named;  // states given instead of keys
+    std::array<std::optional<T>, N> states;  // given instead of keys
+    std::span<std::optional<T> const, N> named() const noexcept { return states; }
 };
+/// Only keys were given.
+template <class T, std::size_t N>
+struct CallTarget<T, N, false> {
+    static constexpr bool has_states = false;
+    std::array<Key, N> keys;
+    static std::span<std::optional<T> const, N> named() noexcept
+    {
+        static std::array<std::optional<T>, N> const none{};
+        return none;
+    }
+};
+
+/// What a call remembers of its operation id; nothing, where there is none.
+template <bool Records>
+struct CallRecord {
+    std::string answer;
+    std::uint32_t attempt{1};
+};
+template <>
+struct CallRecord<false> {};
 
 template <class Session, std::size_t N, class F, Once Mode>
 class TransactionCall {
     using T = typename Session::value_type;
     static constexpr Form shape = form_of<F, Session, N>;
+    static constexpr bool records = Mode != Once::no;
     using Transaction = typename Session::template Transaction<N, shape>;
     using Repository = typename Session::repository_type;
 
@@ -78,19 +101,19 @@ public:
 
     /// Everything referred to must outlive the call.
     TransactionCall(
-        Session const& session, CallTarget<T, N> const& target, F& operation, OperationId const* id,
+        Session const& session, std::array<Key, N> const& keys, std::span<std::optional<T> const, N> named, F& operation, OperationId const* id,
         IdempotentRequest const* request, CallOptions const& options, TransactionContext const* outer, TimePoint now,
         Observer* observer, std::uint64_t generation)
-        : session_(session), target_(target), operation_(operation), id_(id), observer_(observer), started_(now),
-          order_(sorted(target.keys)),
-          context_(session.repository().identity(), target.keys, options.deadline.at(now)),
+        : session_(session), keys_(keys), operation_(operation), id_(id), observer_(observer), started_(now),
+          order_(sorted(keys)),
+          context_(session.repository().identity(), keys, options.deadline.at(now)),
           machine_(
               session.retry_limits(), context_.deadline(),
               Mode == Once::no             ? HasId::no
               : Mode == Once::operation_id ? HasId::yes
                                            : HasId::looked_up_by_begin,
               Session::guarded(shape)),
-          transaction_(session, target.keys, order_, target.named, context_)
+          transaction_(session, keys, order_, named, context_)
     {
         context_.set_operation_id(id);
         context_.set_request(request);
@@ -223,7 +246,6 @@ private:
         t.lost();
         t.listen(w);
     };
-    static constexpr bool records = Mode != Once::no;
 
     static std::array<std::size_t, N> sorted(std::array<Key, N> const& keys)
     {
@@ -248,13 +270,13 @@ private:
             return refuse(Errc::invalid_argument, "max_attempts counts the first attempt: at least 1");
         if (!machine_.limits().backoff.valid())
             return refuse(Errc::invalid_argument, "backoff: 0 <= initial <= cap, immediate >= 0");
-        for (auto const& key : target_.keys)
+        for (auto const& key : keys_)
             if (!key.valid()) {
                 failure_.emplace(key.validate().failure());
                 return;
             }
         for (std::size_t j = 1; j < N; ++j)
-            if (target_.keys[order_[j - 1]] == target_.keys[order_[j]])
+            if (keys_[order_[j - 1]] == keys_[order_[j]])
                 return refuse(Errc::invalid_argument, "a key is named twice");
         if (id_ != nullptr)
             if (auto valid = id_->validate(); !valid) {
@@ -262,14 +284,14 @@ private:
                 return;
             }
         if (outer != nullptr)
-            for (auto const& key : target_.keys)
+            for (auto const& key : keys_)
                 if (outer->holds(repository().identity(), key))
                     return refuse(Errc::would_deadlock, "an operation around this one works on the same key");
-        if (auto failure = session_.unfit(target_.keys, Deadline{context_.deadline()}))
+        if (auto failure = session_.unfit(keys_, Deadline{context_.deadline()}))
             failure_.emplace(std::move(*failure));
     }
 
-    Key const& home() const noexcept { return target_.keys[order_[0]]; }
+    Key const& home() const noexcept { return keys_[order_[0]]; }
 
     void took(Failure failure)
     {
@@ -295,9 +317,9 @@ private:
             if (*found) {
                 answered_ = (*found)->answered;
                 if (answered_)
-                    answer_ = std::move((*found)->answer);
+                    record_.answer = std::move((*found)->answer);
                 else
-                    operation_attempt_ = (*found)->attempt + 1;
+                    record_.attempt = (*found)->attempt + 1;
             }
         }
     }
@@ -323,9 +345,10 @@ private:
         }
         if (step.outcome()->replayed) {
             answered_ = true;
-            answer_ = std::move(step.outcome()->answer);
             if (step.outcome()->rejected)
-                exception_ = std::make_exception_ptr(FinalRejection(answer_));
+                exception_ = std::make_exception_ptr(FinalRejection(step.outcome()->answer));
+            if constexpr (records)
+                record_.answer = std::move(step.outcome()->answer);
             return true;
         }
         // Whoever was waited for may have been the same operation: then its answer is ours.
@@ -344,15 +367,16 @@ private:
             if constexpr (Mode == Once::no) {
                 return transaction_.commit(nullptr);
             } else {
-                OperationCommit const operation{&home(), id_, operation_attempt_, answer_};
+                OperationCommit const operation{&home(), id_, record_.attempt, record_.answer};
                 return transaction_.commit(&operation);
             }
         }();
         if (!result)
             return took(std::move(result).failure());
         answered_ = result->duplicate;
-        if (answered_)
-            answer_ = std::move(result->answer);
+        if constexpr (records)
+            if (answered_)
+                record_.answer = std::move(result->answer);
     }
 
     void resolve()
@@ -360,14 +384,14 @@ private:
         resolved_ = Resolved::unknown;
         if constexpr (Mode != Once::no) {
             auto repository = session_.repository();
-            auto record = repository.forbid_operation(home(), *id_, operation_attempt_, Deadline{context_.deadline()});
+            auto record = repository.forbid_operation(home(), *id_, record_.attempt, Deadline{context_.deadline()});
             if (record && record->answered) {
                 resolved_ = Resolved::applied;
-                answer_ = std::move(record->answer);
+                record_.answer = std::move(record->answer);
                 observe_unknown(Effect::applied);
             } else if (record) {
                 resolved_ = Resolved::not_applied;
-                operation_attempt_ = record->attempt + 1;
+                record_.attempt = record->attempt + 1;
                 observe_unknown(Effect::not_applied);
             }
         }
@@ -385,6 +409,14 @@ private:
                 return machine_.ran(Ran::lock_lost, TimePoint{});
             if (machine_.cancelled() && is_cancellation(exception_))
                 return machine_.refused(Errc::cancelled);
+            if constexpr (requires(Transaction& t) { t.verify(); }) {
+                // Several states, loaded one after the other: the operation may have thrown about a torn picture.
+                if (auto same = transaction_.verify(); !same && TransactionMachine::is_conflict(same.error())) {
+                    exception_ = nullptr;
+                    took(std::move(same).failure());
+                    return machine_.torn(runtime_now(), random());
+                }
+            }
             if constexpr (requires(Transaction& t, std::string_view s) { t.reject(s); }) {
                 try {
                     std::rethrow_exception(exception_);
@@ -403,8 +435,8 @@ private:
             return machine_.refused(code);
         }
         if constexpr (records) {
-            answer_ = encode_answer<stored_type>(*result_);
-            if (answer_.size() > max_answer_bytes) {
+            record_.answer = encode_answer<stored_type>(*result_);
+            if (record_.answer.size() > max_answer_bytes) {
                 refuse(Errc::invalid_argument, "the result is too large to be recorded");
                 return machine_.refused(Errc::invalid_argument);
             }
@@ -435,7 +467,7 @@ private:
                 return Outcome<result_type>{*std::move(result_)};
             }
             if constexpr (records) {
-                if (auto decoded = decode_answer<stored_type>(answer_)) {
+                if (auto decoded = decode_answer<stored_type>(record_.answer)) {
                     Outcome<result_type> replayed{*std::move(decoded)};
                     replayed.mark_replayed();
                     return replayed;
@@ -479,7 +511,7 @@ private:
     }
 
     Session const& session_;
-    CallTarget<T, N> const& target_;
+    std::array<Key, N> const& keys_;
     F& operation_;
     OperationId const* id_;
     Observer* observer_;
@@ -492,8 +524,7 @@ private:
     std::optional<Failure> failure_;
     std::optional<stored_type> result_;
     std::exception_ptr exception_;
-    std::string answer_;
-    std::uint32_t operation_attempt_{1};
+    [[no_unique_address]] CallRecord<records> record_;
     Errc code_{Errc::ok};
     Errc cause_{Errc::ok};
     Resolved resolved_{Resolved::unknown};

@@ -108,6 +108,12 @@ public:
         return Action::commit;
     }
 
+    /// The operation threw, but about states that were not one moment's.
+    Action torn(TimePoint now, std::uint64_t random) noexcept
+    {
+        return retry(Errc::version_conflict, Action::begin, now, random);
+    }
+
     /// The operation returned, but what it made must not be committed.
     Action refused(Errc code) noexcept
     {

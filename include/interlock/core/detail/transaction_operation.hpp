@@ -63,7 +63,7 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
     return outcome;
 }
 
-template <class Handler, class Session, std::size_t N, class F, Once Mode, bool Try>
+template <class Handler, class Session, std::size_t N, bool Named, class F, Once Mode, bool Try>
 class TransactionOperation final : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Session::repository_type::runtime_type>;
     using Call = TransactionCall<Session, N, F, Mode>;
@@ -71,12 +71,12 @@ class TransactionOperation final : public AsyncOperation<Handler, typename Sessi
 
 public:
     TransactionOperation(
-        Handler handler, std::shared_ptr<Session const> session, CallTarget<typename Session::value_type, N> target, F operation,
+        Handler handler, std::shared_ptr<Session const> session, CallTarget<typename Session::value_type, N, Named> target, F operation,
         OnceArguments<Mode> once, CallOptions options, Observer* observer, std::uint64_t generation)
         : Base(std::move(handler), session->repository().runtime()), session_(std::move(session)),
           target_(std::move(target)), operation_(std::move(operation)), once_(std::move(once)),
           call_(
-              *session_, target_, operation_, once_.id(), once_.request(), options, options.within,
+              *session_, target_.keys, target_.named(), operation_, once_.id(), once_.request(), options, options.within,
               this->runtime().now(), observer, generation)
     {}
 
@@ -264,7 +264,7 @@ private:
     void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
     std::shared_ptr<Session const> session_;
-    CallTarget<typename Session::value_type, N> target_;
+    CallTarget<typename Session::value_type, N, Named> target_;
     F operation_;
     [[no_unique_address]] OnceArguments<Mode> once_;
     Call call_;
