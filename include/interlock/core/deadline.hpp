@@ -50,19 +50,13 @@ constexpr Nanoseconds saturate(std::chrono::duration<Rep, Period> d) noexcept
         return {nanoseconds{static_cast<nanoseconds::rep>(ns)}, true};
     } else {
         using Ratio = std::ratio_divide<Period, std::nano>;
-        if constexpr (Ratio::den == 1) {  // whole units; finer ones truncate below
-            constexpr auto limit = std::numeric_limits<nanoseconds::rep>::max() / Ratio::num;
-            if constexpr (std::is_unsigned_v<Rep>) {
-                if (d.count() > static_cast<std::make_unsigned_t<nanoseconds::rep>>(limit))
-                    return {nanoseconds::max(), true};
-            } else {
-                if (d.count() > limit)
-                    return {nanoseconds::max(), true};
-                if (d.count() < -limit)
-                    return {nanoseconds::min(), true};
-            }
-        }
-        return {std::chrono::duration_cast<nanoseconds>(d), true};
+        __extension__ using Wide = __int128;  // 63 bits times any ratio that a 64-bit one can hold
+        auto const ns = static_cast<Wide>(d.count()) * Ratio::num / Ratio::den;
+        if (ns > static_cast<Wide>(nanoseconds::max().count()))
+            return {nanoseconds::max(), true};
+        if (ns < static_cast<Wide>(nanoseconds::min().count()))
+            return {nanoseconds::min(), true};
+        return {nanoseconds{static_cast<nanoseconds::rep>(ns)}, true};
     }
 }
 

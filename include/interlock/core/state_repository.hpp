@@ -509,7 +509,9 @@ concept Backend = requires(B const& b, std::string_view url) {
 template <class Result, class Use, Backend... B>
 Result choose_backend(std::string_view url, Use use, B const&... backends)
 {
-    auto const scheme = url.substr(0, url.find(':'));
+    auto const colon = url.find(':');
+    // What has no colon has no scheme, and may be all password.
+    auto const scheme = colon == std::string_view::npos ? std::string_view{} : url.substr(0, colon);
     std::optional<Result> result;
     std::string known;
     auto const look = [&](auto const& backend) {

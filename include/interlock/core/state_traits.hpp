@@ -14,6 +14,7 @@
 #include <charconv>
 #include <concepts>
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,6 +73,9 @@ struct DefaultStateTraits {
     {
         if constexpr (std::is_same_v<T, std::string>) {
             return value.size();
+        } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool> && sizeof(T) > 1) {
+            char buffer[24];
+            return static_cast<std::size_t>(std::to_chars(buffer, buffer + sizeof buffer, value).ptr - buffer);
         } else {
             detail::SizeSink sink;
             detail::encode_with_schema(sink, value);
@@ -146,6 +150,7 @@ concept StorableState = std::is_void_v<T> || requires(T const& value, std::strin
 template <class A, class T, class K>
 concept KeyOrState =
     (std::same_as<std::remove_cvref_t<A>, T> && KeyedState<T>) || std::convertible_to<A const&, K> ||
+    (std::same_as<K, std::string> && std::convertible_to<A const&, std::string_view>) ||
     std::same_as<std::remove_cvref_t<A>, Key>;
 
 /// The key that `argument` names in a repository with values `T` and keys `K`. A `Key` is taken as it is.
@@ -236,20 +241,23 @@ struct key_type_or<T, K> {
 template <class T>
 bool surely_equal(T const& a, T const& b)
 {
-    if constexpr (std::equality_comparable<T>) {
-        return a == b;
+    if constexpr (std::is_floating_point_v<T>) {
+        // 0.0 and -0.0 are equal and stored differently; a NaN is unequal to itself and stored alike.
+        return std::memcmp(&a, &b, std::is_same_v<T, long double> ? 10 : sizeof a) == 0;
     } else if constexpr (Described<T>) {
         // Numbers first: cheap to compare, and most changes are in one of them.
         bool equal = true;
         boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
             if constexpr (std::is_scalar_v<std::remove_cvref_t<decltype(a.*member.pointer)>>)
-                equal = equal && a.*member.pointer == b.*member.pointer;
+                equal = equal && surely_equal(a.*member.pointer, b.*member.pointer);
         });
         boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
             if constexpr (!std::is_scalar_v<std::remove_cvref_t<decltype(a.*member.pointer)>>)
                 equal = equal && surely_equal(a.*member.pointer, b.*member.pointer);
         });
         return equal;
+    } else if constexpr (std::equality_comparable<T>) {
+        return a == b;
     } else {
         return false;
     }

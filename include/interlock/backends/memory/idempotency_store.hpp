@@ -199,7 +199,9 @@ private:
     /// Forgets what is older than the retention, exactly then and not before; a running lease is never forgotten.
     static void purge(Shared& s, TimePoint now)
     {
-        while (!s.order.empty() && now >= interlock::detail::add(s.order.front().first, s.options.retention)) {
+        // Once around at most: what is kept goes to the end of the line.
+        for (auto left = s.order.size();
+             left-- > 0 && now >= interlock::detail::add(s.order.front().first, s.options.retention);) {
             auto const it = s.records.find(s.order.front().second);
             if (it != s.records.end() && it->second.kept_from == s.order.front().first) {
                 auto& record = it->second;

@@ -127,7 +127,7 @@ constexpr std::uint32_t schema(std::uint32_t hash) noexcept
     else if constexpr (is_vector<T>::value)
         return schema<typename T::value_type>(fnv(hash, "v"));
     else if constexpr (is_tuple<T>::value)
-        return tuple_schema<T>(fnv(hash, "t"), std::make_index_sequence<std::tuple_size_v<T>>{});
+        return fnv(tuple_schema<T>(fnv(hash, "("), std::make_index_sequence<std::tuple_size_v<T>>{}), ")");
     else if constexpr (Described<T>)
         return fnv(members_schema<T>(fnv(hash, "{"), described_members<T>{}), "}");
     else
@@ -287,7 +287,9 @@ bool get(std::string_view& in, T& v)
         return get(in, v.emplace());
     } else if constexpr (is_vector<T>::value) {
         std::uint64_t n = 0;
-        if (!get_varint(in, n) || n > in.size())  // every element but monostate has at least one byte
+        // Every element but monostate has at least one byte.
+        constexpr std::uint64_t most_empty = 1 << 20;
+        if (!get_varint(in, n) || n > (std::is_same_v<typename T::value_type, std::monostate> ? most_empty : in.size()))
             return false;
         v.clear();
         v.reserve(n);

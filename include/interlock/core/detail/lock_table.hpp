@@ -240,6 +240,7 @@ public:
     {
         auto& own = static_cast<TableHold&>(hold);
         hold.lose(LostReason::released);
+        own.gone_.store(true, std::memory_order_relaxed);
         {
             Wakeup wakeup;
             std::unique_lock lock(own.shard_->mutex);

@@ -287,8 +287,6 @@ private:
             for (auto const& key : keys_)
                 if (outer->holds(repository().identity(), key))
                     return refuse(Errc::would_deadlock, "an operation around this one works on the same key");
-        if (auto failure = session_.unfit(keys_, Deadline{context_.deadline()}))
-            failure_.emplace(std::move(*failure));
     }
 
     Key const& home() const noexcept { return keys_[order_[0]]; }
@@ -332,6 +330,12 @@ private:
                 return true;
         }
         fine();
+        if (!std::exchange(fit_, true))
+            if (auto failure = session_.unfit(keys_, Deadline{context_.deadline()})) {
+                took(std::move(*failure));
+                return true;
+            }
+        result_.reset();  // of a run before
         context_.set_attempt(machine_.attempts());
         auto step = transaction_.begin(waiter);
         if (!step.done()) {
@@ -464,11 +468,11 @@ private:
             if (!machine_.replayed()) {
                 if (!result_)  // the operation threw; the caller gets the exception
                     return Errc::cancelled;
-                return Outcome<result_type>{*std::move(result_)};
+                return Outcome<result_type>{std::in_place, *std::move(result_)};
             }
             if constexpr (records) {
                 if (auto decoded = decode_answer<stored_type>(record_.answer)) {
-                    Outcome<result_type> replayed{*std::move(decoded)};
+                    Outcome<result_type> replayed{std::in_place, *std::move(decoded)};
                     replayed.mark_replayed();
                     return replayed;
                 }
@@ -530,6 +534,7 @@ private:
     Resolved resolved_{Resolved::unknown};
     bool answered_{false};
     bool waited_{false};
+    bool fit_{false};  // asked in the first begin: it may take a trip to the store
     bool refused_{false};
 };
 

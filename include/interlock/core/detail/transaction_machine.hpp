@@ -68,7 +68,7 @@ public:
         if (answered)
             return finish_replayed();
         if (code != Errc::ok)
-            return retry(code, Action::look_up, now, random);
+            return worth_beginning_again(code) ? retry(code, Action::look_up, now, random) : roll_back(code);
         if (cancelled_)
             return finish(Errc::cancelled);
         return next_attempt();

@@ -519,7 +519,7 @@ private:
         return node == nullptr ? nullptr : node->second.lock.get();
     }
 
-    Errc check(Shard const&, Node* node, Change<T> const& change, TransactionId transaction) const
+    Errc check(Shard const& shard, Node* node, Change<T> const& change, TransactionId transaction) const
     {
         if (change.fence != nullptr) {
             auto const* record = node == nullptr ? nullptr : node->second.lock.get();
@@ -538,6 +538,8 @@ private:
         if (change.version == no_version) {
             if (exists)
                 return Errc::already_exists;
+            if (shard.erased == last_version)
+                return Errc::version_exhausted;
         } else {
             if (!exists)
                 return Errc::not_found;
