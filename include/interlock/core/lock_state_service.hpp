@@ -8,6 +8,7 @@
 
 #include <interlock/core/detail/async_operation.hpp>
 #include <interlock/core/detail/lock_table.hpp>
+#include <interlock/core/detail/operation_call.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -55,7 +56,7 @@ public:
     using Ticket = typename Table::Ticket;
 
     explicit LockStateService(Repository repository, LockOptions options = {})
-        requires(Level == Assurance::fenced ? FencedRepository<Repository> : LeaseRepository<Repository>)
+        requires LeaseRepository<Repository> && FencedRepository<detail::needed<Level == Assurance::fenced, Repository>>
         : table_(std::make_shared<Table>(std::move(repository), options))
     {}
 
@@ -122,6 +123,10 @@ public:
         KeyOrState<T, key_type> A, boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
     auto async_acquire(A&& state, AcquireOptions options, CompletionToken&& token) const
     {
+        static_assert(
+            detail::safe_argument<A>,
+            "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "
+            "Pass a named state, or its key.");
         return initiate<void(error_code, lock_type), false>(state, Wait::until_deadline, options, token);
     }
     template <
@@ -137,6 +142,10 @@ public:
         boost::asio::completion_token_for<void(error_code, std::optional<lock_type>)> CompletionToken>
     auto async_try_acquire(A&& state, CompletionToken&& token) const
     {
+        static_assert(
+            detail::safe_argument<A>,
+            "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "
+            "Pass a named state, or its key.");
         return initiate<void(error_code, std::optional<lock_type>), true>(state, Wait::no, AcquireOptions{}, token);
     }
 

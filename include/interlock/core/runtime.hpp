@@ -91,7 +91,15 @@ public:
 
     static boost::asio::thread_pool::executor_type blocking_executor()
     {
-        static auto* const pool = new boost::asio::thread_pool(4);  // never destroyed: nothing joins it
+        // Never destroyed: nothing joins it. A forked child gets one of its own, the parent's threads are not in it.
+        static std::mutex creating;
+        static boost::asio::thread_pool* pool = nullptr;
+        static std::uint64_t made_for = 0;
+        std::lock_guard lock(creating);
+        if (pool == nullptr || made_for != generation()) {
+            pool = new boost::asio::thread_pool(4);
+            made_for = generation();
+        }
         return pool->get_executor();
     }
 

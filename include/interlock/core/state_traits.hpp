@@ -256,6 +256,13 @@ bool surely_equal(T const& a, T const& b)
                 equal = equal && surely_equal(a.*member.pointer, b.*member.pointer);
         });
         return equal;
+    } else if constexpr (is_vector<T>::value) {
+        if (a.size() != b.size())
+            return false;
+        for (std::size_t i = 0; i < a.size(); ++i)
+            if (!surely_equal<typename T::value_type>(a[i], b[i]))
+                return false;
+        return true;
     } else if constexpr (std::equality_comparable<T>) {
         return a == b;
     } else {

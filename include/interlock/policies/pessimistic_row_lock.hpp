@@ -156,7 +156,15 @@ public:
         struct Opening {
             R& store;
             std::span<Key const* const> keys;
-            operator RowTx() const { return store.open_transaction(keys); }  // NOLINT
+            Deadline deadline;
+            operator RowTx() const  // NOLINT
+            {
+                // With the deadline where the store wants it: one that cannot wait without blocking waits in there.
+                if constexpr (requires { store.open_transaction(keys, deadline); })
+                    return store.open_transaction(keys, deadline);
+                else
+                    return store.open_transaction(keys);
+            }
         };
 
         Step<void> lock_rows(Waiter& waiter)
@@ -164,7 +172,7 @@ public:
             if constexpr (polls) {
                 if (!rows_) {
                     set_sorted();
-                    rows_.emplace(Opening{session_.store(), sorted_});
+                    rows_.emplace(Opening{session_.store(), sorted_, Deadline{context_.deadline()}});
                 }
                 return rows_->poll(session_.policy().wait, waiter);
             } else {

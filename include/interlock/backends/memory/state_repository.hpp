@@ -294,10 +294,13 @@ public:
     }
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {}) const
     {
-        for (auto const& change : changes)
+        for (auto const& change : changes) {
+            if (!change.key->valid())
+                return change.key->validate().failure();
             if (change.kind == ChangeKind::write)
                 if (auto checked = store_->check_value(*change.value); !checked)
                     return std::move(checked).failure();
+        }
         return store_->commit(changes, operation);
     }
 
