@@ -152,6 +152,30 @@ concept KeyType = requires(K const& key) {
     { KeyTraits<K>::encode(key) } -> std::convertible_to<std::string>;
 };
 
+namespace detail {
+
+/// Whether a character array has something behind the NUL that ends it: whoever took it for a text would cut it there
+/// and name another key. It is refused, not guessed.
+template <class Array>
+bool hides_bytes(Array const& array) noexcept
+{
+    std::string_view const text{array};
+    return text.size() + 1 < std::extent_v<Array> &&
+           std::string_view(array, std::extent_v<Array>).find_first_not_of('\0', text.size()) != std::string_view::npos;
+}
+
+/// A part as `keys` keeps it: arrays of characters as their text, one that hides bytes as a key that every call refuses.
+template <class A>
+auto keys_part(A const& part)
+{
+    if constexpr (std::is_array_v<A> && std::convertible_to<A const&, std::string_view>)
+        return Key{hides_bytes(part) ? std::string() : std::string(std::string_view{part})};
+    else
+        return part;
+}
+
+}  // namespace detail
+
 /// Several keys, or states, of one transaction, in the order in which the operation receives them. Made by
 /// `keys(a, b)`. A class with a constructor, so that g++ 12 handles it as a temporary of a `co_await`.
 template <class... A>
@@ -172,7 +196,7 @@ template <class... A>
     requires(sizeof...(A) >= 2)
 auto keys(A const&... parts)
 {
-    return Keys<std::decay_t<A const&>...>(parts...);
+    return Keys<std::decay_t<decltype(detail::keys_part(parts))>...>(detail::keys_part(parts)...);
 }
 
 namespace detail {

@@ -155,8 +155,8 @@ concept KeyOrState =
 
 /// The key that `argument` names in a repository with values `T` and keys `K`. A `Key` is taken as it is.
 ///
-/// A string literal with an embedded NUL would end at it and name another key: it becomes an empty `Key`, which
-/// every call refuses with `invalid_argument`. Pass a `std::string_view` with the length instead.
+/// A string literal, or a buffer, with bytes behind the NUL that ends its text becomes an empty `Key`, which every call
+/// refuses with `invalid_argument`: it is not guessed what was meant. Pass a `std::string_view` with the length instead.
 template <class T, class K, KeyOrState<T, K> A>
 Key make_key(A const& argument)
 {
@@ -166,11 +166,9 @@ Key make_key(A const& argument)
     } else if constexpr (std::same_as<Argument, T> && KeyedState<T>) {
         return Key{KeyTraits<typename StateTraits<T>::key_type>::encode(StateTraits<T>::key(argument))};
     } else if constexpr (std::is_array_v<Argument> && std::convertible_to<A const&, std::string_view>) {
-        std::string_view const text{argument};
-        if (std::extent_v<Argument> != text.size() + 1 && std::is_const_v<std::remove_reference_t<A const>> &&
-            std::string_view(argument, std::extent_v<Argument> - 1).find_first_not_of('\0', text.size()) !=
-                std::string_view::npos)
+        if (detail::hides_bytes(argument))
             return Key{};
+        std::string_view const text{argument};
         return Key{KeyTraits<K>::encode(K(text))};
     } else if constexpr (std::convertible_to<A const&, std::string_view> && std::same_as<K, std::string>) {
         return Key{std::string_view{argument}};
