@@ -58,9 +58,19 @@ bool eventually(F condition, std::chrono::milliseconds patience = std::chrono::s
     return true;
 }
 
-/// Opens once; until then everybody waits.
+/// Opens once; until then everybody waits. Its destructor opens it and lets everybody out.
 class Gate {
 public:
+    Gate() = default;
+    Gate(Gate const&) = delete;
+    Gate& operator=(Gate const&) = delete;
+    ~Gate()
+    {
+        std::unique_lock lock(mutex_);
+        open_ = true;
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return inside_ == 0; });
+    }
     void open()
     {
         std::lock_guard const lock(mutex_);
@@ -71,8 +81,11 @@ public:
     {
         std::unique_lock lock(mutex_);
         ++arrived_;
+        ++inside_;
         changed_.notify_all();
         changed_.wait(lock, [&] { return open_; });
+        --inside_;
+        changed_.notify_all();
     }
     /// Waits until `count` are at the gate or through it.
     bool wait_for(int count, std::chrono::seconds patience = std::chrono::seconds{20})
@@ -86,6 +99,7 @@ private:
     std::condition_variable changed_;
     bool open_{false};
     int arrived_{0};
+    int inside_{0};
 };
 
 /// Wall time of `work`.
