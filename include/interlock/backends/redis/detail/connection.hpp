@@ -9,9 +9,9 @@
 #include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/deadline.hpp>
-#include <interlock/core/detail/runtime_stream.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
+#include <interlock/core/transport.hpp>
 
 #include <algorithm>
 #include <array>

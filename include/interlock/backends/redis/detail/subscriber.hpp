@@ -15,9 +15,8 @@
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/concepts.hpp>
-#include <interlock/core/detail/runtime_stream.hpp>
-#include <interlock/core/detail/runtime_thread.hpp>
 #include <interlock/core/runtime.hpp>
+#include <interlock/core/transport.hpp>
 
 #include <array>
 #include <chrono>
