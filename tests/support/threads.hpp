@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include <sys/resource.h>
+
 namespace interlock_test {
 
 /// Runs `work(i)` for i in [0, count) on a thread each, started together; rethrows the first exception.
@@ -94,6 +96,21 @@ std::chrono::nanoseconds time_of(F work)
     work();
     return std::chrono::steady_clock::now() - begin;
 }
+
+/// The most memory, in bytes, that this process ever had at once.
+inline long peak_memory()
+{
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss * 1024;
+}
+
+/// Sanitizers need memory of their own, and keep what was freed.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr long memory_factor = 10;
+#else
+inline constexpr long memory_factor = 1;
+#endif
 
 }  // namespace interlock_test
 

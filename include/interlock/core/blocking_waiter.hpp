@@ -75,6 +75,15 @@ private:
     bool woken_{false};               // before there was a signal
 };
 
+/// Whether a row transaction of R can be waited for without blocking: opened first, then polled.
+template <class R>
+inline constexpr bool polls_rows =
+    requires(R r, typename R::transaction_type tx, std::span<Key const* const> keys, Waiter& waiter) {
+        tx.poll(Wait::no, waiter);
+        tx.abandon();
+        r.open_transaction(keys);
+    };
+
 /// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread.
 template <class R>
 Outcome<typename R::transaction_type> wait_for_rows(

@@ -170,6 +170,25 @@ constexpr bool runs_in_place(R const& repository) noexcept
         return false;
 }
 
+/// A store that wakes those who wait for a lock, see `LeaseRepository`.
+template <class R>
+concept SubscribableRepository = requires(R r, Key const& key, OwnerToken owner, Waiter& waiter) {
+    r.subscribe(key, owner, waiter);
+    r.unsubscribe(key, waiter);
+    { r.wanted(key, owner) } -> std::convertible_to<bool>;
+};
+
+/// Whether waiting for a lock of `repository` ends with a wake-up: what the type says, or, where that is known at run
+/// time only, the handle by `wakes()`.
+template <class R>
+constexpr bool wakes_waiters(R const& repository) noexcept
+{
+    if constexpr (requires { repository.wakes(); })
+        return repository.wakes();
+    else
+        return SubscribableRepository<R>;
+}
+
 // clang-format off
 
 /// A shared handle to a store of states. See the common laws above.

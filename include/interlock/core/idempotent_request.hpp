@@ -184,6 +184,7 @@ enum class AfterLease : unsigned char {
 /// Laws: 1. The fingerprint is compared before the state is looked at. 2. `complete`, `give_back` and taking over are
 /// compare-and-set on the owner. 3. Answers are kept for the retention, by the store's clock, and never evicted early.
 /// 4. `s.subscribe(request, waiter)`, where a store can, wakes `waiter` when the claim ends, until `s.unsubscribe`.
+/// A store whose members never wait for I/O says so by `static constexpr bool immediate = true`.
 // clang-format off
 template <class S>
 concept IdempotencyStore = std::copyable<S> &&

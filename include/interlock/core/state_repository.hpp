@@ -73,6 +73,7 @@ public:
     virtual void subscribe(Key const&, OwnerToken, Waiter&) = 0;
     virtual void unsubscribe(Key const&, Waiter&) noexcept = 0;
     virtual bool wanted(Key const&, OwnerToken) = 0;
+    virtual bool wakes() const noexcept = 0;
 };
 
 /// A row transaction of R: R's own, or, where R cannot wait without blocking, opened by its blocking call.
@@ -114,11 +115,7 @@ public:
     }
 
 private:
-    static constexpr bool polls = requires(R r, RowTx tx, std::span<Key const* const> k, Waiter& w) {
-        tx.poll(Wait::no, w);
-        tx.abandon();
-        r.open_transaction(k);
-    };
+    static constexpr bool polls = polls_rows<R>;
     R repository_;
     std::span<Key const* const> keys_;
     Deadline deadline_;
@@ -277,6 +274,7 @@ public:
         if constexpr (requires { r_.unsubscribe(key, waiter); })
             r_.unsubscribe(key, waiter);
     }
+    bool wakes() const noexcept override { return wakes_waiters(r_); }
     bool wanted(Key const& key, OwnerToken owner) override
     {
         if constexpr (requires { r_.wanted(key, owner); })
@@ -413,6 +411,8 @@ public:
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const { held_->subscribe(key, owner, waiter); }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept { held_->unsubscribe(key, waiter); }
     bool wanted(Key const& key, OwnerToken owner) const { return held_->wanted(key, owner); }
+    /// Whether the store wakes those who wait for a lock; else they look again from time to time.
+    bool wakes() const noexcept { return held_->wakes(); }
 
 private:
     std::shared_ptr<detail::AnyRepository<T>> held_;
@@ -442,6 +442,7 @@ public:
     {
         return held_->give_back(request, owner, deadline);
     }
+    bool in_place() const noexcept { return held_->in_place(); }
     /// False: this store wakes nobody, so waiting for it means asking again now and then.
     bool wakes() const noexcept { return held_->wakes(); }
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const { held_->subscribe(request, waiter); }
@@ -456,6 +457,7 @@ private:
         virtual Outcome<Claim> claim(IdempotentRequest const&, OwnerToken, Ttl, AfterLease, Deadline) = 0;
         virtual Outcome<void> complete(IdempotentRequest const&, OwnerToken, std::string_view, bool, Deadline) = 0;
         virtual Outcome<void> give_back(IdempotentRequest const&, OwnerToken, Deadline) = 0;
+        virtual bool in_place() const noexcept = 0;
         virtual bool wakes() const noexcept = 0;
         virtual void subscribe(IdempotentRequest const&, Waiter&) = 0;
         virtual void unsubscribe(IdempotentRequest const&, Waiter&) noexcept = 0;
@@ -463,6 +465,7 @@ private:
     template <class S>
     struct Model final : Interface {
         explicit Model(S s) : store(std::move(s)) {}
+        bool in_place() const noexcept override { return runs_in_place(store); }
         Outcome<Claim> claim(
             IdempotentRequest const& r, OwnerToken o, Ttl l, AfterLease a, Deadline d) override
         {

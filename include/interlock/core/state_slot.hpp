@@ -8,8 +8,13 @@
 
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/state_traits.hpp>
+#include <interlock/core/transaction_context.hpp>
 
+#include <array>
+#include <cstddef>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -42,9 +47,8 @@ public:
         fresh_ = true;
         if (named) {
             value_ = *named;
-        } else if constexpr (KeyedState<T> && requires(typename StateTraits<T>::key_type k) {
-                                 StateTraits<T>::from_key(std::move(k));
-                                 KeyTraits<K>::decode(std::string_view{});
+        } else if constexpr (KeyedState<T> && requires(std::string_view bytes) {
+                                 StateTraits<T>::from_key(KeyTraits<K>::decode(bytes));
                              }) {
             value_ = StateTraits<T>::from_key(KeyTraits<K>::decode(key.bytes()));
         } else if constexpr (!KeyedState<T> && std::is_default_constructible_v<T>) {
@@ -99,6 +103,45 @@ private:
     Version version_{no_version};
     bool fresh_{false};
 };
+
+namespace detail {
+
+/// A state whose key was changed would be written where it does not belong.
+template <class T, class K, std::size_t N>
+std::optional<Failure> changed_key(std::array<StateSlot<T, K>, N> const& slots, std::span<Key const, N> keys)
+{
+    for (std::size_t i = 0; i < N; ++i)
+        if (!slots[i].keeps(keys[i]))
+            return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+    return std::nullopt;
+}
+
+/// What the sessions of policies have in common that bring no client of their own.
+template <class Policy, class R>
+class PolicySession {
+public:
+    using repository_type = R;
+    using value_type = typename R::value_type;
+    static constexpr std::string_view name = Policy::name;
+
+    PolicySession(Policy policy, R repository, Observer*)
+        : policy_(std::move(policy)), repository_(std::move(repository))
+    {}
+
+    R const& repository() const noexcept { return repository_; }
+    /// A handle whose members may be called from any thread; no copy is made for a call.
+    R& store() const noexcept { return repository_; }
+    Policy const& policy() const noexcept { return policy_; }
+    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
+    static constexpr bool guarded(Form) noexcept { return true; }
+    std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
+
+private:
+    Policy policy_;
+    mutable R repository_;
+};
+
+}  // namespace detail
 
 }  // namespace v0
 }  // namespace interlock

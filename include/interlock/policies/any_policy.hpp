@@ -116,6 +116,16 @@ public:
         {
             return visit([&](auto& t) { return t.commit(operation); });
         }
+        Outcome<CommitResult> verify()
+            requires(N > 1 && AtomicRepository<R>)
+        {
+            return visit([](auto& t) -> Outcome<CommitResult> {
+                if constexpr (requires { t.verify(); })
+                    return t.verify();
+                else  // what is locked cannot be torn
+                    return Outcome<CommitResult>{std::in_place};
+            });
+        }
         void rollback(bool unresolved) noexcept
         {
             visit([&](auto& t) { t.rollback(unresolved); });

@@ -129,6 +129,8 @@ public:
     R const& repository() const noexcept { return inner_.repository(); }
     RetryLimits retry_limits() const noexcept { return inner_.retry_limits(); }
     static constexpr bool guarded(Form form) noexcept { return InnerSession::guarded(form); }
+    /// Two stores are asked: one that blocks is enough.
+    bool in_place() const noexcept { return runs_in_place(repository()) && runs_in_place(policy_.store()); }
     InnerSession const& inner() const noexcept { return inner_; }
     IdempotencyKeys<Inner, Store> const& policy() const noexcept { return policy_; }
     Observer* observer() const noexcept { return observer_; }
@@ -192,6 +194,12 @@ public:
                 return result;
             complete(result->duplicate ? std::string_view{result->answer} : operation->answer, false);
             return result;
+        }
+
+        Outcome<CommitResult> verify()
+            requires requires(InnerTransaction& t) { t.verify(); }
+        {
+            return inner_.verify();
         }
 
         /// Kept like an answer.

@@ -53,24 +53,11 @@ struct OptimisticVersioning {
 namespace detail {
 
 template <class Policy, class R>
-class VersioningSession {
+class VersioningSession : public PolicySession<Policy, R> {
 public:
-    using repository_type = R;
     using value_type = typename R::value_type;
-    static constexpr std::string_view name = Policy::name;
     static constexpr std::array forms{Form::states, Form::states_context};
-
-    VersioningSession(Policy policy, R repository, Observer*)
-        : policy_(std::move(policy)), repository_(std::move(repository))
-    {}
-
-    R const& repository() const noexcept { return repository_; }
-    /// A handle whose members may be called from any thread; no copy is made for a call.
-    R& store() const noexcept { return repository_; }
-    Policy const& policy() const noexcept { return policy_; }
-    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
-    static constexpr bool guarded(Form) noexcept { return true; }
-    std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
+    using PolicySession<Policy, R>::PolicySession;
 
     template <std::size_t N, Form Shape>
     class Transaction {
@@ -100,13 +87,7 @@ public:
             return Step<Begun>{std::in_place, std::in_place};
         }
 
-        std::optional<Failure> refusal() const
-        {
-            for (std::size_t i = 0; i < N; ++i)
-                if (!slots_[i].keeps(keys_[i]))
-                    return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
-            return std::nullopt;
-        }
+        std::optional<Failure> refusal() const { return changed_key(slots_, keys_); }
 
         Outcome<CommitResult> commit(OperationCommit const* operation)
         {
@@ -145,8 +126,7 @@ public:
                 if (!slots_[i].fresh())
                     changes[count++] = {
                         .key = &keys_[i], .kind = ChangeKind::verify, .version = slots_[i].version()};
-            auto repository = session_.repository();
-            return repository.commit(std::span{changes}.first(count), nullptr, Deadline{context_.deadline()});
+            return session_.store().commit(std::span{changes}.first(count), nullptr, Deadline{context_.deadline()});
         }
 
         void rollback(bool) noexcept {}
@@ -161,10 +141,6 @@ public:
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
     };
-
-private:
-    Policy policy_;
-    mutable R repository_;
 };
 
 }  // namespace detail

@@ -8,6 +8,7 @@
 ///
 /// Use it when conflicts are common or the operation must not run twice.
 
+#include <interlock/core/blocking_waiter.hpp>
 #include <interlock/core/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -53,24 +54,11 @@ struct PessimisticRowLock {
 namespace detail {
 
 template <class Policy, class R>
-class RowLockSession {
+class RowLockSession : public PolicySession<Policy, R> {
 public:
-    using repository_type = R;
     using value_type = typename R::value_type;
-    static constexpr std::string_view name = Policy::name;
     static constexpr std::array forms{Form::states, Form::states_transaction, Form::states_context};
-
-    RowLockSession(Policy policy, R repository, Observer*)
-        : policy_(std::move(policy)), repository_(std::move(repository))
-    {}
-
-    R const& repository() const noexcept { return repository_; }
-    /// A handle whose members may be called from any thread; no copy is made for a call.
-    R& store() const noexcept { return repository_; }
-    Policy const& policy() const noexcept { return policy_; }
-    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
-    static constexpr bool guarded(Form) noexcept { return true; }
-    std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
+    using PolicySession<Policy, R>::PolicySession;
 
     template <std::size_t N, Form Shape>
     class Transaction {
@@ -107,13 +95,7 @@ public:
             return Step<Begun>{std::in_place, std::in_place};
         }
 
-        std::optional<Failure> refusal() const
-        {
-            for (std::size_t i = 0; i < N; ++i)
-                if (!slots_[i].keeps(keys_[i]))
-                    return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
-            return std::nullopt;
-        }
+        std::optional<Failure> refusal() const { return changed_key(slots_, keys_); }
 
         Outcome<CommitResult> commit(OperationCommit const* operation)
         {
@@ -146,11 +128,7 @@ public:
 
     private:
         // Where the store can, wait without blocking; else its blocking call does the waiting.
-        static constexpr bool polls = requires(R r, RowTx tx, std::span<Key const* const> k, Waiter& w) {
-            tx.poll(Wait::no, w);
-            tx.abandon();
-            r.open_transaction(k);
-        };
+        static constexpr bool polls = polls_rows<R>;
 
         /// Becomes a transaction where it is wanted.
         struct Opening {
@@ -209,10 +187,6 @@ public:
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
         std::optional<RowTx> rows_;
     };
-
-private:
-    Policy policy_;
-    mutable R repository_;
 };
 
 }  // namespace detail

@@ -183,10 +183,9 @@ public:
         std::optional<Failure> refusal() const
         {
             if constexpr (uses_values(Shape))
-                for (std::size_t i = 0; i < N; ++i)
-                    if (!slots_[i].keeps(keys_[i]))
-                        return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
-            return std::nullopt;
+                return changed_key(slots_, keys_);
+            else
+                return std::nullopt;
         }
 
         Outcome<CommitResult> commit(OperationCommit const* operation)

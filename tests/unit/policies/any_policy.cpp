@@ -2,7 +2,9 @@
 
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/policies/any_policy.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
 
+#include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/recording_observer.hpp"
 #include "support/states.hpp"
@@ -11,8 +13,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace any_policy_test {
@@ -79,6 +83,54 @@ TEST_CASE("a run-time lock fences, and tells its token and its observer", "[poli
     CHECK(memory.load("x")->value.quantity == 1);
     CHECK(observer.fenced_out().size() == 1);
     CHECK(observer.transactions().size() == 1);
+}
+
+/// Between the two loads of the first attempt somebody moves one piece from "a" to "b".
+auto torn_between_loads(memory::StateRepository<Stock> const& inner)
+{
+    interlock_test::BlockingRepository<memory::StateRepository<Stock>> repository{inner};
+    repository.before_calls([inner, loads = std::make_shared<int>(0)](std::string_view call) {
+        if (call == "load" && ++*loads == 2) {
+            static_cast<void>(inner.compare_and_set("a", inner.load("a")->version, Stock{"a", 4}).value());
+            static_cast<void>(inner.compare_and_set("b", inner.load("b")->version, Stock{"b", 6}).value());
+        }
+    });
+    return repository;
+}
+
+TEST_CASE("what an operation throws about a torn picture is not believed, whatever wraps the policy", "[policies][any_policy]")
+{
+    int runs = 0;
+    auto const move_one = [&](Stock& a, Stock& b) {
+        ++runs;
+        if (a.quantity + b.quantity != 10)
+            throw std::logic_error("an invariant is broken");
+        --a.quantity;
+        ++b.quantity;
+        return b.quantity;
+    };
+    memory::StateRepository<Stock> const inner;
+    static_cast<void>(inner.insert(Stock{"a", 5}).value());
+    static_cast<void>(inner.insert(Stock{"b", 5}).value());
+    SECTION("nothing")
+    {
+        TransactionService const service{OptimisticVersioning{}, torn_between_loads(inner)};
+        CHECK(service.do_in_transaction(keys("a", "b"), move_one) == 7);
+    }
+    SECTION("AnyPolicy")
+    {
+        TransactionService<Stock> const service{OptimisticVersioning{}, StateRepository<Stock>{torn_between_loads(inner)}};
+        CHECK(service.do_in_transaction(keys("a", "b"), move_one) == 7);
+    }
+    SECTION("IdempotencyKeys")
+    {
+        TransactionService const service{
+            IdempotencyKeys{OptimisticVersioning{}, memory::IdempotencyStore{}}, torn_between_loads(inner)};
+        IdempotentRequest const request("k", Scope("s"), fingerprint("body"));
+        CHECK(service.do_in_transaction(request, keys("a", "b"), move_one).value() == 7);
+    }
+    CHECK(runs == 2);
+    CHECK(inner.load("a")->value.quantity == 3);
 }
 
 }  // namespace any_policy_test

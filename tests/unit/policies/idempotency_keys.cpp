@@ -71,6 +71,33 @@ struct World {
     int runs{0};
 };
 
+TEST_CASE("what an operation does outside the store happens again when its execution is taken over", "[policies][idempotency_keys]")
+{
+    // Documented as at least once: only the write made through the library is made once.
+    World<> world;
+    int outside = 0;
+    std::string theirs;
+    auto const charge = [&](Stock& s) {
+        if (++outside == 1) {
+            world.runtime.advance(11s);  // paused for longer than its lease; somebody else comes meanwhile
+            run_threads(1, [&](std::size_t) {
+                theirs = world.service.do_in_transaction(request(), "x", [&](Stock& t) {
+                    ++outside;
+                    return Response{201, "left " + std::to_string(--t.quantity)};
+                }, {.deadline = 60s}).value().body;
+            });
+        }
+        return Response{201, "left " + std::to_string(--s.quantity)};
+    };
+    auto const answer = world.service.try_do_in_transaction(request(), "x", charge, {.deadline = 60s});
+    REQUIRE(answer);
+    CHECK(answer->value().body == "left 9");
+    CHECK(answer->replayed());
+    CHECK(theirs == "left 9");
+    CHECK(outside == 2);
+    CHECK(world.quantity() == 9);
+}
+
 TEMPLATE_TEST_CASE(
     "a request is executed once and every retry gets its answer", "[policies][idempotency_keys]", OptimisticVersioning,
     PessimisticRowLock, SetNxLock)

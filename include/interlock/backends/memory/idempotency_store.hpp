@@ -40,6 +40,7 @@ template <class R>
 class BasicIdempotencyStore {
 public:
     using runtime_type = R;
+    static constexpr bool immediate = true;
 
     explicit BasicIdempotencyStore(IdempotencyStoreOptions options = {}, R runtime = {})
         : shared_(std::make_shared<Shared>(options, std::move(runtime)))

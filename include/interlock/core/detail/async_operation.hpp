@@ -114,7 +114,11 @@ public:
             Handler, std::decay_t<decltype(std::declval<R const&>().executor())>>>(),
         boost::asio::execution::outstanding_work.tracked))>;
 
-    void wake() noexcept override { schedule(); }
+    void wake() noexcept override
+    {
+        woken_.store(true, std::memory_order_release);
+        schedule();
+    }
     void ring() noexcept override
     {
         schedule();
@@ -164,6 +168,9 @@ protected:
     virtual void leave() noexcept = 0;
     virtual void destroy() noexcept = 0;
 
+    /// Whether a queue woke this since the last time it was asked. Not the same as a step: one step may stand for
+    /// several causes, and a call on the pool overlaps with what it waits for.
+    bool take_wake() noexcept { return woken_.exchange(false, std::memory_order_acquire); }
     bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
     R const& runtime() const noexcept { return runtime_; }
     executor_type const& executor() const noexcept { return executor_; }
@@ -326,6 +333,7 @@ private:
     std::atomic<bool> offload_done_{false};
     std::atomic<int> references_{1};
     std::atomic<bool> cancel_requested_{false};
+    std::atomic<bool> woken_{false};
     bool queued_{false};
     bool running_{false};
     bool again_{false};
@@ -423,12 +431,10 @@ private:
     bool step() override
     {
         if (offloaded_) {
-            if (!this->offload_done()) {
-                woken_meanwhile_ = true;
+            if (!this->offload_done())
                 return false;
-            }
             offloaded_ = false;
-            if (!answer_->done() && std::exchange(woken_meanwhile_, false))  // perhaps by what the call is waiting for
+            if (!answer_->done() && this->take_wake())  // perhaps by what the call found in use
                 return step();
         } else {
             if (!good_)
@@ -441,7 +447,7 @@ private:
                 poll();
             } else {
                 offloaded_ = true;
-                woken_meanwhile_ = false;
+                this->take_wake();
                 this->offload([this] { poll(); });
                 return false;
             }
@@ -508,7 +514,6 @@ private:
     bool good_;
     bool polled_{false};
     bool offloaded_{false};
-    bool woken_meanwhile_{false};
     Errc code_{Errc::ok};
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;

@@ -30,13 +30,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <optional>
-#include <set>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
@@ -69,13 +70,6 @@ struct LockOptions {
 };
 
 namespace detail {
-
-template <class R>
-concept SubscribableRepository = requires(R r, Key const& key, OwnerToken owner, Waiter& waiter) {
-    r.subscribe(key, owner, waiter);
-    r.unsubscribe(key, waiter);
-    { r.wanted(key, owner) } -> std::convertible_to<bool>;
-};
 
 template <class R, Assurance Level>
 class LockTable : public std::enable_shared_from_this<LockTable<R, Level>> {
@@ -132,6 +126,7 @@ private:
     struct Shard;
     using Entries = std::unordered_map<Key, Entry>;
     using Node = typename Entries::value_type;
+    using Schedule = std::multimap<TimePoint, Node*>;
 
     class TableHold final : public Hold, public std::enable_shared_from_this<TableHold> {
     public:
@@ -175,8 +170,7 @@ private:
         std::uint64_t next_token{0};
         std::uint64_t end_token{0};
         LeaseMachine lease;
-        TimePoint scheduled{};
-        bool in_schedule{false};
+        std::optional<typename Schedule::iterator> scheduled;
         int handed_on{0};
         TimePoint wanted_since{};
     };
@@ -186,8 +180,13 @@ private:
         void ring() noexcept override
         {
             // The table may be going away right now; then there is nothing left to renew.
-            if (auto alive = table->weak_from_this().lock())
-                alive->keep(*shard);
+            if (auto alive = table->weak_from_this().lock()) {
+                try {
+                    alive->keep(*shard);
+                } catch (...) {  // no memory: once more soon; handles tell by the clock what was missed
+                    alive->keep_later(*shard);
+                }
+            }
         }
         LockTable* table{nullptr};
         Shard* shard{nullptr};
@@ -198,7 +197,7 @@ private:
         std::mutex mutex;
         std::condition_variable renewed;
         Entries entries;
-        std::set<std::pair<TimePoint, Node*>> schedule;
+        Schedule schedule;  // of what comes due together, first what was planned first
         ShardAlarm alarm;
         TimePoint alarm_at{TimePoint::max()};
         bool alarm_used{false};
@@ -331,7 +330,9 @@ private:
                 phase_ = Phase::driving;
                 return std::nullopt;
             }
-            if (wait_ == Wait::no) {
+            // One that is being removed is nobody's: the first who comes waits for that trip, even if it only tries.
+            bool const leaving = it->second.state == EntryState::leaving && it->second.queue.empty();
+            if (wait_ == Wait::no && !leaving) {
                 phase_ = Phase::done;
                 return Failure::busy(Errc::lock_busy, std::chrono::nanoseconds{0});
             }
@@ -390,23 +391,22 @@ private:
                     return give_up(std::move(*answer).failure());
                 auto wait_for = table_->options_.poll.delay(attempts_, runtime.random_bits());
                 if constexpr (SubscribableRepository<R>) {
-                    if (busy && !subscribed_) {
+                    bool const woken = busy && wakes_waiters(repository);
+                    if (woken && !subscribed_) {
                         // Subscribe, then look again: a release in between is not missed.
                         repository.subscribe(*key_, owner_, waiter);
                         subscribed_ = true;
                         subscriber_ = &waiter;
                         continue;
                     }
-                    if (busy)
-                        wait_for = options_net();
+                    if (woken)
+                        wait_for = table_->options_.poll.cap;  // the net under a lost wake-up
                 }
                 if (auto const hint = answer->failure().retry_after(); hint.count() > 0 && hint < wait_for)
                     wait_for = hint;
                 return Step<std::shared_ptr<Hold>>::pending(add(now, wait_for));
             }
         }
-
-        std::chrono::nanoseconds options_net() const noexcept { return table_->options_.poll.cap; }
 
         Step<std::shared_ptr<Hold>> give_up(Failure failure)
         {
@@ -599,22 +599,9 @@ private:
         unschedule(shard, node);
         lock.unlock();
         auto const owner = hold.fence().owner;
-        if (!runs_in_place(repository_)) {
-            if (!report) {
-                // The reaper: a destructor must not block. Later acquires of this process queue behind it.
-                boost::asio::post(
-                    runtime_.blocking_executor(),
-                    [self = this->shared_from_this(), where = &shard, node, owner, until = hold.valid_until()] {
-                        auto const removed = self->remove_with_retries(node->first, owner, until);
-                        {
-                            Wakeup wakeup;
-                            std::unique_lock again(where->mutex);
-                            where->renewed.wait(again, [&] { return node->second.sending != owner; });
-                            wakeup = self->left(*where, node);
-                        }
-                        if (!removed && self->options_.observer != nullptr)
-                            self->options_.observer->on_release({removed.error(), {}, false, {}});
-                    });
+        if (!runs_in_place(repository_) && !report) {
+            // A destructor must not block. Later acquires of this process queue behind the reaper.
+            if (reap(node->first, owner, hold.valid_until(), node)) {
                 observe_release(Errc::ok, hold, false, now);
                 return success();
             }
@@ -642,16 +629,100 @@ private:
             options_.observer->on_release({code, hold.fence().token, handed_on, now - hold.granted_at()});
     }
 
+    /// When to try a failed removal again; never, if it need not be. Removing is idempotent for its owner, so unknown
+    /// is simply asked again; after the lease it is moot.
+    TimePoint retry_removal_at(Outcome<Removal> const& removed, int attempt, TimePoint until) const
+    {
+        if (removed || (removed.error() != Errc::unavailable && removed.error() != Errc::outcome_unknown))
+            return TimePoint::max();
+        auto const at = add(runtime_.now(), options_.poll.delay(attempt, runtime_.random_bits()));
+        return at < until ? at : TimePoint::max();
+    }
+
     Outcome<Removal> remove_with_retries(Key const& key, OwnerToken owner, TimePoint until)
     {
         for (int attempt = 1;; ++attempt) {
             auto removed = repository_.remove(key, owner, Deadline{});
-            auto const at = add(runtime_.now(), options_.poll.delay(attempt, runtime_.random_bits()));
-            // Removing is idempotent for its owner, so unknown is simply asked again; after the lease it is moot.
-            if (removed || effect_of(removed.error()) == Effect::applied ||
-                (removed.error() != Errc::unavailable && removed.error() != Errc::outcome_unknown) || at >= until)
+            auto const again = retry_removal_at(removed, attempt, until);
+            if (again == TimePoint::max())
                 return removed;
-            runtime_.sleep_until(at);
+            runtime_.sleep_until(again);
+        }
+    }
+
+    /// Removes a record that nobody waits for any more. Between attempts it is an alarm: a store that is away for
+    /// a while occupies no thread of the pool.
+    class Reaper final : public Alarm, public std::enable_shared_from_this<Reaper> {
+    public:
+        Reaper(std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node)
+            : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node)
+        {}
+
+        void send()
+        {
+            boost::asio::post(
+                table_->runtime_.blocking_executor(), [self = this->shared_from_this()] { self->look(); });
+        }
+
+    private:
+        void ring() noexcept override
+        {
+            auto const self = std::move(armed_);
+            try {
+                send();
+            } catch (...) {  // no memory: the record lapses with its lease
+                done(Errc::unavailable);
+            }
+        }
+
+        void look()
+        {
+            auto const removed = table_->repository_.remove(key_, owner_, Deadline{});
+            auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
+            if (again == TimePoint::max())
+                return done(removed);
+            armed_ = this->shared_from_this();
+            try {
+                table_->runtime_.arm(*this, again);
+            } catch (...) {
+                auto const self = std::move(armed_);
+                done(removed);
+            }
+        }
+
+        void done(Outcome<Removal> const& removed) noexcept
+        {
+            if (node_ == nullptr)
+                return;
+            auto& shard = table_->shard_of(key_);
+            {
+                Wakeup wakeup;
+                std::unique_lock lock(shard.mutex);
+                shard.renewed.wait(lock, [&] { return node_->second.sending != owner_; });
+                wakeup = table_->left(shard, std::exchange(node_, nullptr));
+            }
+            if (!removed && table_->options_.observer != nullptr)
+                table_->options_.observer->on_release({removed.error(), {}, false, {}});
+        }
+
+        std::shared_ptr<LockTable> table_;
+        Key key_;
+        OwnerToken owner_;
+        TimePoint until_;
+        Node* node_;  // whose queue goes on when this is done; null: nobody's
+        int attempts_{0};
+        std::shared_ptr<Reaper> armed_;  // itself, while nobody else knows it
+    };
+
+    /// False when there is no memory for it.
+    bool reap(Key const& key, OwnerToken owner, TimePoint until, Node* node) noexcept
+    {
+        try {
+            // What is posted in vain is dropped, and must not let the queue go on: the caller does.
+            std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node)->send();
+            return true;
+        } catch (...) {
+            return false;
         }
     }
 
@@ -661,10 +732,7 @@ private:
         if (runs_in_place(repository_))
             static_cast<void>(repository_.remove(key, owner, Deadline{}));
         else
-            boost::asio::post(runtime_.blocking_executor(), [self = this->shared_from_this(), key, owner] {
-                static_cast<void>(
-                    self->remove_with_retries(key, owner, add(self->runtime_.now(), self->options_.ttl.value())));
-            });
+            reap(key, owner, add(runtime_.now(), options_.ttl.value()), nullptr);
     }
 
     // ---- renewals -------------------------------------------------------------------------------------------
@@ -673,29 +741,32 @@ private:
     /// one service come due in the order they were made.
     void schedule(Shard& shard, Node* node)
     {
-        unschedule(shard, node);
         auto& entry = node->second;
-        entry.scheduled = entry.lease.next();
-        shard.schedule.emplace(entry.scheduled, node);
-        entry.in_schedule = true;
-        if (entry.scheduled < shard.alarm_at) {
+        auto const at = entry.lease.next();
+        if (entry.scheduled) {  // moving it takes no memory
+            auto place = shard.schedule.extract(*entry.scheduled);
+            place.key() = at;
+            entry.scheduled = shard.schedule.insert(std::move(place));
+        } else {
+            entry.scheduled = shard.schedule.emplace(at, node);
+        }
+        if (at < shard.alarm_at) {
             shard.alarm_used = true;
             try {
-                runtime_.arm(shard.alarm, entry.scheduled);
+                runtime_.arm(shard.alarm, at);
             } catch (...) {
                 shard.alarm_at = TimePoint::max();
                 unschedule(shard, node);
                 throw;
             }
-            shard.alarm_at = entry.scheduled;
+            shard.alarm_at = at;
         }
     }
 
     void unschedule(Shard& shard, Node* node) noexcept
     {
-        if (node->second.in_schedule)
-            shard.schedule.erase({node->second.scheduled, node});
-        node->second.in_schedule = false;
+        if (auto const place = std::exchange(node->second.scheduled, std::nullopt))
+            shard.schedule.erase(*place);
     }
 
     struct Due {
@@ -720,10 +791,24 @@ private:
             std::lock_guard lock(shard.mutex);
             shard.alarm_at = TimePoint::max();
             auto const now = runtime_.now();
+            // All memory first: what fails half-way would lose leases.
+            auto const count = static_cast<std::size_t>(
+                std::distance(shard.schedule.begin(), shard.schedule.upper_bound(now)));
+            news.reserve(count);
+            if (runs_in_place(repository_))
+                renewals.reserve(count);
+            else
+                due.reserve(count);
             while (!shard.schedule.empty() && shard.schedule.begin()->first <= now) {
                 auto* const node = shard.schedule.begin()->second;
-                unschedule(shard, node);
+                std::optional<Due> one;
+                if (!runs_in_place(repository_))
+                    one.emplace(Due{node->first, node->second.owner, {}});
                 auto& lease = node->second.lease;
+                if (lease.stopped()) {
+                    unschedule(shard, node);
+                    continue;
+                }
                 auto const planned = lease.renew_at();
                 switch (lease.tick(now)) {
                 case LeaseMachine::Action::lost: lose(shard, node, LostReason::expired, news); continue;
@@ -734,7 +819,8 @@ private:
                         apply_renewal(shard, node, now, answer, news);
                         continue;
                     } else {
-                        due.push_back({node->first, node->second.owner, planned});
+                        one->planned = planned;
+                        due.push_back(*std::move(one));
                     }
                     break;
                 case LeaseMachine::Action::none: break;
@@ -760,6 +846,17 @@ private:
         if (options_.observer != nullptr)
             for (auto const& [code, lag] : renewals)
                 options_.observer->on_renewal(code, lag);
+    }
+
+    void keep_later(Shard& shard) noexcept
+    {
+        try {
+            std::lock_guard lock(shard.mutex);
+            auto const at = add(runtime_.now(), std::chrono::milliseconds{10});
+            runtime_.arm(shard.alarm, at);
+            shard.alarm_at = at;
+        } catch (...) {
+        }
     }
 
     void renew_blocking(Shard& shard, Due const& due)

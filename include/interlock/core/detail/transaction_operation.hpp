@@ -116,19 +116,25 @@ private:
         }
     }
 
+    bool in_place() const noexcept
+    {
+        if constexpr (requires { session_->in_place(); })
+            return session_->in_place();
+        else
+            return runs_in_place(session_->repository());
+    }
+
     enum class Performed : unsigned char { yes, pending, expired };
 
     Performed perform()
     {
         bool ready = false;
         if (offloading_) {
-            if (!this->offload_done()) {
-                woken_meanwhile_ = true;
+            if (!this->offload_done())
                 return Performed::pending;
-            }
             offloading_ = false;
             ready = offload_ready_;
-            if (!ready && std::exchange(woken_meanwhile_, false)) {  // perhaps by what the call is waiting for
+            if (!ready && this->take_wake()) {  // perhaps by what the call found in use
                 polled_ = true;
                 return perform();
             }
@@ -141,11 +147,11 @@ private:
                     return Performed::expired;
                 }
             }
-            if (runs_in_place(session_->repository())) {
+            if (in_place()) {
                 ready = call_.perform(action_, *this);
             } else {
                 offloading_ = true;
-                woken_meanwhile_ = false;
+                this->take_wake();
                 this->offload([this] { offload_ready_ = call_.perform(action_, *this); });
                 return Performed::pending;
             }
@@ -273,7 +279,6 @@ private:
     bool polled_{false};
     bool offloading_{false};
     bool offload_ready_{false};
-    bool woken_meanwhile_{false};
     // Of a callable that awaits; the others have no use for it.
     struct Running {
         std::atomic<bool> done{false};
