@@ -190,11 +190,8 @@ public:
             check.append_only = field(info, "aof_enabled") == "1";
             if (auto refused = unfit(check, field(info, "cluster_enabled") == "1"))
                 return *std::move(refused);
-        } else if (!denied_) {
-            std::lock_guard lock(mutex_);
-            if (!(exchange.error() == Errc::misconfigured && exchange.detail().find("may not do this") != std::string::npos))
-                return std::move(exchange).failure();
-            denied_ = true;
+        } else if (!denied(exchange.failure())) {
+            return std::move(exchange).failure();
         }
         std::lock_guard lock(mutex_);
         check_ = check;
@@ -332,7 +329,6 @@ private:
     std::size_t count_{0};
     std::size_t waiting_{0};
     std::optional<ServerCheck> check_;
-    bool denied_{false};
 };
 
 /// One object per distinct store of this process, whichever client it was reached by.

@@ -348,7 +348,8 @@ public:
     }
 
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
-    /// Busy: the holder's remaining lease as `retry_after`; zero when a foreign record has no end.
+    /// Busy: the holder's remaining lease as `retry_after`. A record that somebody put there by hand counts as one, too;
+    /// the detail says so.
     Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
         return acquire(key, owner, ttl, deadline, nullptr);
@@ -571,7 +572,7 @@ private:
             return Failure::busy(Errc::lock_busy, left);
         }
         case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
-        default: return detail::damaged("the lock record is not one of ours");
+        default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
         }
         auto const first = detail::number_of(reply[1].text());
         if (!first)

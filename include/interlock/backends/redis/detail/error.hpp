@@ -41,6 +41,14 @@ inline std::string printable_error(std::string_view text)
     return out;
 }
 
+inline constexpr std::string_view denial = "redis: the user may not do this: ";
+
+/// Whether `failure` says that the user has no right to the command.
+inline bool denied(Failure const& failure)
+{
+    return failure.code() == Errc::misconfigured && failure.detail().starts_with(denial);
+}
+
 /// Errors that Redis gives before the command, or the first write of a script, was executed are "not applied". Of any
 /// other that is not sure, since a script is not undone: `outcome_unknown` for a write.
 inline Failure map_error(std::string_view text, Access access)
@@ -79,7 +87,7 @@ inline Failure map_error(std::string_view text, Access access)
     if (is("WRONGPASS"))
         return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
     if (is("NOPERM"))
-        return Failure{Errc::misconfigured, "redis: the user may not do this: " + printable_error(text)};
+        return Failure{Errc::misconfigured, std::string(denial) + printable_error(text)};
     if (is("NOPROTO"))
         return Failure{Errc::misconfigured, "redis: the server does not know the protocol"};
     if (text.starts_with("ERR max number of clients"))

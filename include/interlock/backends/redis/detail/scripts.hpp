@@ -84,7 +84,7 @@ struct Script {
 
 /// KEYS: lock, counter, value. ARGV: owner, ttl in ms, '1' to read the value too, wake channel.
 /// Returns {1, first token, value or nil}, {0, what is left of the holder's lease in ms}, {-1}: tokens are used up,
-/// {-2}: something else is stored there.
+/// {-2}: a string that is none of ours is stored there.
 inline Script const& create_script()
 {
     static Script const script{R"lua(
