@@ -404,7 +404,8 @@ public:
         return success();
     }
 
-    /// `waiter` is woken when the lock of `key` is removed, here or elsewhere; not when it expires.
+    /// `waiter` is woken when the lock of `key` is removed, here or elsewhere, after some `create` of it was in vain; not
+    /// when it expires. So: subscribe, then ask, then wait.
     void subscribe(Key const& key, OwnerToken, Waiter& waiter) const
     {
         shared_->client->subscriber().subscribe(shared_->group, lock_hash(key), waiter);

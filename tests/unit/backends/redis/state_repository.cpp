@@ -221,6 +221,7 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(eventually([&] { return waiter.woken > 0 && foreign.woken > 0; }));  // it listens now: look again
     auto const before = waiter.woken.load();
     auto const before_foreign = foreign.woken.load();
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);  // who waits has looked; so the release is announced
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.woken > before; }));
     // By the fused way, too.
@@ -228,6 +229,9 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     Fence const fence{owner(1), grant.first};
     std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence, .release = true}};
     auto const again = waiter.woken.load();
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(holder.create(x, owner(1), 10s).value().first == grant.first);
     CHECK(holder.commit(changes, nullptr));
     CHECK(eventually([&] { return waiter.woken > again; }));
     CHECK(foreign.woken == before_foreign);
@@ -270,6 +274,7 @@ TEST_CASE("wake-ups come back after the server was away", "[redis][state_reposit
     CHECK(eventually([&] { return waiter.woken > before; }));
     auto const again = waiter.woken.load();
     CHECK(holder.create(x, owner(1), 10s));
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.woken > again; }));
     waiting.unsubscribe(x, waiter);

@@ -8,7 +8,8 @@
 // What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
-//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark; expires with the lease
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark, and 'w' once somebody asked for it
+//             in vain, so that only a release that matters to anybody says so; expires with the lease
 //   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the answer;
 //             expires with the retention
 //   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected; expires likewise
@@ -90,12 +91,13 @@ inline Script const& create_script()
     static Script const script{R"lua(
 local record = redis.call('GET', KEYS[1])
 if record then
-  if #record ~= 48 then return {-2} end
+  if #record ~= 48 and #record ~= 49 then return {-2} end
   if string.sub(record, 1, 16) == ARGV[1] then
     local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     return {1, string.sub(record, 17, 32), value}
   end
+  if #record == 48 then redis.pcall('SETRANGE', KEYS[1], 48, 'w') end
   redis.pcall('PUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
   return {0, redis.call('PTTL', KEYS[1])}
 end
@@ -126,11 +128,11 @@ return 1
 inline Script const& remove_script()
 {
     static Script const script{R"lua(
-local owner = redis.call('GETRANGE', KEYS[1], 0, 15)
-if owner == '' then return 0 end
-if ARGV[1] ~= '' and owner ~= ARGV[1] then return -1 end
+local record = redis.call('GET', KEYS[1])
+if not record then return 0 end
+if ARGV[1] ~= '' and string.sub(record, 1, 16) ~= ARGV[1] then return -1 end
 redis.call('DEL', KEYS[1])
-redis.pcall('PUBLISH', ARGV[2], 'f' .. KEYS[1])
+if #record ~= 48 then redis.pcall('PUBLISH', ARGV[2], 'f' .. KEYS[1]) end
 return 1
 )lua"};
     return script;
@@ -169,6 +171,7 @@ if ARGV[1] ~= '' then
   redis.call('HGET', counter, 'sequence')
 end
 local floor
+local wanted = {}
 local codes = {'refused'}
 local failed = false
 for i = 1, count do
@@ -180,6 +183,8 @@ for i = 1, count do
     local record = redis.call('GET', lock)
     if not record or string.sub(record, 1, 16) ~= ARGV[at + 5] or ARGV[at + 6] < string.sub(record, 33, 48) then
       code = 1
+    else
+      wanted[i] = #record ~= 48
     end
   end
   if code == 0 and kind ~= 'g' then
@@ -234,7 +239,7 @@ for i = 1, count do
   if ARGV[at + 5] ~= '' then
     if ARGV[at + 7] ~= '' then
       redis.call('DEL', lock)
-      redis.pcall('PUBLISH', ARGV[at + 7], 'f' .. lock)
+      if wanted[i] then redis.pcall('PUBLISH', ARGV[at + 7], 'f' .. lock) end
     elseif redis.call('GETRANGE', lock, 32, 47) < ARGV[at + 6] then
       redis.call('SETRANGE', lock, 32, ARGV[at + 6])
     end
