@@ -6,6 +6,9 @@
 
 #include <interlock/core/format.hpp>
 #include <interlock/interlock.hpp>
+#ifdef FLASH_SALE_REDIS
+#include <interlock/backends/redis/backend.hpp>
+#endif
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -20,6 +23,7 @@
 #include <future>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 namespace flash_sale {
@@ -31,14 +35,30 @@ namespace il = interlock;
 
 // ---- the store: chosen at run time. Another backend is another object in these two calls. -----------------
 
+#ifdef FLASH_SALE_REDIS
+auto const backends = std::tuple{il::memory::backend, il::redis::backend, il::redis::tls_backend, il::redis::unix_backend};
+#else
+auto const backends = std::tuple{il::memory::backend};
+#endif
+
 il::StateRepository<Stock> open_store(std::string const& url)
 {
-    return il::open<Stock>(url, il::memory::backend);
+    return std::apply([&](auto const&... backend) { return il::open<Stock>(url, backend...); }, backends);
 }
 
 il::AnyIdempotencyStore open_keys(std::string const& url)
 {
-    return il::open_idempotency_store(url, il::memory::backend);
+    return std::apply([&](auto const&... backend) { return il::open_idempotency_store(url, backend...); }, backends);
+}
+
+/// Where one sale takes place. Each opens a shop of its own in a store that outlives it, unless the URL names one.
+std::string place_of_sale(std::string const& url, Policy policy)
+{
+    if (!outlives_the_program(url) || url.find("name_space=") != std::string::npos)
+        return url;
+    return fmt::format(
+        "{}{}name_space=flash_sale.{:016x}.{}", url, url.find('?') == std::string::npos ? '?' : '&',
+        il::SystemRuntime::random_bits(), name_of(policy));
 }
 
 // ---- the three ways an order reaches a service ------------------------------------------------------------
@@ -65,7 +85,7 @@ struct UnderItsId {
 
 /// As an idempotent request, with what it asks for as its fingerprint.
 struct AsARequest {
-    using Policy = il::IdempotencyKeys<il::PessimisticRowLock, il::AnyIdempotencyStore>;
+    using Policy = il::IdempotencyKeys<il::AnyPolicy, il::AnyIdempotencyStore>;
     il::TransactionService<Stock, Policy> service;
 
     static il::IdempotentRequest request(Order const& order)
@@ -242,10 +262,12 @@ std::vector<Record> read_records(il::StateRepository<Stock> const& store)
 
 Result hold_sale(Policy policy, Input const& input, Options const& options, Progress const& progress)
 {
-    auto const store = open_store(options.backend);
+    auto const url = place_of_sale(options.backend, policy);
+    auto const store = open_store(url);
     for (auto const& stock : input.stock)
         if (auto inserted = store.insert(stock); !inserted)
-            throw il::Error(inserted.error(), fmt::format("storing the stock of '{}'", stock.sku));
+            throw il::Error(
+                inserted.error(), fmt::format("storing the stock of '{}': {}", stock.sku, inserted.detail()));
 
     Result result;
     result.policy = policy;
@@ -265,7 +287,8 @@ Result hold_sale(Policy policy, Input const& input, Options const& options, Prog
     case Policy::idempotent: {
         // A repeated request that comes while the first is served waits for its answer.
         il::IdempotencyOptions const wait{.duplicates = il::Duplicates::wait};
-        AsARequest::Policy const keys{il::PessimisticRowLock{}, open_keys(options.backend), wait};
+        auto const inner = has_row_locks(options.backend) ? il::AnyPolicy{il::PessimisticRowLock{}} : il::SetNxLock{};
+        AsARequest::Policy const keys{inner, open_keys(url), wait};
         sell_by(AsARequest{{keys, store, watched}});
         break;
     }

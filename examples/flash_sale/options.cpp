@@ -64,7 +64,10 @@ Input
   --seed K           the same seed is the same sale                       (1)
 
 Sale
-  --backend URL      where the stock lives: memory:                       (memory:)
+  --backend URL      where the stock lives: memory:, redis://[:password@]host[:port][/db] or unix:///path/of/socket of a
+                     Redis server (memory:). Each sale opens a name space of its own there and leaves it to be looked at;
+                     ?name_space=NAME chooses one, for a single policy. Redis has no row locks, so 'pessimistic' is
+                     refused, 'all' leaves it out, and 'idempotent' sells under a lock
   --policy NAME      unguarded, optimistic, pessimistic, lock, idempotent, or all, one after the other (all)
   --workers N        threads, or with --async coroutines, 1 to 4096       (8)
   --async            coroutines on a pool with a thread per core
@@ -150,6 +153,13 @@ Options parse_options(std::vector<std::string_view> const& arguments)
         throw BadOption(options.orders ? "--orders needs --stock" : "--stock needs --orders");
     if (options.orders && !generator_option.empty())
         throw BadOption(fmt::format("{} does not go together with --orders and --stock", generator_option));
+    if (!has_row_locks(options.backend)) {
+        if (options.policies.size() == 1 && options.policies[0] == Policy::pessimistic)
+            throw BadOption("--policy pessimistic needs row locks, which the store of --backend does not have");
+        std::erase(options.policies, Policy::pessimistic);
+    }
+    if (options.policies.size() > 1 && options.backend.find("name_space=") != std::string::npos)
+        throw BadOption("--backend names one name space, but every policy needs its own; name one --policy, too");
     if (options.ledger && options.ledger == options.final_stock)
         throw BadOption("--ledger and --final-stock name the same file");
     return options;
@@ -165,6 +175,16 @@ std::optional<std::string> output_path(
     std::filesystem::path const whole(*path);
     auto const file = fmt::format("{}-{}{}", whole.stem().string(), name_of(policy), whole.extension().string());
     return (whole.parent_path() / file).string();
+}
+
+bool has_row_locks(std::string_view url) noexcept
+{
+    return !url.starts_with("redis") && !url.starts_with("unix:");
+}
+
+bool outlives_the_program(std::string_view url) noexcept
+{
+    return !url.starts_with("memory:");
 }
 
 std::string printable_backend(std::string const& url)

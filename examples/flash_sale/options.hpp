@@ -50,6 +50,10 @@ extern std::string_view const usage;
 std::optional<std::string> output_path(
     std::optional<std::string> const& path, Policy policy, std::size_t policies_that_run);
 
+/// Of the store at this address; the store itself is not asked.
+bool has_row_locks(std::string_view url) noexcept;
+bool outlives_the_program(std::string_view url) noexcept;
+
 /// The backend's address without its password.
 std::string printable_backend(std::string const& url);
 

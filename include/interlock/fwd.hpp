@@ -82,6 +82,13 @@ template <class Runtime = SystemRuntime>
 class BasicIdempotencyStore;
 }  // namespace memory
 
+namespace redis {
+class Client;
+template <class T, class K = void>
+class StateRepository;
+class IdempotencyStore;
+}  // namespace redis
+
 }  // namespace v0
 }  // namespace interlock
 

@@ -85,6 +85,12 @@ elseif(CASE STREQUAL "find_package_core")
     accepted(find_package)
 elseif(CASE STREQUAL "find_package_everything")
     accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED" -DCONSUMER_LINK=interlock::interlock)
+elseif(CASE STREQUAL "find_package_redis")
+    accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS redis" -DCONSUMER_LINK=interlock::redis
+        -DCONSUMER_SOURCE=redis.cpp)
+elseif(CASE STREQUAL "find_package_without_hiredis_refused")
+    refused(find_package "component 'redis' needs hiredis" "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS redis"
+        -DCMAKE_DISABLE_FIND_PACKAGE_hiredis=ON -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON)
 elseif(CASE STREQUAL "unknown_optional_component_accepted")
     accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED OPTIONAL_COMPONENTS abacus" -DCONSUMER_REFUSES=abacus)
 elseif(CASE STREQUAL "unknown_component_refused")

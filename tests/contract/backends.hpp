@@ -8,21 +8,33 @@
 ///
 /// A fixture is default-constructible and fresh: each has a store of its own, with at least one minute of retention.
 /// `repository()` gives a handle for `Stock`, `other()` a handle that was made separately from the same store, where
-/// the store can (another client), and `idempotency_store()` an empty store of idempotency records.
+/// the store can (another client), and `idempotency_store()` an empty store of idempotency records. `row_locks` says whether
+/// the store has row locks; INTERLOCK_TESTS_CONTRACT_ROW_LOCKS is defined where any has, since Catch2 refuses empty lists.
+
+#include "support/states.hpp"
+
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+// The same suite is compiled once for each family of backends.
+#ifdef INTERLOCK_TESTS_CONTRACT_REDIS
+#include "contract/redis/backends.hpp"
+#else
 
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/core/state_repository.hpp>
 
 #include "support/blocking_repository.hpp"
-#include "support/states.hpp"
 
-#include <tuple>
+#define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
 
 namespace contract {
 
 using interlock_test::Stock;
 
 struct Memory {
+    static constexpr bool row_locks = true;
     interlock::memory::StateRepository<Stock> store;
     interlock::memory::IdempotencyStore keys;
     auto repository() const { return store; }
@@ -53,6 +65,17 @@ using Backends = std::tuple<
     ErasedMemory,
     BlockingMemory,
     ErasedBlockingMemory>;
+
+}  // namespace contract
+
+#endif
+
+namespace contract {
+
+template <class... B>
+auto with_row_locks(std::tuple<B...>)
+    -> decltype(std::tuple_cat(std::declval<std::conditional_t<B::row_locks, std::tuple<B>, std::tuple<>>>()...));
+using RowLockingBackends = decltype(with_row_locks(std::declval<Backends>()));
 
 }  // namespace contract
 

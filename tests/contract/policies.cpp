@@ -57,10 +57,10 @@ struct Pair {
 
 template <class Policy, class... B>
 std::tuple<Pair<Policy, B>...> pairs_of(std::tuple<B...>);
-template <class Policy>
-using With = decltype(pairs_of<Policy>(std::declval<Backends>()));
+template <class Policy, class List = Backends>
+using With = decltype(pairs_of<Policy>(std::declval<List>()));
 using Pairs = decltype(std::tuple_cat(
-    std::declval<With<OptimisticVersioning>>(), std::declval<With<PessimisticRowLock>>(),
+    std::declval<With<OptimisticVersioning>>(), std::declval<With<PessimisticRowLock, RowLockingBackends>>(),
     std::declval<With<SetNxLock>>()));
 
 /// One call by the asynchronous face, waited for.

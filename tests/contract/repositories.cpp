@@ -210,8 +210,9 @@ TEMPLATE_LIST_TEST_CASE("concurrent commits of one operation have one effect", "
 }
 
 // ---- RowLockingRepository -----------------------------------------------------------------------------------------
+#ifdef INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
 
-TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[contract][row_locking]", Backends)
+TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[contract][row_locking]", RowLockingBackends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -246,7 +247,7 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     CHECK(repository.compare_and_set(x, changes[0].version, Stock{"x", 3}, soon));
 }
 
-TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[contract][row_locking]", Backends)
+TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[contract][row_locking]", RowLockingBackends)
 {
     TestType const backend;
     auto const x = key("x");
@@ -270,6 +271,8 @@ TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[con
     CHECK(failed == 0);
     CHECK(backend.repository().load(x, soon).value().value.quantity == 100);
 }
+
+#endif
 
 // ---- LeaseRepository, FencedRepository, FusedRepository -----------------------------------------------------------
 

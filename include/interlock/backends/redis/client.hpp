@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_CLIENT_HPP
+#define INTERLOCK_BACKENDS_REDIS_CLIENT_HPP
+
+/// @file
+/// A Redis server, as repositories and stores share it.
+
+#include <interlock/backends/redis/detail/connection.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/detail/subscriber.hpp>
+#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/fwd.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+/// What a server says about itself, as far as promises depend on it.
+struct ServerCheck {
+    /// False: the user may not ask (INFO is denied), so nothing below is known and fenced locks are granted unverified.
+    bool verified{false};
+    std::string version{};
+    /// "master"; anything else is refused.
+    std::string role{};
+    /// Matters when `max_memory` is not 0: everything but "noeviction" may drop a lease or a record, and is refused.
+    std::string eviction_policy{};
+    std::uint64_t max_memory{0};
+    /// False: a restart loses locks, values, records and the fence counters together. Old holders are refused all the
+    /// same, since their records are gone, but tokens start again at 1: do not compare them elsewhere.
+    bool append_only{false};
+    /// More than 0: a failover may lose what was acknowledged last, locks and values alike.
+    std::uint64_t replicas{0};
+};
+
+namespace detail {
+
+/// What all handles of one client share.
+class ClientState {
+public:
+    explicit ClientState(Options options)
+        : options_(std::move(options)), generation_(SystemRuntime::generation()),
+          subscriber_(std::make_shared<Subscriber>(options_))
+    {}
+    ClientState(ClientState const&) = delete;
+    ClientState& operator=(ClientState const&) = delete;
+    ~ClientState()
+    {
+        if (SystemRuntime::generation() == generation_)
+            subscriber_->stop();
+    }
+
+    Options const& options() const noexcept { return options_; }
+    Subscriber& subscriber() const noexcept { return *subscriber_; }
+    bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
+
+    /// A connection taken from the pool for one exchange; goes back by itself if it is fit.
+    class Exchange {
+    public:
+        Exchange() = default;
+        Exchange(ClientState* state, std::unique_ptr<Connection> connection) noexcept
+            : state_(state), connection_(std::move(connection))
+        {}
+        Exchange(Exchange&&) noexcept = default;
+        Exchange& operator=(Exchange&& other) noexcept
+        {
+            release();
+            state_ = other.state_;
+            connection_ = std::move(other.connection_);
+            return *this;
+        }
+        ~Exchange() { release(); }
+
+        /// Valid until this ends.
+        ReplyView reply() const noexcept { return connection_->reply(); }
+        Connection& connection() const noexcept { return *connection_; }
+        void release() noexcept
+        {
+            if (connection_)
+                state_->put_back(std::move(connection_));
+        }
+
+    private:
+        ClientState* state_{nullptr};
+        std::unique_ptr<Connection> connection_;
+    };
+
+    /// Sends `command` and gives back its reply, which is no error. With `script`, `command` is an EVALSHA of it with
+    /// its first two arguments still to be set.
+    ///
+    /// What surely had no effect is tried again within the deadline where that may help: a connection that turned out
+    /// to be dead before the first byte was written, a script that the server has forgotten, a server that is still
+    /// loading, and once a server that turned out to be a replica.
+    Outcome<Exchange> execute(Command& command, Script const* script, Access access, Deadline deadline)
+    {
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        if (forked())
+            return Failure{Errc::misconfigured, "this redis client was made before a fork; make a new one in the child"};
+        auto const until = deadline.at(SystemRuntime::now());
+        if (script != nullptr) {
+            command.set(0, "EVALSHA");
+            command.set(1, script->name);
+        }
+        std::optional<Encoded> encoded;
+        encoded.emplace(command);
+        bool moved = false;
+        bool spelled_out = false;
+        for (int attempt = 1;; ++attempt) {
+            bool fresh = false;
+            auto taken = take(until, fresh);
+            if (!taken)
+                return std::move(taken).failure();
+            auto exchange = *std::move(taken);
+            auto& connection = exchange.connection();
+            auto done = connection.exchange(encoded->bytes(), access, until);
+            if (!done) {
+                if (connection.unsent() && !fresh)
+                    continue;  // the server had ended it while it lay in the pool
+                return std::move(done).failure();
+            }
+            if (!exchange.reply().is(ReplyType::error))
+                return exchange;
+            auto const text = exchange.reply().text();
+            auto const word = error_word(text);
+            if (word == "NOSCRIPT" && script != nullptr && !spelled_out) {
+                spelled_out = true;
+                command.set(0, "EVAL");
+                command.set(1, script->text);
+                encoded.emplace(command);
+                continue;
+            }
+            auto failure = map_error(text, access);
+            if (word == "READONLY" && !moved) {
+                moved = true;
+                connection.close();
+                exchange.release();
+                drop_idle();  // they lead to the same former primary
+                continue;
+            }
+            if (word == "LOADING") {
+                exchange.release();
+                auto const at = interlock::detail::add(
+                    SystemRuntime::now(), loading_.delay(attempt, SystemRuntime::random_bits()));
+                if (at < until) {
+                    SystemRuntime::sleep_until(at);
+                    continue;
+                }
+            }
+            return failure;
+        }
+    }
+
+    Outcome<ServerCheck> server_check(Deadline deadline)
+    {
+        {
+            std::lock_guard lock(mutex_);
+            if (check_)
+                return *check_;
+        }
+        Command command{"INFO"};
+        auto exchange = execute(command, nullptr, Access::read, deadline);
+        ServerCheck check;
+        if (exchange) {
+            auto const info = exchange->reply().text();
+            check.verified = true;
+            check.version = std::string(field(info, "redis_version"));
+            check.role = std::string(field(info, "role"));
+            check.eviction_policy = std::string(field(info, "maxmemory_policy"));
+            parse_number<std::uint64_t>(field(info, "maxmemory"), 0, UINT64_MAX, check.max_memory);
+            parse_number<std::uint64_t>(field(info, "connected_slaves"), 0, UINT64_MAX, check.replicas);
+            check.append_only = field(info, "aof_enabled") == "1";
+            if (auto refused = unfit(check, field(info, "cluster_enabled") == "1"))
+                return *std::move(refused);
+        } else if (!denied(exchange.failure())) {
+            return std::move(exchange).failure();
+        }
+        std::lock_guard lock(mutex_);
+        check_ = check;
+        return check;
+    }
+
+    /// Connections now, in use or not.
+    std::size_t connection_count() const
+    {
+        std::lock_guard lock(mutex_);
+        return count_;
+    }
+
+private:
+    static std::string_view field(std::string_view info, std::string_view name) noexcept
+    {
+        for (std::size_t at = 0; at < info.size();) {
+            auto const end = std::min(info.find('\n', at), info.size());
+            auto line = info.substr(at, end - at);
+            at = end + 1;
+            if (line.ends_with('\r'))
+                line.remove_suffix(1);
+            if (line.starts_with(name) && line.substr(name.size()).starts_with(':'))
+                return line.substr(name.size() + 1);
+        }
+        return {};
+    }
+
+    static std::optional<Failure> unfit(ServerCheck const& check, bool cluster)
+    {
+        int major = 0;
+        parse_number(std::string_view{check.version}.substr(0, check.version.find('.')), 0, 1000, major);
+        if (major < 7)
+            return Failure{Errc::misconfigured, "redis: the server's version is " + check.version + ", 7.0 is needed"};
+        if (cluster)
+            return Failure{Errc::misconfigured, "redis: the server is part of a cluster, which this backend does not support"};
+        if (check.role != "master")
+            return Failure{Errc::misconfigured, "redis: the server is a replica (role " + check.role + ")"};
+        if (check.max_memory != 0 && check.eviction_policy != "noeviction")
+            return Failure{
+                Errc::misconfigured, "redis: maxmemory-policy is " + check.eviction_policy +
+                                         ", which may evict locks and records; noeviction is needed"};
+        return std::nullopt;
+    }
+
+    Outcome<Exchange> take(TimePoint until, bool& fresh)
+    {
+        for (;;) {
+            std::unique_ptr<Connection> connection;
+            {
+                std::unique_lock lock(mutex_);
+                if (SystemRuntime::now() >= until)
+                    return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
+                if (idle_.empty() && count_ >= options_.max_connections) {
+                    if (waiting_ >= options_.max_waiting)
+                        return Failure{Errc::overloaded, "redis: too many callers wait for a connection"};
+                    ++waiting_;
+                    while (idle_.empty() && count_ >= options_.max_connections && SystemRuntime::now() < until)
+                        SystemRuntime::wait_until(returned_, lock, until);
+                    --waiting_;
+                    continue;
+                }
+                if (!idle_.empty()) {
+                    connection = std::move(idle_.back());  // the last one used: the rest may grow cold
+                    idle_.pop_back();
+                } else {
+                    ++count_;
+                }
+            }
+            if (connection) {
+                if (connection->fit())
+                    return Exchange{this, std::move(connection)};
+                connection.reset();
+                lose();
+                continue;
+            }
+            fresh = true;
+            Outcome<void> connected = success();
+            try {
+                connection = std::make_unique<Connection>(options_);
+                connected = connection->connect(options_, until);
+            } catch (...) {
+                lose();
+                throw;
+            }
+            if (connected)
+                return Exchange{this, std::move(connection)};
+            lose();
+            return std::move(connected).failure();
+        }
+    }
+
+    void put_back(std::unique_ptr<Connection> connection) noexcept
+    {
+        if (!connection->open()) {
+            connection.reset();
+            return lose();
+        }
+        try {
+            std::lock_guard lock(mutex_);
+            idle_.push_back(std::move(connection));
+        } catch (...) {
+            return lose();
+        }
+        returned_.notify_one();
+    }
+
+    void lose() noexcept
+    {
+        {
+            std::lock_guard lock(mutex_);
+            --count_;
+        }
+        returned_.notify_one();
+    }
+
+    void drop_idle() noexcept
+    {
+        std::vector<std::unique_ptr<Connection>> dropped;
+        {
+            std::lock_guard lock(mutex_);
+            dropped.swap(idle_);
+            count_ -= dropped.size();
+        }
+        returned_.notify_all();
+    }
+
+    Options options_;
+    std::uint64_t generation_;
+    std::shared_ptr<Subscriber> subscriber_;
+    Backoff loading_{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
+    mutable std::mutex mutex_;
+    std::condition_variable returned_;
+    std::vector<std::unique_ptr<Connection>> idle_;
+    std::size_t count_{0};
+    std::size_t waiting_{0};
+    std::optional<ServerCheck> check_;
+};
+
+/// One object per distinct store of this process, whichever client it was reached by.
+inline std::shared_ptr<std::string const> intern_store(std::string name)
+{
+    static std::mutex mutex;
+    static std::map<std::string, std::weak_ptr<std::string const>> known;
+    std::lock_guard lock(mutex);
+    std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
+    auto& entry = known[name];
+    auto store = entry.lock();
+    if (!store) {
+        store = std::make_shared<std::string const>(std::move(name));
+        entry = store;
+    }
+    return store;
+}
+
+}  // namespace detail
+
+/// A Redis server (7.0 or later) or Valkey (8 or later), and the connections to it.
+///
+/// **Guarantee.** A command of which nothing was written is `unavailable` or `deadline_exceeded`: not applied. Once a
+/// byte of a writing command may have left, a lost or late reply is `outcome_unknown`; it is never sent again. A
+/// connection with a reply that was not read is closed. Passwords are in no error.
+/// **Does not guarantee.** Anything in a cluster: `misconfigured`. A bound on looking up the host's name: that is the
+/// system's.
+/// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any
+/// repository or store made from one. In a forked child every call is `misconfigured`: make a new client there.
+/// **Thread safety.** Everything: safe.
+/// **Cost.** None until the first call. The calling thread does its own I/O on a pooled connection. One thread and one
+/// connection more once somebody waits for a lock.
+class Client {
+public:
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit Client(Options options) : state_(make(std::move(options))) {}
+    /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
+    explicit Client(std::string_view url) : Client(Options::parse(url).value()) {}
+    explicit Client(char const* url) : Client(std::string_view{url}) {}
+
+    Options const& options() const noexcept { return state_->options(); }
+
+    /// What the server says about itself; asked once, and again after a failure. `misconfigured` names what keeps fenced
+    /// locks, operation ids and idempotency keys from being safe there: a version below 7, a cluster, a replica, a policy
+    /// that evicts. A user who may not ask INFO gets `verified == false`. One round trip the first time.
+    Outcome<ServerCheck> server_check(Deadline deadline = {}) const { return state_->server_check(deadline); }
+
+    /// Connections for calls, now.
+    std::size_t connection_count() const { return state_->connection_count(); }
+
+private:
+    template <class, class>
+    friend class StateRepository;
+    friend class IdempotencyStore;
+
+    static std::shared_ptr<detail::ClientState> make(Options options)
+    {
+        options.validate().value();
+        return std::make_shared<detail::ClientState>(std::move(options));
+    }
+
+    std::shared_ptr<detail::ClientState> state_;
+};
+
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_CLIENT_HPP

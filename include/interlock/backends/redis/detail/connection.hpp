@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTION_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTION_HPP
+
+// One connection, driven by the thread that calls.
+
+#include <interlock/backends/redis/detail/error.hpp>
+#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/transport.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// A connection to a server, open or broken. Once a reply was not read to its end it is broken for good: a late reply
+/// must never be taken for another command's.
+///
+/// **Thread safety.** One thread at a time.
+class Connection {
+public:
+    explicit Connection(Options const& options) : reader_(ReplyLimits{options.max_reply_bytes}) {}
+    Connection(Connection const&) = delete;
+    Connection& operator=(Connection const&) = delete;
+
+    bool open() const noexcept { return static_cast<bool>(stream_); }
+    void close() noexcept { stream_.close(); }
+    /// Still there, and with nothing to read: fit for a next command.
+    bool fit() const noexcept { return open() && reader_.empty() && stream_.quiet(); }
+
+    /// Connects, and says who we are. Failures are "not applied": no command of the caller was sent.
+    Outcome<void> connect(Options const& options, TimePoint deadline)
+    {
+        if (options.tls)
+            return Failure{Errc::misconfigured, "redis: rediss:// needs TLS, which this build does not have"};
+        auto const until = std::min(deadline, interlock::detail::add(SystemRuntime::now(), options.connect_timeout));
+        interlock::detail::IoResult result;
+        std::string why;
+        stream_ = options.unix_path.empty()
+                      ? interlock::detail::Stream::connect_tcp(options.host, options.port, until, result, why)
+                      : interlock::detail::Stream::connect_unix(options.unix_path, until, result, why);
+        if (!stream_)
+            return Failure{Errc::unavailable, "redis: cannot connect to " + options.endpoint() + ": " + why};
+
+        std::string greeting;
+        int replies = 0;
+        auto const say = [&](std::initializer_list<std::string_view> words) {
+            greeting += Encoded{Command(words)}.bytes();
+            return ++replies;
+        };
+        int auth = 0;
+        int select = 0;
+        if (!options.user.empty())
+            auth = say({"AUTH", options.user, options.password});
+        else if (!options.password.empty())
+            auth = say({"AUTH", options.password});
+        if (options.database != 0)
+            select = say({"SELECT", std::to_string(options.database)});
+        if (!options.client_name.empty())
+            say({"CLIENT", "SETNAME", options.client_name});
+        if (replies == 0)
+            return success();
+        auto const written = stream_.write(greeting, until);
+        std::fill(greeting.begin(), greeting.end(), '\0');  // no second copy of the password stays behind
+        std::optional<Failure> failure;
+        if (written.status != interlock::detail::IoStatus::ok)
+            failure = lost(Access::read, written);
+        for (int i = 1; i <= replies && !failure; ++i) {
+            if (auto got = receive(reply_, Access::read, until); !got)
+                failure = std::move(got).failure();
+            else if (reply_.root().is(ReplyType::error))
+                failure = refused(reply_.root().text(), i == auth, i == select);
+        }
+        if (!failure)
+            return success();
+        stream_.close();
+        // The caller's deadline has not come, only the one for connecting.
+        if (failure->code() == Errc::deadline_exceeded || failure->code() == Errc::corrupt_state)
+            failure = Failure{Errc::unavailable, failure->detail()};
+        return *std::move(failure);
+    }
+
+    /// One command, one reply, which stays here until the next. Failures: `unavailable` when nothing was written;
+    /// for a `read` `unavailable` or `deadline_exceeded`; for a write of which something may have left,
+    /// `outcome_unknown`. An error reply of the server is a reply.
+    Outcome<void> exchange(std::string_view command, Access access, TimePoint deadline)
+    {
+        auto const written = stream_.write(command, deadline);
+        if (written.status != interlock::detail::IoStatus::ok) {
+            stream_.close();
+            if (written.size == 0) {
+                unsent_ = true;
+                return lost(Access::read, written);
+            }
+            return lost(access, written);
+        }
+        return receive(reply_, access, deadline);
+    }
+
+    /// The next reply, or, with a `bell`, a subscriber's next message; then `interrupted` says that the bell was rung or
+    /// the deadline came, which leaves the connection as it was.
+    Outcome<void> receive(
+        Reply& out, Access access, TimePoint deadline, interlock::detail::Doorbell const* bell = nullptr,
+        bool* interrupted = nullptr)
+    {
+        for (;;) {
+            switch (reader_.next(out)) {
+            case ReplyReader::Status::ready: return success();
+            case ReplyReader::Status::broken: {
+                stream_.close();
+                char const* const what = reader_.too_large() ? "redis: the reply is beyond the configured limit"
+                                                             : "redis: what the server sent is no reply";
+                if (access != Access::read)
+                    return Failure::unknown(Errc::corrupt_state, what);
+                return Failure{Errc::corrupt_state, what};
+            }
+            case ReplyReader::Status::more: break;
+            }
+            auto const got = stream_.read_some(buffer_.data(), buffer_.size(), deadline, bell);
+            if (bell != nullptr && (got.status == interlock::detail::IoStatus::interrupted ||
+                                    got.status == interlock::detail::IoStatus::timeout)) {
+                *interrupted = true;
+                return success();
+            }
+            if (got.status != interlock::detail::IoStatus::ok) {
+                stream_.close();
+                return lost(access, got);
+            }
+            reader_.feed({buffer_.data(), got.size});
+        }
+    }
+
+    /// Writes without waiting for a reply: for a subscriber.
+    Outcome<void> send(std::string_view command, TimePoint deadline)
+    {
+        auto const written = stream_.write(command, deadline);
+        if (written.status == interlock::detail::IoStatus::ok)
+            return success();
+        stream_.close();
+        return lost(Access::read, written);
+    }
+
+    ReplyView reply() const noexcept { return reply_.root(); }
+    /// Whether the last failure of `exchange` came before the first byte was written.
+    bool unsent() const noexcept { return unsent_; }
+
+private:
+    static Failure lost(Access access, interlock::detail::IoResult const& result)
+    {
+        bool const late = result.status == interlock::detail::IoStatus::timeout;
+        auto const code = late ? Errc::deadline_exceeded : Errc::unavailable;
+        auto detail = late ? std::string("redis: no reply within the deadline")
+                           : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
+        if (access != Access::read)
+            return Failure::unknown(code, std::move(detail));
+        return Failure{code, std::move(detail)};
+    }
+
+    /// What an error in reply to our greeting means; nothing when it does not matter. The server's words about AUTH are
+    /// not repeated.
+    static std::optional<Failure> refused(std::string_view text, bool auth, bool select)
+    {
+        auto const word = error_word(text);
+        if (word == "LOADING" || word == "MASTERDOWN" || word == "NOAUTH" || word == "WRONGPASS" ||
+            text.starts_with("ERR max number of clients"))
+            return map_error(text, Access::read);
+        if (auth)
+            return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
+        if (select)
+            return Failure{Errc::misconfigured, "redis: the server refuses the database's number"};
+        return std::nullopt;  // CLIENT SETNAME: an older server, or one that does not let us
+    }
+
+    interlock::detail::Stream stream_;
+    ReplyReader reader_;
+    Reply reply_;  // kept for its memory
+    bool unsent_{false};
+    std::array<char, std::size_t{16} << 10> buffer_;
+};
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTION_HPP

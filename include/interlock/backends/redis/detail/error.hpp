@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_ERROR_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_ERROR_HPP
+
+// What a server's error reply means.
+
+#include <interlock/core/outcome.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// What a command does, and so what a lost or strange answer to it means.
+enum class Access : unsigned char {
+    read,    ///< changes nothing: a lost answer is no answer, and that is all
+    write,   ///< may have changed something: a lost answer is `outcome_unknown`
+    record,  ///< the same, and it keeps an answer: a full store is `overloaded`, not `unavailable`
+};
+
+/// The first word of an error reply: "NOSCRIPT".
+inline std::string_view error_word(std::string_view text) noexcept
+{
+    return text.substr(0, std::min(text.find(' '), text.find(':')));
+}
+
+/// The server's words as they may be shown: no arguments, which may be anybody's data, and no control characters.
+inline std::string printable_error(std::string_view text)
+{
+    text = text.substr(0, text.find(", with args"));
+    text = text.substr(0, text.find(" script: "));
+    std::string out;
+    for (char c : text.substr(0, 160))
+        out += c >= ' ' && c <= '~' ? c : '?';
+    return out;
+}
+
+inline constexpr std::string_view denial = "redis: the user may not do this: ";
+
+/// Whether `failure` says that the user has no right to the command.
+inline bool denied(Failure const& failure)
+{
+    return failure.code() == Errc::misconfigured && failure.detail().starts_with(denial);
+}
+
+/// Errors that Redis gives before the command, or the first write of a script, was executed are "not applied". Of any
+/// other that is not sure, since a script is not undone: `outcome_unknown` for a write.
+inline Failure map_error(std::string_view text, Access access)
+{
+    auto const word = error_word(text);
+    auto const is = [&](auto... words) { return ((word == words) || ...); };
+    if (is("WRONGTYPE"))
+        return Failure{Errc::corrupt_state, "redis: the key holds a value of another type"};
+    if (is("OOM"))
+        return Failure{
+            access == Access::record ? Errc::overloaded : Errc::unavailable, "redis: the server's memory limit is reached"};
+    if (is("READONLY"))
+        return Failure{Errc::unavailable, "redis: the server is a read-only replica"};
+    if (is("LOADING"))
+        return Failure{Errc::unavailable, "redis: the server is loading its data"};
+    if (is("BUSY"))
+        return Failure{Errc::unavailable, "redis: the server is busy running somebody's script"};
+    if (is("MASTERDOWN"))
+        return Failure{Errc::unavailable, "redis: the replica has lost its primary"};
+    if (is("NOREPLICAS"))
+        return Failure{Errc::unavailable, "redis: the server has not enough replicas to accept writes"};
+    if (is("MISCONF"))
+        return Failure{Errc::unavailable, "redis: the server cannot persist and refuses writes"};
+    if (is("TRYAGAIN"))
+        return Failure{Errc::unavailable, "redis: the server is moving these keys"};
+    if (is("NOSCRIPT"))
+        return Failure{Errc::unavailable, "redis: the server forgot a script"};
+    if (is("EXECABORT"))
+        return Failure{Errc::unavailable, "redis: the transaction was refused"};
+    if (is("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT"))
+        return Failure{
+            Errc::misconfigured, "redis: the server is part of a cluster (" + std::string(word) +
+                                     "), which this backend does not support"};
+    if (is("NOAUTH"))
+        return Failure{Errc::misconfigured, "redis: the server wants a password"};
+    if (is("WRONGPASS"))
+        return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
+    if (is("NOPERM"))
+        return Failure{Errc::misconfigured, std::string(denial) + printable_error(text)};
+    if (is("NOPROTO"))
+        return Failure{Errc::misconfigured, "redis: the server does not know the protocol"};
+    if (text.starts_with("ERR max number of clients"))
+        return Failure{Errc::unavailable, "redis: the server has as many clients as it takes"};
+    auto detail = "redis: " + printable_error(text);
+    if (access == Access::read)
+        return Failure{Errc::misconfigured, std::move(detail)};
+    // "unknown command" and the like come before anything is done, but a script may fail half-way with an ERR, too.
+    if (text.starts_with("ERR unknown command"))
+        return Failure{Errc::misconfigured, std::move(detail)};
+    return Failure::unknown(Errc::misconfigured, std::move(detail));
+}
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_ERROR_HPP

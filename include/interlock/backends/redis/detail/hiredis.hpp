@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
+
+// The one door to hiredis, which is used as a codec only: commands to bytes, bytes to replies. No I/O, no exception
+// but std::bad_alloc. Fits hiredis 0.14 and 1.x.
+
+#include <hiredis/hiredis.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// A command's arguments as hiredis takes them: with lengths, so that any byte may be in them. Refers to its caller's
+/// bytes.
+class Command {
+public:
+    Command() = default;
+    Command(std::initializer_list<std::string_view> arguments)
+    {
+        for (auto const argument : arguments)
+            add(argument);
+    }
+    void add(std::string_view argument)
+    {
+        data_.push_back(argument.data() != nullptr ? argument.data() : "");
+        sizes_.push_back(argument.size());
+    }
+    void set(std::size_t i, std::string_view argument)
+    {
+        data_[i] = argument.data();
+        sizes_[i] = argument.size();
+    }
+    void clear() noexcept
+    {
+        data_.clear();
+        sizes_.clear();
+    }
+    std::size_t size() const noexcept { return data_.size(); }
+
+private:
+    friend class Encoded;
+    std::vector<char const*> data_;
+    std::vector<std::size_t> sizes_;
+};
+
+/// The bytes of a command.
+class Encoded {
+public:
+    explicit Encoded(Command const& command)
+    {
+        char* bytes = nullptr;
+        // hiredis takes an array of pointers that are not const themselves, and does not change it.
+        auto** const data = const_cast<char const**>(command.data_.data());
+        auto const size =
+            redisFormatCommandArgv(&bytes, static_cast<int>(command.size()), data, command.sizes_.data());
+        if (size < 0)
+            throw std::bad_alloc();
+        bytes_.reset(bytes);
+        size_ = static_cast<std::size_t>(size);
+    }
+    std::string_view bytes() const noexcept { return {bytes_.get(), size_}; }
+
+private:
+    struct Free {
+        void operator()(char* bytes) const noexcept { redisFreeCommand(bytes); }
+    };
+    std::unique_ptr<char, Free> bytes_;
+    std::size_t size_{0};
+};
+
+enum class ReplyType : unsigned char { nil, string, status, error, integer, array };
+
+/// What a server may send at most in one reply; more ends the connection.
+struct ReplyLimits {
+    std::size_t bytes{std::size_t{64} << 20};
+    std::size_t elements{std::size_t{1} << 20};
+};
+
+class Reply;
+
+/// One value inside a `Reply`, which must outlive it.
+class ReplyView {
+public:
+    ReplyType type() const noexcept;
+    bool is(ReplyType expected) const noexcept { return type() == expected; }
+    /// Of a string, status or error; empty otherwise.
+    std::string_view text() const noexcept;
+    std::int64_t integer() const noexcept;
+    /// Elements of an array; 0 otherwise.
+    std::size_t size() const noexcept;
+    /// The i-th element of an array; nil beyond its end. Constant time in arrays of scalars.
+    ReplyView operator[](std::size_t i) const noexcept;
+
+private:
+    friend class Reply;
+    ReplyView(Reply const* reply, std::size_t index) noexcept : reply_(reply), index_(index) {}
+    Reply const* reply_;
+    std::size_t index_;
+};
+
+/// A whole reply in two allocations, kept for the next one: its values in the order in which they came (an array
+/// before its elements), and the bytes of its strings.
+class Reply {
+public:
+    /// Nil while there is none.
+    ReplyView root() const noexcept { return {this, 0}; }
+    void clear() noexcept
+    {
+        nodes_.clear();
+        bytes_.clear();
+        nested_ = false;
+        // One large reply must not keep its memory for ever.
+        if (bytes_.capacity() > kept_bytes)
+            bytes_.shrink_to_fit();
+        if (nodes_.capacity() > kept_nodes)
+            nodes_.shrink_to_fit();
+    }
+
+private:
+    friend class ReplyView;
+    friend class ReplyReader;
+    static constexpr std::size_t kept_bytes = std::size_t{1} << 20;
+    static constexpr std::size_t kept_nodes = std::size_t{1} << 14;
+
+    struct Node {
+        ReplyType type;
+        std::int64_t number;  // the integer; offset of the text; nothing
+        std::size_t size;     // of the text; elements of the array
+    };
+    Node const* node(std::size_t i) const noexcept { return i < nodes_.size() ? &nodes_[i] : nullptr; }
+    /// The index behind the value at `i` and all it contains.
+    std::size_t behind(std::size_t i) const noexcept
+    {
+        std::size_t left = 1;
+        while (left > 0 && i < nodes_.size()) {
+            --left;
+            if (nodes_[i].type == ReplyType::array)
+                left += nodes_[i].size;
+            ++i;
+        }
+        return i;
+    }
+
+    std::vector<Node> nodes_;
+    std::string bytes_;
+    bool nested_{false};  // some array is inside another one
+};
+
+inline ReplyType ReplyView::type() const noexcept
+{
+    auto const* const node = reply_->node(index_);
+    return node == nullptr ? ReplyType::nil : node->type;
+}
+
+inline std::string_view ReplyView::text() const noexcept
+{
+    auto const* const node = reply_->node(index_);
+    if (node == nullptr ||
+        (node->type != ReplyType::string && node->type != ReplyType::status && node->type != ReplyType::error))
+        return {};
+    return std::string_view(reply_->bytes_).substr(static_cast<std::size_t>(node->number), node->size);
+}
+
+inline std::int64_t ReplyView::integer() const noexcept
+{
+    auto const* const node = reply_->node(index_);
+    return node != nullptr && node->type == ReplyType::integer ? node->number : 0;
+}
+
+inline std::size_t ReplyView::size() const noexcept
+{
+    auto const* const node = reply_->node(index_);
+    return node != nullptr && node->type == ReplyType::array ? node->size : 0;
+}
+
+inline ReplyView ReplyView::operator[](std::size_t i) const noexcept
+{
+    if (i >= size())
+        return {reply_, std::numeric_limits<std::size_t>::max()};
+    if (!reply_->nested_)
+        return {reply_, index_ + 1 + i};
+    auto at = index_ + 1;
+    while (i-- > 0)
+        at = reply_->behind(at);
+    return {reply_, at};
+}
+
+/// Bytes in, replies out.
+class ReplyReader {
+public:
+    enum class Status : unsigned char {
+        more,    ///< the reply is not complete yet
+        ready,   ///< here it is
+        broken,  ///< what came is no reply, or is beyond the limits: nothing more can be read
+    };
+
+    explicit ReplyReader(ReplyLimits limits = {}) : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
+    {
+        if (!reader_)
+            throw std::bad_alloc();
+        reader_->privdata = this;
+    }
+    ReplyReader(ReplyReader const&) = delete;
+    ReplyReader& operator=(ReplyReader const&) = delete;
+
+    void feed(std::string_view bytes)
+    {
+        fed_ += bytes.size();
+        if (redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK)
+            broken_ = true;
+    }
+
+    /// Takes the next complete reply into `out`, which is cleared first.
+    Status next(Reply& out)
+    {
+        if (broken_)
+            return Status::broken;
+        if (!begun_) {
+            out.clear();
+            begun_ = true;
+        }
+        reply_ = &out;
+        void* whole = nullptr;
+        bool const good = redisReaderGetReply(reader_.get(), &whole) == REDIS_OK;
+        reply_ = nullptr;
+        if (!good || (whole == nullptr && fed_ > limits_.bytes)) {
+            broken_ = true;
+            return Status::broken;
+        }
+        if (whole == nullptr)
+            return Status::more;
+        begun_ = false;
+        fed_ = reader_->len - reader_->pos;  // of the next one
+        return Status::ready;
+    }
+
+    /// Whether bytes of a further reply are here already.
+    bool empty() const noexcept { return !begun_ && reader_->len == reader_->pos; }
+    bool too_large() const noexcept { return too_large_; }
+
+private:
+    struct Free {
+        void operator()(redisReader* reader) const noexcept { redisReaderFree(reader); }
+    };
+#if HIREDIS_MAJOR >= 1
+    using ElementCount = std::size_t;
+#else
+    using ElementCount = int;
+#endif
+
+    static ReplyReader& self(redisReadTask const* task) noexcept { return *static_cast<ReplyReader*>(task->privdata); }
+
+    /// hiredis wants a pointer for each value and never looks behind it. Null tells it to stop.
+    void* put(redisReadTask const* task, ReplyType type, std::int64_t number, std::size_t size) noexcept
+    {
+        if (reply_ == nullptr || reply_->nodes_.size() >= limits_.elements) {
+            too_large_ = true;
+            return nullptr;
+        }
+        try {
+            reply_->nodes_.push_back({type, number, size});
+        } catch (...) {  // must not pass through C
+            return nullptr;
+        }
+        if (type == ReplyType::array && task->parent != nullptr)
+            reply_->nested_ = true;
+        return this;
+    }
+
+    static void* on_string(redisReadTask const* task, char* text, std::size_t size)
+    {
+        auto& me = self(task);
+        if (me.reply_ == nullptr)
+            return nullptr;
+        auto const type = task->type == REDIS_REPLY_ERROR    ? ReplyType::error
+                          : task->type == REDIS_REPLY_STATUS ? ReplyType::status
+                                                             : ReplyType::string;
+        auto& bytes = me.reply_->bytes_;
+        if (bytes.size() + size > me.limits_.bytes) {
+            me.too_large_ = true;
+            return nullptr;
+        }
+        auto const at = static_cast<std::int64_t>(bytes.size());
+        try {
+            bytes.append(text, size);
+        } catch (...) {
+            return nullptr;
+        }
+        return me.put(task, type, at, size);
+    }
+    static void* on_array(redisReadTask const* task, ElementCount elements)
+    {
+        auto& me = self(task);
+        auto const count = static_cast<std::size_t>(elements);
+        if (me.reply_ == nullptr || count > me.limits_.elements - me.reply_->nodes_.size()) {
+            me.too_large_ = true;
+            return nullptr;
+        }
+        return me.put(task, ReplyType::array, 0, count);
+    }
+    static void* on_integer(redisReadTask const* task, long long value)
+    {
+        return self(task).put(task, ReplyType::integer, value, 0);
+    }
+    static void* on_nil(redisReadTask const* task) { return self(task).put(task, ReplyType::nil, 0, 0); }
+    static void on_free(void*) {}
+
+    static redisReplyObjectFunctions* functions() noexcept
+    {
+        static redisReplyObjectFunctions table = [] {
+            redisReplyObjectFunctions t{};  // what later versions have beyond these belongs to a protocol we do not ask for
+            t.createString = &on_string;
+            t.createArray = &on_array;
+            t.createInteger = &on_integer;
+            t.createNil = &on_nil;
+            t.freeObject = &on_free;
+            return t;
+        }();
+        return &table;
+    }
+
+    ReplyLimits limits_;
+    Reply* reply_{nullptr};  // while hiredis is at work
+    std::size_t fed_{0};
+    bool begun_{false};
+    bool broken_{false};
+    bool too_large_{false};
+    std::unique_ptr<redisReader, Free> reader_;
+};
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_SCRIPTS_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_SCRIPTS_HPP
+
+// Every atomic step, as one Lua script each.
+//
+// What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
+//
+//   value     string: 16 digits of version, then the encoded state
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark, and 'w' once somebody asked for it
+//             in vain, so that only a release that matters to anybody says so; expires with the lease
+//   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the answer;
+//             expires with the retention
+//   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected; expires likewise
+//   counter   hash, one per shard: token (last reserved), floor (greatest erased version), sequence
+//
+// Laws of all scripts:
+//
+// 1. Everything that may fail, types included, is looked at before the first write, since a script is not undone. What
+//    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
+// 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
+// 3. The only clock is the server's.
+// 4. PUBLISH is a hint: where it is not allowed, the write still counts.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// The greatest number that scripts count with.
+inline constexpr std::int64_t greatest_number = (std::int64_t{1} << 53) - 1;
+/// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants per shard.
+inline constexpr std::uint32_t token_block = 1024;
+
+/// SHA-1, by which the server names scripts: 40 digits.
+inline std::string sha1(std::string_view text)
+{
+    std::string message(text);
+    message += '\x80';
+    while (message.size() % 64 != 56)
+        message += '\0';
+    for (int shift = 56; shift >= 0; shift -= 8)
+        message += static_cast<char>(static_cast<std::uint64_t>(text.size()) * 8 >> shift);
+    std::array<std::uint32_t, 5> h{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+    auto const turn = [](std::uint32_t x, int n) { return x << n | x >> (32 - n); };
+    for (std::size_t block = 0; block < message.size(); block += 64) {
+        std::array<std::uint32_t, 80> w{};
+        for (std::size_t i = 0; i < 16; ++i)
+            for (std::size_t j = 0; j < 4; ++j)
+                w[i] = w[i] << 8 | static_cast<unsigned char>(message[block + 4 * i + j]);
+        for (std::size_t i = 16; i < 80; ++i)
+            w[i] = turn(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+        auto [a, b, c, d, e] = h;
+        for (std::size_t i = 0; i < 80; ++i) {
+            auto const f = i < 20 ? (b & c) | (~b & d) : i < 40 ? b ^ c ^ d : i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
+            std::uint32_t const k = i < 20 ? 0x5a827999 : i < 40 ? 0x6ed9eba1 : i < 60 ? 0x8f1bbcdc : 0xca62c1d6;
+            auto const next = turn(a, 5) + f + e + k + w[i];
+            e = d;
+            d = c;
+            c = turn(b, 30);
+            b = a;
+            a = next;
+        }
+        h = {h[0] + a, h[1] + b, h[2] + c, h[3] + d, h[4] + e};
+    }
+    std::string out;
+    for (auto const word : h)
+        for (int shift = 28; shift >= 0; shift -= 4)
+            out += "0123456789abcdef"[word >> shift & 15];
+    return out;
+}
+
+struct Script {
+    explicit Script(std::string_view lua) : text(lua), name(sha1(lua)) {}
+    std::string_view text;
+    std::string name;
+};
+
+/// KEYS: lock, counter, value. ARGV: owner, ttl in ms, '1' to read the value too, wake channel.
+/// Returns {1, first token, value or nil}, {0, what is left of the holder's lease in ms}, {-1}: tokens are used up,
+/// {-2}: a string that is none of ours is stored there.
+inline Script const& create_script()
+{
+    static Script const script{R"lua(
+local record = redis.call('GET', KEYS[1])
+if record then
+  if #record ~= 48 and #record ~= 49 then return {-2} end
+  if string.sub(record, 1, 16) == ARGV[1] then
+    local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return {1, string.sub(record, 17, 32), value}
+  end
+  if #record == 48 then redis.pcall('SETRANGE', KEYS[1], 48, 'w') end
+  redis.pcall('PUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
+  return {0, redis.call('PTTL', KEYS[1])}
+end
+local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
+local last = redis.call('HINCRBY', KEYS[2], 'token', 1024)
+if last > 9007199254740991 then return {-1} end
+local first = string.format('%016.0f', last - 1023)
+redis.call('SET', KEYS[1], ARGV[1] .. first .. first, 'PX', ARGV[2])
+return {1, first, value}
+)lua"};
+    return script;
+}
+
+/// KEYS: lock. ARGV: owner, ttl in ms. Returns 1, 0: there is none, -1: it is another owner's.
+inline Script const& renew_script()
+{
+    static Script const script{R"lua(
+local owner = redis.call('GETRANGE', KEYS[1], 0, 15)
+if owner == '' then return 0 end
+if owner ~= ARGV[1] then return -1 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+)lua"};
+    return script;
+}
+
+/// KEYS: lock. ARGV: owner, or '' for whoever it is, wake channel. Returns as `renew_script`.
+inline Script const& remove_script()
+{
+    static Script const script{R"lua(
+local record = redis.call('GET', KEYS[1])
+if not record then return 0 end
+if ARGV[1] ~= '' and string.sub(record, 1, 16) ~= ARGV[1] then return -1 end
+redis.call('DEL', KEYS[1])
+if #record ~= 48 then redis.pcall('PUBLISH', ARGV[2], 'f' .. KEYS[1]) end
+return 1
+)lua"};
+    return script;
+}
+
+/// What `commit_script` says about one change.
+enum class ChangeResult : int {
+    ok,
+    fenced_out,
+    already_exists,
+    not_found,
+    version_conflict,
+    version_exhausted,
+    corrupt_state,
+};
+
+/// KEYS: counter, operation (or counter again), then for each change value, lock.
+/// ARGV: attempt as 10 digits ('' for no operation), answer, retention in ms, then for each change: kind (w, e, v, g),
+/// expected version ('' for none), the one after it ('' when there is none left), data, owner ('' for unguarded), token,
+/// wake channel ('' to keep the lock).
+/// Returns {'applied', version or '' for each change}, {'refused', ChangeResult for each change}, {'duplicate', answer},
+/// {'superseded'} or {'corrupt'}.
+inline Script const& commit_script()
+{
+    static Script const script{R"lua(
+local counter = KEYS[1]
+local count = (#KEYS - 2) / 2
+if ARGV[1] ~= '' then
+  local record = redis.call('GET', KEYS[2])
+  if record then
+    local kind = string.sub(record, 1, 1)
+    if #record < 27 or (kind ~= 'a' and kind ~= 't') then return {'corrupt'} end
+    if kind == 'a' then return {'duplicate', string.sub(record, 28)} end
+    if ARGV[1] <= string.sub(record, 2, 11) then return {'superseded'} end
+  end
+  redis.call('HGET', counter, 'sequence')
+end
+local floor
+local wanted = {}
+local codes = {'refused'}
+local failed = false
+for i = 1, count do
+  local value, lock = KEYS[2 * i + 1], KEYS[2 * i + 2]
+  local at = 7 * i - 4
+  local kind, expected = ARGV[at + 1], ARGV[at + 2]
+  local code = 0
+  if ARGV[at + 5] ~= '' then
+    local record = redis.call('GET', lock)
+    if not record or string.sub(record, 1, 16) ~= ARGV[at + 5] or ARGV[at + 6] < string.sub(record, 33, 48) then
+      code = 1
+    else
+      wanted[i] = #record ~= 48
+    end
+  end
+  if code == 0 and kind ~= 'g' then
+    local current = redis.call('GETRANGE', value, 0, 15)
+    if expected == '' then
+      if kind == 'w' and not floor then
+        floor = tonumber(redis.call('HGET', counter, 'floor') or 0)
+      end
+      if current ~= '' then
+        code = 2
+      elseif kind == 'w' and floor >= 9007199254740991 then
+        code = 5
+      end
+    else
+      if kind == 'e' and not floor then
+        floor = tonumber(redis.call('HGET', counter, 'floor') or 0)
+      end
+      if current == '' then
+        code = 3
+      elseif #current < 16 then
+        code = 6
+      elseif current ~= expected then
+        code = 4
+      elseif kind == 'w' and ARGV[at + 3] == '' then
+        code = 5
+      end
+    end
+  end
+  codes[i + 1] = code
+  failed = failed or code ~= 0
+end
+if failed then return codes end
+local before = floor
+local result = {'applied'}
+for i = 1, count do
+  local value, lock = KEYS[2 * i + 1], KEYS[2 * i + 2]
+  local at = 7 * i - 4
+  local kind, expected = ARGV[at + 1], ARGV[at + 2]
+  local version = expected
+  if kind == 'w' then
+    if expected == '' then
+      version = string.format('%016.0f', floor + 1)
+    else
+      version = ARGV[at + 3]
+    end
+    redis.call('SET', value, version .. ARGV[at + 4])
+  elseif kind == 'e' and expected ~= '' then
+    redis.call('DEL', value)
+    floor = math.max(floor, tonumber(expected))
+  end
+  result[i + 1] = version
+  if ARGV[at + 5] ~= '' then
+    if ARGV[at + 7] ~= '' then
+      redis.call('DEL', lock)
+      if wanted[i] then redis.pcall('PUBLISH', ARGV[at + 7], 'f' .. lock) end
+    elseif redis.call('GETRANGE', lock, 32, 47) < ARGV[at + 6] then
+      redis.call('SETRANGE', lock, 32, ARGV[at + 6])
+    end
+  end
+end
+if floor ~= before then
+  redis.call('HSET', counter, 'floor', string.format('%.0f', floor))
+end
+if ARGV[1] ~= '' then
+  local sequence = string.format('%016.0f', redis.call('HINCRBY', counter, 'sequence', 1))
+  redis.call('SET', KEYS[2], 'a' .. ARGV[1] .. sequence .. ARGV[2], 'PX', ARGV[3])
+end
+return result
+)lua"};
+    return script;
+}
+
+/// KEYS: operation. ARGV: attempt as 10 digits, retention in ms. Returns the record as it then is.
+inline Script const& forbid_script()
+{
+    static Script const script{R"lua(
+local record = redis.call('GET', KEYS[1])
+if record and (string.sub(record, 1, 1) ~= 't' or string.sub(record, 2, 11) >= ARGV[1]) then
+  return record
+end
+record = 't' .. ARGV[1] .. '0000000000000000'
+redis.call('SET', KEYS[1], record, 'PX', ARGV[2])
+return record
+)lua"};
+    return script;
+}
+
+/// KEYS: idem. ARGV: owner, fingerprint ('' for none, else version:value), lease in ms, retention in ms,
+/// '1' to take over. Returns {'claimed'}, {'taken_over'}, {'completed', answer, rejected}, {'in_progress', ms left},
+/// {'mismatch'} or {'abandoned'}.
+inline Script const& claim_script()
+{
+    static Script const script{R"lua(
+local r = redis.call('HMGET', KEYS[1], 'o', 'f', 'e', 'c', 'a', 'j')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function own(how)
+  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', string.format('%.0f', now + ARGV[3] + 1))
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
+  return {how}
+end
+if not r[1] then
+  if redis.call('EXISTS', KEYS[1]) == 1 then return {'corrupt'} end
+  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', ARGV[2])
+  return own('claimed')
+end
+if ARGV[2] ~= '' and r[2] and r[2] ~= '' and r[2] ~= ARGV[2] and
+   string.match(r[2], '^(%d+):') == string.match(ARGV[2], '^(%d+):') then
+  return {'mismatch'}
+end
+if r[4] then return {'completed', r[5] or '', r[6] or '0'} end
+if r[1] == ARGV[1] then return own('claimed') end
+local left = tonumber(r[3] or 0) - now
+if left > 0 then return {'in_progress', left} end
+if ARGV[5] ~= '1' then return {'abandoned'} end
+return own('taken_over')
+)lua"};
+    return script;
+}
+
+/// KEYS: idem. ARGV: owner, answer, rejected ('0' or '1'), retention in ms, wake channel. Returns 1, or 0: not the
+/// owner's. Asked again after a lost reply it says 1.
+inline Script const& complete_script()
+{
+    static Script const script{R"lua(
+local r = redis.call('HMGET', KEYS[1], 'o', 'c', 'a', 'j')
+if not r[1] or r[1] ~= ARGV[1] then return 0 end
+if r[2] then
+  if r[3] == ARGV[2] and r[4] == ARGV[3] then return 1 end
+  return 0
+end
+redis.call('HSET', KEYS[1], 'c', '1', 'a', ARGV[2], 'j', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.pcall('PUBLISH', ARGV[5], 'f' .. KEYS[1])
+return 1
+)lua"};
+    return script;
+}
+
+/// KEYS: idem. ARGV: owner, wake channel. Returns 1, or 0: not the owner's, or completed.
+inline Script const& give_back_script()
+{
+    static Script const script{R"lua(
+local r = redis.call('HMGET', KEYS[1], 'o', 'c')
+if r[1] ~= ARGV[1] or r[2] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.pcall('PUBLISH', ARGV[2], 'f' .. KEYS[1])
+return 1
+)lua"};
+    return script;
+}
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_SCRIPTS_HPP

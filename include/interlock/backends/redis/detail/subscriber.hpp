@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_SUBSCRIBER_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_SUBSCRIBER_HPP
+
+// Wake-ups: one connection and one thread per client, started when somebody first waits.
+//
+// Messages are hints. 'f' and a physical name: it became free. 'w', the first four bytes of its holder's owner token,
+// and a physical name: somebody asked for it in vain, so its holder should not hand it on locally for ever. Nothing
+// depends on their arrival: who waits looks again at the latest when the lease is over or the poll interval ends, and
+// each look says 'w' again.
+
+#include <interlock/backends/redis/detail/connection.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/transport.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// **Thread safety.** Everything: safe. Its thread owns a reference, so it is never joined.
+class Subscriber : public std::enable_shared_from_this<Subscriber> {
+public:
+    /// The channels of one name space.
+    using Group = std::size_t;
+
+    explicit Subscriber(Options options) : options_(std::move(options)) {}
+    Subscriber(Subscriber const&) = delete;
+    Subscriber& operator=(Subscriber const&) = delete;
+
+    /// The same group for the same prefix.
+    Group group(std::string const& prefix)
+    {
+        std::lock_guard lock(mutex_);
+        for (Group i = 0; i < groups_.size(); ++i)
+            if (groups_[i].prefix == prefix)
+                return i;
+        groups_.push_back({prefix, {}});
+        return groups_.size() - 1;
+    }
+
+    /// Wakes `waiter` when the name with this hash becomes free, and once more when its channel comes into being, since
+    /// what happened before is not heard.
+    void subscribe(Group group, std::uint64_t hash, Waiter& waiter)
+    {
+        std::lock_guard lock(mutex_);
+        waiters_.emplace(hash, Waiting{&waiter, group});
+        listen(group, hash);
+    }
+
+    /// When it returns, `waiter` is not being woken and will not be.
+    void unsubscribe(std::uint64_t hash, Waiter& waiter) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        auto [it, end] = waiters_.equal_range(hash);
+        while (it != end)
+            it = it->second.waiter == &waiter ? waiters_.erase(it) : std::next(it);
+    }
+
+    /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
+    /// starts to listen and knows nothing yet.
+    bool wanted(Group group, std::uint64_t hash, OwnerToken owner)
+    {
+        std::lock_guard lock(mutex_);
+        listen(group, hash);
+        auto const& want = wants_[hash % wants_.size()];
+        return want.hash == hash && want.holder == first_bytes(owner.bytes().data()) && SystemRuntime::now() < want.until;
+    }
+
+    /// Ends the thread, soon. Also done when it was never started.
+    void stop() noexcept
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+        bell_.ring();
+    }
+
+    std::size_t waiter_count() const
+    {
+        std::lock_guard lock(mutex_);
+        return waiters_.size();
+    }
+
+private:
+    enum class Channel : unsigned char { unused, wanted, requested, active };
+    struct GroupState {
+        std::string prefix;
+        std::array<Channel, KeySpace::channel_count> channels;
+    };
+    struct Waiting {
+        Waiter* waiter;
+        Group group;
+    };
+    struct Want {
+        std::uint64_t hash{0};
+        std::uint32_t holder{0};
+        TimePoint until{};
+    };
+
+    static constexpr std::chrono::seconds want_lasts{1};
+    static constexpr std::chrono::seconds silence{15};  // then a PING; twice that, and the connection is given up
+
+    static std::uint32_t first_bytes(char const* bytes) noexcept
+    {
+        std::uint32_t out = 0;
+        std::memcpy(&out, bytes, sizeof out);
+        return out;
+    }
+
+    /// The mutex is held.
+    void listen(Group group, std::uint64_t hash)
+    {
+        auto& channel = groups_[group].channels[hash % KeySpace::channel_count];
+        if (channel != Channel::unused || stopping_)
+            return;
+        if (!started_) {
+            if (!bell_.valid())
+                return;  // no descriptor left: waiters poll
+            try {
+                interlock::detail::start_detached_thread([self = shared_from_this()] { self->run(); });
+            } catch (std::exception const&) {
+                return;  // no thread left: likewise
+            }
+            started_ = true;
+        }
+        channel = Channel::wanted;
+        bell_.ring();
+    }
+
+    void run() noexcept
+    {
+        try {
+            for (int failures = 0; !stopping();) {
+                Connection connection{options_};
+                if (connection.connect(options_, interlock::detail::add(SystemRuntime::now(), options_.connect_timeout))) {
+                    failures = 0;
+                    serve(connection);
+                }
+                ++failures;
+                auto const again =
+                    interlock::detail::add(SystemRuntime::now(), backoff_.delay(failures, SystemRuntime::random_bits()));
+                while (!stopping() && SystemRuntime::now() < again)
+                    static_cast<void>(interlock::detail::wait_for_bell(again, bell_));
+            }
+        } catch (std::exception const&) {  // out of memory: waiters poll from now on
+        }
+    }
+
+    bool stopping() const
+    {
+        std::lock_guard lock(mutex_);
+        return stopping_;
+    }
+
+    /// Listens until the connection breaks or it is time to stop.
+    void serve(Connection& connection)
+    {
+        {
+            std::lock_guard lock(mutex_);
+            for (auto& group : groups_)
+                for (auto& channel : group.channels)
+                    if (channel != Channel::unused)
+                        channel = Channel::wanted;
+        }
+        Reply message;
+        auto heard = SystemRuntime::now();
+        bool asked = false;
+        while (!stopping()) {
+            if (!request(connection))
+                return;
+            bool interrupted = false;
+            auto const until = interlock::detail::add(heard, asked ? 2 * silence : silence);
+            if (!connection.receive(message, Access::read, until, &bell_, &interrupted))
+                return;
+            if (!interrupted) {
+                heard = SystemRuntime::now();
+                asked = false;
+                handle(message.root());
+            } else if (SystemRuntime::now() >= until) {
+                if (asked)
+                    return;
+                asked = true;
+                if (!connection.send(Encoded{Command{"PING"}}.bytes(), interlock::detail::add(SystemRuntime::now(), silence)))
+                    return;
+            }
+        }
+    }
+
+    /// Subscribes to what is wanted.
+    bool request(Connection& connection)
+    {
+        std::vector<std::string> names;
+        {
+            std::lock_guard lock(mutex_);
+            for (auto& group : groups_)
+                for (std::size_t i = 0; i < group.channels.size(); ++i)
+                    if (group.channels[i] == Channel::wanted) {
+                        group.channels[i] = Channel::requested;
+                        names.push_back(group.prefix + std::to_string(i));
+                    }
+        }
+        if (names.empty())
+            return true;
+        Command command{"SUBSCRIBE"};
+        for (auto const& name : names)
+            command.add(name);
+        return static_cast<bool>(
+            connection.send(Encoded{command}.bytes(), interlock::detail::add(SystemRuntime::now(), silence)));
+    }
+
+    void handle(ReplyView message)
+    {
+        auto const kind = message[0].text();
+        auto const channel = message[1].text();
+        if (kind == "subscribe") {
+            std::lock_guard lock(mutex_);
+            for (Group g = 0; g < groups_.size(); ++g)
+                for (std::size_t i = 0; i < KeySpace::channel_count; ++i)
+                    if (channel == groups_[g].prefix + std::to_string(i)) {
+                        groups_[g].channels[i] = Channel::active;
+                        for (auto const& [hash, waiting] : waiters_)
+                            if (waiting.group == g && hash % KeySpace::channel_count == i)
+                                waiting.waiter->wake();
+                    }
+        } else if (kind == "message") {
+            auto const payload = message[2].text();
+            if (payload.starts_with('f')) {
+                std::lock_guard lock(mutex_);
+                auto const [begin, end] = waiters_.equal_range(stable_hash(payload.substr(1)));
+                for (auto it = begin; it != end; ++it)
+                    it->second.waiter->wake();
+            } else if (payload.starts_with('w') && payload.size() > 5) {
+                auto const hash = stable_hash(payload.substr(5));
+                std::lock_guard lock(mutex_);
+                wants_[hash % wants_.size()] = {
+                    hash, first_bytes(payload.data() + 1), interlock::detail::add(SystemRuntime::now(), want_lasts)};
+            }
+        }
+    }
+
+    Options options_;
+    Backoff backoff_{.initial = std::chrono::milliseconds{20}, .cap = std::chrono::seconds{2}, .immediate = 0};
+    interlock::detail::Doorbell bell_;
+    mutable std::mutex mutex_;
+    std::vector<GroupState> groups_;
+    std::unordered_multimap<std::uint64_t, Waiting> waiters_;
+    std::array<Want, 256> wants_{};  // by hash; a later one takes the place of an earlier one
+    bool started_{false};
+    bool stopping_{false};
+};
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_SUBSCRIBER_HPP

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_IDEMPOTENCY_STORE_HPP
+#define INTERLOCK_BACKENDS_REDIS_IDEMPOTENCY_STORE_HPP
+
+/// @file
+/// Idempotency records in a Redis server. Every step is one Lua script.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/idempotent_request.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+struct IdempotencyStoreOptions {
+    /// Instead of the client's; empty: that one. Records and states have different names, so they may share one.
+    std::string name_space{};
+    /// Parts that records are spread over, as `RepositoryOptions::shards`.
+    std::size_t shards{1};
+    /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an answer is kept
+    /// as long as well, counted from the claim.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+/// An `IdempotencyStore` in a Redis server.
+///
+/// **Guarantee.** One atomic arbitration per claim, by the server's clock. A call whose reply was lost may be made again
+/// with the same owner: `claim` and `complete` recognise it.
+/// **Does not guarantee.** Anything after the server lost its data: run it with `appendonly yes` where a repeated
+/// execution would hurt.
+/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply:
+/// `outcome_unknown`. A full server: `overloaded`.
+/// **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.** Everything: safe.
+/// **Cost.** One round trip per member, and one `Client::server_check` before the first claim. Waiters listen on the
+/// client's connection for wake-ups.
+class IdempotencyStore {
+public:
+    using runtime_type = SystemRuntime;
+
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit IdempotencyStore(Client client, IdempotencyStoreOptions options = {})
+        : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
+    {}
+
+    Outcome<Claim> claim(
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {}) const
+    {
+        if (auto valid = request.validate(); !valid)
+            return std::move(valid).failure();
+        if (!lease.valid())
+            return Failure{Errc::invalid_argument, "the claim's lease must be from 50 ms to 24 h"};
+        if (auto fit = shared_->client->server_check(deadline); !fit)
+            return std::move(fit).failure();
+        auto const where = name(request);
+        auto const secret = owner.bytes();
+        auto const print = request.fingerprint();
+        auto const printed =
+            print.version() == 0 ? std::string{} : std::to_string(print.version()) + ":" + std::to_string(print.value());
+        auto const time = std::to_string(std::chrono::ceil<std::chrono::milliseconds>(lease.value()).count());
+        auto const kept = retention();
+        detail::Command command{{},   {},   "1", where, {secret.data(), secret.size()}, printed,
+                                time, kept, after_lease == AfterLease::take_over ? "1" : "0"};
+        auto exchange = shared_->client->execute(command, &detail::claim_script(), detail::Access::record, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        auto const reply = exchange->reply();
+        auto const what = reply[0].text();
+        if (what == "claimed")
+            return Claim{ClaimState::claimed};
+        if (what == "taken_over")
+            return Claim{ClaimState::taken_over};
+        if (what == "completed")
+            return Claim{ClaimState::completed, std::string(reply[1].text()), reply[2].text() == "1"};
+        if (what == "in_progress")
+            return Claim{ClaimState::in_progress, {}, false, std::chrono::milliseconds{reply[1].integer()}};
+        if (what == "mismatch")
+            return Claim{ClaimState::mismatch};
+        if (what == "abandoned")
+            return Claim{ClaimState::abandoned};
+        return Failure{Errc::corrupt_state, "redis: an idempotency record is damaged"};
+    }
+
+    Outcome<void> complete(
+        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
+        Deadline deadline = {}) const
+    {
+        auto const where = name(request);
+        auto const secret = owner.bytes();
+        auto const kept = retention();
+        auto const channel = shared_->keys.channel(where);
+        detail::Command command{
+            {}, {}, "1", where, {secret.data(), secret.size()}, answer, rejected ? "1" : "0", kept, channel};
+        return owned(command, detail::complete_script(), detail::Access::record, deadline);
+    }
+
+    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}) const
+    {
+        auto const where = name(request);
+        auto const secret = owner.bytes();
+        auto const channel = shared_->keys.channel(where);
+        detail::Command command{{}, {}, "1", where, {secret.data(), secret.size()}, channel};
+        return owned(command, detail::give_back_script(), detail::Access::write, deadline);
+    }
+
+    void subscribe(IdempotentRequest const& request, Waiter& waiter) const
+    {
+        shared_->client->subscriber().subscribe(shared_->group, detail::stable_hash(name(request)), waiter);
+    }
+    void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
+    {
+        shared_->client->subscriber().unsubscribe(detail::stable_hash(name(request)), waiter);
+    }
+
+private:
+    struct Shared {
+        Shared(std::shared_ptr<detail::ClientState> c, IdempotencyStoreOptions o)
+            : client(std::move(c)), keys(std::move(o.name_space), o.shards), retention(o.retention),
+              group(client->subscriber().group(keys.channels()))
+        {}
+        std::shared_ptr<detail::ClientState> client;
+        detail::KeySpace keys;
+        std::chrono::nanoseconds retention;
+        detail::Subscriber::Group group;
+    };
+
+    static IdempotencyStoreOptions check(IdempotencyStoreOptions options, Options const& client)
+    {
+        if (options.name_space.empty())
+            options.name_space = client.name_space;
+        if (!detail::valid_name_space(options.name_space))
+            throw Error(
+                Errc::invalid_argument, "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+        if (options.shards == 0 || options.shards > 16384)
+            throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
+        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+            throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
+        return options;
+    }
+
+    std::string name(IdempotentRequest const& request) const { return shared_->keys.name("idem", request.name()); }
+    std::string retention() const
+    {
+        return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(shared_->retention).count());
+    }
+
+    Outcome<void> owned(detail::Command& command, detail::Script const& script, detail::Access access, Deadline deadline) const
+    {
+        auto exchange = shared_->client->execute(command, &script, access, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        return exchange->reply().integer() == 1 ? success() : Outcome<void>{Errc::fenced_out};
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_IDEMPOTENCY_STORE_HPP

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_OPTIONS_HPP
+#define INTERLOCK_BACKENDS_REDIS_OPTIONS_HPP
+
+/// @file
+/// Where a Redis server is, and how to talk to it.
+
+#include <interlock/core/outcome.hpp>
+
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+/// How a `Client` reaches its server, and the bounds it keeps (law P10).
+struct Options {
+    /// Name or address; not used when `unix_path` is set.
+    std::string host{"localhost"};
+    std::uint16_t port{6379};
+    /// A unix socket instead of host and port.
+    std::string unix_path{};
+    /// Of the ACL; empty: the server's default user.
+    std::string user{};
+    /// Empty: no AUTH is sent. Never part of an error or a log.
+    std::string password{};
+    int database{0};
+    /// `rediss`. Needs a component that this version does not have: every call is `misconfigured`.
+    bool tls{false};
+    /// Shown by CLIENT LIST. A server that refuses it is used all the same.
+    std::string client_name{"interlock"};
+    /// What the physical keys of a repository begin with: repositories with different name spaces never meet. States of
+    /// different types need different ones. 1 to 64 letters, digits and `_ - . /`.
+    std::string name_space{"interlock"};
+    /// Bounds one attempt to connect; the call's own deadline bounds all of them.
+    std::chrono::nanoseconds connect_timeout{std::chrono::seconds{2}};
+    /// Connections for calls, opened when needed and kept. One call occupies one for its round trip.
+    std::size_t max_connections{16};
+    /// Callers that wait for a connection; beyond it `overloaded`.
+    std::size_t max_waiting{4096};
+    /// Bytes of one reply; a larger one is refused and ends its connection.
+    std::size_t max_reply_bytes{std::size_t{64} << 20};
+
+    /// From `redis://[[user]:password@]host[:port][/database][?name_space=...]`, the same with `rediss:`, or
+    /// `unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]`. User, password, path and values are
+    /// percent-decoded; an IPv6 address stands in brackets. `invalid_argument` names what is wrong and never quotes what
+    /// may hold a password.
+    static Outcome<Options> parse(std::string_view url);
+
+    /// `invalid_argument`, naming the member that is out of range.
+    Outcome<void> validate() const;
+
+    /// Host and port, or the path: for messages. Without user and password.
+    std::string endpoint() const
+    {
+        if (!unix_path.empty())
+            return "unix:" + unix_path;
+        return (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + std::to_string(port);
+    }
+};
+
+namespace detail {
+
+inline bool valid_name_space(std::string_view name) noexcept
+{
+    if (name.empty() || name.size() > 64)
+        return false;
+    for (char c : name)
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+              c == '.' || c == '/'))
+            return false;  // above all no braces, which choose the slot, and nothing that a pattern would expand
+    return true;
+}
+
+/// False when an escape is malformed.
+inline bool percent_decode(std::string_view text, std::string& out)
+{
+    out.clear();
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] != '%') {
+            out += text[i];
+            continue;
+        }
+        unsigned value = 0;
+        if (i + 2 >= text.size())
+            return false;
+        auto const end = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
+        if (end.ec != std::errc{} || end.ptr != text.data() + i + 3)
+            return false;
+        out += static_cast<char>(value);
+        i += 2;
+    }
+    return true;
+}
+
+template <class Number>
+bool parse_number(std::string_view text, Number least, Number most, Number& out) noexcept
+{
+    Number value{};
+    auto const end = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (text.empty() || end.ec != std::errc{} || end.ptr != text.data() + text.size() || value < least || value > most)
+        return false;
+    out = value;
+    return true;
+}
+
+inline Failure bad_url(char const* what)
+{
+    return Failure{Errc::invalid_argument, std::string("redis URL: ") + what};
+}
+
+}  // namespace detail
+
+inline Outcome<Options> Options::parse(std::string_view url)
+{
+    using detail::bad_url;
+    Options options;
+    auto const scheme_end = url.find("://");
+    if (scheme_end == std::string_view::npos)
+        return bad_url("'://' is missing");
+    auto const scheme = url.substr(0, scheme_end);
+    bool const is_unix = scheme == "unix";
+    options.tls = scheme == "rediss";
+    if (!is_unix && !options.tls && scheme != "redis")
+        return bad_url("the scheme must be redis, rediss or unix");
+    auto rest = url.substr(scheme_end + 3);
+    if (url.find('\0') != std::string_view::npos)
+        return bad_url("it contains a NUL");
+    if (rest.find('#') != std::string_view::npos)
+        return bad_url("a '#' must be written %23");
+
+    std::string_view query;
+    if (auto const mark = rest.find('?'); mark != std::string_view::npos) {
+        query = rest.substr(mark + 1);
+        rest = rest.substr(0, mark);
+    }
+    auto const path_start = rest.find('/');
+    auto authority = rest.substr(0, path_start);
+    auto const path = path_start == std::string_view::npos ? std::string_view{} : rest.substr(path_start);
+    if (auto const at = authority.rfind('@'); at != std::string_view::npos) {
+        auto const who = authority.substr(0, at);
+        authority = authority.substr(at + 1);
+        auto const colon = who.find(':');
+        if (!detail::percent_decode(who.substr(0, colon), options.user))
+            return bad_url("the user has a malformed percent escape");
+        if (colon == std::string_view::npos)
+            return bad_url("there is a user without a password; write user:password@");
+        if (!detail::percent_decode(who.substr(colon + 1), options.password))
+            return bad_url("the password has a malformed percent escape");
+        if (options.password.empty())
+            return bad_url("the password is empty");
+    }
+
+    if (is_unix) {
+        if (!authority.empty())
+            return bad_url("a unix socket needs an absolute path: unix:///path/of/socket");
+        if (path.size() < 2)
+            return bad_url("the path of the unix socket is missing");
+        if (!detail::percent_decode(path, options.unix_path))
+            return bad_url("the path has a malformed percent escape");
+        if (options.unix_path.find('\0') != std::string::npos)
+            return bad_url("the path contains a NUL");
+    } else {
+        std::string_view port;
+        bool has_port = false;
+        std::string_view host = authority;
+        if (authority.starts_with('[')) {
+            auto const close = authority.find(']');
+            if (close == std::string_view::npos)
+                return bad_url("the address has no closing ']'");
+            host = authority.substr(1, close - 1);
+            auto const behind = authority.substr(close + 1);
+            if (!behind.empty() && behind.front() != ':')
+                return bad_url("there is something between ']' and the port");
+            has_port = !behind.empty();
+            port = has_port ? behind.substr(1) : std::string_view{};
+        } else if (auto const colon = authority.find(':'); colon != std::string_view::npos) {
+            host = authority.substr(0, colon);
+            port = authority.substr(colon + 1);
+            has_port = true;
+        }
+        if (host.empty())
+            return bad_url("the host is missing");
+        if (!detail::percent_decode(host, options.host) || options.host.find('\0') != std::string::npos)
+            return bad_url("the host has a malformed percent escape");
+        // The port is not quoted: with an '@' forgotten it would be the password.
+        if (has_port && !detail::parse_number<std::uint16_t>(port, 1, 65535, options.port))
+            return bad_url("the port must be a number from 1 to 65535");
+        if (path.size() > 1 && !detail::parse_number(path.substr(1), 0, 1'000'000, options.database))
+            return bad_url("what follows the host must be the number of a database");
+    }
+
+    while (!query.empty()) {
+        auto const end = query.find('&');
+        auto const pair = query.substr(0, end);
+        query = end == std::string_view::npos ? std::string_view{} : query.substr(end + 1);
+        auto const equals = pair.find('=');
+        auto const name = pair.substr(0, equals);
+        std::string value;
+        if (equals == std::string_view::npos || !detail::percent_decode(pair.substr(equals + 1), value))
+            return bad_url("a parameter has no value, or a malformed percent escape");
+        if (name == "db") {
+            if (!detail::parse_number(std::string_view{value}, 0, 1'000'000, options.database))
+                return bad_url("db must be the number of a database");
+        } else if (name == "name_space") {
+            options.name_space = std::move(value);
+        } else if (name == "client_name") {
+            options.client_name = std::move(value);
+        } else if (name == "max_connections") {
+            if (!detail::parse_number<std::size_t>(value, 1, 65536, options.max_connections))
+                return bad_url("max_connections must be a number from 1 to 65536");
+        } else {
+            return bad_url("unknown parameter; known are db, name_space, client_name, max_connections");
+        }
+    }
+    if (auto valid = options.validate(); !valid)
+        return std::move(valid).failure();
+    return options;
+}
+
+inline Outcome<void> Options::validate() const
+{
+    auto const wrong = [](char const* what) { return Failure{Errc::invalid_argument, std::string("redis options: ") + what}; };
+    if (host.empty() && unix_path.empty())
+        return wrong("host is empty");
+    if (port == 0)
+        return wrong("port is 0");
+    if (database < 0)
+        return wrong("database is negative");
+    if (!user.empty() && password.empty())
+        return wrong("there is a user without a password");
+    if (!detail::valid_name_space(name_space))
+        return wrong("name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+    for (char c : client_name)
+        if (c < '!' || c > '~')
+            return wrong("client_name may have printable characters without spaces only");
+    if (connect_timeout.count() <= 0)
+        return wrong("connect_timeout must be positive");
+    if (max_connections == 0)
+        return wrong("max_connections is 0");
+    if (max_reply_bytes < (std::size_t{1} << 16))
+        return wrong("max_reply_bytes is below 64 KiB");
+    return success();
+}
+
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_OPTIONS_HPP

@@ -1,0 +1,652 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_STATE_REPOSITORY_HPP
+#define INTERLOCK_BACKENDS_REDIS_STATE_REPOSITORY_HPP
+
+/// @file
+/// States, locks and operation records in a Redis server. Every atomic step is one Lua script.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <tuple>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+/// How one repository keeps its data.
+struct RepositoryOptions {
+    /// Instead of the client's; empty: that one.
+    std::string name_space{};
+    /// Parts that keys are spread over, by a stable hash of their bytes. All keys of one transaction must be in one part,
+    /// else it is `invalid_argument`; with one, the default, any keys may be. Every client of a name space must say the
+    /// same, for ever: another number finds other keys.
+    std::size_t shards{1};
+    /// Encoded size of one value; beyond it `invalid_argument`.
+    std::size_t max_value_bytes{std::size_t{1} << 20};
+    /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+namespace detail {
+
+template <class T, class K>
+struct key_type {
+    using type = K;
+};
+template <class T>
+struct key_type<T, void> {
+    using type = typename StateTraits<T>::key_type;
+};
+template <class T, class K>
+using key_type_of = typename key_type<T, K>::type;
+
+/// `number` as `Width` digits, with zeros in front. Negative, or more digits than that: as it is, which equals no stored
+/// number.
+template <std::size_t Width>
+void append_digits(std::string& out, std::int64_t number)
+{
+    std::array<char, 24> buffer{};
+    auto const end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number);
+    auto const size = static_cast<std::size_t>(end.ptr - buffer.data());
+    if (number >= 0 && size < Width)
+        out.append(Width - size, '0');
+    out.append(buffer.data(), size);
+}
+
+template <std::size_t Width>
+std::string digits(std::int64_t number)
+{
+    std::string out;
+    append_digits<Width>(out, number);
+    return out;
+}
+
+/// Nothing unless all of `text` is digits.
+inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
+{
+    std::int64_t number = 0;
+    if (!parse_number<std::int64_t>(text, 0, greatest_number, number))
+        return std::nullopt;
+    return number;
+}
+
+/// Rounded up: a lease never ends early.
+inline std::chrono::milliseconds whole_milliseconds(std::chrono::nanoseconds time) noexcept
+{
+    return std::chrono::ceil<std::chrono::milliseconds>(time);
+}
+
+inline Failure damaged(char const* what)
+{
+    return Failure{Errc::corrupt_state, std::string("redis: ") + what};
+}
+
+inline std::string printable_key(std::string_view bytes)
+{
+    std::string out;
+    for (char c : bytes.substr(0, 64))
+        out += c >= ' ' && c <= '~' ? c : '?';
+    return out;
+}
+
+}  // namespace detail
+
+/// States, locks and operation records in a Redis server.
+///
+/// **Guarantee.** Models `VersionedRepository`, `AtomicRepository`, `OperationRepository`, `LeaseRepository`,
+/// `FencedRepository` and `FusedRepository`; not `RowLockingRepository`, since Redis has no row locks. A guarded write is
+/// applied only while the lock record names its acquisition (law P1), decided in one script with the write; a record that
+/// expired refuses it. Versions are below 2^53 and never reused while the server keeps its data: erasing raises the
+/// floor above which keys of that shard begin.
+/// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, when a
+/// replica without the latest writes is promoted, or when a server restarts without its data; the fence refuses writes
+/// of the former holder in each of these. What a failover or a crash without `appendfsync always` forgets is forgotten
+/// as a whole prefix: values, locks, records and counters together.
+/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`
+/// for what writes. Ask again with the same owner token (`create`, `renew`, `remove`) or operation id (`commit`).
+/// A full server: `overloaded` with an operation id, else `unavailable`; removing a lock still works. A key of another
+/// type, or bytes that are none of ours: `corrupt_state`.
+/// **Lifetimes.** A shared handle; it keeps its client alive.
+/// **Thread safety.** Everything: safe.
+/// **Cost.** One round trip per member; `for_each_operation` scans the whole database.
+///
+/// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
+template <class T, class K>
+class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>> {
+    using Members = RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>>;
+    static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
+
+public:
+    using value_type = T;
+    using key_type = detail::key_type_of<T, K>;
+    using runtime_type = SystemRuntime;
+    static constexpr std::string_view name = "redis";
+
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit StateRepository(Client client, RepositoryOptions options = {})
+        : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
+    {}
+
+    SystemRuntime const& runtime() const noexcept
+    {
+        static constexpr SystemRuntime system{};
+        return system;
+    }
+    /// Equal for all repositories of this process with the same server address, database and name space. One server
+    /// reached by two addresses is two stores here.
+    void const* identity() const noexcept { return shared_->identity.get(); }
+
+    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
+    using Members::compare_and_set;
+    using Members::erase;
+    using Members::insert;
+    using Members::load;
+
+    Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const
+    {
+        if (!key.valid())
+            return key.validate().failure();
+        auto const where = shared_->keys.name("value", key.bytes());
+        detail::Command command{"GET", where};
+        auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->reply().is(detail::ReplyType::nil))
+            return Errc::not_found;
+        return decode(exchange->reply().text());
+    }
+    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
+    {
+        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
+    }
+    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const
+    {
+        if (version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value}, deadline);
+    }
+    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
+    {
+        if (version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return change({.key = &key, .kind = ChangeKind::erase, .version = version}, deadline);
+    }
+
+    /// All of `changes` in one script. Keys of several shards are `invalid_argument`.
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
+    {
+        if (changes.empty() && operation == nullptr)
+            return CommitResult{};
+        auto const& keys = shared_->keys;
+        auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
+        // What the command refers to; neither moves while it is built.
+        std::vector<std::string> names;
+        std::vector<std::string> texts;
+        names.reserve(2 + 3 * changes.size());
+        texts.reserve(3 + 5 * changes.size());
+        auto const text = [&](std::string value) -> std::string_view { return texts.emplace_back(std::move(value)); };
+        auto const named = [&](std::string value) -> std::string_view { return names.emplace_back(std::move(value)); };
+
+        detail::Command command;
+        command.add({});
+        command.add({});
+        command.add(text(std::to_string(2 + 2 * changes.size())));
+        auto const counter = named(keys.counter(shard));
+        command.add(counter);
+        command.add(
+            operation != nullptr ? named(keys.operation(operation->home->bytes(), operation->id->value())) : counter);
+        for (auto const& change : changes) {
+            if (!change.key->valid())
+                return change.key->validate().failure();
+            if (keys.shard_of(change.key->bytes()) != shard)
+                return Failure{
+                    Errc::invalid_argument,
+                    "the keys of one transaction are in several shards of this repository; see RepositoryOptions::shards"};
+            if (change.version < no_version)
+                return Failure{Errc::corrupt_state, "a version is negative"};
+            command.add(named(keys.name("value", change.key->bytes())));
+            command.add(named(keys.name("lock", change.key->bytes())));
+        }
+        if (operation != nullptr) {
+            if (!operation->home->valid())
+                return operation->home->validate().failure();
+            command.add(text(detail::digits<10>(operation->attempt)));
+            command.add(operation->answer);
+            command.add(text(std::to_string(shared_->retention.count())));
+        } else {
+            command.add({});
+            command.add({});
+            command.add({});
+        }
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            auto const& change = changes[i];
+            command.add(
+                change.kind == ChangeKind::write    ? "w"
+                : change.kind == ChangeKind::erase  ? "e"
+                : change.kind == ChangeKind::verify ? "v"
+                                                    : "g");
+            command.add(change.version == no_version ? std::string_view{} : text(detail::digits<16>(change.version)));
+            bool const last = change.version >= detail::greatest_number;
+            command.add(last ? std::string_view{} : text(detail::digits<16>(change.version + 1)));
+            if (change.kind == ChangeKind::write) {
+                std::string encoded;
+                StateTraits<T>::encode(*change.value, encoded);
+                if (encoded.size() > shared_->options.max_value_bytes)
+                    return Failure{
+                        Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
+                                                    std::to_string(shared_->options.max_value_bytes)};
+                command.add(text(std::move(encoded)));
+            } else {
+                command.add({});
+            }
+            if (change.fence != nullptr) {
+                auto const owner = change.fence->owner.bytes();
+                command.add(text(std::string(owner.data(), owner.size())));
+                command.add(text(detail::digits<16>(static_cast<std::int64_t>(
+                    std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)))));
+                command.add(
+                    change.release ? named(keys.channel(names[(operation != nullptr ? 3U : 2U) + 2 * i])) : std::string_view{});
+            } else {
+                command.add({});
+                command.add({});
+                command.add({});
+            }
+        }
+
+        auto exchange = shared_->client->execute(
+            command, &detail::commit_script(), operation != nullptr ? detail::Access::record : detail::Access::write, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        return committed(exchange->reply(), changes);
+    }
+
+    // ---- operation records: OperationRepository -----------------------------------------------------------------
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline = {}) const
+    {
+        auto const where = shared_->keys.operation(key.bytes(), id.value());
+        detail::Command command{"GET", where};
+        auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->reply().is(detail::ReplyType::nil))
+            return std::optional<OperationRecord>{};
+        auto record = operation_record(exchange->reply().text());
+        if (!record)
+            return detail::damaged("an operation record is damaged");
+        return record;
+    }
+
+    Outcome<OperationRecord> forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
+    {
+        auto const where = shared_->keys.operation(key.bytes(), id.value());
+        auto const digits = detail::digits<10>(attempt);
+        auto const retention = std::to_string(shared_->retention.count());
+        detail::Command command{{}, {}, "1", where, digits, retention};
+        auto exchange = shared_->client->execute(command, &detail::forbid_script(), detail::Access::record, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        auto record = operation_record(exchange->reply().text());
+        if (!record)
+            return detail::damaged("an operation record is damaged");
+        return *std::move(record);
+    }
+
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
+    /// call, in no particular order; sort by `sequence` for the order of the commits of one shard. Scans the database:
+    /// for reports and audits.
+    template <class Visit>
+    Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
+    {
+        Deadline const until = deadline.at(SystemRuntime::now());
+        for (std::size_t shard = 0; shard < shared_->keys.shards(); ++shard) {
+            auto const prefix = shared_->keys.operations(shard);
+            auto const pattern = prefix + "*";  // nothing in it is special: name spaces have no such characters
+            std::unordered_set<std::string> seen;
+            std::string cursor = "0";
+            do {
+                std::vector<std::string> names;
+                {
+                    detail::Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
+                    auto page = shared_->client->execute(scan, nullptr, detail::Access::read, until);
+                    if (!page)
+                        return std::move(page).failure();
+                    auto const found = page->reply()[1];
+                    for (std::size_t i = 0; i < found.size(); ++i)
+                        if (auto const record = found[i].text(); seen.insert(std::string(record)).second)
+                            names.emplace_back(record);
+                    cursor = std::string(page->reply()[0].text());
+                }
+                if (auto shown = show(names, prefix.size(), visit, until); !shown)
+                    return shown;
+            } while (cursor != "0");
+        }
+        return success();
+    }
+
+    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
+    /// Busy: the holder's remaining lease as `retry_after`. A record that somebody put there by hand counts as one, too;
+    /// the detail says so.
+    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return acquire(key, owner, ttl, deadline, nullptr);
+    }
+    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        GrantAndState<T> both;
+        auto grant = acquire(key, owner, ttl, deadline, &both.state);
+        if (!grant)
+            return std::move(grant).failure();
+        both.grant = *grant;
+        return both;
+    }
+    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        if (auto valid = check(key, ttl); !valid)
+            return std::move(valid).failure();
+        auto const where = shared_->keys.name("lock", key.bytes());
+        auto const secret = owner.bytes();
+        auto const granted = detail::whole_milliseconds(ttl.value());
+        auto const time = std::to_string(granted.count());
+        detail::Command command{{}, {}, "1", where, {secret.data(), secret.size()}, time};
+        auto exchange = shared_->client->execute(command, &detail::renew_script(), detail::Access::write, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        switch (exchange->reply().integer()) {
+        case 1: return std::chrono::nanoseconds{granted};
+        case 0: return Failure::because(Errc::lock_lost, Errc::not_found);
+        default: return Failure::because(Errc::lock_lost, Errc::lock_busy);
+        }
+    }
+    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
+    {
+        auto const secret = owner.bytes();
+        return take_away(key, {secret.data(), secret.size()}, deadline);
+    }
+    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
+    /// next renewal finds the lock lost. For operators.
+    template <KeyOrState<T, key_type> A>
+    Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
+    {
+        return take_away(make_key<T, key_type>(key), {}, deadline);
+    }
+
+    /// See `Client::server_check`. The fence counter is as durable as the data it guards: both are in one store and are
+    /// written by the same scripts.
+    Outcome<void> verify_fencing(Deadline deadline = {}) const
+    {
+        auto checked = shared_->client->server_check(deadline);
+        if (!checked)
+            return std::move(checked).failure();
+        return success();
+    }
+
+    /// `waiter` is woken when the lock of `key` is removed, here or elsewhere, after some `create` of it was in vain; not
+    /// when it expires. So: subscribe, then ask, then wait.
+    void subscribe(Key const& key, OwnerToken, Waiter& waiter) const
+    {
+        shared_->client->subscriber().subscribe(shared_->group, lock_hash(key), waiter);
+    }
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept
+    {
+        shared_->client->subscriber().unsubscribe(lock_hash(key), waiter);
+    }
+    /// Whether somebody asked for the lock of `owner` in vain within the last second. Costs no trip: it is heard by
+    /// the connection for wake-ups, from the first question on.
+    bool wanted(Key const& key, OwnerToken owner) const
+    {
+        return shared_->client->subscriber().wanted(shared_->group, lock_hash(key), owner);
+    }
+
+private:
+    struct Shared {
+        Shared(std::shared_ptr<detail::ClientState> c, RepositoryOptions o)
+            : client(std::move(c)), options(std::move(o)), keys(options.name_space, options.shards),
+              retention(detail::whole_milliseconds(options.retention)),
+              identity(detail::intern_store(
+                  client->options().endpoint() + "/" + std::to_string(client->options().database) + "/" +
+                  options.name_space)),
+              group(client->subscriber().group(keys.channels()))
+        {}
+        std::shared_ptr<detail::ClientState> client;
+        RepositoryOptions options;
+        detail::KeySpace keys;
+        std::chrono::milliseconds retention;
+        std::shared_ptr<std::string const> identity;
+        detail::Subscriber::Group group;
+    };
+
+    static RepositoryOptions check(RepositoryOptions options, Options const& client)
+    {
+        if (options.name_space.empty())
+            options.name_space = client.name_space;
+        if (!detail::valid_name_space(options.name_space))
+            throw Error(
+                Errc::invalid_argument, "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+        if (options.shards == 0 || options.shards > 16384)
+            throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
+        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+            throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
+        if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
+            throw Error(Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
+        return options;
+    }
+
+    static Outcome<void> check(Key const& key, Ttl ttl)
+    {
+        if (!ttl.valid())
+            return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
+        return key.validate();
+    }
+
+    std::uint64_t lock_hash(Key const& key) const
+    {
+        return detail::stable_hash(shared_->keys.name("lock", key.bytes()));
+    }
+
+    Outcome<Version> change(Change<T> change, Deadline deadline) const
+    {
+        auto done = commit(std::span<Change<T>>{&change, 1}, nullptr, deadline);
+        if (!done)
+            return std::move(done).failure();
+        return change.version;
+    }
+
+    static Outcome<Versioned<T>> decode(std::string_view stored)
+    {
+        auto const version = detail::number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
+        if (stored.size() < 16 || !version || *version == no_version)
+            return detail::damaged("a stored value is not one of ours");
+        auto value = StateTraits<T>::decode(stored.substr(16));
+        if (!value)
+            return Failure{
+                Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(*version)};
+        return Versioned<T>{*std::move(value), *version};
+    }
+
+    static std::optional<OperationRecord> operation_record(std::string_view stored)
+    {
+        if (stored.size() < 27 || (stored[0] != 'a' && stored[0] != 't'))
+            return std::nullopt;
+        auto const attempt = detail::number_of(stored.substr(1, 10));
+        auto const sequence = detail::number_of(stored.substr(11, 16));
+        if (!attempt || !sequence)
+            return std::nullopt;
+        return OperationRecord{
+            static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), stored[0] == 'a',
+            std::string(stored.substr(27))};
+    }
+
+    static Errc code_of(detail::ChangeResult result) noexcept
+    {
+        switch (result) {
+        case detail::ChangeResult::ok: return Errc::ok;
+        case detail::ChangeResult::fenced_out: return Errc::fenced_out;
+        case detail::ChangeResult::already_exists: return Errc::already_exists;
+        case detail::ChangeResult::not_found: return Errc::not_found;
+        case detail::ChangeResult::version_conflict: return Errc::version_conflict;
+        case detail::ChangeResult::version_exhausted: return Errc::version_exhausted;
+        case detail::ChangeResult::corrupt_state: break;
+        }
+        return Errc::corrupt_state;
+    }
+
+    static Outcome<CommitResult> committed(detail::ReplyView reply, std::span<Change<T>> changes)
+    {
+        auto const what = reply[0].text();
+        if (what == "applied" && reply.size() == changes.size() + 1) {
+            for (std::size_t i = 0; i < changes.size(); ++i)
+                if (changes[i].kind == ChangeKind::write)
+                    changes[i].version = detail::number_of(reply[i + 1].text()).value_or(no_version);
+            return Outcome<CommitResult>{std::in_place};
+        }
+        if (what == "duplicate")
+            return CommitResult{true, std::string(reply[1].text())};
+        if (what == "superseded")
+            return Errc::superseded;
+        if (what == "corrupt")
+            return detail::damaged("an operation record is damaged");
+        if (what != "refused" || reply.size() != changes.size() + 1)
+            return Failure::unknown(Errc::corrupt_state, "redis: the script answered strangely");
+        Errc first = Errc::ok;
+        std::string failing;
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            auto const code = code_of(static_cast<detail::ChangeResult>(reply[i + 1].integer()));
+            if (code == Errc::ok)
+                continue;
+            if (first == Errc::ok)
+                first = code;
+            failing += failing.empty() ? "" : ", ";
+            failing += detail::printable_key(changes[i].key->bytes());
+            failing += ": ";
+            failing += name_of(code);
+        }
+        return changes.size() == 1 ? Failure{first} : Failure{first, std::move(failing)};
+    }
+
+    Outcome<Grant> acquire(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, std::optional<Versioned<T>>* state) const
+    {
+        if (auto valid = check(key, ttl); !valid)
+            return std::move(valid).failure();
+        auto const& keys = shared_->keys;
+        auto const lock = keys.name("lock", key.bytes());
+        auto const counter = keys.counter(keys.shard_of(key.bytes()));
+        auto const value = keys.name("value", key.bytes());
+        auto const channel = keys.channel(lock);
+        auto const secret = owner.bytes();
+        auto const granted = detail::whole_milliseconds(ttl.value());
+        auto const time = std::to_string(granted.count());
+        detail::Command command{{},    {}, "3", lock, counter, value, {secret.data(), secret.size()},
+                                time, state != nullptr ? "1" : "0", channel};
+        auto exchange = shared_->client->execute(command, &detail::create_script(), detail::Access::write, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        auto const reply = exchange->reply();
+        switch (reply[0].integer()) {
+        case 1: break;
+        case 0: {
+            auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
+            return Failure::busy(Errc::lock_busy, left);
+        }
+        case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+        default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+        }
+        auto const first = detail::number_of(reply[1].text());
+        if (!first)
+            return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
+        if (state != nullptr && !reply[2].is(detail::ReplyType::nil)) {
+            auto decoded = decode(reply[2].text());
+            if (!decoded) {
+                exchange->release();
+                static_cast<void>(remove(key, owner, deadline));  // ours by now, and of no use
+                return std::move(decoded).failure();
+            }
+            state->emplace(*std::move(decoded));
+        }
+        return Grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
+    }
+
+    Outcome<Removal> take_away(Key const& key, std::string_view owner, Deadline deadline) const
+    {
+        if (!key.valid())
+            return key.validate().failure();
+        auto const where = shared_->keys.name("lock", key.bytes());
+        auto const channel = shared_->keys.channel(where);
+        detail::Command command{{}, {}, "1", where, owner, channel};
+        auto exchange = shared_->client->execute(command, &detail::remove_script(), detail::Access::write, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        switch (exchange->reply().integer()) {
+        case 1: return Removal::removed;
+        case 0: return Removal::gone;
+        default: return Removal::taken;
+        }
+    }
+
+    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out.
+    template <class Visit>
+    Outcome<void> show(std::vector<std::string> const& names, std::size_t prefix, Visit& visit, Deadline deadline) const
+    {
+        if (names.empty())
+            return success();
+        std::vector<std::tuple<Key, OperationId, OperationRecord>> records;
+        {
+            detail::Command command{"MGET"};
+            for (auto const& record : names)
+                command.add(record);
+            auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
+            if (!exchange)
+                return std::move(exchange).failure();
+            auto const reply = exchange->reply();
+            for (std::size_t i = 0; i < names.size(); ++i) {
+                auto record = operation_record(reply[i].text());
+                if (!record || !record->answered)
+                    continue;
+                auto const rest = std::string_view{names[i]}.substr(prefix);
+                auto const colon = rest.find(':');
+                std::size_t length = 0;
+                if (colon == std::string_view::npos ||
+                    !detail::parse_number<std::size_t>(rest.substr(0, colon), 0, Key::max_size, length) ||
+                    rest.size() < colon + 1 + length)
+                    continue;
+                records.emplace_back(
+                    Key{rest.substr(colon + 1, length)}, OperationId{rest.substr(colon + 1 + length)}, *std::move(record));
+            }
+        }
+        for (auto const& [key, id, record] : records)  // not while holding a connection: the visitor may use the store
+            visit(key, id, record);
+        return success();
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_STATE_REPOSITORY_HPP

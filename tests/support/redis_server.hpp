@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_TESTS_SUPPORT_REDIS_SERVER_HPP
+#define INTERLOCK_TESTS_SUPPORT_REDIS_SERVER_HPP
+
+/// @file
+/// A real redis-server of our own, in a directory of its own, on a unix socket; ended with the object.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/connection.hpp>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace interlock_test {
+
+/// **Thread safety.** One thread at a time.
+class RedisServer {
+public:
+    /// `arguments` as redis-server takes them: {"--maxmemory", "1mb"}. Throws when the server does not come up.
+    explicit RedisServer(std::vector<std::string> arguments = {}) : arguments_(std::move(arguments))
+    {
+        std::string pattern = (std::filesystem::temp_directory_path() / "interlock-redis-XXXXXX").string();
+        if (::mkdtemp(pattern.data()) == nullptr)
+            throw std::runtime_error("no temporary directory for redis-server");
+        directory_ = pattern;
+        start();
+    }
+    RedisServer(RedisServer const&) = delete;
+    RedisServer& operator=(RedisServer const&) = delete;
+    ~RedisServer()
+    {
+        kill();
+        std::error_code ignored;
+        std::filesystem::remove_all(directory_, ignored);
+    }
+
+    std::string socket() const { return directory_ + "/redis.sock"; }
+    std::string directory() const { return directory_; }
+    std::string url() const { return "unix://" + socket(); }
+    interlock::redis::Options options() const
+    {
+        interlock::redis::Options options;
+        options.unix_path = socket();
+        return options;
+    }
+
+    /// One command as an operator would give it; its reply as text, an array's elements in lines.
+    std::string command(std::initializer_list<std::string_view> words) const { return command(options(), words); }
+    static std::string command(interlock::redis::Options const& options, std::initializer_list<std::string_view> words)
+    {
+        namespace detail = interlock::redis::detail;
+        auto const until = interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{20});
+        detail::Connection connection{options};
+        connection.connect(options, until).value();
+        connection.exchange(detail::Encoded{detail::Command{words}}.bytes(), detail::Access::read, until).value();
+        auto const reply = connection.reply();
+        std::string out = text(reply);
+        for (std::size_t i = 0; i < reply.size(); ++i)
+            out += text(reply[i]) + "\n";
+        return out;
+    }
+
+    /// The same server, with its files, after `kill`.
+    void start()
+    {
+        std::vector<std::string> words{
+            "redis-server", "--port", "0", "--unixsocket", socket(), "--dir", directory_, "--save", "", "--daemonize", "no",
+            "--logfile", directory_ + "/log"};
+        words.insert(words.end(), arguments_.begin(), arguments_.end());
+        std::vector<char*> argv;
+        for (auto& word : words)
+            argv.push_back(word.data());
+        argv.push_back(nullptr);
+        std::filesystem::remove(socket());
+        auto const parent = ::getpid();
+        pid_ = ::fork();
+        if (pid_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that crashes leaves no server behind
+            if (::getppid() != parent)
+                ::_exit(126);
+            int const nothing = ::open("/dev/null", O_RDWR);
+            ::dup2(nothing, 0);
+            ::dup2(nothing, 1);
+            ::execvp(argv[0], argv.data());
+            ::_exit(127);
+        }
+        if (pid_ < 0)
+            throw std::runtime_error("cannot fork for redis-server");
+        auto const end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+        while (!answers()) {
+            if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
+                pid_ = -1;
+                throw std::runtime_error("redis-server ended at once; is it installed? see tests/run");
+            }
+            if (std::chrono::steady_clock::now() >= end)
+                throw std::runtime_error("redis-server does not answer");
+            std::this_thread::sleep_for(std::chrono::milliseconds{2});
+        }
+    }
+
+    /// As the system would end it: no farewell, nothing saved.
+    void kill() noexcept
+    {
+        if (pid_ <= 0)
+            return;
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+        pid_ = -1;
+    }
+    void pause() const noexcept { ::kill(pid_, SIGSTOP); }
+    void resume() const noexcept { ::kill(pid_, SIGCONT); }
+
+private:
+    static std::string text(interlock::redis::detail::ReplyView reply)
+    {
+        if (reply.is(interlock::redis::detail::ReplyType::integer))
+            return std::to_string(reply.integer());
+        return std::string(reply.text());
+    }
+
+    /// Listening; whether it lets us in is another question.
+    bool answers() const
+    {
+        if (!std::filesystem::exists(socket()))
+            return false;
+        auto const bare = options();
+        auto const until = interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{1});
+        interlock::redis::detail::Connection connection{bare};
+        namespace detail = interlock::redis::detail;
+        if (!connection.connect(bare, until))
+            return connection_refused_by_password(connection, until);
+        return static_cast<bool>(
+                   connection.exchange(detail::Encoded{detail::Command{"PING"}}.bytes(), detail::Access::read, until)) &&
+               !connection.reply().text().starts_with("LOADING");
+    }
+    static bool connection_refused_by_password(interlock::redis::detail::Connection& connection, interlock::TimePoint)
+    {
+        return connection.reply().text().starts_with("NOAUTH");
+    }
+
+    std::vector<std::string> arguments_;
+    std::string directory_;
+    pid_t pid_{-1};
+};
+
+/// One server for the whole test process.
+inline RedisServer& redis_server()
+{
+    static RedisServer server;
+    return server;
+}
+
+/// A name space that nobody used before in this process.
+inline std::string fresh_name_space()
+{
+    static std::atomic<int> count{0};
+    return "test" + std::to_string(count.fetch_add(1));
+}
+
+}  // namespace interlock_test
+
+#endif  // INTERLOCK_TESTS_SUPPORT_REDIS_SERVER_HPP

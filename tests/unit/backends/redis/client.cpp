@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What a client says when the server, or the way to it, fails; against real servers.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/idempotency_store.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis_server.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace redis_client_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::eventually;
+using interlock_test::fresh_name_space;
+using interlock_test::redis_server;
+using interlock_test::RedisServer;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+using Repository = redis::StateRepository<Stock>;
+
+redis::Options options(RedisServer const& server = redis_server())
+{
+    auto options = server.options();
+    options.name_space = fresh_name_space();
+    return options;
+}
+OwnerToken const me{{1, 2}};
+OwnerToken const you{{3, 4}};
+Key const x{"x"};
+
+TEST_CASE("a server that is not there is unavailable, in time and without the password", "[redis][client]")
+{
+    for (auto const* url : {"unix://u:hunter2@/nowhere/redis.sock", "redis://u:hunter2@127.0.0.1:1"}) {
+        Repository const repository{redis::Client{url}};
+        auto const written = repository.insert(x, Stock{"x", 1}, Deadline{5s});
+        CHECK(written.error() == Errc::unavailable);
+        CHECK(written.detail().find("hunter2") == std::string::npos);
+        CHECK(repository.load(x, Deadline{5s}).error() == Errc::unavailable);
+    }
+    Repository const tls{redis::Client{"rediss://127.0.0.1"}};
+    CHECK(tls.load(x).error() == Errc::misconfigured);
+    CHECK(tls.load(x).detail().find("TLS") != std::string::npos);
+}
+
+TEST_CASE("nothing is sent after the deadline", "[redis][client]")
+{
+    redis::Client const client{options()};
+    Repository const repository{client};
+    CHECK(repository.insert(x, Stock{"x", 1}, Deadline{0s}).error() == Errc::deadline_exceeded);
+    CHECK(repository.load(x).error() == Errc::not_found);
+}
+
+TEST_CASE("a reply that does not come in time is unknown for a write and nothing for a read", "[redis][client]")
+{
+    RedisServer server;
+    auto const o = options(server);
+    Repository const repository{redis::Client{o}};
+    Repository const writer{redis::Client{o}};
+    Repository const locker{redis::Client{o}};
+    auto const version = repository.insert(x, Stock{"x", 1}).value();
+    static_cast<void>(writer.load(x).value());
+    static_cast<void>(locker.load(x).value());
+    server.pause();
+    auto const began = std::chrono::steady_clock::now();
+    CHECK(repository.load(x, Deadline{50ms}).error() == Errc::deadline_exceeded);
+    // The next one needs a new connection, and nothing of it is sent before the server has greeted.
+    CHECK(repository.insert(Key{"y"}, Stock{"y", 1}, Deadline{50ms}).error() == Errc::unavailable);
+    Stock const value{"x", 2};
+    OperationId const id{"op"};
+    std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value}};
+    OperationCommit operation{&x, &id, 1, "answer"};
+    auto const unknown = writer.commit(changes, &operation, Deadline{50ms});
+    CHECK(unknown.error() == Errc::outcome_unknown);
+    CHECK(unknown.cause() == Errc::deadline_exceeded);
+    CHECK(locker.create(x, me, 10s, Deadline{50ms}).error() == Errc::outcome_unknown);
+    CHECK(std::chrono::steady_clock::now() - began < 2s);
+    server.resume();
+    // The operation id resolves it: applied by the late command, or never any more; and once in any case.
+    auto const record = repository.forbid_operation(x, id, 1, Deadline{10s}).value();
+    auto const after = repository.load(x).value();
+    CHECK((after.value.quantity == 2) == record.answered);
+    operation.attempt = 2;
+    changes[0].version = version;
+    auto const again = repository.commit(changes, &operation, Deadline{10s});
+    REQUIRE(again);
+    CHECK(again->duplicate == record.answered);
+    CHECK(repository.load(x).value().value.quantity == 2);
+    CHECK(repository.load(x).value().version == version + 1);
+    // Asked again with its own token, the lock is recognised, wherever the first request ended.
+    CHECK(repository.create(x, me, 10s, Deadline{10s}));
+}
+
+TEST_CASE("a reply that came too late is never taken for another one's", "[redis][client]")
+{
+    RedisServer server;
+    auto o = options(server);
+    o.max_connections = 1;
+    redis::Client const client{o};
+    Repository const repository{client};
+    static_cast<void>(repository.insert("a", Stock{"a", 1}).value());
+    static_cast<void>(repository.insert("b", Stock{"b", 2}).value());
+    for (int i = 0; i < 5; ++i) {
+        server.pause();
+        CHECK(repository.load(Key{"a"}, Deadline{20ms}).error() == Errc::deadline_exceeded);
+        server.resume();
+        CHECK(repository.load("b").value().value == Stock{"b", 2});
+    }
+    CHECK(client.connection_count() == 1);
+}
+
+TEST_CASE("a connection killed in the middle of a write makes it unknown, one that died in the pool does not", "[redis][client]")
+{
+    RedisServer server;
+    Repository const repository{redis::Client{options(server)}};
+    auto const version = repository.insert(x, Stock{"x", 1}).value();
+    server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+    auto const second = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{10s});
+    CHECK(second.error() == Errc::ok);
+    server.command({"CLIENT", "PAUSE", "10000", "ALL"});  // taken in, not executed
+    std::optional<Outcome<Version>> third;
+    run_threads(2, [&](std::size_t i) {
+        if (i == 0) {
+            third = repository.compare_and_set(x, *second, Stock{"x", 3}, Deadline{20s});
+        } else {
+            std::this_thread::sleep_for(200ms);
+            server.kill();
+        }
+    });
+    CHECK(third->error() == Errc::outcome_unknown);
+    CHECK(third->cause() == Errc::unavailable);
+    CHECK(repository.load(x, Deadline{1s}).error() == Errc::unavailable);
+}
+
+TEST_CASE("after a restart without data old holders are fenced out and nobody is told 'not held' by a lost script", "[redis][client]")
+{
+    RedisServer server;
+    Repository const repository{redis::Client{options(server)}};
+    auto const version = repository.insert(x, Stock{"x", 1}).value();
+    auto const grant = repository.create(x, me, 10s).value();
+    server.kill();
+    CHECK(repository.renew(x, me, 10s, Deadline{1s}).error() == Errc::unavailable);
+    server.start();
+    Fence const fence{me, grant.first};
+    Stock const value{"x", 2};
+    std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
+    CHECK(repository.commit(changes, nullptr, Deadline{10s}).error() == Errc::fenced_out);
+    auto const renewed = repository.renew(x, me, 10s, Deadline{10s});
+    CHECK(renewed.error() == Errc::lock_lost);
+    CHECK(renewed.cause() == Errc::not_found);
+    CHECK(repository.create(x, you, 10s));
+}
+
+TEST_CASE("after a restart with its data a lock is still its holder's, and tokens go on", "[redis][client]")
+{
+    RedisServer server({"--appendonly", "yes", "--appendfsync", "always"});
+    redis::Client const client{options(server)};
+    CHECK(client.server_check().value().append_only);
+    Repository const repository{client};
+    auto const version = repository.insert(x, Stock{"x", 1}).value();
+    auto const grant = repository.create(x, me, 60s).value();
+    server.kill();
+    server.start();
+    CHECK(repository.create(x, you, 10s, Deadline{10s}).error() == Errc::lock_busy);
+    CHECK(repository.load(x).value().version == version);
+    CHECK(repository.create(x, me, 60s).value().first == grant.first);
+    CHECK(repository.remove(x, me).value() == Removal::removed);
+    CHECK(repository.create(x, you, 10s).value().first > grant.first);
+}
+
+TEST_CASE("a script that the server forgot is sent again", "[redis][client]")
+{
+    Repository const repository{redis::Client{options()}};
+    auto const grant = repository.create(x, me, 10s).value();
+    redis_server().command({"SCRIPT", "FLUSH"});
+    CHECK(repository.create(x, me, 10s).value().first == grant.first);
+    redis_server().command({"SCRIPT", "FLUSH"});
+    CHECK(repository.renew(x, me, 10s));
+    redis_server().command({"SCRIPT", "FLUSH"});
+    CHECK(repository.remove(x, me).value() == Removal::removed);
+}
+
+TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][client]")
+{
+    RedisServer server;
+    auto o = options(server);
+    o.max_connections = 2;
+    o.max_waiting = 1;
+    redis::Client const client{o};
+    Repository const repository{client};
+    static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
+    server.pause();
+    std::array<std::optional<Errc>, 4> codes;
+    run_threads(codes.size(), [&](std::size_t i) {
+        std::this_thread::sleep_for(i * 50ms);
+        codes[i] = repository.load(x, Deadline{i < 2 ? 600ms : 200ms}).error();
+    });
+    server.resume();
+    CHECK(codes[0] == Errc::deadline_exceeded);
+    CHECK(codes[1] == Errc::unavailable);        // nobody greeted its new connection
+    CHECK(codes[2] == Errc::deadline_exceeded);  // waited for a connection
+    CHECK(codes[3] == Errc::overloaded);         // was one waiter too many
+    CHECK(client.connection_count() <= 2);
+    run_threads(8, [&](std::size_t) {
+        for (int i = 0; i < 20; ++i)
+            static_cast<void>(repository.load(x, Deadline{60s}));
+    });
+    CHECK(client.connection_count() <= 2);
+    CHECK(repository.load(x).value().value.quantity == 1);
+}
+
+TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
+{
+    SECTION("WRONGTYPE: somebody else's data is damage, not a lock that is busy for ever")
+    {
+        auto const o = options();
+        Repository const repository{redis::Client{o}};
+        auto const& server = redis_server();
+        auto const prefix = "v1:{" + o.name_space + ".0}:";
+        server.command({"LPUSH", prefix + "value:1:x", "foreign"});
+        server.command({"LPUSH", prefix + "lock:1:x", "foreign"});
+        server.command({"LPUSH", prefix + "op:1:xid", "foreign"});
+        CHECK(repository.load(x).error() == Errc::corrupt_state);
+        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::corrupt_state);
+        CHECK(repository.create(x, me, 10s).error() == Errc::corrupt_state);
+        CHECK(repository.renew(x, me, 10s).error() == Errc::corrupt_state);
+        CHECK(repository.remove(x, me).error() == Errc::corrupt_state);
+        CHECK(repository.find_operation(x, OperationId{"id"}).error() == Errc::corrupt_state);
+        Key const y{"y"};
+        server.command({"SET", prefix + "value:1:y", "foreign"});
+        server.command({"SET", prefix + "lock:1:y", "foreign"});
+        CHECK(repository.load(y).error() == Errc::corrupt_state);
+        CHECK(repository.compare_and_set(y, 1, Stock{"y", 1}, Deadline{}).error() == Errc::corrupt_state);
+        auto const by_hand = repository.create(y, me, 10s);  // an operator's way to keep everybody out
+        CHECK(by_hand.error() == Errc::lock_busy);
+        CHECK(by_hand.detail().find("not one of ours") != std::string::npos);
+        CHECK(repository.remove(y, me).value() == Removal::taken);
+        CHECK(repository.force_release("y").value() == Removal::removed);
+        CHECK(repository.create(y, me, 10s));
+        server.command({"SET", prefix + "value:1:y", "0000000000000001not a stock"});
+        CHECK(repository.load(y).error() == Errc::corrupt_state);
+        CHECK(repository.load(y).detail().find("not a stock") == std::string::npos);
+    }
+    SECTION("OOM: full is overloaded for records, unavailable for the rest, and a lock can still be removed")
+    {
+        RedisServer server;
+        Repository const repository{redis::Client{options(server)}};
+        static_cast<void>(repository.create(x, me, 60s).value());
+        server.command({"CONFIG", "SET", "maxmemory", "1"});
+        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::unavailable);
+        CHECK(repository.create(Key{"y"}, me, 10s).error() == Errc::unavailable);
+        Stock const value{"x", 1};
+        OperationId const id{"op"};
+        std::array changes{Change<Stock>{.key = &x, .value = &value}};
+        OperationCommit const operation{&x, &id, 1, "answer"};
+        CHECK(repository.commit(changes, &operation).error() == Errc::overloaded);
+        CHECK(repository.forbid_operation(x, id, 1).error() == Errc::overloaded);
+        CHECK(repository.load(x).error() == Errc::not_found);
+        CHECK(repository.remove(x, me).value() == Removal::removed);
+    }
+    SECTION("NOAUTH, WRONGPASS: misconfigured, and the password is not repeated")
+    {
+        RedisServer server({"--requirepass", "right"});
+        auto o = options(server);
+        CHECK(Repository{redis::Client{o}}.load(x).error() == Errc::misconfigured);
+        o.password = "hunter2";
+        auto const refused = Repository{redis::Client{o}}.insert(x, Stock{"x", 1}, Deadline{});
+        CHECK(refused.error() == Errc::misconfigured);
+        CHECK(refused.detail().find("hunter2") == std::string::npos);
+        o.password = "right";
+        CHECK(Repository{redis::Client{o}}.insert(x, Stock{"x", 1}, Deadline{}));
+        o.database = 99;
+        CHECK(Repository{redis::Client{o}}.load(x).error() == Errc::misconfigured);
+    }
+    SECTION("a password where none is wanted")
+    {
+        auto o = options();
+        o.password = "hunter2";
+        auto const refused = Repository{redis::Client{o}}.load(x);
+        CHECK(refused.error() == Errc::misconfigured);
+        CHECK(refused.detail().find("hunter2") == std::string::npos);
+    }
+    SECTION("NOPERM: misconfigured; a user with the documented rights can do everything")
+    {
+        RedisServer server;
+        server.command({"ACL", "SETUSER", "reader", "on", ">pw", "~v1:*", "&v1:*", "+get"});
+        auto o = options(server);
+        o.user = "reader";
+        o.password = "pw";
+        Repository const reader{redis::Client{o}};
+        CHECK(reader.load(x).error() == Errc::not_found);
+        CHECK(reader.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::misconfigured);
+        CHECK(reader.verify_fencing());  // unverified
+        CHECK_FALSE(redis::Client{o}.server_check().value().verified);
+
+        server.command({"ACL", "SETUSER", "worker", "on", ">pw", "~v1:*", "&v1:*", "+evalsha", "+eval", "+get", "+set",
+                        "+getrange", "+setrange", "+del", "+pexpire", "+pttl", "+hget", "+hset", "+hmget", "+hincrby", "+exists",
+                        "+time", "+publish", "+subscribe", "+ping", "+mget", "+scan", "+info", "+select", "+client|setname"});
+        o.user = "worker";
+        redis::Client const client{o};
+        Repository const worker{client};
+        CHECK(client.server_check().value().verified);
+        auto const version = worker.insert(x, Stock{"x", 1}).value();
+        auto const grant = worker.create_and_load(x, me, 10s).value();
+        Fence const fence{me, FencingToken{grant.grant.first.value() + 1}};
+        Stock const value{"x", 2};
+        OperationId const id{"op"};
+        OperationCommit const operation{&x, &id, 1, "answer"};
+        std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
+        CHECK(worker.commit(changes, &operation).error() == Errc::ok);
+        CHECK(worker.renew(x, me, 10s));
+        CHECK(worker.remove(x, me));
+        CHECK(worker.erase("x", changes[0].version));
+        CHECK(worker.forbid_operation(x, OperationId{"other"}, 1));
+        int records = 0;
+        CHECK(worker.for_each_operation([&](auto const&...) { ++records; }));
+        CHECK(records == 1);
+        redis::IdempotencyStore const keys{client};
+        IdempotentRequest const request("k", Scope("s"), fingerprint("b"));
+        CHECK(keys.claim(request, me, 10s, AfterLease::refuse));
+        CHECK(keys.complete(request, me, "answer", false));
+        CHECK(keys.give_back(request, me).error() == Errc::fenced_out);
+        CHECK(server.command({"ACL", "LOG"}).empty() == false);  // the reader's attempts are in it
+        CHECK(server.command({"ACL", "LOG"}).find("worker") == std::string::npos);
+    }
+    SECTION("READONLY: a replica is unavailable to writes and no place for fences")
+    {
+        RedisServer primary;
+        RedisServer replica({"--replicaof", "127.0.0.1", "1"});
+        Repository const repository{redis::Client{options(replica)}};
+        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::unavailable);
+        CHECK(repository.create(x, me, 10s).error() == Errc::unavailable);
+        auto const verified = repository.verify_fencing();
+        CHECK(verified.error() == Errc::misconfigured);
+        CHECK(verified.detail().find("replica") != std::string::npos);
+        replica.command({"REPLICAOF", "NO", "ONE"});
+        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}));
+        CHECK(repository.verify_fencing());
+    }
+    SECTION("BUSY: somebody else's endless script")
+    {
+        RedisServer server({"--busy-reply-threshold", "50"});
+        Repository const repository{redis::Client{options(server)}};
+        static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
+        std::array<Errc, 2> codes{};
+        run_threads(2, [&](std::size_t i) {
+            if (i == 0) {
+                auto const o = server.options();
+                try {
+                    RedisServer::command(o, {"EVAL", "while true do end", "0"});
+                } catch (Error const&) {
+                }
+            } else {
+                std::this_thread::sleep_for(300ms);
+                codes[0] = repository.create(x, me, 10s, Deadline{5s}).error();
+                codes[1] = repository.load(x, Deadline{5s}).error();
+                server.command({"SCRIPT", "KILL"});
+            }
+        });
+        CHECK(codes[0] == Errc::unavailable);
+        CHECK(codes[1] == Errc::unavailable);
+        CHECK(repository.create(x, me, 10s));
+    }
+    SECTION("an eviction policy that may drop leases")
+    {
+        RedisServer server({"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"});
+        redis::Client const client{options(server)};
+        auto const checked = Repository{client}.verify_fencing();
+        CHECK(checked.error() == Errc::misconfigured);
+        CHECK(checked.detail().find("volatile-lru") != std::string::npos);
+        redis::IdempotencyStore const keys{client};
+        CHECK(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).error() == Errc::misconfigured);
+        server.command({"CONFIG", "SET", "maxmemory-policy", "noeviction"});
+        CHECK(Repository{client}.verify_fencing());
+    }
+    SECTION("a cluster")
+    {
+        RedisServer server({"--cluster-enabled", "yes", "--port", "0"});
+        Repository const repository{redis::Client{options(server)}};
+        CHECK(repository.load(x).error() == Errc::misconfigured);
+        CHECK(repository.load(x).detail().find("cluster") != std::string::npos);
+    }
+    SECTION("too many clients")
+    {
+        RedisServer server({"--maxclients", "2"});
+        auto const o = options(server);
+        Repository const first{redis::Client{o}};
+        Repository const second{redis::Client{o}};
+        CHECK(first.insert(x, Stock{"x", 1}, Deadline{}));
+        CHECK(second.load(x));
+        CHECK(Repository{redis::Client{o}}.load(x, Deadline{1s}).error() == Errc::unavailable);
+    }
+}
+
+TEST_CASE("a forked child is told to make a client of its own", "[redis][client]")
+{
+    Repository const repository{redis::Client{options()}};
+    static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
+    auto const child = ::fork();
+    if (child == 0) {
+        auto const code = repository.load(x).error();
+        ::_exit(code == Errc::misconfigured ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    CHECK(status == 0);
+    CHECK(repository.load(x));
+}
+
+}  // namespace redis_client_test

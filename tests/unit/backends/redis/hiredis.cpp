@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// The codec: any bytes in, replies or a clear refusal out.
+
+#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis_server.hpp"
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace redis_hiredis_test {
+
+using namespace interlock::redis::detail;
+using namespace std::string_view_literals;
+using Status = ReplyReader::Status;
+
+TEST_CASE("a command keeps every byte of its arguments", "[redis][codec]")
+{
+    CHECK(Encoded{Command{"SET", std::string_view("a\0b", 3), std::string_view{}}}.bytes() ==
+          "*3\r\n$3\r\nSET\r\n$3\r\na\0b\r\n$0\r\n\r\n"sv);
+}
+
+TEST_CASE("a reply comes out whole, however it was cut", "[redis][codec]")
+{
+    auto const wire = "*5\r\n:-7\r\n*3\r\n$1\r\na\r\n*1\r\n:3\r\n$-1\r\n$3\r\nz\0z\r\n+OK\r\n-ERR no\r\n"sv;
+    for (std::size_t cut = 1; cut <= wire.size(); ++cut) {
+        CAPTURE(cut);
+        ReplyReader reader;
+        Reply reply;
+        for (std::size_t at = 0; at < wire.size(); at += cut) {
+            CHECK(reader.next(reply) == Status::more);
+            reader.feed(wire.substr(at, cut));
+        }
+        REQUIRE(reader.next(reply) == Status::ready);
+        auto const root = reply.root();
+        CHECK(root.size() == 5);
+        CHECK(root[0].integer() == -7);
+        CHECK(root[1].size() == 3);
+        CHECK(root[1][0].text() == "a");
+        CHECK(root[1][1][0].integer() == 3);
+        CHECK(root[1][2].is(ReplyType::nil));
+        CHECK(root[2].text() == std::string_view("z\0z", 3));
+        CHECK(root[3].is(ReplyType::status));
+        CHECK(root[4].is(ReplyType::error));
+        CHECK(root[4].text() == "ERR no");
+        CHECK(root[5].is(ReplyType::nil));
+        CHECK(root[0][0].is(ReplyType::nil));
+        CHECK(reader.empty());
+    }
+}
+
+TEST_CASE("replies that came together are taken one by one", "[redis][codec]")
+{
+    ReplyReader reader;
+    Reply reply;
+    reader.feed(":1\r\n:2\r\n$2\r\nhi");
+    REQUIRE(reader.next(reply) == Status::ready);
+    CHECK(reply.root().integer() == 1);
+    CHECK_FALSE(reader.empty());
+    REQUIRE(reader.next(reply) == Status::ready);
+    CHECK(reply.root().integer() == 2);
+    CHECK(reader.next(reply) == Status::more);
+    CHECK_FALSE(reader.empty());
+    reader.feed("\r\n");
+    REQUIRE(reader.next(reply) == Status::ready);
+    CHECK(reply.root().text() == "hi");
+    CHECK(reader.empty());
+}
+
+TEST_CASE("what is no reply, or is too large, is refused for good", "[redis][codec]")
+{
+    std::string nested;
+    for (int i = 0; i < 10'000; ++i)
+        nested += "*1\r\n";
+    for (std::string const& wire :
+         {std::string("HTTP/1.1 200 OK\r\n"), std::string("*1000000000\r\n"), std::string("*-2\r\n"), std::string("$-2\r\n"),
+          std::string(":x\r\n"), nested}) {
+        CAPTURE(wire.substr(0, 20));
+        ReplyReader reader;
+        Reply reply;
+        reader.feed(wire);
+        CHECK(reader.next(reply) == Status::broken);
+        reader.feed(":1\r\n");
+        CHECK(reader.next(reply) == Status::broken);
+    }
+    ReplyLimits const small{.bytes = 1000, .elements = 10};
+    {
+        ReplyReader reader{small};
+        Reply reply;
+        reader.feed("*11\r\n");
+        CHECK(reader.next(reply) == Status::broken);
+        CHECK(reader.too_large());
+    }
+    {
+        ReplyReader reader{small};
+        Reply reply;
+        reader.feed("$1001\r\n" + std::string(1001, 'x') + "\r\n");
+        CHECK(reader.next(reply) == Status::broken);
+        CHECK(reader.too_large());
+    }
+    {
+        ReplyReader reader{small};  // never complete: must not be kept for ever
+        Reply reply;
+        reader.feed("$900000000\r\n");
+        auto status = reader.next(reply);
+        for (int i = 0; i < 30 && status == Status::more; ++i) {
+            reader.feed(std::string(100, 'x'));
+            status = reader.next(reply);
+        }
+        CHECK(status == Status::broken);
+    }
+}
+
+TEST_CASE("scripts are named as the server names them", "[redis][codec]")
+{
+    auto const& server = interlock_test::redis_server();
+    for (auto const* script :
+         {&create_script(), &renew_script(), &remove_script(), &commit_script(), &forbid_script(), &claim_script(),
+          &complete_script(), &give_back_script()})
+        CHECK(server.command({"SCRIPT", "LOAD", script->text}) == script->name);
+    CHECK(server.command({"SCRIPT", "LOAD", "return 1"}) == sha1("return 1"));
+    CHECK(sha1("") == "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+}
+
+}  // namespace redis_hiredis_test

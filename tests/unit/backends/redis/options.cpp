@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/options.hpp>
+
+#include "support/catch.hpp"
+
+#include <string>
+
+namespace redis_options_test {
+
+using namespace interlock;
+using redis::Options;
+
+TEST_CASE("a redis URL says where, who and what", "[redis][options]")
+{
+    auto const plain = Options::parse("redis://example.org").value();
+    CHECK(plain.host == "example.org");
+    CHECK(plain.port == 6379);
+    CHECK(plain.database == 0);
+    CHECK(plain.user.empty());
+    CHECK(plain.password.empty());
+    CHECK_FALSE(plain.tls);
+
+    auto const full = Options::parse("redis://me:s%40c%2Fret%25@[::1]:7000/12?name_space=shop.a&client_name=till").value();
+    CHECK(full.user == "me");
+    CHECK(full.password == "s@c/ret%");
+    CHECK(full.host == "::1");
+    CHECK(full.port == 7000);
+    CHECK(full.database == 12);
+    CHECK(full.name_space == "shop.a");
+    CHECK(full.client_name == "till");
+    CHECK(full.endpoint() == "[::1]:7000");
+
+    CHECK(Options::parse("redis://:pw@h").value().password == "pw");
+    CHECK(Options::parse("redis://:p@w@h/").value().password == "p@w");
+    CHECK(Options::parse("rediss://h").value().tls);
+
+    auto const local = Options::parse("unix:///run/my%20redis.sock?db=3").value();
+    CHECK(local.unix_path == "/run/my redis.sock");
+    CHECK(local.database == 3);
+    CHECK(local.endpoint() == "unix:/run/my redis.sock");
+    CHECK(Options::parse("unix://me:pw@/run/s").value().user == "me");
+}
+
+TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][options]")
+{
+    for (std::string const url :
+         {"redis:", "redis:/h", "http://h", "redis://", "redis://:6379", "redis://h:0", "redis://h:65536", "redis://h:port",
+          "redis://h:", "redis://h/x", "redis://h/-1", "redis://h/1/2", "redis://[::1", "redis://[::1]x", "redis://h?db",
+          "redis://h?color=red", "redis://h?db=x", "redis://h?name_space=", "redis://h?name_space=a%7Bb", "redis://h#frag",
+          "redis://h%zz", "unix://", "unix:///", "unix://relative/path", "unix:///a%00b", "redis://h?client_name=two%20words",
+          "redis://user@h"}) {
+        CAPTURE(url);
+        auto const parsed = Options::parse(url);
+        CHECK(parsed.error() == Errc::invalid_argument);
+        CHECK_FALSE(parsed.detail().empty());
+    }
+    for (std::string const url :
+         {"redis://u:hunter2%zz@h", "redis://u:hunter2@h:hunter2", "redis://u:hunter2@", "redis://hunter2:hunter2", "hunter2",
+          "redis://u:hunter2@h/hunter2", "redis://u:hunter2@h?x=hunter2", "hunter2://u:hunter2@h", "redis://u:hunter2@h#hunter2"}) {
+        CAPTURE(url);
+        auto const parsed = Options::parse(url);
+        CHECK(parsed.error() == Errc::invalid_argument);
+        CHECK(parsed.detail().find("hunter2") == std::string::npos);
+        CHECK_THROWS_AS(redis::Client{url}, Error);
+    }
+    CHECK(Options::parse(std::string("redis://h\0x", 11)).error() == Errc::invalid_argument);
+}
+
+TEST_CASE("redis options out of range are refused before any connection", "[redis][options]")
+{
+    auto const refused = [](auto change) {
+        Options options;
+        change(options);
+        return options.validate().error() == Errc::invalid_argument;
+    };
+    CHECK(Options{}.validate());
+    CHECK(refused([](Options& o) { o.host.clear(); }));
+    CHECK(refused([](Options& o) { o.port = 0; }));
+    CHECK(refused([](Options& o) { o.database = -1; }));
+    CHECK(refused([](Options& o) { o.user = "u"; }));
+    CHECK(refused([](Options& o) { o.name_space = std::string(65, 'a'); }));
+    CHECK(refused([](Options& o) { o.name_space = "a{b}"; }));
+    CHECK(refused([](Options& o) { o.client_name = "a b"; }));
+    CHECK(refused([](Options& o) { o.connect_timeout = {}; }));
+    CHECK(refused([](Options& o) { o.max_connections = 0; }));
+    CHECK(refused([](Options& o) { o.max_reply_bytes = 1; }));
+}
+
+}  // namespace redis_options_test

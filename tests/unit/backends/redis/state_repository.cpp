@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What the contract suite cannot ask of every store.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis_server.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace redis_state_repository_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::eventually;
+using interlock_test::fresh_name_space;
+using interlock_test::redis_server;
+using interlock_test::RedisServer;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+using Repository = redis::StateRepository<Stock>;
+
+redis::Options options(RedisServer const& server = redis_server())
+{
+    auto options = server.options();
+    options.name_space = fresh_name_space();
+    return options;
+}
+OwnerToken owner(std::uint64_t n)
+{
+    return OwnerToken{{n, ~n}};
+}
+Key const x{"x"};
+
+class CountingWaiter final : public Waiter {
+public:
+    void wake() noexcept override { ++woken; }
+    std::atomic<int> woken{0};
+};
+
+TEST_CASE("one server, database and name space is one store, by whatever client", "[redis][state_repository]")
+{
+    auto const o = options();
+    Repository const a{redis::Client{o}};
+    Repository const b{redis::Client{o}};
+    CHECK(a.identity() == b.identity());
+    CHECK(a.identity() != Repository{redis::Client{options()}}.identity());
+    auto other_database = o;
+    other_database.database = 1;
+    CHECK(a.identity() != Repository{redis::Client{other_database}}.identity());
+    CHECK(a.insert(Stock{"x", 1}));
+    CHECK(b.load("x").value().value.quantity == 1);
+    CHECK(Repository{redis::Client{other_database}}.load("x").error() == Errc::not_found);
+}
+
+TEST_CASE("redis repository options out of range are refused", "[redis][state_repository]")
+{
+    redis::Client const client{options()};
+    CHECK_THROWS_AS(Repository(client, {.name_space = "a{b}"}), Error);
+    CHECK_THROWS_AS(Repository(client, {.shards = 0}), Error);
+    CHECK_THROWS_AS(Repository(client, {.shards = 16385}), Error);
+    CHECK_THROWS_AS(Repository(client, {.retention = 0s}), Error);
+    CHECK_THROWS_AS(Repository(client, {.max_value_bytes = std::size_t{1} << 40}), Error);
+}
+
+TEST_CASE("keys of several shards are no transaction", "[redis][state_repository]")
+{
+    Repository const repository{redis::Client{options()}, {.shards = 16}};
+    std::vector<Key> keys;
+    for (int i = 0; i < 32; ++i)
+        keys.emplace_back("k" + std::to_string(i));
+    int refused = 0;
+    int accepted = 0;
+    Stock const value{"", 1};
+    for (std::size_t i = 1; i < keys.size(); ++i) {
+        std::array changes{
+            Change<Stock>{.key = &keys[0], .kind = ChangeKind::verify},
+            Change<Stock>{.key = &keys[i], .kind = ChangeKind::write, .value = &value}};
+        auto const done = repository.commit(changes, nullptr);
+        refused += done.error() == Errc::invalid_argument ? 1 : 0;
+        accepted += done ? 1 : 0;
+        CHECK(repository.load(keys[i]).error() == (done ? Errc::ok : Errc::not_found));
+    }
+    CHECK(refused > 0);
+    CHECK(refused + accepted == 31);
+}
+
+TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][state_repository]")
+{
+    auto const o = options();
+    Repository const repository{redis::Client{o}};
+    auto const prefix = "v1:{" + o.name_space + ".0}:";
+    std::string bytes;
+    StateTraits<Stock>::encode(Stock{"x", 1}, bytes);
+    redis_server().command({"SET", prefix + "value:1:x", "9007199254740990" + bytes});
+    CHECK(repository.load("x").value().version == 9007199254740990);
+    CHECK(repository.compare_and_set("x", 9007199254740990, Stock{"x", 2}).value() == 9007199254740991);
+    CHECK(repository.load("x").value().version == 9007199254740991);
+    CHECK(repository.compare_and_set("x", 9007199254740991, Stock{"x", 3}).error() == Errc::version_exhausted);
+    CHECK(repository.compare_and_set("x", last_version, Stock{"x", 3}).error() == Errc::version_conflict);
+    CHECK(repository.load("x").value().value.quantity == 2);
+    CHECK(repository.erase("x", 9007199254740991).value() == 9007199254740991);
+    CHECK(repository.insert(Stock{"x", 1}).error() == Errc::version_exhausted);
+    CHECK(repository.load("x").error() == Errc::not_found);
+    redis_server().command({"HSET", prefix + "counter", "token", "9007199254740800"});
+    CHECK(repository.create(x, owner(1), 10s).error() == Errc::version_exhausted);
+    CHECK(repository.remove(x, owner(1)).value() == Removal::gone);
+}
+
+TEST_CASE("the floor of versions is exact, also in one commit that erases and inserts", "[redis][state_repository]")
+{
+    Repository const repository{redis::Client{options()}};
+    Key const y{"y"};
+    auto version = repository.insert(Stock{"x", 0}).value();
+    for (int i = 0; i < 4; ++i)
+        version = repository.compare_and_set("x", version, Stock{"x", i}).value();
+    Stock const value{"y", 1};
+    std::array changes{
+        Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = version},
+        Change<Stock>{.key = &y, .kind = ChangeKind::write, .value = &value}};
+    CHECK(repository.commit(changes, nullptr));
+    CHECK(changes[1].version > version);
+    CHECK(repository.insert(Stock{"x", 0}).value() > version);
+}
+
+TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "[redis][state_repository]")
+{
+    Repository const repository{redis::Client{options()}};
+    auto version = repository.insert(Stock{"x", 0}).value();
+    auto const first = repository.create(x, owner(1), 100ms).value();
+    Fence const fence{owner(1), first.first};
+    Stock const value{"x", 9};
+    auto const write = [&](Fence const& f) {
+        std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &f}};
+        auto const done = repository.commit(changes, nullptr);
+        if (done)
+            version = changes[0].version;
+        return done.error();
+    };
+    CHECK(write(fence) == Errc::ok);
+    std::this_thread::sleep_for(150ms);
+    CHECK(write(fence) == Errc::fenced_out);  // nobody else has it, and yet
+    auto const second = repository.create(x, owner(2), 10s).value();
+    CHECK(second.first.value() >= first.first.value() + first.count);
+    CHECK(write(fence) == Errc::fenced_out);
+    CHECK(write({owner(2), FencingToken{second.first.value() + 5}}) == Errc::ok);
+    CHECK(write({owner(2), FencingToken{second.first.value() + 4}}) == Errc::fenced_out);  // the mark rose with the write
+    CHECK(write({owner(2), FencingToken{second.first.value() + 5}}) == Errc::ok);
+    // The write that raised the mark kept the lease's end.
+    CHECK(repository.create(x, owner(3), 10s).failure().retry_after() > 5s);
+}
+
+TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
+{
+    RedisServer server;
+    Repository const repository{redis::Client{options(server)}};
+    for (int i = 0; i < 20; ++i)
+        CHECK(repository.create(Key{"k" + std::to_string(i)}, owner(1), 50ms));
+    CHECK(server.command({"DBSIZE"}) == "21");  // and the counter of the shard
+    CHECK(eventually([&] { return server.command({"DBSIZE"}) == "1"; }));
+}
+
+TEST_CASE("operation records end with their retention, in the order of commits, all of them shown", "[redis][state_repository]")
+{
+    Repository const repository{redis::Client{options()}, {.shards = 4, .retention = 1s}};
+    std::set<std::string> expected;
+    for (int i = 0; i < 300; ++i) {
+        Key const key{std::string("k:\0", 3) + std::to_string(i % 7)};
+        OperationId const id{"id:" + std::to_string(i)};
+        OperationCommit const operation{&key, &id, 1, "a"};
+        std::array changes{Change<Stock>{.key = &key, .kind = ChangeKind::guard}};
+        CHECK(repository.commit(changes, &operation).error() == Errc::ok);
+        expected.insert(std::string(key.bytes()) + "/" + id.value());
+    }
+    CHECK(repository.forbid_operation(x, OperationId{"tombstone"}, 7).value().attempt == 7);
+    CHECK(repository.forbid_operation(x, OperationId{"tombstone"}, 3).value().attempt == 7);
+    std::set<std::string> shown;
+    CHECK(repository.for_each_operation([&](Key const& key, OperationId const& id, OperationRecord const& record) {
+        CHECK(record.answer == "a");
+        CHECK(record.sequence > 0);
+        CHECK(shown.insert(std::string(key.bytes()) + "/" + id.value()).second);
+    }));
+    CHECK(shown == expected);
+    CHECK(eventually([&] { return !*repository.find_operation(x, OperationId{"tombstone"}); }));
+    int left = 0;
+    CHECK(repository.for_each_operation([&](auto const&...) { ++left; }));
+    CHECK(left == 0);
+}
+
+TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redis][state_repository]")
+{
+    auto const o = options();
+    Repository const holder{redis::Client{o}};
+    Repository const waiting{redis::Client{o}};
+    CountingWaiter waiter;
+    CountingWaiter foreign;
+    CHECK(holder.create(x, owner(1), 10s));
+    waiting.subscribe(x, owner(2), waiter);
+    waiting.subscribe(Key{"y"}, owner(2), foreign);
+    CHECK(eventually([&] { return waiter.woken > 0 && foreign.woken > 0; }));  // it listens now: look again
+    auto const before = waiter.woken.load();
+    auto const before_foreign = foreign.woken.load();
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);  // who waits has looked; so the release is announced
+    CHECK(holder.remove(x, owner(1)));
+    CHECK(eventually([&] { return waiter.woken > before; }));
+    // By the fused way, too.
+    auto const grant = holder.create(x, owner(1), 10s).value();
+    Fence const fence{owner(1), grant.first};
+    std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence, .release = true}};
+    auto const again = waiter.woken.load();
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(holder.create(x, owner(1), 10s).value().first == grant.first);
+    CHECK(holder.commit(changes, nullptr));
+    CHECK(eventually([&] { return waiter.woken > again; }));
+    CHECK(foreign.woken == before_foreign);
+    waiting.unsubscribe(x, waiter);
+    auto const last = waiter.woken.load();
+    CHECK(holder.create(x, owner(1), 10s));
+    CHECK(holder.remove(x, owner(1)));
+    waiting.unsubscribe(Key{"y"}, foreign);
+    std::this_thread::sleep_for(50ms);
+    CHECK(waiter.woken == last);
+}
+
+TEST_CASE("a holder hears that somebody elsewhere wants its lock", "[redis][state_repository]")
+{
+    auto const o = options();
+    Repository const holder{redis::Client{o}};
+    Repository const other{redis::Client{o}};
+    CHECK(holder.create(x, owner(1), 10s));
+    CHECK_FALSE(holder.wanted(x, owner(1)));
+    CHECK(eventually([&] {
+        CHECK(other.create(x, owner(2), 10s).error() == Errc::lock_busy);
+        return holder.wanted(x, owner(1));
+    }));
+    CHECK_FALSE(holder.wanted(x, owner(3)));  // a later holder is not blamed for it
+    CHECK(eventually([&] { return !holder.wanted(x, owner(1)); }));
+}
+
+TEST_CASE("wake-ups come back after the server was away", "[redis][state_repository]")
+{
+    RedisServer server;
+    auto const o = options(server);
+    Repository const holder{redis::Client{o}};
+    Repository const waiting{redis::Client{o}};
+    CountingWaiter waiter;
+    waiting.subscribe(x, owner(2), waiter);
+    CHECK(eventually([&] { return waiter.woken > 0; }));
+    auto const before = waiter.woken.load();
+    server.kill();
+    server.start();
+    CHECK(eventually([&] { return waiter.woken > before; }));
+    auto const again = waiter.woken.load();
+    CHECK(holder.create(x, owner(1), 10s));
+    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(holder.remove(x, owner(1)));
+    CHECK(eventually([&] { return waiter.woken > again; }));
+    waiting.unsubscribe(x, waiter);
+}
+
+TEST_CASE("the last handle may go away on the thread that is woken, or while it connects", "[redis][state_repository]")
+{
+    for (int i = 0; i < 20; ++i) {
+        Repository const repository{redis::Client{options()}};
+        CountingWaiter waiter;
+        repository.subscribe(x, owner(1), waiter);
+        repository.unsubscribe(x, waiter);
+    }
+    SUCCEED("nothing to join, nothing left");
+}
+
+TEST_CASE("a lock goes from one client to another faster than either polls", "[redis][state_repository]")
+{
+    auto const o = options();
+    LockOptions const locks{.poll = {.initial = 2s, .cap = 2s, .immediate = 0}};
+    LockStateService const a{Repository{redis::Client{o}}, locks};
+    LockStateService const b{Repository{redis::Client{o}}, locks};
+    static_cast<void>(Repository{redis::Client{o}}.insert(Stock{"x", 0}).value());
+    auto const began = std::chrono::steady_clock::now();
+    std::atomic<int> inside{0};
+    std::atomic<int> broken{0};
+    run_threads(2, [&](std::size_t i) {
+        auto const& service = i == 0 ? a : b;
+        for (int n = 0; n < 10; ++n) {
+            auto lock = service.acquire("x", {.deadline = 60s});
+            broken += inside.fetch_add(1) == 0 ? 0 : 1;
+            std::this_thread::sleep_for(2ms);
+            inside.fetch_sub(1);
+        }
+    });
+    CHECK(broken == 0);
+    CHECK(std::chrono::steady_clock::now() - began < 10s);
+}
+
+/// The child's part of the next test; by itself it does nothing.
+TEST_CASE("a second process counts", "[.][redis][second_process]")
+{
+    auto const* const socket = std::getenv("INTERLOCK_TEST_SOCKET");
+    auto const* const name_space = std::getenv("INTERLOCK_TEST_NAME_SPACE");
+    if (socket == nullptr || name_space == nullptr) {
+        SUCCEED("not the second process");
+        return;
+    }
+    Repository const repository{redis::Client{redis::Options{.unix_path = socket, .name_space = name_space}}};
+    TransactionService const optimistic{OptimisticVersioning{}, repository};
+    TransactionService const locking{SetNxLock{}, repository};
+    auto const add = [](Stock& s) { return ++s.quantity; };
+    for (int i = 0; i < 100; ++i) {
+        CHECK(optimistic.try_do_in_transaction("x", add, {.deadline = 60s}));
+        CHECK(locking.try_do_in_transaction("y", add, {.deadline = 60s}));
+    }
+}
+
+TEST_CASE("no update is lost between processes", "[redis][state_repository]")
+{
+    auto const o = options();
+    Repository const repository{redis::Client{o}};
+    static_cast<void>(repository.insert(Stock{"x", 0}).value());
+    static_cast<void>(repository.insert(Stock{"y", 0}).value());
+    ::setenv("INTERLOCK_TEST_SOCKET", o.unix_path.c_str(), 1);
+    ::setenv("INTERLOCK_TEST_NAME_SPACE", o.name_space.c_str(), 1);
+    std::vector<pid_t> children;
+    for (int process = 0; process < 2; ++process) {
+        auto const child = ::fork();
+        if (child == 0) {
+            ::execl("/proc/self/exe", "second process", "[second_process]", static_cast<char*>(nullptr));
+            ::_exit(127);
+        }
+        children.push_back(child);
+    }
+    ::unsetenv("INTERLOCK_TEST_SOCKET");
+    for (auto const child : children) {
+        int status = -1;
+        ::waitpid(child, &status, 0);
+        CHECK(status == 0);
+    }
+    CHECK(repository.load("x").value().value.quantity == 200);
+    CHECK(repository.load("y").value().value.quantity == 200);
+}
+
+}  // namespace redis_state_repository_test
