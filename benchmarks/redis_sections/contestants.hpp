@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BENCHMARKS_REDIS_SECTIONS_CONTESTANTS_HPP
+#define INTERLOCK_BENCHMARKS_REDIS_SECTIONS_CONTESTANTS_HPP
+
+// Critical sections on a Redis server, by one thread with its own connection: what somebody writes by hand with
+// hiredis, and what the library does.
+
+#include <boost/describe.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+struct Stock {
+    std::string sku;
+    int quantity{0};
+};
+BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
+
+struct Plan {
+    std::string socket;
+    double seconds;
+    int run;  // tells the keys of one run from those of another
+};
+
+/// Sections per second. Throw when a count is wrong at the end.
+double bare_lock(Plan const& plan);               ///< SET NX PX, then compare-and-delete by EVALSHA
+double bare_section(Plan const& plan);            ///< the same with GET and SET in between: four round trips
+double interlock_lock(Plan const& plan);          ///< LockStateService: acquire, release; fenced
+double interlock_efficiency_lock(Plan const& plan);
+double interlock_section(Plan const& plan);       ///< TransactionService with SetNxLock: fenced, fused
+double interlock_optimistic(Plan const& plan);    ///< TransactionService with OptimisticVersioning
+
+/// 64 threads of one process on one key, read-modify-write under the lock.
+double bare_hot_key(Plan const& plan);            ///< SET NX PX, tried again every millisecond as clients without wake-ups do
+double interlock_hot_lock(Plan const& plan);      ///< the lock alone
+double interlock_hot_section(Plan const& plan);   ///< the fused section
+
+inline constexpr int keys_per_run = 256;
+inline constexpr int hot_threads = 64;
+
+/// Calls `section(i)` again and again for `seconds`; how often per second.
+template <class F>
+double per_second(double seconds, F section)
+{
+    using clock = std::chrono::steady_clock;
+    auto const begin = clock::now();
+    auto const end = begin + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
+    long count = 0;
+    do {
+        for (int i = 0; i < 16; ++i)
+            section(static_cast<int>(count++ % keys_per_run));
+    } while (clock::now() < end);
+    return static_cast<double>(count) / std::chrono::duration<double>(clock::now() - begin).count();
+}
+
+/// `make()` gives each thread what it calls until time is up; the sum per second of all. `total()` must be the count.
+template <class Make, class Total>
+double per_second_of_many(double seconds, Make make, Total total)
+{
+    using clock = std::chrono::steady_clock;
+    auto const begin = clock::now();
+    auto const end = begin + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
+    std::vector<long> counts(hot_threads);
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < hot_threads; ++t)
+        threads.emplace_back([&, t] {
+            auto section = make();
+            while (clock::now() < end) {
+                section();
+                ++counts[t];
+            }
+        });
+    for (auto& thread : threads)
+        thread.join();
+    long all = 0;
+    for (auto const count : counts)
+        all += count;
+    auto const spent = std::chrono::duration<double>(clock::now() - begin).count();
+    if (total() != all)
+        throw std::runtime_error("lost updates");
+    return static_cast<double>(all) / spent;
+}
+
+#endif  // INTERLOCK_BENCHMARKS_REDIS_SECTIONS_CONTESTANTS_HPP
