@@ -39,10 +39,12 @@ int main(int argc, char** argv)
         return 77;
     }
 
+    // #region redis
     // One client per server: it holds the connections, and repositories share it. Nothing is sent yet.
     il::redis::Client const client{argv[1]};
     // States of different types need different name spaces.
     il::redis::StateRepository<Account> const accounts{client, {.name_space = "tutorial.accounts"}};
+    // #endregion redis
 
     // What the server is, as far as promises depend on it. `misconfigured` says what keeps locks from being safe there.
     auto const server = client.server_check();
@@ -63,7 +65,9 @@ int main(int argc, char** argv)
     check(optimistic.do_in_transaction("ann", [](Account& a) { return a.balance -= 30; }) == 70);
 
     // ---- a lock: acquire and read in one trip, write, check the fence and release in another
+    // #region redis
     il::TransactionService locking{il::SetNxLock{.lock = {.ttl = 5s}}, accounts};
+    // #endregion redis
     locking.do_in_transaction(il::keys("ann", "bob"), [](Account& from, Account& to) {
         from.balance -= 20;
         to.balance += 20;

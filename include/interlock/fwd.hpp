@@ -84,6 +84,7 @@ class BasicIdempotencyStore;
 
 namespace redis {
 class Client;
+class Counters;
 template <class T, class K = void>
 class StateRepository;
 class IdempotencyStore;

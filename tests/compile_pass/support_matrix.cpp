@@ -3,6 +3,10 @@
 // The README's table of policies and stores, held against the concept checks.
 
 #include <interlock/interlock.hpp>
+#if __has_include(<hiredis/hiredis.h>)
+#include <interlock/backends/redis/idempotency_store.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+#endif
 
 #include <string>
 
@@ -33,6 +37,13 @@ struct Row {
 using Memory = Row<il::memory::StateRepository<Stock>, il::memory::IdempotencyStore>;
 static_assert(Memory::optimistic && Memory::row_lock && Memory::lease && Memory::efficiency);
 static_assert(Memory::idempotency && Memory::operation_id && Memory::several_keys);
+
+#if __has_include(<hiredis/hiredis.h>)
+// redis: yes, no, yes, yes, yes, yes, yes
+using Redis = Row<il::redis::StateRepository<Stock>, il::redis::IdempotencyStore>;
+static_assert(Redis::optimistic && !Redis::row_lock && Redis::lease && Redis::efficiency);
+static_assert(Redis::idempotency && Redis::operation_id && Redis::several_keys);
+#endif
 
 // Chosen at run time: all of them compile; what the store lacks is `misconfigured` when it is used.
 using Any = Row<il::StateRepository<Stock>, il::AnyIdempotencyStore>;

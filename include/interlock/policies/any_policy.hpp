@@ -117,12 +117,12 @@ public:
             return visit([&](auto& t) { return t.commit(operation); });
         }
         Outcome<CommitResult> verify()
-            requires(N > 1 && AtomicRepository<R>)
+            requires AtomicRepository<R>
         {
             return visit([](auto& t) -> Outcome<CommitResult> {
                 if constexpr (requires { t.verify(); })
                     return t.verify();
-                else  // what is locked cannot be torn
+                else  // one moment's, and nobody could change it since
                     return Outcome<CommitResult>{std::in_place};
             });
         }

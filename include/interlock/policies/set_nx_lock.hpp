@@ -44,7 +44,9 @@ class LeaseSession;
 /// An operation that takes only `Lock<T>&` makes no guarded write: returned is *applied*, lost midway is
 /// `outcome_unknown` because of `lock_lost`.
 /// **Needs.** `FencedRepository`; operation ids: `OperationRepository`.
-/// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock; handed on locally: one.
+/// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock; handed on locally: one, since the
+/// state comes from the holder before. What an operation throws, or returns without a change, is believed about such
+/// a state only after it was compared with the stored one (one trip); if that has moved on, the operation runs again.
 ///
 /// Made with a `LockStateService`, the transactions of a service share its queue and options; made with a repository
 /// the service gets a queue of its own, with `lock` as its options.
@@ -156,7 +158,9 @@ public:
                 holds_[i] = *std::move(step.outcome());
                 if (listener_ != nullptr)
                     holds_[i]->listen(listener_);
-                known_[i] = ticket_->state_known();
+                // What the holder before left saves a trip. Believed by a commit that names its version, or verified.
+                cached_ = uses_values(Shape) && N == 1 && ticket_->state_cached() && session_.policy().max_attempts > 1;
+                known_[i] = ticket_->state_known() && (cached_ || !ticket_->state_cached());
                 if constexpr (uses_values(Shape) && fenced)
                     loaded_[i] = ticket_->take_state();
                 ticket_.reset();
@@ -198,7 +202,7 @@ public:
             if constexpr (fenced) {
                 std::array<Change<T>, N> changes;
                 // One state that was only read is what it was; several must be shown to be one moment's.
-                bool nothing = operation == nullptr && (N == 1 || !uses_values(Shape));
+                bool nothing = operation == nullptr && !cached_ && (N == 1 || !uses_values(Shape));
                 for (std::size_t i = 0; i < N; ++i) {
                     if constexpr (uses_values(Shape))
                         changes[i] = slots_[i].change(keys_[i], &fences_[i]);
@@ -214,6 +218,10 @@ public:
                     }
                     auto repository = session_.repository();
                     result = repository.commit(changes, operation, Deadline{context_.deadline()});
+                    if constexpr (N == 1 && uses_values(Shape))
+                        if (result && !result->duplicate && !released_there)
+                            session_.locks().table()->leave_state(
+                                *holds_[0], Versioned<T>{std::move(slots_[0].value()), changes[0].version});
                 }
             }
             if (!result) {
@@ -228,6 +236,21 @@ public:
             }
             release_all(false);
             return result;
+        }
+
+        /// After a throw: whether the state that it was about is the stored one.
+        Outcome<CommitResult> verify()
+            requires(fenced && N == 1 && uses_values(Shape))
+        {
+            if (!cached_)
+                return Outcome<CommitResult>{std::in_place};
+            Change<T> change{
+                .key = &keys_[0], .kind = ChangeKind::verify, .version = slots_[0].version(), .fence = &fences_[0]};
+            auto repository = session_.repository();
+            auto same = repository.commit(std::span<Change<T>>{&change, 1}, nullptr, Deadline{context_.deadline()});
+            if (!same && same.error() == Errc::not_found)
+                return Errc::version_conflict;  // erased meanwhile: run again
+            return same;
         }
 
         void rollback(bool unresolved) noexcept { release_all(unresolved); }
@@ -289,6 +312,7 @@ public:
         {
             // A fresh grant brought the state along; a local hand-on, or a second run, has to look.
             if (!std::exchange(known_[i], false)) {
+                cached_ = false;
                 auto repository = session_.repository();
                 auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
                 loaded_[i].reset();
@@ -354,6 +378,7 @@ public:
         std::array<Fence, N> fences_{};
         std::array<lock_type, N> handles_;
         std::array<bool, N> known_{};
+        bool cached_{false};
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
         std::unique_ptr<Any> any_;

@@ -4,6 +4,7 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
 #include "support/recording_observer.hpp"
@@ -22,6 +23,9 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
 
 namespace set_nx_lock_test {
 
@@ -253,6 +257,128 @@ TEST_CASE("losing the lock cancels an asynchronous operation", "[policies][set_n
     CHECK(cancelled);
     CHECK(result == Errc::lock_lost);
     CHECK(repository.load("x")->value.quantity == 10);
+}
+
+/// Two callers of one service: the second queues while the first holds, so that it is handed the lock, and with it what
+/// the first has written.
+struct HandedOn {
+    using Blocking = interlock_test::BlockingRepository<memory::StateRepository<Stock>>;
+
+    HandedOn()
+    {
+        static_cast<void>(inner.insert(Stock{"x", 10}).value());
+        repository.before_calls([this](std::string_view call) {
+            loads += call == "load" ? 1 : 0;
+            commits += call == "commit" ? 1 : 0;
+            creates += call == "create_and_load" ? 1 : 0;
+        });
+    }
+    ~HandedOn() { repository.before_calls({}); }
+
+    template <class F>
+    auto second(F operation)
+    {
+        std::optional<Outcome<int>> end;
+        std::exception_ptr thrown;
+        std::thread thread;
+        service.do_in_transaction("x", [&](Stock& s) {
+            thread = std::thread([&] {
+                try {
+                    end = service.try_do_in_transaction("x", operation, {.deadline = 60s});
+                } catch (...) {
+                    thrown = std::current_exception();
+                }
+            });
+            static_cast<void>(interlock_test::eventually([&] { return locks.table()->waiter_count() == 1; }));
+            --s.quantity;
+        });
+        thread.join();
+        if (thrown)
+            std::rethrow_exception(thrown);
+        return *std::move(end);
+    }
+
+    memory::StateRepository<Stock> inner;
+    Blocking repository{inner};
+    std::atomic<int> loads{0};
+    std::atomic<int> commits{0};
+    std::atomic<int> creates{0};
+    LockStateService<Stock, Blocking> locks{repository};
+    TransactionService<Stock, SetNxLock, Blocking> service{SetNxLock{}, locks};
+};
+
+TEST_CASE("who is handed the lock is handed the state, too, and loads nothing", "[policies][set_nx_lock]")
+{
+    HandedOn world;
+    CHECK(world.second([](Stock& s) { return --s.quantity; }).value() == 8);
+    CHECK(world.creates == 1);
+    CHECK(world.loads == 0);
+    CHECK(world.commits == 2);
+    CHECK(world.inner.load("x")->value.quantity == 8);
+}
+
+TEST_CASE("a state that was handed on is not believed when somebody wrote without the lock", "[policies][set_nx_lock]")
+{
+    HandedOn world;
+    int runs = 0;
+    auto const write_behind_the_lock = [&] {
+        if (++runs == 1)
+            static_cast<void>(
+                world.inner.compare_and_set("x", world.inner.load("x")->version, Stock{"x", 100}).value());
+    };
+    SECTION("a change")
+    {
+        CHECK(world.second([&](Stock& s) {
+            write_behind_the_lock();
+            return --s.quantity;
+        }).value() == 99);
+        CHECK(world.inner.load("x")->value.quantity == 99);
+    }
+    SECTION("no change")
+    {
+        CHECK(world.second([&](Stock& s) {
+            write_behind_the_lock();
+            return s.quantity;
+        }).value() == 100);
+    }
+    SECTION("a throw")
+    {
+        CHECK(world.second([&](Stock& s) {
+            write_behind_the_lock();
+            if (s.quantity < 10)
+                throw std::runtime_error("sold out");
+            return s.quantity;
+        }).value() == 100);
+    }
+    SECTION("an erased state")
+    {
+        auto const end = world.second([&](Stock& s) {
+            if (++runs == 1)
+                static_cast<void>(world.inner.erase("x", world.inner.load("x")->version).value());
+            if (s.quantity < 10)
+                throw std::runtime_error("sold out");
+            return s.quantity;
+        });
+        CHECK(end.error() == Errc::not_found);
+        CHECK(runs == 1);
+        return;
+    }
+    CHECK(runs == 2);
+}
+
+TEST_CASE("a throw about a state that was handed on and still stands is believed", "[policies][set_nx_lock]")
+{
+    HandedOn world;
+    int runs = 0;
+    CHECK_THROWS_AS(
+        world.second([&](Stock& s) {
+            ++runs;
+            if (s.quantity < 10)
+                throw std::runtime_error("sold out");
+            return s.quantity;
+        }),
+        std::runtime_error);
+    CHECK(runs == 1);
 }
 
 }  // namespace set_nx_lock_test

@@ -331,6 +331,21 @@ private:
     std::optional<ServerCheck> check_;
 };
 
+/// Completes and checks what all stores on a client have in common: where their records are, and for how long.
+template <class StoreOptions>
+void check_placement(StoreOptions& options, Options const& client)
+{
+    if (options.name_space.empty())
+        options.name_space = client.name_space;
+    if (!valid_name_space(options.name_space))
+        throw Error(
+            Errc::invalid_argument, "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+    if (options.shards == 0 || options.shards > 16384)
+        throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
+    if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+        throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
+}
+
 /// One object per distinct store of this process, whichever client it was reached by.
 inline std::shared_ptr<std::string const> intern_store(std::string name)
 {
@@ -382,6 +397,7 @@ public:
 private:
     template <class, class>
     friend class StateRepository;
+    friend class Counters;
     friend class IdempotencyStore;
 
     static std::shared_ptr<detail::ClientState> make(Options options)

@@ -137,15 +137,7 @@ private:
 
     static IdempotencyStoreOptions check(IdempotencyStoreOptions options, Options const& client)
     {
-        if (options.name_space.empty())
-            options.name_space = client.name_space;
-        if (!detail::valid_name_space(options.name_space))
-            throw Error(
-                Errc::invalid_argument, "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
-        if (options.shards == 0 || options.shards > 16384)
-            throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
-        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-            throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
+        detail::check_placement(options, client);
         return options;
     }
 

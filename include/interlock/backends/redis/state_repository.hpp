@@ -441,15 +441,7 @@ private:
 
     static RepositoryOptions check(RepositoryOptions options, Options const& client)
     {
-        if (options.name_space.empty())
-            options.name_space = client.name_space;
-        if (!detail::valid_name_space(options.name_space))
-            throw Error(
-                Errc::invalid_argument, "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
-        if (options.shards == 0 || options.shards > 16384)
-            throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
-        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-            throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
+        detail::check_placement(options, client);
         if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
             throw Error(Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
         return options;

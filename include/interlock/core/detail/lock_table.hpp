@@ -157,6 +157,7 @@ private:
         Shard* shard_;
         std::atomic<bool> gone_{false};  // released once; the second time is for handles that come late
         Node* node_;  // under the shard's mutex: where this is the holder; null once it is not
+        std::optional<Versioned<T>> left_;
     };
 
     enum class EntryState : unsigned char { trying, held, leaving };
@@ -218,13 +219,20 @@ public:
         Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline) { return self_.poll(waiter, deadline); }
         /// Stops waiting. What was granted meanwhile is given back. Afterwards the waiter is not woken any more.
         void abandon() noexcept { self_.abandon(); }
-        /// The state that came with a fresh grant of a fused repository, once.
+        /// The state that came with a fresh grant of a fused repository, or from the holder before, once.
         std::optional<Versioned<T>> take_state() { return std::exchange(self_.state_, std::nullopt); }
         bool state_known() const noexcept { return self_.state_known_; }
+        /// Known from the holder before, not read under this grant; see `leave_state`.
+        bool state_cached() const noexcept { return self_.state_cached_; }
 
     private:
         Acquisition self_;
     };
+
+    /// What the holder has just written, for the next local one, who need not load it. Nobody has held the lock between
+    /// the two, but somebody may write without it: the next one's commit names this version, and what it did without
+    /// a commit must be verified.
+    void leave_state(Hold& hold, Versioned<T> state) { static_cast<TableHold&>(hold).left_.emplace(std::move(state)); }
 
     /// Whether a local waiter is in line, so that the lease should be handed on and not removed.
     bool contended(Hold& hold)
@@ -313,6 +321,7 @@ private:
 
         std::optional<Versioned<T>> state_;
         bool state_known_{false};
+        bool state_cached_{false};
 
     private:
         friend class LockTable;
@@ -588,6 +597,8 @@ private:
             waiters_.fetch_sub(1, std::memory_order_relaxed);
             next->token_ = handed_on->fence().token;
             next->granted_ = std::move(handed_on);
+            next->state_known_ = next->state_cached_ = hold.left_.has_value();
+            next->state_ = std::move(hold.left_);
             auto wakeup = next->waiter_->wake_later();
             lock.unlock();
             wakeup.fire();

@@ -40,6 +40,10 @@ public:
     }
     std::string name(std::string_view kind, std::string_view bytes) const { return name(kind, shard_of(bytes), bytes, {}); }
     std::string operation(std::string_view home, std::string_view id) const { return name("op", shard_of(home), home, id); }
+    std::string once(std::string_view counter, std::string_view id) const
+    {
+        return name("once", shard_of(counter), counter, id);
+    }
     std::string counter(std::size_t shard) const { return prefix(shard) + "counter"; }
     /// What all operation records of a shard begin with.
     std::string operations(std::size_t shard) const { return prefix(shard) + "op:"; }

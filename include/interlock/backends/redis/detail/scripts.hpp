@@ -13,6 +13,8 @@
 //   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the answer;
 //             expires with the retention
 //   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected; expires likewise
+//   count     string: a user's counter, decimal
+//   once      string: what came of a change of one, its value, the change; expires with the retention
 //   counter   hash, one per shard: token (last reserved), floor (greatest erased version), sequence
 //
 // Laws of all scripts:
@@ -333,6 +335,34 @@ if r[1] ~= ARGV[1] or r[2] then return 0 end
 redis.call('DEL', KEYS[1])
 redis.pcall('PUBLISH', ARGV[2], 'f' .. KEYS[1])
 return 1
+)lua"};
+    return script;
+}
+
+/// KEYS: count, once. ARGV: amount, least ('' for none), most, retention in ms. Returns {'changed' or 'kept', value, 1 if it
+/// is an earlier answer}, {'mismatch'}, {'range'}: the counter would pass 2^53, or {'corrupt'}.
+inline Script const& atomic_once_script()
+{
+    static Script const script{R"lua(
+local change = ARGV[1] .. ',' .. ARGV[2] .. ',' .. ARGV[3]
+local record = redis.call('GET', KEYS[2])
+if record then
+  local what, value, same = string.match(record, '^(%a+) (-?%d+) (.*)$')
+  if not what then return {'corrupt'} end
+  if same ~= change then return {'mismatch'} end
+  return {what, value, 1}
+end
+local now = redis.call('GET', KEYS[1]) or '0'
+if not string.match(now, '^-?%d+$') or #now > 17 then return {'corrupt'} end
+local what, value = 'kept', now
+local after = tonumber(now) + tonumber(ARGV[1])
+if (ARGV[2] == '' or after >= tonumber(ARGV[2])) and (ARGV[3] == '' or after <= tonumber(ARGV[3])) then
+  if after > 9007199254740991 or after < -9007199254740991 then return {'range'} end
+  what, value = 'changed', string.format('%.0f', after)
+  redis.call('SET', KEYS[1], value)
+end
+redis.call('SET', KEYS[2], what .. ' ' .. value .. ' ' .. change, 'PX', ARGV[4])
+return {what, value, 0}
 )lua"};
     return script;
 }

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_COUNTERS_HPP
+#define INTERLOCK_BACKENDS_REDIS_COUNTERS_HPP
+
+/// @file
+/// Counters in a Redis server: one round trip to change one, at most once per operation id.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/counter.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/operation_id.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+struct CountersOptions {
+    /// Instead of the client's; empty: that one. Counters and states have different names, so they may share one.
+    std::string name_space{};
+    /// Parts that counters are spread over, as `RepositoryOptions::shards`.
+    std::size_t shards{1};
+    /// How long an answer is kept, by the server's clock. Longer than anybody retries.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+/// Whole numbers that the server adds to, where load, change and compare-and-set would cost more.
+///
+/// **Guarantee.** A change is applied at most once per (name space, counter, operation id) while the answer is kept, and
+/// never beyond its bounds, decided in one script. Whoever comes with the same id gets the first answer; with another
+/// change under the same id `idempotency_mismatch`.
+/// **Does not guarantee.** Anything after the server lost its data: run it with `appendonly yes`.
+/// **Outcomes.** As `StateRepository`, but a lost reply is asked for again until the deadline, since the id makes that
+/// safe; `outcome_unknown` only when it comes first. Before the first change the server is checked as for locks.
+/// **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.** Everything: safe.
+/// **Cost.** One round trip per call.
+class Counters {
+public:
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit Counters(Client client, CountersOptions options = {})
+        : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
+    {}
+
+    /// Changes a counter (one that was never changed is 0), or says that a bound was in the way.
+    Outcome<CounterAnswer> atomic_once(
+        OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
+    {
+        if (auto valid = id.validate(); !valid)
+            return std::move(valid).failure();
+        if (auto valid = key.validate(); !valid)
+            return std::move(valid).failure();
+        if (auto valid = change.validate(); !valid)
+            return std::move(valid).failure();
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        Deadline const until{deadline.at(SystemRuntime::now())};
+        if (auto fit = shared_->client->server_check(until); !fit)
+            return std::move(fit).failure();
+        auto const& keys = shared_->keys;
+        auto const where = keys.name("count", key.bytes());
+        auto const record = keys.once(key.bytes(), id.value());
+        auto const amount = std::to_string(change.amount);
+        auto const least = change.at_least ? std::to_string(*change.at_least) : std::string{};
+        auto const most = change.at_most ? std::to_string(*change.at_most) : std::string{};
+        auto const kept = std::to_string(std::chrono::ceil<std::chrono::milliseconds>(shared_->options.retention).count());
+        for (int attempt = 1;; ++attempt) {
+            detail::Command command{{}, {}, "2", where, record, amount, least, most, kept};
+            auto exchange =
+                shared_->client->execute(command, &detail::atomic_once_script(), detail::Access::record, until);
+            if (exchange)
+                return answer(exchange->reply());
+            if (exchange.error() != Errc::outcome_unknown)
+                return std::move(exchange).failure();
+            auto const at = interlock::detail::add(
+                SystemRuntime::now(), backoff.delay(attempt, SystemRuntime::random_bits()));
+            if (at >= until.at(SystemRuntime::now()))
+                return std::move(exchange).failure();
+            SystemRuntime::sleep_until(at);
+        }
+    }
+
+    /// The counter now; 0 if it was never changed.
+    Outcome<std::int64_t> load(Key const& key, Deadline deadline = {}) const
+    {
+        if (auto valid = key.validate(); !valid)
+            return std::move(valid).failure();
+        auto const where = shared_->keys.name("count", key.bytes());
+        detail::Command command{"GET", where};
+        auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        auto const reply = exchange->reply();
+        std::int64_t value = 0;
+        if (!reply.is(detail::ReplyType::nil) &&
+            !detail::parse_number(reply.text(), -CounterChange::limit, CounterChange::limit, value))
+            return not_a_counter();
+        return value;
+    }
+
+private:
+    struct Shared {
+        Shared(std::shared_ptr<detail::ClientState> c, CountersOptions o)
+            : client(std::move(c)), options(std::move(o)), keys(options.name_space, options.shards)
+        {}
+        std::shared_ptr<detail::ClientState> client;
+        CountersOptions options;
+        detail::KeySpace keys;
+    };
+
+    static constexpr Backoff backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
+
+    static CountersOptions check(CountersOptions options, Options const& client)
+    {
+        detail::check_placement(options, client);
+        return options;
+    }
+
+    static Failure not_a_counter() { return Failure{Errc::corrupt_state, "redis: what is stored is not a counter"}; }
+
+    static Outcome<CounterAnswer> answer(detail::ReplyView reply)
+    {
+        auto const what = reply[0].text();
+        CounterAnswer answer;
+        if (what == "mismatch")
+            return Failure{Errc::idempotency_mismatch, "the operation id was used for a different change"};
+        if (what == "range")
+            return Failure{Errc::invalid_argument, "the counter would pass 2^53"};
+        if (what != "changed" && what != "kept")
+            return not_a_counter();
+        if (!detail::parse_number(reply[1].text(), -CounterChange::limit, CounterChange::limit, answer.value))
+            return not_a_counter();
+        answer.changed = what == "changed";
+        answer.replayed = reply[2].integer() == 1;
+        return answer;
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_COUNTERS_HPP
