@@ -58,7 +58,8 @@ install_required() {
     for index in "${missing[@]}"; do
         chosen=
         for candidate in ${required_packages[index]}; do
-            if apt-cache policy "$candidate" | grep -q '^ *Candidate: [^(]'; then
+            # Not grep -q: it ends at the first hit, and what is still being written to it then fails.
+            if apt-cache policy "$candidate" | grep '^ *Candidate: [^(]' >/dev/null; then
                 chosen=$candidate
                 break
             fi
