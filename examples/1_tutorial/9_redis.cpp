@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // Shows the same services on a Redis server, where every process and machine shares the states: optimistic versioning,
-// a lock with a lease, and what is left to do when a reply gets lost.
+// a lock with a lease, counters, and what is left to do when a reply gets lost.
 // Needs: a Redis server, 7.0 or later, whose URL is the argument; without one it says so and does nothing.
 // Run with: 9_redis redis://localhost
 
+#include <interlock/backends/redis/counters.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/format.hpp>
 #include <interlock/interlock.hpp>
@@ -79,6 +80,18 @@ int main(int argc, char** argv)
     check(optimistic.do_in_transaction(id, "bob", deposit) == 125);
     auto const again = optimistic.try_do_in_transaction(id, "bob", deposit);
     check(again.has_value() && again.replayed() && *again == 125);
+
+    // ---- a counter that the server changes by itself: once per id, never below its floor, in one round trip
+    // #region counters
+    il::redis::Counters const seats{client, {.name_space = "tutorial.seats"}};
+    auto const flight = il::Key{fmt::format("flight-{:016x}", il::SystemRuntime::random_bits())};
+    seats.atomic_once(il::OperationId{"opened"}, flight, il::increment(2)).value();
+    auto const booked = seats.atomic_once(il::OperationId{"ann's booking"}, flight, il::decrement(2, 0)).value();
+    auto const refused = seats.atomic_once(il::OperationId{"bob's booking"}, flight, il::decrement(1, 0)).value();
+    check(booked && booked.value == 0 && !refused);
+    // #endregion counters
+    auto const retried = seats.atomic_once(il::OperationId{"ann's booking"}, flight, il::decrement(2, 0)).value();
+    check(retried && retried.replayed && seats.load(flight).value() == 0);
 
     fmt::print("ann has {}, bob has {}\n", accounts.load("ann")->value.balance, accounts.load("bob")->value.balance);
     check(accounts.load("ann")->value.balance == 50);
