@@ -9,7 +9,7 @@
 /// A backend models as many of these as its store can honestly keep; a policy names the ones it needs, and a
 /// combination that does not fit does not compile. Members are stated in their blocking form. A repository
 /// whose blocking members never wait for I/O says `static constexpr bool immediate = true`; asynchronous calls
-/// then run them in place, otherwise on `runtime().blocking_executor()`.
+/// then run them in place, otherwise on the executors of `runtime()` for blocking calls.
 ///
 /// Common laws, tested by `tests/contract/`:
 /// 1. Copies of a repository are handles to one store; `identity()` is equal for them and only for them.

@@ -40,6 +40,7 @@ inline namespace v0 {
 /// | `r.sleep_until(at)` | | blocks the calling thread |
 /// | `r.executor()` | executor | runs handlers that have no executor of their own |
 /// | `r.blocking_executor()` | executor | runs blocking store calls on behalf of asynchronous callers |
+/// | `r.waiting_executor()` | executor | optional: likewise, calls that may wait for what other callers hold |
 /// | `r.generation()` | `std::uint64_t` | differs between a process and its forked children |
 // clang-format off
 template <class R>
@@ -61,8 +62,9 @@ concept Runtime = std::copyable<R> &&
 /// The real world. Empty: using it costs nothing over calling the system directly.
 ///
 /// **Threads.** None until needed: one for alarms (renewals, lease ends, deadlines of asynchronous waits),
-/// started by the first alarm, and four for blocking store calls made asynchronously. They live as long as
-/// the process and are never joined.
+/// started by the first alarm, and twice four for blocking store calls made asynchronously: those that may wait for a
+/// row that another caller has locked must not keep that caller's commit from a thread. They live as long as the
+/// process and are never joined.
 /// **Thread safety.** Everything: safe.
 class SystemRuntime {
 public:
@@ -89,7 +91,14 @@ public:
 
     static boost::asio::system_executor executor() noexcept { return {}; }
 
-    static boost::asio::thread_pool::executor_type blocking_executor()
+    static boost::asio::thread_pool::executor_type blocking_executor() { return pool<Calls::ending>(); }
+    static boost::asio::thread_pool::executor_type waiting_executor() { return pool<Calls::waiting>(); }
+
+private:
+    enum class Calls : unsigned char { ending, waiting };
+
+    template <Calls>
+    static boost::asio::thread_pool::executor_type pool()
     {
         // Never destroyed: nothing joins it. A forked child gets one of its own, the parent's threads are not in it.
         static std::mutex creating;
@@ -103,7 +112,6 @@ public:
         return pool->get_executor();
     }
 
-private:
     // The system's own conversions overflow on "for ever".
     static constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours{1};
 };

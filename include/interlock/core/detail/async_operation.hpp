@@ -196,35 +196,39 @@ protected:
             drop_reference();
     }
 
-    /// Runs `call` on the thread pool for blocking calls, sets `offload_done_` and takes the next step.
+    /// Runs `call` on the thread pool for blocking calls, sets `offload_done_` and takes the next step. A call that may
+    /// wait for what another caller holds must not take a thread from that caller's end.
     template <class F>
-    void offload(F call)
+    void offload(F call, bool may_wait)
     {
         if (!offload_)
             offload_ = std::make_shared<Offload>();
         offload_done_.store(false, std::memory_order_relaxed);
         // No reference: an operation must not outlive its context, and the pool knows nothing of that context.
-        boost::asio::post(
-            runtime_.blocking_executor(), [this, shared = offload_, call = std::move(call)]() mutable {
-                {
-                    std::lock_guard lock(shared->mutex);
-                    if (shared->gone)
-                        return;
-                    shared->running = true;
-                }
-                call();
-                {
-                    // Together: whoever sees that it is done may destroy the operation.
-                    std::lock_guard lock(mutex_);
-                    offload_done_.store(true, std::memory_order_release);
-                    schedule_locked();
-                }
-                {
-                    std::lock_guard lock(shared->mutex);
-                    shared->running = false;
-                }
-                shared->returned.notify_all();
-            });
+        auto work = [this, shared = offload_, call = std::move(call)]() mutable {
+            {
+                std::lock_guard lock(shared->mutex);
+                if (shared->gone)
+                    return;
+                shared->running = true;
+            }
+            call();
+            {
+                // Together: whoever sees that it is done may destroy the operation.
+                std::lock_guard lock(mutex_);
+                offload_done_.store(true, std::memory_order_release);
+                schedule_locked();
+            }
+            {
+                std::lock_guard lock(shared->mutex);
+                shared->running = false;
+            }
+            shared->returned.notify_all();
+        };
+        if constexpr (requires { runtime_.waiting_executor(); })
+            if (may_wait)
+                return boost::asio::post(runtime_.waiting_executor(), std::move(work));
+        boost::asio::post(runtime_.blocking_executor(), std::move(work));
     }
     bool offload_done() const noexcept { return offload_done_.load(std::memory_order_acquire); }
 
@@ -385,7 +389,7 @@ private:
         if (in_place_)
             result_.emplace(call_());
         else if (!std::exchange(offloaded_, true))
-            this->offload([this] { result_.emplace(call_()); });
+            this->offload([this] { result_.emplace(call_()); }, false);
         return in_place_ || this->offload_done();
     }
 
@@ -448,7 +452,7 @@ private:
             } else {
                 offloaded_ = true;
                 this->take_wake();
-                this->offload([this] { poll(); });
+                this->offload([this] { poll(); }, true);
                 return false;
             }
         }

@@ -152,7 +152,7 @@ private:
             } else {
                 offloading_ = true;
                 this->take_wake();
-                this->offload([this] { offload_ready_ = call_.perform(action_, *this); });
+                this->offload([this] { offload_ready_ = call_.perform(action_, *this); }, action_ == Action::begin);
                 return Performed::pending;
             }
         }
