@@ -31,10 +31,10 @@ namespace {
 constexpr std::size_t most_runs = 20;         // of one share; then it is not the processes' fault
 constexpr std::size_t most_bytes = 1U << 16;  // in one message
 
-void check(bool good, int error, char const* what)
+void check(bool good, char const* what)
 {
     if (!good)
-        throw std::system_error(error, std::generic_category(), what);
+        throw std::system_error(errno, std::generic_category(), what);
 }
 
 /// This program, run once more. A socket that keeps messages apart is its standard input and output.
@@ -43,7 +43,7 @@ public:
     explicit Process(std::vector<std::string> words)
     {
         std::array<int, 2> ends{};
-        check(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0, errno, "socketpair");
+        check(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0, "socketpair");
         socket_ = ends[0];
         std::vector<char*> argv;
         for (auto& word : words)
@@ -54,12 +54,13 @@ public:
         ::posix_spawn_file_actions_init(&actions);
         ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
         ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-        int const error = ::posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv.data(), environ);
+        errno = ::posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv.data(), environ);
+        bool const spawned = errno == 0;
         ::posix_spawn_file_actions_destroy(&actions);
         ::close(ends[1]);
-        if (error != 0)
+        if (!spawned)
             ::close(socket_);
-        check(error == 0, error, "posix_spawn");
+        check(spawned, "posix_spawn");
     }
     Process(Process const&) = delete;
     Process& operator=(Process const&) = delete;
@@ -131,7 +132,6 @@ ProcessesEnd let_processes_sell(
         pids += fmt::format(" {}", processes.back()->pid());
     }
     fmt::print(stderr, "flash_sale: {}: processes{}\n", name_of(policy), pids);
-    std::fflush(stderr);
 
     // Serves one share to its end, with as many processes as it takes. Who takes over need not know what the lost one
     // sold: he asks for all of it, and the store knows.
@@ -142,7 +142,6 @@ ProcessesEnd let_processes_sell(
                 fmt::print(
                     stderr, "flash_sale: {}: a process was lost, {} takes its orders over\n", name_of(policy),
                     process->pid());
-                std::fflush(stderr);
             }
             process->start();
             Message last;
@@ -177,15 +176,15 @@ ProcessesEnd let_processes_sell(
 void wait_for_start()
 {
     char nothing{};
-    check(::recv(STDIN_FILENO, &nothing, 1, 0) == 0, errno, "waiting for the parent process");
+    check(::recv(STDIN_FILENO, &nothing, 1, 0) == 0, "waiting for the parent process");
 }
 
 void tell_parent(Message const& message)
 {
     std::string bytes;
     interlock::StateTraits<Message>::encode(message, bytes);
-    // Where nobody listens any more, SIGPIPE ends this process, too.
-    check(::send(STDOUT_FILENO, bytes.data(), bytes.size(), 0) >= 0, errno, "telling the parent process");
+    // Where nobody listens any more, this process ends, too.
+    check(::send(STDOUT_FILENO, bytes.data(), bytes.size(), MSG_NOSIGNAL) >= 0, "telling the parent process");
 }
 
 }  // namespace flash_sale
