@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cstdint>
 #include <string_view>
 #include <unordered_map>
 
@@ -125,13 +125,15 @@ void count_damage(Input const& input, Result const& result, Summary& summary)
 
 void measure(Result const& result, Summary& summary)
 {
-    auto sorted = result.latencies;
+    std::vector<std::int64_t> sorted;
+    for (auto const& reply : result.replies)
+        sorted.push_back(reply.nanoseconds);
     std::sort(sorted.begin(), sorted.end());
     auto const at = [&](double share) {
         if (sorted.empty())
             return 0.0;
         auto const i = static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
-        return std::chrono::duration<double, std::micro>(sorted[i]).count();
+        return static_cast<double>(sorted[i]) / 1000;
     };
     summary.p50_us = at(0.50);
     summary.p99_us = at(0.99);
@@ -165,6 +167,7 @@ Summary audit(Input const& input, Result const& result)
     summary.orders = input.orders.size();
     summary.conflicts = result.conflicts;
     summary.retries = result.retries;
+    summary.processes_lost = result.processes_lost;
     if (result.policy != Policy::unguarded)
         check_records(input, result, summary.violations);
     count_replies(input, result, summary);

@@ -2,6 +2,7 @@
 
 #include "counter.hpp"
 
+#include "processes.hpp"
 #include "unguarded.hpp"
 
 #include <interlock/core/format.hpp>
@@ -20,6 +21,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <future>
 #include <string_view>
 #include <thread>
@@ -64,6 +66,9 @@ std::string place_of_sale(std::string const& url, Policy policy)
 // ---- the three ways an order reaches a service ------------------------------------------------------------
 
 il::CallOptions const patience{.deadline = std::chrono::seconds{30}};
+
+/// So long the others wait for what a process held that was killed.
+constexpr std::chrono::seconds lease{2};
 
 /// Under its id: whoever comes with the same id again gets the first answer. Policy and store are run-time
 /// choices.
@@ -166,33 +171,32 @@ asio::awaitable<Reply> async_place(Way const& way, Order const& order)
 
 // ---- all orders -------------------------------------------------------------------------------------------
 
-/// The orders in the order in which they arrive, whichever worker is free; and where the replies go.
+/// Where the replies go; called by all workers.
+using Answered = std::function<void(std::size_t row, Reply reply)>;
+
+/// The orders in the order in which they arrive, whichever worker is free.
 class Queue {
 public:
-    Queue(Input const& input, Result& result, Progress const& progress)
-        : input_(input), result_(result), progress_(progress)
-    {
-        result_.replies.resize(input.orders.size());
-        result_.latencies.resize(input.orders.size());
-    }
+    Queue(Input const& input, Share share, Answered const& answered)
+        : input_(input), answered_(answered), step_(share.of), next_(share.number)
+    {}
 
     /// The next row, or the number of rows.
-    std::size_t next() { return std::min(next_.fetch_add(1), input_.orders.size()); }
+    std::size_t next() { return std::min(next_.fetch_add(step_), input_.orders.size()); }
     bool over(std::size_t row) const { return row == input_.orders.size(); }
     Order const& order(std::size_t row) const { return input_.orders[row]; }
 
     void answer(std::size_t row, Reply reply, std::chrono::steady_clock::time_point since)
     {
-        result_.latencies[row] = std::chrono::steady_clock::now() - since;
-        result_.replies[row] = std::move(reply);
-        progress_(row + 1);
+        reply.nanoseconds = std::chrono::nanoseconds{std::chrono::steady_clock::now() - since}.count();
+        answered_(row, std::move(reply));
     }
 
 private:
     Input const& input_;
-    Result& result_;
-    Progress const& progress_;
-    std::atomic<std::size_t> next_{0};
+    Answered const& answered_;
+    std::size_t step_;
+    std::atomic<std::size_t> next_;
 };
 
 template <class Way>
@@ -242,6 +246,30 @@ public:
     std::atomic<std::uint64_t> retries{0};
 };
 
+/// Sells the orders of one share.
+void sell_share(
+    Policy policy, std::string const& url, il::StateRepository<Stock> const& store, Queue& queue, Meter& meter,
+    Options const& options)
+{
+    auto const sell_by = [&](auto const& way) { let_workers_sell(way, queue, options); };
+    il::ServiceOptions const watched{.observer = &meter};
+    il::SetNxLock const lock{.lock = {.ttl = lease}};
+    switch (policy) {
+    case Policy::unguarded: sell_by(Nameless{{Unguarded{}, store, watched}}); break;
+    case Policy::optimistic: sell_by(UnderItsId{{il::OptimisticVersioning{}, store, watched}}); break;
+    case Policy::pessimistic: sell_by(UnderItsId{{il::PessimisticRowLock{}, store, watched}}); break;
+    case Policy::lock: sell_by(UnderItsId{{lock, store, watched}}); break;
+    case Policy::idempotent: {
+        // A repeated request that comes while the first is served waits for its answer.
+        il::IdempotencyOptions const wait{.lease = lease, .duplicates = il::Duplicates::wait};
+        auto const inner = has_row_locks(options.backend) ? il::AnyPolicy{il::PessimisticRowLock{}} : lock;
+        AsARequest::Policy const keys{inner, open_keys(url), wait};
+        sell_by(AsARequest{{keys, store, watched}});
+        break;
+    }
+    }
+}
+
 /// Answers that the store keeps with the sales they belong to: the ledger is not written, it is read back.
 std::vector<Record> read_records(il::StateRepository<Stock> const& store)
 {
@@ -271,35 +299,46 @@ Result hold_sale(Policy policy, Input const& input, Options const& options, Prog
 
     Result result;
     result.policy = policy;
-    Meter meter;
-    Queue queue(input, result, progress);
-    auto const sell_by = [&](auto const& way) {
-        auto const start = std::chrono::steady_clock::now();
-        let_workers_sell(way, queue, options);
-        result.seconds = std::chrono::steady_clock::now() - start;
+    result.replies.assign(input.orders.size(), {Reply::Kind::unknown, false, {}, {}});  // until somebody tells
+    Answered const answered = [&](std::size_t row, Reply reply) {
+        auto& kept = result.replies.at(row);
+        if (kept.kind == Reply::Kind::answered)
+            return;  // the one who told it was lost, and his successor asked again
+        kept = std::move(reply);
+        progress(row + 1);
     };
-    il::ServiceOptions const watched{.observer = &meter};
-    switch (policy) {
-    case Policy::unguarded: sell_by(Nameless{{Unguarded{}, store, watched}}); break;
-    case Policy::optimistic: sell_by(UnderItsId{{il::OptimisticVersioning{}, store, watched}}); break;
-    case Policy::pessimistic: sell_by(UnderItsId{{il::PessimisticRowLock{}, store, watched}}); break;
-    case Policy::lock: sell_by(UnderItsId{{il::SetNxLock{}, store, watched}}); break;
-    case Policy::idempotent: {
-        // A repeated request that comes while the first is served waits for its answer.
-        il::IdempotencyOptions const wait{.duplicates = il::Duplicates::wait};
-        auto const inner = has_row_locks(options.backend) ? il::AnyPolicy{il::PessimisticRowLock{}} : il::SetNxLock{};
-        AsARequest::Policy const keys{inner, open_keys(url), wait};
-        sell_by(AsARequest{{keys, store, watched}});
-        break;
+    auto const start = std::chrono::steady_clock::now();
+    if (options.processes > 1) {
+        auto const end = let_processes_sell(
+            policy, url, options, [&](Message message) { answered(message.row, std::move(message.reply)); });
+        result.conflicts = end.conflicts;
+        result.retries = end.retries;
+        result.processes_lost = end.lost;
+    } else {
+        Meter meter;
+        Queue queue(input, Share{}, answered);
+        sell_share(policy, url, store, queue, meter, options);
+        result.conflicts = meter.conflicts;
+        result.retries = meter.retries;
     }
-    }
+    result.seconds = std::chrono::steady_clock::now() - start;
 
-    result.conflicts = meter.conflicts;
-    result.retries = meter.retries;
     result.records = read_records(store);
     for (auto const& stock : input.stock)
         result.final_stock.push_back(store.load(stock.sku).value().value);
     return result;
+}
+
+void serve_share(Input const& input, Options const& options)
+{
+    auto const store = open_store(options.backend);
+    Meter meter;
+    Answered const tell = [&](std::size_t row, Reply reply) {
+        tell_parent({row, std::move(reply), meter.conflicts, meter.retries});
+    };
+    Queue queue(input, options.share.value(), tell);
+    wait_for_start();
+    sell_share(options.policies.front(), options.backend, store, queue, meter, options);
 }
 
 }  // namespace flash_sale

@@ -9,6 +9,8 @@
 #include "options.hpp"
 #include "sale.hpp"
 
+#include <boost/describe.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +31,9 @@ struct Reply {
     bool replayed{false};  ///< the answer is the one that was given to this order_id before
     Sale sale;
     std::string error;
+    std::int64_t nanoseconds{0};  ///< from asking to being told
 };
+BOOST_DESCRIBE_STRUCT(Reply, (), (kind, replayed, sale, error, nanoseconds))
 
 /// One operation record of the store.
 struct Record {
@@ -40,12 +44,12 @@ struct Record {
 /// One sale, as it ended.
 struct Result {
     Policy policy{};
-    std::vector<Reply> replies;                        // one per row
-    std::vector<std::chrono::nanoseconds> latencies;   // one per row
-    std::vector<Record> records;                       // in the order of commits; of sold-out orders, too
-    std::vector<Stock> final_stock;                    // in the order of the input
+    std::vector<Reply> replies;      // one per row
+    std::vector<Record> records;     // in the order of commits; of sold-out orders, too
+    std::vector<Stock> final_stock;  // in the order of the input
     std::uint64_t conflicts{0};
     std::uint64_t retries{0};
+    std::size_t processes_lost{0};   // ended before they had served their orders
     std::chrono::duration<double> seconds{0};
 };
 
@@ -54,6 +58,9 @@ using Progress = std::function<void(std::size_t done)>;
 
 /// Throws `interlock::Error` when there is no such store, or when it refuses the stock.
 Result hold_sale(Policy policy, Input const& input, Options const& options, Progress const& progress);
+
+/// The part in it of a process that `hold_sale` started.
+void serve_share(Input const& input, Options const& options);
 
 }  // namespace flash_sale
 

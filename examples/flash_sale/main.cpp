@@ -4,9 +4,11 @@
 // loses sales, what it costs.
 // Needs: nothing; another backend than memory needs its server.
 // Run with: flash_sale --policy all
+//           flash_sale --backend redis://localhost --processes 3, and kill -9 one of them
 //
 // The order of reading: sale.hpp (the business), counter.cpp (the library at work), unguarded.hpp (a policy
-// of one's own, and a bad one), audit.cpp (how the books are checked).
+// of one's own, and a bad one), processes.cpp (several processes at one stock, some of which are killed),
+// audit.cpp (how the books are checked).
 
 #include "counter.hpp"
 #include "options.hpp"
@@ -55,7 +57,7 @@ bool hold_sales(Input const& input, Options const& options)
         print_violations(summaries.back());
     }
     if (!options.json)
-        print_table(summaries);
+        print_table(summaries, options);
     return std::all_of(
         summaries.begin(), summaries.end(), [](Summary const& summary) { return summary.violations.empty(); });
 }
@@ -72,6 +74,10 @@ int main(int argc, char** argv)
         }
         auto const input =
             options.orders ? read_input(*options.orders, *options.stock) : generate_input(options.generator);
+        if (options.share) {
+            serve_share(input, options);
+            return 0;
+        }
         for (auto const policy : options.policies)
             for (auto const& wanted : {options.ledger, options.final_stock})
                 if (auto const path = output_path(wanted, policy, options.policies.size()))

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <concepts>
@@ -24,6 +25,8 @@ constexpr std::array<std::pair<std::string_view, Policy>, 5> names{{
     {"idempotent", Policy::idempotent},
 }};
 
+constexpr std::size_t most_processes = 256;
+
 /// A number, and nothing else: from_chars knows no signs, spaces or units that strtol would skip.
 template <class Number>
 Number number(std::string_view option, std::string_view text, Number least, Number most)
@@ -33,6 +36,13 @@ Number number(std::string_view option, std::string_view text, Number least, Numb
     if (end.ec != std::errc{} || end.ptr != text.data() + text.size() || !(value >= least && value <= most))
         throw BadOption(fmt::format("{}: '{}' is not a number from {} to {}", option, text, least, most));
     return value;
+}
+
+Share share(std::string_view option, std::string_view text)
+{
+    auto const slash = std::min(text.find('/'), text.size());
+    auto const of = number<std::size_t>(option, text.substr(std::min(slash + 1, text.size())), 1, most_processes);
+    return {number<std::size_t>(option, text.substr(0, slash), 0, of - 1), of};
 }
 
 std::vector<Policy> policies(std::string_view option, std::string_view text)
@@ -71,6 +81,12 @@ Sale
   --policy NAME      unguarded, optimistic, pessimistic, lock, idempotent, or all, one after the other (all)
   --workers N        threads, or with --async coroutines, 1 to 4096       (8)
   --async            coroutines on a pool with a thread per core
+  --processes N      processes of this program, each with its own workers and every Nth order, 1 to 256 (1). Not for
+                     memory:, which lives in one process. Their pids are printed to stderr before they begin. Kill one,
+                     and a new one takes its orders over, after about two seconds where a lock was held: it asks for all
+                     of them under their ids, so what was sold stays sold once. 'unguarded' has no ids, and what became
+                     of the rest stays unknown. Latencies are merged, seconds include the start, conflicts and retries
+                     of a killed process count up to its last answer. FILE is read by every process
 
 Output
   --ledger FILE      accepted orders: sequence,order_id,customer,sku,quantity. Read back from the operation records of
@@ -96,6 +112,7 @@ std::string_view name_of(Policy policy) noexcept
 Options parse_options(std::vector<std::string_view> const& arguments)
 {
     Options options;
+    options.arguments = arguments;
     std::string_view generator_option;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         auto const equals = arguments[i].starts_with("--") ? arguments[i].find('=') : std::string_view::npos;
@@ -134,6 +151,10 @@ Options parse_options(std::vector<std::string_view> const& arguments)
             options.policies = policies(option, value());
         else if (option == "--workers")
             options.workers = number<std::size_t>(option, value(), 1, 4096);
+        else if (option == "--processes")
+            options.processes = number<std::size_t>(option, value(), 1, most_processes);
+        else if (option == "--share")  // not for users: processes.cpp
+            options.share = share(option, value());
         else if (option == "--ledger")
             options.ledger = value();
         else if (option == "--final-stock")
@@ -153,6 +174,9 @@ Options parse_options(std::vector<std::string_view> const& arguments)
         throw BadOption(options.orders ? "--orders needs --stock" : "--stock needs --orders");
     if (options.orders && !generator_option.empty())
         throw BadOption(fmt::format("{} does not go together with --orders and --stock", generator_option));
+    if (options.processes > 1 && !outlives_the_program(options.backend))
+        throw BadOption(
+            "--processes needs a store that processes share, redis: or unix:; what --backend names lives in one process");
     if (!has_row_locks(options.backend)) {
         if (options.policies.size() == 1 && options.policies[0] == Policy::pessimistic)
             throw BadOption("--policy pessimistic needs row locks, which the store of --backend does not have");

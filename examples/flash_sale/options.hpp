@@ -20,6 +20,12 @@ enum class Policy { unguarded, optimistic, pessimistic, lock, idempotent };
 
 std::string_view name_of(Policy policy) noexcept;
 
+/// Every `of`-th row of the orders, from row `number` on.
+struct Share {
+    std::size_t number{0};
+    std::size_t of{1};
+};
+
 struct Options {
     std::optional<std::string> orders;
     std::optional<std::string> stock;
@@ -29,10 +35,13 @@ struct Options {
         Policy::unguarded, Policy::optimistic, Policy::pessimistic, Policy::lock, Policy::idempotent};
     std::size_t workers{8};
     bool async{false};
+    std::size_t processes{1};
+    std::optional<Share> share;  // in a process that another one started: what it has to serve
     std::optional<std::string> ledger;
     std::optional<std::string> final_stock;
     bool json{false};
     bool help{false};
+    std::vector<std::string_view> arguments;  // all of this as it was given
 };
 
 /// A command line that is refused; names the option.

@@ -73,7 +73,7 @@ void write_stock(std::string const& path, std::vector<Stock> const& stock)
     write_file(path, text);
 }
 
-void print_table(std::vector<Summary> const& summaries)
+void print_table(std::vector<Summary> const& summaries, Options const& options)
 {
     constexpr auto row = "{:<12} {:>9} {:>9} {:>10} {:>9} {:>8} {:>7} {:>9} {:>10} {:>9} {:>9}\n";
     fmt::print(
@@ -88,17 +88,20 @@ void print_table(std::vector<Summary> const& summaries)
     for (auto const& s : summaries)
         if (s.sold_twice > 0)
             fmt::print("{} sold {} repeated orders once more.\n", name_of(s.policy), s.sold_twice);
+    for (auto const& s : summaries)
+        if (options.processes > 1)
+            fmt::print("{}: {} processes, {} lost.\n", name_of(s.policy), options.processes, s.processes_lost);
 }
 
 void print_json(Summary const& s, Options const& options)
 {
     fmt::print(
-        "{{\"policy\":\"{}\",\"backend\":{},\"workers\":{},\"async\":{},\"orders\":{},\"accepted\":{},\"sold_out\":{},"
-        "\"duplicates\":{},\"sold_twice\":{},\"oversold_units\":{},\"lost_updates\":{},\"unknown\":{},\"failed\":{},"
+        "{{\"policy\":\"{}\",\"backend\":{},\"workers\":{},\"async\":{},\"processes\":{},\"processes_lost\":{},"
+        "\"orders\":{},\"accepted\":{},\"sold_out\":{},\"duplicates\":{},\"sold_twice\":{},\"oversold_units\":{},\"lost_updates\":{},\"unknown\":{},\"failed\":{},"
         "\"violations\":{},\"conflicts\":{},\"retries\":{},\"seconds\":{:.6f},\"orders_per_second\":{:.0f},"
         "\"p50_us\":{:.1f},\"p99_us\":{:.1f},\"max_us\":{:.1f}}}\n",
-        name_of(s.policy), quoted(printable_backend(options.backend)), options.workers, options.async, s.orders,
-        s.accepted, s.sold_out, s.duplicates, s.sold_twice, s.oversold_units, s.lost_updates, s.unknown, s.failed,
+        name_of(s.policy), quoted(printable_backend(options.backend)), options.workers, options.async,
+        options.processes, s.processes_lost, s.orders, s.accepted, s.sold_out, s.duplicates, s.sold_twice, s.oversold_units, s.lost_updates, s.unknown, s.failed,
         s.violations.size(), s.conflicts, s.retries, s.seconds, s.orders_per_second, s.p50_us, s.p99_us, s.max_us);
 }
 

@@ -29,6 +29,7 @@ struct Summary {
     std::size_t failed{0};
     std::uint64_t conflicts{0};
     std::uint64_t retries{0};
+    std::size_t processes_lost{0};
     double seconds{0};
     double orders_per_second{0};
     double p50_us{0};
@@ -53,7 +54,7 @@ void write_ledger(std::string const& path, std::vector<Record> const& ledger);
 void write_stock(std::string const& path, std::vector<Stock> const& stock);
 void check_writable(std::string const& path);
 
-void print_table(std::vector<Summary> const& summaries);
+void print_table(std::vector<Summary> const& summaries, Options const& options);
 void print_json(Summary const& summary, Options const& options);
 
 /// A bar on stderr while orders are served; nothing when stderr is no terminal.
