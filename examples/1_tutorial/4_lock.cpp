@@ -39,7 +39,7 @@ int main()
     auto const first_version = orders.insert({"order-7", "paid"}).value();
 
     // A lease ends by itself when its holder dies. While he lives it is renewed every third of the ttl.
-    il::LockStateService locks{orders, {.ttl = 150ms}};
+    il::LockStateService locks{orders, {.ttl = 500ms}};
 
     // ---- acquire, try, release
     auto lock = locks.acquire("order-7");

@@ -118,10 +118,10 @@ TEST_CASE("a service made before a fork is misconfigured in the child and works 
 
 TEST_CASE("a lock held over a fork is not renewed by the child", "[process][fork]")
 {
-    LockStateService const locks{memory::StateRepository<Stock>{}, LockOptions{.ttl = 300ms}};
+    LockStateService const locks{memory::StateRepository<Stock>{}, LockOptions{.ttl = 1s}};
     auto lock = locks.acquire("x");
     auto const child = start([&] {
-        std::this_thread::sleep_for(600ms);
+        std::this_thread::sleep_for(1500ms);
         return std::string(lock.status() == LockStatus::lost ? "lost" : "held");
     });
     CHECK(finish(child) == "lost");
@@ -131,12 +131,12 @@ TEST_CASE("a lock held over a fork is not renewed by the child", "[process][fork
 TEST_CASE("a new service in the child works, renewals included", "[process][fork]")
 {
     // The parent has its alarm thread and its pool already; neither is in the child.
-    LockStateService const before{memory::StateRepository<Stock>{}, LockOptions{.ttl = 300ms}};
+    LockStateService const before{memory::StateRepository<Stock>{}, LockOptions{.ttl = 1s}};
     auto const held = before.acquire("x");
     auto const found = finish(start([] {
-        LockStateService const locks{memory::StateRepository<Stock>{}, LockOptions{.ttl = 300ms}};
+        LockStateService const locks{memory::StateRepository<Stock>{}, LockOptions{.ttl = 1s}};
         auto const lock = locks.acquire("x");
-        std::this_thread::sleep_for(1s);
+        std::this_thread::sleep_for(1500ms);
         return std::string(lock.status() == LockStatus::held ? "held" : "lost");
     }));
     CHECK(found == "held");
@@ -151,7 +151,7 @@ TEST_CASE("a new service on a blocking store works in the child, renewals and as
     auto const found = finish(start([] {
         memory::StateRepository<Stock> const store;
         BlockingRepository const repository{store};
-        LockStateService const locks{repository, LockOptions{.ttl = 600ms}};
+        LockStateService const locks{repository, LockOptions{.ttl = 1s}};
         auto lock = std::optional{locks.acquire("x")};
         std::this_thread::sleep_for(1500ms);
         std::string out = lock->status() == LockStatus::held ? "held" : "lost";
@@ -199,7 +199,7 @@ TEST_CASE("forked children never draw the same owner token", "[process][fork]")
 
 struct Globals {
     memory::StateRepository<Stock> repository;
-    LockStateService<Stock, memory::StateRepository<Stock>> locks{repository, LockOptions{.ttl = 60ms}};
+    LockStateService<Stock, memory::StateRepository<Stock>> locks{repository, LockOptions{.ttl = 1s}};
     TransactionService<Stock, SetNxLock, memory::StateRepository<Stock>> service{SetNxLock{}, locks};
     Lock<Stock> lock{locks.acquire("x")};
 };
@@ -213,7 +213,7 @@ TEST_CASE("a program with static handles, a held lock and renewals under way exi
             ::alarm(60);
             static std::optional<Globals> globals;
             globals.emplace();
-            std::this_thread::sleep_for(100ms + round * 7ms);
+            std::this_thread::sleep_for(330ms + round * 7ms);  // about when the first renewal is due
             bool const held = globals->lock.status() == LockStatus::held;
             // Destroyed with the other statics, while the alarm thread runs; quick_exit would skip it.
             std::atexit([] { globals.reset(); });

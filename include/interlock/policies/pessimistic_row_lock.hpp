@@ -32,7 +32,8 @@ class RowLockSession;
 /// **Guarantee.** From load to commit nobody else changes or locks the states (law P3 without conflicts). Waiters get
 /// a row in the order in which they came, where the store can. Several keys are locked in the order of their bytes:
 /// no deadlock, whatever order they are named in. The lock ends with the transaction; there is no lease to lose.
-/// **Does not guarantee.** Progress of others while the operation runs: keep it short.
+/// **Does not guarantee.** Progress of others while the operation runs: keep it short. On a store that can only wait by
+/// blocking, asynchronous callers wait on a few threads: who waits for one row may keep others from asking for theirs.
 /// **Needs.** `RowLockingRepository`; operation ids: `OperationRepository`.
 /// **Cost.** Two round trips; waiting pins what the store needs for it (a connection on PostgreSQL, nothing in memory).
 struct PessimisticRowLock {
