@@ -22,6 +22,7 @@
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/blocking_waiter.hpp>
 #include <interlock/core/concepts.hpp>
+#include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/fencing_token.hpp>
