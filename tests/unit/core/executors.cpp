@@ -31,6 +31,7 @@
 #include <exception>
 #include <future>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace executors_test {
@@ -46,6 +47,17 @@ using Memory = memory::StateRepository<Stock>;
 constexpr int callers = 16;
 constexpr int rounds = 20;
 std::array<std::string, 3> const names{"a", "b", "c"};
+
+/// Whether this is a thread of `executor`.
+template <class Executor>
+struct On {
+    explicit On(Executor e) : executor(std::move(e)) {}
+    Executor executor;
+    bool operator()() const { return executor.running_in_this_thread(); }
+};
+struct Anywhere {
+    bool operator()() const { return true; }
+};
 
 template <class Service, class Here>
 asio::awaitable<int> add_in_turn(Service const& service, Here here)
@@ -72,13 +84,10 @@ void check_pool(Repository repository, std::size_t threads, bool strands)
     for (int i = 0; i < callers; ++i) {
         if (strands) {
             auto const strand = asio::make_strand(pool.get_executor());
-            ends.push_back(asio::co_spawn(
-                strand, add_in_turn(service, [strand] { return strand.running_in_this_thread(); }), asio::use_future));
+            ends.push_back(asio::co_spawn(strand, add_in_turn(service, On{strand}), asio::use_future));
         } else {
             auto const executor = pool.get_executor();
-            ends.push_back(asio::co_spawn(
-                executor, add_in_turn(service, [executor] { return executor.running_in_this_thread(); }),
-                asio::use_future));
+            ends.push_back(asio::co_spawn(executor, add_in_turn(service, On{executor}), asio::use_future));
         }
     }
     int elsewhere = 0;
@@ -120,7 +129,7 @@ TEMPLATE_TEST_CASE(
         CallOptions const patient{.deadline = 60s};
         // Half of them from the pool, whose threads then hold the key that the others wait for.
         asio::co_spawn(
-            pool, add_in_turn(service, [] { return true; }), [&](std::exception_ptr e, int) { completed += e ? 0 : 1; });
+            pool, add_in_turn(service, Anywhere{}), [&](std::exception_ptr e, int) { completed += e ? 0 : 1; });
         service.async_do_in_transaction(
             "a", add, patient, asio::bind_executor(asio::any_io_executor(foreign.get_executor()), [&](std::exception_ptr e) {
                 elsewhere += foreign.get_executor().running_in_this_thread() && !e ? 0 : 1;
