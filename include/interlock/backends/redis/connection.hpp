@@ -70,17 +70,32 @@ private:
     std::string_view text_;
 };
 
+/// The bytes of a command, as hiredis' own `redisFormatCommandArgv` would write them; that takes a quarter of the time
+/// that a pipelined command costs us.
 template <class... W>
-Encoded encode(W const&... words)
+std::string encode(W const&... words)
 {
     Word const all[]{Word{words}...};
-    std::array<char const*, sizeof...(W)> data;
-    std::array<std::size_t, sizeof...(W)> sizes;
-    for (std::size_t i = 0; i < sizeof...(W); ++i) {
-        data[i] = all[i].data();
-        sizes[i] = all[i].size();
+    constexpr std::size_t head = 1 + 20 + 2;  // '$', a number, the end of the line
+    std::size_t most = head;
+    for (auto const& word : all)
+        most += head + word.size() + 2;
+    std::string out;
+    out.reserve(most);
+    auto const line = [&](char kind, std::size_t number) {
+        std::array<char, 20> digits;
+        auto const end = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+        out += kind;
+        out.append(digits.data(), end.ptr);
+        out.append("\r\n", 2);
+    };
+    line('*', sizeof...(W));
+    for (auto const& word : all) {
+        line('$', word.size());
+        out.append(word.data(), word.size());
+        out.append("\r\n", 2);
     }
-    return Encoded{data, sizes};
+    return out;
 }
 
 /// Whether a command has one reply at once and leaves nothing behind in the connection, which others share.
@@ -142,7 +157,7 @@ private:
             return {};
     }
 
-    detail::Encoded encoded_;
+    std::string encoded_;
     bool fits_;
 };
 
@@ -174,7 +189,7 @@ public:
 
 private:
     friend class Connection;
-    detail::Encoded encoded_;
+    std::string encoded_;
     Script script_;
 };
 
@@ -192,12 +207,12 @@ private:
 
 struct ExecuteArguments {
     ExecuteArguments(
-        std::shared_ptr<Pipeline> with, Encoded bytes, std::optional<redis::Script> called, Access what, Deadline until, bool good)
+        std::shared_ptr<Pipeline> with, std::string bytes, std::optional<redis::Script> called, Access what, Deadline until, bool good)
         : pipeline(std::move(with)), encoded(std::move(bytes)), script(std::move(called)), access(what), deadline(until),
           fits(good)
     {}
     std::shared_ptr<Pipeline> pipeline;
-    Encoded encoded;
+    std::string encoded;
     std::optional<redis::Script> script;
     Access access;
     Deadline deadline;
@@ -211,16 +226,8 @@ class ExecuteOperation final : public interlock::detail::AsyncOperation<Handler,
 
 public:
     ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments> arguments)
-        : Base(std::move(handler), ConnectionRuntime{arguments->pipeline->executor()}),
-          PipelineRequest(arguments->access, arguments->deadline.at(SystemRuntime::now())),
-          pipeline_(std::move(arguments->pipeline)), encoded_(std::move(arguments->encoded)),
-          script_(std::move(arguments->script))
-    {
-        if (!arguments->deadline.valid())
-            refused_.emplace(Errc::invalid_argument, "the deadline is not a number");
-        else if (!arguments->fits)
-            refused_.emplace(Errc::invalid_argument, "redis: this command needs a connection of its own");
-    }
+        : ExecuteOperation(std::move(handler), std::move(arguments), SystemRuntime::now())
+    {}
 
     /// Into the queue at once: its step comes with the result.
     void start()
@@ -230,10 +237,30 @@ public:
         if (refused_)
             this->schedule();
         else
-            pipeline_->submit(*this, encoded_.bytes());
+            pipeline_->submit(*this, encoded_);
     }
 
 private:
+    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments> arguments, TimePoint now)
+        : Base(std::move(handler), ConnectionRuntime{arguments->pipeline->executor()}),
+          PipelineRequest(arguments->access, arguments->deadline.at(now)),
+          pipeline_(std::move(arguments->pipeline)), encoded_(std::move(arguments->encoded)),
+          script_(std::move(arguments->script))
+    {
+        if (!arguments->deadline.valid())
+            refused_.emplace(Errc::invalid_argument, "the deadline is not a number");
+        else if (!arguments->fits)
+            refused_.emplace(Errc::invalid_argument, "redis: this command needs a connection of its own");
+        else
+            check_deadline(now);
+    }
+
+    void check_deadline(TimePoint now)
+    {
+        if (now >= deadline())
+            refused_.emplace(Errc::deadline_exceeded, "the deadline came before anything was sent to redis");
+    }
+
     void finished() noexcept override { this->wake(); }
 
     bool step() override
@@ -254,8 +281,11 @@ private:
             return true;
         auto const text = result_->root().text();
         if (script_ && error_word(text) == "NOSCRIPT" && !this->cancel_requested()) {
-            spelled_out_ = spell_out(encoded_.bytes(), script_->text());
+            spelled_out_ = spell_out(encoded_, script_->text());
             script_.reset();
+            check_deadline(SystemRuntime::now());
+            if (refused_)
+                return step();
             pipeline_->submit(*this, spelled_out_);
             return false;
         }
@@ -275,7 +305,7 @@ private:
     void destroy() noexcept override { interlock::detail::destroy_operation(this, this->allocator()); }
 
     std::shared_ptr<Pipeline> pipeline_;
-    Encoded encoded_;
+    std::string encoded_;
     std::optional<redis::Script> script_;
     std::string spelled_out_;
     std::optional<Failure> refused_;
@@ -399,7 +429,7 @@ private:
 
     template <class CompletionToken>
     auto initiate(
-        detail::Encoded encoded, std::optional<Script> script, Access access, Deadline deadline, bool fits,
+        std::string encoded, std::optional<Script> script, Access access, Deadline deadline, bool fits,
         CompletionToken& token) const
     {
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.

@@ -16,9 +16,8 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
-#include <boost/asio/read.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
@@ -27,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -172,6 +172,70 @@ TEST_CASE("redis connection: any byte may be in an argument", "[redis][connectio
     std::string const large(3'000'000, 'x');
     CHECK(call(connection, Command{"SET", "large", large}));
     CHECK(call(connection, Command{"GET", "large"}, Access::read).value().root().text() == large);
+}
+
+TEST_CASE("redis connection: commands are what hiredis would write", "[redis][connection]")
+{
+    namespace detail = redis::detail;
+    std::string const odd("a\0\r\n$", 5);
+    CHECK(detail::encode("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}) ==
+          detail::Encoded{detail::Command{"SET", odd, "", "0", "-7", "18446744073709551615"}}.bytes());
+    redis::Script const script{"return 1"};
+    auto const named = detail::encode("EVALSHA", script.name(), 1, odd, "x");
+    CHECK(detail::spell_out(named, script.text()) == detail::encode("EVAL", script.text(), 1, odd, "x"));
+}
+
+TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")
+{
+    asio::io_context io;
+    std::uint16_t port = 0;
+    {
+        asio::ip::tcp::acceptor const free{io, {asio::ip::address_v4::loopback(), 0}};
+        port = free.local_endpoint().port();
+    }
+    RedisServer const server{{"--port", std::to_string(port)}};
+    Connection const connection{io, "redis://localhost:" + std::to_string(port)};
+    Results results;
+    connection.async_execute(Command{"PING"}, Access::read, results.next(0));
+    Connection const nowhere{io, "redis://nowhere.invalid"};
+    nowhere.async_execute(Command{"PING"}, Access::read, 200ms, results.next(1));
+    io.run();
+    CHECK(results[0].value().root().text() == "PONG");
+    CHECK((results[1].error() == Errc::unavailable || results[1].error() == Errc::deadline_exceeded));
+}
+
+TEST_CASE("redis connection: of a lost batch only what had left is unknown", "[redis][connection]")
+{
+    RedisServer server;
+    asio::io_context io;
+    Connection const connection{io, server.options()};
+    Results results;
+    connection.async_execute(Command{"PING"}, Access::read, results.next(100));
+    io.run();
+    server.pause();
+    std::string const large(std::size_t{64} << 10, 'x');
+    for (std::size_t i = 0; i < 64; ++i)
+        connection.async_execute(Command{"APPEND", "batch" + std::to_string(i), large}, Access::write, 20s, results.next(i));
+    io.restart();
+    io.run_for(100ms);  // as much as the system takes
+    CHECK(results.done.size() == 1);
+    server.kill();
+    server.start();
+    io.restart();
+    io.run();
+    REQUIRE(results.done.size() == 65);
+    std::size_t sent = 0;
+    for (std::size_t i = 0; i < 64; ++i) {
+        if (results[i].error() == Errc::outcome_unknown) {
+            CHECK(sent == i);  // those before it had left, too
+            ++sent;
+        } else {
+            CHECK(results[i].value().root().integer() == static_cast<std::int64_t>(large.size()));
+        }
+    }
+    CHECK(sent > 0);
+    CHECK(sent < 32);
+    CHECK(connection.statistics().reconnects == 1);
 }
 
 TEST_CASE("redis connection: the handler runs on its own executor", "[redis][connection]")

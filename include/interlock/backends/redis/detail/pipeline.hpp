@@ -76,6 +76,7 @@ protected:
     PipelineRequest(Access access, TimePoint deadline) : access_(access), deadline_(deadline) {}
     ~PipelineRequest() = default;
     Access access() const noexcept { return access_; }
+    TimePoint deadline() const noexcept { return deadline_; }
 
 private:
     friend class Pipeline;
@@ -147,7 +148,7 @@ public:
                 request,
                 Failure{Errc::misconfigured, "this redis connection was made before a fork; make a new one in the child"});
         std::lock_guard lock(mutex_);
-        if (auto failure = refusal(request, bytes))
+        if (auto failure = refusal(bytes))
             return finish(request, *std::move(failure));
         try {
             pending_.push_back(&request);
@@ -268,14 +269,12 @@ private:
           io_(std::make_unique<Io>(executor_))
     {}
 
-    std::optional<Failure> refusal(PipelineRequest const& request, std::string_view bytes)
+    std::optional<Failure> refusal(std::string_view bytes)
     {
         if (closed_)
             return Failure{Errc::cancelled};
         if (options_.tls)
             return Failure{Errc::misconfigured, "redis: rediss:// needs TLS, which this build does not have"};
-        if (SystemRuntime::now() >= request.deadline_)
-            return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
         auto const room = options_.max_pending_bytes - std::min(pending_bytes_, options_.max_pending_bytes);
         if (pending_count_ >= options_.max_pending || bytes.size() > room)
             return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
