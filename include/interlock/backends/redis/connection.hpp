@@ -207,7 +207,8 @@ private:
 
 struct ExecuteArguments {
     ExecuteArguments(
-        std::shared_ptr<Pipeline> with, std::string bytes, std::optional<redis::Script> called, Access what, Deadline until, bool good)
+        std::shared_ptr<Pipeline> with, std::string bytes, std::optional<redis::Script> called, Access what, Deadline until,
+        bool good)
         : pipeline(std::move(with)), encoded(std::move(bytes)), script(std::move(called)), access(what), deadline(until),
           fits(good)
     {}
@@ -323,7 +324,9 @@ private:
 /// **Guarantee.** Each command is sent at most once and completes exactly once, by its deadline, as one of *applied*,
 /// *not applied*, *unknown*. Nothing is sent again after a byte of it may have left, but for a script that the server
 /// says it does not have (it was not run). A late reply is never taken for another command's. Passwords are in no error.
-/// **Does not guarantee.** An order between commands issued on different threads. Anything in a cluster.
+/// **Does not guarantee.** An order between commands issued on different threads. Anything in a cluster. That a server
+/// which became a replica is left: its commands are `unavailable`. A bound on looking up the host's name, which is the
+/// system's, beyond `connect_timeout`: the commands go on, but destroying the execution context waits for it.
 /// **Lifetimes.** A shared handle. When the last one goes, what is pending ends as `cancelled`: not applied when it was
 /// not written or only reads, else `outcome_unknown`; nothing is waited for. Handles may outlive the execution context:
 /// when that is destroyed, the handlers that belong to it are destroyed, not called. While nothing is pending, a

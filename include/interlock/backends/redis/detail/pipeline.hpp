@@ -265,7 +265,9 @@ private:
 
     Pipeline(boost::asio::any_io_executor executor, Options options)
         : options_(std::move(options)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
-          list_(boost::asio::use_service<PipelineService>(boost::asio::query(executor_, boost::asio::execution::context)).list()),
+          list_(boost::asio::use_service<PipelineService>(
+                    boost::asio::query(executor_, boost::asio::execution::context))
+                    .list()),
           io_(std::make_unique<Io>(executor_))
     {}
 
@@ -464,7 +466,8 @@ private:
     void read_some()
     {
         io_->socket.async_read_some(
-            boost::asio::buffer(buffer_), [self = shared_from_this()](Error error, std::size_t size) { self->on_read(error, size); });
+            boost::asio::buffer(buffer_),
+            [self = shared_from_this()](Error error, std::size_t size) { self->on_read(error, size); });
     }
 
     void on_read(Error error, std::size_t size)
@@ -744,7 +747,10 @@ private:
             }
             auto& request = *std::exchange(pending_[i], nullptr);
             unqueue(request);  // clears the queue with the last one
-            finish(request, reason_ ? *reason_ : Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"});
+            finish(
+                request,
+                reason_ ? *reason_
+                        : Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"});
         }
         next = std::max(next, soonest);
 
