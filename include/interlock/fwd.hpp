@@ -84,6 +84,7 @@ class BasicIdempotencyStore;
 
 namespace redis {
 class Client;
+class Connection;
 class Counters;
 template <class T, class K = void>
 class StateRepository;

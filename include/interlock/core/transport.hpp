@@ -5,8 +5,9 @@
 
 /// @file
 /// The part of the runtime seam that backends talk to their servers with: `detail::Stream`, driven by the calling thread,
-/// and `detail::start_detached_thread` for what listens. For authors of backends; nothing in `core` needs it.
+/// `detail::AsyncSocket`, driven by an executor, and `detail::start_detached_thread` for what listens. For authors of backends; nothing in `core` needs it.
 
+#include <interlock/core/detail/runtime_socket.hpp>
 #include <interlock/core/detail/runtime_stream.hpp>
 #include <interlock/core/detail/runtime_thread.hpp>
 

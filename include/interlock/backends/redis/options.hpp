@@ -6,6 +6,7 @@
 /// @file
 /// Where a Redis server is, and how to talk to it.
 
+#include <interlock/core/backoff.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <charconv>
@@ -21,7 +22,7 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-/// How a `Client` reaches its server, and the bounds it keeps (law P10).
+/// How a `Client` or a `Connection` reaches its server, and the bounds it keeps (law P10).
 struct Options {
     /// Name or address; not used when `unix_path` is set.
     std::string host{"localhost"};
@@ -48,6 +49,19 @@ struct Options {
     std::size_t max_waiting{4096};
     /// Bytes of one reply; a larger one is refused and ends its connection.
     std::size_t max_reply_bytes{std::size_t{64} << 20};
+
+    // Of a `Connection` only, which many commands share.
+
+    /// Commands that were written and whose replies are still due; those behind them wait.
+    std::size_t max_in_flight{16384};
+    /// Commands that wait to be written, and their bytes; beyond either `overloaded`.
+    std::size_t max_pending{65536};
+    std::size_t max_pending_bytes{std::size_t{64} << 20};
+    /// A server that sends nothing for so long while replies are due is given up: the connection is made anew. Longer
+    /// than the slowest command.
+    std::chrono::nanoseconds reply_timeout{std::chrono::seconds{30}};
+    /// Before each attempt to connect again, with full jitter. It grows until a command is answered.
+    Backoff reconnect{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{1}, .immediate = 1};
 
     /// From `redis://[[user]:password@]host[:port][/database][?name_space=...]`, the same with `rediss:`, or
     /// `unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]`. User, password, path and values are
@@ -248,6 +262,16 @@ inline Outcome<void> Options::validate() const
         return wrong("max_connections is 0");
     if (max_reply_bytes < (std::size_t{1} << 16))
         return wrong("max_reply_bytes is below 64 KiB");
+    if (max_in_flight == 0)
+        return wrong("max_in_flight is 0");
+    if (max_pending == 0)
+        return wrong("max_pending is 0");
+    if (max_pending_bytes == 0)
+        return wrong("max_pending_bytes is 0");
+    if (reply_timeout.count() <= 0)
+        return wrong("reply_timeout must be positive");
+    if (!reconnect.valid())
+        return wrong("reconnect is out of range");
     return success();
 }
 

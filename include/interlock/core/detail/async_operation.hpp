@@ -135,17 +135,7 @@ public:
     /// Joins the context's list and takes the first step, from the executor.
     void start()
     {
-        list_ = boost::asio::use_service<PendingOperations>(context()).list();
-        {
-            std::lock_guard lock(list_->mutex);
-            place_ = list_->members.insert(list_->members.end(), this);
-        }
-        auto slot = boost::asio::get_associated_cancellation_slot(handler_);
-        if (slot.is_connected())
-            slot.assign([this](boost::asio::cancellation_type) {
-                cancel_requested_.store(true, std::memory_order_relaxed);
-                schedule();
-            });
+        join();
         schedule();
     }
 
@@ -159,6 +149,22 @@ protected:
     AsyncOperation(AsyncOperation const&) = delete;
     AsyncOperation& operator=(AsyncOperation const&) = delete;
     ~AsyncOperation() = default;
+
+    /// Joins the context's list; from here on it may be woken, cancelled and abandoned.
+    void join()
+    {
+        list_ = boost::asio::use_service<PendingOperations>(context()).list();
+        {
+            std::lock_guard lock(list_->mutex);
+            place_ = list_->members.insert(list_->members.end(), this);
+        }
+        auto slot = boost::asio::get_associated_cancellation_slot(handler_);
+        if (slot.is_connected())
+            slot.assign([this](boost::asio::cancellation_type) {
+                cancel_requested_.store(true, std::memory_order_relaxed);
+                schedule();
+            });
+    }
 
     /// Goes as far as it can. True: finished; `complete` is next. Runs on the executor, one at a time.
     virtual bool step() = 0;

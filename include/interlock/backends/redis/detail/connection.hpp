@@ -6,6 +6,7 @@
 // One connection, driven by the thread that calls.
 
 #include <interlock/backends/redis/detail/error.hpp>
+#include <interlock/backends/redis/detail/greeting.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/deadline.hpp>
@@ -55,34 +56,19 @@ public:
         if (!stream_)
             return Failure{Errc::unavailable, "redis: cannot connect to " + options.endpoint() + ": " + why};
 
-        std::string greeting;
-        int replies = 0;
-        auto const say = [&](std::initializer_list<std::string_view> words) {
-            greeting += Encoded{Command(words)}.bytes();
-            return ++replies;
-        };
-        int auth = 0;
-        int select = 0;
-        if (!options.user.empty())
-            auth = say({"AUTH", options.user, options.password});
-        else if (!options.password.empty())
-            auth = say({"AUTH", options.password});
-        if (options.database != 0)
-            select = say({"SELECT", std::to_string(options.database)});
-        if (!options.client_name.empty())
-            say({"CLIENT", "SETNAME", options.client_name});
-        if (replies == 0)
+        Greeting greeting{options};
+        if (greeting.replies() == 0)
             return success();
-        auto const written = stream_.write(greeting, until);
-        std::fill(greeting.begin(), greeting.end(), '\0');  // no second copy of the password stays behind
+        auto const written = stream_.write(greeting.bytes(), until);
+        greeting.forget();
         std::optional<Failure> failure;
         if (written.status != interlock::detail::IoStatus::ok)
             failure = lost(Access::read, written);
-        for (int i = 1; i <= replies && !failure; ++i) {
+        for (int i = 1; i <= greeting.replies() && !failure; ++i) {
             if (auto got = receive(reply_, Access::read, until); !got)
                 failure = std::move(got).failure();
-            else if (reply_.root().is(ReplyType::error))
-                failure = refused(reply_.root().text(), i == auth, i == select);
+            else
+                failure = greeting.refused(i, reply_.root());
         }
         if (!failure)
             return success();
@@ -167,21 +153,6 @@ private:
         if (access != Access::read)
             return Failure::unknown(code, std::move(detail));
         return Failure{code, std::move(detail)};
-    }
-
-    /// What an error in reply to our greeting means; nothing when it does not matter. The server's words about AUTH are
-    /// not repeated.
-    static std::optional<Failure> refused(std::string_view text, bool auth, bool select)
-    {
-        auto const word = error_word(text);
-        if (word == "LOADING" || word == "MASTERDOWN" || word == "NOAUTH" || word == "WRONGPASS" ||
-            text.starts_with("ERR max number of clients"))
-            return map_error(text, Access::read);
-        if (auth)
-            return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
-        if (select)
-            return Failure{Errc::misconfigured, "redis: the server refuses the database's number"};
-        return std::nullopt;  // CLIENT SETNAME: an older server, or one that does not let us
     }
 
     interlock::detail::Stream stream_;

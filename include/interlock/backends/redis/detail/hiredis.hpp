@@ -61,13 +61,14 @@ private:
 /// The bytes of a command.
 class Encoded {
 public:
-    explicit Encoded(Command const& command)
+    explicit Encoded(Command const& command) : Encoded(command.data_, command.sizes_) {}
+    /// `data` and `sizes` are equally many.
+    Encoded(std::span<char const* const> data, std::span<std::size_t const> sizes)
     {
         char* bytes = nullptr;
         // hiredis takes an array of pointers that are not const themselves, and does not change it.
-        auto** const data = const_cast<char const**>(command.data_.data());
-        auto const size =
-            redisFormatCommandArgv(&bytes, static_cast<int>(command.size()), data, command.sizes_.data());
+        auto** const words = const_cast<char const**>(data.data());
+        auto const size = redisFormatCommandArgv(&bytes, static_cast<int>(data.size()), words, sizes.data());
         if (size < 0)
             throw std::bad_alloc();
         bytes_.reset(bytes);
@@ -230,6 +231,8 @@ public:
     {
         if (broken_)
             return Status::broken;
+        if (empty())
+            return Status::more;
         if (!begun_) {
             out.clear();
             begun_ = true;
@@ -306,6 +309,10 @@ private:
     static void* on_array(redisReadTask const* task, ElementCount elements)
     {
         auto& me = self(task);
+#ifdef REDIS_REPLY_PUSH
+        if (task->type == REDIS_REPLY_PUSH)
+            return nullptr;  // belongs to a protocol that we did not ask for, and to no command
+#endif
         auto const count = static_cast<std::size_t>(elements);
         if (me.reply_ == nullptr || count > me.limits_.elements - me.reply_->nodes_.size()) {
             me.too_large_ = true;

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_CONNECTION_HPP
+#define INTERLOCK_BACKENDS_REDIS_CONNECTION_HPP
+
+/// @file
+/// One asynchronous connection to a Redis server, shared by many coroutines and threads.
+
+#include <interlock/backends/redis/detail/error.hpp>
+#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/pipeline.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/async_operation.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/fwd.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <array>
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+using detail::Access;
+using detail::Reply;
+using detail::ReplyType;
+using detail::ReplyView;
+
+namespace detail {
+
+template <class W>
+concept Number = std::integral<W> && !std::same_as<W, bool> && !std::same_as<W, char>;
+
+/// One argument of a command: text as it is, a number in decimal.
+class Word {
+public:
+    template <class W>
+    explicit Word(W const& word)
+    {
+        if constexpr (Number<W>) {
+            auto const end = std::to_chars(digits_.data(), digits_.data() + digits_.size(), word);
+            text_ = {digits_.data(), static_cast<std::size_t>(end.ptr - digits_.data())};
+        } else {
+            text_ = word;
+        }
+    }
+    Word(Word const&) = delete;
+    Word& operator=(Word const&) = delete;
+    char const* data() const noexcept { return text_.data() != nullptr ? text_.data() : ""; }
+    std::size_t size() const noexcept { return text_.size(); }
+
+private:
+    std::array<char, 24> digits_;
+    std::string_view text_;
+};
+
+/// The bytes of a command, as hiredis' own `redisFormatCommandArgv` would write them; that takes a quarter of the time
+/// that a pipelined command costs us.
+template <class... W>
+std::string encode(W const&... words)
+{
+    Word const all[]{Word{words}...};
+    constexpr std::size_t head = 1 + 20 + 2;  // '$', a number, the end of the line
+    std::size_t most = head;
+    for (auto const& word : all)
+        most += head + word.size() + 2;
+    std::string out;
+    out.reserve(most);
+    auto const line = [&](char kind, std::size_t number) {
+        std::array<char, 20> digits;
+        auto const end = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+        out += kind;
+        out.append(digits.data(), end.ptr);
+        out.append("\r\n", 2);
+    };
+    line('*', sizeof...(W));
+    for (auto const& word : all) {
+        line('$', word.size());
+        out.append(word.data(), word.size());
+        out.append("\r\n", 2);
+    }
+    return out;
+}
+
+/// Whether a command has one reply at once and leaves nothing behind in the connection, which others share.
+inline bool fits_shared_connection(std::string_view name, std::string_view second) noexcept
+{
+    auto const is = [](std::string_view text, std::string_view upper) {
+        if (text.size() != upper.size())
+            return false;
+        for (std::size_t i = 0; i < text.size(); ++i)
+            if ((text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]) != upper[i])
+                return false;
+        return true;
+    };
+    auto const any = [&](auto... names) { return (is(name, names) || ...); };
+    return !any(
+               "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR", "SYNC",
+               "PSYNC", "REPLCONF", "HELLO", "RESET", "QUIT", "AUTH", "SELECT", "MULTI", "EXEC", "DISCARD", "WATCH",
+               "UNWATCH") &&
+           !(is(name, "CLIENT") && (is(second, "REPLY") || is(second, "TRACKING")));
+}
+
+/// What a command is made of.
+template <class W>
+concept CommandWord = std::convertible_to<W const&, std::string_view> || Number<W>;
+
+/// The same call with the script's text instead of its name.
+inline std::string spell_out(std::string_view evalsha, std::string_view text)
+{
+    auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
+    constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
+    std::string out(evalsha.substr(0, head));
+    out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
+    return out.append(evalsha.substr(head + name));
+}
+
+}  // namespace detail
+
+/// A command and its arguments, ready to be sent. Any byte may be in an argument; numbers are written in decimal.
+///
+/// `Command{"SET", key, value, "PX", 1000}`. Keeps a copy: nothing that it was made from need outlive it.
+/// **Thread safety.** Distinct objects: safe.
+/// **Cost.** One allocation.
+class Command {
+public:
+    template <detail::CommandWord... W>
+    explicit Command(std::string_view name, W const&... words)
+        : encoded_(detail::encode(name, words...)), fits_(detail::fits_shared_connection(name, second_of(words...)))
+    {}
+
+private:
+    friend class Connection;
+    static std::string_view second_of() noexcept { return {}; }
+    template <class First, class... Rest>
+    static std::string_view second_of(First const& first, Rest const&...) noexcept
+    {
+        if constexpr (std::convertible_to<First const&, std::string_view>)
+            return first;
+        else
+            return {};
+    }
+
+    std::string encoded_;
+    bool fits_;
+};
+
+/// A Lua script and the name by which the server knows it. A shared handle; make it once.
+class Script {
+public:
+    explicit Script(std::string_view lua) : state_(std::make_shared<State const>(lua)) {}
+    std::string_view text() const noexcept { return state_->text; }
+    /// SHA-1 of the text, 40 digits.
+    std::string_view name() const noexcept { return state_->name; }
+
+private:
+    struct State {
+        explicit State(std::string_view lua) : text(lua), name(detail::sha1(lua)) {}
+        std::string text;
+        std::string name;
+    };
+    std::shared_ptr<State const> state_;
+};
+
+/// A call of a script: `Evaluation{script, 1, key, argument, argument}`, where the number says how many of the words are
+/// keys. As `Command` in everything else.
+class Evaluation {
+public:
+    template <detail::CommandWord... W>
+    Evaluation(Script script, std::size_t keys, W const&... words)
+        : encoded_(detail::encode(std::string_view{"EVALSHA"}, script.name(), keys, words...)), script_(std::move(script))
+    {}
+
+private:
+    friend class Connection;
+    std::string encoded_;
+    Script script_;
+};
+
+namespace detail {
+
+/// What runs handlers that have no executor of their own.
+class ConnectionRuntime : public SystemRuntime {
+public:
+    explicit ConnectionRuntime(boost::asio::any_io_executor executor) : executor_(std::move(executor)) {}
+    boost::asio::any_io_executor const& executor() const noexcept { return executor_; }
+
+private:
+    boost::asio::any_io_executor executor_;
+};
+
+struct ExecuteArguments {
+    ExecuteArguments(
+        std::shared_ptr<Pipeline> with, std::string bytes, std::optional<redis::Script> called, Access what, Deadline until,
+        bool good)
+        : pipeline(std::move(with)), encoded(std::move(bytes)), script(std::move(called)), access(what), deadline(until),
+          fits(good)
+    {}
+    std::shared_ptr<Pipeline> pipeline;
+    std::string encoded;
+    std::optional<redis::Script> script;
+    Access access;
+    Deadline deadline;
+    bool fits;
+};
+
+template <class Handler>
+class ExecuteOperation final : public interlock::detail::AsyncOperation<Handler, ConnectionRuntime>,
+                               private PipelineRequest {
+    using Base = interlock::detail::AsyncOperation<Handler, ConnectionRuntime>;
+
+public:
+    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments> arguments)
+        : ExecuteOperation(std::move(handler), std::move(arguments), SystemRuntime::now())
+    {}
+
+    /// Into the queue at once: its step comes with the result.
+    void start()
+    {
+        interlock::detail::Ref<Base> const alive{this};
+        this->join();
+        if (refused_)
+            this->schedule();
+        else
+            pipeline_->submit(*this, encoded_);
+    }
+
+private:
+    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments> arguments, TimePoint now)
+        : Base(std::move(handler), ConnectionRuntime{arguments->pipeline->executor()}),
+          PipelineRequest(arguments->access, arguments->deadline.at(now)),
+          pipeline_(std::move(arguments->pipeline)), encoded_(std::move(arguments->encoded)),
+          script_(std::move(arguments->script))
+    {
+        if (!arguments->deadline.valid())
+            refused_.emplace(Errc::invalid_argument, "the deadline is not a number");
+        else if (!arguments->fits)
+            refused_.emplace(Errc::invalid_argument, "redis: this command needs a connection of its own");
+        else
+            check_deadline(now);
+    }
+
+    void check_deadline(TimePoint now)
+    {
+        if (now >= deadline())
+            refused_.emplace(Errc::deadline_exceeded, "the deadline came before anything was sent to redis");
+    }
+
+    void finished() noexcept override { this->wake(); }
+
+    bool step() override
+    {
+        if (refused_) {
+            result_ = *std::move(refused_);
+            return true;
+        }
+        auto result = pipeline_->take(*this);
+        if (!result) {
+            if (!this->cancel_requested())
+                return false;
+            result_ = pipeline_->cancel(*this);
+            return true;
+        }
+        result_ = *std::move(result);
+        if (!result_ || !result_->root().is(ReplyType::error))
+            return true;
+        auto const text = result_->root().text();
+        if (script_ && error_word(text) == "NOSCRIPT" && !this->cancel_requested()) {
+            spelled_out_ = spell_out(encoded_, script_->text());
+            script_.reset();
+            check_deadline(SystemRuntime::now());
+            if (refused_)
+                return step();
+            pipeline_->submit(*this, spelled_out_);
+            return false;
+        }
+        result_ = Outcome<Reply>{map_error(text, access())};
+        return true;
+    }
+
+    void complete(interlock::detail::Ref<Base> self) override
+    {
+        auto handler = std::move(this->handler());
+        auto result = std::move(result_);
+        { interlock::detail::Ref<Base> const last = std::move(self); }
+        std::move(handler)(std::move(result));
+    }
+
+    void leave() noexcept override { pipeline_->forget(*this); }
+    void destroy() noexcept override { interlock::detail::destroy_operation(this, this->allocator()); }
+
+    std::shared_ptr<Pipeline> pipeline_;
+    std::string encoded_;
+    std::optional<redis::Script> script_;
+    std::string spelled_out_;
+    std::optional<Failure> refused_;
+    Outcome<Reply> result_;
+};
+
+}  // namespace detail
+
+/// A connection to a Redis server (7.0 or later) or Valkey (8 or later), on any Asio executor.
+///
+/// All commands that are issued before the executor gets to it leave in one write, whoever issued them; while a write is
+/// under way the next ones gather. Replies are matched in order. The connection is made by the first command and, when
+/// it was lost, by the next: with full jitter and a cap (`Options::reconnect`) between attempts.
+///
+/// **Guarantee.** Each command is sent at most once and completes exactly once, by its deadline, as one of *applied*,
+/// *not applied*, *unknown*. Nothing is sent again after a byte of it may have left, but for a script that the server
+/// says it does not have (it was not run). A late reply is never taken for another command's. Passwords are in no error.
+/// **Does not guarantee.** An order between commands issued on different threads. Anything in a cluster. That a server
+/// which became a replica is left: its commands are `unavailable`. A bound on looking up the host's name, which is the
+/// system's, beyond `connect_timeout`: the commands go on, but destroying the execution context waits for it.
+/// **Lifetimes.** A shared handle. When the last one goes, what is pending ends as `cancelled`: not applied when it was
+/// not written or only reads, else `outcome_unknown`; nothing is waited for. Handles may outlive the execution context:
+/// when that is destroyed, the handlers that belong to it are destroyed, not called. While nothing is pending, a
+/// connection is no work of its executor: `io_context::run` returns. After a `fork` every command is `misconfigured` in
+/// the child: make a new one there.
+/// **Thread safety.** Everything: safe, also on an executor with many threads.
+/// **Bounds.** `Options::max_in_flight`, `max_pending`, `max_pending_bytes`, `max_reply_bytes`, `reply_timeout`.
+/// **Cost.** No thread of its own beyond the process's one for alarms, which keeps the deadlines; one alarm per
+/// connection.
+class Connection {
+public:
+    using executor_type = boost::asio::any_io_executor;
+
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    Connection(boost::asio::any_io_executor executor, Options options)
+        : handle_(std::make_shared<Handle>(std::move(executor), std::move(options)))
+    {}
+    /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
+    Connection(boost::asio::any_io_executor executor, std::string_view url)
+        : Connection(std::move(executor), Options::parse(url).value())
+    {}
+    /// On the executor of an execution context.
+    template <class Context, class Where>
+        requires std::derived_from<Context, boost::asio::execution_context> &&
+                 (std::same_as<std::remove_cvref_t<Where>, Options> || std::convertible_to<Where, std::string_view>)
+    Connection(Context& context, Where&& where) : Connection(context.get_executor(), std::forward<Where>(where))
+    {}
+
+    executor_type const& get_executor() const noexcept { return handle_->pipeline->executor(); }
+    Options const& options() const noexcept { return handle_->pipeline->options(); }
+    ConnectionStatistics statistics() const { return handle_->pipeline->statistics(); }
+
+    /// Sends `command` and waits for its reply. `access` says what a lost reply means.
+    ///
+    /// **Completion.** `void(Outcome<Reply>)`, on the handler's associated executor, or else the connection's; exactly
+    /// once, never from within this call.
+    /// **Outcome.** The reply, in which an array may contain errors; an error that is the whole reply is a failure:
+    /// `misconfigured` (login, rights, cluster, unknown command), `unavailable` (loading, replica, busy, full, …),
+    /// `corrupt_state` (a value of another type), or, for other errors of a writing command, `outcome_unknown`.
+    /// When there is no reply:
+    ///
+    /// | why | before it was written | written, `Access::read` | written, `write` or `record` |
+    /// |---|---|---|---|
+    /// | the deadline came | `deadline_exceeded`, or why it could not connect | `deadline_exceeded` | `outcome_unknown` |
+    /// | the connection was lost | waits for the next one | `unavailable` at once | `outcome_unknown` at once |
+    /// | what came is no reply, or too large | waits for the next one | `corrupt_state` | `outcome_unknown` |
+    /// | it was cancelled, or the last handle went | `cancelled` | `cancelled` | `outcome_unknown` |
+    ///
+    /// `cause()` of an `outcome_unknown` is what the third column says. `overloaded`: too many wait already.
+    /// `misconfigured`: the server refuses the login. `invalid_argument`: the deadline is no number, or the command would
+    /// change the connection for its other users (SUBSCRIBE, MULTI, SELECT, …); nothing was sent.
+    /// A command that waits on the server (BLPOP, …) is allowed and keeps all behind it waiting.
+    /// **Cancellation.** All types, as the table says. The other commands are not disturbed: a reply that comes too late is
+    /// dropped.
+    template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
+    auto async_execute(Command command, Access access, Deadline deadline, CompletionToken&& token) const
+    {
+        return initiate(std::move(command.encoded_), std::nullopt, access, deadline, command.fits_, token);
+    }
+    template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
+    auto async_execute(Command command, Access access, CompletionToken&& token) const
+    {
+        return async_execute(std::move(command), access, Deadline{}, std::forward<CompletionToken>(token));
+    }
+
+    /// Runs a script by its name, and once more by its text if the server does not have it. As `async_execute`, and the
+    /// one deadline covers both. An error that the script itself raised is `outcome_unknown` unless it only reads: what it
+    /// did before is not undone.
+    template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
+    auto async_evaluate(Evaluation evaluation, Access access, Deadline deadline, CompletionToken&& token) const
+    {
+        return initiate(
+            std::move(evaluation.encoded_), std::move(evaluation.script_), access, deadline, true, token);
+    }
+    template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
+    auto async_evaluate(Evaluation evaluation, Access access, CompletionToken&& token) const
+    {
+        return async_evaluate(std::move(evaluation), access, Deadline{}, std::forward<CompletionToken>(token));
+    }
+
+private:
+    struct Handle {
+        Handle(boost::asio::any_io_executor executor, Options options)
+        {
+            options.validate().value();
+            pipeline = detail::Pipeline::make(std::move(executor), std::move(options));
+        }
+        Handle(Handle const&) = delete;
+        Handle& operator=(Handle const&) = delete;
+        ~Handle()
+        {
+            if (!pipeline)
+                return;
+            // In a forked child it is kept for ever: what polls the socket is shared with the parent, whose connection
+            // must not be taken out of it.
+            if (pipeline->forked())
+                static_cast<void>(new (std::nothrow) std::shared_ptr<detail::Pipeline>(pipeline));
+            else
+                pipeline->close();
+        }
+        std::shared_ptr<detail::Pipeline> pipeline;
+    };
+
+    template <class CompletionToken>
+    auto initiate(
+        std::string encoded, std::optional<Script> script, Access access, Deadline deadline, bool fits,
+        CompletionToken& token) const
+    {
+        // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
+        return boost::asio::async_initiate<CompletionToken, void(Outcome<Reply>)>(
+            [](auto handler, std::unique_ptr<detail::ExecuteArguments> arguments) {
+                using Handler = decltype(handler);
+                interlock::detail::start_operation<detail::ExecuteOperation<Handler>>(
+                    std::move(handler), std::move(arguments));
+            },
+            token,
+            std::make_unique<detail::ExecuteArguments>(
+                handle_->pipeline, std::move(encoded), std::move(script), access, deadline, fits));
+    }
+
+    std::shared_ptr<Handle> handle_;
+};
+
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_CONNECTION_HPP

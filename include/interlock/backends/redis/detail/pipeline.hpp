@@ -1,0 +1,851 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_PIPELINE_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_PIPELINE_HPP
+
+// One connection that many asynchronous commands share.
+//
+// Commands may come from any thread: the mutex guards the queues and the phase. The socket belongs to the strand. A turn
+// is posted to the strand by the first command after an idle time, so that it finds all that were issued before it ran;
+// while a write is under way further commands gather for the next one. Nothing is read while no reply is due: then an
+// idle connection is no work of its executor, and what the server did meanwhile is looked at before the next write.
+//
+// Order of mutexes: the pipeline's, then a request's operation's, then its context's list.
+
+#include <interlock/backends/redis/detail/error.hpp>
+#include <interlock/backends/redis/detail/greeting.hpp>
+#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/transport.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/write.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+/// What a `Connection` has done so far.
+struct ConnectionStatistics {
+    /// System calls that sent commands; a large one may count twice.
+    std::uint64_t writes{0};
+    /// Commands that were handed to them.
+    std::uint64_t commands{0};
+    /// Connections made after the first.
+    std::uint64_t reconnects{0};
+};
+
+namespace detail {
+
+class Pipeline;
+
+/// A command on its way. Lives until it is taken, cancelled or forgotten.
+class PipelineRequest {
+public:
+    PipelineRequest(PipelineRequest const&) = delete;
+    PipelineRequest& operator=(PipelineRequest const&) = delete;
+
+protected:
+    PipelineRequest(Access access, TimePoint deadline) : access_(access), deadline_(deadline) {}
+    ~PipelineRequest() = default;
+    Access access() const noexcept { return access_; }
+    TimePoint deadline() const noexcept { return deadline_; }
+
+private:
+    friend class Pipeline;
+    enum class State : unsigned char { idle, pending, in_flight, done };
+
+    /// There is a result to be taken. Called with the pipeline's mutex held.
+    virtual void finished() noexcept = 0;
+
+    std::string_view bytes_;
+    Access access_;
+    State state_{State::idle};
+    TimePoint deadline_;
+    std::uint64_t place_{0};
+    Outcome<Reply> result_;
+};
+
+/// The pipelines of one execution context. When it is destroyed they let go of everything that belongs to it.
+class PipelineService final : public boost::asio::execution_context::service {
+public:
+    struct List {
+        std::mutex mutex;
+        std::map<Pipeline*, std::weak_ptr<Pipeline>> members;
+    };
+
+    using key_type = PipelineService;
+    inline static boost::asio::execution_context::id id;
+
+    explicit PipelineService(boost::asio::execution_context& context) : service(context) {}
+    std::shared_ptr<List> const& list() const noexcept { return list_; }
+
+private:
+    inline void shutdown() noexcept override;
+
+    std::shared_ptr<List> list_{std::make_shared<List>()};
+};
+
+class Pipeline final : public Alarm, public std::enable_shared_from_this<Pipeline> {
+public:
+    static std::shared_ptr<Pipeline> make(boost::asio::any_io_executor executor, Options options)
+    {
+        auto pipeline = std::shared_ptr<Pipeline>(new Pipeline(std::move(executor), std::move(options)));
+        std::lock_guard lock(pipeline->list_->mutex);
+        pipeline->list_->members.emplace(pipeline.get(), pipeline);
+        return pipeline;
+    }
+    Pipeline(Pipeline const&) = delete;
+    Pipeline& operator=(Pipeline const&) = delete;
+    ~Pipeline()
+    {
+        SystemRuntime::cancel(*this);
+        std::lock_guard lock(list_->mutex);
+        list_->members.erase(this);
+    }
+
+    Options const& options() const noexcept { return options_; }
+    boost::asio::any_io_executor const& executor() const noexcept { return executor_; }
+    bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
+    ConnectionStatistics statistics() const
+    {
+        std::lock_guard lock(mutex_);
+        return statistics_;
+    }
+
+    /// Queues an idle request. `bytes` stay valid until its result was taken or it was cancelled or forgotten.
+    void submit(PipelineRequest& request, std::string_view bytes) noexcept
+    {
+        if (forked())  // the mutex may be one that nobody here will unlock
+            return finish(
+                request,
+                Failure{Errc::misconfigured, "this redis connection was made before a fork; make a new one in the child"});
+        std::lock_guard lock(mutex_);
+        if (auto failure = refusal(bytes))
+            return finish(request, *std::move(failure));
+        try {
+            pending_.push_back(&request);
+            request.bytes_ = bytes;
+            request.place_ = pending_base_ + pending_.size() - 1;
+            request.state_ = State::pending;
+            ++pending_count_;
+            pending_bytes_ += bytes.size();
+            arm(request.deadline_);
+            post_turn();
+        } catch (...) {
+            detach(request);
+            finish(request, Failure{Errc::overloaded});  // no memory, or no thread for the alarm
+        }
+    }
+
+    /// The result, once there is one; then the request is idle again.
+    std::optional<Outcome<Reply>> take(PipelineRequest& request)
+    {
+        std::lock_guard lock(mutex_);
+        if (request.state_ != State::done)
+            return std::nullopt;
+        request.state_ = State::idle;
+        return std::move(request.result_);
+    }
+
+    /// Gives it up, unless it is done. A reply that comes later is dropped.
+    Outcome<Reply> cancel(PipelineRequest& request)
+    {
+        std::lock_guard lock(mutex_);
+        auto const before = detach(request);
+        request.state_ = State::idle;
+        if (before == State::done)
+            return std::move(request.result_);
+        return given_up(before, request.access_, Errc::cancelled, {});
+    }
+
+    /// It goes away.
+    void forget(PipelineRequest& request) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        detach(request);
+        request.state_ = State::idle;
+    }
+
+    /// Nobody will ask for more: all requests end as cancelled.
+    void close() noexcept
+    {
+        {
+            std::lock_guard lock(mutex_);
+            if (std::exchange(closed_, true))
+                return;
+        }
+        SystemRuntime::cancel(*this);
+        std::lock_guard lock(mutex_);
+        give_up_all();
+        if (io_)
+            boost::asio::post(io_->strand, [self = shared_from_this()] { self->drop_socket(); });
+    }
+
+    /// The execution context goes away.
+    void abandon() noexcept
+    {
+        {
+            std::lock_guard lock(mutex_);
+            closed_ = true;
+        }
+        SystemRuntime::cancel(*this);
+        std::unique_ptr<Io> dropped;
+        std::lock_guard lock(mutex_);
+        give_up_all();
+        dropped = std::move(io_);
+    }
+
+    void ring() noexcept override
+    {
+        auto const self = weak_from_this().lock();
+        if (!self)
+            return;
+        std::lock_guard lock(mutex_);
+        alarm_at_ = TimePoint::max();
+        if (!closed_ && io_)
+            boost::asio::post(io_->strand, [self] { self->tick(); });
+    }
+
+private:
+    using State = PipelineRequest::State;
+    using Error = boost::system::error_code;
+
+    enum class Phase : unsigned char {
+        idle,        ///< not connected, nothing to do
+        waiting,     ///< not connected, the next attempt comes later
+        connecting,
+        ready,
+        closing,     ///< lost, and a read or write has not come back yet
+    };
+
+    /// Belongs to the execution context.
+    struct Io {
+        explicit Io(boost::asio::any_io_executor const& executor) : strand(executor), socket(strand), resolver(strand) {}
+        interlock::detail::IoStrand strand;
+        interlock::detail::AsyncSocket socket;
+        interlock::detail::AsyncResolver resolver;
+    };
+
+    /// A command whose reply is due; nobody waits for it when there is no request.
+    struct Slot {
+        PipelineRequest* request;
+        std::uint64_t begin;  // of its bytes in what this connection sends
+    };
+
+    static constexpr std::size_t write_bound = std::size_t{1} << 20;
+    static constexpr std::size_t feed_size = std::size_t{4} << 10;  // hiredis moves the rest after each kilobyte
+
+    Pipeline(boost::asio::any_io_executor executor, Options options)
+        : options_(std::move(options)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
+          list_(boost::asio::use_service<PipelineService>(
+                    boost::asio::query(executor_, boost::asio::execution::context))
+                    .list()),
+          io_(std::make_unique<Io>(executor_))
+    {}
+
+    std::optional<Failure> refusal(std::string_view bytes)
+    {
+        if (closed_)
+            return Failure{Errc::cancelled};
+        if (options_.tls)
+            return Failure{Errc::misconfigured, "redis: rediss:// needs TLS, which this build does not have"};
+        auto const room = options_.max_pending_bytes - std::min(pending_bytes_, options_.max_pending_bytes);
+        if (pending_count_ >= options_.max_pending || bytes.size() > room)
+            return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
+        return std::nullopt;
+    }
+
+    static void finish(PipelineRequest& request, Outcome<Reply> result) noexcept
+    {
+        request.result_ = std::move(result);
+        request.state_ = State::done;
+        request.finished();
+    }
+
+    static Failure given_up(State state, Access access, Errc cause, std::string detail)
+    {
+        if (state == State::in_flight && access != Access::read)
+            return Failure::unknown(cause, std::move(detail));
+        return Failure{cause, std::move(detail)};
+    }
+
+    /// Out of its queue; says where it was.
+    State detach(PipelineRequest& request) noexcept
+    {
+        auto const before = request.state_;
+        if (before == State::in_flight)
+            in_flight_[request.place_ - in_flight_base_].request = nullptr;
+        if (before == State::pending) {
+            pending_[request.place_ - pending_base_] = nullptr;
+            unqueue(request);
+            if (pending_count_ == 0 && phase_ == Phase::waiting)
+                stop_waiting();
+        }
+        return before;
+    }
+    void unqueue(PipelineRequest const& request) noexcept
+    {
+        --pending_count_;
+        pending_bytes_ -= request.bytes_.size();
+        if (pending_count_ == 0) {
+            pending_base_ += pending_.size();
+            pending_.clear();
+        }
+    }
+    void stop_waiting() noexcept
+    {
+        phase_ = Phase::idle;
+        work_ = {};
+    }
+
+    void give_up_all() noexcept
+    {
+        for (auto& slot : in_flight_)
+            if (auto* const request = std::exchange(slot.request, nullptr))
+                finish(*request, given_up(State::in_flight, request->access_, Errc::cancelled, {}));
+        give_up_pending(Failure{Errc::cancelled});
+        work_ = {};
+    }
+    void give_up_pending(Failure const& failure) noexcept
+    {
+        auto const pending = std::exchange(pending_, {});
+        pending_base_ += pending.size();
+        pending_count_ = 0;
+        pending_bytes_ = 0;
+        for (auto* const request : pending)
+            if (request != nullptr)
+                finish(*request, failure);
+    }
+
+    void arm(TimePoint at)
+    {
+        if (at >= alarm_at_ || closed_)
+            return;
+        SystemRuntime::arm(*this, at);
+        alarm_at_ = at;
+    }
+
+    /// Nothing to post when something under way will look at the queue anyhow.
+    void post_turn()
+    {
+        if (turn_posted_ || writing_ || (phase_ != Phase::idle && phase_ != Phase::ready))
+            return;
+        boost::asio::post(io_->strand, [self = shared_from_this()] { self->turn(); });
+        turn_posted_ = true;
+    }
+
+    // ---- From here on: on the strand.
+
+    using Lock = std::unique_lock<std::mutex>;
+
+    void turn()
+    {
+        Lock lock(mutex_);
+        turn_posted_ = false;
+        advance(lock);
+    }
+
+    /// Does what is to be done next. The last thing of a handler: may let go of the lock.
+    void advance(Lock& lock)
+    {
+        if (closed_ || pending_count_ == 0)
+            return;
+        // One that the server has ended, or where it says what nobody asked for: better now than with a command lost.
+        if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !interlock::detail::quiet(io_->socket)) {
+            close_socket();
+            if (stream_end_ == 0)  // at once, after letting us in: not to be tried again without a pause
+                return failed(lock, Failure{Errc::unavailable, "redis: the server closed the connection"});
+            phase_ = Phase::idle;
+        }
+        if (phase_ == Phase::idle) {
+            auto const now = SystemRuntime::now();
+            if (now >= retry_at_)
+                return connect(lock, now);
+            phase_ = Phase::waiting;
+            // No I/O is under way, but the context must not run out of work.
+            work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked);
+            return arm(retry_at_);
+        }
+        if (phase_ != Phase::ready || writing_)
+            return;
+        gather();
+        if (batch_.empty())
+            return;
+        writing_ = true;
+        bool const read = !std::exchange(reading_, true);
+        if (read) {
+            progress_ = SystemRuntime::now();
+            arm(interlock::detail::add(progress_, options_.reply_timeout));
+        }
+        lock.unlock();
+        write_some();
+        if (read)
+            read_some();
+    }
+
+    /// All that waits, into one batch.
+    void gather()
+    {
+        batch_.clear();
+        batch_at_ = 0;
+        while (!pending_.empty() && in_flight_.size() < options_.max_in_flight && batch_.size() < write_bound) {
+            auto* const request = pending_.front();
+            if (request != nullptr) {
+                in_flight_.push_back({request, stream_end_});
+                batch_ += request->bytes_;
+                stream_end_ += request->bytes_.size();
+                ++statistics_.commands;
+            }
+            pending_.pop_front();
+            ++pending_base_;
+            if (request != nullptr) {
+                unqueue(*request);
+                request->place_ = in_flight_base_ + in_flight_.size() - 1;
+                request->state_ = State::in_flight;
+            }
+        }
+    }
+
+    void write_some()
+    {
+        io_->socket.async_write_some(
+            boost::asio::buffer(batch_.data() + batch_at_, batch_.size() - batch_at_),
+            [self = shared_from_this()](Error error, std::size_t size) { self->on_written(error, size); });
+    }
+
+    void on_written(Error error, std::size_t size)
+    {
+        Lock lock(mutex_);
+        if (closed_)
+            return;
+        ++statistics_.writes;
+        stream_sent_ += size;
+        batch_at_ += size;
+        if (phase_ == Phase::ready && !error && batch_at_ < batch_.size()) {
+            lock.unlock();
+            return write_some();
+        }
+        writing_ = false;
+        if (batch_.capacity() > write_bound)
+            batch_ = {};
+        if (phase_ == Phase::closing)
+            return settle(lock);
+        if (error)
+            return lose(lock, Errc::unavailable, "redis: the connection was lost: " + error.message());
+        advance(lock);
+    }
+
+    void read_some()
+    {
+        io_->socket.async_read_some(
+            boost::asio::buffer(buffer_),
+            [self = shared_from_this()](Error error, std::size_t size) { self->on_read(error, size); });
+    }
+
+    void on_read(Error error, std::size_t size)
+    {
+        char const* what = nullptr;
+        if (!error)
+            what = take_replies({buffer_.data(), size});
+        Lock lock(mutex_);
+        if (closed_)
+            return;
+        if (phase_ == Phase::closing) {
+            reading_ = false;
+            return settle(lock);
+        }
+        if (error || what != nullptr) {
+            reading_ = false;
+            if (what != nullptr)
+                return lose(lock, Errc::corrupt_state, what);
+            return lose(
+                lock, Errc::unavailable,
+                "redis: the connection was lost: " +
+                    (error == boost::asio::error::eof ? std::string("the server closed it") : error.message()));
+        }
+        progress_ = SystemRuntime::now();
+        if (in_flight_.empty()) {
+            reading_ = false;
+            if (!reader_->empty())
+                return lose(lock, Errc::corrupt_state, "redis: the server sent what nobody asked for");
+            return advance(lock);  // more may have waited for room in flight
+        }
+        lock.unlock();
+        read_some();
+        lock.lock();
+        advance(lock);
+    }
+
+    /// What is wrong with them, if anything.
+    char const* take_replies(std::string_view bytes)
+    {
+        while (!bytes.empty()) {
+            auto const part = bytes.substr(0, feed_size);
+            bytes.remove_prefix(part.size());
+            reader_->feed(part);
+            for (;;) {
+                auto const status = reader_->next(reply_);
+                if (status == ReplyReader::Status::more)
+                    break;
+                if (status == ReplyReader::Status::broken)
+                    return reader_->too_large() ? "redis: the reply is beyond the configured limit"
+                                                : "redis: what the server sent is no reply";
+                std::lock_guard lock(mutex_);
+                if (closed_ || phase_ != Phase::ready)
+                    return nullptr;
+                if (in_flight_.empty())
+                    return "redis: the server sent what nobody asked for";
+                auto* const request = in_flight_.front().request;
+                in_flight_.pop_front();
+                ++in_flight_base_;
+                failures_ = 0;
+                if (request != nullptr)
+                    finish(*request, std::exchange(reply_, {}));
+            }
+        }
+        return nullptr;
+    }
+
+    void close_socket()
+    {
+        Error ignored;
+        io_->socket.close(ignored);
+        reader_.reset();
+    }
+
+    /// The connection is of no use any more. Which commands were sent is known when the write has come back.
+    void lose(Lock& lock, Errc code, std::string detail)
+    {
+        lost_.emplace(code, std::move(detail));
+        phase_ = Phase::closing;
+        Error ignored;
+        io_->socket.close(ignored);
+        settle(lock);
+    }
+
+    void settle(Lock& lock)
+    {
+        if (writing_ || reading_)
+            return;
+        auto const lost = *std::exchange(lost_, std::nullopt);
+        reader_.reset();
+        while (!in_flight_.empty()) {  // from the last, so that what was not sent keeps its order
+            auto const slot = in_flight_.back();
+            in_flight_.pop_back();
+            if (slot.request == nullptr)
+                continue;
+            if (slot.begin < stream_sent_) {
+                finish(*slot.request, given_up(State::in_flight, slot.request->access_, lost.code(), lost.detail()));
+                continue;
+            }
+            pending_.push_front(slot.request);
+            slot.request->place_ = --pending_base_;
+            slot.request->state_ = State::pending;
+            ++pending_count_;
+            pending_bytes_ += slot.request->bytes_.size();
+        }
+        failed(lock, Failure{Errc::unavailable, lost.detail()});
+    }
+
+    /// Neither connected nor connecting. What was not sent waits for the next attempt, where that makes sense.
+    void failed(Lock& lock, Failure failure)
+    {
+        phase_ = Phase::idle;
+        ++failures_;
+        retry_at_ = interlock::detail::add(
+            SystemRuntime::now(), options_.reconnect.delay(failures_, SystemRuntime::random_bits()));
+        if (failure.code() == Errc::misconfigured)
+            give_up_pending(failure);
+        reason_ = std::move(failure);
+        advance(lock);
+    }
+
+    // ---- Connecting
+
+    void connect(Lock& lock, TimePoint now)
+    {
+        phase_ = Phase::connecting;
+        timed_out_ = false;
+        connect_until_ = interlock::detail::add(now, options_.connect_timeout);
+        arm(connect_until_);
+        endpoints_.clear();
+        next_endpoint_ = 0;
+        lock.unlock();
+        if (options_.unix_path.empty())
+            return io_->resolver.resolve(
+                options_.host, options_.port,
+                [self = shared_from_this()](Error error, std::vector<interlock::detail::AsyncEndpoint> found) {
+                    self->endpoints_ = std::move(found);
+                    self->connect_next(error);
+                });
+        interlock::detail::AsyncEndpoint endpoint;
+        if (!interlock::detail::unix_endpoint(options_.unix_path, endpoint))
+            return cannot_connect("the path is too long");
+        endpoints_.push_back(endpoint);
+        connect_next({});
+    }
+
+    void connect_next(Error error)
+    {
+        if (!connecting())
+            return;
+        if (timed_out_ || next_endpoint_ == endpoints_.size())
+            return cannot_connect(error.message());
+        Error ignored;
+        io_->socket.close(ignored);
+        io_->socket.async_connect(endpoints_[next_endpoint_++], [self = shared_from_this()](Error result) {
+            if (result)
+                return self->connect_next(result);
+            self->greet();
+        });
+    }
+
+    void greet()
+    {
+        if (!connecting())
+            return;
+        if (timed_out_)
+            return cannot_connect({});
+        if (options_.unix_path.empty())
+            interlock::detail::set_no_delay(io_->socket);
+        reader_.emplace(ReplyLimits{options_.max_reply_bytes});
+        greeted_ = 0;
+        greeting_ = std::make_unique<Greeting>(options_);
+        if (greeting_->replies() == 0)
+            return connected();
+        boost::asio::async_write(
+            io_->socket, boost::asio::buffer(greeting_->bytes().data(), greeting_->bytes().size()),
+            [self = shared_from_this()](Error error, std::size_t) {
+                self->greeting_->forget();
+                if (!self->connecting())
+                    return;
+                if (error)
+                    return self->cannot_connect(error.message());
+                self->read_greeting();
+            });
+    }
+
+    void read_greeting()
+    {
+        io_->socket.async_read_some(
+            boost::asio::buffer(buffer_), [self = shared_from_this()](Error error, std::size_t size) {
+                if (!self->connecting())
+                    return;
+                if (error)
+                    return self->cannot_connect(
+                        error == boost::asio::error::eof ? std::string("the server closed it") : error.message());
+                self->reader_->feed({self->buffer_.data(), size});
+                self->judge_greeting();
+            });
+    }
+
+    void judge_greeting()
+    {
+        for (;;) {
+            auto const status = reader_->next(reply_);
+            if (status == ReplyReader::Status::more)
+                return read_greeting();
+            if (status == ReplyReader::Status::broken)
+                return cannot_connect("what the server sent is no reply");
+            if (auto refused = greeting_->refused(++greeted_, reply_.root())) {
+                Lock lock(mutex_);
+                close_socket();
+                return failed(lock, *std::move(refused));
+            }
+            if (greeted_ == greeting_->replies())
+                return reader_->empty() ? connected() : cannot_connect("the server sent what nobody asked for");
+        }
+    }
+
+    void connected()
+    {
+        greeting_.reset();
+        Lock lock(mutex_);
+        phase_ = Phase::ready;
+        reason_.reset();
+        stream_end_ = 0;
+        stream_sent_ = 0;
+        if (connected_before_)
+            ++statistics_.reconnects;
+        connected_before_ = true;
+        advance(lock);
+    }
+
+    void cannot_connect(std::string const& why)
+    {
+        Lock lock(mutex_);
+        close_socket();
+        failed(
+            lock, Failure{
+                      Errc::unavailable,
+                      "redis: cannot connect to " + options_.endpoint() + ": " + (timed_out_ ? "timed out" : why)});
+    }
+
+    bool connecting() const
+    {
+        std::lock_guard lock(mutex_);
+        return !closed_ && phase_ == Phase::connecting;
+    }
+
+    // ---- Time
+
+    void tick()
+    {
+        Lock lock(mutex_);
+        if (closed_)
+            return;
+        auto const now = SystemRuntime::now();
+        // Later alarms within this time ring together, however many deadlines there are.
+        auto const soonest = interlock::detail::add(now, std::chrono::milliseconds{1});
+        auto next = TimePoint::max();
+        for (auto& slot : in_flight_) {
+            if (slot.request == nullptr)
+                continue;
+            if (slot.request->deadline_ > now) {
+                next = std::min(next, slot.request->deadline_);
+                continue;
+            }
+            auto& request = *std::exchange(slot.request, nullptr);
+            finish(
+                request,
+                given_up(State::in_flight, request.access_, Errc::deadline_exceeded, "redis: no reply within the deadline"));
+        }
+        for (std::size_t i = 0; i < pending_.size(); ++i) {
+            if (pending_[i] == nullptr)
+                continue;
+            if (pending_[i]->deadline_ > now) {
+                next = std::min(next, pending_[i]->deadline_);
+                continue;
+            }
+            auto& request = *std::exchange(pending_[i], nullptr);
+            unqueue(request);  // clears the queue with the last one
+            finish(
+                request,
+                reason_ ? *reason_
+                        : Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"});
+        }
+        next = std::max(next, soonest);
+
+        if (phase_ == Phase::waiting && (pending_count_ == 0 || now >= retry_at_))
+            stop_waiting();
+        if (phase_ == Phase::waiting)
+            next = std::min(next, retry_at_);
+        if (phase_ == Phase::connecting && now >= connect_until_ && !timed_out_) {
+            timed_out_ = true;
+            io_->resolver.cancel();
+            Error ignored;
+            io_->socket.close(ignored);
+        }
+        if (phase_ == Phase::connecting && !timed_out_)
+            next = std::min(next, connect_until_);
+        auto const stalled_at = interlock::detail::add(progress_, options_.reply_timeout);
+        if (phase_ == Phase::ready && !in_flight_.empty() && now >= stalled_at)
+            return lose(lock, Errc::unavailable, "redis: the server has stopped answering");
+        if (phase_ == Phase::ready && !in_flight_.empty())
+            next = std::min(next, stalled_at);
+        if (next != TimePoint::max())
+            arm(next);
+        advance(lock);
+    }
+
+    /// After `close`: whatever is under way comes back and finds that nobody is there.
+    void drop_socket()
+    {
+        if (!io_)
+            return;
+        io_->resolver.cancel();
+        Error ignored;
+        io_->socket.close(ignored);
+    }
+
+    Options const options_;
+    boost::asio::any_io_executor executor_;
+    std::uint64_t generation_;
+    std::shared_ptr<PipelineService::List> list_;
+    std::unique_ptr<Io> io_;  // null once the context is gone
+
+    mutable std::mutex mutex_;
+    bool closed_{false};
+    Phase phase_{Phase::idle};
+    bool turn_posted_{false};
+    bool writing_{false};
+    bool reading_{false};
+    std::deque<PipelineRequest*> pending_;  // null: cancelled
+    std::deque<Slot> in_flight_;
+    std::uint64_t pending_base_{std::uint64_t{1} << 63};  // place of the first; goes back when commands do
+    std::uint64_t in_flight_base_{0};
+    std::size_t pending_count_{0};
+    std::size_t pending_bytes_{0};
+    TimePoint alarm_at_{TimePoint::max()};
+    boost::asio::any_io_executor work_;
+    std::optional<Failure> lost_;    // why, while closing
+    std::optional<Failure> reason_;  // why there is no connection
+    ConnectionStatistics statistics_;
+
+    // Used on the strand only.
+    std::optional<ReplyReader> reader_;
+    Reply reply_;
+    std::string batch_;
+    std::size_t batch_at_{0};
+    std::uint64_t stream_end_{0};
+    std::uint64_t stream_sent_{0};
+    int failures_{0};
+    bool timed_out_{false};
+    bool connected_before_{false};
+    int greeted_{0};
+    TimePoint retry_at_{TimePoint::min()};
+    TimePoint connect_until_{};
+    TimePoint progress_{};
+    std::vector<interlock::detail::AsyncEndpoint> endpoints_;
+    std::size_t next_endpoint_{0};
+    std::unique_ptr<Greeting> greeting_;
+    std::array<char, std::size_t{64} << 10> buffer_;
+};
+
+inline void PipelineService::shutdown() noexcept
+{
+    std::vector<std::shared_ptr<Pipeline>> alive;
+    {
+        std::lock_guard lock(list_->mutex);
+        for (auto const& member : list_->members)
+            if (auto pipeline = member.second.lock())
+                alive.push_back(std::move(pipeline));
+    }
+    for (auto const& pipeline : alive)
+        pipeline->abandon();
+}
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_PIPELINE_HPP

@@ -1,0 +1,751 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// The asynchronous connection against real servers, and against one that says what it should not.
+
+#include <interlock/backends/redis/connection.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis_server.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <boost/asio/write.hpp>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <filesystem>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace redis_connection_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+namespace asio = boost::asio;
+using interlock_test::eventually;
+using interlock_test::redis_server;
+using interlock_test::RedisServer;
+using interlock_test::run_threads;
+using interlock_test::time_of;
+using redis::Access;
+using redis::Command;
+using redis::Connection;
+using redis::Evaluation;
+using redis::Reply;
+using Result = Outcome<Reply>;
+
+/// One command, alone.
+Result call(Connection const& connection, Command command, Access access = Access::write, Deadline deadline = Deadline{10s})
+{
+    return connection.async_execute(std::move(command), access, deadline, asio::use_future).get();
+}
+
+/// What is known of commands that were started, in the order in which they completed.
+struct Results {
+    auto next(std::size_t i)
+    {
+        return [this, i](Result result) {
+            done.emplace_back(i, std::move(result));
+        };
+    }
+    Result const& operator[](std::size_t i) const
+    {
+        for (auto const& entry : done)
+            if (entry.first == i)
+                return entry.second;
+        static Result const none{Errc::ok};
+        return none;
+    }
+    std::deque<std::pair<std::size_t, Result>> done;
+};
+
+/// An io_context and the thread that runs it.
+class Loop {
+public:
+    explicit Loop(std::size_t threads = 1) : context(static_cast<int>(threads)), work_(context.get_executor())
+    {
+        for (std::size_t i = 0; i < threads; ++i)
+            threads_.emplace_back([this] { context.run(); });
+    }
+    Loop(Loop const&) = delete;
+    Loop& operator=(Loop const&) = delete;
+    ~Loop()
+    {
+        work_.reset();
+        context.stop();
+        for (auto& thread : threads_)
+            thread.join();
+    }
+    asio::io_context context;
+
+private:
+    asio::executor_work_guard<asio::io_context::executor_type> work_;
+    std::vector<std::thread> threads_;
+};
+
+/// Runs until `condition` holds.
+template <class F>
+bool run_until(asio::io_context& io, F condition)
+{
+    auto const end = std::chrono::steady_clock::now() + 20s;
+    while (!condition() && std::chrono::steady_clock::now() < end) {
+        io.restart();
+        io.run_for(2ms);
+    }
+    return condition();
+}
+
+TEST_CASE("redis connection: callback, future, coroutine and deferred", "[redis][connection]")
+{
+    asio::io_context io;
+    Connection const connection{io, redis_server().options()};
+    std::string const key = "tokens";
+
+    std::optional<Result> by_callback;
+    connection.async_execute(Command{"SET", key, 42}, Access::write, [&](Result result) { by_callback = std::move(result); });
+    CHECK_FALSE(by_callback);
+    io.run();  // ends: a connection that waits for nothing is no work
+    REQUIRE(by_callback);
+    REQUIRE(*by_callback);
+    CHECK((*by_callback)->root().is(redis::ReplyType::status));
+    CHECK((*by_callback)->root().text() == "OK");
+
+    auto future = connection.async_execute(Command{"GET", key}, Access::read, 5s, asio::use_future);
+    io.restart();
+    io.run();
+    CHECK(future.get().value().root().text() == "42");
+
+    bool finished = false;
+    auto coroutine = [&]() -> asio::awaitable<void> {
+        auto const got = co_await connection.async_execute(Command{"INCRBY", key, -2}, Access::write, asio::use_awaitable);
+        CHECK(got.value().root().integer() == 40);
+        auto later = connection.async_execute(Command{"GET", key}, Access::read, asio::deferred);
+        auto const late = co_await std::move(later)(asio::use_awaitable);
+        CHECK(late.value().root().text() == "40");
+        auto const array = co_await connection.async_execute(Command{"MGET", key, "none"}, Access::read, asio::use_awaitable);
+        CHECK(array.value().root().size() == 2);
+        CHECK(array.value().root()[0].text() == "40");
+        CHECK(array.value().root()[1].is(redis::ReplyType::nil));
+        finished = true;
+    };
+    asio::co_spawn(io, coroutine, asio::detached);
+    io.restart();
+    io.run();
+    CHECK(finished);
+}
+
+TEST_CASE("redis connection: any byte may be in an argument", "[redis][connection]")
+{
+    Loop loop;
+    Connection const connection{loop.context, redis_server().url()};
+    std::string const odd("\0\r\n$-1\r\n\xff", 9);
+    CHECK(call(connection, Command{"SET", odd, odd}));
+    CHECK(call(connection, Command{"GET", odd}, Access::read).value().root().text() == odd);
+    CHECK(call(connection, Command{"SET", "empty", std::string_view{}}));
+    CHECK(call(connection, Command{"GET", "empty"}, Access::read).value().root().is(redis::ReplyType::string));
+    std::string const large(3'000'000, 'x');
+    CHECK(call(connection, Command{"SET", "large", large}));
+    CHECK(call(connection, Command{"GET", "large"}, Access::read).value().root().text() == large);
+}
+
+TEST_CASE("redis connection: commands are what hiredis would write", "[redis][connection]")
+{
+    namespace detail = redis::detail;
+    std::string const odd("a\0\r\n$", 5);
+    CHECK(detail::encode("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}) ==
+          detail::Encoded{detail::Command{"SET", odd, "", "0", "-7", "18446744073709551615"}}.bytes());
+    redis::Script const script{"return 1"};
+    auto const named = detail::encode("EVALSHA", script.name(), 1, odd, "x");
+    CHECK(detail::spell_out(named, script.text()) == detail::encode("EVAL", script.text(), 1, odd, "x"));
+}
+
+TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")
+{
+    asio::io_context io;
+    std::uint16_t port = 0;
+    {
+        asio::ip::tcp::acceptor const free{io, {asio::ip::address_v4::loopback(), 0}};
+        port = free.local_endpoint().port();
+    }
+    RedisServer const server{{"--port", std::to_string(port)}};
+    Connection const connection{io, "redis://localhost:" + std::to_string(port)};
+    Results results;
+    connection.async_execute(Command{"PING"}, Access::read, results.next(0));
+    Connection const nowhere{io, "redis://nowhere.invalid"};
+    nowhere.async_execute(Command{"PING"}, Access::read, 200ms, results.next(1));
+    io.run();
+    CHECK(results[0].value().root().text() == "PONG");
+    CHECK((results[1].error() == Errc::unavailable || results[1].error() == Errc::deadline_exceeded));
+}
+
+TEST_CASE("redis connection: of a lost batch only what had left is unknown", "[redis][connection]")
+{
+    RedisServer server;
+    asio::io_context io;
+    Connection const connection{io, server.options()};
+    Results results;
+    connection.async_execute(Command{"PING"}, Access::read, results.next(100));
+    io.run();
+    server.pause();
+    std::string const large(std::size_t{64} << 10, 'x');
+    for (std::size_t i = 0; i < 64; ++i)
+        connection.async_execute(Command{"APPEND", "batch" + std::to_string(i), large}, Access::write, 20s, results.next(i));
+    io.restart();
+    io.run_for(100ms);  // as much as the system takes
+    CHECK(results.done.size() == 1);
+    server.kill();
+    server.start();
+    io.restart();
+    io.run();
+    REQUIRE(results.done.size() == 65);
+    std::size_t sent = 0;
+    for (std::size_t i = 0; i < 64; ++i) {
+        if (results[i].error() == Errc::outcome_unknown) {
+            CHECK(sent == i);  // those before it had left, too
+            ++sent;
+        } else {
+            CHECK(results[i].value().root().integer() == static_cast<std::int64_t>(large.size()));
+        }
+    }
+    CHECK(sent > 0);
+    CHECK(sent < 32);
+    CHECK(connection.statistics().reconnects == 1);
+}
+
+TEST_CASE("redis connection: the handler runs on its own executor", "[redis][connection]")
+{
+    asio::io_context io;
+    Loop other;
+    Connection const connection{io, redis_server().options()};
+    std::atomic<bool> right{false};
+    std::atomic<bool> called{false};
+    connection.async_execute(
+        Command{"PING"}, Access::read, asio::bind_executor(other.context.get_executor(), [&](Result result) {
+            right = other.context.get_executor().running_in_this_thread() && result.has_value();
+            called = true;
+        }));
+    io.run();
+    CHECK(eventually([&] { return called.load(); }));
+    CHECK(right);
+}
+
+TEST_CASE("redis connection: the commands of one turn leave in one write", "[redis][connection]")
+{
+    asio::io_context io;
+    Connection const connection{io, redis_server().options()};
+    std::vector<std::int64_t> order;
+    auto one = [&](int i) -> asio::awaitable<void> {
+        auto const key = "turn" + std::to_string(i);
+        auto const got = co_await connection.async_execute(Command{"SET", key, i}, Access::write, asio::use_awaitable);
+        CHECK(got);
+        auto const back = co_await connection.async_execute(Command{"INCR", key}, Access::write, asio::use_awaitable);
+        order.push_back(back.value().root().integer());
+    };
+    for (int i = 0; i < 512; ++i)
+        asio::co_spawn(io, one(i), asio::detached);
+    io.run();
+    REQUIRE(order.size() == 512);
+    for (int i = 0; i < 512; ++i)
+        CHECK(order[static_cast<std::size_t>(i)] == i + 1);
+    auto const statistics = connection.statistics();
+    CHECK(statistics.commands == 1024);
+    CHECK(statistics.writes <= 32);  // 2, unless the system splits the replies
+    CHECK(statistics.reconnects == 0);
+
+    // The first turn in any case: nothing was under way.
+    Connection const fresh{io, redis_server().options()};
+    int done = 0;
+    for (int i = 0; i < 512; ++i)
+        fresh.async_execute(Command{"PING"}, Access::read, [&](Result result) { done += result.has_value(); });
+    io.restart();
+    io.run();
+    CHECK(done == 512);
+    CHECK(fresh.statistics().writes == 1);
+}
+
+TEST_CASE("redis connection: many threads share one connection", "[redis][connection]")
+{
+    asio::thread_pool pool{3};
+    Connection const connection{pool, redis_server().options()};
+    constexpr std::size_t threads = 4;
+    constexpr int rounds = 300;
+    std::atomic<int> wrong{0};
+    call(connection, Command{"DEL", "threads"}).value();
+    run_threads(threads, [&](std::size_t thread) {
+        std::vector<std::future<Result>> replies;
+        for (int i = 0; i < rounds; ++i) {
+            replies.push_back(connection.async_execute(
+                Command{"ECHO", std::to_string(thread) + ":" + std::to_string(i)}, Access::read, asio::use_future));
+            if (i % 10 == 0)
+                wrong += !call(connection, Command{"INCR", "threads"});
+        }
+        for (int i = 0; i < rounds; ++i) {
+            auto const reply = replies[static_cast<std::size_t>(i)].get();
+            wrong += !reply || reply->root().text() != std::to_string(thread) + ":" + std::to_string(i);
+        }
+    });
+    CHECK(wrong == 0);
+    CHECK(call(connection, Command{"GET", "threads"}, Access::read).value().root().text() == "120");
+    CHECK(connection.statistics().commands == threads * (rounds + 30) + 2);
+    pool.join();
+}
+
+TEST_CASE("redis connection: a passed deadline leaves the others and the connection intact", "[redis][connection]")
+{
+    RedisServer server;
+    asio::io_context io;
+    Connection const connection{io, server.options()};
+    Results results;
+    connection.async_execute(Command{"SET", "a", 1}, Access::write, results.next(0));
+    io.run();
+    server.pause();
+    connection.async_execute(Command{"INCR", "a"}, Access::write, 10s, results.next(1));
+    connection.async_execute(Command{"INCR", "a"}, Access::write, 30ms, results.next(2));
+    connection.async_execute(Command{"GET", "a"}, Access::read, 60ms, results.next(3));
+    connection.async_execute(Command{"ECHO", "x"}, Access::read, 10s, results.next(4));
+    REQUIRE(run_until(io, [&] { return results.done.size() == 3; }));
+    CHECK(results[2].error() == Errc::outcome_unknown);
+    CHECK(results[2].cause() == Errc::deadline_exceeded);
+    CHECK(results[3].error() == Errc::deadline_exceeded);
+    server.resume();
+    connection.async_execute(Command{"GET", "a"}, Access::read, 10s, results.next(5));
+    io.restart();
+    io.run();
+    REQUIRE(results.done.size() == 6);
+    CHECK(results[1].value().root().integer() == 2);
+    CHECK(results[4].value().root().text() == "x");
+    CHECK(results[5].value().root().text() == "3");
+    CHECK(connection.statistics().reconnects == 0);
+
+    connection.async_execute(Command{"PING"}, Access::read, -1s, results.next(6));
+    connection.async_execute(Command{"PING"}, Access::read, std::chrono::duration<double>{0.0 / 0.0}, results.next(7));
+    CHECK(results.done.size() == 6);
+    io.restart();
+    io.run();
+    CHECK(results[6].error() == Errc::deadline_exceeded);
+    CHECK(results[7].error() == Errc::invalid_argument);
+}
+
+TEST_CASE("redis connection: a lost connection is told by access, and made anew", "[redis][connection]")
+{
+    RedisServer server;
+    Loop loop;
+    Connection const connection{loop.context, server.options()};
+    CHECK(call(connection, Command{"SET", "a", 1}));
+
+    // While it was idle: nothing is lost.
+    server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+    CHECK(call(connection, Command{"INCR", "a"}).value().root().integer() == 2);
+    CHECK(connection.statistics().reconnects == 1);
+
+    // With replies due.
+    server.command({"CLIENT", "PAUSE", "20000", "ALL"});
+    auto const before = connection.statistics().commands;
+    auto write = connection.async_execute(Command{"INCR", "a"}, Access::write, 20s, asio::use_future);
+    auto read = connection.async_execute(Command{"GET", "a"}, Access::read, 20s, asio::use_future);
+    REQUIRE(eventually([&] { return connection.statistics().commands == before + 2; }));
+    std::this_thread::sleep_for(50ms);
+    server.kill();
+    auto const written = write.get();
+    CHECK(written.error() == Errc::outcome_unknown);
+    CHECK(written.cause() == Errc::unavailable);
+    CHECK(read.get().error() == Errc::unavailable);
+
+    // Nobody is there: waits, in vain or not.
+    auto const nobody = call(connection, Command{"SET", "b", 1}, Access::write, 100ms);
+    CHECK(nobody.error() == Errc::unavailable);
+    CHECK(nobody.detail().find("cannot connect") != std::string::npos);
+    auto patient = connection.async_execute(Command{"SET", "b", 1}, Access::write, 20s, asio::use_future);
+    std::this_thread::sleep_for(50ms);
+    server.start();
+    CHECK(patient.get());
+    CHECK(call(connection, Command{"GET", "b"}, Access::read).value().root().text() == "1");
+    CHECK(connection.statistics().reconnects == 2);
+}
+
+TEST_CASE("redis connection: cancelled before and after it was written", "[redis][connection]")
+{
+    RedisServer server;
+    asio::io_context io;
+    Connection const connection{io, server.options()};
+    Results results;
+    std::array<asio::cancellation_signal, 4> signals;
+    auto const start = [&](std::size_t i, Command command, Access access) {
+        connection.async_execute(
+            std::move(command), access, asio::bind_cancellation_slot(signals[i].slot(), results.next(i)));
+    };
+    start(0, Command{"SET", "gone", 1}, Access::write);
+    signals[0].emit(asio::cancellation_type::terminal);
+    CHECK(results.done.empty());
+    io.run();
+    CHECK(results[0].error() == Errc::cancelled);
+    CHECK(server.command({"EXISTS", "gone"}) == "0");
+
+    server.command({"CLIENT", "PAUSE", "300", "ALL"});
+    start(1, Command{"SET", "kept", 1}, Access::write);
+    start(2, Command{"GET", "kept"}, Access::read);
+    start(3, Command{"ECHO", "mine"}, Access::read);
+    auto const before = connection.statistics().commands;
+    REQUIRE(run_until(io, [&] { return connection.statistics().commands == before + 3; }));
+    signals[1].emit(asio::cancellation_type::total);
+    signals[2].emit(asio::cancellation_type::partial);
+    io.restart();
+    io.run();
+    CHECK(results[1].error() == Errc::outcome_unknown);
+    CHECK(results[1].cause() == Errc::cancelled);
+    CHECK(results[2].error() == Errc::cancelled);
+    CHECK(results[3].value().root().text() == "mine");
+    CHECK(server.command({"GET", "kept"}) == "1");
+    signals[3].emit(asio::cancellation_type::all);  // nobody is there any more
+    CHECK(connection.statistics().reconnects == 0);
+}
+
+TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][connection]")
+{
+    asio::io_context io;
+    auto options = redis_server().options();
+    options.max_pending = 8;
+    options.max_in_flight = 3;
+    options.max_pending_bytes = 1000;
+    Connection const connection{io, options};
+    Results results;
+    for (std::size_t i = 0; i < 10; ++i)
+        connection.async_execute(Command{"ECHO", i}, Access::read, results.next(i));
+    io.run();
+    for (std::size_t i = 0; i < 8; ++i)
+        CHECK(results[i].value().root().text() == std::to_string(i));
+    CHECK(results[8].error() == Errc::overloaded);
+    CHECK(results[9].error() == Errc::overloaded);
+    CHECK(connection.statistics().writes >= 3);
+
+    connection.async_execute(Command{"SET", "k", std::string(2000, 'x')}, Access::write, results.next(20));
+    connection.async_execute(Command{"PING"}, Access::read, results.next(21));
+    io.restart();
+    io.run();
+    CHECK(results[20].error() == Errc::overloaded);
+    CHECK(results[21]);
+
+    options.max_in_flight = 0;
+    CHECK_THROWS_AS((Connection{io, options}), Error);
+    CHECK_THROWS_AS((Connection{io, "redis://:@x"}), Error);
+}
+
+TEST_CASE("redis connection: a reply beyond the limit ends the connection", "[redis][connection]")
+{
+    RedisServer server;
+    Loop loop;
+    auto options = server.options();
+    options.max_reply_bytes = std::size_t{64} << 10;
+    Connection const connection{loop.context, options};
+    CHECK(call(connection, Command{"SET", "large", std::string(100'000, 'x')}));
+    CHECK(call(connection, Command{"GET", "large"}, Access::read).error() == Errc::corrupt_state);
+    auto const swapped = call(connection, Command{"GETSET", "large", 1}, Access::write);
+    CHECK(swapped.error() == Errc::outcome_unknown);
+    CHECK(swapped.cause() == Errc::corrupt_state);
+    CHECK(call(connection, Command{"GET", "large"}, Access::read).value().root().text() == "1");
+}
+
+TEST_CASE("redis connection: a wrong password is misconfigured, and in no text", "[redis][connection]")
+{
+    RedisServer server{{"--requirepass", "open sesame"}};
+    Loop loop;
+    auto options = server.options();
+    options.password = "hunter2";
+    Connection const wrong{loop.context, options};
+    auto first = wrong.async_execute(Command{"PING"}, Access::read, 10s, asio::use_future);
+    auto second = wrong.async_execute(Command{"SET", "a", 1}, Access::write, 10s, asio::use_future);
+    for (auto const& refused : {first.get(), second.get(), call(wrong, Command{"PING"})}) {
+        CHECK(refused.error() == Errc::misconfigured);
+        CHECK(refused.detail().find("hunter2") == std::string::npos);
+    }
+    options.password.clear();
+    options.client_name.clear();
+    Connection const none{loop.context, options};
+    CHECK(call(none, Command{"PING"}).error() == Errc::misconfigured);
+    options.password = "open sesame";
+    options.client_name = "one";
+    options.database = 3;
+    Connection const right{loop.context, options};
+    CHECK(call(right, Command{"CLIENT", "GETNAME"}).value().root().text() == "one");
+    CHECK(call(right, Command{"CLIENT", "INFO"}).value().root().text().find(" db=3 ") != std::string_view::npos);
+    options.tls = true;
+    CHECK(call(Connection{loop.context, options}, Command{"PING"}).error() == Errc::misconfigured);
+}
+
+TEST_CASE("redis connection: what the server says has its outcome", "[redis][connection]")
+{
+    Loop loop;
+    Connection const connection{loop.context, redis_server().options()};
+    CHECK(call(connection, Command{"RPUSH", "list", 1}));
+    CHECK(call(connection, Command{"INCR", "list"}).error() == Errc::corrupt_state);
+    CHECK(call(connection, Command{"NONSENSE"}).error() == Errc::misconfigured);
+    CHECK(call(connection, Command{"GET"}, Access::read).error() == Errc::misconfigured);
+    for (auto const* word : {"SUBSCRIBE", "multi", "Monitor", "SELECT"})
+        CHECK(call(connection, Command{word, "0"}).error() == Errc::invalid_argument);
+    CHECK(call(connection, Command{"client", "reply", "off"}).error() == Errc::invalid_argument);
+    CHECK(call(connection, Command{"PING"}));
+}
+
+TEST_CASE("redis connection: the last handle goes with commands in flight", "[redis][connection]")
+{
+    RedisServer server;
+    asio::io_context io;
+    std::optional<Connection> connection{std::in_place, io, server.options()};
+    Results results;
+    connection->async_execute(Command{"PING"}, Access::read, results.next(0));
+    io.run();
+    server.command({"CLIENT", "PAUSE", "20000", "ALL"});
+    connection->async_execute(Command{"SET", "a", 1}, Access::write, results.next(1));
+    connection->async_execute(Command{"GET", "a"}, Access::read, results.next(2));
+    REQUIRE(run_until(io, [&] { return connection->statistics().commands == 3; }));
+    connection->async_execute(Command{"SET", "b", 1}, Access::write, results.next(3));
+    auto late = connection->async_execute(Command{"PING"}, Access::read, asio::deferred);
+    auto const took = time_of([&] { connection.reset(); });
+    CHECK(took < 1s);
+    CHECK(results.done.size() == 1);
+    std::move(late)(results.next(4));
+    io.restart();
+    io.run();
+    REQUIRE(results.done.size() == 5);
+    CHECK(results[1].error() == Errc::outcome_unknown);
+    CHECK(results[1].cause() == Errc::cancelled);
+    CHECK(results[2].error() == Errc::cancelled);
+    CHECK(results[3].error() == Errc::cancelled);
+    CHECK(results[4].error() == Errc::cancelled);
+}
+
+TEST_CASE("redis connection: a context that goes destroys its handlers, whoever lives longer", "[redis][connection]")
+{
+    RedisServer server;
+    auto const alive = std::make_shared<int>(0);
+    bool called = false;
+    for (bool const handle_first : {true, false})
+        for (bool const connected : {true, false}) {
+            auto io = std::make_unique<asio::io_context>();
+            std::optional<Connection> connection{std::in_place, *io, server.options()};
+            if (connected) {
+                connection->async_execute(Command{"PING"}, Access::read, asio::detached);
+                io->run();
+                server.pause();
+            }
+            for (int i = 0; i < 10; ++i)
+                connection->async_execute(Command{"INCR", "a"}, Access::write, [alive, &called, c = *connection](Result) {
+                    called = true;
+                });
+            if (connected)
+                REQUIRE(run_until(*io, [&] { return connection->statistics().commands == 11; }));
+            connection->async_execute(Command{"PING"}, Access::read, [alive, &called](Result) { called = true; });
+            if (handle_first)
+                connection.reset();
+            io.reset();
+            CHECK(alive.use_count() == 1);
+            if (connection) {
+                connection->statistics();
+                connection.reset();
+            }
+            server.resume();
+        }
+    CHECK_FALSE(called);
+
+    // Another context's handlers are told.
+    Loop other;
+    auto io = std::make_unique<asio::io_context>();
+    Connection const connection{*io, server.options()};
+    auto pending = connection.async_execute(Command{"INCR", "a"}, Access::write, asio::bind_executor(other.context, asio::use_future));
+    io.reset();
+    CHECK(pending.get().error() == Errc::cancelled);
+}
+
+TEST_CASE("redis connection: a forgotten script is spelled out once", "[redis][connection]")
+{
+    RedisServer server;
+    Loop loop;
+    Connection const connection{loop.context, server.options()};
+    redis::Script const script{"return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}"};
+    for (int round = 1; round <= 3; ++round) {
+        auto const got =
+            connection.async_evaluate(Evaluation{script, 1, "counter", "x\r\ny"}, Access::write, asio::use_future).get().value();
+        CHECK(got.root()[0].text() == "counter");
+        CHECK(got.root()[1].text() == "x\r\ny");
+        CHECK(got.root()[2].integer() == round);
+        if (round == 2)
+            server.command({"SCRIPT", "FLUSH"});
+    }
+    CHECK(connection.statistics().commands == 5);  // twice in vain
+    redis::Script const bad{"redis.call('SET', KEYS[1], 1) return redis.call('NONSENSE')"};
+    auto const half =
+        connection.async_evaluate(Evaluation{bad, 1, "half"}, Access::write, 5s, asio::use_future).get();
+    CHECK(half.error() == Errc::outcome_unknown);
+}
+
+/// Says to each who comes what it is told to, once it has heard something.
+class Impostor {
+public:
+    explicit Impostor(std::string answer)
+    {
+        std::string pattern = (std::filesystem::temp_directory_path() / "interlock-impostor-XXXXXX").string();
+        REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+        directory_ = pattern;
+        acceptor_.emplace(context_, asio::local::stream_protocol::endpoint(directory_ + "/socket"));
+        asio::co_spawn(context_, accept(std::move(answer)), asio::detached);
+        thread_ = std::thread([this] { context_.run(); });
+    }
+    Impostor(Impostor const&) = delete;
+    Impostor& operator=(Impostor const&) = delete;
+    ~Impostor()
+    {
+        context_.stop();
+        thread_.join();
+        std::filesystem::remove_all(directory_);
+    }
+    redis::Options options() const
+    {
+        redis::Options options;
+        options.unix_path = directory_ + "/socket";
+        options.client_name.clear();
+        return options;
+    }
+    std::atomic<int> visitors{0};
+
+private:
+    asio::awaitable<void> accept(std::string answer)
+    {
+        for (;;) {
+            auto socket = co_await acceptor_->async_accept(asio::use_awaitable);
+            ++visitors;
+            if (answer.empty())
+                continue;
+            asio::co_spawn(context_, talk(std::move(socket), answer), asio::detached);
+        }
+    }
+    static asio::awaitable<void> talk(asio::local::stream_protocol::socket socket, std::string answer)
+    {
+        std::array<char, 1024> heard{};
+        for (;;) {
+            auto const size = co_await socket.async_read_some(asio::buffer(heard), asio::use_awaitable);
+            if (size == 0)
+                co_return;
+            if (answer != "silence")
+                co_await asio::async_write(socket, asio::buffer(answer), asio::use_awaitable);
+        }
+    }
+
+    std::string directory_;
+    asio::io_context context_;
+    std::optional<asio::local::stream_protocol::acceptor> acceptor_;
+    std::thread thread_;
+};
+
+TEST_CASE("redis connection: what nobody asked for ends the connection", "[redis][connection]")
+{
+    Loop loop;
+    {
+        Impostor const two{"+A\r\n+B\r\n"};
+        Connection const connection{loop.context, two.options()};
+        for (int i = 0; i < 3; ++i)
+            CHECK(call(connection, Command{"PING"}, Access::read).value().root().text() == "A");
+        CHECK(connection.statistics().reconnects == 2);
+    }
+    {
+        Impostor const half{"+A\r\n$5"};
+        Connection const connection{loop.context, half.options()};
+        for (int i = 0; i < 3; ++i)
+            CHECK(call(connection, Command{"PING"}, Access::read).value().root().text() == "A");
+    }
+    {
+        Impostor const noise{"HTTP/1.1 400 Bad Request\r\n\r\n"};
+        Connection const connection{loop.context, noise.options()};
+        CHECK(call(connection, Command{"PING"}, Access::read).error() == Errc::corrupt_state);
+        auto const written = call(connection, Command{"INCR", "a"}, Access::write);
+        CHECK(written.error() == Errc::outcome_unknown);
+        CHECK(written.cause() == Errc::corrupt_state);
+    }
+}
+
+TEST_CASE("redis connection: a silent server is given up, one that hangs up is not stormed", "[redis][connection]")
+{
+    Loop loop;
+    {
+        Impostor const silent{"silence"};
+        auto options = silent.options();
+        options.reply_timeout = 50ms;
+        Connection const connection{loop.context, options};
+        auto const read = call(connection, Command{"PING"}, Access::read);
+        CHECK(read.error() == Errc::unavailable);
+        CHECK(read.detail().find("stopped answering") != std::string::npos);
+        CHECK(call(connection, Command{"INCR", "a"}).error() == Errc::outcome_unknown);
+        options.password = "x";
+        options.connect_timeout = 50ms;
+        auto const mute = call(Connection{loop.context, options}, Command{"PING"}, Access::read, 300ms);
+        CHECK(mute.error() == Errc::unavailable);
+        CHECK(mute.detail().find("timed out") != std::string::npos);
+    }
+    Impostor const rude{""};
+    auto options = rude.options();
+    options.reconnect = {.initial = 20ms, .cap = 100ms, .immediate = 1};
+    Connection const connection{loop.context, options};
+    auto const end = std::chrono::steady_clock::now() + 500ms;
+    while (std::chrono::steady_clock::now() < end)
+        static_cast<void>(call(connection, Command{"PING"}, Access::read, 100ms));
+    CHECK(rude.visitors > 2);
+    CHECK(rude.visitors < 100);
+}
+
+TEST_CASE("redis connection: in a forked child it is misconfigured, and the parent's goes on", "[redis][connection]")
+{
+    asio::io_context io;
+    Connection const connection{io, redis_server().options()};
+    Results results;
+    connection.async_execute(Command{"PING"}, Access::read, results.next(0));
+    io.run();
+    REQUIRE(results[0]);
+    auto const child = ::fork();
+    if (child == 0) {
+        asio::io_context own;
+        std::optional<Connection> copy{connection};
+        int code = 1;
+        copy->async_execute(
+            Command{"PING"}, Access::read, asio::bind_executor(own.get_executor(), [&](Result result) {
+                code = result.error() == Errc::misconfigured ? 0 : 2;
+            }));
+        own.run();
+        ::_exit(code);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    connection.async_execute(Command{"PING"}, Access::read, results.next(1));
+    io.restart();
+    io.run();
+    CHECK(results[1]);
+    CHECK(connection.statistics().reconnects == 0);
+}
+
+}  // namespace redis_connection_test
