@@ -194,7 +194,7 @@ TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")
         port = free.local_endpoint().port();
     }
     RedisServer const server{{"--port", std::to_string(port)}};
-    Connection const connection{io, "redis://localhost:" + std::to_string(port)};
+    Connection const connection{io, "redis://127.0.0.1:" + std::to_string(port)};
     Results results;
     connection.async_execute(Command{"PING"}, Access::read, results.next(0));
     Connection const nowhere{io, "redis://nowhere.invalid"};

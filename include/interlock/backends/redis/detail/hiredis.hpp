@@ -90,6 +90,7 @@ enum class ReplyType : unsigned char { nil, string, status, error, integer, arra
 struct ReplyLimits {
     std::size_t bytes{std::size_t{64} << 20};
     std::size_t elements{std::size_t{1} << 20};
+    std::size_t depth{7};  // arrays in arrays; newer versions of hiredis know no limit
 };
 
 class Reply;
@@ -314,7 +315,10 @@ private:
             return nullptr;  // belongs to a protocol that we did not ask for, and to no command
 #endif
         auto const count = static_cast<std::size_t>(elements);
-        if (me.reply_ == nullptr || count > me.limits_.elements - me.reply_->nodes_.size()) {
+        std::size_t depth = 1;
+        for (auto const* around = task->parent; around != nullptr; around = around->parent)
+            ++depth;
+        if (depth > me.limits_.depth || me.reply_ == nullptr || count > me.limits_.elements - me.reply_->nodes_.size()) {
             me.too_large_ = true;
             return nullptr;
         }
