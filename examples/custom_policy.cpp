@@ -87,11 +87,13 @@ public:
             : Inner(session, keys, std::forward<Rest>(rest)...), trail_(session.trail_), key_(keys[0].bytes())
         {}
 
-        il::Outcome<il::CommitResult> commit(il::OperationCommit const* operation)
+        il::Step<il::CommitResult> commit(il::OperationCommit const* operation, il::Waiter& waiter)
         {
-            auto result = Inner::commit(operation);
-            trail_->add(fmt::format("{}: {}", key_, result ? "committed" : il::name_of(result.error())));
-            return result;
+            auto step = Inner::commit(operation, waiter);
+            if (step.done())  // a store that need not block is asked again
+                trail_->add(
+                    fmt::format("{}: {}", key_, step.outcome() ? "committed" : il::name_of(step.outcome().error())));
+            return step;
         }
         void rollback(bool unresolved) noexcept
         {

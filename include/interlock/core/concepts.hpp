@@ -80,6 +80,7 @@ struct CommitResult {
 
     bool duplicate{false};  ///< nothing was written: an earlier execution of the same operation id was applied
     std::string answer;     ///< its stored answer, when `duplicate`
+    Version version{no_version};  ///< of a started commit: the new version of its first change, where that is a write
 };
 
 /// A granted lock record. A store grant reserves `count` consecutive tokens from `first`: whoever holds the
@@ -141,6 +142,8 @@ public:
         wake();
         return {};
     }
+    /// False for one whose thread must go on: a store that can, starts its calls for it and does not wait.
+    virtual bool may_block() const noexcept { return true; }
 
 protected:
     Waiter() = default;
@@ -154,6 +157,22 @@ inline void Wakeup::fire_now() noexcept
     auto const waiter = std::move(waiter_);
     waiter->wake();
 }
+
+/// A call of a store that is under way while nobody blocks. Its waiter is woken, perhaps more than once, when it is time
+/// to look. Destroying it gives it up: what was not sent is not sent any more, what was may still happen, and the waiter
+/// is not woken any more once the destructor has returned. One thread at a time.
+template <class X>
+class StoreCall {
+public:
+    StoreCall() = default;
+    StoreCall(StoreCall const&) = delete;
+    StoreCall& operator=(StoreCall const&) = delete;
+    virtual ~StoreCall() = default;
+    /// The outcome, once; nothing while there is none.
+    virtual std::optional<Outcome<X>> poll() = 0;
+};
+template <class X>
+using StartedCall = std::unique_ptr<StoreCall<X>>;
 
 // ---- repositories --------------------------------------------------------------------------------------------
 
@@ -338,6 +357,49 @@ concept FusedRepository = FencedRepository<R> &&
     requires(R r, Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) {
     { r.create_and_load(key, owner, ttl, deadline) } -> std::same_as<Outcome<GrantAndState<typename R::value_type>>>;
 };
+
+/// A store whose calls can be started without waiting for their ends, so that asynchronous callers need no thread each.
+///
+/// | expression | result | meaning |
+/// |---|---|---|
+/// | `r.start_load(key, deadline, waiter)` | `StartedCall<Versioned<T>>` | as the member without `start_`, likewise below |
+/// | `r.start_commit(changes, operation, deadline, waiter)` | `StartedCall<CommitResult>` | `changes` and `operation` are read during this call only; the new version is in the result |
+/// | `r.start_find_operation(key, id, deadline, waiter)` | `StartedCall<std::optional<OperationRecord>>` | |
+/// | `r.start_forbid_operation(key, id, attempt, deadline, waiter)` | `StartedCall<OperationRecord>` | |
+/// | `r.start_create(key, owner, ttl, deadline, waiter)` | `StartedCall<Grant>` | |
+/// | `r.start_create_and_load(key, owner, ttl, deadline, waiter)` | `StartedCall<GrantAndState<T>>` | |
+/// | `r.start_remove(key, owner, deadline, waiter)` | `StartedCall<Removal>` | |
+///
+/// Laws: 1. None of these blocks, and each ends by its deadline. 2. The outcomes are those of the blocking members. 3. Of
+/// two calls for one key, the second of which was started after the first was given up, the store sees the first no
+/// later than the second, unless the connection was lost between them.
+/// Where that is known at run time only, `r.starts_calls()` says whether these may be used.
+template <class R>
+concept NonblockingRepository = FusedRepository<R> && OperationRepository<R> &&
+    requires(
+        R r, Key const& key, OwnerToken owner, Ttl ttl, std::span<Change<typename R::value_type>> changes,
+        OperationCommit const* operation, OperationId const& id, std::uint32_t attempt, Deadline deadline, Waiter& waiter) {
+    { r.start_load(key, deadline, waiter) } -> std::same_as<StartedCall<Versioned<typename R::value_type>>>;
+    { r.start_commit(changes, operation, deadline, waiter) } -> std::same_as<StartedCall<CommitResult>>;
+    { r.start_find_operation(key, id, deadline, waiter) } -> std::same_as<StartedCall<std::optional<OperationRecord>>>;
+    { r.start_forbid_operation(key, id, attempt, deadline, waiter) } -> std::same_as<StartedCall<OperationRecord>>;
+    { r.start_create(key, owner, ttl, deadline, waiter) } -> std::same_as<StartedCall<Grant>>;
+    { r.start_create_and_load(key, owner, ttl, deadline, waiter) }
+        -> std::same_as<StartedCall<GrantAndState<typename R::value_type>>>;
+    { r.start_remove(key, owner, deadline, waiter) } -> std::same_as<StartedCall<Removal>>;
+};
+
+/// Whether `repository` starts calls: what the type says, or, where that is known at run time only, the handle.
+template <class R>
+constexpr bool starts_calls(R const& repository) noexcept
+{
+    if constexpr (!NonblockingRepository<R>)
+        return false;
+    else if constexpr (requires { repository.starts_calls(); })
+        return repository.starts_calls();
+    else
+        return true;
+}
 
 // clang-format on
 

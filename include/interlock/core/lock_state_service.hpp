@@ -54,6 +54,7 @@ public:
     using key_type = typename Repository::key_type;
     using lock_type = std::conditional_t<Level == Assurance::fenced, Lock<T>, EfficiencyLock<T>>;
     using Ticket = typename Table::Ticket;
+    using Releasing = typename Table::Releasing;
 
     explicit LockStateService(Repository repository, LockOptions options = {})
         requires LeaseRepository<Repository> && FencedRepository<detail::needed<Level == Assurance::fenced, Repository>>
@@ -155,6 +156,9 @@ public:
     {
         return boost::asio::async_initiate<CompletionToken, void(error_code)>(
             [self = *this](auto handler, std::shared_ptr<detail::Hold> hold) {
+                if constexpr (NonblockingRepository<Repository>)
+                    if (starts_calls(self.repository()))
+                        return detail::start_release(self, std::move(handler), std::move(hold));
                 detail::async_call(
                     runs_in_place(self.repository()), self.table_->runtime(), std::move(handler), [hold = std::move(hold)] {
                         auto const outcome = hold ? hold->release_and_report() : success();
@@ -169,6 +173,12 @@ public:
     /// Nothing when locks on `key` can be had at all.
     std::optional<Failure> unfit(Key const& key, Deadline deadline) const { return table_->unfit(key, deadline); }
     std::shared_ptr<Table> const& table() const noexcept { return table_; }
+    /// Whether polling a ticket never blocks when its waiter says that it must not. The first call for a store asks whether
+    /// it is fit, which may block.
+    bool in_place() const noexcept
+    {
+        return runs_in_place(repository()) || (starts_calls(repository()) && table_->verified());
+    }
 
     /// As `acquire` and `try_acquire`, without throwing.
     template <KeyOrState<T, key_type> A>

@@ -74,6 +74,18 @@ public:
     virtual void unsubscribe(Key const&, Waiter&) noexcept = 0;
     virtual bool wanted(Key const&, OwnerToken) = 0;
     virtual bool wakes() const noexcept = 0;
+    // Where `starts_calls`; null elsewhere.
+    virtual bool starts_calls() const noexcept = 0;
+    virtual StartedCall<Versioned<T>> start_load(Key const&, Deadline, Waiter&) = 0;
+    virtual StartedCall<CommitResult> start_commit(
+        std::span<Change<T>>, OperationCommit const*, Deadline, Waiter&) = 0;
+    virtual StartedCall<std::optional<OperationRecord>> start_find_operation(
+        Key const&, OperationId const&, Deadline, Waiter&) = 0;
+    virtual StartedCall<OperationRecord> start_forbid_operation(
+        Key const&, OperationId const&, std::uint32_t, Deadline, Waiter&) = 0;
+    virtual StartedCall<Grant> start_create(Key const&, OwnerToken, Ttl, Deadline, Waiter&) = 0;
+    virtual StartedCall<GrantAndState<T>> start_create_and_load(Key const&, OwnerToken, Ttl, Deadline, Waiter&) = 0;
+    virtual StartedCall<Removal> start_remove(Key const&, OwnerToken, Deadline, Waiter&) = 0;
 };
 
 /// A row transaction of R: R's own, or, where R cannot wait without blocking, opened by its blocking call.
@@ -275,6 +287,42 @@ public:
             r_.unsubscribe(key, waiter);
     }
     bool wakes() const noexcept override { return wakes_waiters(r_); }
+    bool starts_calls() const noexcept override { return interlock::starts_calls(r_); }
+    StartedCall<Versioned<T>> start_load(Key const& key, Deadline deadline, Waiter& waiter) override
+    {
+        return start<Versioned<T>>([&](auto& r) { return r.start_load(key, deadline, waiter); });
+    }
+    StartedCall<CommitResult> start_commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, Waiter& waiter) override
+    {
+        return start<CommitResult>([&](auto& r) { return r.start_commit(changes, operation, deadline, waiter); });
+    }
+    StartedCall<std::optional<OperationRecord>> start_find_operation(
+        Key const& key, OperationId const& id, Deadline deadline, Waiter& waiter) override
+    {
+        return start<std::optional<OperationRecord>>(
+            [&](auto& r) { return r.start_find_operation(key, id, deadline, waiter); });
+    }
+    StartedCall<OperationRecord> start_forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline, Waiter& waiter) override
+    {
+        return start<OperationRecord>(
+            [&](auto& r) { return r.start_forbid_operation(key, id, attempt, deadline, waiter); });
+    }
+    StartedCall<Grant> start_create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) override
+    {
+        return start<Grant>([&](auto& r) { return r.start_create(key, owner, ttl, deadline, waiter); });
+    }
+    StartedCall<GrantAndState<T>> start_create_and_load(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) override
+    {
+        return start<GrantAndState<T>>(
+            [&](auto& r) { return r.start_create_and_load(key, owner, ttl, deadline, waiter); });
+    }
+    StartedCall<Removal> start_remove(Key const& key, OwnerToken owner, Deadline deadline, Waiter& waiter) override
+    {
+        return start<Removal>([&](auto& r) { return r.start_remove(key, owner, deadline, waiter); });
+    }
     bool wanted(Key const& key, OwnerToken owner) override
     {
         if constexpr (requires { r_.wanted(key, owner); })
@@ -284,6 +332,15 @@ public:
     }
 
 private:
+    template <class X, class F>
+    StartedCall<X> start([[maybe_unused]] F f)
+    {
+        if constexpr (NonblockingRepository<R>)
+            return f(r_);
+        else
+            return nullptr;
+    }
+
     R r_;
 };
 
@@ -341,6 +398,7 @@ public:
     SystemRuntime const& runtime() const noexcept { return held_->runtime(); }
     void const* identity() const noexcept { return held_->identity(); }
     bool in_place() const noexcept { return held_->in_place(); }
+    bool starts_calls() const noexcept { return held_->starts_calls(); }
     /// What the store calls itself: "memory".
     std::string_view store_name() const noexcept { return held_->name(); }
 
@@ -406,6 +464,38 @@ public:
     Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
     {
         return held_->remove(key, owner, deadline);
+    }
+    StartedCall<Versioned<T>> start_load(Key const& key, Deadline deadline, Waiter& waiter) const
+    {
+        return held_->start_load(key, deadline, waiter);
+    }
+    StartedCall<CommitResult> start_commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, Waiter& waiter) const
+    {
+        return held_->start_commit(changes, operation, deadline, waiter);
+    }
+    StartedCall<std::optional<OperationRecord>> start_find_operation(
+        Key const& key, OperationId const& id, Deadline deadline, Waiter& waiter) const
+    {
+        return held_->start_find_operation(key, id, deadline, waiter);
+    }
+    StartedCall<OperationRecord> start_forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline, Waiter& waiter) const
+    {
+        return held_->start_forbid_operation(key, id, attempt, deadline, waiter);
+    }
+    StartedCall<Grant> start_create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) const
+    {
+        return held_->start_create(key, owner, ttl, deadline, waiter);
+    }
+    StartedCall<GrantAndState<T>> start_create_and_load(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) const
+    {
+        return held_->start_create_and_load(key, owner, ttl, deadline, waiter);
+    }
+    StartedCall<Removal> start_remove(Key const& key, OwnerToken owner, Deadline deadline, Waiter& waiter) const
+    {
+        return held_->start_remove(key, owner, deadline, waiter);
     }
     Outcome<void> verify_fencing(Deadline deadline = {}) const { return held_->verify_fencing(deadline); }
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const { held_->subscribe(key, owner, waiter); }

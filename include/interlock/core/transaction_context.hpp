@@ -137,9 +137,12 @@ public:
     explicit Step(std::in_place_t, A&&... arguments)
         : state_(std::in_place_index<0>, std::forward<A>(arguments)...)
     {}
-    static Step pending(TimePoint wake_at = TimePoint::max()) { return Step{Later{wake_at}}; }
+    static Step pending(TimePoint wake_at = TimePoint::max()) { return Step{Later{wake_at, false}}; }
+    /// Not yet, because a call of the store is under way: nobody is waited for.
+    static Step under_way() { return Step{Later{TimePoint::max(), true}}; }
 
     bool done() const noexcept { return state_.index() == 0; }
+    bool calling() const noexcept { return std::get<1>(state_).calling; }
     TimePoint wake_at() const noexcept { return std::get<1>(state_).at; }
     Outcome<R>& outcome() & { return std::get<0>(state_); }
     Outcome<R>&& outcome() && { return std::get<0>(std::move(state_)); }
@@ -147,10 +150,35 @@ public:
 private:
     struct Later {
         TimePoint at;
+        bool calling;
     };
     explicit Step(Later later) : state_(later) {}
     std::variant<Outcome<R>, Later> state_;
 };
+
+namespace detail {
+
+/// The one of the two forms of `commit` and `verify` that a transaction has.
+template <class X>
+Step<CommitResult> commit_step(X& transaction, OperationCommit const* operation, Waiter& waiter)
+{
+    if constexpr (requires { transaction.commit(operation, waiter); })
+        return transaction.commit(operation, waiter);
+    else
+        return transaction.commit(operation);
+}
+template <class X>
+inline constexpr bool can_verify = requires(X& t, Waiter& waiter) { t.verify(waiter); } || requires(X& t) { t.verify(); };
+template <class X>
+Step<CommitResult> verify_step(X& transaction, Waiter& waiter)
+{
+    if constexpr (requires { transaction.verify(waiter); })
+        return transaction.verify(waiter);
+    else
+        return transaction.verify();
+}
+
+}  // namespace detail
 
 /// What an operation may ask for, tried in this order; the first that its callable accepts wins and later ones
 /// are never instantiated. With several keys each part stands once per key, in the order of the call.
@@ -209,19 +237,20 @@ struct transaction_policy_tag {};
 /// | `P::needs` | a `Needs` |
 /// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
 ///
-/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now), the
-/// constants `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the
-/// effect is a write made through the store), and `S::Transaction<N, form>`, one call on N keys:
+/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now),
+/// optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not), the constants
+/// `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the effect is a write
+/// made through the store), and `S::Transaction<N, form>`, one call on N keys:
 ///
 /// | member of a transaction | result | meaning |
 /// |---|---|---|
 /// | `t.begin(waiter)` | `Step<Begun>` | make the states ready; called again after "not yet", and to run again after a conflict |
 /// | `t.refusal()` | `std::optional<Failure>` | after the operation: why its result must not be committed |
-/// | `t.commit(operation)` | `Outcome<CommitResult>` | apply, and end the transaction when applied |
+/// | `t.commit(operation)`, or `t.commit(operation, waiter)` | `Outcome<CommitResult>`, or `Step<CommitResult>` | apply, and end the transaction when applied; with a waiter: called again after "not yet" |
 /// | `t.rollback(unresolved)` | | undo and end; `unresolved`: a commit may still arrive |
 /// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
 /// | `t.lost()`, `t.listen(waiter)` | | optional: whether a lock is lost; whom to wake then |
-/// | `t.verify()` | `Outcome<CommitResult>` | optional: after a throw; a conflict means that the states were torn: run again |
+/// | `t.verify()`, or `t.verify(waiter)` | likewise | optional: after a throw; a conflict means that the states were torn: run again |
 /// | `t.reject(text)` | | optional: the operation threw `FinalRejection`; called before `rollback` |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///

@@ -79,6 +79,17 @@ public:
         return std::visit([](auto const& s) { return s.retry_limits(); }, session_);
     }
     static constexpr bool guarded(Form) noexcept { return true; }
+    bool in_place() const noexcept
+    {
+        return std::visit(
+            [](auto const& s) {
+                if constexpr (requires { s.in_place(); })
+                    return s.in_place();
+                else
+                    return runs_in_place(s.repository());
+            },
+            session_);
+    }
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {
         return std::visit([&](auto const& s) { return s.unfit(keys, deadline); }, session_);
@@ -112,18 +123,18 @@ public:
         {
             return const_cast<Transaction*>(this)->visit([](auto& t) { return t.refusal(); });
         }
-        Outcome<CommitResult> commit(OperationCommit const* operation)
+        Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
-            return visit([&](auto& t) { return t.commit(operation); });
+            return visit([&](auto& t) { return commit_step(t, operation, waiter); });
         }
-        Outcome<CommitResult> verify()
+        Step<CommitResult> verify(Waiter& waiter)
             requires AtomicRepository<R>
         {
-            return visit([](auto& t) -> Outcome<CommitResult> {
-                if constexpr (requires { t.verify(); })
-                    return t.verify();
+            return visit([&](auto& t) -> Step<CommitResult> {
+                if constexpr (can_verify<std::remove_cvref_t<decltype(t)>>)
+                    return verify_step(t, waiter);
                 else  // one moment's, and nobody could change it since
-                    return Outcome<CommitResult>{std::in_place};
+                    return Step<CommitResult>{std::in_place, std::in_place};
             });
         }
         void rollback(bool unresolved) noexcept

@@ -187,19 +187,20 @@ public:
 
         std::optional<Failure> refusal() const { return inner_.refusal(); }
 
-        Outcome<CommitResult> commit(OperationCommit const* operation)
+        Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
-            auto result = inner_.commit(operation);
-            if (!result)
-                return result;
-            complete(result->duplicate ? std::string_view{result->answer} : operation->answer, false);
-            return result;
+            auto step = commit_step(inner_, operation, waiter);
+            if (!step.done() || !step.outcome())
+                return step;
+            auto const& result = *step.outcome();
+            complete(result.duplicate ? std::string_view{result.answer} : operation->answer, false);
+            return step;
         }
 
-        Outcome<CommitResult> verify()
-            requires requires(InnerTransaction& t) { t.verify(); }
+        Step<CommitResult> verify(Waiter& waiter)
+            requires can_verify<InnerTransaction>
         {
-            return inner_.verify();
+            return verify_step(inner_, waiter);
         }
 
         /// Kept like an answer.

@@ -9,6 +9,7 @@
 /// Use it when conflicts are rare and the operation is pure: it may run several times. With many writers on one
 /// key see `pessimistic_row_lock.hpp`.
 
+#include <interlock/core/detail/pending_call.hpp>
 #include <interlock/core/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -59,6 +60,8 @@ public:
     static constexpr std::array forms{Form::states, Form::states_context};
     using PolicySession<Policy, R>::PolicySession;
 
+    bool in_place() const noexcept { return runs_in_place(this->repository()) || starts_calls(this->repository()); }
+
     template <std::size_t N, Form Shape>
     class Transaction {
         using T = value_type;
@@ -70,76 +73,110 @@ public:
             : session_(session), keys_(keys), named_(named), context_(context)
         {}
 
-        Step<Begun> begin(Waiter&)
+        Step<Begun> begin(Waiter& waiter)
         {
-            auto& repository = session_.store();
-            for (std::size_t i = 0; i < N; ++i) {
-                auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
+            Deadline const deadline{context_.deadline()};
+            for (; ready_ < N; ++ready_) {
+                auto const i = ready_;
+                auto asked = loading_.ask(
+                    session_.store(), waiter, [&](auto& r) { return r.load(keys_[i], deadline); },
+                    [&](auto& r) { return r.start_load(keys_[i], deadline, waiter); });
+                if (!asked)
+                    return Step<Begun>::under_way();
+                auto& loaded = *asked;
                 if (loaded) {
                     slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
-                } else if (loaded.error() == Errc::not_found && session_.policy().missing == Missing::create) {
-                    if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
-                        return std::move(made).failure();
-                } else {
-                    return std::move(loaded).failure();
+                    continue;
+                }
+                bool const create = loaded.error() == Errc::not_found && session_.policy().missing == Missing::create;
+                auto made = create ? slots_[i].create(keys_[i], named_[i]) : Outcome<void>{std::move(loaded).failure()};
+                if (!made) {
+                    ready_ = 0;
+                    return std::move(made).failure();
                 }
             }
+            ready_ = 0;  // to run again, all is read again
             return Step<Begun>{std::in_place, std::in_place};
         }
 
         std::optional<Failure> refusal() const { return changed_key(slots_, keys_); }
 
-        Outcome<CommitResult> commit(OperationCommit const* operation)
+        Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
-            auto& repository = session_.store();
             Deadline const deadline{context_.deadline()};
             if constexpr (N == 1) {
-                if (operation == nullptr) {
+                if (operation == nullptr && !committing_.under_way()) {
                     auto& slot = slots_[0];
                     if (!slot.changed())
-                        return Outcome<CommitResult>{std::in_place};
-                    auto written = slot.fresh()
-                                       ? repository.insert(keys_[0], slot.value(), deadline)
-                                       : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
-                    if (!written)
-                        return std::move(written).failure();
-                    return Outcome<CommitResult>{std::in_place};
+                        return Step<CommitResult>{std::in_place, std::in_place};
+                    if (waiter.may_block() || !starts_calls(session_.store())) {
+                        auto& repository = session_.store();
+                        auto written =
+                            slot.fresh() ? repository.insert(keys_[0], slot.value(), deadline)
+                                         : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
+                        if (!written)
+                            return std::move(written).failure();
+                        return Step<CommitResult>{std::in_place, std::in_place};
+                    }
                 }
             }
-            if constexpr (AtomicRepository<R>) {
-                std::array<Change<T>, N> changes;
-                for (std::size_t i = 0; i < N; ++i)
-                    changes[i] = slots_[i].change(keys_[i]);
-                return repository.commit(changes, operation, deadline);
-            } else {
+            if constexpr (AtomicRepository<R>)
+                return ask(waiter, operation, [&](auto& changes) {
+                    for (std::size_t i = 0; i < N; ++i)
+                        changes[i] = slots_[i].change(keys_[i]);
+                    return N;
+                });
+            else
                 return Errc::misconfigured;  // refused at compile time by the service
-            }
         }
 
         /// Whether the states are still, and so were, one moment's: asked before what the operation threw is believed.
-        Outcome<CommitResult> verify()
+        Step<CommitResult> verify(Waiter& waiter)
             requires(N > 1 && AtomicRepository<R>)
         {
-            std::array<Change<T>, N> changes;
-            std::size_t count = 0;
-            for (std::size_t i = 0; i < N; ++i)
-                if (!slots_[i].fresh())
-                    changes[count++] = {
-                        .key = &keys_[i], .kind = ChangeKind::verify, .version = slots_[i].version()};
-            return session_.store().commit(std::span{changes}.first(count), nullptr, Deadline{context_.deadline()});
+            return ask(waiter, nullptr, [&](auto& changes) {
+                std::size_t count = 0;
+                for (std::size_t i = 0; i < N; ++i)
+                    if (!slots_[i].fresh())
+                        changes[count++] = {
+                            .key = &keys_[i], .kind = ChangeKind::verify, .version = slots_[i].version()};
+                return count;
+            });
         }
 
         void rollback(bool) noexcept {}
-        void abandon() noexcept {}
+        void abandon() noexcept
+        {
+            loading_.give_up();
+            ready_ = 0;
+        }
         T& state(std::size_t i) noexcept { return slots_[i].value(); }
 
     private:
+        template <class Fill>
+        Step<CommitResult> ask(Waiter& waiter, OperationCommit const* operation, Fill fill)
+        {
+            std::array<Change<T>, N> changes;
+            std::size_t const count = committing_.under_way() ? 0 : fill(changes);
+            Deadline const deadline{context_.deadline()};
+            auto const all = std::span{changes}.first(count);
+            auto asked = committing_.ask(
+                session_.store(), waiter, [&](auto& r) { return r.commit(all, operation, deadline); },
+                [&](auto& r) { return r.start_commit(all, operation, deadline, waiter); });
+            if (!asked)
+                return Step<CommitResult>::under_way();
+            return std::move(*asked);
+        }
+
         VersioningSession const& session_;
         std::span<Key const, N> keys_;
         std::span<std::optional<T> const, N> named_;
         TransactionContext& context_;
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
+        std::size_t ready_{0};
+        [[no_unique_address]] PendingCall<R, Versioned<T>> loading_;
+        [[no_unique_address]] PendingCall<R, CommitResult> committing_;
     };
 };
 

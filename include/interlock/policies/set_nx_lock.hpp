@@ -8,6 +8,7 @@
 ///
 /// Use it when the operation takes long, or touches things that are not in the store.
 
+#include <interlock/core/detail/pending_call.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -110,6 +111,7 @@ public:
     Locks const& locks() const noexcept { return locks_; }
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
+    bool in_place() const noexcept { return locks_.in_place(); }
 
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {
@@ -148,7 +150,7 @@ public:
                         session_.locks().table(), keys_[i], session_.policy().wait, std::numeric_limits<int>::max());
                 auto step = ticket_->poll(waiter, context_.deadline());
                 if (!step.done())
-                    return Step<Begun>::pending(step.wake_at());
+                    return step.calling() ? Step<Begun>::under_way() : Step<Begun>::pending(step.wake_at());
                 if (!step.outcome()) {
                     auto failure = std::move(step.outcome()).failure();
                     ticket_.reset();
@@ -169,11 +171,16 @@ public:
             }
             context_.set_fences(fences_);
             if constexpr (uses_values(Shape)) {
-                for (std::size_t i = 0; i < N; ++i)
-                    if (auto failure = load(i)) {
+                for (; ready_ < N; ++ready_) {
+                    auto loaded = load(ready_, waiter);
+                    if (!loaded.done())
+                        return Step<Begun>::under_way();
+                    if (!loaded.outcome()) {
                         release_all(false);
-                        return std::move(*failure);
+                        return std::move(loaded.outcome()).failure();
                     }
+                }
+                ready_ = 0;  // to run again, all is read again
             }
             if constexpr (Shape != Form::states && Shape != Form::states_context) {
                 for (std::size_t i = 0; i < N; ++i) {
@@ -192,13 +199,14 @@ public:
                 return std::nullopt;
         }
 
-        Outcome<CommitResult> commit(OperationCommit const* operation)
+        Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
+            if (committing_.under_way())
+                return ask(waiter, {}, nullptr);
             // Law P6: looked at once more before anything is sent. The fence decides what this check cannot see.
             if (lost())
                 return Errc::lock_lost;
-            Outcome<CommitResult> result = CommitResult{};
-            bool released_there = false;
+            releasing_ = false;
             if constexpr (fenced) {
                 std::array<Change<T>, N> changes;
                 // One state that was only read is what it was; several must be shown to be one moment's.
@@ -214,41 +222,25 @@ public:
                     // Fused: nobody waits here, so the record goes in the same step as the write.
                     if (N == 1 && !session_.locks().table()->contended(*holds_[0])) {
                         changes[0].release = true;
-                        released_there = true;
+                        releasing_ = true;
                     }
-                    auto repository = session_.repository();
-                    result = repository.commit(changes, operation, Deadline{context_.deadline()});
-                    if constexpr (N == 1 && uses_values(Shape))
-                        if (result && !result->duplicate && !released_there)
-                            session_.locks().table()->leave_state(
-                                *holds_[0], Versioned<T>{std::move(slots_[0].value()), changes[0].version});
+                    return ask(waiter, changes, operation);
                 }
             }
-            if (!result) {
-                if (result.error() == Errc::fenced_out)
-                    if (auto* const observer = session_.locks().options().observer)
-                        observer->on_fenced_out(fences_[0].token);
-                return result;
-            }
-            if (released_there && !result->duplicate) {
-                session_.locks().table()->released_by_commit(*holds_[0]);
-                drop(0);
-            }
             release_all(false);
-            return result;
+            return Step<CommitResult>{std::in_place, std::in_place};
         }
 
         /// After a throw: whether the state that it was about is the stored one.
-        Outcome<CommitResult> verify()
+        Step<CommitResult> verify(Waiter& waiter)
             requires(fenced && N == 1 && uses_values(Shape))
         {
             if (!cached_)
-                return Outcome<CommitResult>{std::in_place};
+                return Step<CommitResult>{std::in_place, std::in_place};
             Change<T> change{
                 .key = &keys_[0], .kind = ChangeKind::verify, .version = slots_[0].version(), .fence = &fences_[0]};
-            auto repository = session_.repository();
-            auto same = repository.commit(std::span<Change<T>>{&change, 1}, nullptr, Deadline{context_.deadline()});
-            if (!same && same.error() == Errc::not_found)
+            auto same = send(waiter, std::span<Change<T>>{&change, 1}, nullptr);
+            if (same.done() && !same.outcome() && same.outcome().error() == Errc::not_found)
                 return Errc::version_conflict;  // erased meanwhile: run again
             return same;
         }
@@ -257,6 +249,7 @@ public:
 
         void abandon() noexcept
         {
+            loading_.give_up();
             if (ticket_)
                 ticket_->abandon();
         }
@@ -308,13 +301,19 @@ public:
             std::vector<std::unique_ptr<std::stop_callback<Stop>>> links;
         };
 
-        std::optional<Failure> load(std::size_t i)
+        Step<void> load(std::size_t i, Waiter& waiter)
         {
             // A fresh grant brought the state along; a local hand-on, or a second run, has to look.
-            if (!std::exchange(known_[i], false)) {
+            if (loading_.under_way() || !std::exchange(known_[i], false)) {
                 cached_ = false;
+                Deadline const deadline{context_.deadline()};
                 auto repository = session_.repository();
-                auto loaded = repository.load(keys_[i], Deadline{context_.deadline()});
+                auto asked = loading_.ask(
+                    repository, waiter, [&](auto& r) { return r.load(keys_[i], deadline); },
+                    [&](auto& r) { return r.start_load(keys_[i], deadline, waiter); });
+                if (!asked)
+                    return Step<void>::under_way();
+                auto& loaded = *asked;
                 loaded_[i].reset();
                 if (loaded)
                     loaded_[i].emplace(*std::move(loaded));
@@ -323,13 +322,54 @@ public:
             }
             if (loaded_[i]) {
                 slots_[i].load(*loaded_[i]);
-                return std::nullopt;
+                return success();
             }
             if (session_.policy().missing != Missing::create)
-                return Failure{Errc::not_found};
-            if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
-                return std::move(made).failure();
-            return std::nullopt;
+                return Errc::not_found;
+            return slots_[i].create(keys_[i], named_[i]);
+        }
+
+        Step<CommitResult> send(Waiter& waiter, std::span<Change<T>> changes, OperationCommit const* operation)
+        {
+            Deadline const deadline{context_.deadline()};
+            auto repository = session_.repository();
+            auto asked = committing_.ask(
+                repository, waiter,
+                [&](auto& r) {
+                    auto result = r.commit(changes, operation, deadline);
+                    if (result)
+                        result->version = changes[0].version;
+                    return result;
+                },
+                [&](auto& r) { return r.start_commit(changes, operation, deadline, waiter); });
+            if (!asked)
+                return Step<CommitResult>::under_way();
+            return std::move(*asked);
+        }
+
+        /// Commits, and lets the locks go when that is done.
+        Step<CommitResult> ask(Waiter& waiter, std::span<Change<T>> changes, OperationCommit const* operation)
+        {
+            auto step = send(waiter, changes, operation);
+            if (!step.done())
+                return step;
+            auto& result = step.outcome();
+            if (!result) {
+                if (result.error() == Errc::fenced_out)
+                    if (auto* const observer = session_.locks().options().observer)
+                        observer->on_fenced_out(fences_[0].token);
+                return step;
+            }
+            if constexpr (N == 1 && uses_values(Shape))
+                if (!result->duplicate && !releasing_)
+                    session_.locks().table()->leave_state(
+                        *holds_[0], Versioned<T>{std::move(slots_[0].value()), result->version});
+            if (releasing_ && !result->duplicate) {
+                session_.locks().table()->released_by_commit(*holds_[0]);
+                drop(0);
+            }
+            release_all(false);
+            return step;
         }
 
         T shown(std::size_t i) const
@@ -353,6 +393,8 @@ public:
 
         void release_all(bool unresolved) noexcept
         {
+            loading_.give_up();
+            ready_ = 0;
             ticket_.reset();
             for (std::size_t j = N; j-- > 0;) {
                 auto const i = order_[j];
@@ -379,6 +421,10 @@ public:
         std::array<lock_type, N> handles_;
         std::array<bool, N> known_{};
         bool cached_{false};
+        bool releasing_{false};  // with the commit that is on its way
+        std::size_t ready_{0};
+        [[no_unique_address]] PendingCall<R, Versioned<T>> loading_;
+        [[no_unique_address]] PendingCall<R, CommitResult> committing_;
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
         std::unique_ptr<Any> any_;

@@ -7,6 +7,7 @@
 /// A Redis server, as repositories and stores share it.
 
 #include <interlock/backends/redis/detail/connection.hpp>
+#include <interlock/backends/redis/detail/pipeline.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/subscriber.hpp>
 #include <interlock/backends/redis/options.hpp>
@@ -16,8 +17,12 @@
 #include <interlock/core/runtime.hpp>
 #include <interlock/fwd.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution_context.hpp>
+
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +32,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -56,8 +62,8 @@ namespace detail {
 /// What all handles of one client share.
 class ClientState {
 public:
-    explicit ClientState(Options options)
-        : options_(std::move(options)), generation_(SystemRuntime::generation()),
+    ClientState(Options options, boost::asio::any_io_executor executor)
+        : options_(std::move(options)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
           subscriber_(std::make_shared<Subscriber>(options_))
     {}
     ClientState(ClientState const&) = delete;
@@ -69,6 +75,12 @@ public:
     }
 
     Options const& options() const noexcept { return options_; }
+    /// The one connection of all asynchronous calls. Made by the first.
+    std::shared_ptr<Pipeline> pipeline()
+    {
+        std::call_once(shared_made_, [&] { shared_ = std::make_unique<PipelineHandle>(executor_, options_); });
+        return shared_->pipeline;
+    }
     Subscriber& subscriber() const noexcept { return *subscriber_; }
     bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
 
@@ -320,7 +332,10 @@ private:
     }
 
     Options options_;
+    boost::asio::any_io_executor executor_;
     std::uint64_t generation_;
+    std::once_flag shared_made_;
+    std::unique_ptr<PipelineHandle> shared_;
     std::shared_ptr<Subscriber> subscriber_;
     Backoff loading_{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
     mutable std::mutex mutex_;
@@ -373,16 +388,32 @@ inline std::shared_ptr<std::string const> intern_store(std::string name)
 /// system's.
 /// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any
 /// repository or store made from one. In a forked child every call is `misconfigured`: make a new client there.
+/// **Executor.** The one named in the constructor does the I/O of asynchronous calls, of all on one connection that
+/// pipelines (see `Connection`, which says what happens when its execution context goes away); completion handlers run
+/// on executors of their own. Without one it is the process's own threads (`boost::asio::system_executor`): simpler, and
+/// two switches of threads per turn dearer. Blocking calls do not use it.
 /// **Thread safety.** Everything: safe.
-/// **Cost.** None until the first call. The calling thread does its own I/O on a pooled connection. One thread and one
-/// connection more once somebody waits for a lock.
+/// **Cost.** None until the first call. A blocking call does its own I/O on the calling thread and a pooled connection.
+/// One connection more for all asynchronous calls, and one with a thread once somebody waits for a lock.
 class Client {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit Client(Options options) : state_(make(std::move(options))) {}
+    explicit Client(Options options) : Client(SystemRuntime::executor(), std::move(options)) {}
     /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
     explicit Client(std::string_view url) : Client(Options::parse(url).value()) {}
     explicit Client(char const* url) : Client(std::string_view{url}) {}
+    Client(boost::asio::any_io_executor executor, Options options)
+        : state_(make(std::move(options), std::move(executor)))
+    {}
+    Client(boost::asio::any_io_executor executor, std::string_view url)
+        : Client(std::move(executor), Options::parse(url).value())
+    {}
+    /// On the executor of an execution context.
+    template <class Context, class Where>
+        requires std::derived_from<Context, boost::asio::execution_context> &&
+                 (std::same_as<std::remove_cvref_t<Where>, Options> || std::convertible_to<Where, std::string_view>)
+    Client(Context& context, Where&& where) : Client(context.get_executor(), std::forward<Where>(where))
+    {}
 
     Options const& options() const noexcept { return state_->options(); }
 
@@ -391,7 +422,9 @@ public:
     /// that evicts. A user who may not ask INFO gets `verified == false`. One round trip the first time.
     Outcome<ServerCheck> server_check(Deadline deadline = {}) const { return state_->server_check(deadline); }
 
-    /// Connections for calls, now.
+    /// What the connection of the asynchronous calls has done so far.
+    ConnectionStatistics statistics() const { return state_->pipeline()->statistics(); }
+    /// Connections for blocking calls, now.
     std::size_t connection_count() const { return state_->connection_count(); }
 
 private:
@@ -400,10 +433,10 @@ private:
     friend class Counters;
     friend class IdempotencyStore;
 
-    static std::shared_ptr<detail::ClientState> make(Options options)
+    static std::shared_ptr<detail::ClientState> make(Options options, boost::asio::any_io_executor executor)
     {
         options.validate().value();
-        return std::make_shared<detail::ClientState>(std::move(options));
+        return std::make_shared<detail::ClientState>(std::move(options), std::move(executor));
     }
 
     std::shared_ptr<detail::ClientState> state_;

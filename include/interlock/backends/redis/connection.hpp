@@ -121,16 +121,6 @@ inline bool fits_shared_connection(std::string_view name, std::string_view secon
 template <class W>
 concept CommandWord = std::convertible_to<W const&, std::string_view> || Number<W>;
 
-/// The same call with the script's text instead of its name.
-inline std::string spell_out(std::string_view evalsha, std::string_view text)
-{
-    auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
-    constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
-    std::string out(evalsha.substr(0, head));
-    out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
-    return out.append(evalsha.substr(head + name));
-}
-
 }  // namespace detail
 
 /// A command and its arguments, ready to be sent. Any byte may be in an argument; numbers are written in decimal.
@@ -342,7 +332,7 @@ public:
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
     Connection(boost::asio::any_io_executor executor, Options options)
-        : handle_(std::make_shared<Handle>(std::move(executor), std::move(options)))
+        : handle_(std::make_shared<detail::PipelineHandle>(std::move(executor), std::move(options)))
     {}
     /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
     Connection(boost::asio::any_io_executor executor, std::string_view url)
@@ -408,28 +398,6 @@ public:
     }
 
 private:
-    struct Handle {
-        Handle(boost::asio::any_io_executor executor, Options options)
-        {
-            options.validate().value();
-            pipeline = detail::Pipeline::make(std::move(executor), std::move(options));
-        }
-        Handle(Handle const&) = delete;
-        Handle& operator=(Handle const&) = delete;
-        ~Handle()
-        {
-            if (!pipeline)
-                return;
-            // In a forked child it is kept for ever: what polls the socket is shared with the parent, whose connection
-            // must not be taken out of it.
-            if (pipeline->forked())
-                static_cast<void>(new (std::nothrow) std::shared_ptr<detail::Pipeline>(pipeline));
-            else
-                pipeline->close();
-        }
-        std::shared_ptr<detail::Pipeline> pipeline;
-    };
-
     template <class CompletionToken>
     auto initiate(
         std::string encoded, std::optional<Script> script, Access access, Deadline deadline, bool fits,
@@ -447,7 +415,7 @@ private:
                 handle_->pipeline, std::move(encoded), std::move(script), access, deadline, fits));
     }
 
-    std::shared_ptr<Handle> handle_;
+    std::shared_ptr<detail::PipelineHandle> handle_;
 };
 
 }  // namespace redis

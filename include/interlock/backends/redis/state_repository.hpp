@@ -7,6 +7,7 @@
 /// States, locks and operation records in a Redis server. Every atomic step is one Lua script.
 
 #include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/core/concepts.hpp>
@@ -163,18 +164,10 @@ public:
     using Members::insert;
     using Members::load;
 
-    Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const
+    Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const { return load_by(blocking(), key, deadline); }
+    StartedCall<Versioned<T>> start_load(Key const& key, Deadline deadline, Waiter& waiter) const
     {
-        if (!key.valid())
-            return key.validate().failure();
-        auto const where = shared_->keys.name("value", key.bytes());
-        detail::Command command{"GET", where};
-        auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->reply().is(detail::ReplyType::nil))
-            return Errc::not_found;
-        return decode(exchange->reply().text());
+        return load_by(starting(waiter), key, deadline);
     }
     Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
     {
@@ -197,122 +190,53 @@ public:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
     {
-        if (changes.empty() && operation == nullptr)
-            return CommitResult{};
-        auto const& keys = shared_->keys;
-        auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
-        // What the command refers to; neither moves while it is built.
+        return commit_by(blocking(), changes, operation, deadline, [changes](detail::ReplyView reply) {
+            auto done = committed(reply, changes.size(), [&](std::size_t i) { return printable(changes[i]); });
+            if (done && !done->duplicate)
+                for (std::size_t i = 0; i < changes.size(); ++i)
+                    if (changes[i].kind == ChangeKind::write)
+                        changes[i].version = detail::number_of(reply[i + 1].text()).value_or(no_version);
+            return done;
+        });
+    }
+    StartedCall<CommitResult> start_commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, Waiter& waiter) const
+    {
         std::vector<std::string> names;
-        std::vector<std::string> texts;
-        names.reserve(2 + 3 * changes.size());
-        texts.reserve(3 + 5 * changes.size());
-        auto const text = [&](std::string value) -> std::string_view { return texts.emplace_back(std::move(value)); };
-        auto const named = [&](std::string value) -> std::string_view { return names.emplace_back(std::move(value)); };
-
-        detail::Command command;
-        command.add({});
-        command.add({});
-        command.add(text(std::to_string(2 + 2 * changes.size())));
-        auto const counter = named(keys.counter(shard));
-        command.add(counter);
-        command.add(
-            operation != nullptr ? named(keys.operation(operation->home->bytes(), operation->id->value())) : counter);
-        for (auto const& change : changes) {
-            if (!change.key->valid())
-                return change.key->validate().failure();
-            if (keys.shard_of(change.key->bytes()) != shard)
-                return Failure{
-                    Errc::invalid_argument,
-                    "the keys of one transaction are in several shards of this repository; see RepositoryOptions::shards"};
-            if (change.version < no_version)
-                return Failure{Errc::corrupt_state, "a version is negative"};
-            command.add(named(keys.name("value", change.key->bytes())));
-            command.add(named(keys.name("lock", change.key->bytes())));
-        }
-        if (operation != nullptr) {
-            if (!operation->home->valid())
-                return operation->home->validate().failure();
-            command.add(text(detail::digits<10>(operation->attempt)));
-            command.add(operation->answer);
-            command.add(text(std::to_string(shared_->retention.count())));
-        } else {
-            command.add({});
-            command.add({});
-            command.add({});
-        }
-        for (std::size_t i = 0; i < changes.size(); ++i) {
-            auto const& change = changes[i];
-            command.add(
-                change.kind == ChangeKind::write    ? "w"
-                : change.kind == ChangeKind::erase  ? "e"
-                : change.kind == ChangeKind::verify ? "v"
-                                                    : "g");
-            command.add(change.version == no_version ? std::string_view{} : text(detail::digits<16>(change.version)));
-            bool const last = change.version >= detail::greatest_number;
-            command.add(last ? std::string_view{} : text(detail::digits<16>(change.version + 1)));
-            if (change.kind == ChangeKind::write) {
-                std::string encoded;
-                StateTraits<T>::encode(*change.value, encoded);
-                if (encoded.size() > shared_->options.max_value_bytes)
-                    return Failure{
-                        Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
-                                                    std::to_string(shared_->options.max_value_bytes)};
-                command.add(text(std::move(encoded)));
-            } else {
-                command.add({});
-            }
-            if (change.fence != nullptr) {
-                auto const owner = change.fence->owner.bytes();
-                command.add(text(std::string(owner.data(), owner.size())));
-                command.add(text(detail::digits<16>(static_cast<std::int64_t>(
-                    std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)))));
-                command.add(
-                    change.release ? named(keys.channel(names[(operation != nullptr ? 3U : 2U) + 2 * i])) : std::string_view{});
-            } else {
-                command.add({});
-                command.add({});
-                command.add({});
-            }
-        }
-
-        auto exchange = shared_->client->execute(
-            command, &detail::commit_script(), operation != nullptr ? detail::Access::record : detail::Access::write, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        return committed(exchange->reply(), changes);
+        if (changes.size() > 1)
+            for (auto const& change : changes)
+                names.push_back(printable(change));
+        bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
+        return commit_by(
+            starting(waiter), changes, operation, deadline,
+            [size = changes.size(), names = std::move(names), writes](detail::ReplyView reply) {
+                auto done = committed(reply, size, [&](std::size_t i) { return names[i]; });
+                if (done && !done->duplicate && writes)
+                    done->version = detail::number_of(reply[1].text()).value_or(no_version);
+                return done;
+            });
     }
 
     // ---- operation records: OperationRepository -----------------------------------------------------------------
     Outcome<std::optional<OperationRecord>> find_operation(
         Key const& key, OperationId const& id, Deadline deadline = {}) const
     {
-        auto const where = shared_->keys.operation(key.bytes(), id.value());
-        detail::Command command{"GET", where};
-        auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->reply().is(detail::ReplyType::nil))
-            return std::optional<OperationRecord>{};
-        auto record = operation_record(exchange->reply().text());
-        if (!record)
-            return detail::damaged("an operation record is damaged");
-        return record;
+        return find_by(blocking(), key, id, deadline);
     }
-
+    StartedCall<std::optional<OperationRecord>> start_find_operation(
+        Key const& key, OperationId const& id, Deadline deadline, Waiter& waiter) const
+    {
+        return find_by(starting(waiter), key, id, deadline);
+    }
     Outcome<OperationRecord> forbid_operation(
         Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
     {
-        auto const where = shared_->keys.operation(key.bytes(), id.value());
-        auto const digits = detail::digits<10>(attempt);
-        auto const retention = std::to_string(shared_->retention.count());
-        detail::Command command{{}, {}, "1", where, digits, retention};
-        auto exchange = shared_->client->execute(command, &detail::forbid_script(), detail::Access::record, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        auto record = operation_record(exchange->reply().text());
-        if (!record)
-            return detail::damaged("an operation record is damaged");
-        return *std::move(record);
+        return forbid_by(blocking(), key, id, attempt, deadline);
+    }
+    StartedCall<OperationRecord> start_forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline, Waiter& waiter) const
+    {
+        return forbid_by(starting(waiter), key, id, attempt, deadline);
     }
 
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
@@ -352,16 +276,24 @@ public:
     /// the detail says so.
     Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        return acquire(key, owner, ttl, deadline, nullptr);
+        return create_by<Grant>(blocking(), key, owner, ttl, deadline);
+    }
+    StartedCall<Grant> start_create(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) const
+    {
+        return create_by<Grant>(starting(waiter), key, owner, ttl, deadline);
     }
     Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        GrantAndState<T> both;
-        auto grant = acquire(key, owner, ttl, deadline, &both.state);
-        if (!grant)
-            return std::move(grant).failure();
-        both.grant = *grant;
+        auto both = create_by<GrantAndState<T>>(blocking(), key, owner, ttl, deadline);
+        if (!both && both.error() == Errc::corrupt_state)
+            static_cast<void>(remove(key, owner, deadline));  // ours, perhaps, and of no use
         return both;
+    }
+    StartedCall<GrantAndState<T>> start_create_and_load(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) const
+    {
+        return create_by<GrantAndState<T>>(starting(waiter), key, owner, ttl, deadline);
     }
     Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
@@ -383,15 +315,18 @@ public:
     }
     Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
     {
-        auto const secret = owner.bytes();
-        return take_away(key, {secret.data(), secret.size()}, deadline);
+        return take_away_by(blocking(), key, owner.bytes(), deadline);
+    }
+    StartedCall<Removal> start_remove(Key const& key, OwnerToken owner, Deadline deadline, Waiter& waiter) const
+    {
+        return take_away_by(starting(waiter), key, owner.bytes(), deadline);
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
     /// next renewal finds the lock lost. For operators.
     template <KeyOrState<T, key_type> A>
     Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
     {
-        return take_away(make_key<T, key_type>(key), {}, deadline);
+        return take_away_by(blocking(), make_key<T, key_type>(key), std::string_view{}, deadline);
     }
 
     /// See `Client::server_check`. The fence counter is as durable as the data it guards: both are in one store and are
@@ -454,6 +389,152 @@ private:
         return key.validate();
     }
 
+    detail::Blocking blocking() const noexcept { return detail::Blocking{*shared_->client}; }
+    detail::Starting starting(Waiter& waiter) const noexcept { return {*shared_->client, waiter}; }
+
+    // Each member once, for both ways of carrying it out.
+
+    template <class Way>
+    typename Way::template result<Versioned<T>> load_by(Way way, Key const& key, Deadline deadline) const
+    {
+        using X = Versioned<T>;
+        if (!key.valid())
+            return way.template refuse<X>(key.validate().failure());
+        auto const where = shared_->keys.name("value", key.bytes());
+        detail::Command command{"GET", where};
+        return way.template send<X>(
+            command, nullptr, detail::Access::read, deadline, [](detail::ReplyView reply) -> Outcome<X> {
+                if (reply.is(detail::ReplyType::nil))
+                    return Errc::not_found;
+                return decode(reply.text());
+            });
+    }
+
+    template <class Way>
+    typename Way::template result<std::optional<OperationRecord>> find_by(
+        Way way, Key const& key, OperationId const& id, Deadline deadline) const
+    {
+        using X = std::optional<OperationRecord>;
+        auto const where = shared_->keys.operation(key.bytes(), id.value());
+        detail::Command command{"GET", where};
+        return way.template send<X>(
+            command, nullptr, detail::Access::read, deadline, [](detail::ReplyView reply) -> Outcome<X> {
+                if (reply.is(detail::ReplyType::nil))
+                    return X{};
+                auto record = operation_record(reply.text());
+                if (!record)
+                    return detail::damaged("an operation record is damaged");
+                return record;
+            });
+    }
+
+    template <class Way>
+    typename Way::template result<OperationRecord> forbid_by(
+        Way way, Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline) const
+    {
+        using X = OperationRecord;
+        auto const where = shared_->keys.operation(key.bytes(), id.value());
+        auto const digits = detail::digits<10>(attempt);
+        auto const retention = std::to_string(shared_->retention.count());
+        detail::Command command{{}, {}, "1", where, digits, retention};
+        return way.template send<X>(
+            command, &detail::forbid_script(), detail::Access::record, deadline,
+            [](detail::ReplyView reply) -> Outcome<X> {
+                auto record = operation_record(reply.text());
+                if (!record)
+                    return detail::damaged("an operation record is damaged");
+                return *std::move(record);
+            });
+    }
+
+    template <class Way, class Read>
+    typename Way::template result<CommitResult> commit_by(
+        Way way, std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, Read read) const
+    {
+        using X = CommitResult;
+        if (changes.empty() && operation == nullptr)
+            return way.template nothing<X>();
+        auto const& keys = shared_->keys;
+        auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
+        // What the command refers to; neither moves while it is built.
+        std::vector<std::string> names;
+        std::vector<std::string> texts;
+        names.reserve(2 + 3 * changes.size());
+        texts.reserve(3 + 5 * changes.size());
+        auto const text = [&](std::string value) -> std::string_view { return texts.emplace_back(std::move(value)); };
+        auto const named = [&](std::string value) -> std::string_view { return names.emplace_back(std::move(value)); };
+
+        detail::Command command;
+        command.add({});
+        command.add({});
+        command.add(text(std::to_string(2 + 2 * changes.size())));
+        auto const counter = named(keys.counter(shard));
+        command.add(counter);
+        command.add(
+            operation != nullptr ? named(keys.operation(operation->home->bytes(), operation->id->value())) : counter);
+        for (auto const& change : changes) {
+            if (!change.key->valid())
+                return way.template refuse<X>(change.key->validate().failure());
+            if (keys.shard_of(change.key->bytes()) != shard)
+                return way.template refuse<X>(Failure{
+                    Errc::invalid_argument,
+                    "the keys of one transaction are in several shards of this repository; see RepositoryOptions::shards"});
+            if (change.version < no_version)
+                return way.template refuse<X>(Failure{Errc::corrupt_state, "a version is negative"});
+            command.add(named(keys.name("value", change.key->bytes())));
+            command.add(named(keys.name("lock", change.key->bytes())));
+        }
+        if (operation != nullptr) {
+            if (!operation->home->valid())
+                return way.template refuse<X>(operation->home->validate().failure());
+            command.add(text(detail::digits<10>(operation->attempt)));
+            command.add(operation->answer);
+            command.add(text(std::to_string(shared_->retention.count())));
+        } else {
+            command.add({});
+            command.add({});
+            command.add({});
+        }
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            auto const& change = changes[i];
+            command.add(
+                change.kind == ChangeKind::write    ? "w"
+                : change.kind == ChangeKind::erase  ? "e"
+                : change.kind == ChangeKind::verify ? "v"
+                                                    : "g");
+            command.add(change.version == no_version ? std::string_view{} : text(detail::digits<16>(change.version)));
+            bool const last = change.version >= detail::greatest_number;
+            command.add(last ? std::string_view{} : text(detail::digits<16>(change.version + 1)));
+            if (change.kind == ChangeKind::write) {
+                std::string encoded;
+                StateTraits<T>::encode(*change.value, encoded);
+                if (encoded.size() > shared_->options.max_value_bytes)
+                    return way.template refuse<X>(Failure{
+                        Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
+                                                    std::to_string(shared_->options.max_value_bytes)});
+                command.add(text(std::move(encoded)));
+            } else {
+                command.add({});
+            }
+            if (change.fence != nullptr) {
+                auto const owner = change.fence->owner.bytes();
+                command.add(text(std::string(owner.data(), owner.size())));
+                command.add(text(detail::digits<16>(static_cast<std::int64_t>(
+                    std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)))));
+                command.add(
+                    change.release ? named(keys.channel(names[(operation != nullptr ? 3U : 2U) + 2 * i])) : std::string_view{});
+            } else {
+                command.add({});
+                command.add({});
+                command.add({});
+            }
+        }
+
+        return way.template send<X>(
+            command, &detail::commit_script(), operation != nullptr ? detail::Access::record : detail::Access::write,
+            deadline, std::move(read));
+    }
+
     std::uint64_t lock_hash(Key const& key) const
     {
         return detail::stable_hash(shared_->keys.name("lock", key.bytes()));
@@ -506,44 +587,48 @@ private:
         return Errc::corrupt_state;
     }
 
-    static Outcome<CommitResult> committed(detail::ReplyView reply, std::span<Change<T>> changes)
+    static std::string printable(Change<T> const& change) { return detail::printable_key(change.key->bytes()); }
+
+    /// `name(i)` names the key of the i-th change, where there are several.
+    template <class Name>
+    static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, Name name)
     {
         auto const what = reply[0].text();
-        if (what == "applied" && reply.size() == changes.size() + 1) {
-            for (std::size_t i = 0; i < changes.size(); ++i)
-                if (changes[i].kind == ChangeKind::write)
-                    changes[i].version = detail::number_of(reply[i + 1].text()).value_or(no_version);
+        if (what == "applied" && reply.size() == changes + 1)
             return Outcome<CommitResult>{std::in_place};
-        }
         if (what == "duplicate")
             return CommitResult{true, std::string(reply[1].text())};
         if (what == "superseded")
             return Errc::superseded;
         if (what == "corrupt")
             return detail::damaged("an operation record is damaged");
-        if (what != "refused" || reply.size() != changes.size() + 1)
+        if (what != "refused" || reply.size() != changes + 1)
             return Failure::unknown(Errc::corrupt_state, "redis: the script answered strangely");
         Errc first = Errc::ok;
         std::string failing;
-        for (std::size_t i = 0; i < changes.size(); ++i) {
+        for (std::size_t i = 0; i < changes; ++i) {
             auto const code = code_of(static_cast<detail::ChangeResult>(reply[i + 1].integer()));
             if (code == Errc::ok)
                 continue;
             if (first == Errc::ok)
                 first = code;
+            if (changes == 1)
+                break;
             failing += failing.empty() ? "" : ", ";
-            failing += detail::printable_key(changes[i].key->bytes());
+            failing += name(i);
             failing += ": ";
             failing += name_of(code);
         }
-        return changes.size() == 1 ? Failure{first} : Failure{first, std::move(failing)};
+        return Failure{first, std::move(failing)};
     }
 
-    Outcome<Grant> acquire(
-        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, std::optional<Versioned<T>>* state) const
+    /// X: `Grant`, or `GrantAndState<T>`.
+    template <class X, class Way>
+    typename Way::template result<X> create_by(Way way, Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) const
     {
+        constexpr bool loads = std::is_same_v<X, GrantAndState<T>>;
         if (auto valid = check(key, ttl); !valid)
-            return std::move(valid).failure();
+            return way.template refuse<X>(std::move(valid).failure());
         auto const& keys = shared_->keys;
         auto const lock = keys.name("lock", key.bytes());
         auto const counter = keys.counter(keys.shard_of(key.bytes()));
@@ -552,51 +637,57 @@ private:
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
         auto const time = std::to_string(granted.count());
-        detail::Command command{{},    {}, "3", lock, counter, value, {secret.data(), secret.size()},
-                                time, state != nullptr ? "1" : "0", channel};
-        auto exchange = shared_->client->execute(command, &detail::create_script(), detail::Access::write, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        auto const reply = exchange->reply();
-        switch (reply[0].integer()) {
-        case 1: break;
-        case 0: {
-            auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
-            return Failure::busy(Errc::lock_busy, left);
-        }
-        case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
-        default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
-        }
-        auto const first = detail::number_of(reply[1].text());
-        if (!first)
-            return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
-        if (state != nullptr && !reply[2].is(detail::ReplyType::nil)) {
-            auto decoded = decode(reply[2].text());
-            if (!decoded) {
-                exchange->release();
-                static_cast<void>(remove(key, owner, deadline));  // ours by now, and of no use
-                return std::move(decoded).failure();
-            }
-            state->emplace(*std::move(decoded));
-        }
-        return Grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
+        detail::Command command{{},   {}, "3", lock, counter, value, {secret.data(), secret.size()},
+                                time, loads ? "1" : "0", channel};
+        return way.template send<X>(
+            command, &detail::create_script(), detail::Access::write, deadline,
+            [granted](detail::ReplyView reply) -> Outcome<X> {
+                switch (reply[0].integer()) {
+                case 1: break;
+                case 0: {
+                    auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
+                    return Failure::busy(Errc::lock_busy, left);
+                }
+                case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+                default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+                }
+                auto const first = detail::number_of(reply[1].text());
+                if (!first)
+                    return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
+                Grant const grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
+                if constexpr (loads) {
+                    X both{grant, std::nullopt};
+                    if (!reply[2].is(detail::ReplyType::nil)) {
+                        auto decoded = decode(reply[2].text());
+                        if (!decoded)
+                            return std::move(decoded).failure();
+                        both.state.emplace(*std::move(decoded));
+                    }
+                    return both;
+                } else {
+                    return grant;
+                }
+            });
     }
 
-    Outcome<Removal> take_away(Key const& key, std::string_view owner, Deadline deadline) const
+    /// `owner`: its bytes, or nothing: whoever it is.
+    template <class Way, class Owner>
+    typename Way::template result<Removal> take_away_by(Way way, Key const& key, Owner const& owner, Deadline deadline) const
     {
         if (!key.valid())
-            return key.validate().failure();
+            return way.template refuse<Removal>(key.validate().failure());
         auto const where = shared_->keys.name("lock", key.bytes());
         auto const channel = shared_->keys.channel(where);
-        detail::Command command{{}, {}, "1", where, owner, channel};
-        auto exchange = shared_->client->execute(command, &detail::remove_script(), detail::Access::write, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        switch (exchange->reply().integer()) {
-        case 1: return Removal::removed;
-        case 0: return Removal::gone;
-        default: return Removal::taken;
-        }
+        detail::Command command{{}, {}, "1", where, {owner.data(), owner.size()}, channel};
+        return way.template send<Removal>(
+            command, &detail::remove_script(), detail::Access::write, deadline,
+            [](detail::ReplyView reply) -> Outcome<Removal> {
+                switch (reply.integer()) {
+                case 1: return Removal::removed;
+                case 0: return Removal::gone;
+                default: return Removal::taken;
+                }
+            });
     }
 
     /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out.

@@ -453,7 +453,8 @@ private:
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)
                 return fail(Errc::deadline_exceeded);
-            if (runs_in_place(service_.repository())) {
+            blockable_ = !service_.in_place();
+            if (!blockable_) {
                 poll();
             } else {
                 offloaded_ = true;
@@ -485,6 +486,8 @@ private:
         }
         answer_.emplace(ticket_.poll(*this, deadline_));
     }
+
+    bool may_block() const noexcept override { return blockable_; }
 
     bool fail(Errc code) noexcept
     {
@@ -524,11 +527,54 @@ private:
     bool good_;
     bool polled_{false};
     bool offloaded_{false};
+    bool blockable_{false};  // the thread that polls is one of the pool
     Errc code_{Errc::ok};
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;
     typename Service::Ticket ticket_;
 };
+
+/// `LockStateService::async_release` where the store starts its calls.
+template <class Service, class Handler>
+class ReleaseOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
+    using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
+
+public:
+    ReleaseOperation(Handler handler, Service const& service, std::shared_ptr<Hold> hold)
+        : Base(std::move(handler), service.repository().runtime()), releasing_(service.table(), std::move(hold))
+    {}
+
+private:
+    bool step() override
+    {
+        auto step = releasing_.poll(*this);
+        if (!step.done())
+            return false;
+        code_ = step.outcome().error();
+        return true;
+    }
+
+    void complete(Ref<Base> self) override
+    {
+        auto handler = std::move(this->handler());
+        auto const code = code_;
+        { Ref<Base> const last = std::move(self); }
+        std::move(handler)(code == Errc::ok ? error_code{} : make_error_code(code));
+    }
+
+    bool may_block() const noexcept override { return false; }
+    void leave() noexcept override { releasing_.abandon(); }
+    void destroy() noexcept override { destroy_operation(this, this->allocator()); }
+
+    typename Service::Releasing releasing_;
+    Errc code_{Errc::ok};
+};
+
+template <class Service, class Handler>
+void start_release(Service const& service, Handler handler, std::shared_ptr<Hold> hold)
+{
+    start_operation<ReleaseOperation<Service, Handler>>(std::move(handler), service, std::move(hold));
+}
 
 template <bool Optional, class Service, class Handler, class Options>
 void start_acquire(

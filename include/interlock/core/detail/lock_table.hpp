@@ -18,6 +18,7 @@
 #include <interlock/core/blocking_waiter.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/detail/lease_machine.hpp>
+#include <interlock/core/detail/pending_call.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
 #include <interlock/core/runtime.hpp>
@@ -100,6 +101,8 @@ public:
     R const& repository() const noexcept { return repository_; }
     RuntimeType const& runtime() const noexcept { return runtime_; }
     LockOptions const& options() const noexcept { return options_; }
+    /// Whether `unfit` will not ask the store.
+    bool verified() const noexcept { return Level != Assurance::fenced || verified_.load(std::memory_order_acquire); }
 
     /// Nothing when the service is fit for use.
     std::optional<Failure> unfit(Key const& key, Deadline deadline)
@@ -121,6 +124,20 @@ public:
     }
 
 private:
+    /// The removal of a record that somebody waits for.
+    struct Removing {
+        void done(Outcome<Removal> const& outcome) noexcept
+        {
+            std::lock_guard lock(mutex);
+            removed.emplace(outcome);
+            if (waiter != nullptr)
+                waiter->wake();
+        }
+        std::mutex mutex;
+        Waiter* waiter{nullptr};
+        std::optional<Outcome<Removal>> removed;
+    };
+
     class Acquisition;
     struct Entry;
     struct Shard;
@@ -227,6 +244,50 @@ public:
 
     private:
         Acquisition self_;
+    };
+
+    /// One caller's way out of a lock, without blocking. Poll it until it is done. The lock is released either way.
+    class Releasing {
+    public:
+        Releasing(std::shared_ptr<LockTable> table, std::shared_ptr<Hold> hold) : table_(std::move(table)), hold_(std::move(hold)) {}
+        Releasing(Releasing const&) = delete;
+        Releasing& operator=(Releasing const&) = delete;
+        ~Releasing() { abandon(); }
+
+        Step<void> poll(Waiter& waiter)
+        {
+            if (!hold_)
+                return success();
+            auto& own = static_cast<TableHold&>(*hold_);
+            if (!removing_) {
+                removing_ = std::make_shared<Removing>();
+                removing_->waiter = &waiter;
+                own.gone_.store(true, std::memory_order_relaxed);
+                released_at_ = table_->runtime_.now();
+                status_ = hold_->status();
+                if (auto outcome = table_->release_later(own, removing_))
+                    return *std::move(outcome);
+            }
+            std::lock_guard lock(removing_->mutex);
+            if (!removing_->removed)
+                return Step<void>::under_way();
+            return table_->released(own, status_, *removing_->removed, released_at_);
+        }
+
+        void abandon() noexcept
+        {
+            if (!removing_)
+                return;
+            std::lock_guard lock(removing_->mutex);
+            removing_->waiter = nullptr;
+        }
+
+    private:
+        std::shared_ptr<LockTable> table_;
+        std::shared_ptr<Hold> hold_;
+        std::shared_ptr<Removing> removing_;
+        TimePoint released_at_{};
+        LockStatus status_{};
     };
 
     /// What the holder has just written, for the next local one, who need not load it. Nobody has held the lock between
@@ -358,32 +419,27 @@ private:
 
         Step<std::shared_ptr<Hold>> drive(Waiter& waiter, TimePoint deadline)
         {
-            auto& repository = table_->repository_;
+            [[maybe_unused]] auto& repository = table_->repository_;
             auto const& runtime = table_->runtime_;
             if (!owner_)
                 owner_ = new_owner_token(runtime);
             for (;;) {
-                auto const sent = runtime.now();
-                ++attempts_;
-                unknown_ = true;  // until the store has answered
-                std::optional<Outcome<Grant>> answer;
-                if constexpr (fused) {
-                    auto both = repository.create_and_load(*key_, owner_, table_->options_.ttl, Deadline{deadline});
-                    if (both) {
-                        state_ = std::move(both->state);
-                        state_known_ = true;
-                        answer.emplace(both->grant);
-                    } else {
-                        answer.emplace(std::move(both).failure());
-                    }
-                } else {
-                    answer.emplace(repository.create(*key_, owner_, table_->options_.ttl, Deadline{deadline}));
+                if (!asking_.under_way()) {
+                    asking_.sent = runtime.now();
+                    ++attempts_;
+                    unknown_ = true;  // until the store has answered
                 }
+                auto asked = ask(waiter, Deadline{deadline});
+                if (!asked)
+                    return Step<std::shared_ptr<Hold>>::under_way();
+                auto* const answer = &*asked;
+                auto const sent = asking_.sent;
                 auto const now = runtime.now();
                 store_time_ += now - sent;
                 if (*answer) {
                     unsubscribe(waiter);
-                    auto hold = table_->granted(node_, owner_, **answer, sent);  // if it throws, all is given back
+                    auto const grant = grant_of(**answer);
+                    auto hold = table_->granted(node_, owner_, grant, sent);  // if it throws, all is given back
                     unknown_ = false;
                     phase_ = Phase::done;
                     token_ = hold->fence().token;
@@ -391,10 +447,11 @@ private:
                     return Outcome<std::shared_ptr<Hold>>{std::move(hold)};
                 }
                 auto const code = answer->error();
-                unknown_ = code == Errc::outcome_unknown;
+                // A state that cannot be decoded may have come with a grant that is of no use.
+                unknown_ = code == Errc::outcome_unknown || (fused && code == Errc::corrupt_state);
                 bool const busy = code == Errc::lock_busy;
                 // Unknown: the record may be ours. Asking again with the same owner token recognises it.
-                if (!busy && !unknown_ && code != Errc::unavailable)
+                if (!busy && code != Errc::outcome_unknown && code != Errc::unavailable)
                     return give_up(std::move(*answer).failure());
                 if ((busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts || attempts_ >= max_attempts_)
                     return give_up(std::move(*answer).failure());
@@ -417,6 +474,35 @@ private:
             }
         }
 
+        using Asked = std::conditional_t<fused, GrantAndState<T>, Grant>;
+        struct Asking : PendingCall<R, Asked> {
+            TimePoint sent{};
+        };
+
+        auto ask(Waiter& waiter, Deadline deadline)
+        {
+            auto const ttl = table_->options_.ttl;
+            if constexpr (fused)
+                return asking_.ask(
+                    table_->repository_, waiter, [&](R& r) { return r.create_and_load(*key_, owner_, ttl, deadline); },
+                    [&](auto& r) { return r.start_create_and_load(*key_, owner_, ttl, deadline, waiter); });
+            else
+                return asking_.ask(
+                    table_->repository_, waiter, [&](R& r) { return r.create(*key_, owner_, ttl, deadline); },
+                    [&](auto& r) { return r.start_create(*key_, owner_, ttl, deadline, waiter); });
+        }
+
+        Grant grant_of(Asked& asked)
+        {
+            if constexpr (fused) {
+                state_ = std::move(asked.state);
+                state_known_ = true;
+                return asked.grant;
+            } else {
+                return asked;
+            }
+        }
+
         Step<std::shared_ptr<Hold>> give_up(Failure failure)
         {
             auto const code = failure.code();
@@ -428,6 +514,7 @@ private:
         void stop_driving() noexcept
         {
             phase_ = Phase::done;
+            asking_.give_up();
             if (subscriber_ != nullptr)
                 unsubscribe(*subscriber_);
             if (unknown_)
@@ -467,6 +554,7 @@ private:
         Waiter* subscriber_{nullptr};
         std::shared_ptr<Hold> granted_;
         typename std::list<Acquisition*>::iterator place_{};
+        Asking asking_;
         OwnerToken owner_;
         FencingToken token_;
         TimePoint entered_{};
@@ -570,17 +658,62 @@ private:
     {
         auto const now = runtime_.now();
         auto const status = hold.status();
+        auto ended = end_hold(hold, unresolved, report, now);
+        if (ended.done)
+            return *std::move(ended.done);
+        auto* const node = ended.node;
+        auto const owner = hold.fence().owner;
+        if (!runs_in_place(repository_) && !report) {
+            // A destructor must not block. Later acquires of this process queue behind the reaper.
+            if (reap(node->first, owner, hold.valid_until(), node)) {
+                observe_release(Errc::ok, hold, false, now);
+                return success();
+            }
+        }
+        auto const removed = remove_with_retries(node->first, owner, hold.valid_until());
+        go_on(*hold.shard_, node);
+        return released(hold, status, removed, now);
+    }
+
+    /// Nothing: `removing` is told.
+    std::optional<Outcome<void>> release_later(TableHold& hold, std::shared_ptr<Removing> removing)
+    {
+        auto ended = end_hold(hold, false, false, runtime_.now());
+        if (ended.done)
+            return ended.done;
+        if (!reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, std::move(removing))) {
+            go_on(*hold.shard_, ended.node);  // no memory: the record lapses with its lease
+            return Errc::unavailable;
+        }
+        return std::nullopt;
+    }
+
+    void go_on(Shard& shard, Node* node) noexcept
+    {
+        Wakeup wakeup;
+        std::lock_guard lock(shard.mutex);
+        wakeup = left(shard, node);
+    }
+
+    struct Ended {
+        std::optional<Outcome<void>> done;
+        Node* node{nullptr};  // otherwise: whose record is still to be removed
+    };
+
+    /// The local end of a hold: handed on, or its record is left to be removed.
+    Ended end_hold(TableHold& hold, bool unresolved, bool wait_for_renewal, TimePoint now)
+    {
         hold.lose(LostReason::released);
         auto& shard = *hold.shard_;
         std::unique_lock lock(shard.mutex);
-        if (report && !runs_in_place(repository_))
+        if (wait_for_renewal && !runs_in_place(repository_))
             shard.renewed.wait(
                 lock, [&] { return hold.node_ == nullptr || hold.node_->second.sending != hold.fence().owner; });
         if (hold.node_ == nullptr) {  // lost, and somebody else may hold it by now
             lock.unlock();
             auto const code = hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
             observe_release(code, hold, false, now);
-            return code == Errc::ok ? success() : Outcome<void>{code};
+            return {code == Errc::ok ? success() : Outcome<void>{code}};
         }
         auto* const node = part(hold);
         auto& entry = node->second;
@@ -603,26 +736,12 @@ private:
             lock.unlock();
             wakeup.fire();
             observe_release(Errc::ok, hold, true, now);
-            return success();
+            return {success()};
         }
         entry.lease.stop();
         entry.state = EntryState::leaving;
         unschedule(shard, node);
-        lock.unlock();
-        auto const owner = hold.fence().owner;
-        if (!runs_in_place(repository_) && !report) {
-            // A destructor must not block. Later acquires of this process queue behind the reaper.
-            if (reap(node->first, owner, hold.valid_until(), node)) {
-                observe_release(Errc::ok, hold, false, now);
-                return success();
-            }
-        }
-        auto const removed = remove_with_retries(node->first, owner, hold.valid_until());
-        lock.lock();
-        auto wakeup = left(shard, node);
-        lock.unlock();
-        wakeup.fire();
-        return released(hold, status, removed, now);
+        return {std::nullopt, node};
     }
 
     Outcome<void> released(TableHold const& hold, LockStatus status, Outcome<Removal> const& removed, TimePoint now)
@@ -663,22 +782,95 @@ private:
 
     /// Removes a record that nobody waits for any more. Between attempts it is an alarm: a store that is away for
     /// a while occupies no thread of the pool.
-    class Reaper final : public Alarm, public std::enable_shared_from_this<Reaper> {
+    class Reaper final : public Alarm, public Waiter, public std::enable_shared_from_this<Reaper> {
     public:
-        Reaper(std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node)
-            : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node)
+        Reaper(
+            std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node,
+            std::shared_ptr<Removing> report)
+            : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node),
+              report_(std::move(report))
         {}
 
         void send()
+        {
+            if constexpr (NonblockingRepository<R>) {
+                if (starts_calls(table_->repository_)) {
+                    std::lock_guard lock(mutex_);  // it may end, on another thread, before it is there to be looked at
+                    starts_ = true;
+                    keep_ = this->shared_from_this();
+                    call_ = table_->repository_.start_remove(key_, owner_, Deadline{}, *this);
+                    return;
+                }
+            }
+            post();
+        }
+
+    private:
+        bool may_block() const noexcept override { return false; }
+        void wake() noexcept override
+        {
+            try {
+                post();
+            } catch (...) {
+                ring_soon();
+            }
+        }
+        void ring_soon() noexcept
+        {
+            try {
+                table_->runtime_.arm(*this, add(table_->runtime_.now(), std::chrono::milliseconds{10}));
+            } catch (...) {  // no memory at all: the record lapses with its lease, who waits here goes on by its deadline
+            }
+        }
+        void ring() noexcept override
+        {
+            try {
+                post();
+            } catch (...) {
+                ring_soon();
+            }
+        }
+
+        void post()
         {
             boost::asio::post(
                 table_->runtime_.blocking_executor(), [self = this->shared_from_this()] { self->look(); });
         }
 
-    private:
-        void ring() noexcept override
+        /// On a thread of the pool.
+        void look()
         {
-            auto const self = std::move(armed_);
+            std::optional<Outcome<Removal>> removed;
+            {
+                std::lock_guard lock(mutex_);
+                if (call_) {
+                    removed = call_->poll();
+                    if (!removed)
+                        return;
+                    call_.reset();
+                } else if (starts_ && !std::exchange(again_, false)) {
+                    return;  // woken more than once
+                }
+            }
+            if (!removed) {
+                if (starts_)
+                    return start_again();
+                removed.emplace(table_->repository_.remove(key_, owner_, Deadline{}));
+            }
+            auto const again = table_->retry_removal_at(*removed, ++attempts_, until_);
+            if (again == TimePoint::max())
+                return done(*removed);
+            again_ = true;
+            keep_ = this->shared_from_this();
+            try {
+                table_->runtime_.arm(*this, again);
+            } catch (...) {
+                done(*removed);
+            }
+        }
+
+        void start_again()
+        {
             try {
                 send();
             } catch (...) {  // no memory: the record lapses with its lease
@@ -686,32 +878,18 @@ private:
             }
         }
 
-        void look()
-        {
-            auto const removed = table_->repository_.remove(key_, owner_, Deadline{});
-            auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
-            if (again == TimePoint::max())
-                return done(removed);
-            armed_ = this->shared_from_this();
-            try {
-                table_->runtime_.arm(*this, again);
-            } catch (...) {
-                auto const self = std::move(armed_);
-                done(removed);
-            }
-        }
-
         void done(Outcome<Removal> const& removed) noexcept
         {
-            if (node_ == nullptr)
-                return;
-            auto& shard = table_->shard_of(key_);
-            {
+            auto const self = std::move(keep_);
+            if (node_ != nullptr) {
+                auto& shard = table_->shard_of(key_);
                 Wakeup wakeup;
                 std::unique_lock lock(shard.mutex);
                 shard.renewed.wait(lock, [&] { return node_->second.sending != owner_; });
                 wakeup = table_->left(shard, std::exchange(node_, nullptr));
             }
+            if (report_)
+                return report_->done(removed);
             if (!removed && table_->options_.observer != nullptr)
                 table_->options_.observer->on_release({removed.error(), {}, false, {}});
         }
@@ -721,16 +899,22 @@ private:
         OwnerToken owner_;
         TimePoint until_;
         Node* node_;  // whose queue goes on when this is done; null: nobody's
+        std::shared_ptr<Removing> report_;
+        std::mutex mutex_;  // of what follows
+        StartedCall<Removal> call_;
+        bool starts_{false};
+        bool again_{false};
         int attempts_{0};
-        std::shared_ptr<Reaper> armed_;  // itself, while nobody else knows it
+        std::shared_ptr<Reaper> keep_;  // itself, while nobody else knows it
     };
 
     /// False when there is no memory for it.
-    bool reap(Key const& key, OwnerToken owner, TimePoint until, Node* node) noexcept
+    bool reap(
+        Key const& key, OwnerToken owner, TimePoint until, Node* node, std::shared_ptr<Removing> report = nullptr) noexcept
     {
         try {
             // What is posted in vain is dropped, and must not let the queue go on: the caller does.
-            std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node)->send();
+            std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, std::move(report))->send();
             return true;
         } catch (...) {
             return false;

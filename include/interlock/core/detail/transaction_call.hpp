@@ -7,6 +7,7 @@
 // its result. Both drivers use it: `perform` an action, `feed` its event, until the action is `finish`.
 
 #include <interlock/core/detail/operation_call.hpp>
+#include <interlock/core/detail/pending_call.hpp>
 #include <interlock/core/detail/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -134,11 +135,12 @@ public:
     bool perform(Action action, Waiter& waiter)
     {
         switch (action) {
-        case Action::look_up: look_up(); return true;
+        case Action::look_up: return look_up(waiter);
         case Action::begin: return begin(waiter);
-        case Action::commit: commit(); return true;
+        case Action::verify: return verify(waiter);
+        case Action::commit: return commit(waiter);
         case Action::rollback: transaction_.rollback(machine_.result() == Errc::outcome_unknown); return true;
-        case Action::resolve: resolve(); return true;
+        case Action::resolve: return resolve(waiter);
         case Action::run:
         case Action::sleep:
         case Action::finish: break;
@@ -166,6 +168,7 @@ public:
         case Action::resolve: next = machine_.resolved(resolved_, runtime_now(), random()); break;
         case Action::sleep: return machine_.slept(runtime_now());
         case Action::run: next = fed_run(); break;
+        case Action::verify: next = fed_verify(); break;
         case Action::finish: break;
         }
         if (observer_ != nullptr && machine_.retries() != before)
@@ -198,6 +201,8 @@ public:
     /// The wait of `begin` ends here: too late, or cancelled.
     Action expire(Errc code)
     {
+        finding_.give_up();
+        begin_at_ = BeginAt::start;
         transaction_.abandon();
         transaction_.rollback(false);  // what was granted while it left
         code_ = code;
@@ -304,15 +309,22 @@ private:
         answered_ = false;
     }
 
-    void look_up()
+    /// Like all that ask the store: false while the call is under way.
+    bool look_up(Waiter& waiter)
     {
-        fine();
         if constexpr (Mode == Once::operation_id) {
+            Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
-            auto found = repository.find_operation(home(), *id_, Deadline{context_.deadline()});
-            if (!found)
-                return took(std::move(found).failure());
-            if (*found) {
+            auto asked = finding_.ask(
+                repository, waiter, [&](auto& r) { return r.find_operation(home(), *id_, deadline); },
+                [&](auto& r) { return r.start_find_operation(home(), *id_, deadline, waiter); });
+            if (!asked)
+                return wait_for_store();
+            fine();
+            auto& found = *asked;
+            if (!found) {
+                took(std::move(found).failure());
+            } else if (*found) {
                 answered_ = (*found)->answered;
                 if (answered_)
                     record_.answer = std::move((*found)->answer);
@@ -320,15 +332,44 @@ private:
                     record_.attempt = (*found)->attempt + 1;
             }
         }
+        return true;
+    }
+
+    bool wait_for_store() noexcept
+    {
+        wake_at_ = TimePoint::max();
+        return false;
     }
 
     bool begin(Waiter& waiter)
     {
-        if (Mode == Once::operation_id && machine_.last_error() == Errc::superseded) {
-            look_up();  // a tombstone has forbidden the attempt; learn which one is allowed
+        if (Mode == Once::operation_id && begin_at_ == BeginAt::start && machine_.last_error() == Errc::superseded) {
+            if (!look_up(waiter))  // a tombstone has forbidden the attempt; learn which one is allowed
+                return false;
             if (code_ != Errc::ok || answered_)
                 return true;
         }
+        if (begin_at_ != BeginAt::answer) {
+            begin_at_ = BeginAt::policy;
+            if (!begin_policy(waiter))
+                return false;
+            begin_at_ = BeginAt::start;
+        }
+        // Whoever was waited for may have been the same operation: then its answer is ours.
+        if (waited_ && Mode == Once::operation_id && code_ == Errc::ok && !answered_) {
+            begin_at_ = BeginAt::answer;
+            if (!look_up(waiter))
+                return false;
+            begin_at_ = BeginAt::start;
+            if (answered_ || code_ != Errc::ok)  // a begin that fails leaves nothing open
+                transaction_.rollback(false);
+        }
+        waited_ = false;
+        return true;
+    }
+
+    bool begin_policy(Waiter& waiter)
+    {
         fine();
         if (!std::exchange(fit_, true))
             if (auto failure = session_.unfit(keys_, Deadline{context_.deadline()})) {
@@ -339,7 +380,7 @@ private:
         context_.set_attempt(machine_.attempts());
         auto step = transaction_.begin(waiter);
         if (!step.done()) {
-            waited_ = true;
+            waited_ = waited_ || !step.calling();
             wake_at_ = step.wake_at();
             return false;
         }
@@ -353,42 +394,62 @@ private:
                 exception_ = std::make_exception_ptr(FinalRejection(step.outcome()->answer));
             if constexpr (records)
                 record_.answer = std::move(step.outcome()->answer);
-            return true;
-        }
-        // Whoever was waited for may have been the same operation: then its answer is ours.
-        if (std::exchange(waited_, false) && Mode == Once::operation_id) {
-            look_up();
-            if (answered_ || code_ != Errc::ok)  // a begin that fails leaves nothing open
-                transaction_.rollback(false);
         }
         return true;
     }
 
-    void commit()
+    bool commit(Waiter& waiter)
     {
-        fine();
-        Outcome<CommitResult> result = [&] {
+        auto step = [&] {
             if constexpr (Mode == Once::no) {
-                return transaction_.commit(nullptr);
+                return commit_step(transaction_, nullptr, waiter);
             } else {
                 OperationCommit const operation{&home(), id_, record_.attempt, record_.answer};
-                return transaction_.commit(&operation);
+                return commit_step(transaction_, &operation, waiter);
             }
         }();
-        if (!result)
-            return took(std::move(result).failure());
+        if (!step.done())
+            return wait_for_store();
+        fine();
+        auto& result = step.outcome();
+        if (!result) {
+            took(std::move(result).failure());
+            return true;
+        }
         answered_ = result->duplicate;
         if constexpr (records)
             if (answered_)
                 record_.answer = std::move(result->answer);
+        return true;
     }
 
-    void resolve()
+    bool verify(Waiter& waiter)
     {
-        resolved_ = Resolved::unknown;
-        if constexpr (Mode != Once::no) {
+        if constexpr (can_verify<Transaction>) {
+            auto step = verify_step(transaction_, waiter);
+            if (!step.done())
+                return wait_for_store();
+            fine();
+            if (!step.outcome())
+                took(std::move(step.outcome()).failure());
+        }
+        return true;
+    }
+
+    bool resolve(Waiter& waiter)
+    {
+        if constexpr (Mode == Once::no) {
+            resolved_ = Resolved::unknown;
+        } else {
+            Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
-            auto record = repository.forbid_operation(home(), *id_, record_.attempt, Deadline{context_.deadline()});
+            auto asked = resolving_.ask(
+                repository, waiter, [&](auto& r) { return r.forbid_operation(home(), *id_, record_.attempt, deadline); },
+                [&](auto& r) { return r.start_forbid_operation(home(), *id_, record_.attempt, deadline, waiter); });
+            if (!asked)
+                return wait_for_store();
+            resolved_ = Resolved::unknown;
+            auto& record = *asked;
             if (record && record->answered) {
                 resolved_ = Resolved::applied;
                 record_.answer = std::move(record->answer);
@@ -399,6 +460,7 @@ private:
                 observe_unknown(Effect::not_applied);
             }
         }
+        return true;
     }
 
     Action replay()
@@ -413,23 +475,9 @@ private:
                 return machine_.ran(Ran::lock_lost, TimePoint{});
             if (machine_.cancelled() && is_cancellation(exception_))
                 return machine_.refused(Errc::cancelled);
-            if constexpr (requires(Transaction& t) { t.verify(); }) {
-                // Several states, loaded one after the other: the operation may have thrown about a torn picture.
-                if (auto same = transaction_.verify(); !same && TransactionMachine::is_conflict(same.error())) {
-                    exception_ = nullptr;
-                    took(std::move(same).failure());
-                    return machine_.torn(runtime_now(), random());
-                }
-            }
-            if constexpr (requires(Transaction& t, std::string_view s) { t.reject(s); }) {
-                try {
-                    std::rethrow_exception(exception_);
-                } catch (FinalRejection const& rejection) {
-                    transaction_.reject(rejection.what());
-                } catch (...) {  // given back at rollback
-                }
-            }
-            return machine_.ran(Ran::threw, TimePoint{});
+            if constexpr (can_verify<Transaction>)
+                return Action::verify;
+            return believe_exception();
         }
         if (lost())
             return machine_.ran(Ran::lock_lost, TimePoint{});
@@ -446,6 +494,30 @@ private:
             }
         }
         return machine_.ran(Ran::returned, runtime_now());
+    }
+
+    /// Several states, loaded one after the other, or one that was handed on: the operation may have thrown about a
+    /// picture that was never true.
+    Action fed_verify()
+    {
+        if (code_ == Errc::ok || !TransactionMachine::is_conflict(code_))
+            return believe_exception();
+        exception_ = nullptr;
+        return machine_.torn(runtime_now(), random());
+    }
+
+    Action believe_exception()
+    {
+        if constexpr (requires(Transaction& t, std::string_view s) { t.reject(s); }) {
+            try {
+                std::rethrow_exception(exception_);
+            } catch (FinalRejection const& rejection) {
+                transaction_.reject(rejection.what());
+            } catch (...) {  // given back at rollback
+            }
+        }
+        failure_.reset();
+        return machine_.ran(Ran::threw, TimePoint{});
     }
 
     static bool is_cancellation(std::exception_ptr const& exception) noexcept
@@ -529,10 +601,14 @@ private:
     std::optional<stored_type> result_;
     std::exception_ptr exception_;
     [[no_unique_address]] CallRecord<records> record_;
+    [[no_unique_address]] PendingCall<Repository, std::optional<OperationRecord>> finding_;
+    [[no_unique_address]] PendingCall<Repository, OperationRecord> resolving_;
     Errc code_{Errc::ok};
     Errc cause_{Errc::ok};
     Resolved resolved_{Resolved::unknown};
     bool answered_{false};
+    enum class BeginAt : unsigned char { start, policy, answer };
+    BeginAt begin_at_{BeginAt::start};  // where begin goes on
     bool waited_{false};
     bool fit_{false};  // asked in the first begin: it may take a trip to the store
     bool refused_{false};

@@ -22,6 +22,7 @@ enum class Action : unsigned char {
     look_up,   ///< ask whether the operation id has an answer
     begin,     ///< the policy's begin
     run,       ///< the user's callable
+    verify,    ///< the policy's verify: whether the callable threw about a true picture
     commit,    ///< the policy's commit
     rollback,  ///< the policy's rollback
     resolve,   ///< find out what became of a commit: look the operation id up, else forbid this attempt

@@ -139,7 +139,7 @@ private:
                 return perform();
             }
         } else {
-            if (polled_) {  // only begin is ever polled twice
+            if (polled_ && action_ == Action::begin) {  // what was sent is waited for
                 bool const late = this->runtime().now() >= call_.deadline();
                 if (late || this->cancel_requested()) {
                     polled_ = false;
@@ -148,9 +148,10 @@ private:
                 }
             }
             if (in_place()) {
+                blockable_ = false;
                 ready = call_.perform(action_, *this);
             } else {
-                offloading_ = true;
+                offloading_ = blockable_ = true;
                 this->take_wake();
                 this->offload([this] { offload_ready_ = call_.perform(action_, *this); }, action_ == Action::begin);
                 return Performed::pending;
@@ -159,11 +160,15 @@ private:
         polled_ = !ready;
         if (ready)
             return Performed::yes;
+        if (action_ != Action::begin)  // ends by itself, in time
+            return Performed::pending;
         if (this->cancel_requested())
             return perform();
         this->wake_at(std::min(call_.wake_at(), call_.deadline()));
         return Performed::pending;
     }
+
+    bool may_block() const noexcept override { return blockable_; }
 
     /// Starts the user's coroutine, then waits for its end. Losing a lock, or being cancelled, cancels it; the call
     /// goes on only when it has ended.
@@ -279,6 +284,7 @@ private:
     bool polled_{false};
     bool offloading_{false};
     bool offload_ready_{false};
+    bool blockable_{false};  // the thread that performs is one of the pool
     // Of a callable that awaits; the others have no use for it.
     struct Running {
         std::atomic<bool> done{false};

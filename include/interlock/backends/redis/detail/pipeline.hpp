@@ -42,6 +42,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -828,6 +829,30 @@ private:
     std::size_t next_endpoint_{0};
     std::unique_ptr<Greeting> greeting_;
     std::array<char, std::size_t{64} << 10> buffer_;
+};
+
+/// Closes its pipeline when it goes.
+class PipelineHandle {
+public:
+    PipelineHandle(boost::asio::any_io_executor executor, Options options)
+    {
+        options.validate().value();
+        pipeline = Pipeline::make(std::move(executor), std::move(options));
+    }
+    PipelineHandle(PipelineHandle const&) = delete;
+    PipelineHandle& operator=(PipelineHandle const&) = delete;
+    ~PipelineHandle()
+    {
+        if (!pipeline)
+            return;
+        // In a forked child it is kept for ever: what polls the socket is shared with the parent, whose connection must
+        // not be taken out of it.
+        if (pipeline->forked())
+            static_cast<void>(new (std::nothrow) std::shared_ptr<Pipeline>(pipeline));
+        else
+            pipeline->close();
+    }
+    std::shared_ptr<Pipeline> pipeline;
 };
 
 inline void PipelineService::shutdown() noexcept

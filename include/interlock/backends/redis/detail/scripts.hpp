@@ -367,6 +367,16 @@ return {what, value, 0}
     return script;
 }
 
+/// The bytes of an EVALSHA, with the script's text instead of its name.
+inline std::string spell_out(std::string_view evalsha, std::string_view text)
+{
+    auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
+    constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
+    std::string out(evalsha.substr(0, head));
+    out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
+    return out.append(evalsha.substr(head + name));
+}
+
 }  // namespace detail
 }  // namespace redis
 }  // namespace v0

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Locks and transactions over the one connection that asynchronous calls share.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/any_policy.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis_server.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <future>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace redis_asynchronous_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+namespace asio = boost::asio;
+using interlock_test::eventually;
+using interlock_test::fresh_name_space;
+using interlock_test::redis_server;
+using interlock_test::RedisServer;
+using interlock_test::Stock;
+using Repository = redis::StateRepository<Stock>;
+
+redis::Options options(RedisServer const& server = redis_server())
+{
+    auto options = server.options();
+    options.name_space = fresh_name_space();
+    return options;
+}
+
+TEST_CASE("five hundred coroutines lock and unlock over one connection, in few writes", "[redis][asynchronous]")
+{
+    asio::io_context io;
+    redis::Client const client{io, options()};
+    LockStateService const locks{Repository{client}, {.ttl = 30s}};
+    locks.try_acquire("first").value();  // the server has been asked whether it is fit
+    int held = 0;
+    for (int i = 0; i < 500; ++i)
+        asio::co_spawn(
+            io,
+            [&, i]() -> asio::awaitable<void> {
+                auto const key = "key " + std::to_string(i);
+                auto lock = co_await locks.async_acquire(key, asio::use_awaitable);
+                held += lock.status() == LockStatus::held && lock.fencing_token() > FencingToken{};
+                co_await locks.async_release(std::move(lock), asio::use_awaitable);
+            },
+            [](std::exception_ptr e) {
+                if (e)
+                    std::rethrow_exception(e);
+            });
+    io.run();
+    CHECK(held == 500);
+    auto const done = client.statistics();
+    CHECK(done.commands >= 1000);
+    CHECK(done.writes <= done.commands / 8);
+    CHECK(client.connection_count() == 1);  // of the question at the beginning
+    CHECK(locks.try_acquire("key 7"));
+}
+
+template <class Service>
+int count_to(asio::io_context& io, Service const& service, int callers, std::optional<OperationId> same = {})
+{
+    int failed = 0;
+    for (int i = 0; i < callers; ++i)
+        asio::co_spawn(
+            io,
+            [&, i]() -> asio::awaitable<void> {
+                OperationId const id = same ? *same : OperationId{"op " + std::to_string(i)};
+                auto const add = [](Stock& s) { return ++s.quantity; };
+                auto [error, outcome] = co_await service.async_try_do_in_transaction(
+                    id, std::string("hot"), add, asio::as_tuple(asio::use_awaitable));
+                failed += error != nullptr || !outcome;
+            },
+            asio::detached);
+    io.run();
+    io.restart();
+    return failed;
+}
+
+TEST_CASE("asynchronous transactions lose no update and use no thread each", "[redis][asynchronous]")
+{
+    asio::io_context io;
+    redis::Client const client{io, options()};
+    Repository const repository{client};
+    repository.insert(Stock{"hot", 0}).value();
+    auto const quantity = [&] { return repository.load("hot").value().value.quantity; };
+
+    SECTION("optimistic")
+    {
+        TransactionService const service{OptimisticVersioning{}, repository};
+        CHECK(count_to(io, service, 64) == 0);
+        CHECK(quantity() == 64);
+    }
+    // The first call asks the server whether it is fit; until that is known the pool of threads is used.
+    auto const warm = [](auto const& service) { service.do_in_transaction("hot", [](Stock&) {}); };
+    SECTION("lock")
+    {
+        TransactionService const service{SetNxLock{}, repository};
+        warm(service);
+        CHECK(count_to(io, service, 200) == 0);
+        CHECK(quantity() == 200);
+    }
+    SECTION("one operation id is one effect")
+    {
+        TransactionService const service{SetNxLock{}, repository};
+        warm(service);
+        CHECK(count_to(io, service, 50, OperationId{"only once"}) == 0);
+        CHECK(quantity() == 1);
+    }
+    SECTION("chosen at run time")
+    {
+        TransactionService<Stock> const service{SetNxLock{}, StateRepository<Stock>{repository}};
+        warm(service);
+        CHECK(count_to(io, service, 100) == 0);
+        CHECK(quantity() == 100);
+    }
+    CHECK(client.connection_count() <= 1);
+    CHECK(client.statistics().commands > 0);
+}
+
+TEST_CASE("several keys, an exception and a state that was handed on", "[redis][asynchronous]")
+{
+    asio::io_context io;
+    redis::Client const client{io, options()};
+    Repository const repository{client};
+    repository.insert(Stock{"a", 10}).value();
+    repository.insert(Stock{"b", 0}).value();
+    std::string story;
+    auto const run = [&](auto const& service) {
+        auto const move = [](Stock& a, Stock& b) {
+            if (a.quantity == 0)
+                throw std::runtime_error("empty");
+            --a.quantity;
+            ++b.quantity;
+        };
+        int moved = 0;
+        int empty = 0;
+        for (int i = 0; i < 14; ++i)
+            service.async_try_do_in_transaction(
+                keys(i % 2 ? "a" : "a", "b"), move, {.deadline = 60s},
+                asio::bind_executor(io, [&](std::exception_ptr e, Outcome<void> outcome) {
+                    moved += e == nullptr && outcome;
+                    empty += e != nullptr;
+                }));
+        io.run();
+        io.restart();
+        CHECK(moved == 10);
+        CHECK(empty == 4);
+        CHECK(repository.load("a").value().value.quantity == 0);
+        CHECK(repository.load("b").value().value.quantity == 10);
+    };
+    SECTION("optimistic") { run(TransactionService{OptimisticVersioning{}, repository}); }
+    SECTION("lock") { run(TransactionService{SetNxLock{}, repository}); }
+}
+
+TEST_CASE("a server that stops answering is unknown for a write and found out by its id", "[redis][asynchronous]")
+{
+    RedisServer server;
+    asio::io_context io;
+    redis::Client const client{io, options(server)};
+    Repository const repository{client};
+    repository.insert(Stock{"x", 1}).value();
+    TransactionService const service{OptimisticVersioning{}, repository};
+    auto const add = [](Stock& s) { ++s.quantity; };
+    // Commit is sent, then nothing comes back.
+    auto const stop = [&](Stock& s) {
+        ++s.quantity;
+        server.pause();
+    };
+    auto lost = service.async_try_do_in_transaction(std::string("x"), stop, {.deadline = 300ms}, asio::use_future);
+    std::optional<Outcome<void>> outcome;
+    service.async_try_do_in_transaction(
+        std::string("x"), stop, {.deadline = 300ms},
+        asio::bind_executor(io, [&](std::exception_ptr, Outcome<void> o) { outcome.emplace(std::move(o)); }));
+    io.run();
+    server.resume();
+    REQUIRE(outcome);
+    CHECK((outcome->error() == Errc::outcome_unknown || outcome->error() == Errc::deadline_exceeded));
+    static_cast<void>(lost.wait_for(5s));
+    io.restart();
+    // The connection is of use again.
+    std::optional<Outcome<void>> again;
+    service.async_try_do_in_transaction(
+        std::string("x"), add, {.deadline = 20s},
+        asio::bind_executor(io, [&](std::exception_ptr, Outcome<void> o) { again.emplace(std::move(o)); }));
+    io.run();
+    REQUIRE(again);
+    CHECK(*again);
+}
+
+TEST_CASE("cancelling an acquire gives back what may have been granted", "[redis][asynchronous]")
+{
+    asio::io_context io;
+    redis::Client const client{io, options()};
+    LockStateService const locks{Repository{client}, {.ttl = 30s}};
+    locks.try_acquire("first").value();
+    for (int round = 0; round < 20; ++round) {
+        asio::cancellation_signal signal;
+        std::optional<error_code> result;
+        bool held = false;
+        locks.async_acquire(
+            std::string("c"), asio::bind_cancellation_slot(
+                                  signal.slot(), asio::bind_executor(io, [&](error_code e, Lock<Stock> lock) {
+                                      result = e;
+                                      held = static_cast<bool>(lock);
+                                  })));
+        for (int i = 0; i < round; ++i)
+            io.run_one_for(1ms);
+        signal.emit(asio::cancellation_type::terminal);
+        io.run();
+        io.restart();
+        REQUIRE(result);
+        CHECK(held == !*result);
+    }
+    // Nobody holds it: long before its lease would end.
+    CHECK(eventually([&] {
+        io.run_for(1ms);
+        io.restart();
+        return locks.try_acquire("c").has_value();
+    }));
+}
+
+TEST_CASE("an execution context may go away under calls that are under way", "[redis][asynchronous]")
+{
+    auto held = std::make_shared<int>(1);
+    std::weak_ptr<int> const watch = held;
+    auto settings = options();
+    bool polled = false;
+    {
+        std::optional<redis::Client> client;
+        {
+            asio::io_context io;
+            client.emplace(io, settings);
+            Repository const repository{*client};
+            repository.insert(Stock{"x", 1}).value();
+            TransactionService const service{SetNxLock{}, repository};
+            service.do_in_transaction("x", [](Stock& s) { ++s.quantity; });
+            for (int i = 0; i < 10; ++i)
+                service.async_try_do_in_transaction(
+                    std::string(i % 2 ? "x" : "y"), [](Stock& s) { ++s.quantity; }, {.deadline = 20s},
+                    asio::bind_executor(io, [held, &polled](std::exception_ptr, Outcome<void>) { CHECK(!polled); }));
+            io.poll();
+            polled = true;
+        }
+        held.reset();
+        CHECK(watch.expired());
+        Repository const repository{*client};  // blocking calls do not need it
+        CHECK(repository.load("x"));
+    }
+}
+
+TEST_CASE("without an executor of its own a client uses the process's", "[redis][asynchronous]")
+{
+    redis::Client const client{options()};
+    Repository const repository{client};
+    repository.insert(Stock{"x", 0}).value();
+    TransactionService const service{SetNxLock{}, repository};
+    std::vector<std::future<int>> results;
+    for (int i = 0; i < 20; ++i)
+        results.push_back(service.async_do_in_transaction(
+            std::string("x"), [](Stock& s) { return ++s.quantity; }, asio::use_future));
+    for (auto& result : results)
+        result.get();
+    CHECK(repository.load("x").value().value.quantity == 20);
+}
+
+}  // namespace redis_asynchronous_test
