@@ -21,6 +21,31 @@
 namespace interlock {
 inline namespace v0 {
 
+namespace detail {
+
+/// Whether `state` is what `key` names.
+template <class T, class K>
+bool belongs_to(T const& state, Key const& key)
+{
+    if constexpr (KeyedState<T> && std::is_same_v<typename key_type_or<T, K>::type, K>) {
+        using Traits = KeyTraits<K>;
+        decltype(auto) now = StateTraits<T>::key(state);
+        if constexpr (requires { Traits::matches(key, now); })
+            return Traits::matches(key, now);
+        else
+            return Traits::encode(now) == key.bytes();
+    } else {
+        return true;
+    }
+}
+
+inline Failure changed_key_failure()
+{
+    return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+}
+
+}  // namespace detail
+
 /// For policies: a loaded state, the copy the operation works on, and the change that follows from the two.
 template <class T, class K>
 class StateSlot {
@@ -72,19 +97,7 @@ public:
     }
 
     /// Whether the state still belongs to `key`.
-    bool keeps(Key const& key) const
-    {
-        if constexpr (KeyedState<T> && std::is_same_v<typename detail::key_type_or<T, K>::type, K>) {
-            using Traits = KeyTraits<K>;
-            decltype(auto) now = StateTraits<T>::key(*value_);
-            if constexpr (requires { Traits::matches(key, now); })
-                return Traits::matches(key, now);
-            else
-                return Traits::encode(now) == key.bytes();
-        } else {
-            return true;
-        }
-    }
+    bool keeps(Key const& key) const { return detail::belongs_to<T, K>(*value_, key); }
 
     bool fresh() const noexcept { return fresh_; }
     Version version() const noexcept { return version_; }
@@ -112,7 +125,7 @@ std::optional<Failure> changed_key(std::array<StateSlot<T, K>, N> const& slots, 
 {
     for (std::size_t i = 0; i < N; ++i)
         if (!slots[i].keeps(keys[i]))
-            return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+            return changed_key_failure();
     return std::nullopt;
 }
 

@@ -6,6 +6,7 @@
 /// @file
 /// Runs an operation on a state so that concurrent ones do no harm: the library's front door.
 
+#include <interlock/core/detail/combining.hpp>
 #include <interlock/core/detail/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -29,6 +30,12 @@ inline namespace v0 {
 struct ServiceOptions {
     /// Told what happens; must outlive the service and its pending operations. Null: nobody, at no cost.
     Observer* observer{nullptr};
+    /// So many operations of this service that wait for the same state and touch nothing else (`T&` is all they take, they
+    /// return without awaiting, they have no id) may run back to back, in order, each on its own thread or executor, and be
+    /// committed by one write. Each sees what the one before made of the state; each ends when that write is known to be
+    /// applied, and runs again if it was not. 1: every operation has a commit of its own. Stores that answer in place,
+    /// and policies with a commit of the user's, have so anyhow.
+    int combine{64};
 };
 
 namespace detail {
@@ -108,7 +115,8 @@ concept ReturnsADefaultConstructible =
 /// An operation is called with the first argument list it accepts; see `Form`. It may return a value, not a reference.
 template <class T, class Policy, class Repository>
 class TransactionService {
-    using Session = typename Policy::template Session<Repository>;
+    using PolicySession = typename Policy::template Session<Repository>;
+    using Session = typename detail::service_session<PolicySession, Repository>::type;
     using K = typename Repository::key_type;
     template <class A>
     static constexpr std::size_t count = detail::keys_size<std::remove_cvref_t<A>>::value;
@@ -121,11 +129,11 @@ public:
     using key_type = K;
     using policy_type = Policy;
     using repository_type = Repository;
-    using session_type = Session;
+    using session_type = PolicySession;
 
     TransactionService(Policy policy, Repository repository, ServiceOptions options = {})
         requires PolicyFor<Policy, Repository>
-        : session_(std::make_shared<Session const>(std::move(policy), std::move(repository), options.observer)),
+        : session_(make_session(std::move(policy), std::move(repository), options)),
           observer_(options.observer), generation_(session_->repository().runtime().generation())
     {}
 
@@ -133,8 +141,8 @@ public:
     template <Assurance Level>
     TransactionService(Policy policy, LockStateService<T, Repository, Level> locks, ServiceOptions options = {})
         requires PolicyFor<Policy, Repository> &&
-                     std::constructible_from<Session, Policy, LockStateService<T, Repository, Level>, Observer*>
-        : session_(std::make_shared<Session const>(std::move(policy), std::move(locks), options.observer)),
+                     std::constructible_from<PolicySession, Policy, LockStateService<T, Repository, Level>, Observer*>
+        : session_(make_session(std::move(policy), std::move(locks), options)),
           observer_(options.observer), generation_(session_->repository().runtime().generation())
     {}
 
@@ -328,6 +336,16 @@ public:
     }
 
 private:
+    template <class Where>
+    static auto make_session(Policy policy, Where where, ServiceOptions const& options)
+    {
+        if constexpr (std::same_as<Session, PolicySession>)
+            return std::make_shared<Session const>(std::move(policy), std::move(where), options.observer);
+        else
+            return std::make_shared<Session const>(
+                std::move(policy), std::move(where), options.observer, options.combine);
+    }
+
     template <class A>
     static auto target(A const& key)
     {

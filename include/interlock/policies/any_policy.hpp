@@ -57,6 +57,7 @@ class AnySession {
     using Sessions = std::variant<OptimisticVersioning::Session<R>, PessimisticRowLock::Session<R>, SetNxLock::Session<R>>;
 
 public:
+    using combines = AnySession;
     using repository_type = R;
     using value_type = typename R::value_type;
     static constexpr std::array forms{Form::states, Form::states_context};

@@ -88,6 +88,7 @@ namespace detail {
 template <class Policy, class R, Assurance Level>
 class LeaseSession {
 public:
+    using combines = LeaseSession;
     using repository_type = R;
     using value_type = typename R::value_type;
     using Locks = LockStateService<value_type, R, Level>;

@@ -119,6 +119,9 @@ public:
         context_.set_operation_id(id);
         context_.set_request(request);
         context_.set_outer(outer);
+        if constexpr (Mode != Once::no || awaits)
+            if constexpr (requires { transaction_.alone(); })
+                transaction_.alone();
         check(options, outer, generation);
     }
     TransactionCall(TransactionCall const&) = delete;
@@ -335,11 +338,12 @@ private:
         return true;
     }
 
-    bool wait_for_store() noexcept
+    bool wait_until(TimePoint at) noexcept
     {
-        wake_at_ = TimePoint::max();
+        wake_at_ = at;
         return false;
     }
+    bool wait_for_store() noexcept { return wait_until(TimePoint::max()); }
 
     bool begin(Waiter& waiter)
     {
@@ -409,7 +413,7 @@ private:
             }
         }();
         if (!step.done())
-            return wait_for_store();
+            return wait_until(step.wake_at());
         fine();
         auto& result = step.outcome();
         if (!result) {
@@ -428,7 +432,7 @@ private:
         if constexpr (can_verify<Transaction>) {
             auto step = verify_step(transaction_, waiter);
             if (!step.done())
-                return wait_for_store();
+                return wait_until(step.wake_at());
             fine();
             if (!step.outcome())
                 took(std::move(step.outcome()).failure());

@@ -39,8 +39,9 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
         if (!waits && (action = call.feed(Action::begin)) == Action::run) {
             call.run();
             if ((action = call.feed(Action::run)) == Action::commit) {
-                call.perform(Action::commit, waiter);
-                action = call.feed(Action::commit);
+                waits = !call.perform(Action::commit, waiter);
+                if (!waits)
+                    action = call.feed(Action::commit);
             }
         }
     }
@@ -50,6 +51,10 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
         } else if (action == Action::sleep) {
             runtime.sleep_until(call.machine().wake_at());
         } else if (std::exchange(waits, false) || !call.perform(action, waiter)) {
+            if (action != Action::begin) {  // what has run is not given up
+                waiter.wait_until(call.wake_at());
+                continue;
+            }
             waiter.wait_until(std::min(call.wake_at(), call.deadline()));
             if (runtime.now() >= call.deadline())
                 action = call.expire(Errc::deadline_exceeded);
@@ -160,8 +165,10 @@ private:
         polled_ = !ready;
         if (ready)
             return Performed::yes;
-        if (action_ != Action::begin)  // ends by itself, in time
+        if (action_ != Action::begin) {  // what has run is not given up
+            this->wake_at(call_.wake_at());
             return Performed::pending;
+        }
         if (this->cancel_requested())
             return perform();
         this->wake_at(std::min(call_.wake_at(), call_.deadline()));

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Operations that wait for the same state share a commit: exact results, shared outcomes, and nothing for those that have
+// more to them than the state.
+
+#include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace combining_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+namespace asio = boost::asio;
+using interlock_test::BlockingRepository;
+using interlock_test::Gate;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+using Memory = memory::StateRepository<Stock>;
+
+/// A store with a trip that takes its time, counted, which may lose one reply.
+class Slow : public BlockingRepository<Memory> {
+public:
+    struct Story {
+        std::atomic<int> begun{0};
+        std::atomic<int> commits{0};
+        std::atomic<bool> lose_reply{false};
+        std::atomic<bool> intrude{false};
+        std::chrono::microseconds trip{300};
+    };
+    explicit Slow(int quantity = 0) : BlockingRepository(Memory{}), story(std::make_shared<Story>())
+    {
+        inner().insert(Stock{"x", quantity}).value();
+        before_calls([story = story](std::string_view call) {
+            if (call == "load" || call == "load_for_update" || call == "create")
+                ++story->begun;
+            std::this_thread::sleep_for(story->trip);
+        });
+    }
+    Outcome<Version> compare_and_set(Key const& key, Version version, Stock const& value, Deadline deadline) const
+    {
+        ++story->commits;
+        if (story->intrude.exchange(false)) {  // somebody who knows nothing of this service
+            auto now = inner().load(key, deadline).value();
+            now.value.quantity += 1000;
+            inner().compare_and_set(key, now.version, now.value, deadline).value();
+        }
+        auto result = BlockingRepository::compare_and_set(key, version, value, deadline);
+        if (story->lose_reply.exchange(false))
+            return Failure::unknown(Errc::unavailable);
+        return result;
+    }
+    Outcome<CommitResult> commit(std::span<Change<Stock>> changes, OperationCommit const* operation, Deadline deadline) const
+    {
+        ++story->commits;
+        return BlockingRepository::commit(changes, operation, deadline);
+    }
+    int quantity() const { return inner().load("x").value().value.quantity; }
+
+    std::shared_ptr<Story> story;
+};
+
+auto const add_one = [](Stock& s) { return ++s.quantity; };
+
+template <class Policy>
+void exact_for_threads(Policy policy)
+{
+    Slow const store;
+    TransactionService const service{policy, store};
+    std::mutex mutex;
+    std::multiset<int> answers;
+    run_threads(16, [&](std::size_t) {
+        for (int i = 0; i < 25; ++i) {
+            int const answer = service.do_in_transaction("x", add_one);
+            std::lock_guard const lock(mutex);
+            answers.insert(answer);
+        }
+    });
+    CHECK(store.quantity() == 400);
+    REQUIRE(answers.size() == 400);
+    int expected = 0;  // each saw what the one before left
+    CHECK(std::all_of(answers.begin(), answers.end(), [&](int answer) { return answer == ++expected; }));
+    CHECK(store.story->begun < 200);
+    CHECK(store.story->commits < 200);
+}
+
+TEST_CASE("operations of many threads share loads and commits, and every one counts", "[core][combining]")
+{
+    SECTION("optimistic") { exact_for_threads(OptimisticVersioning{}); }
+    SECTION("row lock") { exact_for_threads(PessimisticRowLock{}); }
+    SECTION("lock") { exact_for_threads(SetNxLock{}); }
+}
+
+TEST_CASE("asynchronous operations share them, too", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{OptimisticVersioning{}, store};
+    asio::thread_pool pool(3);
+    std::atomic<int> applied{0};
+    for (int i = 0; i < 300; ++i)
+        service.async_try_do_in_transaction(
+            "x", add_one, {.deadline = 60s},
+            asio::bind_executor(pool, [&](std::exception_ptr e, Outcome<int> outcome) { applied += !e && outcome; }));
+    pool.join();
+    CHECK(applied == 300);
+    CHECK(store.quantity() == 300);
+    CHECK(store.story->commits < 100);
+}
+
+TEST_CASE("with combine = 1, with an id or with a context each operation has a commit of its own", "[core][combining]")
+{
+    Slow const store;
+    SECTION("opted out")
+    {
+        TransactionService const service{SetNxLock{}, store, {.combine = 1}};
+        run_threads(8, [&](std::size_t) { service.do_in_transaction("x", add_one); });
+        CHECK(store.story->commits == 8);
+    }
+    SECTION("with an id")
+    {
+        TransactionService const service{SetNxLock{}, store};
+        run_threads(8, [&](std::size_t i) {
+            service.do_in_transaction(OperationId{"op " + std::to_string(i)}, "x", add_one);
+        });
+        CHECK(store.story->commits == 8);
+    }
+    SECTION("with more than the state")
+    {
+        TransactionService const service{SetNxLock{}, store};
+        run_threads(8, [&](std::size_t) {
+            service.do_in_transaction("x", [](Stock& s, TransactionContext&) { ++s.quantity; });
+        });
+        CHECK(store.story->commits == 8);
+    }
+    CHECK(store.quantity() == 8);
+}
+
+/// The first operation holds up the others at its commit, so that all of them are in the next batch.
+template <class Service, class F>
+void in_one_batch(Slow const& store, Service const& service, int count, F work)
+{
+    Gate gate;
+    std::atomic<int> first{0};
+    store.before_calls([&](std::string_view call) {
+        if (call == "compare_and_set" && first.fetch_add(1) == 0)
+            gate.pass();
+    });
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] { service.do_in_transaction("x", [](Stock& s) { ++s.quantity; }); });
+    REQUIRE(gate.wait_for(1));
+    std::atomic<int> on_the_way{0};
+    for (int i = 0; i < count; ++i)
+        threads.emplace_back([&, i] {
+            ++on_the_way;
+            work(i);
+        });
+    interlock_test::eventually([&] { return on_the_way == count; });
+    std::this_thread::sleep_for(100ms);  // into the queue
+    gate.open();
+    for (auto& thread : threads)
+        thread.join();
+    store.before_calls({});
+}
+
+TEST_CASE("an operation that throws leaves no trace, and its exception is about what was committed", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{OptimisticVersioning{}, store};
+    std::atomic<int> thrown{0};
+    std::atomic<int> wrong{0};
+    in_one_batch(store, service, 12, [&](int i) {
+        try {
+            service.do_in_transaction("x", [&](Stock& s) {
+                ++s.quantity;
+                if (i % 2)
+                    throw std::runtime_error(std::to_string(s.quantity));
+            });
+        } catch (std::runtime_error const& error) {
+            ++thrown;
+            auto const seen = std::stoi(error.what());
+            wrong += seen < 2 || seen > 8;
+        }
+    });
+    CHECK(thrown == 6);
+    CHECK(wrong == 0);
+    CHECK(store.quantity() == 7);
+    CHECK(store.story->commits <= 4);
+}
+
+TEST_CASE("one that changes its key is refused alone", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{OptimisticVersioning{}, store};
+    std::atomic<int> refused{0};
+    in_one_batch(store, service, 9, [&](int i) {
+        auto const outcome = service.try_do_in_transaction("x", [&](Stock& s) {
+            ++s.quantity;
+            if (i % 3 == 0)
+                s.sku = "y";
+        });
+        refused += outcome.error() == Errc::invalid_argument;
+    });
+    CHECK(refused == 3);
+    CHECK(store.quantity() == 7);
+}
+
+TEST_CASE("a batch that lost to somebody else runs again, as a whole", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{OptimisticVersioning{}, store};
+    std::atomic<int> runs{0};
+    std::atomic<bool> once{false};
+    in_one_batch(store, service, 10, [&](int) {
+        service.do_in_transaction("x", [&](Stock& s) {
+            ++runs;
+            if (!once.exchange(true))
+                store.story->intrude = true;
+            return ++s.quantity;
+        });
+    });
+    CHECK(store.quantity() == 1011);
+    CHECK(runs > 10);
+}
+
+TEST_CASE("an unknown commit is unknown for all that ran in it, and nobody tries again", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{OptimisticVersioning{}, store};
+    std::atomic<int> unknown{0};
+    std::atomic<int> runs{0};
+    std::atomic<bool> once{false};
+    in_one_batch(store, service, 10, [&](int) {
+        auto const outcome = service.try_do_in_transaction("x", [&](Stock& s) {
+            ++runs;
+            if (!once.exchange(true))
+                store.story->lose_reply = true;
+            return ++s.quantity;
+        });
+        unknown += outcome.error() == Errc::outcome_unknown && outcome.cause() == Errc::unavailable;
+    });
+    CHECK(unknown > 1);
+    CHECK(runs == 10);
+    CHECK(store.quantity() == 11);
+}
+
+TEST_CASE("who must be done earlier than the leader does not wait for its commit", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{OptimisticVersioning{}, store};
+    std::atomic<int> late{0};
+    in_one_batch(store, service, 6, [&](int i) {
+        auto const begin = std::chrono::steady_clock::now();
+        static_cast<void>(
+            service.try_do_in_transaction("x", add_one, {.deadline = i % 2 ? Deadline{50ms} : Deadline{60s}}));
+        late += i % 2 && std::chrono::steady_clock::now() - begin > 10s;
+    });
+    CHECK(late == 0);
+    CHECK(store.quantity() == 4);
+}
+
+TEST_CASE("a thread that blocks while it leads does not wait for ever for work of its own", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{OptimisticVersioning{}, store};
+    asio::io_context io;
+    int done = 0;
+    asio::post(io, [&] {
+        // The asynchronous operation queues behind the blocking one, whose thread is the only one to run it.
+        service.do_in_transaction("x", [&](Stock& s) {
+            ++s.quantity;
+            service.async_try_do_in_transaction(
+                "x", add_one, asio::bind_executor(io, [&](std::exception_ptr, Outcome<int> o) { done += static_cast<bool>(o); }));
+            std::this_thread::sleep_for(50ms);
+        });
+    });
+    io.run();
+    CHECK(done == 1);
+    CHECK(store.quantity() == 2);
+}
+
+TEST_CASE("an execution context that goes away takes its operations out of the batch", "[core][combining]")
+{
+    for (int round = 0; round < 30; ++round) {
+        Slow const store;
+        TransactionService const service{OptimisticVersioning{}, store};
+        std::atomic<int> applied{0};
+        asio::thread_pool pool(2);
+        {
+            asio::io_context io;
+            for (int i = 0; i < 20; ++i) {
+                service.async_try_do_in_transaction(
+                    "x", add_one, asio::bind_executor(io, [](std::exception_ptr, Outcome<int>) {}));
+                service.async_try_do_in_transaction(
+                    "x", add_one, {.deadline = 60s},
+                    asio::bind_executor(pool, [&](std::exception_ptr e, Outcome<int> o) { applied += !e && o; }));
+            }
+            io.run_for(std::chrono::milliseconds{round / 4});
+        }
+        pool.join();
+        int const quantity = store.quantity();
+        CHECK(quantity >= applied);
+        CHECK(quantity <= 40);
+        CHECK(applied >= 1);
+        service.do_in_transaction("x", add_one);
+    }
+}
+
+}  // namespace combining_test
