@@ -10,6 +10,7 @@
 /// key see `pessimistic_row_lock.hpp`.
 
 #include <interlock/core/detail/pending_call.hpp>
+#include <interlock/core/detail/state_cache.hpp>
 #include <interlock/core/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -34,7 +35,8 @@ class VersioningSession;
 /// P3). With several keys, all versions are checked in the commit: what the operation saw was one moment's state.
 /// **Does not guarantee.** Fairness; progress under sustained contention; that the operation runs only once.
 /// **Needs.** `VersionedRepository`; several keys: `AtomicRepository`; operation ids: `OperationRepository`.
-/// **Cost.** Two round trips per attempt, none while waiting. A result without a change costs no write.
+/// **Cost.** Two round trips per attempt, none while waiting; one where `remember` knows the state. A result without a
+/// change costs no write.
 struct OptimisticVersioning {
     /// Attempts in total, including the first. At least 1. More raise the chance to win and the load on a hot key.
     int max_attempts{1000};
@@ -42,6 +44,12 @@ struct OptimisticVersioning {
     Backoff backoff{};
     /// What to do when there is no value.
     Missing missing{Missing::fail};
+    /// So many states that this service saw last are kept, with their versions, and an operation on one of them begins
+    /// with what is kept instead of a trip: the write goes first. If somebody else has written since, that write is
+    /// refused and the operation runs again on what the store has; so it does before an exception or a result without
+    /// a change is believed. Pays where most writes of a state go through this service. Needs `max_attempts` above 1.
+    /// Stores that answer in place are asked anyhow.
+    std::size_t remember{0};
 
     static constexpr std::string_view name = "optimistic_versioning";
     static constexpr Needs needs{.versions = true};
@@ -59,7 +67,13 @@ public:
     using combines = VersioningSession;
     using value_type = typename R::value_type;
     static constexpr std::array forms{Form::states, Form::states_context};
-    using PolicySession<Policy, R>::PolicySession;
+
+    VersioningSession(Policy policy, R repository, Observer* observer)
+        : PolicySession<Policy, R>(std::move(policy), std::move(repository), observer),
+          cache_(
+              this->policy().max_attempts > 1 && !runs_in_place(this->repository()) ? this->policy().remember : 0)
+    {}
+    StateCache<value_type>& cache() const noexcept { return cache_; }
 
     bool in_place() const noexcept { return runs_in_place(this->repository()) || starts_calls(this->repository()); }
 
@@ -77,6 +91,13 @@ public:
         Step<Begun> begin(Waiter& waiter)
         {
             Deadline const deadline{context_.deadline()};
+            if (N == 1 && !session_.cache().off() && std::exchange(remembers_, false)) {
+                if (auto known = session_.cache().find(keys_[0])) {
+                    remembered_ = true;
+                    slots_[0].load(loaded_[0].emplace(*std::move(known)));
+                    return Step<Begun>{std::in_place, std::in_place};
+                }
+            }
             for (; ready_ < N; ++ready_) {
                 auto const i = ready_;
                 auto asked = loading_.ask(
@@ -86,6 +107,8 @@ public:
                     return Step<Begun>::under_way();
                 auto& loaded = *asked;
                 if (loaded) {
+                    if (N == 1 && !session_.cache().off())
+                        session_.cache().put(keys_[i], loaded->value, loaded->version);
                     slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
                     continue;
                 }
@@ -104,21 +127,84 @@ public:
 
         Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
-            Deadline const deadline{context_.deadline()};
             if constexpr (N == 1) {
-                if (operation == nullptr && !committing_.under_way()) {
+                if (!committing_.under_way() && !slots_[0].changed()) {
+                    if (remembered_)
+                        return doubtful();
+                    if (operation == nullptr)
+                        return Step<CommitResult>{std::in_place, std::in_place};
+                }
+                auto step = write(operation, waiter);
+                if (step.done() && !session_.cache().off())
+                    remember(step.outcome());
+                return step;
+            } else {
+                return write(operation, waiter);
+            }
+        }
+
+        /// Before what the operation threw is believed: whether the state is the stored one, or the states still are, and so
+        /// were, one moment's.
+        Step<CommitResult> verify(Waiter& waiter)
+            requires(N == 1 || AtomicRepository<R>)
+        {
+            if constexpr (N == 1) {
+                if (remembered_)
+                    return doubtful();
+                return Step<CommitResult>{std::in_place, std::in_place};
+            } else {
+                return ask(waiter, nullptr, [&](auto& changes) {
+                    std::size_t count = 0;
+                    for (std::size_t i = 0; i < N; ++i)
+                        if (!slots_[i].fresh())
+                            changes[count++] = {
+                                .key = &keys_[i], .kind = ChangeKind::verify, .version = slots_[i].version()};
+                    return count;
+                });
+            }
+        }
+
+        void rollback(bool) noexcept {}
+        void abandon() noexcept
+        {
+            loading_.give_up();
+            ready_ = 0;
+        }
+        T& state(std::size_t i) noexcept { return slots_[i].value(); }
+
+    private:
+        /// To be run again, on what the store has.
+        Failure doubtful()
+        {
+            remembered_ = false;
+            session_.cache().drop(keys_[0]);
+            return Errc::version_conflict;
+        }
+
+        void remember(Outcome<CommitResult> const& result) noexcept
+        {
+            if (result && !result->duplicate && result->version != no_version)
+                session_.cache().put(keys_[0], slots_[0].value(), result->version);
+            else if (!result || slots_[0].changed())
+                session_.cache().drop(keys_[0]);
+            remembered_ = false;
+        }
+
+        Step<CommitResult> write(OperationCommit const* operation, Waiter& waiter)
+        {
+            if constexpr (N == 1) {
+                auto& repository = session_.store();
+                if (operation == nullptr && (waiter.may_block() || !starts_calls(repository))) {
                     auto& slot = slots_[0];
-                    if (!slot.changed())
-                        return Step<CommitResult>{std::in_place, std::in_place};
-                    if (waiter.may_block() || !starts_calls(session_.store())) {
-                        auto& repository = session_.store();
-                        auto written =
-                            slot.fresh() ? repository.insert(keys_[0], slot.value(), deadline)
-                                         : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
-                        if (!written)
-                            return std::move(written).failure();
-                        return Step<CommitResult>{std::in_place, std::in_place};
-                    }
+                    Deadline const deadline{context_.deadline()};
+                    auto written = slot.fresh()
+                                       ? repository.insert(keys_[0], slot.value(), deadline)
+                                       : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
+                    if (!written)
+                        return std::move(written).failure();
+                    Step<CommitResult> done{std::in_place, std::in_place};
+                    done.outcome()->version = *written;
+                    return done;
                 }
             }
             if constexpr (AtomicRepository<R>)
@@ -131,29 +217,6 @@ public:
                 return Errc::misconfigured;  // refused at compile time by the service
         }
 
-        /// Whether the states are still, and so were, one moment's: asked before what the operation threw is believed.
-        Step<CommitResult> verify(Waiter& waiter)
-            requires(N > 1 && AtomicRepository<R>)
-        {
-            return ask(waiter, nullptr, [&](auto& changes) {
-                std::size_t count = 0;
-                for (std::size_t i = 0; i < N; ++i)
-                    if (!slots_[i].fresh())
-                        changes[count++] = {
-                            .key = &keys_[i], .kind = ChangeKind::verify, .version = slots_[i].version()};
-                return count;
-            });
-        }
-
-        void rollback(bool) noexcept {}
-        void abandon() noexcept
-        {
-            loading_.give_up();
-            ready_ = 0;
-        }
-        T& state(std::size_t i) noexcept { return slots_[i].value(); }
-
-    private:
         template <class Fill>
         Step<CommitResult> ask(Waiter& waiter, OperationCommit const* operation, Fill fill)
         {
@@ -162,7 +225,13 @@ public:
             Deadline const deadline{context_.deadline()};
             auto const all = std::span{changes}.first(count);
             auto asked = committing_.ask(
-                session_.store(), waiter, [&](auto& r) { return r.commit(all, operation, deadline); },
+                session_.store(), waiter,
+                [&](auto& r) {
+                    auto result = r.commit(all, operation, deadline);
+                    if (result && !all.empty() && all[0].kind == ChangeKind::write)
+                        result->version = all[0].version;
+                    return result;
+                },
                 [&](auto& r) { return r.start_commit(all, operation, deadline, waiter); });
             if (!asked)
                 return Step<CommitResult>::under_way();
@@ -176,9 +245,14 @@ public:
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
         std::size_t ready_{0};
+        bool remembers_{true};    // may begin with what is remembered: once
+        bool remembered_{false};  // has
         [[no_unique_address]] PendingCall<R, Versioned<T>> loading_;
         [[no_unique_address]] PendingCall<R, CommitResult> committing_;
     };
+
+private:
+    mutable StateCache<value_type> cache_;
 };
 
 }  // namespace detail

@@ -4,6 +4,7 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 
+#include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
 #include "support/states.hpp"
@@ -13,12 +14,16 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace optimistic_versioning_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using interlock_test::BlockingRepository;
 using interlock_test::ManualRuntime;
 using interlock_test::run_threads;
 using interlock_test::Stock;
@@ -173,6 +178,97 @@ TEST_CASE("save_if writes on the version it names and never tries again", "[poli
     CHECK(save_if(repository, no_version, Stock{"x", 3}).error() == Errc::invalid_argument);
     CHECK(repository.load("x")->value.quantity == 2);
     CHECK(repository.load("x")->version == *second);
+}
+
+/// Calls of the store, by name.
+struct Calls {
+    explicit Calls(BlockingRepository<Repository> const& store)
+    {
+        store.before_calls([this](std::string_view call) { names += std::string(call) + " "; });
+    }
+    std::string take() { return std::exchange(names, {}); }
+    std::string names;
+};
+
+TEST_CASE("a remembered state saves the load, and is never believed", "[policies][optimistic_versioning]")
+{
+    Repository const inner;
+    inner.insert(Stock{"a", 10}).value();
+    BlockingRepository<Repository> const store{inner};
+    Calls calls{store};
+    TransactionService const service{OptimisticVersioning{.remember = 2}, store};
+    auto const take_one = [](Stock& s) {
+        if (s.quantity == 0)
+            throw std::runtime_error("none left");
+        return --s.quantity;
+    };
+    auto const somebody_else_sets = [&](int quantity) {
+        auto now = inner.load("a").value();
+        now.value.quantity = quantity;
+        inner.compare_and_set(Key{"a"}, now.version, now.value).value();
+    };
+
+    CHECK(service.do_in_transaction("a", take_one) == 9);
+    CHECK(calls.take() == "load compare_and_set ");
+    CHECK(service.do_in_transaction("a", take_one) == 8);
+    CHECK(calls.take() == "compare_and_set ");
+
+    SECTION("a write that comes between is not lost")
+    {
+        somebody_else_sets(100);
+        CHECK(service.do_in_transaction("a", take_one) == 99);
+        CHECK(calls.take() == "compare_and_set load compare_and_set ");
+    }
+    SECTION("what it threw about a state that is gone is not believed")
+    {
+        service.do_in_transaction("a", [](Stock& s) { s.quantity = 0; });
+        somebody_else_sets(5);
+        calls.take();
+        CHECK(service.do_in_transaction("a", take_one) == 4);
+        CHECK(calls.take() == "load compare_and_set ");
+        service.do_in_transaction("a", [](Stock& s) { s.quantity = 0; });
+        calls.take();
+        CHECK_THROWS_AS(service.do_in_transaction("a", take_one), std::runtime_error);
+        CHECK(calls.take() == "load ");
+    }
+    SECTION("nor what it only read")
+    {
+        somebody_else_sets(77);
+        CHECK(service.do_in_transaction("a", [](Stock& s) { return s.quantity; }) == 77);
+        CHECK(calls.take() == "load ");
+    }
+    SECTION("an operation id is written with it")
+    {
+        CHECK(service.do_in_transaction(OperationId{"op"}, "a", take_one) == 7);
+        CHECK(calls.take() == "find_operation commit ");
+        CHECK(service.do_in_transaction(OperationId{"op"}, "a", take_one) == 7);
+        CHECK(inner.load("a").value().value.quantity == 7);
+    }
+    SECTION("erased meanwhile")
+    {
+        inner.erase(Key{"a"}, inner.load("a").value().version).value();
+        CHECK(service.try_do_in_transaction("a", take_one).error() == Errc::not_found);
+        inner.insert(Stock{"a", 3}).value();
+        CHECK(service.do_in_transaction("a", take_one) == 2);
+    }
+    SECTION("only so many are remembered")
+    {
+        inner.insert(Stock{"b", 1}).value();
+        inner.insert(Stock{"c", 1}).value();
+        service.do_in_transaction("b", take_one);
+        service.do_in_transaction("c", take_one);
+        calls.take();
+        service.do_in_transaction("a", take_one);
+        CHECK(calls.take() == "load compare_and_set ");
+    }
+    SECTION("a single attempt has no use for it")
+    {
+        TransactionService const once{OptimisticVersioning{.max_attempts = 1, .remember = 2}, store};
+        once.do_in_transaction("a", take_one);
+        calls.take();
+        once.do_in_transaction("a", take_one);
+        CHECK(calls.take() == "load compare_and_set ");
+    }
 }
 
 }  // namespace optimistic_versioning_test

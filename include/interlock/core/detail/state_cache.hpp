@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_STATE_CACHE_HPP
+#define INTERLOCK_CORE_DETAIL_STATE_CACHE_HPP
+
+// The states that a service saw last, with their versions. Never believed: whoever starts from one names its version in a
+// commit, or looks at the store before it answers.
+
+#include <interlock/core/key.hpp>
+#include <interlock/core/versioned.hpp>
+
+#include <cstddef>
+#include <list>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// Bounded; forgets what was not used for longest.
+template <class T>
+class StateCache {
+public:
+    explicit StateCache(std::size_t capacity) : capacity_(capacity) {}
+    bool off() const noexcept { return capacity_ == 0; }
+
+    std::optional<Versioned<T>> find(Key const& key)
+    {
+        std::lock_guard lock(mutex_);
+        auto const it = places_.find(key);
+        if (it == places_.end())
+            return std::nullopt;
+        states_.splice(states_.begin(), states_, it->second);
+        return it->second->second;
+    }
+
+    /// An older version never replaces a newer one. Without memory it is not remembered.
+    void put(Key const& key, T const& value, Version version) noexcept
+    {
+        try {
+            std::lock_guard lock(mutex_);
+            if (auto const it = places_.find(key); it != places_.end()) {
+                if (it->second->second.version < version)
+                    it->second->second = Versioned<T>{value, version};
+                states_.splice(states_.begin(), states_, it->second);
+                return;
+            }
+            states_.emplace_front(key, Versioned<T>{value, version});
+            try {
+                places_.emplace(key, states_.begin());
+            } catch (...) {
+                states_.pop_front();
+                throw;
+            }
+            if (states_.size() > capacity_) {
+                places_.erase(states_.back().first);
+                states_.pop_back();
+            }
+        } catch (std::bad_alloc const&) {
+        }
+    }
+
+    void drop(Key const& key) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        auto const it = places_.find(key);
+        if (it == places_.end())
+            return;
+        states_.erase(it->second);
+        places_.erase(it);
+    }
+
+private:
+    using States = std::list<std::pair<Key, Versioned<T>>>;
+
+    std::size_t capacity_;
+    std::mutex mutex_;
+    States states_;  // the last used first
+    std::unordered_map<Key, typename States::iterator> places_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_STATE_CACHE_HPP
