@@ -142,6 +142,7 @@ private:
             case Action::look_up:
                 claim(scope_.has_id == HasId::yes, "look-up without an id");
                 break;
+            case Action::verify: claim(false, "the machine never asks for it"); break;
             case Action::rollback:  // harmless where nothing is open
             case Action::finish:
                 break;
@@ -222,6 +223,7 @@ private:
                     r.now = r.machine.wake_at();
                 next(r, r.machine.slept(r.now), depth);
             } break;
+            case Action::verify:
             case Action::finish:
                 break;
         }

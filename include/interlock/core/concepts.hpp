@@ -91,6 +91,13 @@ struct Grant {
     std::chrono::nanoseconds ttl{0};  ///< what the store really granted; validity is computed from this
 };
 
+/// One lease of several that are prolonged together. Points into its caller's storage.
+struct Renewal {
+    Key const* key{nullptr};
+    OwnerToken owner{};
+    Outcome<std::chrono::nanoseconds> granted{Errc::outcome_unknown};  ///< out, as `renew` says it
+};
+
 template <class T>
 struct GrantAndState {
     Grant grant;
@@ -207,6 +214,12 @@ constexpr bool wakes_waiters(R const& repository) noexcept
     else
         return SubscribableRepository<R>;
 }
+
+/// A store that prolongs many leases in one trip, see `LeaseRepository`.
+template <class R>
+concept BatchRenewing = requires(R r, std::span<Renewal> renewals, Ttl ttl, Deadline deadline) {
+    r.renew_all(renewals, ttl, deadline);
+};
 
 // clang-format off
 
@@ -331,6 +344,7 @@ concept RowLockingRepository = Repository<R> &&
 /// than its ttl after the grant, by the store's clock.
 /// Where a store can: `r.subscribe(key, owner, waiter)` wakes `waiter` when `create` may succeed for `owner`,
 /// until `r.unsubscribe(key, waiter)` has returned; `r.wanted(key, owner)` tells a holder that somebody elsewhere waits.
+/// `r.renew_all(renewals, ttl, deadline)` is `renew` for each of them in fewer trips.
 template <class R>
 concept LeaseRepository = Repository<R> &&
     requires(R r, Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) {

@@ -68,6 +68,7 @@ public:
     virtual Outcome<Grant> create(Key const&, OwnerToken, Ttl, Deadline) = 0;
     virtual Outcome<GrantAndState<T>> create_and_load(Key const&, OwnerToken, Ttl, Deadline) = 0;
     virtual Outcome<std::chrono::nanoseconds> renew(Key const&, OwnerToken, Ttl, Deadline) = 0;
+    virtual void renew_all(std::span<Renewal>, Ttl, Deadline) = 0;
     virtual Outcome<Removal> remove(Key const&, OwnerToken, Deadline) = 0;
     virtual Outcome<void> verify_fencing(Deadline) = 0;
     virtual void subscribe(Key const&, OwnerToken, Waiter&) = 0;
@@ -261,6 +262,14 @@ public:
             return r_.renew(key, owner, ttl, deadline);
         else
             return lacks(name(), "lock records");
+    }
+    void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline) override
+    {
+        if constexpr (BatchRenewing<R>)
+            r_.renew_all(renewals, ttl, deadline);
+        else
+            for (auto& renewal : renewals)
+                renewal.granted = renew(*renewal.key, renewal.owner, ttl, deadline);
     }
     Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline) override
     {
@@ -460,6 +469,10 @@ public:
     Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
         return held_->renew(key, owner, ttl, deadline);
+    }
+    void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline = {}) const
+    {
+        held_->renew_all(renewals, ttl, deadline);
     }
     Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
     {

@@ -299,18 +299,28 @@ public:
     {
         if (auto valid = check(key, ttl); !valid)
             return std::move(valid).failure();
-        auto const where = shared_->keys.name("lock", key.bytes());
-        auto const secret = owner.bytes();
-        auto const granted = detail::whole_milliseconds(ttl.value());
-        auto const time = std::to_string(granted.count());
-        detail::Command command{{}, {}, "1", where, {secret.data(), secret.size()}, time};
-        auto exchange = shared_->client->execute(command, &detail::renew_script(), detail::Access::write, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        switch (exchange->reply().integer()) {
-        case 1: return std::chrono::nanoseconds{granted};
-        case 0: return Failure::because(Errc::lock_lost, Errc::not_found);
-        default: return Failure::because(Errc::lock_lost, Errc::lock_busy);
+        Renewal renewal{&key, owner};
+        auto* const one = &renewal;
+        renew_some({&one, 1}, ttl, deadline);
+        return std::move(renewal.granted);
+    }
+    /// One trip for each 256 of them, and at least one for each shard.
+    void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline = {}) const
+    {
+        constexpr std::size_t most = 256;
+        auto const& keys = shared_->keys;
+        auto const shard = [&](Renewal const* renewal) { return keys.shard_of(renewal->key->bytes()); };
+        std::vector<Renewal*> sorted;
+        for (auto& renewal : renewals)
+            sorted.push_back(&renewal);
+        if (keys.shards() > 1)
+            std::sort(sorted.begin(), sorted.end(), [&](auto* a, auto* b) { return shard(a) < shard(b); });
+        for (std::span<Renewal*> rest{sorted}; !rest.empty();) {
+            std::size_t count = 1;
+            while (count < std::min(most, rest.size()) && shard(rest[count]) == shard(rest[0]))
+                ++count;
+            renew_some(rest.first(count), ttl, deadline);
+            rest = rest.subspan(count);
         }
     }
     Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
@@ -688,6 +698,36 @@ private:
                 default: return Removal::taken;
                 }
             });
+    }
+
+    /// All in one shard.
+    void renew_some(std::span<Renewal* const> renewals, Ttl ttl, Deadline deadline) const
+    {
+        auto const granted = detail::whole_milliseconds(ttl.value());
+        auto const time = std::to_string(granted.count());
+        auto const count = std::to_string(renewals.size());
+        std::vector<std::string> names;
+        names.reserve(2 * renewals.size());  // referred to: must not move
+        detail::Command command{{}, {}, count};
+        for (auto const* renewal : renewals)
+            command.add(names.emplace_back(shared_->keys.name("lock", renewal->key->bytes())));
+        command.add(time);
+        for (auto const* renewal : renewals) {
+            auto const secret = renewal->owner.bytes();
+            names.emplace_back(secret.data(), secret.size());
+        }
+        for (std::size_t i = 0; i < renewals.size(); ++i)
+            command.add(names[renewals.size() + i]);
+        auto exchange = shared_->client->execute(command, &detail::renew_script(), detail::Access::write, deadline);
+        for (std::size_t i = 0; i < renewals.size(); ++i) {
+            auto& outcome = renewals[i]->granted;
+            if (!exchange)
+                outcome = exchange.failure();
+            else if (auto const found = exchange->reply()[i].integer(); found == 1)
+                outcome = std::chrono::nanoseconds{granted};
+            else
+                outcome = Failure::because(Errc::lock_lost, found == 0 ? Errc::not_found : Errc::lock_busy);
+        }
     }
 
     /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out.

@@ -45,8 +45,8 @@ public:
         extend(sent, ttl);
     }
 
-    /// At `now`, and again at `next()`.
-    Action tick(TimePoint now) noexcept
+    /// At `now`, and again at `next()`. `early`: what comes due so soon is renewed along with others.
+    Action tick(TimePoint now, std::chrono::nanoseconds early = {}) noexcept
     {
         if (stopped_)
             return Action::none;
@@ -54,7 +54,7 @@ public:
             stopped_ = true;
             return Action::lost;
         }
-        if (terms_.renew && !renewing_ && now >= renew_at_) {
+        if (terms_.renew && !renewing_ && now + early >= renew_at_) {
             renewing_ = true;
             return Action::renew;
         }

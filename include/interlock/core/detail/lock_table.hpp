@@ -39,6 +39,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
@@ -986,16 +987,18 @@ private:
             std::lock_guard lock(shard.mutex);
             shard.alarm_at = TimePoint::max();
             auto const now = runtime_.now();
+            // What comes due a little later comes along: fewer alarms and fewer, larger trips.
+            auto const early = runs_in_place(repository_) ? std::chrono::nanoseconds{0} : options_.ttl.value() / 32;
             // All memory first: what fails half-way would lose leases.
-            auto const count = static_cast<std::size_t>(
-                std::distance(shard.schedule.begin(), shard.schedule.upper_bound(now)));
-            news.reserve(count);
+            std::vector<Node*> nodes;
+            for (auto it = shard.schedule.begin(); it != shard.schedule.upper_bound(now + early); ++it)
+                nodes.push_back(it->second);
+            news.reserve(nodes.size());
             if (runs_in_place(repository_))
-                renewals.reserve(count);
+                renewals.reserve(nodes.size());
             else
-                due.reserve(count);
-            while (!shard.schedule.empty() && shard.schedule.begin()->first <= now) {
-                auto* const node = shard.schedule.begin()->second;
+                due.reserve(nodes.size());
+            for (auto* const node : nodes) {
                 std::optional<Due> one;
                 if (!runs_in_place(repository_))
                     one.emplace(Due{node->first, node->second.owner, {}});
@@ -1005,7 +1008,7 @@ private:
                     continue;
                 }
                 auto const planned = lease.renew_at();
-                switch (lease.tick(now)) {
+                switch (lease.tick(now, early)) {
                 case LeaseMachine::Action::lost: lose(shard, node, LostReason::expired, news); continue;
                 case LeaseMachine::Action::renew:
                     if (runs_in_place(repository_)) {
@@ -1032,10 +1035,14 @@ private:
             if (!due.empty())
                 boost::asio::post(
                     runtime_.blocking_executor(),
-                    [weak = this->weak_from_this(), where = &shard, due = std::move(due)] {
-                        if (auto self = weak.lock())
-                            for (auto const& one : due)
-                                self->renew_blocking(*where, one);
+                    [weak = this->weak_from_this(), where = &shard, due = std::move(due)]() mutable {
+                        auto const self = weak.lock();
+                        if (!self)
+                            return;
+                        if constexpr (BatchRenewing<R>)
+                            return self->renew_together(*where, due);
+                        for (auto const& one : due)
+                            self->renew_together(*where, {&one, 1});
                     });
         }
         if (options_.observer != nullptr)
@@ -1054,38 +1061,53 @@ private:
         }
     }
 
-    void renew_blocking(Shard& shard, Due const& due)
+    void renew_together(Shard& shard, std::span<Due const> due)
     {
         // What was queued here may have been released meanwhile. A release waits for what is being sent, never for
         // what is only queued: it may itself occupy the thread that would send it.
-        auto const still_wanted = [&]() -> Node* {
-            auto const it = shard.entries.find(due.key);
-            return it != shard.entries.end() && it->second.owner == due.owner && it->second.lease.renewing() &&
+        auto const still_wanted = [&](Due const& one) -> Node* {
+            auto const it = shard.entries.find(one.key);
+            return it != shard.entries.end() && it->second.owner == one.owner && it->second.lease.renewing() &&
                            !it->second.lease.stopped()
                        ? &*it
                        : nullptr;
         };
+        std::vector<Due const*> sending;
+        std::vector<Renewal> renewals;
+        sending.reserve(due.size());
+        renewals.reserve(due.size());
         {
             std::lock_guard lock(shard.mutex);
-            auto* const node = still_wanted();
-            if (node == nullptr)
-                return;
-            node->second.sending = due.owner;
+            for (auto const& one : due)
+                if (auto* const node = still_wanted(one)) {
+                    node->second.sending = one.owner;
+                    sending.push_back(&one);
+                    renewals.push_back({&one.key, one.owner});
+                }
         }
+        if (sending.empty())
+            return;
         auto const sent = runtime_.now();
-        auto const answer = repository_.renew(due.key, due.owner, options_.ttl, Deadline{options_.ttl.value() / 3});
+        Deadline const deadline{options_.ttl.value() / 3};
+        if constexpr (BatchRenewing<R>)
+            repository_.renew_all(renewals, options_.ttl, deadline);
+        else
+            renewals[0].granted = repository_.renew(*renewals[0].key, renewals[0].owner, options_.ttl, deadline);
         std::vector<News> news;
         {
             std::lock_guard lock(shard.mutex);
-            auto const it = shard.entries.find(due.key);
-            if (it != shard.entries.end() && it->second.sending == due.owner)
-                it->second.sending = OwnerToken{};
-            if (auto* const node = still_wanted())
-                apply_renewal(shard, node, sent, answer, news);
+            for (auto const& renewal : renewals) {
+                auto const it = shard.entries.find(*renewal.key);
+                if (it != shard.entries.end() && it->second.sending == renewal.owner)
+                    it->second.sending = OwnerToken{};
+                if (auto* const node = still_wanted({*renewal.key, renewal.owner, {}}))
+                    apply_renewal(shard, node, sent, renewal.granted, news);
+            }
         }
         shard.renewed.notify_all();
         if (options_.observer != nullptr)
-            options_.observer->on_renewal(answer.error(), sent - due.planned);
+            for (std::size_t i = 0; i < sending.size(); ++i)
+                options_.observer->on_renewal(renewals[i].granted.error(), sent - sending[i]->planned);
         tell(news);
     }
 

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -179,6 +180,43 @@ TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record
         CHECK(repository.create(Key{"k" + std::to_string(i)}, owner(1), 50ms));
     CHECK(server.command({"DBSIZE"}) == "21");  // and the counter of the shard
     CHECK(eventually([&] { return server.command({"DBSIZE"}) == "1"; }));
+}
+
+TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis][state_repository]")
+{
+    RedisServer server;
+    Repository const repository{redis::Client{options(server)}, {.shards = 3}};
+    std::vector<Key> names;
+    for (int i = 0; i < 600; ++i)
+        names.emplace_back("job " + std::to_string(i));
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if (i != 7)
+            repository.create(names[i], owner(i == 8 ? 1000 : i), 60s).value();
+    std::vector<Renewal> renewals;
+    for (std::size_t i = 0; i < names.size(); ++i)
+        renewals.push_back({&names[i], owner(i)});
+    auto const calls = [&] {
+        auto const all = server.command({"INFO", "commandstats"});
+        auto const at = all.find("cmdstat_evalsha:calls=");
+        return at == std::string::npos ? 0 : std::stoi(all.substr(at + 22));
+    };
+    auto const before = calls();
+    repository.renew_all(renewals, 1h);
+    CHECK(calls() - before <= 6);
+    int renewed = 0;
+    for (auto const& renewal : renewals)
+        renewed += renewal.granted && *renewal.granted == 1h;
+    CHECK(renewed == 598);
+    CHECK(renewals[7].key == &names[7]);
+    CHECK(renewals[7].granted.error() == Errc::lock_lost);
+    CHECK(renewals[7].granted.cause() == Errc::not_found);
+    CHECK(renewals[8].granted.cause() == Errc::lock_busy);
+    CHECK(repository.create(names[9], owner(9999), 60s).failure().retry_after() > 50min);
+    CHECK(repository.create(names[8], owner(9999), 60s).failure().retry_after() <= 1min);
+    server.kill();
+    repository.renew_all(std::span{renewals}.first(2), 1h, Deadline{200ms});
+    CHECK(renewals[0].granted.error() != Errc::ok);
+    CHECK(renewals[0].granted.error() != Errc::lock_lost);
 }
 
 TEST_CASE("operation records end with their retention, in the order of commits, all of them shown", "[redis][state_repository]")

@@ -113,20 +113,29 @@ return {1, first, value}
     return script;
 }
 
-/// KEYS: lock. ARGV: owner, ttl in ms. Returns 1, 0: there is none, -1: it is another owner's.
+/// KEYS: locks. ARGV: ttl in milliseconds, and the owner of each. Returns for each: 1: prolonged; 0: no record; -1: another
+/// owner's.
 inline Script const& renew_script()
 {
     static Script const script{R"lua(
-local owner = redis.call('GETRANGE', KEYS[1], 0, 15)
-if owner == '' then return 0 end
-if owner ~= ARGV[1] then return -1 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
+local found = {}
+for i, key in ipairs(KEYS) do
+  local owner = redis.call('GETRANGE', key, 0, 15)
+  if owner == ARGV[i + 1] then
+    redis.call('PEXPIRE', key, ARGV[1])
+    found[i] = 1
+  elseif owner == '' then
+    found[i] = 0
+  else
+    found[i] = -1
+  end
+end
+return found
 )lua"};
     return script;
 }
 
-/// KEYS: lock. ARGV: owner, or '' for whoever it is, wake channel. Returns as `renew_script`.
+/// KEYS: lock. ARGV: owner, or '' for whoever it is, wake channel. Returns 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
     static Script const script{R"lua(
