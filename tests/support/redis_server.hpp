@@ -9,16 +9,22 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/connection.hpp>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <initializer_list>
 #include <stdexcept>
@@ -33,14 +39,26 @@ namespace interlock_test {
 /// **Thread safety.** One thread at a time.
 class RedisServer {
 public:
-    /// `arguments` as redis-server takes them: {"--maxmemory", "1mb"}. Throws when the server does not come up.
+    /// `arguments` as redis-server takes them: {"--maxmemory", "1mb"}; `@PORT@` is a free port of 127.0.0.1. Throws when
+    /// the server does not come up.
     explicit RedisServer(std::vector<std::string> arguments = {}) : arguments_(std::move(arguments))
     {
         std::string pattern = (std::filesystem::temp_directory_path() / "interlock-redis-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr)
             throw std::runtime_error("no temporary directory for redis-server");
         directory_ = pattern;
-        start();
+        bool const listens = std::find(arguments_.begin(), arguments_.end(), "@PORT@") != arguments_.end();
+        for (int attempt = 1;; ++attempt) {
+            port_ = listens ? free_port() : 0;
+            try {
+                start();
+                return;
+            } catch (std::exception const&) {  // somebody was faster
+                kill();
+                if (!listens || attempt == 5)
+                    throw;
+            }
+        }
     }
     RedisServer(RedisServer const&) = delete;
     RedisServer& operator=(RedisServer const&) = delete;
@@ -53,6 +71,8 @@ public:
 
     std::string socket() const { return directory_ + "/redis.sock"; }
     std::string directory() const { return directory_; }
+    /// What `@PORT@` became.
+    std::uint16_t port() const { return port_; }
     std::string url() const { return "unix://" + socket(); }
     interlock::redis::Options options() const
     {
@@ -83,7 +103,10 @@ public:
         std::vector<std::string> words{
             "redis-server", "--port", "0", "--unixsocket", socket(), "--dir", directory_, "--save", "", "--daemonize", "no",
             "--logfile", directory_ + "/log"};
-        words.insert(words.end(), arguments_.begin(), arguments_.end());
+        for (auto const& argument : arguments_)
+            words.push_back(argument == "@PORT@" ? std::to_string(port_) : argument);
+        if (port_ != 0)
+            words.insert(words.end(), {"--bind", "127.0.0.1"});
         std::vector<char*> argv;
         for (auto& word : words)
             argv.push_back(word.data());
@@ -127,6 +150,22 @@ public:
     void pause() const noexcept { ::kill(pid_, SIGSTOP); }
     void resume() const noexcept { ::kill(pid_, SIGCONT); }
 
+    /// Of 127.0.0.1, until somebody else takes it.
+    static std::uint16_t free_port()
+    {
+        int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        auto* const name = reinterpret_cast<sockaddr*>(&address);
+        bool const found = ::bind(fd, name, size) == 0 && ::getsockname(fd, name, &size) == 0;
+        ::close(fd);
+        if (!found)
+            throw std::runtime_error("no free port");
+        return ntohs(address.sin_port);
+    }
+
 private:
     static std::string text(interlock::redis::detail::ReplyView reply)
     {
@@ -157,6 +196,7 @@ private:
 
     std::vector<std::string> arguments_;
     std::string directory_;
+    std::uint16_t port_{0};
     pid_t pid_{-1};
 };
 

@@ -494,8 +494,9 @@ TEST_CASE("redis connection: a wrong password is misconfigured, and in no text",
     Connection const right{loop.context, options};
     CHECK(call(right, Command{"CLIENT", "GETNAME"}).value().root().text() == "one");
     CHECK(call(right, Command{"CLIENT", "INFO"}).value().root().text().find(" db=3 ") != std::string_view::npos);
-    options.tls = true;
-    CHECK(call(Connection{loop.context, options}, Command{"PING"}).error() == Errc::misconfigured);
+    auto const secured = call(Connection{loop.context, "rediss://127.0.0.1:1"}, Command{"PING"});
+    CHECK(secured.error() == Errc::misconfigured);  // no TLS without its header
+    CHECK(secured.detail().find("TLS") != std::string::npos);
 }
 
 TEST_CASE("redis connection: what the server says has its outcome", "[redis][connection]")
