@@ -11,7 +11,7 @@
 #include "support/catch.hpp"
 #include "support/certificates.hpp"
 #include "support/middleman.hpp"
-#include "support/redis_server.hpp"
+#include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
@@ -33,6 +33,7 @@ using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::Authority;
 using interlock_test::Certificate;
+using interlock_test::CountingWaiter;
 using interlock_test::eventually;
 using interlock_test::fresh_name_space;
 using interlock_test::Middleman;
@@ -70,7 +71,7 @@ RedisServer& server()
 
 redis::Options to(std::uint16_t port)
 {
-    redis::Options options;
+    auto options = RedisServer::as_worker({});
     options.port = port;
     options.name_space = fresh_name_space();
     options.tls_options.ca_file = authority().file();
@@ -91,7 +92,7 @@ Outcome<void> write_async(redis::Options const& options, Deadline deadline = 10s
     redis::Connection const connection{io, options};
     std::optional<Outcome<redis::Reply>> result;
     connection.async_execute(
-        Command{"SET", options.name_space + "async", 1}, Access::write, deadline,
+        Command{"SET", "v1:{" + options.name_space + "}", 1}, Access::write, deadline,
         [&](Outcome<redis::Reply> done) { result = std::move(done); });
     io.run();
     if (!*result)
@@ -123,7 +124,7 @@ TEST_CASE("redis tls: a trusted server by name and by address", "[redis][tls]")
         CHECK(Repository{redis::Client{options}}.load(x).value().value.quantity == 1);
     }
     auto const port = std::to_string(server().port());
-    CHECK(write_blocking(redis::with_tls("rediss://localhost:" + port + "?ca_file=" + authority().file())).error() == Errc::ok);
+    CHECK(write_blocking(redis::with_tls("rediss://worker:password@localhost:" + port + "?ca_file=" + authority().file())).error() == Errc::ok);
     auto elsewhere = to(server().port());
     elsewhere.host = "127.0.0.1";
     for (auto const* name : {"localhost", "localhost."}) {
@@ -171,11 +172,11 @@ TEST_CASE("redis tls: a server that cannot prove who it is gets nothing", "[redi
             options.host = "127.0.0.1";
             check_refused(redis::with_tls(options), Errc::misconfigured, "not for the address 127.0.0.1");
             options.tls_options.server_name = "other.example";
-            options.password.clear();
+            options = RedisServer::as_worker(options);
             CHECK(write_blocking(redis::with_tls(options)).error() == Errc::ok);
         }
         // The ugly way out; the certificate is not looked at.
-        options.password.clear();
+        options = RedisServer::as_worker(options);
         options.tls_options.verification = redis::TlsVerification::dangerously_disabled;
         options = redis::with_tls(options);
         options.name_space = fresh_name_space();
@@ -308,13 +309,13 @@ TEST_CASE("redis tls: a session that ends within a reply leaves a write unknown"
             io.restart();
             io.run();
         };
-        auto const name = options.name_space + "n";
-        call(Command{"INCR", name}, Access::write);
+        auto const name = "v1:" + options.name_space;
+        call(Command{"HINCRBY", name, "n", 1}, Access::write);
         between.cut_next_reply(after);
-        call(Command{"INCR", name}, Access::write);
-        call(Command{"GET", name}, Access::read);
+        call(Command{"HINCRBY", name, "n", 1}, Access::write);
+        call(Command{"HGET", name, "n"}, Access::read);
         between.cut_next_reply(after);
-        call(Command{"GET", name}, Access::read);
+        call(Command{"HGET", name, "n"}, Access::read);
         REQUIRE(results.size() == 4);
         CHECK(results[0]);
         CHECK(results[1].error() == Errc::outcome_unknown);
@@ -347,7 +348,7 @@ TEST_CASE("redis tls: a reply that was damaged on the way is a loss, not an answ
         if (i == 1)
             between.damage_next_reply();
         connection.async_execute(
-            Command{"INCR", options.name_space + "n"}, Access::write, 10s,
+            Command{"HINCRBY", "v1:" + options.name_space, "n", 1}, Access::write, 10s,
             [&](Outcome<redis::Reply> done) { results.push_back(std::move(done)); });
         io.restart();
         io.run();
@@ -366,14 +367,14 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     std::size_t right = 0;
     for (int i = 0; i < 4; ++i)
         connection.async_execute(
-            Command{"SET", options.name_space + std::to_string(i), large}, Access::write, 20s,
+            Command{"SET", "v1:" + options.name_space + std::to_string(i), large}, Access::write, 20s,
             [&](Outcome<redis::Reply> done) { right += done ? 1 : 0; });
     for (int i = 0; i < 1000; ++i)
         connection.async_execute(
-            Command{"ECHO", i}, Access::read, 20s,
+            Command{"PING", i}, Access::read, 20s,
             [&right, i](Outcome<redis::Reply> done) { right += done && done->root().text() == std::to_string(i) ? 1 : 0; });
     connection.async_execute(
-        Command{"GET", options.name_space + "3"}, Access::read, 20s,
+        Command{"GET", "v1:" + options.name_space + "3"}, Access::read, 20s,
         [&](Outcome<redis::Reply> done) { right += done && done->root().text() == large ? 1 : 0; });
     io.run();
     CHECK(right == 1005);
@@ -382,7 +383,7 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     cut();
     std::optional<Outcome<redis::Reply>> after;
     connection.async_execute(
-        Command{"INCR", options.name_space + "n"}, Access::write, 10s, [&](Outcome<redis::Reply> done) { after = std::move(done); });
+        Command{"HINCRBY", "v1:" + options.name_space, "n", 1}, Access::write, 10s, [&](Outcome<redis::Reply> done) { after = std::move(done); });
     io.restart();
     io.run();
     CHECK(after->value().root().integer() == 1);
@@ -394,12 +395,6 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     CHECK(texts.compare_and_set(Key{"t"}, version, std::string("small"), Deadline{10s}));
     CHECK(texts.load("t").value().value == "small");
 }
-
-class CountingWaiter final : public Waiter {
-public:
-    void wake() noexcept override { ++woken; }
-    std::atomic<int> woken{0};
-};
 
 TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
 {
@@ -432,7 +427,7 @@ TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
     CHECK(eventually([&] { return waiter.woken > lost; }));
     other.unsubscribe(x, waiter);
 
-    auto const url = "rediss://localhost:" + std::to_string(server().port()) + "?name_space=" + options.name_space;
+    auto const url = "rediss://worker:password@localhost:" + std::to_string(server().port()) + "?name_space=" + options.name_space;
     auto const erased = open<Stock>(url, redis::TlsBackend{options.tls_options});
     TransactionService const optimistic{OptimisticVersioning{}, repository};
     TransactionService const locking{SetNxLock{}, other};

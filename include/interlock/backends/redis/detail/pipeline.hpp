@@ -91,6 +91,7 @@ private:
     State state_{State::idle};
     TimePoint deadline_;
     std::uint64_t place_{0};
+    std::uint64_t connection_{0};  // which of the pipeline's connections it went over last
     Outcome<Reply> result_;
 };
 
@@ -149,21 +150,26 @@ public:
                 request,
                 Failure{Errc::misconfigured, "this redis connection was made before a fork; make a new one in the child"});
         std::lock_guard lock(mutex_);
-        if (auto failure = refusal(bytes))
-            return finish(request, *std::move(failure));
-        try {
-            pending_.push_back(&request);
-            request.bytes_ = bytes;
-            request.place_ = pending_base_ + pending_.size() - 1;
-            request.state_ = State::pending;
-            ++pending_count_;
-            pending_bytes_ += bytes.size();
-            arm(request.deadline_);
-            post_turn();
-        } catch (...) {
-            detach(request);
-            finish(request, Failure{Errc::overloaded});  // no memory, or no thread for the alarm
-        }
+        queue(request, bytes);
+    }
+
+    /// Queues again what a server that is still loading has not executed. Nothing is sent to it before `at`.
+    void submit_at(PipelineRequest& request, std::string_view bytes, TimePoint at) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        if (request.connection_ == connections_)
+            pause_until_ = std::max(pause_until_, at);
+        queue(request, bytes);
+    }
+
+    /// Queues again what a replica has not executed, for another connection than the one that led there. That one is
+    /// ended when all replies that are due on it have come.
+    void submit_elsewhere(PipelineRequest& request, std::string_view bytes) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        if (request.connection_ == connections_)
+            leaving_ = true;
+        queue(request, bytes);
     }
 
     /// The result, once there is one; then the request is idle again.
@@ -298,6 +304,25 @@ private:
         return std::nullopt;
     }
 
+    void queue(PipelineRequest& request, std::string_view bytes) noexcept
+    {
+        if (auto failure = refusal(bytes))
+            return finish(request, *std::move(failure));
+        try {
+            pending_.push_back(&request);
+            request.bytes_ = bytes;
+            request.place_ = pending_base_ + pending_.size() - 1;
+            request.state_ = State::pending;
+            ++pending_count_;
+            pending_bytes_ += bytes.size();
+            arm(request.deadline_);
+            post_turn();
+        } catch (...) {
+            detach(request);
+            finish(request, Failure{Errc::overloaded});  // no memory, or no thread for the alarm
+        }
+    }
+
     static void finish(PipelineRequest& request, Outcome<Reply> result) noexcept
     {
         request.result_ = std::move(result);
@@ -323,6 +348,8 @@ private:
             unqueue(request);
             if (pending_count_ == 0 && phase_ == Phase::waiting)
                 stop_waiting();
+            if (pending_count_ == 0 && pausing_)
+                stop_pausing();
         }
         return before;
     }
@@ -339,6 +366,13 @@ private:
     {
         phase_ = Phase::idle;
         work_ = {};
+    }
+
+    void stop_pausing() noexcept
+    {
+        pausing_ = false;
+        if (phase_ != Phase::waiting)
+            work_ = {};
     }
 
     void give_up_all() noexcept
@@ -400,17 +434,29 @@ private:
                 return failed(lock, Failure{Errc::unavailable, "redis: the server closed the connection"});
             phase_ = Phase::idle;
         }
+        if (phase_ == Phase::ready && leaving_) {
+            if (writing_ || reading_ || !in_flight_.empty())
+                return;
+            close_socket();
+            phase_ = Phase::idle;
+            retry_at_ = interlock::detail::add(
+                SystemRuntime::now(), options_.reconnect.delay(++departures_, SystemRuntime::random_bits()));
+        }
         if (phase_ == Phase::idle) {
             auto const now = SystemRuntime::now();
             if (now >= retry_at_)
                 return connect(lock, now);
             phase_ = Phase::waiting;
-            // No I/O is under way, but the context must not run out of work.
-            work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked);
+            keep_working();
             return arm(retry_at_);
         }
         if (phase_ != Phase::ready || writing_)
             return;
+        if (pause_until_ != TimePoint::min() && SystemRuntime::now() < pause_until_) {
+            pausing_ = true;
+            keep_working();
+            return arm(pause_until_);
+        }
         gather();
         if (batch_.empty())
             return;
@@ -432,6 +478,9 @@ private:
             read_some();
     }
 
+    /// No I/O is under way, but the context must not run out of work.
+    void keep_working() { work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked); }
+
     /// All that waits, into one batch.
     void gather()
     {
@@ -451,6 +500,7 @@ private:
                 unqueue(*request);
                 request->place_ = in_flight_base_ + in_flight_.size() - 1;
                 request->state_ = State::in_flight;
+                request->connection_ = connections_;
             }
         }
     }
@@ -606,6 +656,9 @@ private:
                 in_flight_.pop_front();
                 ++in_flight_base_;
                 failures_ = 0;
+                if (departures_ != 0 && request != nullptr && request->access_ != Access::read &&
+                    !reply_.root().is(ReplyType::error))
+                    departures_ = 0;
                 if (request != nullptr)
                     finish(*request, std::exchange(reply_, {}));
             }
@@ -658,6 +711,8 @@ private:
     void failed(Lock& lock, Failure failure)
     {
         phase_ = Phase::idle;
+        if (pausing_)
+            stop_pausing();
         ++failures_;
         retry_at_ = interlock::detail::add(
             SystemRuntime::now(), options_.reconnect.delay(failures_, SystemRuntime::random_bits()));
@@ -848,6 +903,11 @@ private:
         greeting_.reset();
         Lock lock(mutex_);
         phase_ = Phase::ready;
+        ++connections_;
+        leaving_ = false;
+        pause_until_ = TimePoint::min();
+        if (pausing_)
+            stop_pausing();
         reason_.reset();
         stream_end_ = 0;
         stream_sent_ = 0;
@@ -925,6 +985,10 @@ private:
             stop_waiting();
         if (phase_ == Phase::waiting)
             next = std::min(next, retry_at_);
+        if (pausing_ && (pending_count_ == 0 || now >= pause_until_))
+            stop_pausing();
+        if (pausing_)
+            next = std::min(next, pause_until_);
         if (phase_ == Phase::connecting && now >= connect_until_ && !timed_out_) {
             timed_out_ = true;
             io_->resolver.cancel();
@@ -973,6 +1037,10 @@ private:
     std::size_t pending_bytes_{0};
     TimePoint alarm_at_{TimePoint::max()};
     boost::asio::any_io_executor work_;
+    std::uint64_t connections_{0};  // made so far
+    bool leaving_{false};           // the present one led to a replica
+    bool pausing_{false};           // the server is loading, and commands wait for it
+    TimePoint pause_until_{TimePoint::min()};
     std::optional<Failure> lost_;    // why, while closing
     std::optional<Failure> reason_;  // why there is no connection
     ConnectionStatistics statistics_;
@@ -985,6 +1053,7 @@ private:
     std::uint64_t stream_end_{0};
     std::uint64_t stream_sent_{0};
     int failures_{0};
+    int departures_{0};  // from replicas, since a write was last accepted
     bool timed_out_{false};
     bool connected_before_{false};
     int greeted_{0};
