@@ -334,7 +334,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
     }
     SECTION("READONLY: a replica is unavailable to writes and no place for fences, until it is promoted")
     {
-        RedisServer primary({"--port", "@PORT@"});
+        RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
         auto const o = redis_options(primary);
         Repository const first{redis::Client{o}};
         auto const version = first.insert(x, Stock{"x", 1}).value();
@@ -462,6 +462,20 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         Repository const repository{redis::Client{redis_options(server)}};
         CHECK(repository.load(x).error() == Errc::misconfigured);
         CHECK(repository.load(x).detail().find("cluster") != std::string::npos);
+        // Even where one node has all slots, and each script keeps to one of them.
+        CHECK(server.command({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}) == "OK");
+        CHECK(eventually([&] { return repository.load(x).error() == Errc::not_found; }));
+        static_cast<void>(repository.create(x, me, 10s).value());
+        CHECK(repository.create(x, you, 10s).error() == Errc::lock_busy);
+        CHECK(repository.remove(x, me).value() == Removal::removed);
+        auto const calls = server.command({"INFO", "commandstats"});
+        auto const published = calls.find("cmdstat_spublish:calls=2,");
+        REQUIRE(published != std::string::npos);  // wanted, and free
+        CHECK(calls.substr(published, calls.find('\n', published) - published).find("rejected_calls=0,failed_calls=0") !=
+              std::string::npos);
+        auto const verified = repository.verify_fencing();
+        CHECK(verified.error() == Errc::misconfigured);
+        CHECK(verified.detail().find("cluster") != std::string::npos);
     }
     SECTION("too many clients")
     {

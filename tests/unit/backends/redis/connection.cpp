@@ -624,7 +624,7 @@ TEST_CASE("redis connection: a server that is loading is asked again until the d
     connection.async_execute(Command{"GET", "n"}, Access::read, 100ms, results.next(100));
     asio::cancellation_signal signal;
     connection.async_execute(
-        Command{"INCR", "n"}, Access::write, 20s, asio::bind_cancellation_slot(signal.slot(), results.next(101)));
+        Command{"INCR", "other"}, Access::write, 20s, asio::bind_cancellation_slot(signal.slot(), results.next(101)));
     io.restart();
     CHECK(run_until(io, [&] { return results.done.size() == 2; }));
     CHECK(effect_of(results[100].error()) == Effect::not_applied);
@@ -632,7 +632,7 @@ TEST_CASE("redis connection: a server that is loading is asked again until the d
     io.restart();
     io.run();  // does not run out of work while it waits
     CHECK(results.done.size() == 102);
-    CHECK(results[101].error() == Errc::cancelled);
+    CHECK((results[101].error() == Errc::cancelled || results[101].error() == Errc::outcome_unknown));  // waiting, or asking
     std::uint64_t sum = 0;
     for (std::size_t i = 1; i < 100; ++i)
         sum += results[i] ? static_cast<std::uint64_t>(results[i]->root().integer()) : 0;

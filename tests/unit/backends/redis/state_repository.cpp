@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -230,6 +231,50 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(waiter.woken == last);
 }
 
+TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][state_repository]")
+{
+    using redis::detail::KeySpace;
+    for (std::size_t const shards : {1U, 2U, 5U, 64U, 100U, 16384U}) {
+        CAPTURE(shards);
+        KeySpace const keys{"ns", shards};
+        CHECK(keys.channel_count() <= std::max<std::size_t>(KeySpace::least_channels, shards));
+        std::set<std::string> names;
+        for (std::size_t i = 0; i < keys.channel_count(); ++i)
+            names.insert(keys.channel(i));
+        CHECK(names.size() == keys.channel_count());
+        std::set<std::size_t> used;
+        for (int i = 0; i < 500; ++i) {
+            auto const key = std::to_string(i);
+            auto const name = keys.name("lock", key);
+            auto const heard = keys.heard(keys.shard_of(key), name);
+            REQUIRE(heard.channel < keys.channel_count());
+            auto const channel = keys.channel(heard.channel);
+            auto const slot = [](std::string const& text) { return text.substr(0, text.find('}')); };
+            CHECK(slot(channel) == slot(name));
+            used.insert(heard.channel);
+        }
+        CHECK(used.size() > 40);  // spread
+    }
+    for (std::size_t const shards : {3U, 1000U}) {
+        CAPTURE(shards);
+        auto const o = redis_options();
+        Repository const holder{redis::Client{o}, {.shards = shards}};
+        Repository const other{redis::Client{o}, {.shards = shards}};
+        for (int i = 0; i < 10; ++i) {
+            Key const key{std::to_string(i)};
+            CountingWaiter waiter;
+            CHECK(holder.create(key, owner(1), 10s));
+            other.subscribe(key, owner(2), waiter);
+            CHECK(eventually([&] { return waiter.woken > 0; }));
+            CHECK(other.create(key, owner(2), 10s).error() == Errc::lock_busy);
+            auto const before = waiter.woken.load();
+            CHECK(holder.remove(key, owner(1)));
+            CHECK(eventually([&] { return waiter.woken > before; }));
+            other.unsubscribe(key, waiter);
+        }
+    }
+}
+
 TEST_CASE("a holder hears that somebody elsewhere wants its lock", "[redis][state_repository]")
 {
     auto const o = redis_options();
@@ -309,7 +354,8 @@ TEST_CASE("a second process counts", "[.][redis][second_process]")
         SUCCEED("not the second process");
         return;
     }
-    Repository const repository{redis::Client{redis::Options{.unix_path = socket, .name_space = name_space}}};
+    Repository const repository{
+        redis::Client{RedisServer::as_worker({.unix_path = socket, .name_space = name_space})}};
     TransactionService const optimistic{OptimisticVersioning{}, repository};
     TransactionService const locking{SetNxLock{}, repository};
     auto const add = [](Stock& s) { return ++s.quantity; };
