@@ -21,9 +21,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -324,6 +326,86 @@ TEST_CASE("redis tls: a session that ends within a reply leaves a write unknown"
         CHECK(results[3].error() == Errc::unavailable);
         CHECK(connection.statistics().reconnects == 1);
     }
+}
+
+TEST_CASE("redis tls: a server that takes its leave within a reply leaves a write unknown, too", "[redis][tls]")
+{
+    RedisServer const one(with(authority().issue("DNS:localhost")));
+    auto const options = redis::with_tls(to(one.port()));
+    Repository const repository{redis::Client{options}};
+    static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
+    boost::asio::io_context io;
+    redis::Connection const connection{io, options};
+    std::vector<Outcome<redis::Reply>> results;
+    auto const set = [&] {
+        connection.async_execute(
+            Command{"SET", "v1:a", 1}, Access::write, 10s, [&](Outcome<redis::Reply> done) { results.push_back(std::move(done)); });
+        io.restart();
+        io.run();
+    };
+    set();
+    for (bool const blocking : {true, false}) {
+        CAPTURE(blocking);
+        one.command({"CLIENT", "PAUSE", "10000", "WRITE"});  // taken in, not executed
+        std::optional<Errc> got;
+        run_threads(2, [&](std::size_t i) {
+            if (i == 1) {
+                std::this_thread::sleep_for(100ms);
+                one.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+            } else if (blocking) {
+                got = repository.insert(Key{"y"}, Stock{"y", 1}, Deadline{10s}).error();
+            } else {
+                set();
+                got = results.back().error();
+            }
+        });
+        CHECK(got == Errc::outcome_unknown);
+        one.command({"CLIENT", "UNPAUSE"});
+    }
+    CHECK(repository.load(x));
+    set();
+    CHECK(results.back());
+}
+
+TEST_CASE("redis tls: of a lost batch only what had left is unknown", "[redis][tls]")
+{
+    RedisServer one(with(authority().issue("DNS:localhost")));
+    boost::asio::io_context io;
+    redis::Connection const connection{io, redis::with_tls(to(one.port()))};
+    constexpr std::size_t count = 400;
+    std::vector<Outcome<redis::Reply>> results(count, Outcome<redis::Reply>{Errc::ok});
+    std::size_t done = 0;
+    connection.async_execute(Command{"PING"}, Access::read, [&](Outcome<redis::Reply>) { ++done; });
+    io.run();
+    one.pause();
+    std::string const large(std::size_t{64} << 10, 'x');
+    for (std::size_t i = 0; i < count; ++i)
+        connection.async_execute(
+            Command{"SETRANGE", "v1:batch" + std::to_string(i), 0, large}, Access::write, 20s,
+            [&, i](Outcome<redis::Reply> result) {
+                results[i] = std::move(result);
+                ++done;
+            });
+    io.restart();
+    io.run_for(200ms);  // as much as the system takes
+    CHECK(done == 1);
+    one.kill();
+    one.start();
+    io.restart();
+    io.run();
+    REQUIRE(done == count + 1);
+    std::size_t sent = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        if (results[i].error() == Errc::outcome_unknown) {
+            CHECK(sent == i);  // those before it had left, too
+            ++sent;
+        } else {
+            CHECK(results[i].value().root().integer() == static_cast<std::int64_t>(large.size()));
+        }
+    }
+    CHECK(sent > 0);
+    CHECK(sent < count);
+    CHECK(connection.statistics().reconnects == 1);
 }
 
 TEST_CASE("redis tls: a reply that was damaged on the way is a loss, not an answer", "[redis][tls]")
