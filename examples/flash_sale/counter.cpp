@@ -10,6 +10,9 @@
 #ifdef FLASH_SALE_REDIS
 #include <interlock/backends/redis/backend.hpp>
 #endif
+#ifdef FLASH_SALE_REDIS_TLS
+#include <interlock/backends/redis/tls.hpp>
+#endif
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -37,7 +40,9 @@ namespace il = interlock;
 
 // ---- the store: chosen at run time. Another backend is another object in these two calls. -----------------
 
-#ifdef FLASH_SALE_REDIS
+#ifdef FLASH_SALE_REDIS_TLS
+auto const backends = std::tuple{il::memory::backend, il::redis::backend, il::redis::TlsBackend{}, il::redis::unix_backend};
+#elif defined FLASH_SALE_REDIS
 auto const backends = std::tuple{il::memory::backend, il::redis::backend, il::redis::tls_backend, il::redis::unix_backend};
 #else
 auto const backends = std::tuple{il::memory::backend};

@@ -42,6 +42,19 @@ function(accepted project)
     endif()
 endfunction()
 
+# links(<YES or NO> <library>): whether the built consumer does.
+function(links expected library)
+    find_program(readelf readelf REQUIRED)
+    run(${readelf} -d "${build}/consumer")
+    set(is NO)
+    if(output MATCHES "NEEDED[^\n]*${library}")
+        set(is YES)
+    endif()
+    if(NOT is STREQUAL expected)
+        message(FATAL_ERROR "is the consumer linked with ${library}? ${is}, and it should be: ${expected}\n${output}")
+    endif()
+endfunction()
+
 # refused(<project> <expected text> <argument>...): must not configure, and must say why.
 function(refused project text)
     configure_command(${project} ${ARGN})
@@ -88,6 +101,16 @@ elseif(CASE STREQUAL "find_package_everything")
 elseif(CASE STREQUAL "find_package_redis")
     accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS redis" -DCONSUMER_LINK=interlock::redis
         -DCONSUMER_SOURCE=redis.cpp)
+    links(YES libhiredis)
+    links(NO libssl)
+    links(NO libcrypto)
+elseif(CASE STREQUAL "find_package_redis_tls")
+    accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS redis_tls" -DCONSUMER_LINK=interlock::redis_tls
+        -DCONSUMER_SOURCE=redis_tls.cpp)
+    links(YES libssl)
+elseif(CASE STREQUAL "find_package_without_openssl_refused")
+    refused(find_package "component 'redis_tls' needs OpenSSL 1.1.1 or newer"
+        "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS redis redis_tls" -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON)
 elseif(CASE STREQUAL "find_package_without_hiredis_refused")
     refused(find_package "component 'redis' needs hiredis" "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS redis"
         -DCMAKE_DISABLE_FIND_PACKAGE_hiredis=ON -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON)

@@ -14,9 +14,11 @@ set(backends_may_include core backends)
 set(patterns_may_include core policies backends patterns)
 
 # Client library -> its include prefixes, and the one header that may use them.
-set(clients hiredis libpqxx)
+set(clients hiredis openssl libpqxx)
 set(hiredis_includes "^hiredis(/|\\.h)")
 set(hiredis_door backends/redis/detail/hiredis.hpp)
+set(openssl_includes "^(openssl/|boost/asio/ssl)")
+set(openssl_door backends/redis/detail/openssl.hpp)
 set(libpqxx_includes "^(pqxx/|libpq|postgresql/)")
 set(libpqxx_door backends/postgres/detail/pqxx.hpp)
 

@@ -4,23 +4,31 @@
 #define INTERLOCK_TESTS_SUPPORT_REDIS_SERVER_HPP
 
 /// @file
-/// A real redis-server of our own, in a directory of its own, on a unix socket; ended with the object.
+/// A real server of our own, in a directory of its own, on a unix socket; ended with the object. Redis, or what
+/// INTERLOCK_REDIS_SERVER names: valkey-server, say.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/connection.hpp>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <initializer_list>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -30,17 +38,35 @@
 
 namespace interlock_test {
 
+/// What README says that the library needs; tests/readme compares. Every server here has this user, and the tests are it.
+inline constexpr std::string_view library_rights = R"(
+ACL SETUSER worker on >password ~v1:* &v1:* +evalsha +eval +get +set +getrange +setrange +del +pexpire +pttl +hget
+    +hset +hmget +hincrby +exists +time +spublish +ssubscribe +ping +mget +scan +info +select +client|setname
+)";
+
 /// **Thread safety.** One thread at a time.
 class RedisServer {
 public:
-    /// `arguments` as redis-server takes them: {"--maxmemory", "1mb"}. Throws when the server does not come up.
+    /// `arguments` as redis-server takes them: {"--maxmemory", "1mb"}; `@PORT@` is a free port of 127.0.0.1. Throws when
+    /// the server does not come up.
     explicit RedisServer(std::vector<std::string> arguments = {}) : arguments_(std::move(arguments))
     {
         std::string pattern = (std::filesystem::temp_directory_path() / "interlock-redis-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr)
             throw std::runtime_error("no temporary directory for redis-server");
         directory_ = pattern;
-        start();
+        bool const listens = std::find(arguments_.begin(), arguments_.end(), "@PORT@") != arguments_.end();
+        for (int attempt = 1;; ++attempt) {
+            port_ = listens ? free_port() : 0;
+            try {
+                start();
+                return;
+            } catch (std::exception const&) {  // somebody was faster
+                kill();
+                if (!listens || attempt == 5)
+                    throw;
+            }
+        }
     }
     RedisServer(RedisServer const&) = delete;
     RedisServer& operator=(RedisServer const&) = delete;
@@ -53,8 +79,19 @@ public:
 
     std::string socket() const { return directory_ + "/redis.sock"; }
     std::string directory() const { return directory_; }
-    std::string url() const { return "unix://" + socket(); }
-    interlock::redis::Options options() const
+    /// What `@PORT@` became.
+    std::uint16_t port() const { return port_; }
+    /// As the user with `library_rights`.
+    std::string url() const { return "unix://worker:password@" + socket(); }
+    interlock::redis::Options options() const { return as_worker(operator_options()); }
+    static interlock::redis::Options as_worker(interlock::redis::Options options)
+    {
+        options.user = "worker";
+        options.password = "password";
+        return options;
+    }
+    /// As the default user, who may do everything.
+    interlock::redis::Options operator_options() const
     {
         interlock::redis::Options options;
         options.unix_path = socket();
@@ -62,7 +99,7 @@ public:
     }
 
     /// One command as an operator would give it; its reply as text, an array's elements in lines.
-    std::string command(std::initializer_list<std::string_view> words) const { return command(options(), words); }
+    std::string command(std::initializer_list<std::string_view> words) const { return command(operator_options(), words); }
     static std::string command(interlock::redis::Options const& options, std::initializer_list<std::string_view> words)
     {
         namespace detail = interlock::redis::detail;
@@ -77,13 +114,38 @@ public:
         return out;
     }
 
-    /// The same server, with its files, after `kill`.
-    void start()
+    /// So many keys more, for a server that should take its time to load.
+    void fill(int keys) const
     {
+        auto const script = "for i = 1, " + std::to_string(keys) + " do redis.call('SET', 'filling:' .. i, i) end";
+        command({"EVAL", script, "0"});
+    }
+
+    /// What becomes true before `start` returns.
+    enum class Until : unsigned char { listening, loaded };
+
+    /// The same server, with its files, after `kill`, and with these arguments more from now on.
+    void start(std::vector<std::string> const& more, Until until = Until::loaded)
+    {
+        arguments_.insert(arguments_.end(), more.begin(), more.end());
+        start(until);
+    }
+    void start(Until until = Until::loaded)
+    {
+        char const* const named = std::getenv("INTERLOCK_REDIS_SERVER");
+        std::string const program = named != nullptr && *named != '\0' ? named : "redis-server";
         std::vector<std::string> words{
-            "redis-server", "--port", "0", "--unixsocket", socket(), "--dir", directory_, "--save", "", "--daemonize", "no",
-            "--logfile", directory_ + "/log"};
-        words.insert(words.end(), arguments_.begin(), arguments_.end());
+            program, "--port", "0", "--unixsocket", socket(), "--dir", directory_, "--save", "", "--daemonize", "no",
+            "--logfile", directory_ + "/log", "--user"};
+        std::istringstream rights{std::string(library_rights)};
+        std::string right;
+        rights >> right >> right;  // ACL SETUSER
+        while (rights >> right)
+            words.push_back(right);
+        for (auto const& argument : arguments_)
+            words.push_back(argument == "@PORT@" ? std::to_string(port_) : argument);
+        if (port_ != 0)
+            words.insert(words.end(), {"--bind", "127.0.0.1"});
         std::vector<char*> argv;
         for (auto& word : words)
             argv.push_back(word.data());
@@ -104,13 +166,13 @@ public:
         if (pid_ < 0)
             throw std::runtime_error("cannot fork for redis-server");
         auto const end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
-        while (!answers()) {
+        while (!(until == Until::loaded ? answers() : std::filesystem::exists(socket()))) {
             if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
                 pid_ = -1;
-                throw std::runtime_error("redis-server ended at once; is it installed? see tests/run");
+                throw std::runtime_error(program + " ended at once; is it installed? see tests/run");
             }
             if (std::chrono::steady_clock::now() >= end)
-                throw std::runtime_error("redis-server does not answer");
+                throw std::runtime_error(program + " does not answer");
             std::this_thread::sleep_for(std::chrono::milliseconds{2});
         }
     }
@@ -127,6 +189,22 @@ public:
     void pause() const noexcept { ::kill(pid_, SIGSTOP); }
     void resume() const noexcept { ::kill(pid_, SIGCONT); }
 
+    /// Of 127.0.0.1, until somebody else takes it.
+    static std::uint16_t free_port()
+    {
+        int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        auto* const name = reinterpret_cast<sockaddr*>(&address);
+        bool const found = ::bind(fd, name, size) == 0 && ::getsockname(fd, name, &size) == 0;
+        ::close(fd);
+        if (!found)
+            throw std::runtime_error("no free port");
+        return ntohs(address.sin_port);
+    }
+
 private:
     static std::string text(interlock::redis::detail::ReplyView reply)
     {
@@ -140,7 +218,7 @@ private:
     {
         if (!std::filesystem::exists(socket()))
             return false;
-        auto const bare = options();
+        auto const bare = operator_options();
         auto const until = interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{1});
         interlock::redis::detail::Connection connection{bare};
         namespace detail = interlock::redis::detail;
@@ -157,6 +235,7 @@ private:
 
     std::vector<std::string> arguments_;
     std::string directory_;
+    std::uint16_t port_{0};
     pid_t pid_{-1};
 };
 

@@ -27,17 +27,24 @@ struct Backend {
     template <class T>
     interlock::StateRepository<T> open(std::string_view url) const
     {
-        Client const client{url};
+        return open_client<T>(Client{url});
+    }
+    AnyIdempotencyStore open_idempotency_store(std::string_view url) const { return IdempotencyStore{Client{url}}; }
+
+    /// The same on a client that is there already.
+    template <class T>
+    static interlock::StateRepository<T> open_client(Client const& client)
+    {
         if constexpr (KeyedState<T>)
             return StateRepository<T>{client};
         else
             return StateRepository<T, std::string>{client};
     }
-    AnyIdempotencyStore open_idempotency_store(std::string_view url) const { return IdempotencyStore{Client{url}}; }
 };
 
 inline constexpr Backend backend{};
-/// `open` chooses by one scheme, so each other one is an entry of its own.
+/// `open` chooses by one scheme, so each other one is an entry of its own. This one has no TLS and says so:
+/// `redis::TlsBackend` of `backends/redis/tls.hpp` has.
 inline constexpr Backend tls_backend{"rediss"};
 inline constexpr Backend unix_backend{"unix"};
 

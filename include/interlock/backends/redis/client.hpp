@@ -171,7 +171,7 @@ public:
             if (word == "LOADING") {
                 exchange.release();
                 auto const at = interlock::detail::add(
-                    SystemRuntime::now(), loading_.delay(attempt, SystemRuntime::random_bits()));
+                    SystemRuntime::now(), loading_backoff.delay(attempt, SystemRuntime::random_bits()));
                 if (at < until) {
                     SystemRuntime::sleep_until(at);
                     continue;
@@ -337,7 +337,6 @@ private:
     std::once_flag shared_made_;
     std::unique_ptr<PipelineHandle> shared_;
     std::shared_ptr<Subscriber> subscriber_;
-    Backoff loading_{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
     mutable std::mutex mutex_;
     std::condition_variable returned_;
     std::vector<std::unique_ptr<Connection>> idle_;

@@ -271,7 +271,28 @@ private:
         if (!result_ || !result_->root().is(ReplyType::error))
             return true;
         auto const text = result_->root().text();
-        if (script_ && error_word(text) == "NOSCRIPT" && !this->cancel_requested()) {
+        auto const word = error_word(text);
+        if (this->cancel_requested()) {
+            result_ = Outcome<Reply>{map_error(text, access())};
+            return true;
+        }
+        if (word == "READONLY" && !moved_) {
+            moved_ = true;
+            check_deadline(SystemRuntime::now());
+            if (refused_)
+                return step();
+            pipeline_->submit_elsewhere(*this, bytes());
+            return false;
+        }
+        if (word == "LOADING") {
+            auto const at = interlock::detail::add(
+                SystemRuntime::now(), loading_backoff.delay(++loading_, SystemRuntime::random_bits()));
+            if (at < deadline()) {
+                pipeline_->submit_at(*this, bytes(), at);
+                return false;
+            }
+        }
+        if (script_ && word == "NOSCRIPT") {
             spelled_out_ = spell_out(encoded_, script_->text());
             script_.reset();
             check_deadline(SystemRuntime::now());
@@ -292,6 +313,8 @@ private:
         std::move(handler)(std::move(result));
     }
 
+    std::string_view bytes() const noexcept { return spelled_out_.empty() ? encoded_ : spelled_out_; }
+
     void leave() noexcept override { pipeline_->forget(*this); }
     void destroy() noexcept override { interlock::detail::destroy_operation(this, this->allocator()); }
 
@@ -299,6 +322,8 @@ private:
     std::string encoded_;
     std::optional<redis::Script> script_;
     std::string spelled_out_;
+    bool moved_{false};
+    int loading_{0};
     std::optional<Failure> refused_;
     Outcome<Reply> result_;
 };
@@ -311,11 +336,14 @@ private:
 /// under way the next ones gather. Replies are matched in order. The connection is made by the first command and, when
 /// it was lost, by the next: with full jitter and a cap (`Options::reconnect`) between attempts.
 ///
-/// **Guarantee.** Each command is sent at most once and completes exactly once, by its deadline, as one of *applied*,
-/// *not applied*, *unknown*. Nothing is sent again after a byte of it may have left, but for a script that the server
-/// says it does not have (it was not run). A late reply is never taken for another command's. Passwords are in no error.
-/// **Does not guarantee.** An order between commands issued on different threads. Anything in a cluster. That a server
-/// which became a replica is left: its commands are `unavailable`. A bound on looking up the host's name, which is the
+/// **Guarantee.** Each command completes exactly once, by its deadline, as one of *applied*, *not applied*, *unknown*.
+/// Nothing is sent again after a byte of it may have left, unless the server said that it did not run it: a script that it
+/// does not have; anything while it is loading its data (until the deadline, with a backoff during which nothing else is
+/// sent either); a write that met a replica (once, over a new connection, which is made when all replies due on the old one
+/// have come, and with backoff when that leads to a replica again). A late reply is never taken for another command's.
+/// Passwords are in no error.
+/// **Does not guarantee.** An order between commands issued on different threads, or between one that is sent again and
+/// those behind it. Anything in a cluster. A bound on looking up the host's name, which is the
 /// system's, beyond `connect_timeout`: the commands go on, but destroying the execution context waits for it.
 /// **Lifetimes.** A shared handle. When the last one goes, what is pending ends as `cancelled`: not applied when it was
 /// not written or only reads, else `outcome_unknown`; nothing is waited for. Handles may outlive the execution context:

@@ -99,7 +99,7 @@ public:
         auto const where = name(request);
         auto const secret = owner.bytes();
         auto const kept = retention();
-        auto const channel = shared_->keys.channel(where);
+        auto const channel = shared_->keys.channel(heard(request, where).channel);
         detail::Command command{
             {}, {}, "1", where, {secret.data(), secret.size()}, answer, rejected ? "1" : "0", kept, channel};
         return owned(command, detail::complete_script(), detail::Access::record, deadline);
@@ -109,14 +109,14 @@ public:
     {
         auto const where = name(request);
         auto const secret = owner.bytes();
-        auto const channel = shared_->keys.channel(where);
+        auto const channel = shared_->keys.channel(heard(request, where).channel);
         detail::Command command{{}, {}, "1", where, {secret.data(), secret.size()}, channel};
         return owned(command, detail::give_back_script(), detail::Access::write, deadline);
     }
 
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, detail::stable_hash(name(request)), waiter);
+        shared_->client->subscriber().subscribe(shared_->group, heard(request, name(request)), waiter);
     }
     void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
     {
@@ -127,7 +127,7 @@ private:
     struct Shared {
         Shared(std::shared_ptr<detail::ClientState> c, IdempotencyStoreOptions o)
             : client(std::move(c)), keys(std::move(o.name_space), o.shards), retention(o.retention),
-              group(client->subscriber().group(keys.channels()))
+              group(client->subscriber().group(keys))
         {}
         std::shared_ptr<detail::ClientState> client;
         detail::KeySpace keys;
@@ -142,6 +142,10 @@ private:
     }
 
     std::string name(IdempotentRequest const& request) const { return shared_->keys.name("idem", request.name()); }
+    detail::KeySpace::Heard heard(IdempotentRequest const& request, std::string_view where) const
+    {
+        return shared_->keys.heard(shared_->keys.shard_of(request.name()), where);
+    }
     std::string retention() const
     {
         return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(shared_->retention).count());

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -21,6 +22,33 @@
 namespace interlock {
 inline namespace v0 {
 namespace redis {
+
+namespace detail {
+class TlsContext;
+}
+
+/// Whether the server must prove who it is.
+enum class TlsVerification : unsigned char {
+    /// By a certificate that is trusted, valid now, and for the host's name or address.
+    full,
+    /// Not at all: whoever sits between us and the server may read and change everything, the password first. For tests.
+    dangerously_disabled,
+};
+
+/// Whom to trust over TLS, and who we are. In a `rediss:` URL as parameters of the same names. All files are PEM.
+struct TlsOptions {
+    /// Certificates of those who may sign the server's. Empty, with `ca_path`: those that the system trusts.
+    std::string ca_file{};
+    /// A directory of such, prepared by `openssl rehash`. With `ca_file`: both count.
+    std::string ca_path{};
+    /// Our certificate, with those between it and its signer, for a server that demands one; and its key, which has no
+    /// passphrase.
+    std::string certificate_file{};
+    std::string private_key_file{};
+    /// For whom the server's certificate must be, when that is not `Options::host`: behind a tunnel, say.
+    std::string server_name{};
+    TlsVerification verification{TlsVerification::full};
+};
 
 /// How a `Client` or a `Connection` reaches its server, and the bounds it keeps (law P10).
 struct Options {
@@ -34,8 +62,11 @@ struct Options {
     /// Empty: no AUTH is sent. Never part of an error or a log.
     std::string password{};
     int database{0};
-    /// `rediss`. Needs a component that this version does not have: every call is `misconfigured`.
+    /// `rediss`. Needs what `redis::with_tls` (`backends/redis/tls.hpp`) adds; without it every call is `misconfigured`.
     bool tls{false};
+    TlsOptions tls_options{};
+    /// From `redis::with_tls`.
+    std::shared_ptr<detail::TlsContext const> tls_context{};
     /// Shown by CLIENT LIST. A server that refuses it is used all the same.
     std::string client_name{"interlock"};
     /// What the physical keys of a repository begin with: repositories with different name spaces never meet. States of
@@ -65,9 +96,9 @@ struct Options {
 
     /// From `redis://[[user]:password@]host[:port][/database][?name_space=...]`, the same with `rediss:`, or
     /// `unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]`. User, password, path and values are
-    /// percent-decoded; an IPv6 address stands in brackets. `invalid_argument` names what is wrong and never quotes what
-    /// may hold a password.
-    static Outcome<Options> parse(std::string_view url);
+    /// percent-decoded; an IPv6 address stands in brackets. With `rediss:` the members of `TlsOptions` are parameters, too,
+    /// and `tls` is what they are without. `invalid_argument` names what is wrong and never quotes what may hold a password.
+    static Outcome<Options> parse(std::string_view url, TlsOptions tls = {});
 
     /// `invalid_argument`, naming the member that is out of range.
     Outcome<void> validate() const;
@@ -126,6 +157,17 @@ bool parse_number(std::string_view text, Number least, Number most, Number& out)
     return true;
 }
 
+/// The member of this name, if it is a text.
+inline std::string* tls_text(TlsOptions& options, std::string_view name) noexcept
+{
+    return name == "ca_file"            ? &options.ca_file
+           : name == "ca_path"          ? &options.ca_path
+           : name == "certificate_file" ? &options.certificate_file
+           : name == "private_key_file" ? &options.private_key_file
+           : name == "server_name"      ? &options.server_name
+                                        : nullptr;
+}
+
 inline Failure bad_url(char const* what)
 {
     return Failure{Errc::invalid_argument, std::string("redis URL: ") + what};
@@ -133,7 +175,7 @@ inline Failure bad_url(char const* what)
 
 }  // namespace detail
 
-inline Outcome<Options> Options::parse(std::string_view url)
+inline Outcome<Options> Options::parse(std::string_view url, TlsOptions tls)
 {
     using detail::bad_url;
     Options options;
@@ -142,6 +184,7 @@ inline Outcome<Options> Options::parse(std::string_view url)
         return bad_url("'://' is missing");
     auto const scheme = url.substr(0, scheme_end);
     bool const is_unix = scheme == "unix";
+    options.tls_options = std::move(tls);
     options.tls = scheme == "rediss";
     if (!is_unix && !options.tls && scheme != "redis")
         return bad_url("the scheme must be redis, rediss or unix");
@@ -231,8 +274,19 @@ inline Outcome<Options> Options::parse(std::string_view url)
         } else if (name == "max_connections") {
             if (!detail::parse_number<std::size_t>(value, 1, 65536, options.max_connections))
                 return bad_url("max_connections must be a number from 1 to 65536");
+        } else if (auto* const text = options.tls ? detail::tls_text(options.tls_options, name) : nullptr) {
+            if (value.empty() || value.find('\0') != std::string::npos)
+                return bad_url("a parameter of TLS is empty, or contains a NUL");
+            *text = std::move(value);
+        } else if (options.tls && name == "verification") {
+            if (value != "full" && value != "dangerously_disabled")
+                return bad_url("verification must be full or dangerously_disabled");
+            options.tls_options.verification =
+                value == "full" ? TlsVerification::full : TlsVerification::dangerously_disabled;
         } else {
-            return bad_url("unknown parameter; known are db, name_space, client_name, max_connections");
+            return bad_url(
+                "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss ca_file, "
+                "ca_path, certificate_file, private_key_file, server_name, verification");
         }
     }
     if (auto valid = options.validate(); !valid)
@@ -253,6 +307,12 @@ inline Outcome<void> Options::validate() const
         return wrong("there is a user without a password");
     if (!detail::valid_name_space(name_space))
         return wrong("name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+    if (tls && !unix_path.empty())
+        return wrong("there is no TLS on a unix socket");
+    if (tls_context && !tls)
+        return wrong("tls_context is set and tls is not");
+    if (tls_options.certificate_file.empty() != tls_options.private_key_file.empty())
+        return wrong("certificate_file and private_key_file go together");
     for (char c : client_name)
         if (c < '!' || c > '~')
             return wrong("client_name may have printable characters without spaces only");

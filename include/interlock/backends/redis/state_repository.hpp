@@ -353,17 +353,17 @@ public:
     /// when it expires. So: subscribe, then ask, then wait.
     void subscribe(Key const& key, OwnerToken, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, lock_hash(key), waiter);
+        shared_->client->subscriber().subscribe(shared_->group, heard(key), waiter);
     }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept
     {
-        shared_->client->subscriber().unsubscribe(lock_hash(key), waiter);
+        shared_->client->subscriber().unsubscribe(heard(key).hash, waiter);
     }
     /// Whether somebody asked for the lock of `owner` in vain within the last second. Costs no trip: it is heard by
     /// the connection for wake-ups, from the first question on.
     bool wanted(Key const& key, OwnerToken owner) const
     {
-        return shared_->client->subscriber().wanted(shared_->group, lock_hash(key), owner);
+        return shared_->client->subscriber().wanted(shared_->group, heard(key), owner);
     }
 
 private:
@@ -374,7 +374,7 @@ private:
               identity(detail::intern_store(
                   client->options().endpoint() + "/" + std::to_string(client->options().database) + "/" +
                   options.name_space)),
-              group(client->subscriber().group(keys.channels()))
+              group(client->subscriber().group(keys))
         {}
         std::shared_ptr<detail::ClientState> client;
         RepositoryOptions options;
@@ -532,7 +532,8 @@ private:
                 command.add(text(detail::digits<16>(static_cast<std::int64_t>(
                     std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)))));
                 command.add(
-                    change.release ? named(keys.channel(names[(operation != nullptr ? 3U : 2U) + 2 * i])) : std::string_view{});
+                    change.release ? named(wake_channel(*change.key, names[(operation != nullptr ? 3U : 2U) + 2 * i]))
+                                   : std::string_view{});
             } else {
                 command.add({});
                 command.add({});
@@ -545,9 +546,15 @@ private:
             deadline, std::move(read));
     }
 
-    std::uint64_t lock_hash(Key const& key) const
+    std::string wake_channel(Key const& key, std::string_view lock) const
     {
-        return detail::stable_hash(shared_->keys.name("lock", key.bytes()));
+        auto const& keys = shared_->keys;
+        return keys.channel(keys.heard(keys.shard_of(key.bytes()), lock).channel);
+    }
+    detail::KeySpace::Heard heard(Key const& key) const
+    {
+        auto const& keys = shared_->keys;
+        return keys.heard(keys.shard_of(key.bytes()), keys.name("lock", key.bytes()));
     }
 
     Outcome<Version> change(Change<T> change, Deadline deadline) const
@@ -643,7 +650,7 @@ private:
         auto const lock = keys.name("lock", key.bytes());
         auto const counter = keys.counter(keys.shard_of(key.bytes()));
         auto const value = keys.name("value", key.bytes());
-        auto const channel = keys.channel(lock);
+        auto const channel = wake_channel(key, lock);
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
         auto const time = std::to_string(granted.count());
@@ -687,7 +694,7 @@ private:
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
         auto const where = shared_->keys.name("lock", key.bytes());
-        auto const channel = shared_->keys.channel(where);
+        auto const channel = wake_channel(key, where);
         detail::Command command{{}, {}, "1", where, {owner.data(), owner.size()}, channel};
         return way.template send<Removal>(
             command, &detail::remove_script(), detail::Access::write, deadline,

@@ -12,7 +12,7 @@
 #include <interlock/policies/set_nx_lock.hpp>
 
 #include "support/catch.hpp"
-#include "support/redis_server.hpp"
+#include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
@@ -44,23 +44,15 @@ using namespace interlock;
 using namespace std::chrono_literals;
 namespace asio = boost::asio;
 using interlock_test::eventually;
-using interlock_test::fresh_name_space;
-using interlock_test::redis_server;
+using interlock_test::redis_options;
 using interlock_test::RedisServer;
 using interlock_test::Stock;
 using Repository = redis::StateRepository<Stock>;
 
-redis::Options options(RedisServer const& server = redis_server())
-{
-    auto options = server.options();
-    options.name_space = fresh_name_space();
-    return options;
-}
-
 TEST_CASE("five hundred coroutines lock and unlock over one connection, in few writes", "[redis][asynchronous]")
 {
     asio::io_context io;
-    redis::Client const client{io, options()};
+    redis::Client const client{io, redis_options()};
     LockStateService const locks{Repository{client}, {.ttl = 30s}};
     locks.try_acquire("first").value();  // the server has been asked whether it is fit
     int held = 0;
@@ -109,7 +101,7 @@ int count_to(asio::io_context& io, Service const& service, int callers, std::opt
 TEST_CASE("asynchronous transactions lose no update and use no thread each", "[redis][asynchronous]")
 {
     asio::io_context io;
-    redis::Client const client{io, options()};
+    redis::Client const client{io, redis_options()};
     Repository const repository{client};
     repository.insert(Stock{"hot", 0}).value();
     auto const quantity = [&] { return repository.load("hot").value().value.quantity; };
@@ -150,7 +142,7 @@ TEST_CASE("asynchronous transactions lose no update and use no thread each", "[r
 TEST_CASE("several keys, an exception and a state that was handed on", "[redis][asynchronous]")
 {
     asio::io_context io;
-    redis::Client const client{io, options()};
+    redis::Client const client{io, redis_options()};
     Repository const repository{client};
     repository.insert(Stock{"a", 10}).value();
     repository.insert(Stock{"b", 0}).value();
@@ -186,7 +178,7 @@ TEST_CASE("a server that stops answering is unknown for a write and found out by
 {
     RedisServer server;
     asio::io_context io;
-    redis::Client const client{io, options(server)};
+    redis::Client const client{io, redis_options(server)};
     Repository const repository{client};
     repository.insert(Stock{"x", 1}).value();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -220,7 +212,7 @@ TEST_CASE("a server that stops answering is unknown for a write and found out by
 TEST_CASE("cancelling an acquire gives back what may have been granted", "[redis][asynchronous]")
 {
     asio::io_context io;
-    redis::Client const client{io, options()};
+    redis::Client const client{io, redis_options()};
     LockStateService const locks{Repository{client}, {.ttl = 30s}};
     locks.try_acquire("first").value();
     for (int round = 0; round < 20; ++round) {
@@ -253,7 +245,7 @@ TEST_CASE("an execution context may go away under calls that are under way", "[r
 {
     auto held = std::make_shared<int>(1);
     std::weak_ptr<int> const watch = held;
-    auto settings = options();
+    auto settings = redis_options();
     bool polled = false;
     {
         std::optional<redis::Client> client;
@@ -280,7 +272,7 @@ TEST_CASE("an execution context may go away under calls that are under way", "[r
 
 TEST_CASE("without an executor of its own a client uses the process's", "[redis][asynchronous]")
 {
-    redis::Client const client{options()};
+    redis::Client const client{redis_options()};
     Repository const repository{client};
     repository.insert(Stock{"x", 0}).value();
     TransactionService const service{SetNxLock{}, repository};

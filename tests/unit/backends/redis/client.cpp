@@ -7,7 +7,7 @@
 #include <interlock/backends/redis/state_repository.hpp>
 
 #include "support/catch.hpp"
-#include "support/redis_server.hpp"
+#include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
@@ -29,19 +29,13 @@ namespace redis_client_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::eventually;
-using interlock_test::fresh_name_space;
+using interlock_test::redis_options;
 using interlock_test::redis_server;
 using interlock_test::RedisServer;
 using interlock_test::run_threads;
 using interlock_test::Stock;
 using Repository = redis::StateRepository<Stock>;
 
-redis::Options options(RedisServer const& server = redis_server())
-{
-    auto options = server.options();
-    options.name_space = fresh_name_space();
-    return options;
-}
 OwnerToken const me{{1, 2}};
 OwnerToken const you{{3, 4}};
 Key const x{"x"};
@@ -62,7 +56,7 @@ TEST_CASE("a server that is not there is unavailable, in time and without the pa
 
 TEST_CASE("nothing is sent after the deadline", "[redis][client]")
 {
-    redis::Client const client{options()};
+    redis::Client const client{redis_options()};
     Repository const repository{client};
     CHECK(repository.insert(x, Stock{"x", 1}, Deadline{0s}).error() == Errc::deadline_exceeded);
     CHECK(repository.load(x).error() == Errc::not_found);
@@ -71,7 +65,7 @@ TEST_CASE("nothing is sent after the deadline", "[redis][client]")
 TEST_CASE("a reply that does not come in time is unknown for a write and nothing for a read", "[redis][client]")
 {
     RedisServer server;
-    auto const o = options(server);
+    auto const o = redis_options(server);
     Repository const repository{redis::Client{o}};
     Repository const writer{redis::Client{o}};
     Repository const locker{redis::Client{o}};
@@ -111,7 +105,7 @@ TEST_CASE("a reply that does not come in time is unknown for a write and nothing
 TEST_CASE("a reply that came too late is never taken for another one's", "[redis][client]")
 {
     RedisServer server;
-    auto o = options(server);
+    auto o = redis_options(server);
     o.max_connections = 1;
     redis::Client const client{o};
     Repository const repository{client};
@@ -129,7 +123,7 @@ TEST_CASE("a reply that came too late is never taken for another one's", "[redis
 TEST_CASE("a connection killed in the middle of a write makes it unknown, one that died in the pool does not", "[redis][client]")
 {
     RedisServer server;
-    Repository const repository{redis::Client{options(server)}};
+    Repository const repository{redis::Client{redis_options(server)}};
     auto const version = repository.insert(x, Stock{"x", 1}).value();
     server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
     auto const second = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{10s});
@@ -152,7 +146,7 @@ TEST_CASE("a connection killed in the middle of a write makes it unknown, one th
 TEST_CASE("after a restart without data old holders are fenced out and nobody is told 'not held' by a lost script", "[redis][client]")
 {
     RedisServer server;
-    Repository const repository{redis::Client{options(server)}};
+    Repository const repository{redis::Client{redis_options(server)}};
     auto const version = repository.insert(x, Stock{"x", 1}).value();
     auto const grant = repository.create(x, me, 10s).value();
     server.kill();
@@ -171,7 +165,7 @@ TEST_CASE("after a restart without data old holders are fenced out and nobody is
 TEST_CASE("after a restart with its data a lock is still its holder's, and tokens go on", "[redis][client]")
 {
     RedisServer server({"--appendonly", "yes", "--appendfsync", "always"});
-    redis::Client const client{options(server)};
+    redis::Client const client{redis_options(server)};
     CHECK(client.server_check().value().append_only);
     Repository const repository{client};
     auto const version = repository.insert(x, Stock{"x", 1}).value();
@@ -187,7 +181,7 @@ TEST_CASE("after a restart with its data a lock is still its holder's, and token
 
 TEST_CASE("a script that the server forgot is sent again", "[redis][client]")
 {
-    Repository const repository{redis::Client{options()}};
+    Repository const repository{redis::Client{redis_options()}};
     auto const grant = repository.create(x, me, 10s).value();
     redis_server().command({"SCRIPT", "FLUSH"});
     CHECK(repository.create(x, me, 10s).value().first == grant.first);
@@ -200,7 +194,7 @@ TEST_CASE("a script that the server forgot is sent again", "[redis][client]")
 TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][client]")
 {
     RedisServer server;
-    auto o = options(server);
+    auto o = redis_options(server);
     o.max_connections = 2;
     o.max_waiting = 1;
     redis::Client const client{o};
@@ -230,7 +224,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
 {
     SECTION("WRONGTYPE: somebody else's data is damage, not a lock that is busy for ever")
     {
-        auto const o = options();
+        auto const o = redis_options();
         Repository const repository{redis::Client{o}};
         auto const& server = redis_server();
         auto const prefix = "v1:{" + o.name_space + ".0}:";
@@ -261,7 +255,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
     SECTION("OOM: full is overloaded for records, unavailable for the rest, and a lock can still be removed")
     {
         RedisServer server;
-        Repository const repository{redis::Client{options(server)}};
+        Repository const repository{redis::Client{redis_options(server)}};
         static_cast<void>(repository.create(x, me, 60s).value());
         server.command({"CONFIG", "SET", "maxmemory", "1"});
         CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::unavailable);
@@ -278,7 +272,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
     SECTION("NOAUTH, WRONGPASS: misconfigured, and the password is not repeated")
     {
         RedisServer server({"--requirepass", "right"});
-        auto o = options(server);
+        auto o = server.operator_options();
         CHECK(Repository{redis::Client{o}}.load(x).error() == Errc::misconfigured);
         o.password = "hunter2";
         auto const refused = Repository{redis::Client{o}}.insert(x, Stock{"x", 1}, Deadline{});
@@ -291,17 +285,17 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
     }
     SECTION("a password where none is wanted")
     {
-        auto o = options();
+        auto o = redis_server().operator_options();
         o.password = "hunter2";
         auto const refused = Repository{redis::Client{o}}.load(x);
         CHECK(refused.error() == Errc::misconfigured);
         CHECK(refused.detail().find("hunter2") == std::string::npos);
     }
-    SECTION("NOPERM: misconfigured; a user with the documented rights can do everything")
+    SECTION("NOPERM: misconfigured; a user with the documented rights, as in all of these tests, can do everything")
     {
         RedisServer server;
         server.command({"ACL", "SETUSER", "reader", "on", ">pw", "~v1:*", "&v1:*", "+get"});
-        auto o = options(server);
+        auto o = redis_options(server);
         o.user = "reader";
         o.password = "pw";
         Repository const reader{redis::Client{o}};
@@ -310,15 +304,12 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         CHECK(reader.verify_fencing());  // unverified
         CHECK_FALSE(redis::Client{o}.server_check().value().verified);
 
-        server.command({"ACL", "SETUSER", "worker", "on", ">pw", "~v1:*", "&v1:*", "+evalsha", "+eval", "+get", "+set",
-                        "+getrange", "+setrange", "+del", "+pexpire", "+pttl", "+hget", "+hset", "+hmget", "+hincrby", "+exists",
-                        "+time", "+publish", "+subscribe", "+ping", "+mget", "+scan", "+info", "+select", "+client|setname"});
-        o.user = "worker";
-        redis::Client const client{o};
+        redis::Client const client{redis_options(server)};
         Repository const worker{client};
         CHECK(client.server_check().value().verified);
         auto const version = worker.insert(x, Stock{"x", 1}).value();
         auto const grant = worker.create_and_load(x, me, 10s).value();
+        CHECK(worker.create(x, you, 10s).error() == Errc::lock_busy);
         Fence const fence{me, FencingToken{grant.grant.first.value() + 1}};
         Stock const value{"x", 2};
         OperationId const id{"op"};
@@ -337,27 +328,102 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         CHECK(keys.claim(request, me, 10s, AfterLease::refuse));
         CHECK(keys.complete(request, me, "answer", false));
         CHECK(keys.give_back(request, me).error() == Errc::fenced_out);
-        CHECK(server.command({"ACL", "LOG"}).empty() == false);  // the reader's attempts are in it
+        CHECK_FALSE(server.command({"ACL", "LOG"}).empty());  // the reader's attempts are in it
+        // What scripts try and could do without would be in it, too.
         CHECK(server.command({"ACL", "LOG"}).find("worker") == std::string::npos);
     }
-    SECTION("READONLY: a replica is unavailable to writes and no place for fences")
+    SECTION("READONLY: a replica is unavailable to writes and no place for fences, until it is promoted")
     {
-        RedisServer primary;
-        RedisServer replica({"--replicaof", "127.0.0.1", "1"});
-        Repository const repository{redis::Client{options(replica)}};
-        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::unavailable);
-        CHECK(repository.create(x, me, 10s).error() == Errc::unavailable);
-        auto const verified = repository.verify_fencing();
-        CHECK(verified.error() == Errc::misconfigured);
-        CHECK(verified.detail().find("replica") != std::string::npos);
+        RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
+        auto const o = redis_options(primary);
+        Repository const first{redis::Client{o}};
+        auto const version = first.insert(x, Stock{"x", 1}).value();
+        RedisServer replica({"--replicaof", "127.0.0.1", std::to_string(primary.port())});
+        auto there = o;
+        there.unix_path = replica.socket();
+        redis::Client const client{there};
+        Repository const second{client};
+        CHECK(eventually([&] {
+            auto const loaded = second.load(x);
+            return loaded && loaded->version == version;
+        }));
+        auto const refused = [&] {
+            CHECK(second.insert(Key{"y"}, Stock{"y", 2}, Deadline{}).error() == Errc::unavailable);
+            auto const busy = second.create(x, me, 10s);
+            CHECK(busy.error() == Errc::unavailable);
+            CHECK(busy.detail().find("replica") != std::string::npos);
+            redis::IdempotencyStore const keys{client};
+            CHECK(effect_of(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).error()) ==
+                  Effect::not_applied);
+            for (auto const& verified : {second.verify_fencing(), Repository{redis::Client{there}}.verify_fencing()}) {
+                CHECK(verified.error() == Errc::misconfigured);
+                CHECK(verified.detail().find("replica") != std::string::npos);
+            }
+        };
+        refused();
+        CHECK(first.compare_and_set(x, version, Stock{"x", 2}, Deadline{}));
+        CHECK(eventually([&] { return second.load(x).value().value.quantity == 2; }));
+        primary.kill();
+        refused();
+        CHECK(second.load(x).value().value.quantity == 2);  // what it has it still shows
+        replica.command({"CONFIG", "SET", "replica-serve-stale-data", "no"});
+        auto const stale = second.load(x, Deadline{5s});
+        CHECK(stale.error() == Errc::unavailable);
+        CHECK(stale.detail().find("lost its primary") != std::string::npos);
+        CHECK(effect_of(second.create(x, me, 10s, Deadline{5s}).error()) == Effect::not_applied);
         replica.command({"REPLICAOF", "NO", "ONE"});
-        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}));
+        CHECK(second.verify_fencing());
+        auto const now = second.load(x).value();
+        CHECK(now.version > version);
+        CHECK(second.compare_and_set(x, now.version, Stock{"x", 3}, Deadline{}));
+        CHECK(second.create(x, me, 10s));
+    }
+    SECTION("READONLY: a primary that becomes a replica while it is in use")
+    {
+        RedisServer server;
+        redis::Client const client{redis_options(server)};
+        Repository const repository{client};
+        auto const version = repository.insert(x, Stock{"x", 1}).value();
         CHECK(repository.verify_fencing());
+        auto const grant = repository.create(x, me, 60s).value();
+        server.command({"REPLICAOF", "127.0.0.1", "1"});
+        Fence const fence{me, grant.first};
+        Stock const value{"x", 2};
+        std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
+        CHECK(repository.commit(changes, nullptr).error() == Errc::unavailable);
+        CHECK(repository.renew(x, me, 60s).error() == Errc::unavailable);  // not "lost"
+        CHECK(repository.create(Key{"y"}, me, 10s).error() == Errc::unavailable);
+        server.command({"REPLICAOF", "NO", "ONE"});
+        CHECK(repository.commit(changes, nullptr).error() == Errc::ok);
+    }
+    SECTION("LOADING: asked again until the deadline")
+    {
+        for (auto const* appendonly : {"yes", "no"}) {
+            CAPTURE(appendonly);
+            RedisServer server({"--appendonly", appendonly});
+            redis::Client const client{redis_options(server)};
+            Repository const repository{client};
+            auto const version = repository.insert(x, Stock{"x", 1}).value();
+            server.fill(3000);
+            server.kill();
+            server.start({"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"},
+                         RedisServer::Until::listening);
+            auto const early = Repository{redis::Client{client.options()}}.load(x, Deadline{200ms});
+            auto const late = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{20s});
+            if (appendonly == std::string_view{"yes"}) {
+                CHECK((early.error() == Errc::unavailable || early.error() == Errc::deadline_exceeded));
+                CHECK(late);
+                CHECK(repository.load(x).value().value.quantity == 2);
+            } else {  // nothing was kept, so there is nothing to load
+                CHECK(early.error() == Errc::not_found);
+                CHECK(late.error() == Errc::not_found);
+            }
+        }
     }
     SECTION("BUSY: somebody else's endless script")
     {
         RedisServer server({"--busy-reply-threshold", "50"});
-        Repository const repository{redis::Client{options(server)}};
+        Repository const repository{redis::Client{redis_options(server)}};
         static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
         std::array<Errc, 2> codes{};
         run_threads(2, [&](std::size_t i) {
@@ -381,7 +447,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
     SECTION("an eviction policy that may drop leases")
     {
         RedisServer server({"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"});
-        redis::Client const client{options(server)};
+        redis::Client const client{redis_options(server)};
         auto const checked = Repository{client}.verify_fencing();
         CHECK(checked.error() == Errc::misconfigured);
         CHECK(checked.detail().find("volatile-lru") != std::string::npos);
@@ -393,14 +459,28 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
     SECTION("a cluster")
     {
         RedisServer server({"--cluster-enabled", "yes", "--port", "0"});
-        Repository const repository{redis::Client{options(server)}};
+        Repository const repository{redis::Client{redis_options(server)}};
         CHECK(repository.load(x).error() == Errc::misconfigured);
         CHECK(repository.load(x).detail().find("cluster") != std::string::npos);
+        // Even where one node has all slots, and each script keeps to one of them.
+        CHECK(server.command({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}) == "OK");
+        CHECK(eventually([&] { return repository.load(x).error() == Errc::not_found; }));
+        static_cast<void>(repository.create(x, me, 10s).value());
+        CHECK(repository.create(x, you, 10s).error() == Errc::lock_busy);
+        CHECK(repository.remove(x, me).value() == Removal::removed);
+        auto const calls = server.command({"INFO", "commandstats"});
+        auto const published = calls.find("cmdstat_spublish:calls=2,");
+        REQUIRE(published != std::string::npos);  // wanted, and free
+        CHECK(calls.substr(published, calls.find('\n', published) - published).find("rejected_calls=0,failed_calls=0") !=
+              std::string::npos);
+        auto const verified = repository.verify_fencing();
+        CHECK(verified.error() == Errc::misconfigured);
+        CHECK(verified.detail().find("cluster") != std::string::npos);
     }
     SECTION("too many clients")
     {
         RedisServer server({"--maxclients", "2"});
-        auto const o = options(server);
+        auto const o = redis_options(server);
         Repository const first{redis::Client{o}};
         Repository const second{redis::Client{o}};
         CHECK(first.insert(x, Stock{"x", 1}, Deadline{}));
@@ -411,7 +491,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
 
 TEST_CASE("a forked child is told to make a client of its own", "[redis][client]")
 {
-    Repository const repository{redis::Client{options()}};
+    Repository const repository{redis::Client{redis_options()}};
     static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
     auto const child = ::fork();
     if (child == 0) {

@@ -124,7 +124,7 @@ bool run_until(asio::io_context& io, F condition)
 TEST_CASE("redis connection: callback, future, coroutine and deferred", "[redis][connection]")
 {
     asio::io_context io;
-    Connection const connection{io, redis_server().options()};
+    Connection const connection{io, redis_server().operator_options()};
     std::string const key = "tokens";
 
     std::optional<Result> by_callback;
@@ -163,7 +163,7 @@ TEST_CASE("redis connection: callback, future, coroutine and deferred", "[redis]
 TEST_CASE("redis connection: any byte may be in an argument", "[redis][connection]")
 {
     Loop loop;
-    Connection const connection{loop.context, redis_server().url()};
+    Connection const connection{loop.context, "unix://" + redis_server().socket()};
     std::string const odd("\0\r\n$-1\r\n\xff", 9);
     CHECK(call(connection, Command{"SET", odd, odd}));
     CHECK(call(connection, Command{"GET", odd}, Access::read).value().root().text() == odd);
@@ -208,7 +208,7 @@ TEST_CASE("redis connection: of a lost batch only what had left is unknown", "[r
 {
     RedisServer server;
     asio::io_context io;
-    Connection const connection{io, server.options()};
+    Connection const connection{io, server.operator_options()};
     Results results;
     connection.async_execute(Command{"PING"}, Access::read, results.next(100));
     io.run();
@@ -242,7 +242,7 @@ TEST_CASE("redis connection: the handler runs on its own executor", "[redis][con
 {
     asio::io_context io;
     Loop other;
-    Connection const connection{io, redis_server().options()};
+    Connection const connection{io, redis_server().operator_options()};
     std::atomic<bool> right{false};
     std::atomic<bool> called{false};
     connection.async_execute(
@@ -258,7 +258,7 @@ TEST_CASE("redis connection: the handler runs on its own executor", "[redis][con
 TEST_CASE("redis connection: the commands of one turn leave in one write", "[redis][connection]")
 {
     asio::io_context io;
-    Connection const connection{io, redis_server().options()};
+    Connection const connection{io, redis_server().operator_options()};
     std::vector<std::int64_t> order;
     auto one = [&](int i) -> asio::awaitable<void> {
         auto const key = "turn" + std::to_string(i);
@@ -279,7 +279,7 @@ TEST_CASE("redis connection: the commands of one turn leave in one write", "[red
     CHECK(statistics.reconnects == 0);
 
     // The first turn in any case: nothing was under way.
-    Connection const fresh{io, redis_server().options()};
+    Connection const fresh{io, redis_server().operator_options()};
     int done = 0;
     for (int i = 0; i < 512; ++i)
         fresh.async_execute(Command{"PING"}, Access::read, [&](Result result) { done += result.has_value(); });
@@ -292,7 +292,7 @@ TEST_CASE("redis connection: the commands of one turn leave in one write", "[red
 TEST_CASE("redis connection: many threads share one connection", "[redis][connection]")
 {
     asio::thread_pool pool{3};
-    Connection const connection{pool, redis_server().options()};
+    Connection const connection{pool, redis_server().operator_options()};
     constexpr std::size_t threads = 4;
     constexpr int rounds = 300;
     std::atomic<int> wrong{0};
@@ -320,7 +320,7 @@ TEST_CASE("redis connection: a passed deadline leaves the others and the connect
 {
     RedisServer server;
     asio::io_context io;
-    Connection const connection{io, server.options()};
+    Connection const connection{io, server.operator_options()};
     Results results;
     connection.async_execute(Command{"SET", "a", 1}, Access::write, results.next(0));
     io.run();
@@ -356,7 +356,7 @@ TEST_CASE("redis connection: a lost connection is told by access, and made anew"
 {
     RedisServer server;
     Loop loop;
-    Connection const connection{loop.context, server.options()};
+    Connection const connection{loop.context, server.operator_options()};
     CHECK(call(connection, Command{"SET", "a", 1}));
 
     // While it was idle: nothing is lost.
@@ -393,7 +393,7 @@ TEST_CASE("redis connection: cancelled before and after it was written", "[redis
 {
     RedisServer server;
     asio::io_context io;
-    Connection const connection{io, server.options()};
+    Connection const connection{io, server.operator_options()};
     Results results;
     std::array<asio::cancellation_signal, 4> signals;
     auto const start = [&](std::size_t i, Command command, Access access) {
@@ -429,7 +429,7 @@ TEST_CASE("redis connection: cancelled before and after it was written", "[redis
 TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][connection]")
 {
     asio::io_context io;
-    auto options = redis_server().options();
+    auto options = redis_server().operator_options();
     options.max_pending = 8;
     options.max_in_flight = 3;
     options.max_pending_bytes = 1000;
@@ -460,7 +460,7 @@ TEST_CASE("redis connection: a reply beyond the limit ends the connection", "[re
 {
     RedisServer server;
     Loop loop;
-    auto options = server.options();
+    auto options = server.operator_options();
     options.max_reply_bytes = std::size_t{64} << 10;
     Connection const connection{loop.context, options};
     CHECK(call(connection, Command{"SET", "large", std::string(100'000, 'x')}));
@@ -475,7 +475,7 @@ TEST_CASE("redis connection: a wrong password is misconfigured, and in no text",
 {
     RedisServer server{{"--requirepass", "open sesame"}};
     Loop loop;
-    auto options = server.options();
+    auto options = server.operator_options();
     options.password = "hunter2";
     Connection const wrong{loop.context, options};
     auto first = wrong.async_execute(Command{"PING"}, Access::read, 10s, asio::use_future);
@@ -494,14 +494,15 @@ TEST_CASE("redis connection: a wrong password is misconfigured, and in no text",
     Connection const right{loop.context, options};
     CHECK(call(right, Command{"CLIENT", "GETNAME"}).value().root().text() == "one");
     CHECK(call(right, Command{"CLIENT", "INFO"}).value().root().text().find(" db=3 ") != std::string_view::npos);
-    options.tls = true;
-    CHECK(call(Connection{loop.context, options}, Command{"PING"}).error() == Errc::misconfigured);
+    auto const secured = call(Connection{loop.context, "rediss://127.0.0.1:1"}, Command{"PING"});
+    CHECK(secured.error() == Errc::misconfigured);  // no TLS without its header
+    CHECK(secured.detail().find("TLS") != std::string::npos);
 }
 
 TEST_CASE("redis connection: what the server says has its outcome", "[redis][connection]")
 {
     Loop loop;
-    Connection const connection{loop.context, redis_server().options()};
+    Connection const connection{loop.context, redis_server().operator_options()};
     CHECK(call(connection, Command{"RPUSH", "list", 1}));
     CHECK(call(connection, Command{"INCR", "list"}).error() == Errc::corrupt_state);
     CHECK(call(connection, Command{"NONSENSE"}).error() == Errc::misconfigured);
@@ -516,7 +517,7 @@ TEST_CASE("redis connection: the last handle goes with commands in flight", "[re
 {
     RedisServer server;
     asio::io_context io;
-    std::optional<Connection> connection{std::in_place, io, server.options()};
+    std::optional<Connection> connection{std::in_place, io, server.operator_options()};
     Results results;
     connection->async_execute(Command{"PING"}, Access::read, results.next(0));
     io.run();
@@ -548,7 +549,7 @@ TEST_CASE("redis connection: a context that goes destroys its handlers, whoever 
     for (bool const handle_first : {true, false})
         for (bool const connected : {true, false}) {
             auto io = std::make_unique<asio::io_context>();
-            std::optional<Connection> connection{std::in_place, *io, server.options()};
+            std::optional<Connection> connection{std::in_place, *io, server.operator_options()};
             if (connected) {
                 connection->async_execute(Command{"PING"}, Access::read, asio::detached);
                 io->run();
@@ -576,7 +577,7 @@ TEST_CASE("redis connection: a context that goes destroys its handlers, whoever 
     // Another context's handlers are told.
     Loop other;
     auto io = std::make_unique<asio::io_context>();
-    Connection const connection{*io, server.options()};
+    Connection const connection{*io, server.operator_options()};
     auto pending = connection.async_execute(Command{"INCR", "a"}, Access::write, asio::bind_executor(other.context, asio::use_future));
     io.reset();
     CHECK(pending.get().error() == Errc::cancelled);
@@ -586,7 +587,7 @@ TEST_CASE("redis connection: a forgotten script is spelled out once", "[redis][c
 {
     RedisServer server;
     Loop loop;
-    Connection const connection{loop.context, server.options()};
+    Connection const connection{loop.context, server.operator_options()};
     redis::Script const script{"return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}"};
     for (int round = 1; round <= 3; ++round) {
         auto const got =
@@ -602,6 +603,101 @@ TEST_CASE("redis connection: a forgotten script is spelled out once", "[redis][c
     auto const half =
         connection.async_evaluate(Evaluation{bad, 1, "half"}, Access::write, 5s, asio::use_future).get();
     CHECK(half.error() == Errc::outcome_unknown);
+}
+
+TEST_CASE("redis connection: a server that is loading is asked again until the deadline", "[redis][connection]")
+{
+    RedisServer server{{"--appendonly", "yes"}};
+    asio::io_context io;
+    Connection const connection{io, server.operator_options()};
+    Results results;
+    connection.async_execute(Command{"SET", "n", 1}, Access::write, results.next(0));
+    io.run();
+    REQUIRE(results[0]);
+    server.fill(3000);
+    server.kill();
+    server.start({"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"}, RedisServer::Until::listening);
+    redis::Script const script{"return redis.call('INCR', KEYS[1])"};
+    connection.async_evaluate(Evaluation{script, 1, "n"}, Access::write, 20s, results.next(1));
+    for (std::size_t i = 2; i < 100; ++i)
+        connection.async_execute(Command{"INCR", "n"}, Access::write, 20s, results.next(i));
+    connection.async_execute(Command{"GET", "n"}, Access::read, 100ms, results.next(100));
+    asio::cancellation_signal signal;
+    connection.async_execute(
+        Command{"INCR", "other"}, Access::write, 20s, asio::bind_cancellation_slot(signal.slot(), results.next(101)));
+    io.restart();
+    CHECK(run_until(io, [&] { return results.done.size() == 2; }));
+    CHECK(effect_of(results[100].error()) == Effect::not_applied);
+    signal.emit(asio::cancellation_type::terminal);
+    io.restart();
+    io.run();  // does not run out of work while it waits
+    CHECK(results.done.size() == 102);
+    CHECK((results[101].error() == Errc::cancelled || results[101].error() == Errc::outcome_unknown));  // waiting, or asking
+    std::uint64_t sum = 0;
+    for (std::size_t i = 1; i < 100; ++i)
+        sum += results[i] ? static_cast<std::uint64_t>(results[i]->root().integer()) : 0;
+    CHECK(sum == (2 + 100) * 99 / 2);  // each once
+    CHECK(connection.statistics().reconnects == 1);
+    CHECK(server.command({"GET", "n"}) == "100");
+}
+
+TEST_CASE("redis connection: a replica is left once, with what is due on the way", "[redis][connection]")
+{
+    RedisServer server;
+    asio::io_context io;
+    auto options = server.operator_options();
+    options.reconnect = {.initial = 20ms, .cap = 100ms, .immediate = 1};
+    Connection const connection{io, options};
+    Results results;
+    std::size_t next = 0;
+    auto const call = [&](Command command, Access access) {
+        connection.async_execute(std::move(command), access, 10s, results.next(next++));
+    };
+    auto const run = [&] {
+        io.restart();
+        io.run();
+    };
+    call(Command{"SET", "a", 1}, Access::write);
+    run();
+    server.command({"REPLICAOF", "127.0.0.1", "1"});
+    for (int i = 0; i < 20; ++i) {
+        call(Command{"INCR", "a"}, Access::write);
+        call(Command{"GET", "a"}, Access::read);
+    }
+    run();
+    REQUIRE(results.done.size() == 41);
+    for (std::size_t i = 1; i < 41; i += 2) {
+        CHECK(results[i].error() == Errc::unavailable);
+        CHECK(results[i].detail().find("replica") != std::string::npos);
+        CHECK(results[i + 1].value().root().text() == "1");
+    }
+    CHECK(connection.statistics().reconnects == 1);
+    // No storm: the more often it was in vain, the longer it takes.
+    auto const took = time_of([&] {
+        for (int i = 0; i < 10; ++i) {
+            call(Command{"INCR", "a"}, Access::write);
+            run();
+        }
+    });
+    CHECK(took > 50ms);
+    CHECK(connection.statistics().reconnects <= 21);
+    server.command({"REPLICAOF", "NO", "ONE"});
+    call(Command{"INCR", "a"}, Access::write);
+    run();
+    CHECK(results.done.back().second.value().root().integer() == 2);
+    // Promoted between the two attempts: the command goes through.
+    server.command({"REPLICAOF", "127.0.0.1", "1"});
+    call(Command{"INCR", "a"}, Access::write);
+    call(Command{"XREAD", "BLOCK", 300, "STREAMS", "nothing", "$"}, Access::read);  // keeps the old connection for a while
+    std::thread promote([&] {
+        std::this_thread::sleep_for(100ms);
+        server.command({"REPLICAOF", "NO", "ONE"});
+    });
+    run();
+    promote.join();
+    auto const n = next;
+    CHECK(results[n - 2].value().root().integer() == 3);
+    CHECK(results[n - 1].value().root().is(redis::ReplyType::nil));
 }
 
 /// Says to each who comes what it is told to, once it has heard something.
@@ -720,7 +816,7 @@ TEST_CASE("redis connection: a silent server is given up, one that hangs up is n
 TEST_CASE("redis connection: in a forked child it is misconfigured, and the parent's goes on", "[redis][connection]")
 {
     asio::io_context io;
-    Connection const connection{io, redis_server().options()};
+    Connection const connection{io, redis_server().operator_options()};
     Results results;
     connection.async_execute(Command{"PING"}, Access::read, results.next(0));
     io.run();

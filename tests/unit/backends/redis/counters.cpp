@@ -3,7 +3,7 @@
 #include <interlock/backends/redis/counters.hpp>
 
 #include "support/catch.hpp"
-#include "support/redis_server.hpp"
+#include "support/redis.hpp"
 #include "support/threads.hpp"
 
 #include <atomic>
@@ -16,18 +16,12 @@ namespace redis_counters_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using interlock_test::redis_options;
 using interlock_test::run_threads;
-
-redis::Options options()
-{
-    auto options = interlock_test::redis_server().options();
-    options.name_space = interlock_test::fresh_name_space();
-    return options;
-}
 
 TEST_CASE("a counter is changed once per operation id, and everybody gets the first answer", "[redis][counters]")
 {
-    redis::Counters const counters{redis::Client{options()}};
+    redis::Counters const counters{redis::Client{redis_options()}};
     Key const seats{"seats"};
     CHECK(counters.load(seats).value() == 0);
     CHECK(counters.atomic_once(OperationId{"fill"}, seats, increment(10)).value().value == 10);
@@ -47,7 +41,7 @@ TEST_CASE("a counter is changed once per operation id, and everybody gets the fi
 
 TEST_CASE("a bound in the way is an answer, and stays the answer", "[redis][counters]")
 {
-    redis::Counters const counters{redis::Client{options()}};
+    redis::Counters const counters{redis::Client{redis_options()}};
     Key const k{std::string("a\0b", 3)};
     CHECK(counters.atomic_once(OperationId{"1"}, k, increment(2)).value().value == 2);
     auto const refused = counters.atomic_once(OperationId{"2"}, k, decrement(3, 0)).value();
@@ -62,7 +56,7 @@ TEST_CASE("a bound in the way is an answer, and stays the answer", "[redis][coun
 
 TEST_CASE("numbers that a counter cannot hold exactly are refused", "[redis][counters]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     redis::Counters const counters{redis::Client{o}};
     auto const most = CounterChange::limit;
     CHECK(counters.atomic_once(OperationId{"1"}, Key{"k"}, increment(most + 1)).error() == Errc::invalid_argument);
@@ -81,7 +75,7 @@ TEST_CASE("numbers that a counter cannot hold exactly are refused", "[redis][cou
 
 TEST_CASE("many buyers never sell below the floor, each retry included", "[redis][counters]")
 {
-    redis::Counters const counters{redis::Client{options()}};
+    redis::Counters const counters{redis::Client{redis_options()}};
     Key const stock{"stock"};
     static_cast<void>(counters.atomic_once(OperationId{"fill"}, stock, increment(50)).value());
     std::atomic<int> sold{0};
@@ -99,7 +93,7 @@ TEST_CASE("many buyers never sell below the floor, each retry included", "[redis
 
 TEST_CASE("a lost reply is asked for again and changes nothing twice", "[redis][counters]")
 {
-    auto o = options();
+    auto o = redis_options();
     interlock_test::RedisServer server;
     o.unix_path = server.socket();
     redis::Counters const counters{redis::Client{o}};

@@ -3,7 +3,7 @@
 #include <interlock/backends/redis/idempotency_store.hpp>
 
 #include "support/catch.hpp"
-#include "support/redis_server.hpp"
+#include "support/redis.hpp"
 #include "support/threads.hpp"
 
 #include <atomic>
@@ -14,28 +14,14 @@ namespace redis_idempotency_store_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using interlock_test::CountingWaiter;
 using interlock_test::eventually;
-
-redis::Options options()
-{
-    auto options = interlock_test::redis_server().options();
-    options.name_space = interlock_test::fresh_name_space();
-    return options;
-}
-OwnerToken owner(std::uint64_t n)
-{
-    return OwnerToken{{n, ~n}};
-}
-
-class CountingWaiter final : public Waiter {
-public:
-    void wake() noexcept override { ++woken; }
-    std::atomic<int> woken{0};
-};
+using interlock_test::owner;
+using interlock_test::redis_options;
 
 TEST_CASE("a claim's waiters are woken by its end, from another client", "[redis][idempotency_store]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     redis::IdempotencyStore const first{redis::Client{o}};
     redis::IdempotencyStore const second{redis::Client{o}};
     for (bool const completes : {true, false}) {
@@ -65,7 +51,7 @@ TEST_CASE("a claim's waiters are woken by its end, from another client", "[redis
 
 TEST_CASE("an answer is kept for its retention and then runs again", "[redis][idempotency_store]")
 {
-    redis::IdempotencyStore const store{redis::Client{options()}, {.retention = 1s}};
+    redis::IdempotencyStore const store{redis::Client{redis_options()}, {.retention = 1s}};
     IdempotentRequest const request("k", Scope("s"), fingerprint("body"));
     CHECK(store.claim(request, owner(1), 10s, AfterLease::refuse).value().state == ClaimState::claimed);
     CHECK(store.complete(request, owner(1), "answer", false));

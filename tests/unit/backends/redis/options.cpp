@@ -36,6 +36,23 @@ TEST_CASE("a redis URL says where, who and what", "[redis][options]")
     CHECK(Options::parse("redis://:p@w@h/").value().password == "p@w");
     CHECK(Options::parse("rediss://h").value().tls);
 
+    auto const secured = Options::parse(
+        "rediss://h?ca_file=/etc/my%20ca.pem&ca_path=/etc/cas&certificate_file=/c&private_key_file=/k&server_name=db.example");
+    CHECK(secured.value().tls_options.ca_file == "/etc/my ca.pem");
+    CHECK(secured.value().tls_options.ca_path == "/etc/cas");
+    CHECK(secured.value().tls_options.certificate_file == "/c");
+    CHECK(secured.value().tls_options.private_key_file == "/k");
+    CHECK(secured.value().tls_options.server_name == "db.example");
+    CHECK(secured.value().tls_options.verification == redis::TlsVerification::full);
+    redis::TlsOptions otherwise;
+    otherwise.ca_file = "/ca";
+    otherwise.server_name = "a.example";
+    auto const both = Options::parse("rediss://h?server_name=b.example", otherwise).value().tls_options;
+    CHECK(both.ca_file == "/ca");
+    CHECK(both.server_name == "b.example");
+    CHECK(Options::parse("rediss://h?verification=dangerously_disabled").value().tls_options.verification ==
+          redis::TlsVerification::dangerously_disabled);
+
     auto const local = Options::parse("unix:///run/my%20redis.sock?db=3").value();
     CHECK(local.unix_path == "/run/my redis.sock");
     CHECK(local.database == 3);
@@ -50,7 +67,8 @@ TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][
           "redis://h:", "redis://h/x", "redis://h/-1", "redis://h/1/2", "redis://[::1", "redis://[::1]x", "redis://h?db",
           "redis://h?color=red", "redis://h?db=x", "redis://h?name_space=", "redis://h?name_space=a%7Bb", "redis://h#frag",
           "redis://h%zz", "unix://", "unix:///", "unix://relative/path", "unix:///a%00b", "redis://h?client_name=two%20words",
-          "redis://user@h"}) {
+          "redis://user@h", "redis://h?ca_file=/ca", "rediss://h?ca_file=", "rediss://h?ca_file=a%00b", "rediss://h?verification=none",
+          "rediss://h?certificate_file=/c", "unix:///s?verification=full"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
         CHECK(parsed.error() == Errc::invalid_argument);
@@ -85,6 +103,9 @@ TEST_CASE("redis options out of range are refused before any connection", "[redi
     CHECK(refused([](Options& o) { o.client_name = "a b"; }));
     CHECK(refused([](Options& o) { o.connect_timeout = {}; }));
     CHECK(refused([](Options& o) { o.max_connections = 0; }));
+    CHECK(refused([](Options& o) { o.tls = true, o.unix_path = "/s"; }));
+    CHECK(refused([](Options& o) { o.tls_options.certificate_file = "/c"; }));
+    CHECK(refused([](Options& o) { o.tls_options.private_key_file = "/k"; }));
     CHECK(refused([](Options& o) { o.max_reply_bytes = 1; }));
 }
 

@@ -10,13 +10,14 @@
 #include <interlock/policies/set_nx_lock.hpp>
 
 #include "support/catch.hpp"
-#include "support/redis_server.hpp"
+#include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -34,39 +35,25 @@ namespace redis_state_repository_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using interlock_test::CountingWaiter;
 using interlock_test::eventually;
-using interlock_test::fresh_name_space;
+using interlock_test::owner;
+using interlock_test::redis_options;
 using interlock_test::redis_server;
 using interlock_test::RedisServer;
 using interlock_test::run_threads;
 using interlock_test::Stock;
 using Repository = redis::StateRepository<Stock>;
 
-redis::Options options(RedisServer const& server = redis_server())
-{
-    auto options = server.options();
-    options.name_space = fresh_name_space();
-    return options;
-}
-OwnerToken owner(std::uint64_t n)
-{
-    return OwnerToken{{n, ~n}};
-}
 Key const x{"x"};
-
-class CountingWaiter final : public Waiter {
-public:
-    void wake() noexcept override { ++woken; }
-    std::atomic<int> woken{0};
-};
 
 TEST_CASE("one server, database and name space is one store, by whatever client", "[redis][state_repository]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     Repository const a{redis::Client{o}};
     Repository const b{redis::Client{o}};
     CHECK(a.identity() == b.identity());
-    CHECK(a.identity() != Repository{redis::Client{options()}}.identity());
+    CHECK(a.identity() != Repository{redis::Client{redis_options()}}.identity());
     auto other_database = o;
     other_database.database = 1;
     CHECK(a.identity() != Repository{redis::Client{other_database}}.identity());
@@ -77,7 +64,7 @@ TEST_CASE("one server, database and name space is one store, by whatever client"
 
 TEST_CASE("redis repository options out of range are refused", "[redis][state_repository]")
 {
-    redis::Client const client{options()};
+    redis::Client const client{redis_options()};
     CHECK_THROWS_AS(Repository(client, {.name_space = "a{b}"}), Error);
     CHECK_THROWS_AS(Repository(client, {.shards = 0}), Error);
     CHECK_THROWS_AS(Repository(client, {.shards = 16385}), Error);
@@ -87,7 +74,7 @@ TEST_CASE("redis repository options out of range are refused", "[redis][state_re
 
 TEST_CASE("keys of several shards are no transaction", "[redis][state_repository]")
 {
-    Repository const repository{redis::Client{options()}, {.shards = 16}};
+    Repository const repository{redis::Client{redis_options()}, {.shards = 16}};
     std::vector<Key> keys;
     for (int i = 0; i < 32; ++i)
         keys.emplace_back("k" + std::to_string(i));
@@ -109,7 +96,7 @@ TEST_CASE("keys of several shards are no transaction", "[redis][state_repository
 
 TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][state_repository]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     Repository const repository{redis::Client{o}};
     auto const prefix = "v1:{" + o.name_space + ".0}:";
     std::string bytes;
@@ -131,7 +118,7 @@ TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][s
 
 TEST_CASE("the floor of versions is exact, also in one commit that erases and inserts", "[redis][state_repository]")
 {
-    Repository const repository{redis::Client{options()}};
+    Repository const repository{redis::Client{redis_options()}};
     Key const y{"y"};
     auto version = repository.insert(Stock{"x", 0}).value();
     for (int i = 0; i < 4; ++i)
@@ -147,7 +134,7 @@ TEST_CASE("the floor of versions is exact, also in one commit that erases and in
 
 TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "[redis][state_repository]")
 {
-    Repository const repository{redis::Client{options()}};
+    Repository const repository{redis::Client{redis_options()}};
     auto version = repository.insert(Stock{"x", 0}).value();
     auto const first = repository.create(x, owner(1), 100ms).value();
     Fence const fence{owner(1), first.first};
@@ -175,7 +162,7 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
 TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
 {
     RedisServer server;
-    Repository const repository{redis::Client{options(server)}};
+    Repository const repository{redis::Client{redis_options(server)}};
     for (int i = 0; i < 20; ++i)
         CHECK(repository.create(Key{"k" + std::to_string(i)}, owner(1), 50ms));
     CHECK(server.command({"DBSIZE"}) == "21");  // and the counter of the shard
@@ -185,7 +172,7 @@ TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record
 TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis][state_repository]")
 {
     RedisServer server;
-    Repository const repository{redis::Client{options(server)}, {.shards = 3}};
+    Repository const repository{redis::Client{redis_options(server)}, {.shards = 3}};
     std::vector<Key> names;
     for (int i = 0; i < 600; ++i)
         names.emplace_back("job " + std::to_string(i));
@@ -221,7 +208,7 @@ TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis
 
 TEST_CASE("operation records end with their retention, in the order of commits, all of them shown", "[redis][state_repository]")
 {
-    Repository const repository{redis::Client{options()}, {.shards = 4, .retention = 1s}};
+    Repository const repository{redis::Client{redis_options()}, {.shards = 4, .retention = 1s}};
     std::set<std::string> expected;
     for (int i = 0; i < 300; ++i) {
         Key const key{std::string("k:\0", 3) + std::to_string(i % 7)};
@@ -248,7 +235,7 @@ TEST_CASE("operation records end with their retention, in the order of commits, 
 
 TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redis][state_repository]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     Repository const holder{redis::Client{o}};
     Repository const waiting{redis::Client{o}};
     CountingWaiter waiter;
@@ -282,9 +269,53 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(waiter.woken == last);
 }
 
+TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][state_repository]")
+{
+    using redis::detail::KeySpace;
+    for (std::size_t const shards : {1U, 2U, 5U, 64U, 100U, 16384U}) {
+        CAPTURE(shards);
+        KeySpace const keys{"ns", shards};
+        CHECK(keys.channel_count() <= std::max<std::size_t>(KeySpace::least_channels, shards));
+        std::set<std::string> names;
+        for (std::size_t i = 0; i < keys.channel_count(); ++i)
+            names.insert(keys.channel(i));
+        CHECK(names.size() == keys.channel_count());
+        std::set<std::size_t> used;
+        for (int i = 0; i < 500; ++i) {
+            auto const key = std::to_string(i);
+            auto const name = keys.name("lock", key);
+            auto const heard = keys.heard(keys.shard_of(key), name);
+            REQUIRE(heard.channel < keys.channel_count());
+            auto const channel = keys.channel(heard.channel);
+            auto const slot = [](std::string const& text) { return text.substr(0, text.find('}')); };
+            CHECK(slot(channel) == slot(name));
+            used.insert(heard.channel);
+        }
+        CHECK(used.size() > 40);  // spread
+    }
+    for (std::size_t const shards : {3U, 1000U}) {
+        CAPTURE(shards);
+        auto const o = redis_options();
+        Repository const holder{redis::Client{o}, {.shards = shards}};
+        Repository const other{redis::Client{o}, {.shards = shards}};
+        for (int i = 0; i < 10; ++i) {
+            Key const key{std::to_string(i)};
+            CountingWaiter waiter;
+            CHECK(holder.create(key, owner(1), 10s));
+            other.subscribe(key, owner(2), waiter);
+            CHECK(eventually([&] { return waiter.woken > 0; }));
+            CHECK(other.create(key, owner(2), 10s).error() == Errc::lock_busy);
+            auto const before = waiter.woken.load();
+            CHECK(holder.remove(key, owner(1)));
+            CHECK(eventually([&] { return waiter.woken > before; }));
+            other.unsubscribe(key, waiter);
+        }
+    }
+}
+
 TEST_CASE("a holder hears that somebody elsewhere wants its lock", "[redis][state_repository]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     Repository const holder{redis::Client{o}};
     Repository const other{redis::Client{o}};
     CHECK(holder.create(x, owner(1), 10s));
@@ -300,7 +331,7 @@ TEST_CASE("a holder hears that somebody elsewhere wants its lock", "[redis][stat
 TEST_CASE("wake-ups come back after the server was away", "[redis][state_repository]")
 {
     RedisServer server;
-    auto const o = options(server);
+    auto const o = redis_options(server);
     Repository const holder{redis::Client{o}};
     Repository const waiting{redis::Client{o}};
     CountingWaiter waiter;
@@ -321,7 +352,7 @@ TEST_CASE("wake-ups come back after the server was away", "[redis][state_reposit
 TEST_CASE("the last handle may go away on the thread that is woken, or while it connects", "[redis][state_repository]")
 {
     for (int i = 0; i < 20; ++i) {
-        Repository const repository{redis::Client{options()}};
+        Repository const repository{redis::Client{redis_options()}};
         CountingWaiter waiter;
         repository.subscribe(x, owner(1), waiter);
         repository.unsubscribe(x, waiter);
@@ -331,7 +362,7 @@ TEST_CASE("the last handle may go away on the thread that is woken, or while it 
 
 TEST_CASE("a lock goes from one client to another faster than either polls", "[redis][state_repository]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     LockOptions const locks{.poll = {.initial = 2s, .cap = 2s, .immediate = 0}};
     LockStateService const a{Repository{redis::Client{o}}, locks};
     LockStateService const b{Repository{redis::Client{o}}, locks};
@@ -361,7 +392,8 @@ TEST_CASE("a second process counts", "[.][redis][second_process]")
         SUCCEED("not the second process");
         return;
     }
-    Repository const repository{redis::Client{redis::Options{.unix_path = socket, .name_space = name_space}}};
+    Repository const repository{
+        redis::Client{RedisServer::as_worker({.unix_path = socket, .name_space = name_space})}};
     TransactionService const optimistic{OptimisticVersioning{}, repository};
     TransactionService const locking{SetNxLock{}, repository};
     auto const add = [](Stock& s) { return ++s.quantity; };
@@ -373,7 +405,7 @@ TEST_CASE("a second process counts", "[.][redis][second_process]")
 
 TEST_CASE("no update is lost between processes", "[redis][state_repository]")
 {
-    auto const o = options();
+    auto const o = redis_options();
     Repository const repository{redis::Client{o}};
     static_cast<void>(repository.insert(Stock{"x", 0}).value());
     static_cast<void>(repository.insert(Stock{"y", 0}).value());

@@ -5,6 +5,7 @@
 
 // One connection, driven by the thread that calls.
 
+#include <interlock/backends/redis/detail/channel.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/greeting.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
@@ -45,17 +46,9 @@ public:
     /// Connects, and says who we are. Failures are "not applied": no command of the caller was sent.
     Outcome<void> connect(Options const& options, TimePoint deadline)
     {
-        if (options.tls)
-            return Failure{Errc::misconfigured, "redis: rediss:// needs TLS, which this build does not have"};
         auto const until = std::min(deadline, interlock::detail::add(SystemRuntime::now(), options.connect_timeout));
-        interlock::detail::IoResult result;
-        std::string why;
-        stream_ = options.unix_path.empty()
-                      ? interlock::detail::Stream::connect_tcp(options.host, options.port, until, result, why)
-                      : interlock::detail::Stream::connect_unix(options.unix_path, until, result, why);
-        if (!stream_)
-            return Failure{Errc::unavailable, "redis: cannot connect to " + options.endpoint() + ": " + why};
-
+        if (auto connected = stream_.connect(options, until); !connected)
+            return connected;
         Greeting greeting{options};
         if (greeting.replies() == 0)
             return success();
@@ -73,6 +66,8 @@ public:
         if (!failure)
             return success();
         stream_.close();
+        if (auto why = stream_.tls_failure(); why && failure->code() != Errc::deadline_exceeded)
+            return *std::move(why);
         // The caller's deadline has not come, only the one for connecting.
         if (failure->code() == Errc::deadline_exceeded || failure->code() == Errc::corrupt_state)
             failure = Failure{Errc::unavailable, failure->detail()};
@@ -144,18 +139,20 @@ public:
     bool unsent() const noexcept { return unsent_; }
 
 private:
-    static Failure lost(Access access, interlock::detail::IoResult const& result)
+    Failure lost(Access access, interlock::detail::IoResult const& result) const
     {
         bool const late = result.status == interlock::detail::IoStatus::timeout;
         auto const code = late ? Errc::deadline_exceeded : Errc::unavailable;
-        auto detail = late ? std::string("redis: no reply within the deadline")
-                           : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
+        auto const secured = stream_.tls_failure();
+        auto detail = late      ? std::string("redis: no reply within the deadline")
+                      : secured ? secured->detail()
+                                : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
         if (access != Access::read)
             return Failure::unknown(code, std::move(detail));
         return Failure{code, std::move(detail)};
     }
 
-    interlock::detail::Stream stream_;
+    Channel stream_;
     ReplyReader reader_;
     Reply reply_;  // kept for its memory
     bool unsent_{false};

@@ -5,9 +5,11 @@
 
 // What a server's error reply means.
 
+#include <interlock/core/backoff.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -23,6 +25,9 @@ enum class Access : unsigned char {
     write,   ///< may have changed something: a lost answer is `outcome_unknown`
     record,  ///< the same, and it keeps an answer: a full store is `overloaded`, not `unavailable`
 };
+
+/// Between questions to a server that is still loading its data.
+inline constexpr Backoff loading_backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
 
 /// The first word of an error reply: "NOSCRIPT".
 inline std::string_view error_word(std::string_view text) noexcept

@@ -21,7 +21,7 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, in one write.
+/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, in one write; through TLS at least something.
 class Greeting {
 public:
     explicit Greeting(Options const& options)
@@ -34,6 +34,9 @@ public:
             select_ = say({"SELECT", std::to_string(options.database)});
         if (!options.client_name.empty())
             say({"CLIENT", "SETNAME", options.client_name});
+        // A server that refuses our certificate may say so only in place of its first reply (TLS 1.3).
+        if (options.tls && replies_ == 0)
+            say({"PING"});
     }
     Greeting(Greeting const&) = delete;
     Greeting& operator=(Greeting const&) = delete;
@@ -59,7 +62,7 @@ public:
             return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
         if (i == select_)
             return Failure{Errc::misconfigured, "redis: the server refuses the database's number"};
-        return std::nullopt;  // CLIENT SETNAME: an older server, or one that does not let us
+        return std::nullopt;  // CLIENT SETNAME, PING: an older server, or one that does not let us
     }
 
 private:

@@ -27,8 +27,15 @@ constexpr std::uint64_t stable_hash(std::string_view bytes, std::uint64_t hash =
 
 class KeySpace {
 public:
-    /// Wake channels of one name space.
-    static constexpr std::size_t channel_count = 64;
+    /// Wake channels of one name space: so many, or one for each shard where there are more, since each belongs to the slot
+    /// of a shard.
+    static constexpr std::size_t least_channels = 64;
+
+    /// A physical name as those hear of it who wait: by its hash, on one of the channels.
+    struct Heard {
+        std::uint64_t hash;
+        std::size_t channel;
+    };
 
     KeySpace(std::string name_space, std::size_t shards) : name_space_(std::move(name_space)), shards_(shards) {}
 
@@ -48,14 +55,21 @@ public:
     /// What all operation records of a shard begin with.
     std::string operations(std::size_t shard) const { return prefix(shard) + "op:"; }
 
-    std::string channels() const { return "v1:{" + name_space_ + "}:wake:"; }
-    /// Who waits for `physical` listens there.
-    std::string channel(std::string_view physical) const
+    std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
+    /// `physical` is in this shard.
+    Heard heard(std::size_t shard, std::string_view physical) const noexcept
     {
-        return channels() + std::to_string(stable_hash(physical) % channel_count);
+        auto const hash = stable_hash(physical);
+        return {hash, shard * channels_per_shard() + hash % channels_per_shard()};
+    }
+    /// The name of one of them; a script that publishes on it stays within the slot of its keys.
+    std::string channel(std::size_t number) const
+    {
+        return prefix(number / channels_per_shard()) + "wake:" + std::to_string(number % channels_per_shard());
     }
 
 private:
+    std::size_t channels_per_shard() const noexcept { return shards_ < least_channels ? least_channels / shards_ : 1; }
     std::string prefix(std::size_t shard) const { return "v1:{" + name_space_ + "." + std::to_string(shard) + "}:"; }
     std::string name(std::string_view kind, std::size_t shard, std::string_view first, std::string_view second) const
     {

@@ -15,6 +15,7 @@
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/greeting.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/tls_session.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
@@ -91,6 +92,7 @@ private:
     State state_{State::idle};
     TimePoint deadline_;
     std::uint64_t place_{0};
+    std::uint64_t connection_{0};  // which of the pipeline's connections it went over last
     Outcome<Reply> result_;
 };
 
@@ -149,21 +151,26 @@ public:
                 request,
                 Failure{Errc::misconfigured, "this redis connection was made before a fork; make a new one in the child"});
         std::lock_guard lock(mutex_);
-        if (auto failure = refusal(bytes))
-            return finish(request, *std::move(failure));
-        try {
-            pending_.push_back(&request);
-            request.bytes_ = bytes;
-            request.place_ = pending_base_ + pending_.size() - 1;
-            request.state_ = State::pending;
-            ++pending_count_;
-            pending_bytes_ += bytes.size();
-            arm(request.deadline_);
-            post_turn();
-        } catch (...) {
-            detach(request);
-            finish(request, Failure{Errc::overloaded});  // no memory, or no thread for the alarm
-        }
+        queue(request, bytes);
+    }
+
+    /// Queues again what a server that is still loading has not executed. Nothing is sent to it before `at`.
+    void submit_at(PipelineRequest& request, std::string_view bytes, TimePoint at) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        if (request.connection_ == connections_)
+            pause_until_ = std::max(pause_until_, at);
+        queue(request, bytes);
+    }
+
+    /// Queues again what a replica has not executed, for another connection than the one that led there. That one is
+    /// ended when all replies that are due on it have come.
+    void submit_elsewhere(PipelineRequest& request, std::string_view bytes) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        if (request.connection_ == connections_)
+            leaving_ = true;
+        queue(request, bytes);
     }
 
     /// The result, once there is one; then the request is idle again.
@@ -261,6 +268,20 @@ private:
         std::uint64_t begin;  // of its bytes in what this connection sends
     };
 
+    /// What a connection has in addition when it goes through TLS.
+    struct Tls {
+        struct Record {
+            std::size_t begin;  // in `out`
+            std::size_t plain;  // bytes of the batch in it
+        };
+        std::unique_ptr<TlsSession> session;
+        bool shaking_hands{true};
+        std::string out;  // on its way
+        std::size_t out_at{0};
+        std::deque<Record> records;  // of the batch, as far as nothing of them was written
+        std::array<char, std::size_t{16} << 10> plain;
+    };
+
     static constexpr std::size_t write_bound = std::size_t{1} << 20;
     static constexpr std::size_t feed_size = std::size_t{4} << 10;  // hiredis moves the rest after each kilobyte
 
@@ -276,12 +297,31 @@ private:
     {
         if (closed_)
             return Failure{Errc::cancelled};
-        if (options_.tls)
-            return Failure{Errc::misconfigured, "redis: rediss:// needs TLS, which this build does not have"};
+        if (options_.tls && !options_.tls_context)
+            return no_tls();
         auto const room = options_.max_pending_bytes - std::min(pending_bytes_, options_.max_pending_bytes);
         if (pending_count_ >= options_.max_pending || bytes.size() > room)
             return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
         return std::nullopt;
+    }
+
+    void queue(PipelineRequest& request, std::string_view bytes) noexcept
+    {
+        if (auto failure = refusal(bytes))
+            return finish(request, *std::move(failure));
+        try {
+            pending_.push_back(&request);
+            request.bytes_ = bytes;
+            request.place_ = pending_base_ + pending_.size() - 1;
+            request.state_ = State::pending;
+            ++pending_count_;
+            pending_bytes_ += bytes.size();
+            arm(request.deadline_);
+            post_turn();
+        } catch (...) {
+            detach(request);
+            finish(request, Failure{Errc::overloaded});  // no memory, or no thread for the alarm
+        }
     }
 
     static void finish(PipelineRequest& request, Outcome<Reply> result) noexcept
@@ -309,6 +349,8 @@ private:
             unqueue(request);
             if (pending_count_ == 0 && phase_ == Phase::waiting)
                 stop_waiting();
+            if (pending_count_ == 0 && pausing_)
+                stop_pausing();
         }
         return before;
     }
@@ -325,6 +367,13 @@ private:
     {
         phase_ = Phase::idle;
         work_ = {};
+    }
+
+    void stop_pausing() noexcept
+    {
+        pausing_ = false;
+        if (phase_ != Phase::waiting)
+            work_ = {};
     }
 
     void give_up_all() noexcept
@@ -380,23 +429,35 @@ private:
         if (closed_ || pending_count_ == 0)
             return;
         // One that the server has ended, or where it says what nobody asked for: better now than with a command lost.
-        if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !interlock::detail::quiet(io_->socket)) {
+        if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !writing_ && !interlock::detail::quiet(io_->socket)) {
             close_socket();
             if (stream_end_ == 0)  // at once, after letting us in: not to be tried again without a pause
                 return failed(lock, Failure{Errc::unavailable, "redis: the server closed the connection"});
             phase_ = Phase::idle;
+        }
+        if (phase_ == Phase::ready && leaving_) {
+            if (writing_ || reading_ || !in_flight_.empty())
+                return;
+            close_socket();
+            phase_ = Phase::idle;
+            retry_at_ = interlock::detail::add(
+                SystemRuntime::now(), options_.reconnect.delay(++departures_, SystemRuntime::random_bits()));
         }
         if (phase_ == Phase::idle) {
             auto const now = SystemRuntime::now();
             if (now >= retry_at_)
                 return connect(lock, now);
             phase_ = Phase::waiting;
-            // No I/O is under way, but the context must not run out of work.
-            work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked);
+            keep_working();
             return arm(retry_at_);
         }
         if (phase_ != Phase::ready || writing_)
             return;
+        if (pause_until_ != TimePoint::min() && SystemRuntime::now() < pause_until_) {
+            pausing_ = true;
+            keep_working();
+            return arm(pause_until_);
+        }
         gather();
         if (batch_.empty())
             return;
@@ -407,10 +468,19 @@ private:
             arm(interlock::detail::add(progress_, options_.reply_timeout));
         }
         lock.unlock();
+        if (tls_ && !seal()) {
+            lock.lock();
+            writing_ = false;
+            reading_ = !read;
+            return lose(lock, Errc::unavailable, tls_->session->failure().detail());
+        }
         write_some();
         if (read)
             read_some();
     }
+
+    /// No I/O is under way, but the context must not run out of work.
+    void keep_working() { work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked); }
 
     /// All that waits, into one batch.
     void gather()
@@ -431,14 +501,39 @@ private:
                 unqueue(*request);
                 request->place_ = in_flight_base_ + in_flight_.size() - 1;
                 request->state_ = State::in_flight;
+                request->connection_ = connections_;
             }
         }
     }
 
+    /// The batch, made into records.
+    bool seal()
+    {
+        tls_->out.clear();
+        tls_->out_at = 0;
+        tls_->records.clear();
+        for (std::string_view plain = batch_; !plain.empty();) {
+            auto const part = plain.substr(0, TlsSession::record_size);
+            plain.remove_prefix(part.size());
+            tls_->records.push_back({tls_->out.size(), part.size()});
+            if (tls_->session->encrypt(part) != TlsStatus::ok)
+                return false;
+            tls_->session->drain(tls_->out);
+        }
+        return true;
+    }
+
+    /// What is left of the batch, as it goes over the wire.
+    std::string_view unwritten() const noexcept
+    {
+        return tls_ ? std::string_view{tls_->out}.substr(tls_->out_at) : std::string_view{batch_}.substr(batch_at_);
+    }
+
     void write_some()
     {
+        auto const bytes = unwritten();
         io_->socket.async_write_some(
-            boost::asio::buffer(batch_.data() + batch_at_, batch_.size() - batch_at_),
+            boost::asio::buffer(bytes.data(), bytes.size()),
             [self = shared_from_this()](Error error, std::size_t size) { self->on_written(error, size); });
     }
 
@@ -448,15 +543,23 @@ private:
         if (closed_)
             return;
         ++statistics_.writes;
-        stream_sent_ += size;
-        batch_at_ += size;
-        if (phase_ == Phase::ready && !error && batch_at_ < batch_.size()) {
+        if (tls_) {
+            tls_->out_at += size;
+            for (auto& records = tls_->records; !records.empty() && records.front().begin < tls_->out_at; records.pop_front())
+                stream_sent_ += records.front().plain;
+        } else {
+            stream_sent_ += size;
+            batch_at_ += size;
+        }
+        if (phase_ == Phase::ready && !error && !unwritten().empty()) {
             lock.unlock();
             return write_some();
         }
         writing_ = false;
         if (batch_.capacity() > write_bound)
             batch_ = {};
+        if (tls_ && tls_->out.capacity() > write_bound)
+            tls_->out = {};
         if (phase_ == Phase::closing)
             return settle(lock);
         if (error)
@@ -473,9 +576,9 @@ private:
 
     void on_read(Error error, std::size_t size)
     {
-        char const* what = nullptr;
+        std::optional<Failure> wrong;
         if (!error)
-            what = take_replies({buffer_.data(), size});
+            wrong = take_in({buffer_.data(), size});
         Lock lock(mutex_);
         if (closed_)
             return;
@@ -483,10 +586,10 @@ private:
             reading_ = false;
             return settle(lock);
         }
-        if (error || what != nullptr) {
+        if (error || wrong) {
             reading_ = false;
-            if (what != nullptr)
-                return lose(lock, Errc::corrupt_state, what);
+            if (wrong)
+                return lose(lock, wrong->code(), wrong->detail());
             return lose(
                 lock, Errc::unavailable,
                 "redis: the connection was lost: " +
@@ -495,7 +598,7 @@ private:
         progress_ = SystemRuntime::now();
         if (in_flight_.empty()) {
             reading_ = false;
-            if (!reader_->empty())
+            if (!reader_->empty() || (tls_ && !tls_->session->empty()))
                 return lose(lock, Errc::corrupt_state, "redis: the server sent what nobody asked for");
             return advance(lock);  // more may have waited for room in flight
         }
@@ -503,6 +606,32 @@ private:
         read_some();
         lock.lock();
         advance(lock);
+    }
+
+    /// Through TLS, where there is TLS. What is wrong with it, if anything.
+    std::optional<Failure> take_in(std::string_view bytes)
+    {
+        char const* wrong = nullptr;
+        if (!tls_) {
+            wrong = take_replies(bytes);
+        } else {
+            if (!tls_->session->feed(bytes))
+                return Failure{Errc::unavailable, "redis: TLS: no memory"};
+            while (wrong == nullptr) {
+                std::size_t got = 0;
+                switch (tls_->session->decrypt(tls_->plain.data(), tls_->plain.size(), got)) {
+                case TlsStatus::ok: wrong = take_replies({tls_->plain.data(), got}); continue;
+                case TlsStatus::more: return std::nullopt;
+                case TlsStatus::closed:
+                    return Failure{Errc::unavailable, "redis: the connection was lost: the server closed it"};
+                case TlsStatus::failed: break;
+                }
+                return Failure{Errc::unavailable, tls_->session->failure().detail()};
+            }
+        }
+        if (wrong == nullptr)
+            return std::nullopt;
+        return Failure{Errc::corrupt_state, wrong};
     }
 
     /// What is wrong with them, if anything.
@@ -528,6 +657,9 @@ private:
                 in_flight_.pop_front();
                 ++in_flight_base_;
                 failures_ = 0;
+                if (departures_ != 0 && request != nullptr && request->access_ != Access::read &&
+                    !reply_.root().is(ReplyType::error))
+                    departures_ = 0;
                 if (request != nullptr)
                     finish(*request, std::exchange(reply_, {}));
             }
@@ -580,6 +712,8 @@ private:
     void failed(Lock& lock, Failure failure)
     {
         phase_ = Phase::idle;
+        if (pausing_)
+            stop_pausing();
         ++failures_;
         retry_at_ = interlock::detail::add(
             SystemRuntime::now(), options_.reconnect.delay(failures_, SystemRuntime::random_bits()));
@@ -599,6 +733,7 @@ private:
         arm(connect_until_);
         endpoints_.clear();
         next_endpoint_ = 0;
+        tls_.reset();
         lock.unlock();
         if (options_.unix_path.empty())
             return io_->resolver.resolve(
@@ -625,11 +760,11 @@ private:
         io_->socket.async_connect(endpoints_[next_endpoint_++], [self = shared_from_this()](Error result) {
             if (result)
                 return self->connect_next(result);
-            self->greet();
+            self->secure();
         });
     }
 
-    void greet()
+    void secure()
     {
         if (!connecting())
             return;
@@ -637,13 +772,77 @@ private:
             return cannot_connect({});
         if (options_.unix_path.empty())
             interlock::detail::set_no_delay(io_->socket);
+        if (!options_.tls)
+            return greet();
+        auto session = options_.tls_context->session(options_.host);
+        if (!session)
+            return refuse(no_tls_session());
+        tls_ = std::make_unique<Tls>();
+        tls_->session = std::move(session);
+        shake_hands();
+    }
+
+    void shake_hands()
+    {
+        auto const status = tls_->session->handshake();
+        tls_->out.clear();
+        tls_->session->drain(tls_->out);
+        if (tls_->out.empty())
+            return shaken(status);
+        boost::asio::async_write(
+            io_->socket, boost::asio::buffer(tls_->out), [self = shared_from_this(), status](Error error, std::size_t) {
+                if (!self->connecting())
+                    return;
+                if (error && status != TlsStatus::failed)
+                    return self->cannot_connect(cut_off(error));
+                self->shaken(status);
+            });
+    }
+
+    void shaken(TlsStatus status)
+    {
+        if (status == TlsStatus::ok) {
+            tls_->shaking_hands = false;
+            return greet();
+        }
+        if (status != TlsStatus::more)
+            return cannot_connect("the server ended the TLS handshake");
+        io_->socket.async_read_some(
+            boost::asio::buffer(buffer_), [self = shared_from_this()](Error error, std::size_t size) {
+                if (!self->connecting())
+                    return;
+                if (error)
+                    return self->cannot_connect(cut_off(error));
+                if (!self->tls_->session->feed({self->buffer_.data(), size}))
+                    return self->cannot_connect("no memory for TLS");
+                self->shake_hands();
+            });
+    }
+
+    static std::string cut_off(Error error) { return "the TLS handshake was cut off: " + closed_or(error); }
+    static std::string closed_or(Error error)
+    {
+        return error == boost::asio::error::eof ? std::string("the server closed it") : error.message();
+    }
+
+    void greet()
+    {
         reader_.emplace(ReplyLimits{options_.max_reply_bytes});
         greeted_ = 0;
         greeting_ = std::make_unique<Greeting>(options_);
         if (greeting_->replies() == 0)
             return connected();
+        auto bytes = greeting_->bytes();
+        if (tls_) {
+            tls_->out.clear();
+            for (auto plain = bytes; !plain.empty(); plain.remove_prefix(std::min(plain.size(), TlsSession::record_size)))
+                if (tls_->session->encrypt(plain.substr(0, TlsSession::record_size)) != TlsStatus::ok)
+                    return cannot_connect({});
+            tls_->session->drain(tls_->out);
+            bytes = tls_->out;
+        }
         boost::asio::async_write(
-            io_->socket, boost::asio::buffer(greeting_->bytes().data(), greeting_->bytes().size()),
+            io_->socket, boost::asio::buffer(bytes.data(), bytes.size()),
             [self = shared_from_this()](Error error, std::size_t) {
                 self->greeting_->forget();
                 if (!self->connecting())
@@ -661,11 +860,28 @@ private:
                 if (!self->connecting())
                     return;
                 if (error)
-                    return self->cannot_connect(
-                        error == boost::asio::error::eof ? std::string("the server closed it") : error.message());
-                self->reader_->feed({self->buffer_.data(), size});
+                    return self->cannot_connect(closed_or(error));
+                if (!self->hear_greeting({self->buffer_.data(), size}))
+                    return self->cannot_connect("the server closed it");
                 self->judge_greeting();
             });
+    }
+
+    bool hear_greeting(std::string_view bytes)
+    {
+        if (!tls_) {
+            reader_->feed(bytes);
+            return true;
+        }
+        if (!tls_->session->feed(bytes))
+            return false;
+        for (;;) {
+            std::size_t got = 0;
+            auto const status = tls_->session->decrypt(tls_->plain.data(), tls_->plain.size(), got);
+            if (status != TlsStatus::ok)
+                return status == TlsStatus::more;
+            reader_->feed({tls_->plain.data(), got});
+        }
     }
 
     void judge_greeting()
@@ -676,13 +892,10 @@ private:
                 return read_greeting();
             if (status == ReplyReader::Status::broken)
                 return cannot_connect("what the server sent is no reply");
-            if (auto refused = greeting_->refused(++greeted_, reply_.root())) {
-                Lock lock(mutex_);
-                close_socket();
-                return failed(lock, *std::move(refused));
-            }
+            if (auto refused = greeting_->refused(++greeted_, reply_.root()))
+                return refuse(*std::move(refused));
             if (greeted_ == greeting_->replies())
-                return reader_->empty() ? connected() : cannot_connect("the server sent what nobody asked for");
+                return reader_->empty() && (!tls_ || tls_->session->empty()) ? connected() : cannot_connect("the server sent what nobody asked for");
         }
     }
 
@@ -691,6 +904,11 @@ private:
         greeting_.reset();
         Lock lock(mutex_);
         phase_ = Phase::ready;
+        ++connections_;
+        leaving_ = false;
+        pause_until_ = TimePoint::min();
+        if (pausing_)
+            stop_pausing();
         reason_.reset();
         stream_end_ = 0;
         stream_sent_ = 0;
@@ -702,12 +920,21 @@ private:
 
     void cannot_connect(std::string const& why)
     {
+        if (tls_ && !timed_out_)
+            if (auto failure = tls_->session->failure(); !failure.detail().empty())
+                return refuse(std::move(failure));
+        refuse(
+            Failure{
+                Errc::unavailable, "redis: cannot connect to " + options_.endpoint() + ": " +
+                                       (!timed_out_                    ? why
+                                        : tls_ && tls_->shaking_hands ? handshake_late
+                                                                       : "timed out")});
+    }
+    void refuse(Failure failure)
+    {
         Lock lock(mutex_);
         close_socket();
-        failed(
-            lock, Failure{
-                      Errc::unavailable,
-                      "redis: cannot connect to " + options_.endpoint() + ": " + (timed_out_ ? "timed out" : why)});
+        failed(lock, std::move(failure));
     }
 
     bool connecting() const
@@ -759,6 +986,10 @@ private:
             stop_waiting();
         if (phase_ == Phase::waiting)
             next = std::min(next, retry_at_);
+        if (pausing_ && (pending_count_ == 0 || now >= pause_until_))
+            stop_pausing();
+        if (pausing_)
+            next = std::min(next, pause_until_);
         if (phase_ == Phase::connecting && now >= connect_until_ && !timed_out_) {
             timed_out_ = true;
             io_->resolver.cancel();
@@ -807,6 +1038,10 @@ private:
     std::size_t pending_bytes_{0};
     TimePoint alarm_at_{TimePoint::max()};
     boost::asio::any_io_executor work_;
+    std::uint64_t connections_{0};  // made so far
+    bool leaving_{false};           // the present one led to a replica
+    bool pausing_{false};           // the server is loading, and commands wait for it
+    TimePoint pause_until_{TimePoint::min()};
     std::optional<Failure> lost_;    // why, while closing
     std::optional<Failure> reason_;  // why there is no connection
     ConnectionStatistics statistics_;
@@ -819,6 +1054,7 @@ private:
     std::uint64_t stream_end_{0};
     std::uint64_t stream_sent_{0};
     int failures_{0};
+    int departures_{0};  // from replicas, since a write was last accepted
     bool timed_out_{false};
     bool connected_before_{false};
     int greeted_{0};
@@ -828,6 +1064,7 @@ private:
     std::vector<interlock::detail::AsyncEndpoint> endpoints_;
     std::size_t next_endpoint_{0};
     std::unique_ptr<Greeting> greeting_;
+    std::unique_ptr<Tls> tls_;  // from its handshake on, until the next connection
     std::array<char, std::size_t{64} << 10> buffer_;
 };
 

@@ -23,7 +23,7 @@
 //    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
-// 4. PUBLISH is a hint: where it is not allowed, the write still counts.
+// 4. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
 
 #include <array>
 #include <cstddef>
@@ -100,7 +100,7 @@ if record then
     return {1, string.sub(record, 17, 32), value}
   end
   if #record == 48 then redis.pcall('SETRANGE', KEYS[1], 48, 'w') end
-  redis.pcall('PUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
+  redis.pcall('SPUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
   return {0, redis.call('PTTL', KEYS[1])}
 end
 local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
@@ -143,7 +143,7 @@ local record = redis.call('GET', KEYS[1])
 if not record then return 0 end
 if ARGV[1] ~= '' and string.sub(record, 1, 16) ~= ARGV[1] then return -1 end
 redis.call('DEL', KEYS[1])
-if #record ~= 48 then redis.pcall('PUBLISH', ARGV[2], 'f' .. KEYS[1]) end
+if #record ~= 48 then redis.pcall('SPUBLISH', ARGV[2], 'f' .. KEYS[1]) end
 return 1
 )lua"};
     return script;
@@ -250,7 +250,7 @@ for i = 1, count do
   if ARGV[at + 5] ~= '' then
     if ARGV[at + 7] ~= '' then
       redis.call('DEL', lock)
-      if wanted[i] then redis.pcall('PUBLISH', ARGV[at + 7], 'f' .. lock) end
+      if wanted[i] then redis.pcall('SPUBLISH', ARGV[at + 7], 'f' .. lock) end
     elseif redis.call('GETRANGE', lock, 32, 47) < ARGV[at + 6] then
       redis.call('SETRANGE', lock, 32, ARGV[at + 6])
     end
@@ -329,7 +329,7 @@ if r[2] then
 end
 redis.call('HSET', KEYS[1], 'c', '1', 'a', ARGV[2], 'j', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.pcall('PUBLISH', ARGV[5], 'f' .. KEYS[1])
+redis.pcall('SPUBLISH', ARGV[5], 'f' .. KEYS[1])
 return 1
 )lua"};
     return script;
@@ -342,7 +342,7 @@ inline Script const& give_back_script()
 local r = redis.call('HMGET', KEYS[1], 'o', 'c')
 if r[1] ~= ARGV[1] or r[2] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.pcall('PUBLISH', ARGV[2], 'f' .. KEYS[1])
+redis.pcall('SPUBLISH', ARGV[2], 'f' .. KEYS[1])
 return 1
 )lua"};
     return script;

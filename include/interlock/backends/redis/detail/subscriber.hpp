@@ -47,24 +47,24 @@ public:
     Subscriber(Subscriber const&) = delete;
     Subscriber& operator=(Subscriber const&) = delete;
 
-    /// The same group for the same prefix.
-    Group group(std::string const& prefix)
+    /// The same group for the same name space with the same shards.
+    Group group(KeySpace const& keys)
     {
         std::lock_guard lock(mutex_);
         for (Group i = 0; i < groups_.size(); ++i)
-            if (groups_[i].prefix == prefix)
+            if (groups_[i].keys.name_space() == keys.name_space() && groups_[i].keys.shards() == keys.shards())
                 return i;
-        groups_.push_back({prefix, {}});
+        groups_.push_back({keys, std::vector<Channel>(keys.channel_count())});
         return groups_.size() - 1;
     }
 
-    /// Wakes `waiter` when the name with this hash becomes free, and once more when its channel comes into being, since
+    /// Wakes `waiter` when this name becomes free, and once more when its channel comes into being, since
     /// what happened before is not heard.
-    void subscribe(Group group, std::uint64_t hash, Waiter& waiter)
+    void subscribe(Group group, KeySpace::Heard name, Waiter& waiter)
     {
         std::lock_guard lock(mutex_);
-        waiters_.emplace(hash, Waiting{&waiter, group});
-        listen(group, hash);
+        waiters_.emplace(name.hash, Waiting{&waiter, group, name.channel});
+        listen(group, name.channel);
     }
 
     /// When it returns, `waiter` is not being woken and will not be.
@@ -78,12 +78,12 @@ public:
 
     /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
     /// starts to listen and knows nothing yet.
-    bool wanted(Group group, std::uint64_t hash, OwnerToken owner)
+    bool wanted(Group group, KeySpace::Heard name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
-        listen(group, hash);
-        auto const& want = wants_[hash % wants_.size()];
-        return want.hash == hash && want.holder == first_bytes(owner.bytes().data()) && SystemRuntime::now() < want.until;
+        listen(group, name.channel);
+        auto const& want = wants_[name.hash % wants_.size()];
+        return want.hash == name.hash && want.holder == first_bytes(owner.bytes().data()) && SystemRuntime::now() < want.until;
     }
 
     /// Ends the thread, soon. Also done when it was never started.
@@ -103,12 +103,13 @@ public:
 private:
     enum class Channel : unsigned char { unused, wanted, requested, active };
     struct GroupState {
-        std::string prefix;
-        std::array<Channel, KeySpace::channel_count> channels;
+        KeySpace keys;
+        std::vector<Channel> channels;
     };
     struct Waiting {
         Waiter* waiter;
         Group group;
+        std::size_t channel;
     };
     struct Want {
         std::uint64_t hash{0};
@@ -127,9 +128,9 @@ private:
     }
 
     /// The mutex is held.
-    void listen(Group group, std::uint64_t hash)
+    void listen(Group group, std::size_t number)
     {
-        auto& channel = groups_[group].channels[hash % KeySpace::channel_count];
+        auto& channel = groups_[group].channels[number];
         if (channel != Channel::unused || stopping_)
             return;
         if (!started_) {
@@ -176,6 +177,7 @@ private:
     {
         {
             std::lock_guard lock(mutex_);
+            requested_.clear();
             for (auto& group : groups_)
                 for (auto& channel : group.channels)
                     if (channel != Channel::unused)
@@ -211,16 +213,17 @@ private:
         std::vector<std::string> names;
         {
             std::lock_guard lock(mutex_);
-            for (auto& group : groups_)
-                for (std::size_t i = 0; i < group.channels.size(); ++i)
-                    if (group.channels[i] == Channel::wanted) {
-                        group.channels[i] = Channel::requested;
-                        names.push_back(group.prefix + std::to_string(i));
+            for (Group g = 0; g < groups_.size(); ++g)
+                for (std::size_t i = 0; i < groups_[g].channels.size(); ++i)
+                    if (groups_[g].channels[i] == Channel::wanted) {
+                        groups_[g].channels[i] = Channel::requested;
+                        names.push_back(groups_[g].keys.channel(i));
+                        requested_.emplace(names.back(), std::pair{g, i});
                     }
         }
         if (names.empty())
             return true;
-        Command command{"SUBSCRIBE"};
+        Command command{"SSUBSCRIBE"};
         for (auto const& name : names)
             command.add(name);
         return static_cast<bool>(
@@ -231,17 +234,18 @@ private:
     {
         auto const kind = message[0].text();
         auto const channel = message[1].text();
-        if (kind == "subscribe") {
+        if (kind == "ssubscribe") {
             std::lock_guard lock(mutex_);
-            for (Group g = 0; g < groups_.size(); ++g)
-                for (std::size_t i = 0; i < KeySpace::channel_count; ++i)
-                    if (channel == groups_[g].prefix + std::to_string(i)) {
-                        groups_[g].channels[i] = Channel::active;
-                        for (auto const& [hash, waiting] : waiters_)
-                            if (waiting.group == g && hash % KeySpace::channel_count == i)
-                                waiting.waiter->wake();
-                    }
-        } else if (kind == "message") {
+            auto const found = requested_.find(std::string(channel));
+            if (found == requested_.end())
+                return;
+            auto const [group, number] = found->second;
+            requested_.erase(found);
+            groups_[group].channels[number] = Channel::active;
+            for (auto const& [hash, waiting] : waiters_)
+                if (waiting.group == group && waiting.channel == number)
+                    waiting.waiter->wake();
+        } else if (kind == "smessage") {
             auto const payload = message[2].text();
             if (payload.starts_with('f')) {
                 std::lock_guard lock(mutex_);
@@ -262,6 +266,7 @@ private:
     interlock::detail::Doorbell bell_;
     mutable std::mutex mutex_;
     std::vector<GroupState> groups_;
+    std::unordered_map<std::string, std::pair<Group, std::size_t>> requested_;  // subscribed to, not yet confirmed
     std::unordered_multimap<std::uint64_t, Waiting> waiters_;
     std::array<Want, 256> wants_{};  // by hash; a later one takes the place of an earlier one
     bool started_{false};
