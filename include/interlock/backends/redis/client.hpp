@@ -51,7 +51,7 @@ struct ServerCheck {
     std::string eviction_policy{};
     std::uint64_t max_memory{0};
     /// False: a restart loses locks, values, records and the fence counters together. Old holders are refused all the
-    /// same, since their records are gone, but tokens start again at 1: do not compare them elsewhere.
+    /// same, since their records are gone; tokens and versions go on above the old ones by the server's clock.
     bool append_only{false};
     /// More than 0: a failover may lose what was acknowledged last, locks and values alike.
     std::uint64_t replicas{0};

@@ -159,7 +159,9 @@ TEST_CASE("after a restart without data old holders are fenced out and nobody is
     auto const renewed = repository.renew(x, me, 10s, Deadline{10s});
     CHECK(renewed.error() == Errc::lock_lost);
     CHECK(renewed.cause() == Errc::not_found);
-    CHECK(repository.create(x, you, 10s));
+    // Tokens and versions are greater than all that were given out before.
+    CHECK(repository.create(x, you, 10s).value().first > grant.first);
+    CHECK(repository.insert(x, value).value() > version);
 }
 
 TEST_CASE("after a restart with its data a lock is still its holder's, and tokens go on", "[redis][client]")

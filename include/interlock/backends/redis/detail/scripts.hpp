@@ -23,7 +23,10 @@
 //    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
-// 4. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
+// 4. A counter that is not there begins at 2^22 for each second since 2025: after a loss of all data, tokens and versions
+//    go on above those that were given out before, unless more than that were used up (4,096 grants a second, day and
+//    night) or the server's clock was set back by as much as was lost.
+// 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
 
 #include <array>
 #include <cstddef>
@@ -105,6 +108,11 @@ if record then
 end
 local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
 local last = redis.call('HINCRBY', KEYS[2], 'token', 1024)
+if last == 1024 then
+  local time = redis.call('TIME')
+  local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
+  last = redis.call('HINCRBY', KEYS[2], 'token', string.format('%.0f', math.floor(since * 4.194304)))
+end
 if last > 9007199254740991 then return {-1} end
 local first = string.format('%016.0f', last - 1023)
 redis.call('SET', KEYS[1], ARGV[1] .. first .. first, 'PX', ARGV[2])
@@ -181,7 +189,17 @@ if ARGV[1] ~= '' then
   end
   redis.call('HGET', counter, 'sequence')
 end
-local floor
+local floor, before
+local function find_floor()
+  before = redis.call('HGET', counter, 'floor')
+  before = before and tonumber(before)
+  if before then
+    floor = before
+  else
+    local time = redis.call('TIME')
+    floor = math.floor(math.max((time[1] - 1735689600) * 1000000 + time[2], 0) * 4.194304)
+  end
+end
 local wanted = {}
 local codes = {'refused'}
 local failed = false
@@ -201,18 +219,14 @@ for i = 1, count do
   if code == 0 and kind ~= 'g' then
     local current = redis.call('GETRANGE', value, 0, 15)
     if expected == '' then
-      if kind == 'w' and not floor then
-        floor = tonumber(redis.call('HGET', counter, 'floor') or 0)
-      end
+      if kind == 'w' and not floor then find_floor() end
       if current ~= '' then
         code = 2
       elseif kind == 'w' and floor >= 9007199254740991 then
         code = 5
       end
     else
-      if kind == 'e' and not floor then
-        floor = tonumber(redis.call('HGET', counter, 'floor') or 0)
-      end
+      if kind == 'e' and not floor then find_floor() end
       if current == '' then
         code = 3
       elseif #current < 16 then
@@ -228,7 +242,6 @@ for i = 1, count do
   failed = failed or code ~= 0
 end
 if failed then return codes end
-local before = floor
 local result = {'applied'}
 for i = 1, count do
   local value, lock = KEYS[2 * i + 1], KEYS[2 * i + 2]
