@@ -93,6 +93,8 @@ public:
     virtual void on_fenced_out(FencingToken) noexcept {}
     virtual void on_unknown(UnknownEvent const&) noexcept {}
     virtual void on_idempotency(IdempotencyEvent) noexcept {}
+    /// Efficiency locks are granted by a store on which fenced ones would be `misconfigured`, and why. Once per service.
+    virtual void on_unsafe_store(std::string_view /*why*/) noexcept {}
 
     Observer() = default;
     Observer(Observer const&) = default;

@@ -103,7 +103,10 @@ public:
     RuntimeType const& runtime() const noexcept { return runtime_; }
     LockOptions const& options() const noexcept { return options_; }
     /// Whether `unfit` will not ask the store.
-    bool verified() const noexcept { return Level != Assurance::fenced || verified_.load(std::memory_order_acquire); }
+    bool verified() const noexcept
+    {
+        return (Level != Assurance::fenced && options_.observer == nullptr) || verified_.load(std::memory_order_acquire);
+    }
 
     /// Nothing when the service is fit for use.
     std::optional<Failure> unfit(Key const& key, Deadline deadline)
@@ -120,6 +123,12 @@ public:
                     return std::move(verified).failure();
                 verified_.store(true, std::memory_order_release);
             }
+        } else if constexpr (FencedRepository<R>) {
+            // Asked for those who listen only: the lock is granted either way.
+            if (options_.observer != nullptr && !verified_.exchange(true, std::memory_order_acq_rel))
+                if (auto verified = repository_.verify_fencing(deadline);
+                    !verified && verified.error() == Errc::misconfigured)
+                    options_.observer->on_unsafe_store(verified.detail());
         }
         return std::nullopt;
     }

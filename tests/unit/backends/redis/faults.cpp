@@ -28,6 +28,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -284,6 +285,24 @@ TEST_CASE("B20: what an operator stored under a lock's name is busy until the de
     CHECK(waited >= 300ms);
     CHECK(repository.force_release("x").value() == Removal::removed);
     CHECK(locks.try_acquire("x"));
+}
+
+TEST_CASE("B14: where leases may be evicted fenced locks are refused, and efficiency locks come with a warning", "[redis][faults]")
+{
+    struct Listener final : Observer {
+        void on_unsafe_store(std::string_view why) noexcept override { heard += std::string(why) + "\n"; }
+        std::string heard;
+    };
+    RedisServer server({"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"});
+    Repository const repository{redis::Client{redis_options(server)}};
+    LockStateService const fenced{repository, {.ttl = 60s}};
+    CHECK(fenced.acquire_outcome("x", Wait::no, {}).error() == Errc::misconfigured);
+    Listener listener;
+    EfficiencyLockStateService<Stock, Repository> const efficiency{repository, {.ttl = 60s, .observer = &listener}};
+    CHECK(efficiency.try_acquire("x"));
+    CHECK(efficiency.try_acquire("y"));
+    CHECK(listener.heard.find("volatile-lru") != std::string::npos);
+    CHECK(listener.heard.find('\n') == listener.heard.size() - 1);
 }
 
 // ---- B21, B22: rights and pauses in the middle ------------------------------------------------------------------------
