@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What becomes of locks when processes pause, servers stop, fail over or are told odd things by operators; on real
+// servers. Each case names its row of the fault catalogue.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/middleman.hpp"
+#include "support/redis.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace redis_faults_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::eventually;
+using interlock_test::Middleman;
+using interlock_test::owner;
+using interlock_test::redis_options;
+using interlock_test::redis_server;
+using interlock_test::RedisServer;
+using interlock_test::Stock;
+using interlock_test::time_of;
+using Repository = redis::StateRepository<Stock>;
+Key const x{"x"};
+
+Outcome<CommitResult> guarded_write(Repository const& repository, Fence const& fence, Version version, int quantity)
+{
+    Stock const value{"x", quantity};
+    std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
+    return repository.commit(changes, nullptr, Deadline{10s});
+}
+
+// ---- B1, B2: the holder pauses ---------------------------------------------------------------------------------
+
+/// Takes the lock, says so, is stopped by its parent, and then writes as if nothing had happened.
+TEST_CASE("a holder that will be stopped", "[.][redis][stopped_holder]")
+{
+    auto const* const socket = std::getenv("INTERLOCK_TEST_SOCKET");
+    auto const* const name_space = std::getenv("INTERLOCK_TEST_NAME_SPACE");
+    REQUIRE(socket != nullptr);
+    REQUIRE(name_space != nullptr);
+    Repository const repository{redis::Client{
+        RedisServer::as_worker({.unix_path = std::string(socket), .name_space = std::string(name_space)})}};
+    LockStateService const locks{repository, {.ttl = 1s}};
+    auto lock = locks.acquire("x");
+    auto const seen = repository.load("x").value();
+    CHECK(lock.status() == LockStatus::held);
+    repository.insert(Stock{"ready", 1}).value();
+    ::raise(SIGSTOP);
+    CHECK(lock.status() == LockStatus::lost);
+    CHECK(locks.write(lock, seen.version, Stock{"x", 666}).error() == Errc::lock_lost);
+    // The check passed before the pause, the write comes after it.
+    CHECK(guarded_write(repository, lock.fence(), seen.version, 666).error() == Errc::fenced_out);
+    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    // The control: without a fence the write of the past goes through.
+    auto const control = repository.load("control").value();
+    CHECK(repository.compare_and_set(Key{"control"}, control.version, Stock{"control", 666}));
+}
+
+TEST_CASE("B1, B2: a holder that was paused beyond its lease is refused, whatever it believed", "[redis][faults]")
+{
+    auto const o = redis_options();
+    Repository const repository{redis::Client{o}};
+    auto const version = repository.insert(Stock{"x", 1}).value();
+    repository.insert(Stock{"control", 1}).value();
+    ::setenv("INTERLOCK_TEST_SOCKET", o.unix_path.c_str(), 1);
+    ::setenv("INTERLOCK_TEST_NAME_SPACE", o.name_space.c_str(), 1);
+    auto const child = ::fork();
+    if (child == 0) {
+        ::execl("/proc/self/exe", "holder", "[stopped_holder]", static_cast<char*>(nullptr));
+        ::_exit(127);
+    }
+    ::unsetenv("INTERLOCK_TEST_SOCKET");
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+    REQUIRE(WIFSTOPPED(status));
+    REQUIRE(repository.load("ready"));
+    LockStateService const locks{repository, {.ttl = 30s}};
+    auto lock = locks.acquire("x", {.deadline = 20s});  // when its lease has run out
+    CHECK(locks.write(lock, version, Stock{"x", 2}));
+    ::kill(child, SIGCONT);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    CHECK(repository.load("x").value().value.quantity == 2);
+    CHECK(repository.load("control").value().value.quantity == 666);
+    CHECK(lock.status() == LockStatus::held);
+    CHECK(locks.release(lock));
+}
+
+TEST_CASE("G6: a killed holder's lock is free when its lease is over, not before", "[redis][faults]")
+{
+    auto const o = redis_options();
+    Repository const repository{redis::Client{o}};
+    repository.insert(Stock{"x", 1}).value();
+    ::setenv("INTERLOCK_TEST_SOCKET", o.unix_path.c_str(), 1);
+    ::setenv("INTERLOCK_TEST_NAME_SPACE", o.name_space.c_str(), 1);
+    auto const child = ::fork();
+    if (child == 0) {
+        ::execl("/proc/self/exe", "holder", "[stopped_holder]", static_cast<char*>(nullptr));
+        ::_exit(127);
+    }
+    ::unsetenv("INTERLOCK_TEST_SOCKET");
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+    LockStateService const locks{repository, {.ttl = 30s}};
+    CHECK_FALSE(locks.try_acquire("x"));
+    ::kill(child, SIGKILL);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    std::optional<Lock<Stock>> lock;
+    auto const waited = time_of([&] { lock = locks.acquire("x", {.deadline = 20s}); });
+    CHECK(lock->status() == LockStatus::held);
+    CHECK(waited < 5s);
+}
+
+// ---- B3 to B6: replies and requests that are lost, late or doubled -----------------------------------------------
+
+TEST_CASE("B3, B4: a grant whose reply is cut anywhere is recognised, and never given twice", "[redis][faults]")
+{
+    RedisServer server({"--port", "@PORT@"});
+    auto direct = redis_options(server);
+    Middleman middleman{server.port()};
+    auto through = direct;
+    through.unix_path.clear();
+    through.host = "127.0.0.1";
+    through.port = middleman.port();
+    Repository const cut{redis::Client{through}};
+    Repository const sure{redis::Client{direct}};
+    for (std::ptrdiff_t after = 0; after < 40; after += 3) {
+        auto const name = "cut " + std::to_string(after);
+        Key const key{name};
+        static_cast<void>(cut.load(key, Deadline{10s}));  // a connection that is ready
+        middleman.cut_next_reply(after);
+        auto const lost = cut.create(key, owner(1), 30s, Deadline{5s});
+        if (!lost)
+            CHECK(lost.error() == Errc::outcome_unknown);
+        // The record may be there; if so it is ours, by our own token.
+        auto again = cut.create(key, owner(1), 30s, Deadline{5s});
+        if (again.error() == Errc::outcome_unknown)  // the farewell came with this one
+            again = cut.create(key, owner(1), 30s, Deadline{5s});
+        INFO(after << ": " << name_of(lost.error()) << ", then " << name_of(again.error()) << " " << again.detail());
+        REQUIRE(again);
+        if (lost)
+            CHECK(lost->first == again->first);
+        CHECK(sure.create(key, owner(2), 30s).error() == Errc::lock_busy);
+        CHECK(sure.remove(key, owner(1)).value() == Removal::removed);
+    }
+    // The same through the service: it asks again by itself.
+    LockStateService const locks{cut, {.ttl = 30s}};
+    locks.try_acquire("first").value();
+    for (std::ptrdiff_t after : {0, 1, 7, 20}) {
+        middleman.cut_next_reply(after);
+        auto lock = locks.acquire("by itself", {.deadline = 20s});
+        CHECK(lock.status() == LockStatus::held);
+        CHECK(sure.create(Key{"by itself"}, owner(2), 30s).error() == Errc::lock_busy);
+        CHECK(locks.release(lock));
+    }
+}
+
+TEST_CASE("B5, B6: requests that arrive late or twice harm nobody", "[redis][faults]")
+{
+    Repository const repository{redis::Client{redis_options()}};
+    auto const first = repository.create(x, owner(1), 30s).value();
+    CHECK(repository.create(x, owner(1), 30s).value().first == first.first);  // delivered twice
+    CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
+    auto const second = repository.create(x, owner(2), 30s).value();
+    CHECK(second.first > first.first);
+    CHECK(repository.remove(x, owner(1)).value() == Removal::taken);  // a late release
+    CHECK(repository.renew(x, owner(1), 30s).error() == Errc::lock_lost);
+    CHECK(repository.create(x, owner(1), 30s).error() == Errc::lock_busy);  // a late acquire
+    CHECK(repository.renew(x, owner(2), 30s));
+}
+
+// ---- B7 to B10: the server stops, restarts, fails over --------------------------------------------------------------
+
+TEST_CASE("B7, B21: while the server sleeps beyond the lease, its holder knows by its own clock", "[redis][faults]")
+{
+    RedisServer server;
+    Repository const repository{redis::Client{redis_options(server)}};
+    auto const version = repository.insert(Stock{"x", 1}).value();
+    LockStateService const locks{repository, {.ttl = 800ms}};
+    auto lock = locks.acquire("x");
+    server.pause();
+    std::this_thread::sleep_for(1s);
+    CHECK(lock.status() == LockStatus::lost);
+    CHECK(locks.write(lock, version, Stock{"x", 2}).error() == Errc::lock_lost);
+    server.resume();
+    auto other = locks.acquire("x", {.deadline = 20s});
+    CHECK(guarded_write(repository, lock.fence(), version, 3).error() == Errc::fenced_out);
+    CHECK(locks.write(other, version, Stock{"x", 4}));
+}
+
+TEST_CASE("B10: after a failover that lost the grant two believe, and the fence lets one write", "[redis][faults]")
+{
+    RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
+    RedisServer replica(
+        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()), "--replica-read-only", "yes"});
+    auto o = redis_options(primary);
+    Repository const before{redis::Client{o}};
+    auto const version = before.insert(Stock{"x", 1}).value();
+    auto o2 = redis_options(replica);
+    o2.name_space = o.name_space;
+    Repository const after{redis::Client{o2}};
+    REQUIRE(eventually([&] { return after.load(x, Deadline{5s}).error() == Errc::ok; }));
+    replica.pause();
+    primary.command({"CLIENT", "KILL", "TYPE", "replica"});  // or it would find the grant when it wakes up
+    auto const lost = before.create(x, owner(1), 60s).value();
+    primary.kill();
+    replica.resume();
+    replica.command({"REPLICAOF", "NO", "ONE"});
+    auto const granted = after.create(x, owner(2), 60s, Deadline{20s});
+    REQUIRE(granted);  // both believe
+    CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).error() == Errc::fenced_out);
+    CHECK(after.renew(x, owner(1), 60s).error() == Errc::lock_lost);
+    CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
+}
+
+TEST_CASE("a server that was made a replica is not written to, and is told apart from a lock that is held", "[redis][faults]")
+{
+    RedisServer primary({"--port", "@PORT@"});
+    RedisServer server({"--port", "@PORT@"});
+    Repository const repository{redis::Client{redis_options(server)}};
+    repository.insert(Stock{"x", 1}).value();
+    server.command({"REPLICAOF", "127.0.0.1", std::to_string(primary.port())});
+    auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
+    CHECK(refused.error() == Errc::unavailable);
+}
+
+// ---- B13, B20: operators ---------------------------------------------------------------------------------------------
+
+TEST_CASE("B13: an operator takes a lock away, and its holder is refused", "[redis][faults]")
+{
+    Repository const repository{redis::Client{redis_options()}};
+    auto const version = repository.insert(Stock{"x", 1}).value();
+    LockStateService const locks{repository, {.ttl = 60s}};
+    auto lock = locks.acquire("x");
+    CHECK(repository.force_release("x").value() == Removal::removed);
+    CHECK(locks.write(lock, version, Stock{"x", 2}).error() == Errc::fenced_out);
+    auto const grant = repository.create(x, owner(7), 60s).value();
+    CHECK(grant.first > lock.fencing_token());
+    CHECK(repository.force_release("x").value() == Removal::removed);
+    CHECK(repository.force_release("x").value() == Removal::gone);
+}
+
+TEST_CASE("B20: what an operator stored under a lock's name is busy until the deadline, and named", "[redis][faults]")
+{
+    RedisServer server;
+    auto const o = redis_options(server);
+    Repository const repository{redis::Client{o}};
+    repository.create(x, owner(1), 60s).value();
+    auto const keys = server.command({"KEYS", "*lock*"});
+    auto const name = keys.substr(0, keys.find('\n'));
+    server.command({"SET", name, "mine"});
+    auto const busy = repository.create(x, owner(2), 60s);
+    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.detail().find("not one of ours") != std::string::npos);
+    LockStateService const locks{repository, {.ttl = 60s}};
+    auto const waited = time_of([&] {
+        CHECK(locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).error() == Errc::deadline_exceeded);
+    });
+    CHECK(waited >= 300ms);
+    CHECK(repository.force_release("x").value() == Removal::removed);
+    CHECK(locks.try_acquire("x"));
+}
+
+// ---- B21, B22: rights and pauses in the middle ------------------------------------------------------------------------
+
+TEST_CASE("B22: a holder who loses its rights loses its lock by the clock, and no text has the password", "[redis][faults]")
+{
+    RedisServer server;
+    auto const o = redis_options(server);
+    Repository const repository{redis::Client{o}};
+    LockStateService const locks{repository, {.ttl = 900ms}};
+    auto lock = locks.acquire("x");
+    server.command({"ACL", "SETUSER", "worker", "-evalsha", "-eval"});
+    CHECK(eventually([&] { return lock.status() == LockStatus::lost; }, 3s));
+    auto const refused = repository.create(Key{"y"}, owner(1), 30s);
+    CHECK(refused.error() == Errc::misconfigured);
+    CHECK(refused.detail().find("password") == std::string::npos);
+}
+
+// ---- B24, B25: wake-ups and waiters -----------------------------------------------------------------------------------
+
+TEST_CASE("B24: without a single wake-up a lock still changes hands, by asking", "[redis][faults]")
+{
+    RedisServer server;
+    server.command({"ACL", "SETUSER", "worker", "-ssubscribe", "-spublish"});
+    auto const o = redis_options(server);
+    LockStateService const here{Repository{redis::Client{o}}, {.ttl = 20s}};
+    LockStateService const there{Repository{redis::Client{o}}, {.ttl = 20s}};
+    for (int i = 0; i < 3; ++i) {
+        auto lock = here.acquire("x", {.deadline = 20s});
+        std::thread other([&] {
+            auto theirs = there.acquire("x", {.deadline = 20s});
+            CHECK(theirs.status() == LockStatus::held);
+            CHECK(there.release(theirs));
+        });
+        std::this_thread::sleep_for(20ms);
+        CHECK(here.release(lock));
+        other.join();
+    }
+}
+
+TEST_CASE("B25: waiters are bounded, and only one of a process asks the server", "[redis][faults]")
+{
+    RedisServer server;
+    auto const o = redis_options(server);
+    LockStateService const holder{Repository{redis::Client{o}}, {.ttl = 60s}};
+    LockStateService const crowd{Repository{redis::Client{o}}, {.ttl = 60s, .max_waiters = 40}};
+    auto lock = holder.acquire("x");
+    std::atomic<int> overloaded{0};
+    std::atomic<int> got{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 60; ++i)
+        threads.emplace_back([&] {
+            auto const outcome = crowd.acquire_outcome("x", Wait::until_deadline, {.deadline = 60s});
+            overloaded += outcome.error() == Errc::overloaded;
+            got += outcome.error() == Errc::ok;
+        });
+    REQUIRE(eventually([&] { return overloaded >= 19; }));
+    auto const calls = [&] {
+        auto const all = server.command({"INFO", "commandstats"});
+        auto const at = all.find("cmdstat_evalsha:calls=");
+        return at == std::string::npos ? 0 : std::stoi(all.substr(at + 22));
+    };
+    auto const before = calls();
+    std::this_thread::sleep_for(1s);
+    CHECK(calls() - before < 20);  // one asks now and then, and the holder renews
+    CHECK(holder.release(lock));
+    for (auto& thread : threads)
+        thread.join();
+    CHECK(overloaded == 19);
+    CHECK(got == 41);
+}
+
+// ---- G8: what the system refuses ----------------------------------------------------------------------------------------
+
+TEST_CASE("G8: without file descriptors the store is unavailable, and afterwards it is not", "[redis][faults]")
+{
+    Repository const repository{redis::Client{redis_options()}};
+    rlimit const all = [] {
+        rlimit limit{};
+        ::getrlimit(RLIMIT_NOFILE, &limit);
+        return limit;
+    }();
+    int const next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ::close(next);
+    rlimit few = all;
+    few.rlim_cur = static_cast<rlim_t>(next);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
+    ::setrlimit(RLIMIT_NOFILE, &all);
+    CHECK(refused.error() == Errc::unavailable);
+    CHECK(repository.create(x, owner(1), 30s));
+}
+
+TEST_CASE("G8: a name that nobody knows is unavailable", "[redis][faults]")
+{
+    Repository const repository{redis::Client{"redis://no-such-host.invalid"}};
+    CHECK(repository.create(x, owner(1), 30s, Deadline{20s}).error() == Errc::unavailable);
+}
+
+TEST_CASE("G6: what this library opens does not survive an exec", "[redis][faults]")
+{
+    Repository const repository{redis::Client{redis_options()}};
+    LockStateService const locks{repository, {.ttl = 30s}};
+    auto const lock = locks.acquire("x");
+    CHECK_FALSE(locks.try_acquire("x"));
+    int sockets = 0;
+    for (int fd = 3; fd < 256; ++fd) {
+        auto const flags = ::fcntl(fd, F_GETFD);
+        if (flags < 0)
+            continue;
+        std::array<char, 64> target{};
+        auto const link = "/proc/self/fd/" + std::to_string(fd);
+        if (::readlink(link.c_str(), target.data(), target.size() - 1) <= 0 ||
+            !std::string(target.data()).starts_with("socket:"))
+            continue;
+        ++sockets;
+        CHECK((flags & FD_CLOEXEC) != 0);
+    }
+    CHECK(sockets >= 1);
+}
+
+}  // namespace redis_faults_test
