@@ -166,7 +166,7 @@ public:
         if (pid_ < 0)
             throw std::runtime_error("cannot fork for redis-server");
         auto const end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
-        while (!(until == Until::loaded ? answers() : std::filesystem::exists(socket()))) {
+        while (!(until == Until::loaded ? answers() : listens())) {
             if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
                 pid_ = -1;
                 throw std::runtime_error(program + " ended at once; is it installed? see tests/run");
@@ -213,6 +213,13 @@ private:
         return std::string(reply.text());
     }
 
+    bool listens() const
+    {
+        interlock::detail::IoResult result;
+        std::string why;
+        auto const soon = interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{1});
+        return static_cast<bool>(interlock::detail::Stream::connect_unix(socket(), soon, result, why));
+    }
     /// Listening; whether it lets us in is another question.
     bool answers() const
     {

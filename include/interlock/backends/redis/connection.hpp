@@ -236,19 +236,13 @@ private:
         : Base(std::move(handler), ConnectionRuntime{arguments->pipeline->executor()}),
           PipelineRequest(arguments->access, arguments->deadline.at(now)),
           pipeline_(std::move(arguments->pipeline)), encoded_(std::move(arguments->encoded)),
-          script_(std::move(arguments->script))
+          script_(std::move(arguments->script)), script_text_(script_ ? script_->text() : std::string_view{})
     {
         if (!arguments->deadline.valid())
             refused_.emplace(Errc::invalid_argument, "the deadline is not a number");
         else if (!arguments->fits)
             refused_.emplace(Errc::invalid_argument, "redis: this command needs a connection of its own");
-        else
-            check_deadline(now);
-    }
-
-    void check_deadline(TimePoint now)
-    {
-        if (now >= deadline())
+        else if (now >= deadline())
             refused_.emplace(Errc::deadline_exceeded, "the deadline came before anything was sent to redis");
     }
 
@@ -271,36 +265,8 @@ private:
         if (!result_ || !result_->root().is(ReplyType::error))
             return true;
         auto const text = result_->root().text();
-        auto const word = error_word(text);
-        if (this->cancel_requested()) {
-            result_ = Outcome<Reply>{map_error(text, access())};
-            return true;
-        }
-        if (word == "READONLY" && !moved_) {
-            moved_ = true;
-            check_deadline(SystemRuntime::now());
-            if (refused_)
-                return step();
-            pipeline_->submit_elsewhere(*this, bytes());
+        if (!this->cancel_requested() && resender_.again(*pipeline_, *this, deadline(), text))
             return false;
-        }
-        if (word == "LOADING") {
-            auto const at = interlock::detail::add(
-                SystemRuntime::now(), loading_backoff.delay(++loading_, SystemRuntime::random_bits()));
-            if (at < deadline()) {
-                pipeline_->submit_at(*this, bytes(), at);
-                return false;
-            }
-        }
-        if (script_ && word == "NOSCRIPT") {
-            spelled_out_ = spell_out(encoded_, script_->text());
-            script_.reset();
-            check_deadline(SystemRuntime::now());
-            if (refused_)
-                return step();
-            pipeline_->submit(*this, spelled_out_);
-            return false;
-        }
         result_ = Outcome<Reply>{map_error(text, access())};
         return true;
     }
@@ -313,17 +279,14 @@ private:
         std::move(handler)(std::move(result));
     }
 
-    std::string_view bytes() const noexcept { return spelled_out_.empty() ? encoded_ : spelled_out_; }
-
     void leave() noexcept override { pipeline_->forget(*this); }
     void destroy() noexcept override { interlock::detail::destroy_operation(this, this->allocator()); }
 
     std::shared_ptr<Pipeline> pipeline_;
     std::string encoded_;
     std::optional<redis::Script> script_;
-    std::string spelled_out_;
-    bool moved_{false};
-    int loading_{0};
+    std::string_view script_text_;
+    Resender resender_{encoded_, script_ ? &script_text_ : nullptr};
     std::optional<Failure> refused_;
     Outcome<Reply> result_;
 };

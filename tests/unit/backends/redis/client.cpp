@@ -5,11 +5,15 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
 
 #include "support/catch.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
+
+#include <boost/asio/use_future.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +22,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <future>
 #include <optional>
 #include <string>
 #include <thread>
@@ -412,6 +417,18 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
                          RedisServer::Until::listening);
             auto const early = Repository{redis::Client{client.options()}}.load(x, Deadline{200ms});
             auto const late = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{20s});
+            // By asynchronous calls as well.
+            RedisServer second({"--appendonly", appendonly});
+            Repository const other{redis::Client{redis_options(second)}};
+            static_cast<void>(other.insert(x, Stock{"x", 1}).value());
+            second.fill(3000);
+            second.kill();
+            second.start({"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"},
+                         RedisServer::Until::listening);
+            TransactionService const locking{SetNxLock{}, other};
+            auto const async = locking.async_try_do_in_transaction(
+                "x", [](Stock& stock) { return ++stock.quantity; }, {.deadline = 20s}, boost::asio::use_future).get();
+            CHECK(async.error() == (appendonly == std::string_view{"yes"} ? Errc::ok : Errc::not_found));
             if (appendonly == std::string_view{"yes"}) {
                 CHECK((early.error() == Errc::unavailable || early.error() == Errc::deadline_exceeded));
                 CHECK(late);

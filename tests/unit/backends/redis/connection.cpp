@@ -616,7 +616,8 @@ TEST_CASE("redis connection: a server that is loading is asked again until the d
     REQUIRE(results[0]);
     server.fill(3000);
     server.kill();
-    server.start({"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"}, RedisServer::Until::listening);
+    server.start(
+        {"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"}, RedisServer::Until::listening);
     redis::Script const script{"return redis.call('INCR', KEYS[1])"};
     connection.async_evaluate(Evaluation{script, 1, "n"}, Access::write, 20s, results.next(1));
     for (std::size_t i = 2; i < 100; ++i)

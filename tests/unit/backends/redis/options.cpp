@@ -67,8 +67,8 @@ TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][
           "redis://h:", "redis://h/x", "redis://h/-1", "redis://h/1/2", "redis://[::1", "redis://[::1]x", "redis://h?db",
           "redis://h?color=red", "redis://h?db=x", "redis://h?name_space=", "redis://h?name_space=a%7Bb", "redis://h#frag",
           "redis://h%zz", "unix://", "unix:///", "unix://relative/path", "unix:///a%00b", "redis://h?client_name=two%20words",
-          "redis://user@h", "redis://h?ca_file=/ca", "rediss://h?ca_file=", "rediss://h?ca_file=a%00b", "rediss://h?verification=none",
-          "rediss://h?certificate_file=/c", "unix:///s?verification=full"}) {
+          "redis://user@h", "redis://h?ca_file=/ca", "rediss://h?ca_file=", "rediss://h?ca_file=a%00b",
+          "rediss://h?verification=none", "rediss://h?certificate_file=/c", "unix:///s?verification=full"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
         CHECK(parsed.error() == Errc::invalid_argument);

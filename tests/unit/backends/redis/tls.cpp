@@ -16,6 +16,7 @@
 #include "support/threads.hpp"
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
 
 #include <array>
 #include <atomic>
@@ -23,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <future>
 #include <optional>
 #include <string>
 #include <thread>
@@ -126,7 +128,8 @@ TEST_CASE("redis tls: a trusted server by name and by address", "[redis][tls]")
         CHECK(Repository{redis::Client{options}}.load(x).value().value.quantity == 1);
     }
     auto const port = std::to_string(server().port());
-    CHECK(write_blocking(redis::with_tls("rediss://worker:password@localhost:" + port + "?ca_file=" + authority().file())).error() == Errc::ok);
+    auto const url = "rediss://worker:password@localhost:" + port + "?ca_file=" + authority().file();
+    CHECK(write_blocking(redis::with_tls(url)).error() == Errc::ok);
     auto elsewhere = to(server().port());
     elsewhere.host = "127.0.0.1";
     for (auto const* name : {"localhost", "localhost."}) {
@@ -339,7 +342,8 @@ TEST_CASE("redis tls: a server that takes its leave within a reply leaves a writ
     std::vector<Outcome<redis::Reply>> results;
     auto const set = [&] {
         connection.async_execute(
-            Command{"SET", "v1:a", 1}, Access::write, 10s, [&](Outcome<redis::Reply> done) { results.push_back(std::move(done)); });
+            Command{"SET", "v1:a", 1}, Access::write, 10s,
+            [&](Outcome<redis::Reply> done) { results.push_back(std::move(done)); });
         io.restart();
         io.run();
     };
@@ -465,7 +469,8 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     cut();
     std::optional<Outcome<redis::Reply>> after;
     connection.async_execute(
-        Command{"HINCRBY", "v1:" + options.name_space, "n", 1}, Access::write, 10s, [&](Outcome<redis::Reply> done) { after = std::move(done); });
+        Command{"HINCRBY", "v1:" + options.name_space, "n", 1}, Access::write, 10s,
+        [&](Outcome<redis::Reply> done) { after = std::move(done); });
     io.restart();
     io.run();
     CHECK(after->value().root().integer() == 1);
@@ -509,15 +514,18 @@ TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
     CHECK(eventually([&] { return waiter.woken > lost; }));
     other.unsubscribe(x, waiter);
 
-    auto const url = "rediss://worker:password@localhost:" + std::to_string(server().port()) + "?name_space=" + options.name_space;
+    auto const url = "rediss://worker:password@localhost:" + std::to_string(server().port()) +
+                     "?name_space=" + options.name_space;
     auto const erased = open<Stock>(url, redis::TlsBackend{options.tls_options});
     TransactionService const optimistic{OptimisticVersioning{}, repository};
     TransactionService const locking{SetNxLock{}, other};
     TransactionService const by_url{SetNxLock{}, erased};
-    run_threads(3, [&](std::size_t i) {
+    run_threads(4, [&](std::size_t i) {
         for (int n = 0; n < 20; ++n) {
             auto const increment = [](Stock& stock) { ++stock.quantity; };
-            if (i == 0)
+            if (i == 3)
+                locking.async_do_in_transaction("x", increment, boost::asio::use_future).get();
+            else if (i == 0)
                 optimistic.do_in_transaction("x", increment);
             else if (i == 1)
                 locking.do_in_transaction("x", increment);
@@ -525,7 +533,7 @@ TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
                 by_url.do_in_transaction("x", increment);
         }
     });
-    CHECK(repository.load("x").value().value.quantity == 61);
+    CHECK(repository.load("x").value().value.quantity == 81);
     auto const keys = open_idempotency_store(url, redis::TlsBackend{options.tls_options});
     CHECK(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse));
 }

@@ -76,8 +76,8 @@ public:
     PipelinedCall(
         std::shared_ptr<Pipeline> pipeline, Command const& command, Script const* script, Access access, TimePoint until,
         Waiter& waiter, Read read)
-        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), encoded_(command), script_(script),
-          waiter_(waiter), read_(std::move(read))
+        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), encoded_(command),
+          resender_(encoded_.bytes(), script != nullptr ? &script->text : nullptr), waiter_(waiter), read_(std::move(read))
     {}
     ~PipelinedCall() override { pipeline_->forget(*this); }
 
@@ -93,11 +93,8 @@ public:
         auto const reply = (*result)->root();
         if (!reply.is(ReplyType::error))
             return read_(reply);
-        if (script_ != nullptr && error_word(reply.text()) == "NOSCRIPT" && SystemRuntime::now() < deadline()) {
-            spelled_out_ = spell_out(encoded_.bytes(), std::exchange(script_, nullptr)->text);
-            pipeline_->submit(*this, spelled_out_);
+        if (resender_.again(*pipeline_, *this, deadline(), reply.text()))
             return std::nullopt;
-        }
         return Outcome<X>{map_error(reply.text(), access())};
     }
 
@@ -106,8 +103,7 @@ private:
 
     std::shared_ptr<Pipeline> pipeline_;
     Encoded encoded_;
-    std::string spelled_out_;
-    Script const* script_;
+    Resender resender_;
     Waiter& waiter_;
     Read read_;
 };

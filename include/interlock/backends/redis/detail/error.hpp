@@ -27,7 +27,8 @@ enum class Access : unsigned char {
 };
 
 /// Between questions to a server that is still loading its data.
-inline constexpr Backoff loading_backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
+inline constexpr Backoff loading_backoff{
+    .initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
 
 /// The first word of an error reply: "NOSCRIPT".
 inline std::string_view error_word(std::string_view text) noexcept

@@ -117,7 +117,8 @@ public:
         if (why_.empty() && asked_for_certificate_)
             return Failure{
                 Errc::unavailable,
-                "redis: TLS: the connection was lost after the server had asked for a client certificate; none is configured"};
+                "redis: TLS: the connection was lost after the server had asked for a client certificate, "
+                "and none is configured"};
         return Failure{code_, why_};
     }
 
@@ -241,7 +242,9 @@ private:
         void operator()(::SSL_CTX* context) const noexcept { ::SSL_CTX_free(context); }
     };
 
-    explicit OpenSslContext(TlsOptions options) : options_(std::move(options)), context_(::SSL_CTX_new(::TLS_client_method())) {}
+    explicit OpenSslContext(TlsOptions options)
+        : options_(std::move(options)), context_(::SSL_CTX_new(::TLS_client_method()))
+    {}
 
     Outcome<void> prepare()
     {

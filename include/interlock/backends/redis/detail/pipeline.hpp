@@ -15,6 +15,7 @@
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/greeting.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/tls_session.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/deadline.hpp>
@@ -429,7 +430,8 @@ private:
         if (closed_ || pending_count_ == 0)
             return;
         // One that the server has ended, or where it says what nobody asked for: better now than with a command lost.
-        if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !writing_ && !interlock::detail::quiet(io_->socket)) {
+        if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !writing_ &&
+            !interlock::detail::quiet(io_->socket)) {
             close_socket();
             if (stream_end_ == 0)  // at once, after letting us in: not to be tried again without a pause
                 return failed(lock, Failure{Errc::unavailable, "redis: the server closed the connection"});
@@ -545,8 +547,10 @@ private:
         ++statistics_.writes;
         if (tls_) {
             tls_->out_at += size;
-            for (auto& records = tls_->records; !records.empty() && records.front().begin < tls_->out_at; records.pop_front())
+            for (auto& records = tls_->records; !records.empty() && records.front().begin < tls_->out_at;) {
                 stream_sent_ += records.front().plain;
+                records.pop_front();
+            }
         } else {
             stream_sent_ += size;
             batch_at_ += size;
@@ -835,9 +839,12 @@ private:
         auto bytes = greeting_->bytes();
         if (tls_) {
             tls_->out.clear();
-            for (auto plain = bytes; !plain.empty(); plain.remove_prefix(std::min(plain.size(), TlsSession::record_size)))
-                if (tls_->session->encrypt(plain.substr(0, TlsSession::record_size)) != TlsStatus::ok)
+            for (auto plain = bytes; !plain.empty();) {
+                auto const part = plain.substr(0, TlsSession::record_size);
+                plain.remove_prefix(part.size());
+                if (tls_->session->encrypt(part) != TlsStatus::ok)
                     return cannot_connect({});
+            }
             tls_->session->drain(tls_->out);
             bytes = tls_->out;
         }
@@ -894,8 +901,11 @@ private:
                 return cannot_connect("what the server sent is no reply");
             if (auto refused = greeting_->refused(++greeted_, reply_.root()))
                 return refuse(*std::move(refused));
-            if (greeted_ == greeting_->replies())
-                return reader_->empty() && (!tls_ || tls_->session->empty()) ? connected() : cannot_connect("the server sent what nobody asked for");
+            if (greeted_ < greeting_->replies())
+                continue;
+            if (reader_->empty() && (!tls_ || tls_->session->empty()))
+                return connected();
+            return cannot_connect("the server sent what nobody asked for");
         }
     }
 
@@ -1066,6 +1076,50 @@ private:
     std::unique_ptr<Greeting> greeting_;
     std::unique_ptr<Tls> tls_;  // from its handshake on, until the next connection
     std::array<char, std::size_t{64} << 10> buffer_;
+};
+
+/// Sends a command again when the server's error says that it was not run and another attempt may end better; the rule
+/// of `ClientState::execute` for commands of a pipeline.
+class Resender {
+public:
+    /// `script` is null, or what `encoded`, which outlives this, calls by its name.
+    Resender(std::string_view encoded, std::string_view const* script) : bytes_(encoded), script_(script) {}
+    Resender(Resender const&) = delete;
+    Resender& operator=(Resender const&) = delete;
+
+    /// Whether the request, whose result was taken, is queued again.
+    bool again(Pipeline& pipeline, PipelineRequest& request, TimePoint deadline, std::string_view error)
+    {
+        auto const word = error_word(error);
+        auto const now = SystemRuntime::now();
+        if (now >= deadline)
+            return false;
+        if (word == "LOADING") {
+            auto const at = interlock::detail::add(now, loading_backoff.delay(++loading_, SystemRuntime::random_bits()));
+            if (at >= deadline)
+                return false;
+            pipeline.submit_at(request, bytes_, at);
+            return true;
+        }
+        if (word == "READONLY" && !std::exchange(moved_, true)) {
+            pipeline.submit_elsewhere(request, bytes_);
+            return true;
+        }
+        if (word == "NOSCRIPT" && script_ != nullptr) {
+            spelled_out_ = spell_out(bytes_, *std::exchange(script_, nullptr));
+            bytes_ = spelled_out_;
+            pipeline.submit(request, bytes_);
+            return true;
+        }
+        return false;
+    }
+
+private:
+    std::string_view bytes_;
+    std::string_view const* script_;
+    std::string spelled_out_;
+    bool moved_{false};
+    int loading_{0};
 };
 
 /// Closes its pipeline when it goes.

@@ -73,14 +73,15 @@ public:
 inline Failure no_tls()
 {
     return Failure{
-        Errc::misconfigured, "redis: rediss: needs TLS; use redis::with_tls or redis::TlsBackend of backends/redis/tls.hpp "
-                             "(component redis_tls)"};
+        Errc::misconfigured, "redis: rediss: needs TLS; use redis::with_tls or redis::TlsBackend of "
+                             "backends/redis/tls.hpp (component redis_tls)"};
 }
 inline Failure no_tls_session()
 {
     return Failure{Errc::unavailable, "redis: TLS: no session can be made for this host"};
 }
-inline constexpr char const* handshake_late = "the TLS handshake was not finished in time; does the server speak TLS at this port?";
+inline constexpr char const* handshake_late =
+    "the TLS handshake was not finished in time; does the server speak TLS at this port?";
 
 }  // namespace detail
 }  // namespace redis
