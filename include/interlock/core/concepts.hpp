@@ -387,7 +387,8 @@ concept FusedRepository = FencedRepository<R> &&
 /// Laws: 1. None of these blocks, and each ends by its deadline. 2. The outcomes are those of the blocking members. 3. Of
 /// two calls for one key, the second of which was started after the first was given up, the store sees the first no
 /// later than the second, unless the connection was lost between them.
-/// Where that is known at run time only, `r.starts_calls()` says whether these may be used.
+/// Where that is known at run time only, `r.starts_calls()` says whether these may be used. `r.has_own_threads()`, where there
+/// is such a member, says that started calls end although nobody runs an executor.
 template <class R>
 concept NonblockingRepository = FusedRepository<R> && OperationRepository<R> &&
     requires(
@@ -416,6 +417,18 @@ constexpr bool starts_calls(R const& repository) noexcept
 }
 
 // clang-format on
+
+/// Whether somebody may block until a call that was started, or posted to the runtime's pool, has ended.
+template <class R>
+constexpr bool ends_by_itself(R const& repository) noexcept
+{
+    if (!starts_calls(repository))
+        return true;
+    if constexpr (requires { repository.has_own_threads(); })
+        return repository.has_own_threads();
+    else
+        return false;
+}
 
 namespace detail {
 

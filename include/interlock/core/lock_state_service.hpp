@@ -40,8 +40,9 @@ struct AcquireOptions {
 /// after its caller gave up is given back. Nothing is renewed after its release has completed.
 /// **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
 /// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`.
-/// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. Made before
-/// a fork it is `misconfigured` in the child.
+/// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. The last service
+/// to go waits, for a second at most, for locks that are being released on the library's threads; an observer must outlive
+/// it and the locks it gave out. Made before a fork it is `misconfigured` in the child.
 /// **Thread safety.** Everything: safe. A lock may be released on another thread than it was acquired on.
 /// **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally: none.
 template <class T, class Repository, Assurance Level>
@@ -58,11 +59,11 @@ public:
 
     explicit LockStateService(Repository repository, LockOptions options = {})
         requires LeaseRepository<Repository> && FencedRepository<detail::needed<Level == Assurance::fenced, Repository>>
-        : table_(std::make_shared<Table>(std::move(repository), options))
+        : handle_(std::make_shared<Handle>(std::make_shared<Table>(std::move(repository), options)))
     {}
 
-    Repository const& repository() const noexcept { return table_->repository(); }
-    LockOptions const& options() const noexcept { return table_->options(); }
+    Repository const& repository() const noexcept { return table()->repository(); }
+    LockOptions const& options() const noexcept { return table()->options(); }
 
     /// Waits for the lock on `state` (a `T`, or its key) until the deadline.
     ///
@@ -108,7 +109,7 @@ public:
         auto const key = make_key<T, key_type>(value);
         auto const fence = lock.fence();
         Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
-        auto repository = table_->repository();
+        auto repository = table()->repository();
         auto committed = repository.commit(std::span<Change<T>>{&change, 1}, nullptr, Deadline{lock.hold()->valid_until()});
         if (!committed)
             return std::move(committed).failure();
@@ -160,7 +161,7 @@ public:
                     if (starts_calls(self.repository()))
                         return detail::start_release(self, std::move(handler), std::move(hold));
                 detail::async_call(
-                    runs_in_place(self.repository()), self.table_->runtime(), std::move(handler), [hold = std::move(hold)] {
+                    runs_in_place(self.repository()), self.table()->runtime(), std::move(handler), [hold = std::move(hold)] {
                         auto const outcome = hold ? hold->release_and_report() : success();
                         return outcome ? error_code{} : make_error_code(outcome.error());
                     });
@@ -171,20 +172,20 @@ public:
     // ---- for policies -------------------------------------------------------------------------------------------
 
     /// Nothing when locks on `key` can be had at all.
-    std::optional<Failure> unfit(Key const& key, Deadline deadline) const { return table_->unfit(key, deadline); }
-    std::shared_ptr<Table> const& table() const noexcept { return table_; }
+    std::optional<Failure> unfit(Key const& key, Deadline deadline) const { return table()->unfit(key, deadline); }
+    std::shared_ptr<Table> const& table() const noexcept { return handle_->table; }
     /// Whether polling a ticket never blocks when its waiter says that it must not. The first call for a store asks whether
     /// it is fit, which may block.
     bool in_place() const noexcept
     {
-        return runs_in_place(repository()) || (starts_calls(repository()) && table_->verified());
+        return runs_in_place(repository()) || (starts_calls(repository()) && table()->verified());
     }
 
     /// As `acquire` and `try_acquire`, without throwing.
     template <KeyOrState<T, key_type> A>
     Outcome<lock_type> acquire_outcome(A const& state, Wait wait, AcquireOptions options) const
     {
-        auto const& runtime = table_->runtime();
+        auto const& runtime = table()->runtime();
         if (!options.deadline.valid() || options.max_attempts < 1)
             return Failure{Errc::invalid_argument, "acquire options out of range"};
         auto const deadline = options.deadline.at(runtime.now());
@@ -195,7 +196,7 @@ public:
         if (context != nullptr && context->holds(repository().identity(), key))
             return Failure{Errc::would_deadlock, "an operation of this thread works on the same key"};
         BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
-        Ticket ticket{table_, key, wait, options.max_attempts};
+        Ticket ticket{table(), key, wait, options.max_attempts};
         for (;;) {
             auto step = ticket.poll(waiter, deadline);
             if (step.done()) {
@@ -252,7 +253,14 @@ private:
                 new Start{*this, make_key<T, key_type>(state), state_of<T>(state), wait, options}));
     }
 
-    std::shared_ptr<Table> table_;
+    struct Handle {
+        explicit Handle(std::shared_ptr<Table> of) : table(std::move(of)) {}
+        Handle(Handle const&) = delete;
+        Handle& operator=(Handle const&) = delete;
+        ~Handle() { table->close(); }
+        std::shared_ptr<Table> table;
+    };
+    std::shared_ptr<Handle> handle_;
 };
 
 template <class R>

@@ -77,6 +77,7 @@ public:
     virtual bool wakes() const noexcept = 0;
     // Where `starts_calls`; null elsewhere.
     virtual bool starts_calls() const noexcept = 0;
+    virtual bool has_own_threads() const noexcept = 0;
     virtual StartedCall<Versioned<T>> start_load(Key const&, Deadline, Waiter&) = 0;
     virtual StartedCall<CommitResult> start_commit(
         std::span<Change<T>>, OperationCommit const*, Deadline, Waiter&) = 0;
@@ -297,6 +298,7 @@ public:
     }
     bool wakes() const noexcept override { return wakes_waiters(r_); }
     bool starts_calls() const noexcept override { return interlock::starts_calls(r_); }
+    bool has_own_threads() const noexcept override { return ends_by_itself(r_); }
     StartedCall<Versioned<T>> start_load(Key const& key, Deadline deadline, Waiter& waiter) override
     {
         return start<Versioned<T>>([&](auto& r) { return r.start_load(key, deadline, waiter); });
@@ -408,6 +410,7 @@ public:
     void const* identity() const noexcept { return held_->identity(); }
     bool in_place() const noexcept { return held_->in_place(); }
     bool starts_calls() const noexcept { return held_->starts_calls(); }
+    bool has_own_threads() const noexcept { return held_->has_own_threads(); }
     /// What the store calls itself: "memory".
     std::string_view store_name() const noexcept { return held_->name(); }
 

@@ -62,8 +62,8 @@ namespace detail {
 /// What all handles of one client share.
 class ClientState {
 public:
-    ClientState(Options options, boost::asio::any_io_executor executor)
-        : options_(std::move(options)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
+    ClientState(Options options, boost::asio::any_io_executor executor, bool own_threads)
+        : options_(std::move(options)), executor_(std::move(executor)), own_threads_(own_threads), generation_(SystemRuntime::generation()),
           subscriber_(std::make_shared<Subscriber>(options_))
     {}
     ClientState(ClientState const&) = delete;
@@ -81,6 +81,7 @@ public:
         std::call_once(shared_made_, [&] { shared_ = std::make_unique<PipelineHandle>(executor_, options_); });
         return shared_->pipeline;
     }
+    bool own_threads() const noexcept { return own_threads_; }
     Subscriber& subscriber() const noexcept { return *subscriber_; }
     bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
 
@@ -333,6 +334,7 @@ private:
 
     Options options_;
     boost::asio::any_io_executor executor_;
+    bool own_threads_;
     std::uint64_t generation_;
     std::once_flag shared_made_;
     std::unique_ptr<PipelineHandle> shared_;
@@ -397,12 +399,12 @@ inline std::shared_ptr<std::string const> intern_store(std::string name)
 class Client {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit Client(Options options) : Client(SystemRuntime::executor(), std::move(options)) {}
+    explicit Client(Options options) : state_(make(std::move(options), SystemRuntime::executor(), true)) {}
     /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
     explicit Client(std::string_view url) : Client(Options::parse(url).value()) {}
     explicit Client(char const* url) : Client(std::string_view{url}) {}
     Client(boost::asio::any_io_executor executor, Options options)
-        : state_(make(std::move(options), std::move(executor)))
+        : state_(make(std::move(options), std::move(executor), false))
     {}
     Client(boost::asio::any_io_executor executor, std::string_view url)
         : Client(std::move(executor), Options::parse(url).value())
@@ -432,10 +434,11 @@ private:
     friend class Counters;
     friend class IdempotencyStore;
 
-    static std::shared_ptr<detail::ClientState> make(Options options, boost::asio::any_io_executor executor)
+    static std::shared_ptr<detail::ClientState> make(
+        Options options, boost::asio::any_io_executor executor, bool own_threads)
     {
         options.validate().value();
-        return std::make_shared<detail::ClientState>(std::move(options), std::move(executor));
+        return std::make_shared<detail::ClientState>(std::move(options), std::move(executor), own_threads);
     }
 
     std::shared_ptr<detail::ClientState> state_;

@@ -158,6 +158,9 @@ public:
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return shared_->identity.get(); }
 
+    /// Whether asynchronous calls end without anybody running an executor.
+    bool has_own_threads() const noexcept { return shared_->client->own_threads(); }
+
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
     using Members::compare_and_set;
     using Members::erase;

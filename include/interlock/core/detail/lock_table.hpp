@@ -99,6 +99,23 @@ public:
                 runtime_.cancel(shard.alarm);
     }
 
+    /// No service is left. What is being released on other threads gets a second to be done; the observer hears no more
+    /// of it afterwards.
+    void close() noexcept
+    {
+        if (runtime_.generation() != generation_)
+            return;  // in a forked child; the parent's threads are not here
+        {
+            std::unique_lock lock(reaping_mutex_);
+            auto const until = add(runtime_.now(), std::chrono::seconds{1});
+            while (reaping_ > 0 && runtime_.now() < until)
+                runtime_.wait_until(reaped_, lock, until);
+        }
+        silent_.store(true);
+        for (auto told = telling_.load(); told != 0; told = telling_.load())
+            telling_.wait(told);
+    }
+
     R const& repository() const noexcept { return repository_; }
     RuntimeType const& runtime() const noexcept { return runtime_; }
     LockOptions const& options() const noexcept { return options_; }
@@ -798,8 +815,25 @@ private:
             std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node,
             std::shared_ptr<Removing> report)
             : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node),
-              report_(std::move(report))
-        {}
+              report_(std::move(report)), waited_for_(ends_by_itself(table_->repository_))
+        {
+            if (waited_for_) {
+                std::lock_guard lock(table_->reaping_mutex_);
+                ++table_->reaping_;
+            }
+        }
+        Reaper(Reaper const&) = delete;
+        Reaper& operator=(Reaper const&) = delete;
+        ~Reaper()
+        {
+            if (!waited_for_)
+                return;
+            {
+                std::lock_guard lock(table_->reaping_mutex_);
+                --table_->reaping_;
+            }
+            table_->reaped_.notify_all();
+        }
 
         void send()
         {
@@ -900,8 +934,13 @@ private:
             }
             if (report_)
                 return report_->done(removed);
-            if (!removed && table_->options_.observer != nullptr)
-                table_->options_.observer->on_release({removed.error(), {}, false, {}});
+            if (!removed && table_->options_.observer != nullptr) {
+                table_->telling_.fetch_add(1);
+                if (!table_->silent_.load())
+                    table_->options_.observer->on_release({removed.error(), {}, false, {}});
+                table_->telling_.fetch_sub(1);
+                table_->telling_.notify_all();
+            }
         }
 
         std::shared_ptr<LockTable> table_;
@@ -910,6 +949,7 @@ private:
         TimePoint until_;
         Node* node_;  // whose queue goes on when this is done; null: nobody's
         std::shared_ptr<Removing> report_;
+        bool waited_for_;  // by `close`: not when it needs an executor that its caller may be running
         std::mutex mutex_;  // of what follows
         StartedCall<Removal> call_;
         bool starts_{false};
@@ -1214,6 +1254,11 @@ private:
     bool options_good_;
     std::atomic<bool> verified_{false};
     std::atomic<std::size_t> waiters_{0};
+    std::mutex reaping_mutex_;
+    std::condition_variable reaped_;
+    std::size_t reaping_{0};
+    std::atomic<bool> silent_{false};
+    std::atomic<int> telling_{0};
     std::array<Shard, shard_count> shards_;
 };
 
