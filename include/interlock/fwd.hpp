@@ -91,6 +91,15 @@ class StateRepository;
 class IdempotencyStore;
 }  // namespace redis
 
+namespace postgres {
+class Pool;
+class Counters;
+class Transaction;
+template <class T, class K = void>
+class StateRepository;
+class IdempotencyStore;
+}  // namespace postgres
+
 }  // namespace v0
 }  // namespace interlock
 
