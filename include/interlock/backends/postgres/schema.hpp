@@ -10,6 +10,9 @@
 #include <interlock/core/outcome.hpp>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -101,6 +104,21 @@ inline Outcome<void> create_schema(Pool const& pool, Deadline deadline = std::ch
         batch.add(text.substr(at, end - at));
         at = end + 2;
     }
+    auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
+    if (!done)
+        return std::move(done).failure();
+    return success();
+}
+
+/// Runs `statements`, which have no parameters, in one transaction: DDL of one's own, a migration.
+///
+/// **Outcome.** Of the first that fails; then nothing was changed. `outcome_unknown` when the reply was lost.
+inline Outcome<void> run_script(
+    Pool const& pool, std::span<std::string_view const> statements, Deadline deadline = std::chrono::seconds{30})
+{
+    detail::Batch batch;
+    for (auto const statement : statements)
+        batch.add(std::string(statement));
     auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
     if (!done)
         return std::move(done).failure();
