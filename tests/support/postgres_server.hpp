@@ -37,7 +37,7 @@
 
 namespace interlock_test {
 
-/// **Thread safety.** One thread at a time.
+/// **Thread safety.** One thread at a time. The system ends the server with the thread that started it.
 class PostgresServer {
 public:
     /// `settings` as postgres takes them behind -c: {"max_connections=20"}. Throws when the server does not come up.

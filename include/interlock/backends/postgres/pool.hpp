@@ -236,7 +236,8 @@ private:
             "SELECT set_config('default_transaction_isolation', 'read committed', false), "
             "set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false), "
             "set_config('DateStyle', 'ISO', false), pg_is_in_recovery(), "
-            "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"};
+            "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, "
+            "(SELECT stats_reset FROM pg_stat_bgwriter)"};
         Batch batch;
         batch.add(greeting);
         auto const exchange = connection.run(batch, by, Connection::Bounded::by_caller);
@@ -244,7 +245,7 @@ private:
             return failure_of(exchange, Access::read);
         if (exchange.replies[0].boolean(0, 4))
             return Failure{Errc::unavailable, "postgres: " + endpoint_ + " is a replica"};
-        connection.set_timeline(std::string(exchange.replies[0].text(0, 5)));
+        connection.set_life(std::string(exchange.replies[0].text(0, 5)) + " " + std::string(exchange.replies[0].text(0, 6)));
         return success();
     }
 

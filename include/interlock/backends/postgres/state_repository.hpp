@@ -493,7 +493,7 @@ private:
                 return Store::bad_key();
             batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
         }
-        timeline_ = session_->timeline();
+        life_ = session_->life();
         auto exchange = step(batch, until_);
         if (!exchange)
             return std::move(exchange).failure();

@@ -250,7 +250,7 @@ protected:
             pool_ = std::move(other.pool_);
             until_ = other.until_;
             xid_ = std::move(other.xid_);
-            timeline_ = std::move(other.timeline_);
+            life_ = std::move(other.life_);
             failure_ = std::move(other.failure_);
             used_ = other.used_;
         }
@@ -309,7 +309,7 @@ protected:
     detail::PoolState::Session session_;
     TimePoint until_;
     std::string xid_;
-    std::string timeline_;
+    std::string life_;
     std::optional<Failure> failure_;  // of a statement of the user's: nothing can be committed
     bool used_{false};
 
@@ -383,8 +383,7 @@ private:
         for (int attempt = 1;; ++attempt) {
             auto session = pool_->take(until);
             if (session) {
-                // After a failover the id may be another transaction's.
-                if ((*session)->timeline() != timeline_)
+                if ((*session)->life() != life_)  // the id may be another transaction's by now
                     return unknown;
                 detail::Batch batch;
                 detail::Params params;

@@ -383,9 +383,12 @@ public:
     /// Plans of this session are no longer of use.
     void spoil() noexcept { cancelled_ = true; }
 
-    /// Where the history of this server was when we connected: another one after a failover.
-    std::string const& timeline() const noexcept { return timeline_; }
-    void set_timeline(std::string timeline) { timeline_ = std::move(timeline); }
+    /// Names what a transaction id is unique in: another one after a failover, and after a crash. An id that was given out
+    /// is not durable before its transaction commits; a server that recovers gives it out again. (Seen in the tests: the
+    /// status that was asked for was another transaction's.) Made of the time line and of the time at which the server's
+    /// statistics began, which a recovery sets.
+    std::string const& life() const noexcept { return life_; }
+    void set_life(std::string life) { life_ = std::move(life); }
 
     /// Who makes the server end statements that take too long.
     enum class Bounded : unsigned char {
@@ -638,7 +641,7 @@ private:
     PGconn* connection_{nullptr};
     int pid_{0};
     bool cancelled_{false};
-    std::string timeline_;
+    std::string life_;
     std::int64_t statement_timeout_{-1};
     std::unordered_set<std::string> prepared_;
 };
