@@ -563,7 +563,8 @@ private:
     /// The change and COMMIT in one trip; the statement fails where it may not change the row, so that nothing is committed.
     Outcome<CommitResult> commit_one(Change<T>& change, OperationCommit const* operation, TimePoint until)
     {
-        detail::Batch batch;
+        auto batch = std::move(before_commit_);
+        auto const at = batch.size();
         if (auto added = store_->add_change(batch, change, operation, detail::Refusal::error); !added)
             return std::move(added).failure();
         batch.add(store_->commit);
@@ -577,7 +578,7 @@ private:
             return failure_of(*done->error, detail::Access::write);
         }
         if (!done->replies.empty())
-            Store::set_version(done->replies[0], change);
+            Store::set_version(done->replies[at], change);
         return Outcome<CommitResult>{std::in_place};
     }
 
@@ -586,7 +587,8 @@ private:
         std::vector<std::size_t> order(changes.size());
         std::iota(order.begin(), order.end(), std::size_t{0});
         std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
-        detail::Batch batch;
+        auto batch = std::move(before_commit_);
+        auto const found = batch.size();
         if (operation != nullptr) {
             detail::Params params;
             params.bytes(operation->home->bytes());
@@ -620,7 +622,7 @@ private:
                 return failure_of(*stepped->error, detail::Access::write);
             }
             if (operation != nullptr) {
-                auto record = Store::record_of(stepped->replies[0]);
+                auto record = Store::record_of(stepped->replies[found]);
                 if (!record)
                     return std::move(record).failure();
                 if (*record && (*record)->answered)

@@ -10,10 +10,13 @@
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/state_traits.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -249,6 +252,7 @@ protected:
             session_ = std::move(other.session_);
             pool_ = std::move(other.pool_);
             until_ = other.until_;
+            before_commit_ = std::move(other.before_commit_);
             xid_ = std::move(other.xid_);
             life_ = std::move(other.life_);
             failure_ = std::move(other.failure_);
@@ -308,12 +312,14 @@ protected:
     std::shared_ptr<detail::PoolState> pool_;
     detail::PoolState::Session session_;
     TimePoint until_;
+    detail::Batch before_commit_;  // leaves with the changes
     std::string xid_;
     std::string life_;
     std::optional<Failure> failure_;  // of a statement of the user's: nothing can be committed
     bool used_{false};
 
 private:
+    friend class TransactionalIdempotencyStore;
     static constexpr std::chrono::seconds rollback_time{1};
 
     template <class... A>

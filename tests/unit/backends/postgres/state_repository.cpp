@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace postgres_state_repository_test {
 
@@ -206,7 +207,9 @@ TEST_CASE("names that are not plain identifiers are refused before anything is s
 {
     postgres::Pool const nowhere{"postgresql://127.0.0.1:1/none"};
     using postgres::RepositoryOptions;
-    for (std::string const bad : {"a;b", "A", "a b", "a\"b", "1a", "", "a.b.c", ".a", "a.", "a'b", "t\xc3\xa9", std::string(64, 'a').c_str()}) {
+    std::vector<std::string> const names{
+        "a;b", "A", "a b", "a\"b", "1a", "", "a.b.c", ".a", "a.", "a'b", "t\xc3\xa9", std::string(64, 'a')};
+    for (auto const& bad : names) {
         CAPTURE(bad);
         if (!bad.empty())
             CHECK_THROWS_AS((postgres::StateRepository<Word>{nowhere, {.table = bad, .key = "word"}}), Error);
