@@ -456,6 +456,9 @@ class RowTransaction : public Transaction {
     using Store = detail::Store<T, K>;
 
 public:
+    /// What operations get of it: nothing that ends it.
+    using operation_type = Transaction;
+
     RowTransaction(RowTransaction&&) noexcept = default;
     RowTransaction& operator=(RowTransaction&&) noexcept = default;
     ~RowTransaction() = default;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 namespace postgres_transaction_test {
 
@@ -142,6 +143,16 @@ TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction
     }
     CHECK(shop.left() == 10);
     CHECK(shop.reserved() == 0);
+}
+
+TEST_CASE("an operation that takes any transaction is shown no commit", "[postgres][transaction]")
+{
+    Shop const shop;
+    shop.service().do_in_transaction("x", [](Stock&, auto& tx) {
+        STATIC_REQUIRE(std::is_same_v<decltype(tx), Transaction&>);
+        STATIC_REQUIRE_FALSE(requires { tx.commit(); });
+        CHECK(tx.exec("SELECT 1").template value<int>() == 1);
+    });
 }
 
 TEST_CASE("a constraint is a result under its name, and the operation may go on", "[postgres][transaction]")
