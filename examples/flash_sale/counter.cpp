@@ -7,6 +7,9 @@
 
 #include <interlock/core/format.hpp>
 #include <interlock/interlock.hpp>
+#ifdef FLASH_SALE_POSTGRES
+#include <interlock/backends/postgres/backend.hpp>
+#endif
 #ifdef FLASH_SALE_REDIS
 #include <interlock/backends/redis/backend.hpp>
 #endif
@@ -40,13 +43,17 @@ namespace il = interlock;
 
 // ---- the store: chosen at run time. Another backend is another object in these two calls. -----------------
 
+auto const backends = std::tuple_cat(
+    std::tuple{il::memory::backend}
 #ifdef FLASH_SALE_REDIS_TLS
-auto const backends = std::tuple{il::memory::backend, il::redis::backend, il::redis::TlsBackend{}, il::redis::unix_backend};
+    , std::tuple{il::redis::backend, il::redis::TlsBackend{}, il::redis::unix_backend}
 #elif defined FLASH_SALE_REDIS
-auto const backends = std::tuple{il::memory::backend, il::redis::backend, il::redis::tls_backend, il::redis::unix_backend};
-#else
-auto const backends = std::tuple{il::memory::backend};
+    , std::tuple{il::redis::backend, il::redis::tls_backend, il::redis::unix_backend}
 #endif
+#ifdef FLASH_SALE_POSTGRES
+    , std::tuple{il::postgres::backend, il::postgres::short_backend}
+#endif
+);
 
 il::StateRepository<Stock> open_store(std::string const& url)
 {
@@ -58,14 +65,22 @@ il::AnyIdempotencyStore open_keys(std::string const& url)
     return std::apply([&](auto const&... backend) { return il::open_idempotency_store(url, backend...); }, backends);
 }
 
-/// Where one sale takes place. Each opens a shop of its own in a store that outlives it, unless the URL names one.
+/// Where one sale takes place. Each opens a shop of its own in a store that outlives it, unless the URL names one, and
+/// makes its tables where there are tables.
 std::string place_of_sale(std::string const& url, Policy policy)
 {
-    if (!outlives_the_program(url) || url.find("name_space=") != std::string::npos)
+    if (!outlives_the_program(url))
         return url;
-    return fmt::format(
-        "{}{}name_space=flash_sale.{:016x}.{}", url, url.find('?') == std::string::npos ? '?' : '&',
-        il::SystemRuntime::random_bits(), name_of(policy));
+    auto place = url;
+    if (url.find("name_space=") == std::string::npos)
+        place = fmt::format(
+            "{}{}name_space=sale_{:08x}_{}", url, url.find('?') == std::string::npos ? '?' : '&',
+            il::SystemRuntime::random_bits() >> 32, name_of(policy));
+#ifdef FLASH_SALE_POSTGRES
+    if (place.starts_with("postgres"))
+        il::postgres::create_schema(il::postgres::Pool{place}).value();
+#endif
+    return place;
 }
 
 // ---- the three ways an order reaches a service ------------------------------------------------------------

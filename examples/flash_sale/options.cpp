@@ -75,9 +75,10 @@ Input
 
 Sale
   --backend URL      where the stock lives: memory:, redis://[:password@]host[:port][/db] or unix:///path/of/socket of a
-                     Redis server (memory:). Each sale opens a name space of its own there and leaves it to be looked at;
-                     ?name_space=NAME chooses one, for a single policy. Redis has no row locks, so 'pessimistic' is
-                     refused, 'all' leaves it out, and 'idempotent' sells under a lock
+                     Redis server, postgresql://[user[:password]@][host][:port][/database] (memory:). Each sale opens a
+                     name space of its own there and leaves it to be looked at; ?name_space=NAME chooses one, for a single
+                     policy. Redis has no row locks, so 'pessimistic' is refused, 'all' leaves it out, and 'idempotent'
+                     sells under a lock
   --policy NAME      unguarded, optimistic, pessimistic, lock, idempotent, or all, one after the other (all)
   --workers N        threads, or with --async coroutines, 1 to 4096       (8)
   --async            coroutines on a pool with a thread per core
@@ -176,7 +177,7 @@ Options parse_options(std::vector<std::string_view> const& arguments)
         throw BadOption(fmt::format("{} does not go together with --orders and --stock", generator_option));
     if (options.processes > 1 && !outlives_the_program(options.backend))
         throw BadOption(
-            "--processes needs a store that processes share, redis: or unix:; what --backend names lives in one process");
+            "--processes needs a store that processes share, redis:, unix: or postgresql:; what --backend names lives in one process");
     if (!has_row_locks(options.backend)) {
         if (options.policies.size() == 1 && options.policies[0] == Policy::pessimistic)
             throw BadOption("--policy pessimistic needs row locks, which the store of --backend does not have");

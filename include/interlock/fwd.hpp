@@ -74,6 +74,8 @@ struct SetNxLock;
 struct EfficiencySetNxLock;
 template <class Inner, class Store>
 class IdempotencyKeys;
+template <class Inner, class Store>
+class IdempotencyInTransaction;
 
 namespace memory {
 template <class T, class K = void, class Runtime = SystemRuntime>
@@ -90,6 +92,16 @@ template <class T, class K = void>
 class StateRepository;
 class IdempotencyStore;
 }  // namespace redis
+
+namespace postgres {
+class Pool;
+class Counters;
+class Transaction;
+template <class T, class K = void>
+class StateRepository;
+class IdempotencyStore;
+class TransactionalIdempotencyStore;
+}  // namespace postgres
 
 }  // namespace v0
 }  // namespace interlock

@@ -42,6 +42,7 @@
 #include <interlock/core/versioned.hpp>
 #include <interlock/fwd.hpp>
 #include <interlock/policies/any_policy.hpp>
+#include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>

@@ -3,6 +3,10 @@
 // The README's table of policies and stores, held against the concept checks.
 
 #include <interlock/interlock.hpp>
+#if __has_include(<libpq-fe.h>) && __has_include(<pqxx/version>)
+#include <interlock/backends/postgres/idempotency_store.hpp>
+#include <interlock/backends/postgres/state_repository.hpp>
+#endif
 #if __has_include(<hiredis/hiredis.h>)
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -43,6 +47,13 @@ static_assert(Memory::idempotency && Memory::operation_id && Memory::several_key
 using Redis = Row<il::redis::StateRepository<Stock>, il::redis::IdempotencyStore>;
 static_assert(Redis::optimistic && !Redis::row_lock && Redis::lease && Redis::efficiency);
 static_assert(Redis::idempotency && Redis::operation_id && Redis::several_keys);
+#endif
+
+#if __has_include(<libpq-fe.h>) && __has_include(<pqxx/version>)
+// postgres: yes, yes, yes, yes, yes, yes, yes
+using Postgres = Row<il::postgres::StateRepository<Stock>, il::postgres::IdempotencyStore>;
+static_assert(Postgres::optimistic && Postgres::row_lock && Postgres::lease && Postgres::efficiency);
+static_assert(Postgres::idempotency && Postgres::operation_id && Postgres::several_keys);
 #endif
 
 // Chosen at run time: all of them compile; what the store lacks is `misconfigured` when it is used.

@@ -114,6 +114,12 @@ elseif(CASE STREQUAL "find_package_without_openssl_refused")
 elseif(CASE STREQUAL "find_package_without_hiredis_refused")
     refused(find_package "component 'redis' needs hiredis" "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS redis"
         -DCMAKE_DISABLE_FIND_PACKAGE_hiredis=ON -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON)
+elseif(CASE STREQUAL "find_package_postgres")
+    accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS postgres" -DCONSUMER_LINK=interlock::postgres
+        -DCONSUMER_SOURCE=postgres.cpp)
+elseif(CASE STREQUAL "find_package_without_libpqxx_refused")
+    refused(find_package "component 'postgres' needs libpqxx" "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS postgres"
+        -DCMAKE_DISABLE_FIND_PACKAGE_libpqxx=ON -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON)
 elseif(CASE STREQUAL "unknown_optional_component_accepted")
     accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED OPTIONAL_COMPONENTS abacus" -DCONSUMER_REFUSES=abacus)
 elseif(CASE STREQUAL "unknown_component_refused")

@@ -20,6 +20,8 @@
 // The same suite is compiled once for each family of backends.
 #ifdef INTERLOCK_TESTS_CONTRACT_REDIS
 #include "contract/redis/backends.hpp"
+#elif defined(INTERLOCK_TESTS_CONTRACT_POSTGRES)
+#include "contract/postgres/backends.hpp"
 #else
 
 #include <interlock/backends/memory/backend.hpp>

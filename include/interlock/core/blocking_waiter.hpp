@@ -91,7 +91,13 @@ Outcome<typename R::transaction_type> wait_for_rows(
 {
     auto const& runtime = repository.runtime();
     BlockingWaiter<typename R::runtime_type> waiter{runtime};
-    auto transaction = repository.open_transaction(keys);
+    auto transaction = [&] {
+        // One that cannot wait without blocking waits inside of `poll`, so it must know how long.
+        if constexpr (requires { repository.open_transaction(keys, deadline); })
+            return repository.open_transaction(keys, deadline);
+        else
+            return repository.open_transaction(keys);
+    }();
     TimePoint until{};
     bool pinned = false;
     for (;;) {

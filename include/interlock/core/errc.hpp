@@ -43,6 +43,7 @@ enum class Errc : int {
     corrupt_state = 4,        ///< stored bytes are not a `T`, a record is damaged, a version is negative
     version_exhausted = 5,    ///< the 64-bit version is at its maximum; it never wraps
     would_deadlock = 6,       ///< the operation asked for a key that its own caller already holds
+    constraint_violated = 7,  ///< the store refused the change by a rule of its own; the detail names the rule
 
     // Somebody else was there.
     version_conflict = 10,    ///< another writer moved the version; nothing was written
@@ -80,6 +81,7 @@ constexpr Effect effect_of(Errc code) noexcept
     case Errc::corrupt_state:
     case Errc::version_exhausted:
     case Errc::would_deadlock:
+    case Errc::constraint_violated:
     case Errc::version_conflict:
     case Errc::lock_busy:
     case Errc::serialization_failure:
@@ -110,6 +112,7 @@ constexpr char const* name_of(Errc code) noexcept
     case Errc::corrupt_state: return "corrupt_state";
     case Errc::version_exhausted: return "version_exhausted";
     case Errc::would_deadlock: return "would_deadlock";
+    case Errc::constraint_violated: return "constraint_violated";
     case Errc::version_conflict: return "version_conflict";
     case Errc::lock_busy: return "lock_busy";
     case Errc::serialization_failure: return "serialization_failure";

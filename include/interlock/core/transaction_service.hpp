@@ -54,6 +54,9 @@ template <class P>
 struct is_idempotent : std::false_type {};
 template <class I, class S>
 struct is_idempotent<IdempotencyKeys<I, S>> : std::true_type {};
+template <class Policy>
+    requires requires { requires Policy::idempotent; }
+struct is_idempotent<Policy> : std::true_type {};
 
 template <class R, bool Try, bool Idempotent>
 struct completion {

@@ -116,6 +116,16 @@ public:
             return result;
         }
 
+        /// The store's answer to a statement of the operation's own, where it can have any: asked before what the operation
+        /// threw is believed, since a conflict means that it must run again.
+        Outcome<CommitResult> verify()
+            requires requires(RowTx const& tx) { tx.failure(); }
+        {
+            if (rows_ && rows_->failure())
+                return *rows_->failure();
+            return Outcome<CommitResult>{std::in_place};
+        }
+
         void rollback(bool) noexcept { rows_.reset(); }
 
         void abandon() noexcept

@@ -23,6 +23,7 @@ std::vector<Errc> const all{
     Errc::corrupt_state,
     Errc::version_exhausted,
     Errc::would_deadlock,
+    Errc::constraint_violated,
     Errc::version_conflict,
     Errc::lock_busy,
     Errc::serialization_failure,

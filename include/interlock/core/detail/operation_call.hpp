@@ -38,6 +38,17 @@ struct repeat<A, 0> {
     using type = TypeList<>;
 };
 
+/// What an operation gets of a store's transaction: all of it, or the base that it shows to operations.
+template <class X>
+struct shown_transaction {
+    using type = X;
+};
+template <class X>
+    requires requires { typename X::operation_type; }
+struct shown_transaction<X> {
+    using type = typename X::operation_type;
+};
+
 /// The argument types of one form.
 template <class Session, std::size_t N, Form Shape>
 consteval auto arguments()
@@ -46,7 +57,7 @@ consteval auto arguments()
     if constexpr (Shape == Form::states)
         return States{};
     else if constexpr (Shape == Form::states_transaction)
-        return typename concatenate<States, TypeList<typename Session::repository_type::transaction_type&>>::type{};
+        return typename concatenate<States, TypeList<typename shown_transaction<typename Session::repository_type::transaction_type>::type&>>::type{};
     else if constexpr (Shape == Form::states_context)
         return typename concatenate<States, TypeList<TransactionContext&>>::type{};
     else if constexpr (Shape == Form::locks)
@@ -113,7 +124,10 @@ decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext
         if constexpr (Shape == Form::states)
             return f(transaction.state(I)...);
         else if constexpr (Shape == Form::states_transaction)
-            return f(transaction.state(I)..., transaction.store_transaction());
+            return f(
+                transaction.state(I)...,
+                static_cast<typename shown_transaction<std::remove_cvref_t<decltype(transaction.store_transaction())>>::type&>(
+                    transaction.store_transaction()));
         else if constexpr (Shape == Form::states_context)
             return f(transaction.state(I)..., context);
         else if constexpr (Shape == Form::locks)

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_COUNTERS_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_COUNTERS_HPP
+
+/// @file
+/// Counters in a PostgreSQL server: one round trip to change one, at most once per operation id.
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/pool.hpp>
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/counter.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/operation_id.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+struct CountersOptions {
+    /// How long an answer is kept, by the server's clock. Longer than anybody retries.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+/// Whole numbers that the server adds to, where load, change and compare-and-set would cost more.
+///
+/// **Guarantee.** A change is applied at most once per (name space, counter, operation id) while the answer is kept, and
+/// never beyond its bounds, decided in one transaction with the answer. Whoever comes with the same id gets the first
+/// answer; with another change under the same id `idempotency_mismatch`.
+/// **Does not guarantee.** Anything after the server lost commits.
+/// **Outcomes.** As `StateRepository`, but a lost reply is asked for again until the deadline, since the id makes that safe;
+/// `outcome_unknown` only when it comes first.
+/// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
+/// **Cost.** One round trip per call.
+class Counters {
+public:
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit Counters(Pool pool, CountersOptions options = {})
+        : shared_(std::make_shared<Shared>(pool.state_, check(options)))
+    {}
+
+    /// Changes a counter (one that was never changed is 0), or says that a bound was in the way.
+    Outcome<CounterAnswer> atomic_once(
+        OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
+    {
+        if (auto valid = id.validate(); !valid)
+            return std::move(valid).failure();
+        if (auto valid = key.validate(); !valid)
+            return std::move(valid).failure();
+        if (auto valid = change.validate(); !valid)
+            return std::move(valid).failure();
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        auto const until = deadline.at(SystemRuntime::now());
+        auto const request = std::to_string(change.amount) + " " +
+                             (change.at_least ? std::to_string(*change.at_least) : "-") + " " +
+                             (change.at_most ? std::to_string(*change.at_most) : "-");
+        for (int attempt = 1;; ++attempt) {
+            auto answer = ask(id, key, change, request, Deadline{until});
+            // The id makes asking again safe.
+            if (answer || answer.error() != Errc::outcome_unknown)
+                return answer;
+            auto const at =
+                interlock::detail::add(SystemRuntime::now(), backoff.delay(attempt, SystemRuntime::random_bits()));
+            if (at >= until)
+                return answer;
+            SystemRuntime::sleep_until(at);
+        }
+    }
+
+    /// The counter now; 0 if it was never changed.
+    Outcome<std::int64_t> load(Key const& key, Deadline deadline = {}) const
+    {
+        if (auto valid = key.validate(); !valid)
+            return std::move(valid).failure();
+        detail::Params params;
+        params.bytes(key.bytes());
+        auto reply = shared_->pool->execute(shared_->load, std::move(params), detail::Access::read, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        return reply->rows() == 0 ? 0 : reply->number(0, 0).value_or(0);
+    }
+
+private:
+    struct Shared {
+        Shared(std::shared_ptr<detail::PoolState> p, CountersOptions o) : pool(std::move(p)), options(o)
+        {
+            auto const& ns = pool->options().name_space;
+            // The counter's row is made and locked first: answers are then read as whoever held it before left them.
+            make = detail::Statement{
+                "INSERT INTO " + ns + "_counter (key, value) VALUES ($1::bytea, 0) ON CONFLICT (key) DO NOTHING"};
+            lock = detail::Statement{"SELECT 1 FROM " + ns + "_counter WHERE key = $1::bytea FOR UPDATE"};
+            change = detail::Statement{
+                "WITH old AS MATERIALIZED (SELECT request, value, changed FROM " + ns + "_once WHERE key = $1::bytea AND "
+                "id = $2::bytea AND kept_until > clock_timestamp()), "
+                "u AS (UPDATE " + ns + "_counter SET value = value + $3::bigint WHERE key = $1::bytea AND NOT EXISTS (SELECT FROM old) "
+                "AND ($4::bigint IS NULL OR value + $3::bigint >= $4::bigint) AND ($5::bigint IS NULL OR value + $3::bigint <= $5::bigint) "
+                "AND abs(value + $3::bigint) <= " + std::to_string(CounterChange::limit) + " RETURNING value), "
+                "now AS MATERIALIZED (SELECT value, abs(value + $3::bigint) <= " + std::to_string(CounterChange::limit) +
+                " AS in_range FROM " + ns + "_counter WHERE key = $1::bytea), "
+                "r AS (INSERT INTO " + ns + "_once AS o (key, id, request, value, changed, kept_until) SELECT $1::bytea, $2::bytea, "
+                "$6::text, coalesce((SELECT value FROM u), now.value), EXISTS (SELECT FROM u), "
+                "clock_timestamp() + $7::bigint * interval '1 microsecond' FROM now WHERE NOT EXISTS (SELECT FROM old) AND now.in_range "
+                "ON CONFLICT (key, id) DO UPDATE SET request = excluded.request, value = excluded.value, changed = excluded.changed, "
+                "kept_until = excluded.kept_until RETURNING value, changed) "
+                "SELECT (SELECT request FROM old), coalesce((SELECT value FROM old), (SELECT value FROM r)), "
+                "coalesce((SELECT changed FROM old), (SELECT changed FROM r))"};
+            load = detail::Statement{"SELECT value FROM " + ns + "_counter WHERE key = $1::bytea"};
+        }
+        std::shared_ptr<detail::PoolState> pool;
+        CountersOptions options;
+        detail::Statement make;
+        detail::Statement lock;
+        detail::Statement change;
+        detail::Statement load;
+    };
+
+    static constexpr Backoff backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
+
+    static CountersOptions check(CountersOptions options)
+    {
+        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
+        return options;
+    }
+
+    Outcome<CounterAnswer> ask(
+        OperationId const& id, Key const& key, CounterChange const& change, std::string const& request, Deadline deadline) const
+    {
+        detail::Batch batch;
+        for (auto const* statement : {&shared_->make, &shared_->lock}) {
+            detail::Params named;
+            named.bytes(key.bytes());
+            batch.add(*statement, std::move(named));
+        }
+        detail::Params params;
+        params.bytes(key.bytes());
+        params.bytes(id.value());
+        params.number(change.amount);
+        auto const bound = [&](std::optional<std::int64_t> const& value) {
+            if (value)
+                params.number(*value);
+            else
+                params.null();
+        };
+        bound(change.at_least);
+        bound(change.at_most);
+        params.text(request);
+        params.number(std::chrono::ceil<std::chrono::microseconds>(shared_->options.retention).count());
+        batch.add(shared_->change, std::move(params));
+        auto replies = shared_->pool->execute(batch, detail::Access::commit, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        auto const& reply = (*replies)[2];
+        bool const replayed = !reply.null(0, 0);
+        if (replayed && reply.text(0, 0) != request)
+            return Failure{Errc::idempotency_mismatch, "the operation id was used for a different change"};
+        auto const value = reply.number(0, 1);
+        if (!value)
+            return Failure{Errc::invalid_argument, "the counter would pass 2^53"};
+        return CounterAnswer{.value = *value, .changed = reply.boolean(0, 2), .replayed = replayed};
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_COUNTERS_HPP

@@ -1,0 +1,654 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_PQXX_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_PQXX_HPP
+
+// The only door to libpqxx (6.4, 7.5 and later, 8.x) and to libpq, which it is built on.
+//
+// libpqxx owns the connection and converts the values of users' own statements (`pqxx::string_traits`). Statements are
+// sent through the libpq connection inside it, because libpqxx hides what an honest outcome needs: the command tag of
+// COMMIT, the name of a violated constraint, the state of the transaction, and a bound on waiting for a reply. Nothing
+// is ever sent by libpqxx itself, so that its silent reconnect (6.4) and its in-doubt reports cannot happen here.
+
+#include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/transport.hpp>
+
+#include <libpq-fe.h>
+#include <pqxx/version>
+#if PQXX_VERSION_MAJOR < 7
+#include <pqxx/connection_base>
+#include <pqxx/connectionpolicy>
+#else
+#include <pqxx/connection>
+#endif
+#include <pqxx/strconv>
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+// ---- what differs between the versions of libpqxx -------------------------------------------------------------
+
+#if PQXX_VERSION_MAJOR < 7
+/// A libpqxx connection around an established one. 6.4 would reconnect by itself; it never gets to send anything.
+class PqxxConnection final : public pqxx::connection_base {
+public:
+    explicit PqxxConnection(PGconn* connection) : pqxx::connection_base(policy_), policy_(connection) { init(); }
+    PqxxConnection(PqxxConnection const&) = delete;
+    PqxxConnection& operator=(PqxxConnection const&) = delete;
+    ~PqxxConnection() { close(); }
+
+private:
+    class Adopted final : public pqxx::connectionpolicy {
+    public:
+        explicit Adopted(PGconn* connection) : pqxx::connectionpolicy(std::string{}), connection_(connection) {}
+        handle do_startconnect(handle known) override
+        {
+            return known != nullptr ? known : std::exchange(connection_, nullptr);
+        }
+        handle do_completeconnect(handle connection) override { return connection; }
+
+    private:
+        handle connection_;
+    };
+    Adopted policy_;
+};
+inline std::unique_ptr<PqxxConnection> adopt(PGconn* connection)
+{
+    return std::make_unique<PqxxConnection>(connection);
+}
+#else
+using PqxxConnection = pqxx::connection;
+inline std::unique_ptr<PqxxConnection> adopt(PGconn* connection)
+{
+    return std::make_unique<pqxx::connection>(pqxx::connection::seize_raw_connection(connection));
+}
+#endif
+
+/// A value as a text parameter, by the user's `pqxx::string_traits`.
+template <class T>
+std::string pqxx_text(T const& value)
+{
+    return std::string(pqxx::to_string(value));
+}
+/// Throws what the traits throw for a text that is no `T`.
+template <class T>
+T pqxx_value(std::string const& text)
+{
+#if PQXX_VERSION_MAJOR < 7
+    T value{};
+    pqxx::from_string(text, value);
+    return value;
+#else
+    return pqxx::from_string<T>(text);
+#endif
+}
+
+// ---- connection strings -------------------------------------------------------------------------------------------
+
+/// Keywords of libpq and their values.
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+/// Nothing when libpq cannot read `url`; its own words may quote a password, so they are not passed on.
+inline std::optional<Settings> parse_settings(std::string const& url)
+{
+    std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const parsed{
+        PQconninfoParse(url.c_str(), nullptr), &PQconninfoFree};
+    if (!parsed)
+        return std::nullopt;
+    Settings settings;
+    for (auto const* option = parsed.get(); option->keyword != nullptr; ++option)
+        if (option->val != nullptr)
+            settings.emplace_back(option->keyword, option->val);
+    return settings;
+}
+
+/// What libpq would take for `keyword` when nothing is stated: the environment's, a service file's, or its own.
+inline std::string default_setting(std::string_view keyword)
+{
+    std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const defaults{PQconndefaults(), &PQconninfoFree};
+    for (auto const* option = defaults.get(); option != nullptr && option->keyword != nullptr; ++option)
+        if (keyword == option->keyword && option->val != nullptr)
+            return option->val;
+    return {};
+}
+
+// ---- statements, parameters, replies --------------------------------------------------------------------------
+
+/// A statement that is prepared once per connection. Equal texts are one statement.
+class Statement {
+public:
+    Statement() = default;
+    explicit Statement(std::string text) : text_(std::move(text)), name_(intern(text_)) {}
+    std::string const& text() const noexcept { return text_; }
+    std::string const& name() const noexcept { return name_; }
+
+private:
+    static std::string intern(std::string const& text)
+    {
+        static std::mutex mutex;
+        static std::unordered_map<std::string, std::size_t> known;
+        std::lock_guard lock(mutex);
+        return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
+    }
+    std::string text_;
+    std::string name_;
+};
+
+/// The parameters of one statement. Values cross as parameters only, never as part of a text.
+class Params {
+public:
+    Params() = default;
+
+    /// `value` must have no NUL: libpq would cut it there.
+    void text(std::string value) { values_.push_back({std::move(value), Kind::text}); }
+    void bytes(std::string_view value) { values_.push_back({std::string(value), Kind::binary}); }
+    void null() { values_.push_back({{}, Kind::null}); }
+    void number(std::int64_t value) { text(std::to_string(value)); }
+    void boolean(bool value) { text(value ? "t" : "f"); }
+
+    std::size_t size() const noexcept { return values_.size(); }
+
+private:
+    friend class Connection;
+    enum class Kind : unsigned char { text, binary, null };
+    struct Value {
+        std::string bytes;
+        Kind kind;
+    };
+    std::vector<Value> values_;
+};
+
+/// One statement's rows.
+class Reply {
+public:
+    Reply() = default;
+    explicit Reply(PGresult* result) noexcept : result_(result) {}
+    explicit operator bool() const noexcept { return result_ != nullptr; }
+
+    std::size_t rows() const noexcept { return static_cast<std::size_t>(PQntuples(result_.get())); }
+    std::size_t columns() const noexcept { return static_cast<std::size_t>(PQnfields(result_.get())); }
+    bool null(std::size_t row, std::size_t column) const noexcept
+    {
+        return PQgetisnull(result_.get(), static_cast<int>(row), static_cast<int>(column)) != 0;
+    }
+    /// Valid as long as this. Empty for a null, and for what is not there.
+    std::string_view text(std::size_t row, std::size_t column) const noexcept
+    {
+        if (row >= rows() || column >= columns())
+            return {};
+        auto const r = static_cast<int>(row);
+        auto const c = static_cast<int>(column);
+        return {PQgetvalue(result_.get(), r, c), static_cast<std::size_t>(PQgetlength(result_.get(), r, c))};
+    }
+    std::optional<std::int64_t> number(std::size_t row, std::size_t column) const noexcept
+    {
+        auto const digits = text(row, column);
+        std::int64_t value = 0;
+        auto const end = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+        if (digits.empty() || end.ec != std::errc{} || end.ptr != digits.data() + digits.size())
+            return std::nullopt;
+        return value;
+    }
+    bool boolean(std::size_t row, std::size_t column) const noexcept { return text(row, column) == "t"; }
+    /// Of a `bytea`; nothing when it is none.
+    std::optional<std::string> bytes(std::size_t row, std::size_t column) const
+    {
+        auto const hex = text(row, column);
+        if (!hex.starts_with("\\x") || hex.size() % 2 != 0)
+            return std::nullopt;
+        std::string out;
+        out.reserve(hex.size() / 2);
+        for (std::size_t i = 2; i < hex.size(); i += 2) {
+            int const high = digit(hex[i]);
+            int const low = digit(hex[i + 1]);
+            if (high < 0 || low < 0)
+                return std::nullopt;
+            out += static_cast<char>(high * 16 + low);
+        }
+        return out;
+    }
+    std::optional<std::size_t> column(std::string const& name) const noexcept
+    {
+        int const at = PQfnumber(result_.get(), ("\"" + name + "\"").c_str());
+        return at < 0 ? std::nullopt : std::optional<std::size_t>{static_cast<std::size_t>(at)};
+    }
+    /// What the server says it did: "COMMIT", or "ROLLBACK" for a COMMIT of a transaction that had failed.
+    std::string_view tag() const noexcept { return PQcmdStatus(result_.get()); }
+    /// Rows changed by an INSERT, UPDATE, DELETE or MERGE.
+    std::size_t affected() const noexcept
+    {
+        std::string_view const digits = PQcmdTuples(result_.get());
+        std::size_t count = 0;
+        std::from_chars(digits.data(), digits.data() + digits.size(), count);
+        return count;
+    }
+
+private:
+    friend class Connection;
+    static int digit(char c) noexcept
+    {
+        return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    }
+    struct Clear {
+        void operator()(PGresult* result) const noexcept { PQclear(result); }
+    };
+    std::unique_ptr<PGresult, Clear> result_;
+};
+
+/// What the server refused.
+struct SqlError {
+    std::string state;       ///< SQLSTATE; empty: the connection broke
+    std::string message;     ///< the primary message; the detail, which quotes values, is left out
+    std::string constraint;  ///< name of the violated one
+};
+
+/// Statements that leave in one write and are answered in one reading. Outside of a transaction block they are one
+/// transaction.
+class Batch {
+public:
+    void add(Statement const& statement, Params params = {}) { steps_.push_back({&statement, {}, std::move(params)}); }
+    /// Not prepared.
+    void add(std::string text, Params params = {}) { steps_.push_back({nullptr, std::move(text), std::move(params)}); }
+    std::size_t size() const noexcept { return steps_.size(); }
+
+private:
+    friend class Connection;
+    struct Step {
+        Statement const* statement;
+        std::string text;
+        Params params;
+    };
+    std::vector<Step> steps_;
+};
+
+/// How far a batch got.
+enum class Progress : unsigned char {
+    answered,  ///< everything, or up to an error of the server, which is in `error`
+    unsent,    ///< nothing of it left
+    lost,      ///< the connection broke; `error` may have the server's last words
+    late,      ///< not answered in time, nor after it was cancelled; the connection is closed
+};
+
+struct Exchange {
+    Progress progress{Progress::unsent};
+    std::vector<Reply> replies;  ///< one for each step; empty for those that were not run
+    std::optional<SqlError> error;
+};
+
+/// A message of NOTIFY.
+struct Notification {
+    std::string channel;
+    std::string payload;
+};
+
+/// One session. **Thread safety.** One thread at a time.
+class Connection {
+public:
+    Connection() : generation_(SystemRuntime::generation()) {}
+    Connection(Connection const&) = delete;
+    Connection& operator=(Connection const&) = delete;
+    ~Connection()
+    {
+        if (SystemRuntime::generation() != generation_) {
+            // The parent's session: saying goodbye would end it there. The descriptor is ours to close, the rest is lost.
+            if (connection_ != nullptr)
+                ::close(PQsocket(connection_));
+            static_cast<void>(owner_.release());
+        }
+    }
+
+    Outcome<void> open(Settings const& settings, std::string const& endpoint, TimePoint until)
+    {
+        std::vector<char const*> keywords;
+        std::vector<char const*> values;
+        for (auto const& [keyword, value] : settings) {
+            keywords.push_back(keyword.c_str());
+            values.push_back(value.c_str());
+        }
+        keywords.push_back(nullptr);
+        values.push_back(nullptr);
+        std::unique_ptr<PGconn, decltype(&PQfinish)> opening{
+            PQconnectStartParams(keywords.data(), values.data(), 0), &PQfinish};
+        if (!opening)
+            return Failure{Errc::unavailable, "postgres: out of memory"};
+        PQsetNoticeProcessor(opening.get(), [](void*, char const*) {}, nullptr);  // the default prints to stderr
+        auto next = PGRES_POLLING_WRITING;
+        while (PQstatus(opening.get()) != CONNECTION_BAD) {
+            if (next == PGRES_POLLING_OK)
+                break;
+            if (next == PGRES_POLLING_FAILED)
+                return refused(opening.get(), endpoint);
+            if (!wait(PQsocket(opening.get()), static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT), until))
+                return Failure{Errc::unavailable, "postgres: no connection to " + endpoint + " in time"};
+            next = PQconnectPoll(opening.get());
+        }
+        if (PQstatus(opening.get()) == CONNECTION_BAD)
+            return refused(opening.get(), endpoint);
+        pid_ = PQbackendPID(opening.get());
+        connection_ = opening.get();
+        owner_ = adopt(opening.release());
+        PQsetNoticeProcessor(connection_, [](void*, char const*) {}, nullptr);
+        if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) == 0)
+            return Failure{Errc::unavailable, "postgres: the connection cannot be used without blocking"};
+        return success();
+    }
+
+    bool is_open() const noexcept { return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK; }
+    void close() noexcept
+    {
+        connection_ = nullptr;
+        owner_.reset();
+        prepared_.clear();
+    }
+
+    /// Open, outside of a transaction, with nothing to read: the server has neither ended it nor said anything. The
+    /// backend is the one that we connected to.
+    bool fit() const noexcept
+    {
+        if (!is_open() || cancelled_ || PQtransactionStatus(connection_) != PQTRANS_IDLE || PQbackendPID(connection_) != pid_)
+            return false;
+        pollfd waiting{PQsocket(connection_), POLLIN, 0};
+        return ::poll(&waiting, 1, 0) == 0;
+    }
+    bool idle() const noexcept { return is_open() && PQtransactionStatus(connection_) == PQTRANS_IDLE; }
+    /// In a transaction that has not failed.
+    bool in_transaction() const noexcept { return is_open() && PQtransactionStatus(connection_) == PQTRANS_INTRANS; }
+    int pid() const noexcept { return pid_; }
+    int server_version() const noexcept { return PQserverVersion(connection_); }
+    int socket() const noexcept { return PQsocket(connection_); }
+    std::size_t prepared_count() const noexcept { return prepared_.size(); }
+    /// Plans of this session are no longer of use.
+    void spoil() noexcept { cancelled_ = true; }
+
+    /// Names what a transaction id is unique in: another one after a failover, and after a crash. An id that was given out
+    /// is not durable before its transaction commits; a server that recovers gives it out again. (Seen in the tests: the
+    /// status that was asked for was another transaction's.) Made of the time line and of the time at which the server's
+    /// statistics began, which a recovery sets.
+    std::string const& life() const noexcept { return life_; }
+    void set_life(std::string life) { life_ = std::move(life); }
+
+    /// Who makes the server end statements that take too long.
+    enum class Bounded : unsigned char {
+        by_caller,   ///< the transaction, by settings of its own
+        by_session,  ///< `statement_timeout` of the session, set in the same trip where it does not fit
+    };
+
+    /// Sends `batch` and reads all replies. Later than `until` it is cancelled, and given up soon after.
+    Exchange run(Batch const& batch, TimePoint until, Bounded bounded)
+    {
+        Exchange exchange;
+        exchange.replies.resize(batch.size());
+        if (!is_open())
+            return exchange;
+        std::vector<Sent> sent;
+        bool const sets_timeout = bounded == Bounded::by_session && !timeout_fits(until);
+        if (sets_timeout) {
+            static Statement const set{"SELECT set_config('statement_timeout', $1, false)"};
+            Batch::Step step{&set, {}, {}};
+            statement_timeout_ = statement_timeout_for(until);
+            step.params.number(statement_timeout_);
+            if (!send(step, no_step, sent)) {
+                close();
+                return exchange;
+            }
+        }
+        for (std::size_t i = 0; i < batch.size(); ++i)
+            if (!send(batch.steps_[i], i, sent)) {
+                close();
+                return exchange;
+            }
+        if (PQpipelineSync(connection_) == 0) {
+            close();
+            return exchange;
+        }
+        bool const server_ends_it = bounded == Bounded::by_caller || milliseconds_until(until) < near;
+        exchange.progress = receive(exchange, sent, server_ends_it ? interlock::detail::add(until, slack) : until);
+        if (exchange.progress != Progress::answered)
+            close();
+        else if (exchange.error && sets_timeout)
+            statement_timeout_ = -1;  // undone with the rest
+        return exchange;
+    }
+
+    /// Waits for messages of NOTIFY at most until `until`; also returns when `bell` can be read. False: it broke.
+    bool listen(std::vector<Notification>& heard, interlock::detail::Doorbell const& bell, TimePoint until)
+    {
+        if (!is_open())
+            return false;
+        take_notifications(heard);
+        if (!heard.empty())
+            return true;
+        if (interlock::detail::wait_for_io(PQsocket(connection_), POLLIN, until, &bell) == interlock::detail::IoStatus::failed)
+            return false;
+        if (PQconsumeInput(connection_) == 0)
+            return false;
+        take_notifications(heard);
+        return true;
+    }
+
+private:
+    /// How long after a cancel request its effect is waited for.
+    static constexpr std::chrono::milliseconds grace{100};
+
+    /// A deadline nearer than that many milliseconds is the server's to keep.
+    static constexpr std::int64_t near = 1000;
+    /// By how much the server may be late with it.
+    static constexpr std::chrono::milliseconds slack{25};
+    static constexpr auto no_step = static_cast<std::size_t>(-1);
+
+    static std::int64_t milliseconds_until(TimePoint until) noexcept
+    {
+        auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count();
+        return std::clamp<std::int64_t>(left, 1, 86'400'000);
+    }
+    /// The session's timeout is a net that rarely has to be set anew: below it the caller's deadline cancels. It must not
+    /// end a statement early.
+    bool timeout_fits(TimePoint until) const noexcept
+    {
+        auto const left = milliseconds_until(until);
+        return statement_timeout_ >= left && statement_timeout_ <= (left < near ? 2 : 16) * left;
+    }
+    static std::int64_t statement_timeout_for(TimePoint until) noexcept
+    {
+        auto const left = milliseconds_until(until);
+        if (left < near)
+            return left;  // let the server end it in time, so that its answer is definite
+        std::int64_t timeout = 8000;
+        while (timeout < left)
+            timeout *= 2;
+        return timeout;
+    }
+
+    struct Sent {
+        std::size_t step;
+        Statement const* preparing;  // null: this is the execution
+    };
+
+    static bool wait(int socket, short events, TimePoint until) noexcept
+    {
+        return interlock::detail::wait_for_io(socket, events, until) == interlock::detail::IoStatus::ok;
+    }
+
+    /// Why it cannot be connected to; without the server's text, which may name users and files of the client's machine.
+    static Failure refused(PGconn* connection, std::string const& endpoint)
+    {
+        std::string_view const said = PQerrorMessage(connection);
+        // libpq does not tell the SQLSTATE here. What matters is whether trying again can help.
+        for (std::string_view never :
+             {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
+              "certificate", "does not support SSL", "SSL error", "invalid "})
+            if (said.find(never) != std::string_view::npos)
+                return Failure{Errc::misconfigured, "postgres: " + endpoint + " refuses the connection: " + std::string(never)};
+        if (said.find("too many clients") != std::string_view::npos ||
+            said.find("remaining connection slots") != std::string_view::npos ||
+            said.find("too many connections") != std::string_view::npos)
+            return Failure{Errc::overloaded, "postgres: " + endpoint + " has too many connections"};
+        return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
+    }
+
+    bool send(Batch::Step const& step, std::size_t index, std::vector<Sent>& sent)
+    {
+        auto const& values = step.params.values_;
+        std::vector<char const*> pointers(values.size());
+        std::vector<int> lengths(values.size());
+        std::vector<int> formats(values.size());
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            bool const null = values[i].kind == Params::Kind::null;
+            pointers[i] = null ? nullptr : values[i].bytes.c_str();
+            lengths[i] = static_cast<int>(values[i].bytes.size());
+            formats[i] = values[i].kind == Params::Kind::binary ? 1 : 0;
+        }
+        auto const count = static_cast<int>(values.size());
+        if (step.statement == nullptr) {
+            sent.push_back({index, nullptr});
+            return PQsendQueryParams(
+                       connection_, step.text.c_str(), count, nullptr, pointers.data(), lengths.data(), formats.data(), 0) != 0;
+        }
+        auto const& name = step.statement->name();
+        if (!prepared_.contains(name) &&
+            std::none_of(sent.begin(), sent.end(), [&](Sent const& s) { return s.preparing != nullptr && s.preparing->name() == name; })) {
+            sent.push_back({index, step.statement});
+            if (PQsendPrepare(connection_, name.c_str(), step.statement->text().c_str(), 0, nullptr) == 0)
+                return false;
+        }
+        sent.push_back({index, nullptr});
+        return PQsendQueryPrepared(
+                   connection_, name.c_str(), count, pointers.data(), lengths.data(), formats.data(), 0) != 0;
+    }
+
+    Progress receive(Exchange& exchange, std::vector<Sent> const& sent, TimePoint until)
+    {
+        std::size_t at = 0;
+        for (;;) {
+            if (!readable(until))
+                return is_open() ? Progress::late : Progress::lost;
+            Reply reply{PQgetResult(connection_)};
+            if (!reply) {  // the end of one statement
+                if (PQstatus(connection_) == CONNECTION_BAD)
+                    return Progress::lost;
+                ++at;
+                continue;
+            }
+            auto const* const raw = reply.result_.get();
+            switch (PQresultStatus(raw)) {
+            case PGRES_PIPELINE_SYNC: return Progress::answered;
+            case PGRES_TUPLES_OK:
+            case PGRES_COMMAND_OK:
+            case PGRES_EMPTY_QUERY:
+                if (at < sent.size() && sent[at].preparing != nullptr)
+                    prepared_.insert(sent[at].preparing->name());
+                else if (at < sent.size() && sent[at].step != no_step)
+                    exchange.replies[sent[at].step] = std::move(reply);
+                break;
+            case PGRES_PIPELINE_ABORTED: break;
+            default:
+                if (!exchange.error)
+                    exchange.error = error_of(raw);
+                if (PQstatus(connection_) == CONNECTION_BAD)
+                    return Progress::lost;
+            }
+        }
+    }
+
+    /// True: `PQgetResult` will not block. False: later than `until`, also after a cancel request; or broken.
+    bool readable(TimePoint until)
+    {
+        bool flushed = false;
+        for (;;) {
+            if (!flushed) {
+                int const left = PQflush(connection_);
+                if (left < 0)
+                    return PQisBusy(connection_) == 0;  // what the server said last may be there to be read
+                flushed = left == 0;
+            }
+            if (flushed && PQisBusy(connection_) == 0)
+                return true;
+            auto const now = SystemRuntime::now();
+            if (now >= until) {
+                if (cancelled_)
+                    return false;
+                cancel();
+                until = interlock::detail::add(now, grace);
+                continue;
+            }
+            auto const events = static_cast<short>(flushed ? POLLIN : POLLIN | POLLOUT);
+            if (!wait(PQsocket(connection_), events, until))
+                continue;
+            if (PQconsumeInput(connection_) == 0)
+                return PQisBusy(connection_) == 0;
+        }
+    }
+
+    /// Asks the server to stop what it does for us. On a thread of its own: libpq's call blocks, and has no bound. A
+    /// request may be late and hit a statement that comes after, so this session is not used again.
+    void cancel()
+    {
+        cancelled_ = true;
+        std::shared_ptr<PGcancel> const request{PQgetCancel(connection_), [](PGcancel* c) { PQfreeCancel(c); }};
+        if (!request)
+            return;
+        try {
+            interlock::detail::start_detached_thread([request] {
+                char said[256];
+                PQcancel(request.get(), said, sizeof said);
+            });
+        } catch (std::exception const&) {  // no thread left: given up without it
+        }
+    }
+
+    static SqlError error_of(PGresult const* result)
+    {
+        auto const field = [&](int code) {
+            char const* const text = PQresultErrorField(result, code);
+            return std::string(text != nullptr ? text : "");
+        };
+        return {field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME)};
+    }
+
+    void take_notifications(std::vector<Notification>& heard)
+    {
+        while (PGnotify* const message = PQnotifies(connection_)) {
+            std::unique_ptr<PGnotify, decltype(&PQfreemem)> const owned{message, &PQfreemem};
+            heard.push_back({message->relname, message->extra});
+        }
+    }
+
+    std::uint64_t generation_;
+    std::unique_ptr<PqxxConnection> owner_;
+    PGconn* connection_{nullptr};
+    int pid_{0};
+    bool cancelled_{false};
+    std::string life_;
+    std::int64_t statement_timeout_{-1};
+    std::unordered_set<std::string> prepared_;
+};
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_PQXX_HPP

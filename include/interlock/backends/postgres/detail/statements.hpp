@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_STATEMENTS_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_STATEMENTS_HPP
+
+// The SQL of a repository. Each text is one statement, so that it is decided in one step; all are prepared once per
+// connection. They are written for READ COMMITTED, and what the stricter levels refuse is refused with 40001.
+//
+// The parts of a statement that changes a key, all of them CTEs, in the order in which they take effect:
+//   old   the operation's record as it is: an answer, or a tombstone that forbids the attempt, stops everything
+//   g     the lock record, locked, if it names the acquisition and its mark is not above the token (law P1)
+//   w     the change itself, if `old` and `g` allow it; one row if it was made
+//   r     the lock record after it: mark raised, or record freed
+//   n     the wake-up for those who wait for it
+//   rec   the operation's record, from `w`
+// If `w` was made and `rec` was not, somebody planted a tombstone or an answer after our snapshot: the statement must
+// leave no trace and divides by zero.
+
+#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/core/concepts.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// Tokens that one grant reserves.
+inline constexpr std::uint32_t token_block = 1024;
+
+/// The state with which a statement ends that must leave no trace.
+inline constexpr std::string_view raced_state = "22012";
+
+/// Where a repository's states are. Identifiers are valid ones, so they stand in statements as they are.
+struct Table {
+    std::string name;                  ///< of the table, perhaps with its schema
+    std::string key;                   ///< column
+    std::string version;               ///< column
+    std::vector<std::string> columns;  ///< written besides those two
+    std::vector<std::string> shown;    ///< read besides the version
+    std::string next_version;          ///< expression for the version after `t.<version>`
+    std::string first_version;         ///< expression for the version of a new row
+    std::string key_type;              ///< "::bytea", or empty: the column's
+    std::string value_type;            ///< likewise for the written columns
+};
+
+/// What a statement answers when it may not change the row.
+enum class Refusal : unsigned char {
+    reply,  ///< a row that says why
+    error,  ///< `raced_state`: for a statement with a COMMIT behind it, which must not commit nothing
+};
+
+enum class Fencing : unsigned char { none, guarded, guarded_and_released };
+
+/// What a statement does to a row.
+enum class RowAction : unsigned char { insert, update, erase, verify, nothing };
+
+/// A statement under construction: parameters are numbered as they are named.
+class StatementText {
+public:
+    std::string parameter(std::string_view cast = {}) { return "$" + std::to_string(++count_) + std::string(cast); }
+
+private:
+    int count_{0};
+};
+
+/// Columns of the reply of a change statement.
+enum ChangeColumn : std::size_t {
+    new_version,      ///< null: refused
+    fence_holds,      ///< the lock record is ours
+    present_version,  ///< of the row as it is, null: there is none
+    old_answered,     ///< of the operation's record; null: there is none
+    old_answer,
+};
+
+/// Parameters: key (except for `nothing`); fence: key of the lock, owner, token; released: wake-up payload; operation: home, id, attempt, answer, retention in
+/// microseconds; then as the action needs: version (update, erase, verify), hash of the key (insert), values.
+inline std::string change_text(
+    Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation, Refusal refusal)
+{
+    StatementText p;
+    auto const store = "'" + t.name + "'";
+    auto const key = action == RowAction::nothing ? std::string() : p.parameter(t.key_type);
+    bool const fenced = fencing != Fencing::none;
+    bool const released = fencing == Fencing::guarded_and_released;
+    std::string with;
+    std::string allowed;
+    auto const part = [&](std::string const& name, std::string const& text) {
+        with += (with.empty() ? "WITH " : ", ") + name + " AS " + text;
+    };
+    std::string token;
+    std::string lock_key;
+    std::string payload;
+    if (fenced) {
+        lock_key = p.parameter("::bytea");
+        auto const owner = p.parameter("::bytea");
+        token = p.parameter("::bigint");
+        if (released)
+            payload = p.parameter("::text");
+        part("g", "MATERIALIZED (SELECT 1 FROM " + ns + "_lock WHERE store = " + store + " AND key = " + lock_key +
+                      " AND owner = " + owner + " AND mark <= " + token + " FOR UPDATE)");
+        allowed += " AND EXISTS (SELECT FROM g)";
+    }
+    std::string home;
+    std::string id;
+    std::string attempt;
+    std::string answer;
+    std::string retention;
+    if (with_operation) {
+        home = p.parameter("::bytea");
+        id = p.parameter("::bytea");
+        attempt = p.parameter("::bigint");
+        answer = p.parameter("::bytea");
+        retention = p.parameter("::bigint");
+        part("old", "MATERIALIZED (SELECT answered, attempt, answer FROM " + ns + "_operation WHERE store = " + store +
+                        " AND key = " + home + " AND id = " + id + " AND kept_until > clock_timestamp())");
+        allowed += " AND NOT EXISTS (SELECT FROM old WHERE answered OR attempt >= " + attempt + ")";
+    }
+    auto const here = [&](std::string const& version) {
+        return " WHERE t." + t.key + " = " + key + " AND t." + t.version + " = " + version + allowed;
+    };
+    switch (action) {
+    case RowAction::insert: {
+        // Whoever holds the row lock of a key without a value holds this one.
+        auto const hash = p.parameter("::bigint");
+        std::string names = t.key + ", " + t.version;
+        std::string values = key + ", " + t.first_version;
+        for (auto const& column : t.columns) {
+            names += ", " + column;
+            values += ", " + p.parameter(t.value_type);
+        }
+        part("w", "(INSERT INTO " + t.name + " AS t (" + names + ") SELECT " + values + " FROM (SELECT pg_advisory_xact_lock(" +
+                      hash + ")) a WHERE true" + allowed + " ON CONFLICT (" + t.key + ") DO NOTHING RETURNING t." + t.version +
+                      " AS version)");
+        break;
+    }
+    case RowAction::update: {
+        auto const version = p.parameter();
+        std::string set = t.version + " = " + t.next_version;
+        for (auto const& column : t.columns)
+            set += ", " + column + " = " + p.parameter(t.value_type);
+        part("w", "(UPDATE " + t.name + " t SET " + set + here(version) + " RETURNING t." + t.version + " AS version)");
+        break;
+    }
+    case RowAction::erase:
+        part("w", "(DELETE FROM " + t.name + " t" + here(p.parameter()) + " RETURNING t." + t.version + " AS version)");
+        break;
+    case RowAction::verify:
+        // Records of one key are in the order of their commits, so who writes one is alone.
+        part("w", "MATERIALIZED (SELECT t." + t.version + " AS version FROM " + t.name + " t" + here(p.parameter()) +
+                      (with_operation ? " FOR UPDATE)" : " FOR SHARE)"));
+        break;
+    case RowAction::nothing: part("w", "MATERIALIZED (SELECT 1::bigint AS version WHERE true" + allowed + ")"); break;
+    }
+    if (fenced) {
+        part("r", "(UPDATE " + ns + "_lock SET mark = " + token +
+                      (released ? ", owner = NULL, expires = clock_timestamp()" : "") + " WHERE store = " + store +
+                      " AND key = " + lock_key + (released ? "" : " AND mark < " + token) +
+                      " AND EXISTS (SELECT FROM w) RETURNING wanted)");
+        if (released)
+            part("n", "MATERIALIZED (SELECT pg_notify('" + ns + "_wake', " + payload + ") FROM r WHERE wanted)");
+    }
+    if (with_operation)
+        part("rec", "(INSERT INTO " + ns + "_operation AS o (store, key, id, attempt, answered, answer, sequence, kept_until) "
+                    "SELECT " + store + ", " + home + ", " + id + ", " + attempt + ", true, " + answer + ", nextval('" + ns +
+                    "_record'), clock_timestamp() + " + retention + " * interval '1 microsecond' FROM w "
+                    "ON CONFLICT (store, key, id) DO UPDATE SET attempt = excluded.attempt, answered = true, "
+                    "answer = excluded.answer, sequence = excluded.sequence, kept_until = excluded.kept_until "
+                    "WHERE o.kept_until <= clock_timestamp() OR (NOT o.answered AND o.attempt < excluded.attempt) RETURNING 1)");
+    std::string out = with + " SELECT (SELECT version FROM w), " + (fenced ? "EXISTS (SELECT FROM g)" : "true") + ", " +
+                      (action == RowAction::nothing
+                           ? std::string("NULL")
+                           : "(SELECT " + t.version + " FROM " + t.name + " WHERE " + t.key + " = " + key + ")") +
+                      ", " + (with_operation ? "(SELECT answered FROM old), (SELECT answer FROM old)" : "NULL, NULL");
+    if (released)
+        out += ", (SELECT count(*) FROM n)";
+    if (refusal == Refusal::error)
+        out += ", 1 / (SELECT count(*) FROM w)";
+    if (with_operation)
+        out += ", CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec) THEN 1 / (SELECT count(*) FROM rec) END";
+    return out;
+}
+
+/// All statements of one repository.
+struct Statements {
+    static constexpr std::size_t actions = 5;
+
+    Statements(Table const& t, std::string const& ns, std::string const& row_lock)
+    {
+        auto const store = "'" + t.name + "'";
+        for (std::size_t a = 0; a < actions; ++a)
+            for (std::size_t f = 0; f < 3; ++f)
+                for (std::size_t o = 0; o < 2; ++o)
+                    if (a != static_cast<std::size_t>(RowAction::nothing) || f != 0 || o != 0)
+                        changes[a][f][o] = Statement{
+                            change_text(t, ns, static_cast<RowAction>(a), static_cast<Fencing>(f), o != 0, Refusal::reply)};
+        for (std::size_t a = 0; a < actions; ++a)
+            for (std::size_t o = 0; o < 2; ++o)
+                if (a != static_cast<std::size_t>(RowAction::nothing) || o != 0)
+                    last_changes[a][o] =
+                        Statement{change_text(t, ns, static_cast<RowAction>(a), Fencing::none, o != 0, Refusal::error)};
+        std::string shown = "t." + t.version;
+        for (auto const& column : t.shown)
+            shown += ", t." + column;
+        auto const row = " FROM " + t.name + " t WHERE t." + t.key + " = $1" + t.key_type;
+        load = Statement{"SELECT " + shown + row};
+        lock_row = Statement{"SELECT " + shown + row + " " + row_lock};
+        lock_row_now = Statement{"SELECT " + shown + row + " " + row_lock + " NOWAIT"};
+        lock_missing = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
+        lock_missing_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+
+        auto const record = " FROM " + ns + "_operation WHERE store = " + store + " AND key = $1::bytea AND id = $2::bytea";
+        find_operation =
+            Statement{"SELECT sequence, attempt, answered, answer" + record + " AND kept_until > clock_timestamp()"};
+        forbid = Statement{
+            "INSERT INTO " + ns + "_operation AS o (store, key, id, attempt, answered, answer, sequence, kept_until) VALUES (" +
+            store + ", $1::bytea, $2::bytea, $3::bigint, false, '', 0, clock_timestamp() + $4::bigint * interval '1 microsecond') "
+            "ON CONFLICT (store, key, id) DO UPDATE SET attempt = greatest(o.attempt, excluded.attempt), answered = false, "
+            "answer = '', sequence = 0, kept_until = excluded.kept_until "
+            "WHERE o.kept_until <= clock_timestamp() OR NOT o.answered"};
+        all_operations = Statement{
+            "SELECT key, id, sequence, attempt, answer FROM " + ns + "_operation WHERE store = " + store +
+            " AND answered AND kept_until > clock_timestamp() AND (key, id) > ($1::bytea, $2::bytea) ORDER BY key, id LIMIT 1000"};
+
+        // Mark and time are read anew under the lock of the record: what stands in VALUES was read before the wait.
+        create = Statement{
+            "WITH l AS (INSERT INTO " + ns + "_lock AS l (store, key, owner, mark, expires, wanted) VALUES (" + store +
+            ", $1::bytea, $2::bytea, nextval('" + ns + "_token') * 1024, "
+            "clock_timestamp() + $3::bigint * interval '1 microsecond', false) "
+            "ON CONFLICT (store, key) DO UPDATE SET owner = excluded.owner, "
+            "mark = CASE WHEN l.owner = excluded.owner THEN l.mark ELSE nextval('" + ns + "_token') * 1024 END, "
+            "expires = clock_timestamp() + $3::bigint * interval '1 microsecond', wanted = false "
+            "WHERE l.owner IS NULL OR l.owner = excluded.owner OR l.expires <= clock_timestamp() RETURNING mark - mark % 1024 AS first), "
+            "b AS (UPDATE " + ns + "_lock SET wanted = true WHERE store = " + store +
+            " AND key = $1::bytea AND NOT wanted AND NOT EXISTS (SELECT FROM l) RETURNING 1), "
+            "n AS MATERIALIZED (SELECT pg_notify('" + ns + "_wake', 'w' || encode(substr(h.owner, 1, 4), 'hex') || $4::text) FROM " +
+            ns + "_lock h WHERE h.store = " + store + " AND h.key = $1::bytea AND h.owner IS NOT NULL "
+            "AND NOT EXISTS (SELECT FROM l)) "
+            "SELECT (SELECT first FROM l), (SELECT (extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM " + ns +
+            "_lock WHERE store = " + store + " AND key = $1::bytea), (SELECT count(*) FROM n), (SELECT count(*) FROM b)"};
+        renew = Statement{
+            "WITH u AS (UPDATE " + ns + "_lock SET expires = clock_timestamp() + $3::bigint * interval '1 microsecond' WHERE store = " +
+            store + " AND key = $1::bytea AND owner = $2::bytea RETURNING 1) "
+            "SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM " + ns + "_lock WHERE store = " + store +
+            " AND key = $1::bytea AND owner IS NOT NULL)"};
+        remove = Statement{
+            "WITH u AS (UPDATE " + ns + "_lock SET owner = NULL, expires = clock_timestamp() WHERE store = " + store +
+            " AND key = $1::bytea AND owner IS NOT NULL AND ($2::bytea IS NULL OR owner = $2::bytea) RETURNING wanted), "
+            "n AS MATERIALIZED (SELECT pg_notify('" + ns + "_wake', $3::text) FROM u WHERE wanted) "
+            "SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM " + ns + "_lock WHERE store = " + store +
+            " AND key = $1::bytea AND owner IS NOT NULL), (SELECT count(*) FROM n)"};
+    }
+
+    Statement const& change(RowAction action, Fencing fencing, bool with_operation) const noexcept
+    {
+        return changes[static_cast<std::size_t>(action)][static_cast<std::size_t>(fencing)][with_operation ? 1 : 0];
+    }
+
+    /// Behind it comes COMMIT, in the same trip.
+    Statement const& last_change(RowAction action, bool with_operation) const noexcept
+    {
+        return last_changes[static_cast<std::size_t>(action)][with_operation ? 1 : 0];
+    }
+
+    std::array<std::array<std::array<Statement, 2>, 3>, actions> changes;
+    std::array<std::array<Statement, 2>, actions> last_changes;
+    Statement load;
+    Statement lock_row;
+    Statement lock_row_now;
+    Statement lock_missing;
+    Statement lock_missing_now;
+    Statement find_operation;
+    Statement forbid;
+    Statement all_operations;
+    Statement create;
+    Statement renew;
+    Statement remove;
+};
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_STATEMENTS_HPP

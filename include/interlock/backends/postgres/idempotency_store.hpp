@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_IDEMPOTENCY_STORE_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_IDEMPOTENCY_STORE_HPP
+
+/// @file
+/// Idempotency records in a PostgreSQL server: claimed before the operation runs, or written by its own transaction.
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/pool.hpp>
+#include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/runtime.hpp>
+
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+namespace detail {
+
+/// Version and value; empty: none.
+inline std::string text_of(Fingerprint print)
+{
+    return print.version() == 0 ? std::string{} : std::to_string(print.version()) + ":" + std::to_string(print.value());
+}
+inline Fingerprint fingerprint_of(std::string_view text) noexcept
+{
+    unsigned version = 0;
+    std::uint64_t value = 0;
+    auto const colon = text.find(':');
+    if (colon == std::string_view::npos)
+        return {};
+    std::from_chars(text.data(), text.data() + colon, version);
+    std::from_chars(text.data() + colon + 1, text.data() + text.size(), value);
+    return {value, static_cast<std::uint8_t>(version)};
+}
+
+}  // namespace detail
+
+struct IdempotencyStoreOptions {
+    /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an answer is kept as
+    /// long as well, counted from the claim, and at least as long as its lease.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+/// An `IdempotencyStore` in a PostgreSQL server: the claim is committed first, so that everybody sees at once that the
+/// request is being executed.
+///
+/// **Guarantee.** One atomic arbitration per claim, by the server's clock. A call whose reply was lost may be made again with
+/// the same owner: `claim` and `complete` recognise it.
+/// **Does not guarantee.** Anything after the server lost commits: a failover to an asynchronous replica, or a crash with
+/// `synchronous_commit = off`.
+/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`.
+/// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
+/// **Cost.** One round trip per member. Waiters listen on the pool's connection for wake-ups.
+class IdempotencyStore {
+public:
+    using runtime_type = SystemRuntime;
+
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit IdempotencyStore(Pool pool, IdempotencyStoreOptions options = {})
+        : shared_(std::make_shared<Shared>(pool.state_, check(options)))
+    {}
+
+    Outcome<Claim> claim(
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {}) const
+    {
+        if (auto valid = request.validate(); !valid)
+            return std::move(valid).failure();
+        if (!lease.valid())
+            return Failure{Errc::invalid_argument, "the claim's lease must be from 50 ms to 24 h"};
+        auto const print = request.fingerprint();
+        auto const secret = owner.bytes();
+        detail::Params params;
+        params.bytes(request.name());
+        params.bytes({secret.data(), secret.size()});
+        params.text(detail::text_of(print));
+        params.number(microseconds(lease.value()));
+        params.number(microseconds(shared_->options.retention));
+        params.boolean(after_lease == AfterLease::take_over);
+        detail::Batch batch;
+        batch.add(shared_->claim, std::move(params));
+        detail::Params named;
+        named.bytes(request.name());
+        batch.add(shared_->find, std::move(named));  // as it is now: a statement of its own sees what the first waited for
+        auto replies = shared_->pool->execute(batch, detail::Access::commit, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        if ((*replies)[0].rows() == 1)
+            return Claim{(*replies)[0].boolean(0, 0) ? ClaimState::taken_over : ClaimState::claimed};
+        auto const& record = (*replies)[1];
+        if (record.rows() == 0)  // given back and forgotten between the two
+            return Claim{ClaimState::in_progress, {}, false, std::chrono::milliseconds{1}};
+        if (mismatch(detail::fingerprint_of(record.text(0, 0)), print))
+            return Claim{ClaimState::mismatch};
+        if (record.boolean(0, 1)) {
+            auto answer = record.bytes(0, 3);
+            if (!answer)
+                return Failure{Errc::corrupt_state, "postgres: an idempotency record is damaged"};
+            return Claim{ClaimState::completed, *std::move(answer), record.boolean(0, 2)};
+        }
+        auto const left = record.number(0, 4).value_or(0);
+        if (left > 0)
+            return Claim{ClaimState::in_progress, {}, false, std::chrono::microseconds{left}};
+        return Claim{
+            after_lease == AfterLease::refuse ? ClaimState::abandoned : ClaimState::in_progress, {}, false,
+            std::chrono::milliseconds{1}};
+    }
+
+    Outcome<void> complete(
+        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
+        Deadline deadline = {}) const
+    {
+        auto const secret = owner.bytes();
+        detail::Params params;
+        params.bytes(request.name());
+        params.bytes({secret.data(), secret.size()});
+        params.bytes(answer);
+        params.boolean(rejected);
+        params.number(microseconds(shared_->options.retention));
+        params.text(message(request));
+        return owned(shared_->complete, std::move(params), deadline);
+    }
+
+    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}) const
+    {
+        auto const secret = owner.bytes();
+        detail::Params params;
+        params.bytes(request.name());
+        params.bytes({secret.data(), secret.size()});
+        params.text(message(request));
+        return owned(shared_->give_back, std::move(params), deadline);
+    }
+
+    void subscribe(IdempotentRequest const& request, Waiter& waiter) const
+    {
+        shared_->pool->subscriber().subscribe(hash(request), waiter);
+    }
+    void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
+    {
+        shared_->pool->subscriber().unsubscribe(hash(request), waiter);
+    }
+
+private:
+    struct Shared {
+        Shared(std::shared_ptr<detail::PoolState> p, IdempotencyStoreOptions o) : pool(std::move(p)), options(o)
+        {
+            auto const& ns = pool->options().name_space;
+            auto const table = ns + "_idempotency";
+            auto const wake = "SELECT pg_notify('" + ns + "_wake', ";
+            // Times are read anew under the lock of the record: what stands in VALUES was read before the wait.
+            // The fingerprint is looked at first, whatever the state; "" is none, and one of another version is not compared.
+            std::string const same =
+                "(r.fingerprint = '' OR excluded.fingerprint = '' OR r.fingerprint = excluded.fingerprint OR "
+                "split_part(r.fingerprint, ':', 1) <> split_part(excluded.fingerprint, ':', 1))";
+            claim = detail::Statement{
+                "INSERT INTO " + table + " AS r (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) "
+                "VALUES ($1::bytea, $2::bytea, $3::text, clock_timestamp() + $4::bigint * interval '1 microsecond', false, false, "
+                "'', clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond') "
+                "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, "
+                "fingerprint = CASE WHEN r.owner = excluded.owner THEN r.fingerprint ELSE excluded.fingerprint END, "
+                "rejected = r.owner IS NOT NULL AND r.owner <> excluded.owner AND NOT r.completed AND "
+                "r.kept_until > clock_timestamp(), "
+                "completed = false, answer = '', lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
+                "kept_until = clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond' "
+                "WHERE r.kept_until <= clock_timestamp() OR (" + same + " AND NOT r.completed AND (r.owner IS NULL OR "
+                "r.owner = excluded.owner OR ($6::boolean AND r.lease_end <= clock_timestamp()))) "
+                "RETURNING r.rejected"};
+            find = detail::Statement{
+                "SELECT fingerprint, completed, rejected, answer, "
+                "(extract(epoch FROM lease_end - clock_timestamp()) * 1000000)::bigint FROM " + table +
+                " WHERE name = $1::bytea AND kept_until > clock_timestamp()"};
+            complete = detail::Statement{
+                "WITH u AS (UPDATE " + table + " SET completed = true, answer = $3::bytea, rejected = $4::boolean, "
+                "kept_until = clock_timestamp() + $5::bigint * interval '1 microsecond' "
+                "WHERE name = $1::bytea AND owner = $2::bytea AND (NOT completed OR (answer = $3::bytea AND rejected = $4::boolean)) "
+                "RETURNING 1), "
+                "n AS MATERIALIZED (" + wake + "$6::text) FROM u) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+            give_back = detail::Statement{
+                "WITH u AS (DELETE FROM " + table + " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed RETURNING 1), "
+                "n AS MATERIALIZED (" + wake + "$3::text) FROM u) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+        }
+        std::shared_ptr<detail::PoolState> pool;
+        IdempotencyStoreOptions options;
+        detail::Statement claim;
+        detail::Statement find;
+        detail::Statement complete;
+        detail::Statement give_back;
+    };
+
+    static IdempotencyStoreOptions check(IdempotencyStoreOptions options)
+    {
+        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
+        return options;
+    }
+
+    static std::int64_t microseconds(std::chrono::nanoseconds time) noexcept
+    {
+        return std::chrono::ceil<std::chrono::microseconds>(time).count();
+    }
+
+    static std::uint64_t hash(IdempotentRequest const& request) { return detail::stable_hash("idempotency", request.name()); }
+    static std::string message(IdempotentRequest const& request) { return "f" + detail::hex(hash(request), 16); }
+
+    Outcome<void> owned(detail::Statement const& statement, detail::Params params, Deadline deadline) const
+    {
+        auto reply = shared_->pool->execute(statement, std::move(params), detail::Access::commit, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        return reply->boolean(0, 0) ? success() : Outcome<void>{Errc::fenced_out};
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+/// Idempotency records that are written by the transaction that makes the effect: for `IdempotencyInTransaction` around
+/// `PessimisticRowLock`.
+///
+/// **Guarantee.** Claim, effect and answer are committed together, or none of them: there is no time at which one of them is
+/// there without the others, and nothing to take over after a crash. Of concurrent duplicates one executes; the others wait
+/// for the end of its transaction.
+/// **Does not guarantee.** Exclusion against a leased `IdempotencyStore` of the same name space: one of the two is then not
+/// applied, `constraint_violated`. Use one kind for one set of requests.
+/// **Outcomes.** As `RowTransaction`. **Lifetimes.** A shared handle. **Thread safety.** Everything: safe.
+/// **Cost.** One round trip in the transaction; the answer leaves with the commit. Duplicates are told apart from each other
+/// by a 64-bit hash while they run: two requests may wait for each other without need.
+class TransactionalIdempotencyStore {
+public:
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit TransactionalIdempotencyStore(Pool pool, IdempotencyStoreOptions options = {})
+        : shared_(std::make_shared<Shared>(PoolAccess::state(pool), check(options)))
+    {}
+
+    /// Whether somebody executes the request right now. One round trip.
+    Outcome<bool> in_progress(IdempotentRequest const& request, Deadline deadline = {}) const
+    {
+        detail::Params params;
+        params.number(hash(request));
+        auto reply = shared_->pool->execute(shared_->look, std::move(params), detail::Access::read, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        return !reply->boolean(0, 0);
+    }
+
+    /// The record, outside of any transaction. `in_progress`: there is none.
+    Outcome<Claim> find(IdempotentRequest const& request, Deadline deadline = {}) const
+    {
+        auto reply = shared_->pool->execute(shared_->claim, named(request), detail::Access::commit, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        auto claim = read(*reply, request);
+        if (claim && claim->state == ClaimState::claimed)
+            claim->state = ClaimState::in_progress;
+        return claim;
+    }
+
+    /// Inside of `tx`: waits until no other transaction executes the request, then `claimed`, `completed` or `mismatch`.
+    Outcome<Claim> claim(Transaction& tx, IdempotentRequest const& request) const
+    {
+        if (auto valid = request.validate(); !valid)
+            return std::move(valid).failure();
+        detail::Batch batch;
+        detail::Params number;
+        number.number(hash(request));
+        batch.add(shared_->lock, std::move(number));
+        batch.add(shared_->claim, named(request));
+        auto exchange = tx.step(batch, tx.until_);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error) {
+            auto failure = failure_of(*exchange->error, detail::Access::write);
+            if (failure.code() == Errc::lock_busy)
+                return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
+            return failure;
+        }
+        return read(exchange->replies[1], request);
+    }
+
+    /// With the commit of `tx`.
+    void complete(Transaction& tx, IdempotentRequest const& request, std::string_view answer) const
+    {
+        tx.before_commit_.add(shared_->insert, record(request, answer, false));
+    }
+
+    /// Without an effect: the operation threw `FinalRejection`.
+    Outcome<void> reject(IdempotentRequest const& request, std::string_view text, Deadline deadline = {}) const
+    {
+        auto reply = shared_->pool->execute(
+            shared_->insert_if_none, record(request, text, true), detail::Access::commit, deadline);
+        return reply ? success() : Outcome<void>{std::move(reply).failure()};
+    }
+
+private:
+    struct Shared {
+        Shared(std::shared_ptr<detail::PoolState> p, IdempotencyStoreOptions o) : pool(std::move(p)), options(o)
+        {
+            auto const table = pool->options().name_space + "_idempotency";
+            lock = detail::Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
+            look = detail::Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+            claim = detail::Statement{
+                "WITH d AS (DELETE FROM " + table + " WHERE name = $1::bytea AND (kept_until <= clock_timestamp() OR "
+                "(NOT completed AND lease_end <= clock_timestamp())) RETURNING 1) "
+                "SELECT fingerprint, completed, rejected, answer, (SELECT count(*) FROM d) FROM " + table +
+                " WHERE name = $1::bytea AND kept_until > clock_timestamp() AND (completed OR lease_end > clock_timestamp())"};
+            auto const values = "INSERT INTO " + table +
+                                " (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) VALUES ($1::bytea, "
+                                "NULL, $2::text, clock_timestamp(), true, $4::boolean, $3::bytea, clock_timestamp() + $5::bigint * "
+                                "interval '1 microsecond')";
+            insert = detail::Statement{values};
+            insert_if_none = detail::Statement{values + " ON CONFLICT (name) DO NOTHING"};
+        }
+        std::shared_ptr<detail::PoolState> pool;
+        IdempotencyStoreOptions options;
+        detail::Statement lock;
+        detail::Statement look;
+        detail::Statement claim;
+        detail::Statement insert;
+        detail::Statement insert_if_none;
+    };
+
+    static IdempotencyStoreOptions check(IdempotencyStoreOptions options)
+    {
+        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
+        return options;
+    }
+
+    std::int64_t hash(IdempotentRequest const& request) const
+    {
+        return static_cast<std::int64_t>(
+            detail::stable_hash(shared_->pool->options().name_space + " request", request.name()));
+    }
+    static detail::Params named(IdempotentRequest const& request)
+    {
+        detail::Params params;
+        params.bytes(request.name());
+        return params;
+    }
+    detail::Params record(IdempotentRequest const& request, std::string_view answer, bool rejected) const
+    {
+        auto params = named(request);
+        params.text(detail::text_of(request.fingerprint()));
+        params.bytes(answer);
+        params.boolean(rejected);
+        params.number(std::chrono::ceil<std::chrono::microseconds>(shared_->options.retention).count());
+        return params;
+    }
+
+    static Outcome<Claim> read(detail::Reply const& reply, IdempotentRequest const& request)
+    {
+        if (reply.rows() == 0)
+            return Claim{ClaimState::claimed};
+        if (mismatch(detail::fingerprint_of(reply.text(0, 0)), request.fingerprint()))
+            return Claim{ClaimState::mismatch};
+        if (!reply.boolean(0, 1))
+            return Claim{ClaimState::in_progress};
+        auto answer = reply.bytes(0, 3);
+        if (!answer)
+            return Failure{Errc::corrupt_state, "postgres: an idempotency record is damaged"};
+        return Claim{ClaimState::completed, *std::move(answer), reply.boolean(0, 2)};
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_IDEMPOTENCY_STORE_HPP

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_POOL_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_POOL_HPP
+
+/// @file
+/// A PostgreSQL server and the connections to it.
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/subscriber.hpp>
+#include <interlock/backends/postgres/options.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime.hpp>
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+namespace detail {
+
+/// What all handles of one pool share.
+class PoolState {
+public:
+    explicit PoolState(Options options)
+        : options_(std::move(options)), settings_(settings_of(options_)), endpoint_(endpoint_of(settings_)),
+          generation_(SystemRuntime::generation()), subscriber_(std::make_shared<Subscriber>(settings_, endpoint_, options_.name_space + "_wake"))
+    {}
+    PoolState(PoolState const&) = delete;
+    PoolState& operator=(PoolState const&) = delete;
+    ~PoolState()
+    {
+        if (!forked())
+            subscriber_->stop();
+    }
+
+    Options const& options() const noexcept { return options_; }
+    std::string const& endpoint() const noexcept { return endpoint_; }
+    Subscriber& subscriber() const noexcept { return *subscriber_; }
+    bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
+
+    /// A connection taken from the pool; goes back by itself if it is fit. Must not outlive the pool.
+    class Session {
+    public:
+        Session() = default;
+        Session(PoolState* state, std::unique_ptr<Connection> connection) noexcept
+            : state_(state), connection_(std::move(connection))
+        {}
+        Session(Session&&) noexcept = default;
+        Session& operator=(Session&& other) noexcept
+        {
+            release();
+            state_ = other.state_;
+            connection_ = std::move(other.connection_);
+            return *this;
+        }
+        ~Session() { release(); }
+
+        explicit operator bool() const noexcept { return connection_ != nullptr; }
+        Connection& operator*() const noexcept { return *connection_; }
+        Connection* operator->() const noexcept { return connection_.get(); }
+        void release() noexcept
+        {
+            if (connection_)
+                state_->put_back(std::move(connection_));
+        }
+
+    private:
+        PoolState* state_{nullptr};
+        std::unique_ptr<Connection> connection_;
+    };
+
+    /// A connection outside of a transaction. `fresh`: it was opened for this.
+    Outcome<Session> take(TimePoint until, bool& fresh)
+    {
+        if (forked())
+            return Failure{Errc::misconfigured, "this postgres pool was made before a fork; make a new one in the child"};
+        for (;;) {
+            std::unique_ptr<Connection> connection;
+            {
+                std::unique_lock lock(mutex_);
+                if (SystemRuntime::now() >= until)
+                    return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
+                if (idle_.empty() && count_ >= options_.max_connections) {
+                    if (waiting_ >= options_.max_waiting)
+                        return Failure{Errc::overloaded, "postgres: too many callers wait for a connection"};
+                    ++waiting_;
+                    while (idle_.empty() && count_ >= options_.max_connections && SystemRuntime::now() < until)
+                        SystemRuntime::wait_until(returned_, lock, until);
+                    --waiting_;
+                    if (idle_.empty() && count_ >= options_.max_connections)
+                        return Failure{Errc::overloaded, "postgres: all connections are in use; see Options::max_connections"};
+                    continue;
+                }
+                if (!idle_.empty()) {
+                    connection = std::move(idle_.back());  // the last one used: the rest may grow cold
+                    idle_.pop_back();
+                } else {
+                    ++count_;
+                }
+            }
+            if (connection) {
+                if (connection->fit()) {
+                    fresh = false;
+                    return Session{this, std::move(connection)};
+                }
+                connection.reset();
+                lose();
+                continue;
+            }
+            fresh = true;
+            Outcome<void> connected = success();
+            try {
+                connection = std::make_unique<Connection>();
+                connected = connect(*connection, until);
+            } catch (...) {
+                lose();
+                throw;
+            }
+            if (connected)
+                return Session{this, std::move(connection)};
+            connection.reset();
+            lose();
+            return std::move(connected).failure();
+        }
+    }
+    Outcome<Session> take(TimePoint until)
+    {
+        bool fresh = false;
+        return take(until, fresh);
+    }
+
+    /// Runs `batch` as one transaction of its own. The exchange has no error that the caller need not look at: what
+    /// surely had no effect is tried again once where that may help.
+    Outcome<Exchange> run(Batch const& batch, Access access, Deadline deadline)
+    {
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        auto const until = deadline.at(SystemRuntime::now());
+        for (bool again = true;; again = false) {
+            bool fresh = false;
+            auto session = take(until, fresh);
+            if (!session)
+                return std::move(session).failure();
+            auto exchange = (*session)->run(batch, until, Connection::Bounded::by_session);
+            if (exchange.progress == Progress::answered && !exchange.error)
+                return exchange;
+            // The server had ended it while it lay in the pool.
+            bool const stale = exchange.progress == Progress::unsent || (exchange.progress == Progress::lost && access == Access::read);
+            if (stale && !fresh)
+                continue;
+            if (exchange.error && heal(**session, *exchange.error) && again)
+                continue;
+            if (exchange.progress == Progress::answered)
+                return exchange;
+            return failure_of(exchange, access);
+        }
+    }
+
+    /// The same, with any error of the server as a failure.
+    Outcome<std::vector<Reply>> execute(Batch const& batch, Access access, Deadline deadline)
+    {
+        auto exchange = run(batch, access, deadline);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error)
+            return failure_of(*exchange->error, access);
+        return std::move(exchange->replies);
+    }
+    Outcome<Reply> execute(Statement const& statement, Params params, Access access, Deadline deadline)
+    {
+        Batch batch;
+        batch.add(statement, std::move(params));
+        auto replies = execute(batch, access, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        return std::move((*replies)[0]);
+    }
+
+    /// What an error says about the connection, or the server behind it. True: trying again on another may help, and
+    /// nothing was applied.
+    bool heal(Connection& connection, SqlError const& error) noexcept
+    {
+        if (error.state == "25006") {  // a replica: a former primary, and the idle ones lead there, too
+            connection.spoil();
+            drop_idle();
+            return true;
+        }
+        if (error.state == "26000" || error.state == "0A000") {  // its plans do not fit the schema any more
+            connection.spoil();
+            return error.state == "0A000";
+        }
+        return false;
+    }
+
+    /// Connections now, in use or not.
+    std::size_t connection_count() const
+    {
+        std::lock_guard lock(mutex_);
+        return count_;
+    }
+    std::size_t idle_count() const
+    {
+        std::lock_guard lock(mutex_);
+        return idle_.size();
+    }
+
+private:
+    Outcome<void> connect(Connection& connection, TimePoint until)
+    {
+        auto const soon = interlock::detail::add(SystemRuntime::now(), options_.connect_timeout);
+        auto const by = std::min(until, soon);
+        if (auto opened = connection.open(settings_, endpoint_, by); !opened) {
+            if (by == until && SystemRuntime::now() >= until)
+                return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
+            return opened;
+        }
+        if (connection.server_version() < 150000)
+            return Failure{
+                Errc::misconfigured, "postgres: the server's version is " + std::to_string(connection.server_version() / 10000) +
+                                         ", 15 is needed"};
+        // What the role or the database may have set otherwise, and what the statements of this library build on.
+        static Statement const greeting{
+            "SELECT set_config('default_transaction_isolation', 'read committed', false), "
+            "set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false), "
+            "set_config('DateStyle', 'ISO', false), pg_is_in_recovery(), "
+            "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, "
+            "(SELECT stats_reset FROM pg_stat_bgwriter)"};
+        Batch batch;
+        batch.add(greeting);
+        auto const exchange = connection.run(batch, by, Connection::Bounded::by_caller);
+        if (exchange.progress != Progress::answered || exchange.error)
+            return failure_of(exchange, Access::read);
+        if (exchange.replies[0].boolean(0, 4))
+            return Failure{Errc::unavailable, "postgres: " + endpoint_ + " is a replica"};
+        connection.set_life(std::string(exchange.replies[0].text(0, 5)) + " " + std::string(exchange.replies[0].text(0, 6)));
+        return success();
+    }
+
+    void put_back(std::unique_ptr<Connection> connection) noexcept
+    {
+        // A great many prepared statements are a program that makes repositories without end.
+        if (forked() || !connection->fit() || connection->prepared_count() > 512) {
+            connection.reset();
+            return lose();
+        }
+        try {
+            std::lock_guard lock(mutex_);
+            idle_.push_back(std::move(connection));
+        } catch (...) {
+            return lose();
+        }
+        returned_.notify_one();
+    }
+
+    void lose() noexcept
+    {
+        {
+            std::lock_guard lock(mutex_);
+            --count_;
+        }
+        returned_.notify_one();
+    }
+
+    void drop_idle() noexcept
+    {
+        std::vector<std::unique_ptr<Connection>> dropped;
+        {
+            std::lock_guard lock(mutex_);
+            dropped.swap(idle_);
+            count_ -= dropped.size();
+        }
+        returned_.notify_all();
+    }
+
+    Options options_;
+    Settings settings_;
+    std::string endpoint_;
+    std::uint64_t generation_;
+    std::shared_ptr<Subscriber> subscriber_;
+    mutable std::mutex mutex_;
+    std::condition_variable returned_;
+    std::vector<std::unique_ptr<Connection>> idle_;
+    std::size_t count_{0};
+    std::size_t waiting_{0};
+};
+
+/// One object per distinct store of this process, whichever pool it was reached by.
+inline std::shared_ptr<std::string const> intern_store(std::string name)
+{
+    static std::mutex mutex;
+    static std::map<std::string, std::weak_ptr<std::string const>> known;
+    std::lock_guard lock(mutex);
+    std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
+    auto& entry = known[name];
+    auto store = entry.lock();
+    if (!store) {
+        store = std::make_shared<std::string const>(std::move(name));
+        entry = store;
+    }
+    return store;
+}
+
+}  // namespace detail
+
+/// A PostgreSQL server (15 or later), and a bounded number of connections to it.
+///
+/// **Guarantee.** A statement of which nothing was sent is `unavailable`, `deadline_exceeded` or `overloaded`: not
+/// applied. Once a commit may have reached the server, a lost or late answer is `outcome_unknown`; it is never sent again.
+/// A connection that broke is dropped, never reconnected behind a transaction's back; one that comes back from a user's
+/// own statements in a state that cannot be known is closed. Passwords are in no error.
+/// **Does not guarantee.** Anything through a pooler that hands one server session to several clients:
+/// `misconfigured`. A bound on looking up the host's name: that is the system's.
+/// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any repository
+/// or store made from one. In a forked child every call is `misconfigured`: make a new pool there.
+/// **Thread safety.** Everything: safe.
+/// **Cost.** None until the first call. The calling thread does its own I/O. A new connection costs a round trip more than
+/// the server's own greeting. One thread and one connection more once somebody waits for a lock.
+class Pool {
+public:
+    /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
+    explicit Pool(Options options) : state_(make(std::move(options))) {}
+    /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
+    explicit Pool(std::string_view url) : Pool(Options::parse(url).value()) {}
+    explicit Pool(char const* url) : Pool(std::string_view{url}) {}
+
+    Options const& options() const noexcept { return state_->options(); }
+    /// Connections for calls, now.
+    std::size_t connection_count() const { return state_->connection_count(); }
+    /// Those that nobody uses.
+    std::size_t idle_count() const { return state_->idle_count(); }
+
+private:
+    template <class, class>
+    friend class StateRepository;
+    friend class Counters;
+    friend class IdempotencyStore;
+    friend struct PoolAccess;
+
+    static std::shared_ptr<detail::PoolState> make(Options options)
+    {
+        options.validate().value();
+        return std::make_shared<detail::PoolState>(std::move(options));
+    }
+
+    std::shared_ptr<detail::PoolState> state_;
+};
+
+/// For the parts of this backend that are no classes.
+struct PoolAccess {
+    static std::shared_ptr<detail::PoolState> const& state(Pool const& pool) noexcept { return pool.state_; }
+};
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_POOL_HPP

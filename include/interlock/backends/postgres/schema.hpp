@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_SCHEMA_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_SCHEMA_HPP
+
+/// @file
+/// The tables of the library. Nothing of this backend makes them by itself.
+
+#include <interlock/backends/postgres/pool.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+/// The DDL of a name space, as text: to be read, put into a migration, or run by hand. Running it again changes nothing.
+/// Throws `Error` (`invalid_argument`) for a name that `Options::name_space` does not allow.
+///
+/// The role that uses them needs, besides USAGE on the schema: SELECT, INSERT, UPDATE, DELETE on the tables and USAGE on the
+/// sequences; nothing more. It need not own them.
+inline std::string schema_sql(std::string_view name_space = "interlock")
+{
+    if (!detail::valid_identifier(name_space, 31))
+        throw Error(Errc::invalid_argument, "postgres: not a name space");
+    std::string const ns(name_space);
+    // The sequences have no cache: numbers of different sessions must come in the order in which they were drawn, or they
+    // are no fence. They are as durable as the tables, and do not go back when a transaction is rolled back.
+    return "CREATE SEQUENCE IF NOT EXISTS " + ns + "_version CACHE 1 NO CYCLE;\n"
+           "CREATE SEQUENCE IF NOT EXISTS " + ns + "_token CACHE 1 NO CYCLE;\n"
+           "CREATE SEQUENCE IF NOT EXISTS " + ns + "_record CACHE 1 NO CYCLE;\n"
+           "CREATE TABLE IF NOT EXISTS " + ns + "_state (\n"
+           "    key bytea PRIMARY KEY,\n"
+           "    version bigint NOT NULL,\n"
+           "    data bytea NOT NULL\n"
+           ") WITH (fillfactor = 70);\n"
+           "CREATE TABLE IF NOT EXISTS " + ns + "_lock (\n"
+           "    store text NOT NULL,\n"
+           "    key bytea NOT NULL,\n"
+           "    owner bytea,\n"  // null: free
+           "    mark bigint NOT NULL,\n"
+           "    expires timestamptz NOT NULL,\n"
+           "    wanted boolean NOT NULL,\n"
+           "    PRIMARY KEY (store, key)\n"
+           ") WITH (fillfactor = 70);\n"
+           "CREATE TABLE IF NOT EXISTS " + ns + "_operation (\n"
+           "    store text NOT NULL,\n"
+           "    key bytea NOT NULL,\n"
+           "    id bytea NOT NULL,\n"
+           "    attempt bigint NOT NULL,\n"
+           "    answered boolean NOT NULL,\n"
+           "    answer bytea NOT NULL,\n"
+           "    sequence bigint NOT NULL,\n"
+           "    kept_until timestamptz NOT NULL,\n"
+           "    PRIMARY KEY (store, key, id)\n"
+           ");\n"
+           "CREATE INDEX IF NOT EXISTS " + ns + "_operation_kept ON " + ns + "_operation (kept_until);\n"
+           "CREATE TABLE IF NOT EXISTS " + ns + "_idempotency (\n"
+           "    name bytea PRIMARY KEY,\n"
+           "    owner bytea,\n"  // null: given back
+           "    fingerprint text NOT NULL,\n"
+           "    lease_end timestamptz NOT NULL,\n"
+           "    completed boolean NOT NULL,\n"
+           "    rejected boolean NOT NULL,\n"
+           "    answer bytea NOT NULL,\n"
+           "    kept_until timestamptz NOT NULL\n"
+           ");\n"
+           "CREATE INDEX IF NOT EXISTS " + ns + "_idempotency_kept ON " + ns + "_idempotency (kept_until);\n"
+           "CREATE TABLE IF NOT EXISTS " + ns + "_counter (\n"
+           "    key bytea PRIMARY KEY,\n"
+           "    value bigint NOT NULL\n"
+           ") WITH (fillfactor = 70);\n"
+           "CREATE TABLE IF NOT EXISTS " + ns + "_once (\n"
+           "    key bytea NOT NULL,\n"
+           "    id bytea NOT NULL,\n"
+           "    request text NOT NULL,\n"
+           "    value bigint NOT NULL,\n"
+           "    changed boolean NOT NULL,\n"
+           "    kept_until timestamptz NOT NULL,\n"
+           "    PRIMARY KEY (key, id)\n"
+           ");\n"
+           "CREATE INDEX IF NOT EXISTS " + ns + "_once_kept ON " + ns + "_once (kept_until);\n";
+}
+
+/// Runs `schema_sql` for the pool's name space, in one transaction. The role needs CREATE on the schema.
+///
+/// **Outcome.** `misconfigured` when the role may not, `unavailable`, `outcome_unknown` when the reply was lost: run it again.
+inline Outcome<void> create_schema(Pool const& pool, Deadline deadline = std::chrono::seconds{30})
+{
+    auto const text = schema_sql(pool.options().name_space);
+    detail::Batch batch;
+    // CREATE ... IF NOT EXISTS of two sessions at once may collide.
+    batch.add(
+        "SELECT pg_advisory_xact_lock(" +
+        std::to_string(static_cast<std::int64_t>(detail::stable_hash("schema", pool.options().name_space))) + ")");
+    for (std::size_t at = 0; at < text.size();) {
+        auto const end = text.find(";\n", at);
+        batch.add(text.substr(at, end - at));
+        at = end + 2;
+    }
+    auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
+    if (!done)
+        return std::move(done).failure();
+    return success();
+}
+
+/// Runs `statements`, which have no parameters, in one transaction: DDL of one's own, a migration.
+///
+/// **Outcome.** Of the first that fails; then nothing was changed. `outcome_unknown` when the reply was lost.
+inline Outcome<void> run_script(
+    Pool const& pool, std::span<std::string_view const> statements, Deadline deadline = std::chrono::seconds{30})
+{
+    detail::Batch batch;
+    for (auto const statement : statements)
+        batch.add(std::string(statement));
+    auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
+    if (!done)
+        return std::move(done).failure();
+    return success();
+}
+
+/// Deletes what is no longer needed: operation records, idempotency records and answers of counters whose retention is
+/// over, and lock records that nobody has touched for a day; `limit` rows of each at most. Returns how many it deleted.
+///
+/// Retention does not depend on it: what is over is not seen any more. It bounds the space; run it from a job every few
+/// minutes. Repositories also do some of it themselves, now and then.
+inline Outcome<std::size_t> purge(Pool const& pool, std::size_t limit = 10'000, Deadline deadline = std::chrono::seconds{30})
+{
+    auto const& ns = pool.options().name_space;
+    auto const most = std::to_string(limit);
+    detail::Batch batch;
+    for (auto const* table : {"_operation", "_idempotency", "_once"})
+        batch.add(
+            "DELETE FROM " + ns + table + " WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + ns + table +
+            " WHERE kept_until < clock_timestamp() LIMIT " + most + " FOR UPDATE SKIP LOCKED))");
+    // A day: longer than any statement that drew its token before the record was deleted may take.
+    batch.add(
+        "DELETE FROM " + ns + "_lock WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + ns +
+        "_lock WHERE owner IS NULL AND expires < clock_timestamp() - interval '1 day' LIMIT " + most +
+        " FOR UPDATE SKIP LOCKED))");
+    auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
+    if (!done)
+        return std::move(done).failure();
+    std::size_t deleted = 0;
+    for (auto const& reply : *done)
+        deleted += reply.affected();
+    return deleted;
+}
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_SCHEMA_HPP

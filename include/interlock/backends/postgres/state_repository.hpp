@@ -1,0 +1,1129 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_STATE_REPOSITORY_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_STATE_REPOSITORY_HPP
+
+/// @file
+/// States, locks and operation records in a PostgreSQL server; states in the user's own table, or in one of ours.
+
+#include <interlock/backends/postgres/detail/columns.hpp>
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/statements.hpp>
+#include <interlock/backends/postgres/pool.hpp>
+#include <interlock/backends/postgres/schema.hpp>
+#include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/concepts.hpp>
+#include <interlock/core/runtime.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+/// What of a row is locked: see "Row-Level Locks" in PostgreSQL's manual.
+enum class RowLock : unsigned char {
+    for_update,         ///< against everybody who writes or locks it
+    for_no_key_update,  ///< the same, but rows that refer to it by a foreign key may still be inserted
+};
+
+/// Of the transactions of `PessimisticRowLock`, and of commits of several keys.
+enum class Isolation : unsigned char {
+    read_committed,   ///< a locking read gives the row as it is once the lock is granted
+    repeatable_read,  ///< one that was changed meanwhile is `serialization_failure`: the operation runs again
+    serializable,     ///< likewise, and also what the operation's own statements read is as if it were alone
+};
+
+/// How one repository keeps its data.
+struct RepositoryOptions {
+    /// The user's table, perhaps with its schema in front: lower-case letters, digits and `_`. Empty: the library's own,
+    /// with states encoded by `StateTraits`. The states of a table must be described structs with one member per column, of
+    /// the column's name: numbers, `bool`, strings, enumerations (by name if described, else by number) and optionals of
+    /// those. Columns without a member are left alone, and get their default in new rows.
+    std::string table{};
+    /// The key column: a primary key, or another unique one. Its collation must be deterministic.
+    std::string key{};
+    /// The column of the version: an integer, NOT NULL, from 1. It may be a member, too, which then shows the version that
+    /// was loaded; what an operation writes there is ignored.
+    std::string version{"version"};
+    /// A sequence without cache that new versions are drawn from. Without one a change counts up from 1, and a key that is
+    /// erased and inserted again has versions that it had before: then law P3 holds only while nothing is erased.
+    std::string version_sequence{};
+    RowLock row_lock{RowLock::for_update};
+    Isolation isolation{Isolation::read_committed};
+    /// Encoded size of one value, for types that `StateTraits` can encode; beyond it `invalid_argument`.
+    std::size_t max_value_bytes{std::size_t{1} << 20};
+    /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+/// What a server says about itself that decides what can be promised.
+struct ServerCheck {
+    int version{0};  ///< as 150004
+    /// `off`: a server that crashes forgets the last commits, and with them what it had answered: P3 and P4 are void.
+    std::string synchronous_commit;
+    /// False: a crash may damage everything.
+    bool fsync{true};
+};
+
+namespace detail {
+
+template <class T, class K>
+struct key_type {
+    using type = K;
+};
+template <class T>
+struct key_type<T, void> {
+    using type = typename StateTraits<T>::key_type;
+};
+template <class T, class K>
+using key_type_of = typename key_type<T, K>::type;
+
+inline std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept
+{
+    return std::chrono::ceil<std::chrono::microseconds>(time).count();
+}
+
+inline Failure damaged(char const* what)
+{
+    return Failure{Errc::corrupt_state, std::string("postgres: ") + what};
+}
+
+inline std::string printable_key(std::string_view bytes)
+{
+    std::string out;
+    for (char c : bytes.substr(0, 64))
+        out += c >= ' ' && c <= '~' ? c : '?';
+    return out;
+}
+
+inline std::string_view as_text(std::array<char, 16> const& bytes) noexcept
+{
+    return {bytes.data(), bytes.size()};
+}
+
+/// What all handles of one repository share, and its transactions.
+template <class T, class K>
+class Store {
+public:
+    Store(std::shared_ptr<PoolState> p, RepositoryOptions o)
+        : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
+          table(table_of(options, pool->options().name_space, mapped)),
+          statements(table, pool->options().name_space, options.row_lock == RowLock::for_update ? "FOR UPDATE" : "FOR NO KEY UPDATE"),
+          identity(intern_store(pool->endpoint() + "/" + pool->options().name_space + "/" + table.name))
+    {
+        static Statement const settings{
+            "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), "
+            "set_config('idle_in_transaction_session_timeout', $3, true), pg_current_xact_id()"};
+        begin_settings = settings;
+        begin = Statement{
+            options.isolation == Isolation::serializable      ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
+            : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
+                                                              : "BEGIN ISOLATION LEVEL READ COMMITTED"};
+        commit = Statement{"COMMIT"};
+    }
+
+    // ---- keys and values -------------------------------------------------------------------------------------
+
+    /// False: no text column can hold the key.
+    bool add_key(Params& params, Key const& key) const
+    {
+        if (!mapped) {
+            params.bytes(key.bytes());
+            return true;
+        }
+        if constexpr (requires { KeyTraits<K>::decode(key.bytes()); } && is_column_type<K>())
+            return add_column(params, K(KeyTraits<K>::decode(key.bytes())));
+        else
+            return false;
+    }
+    static Failure bad_key()
+    {
+        return Failure{Errc::invalid_argument, "postgres: the key has a NUL, which the key column cannot hold"};
+    }
+
+    Outcome<void> check_value(Key const& key, T const& value) const
+    {
+        if constexpr (requires { StateTraits<T>::encoded_size(value); })
+            if (auto const size = StateTraits<T>::encoded_size(value); size > options.max_value_bytes)
+                return Failure{
+                    Errc::invalid_argument, "value has " + std::to_string(size) + " bytes, the limit is " +
+                                                std::to_string(options.max_value_bytes)};
+        if constexpr (KeyedState<T>)
+            if (mapped && KeyTraits<typename StateTraits<T>::key_type>::encode(StateTraits<T>::key(value)) != key.bytes())
+                return Failure{Errc::invalid_argument, "the state's key is not the key that it is stored under"};
+        return success();
+    }
+
+    Outcome<void> add_value(Params& params, T const& value) const
+    {
+        if (!mapped) {
+            if constexpr (StorableState<T>) {
+                std::string encoded;
+                StateTraits<T>::encode(value, encoded);
+                if (encoded.size() > options.max_value_bytes)
+                    return Failure{Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
+                params.bytes(encoded);
+            }
+            return success();
+        }
+        if constexpr (is_row_type<T>()) {
+            char const* bad = nullptr;
+            boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
+                if (bad == nullptr && member.name != options.key && member.name != options.version &&
+                    !add_column(params, value.*member.pointer))
+                    bad = member.name;
+            });
+            if (bad != nullptr)
+                return Failure{Errc::invalid_argument, std::string("postgres: the text of ") + bad + " has a NUL"};
+        }
+        return success();
+    }
+
+    /// The state of a row of `load` or a locking read.
+    Outcome<Versioned<T>> read(Reply const& reply, std::size_t row) const
+    {
+        auto const version = reply.number(row, 0);
+        if (!version || *version <= no_version)
+            return Failure{Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
+        if (!mapped) {
+            auto const bytes = reply.bytes(row, 1);
+            if constexpr (StorableState<T>)
+                if (bytes)
+                    if (auto value = StateTraits<T>::decode(*bytes))
+                        return Versioned<T>{*std::move(value), *version};
+            return Failure{
+                Errc::corrupt_state, "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
+        }
+        if constexpr (is_row_type<T>()) {
+            Versioned<T> out{T{}, *version};
+            char const* bad = nullptr;
+            std::size_t column = 1;
+            boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
+                if (!read_column(reply, row, column++, out.value.*member.pointer) && bad == nullptr)
+                    bad = member.name;
+            });
+            if (bad == nullptr)
+                return out;
+            return Failure{Errc::corrupt_state, "postgres: " + table.name + "." + bad + " does not fit its member"};
+        } else {
+            return damaged("not a row type");
+        }
+    }
+
+    std::int64_t lock_number(Key const& key) const noexcept { return static_cast<std::int64_t>(lock_hash(key)); }
+    std::uint64_t lock_hash(Key const& key) const noexcept { return stable_hash(table.name, key.bytes()); }
+    std::string free_message(Key const& key) const { return "f" + hex(lock_hash(key), 16); }
+
+    // ---- changes -------------------------------------------------------------------------------------------------
+
+    static RowAction action_of(Change<T> const& change) noexcept
+    {
+        switch (change.kind) {
+        case ChangeKind::write: return change.version == no_version ? RowAction::insert : RowAction::update;
+        case ChangeKind::erase: return RowAction::erase;
+        case ChangeKind::verify: return RowAction::verify;
+        case ChangeKind::guard: break;
+        }
+        return RowAction::nothing;
+    }
+
+    static Outcome<void> check(Change<T> const& change)
+    {
+        if (!change.key->valid())
+            return change.key->validate().failure();
+        if (change.version < no_version)
+            return damaged("a version is negative");
+        return success();
+    }
+
+    /// Whether there is anything to ask the server.
+    static bool has_effect(Change<T> const& change) noexcept
+    {
+        return change.kind != ChangeKind::guard || change.fence != nullptr;
+    }
+
+    /// Adds the statement of one change; the parameters are in the order of `change_text`.
+    Outcome<void> add_change(
+        Batch& batch, Change<T> const& change, OperationCommit const* operation, Refusal refusal = Refusal::reply) const
+    {
+        if (auto valid = check(change); !valid)
+            return valid;
+        auto const action = action_of(change);
+        auto const fencing = change.fence == nullptr ? Fencing::none
+                             : change.release        ? Fencing::guarded_and_released
+                                                     : Fencing::guarded;
+        Params params;
+        if (action != RowAction::nothing && !add_key(params, *change.key))
+            return bad_key();
+        if (change.fence != nullptr) {
+            params.bytes(change.key->bytes());
+            params.bytes(as_text(change.fence->owner.bytes()));
+            params.number(static_cast<std::int64_t>(std::min<std::uint64_t>(change.fence->token.value(), INT64_MAX)));
+            if (change.release)
+                params.text(free_message(*change.key));
+        }
+        if (operation != nullptr)
+            add_operation(params, *operation);
+        switch (action) {
+        case RowAction::insert: params.number(lock_number(*change.key)); break;
+        case RowAction::update:
+        case RowAction::erase:
+        case RowAction::verify: params.number(change.version); break;
+        case RowAction::nothing: break;
+        }
+        if (change.kind == ChangeKind::write) {
+            if (auto good = check_value(*change.key, *change.value); !good)
+                return good;
+            if (auto added = add_value(params, *change.value); !added)
+                return added;
+        }
+        batch.add(
+            refusal == Refusal::error ? statements.last_change(action, operation != nullptr)
+                                      : statements.change(action, fencing, operation != nullptr),
+            std::move(params));
+        return success();
+    }
+
+    void add_operation(Params& params, OperationCommit const& operation) const
+    {
+        params.bytes(operation.home->bytes());
+        params.bytes(operation.id->value());
+        params.number(operation.attempt);
+        params.bytes(operation.answer);
+        params.number(whole_microseconds(options.retention));
+    }
+
+    /// What the reply of a change says.
+    static Errc judge(Reply const& reply, Change<T> const& change) noexcept
+    {
+        if (!reply.null(0, new_version))
+            return Errc::ok;
+        if (!reply.boolean(0, fence_holds))
+            return Errc::fenced_out;
+        if (change.kind == ChangeKind::write && change.version == no_version)
+            return Errc::already_exists;
+        return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
+    }
+
+    /// After the commit: the version that the change made.
+    static void set_version(Reply const& reply, Change<T>& change) noexcept
+    {
+        if (auto const version = reply.number(0, new_version);
+            version && (change.kind == ChangeKind::write || change.kind == ChangeKind::erase))
+            change.version = *version;
+    }
+
+    // ---- operation records -----------------------------------------------------------------------------------------
+
+    Outcome<std::optional<OperationRecord>> find_operation(Key const& key, OperationId const& id, Deadline deadline) const
+    {
+        Params params;
+        params.bytes(key.bytes());
+        params.bytes(id.value());
+        auto reply = pool->execute(statements.find_operation, std::move(params), Access::read, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        return record_of(*reply);
+    }
+
+    static Outcome<std::optional<OperationRecord>> record_of(Reply const& reply)
+    {
+        if (reply.rows() == 0)
+            return std::optional<OperationRecord>{};
+        auto const sequence = reply.number(0, 0);
+        auto const attempt = reply.number(0, 1);
+        auto answer = reply.bytes(0, 3);
+        if (!sequence || !attempt || !answer)
+            return damaged("an operation record is damaged");
+        return std::optional<OperationRecord>{OperationRecord{
+            static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), reply.boolean(0, 2), *std::move(answer)}};
+    }
+
+    /// What a commit that was refused, perhaps by its own twin, comes to: the twin's answer, or `refused`.
+    Outcome<CommitResult> or_duplicate(Failure refused, OperationCommit const* operation, Deadline deadline) const
+    {
+        if (operation == nullptr)
+            return refused;
+        auto record = find_operation(*operation->home, *operation->id, deadline);
+        if (!record)
+            return refused;
+        if (*record && (*record)->answered)
+            return CommitResult{true, std::move((*record)->answer)};
+        if (*record && (*record)->attempt >= operation->attempt)
+            return Errc::superseded;
+        return refused;
+    }
+
+    // ---- transactions ----------------------------------------------------------------------------------------------
+
+    /// BEGIN with its bounds; the reply of its second step has the transaction's id in column 3.
+    void add_begin(Batch& batch, TimePoint until) const
+    {
+        auto const left = std::clamp<std::int64_t>(
+            std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count(), 1, 86'400'000);
+        batch.add(begin);
+        Params params;
+        params.number(left);
+        params.number(left + 10);  // so that a lock that was not granted is told from a statement that is slow
+        params.number(left + 50);
+        batch.add(begin_settings, std::move(params));
+    }
+
+    std::shared_ptr<PoolState> pool;
+    RepositoryOptions options;
+    bool mapped;
+    Table table;
+    Statements statements;
+    Statement begin;
+    Statement begin_settings;
+    Statement commit;
+    std::shared_ptr<std::string const> identity;
+    std::atomic<std::uint32_t> recorded{0};
+
+private:
+    static Table table_of(RepositoryOptions const& options, std::string const& ns, bool mapped)
+    {
+        auto const wrong = [](std::string what) { throw Error(Errc::invalid_argument, "postgres: " + what); };
+        Table t;
+        if (!mapped) {
+            if constexpr (!StorableState<T>)
+                wrong("a state in the library's table needs StateTraits<T>::encode and decode");
+            t.name = ns + "_state";
+            t.key = "key";
+            t.version = "version";
+            t.columns = t.shown = {"data"};
+            t.first_version = t.next_version = "nextval('" + ns + "_version')";
+            t.key_type = t.value_type = "::bytea";
+            return t;
+        }
+        if constexpr (!is_row_type<T>())
+            wrong("a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are columns");
+        if constexpr (!requires(std::string_view bytes) { KeyTraits<K>::decode(bytes); } || !is_column_type<K>())
+            wrong("the key type cannot be a column; it needs KeyTraits<K>::decode");
+        auto const dot = options.table.find('.');
+        auto const schema = dot == std::string::npos ? std::string("public") : options.table.substr(0, dot);
+        if (!valid_identifier(schema) || !valid_identifier(options.table.substr(dot == std::string::npos ? 0 : dot + 1)))
+            wrong("table must be made of lower-case letters, digits and '_', perhaps with a schema and a dot in front");
+        if (!valid_identifier(options.key) || !valid_identifier(options.version))
+            wrong("key and version must name columns, by lower-case letters, digits and '_'");
+        auto const dot_of_sequence = options.version_sequence.find('.');
+        if (!options.version_sequence.empty() &&
+            (!valid_identifier(options.version_sequence.substr(dot_of_sequence == std::string::npos ? 0 : dot_of_sequence + 1)) ||
+             (dot_of_sequence != std::string::npos && !valid_identifier(options.version_sequence.substr(0, dot_of_sequence)))))
+            wrong("version_sequence must be made of lower-case letters, digits and '_'");
+        // Quoted, so that a column may be called "order"; they are valid, so quotes change nothing else.
+        auto const quoted = [](std::string const& name) { return "\"" + name + "\""; };
+        t.name = options.table;
+        t.key = quoted(options.key);
+        t.version = quoted(options.version);
+        for (auto const& name : column_names<T>()) {
+            if (!valid_identifier(name))
+                wrong("member " + name + " cannot be a column: lower-case letters, digits and '_' only");
+            t.shown.push_back(quoted(name));
+            if (name != options.key && name != options.version)
+                t.columns.push_back(quoted(name));
+        }
+        if (options.version_sequence.empty()) {
+            t.first_version = "1";
+            t.next_version = "t." + t.version + " + 1";
+        } else {
+            t.first_version = t.next_version = "nextval('" + options.version_sequence + "')";
+        }
+        return t;
+    }
+};
+
+}  // namespace detail
+
+/// An open row transaction of a `postgres::StateRepository`. Models `interlock::RowTransaction`.
+template <class T, class K>
+class RowTransaction : public Transaction {
+    using Store = detail::Store<T, K>;
+
+public:
+    /// What operations get of it: nothing that ends it.
+    using operation_type = Transaction;
+
+    RowTransaction(RowTransaction&&) noexcept = default;
+    RowTransaction& operator=(RowTransaction&&) noexcept = default;
+    ~RowTransaction() = default;
+
+    /// The i-th locked row as the locking read returned it; nothing when the key has no value.
+    std::optional<Versioned<T>>& state(std::size_t i) { return states_[i]; }
+
+    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
+    {
+        auto result = do_commit(changes, operation, deadline);
+        end();
+        return result;
+    }
+    void rollback() noexcept { end(); }
+
+    /// What a statement of the operation came to that must not be committed. `serialization_failure` and `deadlock`: run again.
+    std::optional<Failure> const& failure() const noexcept { return failure_; }
+
+private:
+    template <class, class>
+    friend class StateRepository;
+
+    RowTransaction(std::shared_ptr<Store> store, detail::PoolState::Session session, TimePoint until)
+        : Transaction(store->pool, std::move(session), until), store_(std::move(store))
+    {}
+
+    Outcome<void> open(std::span<Key const* const> keys, Wait wait)
+    {
+        auto const& s = *store_;
+        detail::Batch batch;
+        s.add_begin(batch, until_);
+        for (auto const* key : keys) {
+            detail::Params params;
+            if (!s.add_key(params, *key))
+                return Store::bad_key();
+            batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
+        }
+        life_ = session_->life();
+        auto exchange = step(batch, until_);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error)
+            return refused(*exchange->error, wait);
+        xid_ = exchange->replies[1].text(0, 3);
+        states_.resize(keys.size());
+        for (std::size_t i = 0; i < keys.size(); ++i)
+            if (auto taken = take(exchange->replies[2 + i], i, *keys[i], wait); !taken)
+                return taken;
+        return success();
+    }
+
+    /// A key without a value is locked by its hash, so two keys may seem to be one; then it is looked at again, since
+    /// somebody may have inserted it before.
+    Outcome<void> take(detail::Reply const& reply, std::size_t i, Key const& key, Wait wait)
+    {
+        auto const& s = *store_;
+        if (reply.rows() > 0) {
+            auto state = s.read(reply, 0);
+            if (!state)
+                return std::move(state).failure();
+            states_[i].emplace(*std::move(state));
+            return success();
+        }
+        detail::Batch batch;
+        detail::Params number;
+        number.number(s.lock_number(key));
+        batch.add(wait == Wait::no ? s.statements.lock_missing_now : s.statements.lock_missing, std::move(number));
+        detail::Params params;
+        static_cast<void>(s.add_key(params, key));
+        batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
+        auto exchange = step(batch, until_);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error)
+            return refused(*exchange->error, wait);
+        if (wait == Wait::no && !exchange->replies[0].boolean(0, 0))
+            return Errc::lock_busy;
+        if (exchange->replies[1].rows() > 0)
+            return take(exchange->replies[1], i, key, wait);
+        return success();
+    }
+
+    static Failure refused(detail::SqlError const& error, Wait wait)
+    {
+        auto failure = failure_of(error, detail::Access::write);
+        if (failure.code() == Errc::lock_busy && wait == Wait::until_deadline)
+            return Failure{Errc::deadline_exceeded, "postgres: a row is locked by somebody else"};
+        return failure;
+    }
+
+    Outcome<CommitResult> do_commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
+    {
+        if (failure_)
+            return *failure_;
+        auto const until = std::min(deadline.at(SystemRuntime::now()), until_);
+        if (SystemRuntime::now() >= until)
+            return Failure{Errc::deadline_exceeded, "the deadline came before the commit was sent"};
+        if (!session_ || !session_->is_open())
+            return Failure{Errc::unavailable, "postgres: the connection is lost; nothing was committed"};
+        if (changes.size() == 1 && !used_ && changes[0].fence == nullptr && (changes[0].kind != ChangeKind::guard || operation != nullptr))
+            return commit_one(changes[0], operation, until);
+        return commit_all(changes, operation, until);
+    }
+
+    /// The change and COMMIT in one trip; the statement fails where it may not change the row, so that nothing is committed.
+    Outcome<CommitResult> commit_one(Change<T>& change, OperationCommit const* operation, TimePoint until)
+    {
+        auto batch = std::move(before_commit_);
+        auto const at = batch.size();
+        if (auto added = store_->add_change(batch, change, operation, detail::Refusal::error); !added)
+            return std::move(added).failure();
+        batch.add(store_->commit);
+        auto done = Transaction::commit(batch, until);
+        if (!done)
+            return std::move(done).failure();
+        if (done->error) {
+            end();
+            if (done->error->state == detail::raced_state)
+                return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
+            return failure_of(*done->error, detail::Access::write);
+        }
+        if (!done->replies.empty())
+            Store::set_version(done->replies[at], change);
+        return Outcome<CommitResult>{std::in_place};
+    }
+
+    Outcome<CommitResult> commit_all(std::span<Change<T>> changes, OperationCommit const* operation, TimePoint until)
+    {
+        std::vector<std::size_t> order(changes.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
+        auto batch = std::move(before_commit_);
+        auto const found = batch.size();
+        if (operation != nullptr) {
+            detail::Params params;
+            params.bytes(operation->home->bytes());
+            params.bytes(operation->id->value());
+            batch.add(store_->statements.find_operation, std::move(params));
+        }
+        auto const first = batch.size();
+        std::vector<std::size_t> asked;
+        for (auto const i : order)
+            if (Store::has_effect(changes[i])) {
+                if (auto added = store_->add_change(batch, changes[i], nullptr); !added)
+                    return std::move(added).failure();
+                asked.push_back(i);
+            } else if (auto valid = Store::check(changes[i]); !valid) {
+                return std::move(valid).failure();
+            }
+        if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
+            detail::Params params;
+            store_->add_operation(params, *operation);
+            batch.add(store_->statements.change(detail::RowAction::nothing, detail::Fencing::none, true), std::move(params));
+        }
+        std::vector<detail::Reply> replies;
+        if (batch.size() > 0) {
+            auto stepped = step(batch, until);
+            if (!stepped)
+                return std::move(stepped).failure();
+            if (stepped->error) {
+                end();
+                if (stepped->error->state == detail::raced_state)
+                    return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
+                return failure_of(*stepped->error, detail::Access::write);
+            }
+            if (operation != nullptr) {
+                auto record = Store::record_of(stepped->replies[found]);
+                if (!record)
+                    return std::move(record).failure();
+                if (*record && (*record)->answered)
+                    return CommitResult{true, std::move((*record)->answer)};
+                if (*record && (*record)->attempt >= operation->attempt)
+                    return Errc::superseded;
+            }
+            std::vector<Errc> codes(changes.size(), Errc::ok);
+            bool refused = false;
+            for (std::size_t n = 0; n < asked.size(); ++n) {
+                codes[asked[n]] = Store::judge(stepped->replies[first + n], changes[asked[n]]);
+                refused = refused || codes[asked[n]] != Errc::ok;
+            }
+            if (refused) {
+                end();
+                return store_->or_duplicate(failing(changes, codes), operation, Deadline{until});
+            }
+            if (operation != nullptr && !stepped->replies.back().number(0, detail::new_version)) {
+                end();
+                return store_->or_duplicate(Failure{Errc::superseded}, operation, Deadline{until});
+            }
+            replies = std::move(stepped->replies);
+        }
+        detail::Batch last;
+        last.add(store_->commit);
+        auto done = Transaction::commit(last, until);
+        if (!done)
+            return std::move(done).failure();
+        if (done->error)
+            return failure_of(*done->error, detail::Access::write);
+        for (std::size_t n = 0; n < asked.size(); ++n)
+            Store::set_version(replies[first + n], changes[asked[n]]);
+        return Outcome<CommitResult>{std::in_place};
+    }
+
+    static Failure failing(std::span<Change<T>> changes, std::vector<Errc> const& codes)
+    {
+        Errc first = Errc::ok;
+        std::string names;
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            if (codes[i] == Errc::ok)
+                continue;
+            if (first == Errc::ok)
+                first = codes[i];
+            names += names.empty() ? "" : ", ";
+            names += detail::printable_key(changes[i].key->bytes());
+            names += ": ";
+            names += name_of(codes[i]);
+        }
+        return changes.size() == 1 ? Failure{first} : Failure{first, std::move(names)};
+    }
+
+    std::shared_ptr<Store> store_;
+    std::vector<std::optional<Versioned<T>>> states_;
+};
+
+/// States, locks and operation records in a PostgreSQL server.
+///
+/// **Guarantee.** Models every concept: `VersionedRepository`, `AtomicRepository`, `OperationRepository`,
+/// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. A guarded write is applied only while
+/// the lock record names its acquisition (law P1), decided in one statement with the write. Of the library's own table
+/// versions are drawn from a sequence and never used again.
+/// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, or when a
+/// replica without the latest commits is promoted; the fence refuses writes of the former holder. What a failover to an
+/// asynchronous replica, or a crash with `synchronous_commit = off`, forgets is forgotten together. On a user's table P3
+/// needs a `version_sequence`, and that nobody writes the rows without moving the version.
+/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. A commit without a reply:
+/// `outcome_unknown`, unless the server can still be asked what became of the transaction. Ask again with the same owner
+/// token (`create`, `renew`, `remove`) or operation id (`commit`). What a constraint refuses is `constraint_violated`, with
+/// the constraint's name; tables or rights that are not as they should be: `misconfigured`.
+/// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
+/// **Cost.** One round trip per member, also for a guarded commit of one key with its operation record; a commit of several
+/// keys two. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
+/// open, and so does waiting for a row.
+///
+/// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
+template <class T, class K>
+class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>> {
+    using Members = RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>>;
+    using Store = detail::Store<T, detail::key_type_of<T, K>>;
+
+public:
+    using value_type = T;
+    using key_type = detail::key_type_of<T, K>;
+    using runtime_type = SystemRuntime;
+    using transaction_type = RowTransaction<T, key_type>;
+    static constexpr std::string_view name = "postgres";
+
+    /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a table. Does not
+    /// connect.
+    explicit StateRepository(Pool pool, RepositoryOptions options = {})
+        : store_(std::make_shared<Store>(pool.state_, check(std::move(options))))
+    {}
+
+    SystemRuntime const& runtime() const noexcept
+    {
+        static constexpr SystemRuntime system{};
+        return system;
+    }
+    /// Equal for all repositories of this process with the same server address, database, name space and table. One server
+    /// reached by two addresses is two stores here.
+    void const* identity() const noexcept { return store_->identity.get(); }
+
+    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
+    using Members::compare_and_set;
+    using Members::erase;
+    using Members::insert;
+    using Members::load;
+
+    Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const
+    {
+        if (!key.valid())
+            return key.validate().failure();
+        detail::Params params;
+        if (!store_->add_key(params, key))
+            return Store::bad_key();
+        auto reply = store_->pool->execute(store_->statements.load, std::move(params), detail::Access::read, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        if (reply->rows() == 0)
+            return Errc::not_found;
+        return store_->read(*reply, 0);
+    }
+    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
+    {
+        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
+    }
+    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const
+    {
+        if (version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value}, deadline);
+    }
+    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
+    {
+        if (version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return change({.key = &key, .kind = ChangeKind::erase, .version = version}, deadline);
+    }
+
+    /// Of one key: one statement, one trip. Of several: one transaction, keys in the order of their bytes, two trips.
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
+    {
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        Deadline const until{deadline.at(SystemRuntime::now())};
+        auto result = changes.size() > 1 ? commit_several(changes, operation, until) : commit_one(changes, operation, until);
+        if (operation != nullptr && result && store_->recorded.fetch_add(1, std::memory_order_relaxed) % 4096 == 4095)
+            static_cast<void>(forget_expired(until));
+        return result;
+    }
+
+    // ---- operation records: OperationRepository -----------------------------------------------------------------
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline = {}) const
+    {
+        return store_->find_operation(key, id, deadline);
+    }
+
+    Outcome<OperationRecord> forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
+    {
+        detail::Batch batch;
+        detail::Params params;
+        params.bytes(key.bytes());
+        params.bytes(id.value());
+        params.number(attempt);
+        params.number(detail::whole_microseconds(store_->options.retention));
+        batch.add(store_->statements.forbid, std::move(params));  // waits for a commit of this id that is in flight
+        detail::Params again;
+        again.bytes(key.bytes());
+        again.bytes(id.value());
+        batch.add(store_->statements.find_operation, std::move(again));
+        auto replies = store_->pool->execute(batch, detail::Access::commit, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        auto record = Store::record_of((*replies)[1]);
+        if (!record)
+            return std::move(record).failure();
+        if (!*record)
+            return detail::damaged("a tombstone is gone");
+        return **std::move(record);
+    }
+
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the call, in
+    /// no particular order; sort by `sequence` for the order of the commits of one key.
+    template <class Visit>
+    Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
+    {
+        Deadline const until{deadline.at(SystemRuntime::now())};
+        std::string key;
+        std::string id;
+        for (;;) {
+            detail::Params params;
+            params.bytes(key);
+            params.bytes(id);
+            auto page = store_->pool->execute(store_->statements.all_operations, std::move(params), detail::Access::read, until);
+            if (!page)
+                return std::move(page).failure();
+            for (std::size_t row = 0; row < page->rows(); ++row) {
+                auto const sequence = page->number(row, 2);
+                auto const attempt = page->number(row, 3);
+                auto const bytes = page->bytes(row, 0);
+                auto const identifier = page->bytes(row, 1);
+                auto answer = page->bytes(row, 4);
+                if (!sequence || !attempt || !bytes || !identifier || !answer)
+                    return detail::damaged("an operation record is damaged");
+                key = *bytes;
+                id = *identifier;
+                visit(
+                    Key{*bytes}, OperationId{*identifier},
+                    OperationRecord{
+                        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true, *std::move(answer)});
+            }
+            if (page->rows() == 0)
+                return success();
+        }
+    }
+
+    // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
+    /// BEGIN, its bounds and the locking reads in one trip. `lock_timeout` is the deadline, and a transaction that is left
+    /// alone is ended by the server a moment after it. A key without a value is locked by an advisory lock of its 64-bit
+    /// hash: two such keys may exclude each other without need, never the other way round.
+    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    {
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        for (auto const* key : keys)
+            if (!key->valid())
+                return key->validate().failure();
+        auto const until = deadline.at(SystemRuntime::now());
+        for (bool again = true;; again = false) {
+            bool fresh = false;
+            auto session = store_->pool->take(until, fresh);
+            if (!session)
+                return std::move(session).failure();
+            transaction_type tx{store_, *std::move(session), until};
+            auto opened = tx.open(keys, wait);
+            if (opened)
+                return tx;
+            // It had died in the pool; nothing was changed by reading.
+            if (opened.error() == Errc::unavailable && !fresh && again)
+                continue;
+            return std::move(opened).failure();
+        }
+    }
+
+    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
+    /// Busy: the holder's remaining lease as `retry_after`.
+    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return acquire(key, owner, ttl, deadline, nullptr);
+    }
+    /// Two statements in one trip and one transaction: the state is read after the lock was granted.
+    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        GrantAndState<T> both;
+        auto grant = acquire(key, owner, ttl, deadline, &both.state);
+        if (!grant)
+            return std::move(grant).failure();
+        both.grant = *grant;
+        return both;
+    }
+    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        if (auto valid = check(key, ttl); !valid)
+            return std::move(valid).failure();
+        auto const granted = std::chrono::ceil<std::chrono::microseconds>(ttl.value());
+        detail::Params params;
+        params.bytes(key.bytes());
+        params.bytes(detail::as_text(owner.bytes()));
+        params.number(granted.count());
+        auto reply = store_->pool->execute(store_->statements.renew, std::move(params), detail::Access::commit, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        if (reply->boolean(0, 0))
+            return std::chrono::nanoseconds{granted};
+        return Failure::because(Errc::lock_lost, reply->boolean(0, 1) ? Errc::lock_busy : Errc::not_found);
+    }
+    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
+    {
+        return take_away(key, &owner, deadline);
+    }
+    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its next
+    /// renewal finds the lock lost. For operators.
+    template <KeyOrState<T, key_type> A>
+    Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
+    {
+        return take_away(make_key<T, key_type>(key), nullptr, deadline);
+    }
+
+    /// The fence counter is as durable as the data it guards: both are in one server, and commit together. `misconfigured`
+    /// when the sequence of the tokens, or of the versions, has a cache or a cycle.
+    Outcome<void> verify_fencing(Deadline deadline = {}) const
+    {
+        auto const& ns = store_->pool->options().name_space;
+        std::vector<std::string> names{ns + "_token", ns + "_record"};
+        if (!store_->mapped)
+            names.push_back(ns + "_version");
+        else if (!store_->options.version_sequence.empty())
+            names.push_back(store_->options.version_sequence);
+        detail::Batch batch;
+        for (auto const& sequence : names)
+            batch.add("SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence WHERE seqrelid = '" + sequence +
+                      "'::regclass");
+        auto replies = store_->pool->execute(batch, detail::Access::read, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        for (std::size_t i = 0; i < names.size(); ++i)
+            if ((*replies)[i].rows() != 1 || !(*replies)[i].boolean(0, 0))
+                return Failure{
+                    Errc::misconfigured, "postgres: the sequence " + names[i] + " must have CACHE 1, a positive increment and no CYCLE"};
+        return success();
+    }
+
+    /// `waiter` is woken when the lock of `key` is removed, here or elsewhere, after some `create` of it was in vain; not
+    /// when it expires. So: subscribe, then ask, then wait.
+    void subscribe(Key const& key, OwnerToken, Waiter& waiter) const
+    {
+        store_->pool->subscriber().subscribe(store_->lock_hash(key), waiter);
+    }
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept
+    {
+        store_->pool->subscriber().unsubscribe(store_->lock_hash(key), waiter);
+    }
+    /// Whether somebody asked for the lock of `owner` in vain within the last second. Costs no trip: it is heard by the
+    /// connection for wake-ups, from the first question on.
+    bool wanted(Key const& key, OwnerToken owner) const
+    {
+        return store_->pool->subscriber().wanted(store_->lock_hash(key), owner);
+    }
+
+    /// What the server says about itself. One round trip.
+    Outcome<ServerCheck> server_check(Deadline deadline = {}) const
+    {
+        detail::Batch batch;
+        batch.add(
+            "SELECT current_setting('server_version_num'), current_setting('synchronous_commit'), current_setting('fsync') = 'on'");
+        auto replies = store_->pool->execute(batch, detail::Access::read, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        auto const& reply = (*replies)[0];
+        return ServerCheck{
+            static_cast<int>(reply.number(0, 0).value_or(0)), std::string(reply.text(0, 1)), reply.boolean(0, 2)};
+    }
+
+private:
+    static RepositoryOptions check(RepositoryOptions options)
+    {
+        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
+        return options;
+    }
+
+    static Outcome<void> check(Key const& key, Ttl ttl)
+    {
+        if (!ttl.valid())
+            return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
+        return key.validate();
+    }
+
+    Outcome<Version> change(Change<T> change, Deadline deadline) const
+    {
+        auto done = commit(std::span<Change<T>>{&change, 1}, nullptr, deadline);
+        if (!done)
+            return std::move(done).failure();
+        return change.version;
+    }
+
+    Outcome<CommitResult> commit_one(std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const
+    {
+        Key const none{"-"};
+        Change<T> nothing{.key = &none, .kind = ChangeKind::guard};
+        auto& change = changes.empty() ? nothing : changes[0];
+        if (operation != nullptr && !operation->home->valid())
+            return operation->home->validate().failure();
+        if (operation == nullptr && !Store::has_effect(change)) {
+            if (auto valid = Store::check(change); !valid)
+                return std::move(valid).failure();
+            return Outcome<CommitResult>{std::in_place};
+        }
+        detail::Batch batch;
+        if (auto added = store_->add_change(batch, change, operation); !added)
+            return std::move(added).failure();
+        auto exchange = store_->pool->run(batch, detail::Access::commit, until);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error) {
+            if (exchange->error->state == detail::raced_state)
+                return store_->or_duplicate(Failure{Errc::superseded}, operation, until);
+            return failure_of(*exchange->error, detail::Access::commit);
+        }
+        auto const& reply = exchange->replies[0];
+        if (operation != nullptr && !reply.null(0, detail::old_answered)) {
+            if (reply.boolean(0, detail::old_answered)) {
+                if (auto answer = reply.bytes(0, detail::old_answer))
+                    return CommitResult{true, *std::move(answer)};
+                return detail::damaged("an operation record is damaged");
+            }
+            if (reply.null(0, detail::new_version))
+                return store_->or_duplicate(Failure{Store::judge(reply, change)}, operation, until);
+        }
+        auto const code = Store::judge(reply, change);
+        if (code == Errc::ok) {
+            Store::set_version(reply, change);
+            return Outcome<CommitResult>{std::in_place};
+        }
+        return store_->or_duplicate(Failure{code}, operation, until);
+    }
+
+    Outcome<CommitResult> commit_several(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
+    {
+        auto const until = deadline.at(SystemRuntime::now());
+        auto session = store_->pool->take(until);
+        if (!session)
+            return std::move(session).failure();
+        transaction_type tx{store_, *std::move(session), until};
+        if (auto begun = tx.open({}, Wait::until_deadline); !begun)
+            return std::move(begun).failure();
+        return tx.commit(changes, operation, Deadline{until});
+    }
+
+    Outcome<Grant> acquire(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, std::optional<Versioned<T>>* state) const
+    {
+        if (auto valid = check(key, ttl); !valid)
+            return std::move(valid).failure();
+        auto const granted = std::chrono::ceil<std::chrono::microseconds>(ttl.value());
+        detail::Batch batch;
+        detail::Params params;
+        params.bytes(key.bytes());
+        params.bytes(detail::as_text(owner.bytes()));
+        params.number(granted.count());
+        params.text(detail::hex(store_->lock_hash(key), 16));
+        batch.add(store_->statements.create, std::move(params));
+        if (state != nullptr) {
+            detail::Params loaded;
+            if (!store_->add_key(loaded, key))
+                return Store::bad_key();
+            batch.add(store_->statements.load, std::move(loaded));
+        }
+        auto replies = store_->pool->execute(batch, detail::Access::commit, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        auto const& reply = (*replies)[0];
+        auto const first = reply.number(0, 0);
+        if (!first) {
+            std::chrono::microseconds const left{std::max<std::int64_t>(reply.number(0, 1).value_or(0), 0)};
+            return Failure::busy(Errc::lock_busy, left);
+        }
+        if (state != nullptr && (*replies)[1].rows() > 0) {
+            auto read = store_->read((*replies)[1], 0);
+            if (!read) {
+                static_cast<void>(remove(key, owner, deadline));  // ours by now, and of no use
+                return std::move(read).failure();
+            }
+            state->emplace(*std::move(read));
+        }
+        return Grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
+    }
+
+    Outcome<Removal> take_away(Key const& key, OwnerToken const* owner, Deadline deadline) const
+    {
+        if (!key.valid())
+            return key.validate().failure();
+        detail::Params params;
+        params.bytes(key.bytes());
+        if (owner != nullptr)
+            params.bytes(detail::as_text(owner->bytes()));
+        else
+            params.null();
+        params.text(store_->free_message(key));
+        auto reply = store_->pool->execute(store_->statements.remove, std::move(params), detail::Access::commit, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        if (reply->boolean(0, 0))
+            return Removal::removed;
+        return reply->boolean(0, 1) ? Removal::taken : Removal::gone;
+    }
+
+    /// A little of what `purge` does, by those who make it necessary.
+    Outcome<void> forget_expired(Deadline deadline) const
+    {
+        auto const table = store_->pool->options().name_space + "_operation";
+        detail::Batch batch;
+        batch.add(
+            "DELETE FROM " + table + " WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + table +
+            " WHERE kept_until < clock_timestamp() LIMIT 8192 FOR UPDATE SKIP LOCKED))");
+        auto done = store_->pool->execute(batch, detail::Access::commit, deadline);
+        return done ? success() : Outcome<void>{std::move(done).failure()};
+    }
+
+    std::shared_ptr<Store> store_;
+};
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_STATE_REPOSITORY_HPP

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_TRANSACTION_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_TRANSACTION_HPP
+
+/// @file
+/// A user's own statements inside of the transaction that locks and commits the states.
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/pool.hpp>
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+/// A parameter of type `bytea`: any bytes, NUL included. Refers to them.
+struct Bytes {
+    std::string_view value;
+};
+
+/// What a statement answered. Owns its rows.
+class Result {
+public:
+    explicit Result(detail::Reply reply) noexcept : reply_(std::move(reply)) {}
+
+    std::size_t size() const noexcept { return reply_.rows(); }
+    bool empty() const noexcept { return size() == 0; }
+    /// Rows changed by an INSERT, UPDATE, DELETE or MERGE.
+    std::size_t affected_rows() const noexcept { return reply_.affected(); }
+
+    bool is_null(std::size_t row, std::size_t column) const noexcept { return reply_.null(row, column); }
+    /// As the server writes it. Valid as long as this.
+    std::string_view text(std::size_t row, std::size_t column) const noexcept { return reply_.text(row, column); }
+
+    /// A value: of a number, `bool`, `std::string`, an optional of those (nothing for a null), or any other type that
+    /// `pqxx::string_traits` knows. Throws `Error` (`invalid_argument`) for a place that is not there, a null where there is
+    /// no optional, and a text that is no `T`.
+    template <class T>
+    T get(std::size_t row, std::size_t column) const
+    {
+        if (row >= reply_.rows() || column >= reply_.columns())
+            throw Error(Errc::invalid_argument, "postgres: the result has no such row or column");
+        if constexpr (interlock::detail::is_optional<T>::value) {
+            if (reply_.null(row, column))
+                return std::nullopt;
+            return get<typename T::value_type>(row, column);
+        } else {
+            if (reply_.null(row, column))
+                throw Error(Errc::invalid_argument, "postgres: the value is null");
+            auto const text = reply_.text(row, column);
+            if constexpr (std::is_same_v<T, std::string>) {
+                return std::string(text);
+            } else if constexpr (std::is_same_v<T, bool>) {
+                return text == "t";
+            } else if constexpr (std::is_arithmetic_v<T>) {
+                T value{};
+                auto const end = std::from_chars(text.data(), text.data() + text.size(), value);
+                if (end.ec != std::errc{} || end.ptr != text.data() + text.size())
+                    throw Error(Errc::invalid_argument, "postgres: the value is not of the wanted type");
+                return value;
+            } else {
+                try {
+                    return detail::pqxx_value<T>(std::string(text));
+                } catch (std::exception const&) {
+                    throw Error(Errc::invalid_argument, "postgres: the value is not of the wanted type");
+                }
+            }
+        }
+    }
+    template <class T>
+    T get(std::size_t row, std::string const& column) const
+    {
+        auto const at = reply_.column(column);
+        if (!at)
+            throw Error(Errc::invalid_argument, "postgres: the result has no column " + column);
+        return get<T>(row, *at);
+    }
+    /// The only value of the only row.
+    template <class T>
+    T value() const
+    {
+        if (reply_.rows() != 1 || reply_.columns() != 1)
+            throw Error(Errc::invalid_argument, "postgres: the result is not one value");
+        return get<T>(0, 0);
+    }
+
+private:
+    detail::Reply reply_;
+};
+
+namespace detail {
+
+/// False: a text with a NUL.
+template <class A>
+bool add_parameter(Params& params, A const& value)
+{
+    using Value = std::remove_cvref_t<A>;
+    if constexpr (std::is_same_v<Value, std::nullptr_t> || std::is_same_v<Value, std::nullopt_t>) {
+        params.null();
+    } else if constexpr (interlock::detail::is_optional<Value>::value) {
+        if (value)
+            return add_parameter(params, *value);
+        params.null();
+    } else if constexpr (std::is_same_v<Value, Bytes>) {
+        params.bytes(value.value);
+    } else if constexpr (std::is_same_v<Value, bool>) {
+        params.boolean(value);
+    } else if constexpr (std::is_arithmetic_v<Value>) {
+        char buffer[64];
+        auto const end = std::to_chars(buffer, buffer + sizeof buffer, value);
+        params.text(std::string(buffer, end.ptr));
+    } else if constexpr (std::is_enum_v<Value>) {
+        return add_parameter(params, static_cast<std::underlying_type_t<Value>>(value));
+    } else if constexpr (std::is_convertible_v<A const&, std::string_view>) {
+        std::string_view const text{value};
+        if (text.find('\0') != std::string_view::npos)
+            return false;
+        params.text(std::string(text));
+    } else {
+        auto text = pqxx_text(value);
+        if (text.find('\0') != std::string::npos)
+            return false;
+        params.text(std::move(text));
+    }
+    return true;
+}
+
+/// The first word of a statement, in lower case, behind white space and comments.
+inline std::string first_word(std::string_view sql)
+{
+    for (;;) {
+        auto const at = sql.find_first_not_of(" \t\r\n\f\v(");
+        if (at == std::string_view::npos)
+            return {};
+        sql.remove_prefix(at);
+        if (sql.starts_with("--")) {
+            sql.remove_prefix(std::min(sql.find('\n'), sql.size()));
+        } else if (sql.starts_with("/*")) {
+            int depth = 0;
+            std::size_t i = 0;
+            do {
+                if (sql.substr(i).starts_with("/*")) {
+                    ++depth;
+                    i += 2;
+                } else if (sql.substr(i).starts_with("*/")) {
+                    --depth;
+                    i += 2;
+                } else {
+                    ++i;
+                }
+            } while (depth > 0 && i < sql.size());
+            sql.remove_prefix(i);
+        } else {
+            break;
+        }
+    }
+    std::string word;
+    for (char c : sql) {
+        if (c >= 'A' && c <= 'Z')
+            c = static_cast<char>(c - 'A' + 'a');
+        if (c < 'a' || c > 'z')
+            break;
+        word += c;
+    }
+    return word;
+}
+
+inline bool is_any(std::string_view word, std::initializer_list<std::string_view> words) noexcept
+{
+    for (auto const& other : words)
+        if (word == other)
+            return true;
+    return false;
+}
+
+/// Whether the session may be in another state after it than before, beyond its transaction.
+inline bool changes_session(std::string_view sql, std::string_view word)
+{
+    if (!is_any(word, {"select", "insert", "update", "delete", "merge", "with", "values", "table", "lock"}))
+        return true;
+    for (std::size_t i = 0; i < sql.size(); ++i)
+        for (std::string_view call : {"set_config", "advisory_lock"}) {
+            std::size_t n = 0;
+            while (n < call.size() && i + n < sql.size() && (sql[i + n] | 0x20) == (call[n] | 0x20))
+                ++n;
+            if (n == call.size())
+                return true;
+        }
+    return false;
+}
+
+}  // namespace detail
+
+/// The open transaction of an operation, for statements of its own: `[](Product& p, postgres::Transaction& tx) {...}` under
+/// `PessimisticRowLock`.
+///
+/// **Guarantee.** What is executed here is committed with the states and the operation's record, or not at all. It sees
+/// the states' rows as they were locked; changes of the state objects are written at commit only. There is no way to commit
+/// or roll back from here, nor to execute two statements in one text. Values are parameters, `$1`, `$2`, never part of a
+/// text.
+/// **Does not guarantee.** Anything for statements that reach outside of the transaction (`nextval`, `dblink`). Settings of
+/// the session made in passing are gone afterwards: such a connection is closed, not reused, as far as the text shows it.
+/// **Outcomes.** `exec` throws `Error`. A conflict that the server reports (`serialization_failure`, `deadlock`) runs the
+/// whole operation again, whatever the operation makes of the exception. After any other error the transaction cannot go on:
+/// if the operation returns all the same, its call ends with that error, not applied. `try_exec` returns errors and undoes
+/// the one statement, so that the operation may go on: `constraint_violated` names the constraint.
+/// **Lifetimes.** The operation's run. **Thread safety.** To be used by the operation only.
+/// **Cost.** One round trip each; two for a `try_exec` that fails. Not combined with other operations.
+class Transaction {
+public:
+    Transaction(Transaction const&) = delete;
+    Transaction& operator=(Transaction const&) = delete;
+
+    template <class... A>
+    Result exec(std::string_view sql, A const&... parameters)
+    {
+        return run(sql, parameters_of(parameters...), Savepoint::no).value();
+    }
+    template <class... A>
+    Outcome<Result> try_exec(std::string_view sql, A const&... parameters)
+    {
+        return run(sql, parameters_of(parameters...), Savepoint::yes);
+    }
+
+protected:
+    enum class Savepoint : unsigned char { no, yes };
+
+    Transaction(std::shared_ptr<detail::PoolState> pool, detail::PoolState::Session session, TimePoint until)
+        : pool_(std::move(pool)), session_(std::move(session)), until_(until)
+    {}
+    Transaction(Transaction&&) noexcept = default;
+    Transaction& operator=(Transaction&& other) noexcept
+    {
+        if (this != &other) {
+            end();
+            session_ = std::move(other.session_);
+            pool_ = std::move(other.pool_);
+            until_ = other.until_;
+            before_commit_ = std::move(other.before_commit_);
+            xid_ = std::move(other.xid_);
+            life_ = std::move(other.life_);
+            failure_ = std::move(other.failure_);
+            used_ = other.used_;
+        }
+        return *this;
+    }
+    ~Transaction() { end(); }
+
+    /// Rolls back what is open, and gives the connection back.
+    void end() noexcept
+    {
+        if (!session_)
+            return;
+        try {
+            if (session_->is_open() && !session_->idle()) {
+                detail::Batch batch;
+                batch.add("ROLLBACK");
+                static_cast<void>(session_->run(
+                    batch, interlock::detail::add(SystemRuntime::now(), rollback_time), detail::Connection::Bounded::by_caller));
+            }
+        } catch (...) {
+            session_->close();
+        }
+        session_.release();
+    }
+
+    /// Runs a batch of the open transaction.
+    Outcome<detail::Exchange> step(detail::Batch const& batch, TimePoint until)
+    {
+        auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller);
+        if (exchange.progress == detail::Progress::answered)
+            return exchange;
+        return failure_of(exchange, detail::Access::write);
+    }
+
+    /// COMMIT, perhaps behind other statements: `batch` ends with it.
+    ///
+    /// A lost reply is looked for: the server knows what became of a transaction by its id, though it may say for a while
+    /// that it is in progress.
+    Outcome<detail::Exchange> commit(detail::Batch const& batch, TimePoint until)
+    {
+        auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller);
+        if (exchange.progress == detail::Progress::answered && !exchange.error) {
+            if (exchange.replies.back().tag() == "COMMIT")
+                return exchange;
+            return Failure{Errc::misconfigured, "postgres: the transaction had failed before its COMMIT"};
+        }
+        if (exchange.progress == detail::Progress::answered)
+            return exchange;  // an error of a live session: nothing was committed
+        auto failure = failure_of(exchange, detail::Access::commit);
+        if (failure.code() != Errc::outcome_unknown)
+            return failure;
+        return resolve(std::move(failure), until);
+    }
+
+    std::shared_ptr<detail::PoolState> pool_;
+    detail::PoolState::Session session_;
+    TimePoint until_;
+    detail::Batch before_commit_;  // leaves with the changes
+    std::string xid_;
+    std::string life_;
+    std::optional<Failure> failure_;  // of a statement of the user's: nothing can be committed
+    bool used_{false};
+
+private:
+    friend class TransactionalIdempotencyStore;
+    static constexpr std::chrono::seconds rollback_time{1};
+
+    template <class... A>
+    static Outcome<detail::Params> parameters_of(A const&... parameters)
+    {
+        detail::Params params;
+        bool good = true;
+        ((good = good && detail::add_parameter(params, parameters)), ...);
+        if (!good)
+            return Failure{Errc::invalid_argument, "postgres: a text parameter has a NUL; see postgres::Bytes"};
+        return params;
+    }
+
+    Outcome<Result> run(std::string_view sql, Outcome<detail::Params> params, Savepoint savepoint)
+    {
+        if (failure_)
+            return *failure_;
+        if (!params)
+            return std::move(params).failure();
+        if (sql.find('\0') != std::string_view::npos)
+            return Failure{Errc::invalid_argument, "postgres: a statement has a NUL"};
+        auto const word = detail::first_word(sql);
+        if (detail::is_any(word, {"commit", "rollback", "abort", "end", "begin", "start", "savepoint", "release", "prepare"}))
+            return Failure{Errc::invalid_argument, "postgres: the transaction is not the operation's to end"};
+        if (SystemRuntime::now() >= until_)
+            return fail(Failure{Errc::deadline_exceeded, "the transaction's deadline has come"});
+        if (detail::changes_session(sql, word))
+            session_->spoil();
+        used_ = true;
+        detail::Batch batch;
+        if (savepoint == Savepoint::yes)
+            batch.add("SAVEPOINT interlock");
+        batch.add(std::string(sql), *std::move(params));
+        if (savepoint == Savepoint::yes)
+            batch.add("RELEASE SAVEPOINT interlock");
+        auto exchange = step(batch, until_);
+        if (!exchange)
+            return fail(std::move(exchange).failure());
+        if (!exchange->error)
+            return Result{std::move(exchange->replies[savepoint == Savepoint::yes ? 1 : 0])};
+        auto failure = failure_of(*exchange->error, detail::Access::write);
+        if (savepoint == Savepoint::no || must_run_again(failure.code()))
+            return fail(std::move(failure));
+        detail::Batch undo;
+        undo.add("ROLLBACK TO SAVEPOINT interlock");
+        undo.add("RELEASE SAVEPOINT interlock");
+        auto undone = step(undo, until_);
+        if (!undone || undone->error)
+            return fail(std::move(failure));
+        return failure;
+    }
+
+    static bool must_run_again(Errc code) noexcept { return code == Errc::serialization_failure || code == Errc::deadlock; }
+
+    Failure fail(Failure failure)
+    {
+        failure_ = failure;
+        return failure;
+    }
+
+    Outcome<detail::Exchange> resolve(Failure unknown, TimePoint until)
+    {
+        session_.release();  // closed: another connection may need its place
+        if (xid_.empty())
+            return unknown;
+        static detail::Statement const status{"SELECT pg_xact_status($1::text::xid8)"};
+        for (int attempt = 1;; ++attempt) {
+            auto session = pool_->take(until);
+            if (session) {
+                if ((*session)->life() != life_)  // the id may be another transaction's by now
+                    return unknown;
+                detail::Batch batch;
+                detail::Params params;
+                params.text(xid_);
+                batch.add(status, std::move(params));
+                auto const exchange = (*session)->run(batch, until, detail::Connection::Bounded::by_session);
+                if (exchange.progress == detail::Progress::answered) {
+                    if (exchange.error || exchange.replies[0].null(0, 0))
+                        return unknown;
+                    auto const what = exchange.replies[0].text(0, 0);
+                    if (what == "committed")
+                        return detail::Exchange{detail::Progress::lost, {}, std::nullopt};
+                    if (what == "aborted")
+                        return Failure{Errc::unavailable, "postgres: the connection was lost; the transaction was rolled back"};
+                }
+            }
+            session = Outcome<detail::PoolState::Session>{Errc::unavailable};
+            auto const at = interlock::detail::add(SystemRuntime::now(), asking.delay(attempt, SystemRuntime::random_bits()));
+            if (at >= until)
+                return unknown;
+            SystemRuntime::sleep_until(at);
+        }
+    }
+
+    static constexpr Backoff asking{
+        .initial = std::chrono::milliseconds{2}, .cap = std::chrono::milliseconds{100}, .immediate = 0};
+};
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_TRANSACTION_HPP

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Lost replies, ended sessions, restarted servers: what is answered then, and whether it is true.
+
+#include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/cutting_proxy.hpp"
+#include "support/postgres_server.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+namespace postgres_faults_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::CuttingProxy;
+using interlock_test::fresh_pool;
+using interlock_test::PostgresServer;
+using interlock_test::postgres_server;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+using Cut = CuttingProxy::Cut;
+
+/// What a client sends to commit: the name of the prepared statement.
+std::string commit_on_the_wire()
+{
+    return postgres::detail::Statement{"COMMIT"}.name() + '\0';
+}
+
+/// A stock of ten behind a proxy, and a way around it.
+struct Behind {
+    Behind()
+    {
+        static_cast<void>(direct.insert(Stock{"x", 10}).value());
+        static_cast<void>(direct.insert(Stock{"y", 10}).value());
+        // The statements are prepared by now, so that a cut hits their execution.
+        TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("y", [](Stock& s) { --s.quantity; });
+    }
+    int left() const { return direct.load("x").value().value.quantity; }
+
+    postgres::Pool pool{fresh_pool()};
+    postgres::StateRepository<Stock> direct{pool};
+    CuttingProxy proxy{postgres_server().port()};
+    postgres::Pool through{
+        "postgresql://interlock@127.0.0.1:" + std::to_string(proxy.port()) + "/postgres?name_space=" + pool.options().name_space};
+    postgres::StateRepository<Stock> stock{through};
+};
+
+TEST_CASE("a COMMIT whose reply is lost is looked for: it was applied", "[postgres][faults]")
+{
+    Behind const b;
+    TransactionService const service{PessimisticRowLock{}, b.stock};
+    int runs = 0;
+    const_cast<CuttingProxy&>(b.proxy).cut(Cut::reply, commit_on_the_wire());
+    auto const one = service.try_do_in_transaction("x", [&](Stock& s) {
+        ++runs;
+        return --s.quantity;
+    }, {.deadline = 20s});
+    REQUIRE(one);
+    CHECK(*one == 9);
+    CHECK(runs == 1);
+    CHECK(b.proxy.cuts() == 1);
+    CHECK(b.left() == 9);
+
+    // With a statement of the operation's own, the COMMIT goes alone.
+    const_cast<CuttingProxy&>(b.proxy).cut(Cut::reply, commit_on_the_wire());
+    auto const own = service.try_do_in_transaction("x", [&](Stock& s, postgres::Transaction& tx) {
+        ++runs;
+        return (s.quantity -= tx.exec("SELECT 1").value<int>());
+    }, {.deadline = 20s});
+    REQUIRE(own);
+    CHECK(*own == 8);
+    CHECK(runs == 2);
+    CHECK(b.proxy.cuts() == 2);
+    CHECK(b.left() == 8);
+}
+
+TEST_CASE("a COMMIT that never arrived is looked for: it was not applied, and the operation runs again", "[postgres][faults]")
+{
+    Behind const b;
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    proxy.cut(Cut::request, commit_on_the_wire());
+    auto const once = TransactionService{PessimisticRowLock{.max_attempts = 1}, b.stock}.try_do_in_transaction(
+        "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
+    CHECK(once.error() == Errc::unavailable);
+    CHECK(once.effect() == Effect::not_applied);
+    CHECK(b.left() == 10);
+    proxy.cut(Cut::request, commit_on_the_wire());
+    int runs = 0;
+    CHECK(TransactionService{PessimisticRowLock{}, b.stock}.do_in_transaction("x", [&](Stock& s) {
+        ++runs;
+        return --s.quantity;
+    }, {.deadline = 20s}) == 9);
+    CHECK(runs == 2);
+    CHECK(proxy.cuts() == 2);
+    CHECK(b.left() == 9);
+}
+
+TEST_CASE("a COMMIT that nobody can be asked about is unknown, and its operation id tells later", "[postgres][faults]")
+{
+    Behind const b;
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    TransactionService const service{PessimisticRowLock{}, b.stock};
+    auto const take = [](Stock& s) { return --s.quantity; };
+    for (auto const cut : {Cut::reply, Cut::request}) {
+        auto const before = b.left();
+        OperationId const id{cut == Cut::reply ? "arrived" : "did not"};
+        proxy.cut(cut, commit_on_the_wire());
+        auto const began = std::chrono::steady_clock::now();
+        std::thread door([&] {
+            CHECK(interlock_test::eventually([&] { return proxy.cuts() > 0; }));
+        });
+        // The door closes while the commit is on its way: before it the connection that is cut is open already.
+        Outcome<int> outcome = service.try_do_in_transaction(id, "x", [&](Stock& s) {
+            proxy.close_the_door(true);
+            return --s.quantity;
+        }, {.deadline = 700ms});
+        door.join();
+        CHECK(outcome.error() == Errc::outcome_unknown);
+        CHECK(outcome.cause() == Errc::unavailable);
+        CHECK(std::chrono::steady_clock::now() - began < 3s);
+        proxy.close_the_door(false);
+        auto const answer = service.try_do_in_transaction(id, "x", take, {.deadline = 20s});
+        REQUIRE(answer);
+        CHECK(*answer == before - 1);
+        CHECK(answer.replayed() == (cut == Cut::reply));
+        CHECK(b.left() == before - 1);
+    }
+}
+
+TEST_CASE("a single statement whose reply is lost is unknown, unless an operation id tells", "[postgres][faults]")
+{
+    Behind const b;
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    TransactionService const service{OptimisticVersioning{}, b.stock};
+    CHECK(service.do_in_transaction("y", [](Stock& s) { return --s.quantity; }) == 8);  // prepared
+    namespace detail = postgres::detail;
+    auto const ns = b.pool.options().name_space;
+    auto const& version = b.direct.load("x")->version;
+    // The update of a row without an operation id: whoever sends its name.
+    detail::Table table;
+    table.name = ns + "_state";
+    table.key = "key";
+    table.version = "version";
+    table.columns = table.shown = {"data"};
+    table.first_version = table.next_version = "nextval('" + ns + "_version')";
+    table.key_type = table.value_type = "::bytea";
+    auto const update = [&](bool with_operation) {
+        return detail::Statement{detail::change_text(
+                                     table, ns, detail::RowAction::update, detail::Fencing::none, with_operation,
+                                     detail::Refusal::reply)}
+                   .name() +
+               '\0';
+    };
+    for (auto const cut : {Cut::reply, Cut::request}) {
+        proxy.cut(cut, update(false));
+        auto const before = b.left();
+        auto const unknown = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
+        CHECK(unknown.error() == Errc::outcome_unknown);
+        CHECK(b.left() == (cut == Cut::reply ? before - 1 : before));
+    }
+    CHECK(proxy.cuts() == 2);
+    CHECK(version > 0);
+
+    service.do_in_transaction(OperationId{"prepare"}, "y", [](Stock& s) { return --s.quantity; });
+    for (auto const cut : {Cut::reply, Cut::request}) {
+        proxy.cut(cut, update(true));
+        auto const before = b.left();
+        OperationId const id{cut == Cut::reply ? "arrived" : "did not"};
+        auto const told = service.try_do_in_transaction(id, "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
+        REQUIRE(told);
+        CHECK(*told == before - 1);
+        CHECK(b.left() == before - 1);
+    }
+    CHECK(proxy.cuts() == 4);
+}
+
+TEST_CASE("a server that falls silent is given up by the deadline", "[postgres][faults]")
+{
+    Behind const b;
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    TransactionService const service{PessimisticRowLock{}, b.stock};
+    proxy.cut(Cut::silence, commit_on_the_wire());
+    auto began = std::chrono::steady_clock::now();
+    auto const silent = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 300ms});
+    CHECK(std::chrono::steady_clock::now() - began < 2s);
+    CHECK(silent.error() == Errc::outcome_unknown);
+    CHECK(silent.cause() == Errc::deadline_exceeded);
+    // A read has nothing to be in doubt about.
+    static_cast<void>(b.stock.load("y").value());
+    proxy.cut(
+        Cut::silence, postgres::detail::Statement{"SELECT t.version, t.data FROM " + b.pool.options().name_space +
+                                                  "_state t WHERE t.key = $1::bytea"}
+                              .name() +
+                          '\0');
+    began = std::chrono::steady_clock::now();
+    CHECK(b.stock.load(Key{"x"}, 200ms).error() == Errc::deadline_exceeded);
+    CHECK(std::chrono::steady_clock::now() - began < 2s);
+    CHECK(proxy.cuts() == 2);
+}
+
+TEST_CASE("sessions that were ended in the pool are replaced without a word", "[postgres][faults]")
+{
+    auto const pool = fresh_pool();
+    postgres::StateRepository<Stock> const stock{pool};
+    auto version = stock.insert(Stock{"x", 1}).value();
+    for (int i = 0; i < 5; ++i) {
+        run_threads(4, [&](std::size_t) { static_cast<void>(stock.load("x").value()); });
+        CHECK(pool.idle_count() >= 1);
+        postgres_server().command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+        CHECK(interlock_test::eventually([&] {
+            return postgres_server().command("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'interlock'") == "0";
+        }));
+        auto const written = stock.compare_and_set("x", version, Stock{"x", i});
+        REQUIRE(written);
+        version = *written;
+    }
+}
+
+TEST_CASE("a transaction whose session was ended is not applied, and nothing of it is sent again", "[postgres][faults]")
+{
+    auto const pool = fresh_pool();
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+    TransactionService const once{PessimisticRowLock{.max_attempts = 1}, stock};
+    int runs = 0;
+    auto const kill = [&] {
+        postgres_server().command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+        std::this_thread::sleep_for(20ms);
+    };
+    auto const ended = once.try_do_in_transaction("x", [&](Stock& s) {
+        ++runs;
+        kill();
+        return ++s.quantity;
+    });
+    CHECK((ended.error() == Errc::unavailable || ended.error() == Errc::outcome_unknown));
+    CHECK(stock.load("x").value().value.quantity == 1);
+    CHECK(runs == 1);
+    CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [&](Stock& s) {
+        if (++runs == 2)
+            kill();
+        return ++s.quantity;
+    }) == 2);
+    CHECK(runs == 3);
+    CHECK(stock.load("x").value().value.quantity == 2);
+}
+
+TEST_CASE("a pool that is used up says so by the deadline", "[postgres][faults][pool]")
+{
+    auto options = fresh_pool().options();
+    options.max_connections = 2;
+    postgres::Pool const pool{options};
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+    static_cast<void>(stock.insert(Stock{"y", 1}).value());
+    Key const x{"x"};
+    Key const y{"y"};
+    std::array const first{&x};
+    std::array const second{&y};
+    {
+        auto const a = stock.load_for_update(first, Wait::no, 10s);
+        auto const b = stock.load_for_update(second, Wait::no, 10s);
+        REQUIRE(a);
+        REQUIRE(b);
+        auto const began = std::chrono::steady_clock::now();
+        CHECK(stock.load(x, 100ms).error() == Errc::overloaded);
+        CHECK(std::chrono::steady_clock::now() - began < 2s);
+        CHECK(pool.connection_count() == 2);
+    }
+    CHECK(stock.load(x, 10s));
+    CHECK(pool.idle_count() == 2);
+}
+
+TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "[postgres][faults][pool]")
+{
+    auto pool = std::make_optional(fresh_pool());
+    auto stock = std::make_optional(postgres::StateRepository<Stock>{*pool});
+    static_cast<void>(stock->insert(Stock{"x", 1}).value());
+    auto const sessions = [] {
+        return postgres_server().command("SELECT string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+    };
+    auto const before = sessions();
+    auto const child = ::fork();
+    if (child == 0) {
+        auto const told = stock->load("x").error() == Errc::misconfigured;
+        stock.reset();
+        pool.reset();
+        ::_exit(told ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    CHECK(status == 0);
+    CHECK(stock->load("x"));
+    CHECK(sessions() == before);
+}
+
+/// Many callers under operation ids while `fault` happens again and again; then every id is asked until it is answered.
+template <class Policy, class Fault>
+void under_load(PostgresServer& server, Policy policy, Fault fault)
+{
+    auto const pool = fresh_pool(server);
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 0}).value());
+    TransactionService const service{policy, stock};
+    std::atomic<bool> done{false};
+    std::atomic<int> faults{0};
+    constexpr int each = 60;
+    std::array<std::map<std::string, int>, 4> answers;
+    // In a thread of its own: the system ends a server with the thread that started it.
+    std::thread loading([&] {
+        run_threads(4, [&](std::size_t t) {
+            for (int i = 0; i < each; ++i) {
+                auto const id = std::to_string(t) + "-" + std::to_string(i);
+                for (;;) {
+                    auto const outcome = service.try_do_in_transaction(
+                        OperationId{id}, "x", [](Stock& s) { return ++s.quantity; }, {.deadline = 5s});
+                    if (outcome) {
+                        answers[t][id] = *outcome;
+                        break;
+                    }
+                    // Whatever it was: the same id may be asked again.
+                }
+                if (t == 0 && i == each / 2)
+                    interlock_test::eventually([&] { return faults >= 2; });
+            }
+        });
+        done = true;
+    });
+    while (!done) {
+        std::this_thread::sleep_for(30ms);
+        fault();
+        ++faults;
+    }
+    loading.join();
+    CHECK(faults >= 2);
+    // The ledger agrees with the table: every id once, every answer once, nothing lost, nothing twice.
+    std::set<int> distinct;
+    for (auto const& mine : answers)
+        for (auto const& [id, answer] : mine)
+            CHECK(distinct.insert(answer).second);
+    CHECK(distinct.size() == 4 * each);
+    CHECK(interlock_test::eventually([&] { return stock.load(Key{"x"}, 5s).has_value(); }));  // it may be starting
+    auto const last = stock.load(Key{"x"}, 20s).value();
+    CHECK(last.value.quantity == 4 * each);
+    std::size_t records = 0;
+    CHECK(stock.for_each_operation([&](Key const&, OperationId const& id, OperationRecord const& record) {
+        ++records;
+        auto const& mine = answers[static_cast<std::size_t>(id.value()[0] - '0')];
+        CHECK(std::to_string(mine.at(id.value())) == record.answer);
+    }));
+    CHECK(records == 4 * each);
+}
+
+void end_all_sessions(PostgresServer& server)
+{
+    server.command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+}
+
+TEST_CASE("sessions ended under load: the ledger agrees with the table", "[postgres][faults][load]")
+{
+    auto& server = postgres_server();
+    SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { end_all_sessions(server); }); }
+    SECTION("row lock") { under_load(server, PessimisticRowLock{}, [&] { end_all_sessions(server); }); }
+    SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { end_all_sessions(server); }); }
+}
+
+TEST_CASE("a server restarted without farewell under load: the ledger agrees with the table", "[postgres][faults][load]")
+{
+    PostgresServer server;
+    SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); }); }
+    SECTION("row lock") { under_load(server, PessimisticRowLock{}, [&] { server.restart_immediately(); }); }
+}
+
+TEST_CASE("a backend killed under load takes all sessions with it: the ledger agrees with the table", "[postgres][faults][load]")
+{
+    PostgresServer server;
+    under_load(server, PessimisticRowLock{}, [&] {
+        try {
+            auto const pid = std::stoi(server.command(
+                "SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE application_name = 'interlock' AND state <> 'idle'"));
+            if (pid > 0)
+                ::kill(pid, SIGKILL);
+        } catch (std::exception const&) {  // it is still recovering
+        }
+        std::this_thread::sleep_for(100ms);
+    });
+}
+
+}  // namespace postgres_faults_test

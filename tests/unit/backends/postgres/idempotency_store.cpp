@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/backends/postgres/idempotency_store.hpp>
+#include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_in_transaction.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/postgres_server.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace postgres_idempotency_store_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::fresh_pool;
+using interlock_test::postgres_server;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+
+struct Shop {
+    Shop() { static_cast<void>(stock.insert(Stock{"x", 10}).value()); }
+    int left() const { return stock.load("x").value().value.quantity; }
+    auto service(Duplicates duplicates = Duplicates::wait) const
+    {
+        return TransactionService{IdempotencyInTransaction{PessimisticRowLock{}, keys, duplicates}, stock};
+    }
+    int records() const
+    {
+        return std::stoi(postgres_server().command("SELECT count(*) FROM " + pool.options().name_space + "_idempotency"));
+    }
+    postgres::Pool pool{fresh_pool()};
+    postgres::StateRepository<Stock> stock{pool};
+    postgres::TransactionalIdempotencyStore keys{pool};
+};
+
+IdempotentRequest request(std::string_view key, std::string_view body = "body")
+{
+    return IdempotentRequest(key, Scope("s"), fingerprint(body));
+}
+
+TEST_CASE("claim, effect and answer commit together", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    auto const service = shop.service();
+    int runs = 0;
+    auto const take = [&](Stock& s) {
+        ++runs;
+        return --s.quantity;
+    };
+    auto const first = service.do_in_transaction(request("k"), "x", take);
+    CHECK_FALSE(first.replayed());
+    CHECK(first.value() == 9);
+    auto const again = service.do_in_transaction(request("k"), "x", take);
+    CHECK(again.replayed());
+    CHECK(again.value() == 9);
+    CHECK(service.try_do_in_transaction(request("k", "another body"), "x", take).error() == Errc::idempotency_mismatch);
+    static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
+    CHECK(service.try_do_in_transaction(request("k", "another body"), "y", take).error() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(request(""), "x", take).error() == Errc::invalid_argument);
+    CHECK(runs == 1);
+    CHECK(shop.left() == 9);
+    CHECK(shop.records() == 1);
+}
+
+TEST_CASE("an operation that throws leaves no claim, and one that rejects leaves its rejection", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    auto const service = shop.service();
+    CHECK_THROWS_AS(
+        service.do_in_transaction(request("k"), "x", [](Stock& s) -> int {
+            --s.quantity;
+            throw std::runtime_error("mine");
+        }),
+        std::runtime_error);
+    CHECK(shop.records() == 0);
+    CHECK(service.do_in_transaction(request("k"), "x", [](Stock& s) { return --s.quantity; }).value() == 9);
+    int runs = 0;
+    for (int i = 0; i < 2; ++i)
+        CHECK_THROWS_AS(
+            service.do_in_transaction(request("no"), "x", [&](Stock& s) -> int {
+                ++runs;
+                --s.quantity;
+                throw FinalRejection("insufficient funds");
+            }),
+            FinalRejection);
+    CHECK(runs == 1);
+    CHECK(shop.left() == 9);
+}
+
+TEST_CASE("of concurrent duplicates one executes, also in another pool", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    std::atomic<int> runs{0};
+    std::vector<std::optional<Outcome<Answer<int>>>> answers(8);
+    run_threads(answers.size(), [&](std::size_t i) {
+        postgres::Pool const pool{shop.pool.options()};
+        postgres::StateRepository<Stock> const stock{pool};
+        TransactionService const service{
+            IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{pool}}, stock};
+        answers[i] = service.try_do_in_transaction(request("k"), "x", [&](Stock& s) {
+            ++runs;
+            return --s.quantity;
+        }, {.deadline = 30s});
+    });
+    int fresh = 0;
+    for (auto const& answer : answers) {
+        REQUIRE(*answer);
+        CHECK((*answer)->value() == 9);
+        fresh += (*answer)->replayed() ? 0 : 1;
+    }
+    CHECK(fresh == 1);
+    CHECK(runs == 1);
+    CHECK(shop.left() == 9);
+}
+
+TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    std::optional<Errc> duplicate;
+    std::optional<Errc> other;
+    auto const answer = shop.service().do_in_transaction(request("k"), "x", [&](Stock& s) {
+        run_threads(1, [&](std::size_t) {
+            duplicate = shop.service(Duplicates::refuse)
+                            .try_do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
+                            .error();
+        });
+        return --s.quantity;
+    });
+    CHECK(duplicate == Errc::idempotency_in_progress);
+    CHECK(answer.value() == 9);
+    CHECK(shop.service(Duplicates::refuse).do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; }).replayed());
+}
+
+TEST_CASE("an answer outlives its state, and is forgotten after its retention", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    postgres::TransactionalIdempotencyStore const brief{shop.pool, {.retention = 1s}};
+    postgres::StateRepository<Stock> const stock{shop.pool, {.retention = 1s}};
+    TransactionService const service{IdempotencyInTransaction{PessimisticRowLock{}, brief}, stock};
+    auto const take = [](Stock& s) { return --s.quantity; };
+    CHECK(service.do_in_transaction(request("k"), "x", take).value() == 9);
+    auto const now = stock.load("x").value();
+    REQUIRE(stock.erase("x", now.version));
+    auto const replay = service.do_in_transaction(request("k"), "x", take);
+    CHECK(replay.replayed());
+    CHECK(replay.value() == 9);
+    CHECK(service.try_do_in_transaction(request("new"), "x", take).error() == Errc::not_found);
+    REQUIRE(stock.insert(Stock{"x", 5}));
+    std::this_thread::sleep_for(1100ms);
+    auto const anew = service.do_in_transaction(request("k"), "x", take);
+    CHECK_FALSE(anew.replayed());
+    CHECK(anew.value() == 4);
+}
+
+TEST_CASE("sessions ended under load leave neither a claim without an effect nor the other way round", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    auto const service = shop.service();
+    std::atomic<bool> stop{false};
+    std::thread breaking([&] {
+        while (!stop) {
+            postgres_server().command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+            std::this_thread::sleep_for(5ms);
+        }
+    });
+    run_threads(4, [&](std::size_t t) {
+        for (int i = 0; i < 25; ++i) {
+            auto const key = std::to_string(t) + "-" + std::to_string(i);
+            while (!service.try_do_in_transaction(request(key), "x", [](Stock& s) { return --s.quantity; }, {.deadline = 5s})) {
+            }
+        }
+    });
+    stop = true;
+    breaking.join();
+    CHECK(interlock_test::eventually([&] { return shop.stock.load("x").has_value(); }));
+    CHECK(shop.left() == 10 - 100);
+    CHECK(shop.records() == 100);
+}
+
+TEST_CASE("a leased claim is kept at least as long as its lease", "[postgres][idempotency_store]")
+{
+    auto const pool = fresh_pool();
+    postgres::IdempotencyStore const store{pool, {.retention = 1s}};
+    OwnerToken const me{{1, 2}};
+    OwnerToken const other{{3, 4}};
+    CHECK(store.claim(request("k"), me, 10s, AfterLease::take_over).value().state == ClaimState::claimed);
+    std::this_thread::sleep_for(1100ms);
+    CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().state == ClaimState::in_progress);
+    CHECK(store.complete(request("k"), me, "a", false));
+    CHECK(store.complete(request("k"), me, "a", false));  // asked again after a lost reply
+    CHECK(store.complete(request("k"), me, "b", false).error() == Errc::fenced_out);
+    CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().answer == "a");
+    std::this_thread::sleep_for(1100ms);
+    CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().state == ClaimState::claimed);
+    CHECK_THROWS_AS((postgres::IdempotencyStore{pool, {.retention = 1ms}}), Error);
+    CHECK_THROWS_AS((postgres::TransactionalIdempotencyStore{pool, {.retention = 1ms}}), Error);
+}
+
+}  // namespace postgres_idempotency_store_test

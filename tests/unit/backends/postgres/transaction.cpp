@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/postgres_server.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+namespace postgres_transaction_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::fresh_pool;
+using interlock_test::postgres_server;
+using interlock_test::run_threads;
+using interlock_test::Stock;
+using postgres::Transaction;
+
+/// A stock of ten, and a table of reservations beside it.
+struct Shop {
+    explicit Shop(postgres::RepositoryOptions options = {}) : stock(pool, std::move(options))
+    {
+        postgres_server().command(
+            "CREATE TABLE " + reservations +
+            " (id bigserial PRIMARY KEY, sku text NOT NULL, quantity int NOT NULL CONSTRAINT some_quantity CHECK (quantity > 0), "
+            "who text, CONSTRAINT " + one_each + " UNIQUE (who))");
+        static_cast<void>(stock.insert(Stock{"x", 10}).value());
+    }
+    int reserved() const { return std::stoi(postgres_server().command("SELECT count(*) FROM " + reservations)); }
+    int left() const { return stock.load("x").value().value.quantity; }
+    std::string insert() const { return "INSERT INTO " + reservations + " (sku, quantity, who) VALUES ($1, $2, $3)"; }
+
+    postgres::Pool pool{fresh_pool()};
+    std::string reservations{pool.options().name_space + "_reservations"};
+    std::string one_each{pool.options().name_space + "_one_each"};
+    postgres::StateRepository<Stock> stock;
+    auto service(PessimisticRowLock policy = {}) const { return TransactionService{policy, stock}; }
+};
+
+TEST_CASE("an operation's own statements commit with its state, or not at all", "[postgres][transaction]")
+{
+    Shop const shop;
+    auto const service = shop.service();
+    CHECK(service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+        s.quantity -= 2;
+        return tx.exec(shop.insert(), s.sku, 2, nullptr).affected_rows();
+    }) == 1);
+    CHECK(shop.left() == 8);
+    CHECK(shop.reserved() == 1);
+    CHECK_THROWS_AS(
+        service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+            s.quantity -= 2;
+            tx.exec(shop.insert(), s.sku, 2, "ann");
+            throw std::runtime_error("mine");
+        }),
+        std::runtime_error);
+    CHECK(shop.left() == 8);
+    CHECK(shop.reserved() == 1);
+    // Also where the state itself is left as it was.
+    service.do_in_transaction("x", [&](Stock& s, Transaction& tx) { tx.exec(shop.insert(), s.sku, 1, "bob"); });
+    CHECK(shop.reserved() == 2);
+    CHECK(service.try_do_in_transaction("nothing", [&](Stock&, Transaction& tx) { tx.exec("SELECT 1"); }).error() == Errc::not_found);
+}
+
+TEST_CASE("an operation id covers the operation's own statements", "[postgres][transaction]")
+{
+    Shop const shop;
+    std::atomic<int> good{0};
+    run_threads(6, [&](std::size_t) {
+        good += shop.service().do_in_transaction(OperationId{"op"}, "x", [&](Stock& s, Transaction& tx) {
+            tx.exec(shop.insert(), s.sku, 1, nullptr);
+            return --s.quantity;
+        }, {.deadline = 30s}) == 9
+                    ? 1
+                    : 0;
+    });
+    CHECK(good == 6);
+    CHECK(shop.reserved() == 1);
+    CHECK(shop.left() == 9);
+}
+
+TEST_CASE("values come back as they went", "[postgres][transaction]")
+{
+    Shop const shop;
+    shop.service().do_in_transaction("x", [&](Stock&, Transaction& tx) {
+        CHECK(tx.exec("SELECT $1::int + $2::bigint", 1, std::int64_t{2}).value<int>() == 3);
+        CHECK(tx.exec("SELECT $1::text", "a'b\"c\\d;--$1").value<std::string>() == "a'b\"c\\d;--$1");
+        CHECK(tx.exec("SELECT $1::double precision", 0.1).value<double>() == 0.1);
+        CHECK(tx.exec("SELECT NOT $1::boolean", true).value<bool>() == false);
+        CHECK_FALSE(tx.exec("SELECT $1::int", std::optional<int>{}).value<std::optional<int>>());
+        CHECK(tx.exec("SELECT $1::int", std::optional<int>{5}).value<std::optional<int>>() == 5);
+        CHECK(tx.exec("SELECT octet_length($1::bytea)", postgres::Bytes{std::string_view("a\0b", 3)}).value<int>() == 3);
+        auto const rows = tx.exec("SELECT * FROM (VALUES (1, 'one'), (2, NULL)) v (n, word) ORDER BY n");
+        REQUIRE(rows.size() == 2);
+        CHECK(rows.get<int>(1, "n") == 2);
+        CHECK(rows.get<std::string>(0, "word") == "one");
+        CHECK(rows.is_null(1, 1));
+        CHECK_THROWS_AS(rows.get<std::string>(1, 1), Error);
+        CHECK_THROWS_AS(rows.get<int>(0, "word"), Error);
+        CHECK_THROWS_AS(rows.get<int>(0, "none"), Error);
+        CHECK_THROWS_AS(rows.get<int>(2, 0), Error);
+        CHECK_THROWS_AS(rows.value<int>(), Error);
+        CHECK(tx.try_exec("SELECT $1::text", std::string("a\0b", 3)).error() == Errc::invalid_argument);
+    });
+}
+
+TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction]")
+{
+    Shop const shop;
+    auto const service = shop.service();
+    for (std::string const sql :
+         {"COMMIT", "commit", " \n/* a /* b */ */ -- c\n COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START TRANSACTION",
+          "SAVEPOINT a", "RELEASE a", "PREPARE TRANSACTION 'a'", "(COMMIT)"}) {
+        CAPTURE(sql);
+        service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+            --s.quantity;
+            CHECK(tx.try_exec(sql).error() == Errc::invalid_argument);
+            ++s.quantity;
+        });
+    }
+    // What the server refuses: two statements in one text, and COMMIT inside of a procedure.
+    postgres_server().command("CREATE OR REPLACE PROCEDURE sneaky() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$");
+    for (std::string const sql : {"SELECT 1; COMMIT", "CALL sneaky()", "DO $$ BEGIN COMMIT; END $$"}) {
+        CAPTURE(sql);
+        CHECK_THROWS_AS(
+            service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+                --s.quantity;
+                tx.exec(shop.insert(), s.sku, 1, nullptr);
+                CHECK_FALSE(tx.try_exec(sql));
+                throw std::runtime_error("mine");
+            }),
+            std::runtime_error);
+    }
+    CHECK(shop.left() == 10);
+    CHECK(shop.reserved() == 0);
+}
+
+TEST_CASE("an operation that takes any transaction is shown no commit", "[postgres][transaction]")
+{
+    Shop const shop;
+    shop.service().do_in_transaction("x", [](Stock&, auto& tx) {
+        STATIC_REQUIRE(std::is_same_v<decltype(tx), Transaction&>);
+        STATIC_REQUIRE_FALSE(requires { tx.commit(); });
+        CHECK(tx.exec("SELECT 1").template value<int>() == 1);
+    });
+}
+
+TEST_CASE("a constraint is a result under its name, and the operation may go on", "[postgres][transaction]")
+{
+    Shop const shop;
+    auto const answer = shop.service().do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+        tx.exec(shop.insert(), s.sku, 1, "ann");
+        auto const twice = tx.try_exec(shop.insert(), s.sku, 1, "ann");
+        CHECK(twice.error() == Errc::constraint_violated);
+        CHECK(twice.effect() == Effect::not_applied);
+        CHECK_THAT(twice.detail(), Catch::Matchers::ContainsSubstring(shop.one_each));
+        auto const none = tx.try_exec(shop.insert(), s.sku, 0, "bob");
+        CHECK_THAT(none.detail(), Catch::Matchers::ContainsSubstring("some_quantity"));
+        CHECK(tx.try_exec("SELECT 1").value().value<int>() == 1);
+        --s.quantity;
+        return std::string("ann has hers");
+    });
+    CHECK(answer == "ann has hers");
+    CHECK(shop.reserved() == 1);
+    CHECK(shop.left() == 9);
+}
+
+TEST_CASE("after an error that was not undone nothing is committed, whatever the operation returns", "[postgres][transaction]")
+{
+    Shop const shop;
+    auto const swallowed = shop.service().try_do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+        --s.quantity;
+        tx.exec(shop.insert(), s.sku, 1, "ann");
+        try {
+            tx.exec(shop.insert(), s.sku, 1, "ann");
+        } catch (Error const&) {
+        }
+        return 1;
+    });
+    CHECK(swallowed.error() == Errc::constraint_violated);
+    CHECK_THAT(swallowed.detail(), Catch::Matchers::ContainsSubstring(shop.one_each));
+    CHECK(shop.reserved() == 0);
+    CHECK(shop.left() == 10);
+    Errc thrown = Errc::ok;
+    try {
+        shop.service().do_in_transaction("x", [&](Stock&, Transaction& tx) { tx.exec("SELECT * FROM no_such_table"); });
+    } catch (Error const& error) {
+        thrown = error.errc();
+    }
+    CHECK(thrown == Errc::misconfigured);
+}
+
+TEST_CASE("a conflict of an operation's own statement runs the operation again", "[postgres][transaction]")
+{
+    Shop const shop{{.isolation = postgres::Isolation::serializable}};
+    // Write skew: each reads the sum of all reservations and adds one only while there are fewer than one.
+    static_cast<void>(shop.stock.insert(Stock{"y", 10}).value());
+    std::atomic<int> runs{0};
+    std::atomic<int> added{0};
+    std::atomic<int> failed{0};
+    std::atomic<int> inside{0};
+    run_threads(2, [&](std::size_t i) {
+        auto const outcome = shop.service().try_do_in_transaction(i == 0 ? "x" : "y", [&](Stock& s, Transaction& tx) {
+            ++runs;
+            auto const count = tx.exec("SELECT count(*) FROM " + shop.reservations).value<int>();
+            ++inside;
+            interlock_test::eventually([&] { return inside >= 2; });  // both have read before either writes
+            if (count > 0)
+                return 0;
+            tx.exec(shop.insert(), s.sku, 1, nullptr);
+            return 1;
+        }, {.deadline = 30s});
+        failed += outcome ? 0 : 1;
+        added += outcome ? *outcome : 0;
+    });
+    CHECK(failed == 0);
+    CHECK(added == 1);
+    CHECK(shop.reserved() == 1);
+    CHECK(runs >= 3);
+}
+
+TEST_CASE("a session that a statement has changed is not used again", "[postgres][transaction]")
+{
+    Shop const shop;
+    auto const service = shop.service();
+    auto const pid = [&] {
+        return service.do_in_transaction("x", [](Stock&, Transaction& tx) { return tx.exec("SELECT pg_backend_pid()").value<int>(); });
+    };
+    auto const first = pid();
+    CHECK(pid() == first);
+    for (std::string const sql :
+         {"SET work_mem = '5MB'", "SELECT set_config('work_mem', '5MB', false)", "SELECT pg_advisory_lock(5)", "CREATE TEMP TABLE t (n int)",
+          "LISTEN a", "DECLARE c CURSOR WITH HOLD FOR SELECT 1"}) {
+        CAPTURE(sql);
+        auto const before = pid();
+        service.do_in_transaction("x", [&](Stock&, Transaction& tx) { tx.exec(sql); });
+        CHECK(pid() != before);
+    }
+    CHECK(postgres_server().command("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 5") == "0");
+}
+
+TEST_CASE("a slow statement ends by the deadline, and nothing is applied", "[postgres][transaction]")
+{
+    Shop const shop;
+    auto const began = std::chrono::steady_clock::now();
+    Errc thrown = Errc::ok;
+    try {
+        shop.service().do_in_transaction(
+            "x", [&](Stock& s, Transaction& tx) {
+                --s.quantity;
+                tx.exec("SELECT pg_sleep(30)");
+            }, {.deadline = 200ms});
+    } catch (Error const& error) {
+        thrown = error.errc();
+    }
+    CHECK(thrown == Errc::deadline_exceeded);
+    CHECK(std::chrono::steady_clock::now() - began < 2s);
+    CHECK(shop.left() == 10);
+}
+
+}  // namespace postgres_transaction_test
