@@ -31,10 +31,11 @@ struct ServiceOptions {
     /// Told what happens; must outlive the service and its pending operations. Null: nobody, at no cost.
     Observer* observer{nullptr};
     /// So many operations of this service that wait for the same state and touch nothing else (`T&` is all they take, they
-    /// return without awaiting, they have no id) may run back to back, in order, each on its own thread or executor, and be
-    /// committed by one write. Each sees what the one before made of the state; each ends when that write is known to be
-    /// applied, and runs again if it was not. 1: every operation has a commit of its own. Stores that answer in place,
-    /// and policies with a commit of the user's, have so anyhow.
+    /// return without awaiting, have no id, and are not called by another operation) may run one after the other, in order,
+    /// each on its own thread or executor, and be committed by one write. Each sees what the one before made of the state;
+    /// each ends when that write is known to be applied, and runs again if it was not. 1: every operation has a commit of
+    /// its own, and does not wait for the others' turns. Stores that answer in place, and policies whose commit is the
+    /// user's, have so anyhow.
     int combine{64};
 };
 

@@ -308,6 +308,26 @@ TEST_CASE("a thread that blocks while it leads does not wait for ever for work o
     CHECK(store.quantity() == 2);
 }
 
+TEST_CASE("operations that are nested crosswise do not wait for each other", "[core][combining]")
+{
+    Slow const store;
+    store.inner().insert(Stock{"y", 0}).value();
+    TransactionService const service{OptimisticVersioning{}, store};
+    std::atomic<int> inside{0};
+    auto const begin = std::chrono::steady_clock::now();
+    run_threads(2, [&](std::size_t i) {
+        service.do_in_transaction(i == 0 ? "x" : "y", [&](Stock& s) {
+            ++inside;
+            interlock_test::eventually([&] { return inside >= 2; }, 1s);
+            service.do_in_transaction(i == 0 ? "y" : "x", [](Stock& other) { other.quantity += 10; });
+            ++s.quantity;
+        });
+    });
+    CHECK(std::chrono::steady_clock::now() - begin < 20s);
+    CHECK(store.inner().load("x").value().value.quantity >= 11);
+    CHECK(store.inner().load("y").value().value.quantity >= 11);
+}
+
 TEST_CASE("an execution context that goes away takes its operations out of the batch", "[core][combining]")
 {
     for (int round = 0; round < 30; ++round) {

@@ -119,8 +119,9 @@ public:
         context_.set_operation_id(id);
         context_.set_request(request);
         context_.set_outer(outer);
-        if constexpr (Mode != Once::no || awaits)
-            if constexpr (requires { transaction_.alone(); })
+        // An operation within another one waits for nobody's turn: two that are nested crosswise would wait for ever.
+        if constexpr (requires { transaction_.alone(); })
+            if (Mode != Once::no || awaits || outer != nullptr)
                 transaction_.alone();
         check(options, outer, generation);
     }

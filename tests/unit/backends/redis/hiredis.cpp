@@ -8,9 +8,12 @@
 #include "support/catch.hpp"
 #include "support/redis_server.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <random>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace redis_hiredis_test {
 
@@ -113,6 +116,60 @@ TEST_CASE("what is no reply, or is too large, is refused for good", "[redis][cod
         }
         CHECK(status == Status::broken);
     }
+}
+
+/// Walks all of a reply, as a careless reader would.
+std::size_t walk(ReplyView reply, int depth = 0)
+{
+    std::size_t seen = reply.text().size() + static_cast<std::size_t>(reply.integer() & 1);
+    if (depth < 64)
+        for (std::size_t i = 0; i < reply.size() + 2; ++i)  // and beyond its end
+            seen += i < reply.size() ? walk(reply[i], depth + 1) : reply[i].text().size();
+    return seen;
+}
+
+TEST_CASE("whatever bytes come, they are replies, more is awaited, or they are refused", "[redis][codec]")
+{
+    std::vector<std::string> const seeds{
+        "+OK\r\n", "-ERR no\r\n", ":42\r\n", "$5\r\nhello\r\n", "$-1\r\n", "*-1\r\n", "*0\r\n",
+        "*3\r\n:1\r\n$2\r\nab\r\n*2\r\n+x\r\n-y\r\n", "*2\r\n*1\r\n*1\r\n:7\r\n$0\r\n\r\n"};
+    std::mt19937_64 random{20261121};
+    std::size_t replies = 0;
+    std::size_t refused = 0;
+    for (int round = 0; round < 40'000; ++round) {
+        std::string wire;
+        for (auto parts = random() % 4 + 1; parts > 0; --parts)
+            wire += seeds[random() % seeds.size()];
+        for (auto changes = random() % 4; changes > 0; --changes) {
+            auto const at = random() % wire.size();
+            switch (random() % 4) {
+            case 0: wire[at] = static_cast<char>(random()); break;
+            case 1: wire.erase(at, 1 + random() % 3); break;
+            case 2: wire.insert(at, 1, "0123456789-*$:+\r\n"[random() % 17]); break;
+            default: wire[at] = "9-*$"[random() % 4]; break;
+            }
+            if (wire.empty())
+                break;
+        }
+        ReplyReader reader{{.bytes = 4096, .elements = 64}};
+        Reply reply;
+        for (std::string_view rest = wire; !rest.empty();) {
+            auto const size = std::min<std::size_t>(rest.size(), 1 + random() % 9);
+            reader.feed(rest.substr(0, size));
+            rest.remove_prefix(size);
+            Status status;
+            while ((status = reader.next(reply)) == Status::ready) {
+                ++replies;
+                walk(reply.root());
+            }
+            if (status == Status::broken) {
+                ++refused;
+                break;
+            }
+        }
+    }
+    CHECK(replies > 10'000);
+    CHECK(refused > 5'000);
 }
 
 TEST_CASE("scripts are named as the server names them", "[redis][codec]")
