@@ -7,6 +7,7 @@
 /// Certificates for tests, made on the spot. Needs OpenSSL 3.
 
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -36,6 +37,7 @@ public:
         if (::mkdtemp(pattern.data()) == nullptr)
             throw std::runtime_error("no temporary directory for certificates");
         directory_ = pattern;
+        ::OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);  // as the library does it, but this may come first
         key_ = make_key();
         own_ = make(name, key_.get(), "", -day, 10 * day, true);
         save(own_.get(), file());

@@ -609,9 +609,9 @@ private:
 
     static std::string printable(Change<T> const& change) { return detail::printable_key(change.key->bytes()); }
 
-    /// `name(i)` names the key of the i-th change, where there are several.
+    /// `key_name(i)` names the key of the i-th change, where there are several.
     template <class Name>
-    static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, Name name)
+    static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, Name key_name)
     {
         auto const what = reply[0].text();
         if (what == "applied" && reply.size() == changes + 1)
@@ -635,7 +635,7 @@ private:
             if (changes == 1)
                 break;
             failing += failing.empty() ? "" : ", ";
-            failing += name(i);
+            failing += key_name(i);
             failing += ": ";
             failing += name_of(code);
         }

@@ -28,6 +28,15 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
+/// The process's threads for asynchronous calls outlive the cleanup that OpenSSL does at exit, unless it is told not to.
+/// Whoever has used OpenSSL before has decided that already.
+inline void keep_openssl_until_the_end() noexcept
+{
+#ifdef OPENSSL_INIT_NO_ATEXIT
+    static_cast<void>(::OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, nullptr));
+#endif
+}
+
 /// What OpenSSL says went wrong first; its words name no secrets.
 inline std::string openssl_reason(unsigned long code)
 {
@@ -223,6 +232,7 @@ public:
     /// `misconfigured` names the file that is of no use.
     static Outcome<std::shared_ptr<TlsContext const>> make(TlsOptions options)
     {
+        keep_openssl_until_the_end();
         std::shared_ptr<OpenSslContext> context(new OpenSslContext(std::move(options)));
         if (auto prepared = context->prepare(); !prepared)
             return std::move(prepared).failure();
