@@ -33,7 +33,9 @@
 #include <interlock/core/observer.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/pending_call.hpp>
 #include <interlock/core/runtime.hpp>
+#include <interlock/core/state_cache.hpp>
 #include <interlock/core/state_repository.hpp>
 #include <interlock/core/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>

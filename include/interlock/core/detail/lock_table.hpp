@@ -18,9 +18,9 @@
 #include <interlock/core/blocking_waiter.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/detail/lease_machine.hpp>
-#include <interlock/core/detail/pending_call.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
+#include <interlock/core/pending_call.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/transaction_context.hpp>
 

@@ -7,9 +7,9 @@
 // its result. Both drivers use it: `perform` an action, `feed` its event, until the action is `finish`.
 
 #include <interlock/core/detail/operation_call.hpp>
-#include <interlock/core/detail/pending_call.hpp>
 #include <interlock/core/detail/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/pending_call.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/error.hpp>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_DETAIL_STATE_CACHE_HPP
-#define INTERLOCK_CORE_DETAIL_STATE_CACHE_HPP
+#ifndef INTERLOCK_CORE_STATE_CACHE_HPP
+#define INTERLOCK_CORE_STATE_CACHE_HPP
 
-// The states that a service saw last, with their versions. Never believed: whoever starts from one names its version in a
-// commit, or looks at the store before it answers.
+/// @file
+/// The states that a service saw last, with their versions. Never believed: whoever starts from one names its version in a
+/// commit, or looks at the store before it answers.
 
 #include <interlock/core/key.hpp>
 #include <interlock/core/versioned.hpp>
@@ -19,7 +20,6 @@
 
 namespace interlock {
 inline namespace v0 {
-namespace detail {
 
 /// Bounded; forgets what was not used for longest.
 template <class T>
@@ -83,8 +83,7 @@ private:
     std::unordered_map<Key, typename States::iterator> places_;
 };
 
-}  // namespace detail
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_DETAIL_STATE_CACHE_HPP
+#endif  // INTERLOCK_CORE_STATE_CACHE_HPP

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_DETAIL_PENDING_CALL_HPP
-#define INTERLOCK_CORE_DETAIL_PENDING_CALL_HPP
+#ifndef INTERLOCK_CORE_PENDING_CALL_HPP
+#define INTERLOCK_CORE_PENDING_CALL_HPP
 
-// One call of a store, made so that its caller need not know how: blocking where the caller has a thread to spare, else
-// started and looked at.
+/// @file
+/// One call of a store, made so that its caller need not know how: blocking where the caller has a thread to spare, else
+/// started and looked at.
 
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/deadline.hpp>
@@ -14,7 +15,6 @@
 
 namespace interlock {
 inline namespace v0 {
-namespace detail {
 
 /// The outcome of a call that has returned, in the shape of one that may be under way.
 template <class X>
@@ -64,8 +64,7 @@ private:
     StartedCall<X> call_;
 };
 
-}  // namespace detail
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_DETAIL_PENDING_CALL_HPP
+#endif  // INTERLOCK_CORE_PENDING_CALL_HPP
