@@ -428,7 +428,7 @@ void compare_growth(bench::RedisRuns& runs, Programs const& programs)
     std::vector<bench::Contestant> bytes;
     std::vector<std::vector<double>> figures;
     auto const weigh = [&](std::string what, double figure) {
-        bench::row(runs.options(), "redis_rivals", "memory", what, 0, figure, "bytes");
+        bench::row(runs.options(), "redis_rivals", "growth: memory", what, 0, figure, "bytes");
         bytes.push_back({std::move(what), nullptr, {}});
         figures.push_back({figure});
     };
@@ -437,14 +437,14 @@ void compare_growth(bench::RedisRuns& runs, Programs const& programs)
     weigh("held_lock_process", largest.figure("process"));
     weigh("waiter_process", holders.front()->ask(runs.smoke() ? "waiters 1000" : "waiters 100000"));
     weigh("waiter_server", holders.front()->figure("server"));
-    bench::table(runs.options(), "redis_rivals", "memory", "bytes each", bytes, figures);
+    bench::table(runs.options(), "redis_rivals", "growth: memory", "bytes each", bytes, figures);
 
     struct Way {
         char const* setting;
         char const* word;
     };
-    for (auto const& way : {Way{"growth, one thread", "one"}, Way{"growth, one thread, another service", "fresh"},
-                            Way{"growth, 512 coroutines", "many"}}) {
+    for (auto const& way : {Way{"growth: one thread", "one"}, Way{"growth: one thread, another service", "fresh"},
+                            Way{"growth: 512 coroutines", "many"}}) {
         std::vector<bench::Contestant> contestants;
         for (std::size_t i = 0; i < counts.size(); ++i) {
             std::vector<bench::Target> targets;
