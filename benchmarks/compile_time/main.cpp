@@ -168,15 +168,12 @@ int main(int argc, char** argv)
                 continue;
             }
             auto const lines = compiler.lines(header);
-            if (options.csv) {
-                for (std::size_t i = 0; i < seconds.size(); ++i)
-                    std::printf(
-                        "compile_time,%s,%s,%zu,%.3f,user seconds\n", compiler.command.c_str(), header.c_str(), i,
-                        seconds[i]);
-                std::printf("compile_time,%s,%s,0,%zu,lines\n", compiler.command.c_str(), header.c_str(), lines);
-            } else {
+            for (std::size_t i = 0; i < seconds.size(); ++i)
+                bench::row(
+                    options, "compile_time", compiler.command, header, static_cast<int>(i), seconds[i], "user seconds");
+            bench::row(options, "compile_time", compiler.command, header, 0, static_cast<double>(lines), "lines");
+            if (!options.csv)
                 std::printf("  %-52s %7.2f %9zu\n", header.c_str(), bench::median(seconds), lines);
-            }
             std::fflush(stdout);
         }
     } catch (std::exception const& error) {

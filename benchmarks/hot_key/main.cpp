@@ -50,11 +50,10 @@ int main(int argc, char** argv)
         std::printf("\nhot_key, %s: slowest thread, in parts of its fair share\n", setting.c_str());
     for (auto const& entry : entries) {
         auto const& name = entry.name;
-        if (options.csv) {
-            for (std::size_t round = 0; round < entry.shares.size(); ++round)
-                std::printf("hot_key,%s,%s,%zu,%.4g,share\n", setting.c_str(), name, round, entry.shares[round]);
+        for (std::size_t round = 0; round < entry.shares.size(); ++round)
+            bench::row(options, "hot_key", setting, name, static_cast<int>(round), entry.shares[round], "share");
+        if (options.csv)
             continue;
-        }
         auto const middle = bench::median(entry.shares);
         std::printf(
             "  %-28s %11.2f %11.2f %11.2f", name, bench::least(entry.shares), middle, bench::greatest(entry.shares));

@@ -5,14 +5,12 @@
 
 // SET NX PX, then compare-and-delete by EVALSHA, on 512 keys at once over one connection.
 
+#include "../support/redis.hpp"
+
 #include <string>
 #include <vector>
 
-struct Plan {
-    std::string socket;
-    double seconds;
-    int run;  // tells the keys of one run from those of another
-};
+using Plan = bench::RedisPlan;
 
 /// Pairs of commands per second. Throw when a reply is not the right one.
 double bare_batches(Plan const& plan);          ///< hiredis: 512 appended, 512 replies, one thread

@@ -53,7 +53,7 @@ double bare_batches(Plan const& plan)
     append<3>(context.get(), {"SCRIPT", "LOAD", release_script});
     std::string const release = next(context.get())->str;
     auto const begin = clock::now();
-    auto const end = begin + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(plan.seconds));
+    auto const end = plan.end(begin);
     long count = 0;
     do {
         for (auto const& name : names)
@@ -68,5 +68,5 @@ double bare_batches(Plan const& plan)
                 throw std::runtime_error("not held");
         count += batch;
     } while (clock::now() < end);
-    return static_cast<double>(count) / std::chrono::duration<double>(clock::now() - begin).count();
+    return bench::per_second_since(begin, count);
 }

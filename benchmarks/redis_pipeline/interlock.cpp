@@ -21,23 +21,6 @@ using namespace interlock;
 namespace asio = boost::asio;
 using clock_type = std::chrono::steady_clock;
 
-clock_type::time_point end_of(Plan const& plan, clock_type::time_point begin)
-{
-    return begin + std::chrono::duration_cast<clock_type::duration>(std::chrono::duration<double>(plan.seconds));
-}
-
-redis::Options options_of(Plan const& plan)
-{
-    redis::Options options;
-    options.unix_path = plan.socket;
-    return options;
-}
-
-double rate(long count, clock_type::time_point begin)
-{
-    return static_cast<double>(count) / std::chrono::duration<double>(clock_type::now() - begin).count();
-}
-
 /// One key, again and again.
 class Chain {
 public:
@@ -80,10 +63,10 @@ private:
 double interlock_coroutines(Plan const& plan)
 {
     asio::io_context io{1};
-    redis::Connection const connection{io, options_of(plan)};
+    redis::Connection const connection{io, plan.options("pipeline")};
     redis::Script const script{release_script};
     auto const begin = clock_type::now();
-    auto const end = end_of(plan, begin);
+    auto const end = plan.end(begin);
     long count = 0;
     auto one = [&](std::string key) -> asio::awaitable<void> {
         do {
@@ -104,21 +87,21 @@ double interlock_coroutines(Plan const& plan)
                 std::rethrow_exception(failed);
         });
     io.run();
-    return rate(count, begin);
+    return bench::per_second_since(begin, count);
 }
 
 double interlock_callbacks(Plan const& plan)
 {
     asio::io_context io{1};
-    redis::Connection const connection{io, options_of(plan)};
+    redis::Connection const connection{io, plan.options("pipeline")};
     redis::Script const script{release_script};
     auto const begin = clock_type::now();
     long count = 0;
     std::vector<Chain> chains;
     for (auto const& key : keys(plan))
-        chains.emplace_back(connection, script, key, end_of(plan, begin), count);
+        chains.emplace_back(connection, script, key, plan.end(begin), count);
     for (auto& chain : chains)
         chain.lock();
     io.run();
-    return rate(count, begin);
+    return bench::per_second_since(begin, count);
 }

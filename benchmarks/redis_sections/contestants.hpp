@@ -6,6 +6,8 @@
 // Critical sections on a Redis server, by one thread with its own connection: what somebody writes by hand with
 // hiredis, and what the library does.
 
+#include "../support/redis.hpp"
+
 #include <boost/describe.hpp>
 
 #include <chrono>
@@ -21,11 +23,7 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
-struct Plan {
-    std::string socket;
-    double seconds;
-    int run;  // tells the keys of one run from those of another
-};
+using Plan = bench::RedisPlan;
 
 /// Sections per second. Throw when a count is wrong at the end.
 double bare_lock(Plan const& plan);               ///< SET NX PX, then compare-and-delete by EVALSHA

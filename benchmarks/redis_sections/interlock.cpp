@@ -17,10 +17,7 @@ using Store = redis::StateRepository<Stock>;
 
 Store repository(Plan const& plan, char const* kind)
 {
-    redis::Options options;
-    options.unix_path = plan.socket;
-    options.name_space = kind + std::to_string(plan.run);
-    return Store{redis::Client{options}};
+    return Store{redis::Client{plan.options(kind)}};
 }
 
 std::vector<std::string> names()

@@ -3,26 +3,32 @@
 #ifndef INTERLOCK_BENCHMARKS_SUPPORT_HARNESS_HPP
 #define INTERLOCK_BENCHMARKS_SUPPORT_HARNESS_HPP
 
-// What the drivers share: options, interleaved rounds, medians, and the table with targets.
+// What the drivers share: options, interleaved rounds, medians, the table with targets, and the lines of --csv.
 //
 // All contestants of a workload run in every round, one after the other, each round beginning with another one: what
 // the machine does meanwhile hits all of them alike. Ratios are formed within a round, and the median of those is
 // compared with the target.
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <functional>
+#include <limits>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 namespace bench {
 
 struct Options {
-    bool csv{false};
+    bool csv{false};          // lines on the standard output instead of tables
+    std::FILE* file{nullptr};  // lines there, and tables on the standard output
     bool smoke{false};
     double seconds{0};  // per run; 0: the workload's default
     int threads{0};     // 0: the workload's default
@@ -35,7 +41,17 @@ inline Options parse(int argc, char** argv)
     for (int i = 1; i < argc; ++i) {
         std::string_view const argument = argv[i];
         bool const has_value = i + 1 < argc;
-        if (argument == "--csv")
+        if (argument == "--csv" && has_value && std::strncmp(argv[i + 1], "--", 2) != 0) {
+            options.file = std::fopen(argv[++i], "w");
+            if (options.file == nullptr) {
+                std::perror(argv[i]);
+                std::exit(2);
+            }
+            std::time_t const now = std::time(nullptr);
+            char date[16];
+            std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
+            std::fprintf(options.file, "# date %s\n# cores %u\n", date, std::thread::hardware_concurrency());
+        } else if (argument == "--csv")
             options.csv = true;
         else if (argument == "--smoke")
             options.smoke = true;
@@ -47,7 +63,7 @@ inline Options parse(int argc, char** argv)
             options.rounds = std::atoi(argv[++i]);
         else {
             std::fprintf(
-                stderr, "usage: %s [--csv] [--smoke] [--seconds S per run] [--threads N] [--rounds N]\n", argv[0]);
+                stderr, "usage: %s [--csv [FILE]] [--smoke] [--seconds S per run] [--threads N] [--rounds N]\n", argv[0]);
             std::exit(std::string_view(argv[i]) == "--help" ? 0 : 2);
         }
     }
@@ -71,14 +87,23 @@ inline double greatest(std::vector<double> const& values)
     return values.empty() ? 0 : *std::max_element(values.begin(), values.end());
 }
 
-/// What a contestant's median ratio to a rival's has to be.
+/// The figure of a contestant that is not there.
+inline constexpr double not_measured = std::numeric_limits<double>::quiet_NaN();
+
+inline bool all_measured(std::vector<double> const& values)
+{
+    return !values.empty() && std::none_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
+}
+
+/// What a contestant's median has to be: its ratio to a rival's, or without a rival the figure itself.
 struct Target {
     enum class Kind : unsigned char { at_most, at_least };
     std::string rival;
     Kind kind;
-    double value;
+    double value;  // 0: none, the ratio is only shown
 
     bool reached(double ratio) const { return kind == Kind::at_most ? ratio <= value : ratio >= value; }
+    char const* sign() const { return kind == Kind::at_most ? "<=" : ">="; }
 };
 
 struct Contestant {
@@ -87,18 +112,88 @@ struct Contestant {
     std::vector<Target> targets{};
 };
 
-/// `figure / rival's figure` of each round.
+/// `figure / rival's figure` of each round in which both were measured.
 inline std::vector<double> ratios(std::vector<double> const& mine, std::vector<double> const& theirs)
 {
     std::vector<double> out;
     for (std::size_t i = 0; i < mine.size() && i < theirs.size(); ++i)
-        if (theirs[i] > 0)
+        if (theirs[i] > 0 && !std::isnan(mine[i]))
             out.push_back(mine[i] / theirs[i]);
     return out;
 }
 
-/// Runs the contestants `rounds` times and prints the table, or with `--csv` one line per run:
-/// `workload,setting,contestant,round,figure,unit`.
+/// One line per run, where such lines are wanted: `workload,setting,contestant,round,figure,unit`.
+inline void row(
+    Options const& options, char const* workload, std::string const& setting, std::string const& contestant, int round,
+    double figure, char const* unit)
+{
+    auto* const out = options.file != nullptr ? options.file : options.csv ? stdout : nullptr;
+    if (out == nullptr || std::isnan(figure))
+        return;
+    char const* const quote = setting.find(',') != std::string::npos ? "\"" : "";
+    std::fprintf(
+        out, "%s,%s%s%s,%s,%d,%.6g,%s\n", workload, quote, setting.c_str(), quote, contestant.c_str(), round, figure, unit);
+    std::fflush(out);
+}
+
+/// The table of what was measured. In the file, the targets as comments: `# target,workload,setting,contestant,rival,>=,value`.
+inline void table(
+    Options const& options, char const* workload, std::string const& setting, char const* unit,
+    std::vector<Contestant> const& contestants, std::vector<std::vector<double>> const& figures)
+{
+    auto const count = contestants.size();
+    if (options.file != nullptr)
+        for (auto const& contestant : contestants)
+            for (auto const& target : contestant.targets)
+                if (target.value > 0)
+                    std::fprintf(
+                        options.file, "# target,%s,\"%s\",%s,%s,%s,%g\n", workload, setting.c_str(), contestant.name.c_str(),
+                        target.rival.c_str(), target.sign(), target.value);
+    if (options.csv)
+        return;
+    std::printf("\n%s, %s: %s, %zu rounds\n", workload, setting.c_str(), unit, figures.empty() ? 0 : figures[0].size());
+    std::printf("  %-28s %11s %11s %11s   ratio (median of rounds, min..max)\n", "contestant", "min", "median", "max");
+    for (std::size_t i = 0; i < count; ++i) {
+        auto const& contestant = contestants[i];
+        bool const measured = all_measured(figures[i]);
+        if (measured)
+            std::printf(
+                "  %-28s %11.4g %11.4g %11.4g", contestant.name.c_str(), least(figures[i]), median(figures[i]),
+                greatest(figures[i]));
+        else
+            std::printf("  %-28s %35s", contestant.name.c_str(), "not measured");
+        for (auto const& target : contestant.targets) {
+            auto middle = measured ? median(figures[i]) : not_measured;
+            if (!target.rival.empty()) {
+                auto const rival = static_cast<std::size_t>(
+                    std::find_if(
+                        contestants.begin(), contestants.end(),
+                        [&](Contestant const& c) { return c.name == target.rival; }) -
+                    contestants.begin());
+                if (rival == count)
+                    continue;
+                auto const r = ratios(figures[i], figures[rival]);
+                middle = r.empty() ? not_measured : median(r);
+                if (r.empty())
+                    std::printf("   x %s", target.rival.c_str());
+                else
+                    std::printf("   %.2f (%.2f..%.2f) x %s", middle, least(r), greatest(r), target.rival.c_str());
+            }
+            if (target.value > 0)
+                std::printf(
+                    "%s target %s %.2f: %s", target.rival.empty() ? "  " : ",", target.sign(), target.value,
+                    std::isnan(middle)       ? "not measured"
+                    : target.reached(middle) ? "reached"
+                                             : "MISSED");
+            else if (std::isnan(middle))
+                std::printf(": not measured");
+        }
+        std::printf("\n");
+    }
+    std::fflush(stdout);
+}
+
+/// Runs the contestants `rounds` times, and prints the table or the lines of `--csv`.
 inline std::vector<std::vector<double>> compete(
     Options const& options, char const* workload, std::string const& setting, char const* unit, int rounds,
     std::vector<Contestant> const& contestants)
@@ -110,40 +205,10 @@ inline std::vector<std::vector<double>> compete(
             auto const i = (static_cast<std::size_t>(round) + j) % count;
             auto const figure = contestants[i].run(round);
             figures[i].push_back(figure);
-            if (options.csv) {
-                std::printf(
-                    "%s,%s,%s,%d,%.6g,%s\n", workload, setting.c_str(), contestants[i].name.c_str(), round, figure, unit);
-                std::fflush(stdout);
-            }
+            row(options, workload, setting, contestants[i].name, round, figure, unit);
         }
     }
-    if (options.csv)
-        return figures;
-    std::printf("\n%s, %s: %s, %d rounds\n", workload, setting.c_str(), unit, rounds);
-    std::printf("  %-28s %11s %11s %11s   ratio (median of rounds, min..max)\n", "contestant", "min", "median", "max");
-    for (std::size_t i = 0; i < count; ++i) {
-        auto const& contestant = contestants[i];
-        std::printf(
-            "  %-28s %11.4g %11.4g %11.4g", contestant.name.c_str(), least(figures[i]), median(figures[i]),
-            greatest(figures[i]));
-        for (auto const& target : contestant.targets) {
-            auto const rival = static_cast<std::size_t>(
-                std::find_if(
-                    contestants.begin(), contestants.end(), [&](Contestant const& c) { return c.name == target.rival; }) -
-                contestants.begin());
-            if (rival == count)
-                continue;
-            auto const r = ratios(figures[i], figures[rival]);
-            auto const middle = median(r);
-            std::printf("   %.2f (%.2f..%.2f) x %s", middle, least(r), greatest(r), target.rival.c_str());
-            if (target.value > 0)
-                std::printf(
-                    ", target %s %.2f: %s", target.kind == Target::Kind::at_most ? "<=" : ">=", target.value,
-                    target.reached(middle) ? "reached" : "MISSED");
-        }
-        std::printf("\n");
-    }
-    std::fflush(stdout);
+    table(options, workload, setting, unit, contestants, figures);
     return figures;
 }
 

@@ -74,11 +74,9 @@ void weigh(bench::Options const& options, std::size_t waiters)
             bool const coroutine = style == Style::coroutine;
             auto const library = cost.bytes - (coroutine ? cost.frame + spawn : 0);
             auto const* const kind = coroutine ? "coroutine" : "handler";
-            if (options.csv) {
-                std::printf(
-                    "waiters,%zu %s,%s,0,%.1f,bytes\n", waiters, kind, entry.name, library);
+            bench::row(options, "waiters", std::to_string(waiters) + " " + kind, entry.name, 0, library, "bytes");
+            if (options.csv)
                 continue;
-            }
             std::printf(
                 "  %-22s %-10s %9.0f %9.0f %9.0f %9.0f", entry.name, kind, cost.bytes, cost.frame, library,
                 cost.resident);

@@ -662,23 +662,24 @@ private:
         return way.template send<X>(
             command, &detail::create_script(), detail::Access::write, deadline,
             [granted](detail::ReplyView reply) -> Outcome<X> {
-                switch (reply[0].integer()) {
-                case 1: break;
-                case 0: {
-                    auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
-                    return Failure::busy(Errc::lock_busy, left);
+                if (!reply.is(detail::ReplyType::string)) {
+                    switch (reply[0].integer()) {
+                    case 0: {
+                        auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
+                        return Failure::busy(Errc::lock_busy, left);
+                    }
+                    case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+                    default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+                    }
                 }
-                case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
-                default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
-                }
-                auto const first = detail::number_of(reply[1].text());
+                auto const first = detail::number_of(reply.text().substr(0, 16));
                 if (!first)
                     return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
                 Grant const grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
                 if constexpr (loads) {
                     X both{grant, std::nullopt};
-                    if (!reply[2].is(detail::ReplyType::nil)) {
-                        auto decoded = decode(reply[2].text());
+                    if (reply.text().size() > 16) {
+                        auto decoded = decode(reply.text().substr(17));
                         if (!decoded)
                             return std::move(decoded).failure();
                         both.state.emplace(*std::move(decoded));

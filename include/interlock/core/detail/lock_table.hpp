@@ -151,8 +151,18 @@ public:
     }
 
 private:
+    class Reaper;
+
     /// The removal of a record that somebody waits for.
     struct Removing {
+        /// False when nobody waits any more. Otherwise that one looks, on a thread of its own choice.
+        bool wake() noexcept
+        {
+            std::lock_guard lock(mutex);
+            if (waiter != nullptr)
+                waiter->wake();
+            return waiter != nullptr;
+        }
         void done(Outcome<Removal> const& outcome) noexcept
         {
             std::lock_guard lock(mutex);
@@ -163,6 +173,7 @@ private:
         std::mutex mutex;
         Waiter* waiter{nullptr};
         std::optional<Outcome<Removal>> removed;
+        std::weak_ptr<Reaper> reaper;
     };
 
     class Acquisition;
@@ -295,6 +306,8 @@ public:
                 if (auto outcome = table_->release_later(own, removing_))
                     return *std::move(outcome);
             }
+            if (auto const reaper = removing_->reaper.lock())
+                reaper->look_in_place();
             std::lock_guard lock(removing_->mutex);
             if (!removing_->removed)
                 return Step<void>::under_way();
@@ -305,8 +318,14 @@ public:
         {
             if (!removing_)
                 return;
-            std::lock_guard lock(removing_->mutex);
-            removing_->waiter = nullptr;
+            {
+                std::lock_guard lock(removing_->mutex);
+                removing_->waiter = nullptr;
+                if (removing_->removed)
+                    return;
+            }
+            if (auto const reaper = removing_->reaper.lock())
+                reaper->wake();  // it may have been for this that the waiter was to look
         }
 
     private:
@@ -703,12 +722,12 @@ private:
     }
 
     /// Nothing: `removing` is told.
-    std::optional<Outcome<void>> release_later(TableHold& hold, std::shared_ptr<Removing> removing)
+    std::optional<Outcome<void>> release_later(TableHold& hold, std::shared_ptr<Removing> const& removing)
     {
         auto ended = end_hold(hold, false, false, runtime_.now());
         if (ended.done)
             return ended.done;
-        if (!reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, std::move(removing))) {
+        if (!reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, removing)) {
             go_on(*hold.shard_, ended.node);  // no memory: the record lapses with its lease
             return Errc::unavailable;
         }
@@ -849,16 +868,35 @@ private:
             post();
         }
 
-    private:
-        bool may_block() const noexcept override { return false; }
+        /// On the thread of whoever waits for the report: what was woken need not go through the pool.
+        void look_in_place()
+        {
+            std::optional<Outcome<Removal>> removed;
+            {
+                std::lock_guard lock(mutex_);
+                if (!call_)
+                    return;
+                removed = call_->poll();
+                if (!removed)
+                    return;
+                call_.reset();
+            }
+            settle(*removed, false);
+        }
+
         void wake() noexcept override
         {
+            if (report_ && report_->wake())
+                return;
             try {
                 post();
             } catch (...) {
                 ring_soon();
             }
         }
+
+    private:
+        bool may_block() const noexcept override { return false; }
         void ring_soon() noexcept
         {
             try {
@@ -901,15 +939,23 @@ private:
                     return start_again();
                 removed.emplace(table_->repository_.remove(key_, owner_, Deadline{}));
             }
-            auto const again = table_->retry_removal_at(*removed, ++attempts_, until_);
+            settle(*removed, true);
+        }
+
+        void settle(Outcome<Removal> const& removed, bool may_wait)
+        {
+            auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
             if (again == TimePoint::max())
-                return done(*removed);
-            again_ = true;
+                return done(removed, may_wait);
+            {
+                std::lock_guard lock(mutex_);
+                again_ = true;
+            }
             keep_ = this->shared_from_this();
             try {
                 table_->runtime_.arm(*this, again);
             } catch (...) {
-                done(*removed);
+                done(removed, may_wait);
             }
         }
 
@@ -922,13 +968,21 @@ private:
             }
         }
 
-        void done(Outcome<Removal> const& removed) noexcept
+        /// `may_wait`: for a renewal of the same lease that is on its way.
+        void done(Outcome<Removal> const& removed, bool may_wait = true) noexcept
         {
             auto const self = std::move(keep_);
             if (node_ != nullptr) {
                 auto& shard = table_->shard_of(key_);
                 Wakeup wakeup;
                 std::unique_lock lock(shard.mutex);
+                if (!may_wait && node_->second.sending == owner_) {
+                    try {
+                        return boost::asio::post(
+                            table_->runtime_.blocking_executor(), [self, removed] { self->done(removed); });
+                    } catch (...) {  // no memory: it is one trip
+                    }
+                }
                 shard.renewed.wait(lock, [&] { return node_->second.sending != owner_; });
                 wakeup = table_->left(shard, std::exchange(node_, nullptr));
             }
@@ -960,11 +1014,14 @@ private:
 
     /// False when there is no memory for it.
     bool reap(
-        Key const& key, OwnerToken owner, TimePoint until, Node* node, std::shared_ptr<Removing> report = nullptr) noexcept
+        Key const& key, OwnerToken owner, TimePoint until, Node* node, std::shared_ptr<Removing> const& report = nullptr) noexcept
     {
         try {
             // What is posted in vain is dropped, and must not let the queue go on: the caller does.
-            std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, std::move(report))->send();
+            auto const reaper = std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, report);
+            if (report)
+                report->reaper = reaper;
+            reaper->send();
             return true;
         } catch (...) {
             return false;

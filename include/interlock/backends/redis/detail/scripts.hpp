@@ -89,8 +89,9 @@ struct Script {
 };
 
 /// KEYS: lock, counter, value. ARGV: owner, ttl in ms, '1' to read the value too, wake channel.
-/// Returns {1, first token, value or nil}, {0, what is left of the holder's lease in ms}, {-1}: tokens are used up,
-/// {-2}: a string that is none of ours is stored there.
+/// Returns a string (an array costs a microsecond more): first token as 16 digits, and if there is one 'v' and the value;
+/// or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a string that is none of ours is
+/// stored there.
 inline Script const& create_script()
 {
     static Script const script{R"lua(
@@ -100,7 +101,7 @@ if record then
   if string.sub(record, 1, 16) == ARGV[1] then
     local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    return {1, string.sub(record, 17, 32), value}
+    return string.sub(record, 17, 32) .. (value and 'v' .. value or '')
   end
   if #record == 48 then redis.pcall('SETRANGE', KEYS[1], 48, 'w') end
   redis.pcall('SPUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
@@ -116,7 +117,8 @@ end
 if last > 9007199254740991 then return {-1} end
 local first = string.format('%016.0f', last - 1023)
 redis.call('SET', KEYS[1], ARGV[1] .. first .. first, 'PX', ARGV[2])
-return {1, first, value}
+if value then return first .. 'v' .. value end
+return first
 )lua"};
     return script;
 }
