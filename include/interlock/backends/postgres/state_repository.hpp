@@ -496,18 +496,25 @@ private:
                 return Store::bad_key();
             batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
         }
-        life_ = session_->life();
         auto exchange = step(batch, until_);
         if (!exchange)
             return std::move(exchange).failure();
         if (exchange->error)
             return refused(*exchange->error, wait);
-        xid_ = exchange->replies[1].text(0, 3);
+        learn_identity(exchange->replies);
         states_.resize(keys.size());
         for (std::size_t i = 0; i < keys.size(); ++i)
             if (auto taken = take(exchange->replies[2 + i], i, *keys[i], wait); !taken)
                 return taken;
         return success();
+    }
+
+    /// `replies` begin with those of `add_begin`.
+    void learn_identity(std::vector<detail::Reply> const& replies)
+    {
+        begun_ = true;
+        xid_ = replies[1].text(0, 3);
+        life_ = session_->life();
     }
 
     /// A key without a value is locked by its hash, so two keys may seem to be one; then it is looked at again, since
@@ -591,6 +598,8 @@ private:
         std::iota(order.begin(), order.end(), std::size_t{0});
         std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
         auto batch = std::move(before_commit_);
+        if (!begun_)
+            store_->add_begin(batch, until_);
         auto const found = batch.size();
         if (operation != nullptr) {
             detail::Params params;
@@ -618,6 +627,8 @@ private:
             auto stepped = step(batch, until);
             if (!stepped)
                 return std::move(stepped).failure();
+            if (!begun_ && !stepped->error)
+                learn_identity(stepped->replies);
             if (stepped->error) {
                 end();
                 if (stepped->error->state == detail::raced_state)
@@ -680,6 +691,7 @@ private:
 
     std::shared_ptr<Store> store_;
     std::vector<std::optional<Versioned<T>>> states_;
+    bool begun_{false};
 };
 
 /// States, locks and operation records in a PostgreSQL server.
@@ -1043,9 +1055,7 @@ private:
         auto session = store_->pool->take(until);
         if (!session)
             return std::move(session).failure();
-        transaction_type tx{store_, *std::move(session), until};
-        if (auto begun = tx.open({}, Wait::until_deadline); !begun)
-            return std::move(begun).failure();
+        transaction_type tx{store_, *std::move(session), until};  // begins with its changes
         return tx.commit(changes, operation, Deadline{until});
     }
 
