@@ -308,16 +308,32 @@ public:
         params.number(whole_microseconds(options.retention));
     }
 
-    /// What the reply of a change says.
-    static Errc judge(Reply const& reply, Change<T> const& change) noexcept
+    /// What the reply of a change says. Nothing: the row must be looked at, see `plain_change_text`.
+    static std::optional<Errc> judge(Reply const& reply, Change<T> const& change) noexcept
     {
-        if (!reply.null(0, new_version))
+        if (reply.rows() > 0 && !reply.null(0, new_version))
             return Errc::ok;
+        if (reply.rows() == 0) {
+            if (change.kind == ChangeKind::write && change.version == no_version)
+                return Errc::already_exists;
+            return std::nullopt;
+        }
         if (!reply.boolean(0, fence_holds))
             return Errc::fenced_out;
         if (change.kind == ChangeKind::write && change.version == no_version)
             return Errc::already_exists;
         return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
+    }
+
+    /// Why a plain change was refused: whether there is a row.
+    Outcome<bool> exists(Change<T> const& change, Deadline deadline) const
+    {
+        Params params;
+        static_cast<void>(add_key(params, *change.key));
+        auto reply = pool->execute(statements.load, std::move(params), Access::read, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        return reply->rows() > 0;
     }
 
     /// After the commit: the version that the change made.
@@ -646,12 +662,22 @@ private:
             }
             std::vector<Errc> codes(changes.size(), Errc::ok);
             bool refused = false;
+            bool unclear = false;
             for (std::size_t n = 0; n < asked.size(); ++n) {
-                codes[asked[n]] = Store::judge(stepped->replies[first + n], changes[asked[n]]);
+                auto const code = Store::judge(stepped->replies[first + n], changes[asked[n]]);
+                unclear = unclear || !code;
+                codes[asked[n]] = code.value_or(Errc::version_conflict);
                 refused = refused || codes[asked[n]] != Errc::ok;
             }
             if (refused) {
                 end();
+                if (unclear)
+                    for (std::size_t n = 0; n < asked.size(); ++n)
+                        if (!Store::judge(stepped->replies[first + n], changes[asked[n]])) {
+                            auto const there = store_->exists(changes[asked[n]], Deadline{until});
+                            if (there && !*there)
+                                codes[asked[n]] = Errc::not_found;
+                        }
                 return store_->or_duplicate(failing(changes, codes), operation, Deadline{until});
             }
             if (operation != nullptr && !stepped->replies.back().number(0, detail::new_version)) {
@@ -710,7 +736,7 @@ private:
 /// the constraint's name; tables or rights that are not as they should be: `misconfigured`.
 /// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per member, also for a guarded commit of one key with its operation record; a commit of several
-/// keys two. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
+/// keys two; one more to tell a conflict from a missing row. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
 /// open, and so does waiting for a row.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
@@ -1039,14 +1065,20 @@ private:
                 return detail::damaged("an operation record is damaged");
             }
             if (reply.null(0, detail::new_version))
-                return store_->or_duplicate(Failure{Store::judge(reply, change)}, operation, until);
+                return store_->or_duplicate(Failure{*Store::judge(reply, change)}, operation, until);
         }
-        auto const code = Store::judge(reply, change);
+        auto code = Store::judge(reply, change);
+        if (!code) {
+            auto const there = store_->exists(change, until);
+            if (!there)
+                return there.failure();
+            code = *there ? Errc::version_conflict : Errc::not_found;
+        }
         if (code == Errc::ok) {
             Store::set_version(reply, change);
             return Outcome<CommitResult>{std::in_place};
         }
-        return store_->or_duplicate(Failure{code}, operation, until);
+        return store_->or_duplicate(Failure{*code}, operation, until);
     }
 
     Outcome<CommitResult> commit_several(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
