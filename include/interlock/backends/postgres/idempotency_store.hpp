@@ -90,6 +90,7 @@ public:
         batch.add(shared_->claim, std::move(params));
         detail::Params named;
         named.bytes(request.name());
+        named.bytes({secret.data(), secret.size()});
         batch.add(shared_->find, std::move(named));  // as it is now: a statement of its own sees what the first waited for
         auto replies = shared_->pool->execute(batch, detail::Access::commit, deadline);
         if (!replies)
@@ -169,24 +170,27 @@ private:
                 "fingerprint = CASE WHEN r.owner = excluded.owner THEN r.fingerprint ELSE excluded.fingerprint END, "
                 "rejected = r.owner IS NOT NULL AND r.owner <> excluded.owner AND NOT r.completed AND "
                 "r.kept_until > clock_timestamp(), "
-                "completed = false, answer = '', lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
+                "completed = false, answer = '', wanted = false, lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
                 "kept_until = clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond' "
                 "WHERE r.kept_until <= clock_timestamp() OR (" + same + " AND NOT r.completed AND (r.owner IS NULL OR "
                 "r.owner = excluded.owner OR ($6::boolean AND r.lease_end <= clock_timestamp()))) "
                 "RETURNING r.rejected"};
+            // Messages are sent only where somebody waits: a commit that sends one keeps all others that do from committing
+            // beside it. Who asks in vain leaves a mark; asking again after having subscribed cannot miss the answer.
             find = detail::Statement{
-                "SELECT fingerprint, completed, rejected, answer, "
-                "(extract(epoch FROM lease_end - clock_timestamp()) * 1000000)::bigint FROM " + table +
+                "WITH b AS (UPDATE " + table + " SET wanted = true WHERE name = $1::bytea AND owner <> $2::bytea AND NOT completed "
+                "AND NOT wanted RETURNING 1) SELECT fingerprint, completed, rejected, answer, "
+                "(extract(epoch FROM lease_end - clock_timestamp()) * 1000000)::bigint, (SELECT count(*) FROM b) FROM " + table +
                 " WHERE name = $1::bytea AND kept_until > clock_timestamp()"};
             complete = detail::Statement{
                 "WITH u AS (UPDATE " + table + " SET completed = true, answer = $3::bytea, rejected = $4::boolean, "
                 "kept_until = clock_timestamp() + $5::bigint * interval '1 microsecond' "
                 "WHERE name = $1::bytea AND owner = $2::bytea AND (NOT completed OR (answer = $3::bytea AND rejected = $4::boolean)) "
-                "RETURNING 1), "
-                "n AS MATERIALIZED (" + wake + "$6::text) FROM u) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+                "RETURNING wanted), "
+                "n AS MATERIALIZED (" + wake + "$6::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
             give_back = detail::Statement{
-                "WITH u AS (DELETE FROM " + table + " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed RETURNING 1), "
-                "n AS MATERIALIZED (" + wake + "$3::text) FROM u) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+                "WITH u AS (DELETE FROM " + table + " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed RETURNING wanted), "
+                "n AS MATERIALIZED (" + wake + "$3::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
         }
         std::shared_ptr<detail::PoolState> pool;
         IdempotencyStoreOptions options;

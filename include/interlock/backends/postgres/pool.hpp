@@ -251,8 +251,10 @@ private:
 
     void put_back(std::unique_ptr<Connection> connection) noexcept
     {
+        if (forked())
+            return connection.reset();  // the mutex may be another thread's, which is not here
         // A great many prepared statements are a program that makes repositories without end.
-        if (forked() || !connection->fit() || connection->prepared_count() > 512) {
+        if (!connection->fit() || connection->prepared_count() > 512) {
             connection.reset();
             return lose();
         }

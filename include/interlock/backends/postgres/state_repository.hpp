@@ -308,16 +308,32 @@ public:
         params.number(whole_microseconds(options.retention));
     }
 
-    /// What the reply of a change says.
-    static Errc judge(Reply const& reply, Change<T> const& change) noexcept
+    /// What the reply of a change says. Nothing: the row must be looked at, see `plain_change_text`.
+    static std::optional<Errc> judge(Reply const& reply, Change<T> const& change) noexcept
     {
-        if (!reply.null(0, new_version))
+        if (reply.rows() > 0 && !reply.null(0, new_version))
             return Errc::ok;
+        if (reply.rows() == 0) {
+            if (change.kind == ChangeKind::write && change.version == no_version)
+                return Errc::already_exists;
+            return std::nullopt;
+        }
         if (!reply.boolean(0, fence_holds))
             return Errc::fenced_out;
         if (change.kind == ChangeKind::write && change.version == no_version)
             return Errc::already_exists;
         return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
+    }
+
+    /// Why a plain change was refused: whether there is a row.
+    Outcome<bool> exists(Change<T> const& change, Deadline deadline) const
+    {
+        Params params;
+        static_cast<void>(add_key(params, *change.key));
+        auto reply = pool->execute(statements.load, std::move(params), Access::read, deadline);
+        if (!reply)
+            return std::move(reply).failure();
+        return reply->rows() > 0;
     }
 
     /// After the commit: the version that the change made.
@@ -496,18 +512,25 @@ private:
                 return Store::bad_key();
             batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
         }
-        life_ = session_->life();
         auto exchange = step(batch, until_);
         if (!exchange)
             return std::move(exchange).failure();
         if (exchange->error)
             return refused(*exchange->error, wait);
-        xid_ = exchange->replies[1].text(0, 3);
+        learn_identity(exchange->replies);
         states_.resize(keys.size());
         for (std::size_t i = 0; i < keys.size(); ++i)
             if (auto taken = take(exchange->replies[2 + i], i, *keys[i], wait); !taken)
                 return taken;
         return success();
+    }
+
+    /// `replies` begin with those of `add_begin`.
+    void learn_identity(std::vector<detail::Reply> const& replies)
+    {
+        begun_ = true;
+        xid_ = replies[1].text(0, 3);
+        life_ = session_->life();
     }
 
     /// A key without a value is locked by its hash, so two keys may seem to be one; then it is looked at again, since
@@ -591,6 +614,8 @@ private:
         std::iota(order.begin(), order.end(), std::size_t{0});
         std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
         auto batch = std::move(before_commit_);
+        if (!begun_)
+            store_->add_begin(batch, until_);
         auto const found = batch.size();
         if (operation != nullptr) {
             detail::Params params;
@@ -618,6 +643,8 @@ private:
             auto stepped = step(batch, until);
             if (!stepped)
                 return std::move(stepped).failure();
+            if (!begun_ && !stepped->error)
+                learn_identity(stepped->replies);
             if (stepped->error) {
                 end();
                 if (stepped->error->state == detail::raced_state)
@@ -635,12 +662,22 @@ private:
             }
             std::vector<Errc> codes(changes.size(), Errc::ok);
             bool refused = false;
+            bool unclear = false;
             for (std::size_t n = 0; n < asked.size(); ++n) {
-                codes[asked[n]] = Store::judge(stepped->replies[first + n], changes[asked[n]]);
+                auto const code = Store::judge(stepped->replies[first + n], changes[asked[n]]);
+                unclear = unclear || !code;
+                codes[asked[n]] = code.value_or(Errc::version_conflict);
                 refused = refused || codes[asked[n]] != Errc::ok;
             }
             if (refused) {
                 end();
+                if (unclear)
+                    for (std::size_t n = 0; n < asked.size(); ++n)
+                        if (!Store::judge(stepped->replies[first + n], changes[asked[n]])) {
+                            auto const there = store_->exists(changes[asked[n]], Deadline{until});
+                            if (there && !*there)
+                                codes[asked[n]] = Errc::not_found;
+                        }
                 return store_->or_duplicate(failing(changes, codes), operation, Deadline{until});
             }
             if (operation != nullptr && !stepped->replies.back().number(0, detail::new_version)) {
@@ -680,6 +717,7 @@ private:
 
     std::shared_ptr<Store> store_;
     std::vector<std::optional<Versioned<T>>> states_;
+    bool begun_{false};
 };
 
 /// States, locks and operation records in a PostgreSQL server.
@@ -698,7 +736,7 @@ private:
 /// the constraint's name; tables or rights that are not as they should be: `misconfigured`.
 /// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per member, also for a guarded commit of one key with its operation record; a commit of several
-/// keys two. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
+/// keys two; one more to tell a conflict from a missing row. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
 /// open, and so does waiting for a row.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
@@ -1027,14 +1065,20 @@ private:
                 return detail::damaged("an operation record is damaged");
             }
             if (reply.null(0, detail::new_version))
-                return store_->or_duplicate(Failure{Store::judge(reply, change)}, operation, until);
+                return store_->or_duplicate(Failure{*Store::judge(reply, change)}, operation, until);
         }
-        auto const code = Store::judge(reply, change);
+        auto code = Store::judge(reply, change);
+        if (!code) {
+            auto const there = store_->exists(change, until);
+            if (!there)
+                return there.failure();
+            code = *there ? Errc::version_conflict : Errc::not_found;
+        }
         if (code == Errc::ok) {
             Store::set_version(reply, change);
             return Outcome<CommitResult>{std::in_place};
         }
-        return store_->or_duplicate(Failure{code}, operation, until);
+        return store_->or_duplicate(Failure{*code}, operation, until);
     }
 
     Outcome<CommitResult> commit_several(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
@@ -1043,9 +1087,7 @@ private:
         auto session = store_->pool->take(until);
         if (!session)
             return std::move(session).failure();
-        transaction_type tx{store_, *std::move(session), until};
-        if (auto begun = tx.open({}, Wait::until_deadline); !begun)
-            return std::move(begun).failure();
+        transaction_type tx{store_, *std::move(session), until};  // begins with its changes
         return tx.commit(changes, operation, Deadline{until});
     }
 

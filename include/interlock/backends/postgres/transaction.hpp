@@ -268,7 +268,7 @@ protected:
         if (!session_)
             return;
         try {
-            if (session_->is_open() && !session_->idle()) {
+            if (session_->is_open() && !session_->idle() && !pool_->forked()) {
                 detail::Batch batch;
                 batch.add("ROLLBACK");
                 static_cast<void>(session_->run(

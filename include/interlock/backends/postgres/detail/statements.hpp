@@ -80,6 +80,41 @@ enum ChangeColumn : std::size_t {
     old_answer,
 };
 
+/// A change that nothing else depends on: the new version, or no row. Cheaper than to be told why not, which is asked for
+/// only then. Parameters as of `change_text`.
+inline std::string plain_change_text(Table const& t, RowAction action)
+{
+    StatementText p;
+    auto const key = p.parameter(t.key_type);
+    switch (action) {
+    case RowAction::insert: {
+        auto const hash = p.parameter("::bigint");
+        std::string names = t.key + ", " + t.version;
+        std::string values = key + ", " + t.first_version;
+        for (auto const& column : t.columns) {
+            names += ", " + column;
+            values += ", " + p.parameter(t.value_type);
+        }
+        return "INSERT INTO " + t.name + " AS t (" + names + ") SELECT " + values + " FROM (SELECT pg_advisory_xact_lock(" + hash +
+               ")) a ON CONFLICT (" + t.key + ") DO NOTHING RETURNING t." + t.version;
+    }
+    case RowAction::update: {
+        auto const version = p.parameter();
+        std::string set = t.version + " = " + t.next_version;
+        for (auto const& column : t.columns)
+            set += ", " + column + " = " + p.parameter(t.value_type);
+        return "UPDATE " + t.name + " t SET " + set + " WHERE t." + t.key + " = " + key + " AND t." + t.version + " = " + version +
+               " RETURNING t." + t.version;
+    }
+    case RowAction::erase:
+        return "DELETE FROM " + t.name + " t WHERE t." + t.key + " = " + key + " AND t." + t.version + " = " + p.parameter() +
+               " RETURNING t." + t.version;
+    case RowAction::verify:
+    case RowAction::nothing: break;
+    }
+    return {};
+}
+
 /// Parameters: key (except for `nothing`); fence: key of the lock, owner, token; released: wake-up payload; operation: home, id, attempt, answer, retention in
 /// microseconds; then as the action needs: version (update, erase, verify), hash of the key (insert), values.
 inline std::string change_text(
@@ -87,6 +122,9 @@ inline std::string change_text(
 {
     StatementText p;
     auto const store = "'" + t.name + "'";
+    if (fencing == Fencing::none && !with_operation && refusal == Refusal::reply)
+        if (auto plain = plain_change_text(t, action); !plain.empty())
+            return plain;
     auto const key = action == RowAction::nothing ? std::string() : p.parameter(t.key_type);
     bool const fenced = fencing != Fencing::none;
     bool const released = fencing == Fencing::guarded_and_released;
