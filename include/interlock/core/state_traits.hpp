@@ -235,6 +235,18 @@ struct key_type_or<T, K> {
     using type = typename StateTraits<T>::key_type;
 };
 
+/// The key type that a repository for `T` was given, or else `T`'s own.
+template <class T, class K>
+struct repository_key {
+    using type = K;
+};
+template <class T>
+struct repository_key<T, void> {
+    using type = typename StateTraits<T>::key_type;
+};
+template <class T, class K>
+using repository_key_t = typename repository_key<T, K>::type;
+
 /// Equal as far as can be told; false when it cannot be told.
 template <class T>
 bool surely_equal(T const& a, T const& b)

@@ -29,19 +29,6 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-namespace detail {
-template <class T, class K>
-struct key_type {
-    using type = K;
-};
-template <class T>
-struct key_type<T, void> {
-    using type = typename StateTraits<T>::key_type;
-};
-template <class T, class K>
-using key_type_of = typename key_type<T, K>::type;
-}  // namespace detail
-
 /// An open row transaction of a `memory::StateRepository`. Models `RowTransaction`.
 ///
 /// **Lifetimes.** Made by `load_for_update` it keeps the store alive; made by `open_transaction` the repository must
@@ -243,13 +230,13 @@ private:
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`). Scalar values need one:
 /// `memory::StateRepository<int, std::string>`.
 template <class T, class K, class R>
-class StateRepository : public RepositoryMembers<StateRepository<T, K, R>, T, detail::key_type_of<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K, R>, T, detail::key_type_of<T, K>>;
+class StateRepository : public RepositoryMembers<StateRepository<T, K, R>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = RepositoryMembers<StateRepository<T, K, R>, T, interlock::detail::repository_key_t<T, K>>;
     using Store = detail::Store<T, R>;
 
 public:
     using value_type = T;
-    using key_type = detail::key_type_of<T, K>;
+    using key_type = interlock::detail::repository_key_t<T, K>;
     using runtime_type = R;
     using transaction_type = Transaction<T, R>;
     /// No member but `load_for_update` waits.

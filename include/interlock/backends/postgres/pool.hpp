@@ -10,6 +10,7 @@
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/options.hpp>
+#include <interlock/core/connection_pool.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
 
@@ -51,90 +52,20 @@ public:
     Subscriber& subscriber() const noexcept { return *subscriber_; }
     bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
 
-    /// A connection taken from the pool; goes back by itself if it is fit. Must not outlive the pool.
-    class Session {
-    public:
-        Session() = default;
-        Session(PoolState* state, std::unique_ptr<Connection> connection) noexcept
-            : state_(state), connection_(std::move(connection))
-        {}
-        Session(Session&&) noexcept = default;
-        Session& operator=(Session&& other) noexcept
-        {
-            release();
-            state_ = other.state_;
-            connection_ = std::move(other.connection_);
-            return *this;
-        }
-        ~Session() { release(); }
-
-        explicit operator bool() const noexcept { return connection_ != nullptr; }
-        Connection& operator*() const noexcept { return *connection_; }
-        Connection* operator->() const noexcept { return connection_.get(); }
-        void release() noexcept
-        {
-            if (connection_)
-                state_->put_back(std::move(connection_));
-        }
-
-    private:
-        PoolState* state_{nullptr};
-        std::unique_ptr<Connection> connection_;
-    };
+    /// A borrowed connection.
+    using Session = ConnectionPool<Connection>::Lease;
 
     /// A connection outside of a transaction. `fresh`: it was opened for this.
     Outcome<Session> take(TimePoint until, bool& fresh)
     {
         if (forked())
             return Failure{Errc::misconfigured, "this postgres pool was made before a fork; make a new one in the child"};
-        for (;;) {
-            std::unique_ptr<Connection> connection;
-            {
-                std::unique_lock lock(mutex_);
-                if (SystemRuntime::now() >= until)
-                    return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
-                if (idle_.empty() && count_ >= options_.max_connections) {
-                    if (waiting_ >= options_.max_waiting)
-                        return Failure{Errc::overloaded, "postgres: too many callers wait for a connection"};
-                    ++waiting_;
-                    while (idle_.empty() && count_ >= options_.max_connections && SystemRuntime::now() < until)
-                        SystemRuntime::wait_until(returned_, lock, until);
-                    --waiting_;
-                    if (idle_.empty() && count_ >= options_.max_connections)
-                        return Failure{Errc::overloaded, "postgres: all connections are in use; see Options::max_connections"};
-                    continue;
-                }
-                if (!idle_.empty()) {
-                    connection = std::move(idle_.back());  // the last one used: the rest may grow cold
-                    idle_.pop_back();
-                } else {
-                    ++count_;
-                }
-            }
-            if (connection) {
-                if (connection->fit()) {
-                    fresh = false;
-                    return Session{this, std::move(connection)};
-                }
-                connection.reset();
-                lose();
-                continue;
-            }
-            fresh = true;
-            Outcome<void> connected = success();
-            try {
-                connection = std::make_unique<Connection>();
-                connected = connect(*connection, until);
-            } catch (...) {
-                lose();
-                throw;
-            }
-            if (connected)
-                return Session{this, std::move(connection)};
-            connection.reset();
-            lose();
-            return std::move(connected).failure();
-        }
+        return pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
+            auto connection = std::make_unique<Connection>();
+            if (auto connected = connect(*connection, until); !connected)
+                return std::move(connected).failure();
+            return connection;
+        });
     }
     Outcome<Session> take(TimePoint until)
     {
@@ -195,7 +126,7 @@ public:
     {
         if (error.state == "25006") {  // a replica: a former primary, and the idle ones lead there, too
             connection.spoil();
-            drop_idle();
+            pool_.drop_idle();
             return true;
         }
         if (error.state == "26000" || error.state == "0A000") {  // its plans do not fit the schema any more
@@ -206,16 +137,8 @@ public:
     }
 
     /// Connections now, in use or not.
-    std::size_t connection_count() const
-    {
-        std::lock_guard lock(mutex_);
-        return count_;
-    }
-    std::size_t idle_count() const
-    {
-        std::lock_guard lock(mutex_);
-        return idle_.size();
-    }
+    std::size_t connection_count() const { return pool_.count(); }
+    std::size_t idle_count() const { return pool_.idle_count(); }
 
 private:
     Outcome<void> connect(Connection& connection, TimePoint until)
@@ -249,71 +172,13 @@ private:
         return success();
     }
 
-    void put_back(std::unique_ptr<Connection> connection) noexcept
-    {
-        if (forked())
-            return connection.reset();  // the mutex may be another thread's, which is not here
-        // A great many prepared statements are a program that makes repositories without end.
-        if (!connection->fit() || connection->prepared_count() > 512) {
-            connection.reset();
-            return lose();
-        }
-        try {
-            std::lock_guard lock(mutex_);
-            idle_.push_back(std::move(connection));
-        } catch (...) {
-            return lose();
-        }
-        returned_.notify_one();
-    }
-
-    void lose() noexcept
-    {
-        {
-            std::lock_guard lock(mutex_);
-            --count_;
-        }
-        returned_.notify_one();
-    }
-
-    void drop_idle() noexcept
-    {
-        std::vector<std::unique_ptr<Connection>> dropped;
-        {
-            std::lock_guard lock(mutex_);
-            dropped.swap(idle_);
-            count_ -= dropped.size();
-        }
-        returned_.notify_all();
-    }
-
     Options options_;
     Settings settings_;
     std::string endpoint_;
     std::uint64_t generation_;
     std::shared_ptr<Subscriber> subscriber_;
-    mutable std::mutex mutex_;
-    std::condition_variable returned_;
-    std::vector<std::unique_ptr<Connection>> idle_;
-    std::size_t count_{0};
-    std::size_t waiting_{0};
+    ConnectionPool<Connection> pool_{"postgres", options_.max_connections, options_.max_waiting};
 };
-
-/// One object per distinct store of this process, whichever pool it was reached by.
-inline std::shared_ptr<std::string const> intern_store(std::string name)
-{
-    static std::mutex mutex;
-    static std::map<std::string, std::weak_ptr<std::string const>> known;
-    std::lock_guard lock(mutex);
-    std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
-    auto& entry = known[name];
-    auto store = entry.lock();
-    if (!store) {
-        store = std::make_shared<std::string const>(std::move(name));
-        entry = store;
-    }
-    return store;
-}
 
 }  // namespace detail
 

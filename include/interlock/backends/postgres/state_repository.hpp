@@ -15,6 +15,7 @@
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
+#include <interlock/core/store_identity.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -81,17 +82,6 @@ struct ServerCheck {
 };
 
 namespace detail {
-
-template <class T, class K>
-struct key_type {
-    using type = K;
-};
-template <class T>
-struct key_type<T, void> {
-    using type = typename StateTraits<T>::key_type;
-};
-template <class T, class K>
-using key_type_of = typename key_type<T, K>::type;
 
 inline std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept
 {
@@ -741,13 +731,13 @@ private:
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K>
-class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>>;
-    using Store = detail::Store<T, detail::key_type_of<T, K>>;
+class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
+    using Store = detail::Store<T, interlock::detail::repository_key_t<T, K>>;
 
 public:
     using value_type = T;
-    using key_type = detail::key_type_of<T, K>;
+    using key_type = interlock::detail::repository_key_t<T, K>;
     using runtime_type = SystemRuntime;
     using transaction_type = RowTransaction<T, key_type>;
     static constexpr std::string_view name = "postgres";

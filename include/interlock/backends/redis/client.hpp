@@ -12,6 +12,7 @@
 #include <interlock/backends/redis/detail/subscriber.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/connection_pool.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
@@ -85,35 +86,19 @@ public:
     Subscriber& subscriber() const noexcept { return *subscriber_; }
     bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
 
-    /// A connection taken from the pool for one exchange; goes back by itself if it is fit.
+    /// A connection borrowed for one exchange, with its reply.
     class Exchange {
     public:
         Exchange() = default;
-        Exchange(ClientState* state, std::unique_ptr<Connection> connection) noexcept
-            : state_(state), connection_(std::move(connection))
-        {}
-        Exchange(Exchange&&) noexcept = default;
-        Exchange& operator=(Exchange&& other) noexcept
-        {
-            release();
-            state_ = other.state_;
-            connection_ = std::move(other.connection_);
-            return *this;
-        }
-        ~Exchange() { release(); }
+        explicit Exchange(ConnectionPool<Connection>::Lease lease) noexcept : lease_(std::move(lease)) {}
 
         /// Valid until this ends.
-        ReplyView reply() const noexcept { return connection_->reply(); }
-        Connection& connection() const noexcept { return *connection_; }
-        void release() noexcept
-        {
-            if (connection_)
-                state_->put_back(std::move(connection_));
-        }
+        ReplyView reply() const noexcept { return lease_->reply(); }
+        Connection& connection() const noexcept { return *lease_; }
+        void release() noexcept { lease_.release(); }
 
     private:
-        ClientState* state_{nullptr};
-        std::unique_ptr<Connection> connection_;
+        ConnectionPool<Connection>::Lease lease_;
     };
 
     /// Sends `command` and gives back its reply, which is no error. With `script`, `command` is an EVALSHA of it with
@@ -166,7 +151,7 @@ public:
                 moved = true;
                 connection.close();
                 exchange.release();
-                drop_idle();  // they lead to the same former primary
+                pool_.drop_idle();  // they lead to the same former primary
                 continue;
             }
             if (word == "LOADING") {
@@ -212,11 +197,7 @@ public:
     }
 
     /// Connections now, in use or not.
-    std::size_t connection_count() const
-    {
-        std::lock_guard lock(mutex_);
-        return count_;
-    }
+    std::size_t connection_count() const { return pool_.count(); }
 
 private:
     static std::string_view field(std::string_view info, std::string_view name) noexcept
@@ -252,84 +233,15 @@ private:
 
     Outcome<Exchange> take(TimePoint until, bool& fresh)
     {
-        for (;;) {
-            std::unique_ptr<Connection> connection;
-            {
-                std::unique_lock lock(mutex_);
-                if (SystemRuntime::now() >= until)
-                    return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
-                if (idle_.empty() && count_ >= options_.max_connections) {
-                    if (waiting_ >= options_.max_waiting)
-                        return Failure{Errc::overloaded, "redis: too many callers wait for a connection"};
-                    ++waiting_;
-                    while (idle_.empty() && count_ >= options_.max_connections && SystemRuntime::now() < until)
-                        SystemRuntime::wait_until(returned_, lock, until);
-                    --waiting_;
-                    continue;
-                }
-                if (!idle_.empty()) {
-                    connection = std::move(idle_.back());  // the last one used: the rest may grow cold
-                    idle_.pop_back();
-                } else {
-                    ++count_;
-                }
-            }
-            if (connection) {
-                if (connection->fit())
-                    return Exchange{this, std::move(connection)};
-                connection.reset();
-                lose();
-                continue;
-            }
-            fresh = true;
-            Outcome<void> connected = success();
-            try {
-                connection = std::make_unique<Connection>(options_);
-                connected = connection->connect(options_, until);
-            } catch (...) {
-                lose();
-                throw;
-            }
-            if (connected)
-                return Exchange{this, std::move(connection)};
-            lose();
-            return std::move(connected).failure();
-        }
-    }
-
-    void put_back(std::unique_ptr<Connection> connection) noexcept
-    {
-        if (!connection->open()) {
-            connection.reset();
-            return lose();
-        }
-        try {
-            std::lock_guard lock(mutex_);
-            idle_.push_back(std::move(connection));
-        } catch (...) {
-            return lose();
-        }
-        returned_.notify_one();
-    }
-
-    void lose() noexcept
-    {
-        {
-            std::lock_guard lock(mutex_);
-            --count_;
-        }
-        returned_.notify_one();
-    }
-
-    void drop_idle() noexcept
-    {
-        std::vector<std::unique_ptr<Connection>> dropped;
-        {
-            std::lock_guard lock(mutex_);
-            dropped.swap(idle_);
-            count_ -= dropped.size();
-        }
-        returned_.notify_all();
+        auto lease = pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
+            auto connection = std::make_unique<Connection>(options_);
+            if (auto connected = connection->connect(options_, until); !connected)
+                return std::move(connected).failure();
+            return connection;
+        });
+        if (!lease)
+            return std::move(lease).failure();
+        return Exchange{*std::move(lease)};
     }
 
     Options options_;
@@ -339,11 +251,8 @@ private:
     std::once_flag shared_made_;
     std::unique_ptr<PipelineHandle> shared_;
     std::shared_ptr<Subscriber> subscriber_;
+    ConnectionPool<Connection> pool_{"redis", options_.max_connections, options_.max_waiting};
     mutable std::mutex mutex_;
-    std::condition_variable returned_;
-    std::vector<std::unique_ptr<Connection>> idle_;
-    std::size_t count_{0};
-    std::size_t waiting_{0};
     std::optional<ServerCheck> check_;
 };
 
@@ -360,22 +269,6 @@ void check_placement(StoreOptions& options, Options const& client)
         throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
     if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
         throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
-}
-
-/// One object per distinct store of this process, whichever client it was reached by.
-inline std::shared_ptr<std::string const> intern_store(std::string name)
-{
-    static std::mutex mutex;
-    static std::map<std::string, std::weak_ptr<std::string const>> known;
-    std::lock_guard lock(mutex);
-    std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
-    auto& entry = known[name];
-    auto store = entry.lock();
-    if (!store) {
-        store = std::make_shared<std::string const>(std::move(name));
-        entry = store;
-    }
-    return store;
 }
 
 }  // namespace detail

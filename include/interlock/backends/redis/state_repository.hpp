@@ -13,6 +13,7 @@
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
+#include <interlock/core/store_identity.hpp>
 
 #include <algorithm>
 #include <array>
@@ -50,17 +51,6 @@ struct RepositoryOptions {
 };
 
 namespace detail {
-
-template <class T, class K>
-struct key_type {
-    using type = K;
-};
-template <class T>
-struct key_type<T, void> {
-    using type = typename StateTraits<T>::key_type;
-};
-template <class T, class K>
-using key_type_of = typename key_type<T, K>::type;
 
 /// `number` as `Width` digits, with zeros in front. Negative, or more digits than that: as it is, which equals no stored
 /// number.
@@ -134,13 +124,13 @@ inline std::string printable_key(std::string_view bytes)
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K>
-class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K>, T, detail::key_type_of<T, K>>;
+class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
     static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
 
 public:
     using value_type = T;
-    using key_type = detail::key_type_of<T, K>;
+    using key_type = interlock::detail::repository_key_t<T, K>;
     using runtime_type = SystemRuntime;
     static constexpr std::string_view name = "redis";
 
@@ -374,7 +364,7 @@ private:
         Shared(std::shared_ptr<detail::ClientState> c, RepositoryOptions o)
             : client(std::move(c)), options(std::move(o)), keys(options.name_space, options.shards),
               retention(detail::whole_milliseconds(options.retention)),
-              identity(detail::intern_store(
+              identity(intern_store(
                   client->options().endpoint() + "/" + std::to_string(client->options().database) + "/" +
                   options.name_space)),
               group(client->subscriber().group(keys))

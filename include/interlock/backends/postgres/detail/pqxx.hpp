@@ -380,6 +380,8 @@ public:
     int server_version() const noexcept { return PQserverVersion(connection_); }
     int socket() const noexcept { return PQsocket(connection_); }
     std::size_t prepared_count() const noexcept { return prepared_.size(); }
+    /// A great many prepared statements are a program that makes repositories without end.
+    bool reusable() const noexcept { return fit() && prepared_.size() <= 512; }
     /// Plans of this session are no longer of use.
     void spoil() noexcept { cancelled_ = true; }
 

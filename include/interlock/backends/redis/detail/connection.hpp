@@ -42,6 +42,7 @@ public:
     void close() noexcept { stream_.close(); }
     /// Still there, and with nothing to read: fit for a next command.
     bool fit() const noexcept { return open() && reader_.empty() && stream_.quiet(); }
+    bool reusable() const noexcept { return open(); }
 
     /// Connects, and says who we are. Failures are "not applied": no command of the caller was sent.
     Outcome<void> connect(Options const& options, TimePoint deadline)
