@@ -160,7 +160,11 @@ private:
             "set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false), "
             "set_config('DateStyle', 'ISO', false), pg_is_in_recovery(), "
             "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, "
-            "(SELECT stats_reset FROM pg_stat_bgwriter)"};
+            "(SELECT stats_reset FROM pg_stat_bgwriter), "
+            // So that the server, too, notices when we are gone, and frees what we had locked.
+            "set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '3', false), "
+            "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false), "
+            "set_config('client_connection_check_interval', '2000', false)"};
         Batch batch;
         batch.add(greeting);
         auto const exchange = connection.run(batch, by, Connection::Bounded::by_caller);

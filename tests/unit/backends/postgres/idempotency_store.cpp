@@ -129,7 +129,6 @@ TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][ide
 {
     Shop const shop;
     std::optional<Errc> duplicate;
-    std::optional<Errc> other;
     auto const answer = shop.service().do_in_transaction(request("k"), "x", [&](Stock& s) {
         run_threads(1, [&](std::size_t) {
             duplicate = shop.service(Duplicates::refuse)
