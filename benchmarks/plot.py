@@ -32,7 +32,7 @@ text { fill: #1f2328; }
   .target { stroke: #ff8a70; } .wanted { fill: #ff8a70; }
 }
 """
-WIDTH, NAMES, BAR, ROW = 860, 200, 440, 40
+WIDTH, NAMES, BAR, ROW = 880, 224, 440, 40
 
 
 def read(path):

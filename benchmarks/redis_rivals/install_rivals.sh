@@ -12,7 +12,7 @@ if [[ $# -ne 1 || $1 == -* ]]; then
 fi
 source "$here/../../cmake/packages.sh"
 
-require "python3-redis" "redis-py's Lock" /usr/bin/python3 -c "import redis"
+require "python3-redis" "redis-py's Lock" '/usr/bin/python3 -c "import redis"'
 install_required || echo "redis-py is left out" >&2
 
 mkdir -p -- "$1"

@@ -94,12 +94,14 @@ Programs find_programs(std::string const& directory)
 /// What a run of one or several processes printed.
 struct Result {
     double sections{bench::not_measured};  // per second
-    double cpu{0};
+    double cpu{0};                 // seconds
     double server_cpu{0};
-    double commands{0};              // per section
-    double p99_to_mean{0};           // of the waits
-    double fairness{0};              // between processes, in the worst second
-    double fairness_of_waiters{0};   // over the whole run
+    double cpu_each{0};            // microseconds per section
+    double server_cpu_each{0};
+    double commands{0};            // per section
+    double p99_to_mean{0};         // of the waits
+    double fairness{0};            // between processes, in the worst second
+    double fairness_of_waiters{0};  // over the whole run
     double lost{0};
 };
 
@@ -241,7 +243,10 @@ Result run(
     result.commands = info(server, "commandstats", {"cmdstat_evalsha:calls=", "cmdstat_eval:calls="});
     if (program[1].ends_with("redis_py.py"))
         result.commands += info(server, "commandstats", {"cmdstat_set:calls="});
-    result.commands /= std::max(result.sections * seconds, 1.0);
+    auto const count = std::max(result.sections * seconds, 1.0);
+    result.commands /= count;
+    result.cpu_each = 1e6 * result.cpu / count;
+    result.server_cpu_each = 1e6 * result.server_cpu / count;
     result.fairness_of_waiters = jain(waiters);
     result.p99_to_mean = p99_to_mean(waits);
     if (bins.size() == processes)
@@ -319,8 +324,8 @@ void compare_distinct(bench::RedisRuns& runs, Programs const& programs)
     workload.add("redlock", programs.redlock, "distinct", {});
     workload.add("redlock_auto_pipelining", programs.redlock, "distinct_auto_pipelining", {});
     workload.compete(7);
-    workload.show("processor time of the process", "seconds", &Result::cpu);
-    workload.show("processor time of the server", "seconds", &Result::server_cpu);
+    workload.show("time of the process", "us of processor per section", &Result::cpu_each);
+    workload.show("time of the server", "us of processor per section", &Result::server_cpu_each);
 }
 
 void compare_one_key(bench::RedisRuns& runs, Programs const& programs)
@@ -363,7 +368,7 @@ void keep_leases(bench::RedisRuns& runs, Programs const& programs)
 {
     auto const seconds = runs.smoke() ? 1.5 : runs.options().seconds > 0 ? runs.options().seconds : 60.0;
     auto const count = runs.smoke() ? 200 : 10'000;
-    auto const ttl = runs.smoke() ? "1000" : "10000";
+    auto const ttl = runs.smoke() ? "3000" : "10000";
     auto const result = run(runs, programs.ours, "leases", seconds, 1, {std::to_string(count), ttl});
     auto const setting = std::to_string(count) + " leases kept";
     auto const show = [&](char const* what, char const* unit, double figure, std::vector<bench::Target> targets) {
