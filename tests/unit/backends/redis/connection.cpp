@@ -174,12 +174,29 @@ TEST_CASE("redis connection: any byte may be in an argument", "[redis][connectio
     CHECK(call(connection, Command{"GET", "large"}, Access::read).value().root().text() == large);
 }
 
+std::string written_by_hiredis(std::vector<std::string> const& words)
+{
+    std::vector<char const*> data;
+    std::vector<std::size_t> sizes;
+    for (auto const& word : words) {
+        data.push_back(word.data());
+        sizes.push_back(word.size());
+    }
+    char* bytes = nullptr;
+    auto const size = redisFormatCommandArgv(&bytes, static_cast<int>(words.size()), data.data(), sizes.data());
+    std::string out(bytes, static_cast<std::size_t>(size));
+    redisFreeCommand(bytes);
+    return out;
+}
+
 TEST_CASE("redis connection: commands are what hiredis would write", "[redis][connection]")
 {
     namespace detail = redis::detail;
     std::string const odd("a\0\r\n$", 5);
-    CHECK(detail::encode("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}) ==
-          detail::Encoded{detail::Command{"SET", odd, "", "0", "-7", "18446744073709551615"}}.bytes());
+    std::string const large(100'000, 'x');
+    auto const expected = written_by_hiredis({"SET", odd, "", "0", "-7", "18446744073709551615", large});
+    CHECK(detail::encode("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}, large) == expected);
+    CHECK(detail::Encoded{detail::Command{"SET", odd, {}, "0", "-7", "18446744073709551615", large}}.bytes() == expected);
     redis::Script const script{"return 1"};
     auto const named = detail::encode("EVALSHA", script.name(), 1, odd, "x");
     CHECK(detail::spell_out(named, script.text()) == detail::encode("EVAL", script.text(), 1, odd, "x"));
