@@ -26,6 +26,7 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,10 +55,15 @@ using simulation::SimulationRuntime;
 struct Account {
     std::string id;
     std::int64_t value{0};
-    std::int64_t delta{0};    // of the last write
-    std::uint64_t writer{0};  // who made it: the number of a logical operation
+    std::string trail;  // every change ever made: "<number of the logical operation> <amount>;"
+
+    void change(std::uint64_t writer, std::int64_t amount)
+    {
+        value += amount;
+        trail += std::to_string(writer) + ' ' + std::to_string(amount) + ';';
+    }
 };
-BOOST_DESCRIBE_STRUCT(Account, (), (id, value, delta, writer))
+BOOST_DESCRIBE_STRUCT(Account, (), (id, value, trail))
 
 using Store = interlock::memory::StateRepository<Account, std::string, SimulationRuntime>;
 using Repository = scripted::ScriptedRepository<Account, std::string, SimulationRuntime>;
@@ -197,7 +203,8 @@ private:
     std::vector<std::unique_ptr<CallRecord>> calls_;
     std::map<std::uint64_t, int> applied_;           // by writer
     std::map<std::uint64_t, std::int64_t> answers_;  // by writer: what the first caller was told
-    std::map<std::string, std::int64_t> values_;     // what the log of writes says
+    std::map<std::string, std::int64_t> values_;
+    std::map<std::string, std::string> trails_;     // what the log of writes says
     std::map<std::string, std::uint64_t> marks_;     // of guarded writes
     std::map<std::string, std::map<std::string, Owner>> owners_;
     std::map<std::string, bool> forced_;
@@ -224,7 +231,8 @@ void Run::watch_store()
         return static_cast<Fault>(1 + random_.below(3));
     };
     script_->on_applied = [this](std::span<interlock::Change<Account> const> changes, auto const*) {
-        std::map<std::uint64_t, bool> writers;
+        std::map<std::uint64_t, bool> everybody;
+        std::map<std::uint64_t, bool> writers;  // of one key
         for (auto const& change : changes) {
             std::string const key{change.key->bytes()};
             if (change.fence != nullptr && change.kind != interlock::ChangeKind::verify) {
@@ -242,11 +250,26 @@ void Run::watch_store()
             }
             if (change.kind != interlock::ChangeKind::write)
                 continue;
+            // One write may hold several operations' changes.
             auto const before = std::exchange(values_[key], change.value->value);
-            require(change.value->value == before + change.value->delta, "P3: a lost update");
-            writers[change.value->writer] = true;
+            auto const seen = std::exchange(trails_[key], change.value->trail);
+            require(change.value->trail.starts_with(seen), "P3: a lost update");
+            std::int64_t sum = before;
+            std::istringstream added{change.value->trail.substr(std::min(seen.size(), change.value->trail.size()))};
+            std::uint64_t writer = 0;
+            std::int64_t amount = 0;
+            for (char end = 0; added >> writer >> amount >> end; sum += amount) {
+                require(!writers[writer], "P4: one operation is twice in one write");
+                writers[writer] = true;
+            }
+            require(change.value->value == sum, "P3: a lost update");
+            if (writers.size() > 1)
+                coverage_.note("shared write");
+            for (auto const& [who, yes] : writers)
+                everybody[who] = yes;
+            writers.clear();
         }
-        for (auto const& [writer, yes] : writers)
+        for (auto const& [writer, yes] : everybody)
             require(++applied_[writer] == 1, "P4: one operation was applied twice");
     };
     script_->on_created =
@@ -363,17 +386,13 @@ asio::awaitable<void> Run::increment(Host host, Random& random, bool calm)
         auto const awaits =
             [this, host, writer, amount, throws, pause, nonce](Account& a) -> asio::awaitable<std::int64_t> {
             co_await sleep(host, pause);
-            a.value += amount;
-            a.delta = amount;
-            a.writer = writer;
+            a.change(writer, amount);
             if (throws)
                 throw Thrown{};
             co_return nonce;
         };
         auto const at_once = [writer, amount, throws, nonce](Account& a) -> std::int64_t {
-            a.value += amount;
-            a.delta = amount;
-            a.writer = writer;
+            a.change(writer, amount);
             if (throws)
                 throw Thrown{};
             return nonce;
@@ -397,11 +416,8 @@ asio::awaitable<void> Run::transfer(Host host, Random& random)
     auto const writer = next_writer_++;
     auto const amount = static_cast<std::int64_t>(random.below(20)) - 10;
     auto const move = [writer, amount](Account& from, Account& to) -> std::int64_t {
-        from.value -= amount;
-        from.delta = -amount;
-        to.value += amount;
-        to.delta = amount;
-        from.writer = to.writer = writer;
+        from.change(writer, -amount);
+        to.change(writer, amount);
         return amount;
     };
     auto const both = interlock::keys(left, right);
@@ -468,9 +484,7 @@ asio::awaitable<void> Run::hold(Host host, Random& random)
     }
     if (auto loaded = own.repository.store().load(Key{std::string_view{key}})) {
         bool const lost = lock.status() == interlock::LockStatus::lost;
-        loaded->value.value += 1;
-        loaded->value.delta = 1;
-        loaded->value.writer = writer;
+        loaded->value.change(writer, 1);
         if (own.repository.in_place()) {  // a blocking call; elsewhere it would block the client
             auto const written = own.locks.write(lock, loaded->version, loaded->value);
             auto& record = *calls_.emplace_back(std::make_unique<CallRecord>());
@@ -505,9 +519,7 @@ asio::awaitable<void> Run::unguarded(Host host, Random& random)
     auto const fresh = store_.load(key);
     if (!seen || !fresh)
         co_return;
-    seen->value.value += 1;
-    seen->value.delta = 1;
-    seen->value.writer = writer;
+    seen->value.change(writer, 1);
     static_cast<void>(
         node(host).repository.compare_and_set(key, fresh->version, seen->value, interlock::Deadline{}));
 }
@@ -572,9 +584,9 @@ std::string Run::go()
     context_.set_pool_latency(pool_latency);
     watch_store();
     script_->ignores_fences = mutant_ == Mutant::no_fences;
-    for (auto const* key : counters) static_cast<void>(store_.insert(Account{key, 0, 0, 0}));
-    static_cast<void>(store_.insert(Account{left, total / 2, 0, 0}));
-    static_cast<void>(store_.insert(Account{right, total / 2, 0, 0}));
+    for (auto const* key : counters) static_cast<void>(store_.insert(Account{key, 0, {}}));
+    static_cast<void>(store_.insert(Account{left, total / 2, {}}));
+    static_cast<void>(store_.insert(Account{right, total / 2, {}}));
     values_ = {{counters[0], 0}, {counters[1], 0}, {left, total / 2}, {right, total / 2}};
     interlock::LockOptions const lock_options{.ttl = ttl};
     interlock::SetNxLock lease;
@@ -808,6 +820,7 @@ int main(int count, char** arguments)
               "deadline_exceeded",
               "lock_lost",
               "fenced_out",
+              "shared write",
               "outcome_unknown",
               "threw",
               "sum",

@@ -304,7 +304,7 @@ struct HandedOn {
     std::atomic<int> commits{0};
     std::atomic<int> creates{0};
     LockStateService<Stock, Blocking> locks{repository};
-    TransactionService<Stock, SetNxLock, Blocking> service{SetNxLock{}, locks};
+    TransactionService<Stock, SetNxLock, Blocking> service{SetNxLock{}, locks, {.combine = 1}};
 };
 
 TEST_CASE("who is handed the lock is handed the state, too, and loads nothing", "[policies][set_nx_lock]")

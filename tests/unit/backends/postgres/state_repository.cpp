@@ -127,10 +127,10 @@ TEST_CASE("every policy works on the user's own table", "[postgres][state_reposi
     auto const repository = products(pool, table);
     REQUIRE(repository.insert(Product{.id = 1, .name = "tea", .inventory_count = 300}));
     REQUIRE(repository.insert(Product{.id = 2, .name = "jam", .inventory_count = 0}));
-    TransactionService const optimistic{OptimisticVersioning{}, repository};
-    TransactionService const row_lock{PessimisticRowLock{}, repository};
+    TransactionService const optimistic{OptimisticVersioning{}, repository, {.combine = 1}};
+    TransactionService const row_lock{PessimisticRowLock{}, repository, {.combine = 1}};
     // A lock keeps only those out who ask for it; the others conflict with it again and again.
-    TransactionService const lease{SetNxLock{.max_attempts = 1000}, repository};
+    TransactionService const lease{SetNxLock{.max_attempts = 1000}, repository, {.combine = 1}};
     std::atomic<int> failed{0};
     run_threads(6, [&](std::size_t i) {
         auto const take = [](Product& p) { return --p.inventory_count; };
@@ -401,8 +401,8 @@ TEST_CASE("the row that an operation sees is the one that the locking read retur
     postgres::StateRepository<Stock> const stock{pool};
     postgres::StateRepository<Stock> const strict{pool, {.isolation = postgres::Isolation::repeatable_read}};
     REQUIRE(stock.insert(Stock{"x", 1}));
-    TransactionService const service{PessimisticRowLock{}, stock};
-    TransactionService const strict_service{PessimisticRowLock{}, strict};
+    TransactionService const service{PessimisticRowLock{}, stock, {.combine = 1}};  // the row is to be waited for
+    TransactionService const strict_service{PessimisticRowLock{}, strict, {.combine = 1}};
     for (auto const* second : {&service, &strict_service}) {
         int seen = 0;
         int runs = 0;
