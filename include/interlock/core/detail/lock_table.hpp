@@ -749,6 +749,8 @@ private:
     /// The local end of a hold: handed on, or its record is left to be removed.
     Ended end_hold(TableHold& hold, bool unresolved, bool wait_for_renewal, TimePoint now)
     {
+        // By the clock: the alarm that says so may be on its way.
+        bool const lost = hold.status() == LockStatus::lost && hold.lost_reason() != LostReason::released;
         hold.lose(LostReason::released);
         auto& shard = *hold.shard_;
         std::unique_lock lock(shard.mutex);
@@ -757,7 +759,7 @@ private:
                 lock, [&] { return hold.node_ == nullptr || hold.node_->second.sending != hold.fence().owner; });
         if (hold.node_ == nullptr) {  // lost, and somebody else may hold it by now
             lock.unlock();
-            auto const code = hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
+            auto const code = !lost && hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
             observe_release(code, hold, false, now);
             return {code == Errc::ok ? success() : Outcome<void>{code}};
         }
