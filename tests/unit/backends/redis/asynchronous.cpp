@@ -89,7 +89,7 @@ int count_to(asio::io_context& io, Service const& service, int callers, std::opt
                 OperationId const id = same ? *same : OperationId{"op " + std::to_string(i)};
                 auto const add = [](Stock& s) { return ++s.quantity; };
                 auto [error, outcome] = co_await service.async_try_do_in_transaction(
-                    id, std::string("hot"), add, asio::as_tuple(asio::use_awaitable));
+                    id, std::string("hot"), add, {.deadline = 60s}, asio::as_tuple(asio::use_awaitable));
                 failed += error != nullptr || !outcome;
             },
             asio::detached);
