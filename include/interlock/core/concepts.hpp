@@ -49,6 +49,9 @@ enum class Wait : unsigned char {
     until_deadline,  ///< queue, first come first served where the store can
 };
 
+/// Waiters of one service, unless it is told otherwise (law P10).
+inline constexpr std::size_t default_max_waiters = std::size_t{1} << 20;
+
 /// What a policy does about a key without a value.
 enum class Missing : unsigned char {
     fail,    ///< `not_found`

@@ -147,6 +147,14 @@ public:
     Policy const& policy() const noexcept { return policy_; }
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form) noexcept { return true; }
+    /// How many operations on states others work on may wait for their turn.
+    std::size_t turns() const noexcept
+    {
+        if constexpr (requires { policy_.wait; })
+            if (policy_.wait == Wait::no)
+                return 0;
+        return default_max_waiters;
+    }
     std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
 
 private:

@@ -91,6 +91,10 @@ public:
             },
             session_);
     }
+    std::size_t turns() const noexcept
+    {
+        return std::visit([](auto const& s) { return s.turns(); }, session_);
+    }
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {
         return std::visit([&](auto const& s) { return s.unfit(keys, deadline); }, session_);

@@ -4,7 +4,9 @@
 // more to them than the state.
 
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/any_policy.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -306,6 +308,63 @@ TEST_CASE("a thread that blocks while it leads does not wait for ever for work o
     io.run();
     CHECK(done == 1);
     CHECK(store.quantity() == 2);
+}
+
+template <class Service>
+void refused_at_once(Slow const& store, Service const& service)
+{
+    std::optional<Errc> refused;
+    auto const begin = std::chrono::steady_clock::now();
+    service.do_in_transaction("x", [&](Stock& s) {
+        ++s.quantity;
+        std::thread other([&] { refused = service.try_do_in_transaction("x", add_one, {.deadline = 60s}).error(); });
+        other.join();  // before this operation ends
+    });
+    CHECK(refused == Errc::lock_busy);
+    CHECK(std::chrono::steady_clock::now() - begin < 20s);
+    CHECK(store.quantity() == 1);
+}
+
+TEST_CASE("who would not wait for a lock does not wait for a turn either", "[core][combining]")
+{
+    Slow const store;
+    SECTION("row lock")
+    {
+        refused_at_once(
+            store, TransactionService{PessimisticRowLock{.wait = Wait::no, .max_attempts = 1}, store});
+    }
+    SECTION("lock") { refused_at_once(store, TransactionService{SetNxLock{.wait = Wait::no}, store}); }
+    SECTION("chosen at run time")
+    {
+        refused_at_once(
+            store, TransactionService<Stock>{SetNxLock{.wait = Wait::no}, StateRepository<Stock>{store}});
+    }
+}
+
+TEST_CASE("no more wait for their turn than the policy's limit says", "[core][combining]")
+{
+    Slow const store;
+    TransactionService const service{SetNxLock{.lock = {.max_waiters = 3}}, store};
+    std::atomic<int> applied{0};
+    std::atomic<int> overloaded{0};
+    std::vector<std::thread> others;
+    service.do_in_transaction("x", [&](Stock& s) {
+        ++s.quantity;
+        for (int i = 0; i < 10; ++i)
+            others.emplace_back([&] {
+                auto const outcome = service.try_do_in_transaction("x", add_one, {.deadline = 60s});
+                applied += outcome.has_value();
+                overloaded += outcome.error() == Errc::overloaded;
+            });
+        CHECK(interlock_test::eventually([&] { return overloaded == 7; }));
+    });
+    for (auto& other : others)
+        other.join();
+    CHECK(applied == 3);
+    CHECK(overloaded == 7);
+    CHECK(store.quantity() == 4);
+    run_threads(4, [&](std::size_t) { service.do_in_transaction("x", add_one); });  // nobody is counted for ever
+    CHECK(store.quantity() == 8);
 }
 
 TEST_CASE("operations that are nested crosswise do not wait for each other", "[core][combining]")

@@ -22,6 +22,7 @@
 #include <interlock/core/transaction_context.hpp>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -74,9 +75,31 @@ public:
     /// How long the value may lie with somebody who does not take it up: a thread that waits for this very batch, say.
     static constexpr std::chrono::milliseconds patience{10};
 
-    explicit Combiner(int most) : most_(most) {}
-    int most() const noexcept { return most_; }
+    /// `most` in a batch, `turns` waiting.
+    Combiner(int most, std::size_t turns) : most_(most), turns_(turns) {}
+    bool off() const noexcept { return most_ <= 1 || turns_ == 0; }
     Shard& shard_of(Key const& key) noexcept { return shards_[(key.hash() ^ key.hash() >> 13) % shards_.size()]; }
+
+    /// Nobody's turn comes before `member`'s, of those who are there. False: too many wait. The mutex is held.
+    bool queue(std::list<Member*>& queue, Member& member)
+    {
+        if (waiting_.load(std::memory_order_relaxed) >= turns_)
+            return false;
+        member.place = queue.insert(queue.end(), &member);
+        waiting_.fetch_add(1, std::memory_order_relaxed);
+        return true;
+    }
+    void unqueue(std::list<Member*>& queue, typename std::list<Member*>::iterator place) noexcept
+    {
+        queue.erase(place);
+        waiting_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    /// Back to the front: it did not take up the value.
+    void requeue(std::list<Member*>& queue, Member& member)
+    {
+        member.place = queue.insert(queue.begin(), &member);
+        waiting_.fetch_add(1, std::memory_order_relaxed);
+    }
 
     /// The value goes to the next who may have it, else back to the leader. The mutex is held.
     [[nodiscard]] Wakeup pass_on(Shard& shard, Key const& key, std::shared_ptr<Batch> const& batch, TimePoint now) noexcept
@@ -90,7 +113,7 @@ public:
                 auto* const next = *it;
                 if (next->deadline < batch->leader->deadline)
                     continue;  // would have to wait for a commit that may come too late for it
-                queue.erase(it);
+                unqueue(queue, it);
                 next->batch = batch;
                 batch->running = next;
                 batch->picked = false;
@@ -112,7 +135,7 @@ public:
             return {};
         }
         auto* const next = queue.front();
-        queue.pop_front();
+        unqueue(queue, queue.begin());
         next->promoted = true;
         return next->waiter->wake_later();
     }
@@ -134,6 +157,8 @@ public:
 
 private:
     int most_;
+    std::size_t turns_;
+    std::atomic<std::size_t> waiting_{0};
     std::array<Shard, 16> shards_;
 };
 
@@ -151,7 +176,7 @@ public:
         std::span<std::optional<T> const, 1> named, TransactionContext& context)
         : session_(session), key_(keys[0]), context_(context), inner_(session, keys, order, named, context)
     {
-        if (session.combiner().most() <= 1)
+        if (session.combiner().off())
             alone();
     }
     CombiningTransaction(CombiningTransaction const&) = delete;
@@ -163,8 +188,8 @@ public:
 
     Step<Begun> begin(Waiter& waiter)
     {
-        if (phase_ == Phase::out)
-            enter(waiter);
+        if (phase_ == Phase::out && !enter(waiter))
+            return Failure{Errc::overloaded, "waiters for their turn: the limit is reached"};
         if (phase_ == Phase::queued) {
             std::lock_guard lock(shard().mutex);
             if (self_.promoted) {
@@ -268,7 +293,7 @@ private:
     typename Table::Shard& shard() const noexcept { return session_.combiner().shard_of(key_); }
     TimePoint now() const { return session_.repository().runtime().now(); }
 
-    void enter(Waiter& waiter)
+    bool enter(Waiter& waiter)
     {
         self_.waiter = &waiter;
         self_.deadline = context_.deadline();
@@ -277,12 +302,11 @@ private:
         self_.promoted = false;
         std::lock_guard lock(shard().mutex);
         auto const [group, first] = shard().groups.try_emplace(key_);
-        if (first) {
+        if (first)
             phase_ = Phase::leading;
-            return;
-        }
-        self_.place = group->second.insert(group->second.end(), &self_);
-        phase_ = Phase::queued;
+        else if (session_.combiner().queue(group->second, self_))
+            phase_ = Phase::queued;
+        return phase_ != Phase::out;
     }
 
     /// The leader's operation has returned: does somebody wait?
@@ -314,8 +338,7 @@ private:
                 if (now() < until)
                     return until;
                 // Not taken up: perhaps by a thread that waits for us. It stays first in line.
-                auto& queue = shard().groups.find(key_)->second;
-                holder->place = queue.insert(queue.begin(), holder);
+                session_.combiner().requeue(shard().groups.find(key_)->second, *holder);
                 holder->batch.reset();
                 batch.running = nullptr;
             }
@@ -383,7 +406,7 @@ private:
             else if (self_.batch)  // has the value and did not look at it
                 wakeup = combiner.pass_on(shard(), key_, self_.batch, self_.batch->passed_at);
             else
-                shard().groups.find(key_)->second.erase(self_.place);
+                combiner.unqueue(shard().groups.find(key_)->second, self_.place);
             break;
         case Phase::running:
             if (before_)
@@ -417,10 +440,12 @@ private:
     Inner inner_;
 };
 
-/// Whether a session says of itself, not of what is derived from it, that its operations may be combined.
+/// Whether a session says of itself, not of what is derived from it, that its operations may be combined. `turns()`: how
+/// many of them may wait for the state that another one works on; 0: none would.
 template <class Session>
 concept CombinableSession = requires { typename Session::combines; } &&
-    std::same_as<typename Session::combines, Session> && std::copy_constructible<typename Session::value_type>;
+    std::same_as<typename Session::combines, Session> && std::copy_constructible<typename Session::value_type> &&
+    requires(Session const& session) { session.turns(); };
 
 template <class Session, class Outer, std::size_t N, Form Shape>
 struct choose_transaction {
@@ -441,7 +466,7 @@ public:
     template <class Policy, class Where>
     CombiningSession(Policy policy, Where where, Observer* observer, int most)
         : Session(std::move(policy), std::move(where), observer),
-          combiner_(runs_in_place(this->repository()) ? 1 : most)
+          combiner_(runs_in_place(this->repository()) ? 1 : most, this->turns())
     {}
     Combiner<value_type>& combiner() const noexcept { return combiner_; }
 

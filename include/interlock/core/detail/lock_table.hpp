@@ -63,7 +63,7 @@ struct LockOptions {
     /// Attempts at the store for one acquire that waits.
     int max_attempts{std::numeric_limits<int>::max()};
     /// Waiters of this service, over all keys; beyond it `overloaded`.
-    std::size_t max_waiters{std::size_t{1} << 20};
+    std::size_t max_waiters{default_max_waiters};
     /// Once somebody elsewhere waits, a lease is handed on locally that many times at most ...
     int hand_on_count{64};
     /// ... and for that long.
