@@ -347,6 +347,7 @@ concept RowLockingRepository = Repository<R> &&
 /// than its ttl after the grant, by the store's clock.
 /// Where a store can: `r.subscribe(key, owner, waiter)` wakes `waiter` when `create` may succeed for `owner`,
 /// until `r.unsubscribe(key, waiter)` has returned; `r.wanted(key, owner)` tells a holder that somebody elsewhere waits.
+/// Such a store may keep a line of those who asked in vain after having subscribed; `remove` leaves it, too.
 /// `r.renew_all(renewals, ttl, deadline)` is `renew` for each of them in fewer trips.
 template <class R>
 concept LeaseRepository = Repository<R> &&

@@ -116,7 +116,7 @@ public:
 
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, heard(request, name(request)), waiter);
+        shared_->client->subscriber().subscribe(shared_->group, heard(request, name(request)), OwnerToken{}, waiter);
     }
     void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
     {

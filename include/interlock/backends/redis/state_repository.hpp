@@ -342,18 +342,20 @@ public:
         return success();
     }
 
-    /// `waiter` is woken when the lock of `key` is removed, here or elsewhere, after some `create` of it was in vain; not
-    /// when it expires. So: subscribe, then ask, then wait.
-    void subscribe(Key const& key, OwnerToken, Waiter& waiter) const
+    /// From now on a `create` by `owner` in vain takes a place in the line for the lock of `key`, which all clients share.
+    /// Whoever removes the lock makes it the first one's, whose `waiter` is woken and who has half a second to `create` it;
+    /// else the lock is free, and the line is gone. So: subscribe, ask, wait, ask again; and `remove` to leave the line.
+    /// Nobody is woken when a lock expires, and a line has 128 places: whoever waits must also look now and then.
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, heard(key), waiter);
+        shared_->client->subscriber().subscribe(shared_->group, heard(key), owner, waiter);
     }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept
     {
         shared_->client->subscriber().unsubscribe(heard(key).hash, waiter);
     }
-    /// Whether somebody asked for the lock of `owner` in vain within the last second. Costs no trip: it is heard by
-    /// the connection for wake-ups, from the first question on.
+    /// Whether somebody waited in line for the lock of `owner` within the last second. Costs no trip: it is heard by
+    /// the connection for wake-ups, from the first question on, and comes with a grant.
     bool wanted(Key const& key, OwnerToken owner) const
     {
         return shared_->client->subscriber().wanted(shared_->group, heard(key), owner);
@@ -541,13 +543,12 @@ private:
 
     std::string wake_channel(Key const& key, std::string_view lock) const
     {
-        auto const& keys = shared_->keys;
-        return keys.channel(keys.heard(keys.shard_of(key.bytes()), lock).channel);
+        return shared_->keys.channel(heard(key, lock).channel);
     }
-    detail::KeySpace::Heard heard(Key const& key) const
+    detail::KeySpace::Heard heard(Key const& key) const { return heard(key, shared_->keys.name("lock", key.bytes())); }
+    detail::KeySpace::Heard heard(Key const& key, std::string_view lock) const
     {
-        auto const& keys = shared_->keys;
-        return keys.heard(keys.shard_of(key.bytes()), keys.name("lock", key.bytes()));
+        return shared_->keys.heard(shared_->keys.shard_of(key.bytes()), lock);
     }
 
     Outcome<Version> change(Change<T> change, Deadline deadline) const
@@ -643,15 +644,17 @@ private:
         auto const lock = keys.name("lock", key.bytes());
         auto const counter = keys.counter(keys.shard_of(key.bytes()));
         auto const value = keys.name("value", key.bytes());
-        auto const channel = wake_channel(key, lock);
+        auto const called = heard(key, lock);
+        auto const channel = keys.channel(called.channel);
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
         auto const time = std::to_string(granted.count());
+        bool const in_line = shared_->client->subscriber().waits(called, owner);
         detail::Command command{{},   {}, "3", lock, counter, value, {secret.data(), secret.size()},
-                                time, loads ? "1" : "0", channel};
+                                time, loads ? "1" : "0", channel, in_line ? "1" : "0"};
         return way.template send<X>(
             command, &detail::create_script(), detail::Access::write, deadline,
-            [granted](detail::ReplyView reply) -> Outcome<X> {
+            [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
                 if (!reply.is(detail::ReplyType::string)) {
                     switch (reply[0].integer()) {
                     case 0: {
@@ -665,11 +668,16 @@ private:
                 auto const first = detail::number_of(reply.text().substr(0, 16));
                 if (!first)
                     return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
+                auto rest = reply.text().substr(16);
+                if (rest.starts_with('w')) {
+                    client->subscriber().note_wanted(called, owner);
+                    rest.remove_prefix(1);
+                }
                 Grant const grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
                 if constexpr (loads) {
                     X both{grant, std::nullopt};
-                    if (reply.text().size() > 16) {
-                        auto decoded = decode(reply.text().substr(17));
+                    if (!rest.empty()) {
+                        auto decoded = decode(rest.substr(1));
                         if (!decoded)
                             return std::move(decoded).failure();
                         both.state.emplace(*std::move(decoded));
@@ -687,9 +695,11 @@ private:
     {
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
-        auto const where = shared_->keys.name("lock", key.bytes());
+        auto const& keys = shared_->keys;
+        auto const where = keys.name("lock", key.bytes());
+        auto const counter = keys.counter(keys.shard_of(key.bytes()));
         auto const channel = wake_channel(key, where);
-        detail::Command command{{}, {}, "1", where, {owner.data(), owner.size()}, channel};
+        detail::Command command{{}, {}, "2", where, counter, {owner.data(), owner.size()}, channel};
         return way.template send<Removal>(
             command, &detail::remove_script(), detail::Access::write, deadline,
             [](detail::ReplyView reply) -> Outcome<Removal> {

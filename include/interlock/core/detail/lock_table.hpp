@@ -65,7 +65,7 @@ struct LockOptions {
     /// Waiters of this service, over all keys; beyond it `overloaded`.
     std::size_t max_waiters{default_max_waiters};
     /// Once somebody elsewhere waits, a lease is handed on locally that many times at most ...
-    int hand_on_count{64};
+    int hand_on_count{32};
     /// ... and for that long.
     std::chrono::nanoseconds hand_on_time{std::chrono::milliseconds{20}};
     Observer* observer{nullptr};
@@ -467,8 +467,11 @@ private:
         {
             [[maybe_unused]] auto& repository = table_->repository_;
             auto const& runtime = table_->runtime_;
-            if (!owner_)
+            if (!owner_) {
                 owner_ = new_owner_token(runtime);
+                if (promoted_ && wait_ != Wait::no)
+                    subscribe(waiter);  // whoever gave the lease up may have done so for somebody elsewhere
+            }
             for (;;) {
                 if (!asking_.under_way()) {
                     asking_.sent = runtime.now();
@@ -504,11 +507,8 @@ private:
                 auto wait_for = table_->options_.poll.delay(attempts_, runtime.random_bits());
                 if constexpr (SubscribableRepository<R>) {
                     bool const woken = busy && wakes_waiters(repository);
-                    if (woken && !subscribed_) {
-                        // Subscribe, then look again: a release in between is not missed.
-                        repository.subscribe(*key_, owner_, waiter);
-                        subscribed_ = true;
-                        subscriber_ = &waiter;
+                    if (woken && subscriber_ == nullptr) {
+                        subscribe(waiter);  // and look again: a release in between is not missed
                         continue;
                     }
                     if (woken)
@@ -561,9 +561,10 @@ private:
         {
             phase_ = Phase::done;
             asking_.give_up();
+            bool const in_line = subscriber_ != nullptr && attempts_ > 0;
             if (subscriber_ != nullptr)
                 unsubscribe(*subscriber_);
-            if (unknown_)
+            if (unknown_ || in_line)
                 table_->forget(*key_, owner_);  // a grant that arrives late is given back
             auto& shard = table_->shard_of(*key_);
             Wakeup wakeup;
@@ -571,13 +572,21 @@ private:
             wakeup = table_->left(shard, node_);
         }
 
+        void subscribe(Waiter& waiter)
+        {
+            if constexpr (SubscribableRepository<R>) {
+                if (!wakes_waiters(table_->repository_))
+                    return;
+                table_->repository_.subscribe(*key_, owner_, waiter);
+                subscriber_ = &waiter;
+            }
+        }
+
         void unsubscribe(Waiter& waiter) noexcept
         {
             if constexpr (SubscribableRepository<R>) {
-                if (subscribed_)
+                if (std::exchange(subscriber_, nullptr) != nullptr)
                     table_->repository_.unsubscribe(*key_, waiter);
-                subscribed_ = false;
-                subscriber_ = nullptr;
             }
         }
 
@@ -611,7 +620,6 @@ private:
         int attempts_{0};
         Phase phase_{Phase::start};
         bool promoted_{false};
-        bool subscribed_{false};
         bool unknown_{false};
     };
 

@@ -485,11 +485,15 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         CHECK(server.command({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}) == "OK");
         CHECK(eventually([&] { return repository.load(x).error() == Errc::not_found; }));
         static_cast<void>(repository.create(x, me, 10s).value());
+        interlock_test::CountingWaiter waiter;
+        repository.subscribe(x, you, waiter);
         CHECK(repository.create(x, you, 10s).error() == Errc::lock_busy);
         CHECK(repository.remove(x, me).value() == Removal::removed);
+        CHECK(repository.remove(x, you).value() == Removal::removed);
+        repository.unsubscribe(x, waiter);
         auto const calls = server.command({"INFO", "commandstats"});
         auto const published = calls.find("cmdstat_spublish:calls=2,");
-        REQUIRE(published != std::string::npos);  // wanted, and free
+        REQUIRE(published != std::string::npos);  // waited for, and handed on
         CHECK(calls.substr(published, calls.find('\n', published) - published).find("rejected_calls=0,failed_calls=0") !=
               std::string::npos);
         auto const verified = repository.verify_fencing();

@@ -249,6 +249,7 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);  // who waits has looked; so the release is announced
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.woken > before; }));
+    CHECK(waiting.remove(x, owner(2)).value() == Removal::removed);  // it was its turn
     // By the fused way, too.
     auto const grant = holder.create(x, owner(1), 10s).value();
     Fence const fence{owner(1), grant.first};
@@ -261,6 +262,7 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(eventually([&] { return waiter.woken > again; }));
     CHECK(foreign.woken == before_foreign);
     waiting.unsubscribe(x, waiter);
+    CHECK(waiting.remove(x, owner(2)).value() == Removal::removed);
     auto const last = waiter.woken.load();
     CHECK(holder.create(x, owner(1), 10s));
     CHECK(holder.remove(x, owner(1)));
@@ -313,19 +315,149 @@ TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][sta
     }
 }
 
-TEST_CASE("a holder hears that somebody elsewhere wants its lock", "[redis][state_repository]")
+TEST_CASE("a holder hears that somebody elsewhere waits for its lock", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
     Repository const other{redis::Client{o}};
+    CountingWaiter waiter;
     CHECK(holder.create(x, owner(1), 10s));
     CHECK_FALSE(holder.wanted(x, owner(1)));
+    for (int i = 0; i < 3; ++i) {
+        CHECK(other.create(x, owner(2), 10s).error() == Errc::lock_busy);
+        std::this_thread::sleep_for(20ms);
+        CHECK_FALSE(holder.wanted(x, owner(1)));  // who only tries does not wait
+    }
+    other.subscribe(x, owner(2), waiter);
     CHECK(eventually([&] {
         CHECK(other.create(x, owner(2), 10s).error() == Errc::lock_busy);
         return holder.wanted(x, owner(1));
     }));
     CHECK_FALSE(holder.wanted(x, owner(3)));  // a later holder is not blamed for it
     CHECK(eventually([&] { return !holder.wanted(x, owner(1)); }));
+    other.unsubscribe(x, waiter);
+}
+
+// ---- the line ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A client that waits in line.
+struct InLine {
+    InLine(redis::Options const& options, unsigned char n) : repository(redis::Client{options}), me(owner(n))
+    {
+        repository.subscribe(x, me, waiter);
+        REQUIRE(eventually([&] { return waiter.woken > 0; }));
+    }
+    ~InLine() { repository.unsubscribe(x, waiter); }
+    InLine(InLine const&) = delete;
+    InLine& operator=(InLine const&) = delete;
+    bool ask() const { return repository.create(x, me, 10s).error() == Errc::ok; }
+    Repository repository;
+    OwnerToken me;
+    CountingWaiter waiter;
+};
+
+}  // namespace
+
+TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in between", "[redis][state_repository]")
+{
+    auto const o = redis_options();
+    Repository const holder{redis::Client{o}};
+    InLine second{o, 2};
+    InLine third{o, 3};
+    auto const grant = holder.create(x, owner(1), 10s).value();
+    CHECK_FALSE(second.ask());
+    CHECK_FALSE(third.ask());
+    CHECK_FALSE(second.ask());  // again: its place is the same
+    auto const before = third.waiter.woken.load();
+
+    CHECK(holder.remove(x, owner(1)).value() == Removal::removed);
+    CHECK(holder.create(x, owner(4), 10s).error() == Errc::lock_busy);  // faster than the one whose turn it is
+    CHECK(eventually([&] { return second.waiter.woken > 1; }));
+    CHECK(third.waiter.woken == before);  // only the one whose turn it is is woken
+    CHECK_FALSE(third.ask());
+    auto const next = second.repository.create(x, second.me, 10s).value();
+    CHECK(next.first.value() >= grant.first.value() + grant.count);
+    CHECK(second.repository.wanted(x, second.me));  // came with the grant
+
+    // The former holder is fenced out from the moment of its release on, taken up or not.
+    Fence const old{owner(1), grant.first};
+    std::array late{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &old}};
+    CHECK(holder.commit(late, nullptr).error() == Errc::fenced_out);
+
+    // And by the fused way.
+    Fence const fence{second.me, next.first};
+    std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence, .release = true}};
+    CHECK(second.repository.commit(changes, nullptr));
+    CHECK(eventually([&] { return third.waiter.woken > before; }));
+    CHECK(third.ask());
+    CHECK_FALSE(third.repository.wanted(x, third.me));
+    CHECK(third.repository.remove(x, third.me).value() == Removal::removed);
+    CHECK(holder.create(x, owner(4), 10s));  // nobody is left in line
+}
+
+TEST_CASE("who leaves the line is not waited for", "[redis][state_repository]")
+{
+    auto const o = redis_options();
+    Repository const holder{redis::Client{o}};
+    InLine second{o, 2};
+    InLine third{o, 3};
+    CHECK(holder.create(x, owner(1), 10s));
+    CHECK_FALSE(second.ask());
+    CHECK_FALSE(third.ask());
+    SECTION("before its turn")
+    {
+        CHECK(second.repository.remove(x, second.me).value() == Removal::taken);
+        CHECK(holder.renew(x, owner(1), 10s));  // the holder's lease is what it was
+        CHECK(holder.remove(x, owner(1)));
+    }
+    SECTION("in its turn")
+    {
+        CHECK(holder.remove(x, owner(1)));
+        CHECK(second.repository.remove(x, second.me).value() == Removal::removed);
+    }
+    SECTION("when the holder is removed by force")
+    {
+        CHECK(second.repository.remove(x, second.me));
+        CHECK(holder.force_release(x).value() == Removal::removed);
+    }
+    CHECK(third.ask());
+}
+
+TEST_CASE("who died in line is waited for a moment", "[redis][state_repository]")
+{
+    auto const o = redis_options();
+    Repository const holder{redis::Client{o}};
+    {
+        InLine dead{o, 2};
+        CHECK(holder.create(x, owner(1), 60s));
+        CHECK_FALSE(dead.ask());
+    }
+    CHECK(holder.remove(x, owner(1)));
+    CHECK(holder.create(x, owner(3), 60s).failure().retry_after() <= 500ms);
+    CHECK(eventually([&] { return holder.create(x, owner(3), 60s).error() == Errc::ok; }));
+    CHECK(holder.remove(x, owner(3)));
+}
+
+TEST_CASE("a line is bounded, and a server without memory can be left", "[redis][state_repository]")
+{
+    RedisServer server;
+    auto const o = redis_options(server);
+    Repository const holder{redis::Client{o}};
+    CHECK(holder.create(x, owner(1), 60s));
+    CountingWaiter waiter;
+    for (int i = 0; i < 200; ++i) {
+        holder.subscribe(x, owner(static_cast<unsigned char>(10 + i)), waiter);
+        CHECK(holder.create(x, owner(static_cast<unsigned char>(10 + i)), 60s).error() == Errc::lock_busy);
+        holder.unsubscribe(x, waiter);
+    }
+    CHECK(server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes())}) ==
+          std::to_string(48 + 16 * redis::detail::longest_line));
+    server.command({"CONFIG", "SET", "maxmemory", "1"});
+    CHECK(holder.remove(x, owner(1)).value() == Removal::removed);
+    server.command({"CONFIG", "SET", "maxmemory", "0"});
+    CHECK(holder.create(x, owner(2), 60s));  // at once: free, since nobody could be made its next holder
 }
 
 TEST_CASE("wake-ups come back after the server was away", "[redis][state_repository]")

@@ -8,8 +8,9 @@
 // What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
-//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark, and 'w' once somebody asked for it
-//             in vain, so that only a release that matters to anybody says so; expires with the lease
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark, and the owners who wait in line, 16
+//             bytes each: a release makes the record the first one's, who is told and has `reserved_time` to ask for
+//             it; expires with the lease, and the line with it
 //   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the answer;
 //             expires with the retention
 //   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected; expires likewise
@@ -43,6 +44,8 @@ namespace detail {
 inline constexpr std::int64_t greatest_number = (std::int64_t{1} << 53) - 1;
 /// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants per shard.
 inline constexpr std::uint32_t token_block = 1024;
+/// Owners in the line for one lock; who comes later asks again until there is room.
+inline constexpr std::size_t longest_line = 128;
 
 /// SHA-1, by which the server names scripts: 40 digits.
 inline std::string sha1(std::string_view text)
@@ -82,40 +85,82 @@ inline std::string sha1(std::string_view text)
     return out;
 }
 
-struct Script {
-    explicit Script(std::string_view lua) : text(lua), name(sha1(lua)) {}
-    std::string_view text;
-    std::string name;
+class Script {
+public:
+    explicit Script(std::string_view lua, std::string_view rest = {})
+        : lua_(std::string(lua).append(rest)), text(lua_), name(sha1(lua_))
+    {}
+    Script(Script const&) = delete;
+    Script& operator=(Script const&) = delete;
+
+private:
+    std::string lua_;
+
+public:
+    std::string_view const text;
+    std::string const name;
 };
 
-/// KEYS: lock, counter, value. ARGV: owner, ttl in ms, '1' to read the value too, wake channel.
-/// Returns a string (an array costs a microsecond more): first token as 16 digits, and if there is one 'v' and the value;
-/// or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a string that is none of ours is
-/// stored there.
+// The first token of a block of the counter's, or nothing: they are used up.
+inline constexpr std::string_view reserve_lua = R"lua(
+local function reserve(counter)
+  local last = redis.call('HINCRBY', counter, 'token', 1024)
+  if last == 1024 then
+    local time = redis.call('TIME')
+    local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
+    last = redis.call('HINCRBY', counter, 'token', string.format('%.0f', math.floor(since * 4.194304)))
+  end
+  if last <= 9007199254740991 then return string.format('%016.0f', last - 1023) end
+end
+)lua";
+
+// The holder of `record` leaves: the lock goes to the first in line, else it is free. Free, too, when the server refuses
+// the former, for want of memory, say: a release must not fail of that.
+inline constexpr std::string_view pass_on_lua = R"lua(
+local function pass_on(lock, record, counter, channel)
+  if #record > 48 then
+    local able, first = pcall(reserve, counter)
+    if able and first then
+      local next = string.sub(record, 49, 64)
+      local set = redis.pcall('SET', lock, next .. first .. first .. string.sub(record, 65), 'PX', 500)
+      if set.ok then
+        redis.pcall('SPUBLISH', channel, 'g' .. string.sub(next, 1, 4) .. lock)
+        return
+      end
+    end
+  end
+  redis.call('DEL', lock)
+end
+)lua";
+
+inline std::string leaving_lua() { return std::string(reserve_lua).append(pass_on_lua); }
+
+/// KEYS: lock, counter, value. ARGV: owner, ttl in ms, '1' to read the value too, wake channel, '1' to wait in line.
+/// Returns a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and if there
+/// is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a string
+/// that is none of ours is stored there.
 inline Script const& create_script()
 {
-    static Script const script{R"lua(
+    static Script const script{reserve_lua, R"lua(
 local record = redis.call('GET', KEYS[1])
 if record then
-  if #record ~= 48 and #record ~= 49 then return {-2} end
+  if #record < 48 or #record % 16 ~= 0 then return {-2} end
   if string.sub(record, 1, 16) == ARGV[1] then
     local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    return string.sub(record, 17, 32) .. (value and 'v' .. value or '')
+    return string.sub(record, 17, 32) .. (#record > 48 and 'w' or '') .. (value and 'v' .. value or '')
   end
-  if #record == 48 then redis.pcall('SETRANGE', KEYS[1], 48, 'w') end
-  redis.pcall('SPUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
+  if ARGV[5] == '1' then
+    if #record < 48 + 16 * 128 and not string.find(record, ARGV[1], 49, true) then
+      redis.pcall('SETRANGE', KEYS[1], #record, ARGV[1])
+    end
+    redis.pcall('SPUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
+  end
   return {0, redis.call('PTTL', KEYS[1])}
 end
 local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
-local last = redis.call('HINCRBY', KEYS[2], 'token', 1024)
-if last == 1024 then
-  local time = redis.call('TIME')
-  local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
-  last = redis.call('HINCRBY', KEYS[2], 'token', string.format('%.0f', math.floor(since * 4.194304)))
-end
-if last > 9007199254740991 then return {-1} end
-local first = string.format('%016.0f', last - 1023)
+local first = reserve(KEYS[2])
+if not first then return {-1} end
 redis.call('SET', KEYS[1], ARGV[1] .. first .. first, 'PX', ARGV[2])
 if value then return first .. 'v' .. value end
 return first
@@ -145,15 +190,21 @@ return found
     return script;
 }
 
-/// KEYS: lock. ARGV: owner, or '' for whoever it is, wake channel. Returns 1, 0 or -1 as `renew_script`.
+/// KEYS: lock, counter. ARGV: owner, or '' for whoever it is, wake channel. Takes the owner out of the line, too.
+/// Returns 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
-    static Script const script{R"lua(
+    static Script const script{leaving_lua(), R"lua(
 local record = redis.call('GET', KEYS[1])
 if not record then return 0 end
-if ARGV[1] ~= '' and string.sub(record, 1, 16) ~= ARGV[1] then return -1 end
-redis.call('DEL', KEYS[1])
-if #record ~= 48 then redis.pcall('SPUBLISH', ARGV[2], 'f' .. KEYS[1]) end
+if ARGV[1] ~= '' and string.sub(record, 1, 16) ~= ARGV[1] then
+  local place = string.find(record, ARGV[1], 49, true)
+  if place then
+    redis.call('SET', KEYS[1], string.sub(record, 1, place - 1) .. string.sub(record, place + 16), 'KEEPTTL')
+  end
+  return -1
+end
+pass_on(KEYS[1], record, KEYS[2], ARGV[2])
 return 1
 )lua"};
     return script;
@@ -178,7 +229,7 @@ enum class ChangeResult : int {
 /// {'superseded'} or {'corrupt'}.
 inline Script const& commit_script()
 {
-    static Script const script{R"lua(
+    static Script const script{leaving_lua(), R"lua(
 local counter = KEYS[1]
 local count = (#KEYS - 2) / 2
 if ARGV[1] ~= '' then
@@ -202,7 +253,7 @@ local function find_floor()
     floor = math.floor(math.max((time[1] - 1735689600) * 1000000 + time[2], 0) * 4.194304)
   end
 end
-local wanted = {}
+local records = {}
 local codes = {'refused'}
 local failed = false
 for i = 1, count do
@@ -215,7 +266,7 @@ for i = 1, count do
     if not record or string.sub(record, 1, 16) ~= ARGV[at + 5] or ARGV[at + 6] < string.sub(record, 33, 48) then
       code = 1
     else
-      wanted[i] = #record ~= 48
+      records[i] = record
     end
   end
   if code == 0 and kind ~= 'g' then
@@ -264,8 +315,7 @@ for i = 1, count do
   result[i + 1] = version
   if ARGV[at + 5] ~= '' then
     if ARGV[at + 7] ~= '' then
-      redis.call('DEL', lock)
-      if wanted[i] then redis.pcall('SPUBLISH', ARGV[at + 7], 'f' .. lock) end
+      pass_on(lock, records[i], counter, ARGV[at + 7])
     elseif redis.call('GETRANGE', lock, 32, 47) < ARGV[at + 6] then
       redis.call('SETRANGE', lock, 32, ARGV[at + 6])
     end

@@ -5,10 +5,10 @@
 
 // Wake-ups: one connection and one thread per client, started when somebody first waits.
 //
-// Messages are hints. 'f' and a physical name: it became free. 'w', the first four bytes of its holder's owner token,
-// and a physical name: somebody asked for it in vain, so its holder should not hand it on locally for ever. Nothing
-// depends on their arrival: who waits looks again at the latest when the lease is over or the poll interval ends, and
-// each look says 'w' again.
+// Messages are hints. 'f' and a physical name: what it stands for is over. 'g', the first four bytes of an owner token, and
+// the physical name of a lock: it is that owner's now, who waited in line. 'w', the same of its holder: somebody waits in
+// line, so its holder should not hand it on locally for ever. Nothing depends on their arrival: who waits looks again at
+// the latest when the lease is over or the poll interval ends, and each look says 'w' again.
 
 #include <interlock/backends/redis/detail/connection.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
@@ -18,6 +18,7 @@
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/transport.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -58,12 +59,12 @@ public:
         return groups_.size() - 1;
     }
 
-    /// Wakes `waiter` when this name becomes free, and once more when its channel comes into being, since
+    /// Wakes `waiter` when this name becomes free, or `owner`'s, and once more when its channel comes into being, since
     /// what happened before is not heard.
-    void subscribe(Group group, KeySpace::Heard name, Waiter& waiter)
+    void subscribe(Group group, KeySpace::Heard name, OwnerToken owner, Waiter& waiter)
     {
         std::lock_guard lock(mutex_);
-        waiters_.emplace(name.hash, Waiting{&waiter, group, name.channel});
+        waiters_.emplace(name.hash, Waiting{&waiter, group, name.channel, first_bytes(owner.bytes().data())});
         listen(group, name.channel);
     }
 
@@ -74,6 +75,23 @@ public:
         auto [it, end] = waiters_.equal_range(hash);
         while (it != end)
             it = it->second.waiter == &waiter ? waiters_.erase(it) : std::next(it);
+    }
+
+    /// Whether somebody has subscribed in the name of `owner`.
+    bool waits(KeySpace::Heard name, OwnerToken owner) const
+    {
+        std::lock_guard lock(mutex_);
+        auto const [begin, end] = waiters_.equal_range(name.hash);
+        return std::any_of(begin, end, [who = first_bytes(owner.bytes().data())](auto const& entry) {
+            return entry.second.owner == who;
+        });
+    }
+
+    /// Somebody waits for what `owner` has just been granted.
+    void note_wanted(KeySpace::Heard name, OwnerToken owner)
+    {
+        std::lock_guard lock(mutex_);
+        note_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
     /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
@@ -110,6 +128,7 @@ private:
         Waiter* waiter;
         Group group;
         std::size_t channel;
+        std::uint32_t owner;
     };
     struct Want {
         std::uint64_t hash{0};
@@ -125,6 +144,12 @@ private:
         std::uint32_t out = 0;
         std::memcpy(&out, bytes, sizeof out);
         return out;
+    }
+
+    /// The mutex is held.
+    void note_wanted(std::uint64_t hash, std::uint32_t holder)
+    {
+        wants_[hash % wants_.size()] = {hash, holder, interlock::detail::add(SystemRuntime::now(), want_lasts)};
     }
 
     /// The mutex is held.
@@ -247,17 +272,23 @@ private:
                     waiting.waiter->wake();
         } else if (kind == "smessage") {
             auto const payload = message[2].text();
-            if (payload.starts_with('f')) {
+            auto const wake = [this](std::uint64_t hash, auto whom) {
                 std::lock_guard lock(mutex_);
-                auto const [begin, end] = waiters_.equal_range(stable_hash(payload.substr(1)));
+                auto const [begin, end] = waiters_.equal_range(hash);
                 for (auto it = begin; it != end; ++it)
-                    it->second.waiter->wake();
-            } else if (payload.starts_with('w') && payload.size() > 5) {
-                auto const hash = stable_hash(payload.substr(5));
-                std::lock_guard lock(mutex_);
-                wants_[hash % wants_.size()] = {
-                    hash, first_bytes(payload.data() + 1), interlock::detail::add(SystemRuntime::now(), want_lasts)};
-            }
+                    if (whom(it->second.owner))
+                        it->second.waiter->wake();
+            };
+            if (payload.starts_with('f'))
+                return wake(stable_hash(payload.substr(1)), [](std::uint32_t) { return true; });
+            if (payload.size() <= 5)
+                return;
+            auto const hash = stable_hash(payload.substr(5));
+            auto const owner = first_bytes(payload.data() + 1);
+            if (payload.starts_with('g'))
+                return wake(hash, [owner](std::uint32_t who) { return who == owner; });
+            std::lock_guard lock(mutex_);
+            note_wanted(hash, owner);
         }
     }
 
