@@ -135,18 +135,13 @@ private:
 /// A Lua script and the name by which the server knows it. A shared handle; make it once.
 class Script {
 public:
-    explicit Script(std::string_view lua) : state_(std::make_shared<State const>(lua)) {}
+    explicit Script(std::string_view lua) : state_(std::make_shared<detail::Script const>(lua)) {}
     std::string_view text() const noexcept { return state_->text; }
     /// SHA-1 of the text, 40 digits.
     std::string_view name() const noexcept { return state_->name; }
 
 private:
-    struct State {
-        explicit State(std::string_view lua) : text(lua), name(detail::sha1(lua)) {}
-        std::string text;
-        std::string name;
-    };
-    std::shared_ptr<State const> state_;
+    std::shared_ptr<detail::Script const> state_;
 };
 
 /// A call of a script: `Evaluation{script, 1, key, argument, argument}`, where the number says how many of the words are
@@ -217,7 +212,7 @@ private:
         : Base(std::move(handler), ConnectionRuntime{arguments->pipeline->executor()}),
           PipelineRequest(arguments->access, arguments->deadline.at(now)),
           pipeline_(std::move(arguments->pipeline)), encoded_(std::move(arguments->encoded)),
-          script_(std::move(arguments->script)), script_text_(script_ ? script_->text() : std::string_view{})
+          script_(std::move(arguments->script))
     {
         if (!arguments->deadline.valid())
             refused_.emplace(Errc::invalid_argument, "the deadline is not a number");
@@ -266,8 +261,7 @@ private:
     std::shared_ptr<Pipeline> pipeline_;
     std::string encoded_;
     std::optional<redis::Script> script_;
-    std::string_view script_text_;
-    Resender resender_{encoded_, script_ ? &script_text_ : nullptr};
+    Resender resender_{encoded_, script_ ? std::optional{script_->text()} : std::nullopt};
     std::optional<Failure> refused_;
     Outcome<Reply> result_;
 };

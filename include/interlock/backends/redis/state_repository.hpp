@@ -464,7 +464,7 @@ private:
         // What the command refers to; neither moves while it is built.
         std::vector<std::string> names;
         std::vector<std::string> texts;
-        names.reserve(2 + 3 * changes.size());
+        names.reserve(2 + 2 * changes.size());
         texts.reserve(3 + 5 * changes.size());
         auto const text = [&](std::string value) -> std::string_view { return texts.emplace_back(std::move(value)); };
         auto const named = [&](std::string value) -> std::string_view { return names.emplace_back(std::move(value)); };
@@ -526,9 +526,7 @@ private:
                 command.add(text(std::string(owner.data(), owner.size())));
                 command.add(text(detail::digits<16>(static_cast<std::int64_t>(
                     std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)))));
-                command.add(
-                    change.release ? named(wake_channel(*change.key, names[(operation != nullptr ? 3U : 2U) + 2 * i]))
-                                   : std::string_view{});
+                command.add(change.release ? "1" : "");
             } else {
                 command.add({});
                 command.add({});
@@ -541,10 +539,6 @@ private:
             deadline, std::move(read));
     }
 
-    std::string wake_channel(Key const& key, std::string_view lock) const
-    {
-        return shared_->keys.channel(heard(key, lock).channel);
-    }
     detail::KeySpace::Heard heard(Key const& key) const { return heard(key, shared_->keys.name("lock", key.bytes())); }
     detail::KeySpace::Heard heard(Key const& key, std::string_view lock) const
     {
@@ -643,15 +637,20 @@ private:
         auto const& keys = shared_->keys;
         auto const lock = keys.name("lock", key.bytes());
         auto const counter = keys.counter(keys.shard_of(key.bytes()));
-        auto const value = keys.name("value", key.bytes());
+        auto const value = loads ? keys.name("value", key.bytes()) : std::string{};
         auto const called = heard(key, lock);
-        auto const channel = keys.channel(called.channel);
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
         auto const time = std::to_string(granted.count());
         bool const in_line = shared_->client->subscriber().waits(called, owner);
-        detail::Command command{{},   {}, "3", lock, counter, value, {secret.data(), secret.size()},
-                                time, loads ? "1" : "0", channel, in_line ? "1" : "0"};
+        auto const channel =
+            in_line ? detail::digits<16>(static_cast<std::int64_t>(keys.within_shard(called.channel))) : std::string{};
+        detail::Command command{{}, {}, loads ? "3" : "2", counter, lock};
+        if (loads)
+            command.add(value);
+        for (std::string_view const word : {std::string_view{time}, std::string_view{loads ? "1" : "0"},
+                                            std::string_view{secret.data(), secret.size()}, std::string_view{channel}})
+            command.add(word);
         return way.template send<X>(
             command, &detail::create_script(), detail::Access::write, deadline,
             [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
@@ -686,7 +685,8 @@ private:
                 } else {
                     return grant;
                 }
-            });
+            },
+            {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 2});
     }
 
     /// `owner`: its bytes, or nothing: whoever it is.
@@ -698,8 +698,7 @@ private:
         auto const& keys = shared_->keys;
         auto const where = keys.name("lock", key.bytes());
         auto const counter = keys.counter(keys.shard_of(key.bytes()));
-        auto const channel = wake_channel(key, where);
-        detail::Command command{{}, {}, "2", where, counter, {owner.data(), owner.size()}, channel};
+        detail::Command command{{}, {}, "2", counter, where, {owner.data(), owner.size()}};
         return way.template send<Removal>(
             command, &detail::remove_script(), detail::Access::write, deadline,
             [](detail::ReplyView reply) -> Outcome<Removal> {
@@ -708,7 +707,8 @@ private:
                 case 0: return Removal::gone;
                 default: return Removal::taken;
                 }
-            });
+            },
+            {.shared_keys = 1, .own_keys = 1, .own_arguments = 1});
     }
 
     /// All in one shard.

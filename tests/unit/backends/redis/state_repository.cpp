@@ -453,7 +453,7 @@ TEST_CASE("a line is bounded, and a server without memory can be left", "[redis]
         holder.unsubscribe(x, waiter);
     }
     CHECK(server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes())}) ==
-          std::to_string(48 + 16 * redis::detail::longest_line));
+          std::to_string(64 + 16 * redis::detail::longest_line));
     server.command({"CONFIG", "SET", "maxmemory", "1"});
     CHECK(holder.remove(x, owner(1)).value() == Removal::removed);
     server.command({"CONFIG", "SET", "maxmemory", "0"});

@@ -44,9 +44,10 @@ public:
     {
         return X{};
     }
-    /// `read(ReplyView)` is an `Outcome<X>`.
+    /// `read(ReplyView)` is an `Outcome<X>`. Nothing else is under way that the command could be folded with.
     template <class X, class Read>
-    Outcome<X> send(Command& command, Script const* script, Access access, Deadline deadline, Read read) const
+    Outcome<X> send(
+        Command& command, Script const* script, Access access, Deadline deadline, Read read, Folding = {}) const
     {
         auto exchange = client_.execute(command, script, access, deadline);
         if (!exchange)
@@ -77,11 +78,11 @@ public:
         std::shared_ptr<Pipeline> pipeline, Command const& command, Script const* script, Access access, TimePoint until,
         Waiter& waiter, Read read)
         : PipelineRequest(access, until), pipeline_(std::move(pipeline)), encoded_(command),
-          resender_(encoded_.bytes(), script != nullptr ? &script->text : nullptr), waiter_(waiter), read_(std::move(read))
+          resender_(encoded_.bytes(), script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt), waiter_(waiter), read_(std::move(read))
     {}
     ~PipelinedCall() override { pipeline_->forget(*this); }
 
-    void start() noexcept { pipeline_->submit(*this, encoded_.bytes()); }
+    void start(Foldable const& foldable) noexcept { pipeline_->submit(*this, encoded_.bytes(), foldable); }
 
     std::optional<Outcome<X>> poll() override
     {
@@ -127,7 +128,8 @@ public:
         return std::make_unique<KnownCall<X>>(X{});
     }
     template <class X, class Read>
-    StartedCall<X> send(Command& command, Script const* script, Access access, Deadline deadline, Read read) const
+    StartedCall<X> send(
+        Command& command, Script const* script, Access access, Deadline deadline, Read read, Folding folding = {}) const
     {
         if (!deadline.valid())
             return refuse<X>(Failure{Errc::invalid_argument, "the deadline is not a number"});
@@ -141,7 +143,7 @@ public:
         }
         auto call = std::make_unique<PipelinedCall<X, Read>>(
             client_.pipeline(), command, script, access, until, waiter_, std::move(read));
-        call->start();
+        call->start(folding.own_keys != 0 ? Foldable{command, folding} : Foldable{});
         return call;
     }
 

@@ -34,11 +34,10 @@ public:
     Command(std::initializer_list<std::string_view> arguments) : words_(arguments) {}
     void add(std::string_view argument) { words_.push_back(argument); }
     void set(std::size_t i, std::string_view argument) { words_[i] = argument; }
-    void clear() noexcept { words_.clear(); }
-    std::size_t size() const noexcept { return words_.size(); }
 
 private:
     friend class Encoded;
+    friend class Foldable;
     std::vector<std::string_view> words_;
 };
 
@@ -54,26 +53,111 @@ public:
         for (auto const word : words)
             most += head + word.size() + 2;
         bytes_.reserve(most);
-        line('*', words.size());
-        for (auto const word : words) {
-            line('$', word.size());
-            bytes_.append(word);
-            bytes_.append("\r\n", 2);
-        }
+        line(bytes_, '*', words.size());
+        for (auto const word : words)
+            append(bytes_, word);
     }
     std::string const& bytes() const& noexcept { return bytes_; }
     std::string bytes() && noexcept { return std::move(bytes_); }
 
-private:
-    void line(char kind, std::size_t number)
+    static void append(std::string& bytes, std::string_view word)
+    {
+        line(bytes, '$', word.size());
+        bytes.append(word);
+        bytes.append("\r\n", 2);
+    }
+    static void line(std::string& bytes, char kind, std::size_t number)
     {
         std::array<char, 20> digits;
         auto const end = std::to_chars(digits.data(), digits.data() + digits.size(), number);
-        bytes_ += kind;
-        bytes_.append(digits.data(), end.ptr);
-        bytes_.append("\r\n", 2);
+        bytes += kind;
+        bytes.append(digits.data(), end.ptr);
+        bytes.append("\r\n", 2);
     }
+
+private:
     std::string bytes_;
+};
+
+/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
+/// of its own. Such a script takes several calls in one, and answers with an array of what it would have said to each.
+struct Folding {
+    std::uint8_t shared_keys{0};
+    std::uint8_t own_keys{0};
+    std::uint8_t shared_arguments{0};
+    std::uint8_t own_arguments{0};
+};
+
+/// Where those lie in the bytes of a call, so that calls can be made one without encoding them again.
+class Foldable {
+public:
+    /// Not to be folded.
+    Foldable() = default;
+    Foldable(Command const& command, Folding folding) : folding_(folding)
+    {
+        std::size_t word = 0;
+        std::size_t at = line_size(command.words_.size());
+        auto const skip = [&](std::size_t words) {
+            for (auto const end = word + words; word < end; ++word)
+                at += line_size(command.words_[word].size()) + command.words_[word].size() + 2;
+            return at;
+        };
+        start_ = at;
+        count_ = skip(2);  // EVALSHA and its script
+        shared_keys_ = skip(1);
+        own_keys_ = skip(folding.shared_keys);
+        arguments_ = skip(folding.own_keys);
+        own_arguments_ = skip(folding.shared_arguments);
+    }
+
+    bool like(std::string_view bytes, Foldable const& other, std::string_view others) const noexcept
+    {
+        return folding_.own_keys != 0 && own_keys_ == other.own_keys_ &&
+               bytes.substr(0, own_keys_) == others.substr(0, own_keys_) && shared_arguments(bytes) == other.shared_arguments(others);
+    }
+
+    /// Appends one call that stands for `calls`, which are all like the first one. `part(call)` is `{bytes, foldable}`.
+    template <class Calls, class Part>
+    static void append(std::string& out, Calls const& calls, Part part)
+    {
+        auto const& [bytes, first] = part(*calls.begin());
+        auto const& folding = first.folding_;
+        auto const keys = folding.shared_keys + calls.size() * folding.own_keys;
+        Encoded::line(out, '*', 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments);
+        out += bytes.substr(first.start_, first.count_ - first.start_);
+        Encoded::append(out, std::to_string(keys));
+        out += bytes.substr(first.shared_keys_, first.own_keys_ - first.shared_keys_);
+        for (auto const& call : calls) {
+            auto const& [own, at] = part(call);
+            out += own.substr(at.own_keys_, at.arguments_ - at.own_keys_);
+        }
+        out += first.shared_arguments(bytes);
+        for (auto const& call : calls) {
+            auto const& [own, at] = part(call);
+            out += own.substr(at.own_arguments_);
+        }
+    }
+
+private:
+    static std::size_t line_size(std::size_t number) noexcept
+    {
+        std::size_t digits = 1;
+        for (; number >= 10; number /= 10)
+            ++digits;
+        return 1 + digits + 2;
+    }
+    std::string_view shared_arguments(std::string_view bytes) const noexcept
+    {
+        return bytes.substr(arguments_, own_arguments_ - arguments_);
+    }
+
+    Folding folding_;
+    std::size_t start_{0};
+    std::size_t count_{0};
+    std::size_t shared_keys_{0};
+    std::size_t own_keys_{0};
+    std::size_t arguments_{0};
+    std::size_t own_arguments_{0};
 };
 
 enum class ReplyType : unsigned char { nil, string, status, error, integer, array };
@@ -113,6 +197,26 @@ class Reply {
 public:
     /// Nil while there is none.
     ReplyView root() const noexcept { return {this, 0}; }
+    /// Calls `take(Reply)` with a copy of each element of the array that this is.
+    template <class Take>
+    void split(Take take) const
+    {
+        for (std::size_t at = 1, end = 1; at < nodes_.size(); at = end) {
+            end = behind(at);
+            Reply part;
+            part.nodes_.assign(nodes_.begin() + static_cast<std::ptrdiff_t>(at), nodes_.begin() + static_cast<std::ptrdiff_t>(end));
+            for (auto& node : part.nodes_) {
+                if (node.type == ReplyType::array) {
+                    part.nested_ = part.nested_ || &node != part.nodes_.data();
+                } else if (node.type != ReplyType::integer && node.type != ReplyType::nil) {
+                    auto const text = std::string_view(bytes_).substr(static_cast<std::size_t>(node.number), node.size);
+                    node.number = static_cast<std::int64_t>(part.bytes_.size());
+                    part.bytes_ += text;
+                }
+            }
+            take(std::move(part));
+        }
+    }
     void clear() noexcept
     {
         nodes_.clear();

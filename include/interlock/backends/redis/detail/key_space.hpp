@@ -62,11 +62,13 @@ public:
         auto const hash = stable_hash(physical);
         return {hash, shard * channels_per_shard() + hash % channels_per_shard()};
     }
-    /// The name of one of them; a script that publishes on it stays within the slot of its keys.
+    /// The name of one of them; a script that publishes on it stays within the slot of its keys, and makes it of those and
+    /// of the number within the shard.
     std::string channel(std::size_t number) const
     {
-        return prefix(number / channels_per_shard()) + "wake:" + std::to_string(number % channels_per_shard());
+        return prefix(number / channels_per_shard()) + "wake:" + std::to_string(within_shard(number));
     }
+    std::size_t within_shard(std::size_t channel) const noexcept { return channel % channels_per_shard(); }
 
 private:
     std::size_t channels_per_shard() const noexcept { return shards_ < least_channels ? least_channels / shards_ : 1; }

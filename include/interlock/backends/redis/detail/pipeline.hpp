@@ -89,6 +89,7 @@ private:
     virtual void finished() noexcept = 0;
 
     std::string_view bytes_;
+    Foldable foldable_;
     Access access_;
     State state_{State::idle};
     TimePoint deadline_;
@@ -144,9 +145,11 @@ public:
         return statistics_;
     }
 
-    /// Queues an idle request. `bytes` stay valid until its result was taken or it was cancelled or forgotten.
-    void submit(PipelineRequest& request, std::string_view bytes) noexcept
+    /// Queues an idle request. `bytes` stay valid until its result was taken or it was cancelled or forgotten. What can be
+    /// folded may leave together with others of its kind, as one command.
+    void submit(PipelineRequest& request, std::string_view bytes, Foldable const& foldable = {}) noexcept
     {
+        request.foldable_ = foldable;
         if (forked())  // the mutex may be one that nobody here will unlock
             return finish(
                 request,
@@ -267,6 +270,7 @@ private:
     struct Slot {
         PipelineRequest* request;
         std::uint64_t begin;  // of its bytes in what this connection sends
+        std::size_t folded;   // that many slots from here on have one reply
     };
 
     /// What a connection has in addition when it goes through TLS.
@@ -284,6 +288,7 @@ private:
     };
 
     static constexpr std::size_t write_bound = std::size_t{1} << 20;
+    static constexpr std::size_t fold_bound = 128;  // half a millisecond of the server's time
     static constexpr std::size_t feed_size = std::size_t{4} << 10;  // hiredis moves the rest after each kilobyte
 
     Pipeline(boost::asio::any_io_executor executor, Options options)
@@ -490,21 +495,41 @@ private:
         batch_.clear();
         batch_at_ = 0;
         while (!pending_.empty() && in_flight_.size() < options_.max_in_flight && batch_.size() < write_bound) {
-            auto* const request = pending_.front();
-            if (request != nullptr) {
-                in_flight_.push_back({request, stream_end_});
-                batch_ += request->bytes_;
-                stream_end_ += request->bytes_.size();
-                ++statistics_.commands;
+            auto const part = [](PipelineRequest const* request) {
+                return std::pair<std::string_view, Foldable const&>(request->bytes_, request->foldable_);
+            };
+            together_.clear();
+            while (!pending_.empty() && together_.size() < fold_bound &&
+                   in_flight_.size() + together_.size() < options_.max_in_flight) {
+                auto* const request = pending_.front();
+                if (request != nullptr && !together_.empty()) {
+                    auto const* const first = together_.front();
+                    if (!first->foldable_.like(first->bytes_, request->foldable_, request->bytes_))
+                        break;
+                }
+                pending_.pop_front();
+                ++pending_base_;
+                if (request != nullptr) {
+                    together_.push_back(request);
+                    unqueue(*request);
+                }
             }
-            pending_.pop_front();
-            ++pending_base_;
-            if (request != nullptr) {
-                unqueue(*request);
+            if (together_.empty())
+                return;
+            auto const begin = stream_end_ - batch_.size();
+            std::size_t folded = together_.size();
+            for (auto* const request : together_) {
+                in_flight_.push_back({request, stream_end_, std::exchange(folded, 1)});
                 request->place_ = in_flight_base_ + in_flight_.size() - 1;
                 request->state_ = State::in_flight;
                 request->connection_ = connections_;
             }
+            if (together_.size() == 1)
+                batch_ += together_.front()->bytes_;
+            else
+                Foldable::append(batch_, together_, part);
+            stream_end_ = begin + batch_.size();
+            ++statistics_.commands;
         }
     }
 
@@ -657,18 +682,34 @@ private:
                     return nullptr;
                 if (in_flight_.empty())
                     return "redis: the server sent what nobody asked for";
-                auto* const request = in_flight_.front().request;
-                in_flight_.pop_front();
-                ++in_flight_base_;
                 failures_ = 0;
-                if (departures_ != 0 && request != nullptr && request->access_ != Access::read &&
-                    !reply_.root().is(ReplyType::error))
-                    departures_ = 0;
-                if (request != nullptr)
-                    finish(*request, std::exchange(reply_, {}));
+                auto const folded = in_flight_.front().folded;
+                if (folded == 1) {
+                    answer(std::exchange(reply_, {}));
+                } else if (reply_.root().is(ReplyType::error)) {
+                    for (std::size_t i = 0; i < folded; ++i)
+                        answer(reply_);
+                } else if (reply_.root().size() == folded) {
+                    reply_.split([this](Reply reply) { answer(std::move(reply)); });
+                } else {
+                    return "redis: what the server sent is no reply to what was asked";
+                }
             }
         }
         return nullptr;
+    }
+
+    /// To the command whose turn it is.
+    void answer(Reply reply)
+    {
+        auto* const request = in_flight_.front().request;
+        in_flight_.pop_front();
+        ++in_flight_base_;
+        if (request == nullptr)
+            return;
+        if (request->access_ != Access::read && !reply.root().is(ReplyType::error))
+            departures_ = 0;
+        finish(*request, std::move(reply));
     }
 
     void close_socket()
@@ -1073,6 +1114,7 @@ private:
     TimePoint progress_{};
     std::vector<interlock::detail::AsyncEndpoint> endpoints_;
     std::size_t next_endpoint_{0};
+    std::vector<PipelineRequest*> together_;  // while a batch is gathered
     std::unique_ptr<Greeting> greeting_;
     std::unique_ptr<Tls> tls_;  // from its handshake on, until the next connection
     std::array<char, std::size_t{64} << 10> buffer_;
@@ -1082,8 +1124,8 @@ private:
 /// of `ClientState::execute` for commands of a pipeline.
 class Resender {
 public:
-    /// `script` is null, or what `encoded`, which outlives this, calls by its name.
-    Resender(std::string_view encoded, std::string_view const* script) : bytes_(encoded), script_(script) {}
+    /// `script`: the text of what `encoded` calls by its name, if it does. Both outlive this.
+    Resender(std::string_view encoded, std::optional<std::string_view> script) : bytes_(encoded), script_(script) {}
     Resender(Resender const&) = delete;
     Resender& operator=(Resender const&) = delete;
 
@@ -1105,8 +1147,8 @@ public:
             pipeline.submit_elsewhere(request, bytes_);
             return true;
         }
-        if (word == "NOSCRIPT" && script_ != nullptr) {
-            spelled_out_ = spell_out(bytes_, *std::exchange(script_, nullptr));
+        if (word == "NOSCRIPT" && script_) {
+            spelled_out_ = spell_out(bytes_, *std::exchange(script_, std::nullopt));
             bytes_ = spelled_out_;
             pipeline.submit(request, bytes_);
             return true;
@@ -1116,7 +1158,7 @@ public:
 
 private:
     std::string_view bytes_;
-    std::string_view const* script_;
+    std::optional<std::string_view> script_;
     std::string spelled_out_;
     bool moved_{false};
     int loading_{0};

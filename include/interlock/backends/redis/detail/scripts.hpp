@@ -8,9 +8,9 @@
 // What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
-//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark, and the owners who wait in line, 16
-//             bytes each: a release makes the record the first one's, who is told and has `reserved_time` to ask for
-//             it; expires with the lease, and the line with it
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has waited in line, 16
+//             digits of their wake channel, and the owners who wait, 16 bytes each: a release makes the record the
+//             first one's, who is told and has half a second to ask for it; expires with the lease, and the line with it
 //   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the answer;
 //             expires with the retention
 //   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected; expires likewise
@@ -28,6 +28,8 @@
 //    go on above those that were given out before, unless more than that were used up (4,096 grants a second, day and
 //    night) or the server's clock was set back by as much as was lost.
 // 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
+// 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves the others
+//    as they are.
 
 #include <array>
 #include <cstddef>
@@ -85,47 +87,52 @@ inline std::string sha1(std::string_view text)
     return out;
 }
 
-class Script {
-public:
-    explicit Script(std::string_view lua, std::string_view rest = {})
-        : lua_(std::string(lua).append(rest)), text(lua_), name(sha1(lua_))
+struct Script {
+    template <class... Parts>
+    explicit Script(Parts... parts) : text((std::string{} += ... += parts)), name(sha1(text))
     {}
     Script(Script const&) = delete;
     Script& operator=(Script const&) = delete;
 
-private:
-    std::string lua_;
-
-public:
-    std::string_view const text;
+    std::string const text;
     std::string const name;
 };
 
-// The first token of a block of the counter's, or nothing: they are used up.
-inline constexpr std::string_view reserve_lua = R"lua(
-local function reserve(counter)
-  local last = redis.call('HINCRBY', counter, 'token', 1024)
-  if last == 1024 then
-    local time = redis.call('TIME')
-    local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
-    last = redis.call('HINCRBY', counter, 'token', string.format('%.0f', math.floor(since * 4.194304)))
+// For all locks of one call.
+inline constexpr std::string_view locks_lua = R"lua(
+local counter, reserved = KEYS[1], nil
+-- The first token of a block, or nothing: they are used up. `count`: of those that may be asked for in this call.
+local function reserve(count)
+  local first = reserved
+  if not first or first > 9007199254739968 then
+    local last = redis.call('HINCRBY', counter, 'token', 1024 * count)
+    if last == 1024 * count then
+      local time = redis.call('TIME')
+      local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
+      last = redis.call('HINCRBY', counter, 'token', string.format('%.0f', math.floor(since * 4.194304)))
+    end
+    first = last - 1024 * count + 1
   end
-  if last <= 9007199254740991 then return string.format('%016.0f', last - 1023) end
+  reserved = count > 1 and first + 1024 or nil
+  if first <= 9007199254739968 then return string.format('%016.0f', first) end
+end
+local function publish(kind, owner, lock, number)
+  local channel = string.match(lock, '^.-}:') .. 'wake:' .. tonumber(number)
+  redis.pcall('SPUBLISH', channel, kind .. string.sub(owner, 1, 4) .. lock)
 end
 )lua";
 
 // The holder of `record` leaves: the lock goes to the first in line, else it is free. Free, too, when the server refuses
 // the former, for want of memory, say: a release must not fail of that.
 inline constexpr std::string_view pass_on_lua = R"lua(
-local function pass_on(lock, record, counter, channel)
-  if #record > 48 then
-    local able, first = pcall(reserve, counter)
+local function pass_on(lock, record)
+  if #record > 64 then
+    local able, first = pcall(reserve, 1)
     if able and first then
-      local next = string.sub(record, 49, 64)
-      local set = redis.pcall('SET', lock, next .. first .. first .. string.sub(record, 65), 'PX', 500)
-      if set.ok then
-        redis.pcall('SPUBLISH', channel, 'g' .. string.sub(next, 1, 4) .. lock)
-        return
+      local next = string.sub(record, 65, 80)
+      local rest = string.sub(record, 49, 64) .. string.sub(record, 81)
+      if redis.pcall('SET', lock, next .. first .. first .. rest, 'PX', 500).ok then
+        return publish('g', next, lock, string.sub(record, 49, 64))
       end
     end
   end
@@ -133,38 +140,61 @@ local function pass_on(lock, record, counter, channel)
 end
 )lua";
 
-inline std::string leaving_lua() { return std::string(reserve_lua).append(pass_on_lua); }
+// `one(i)` for each of `count`: what it returns, or an array of that, where what one raised is among what the others
+// returned.
+inline constexpr std::string_view each_lua = R"lua(
+if count == 1 then return one(1) end
+local replies = {}
+for i = 1, count do
+  local able, reply = pcall(one, i)
+  if not able and type(reply) ~= 'table' then
+    reply = tostring(reply)
+    reply = {err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply}
+  end
+  replies[i] = reply
+end
+return replies
+)lua";
 
-/// KEYS: lock, counter, value. ARGV: owner, ttl in ms, '1' to read the value too, wake channel, '1' to wait in line.
-/// Returns a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and if there
-/// is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a string
-/// that is none of ours is stored there.
+/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, '1' to read values, then for each
+/// owner, and 16 digits of the wake channel to wait in line, or ''.
+/// Returns for each a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and
+/// if there is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a
+/// string that is none of ours is stored there.
 inline Script const& create_script()
 {
-    static Script const script{reserve_lua, R"lua(
-local record = redis.call('GET', KEYS[1])
-if record then
-  if #record < 48 or #record % 16 ~= 0 then return {-2} end
-  if string.sub(record, 1, 16) == ARGV[1] then
-    local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    return string.sub(record, 17, 32) .. (#record > 48 and 'w' or '') .. (value and 'v' .. value or '')
-  end
-  if ARGV[5] == '1' then
-    if #record < 48 + 16 * 128 and not string.find(record, ARGV[1], 49, true) then
-      redis.pcall('SETRANGE', KEYS[1], #record, ARGV[1])
+    static Script const script{locks_lua, R"lua(
+local ttl, loads = ARGV[1], ARGV[2] == '1'
+local count = (#ARGV - 2) / 2
+local function one(i)
+  local lock, owner = KEYS[loads and 2 * i or i + 1], ARGV[2 * i + 1]
+  local record = redis.call('GET', lock)
+  if record and string.sub(record, 1, 16) ~= owner then
+    if #record < 48 or #record % 16 ~= 0 then return {-2} end
+    local channel = ARGV[2 * i + 2]
+    if channel ~= '' then
+      if #record < 64 + 16 * 128 and not string.find(record, owner, 65, true) then
+        redis.pcall('SETRANGE', lock, #record, (#record == 48 and channel or '') .. owner)
+      end
+      publish('w', record, lock, channel)
     end
-    redis.pcall('SPUBLISH', ARGV[4], 'w' .. string.sub(record, 1, 4) .. KEYS[1])
+    return {0, redis.call('PTTL', lock)}
   end
-  return {0, redis.call('PTTL', KEYS[1])}
+  local value = loads and redis.call('GET', KEYS[2 * i + 1])
+  local first, wanted
+  if record then
+    if #record < 48 or #record % 16 ~= 0 then return {-2} end
+    first, wanted = string.sub(record, 17, 32), #record > 64
+    redis.call('PEXPIRE', lock, ttl)
+  else
+    first = reserve(count - i + 1)
+    if not first then return {-1} end
+    redis.call('SET', lock, owner .. first .. first, 'PX', ttl)
+  end
+  if value then return first .. (wanted and 'wv' or 'v') .. value end
+  return wanted and first .. 'w' or first
 end
-local value = ARGV[3] == '1' and redis.call('GET', KEYS[3])
-local first = reserve(KEYS[2])
-if not first then return {-1} end
-redis.call('SET', KEYS[1], ARGV[1] .. first .. first, 'PX', ARGV[2])
-if value then return first .. 'v' .. value end
-return first
-)lua"};
+)lua", each_lua};
     return script;
 }
 
@@ -190,23 +220,27 @@ return found
     return script;
 }
 
-/// KEYS: lock, counter. ARGV: owner, or '' for whoever it is, wake channel. Takes the owner out of the line, too.
-/// Returns 1, 0 or -1 as `renew_script`.
+/// KEYS: counter, then locks. ARGV: the owner of each, or '' for whoever it is. Takes an owner out of the line, too.
+/// Returns for each 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
-    static Script const script{leaving_lua(), R"lua(
-local record = redis.call('GET', KEYS[1])
-if not record then return 0 end
-if ARGV[1] ~= '' and string.sub(record, 1, 16) ~= ARGV[1] then
-  local place = string.find(record, ARGV[1], 49, true)
-  if place then
-    redis.call('SET', KEYS[1], string.sub(record, 1, place - 1) .. string.sub(record, place + 16), 'KEEPTTL')
+    static Script const script{locks_lua, pass_on_lua, R"lua(
+local count = #ARGV
+local function one(i)
+  local lock, owner = KEYS[i + 1], ARGV[i]
+  local record = redis.call('GET', lock)
+  if not record then return 0 end
+  if owner ~= '' and string.sub(record, 1, 16) ~= owner then
+    local place = string.find(record, owner, 65, true)
+    if place then
+      redis.call('SET', lock, string.sub(record, 1, place - 1) .. string.sub(record, place + 16), 'KEEPTTL')
+    end
+    return -1
   end
-  return -1
+  pass_on(lock, record)
+  return 1
 end
-pass_on(KEYS[1], record, KEYS[2], ARGV[2])
-return 1
-)lua"};
+)lua", each_lua};
     return script;
 }
 
@@ -224,13 +258,12 @@ enum class ChangeResult : int {
 /// KEYS: counter, operation (or counter again), then for each change value, lock.
 /// ARGV: attempt as 10 digits ('' for no operation), answer, retention in ms, then for each change: kind (w, e, v, g),
 /// expected version ('' for none), the one after it ('' when there is none left), data, owner ('' for unguarded), token,
-/// wake channel ('' to keep the lock).
+/// '1' to release the lock.
 /// Returns {'applied', version or '' for each change}, {'refused', ChangeResult for each change}, {'duplicate', answer},
 /// {'superseded'} or {'corrupt'}.
 inline Script const& commit_script()
 {
-    static Script const script{leaving_lua(), R"lua(
-local counter = KEYS[1]
+    static Script const script{locks_lua, pass_on_lua, R"lua(
 local count = (#KEYS - 2) / 2
 if ARGV[1] ~= '' then
   local record = redis.call('GET', KEYS[2])
@@ -314,8 +347,8 @@ for i = 1, count do
   end
   result[i + 1] = version
   if ARGV[at + 5] ~= '' then
-    if ARGV[at + 7] ~= '' then
-      pass_on(lock, records[i], counter, ARGV[at + 7])
+    if ARGV[at + 7] == '1' then
+      pass_on(lock, records[i])
     elseif redis.call('GETRANGE', lock, 32, 47) < ARGV[at + 6] then
       redis.call('SETRANGE', lock, 32, ARGV[at + 6])
     end
