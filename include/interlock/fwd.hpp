@@ -99,6 +99,8 @@ class Counters;
 class Transaction;
 template <class T, class K = void>
 class StateRepository;
+template <class T, class K = void>
+class FreeRows;
 class IdempotencyStore;
 class TransactionalIdempotencyStore;
 }  // namespace postgres

@@ -36,10 +36,15 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// What of a row is locked: see "Row-Level Locks" in PostgreSQL's manual.
+/// What a row transaction locks: see "Row-Level Locks" and "Advisory Locks" in PostgreSQL's manual. All of them end with
+/// the transaction, so there is no lease to lose and no fence to check.
 enum class RowLock : unsigned char {
-    for_update,         ///< against everybody who writes or locks it
+    for_update,         ///< the row, against everybody who writes or locks it
     for_no_key_update,  ///< the same, but rows that refer to it by a foreign key may still be inserted
+    /// The key by an advisory lock of its 64-bit hash (`pg_advisory_xact_lock`), and then the row, if there is one, as
+    /// by `for_update`. For states that often have no row yet: those are locked in the same trip, where the others need a
+    /// second one. Two keys of one hash may wait for each other without need; one key is never locked twice.
+    advisory,
 };
 
 /// Of the transactions of `PessimisticRowLock`, and of commits of several keys.
@@ -64,6 +69,7 @@ struct RepositoryOptions {
     /// A sequence without cache that new versions are drawn from. Without one a change counts up from 1, and a key that is
     /// erased and inserted again has versions that it had before: then law P3 holds only while nothing is erased.
     std::string version_sequence{};
+    /// Of row transactions. `PessimisticRowLock::wait` says whether somebody waits for it, the call's deadline how long.
     RowLock row_lock{RowLock::for_update};
     Isolation isolation{Isolation::read_committed};
     /// Encoded size of one value, for types that `StateTraits` can encode; beyond it `invalid_argument`.
@@ -113,7 +119,9 @@ public:
     Store(std::shared_ptr<PoolState> p, RepositoryOptions o)
         : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
           table(table_of(options, pool->options().name_space, mapped)),
-          statements(table, pool->options().name_space, options.row_lock == RowLock::for_update ? "FOR UPDATE" : "FOR NO KEY UPDATE"),
+          statements(
+              table, pool->options().name_space,
+              options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE"),
           identity(intern_store(pool->endpoint() + "/" + pool->options().name_space + "/" + table.name))
     {
         static Statement const settings{
@@ -474,6 +482,9 @@ public:
 
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
+        if (own_key_)
+            for (auto& change : changes)
+                change.key = &*own_key_;
         auto result = do_commit(changes, operation, deadline);
         end();
         return result;
@@ -486,6 +497,8 @@ public:
 private:
     template <class, class>
     friend class StateRepository;
+    template <class, class>
+    friend class FreeRows;
 
     RowTransaction(std::shared_ptr<Store> store, detail::PoolState::Session session, TimePoint until)
         : Transaction(store->pool, std::move(session), until), store_(std::move(store))
@@ -494,13 +507,14 @@ private:
     Outcome<void> open(std::span<Key const* const> keys, Wait wait)
     {
         auto const& s = *store_;
+        bool const advisory = s.options.row_lock == RowLock::advisory;
         detail::Batch batch;
         s.add_begin(batch, until_);
         for (auto const* key : keys) {
-            detail::Params params;
-            if (!s.add_key(params, *key))
+            if (advisory)
+                add_hash_lock(batch, *key, wait);
+            if (!add_row_lock(batch, *key, wait))
                 return Store::bad_key();
-            batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
         }
         auto exchange = step(batch, until_);
         if (!exchange)
@@ -509,9 +523,37 @@ private:
             return refused(*exchange->error, wait);
         learn_identity(exchange->replies);
         states_.resize(keys.size());
-        for (std::size_t i = 0; i < keys.size(); ++i)
-            if (auto taken = take(exchange->replies[2 + i], i, *keys[i], wait); !taken)
+        auto at = std::size_t{2};
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            if (advisory && wait == Wait::no && !exchange->replies[at].boolean(0, 0))
+                return Errc::lock_busy;
+            at += advisory ? 1 : 0;
+            auto const& row = exchange->replies[at++];
+            auto taken = row.rows() > 0 ? read(row, i) : advisory ? success() : take_missing(i, *keys[i], wait);
+            if (!taken)
                 return taken;
+        }
+        return success();
+    }
+
+    /// Some row that nobody has locked; `statement` names none and waits for none. No row: `not_found`.
+    Outcome<void> open_free(detail::Statement const& statement, detail::Params params)
+    {
+        detail::Batch batch;
+        store_->add_begin(batch, until_);
+        batch.add(statement, std::move(params));
+        auto exchange = step(batch, until_);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error)
+            return refused(*exchange->error, Wait::no);
+        learn_identity(exchange->replies);
+        if (exchange->replies[2].rows() == 0)
+            return Failure{Errc::not_found, "postgres: no row of " + store_->table.name + " is free"};
+        states_.resize(1);
+        if (auto done = read(exchange->replies[2], 0); !done)
+            return done;
+        own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(states_[0]->value)));
         return success();
     }
 
@@ -523,25 +565,40 @@ private:
         life_ = session_->life();
     }
 
+    void add_hash_lock(detail::Batch& batch, Key const& key, Wait wait) const
+    {
+        auto const& statements = store_->statements;
+        detail::Params number;
+        number.number(store_->lock_number(key));
+        batch.add(wait == Wait::no ? statements.lock_hash_now : statements.lock_hash, std::move(number));
+    }
+
+    bool add_row_lock(detail::Batch& batch, Key const& key, Wait wait) const
+    {
+        auto const& statements = store_->statements;
+        detail::Params params;
+        if (!store_->add_key(params, key))
+            return false;
+        batch.add(wait == Wait::no ? statements.lock_row_now : statements.lock_row, std::move(params));
+        return true;
+    }
+
+    Outcome<void> read(detail::Reply const& row, std::size_t i)
+    {
+        auto state = store_->read(row, 0);
+        if (!state)
+            return std::move(state).failure();
+        states_[i].emplace(*std::move(state));
+        return success();
+    }
+
     /// A key without a value is locked by its hash, so two keys may seem to be one; then it is looked at again, since
     /// somebody may have inserted it before.
-    Outcome<void> take(detail::Reply const& reply, std::size_t i, Key const& key, Wait wait)
+    Outcome<void> take_missing(std::size_t i, Key const& key, Wait wait)
     {
-        auto const& s = *store_;
-        if (reply.rows() > 0) {
-            auto state = s.read(reply, 0);
-            if (!state)
-                return std::move(state).failure();
-            states_[i].emplace(*std::move(state));
-            return success();
-        }
         detail::Batch batch;
-        detail::Params number;
-        number.number(s.lock_number(key));
-        batch.add(wait == Wait::no ? s.statements.lock_missing_now : s.statements.lock_missing, std::move(number));
-        detail::Params params;
-        static_cast<void>(s.add_key(params, key));
-        batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
+        add_hash_lock(batch, key, wait);
+        static_cast<void>(add_row_lock(batch, key, wait));
         auto exchange = step(batch, until_);
         if (!exchange)
             return std::move(exchange).failure();
@@ -549,9 +606,7 @@ private:
             return refused(*exchange->error, wait);
         if (wait == Wait::no && !exchange->replies[0].boolean(0, 0))
             return Errc::lock_busy;
-        if (exchange->replies[1].rows() > 0)
-            return take(exchange->replies[1], i, key, wait);
-        return success();
+        return exchange->replies[1].rows() > 0 ? read(exchange->replies[1], i) : success();
     }
 
     static Failure refused(detail::SqlError const& error, Wait wait)
@@ -707,6 +762,7 @@ private:
 
     std::shared_ptr<Store> store_;
     std::vector<std::optional<Versioned<T>>> states_;
+    std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
 };
 
@@ -877,7 +933,8 @@ public:
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
     /// BEGIN, its bounds and the locking reads in one trip. `lock_timeout` is the deadline, and a transaction that is left
     /// alone is ended by the server a moment after it. A key without a value is locked by an advisory lock of its 64-bit
-    /// hash: two such keys may exclude each other without need, never the other way round.
+    /// hash: two such keys may exclude each other without need, never the other way round. That
+    /// costs a second trip, except for `RowLock::advisory`, which locks every key so.
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
         if (!deadline.valid())
@@ -885,21 +942,7 @@ public:
         for (auto const* key : keys)
             if (!key->valid())
                 return key->validate().failure();
-        auto const until = deadline.at(SystemRuntime::now());
-        for (bool again = true;; again = false) {
-            bool fresh = false;
-            auto session = store_->pool->take(until, fresh);
-            if (!session)
-                return std::move(session).failure();
-            transaction_type tx{store_, *std::move(session), until};
-            auto opened = tx.open(keys, wait);
-            if (opened)
-                return tx;
-            // It had died in the pool; nothing was changed by reading.
-            if (opened.error() == Errc::unavailable && !fresh && again)
-                continue;
-            return std::move(opened).failure();
-        }
+        return open(deadline, [&](transaction_type& tx) { return tx.open(keys, wait); });
     }
 
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
@@ -1002,6 +1045,30 @@ public:
     }
 
 private:
+    template <class, class>
+    friend class FreeRows;
+
+    /// A new transaction that `begin` has begun.
+    template <class F>
+    Outcome<transaction_type> open(Deadline deadline, F begin) const
+    {
+        auto const until = deadline.at(SystemRuntime::now());
+        for (bool again = true;; again = false) {
+            bool fresh = false;
+            auto session = store_->pool->take(until, fresh);
+            if (!session)
+                return std::move(session).failure();
+            transaction_type tx{store_, *std::move(session), until};
+            auto opened = begin(tx);
+            if (opened)
+                return tx;
+            // It had died in the pool; nothing was changed by reading.
+            if (opened.error() == Errc::unavailable && !fresh && again)
+                continue;
+            return std::move(opened).failure();
+        }
+    }
+
     static RepositoryOptions check(RepositoryOptions options)
     {
         if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})

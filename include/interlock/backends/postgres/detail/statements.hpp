@@ -230,7 +230,7 @@ inline std::string change_text(
 struct Statements {
     static constexpr std::size_t actions = 5;
 
-    Statements(Table const& t, std::string const& ns, std::string const& row_lock)
+    Statements(Table const& t, std::string const& ns, std::string lock) : row_lock(std::move(lock))
     {
         auto const store = "'" + t.name + "'";
         for (std::size_t a = 0; a < actions; ++a)
@@ -244,15 +244,16 @@ struct Statements {
                 if (a != static_cast<std::size_t>(RowAction::nothing) || o != 0)
                     last_changes[a][o] =
                         Statement{change_text(t, ns, static_cast<RowAction>(a), Fencing::none, o != 0, Refusal::error)};
-        std::string shown = "t." + t.version;
+        rows = "SELECT t." + t.version;
         for (auto const& column : t.shown)
-            shown += ", t." + column;
-        auto const row = " FROM " + t.name + " t WHERE t." + t.key + " = $1" + t.key_type;
-        load = Statement{"SELECT " + shown + row};
-        lock_row = Statement{"SELECT " + shown + row + " " + row_lock};
-        lock_row_now = Statement{"SELECT " + shown + row + " " + row_lock + " NOWAIT"};
-        lock_missing = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-        lock_missing_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+            rows += ", t." + column;
+        rows += " FROM " + t.name + " t";
+        auto const row = rows + " WHERE t." + t.key + " = $1" + t.key_type;
+        load = Statement{row};
+        lock_row = Statement{row + " " + row_lock};
+        lock_row_now = Statement{row + " " + row_lock + " NOWAIT"};
+        lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
+        lock_hash_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
 
         auto const record = " FROM " + ns + "_operation WHERE store = " + store + " AND key = $1::bytea AND id = $2::bytea";
         find_operation =
@@ -307,13 +308,15 @@ struct Statements {
         return last_changes[static_cast<std::size_t>(action)][with_operation ? 1 : 0];
     }
 
+    std::string rows;      ///< all rows of the table, as `Store::read` takes them
+    std::string row_lock;  ///< the clause that locks them
     std::array<std::array<std::array<Statement, 2>, 3>, actions> changes;
     std::array<std::array<Statement, 2>, actions> last_changes;
     Statement load;
     Statement lock_row;
     Statement lock_row_now;
-    Statement lock_missing;
-    Statement lock_missing_now;
+    Statement lock_hash;
+    Statement lock_hash_now;
     Statement find_operation;
     Statement forbid;
     Statement all_operations;
