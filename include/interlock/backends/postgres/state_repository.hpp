@@ -14,6 +14,7 @@
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
+#include <interlock/core/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/store_identity.hpp>
 
@@ -59,9 +60,12 @@ struct RepositoryOptions {
     /// The user's table, perhaps with its schema in front: lower-case letters, digits and `_`. Empty: the library's own,
     /// with states encoded by `StateTraits`. The states of a table must be described structs with one member per column, of
     /// the column's name: numbers, `bool`, strings, enumerations (by name if described, else by number) and optionals of
-    /// those. Columns without a member are left alone, and get their default in new rows.
+    /// those. A member that is a described struct stands for its own members' columns. Columns without a member are
+    /// left alone, and get their default in new rows.
     std::string table{};
-    /// The key column: a primary key, or another unique one. Its collation must be deterministic.
+    /// The key column: a primary key, or another unique one. Its collation must be deterministic. Several, with commas
+    /// between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts, in that order, or a
+    /// described struct with these members, in that order.
     std::string key{};
     /// The column of the version: an integer, NOT NULL, from 1. It may be a member, too, which then shows the version that
     /// was loaded; what an operation writes there is ignored.
@@ -137,21 +141,26 @@ public:
 
     // ---- keys and values -------------------------------------------------------------------------------------
 
-    /// False: no text column can hold the key.
+    /// False: no row can have the key.
     bool add_key(Params& params, Key const& key) const
     {
         if (!mapped) {
             params.bytes(key.bytes());
             return true;
         }
-        if constexpr (requires { KeyTraits<K>::decode(key.bytes()); } && is_column_type<K>())
-            return add_column(params, K(KeyTraits<K>::decode(key.bytes())));
-        else
+        if constexpr (is_key_type<K>) {
+            K const decoded(KeyTraits<K>::decode(key.bytes()));
+            bool good = KeyTraits<K>::encode(decoded) == key.bytes();
+            for_each_part(decoded, [&](auto const& part) { good = good && add_column(params, part); });
+            return good;
+        } else {
             return false;
+        }
     }
     static Failure bad_key()
     {
-        return Failure{Errc::invalid_argument, "postgres: the key has a NUL, which the key column cannot hold"};
+        return Failure{
+            Errc::invalid_argument, "postgres: no row can have the key: a text has a NUL, or it is not of the key's type"};
     }
 
     Outcome<void> check_value(Key const& key, T const& value) const
@@ -161,9 +170,8 @@ public:
                 return Failure{
                     Errc::invalid_argument, "value has " + std::to_string(size) + " bytes, the limit is " +
                                                 std::to_string(options.max_value_bytes)};
-        if constexpr (KeyedState<T>)
-            if (mapped && KeyTraits<typename StateTraits<T>::key_type>::encode(StateTraits<T>::key(value)) != key.bytes())
-                return Failure{Errc::invalid_argument, "the state's key is not the key that it is stored under"};
+        if (mapped && !interlock::detail::belongs_to<T, K>(value, key))
+            return Failure{Errc::invalid_argument, "the state's key is not the key that it is stored under"};
         return success();
     }
 
@@ -181,10 +189,10 @@ public:
         }
         if constexpr (is_row_type<T>()) {
             char const* bad = nullptr;
-            boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
-                if (bad == nullptr && member.name != options.key && member.name != options.version &&
-                    !add_column(params, value.*member.pointer))
-                    bad = member.name;
+            std::size_t column = 0;
+            for_each_column(value, [&](char const* name, auto const& member) {
+                if (table.written[column++] && bad == nullptr && !add_column(params, member))
+                    bad = name;
             });
             if (bad != nullptr)
                 return Failure{Errc::invalid_argument, std::string("postgres: the text of ") + bad + " has a NUL"};
@@ -211,9 +219,9 @@ public:
             Versioned<T> out{T{}, *version};
             char const* bad = nullptr;
             std::size_t column = 1;
-            boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
-                if (!read_column(reply, row, column++, out.value.*member.pointer) && bad == nullptr)
-                    bad = member.name;
+            for_each_column(out.value, [&](char const* name, auto& member) {
+                if (!read_column(reply, row, column++, member) && bad == nullptr)
+                    bad = name;
             });
             if (bad == nullptr)
                 return out;
@@ -418,7 +426,7 @@ private:
             if constexpr (!StorableState<T>)
                 wrong("a state in the library's table needs StateTraits<T>::encode and decode");
             t.name = ns + "_state";
-            t.key = "key";
+            t.key = {"key"};
             t.version = "version";
             t.columns = t.shown = {"data"};
             t.first_version = t.next_version = "nextval('" + ns + "_version')";
@@ -427,14 +435,18 @@ private:
         }
         if constexpr (!is_row_type<T>())
             wrong("a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are columns");
-        if constexpr (!requires(std::string_view bytes) { KeyTraits<K>::decode(bytes); } || !is_column_type<K>())
-            wrong("the key type cannot be a column; it needs KeyTraits<K>::decode");
+        if constexpr (!is_key_type<K>)
+            wrong("the key type is neither a column nor made of columns; it needs KeyTraits<K>::decode");
         auto const dot = options.table.find('.');
         auto const schema = dot == std::string::npos ? std::string("public") : options.table.substr(0, dot);
         if (!valid_identifier(schema) || !valid_identifier(options.table.substr(dot == std::string::npos ? 0 : dot + 1)))
             wrong("table must be made of lower-case letters, digits and '_', perhaps with a schema and a dot in front");
-        if (!valid_identifier(options.key) || !valid_identifier(options.version))
+        auto const keys = listed(options.key);
+        if (!std::all_of(keys.begin(), keys.end(), [](auto const& name) { return valid_identifier(name); }) ||
+            !valid_identifier(options.version))
             wrong("key and version must name columns, by lower-case letters, digits and '_'");
+        if constexpr (is_key_type<K>)
+            check_key_columns(keys, wrong);
         auto const dot_of_sequence = options.version_sequence.find('.');
         if (!options.version_sequence.empty() &&
             (!valid_identifier(options.version_sequence.substr(dot_of_sequence == std::string::npos ? 0 : dot_of_sequence + 1)) ||
@@ -443,13 +455,15 @@ private:
         // Quoted, so that a column may be called "order"; they are valid, so quotes change nothing else.
         auto const quoted = [](std::string const& name) { return "\"" + name + "\""; };
         t.name = options.table;
-        t.key = quoted(options.key);
+        for (auto const& name : keys)
+            t.key.push_back(quoted(name));
         t.version = quoted(options.version);
         for (auto const& name : column_names<T>()) {
             if (!valid_identifier(name))
                 wrong("member " + name + " cannot be a column: lower-case letters, digits and '_' only");
             t.shown.push_back(quoted(name));
-            if (name != options.key && name != options.version)
+            t.written.push_back(name != options.version && std::find(keys.begin(), keys.end(), name) == keys.end());
+            if (t.written.back())
                 t.columns.push_back(quoted(name));
         }
         if (options.version_sequence.empty()) {
@@ -459,6 +473,37 @@ private:
             t.first_version = t.next_version = "nextval('" + options.version_sequence + "')";
         }
         return t;
+    }
+
+    /// The names of a list with commas.
+    static std::vector<std::string> listed(std::string_view names)
+    {
+        std::vector<std::string> out;
+        for (;;) {
+            auto const comma = names.find(',');
+            auto name = names.substr(0, comma);
+            name.remove_prefix(std::min(name.find_first_not_of(' '), name.size()));
+            name = name.substr(0, name.find_last_not_of(' ') + 1);
+            out.emplace_back(name);
+            if (comma == std::string_view::npos)
+                return out;
+            names.remove_prefix(comma + 1);
+        }
+    }
+
+    template <class Wrong>
+    static void check_key_columns(std::vector<std::string> const& keys, Wrong wrong)
+    {
+        if constexpr (is_row_type<K>()) {
+            if (keys != column_names<K>())
+                wrong("key must name the members of the key's struct, in their order");
+        } else {
+            std::size_t parts = 1;
+            if constexpr (!is_column_type<K>())
+                parts = std::tuple_size_v<K>;
+            if (keys.size() != parts)
+                wrong("key names " + std::to_string(keys.size()) + " columns, its type has " + std::to_string(parts));
+        }
     }
 };
 
@@ -933,8 +978,8 @@ public:
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
     /// BEGIN, its bounds and the locking reads in one trip. `lock_timeout` is the deadline, and a transaction that is left
     /// alone is ended by the server a moment after it. A key without a value is locked by an advisory lock of its 64-bit
-    /// hash: two such keys may exclude each other without need, never the other way round. That
-    /// costs a second trip, except for `RowLock::advisory`, which locks every key so.
+    /// hash: two such keys may exclude each other without need, never the other way round. That costs a second trip, except
+    /// for `RowLock::advisory`, which locks every key so.
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
         if (!deadline.valid())
