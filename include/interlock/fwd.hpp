@@ -97,6 +97,7 @@ namespace postgres {
 class Pool;
 class Counters;
 class Transaction;
+class AsyncTransaction;
 template <class T, class K = void>
 class StateRepository;
 template <class T, class K = void>

@@ -6,6 +6,7 @@
 /// @file
 /// States, locks and operation records in a PostgreSQL server; states in the user's own table, or in one of ours.
 
+#include <interlock/backends/postgres/async_transaction.hpp>
 #include <interlock/backends/postgres/detail/columns.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
@@ -517,6 +518,7 @@ class RowTransaction : public Transaction {
 public:
     /// What operations get of it: nothing that ends it.
     using operation_type = Transaction;
+    using async_operation_type = AsyncTransaction;
 
     RowTransaction(RowTransaction&&) noexcept = default;
     RowTransaction& operator=(RowTransaction&&) noexcept = default;
@@ -527,6 +529,8 @@ public:
 
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
+        if (async_ && !async_->idle())
+            return AsyncTransaction::not_awaited();
         if (own_key_)
             for (auto& change : changes)
                 change.key = &*own_key_;
@@ -534,7 +538,18 @@ public:
         end();
         return result;
     }
-    void rollback() noexcept { end(); }
+    void rollback() noexcept
+    {
+        async_.reset();
+        end();
+    }
+
+    /// For one run of an asynchronous operation.
+    explicit operator AsyncTransaction&()
+    {
+        async_.reset(new AsyncTransaction(*this));
+        return *async_;
+    }
 
     /// What a statement of the operation came to that must not be committed. `serialization_failure` and `deadlock`: run again.
     std::optional<Failure> const& failure() const noexcept { return failure_; }
@@ -809,6 +824,7 @@ private:
     std::vector<std::optional<Versioned<T>>> states_;
     std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
+    std::unique_ptr<AsyncTransaction> async_;  // goes first: it waits for what was not awaited
 };
 
 /// States, locks and operation records in a PostgreSQL server.
