@@ -271,7 +271,11 @@ struct repository_key {
 };
 template <class T>
 struct repository_key<T, void> {
-    using type = typename StateTraits<T>::key_type;
+    static_assert(
+        KeyedState<T>,
+        "this state has no key: describe it with BOOST_DESCRIBE_STRUCT, give its StateTraits a key, or name the type of the "
+        "key, as in StateRepository<T, std::string>");
+    using type = std::conditional_t<KeyedState<T>, typename key_type_or<T, void>::type, std::string>;  // one error is enough
 };
 template <class T, class K>
 using repository_key_t = typename repository_key<T, K>::type;
