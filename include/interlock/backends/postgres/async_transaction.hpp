@@ -36,8 +36,8 @@ namespace postgres {
 /// which there are at most as many as the pool has connections. An operation that takes a `Transaction` does not
 /// compile in an asynchronous call.
 /// **Does not guarantee.** Statements beside each other: one at a time, a second one is `invalid_argument`, unsent.
-/// What the operation has not awaited when it returns is not committed: the call ends as `invalid_argument`, not
-/// applied.
+/// A commit beside a statement: an operation that returns without having awaited one ends as `invalid_argument`, not
+/// applied, if the statement has not ended by then.
 /// **Completion.** `async_exec`: `void(std::exception_ptr, Result)`, the exception as `Transaction::exec` throws it.
 /// `async_try_exec`: `void(Outcome<Result>)`, as `Transaction::try_exec` returns it. On the handler's associated
 /// executor, never from within the call.
@@ -50,11 +50,12 @@ class AsyncTransaction {
 public:
     AsyncTransaction(AsyncTransaction const&) = delete;
     AsyncTransaction& operator=(AsyncTransaction const&) = delete;
-    /// Waits for a statement that was not awaited.
+    /// A statement that was not awaited is not sent any more, or waited for.
     ~AsyncTransaction()
     {
-        std::unique_lock lock(mutex_);
-        ended_.wait(lock, [&] { return !running_; });
+        std::unique_lock lock(line_->mutex);
+        line_->gone = true;
+        line_->ended.wait(lock, [&] { return !line_->running; });
     }
 
     /// `async_exec(sql, parameters..., token)`.
@@ -78,39 +79,53 @@ private:
 
     explicit AsyncTransaction(Transaction& transaction) noexcept : transaction_(transaction) {}
 
+    /// Whether all statements have ended.
     bool idle() const
     {
-        std::lock_guard lock(mutex_);
-        return !running_;
+        std::lock_guard lock(line_->mutex);
+        return !line_->taken;
     }
+
+    /// What statements know of the transaction, which one that was not awaited may outlive.
+    struct Line {
+        std::mutex mutex;
+        std::condition_variable ended;
+        bool taken{false};
+        bool running{false};
+        bool gone{false};
+    };
 
     /// The right to use the connection; ends with it.
     class Turn {
     public:
-        explicit Turn(AsyncTransaction& owner) : owner_(owner.take_turn() ? &owner : nullptr) {}
-        Turn(Turn&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+        /// None when somebody has it.
+        explicit Turn(std::shared_ptr<Line> line)
+        {
+            std::lock_guard lock(line->mutex);
+            if (!std::exchange(line->taken, true))
+                line_ = std::move(line);
+        }
+        Turn(Turn&&) noexcept = default;
         Turn& operator=(Turn&&) = delete;
         ~Turn()
         {
-            if (owner_ != nullptr)
-                owner_->end_turn();
+            if (!line_)
+                return;
+            std::lock_guard lock(line_->mutex);
+            line_->taken = line_->running = false;
+            line_->ended.notify_all();
         }
-        explicit operator bool() const noexcept { return owner_ != nullptr; }
+        explicit operator bool() const noexcept { return line_ != nullptr; }
+        /// False: the transaction is gone.
+        bool begin() const
+        {
+            std::lock_guard lock(line_->mutex);
+            return line_->running = !line_->gone;
+        }
 
     private:
-        AsyncTransaction* owner_;
+        std::shared_ptr<Line> line_;
     };
-    bool take_turn()
-    {
-        std::lock_guard lock(mutex_);
-        return !std::exchange(running_, true);
-    }
-    void end_turn() noexcept
-    {
-        std::lock_guard lock(mutex_);
-        running_ = false;
-        ended_.notify_all();  // under the mutex: whoever waits destroys both
-    }
 
     struct Statement {
         std::string sql;
@@ -124,9 +139,9 @@ private:
         {
             using Savepoint = Transaction::Savepoint;
             auto const mine = std::move(turn);
-            if (!mine)
+            if (!mine || !mine.begin())
                 return not_awaited();
-            return owner->transaction_.run(
+            return transaction->run(
                 statement->sql, std::move(statement->params), Try ? Savepoint::yes : Savepoint::no);
         }
         template <class Handler>
@@ -140,7 +155,7 @@ private:
                 std::move(handler)(
                     std::make_exception_ptr(Error(outcome.error(), outcome.detail(), outcome.cause())), Result{});
         }
-        AsyncTransaction* owner;
+        Transaction* transaction;
         Turn turn;
         std::unique_ptr<Statement> statement;
     };
@@ -157,7 +172,7 @@ private:
         return boost::asio::async_initiate<Token, Signature>(
             [this](auto handler, std::unique_ptr<Statement> statement) {
                 using interlock::detail::CallPlace;
-                Call<Try> call{this, Turn{*this}, std::move(statement)};
+                Call<Try> call{&transaction_, Turn{line_}, std::move(statement)};
                 auto const place = call.turn ? CallPlace::own_thread : CallPlace::here;
                 interlock::detail::async_call(place, SystemRuntime{}, std::move(handler), std::move(call));
             },
@@ -170,9 +185,7 @@ private:
     }
 
     Transaction& transaction_;
-    mutable std::mutex mutex_;
-    std::condition_variable ended_;
-    bool running_{false};
+    std::shared_ptr<Line> line_{std::make_shared<Line>()};
 };
 
 }  // namespace postgres

@@ -21,8 +21,9 @@ namespace postgres {
 
 /// Which rows, and which of them first.
 struct FreeRowsOptions {
-    /// A condition in SQL over the table's columns; `$1` is the key that the call names, as a text: `queue = $1 AND NOT
-    /// done`. A part of the program, like a statement of its own: never made from what a user sent, that comes by `$1`.
+    /// A condition in SQL over the table's columns; `$1` is the key that the call names, as a text:
+    /// `queue = $1 AND NOT done`. A part of the program, like a statement of its own: never made from what a user sent,
+    /// that comes by `$1`.
     std::string where{};
     /// Likewise what stands behind ORDER BY: `priority DESC, id`. Give the two an index.
     std::string order_by{};

@@ -209,7 +209,7 @@ TEST_CASE("statements are one at a time, and what was not awaited is not committ
     auto forgotten = [&](Stock& s, AsyncTransaction& tx) {
         --s.quantity;
         tx.async_exec(
-            "INSERT INTO " + shop.orders + " SELECT 'x', 'eve', 1 FROM pg_sleep(0.1)",
+            "INSERT INTO " + shop.orders + " SELECT 'x', 'eve', 1 FROM pg_sleep(0.5)",
             [&](std::exception_ptr, postgres::Result const&) { ++ended; });
     };
     auto const outcome = shop.service.async_try_do_in_transaction("x", forgotten, asio::use_future).get();
@@ -219,6 +219,33 @@ TEST_CASE("statements are one at a time, and what was not awaited is not committ
     CHECK(shop.ordered() == 0);
     CHECK(shop.left() == 10);
     CHECK(shop.service.do_in_transaction("x", [](Stock& s) { return --s.quantity; }) == 9);
+}
+
+TEST_CASE("a statement that nobody awaits does not stop the only thread", "[postgres][async_transaction]")
+{
+    Shop const shop;
+    asio::io_context context;
+    std::optional<Errc> call;
+    int handled = 0;
+    auto forgotten = [&](Stock& s, AsyncTransaction& tx) {
+        --s.quantity;
+        tx.async_try_exec(
+            shop.insert(), s.sku, nullptr, 1,
+            asio::bind_executor(context, [&](Outcome<postgres::Result>) { ++handled; }));
+    };
+    int applied = 0;
+    for (int round = 1; round <= 20; ++round) {
+        shop.service.async_try_do_in_transaction(
+            "x", forgotten,
+            asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) { call = outcome.error(); }));
+        context.run();
+        context.restart();
+        applied += call == Errc::ok ? 1 : 0;  // it may have ended in time
+        CHECK((call == Errc::ok || call == Errc::invalid_argument));
+        CHECK(handled == round);
+    }
+    CHECK(shop.ordered() == applied);
+    CHECK(shop.left() == 10 - applied);
 }
 
 TEST_CASE("statements that wait for others' transactions do not run out of threads", "[postgres][async_transaction]")
