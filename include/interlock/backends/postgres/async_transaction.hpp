@@ -45,7 +45,7 @@ namespace postgres {
 /// it.
 /// **Lifetimes.** The operation's run; texts and parameters are copied. **Thread safety.** To be used by the operation
 /// only.
-/// **Cost.** Those of `Transaction`, and a thread's start.
+/// **Cost.** Those of `Transaction`, and two changes of thread.
 class AsyncTransaction {
 public:
     AsyncTransaction(AsyncTransaction const&) = delete;

@@ -241,7 +241,7 @@ protected:
         };
         if (pool == Pool::none) {
             try {
-                return start_detached_thread(work);
+                return CallThreads::run(work);
             } catch (std::system_error const&) {  // no thread left: one of the pool's, then
             }
         }
