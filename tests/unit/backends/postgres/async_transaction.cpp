@@ -175,17 +175,18 @@ TEST_CASE("a slow statement of an asynchronous operation ends by the deadline", 
 {
     Shop const shop;
     auto const began = std::chrono::steady_clock::now();
-    auto operation = [](Stock& s, AsyncTransaction& tx) -> asio::awaitable<void> {
-        --s.quantity;
-        co_await tx.async_exec("SELECT pg_sleep(30)", use_awaitable);
-    };
-    auto result = shop.service.async_do_in_transaction("x", operation, {.deadline = 200ms}, asio::use_future);
-    Errc thrown = Errc::ok;
-    try {
-        result.get();
-    } catch (Error const& error) {
-        thrown = error.errc();
-    }
+    auto const thrown = run_alone([&]() -> asio::awaitable<Errc> {
+        auto operation = [](Stock& s, AsyncTransaction& tx) -> asio::awaitable<void> {
+            --s.quantity;
+            co_await tx.async_exec("SELECT pg_sleep(30)", use_awaitable);
+        };
+        try {
+            co_await shop.service.async_do_in_transaction("x", operation, {.deadline = 200ms}, use_awaitable);
+        } catch (Error const& error) {
+            co_return error.errc();
+        }
+        co_return Errc::ok;
+    });
     CHECK(thrown == Errc::deadline_exceeded);
     CHECK(std::chrono::steady_clock::now() - began < 5s);
     CHECK(shop.left() == 10);
