@@ -54,7 +54,7 @@ int main(int argc, char** argv)
 
     // #region reservation
     il::postgres::StateRepository<Product> products{pool, {.table = "interlock_tutorial.products", .key = "id"}};
-    il::TransactionService service{il::PessimisticRowLock{}, products};
+    il::TransactionService service{il::PessimisticRowLock{.max_attempts = 5}, products};
     auto const reserve = [&](std::int64_t product, int quantity) {
         return service.do_in_transaction(product, [&](Product& p, il::postgres::Transaction& tx) {
             if (p.inventory_count < quantity)

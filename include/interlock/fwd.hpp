@@ -97,8 +97,11 @@ namespace postgres {
 class Pool;
 class Counters;
 class Transaction;
+class AsyncTransaction;
 template <class T, class K = void>
 class StateRepository;
+template <class T, class K = void>
+class FreeRows;
 class IdempotencyStore;
 class TransactionalIdempotencyStore;
 }  // namespace postgres

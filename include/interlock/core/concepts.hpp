@@ -233,6 +233,9 @@ concept BatchRenewing = requires(R r, std::span<Renewal> renewals, Ttl ttl, Dead
 /// | `R::value_type`, `R::key_type`, `R::runtime_type` | types | state, key, clock and so on |
 /// | `r.runtime()` | `R::runtime_type` | what all clocks and waits of services on `r` come from |
 /// | `r.identity()` | `void const*` | equal for handles of one store |
+///
+/// One whose keys each name many states, of which every transaction gets another, says
+/// `static constexpr bool one_state_per_key = false`.
 template <class R>
 concept Repository = std::copyable<R> && requires(R const& r) {
     typename R::value_type;

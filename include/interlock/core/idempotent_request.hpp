@@ -54,8 +54,8 @@ private:
     std::uint8_t version_{0};
 };
 
-/// The fingerprint of a request's bytes: FNV-1a of 64 bits, finished by a mixer. It finds mistakes, not attacks: whoever can forge
-/// a collision can also send the first request. Version 1.
+/// The fingerprint of a request's bytes: FNV-1a of 64 bits, finished by a mixer. It finds mistakes, not attacks:
+/// whoever can forge a collision can also send the first request. Version 1.
 constexpr Fingerprint fingerprint(std::string_view body) noexcept
 {
     std::uint64_t hash = 14695981039346656037ULL;
@@ -67,11 +67,42 @@ constexpr Fingerprint fingerprint(std::string_view body) noexcept
     return {hash, 1};
 }
 
+namespace detail {
+
+/// 256 bits that stand for a request's name where that is too long.
+inline std::string request_digest(std::string_view name)
+{
+    std::string out;
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+        std::uint64_t hash = 14695981039346656037ULL ^ (seed * 0x9e3779b97f4a7c15ULL);
+        for (char c : name) {
+            hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+            hash ^= hash >> 29;
+        }
+        for (int i = 0; i < 8; ++i)
+            out += static_cast<char>(hash >> (8 * i));
+    }
+    return out;
+}
+
+}  // namespace detail
+
 /// One request: its key, whose it is, and what it asks for. Fixed when it is made; a handler that changes the
 /// request afterwards changes nothing here.
 ///
 /// The key is 1 to 255 bytes without control characters; one in double quotes, as the IETF draft writes it, is the same
 /// key as without. A class with a constructor, so that g++ 12 handles it as a temporary of a `co_await`.
+///
+/// **Recovery points.** Work of several transactions, or with calls to others in between, is done in phases:
+///
+///     auto const ride = service.do_in_transaction(request.phase("ride"), user, book);
+///     auto const charge = bank.charge(request.phase("charge").derived_key(), ride->price);  // theirs, by its own key
+///     return service.do_in_transaction(request.phase("receipt"), user, note(charge));
+///
+/// Each phase has a record of its own under its name, stored with the phase's effect as strictly as the policy
+/// promises: in one transaction with it under `IdempotencyInTransaction`. After a crash, whoever comes with the request
+/// again runs the same code: phases that are stored give their answers and are not run, the first that is not stored
+/// goes on. A phase that threw `FinalRejection` throws it again. What stands between phases is run each time.
 class IdempotentRequest {
 public:
     static constexpr std::size_t max_key_size = 255;
@@ -84,14 +115,36 @@ public:
     Scope const& scope() const noexcept { return scope_; }
     Fingerprint fingerprint() const noexcept { return fingerprint_; }
 
-    /// Scope and key as one name, without ambiguity.
+    /// This request's phase `name`, 1 to 64 bytes without control characters: a request of its own, with the same
+    /// fingerprint. A phase may have phases.
+    IdempotentRequest phase(std::string_view name) const
+    {
+        auto part = *this;
+        // One with a NUL would be two: no name, which every call refuses.
+        (part.phases_ += '\0') += name.find('\0') == std::string_view::npos ? name : std::string_view{};
+        return part;
+    }
+
+    /// 64 hexadecimal digits made from scope, key and phase, always the same: for the idempotent interface of somebody
+    /// else, who must not meet the caller's own key again.
+    std::string derived_key() const
+    {
+        std::string out;
+        for (char c : detail::request_digest(name())) {
+            out += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
+            out += "0123456789abcdef"[static_cast<unsigned char>(c) & 15U];
+        }
+        return out;
+    }
+
+    /// Scope, key and phase as one name, without ambiguity.
     std::string name() const
     {
         auto const n = scope_.value().size();
         std::string out;
         for (int i = 3; i >= 0; --i)
             out += static_cast<char>(n >> (8 * i));
-        return out + scope_.value() + key_;
+        return out + scope_.value() + key_ + phases_;
     }
 
     Outcome<void> validate() const
@@ -102,13 +155,28 @@ public:
             return Failure{
                 Errc::invalid_argument, "idempotency key has " + std::to_string(key_.size()) +
                                             " bytes, the limit is " + std::to_string(max_key_size)};
-        for (char c : key_)
-            if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-                return Failure{Errc::invalid_argument, "idempotency key has a control character"};
+        if (has_control_character(key_))
+            return Failure{Errc::invalid_argument, "idempotency key has a control character"};
+        for (std::string_view rest = phases_; !rest.empty();) {
+            rest.remove_prefix(1);
+            auto const name = rest.substr(0, rest.find('\0'));
+            if (name.empty() || name.size() > 64 || has_control_character(name))
+                return Failure{
+                    Errc::invalid_argument, "the name of a phase must have 1 to 64 bytes and no control characters"};
+            rest.remove_prefix(name.size());
+        }
         return success();
     }
 
 private:
+    static bool has_control_character(std::string_view text) noexcept
+    {
+        for (char c : text)
+            if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+                return true;
+        return false;
+    }
+
     static std::string unquoted(std::string_view key)
     {
         if (key.size() >= 2 && key.front() == '"' && key.back() == '"')
@@ -117,6 +185,7 @@ private:
     }
 
     std::string key_;
+    std::string phases_;  // each with a NUL in front, which no key has
     Scope scope_;
     Fingerprint fingerprint_;
 };

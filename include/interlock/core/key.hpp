@@ -8,6 +8,7 @@
 
 #include <interlock/core/outcome.hpp>
 
+#include <algorithm>
 #include <compare>
 #include <concepts>
 #include <cstddef>
@@ -64,8 +65,8 @@ private:
 };
 
 /// How a key type becomes bytes. `encode` must be injective. Given for everything that converts to
-/// `std::string_view` (its bytes), integers and enumerations (8 bytes, big-endian, in numeric order), pairs
-/// and tuples of those (each part with its length in front). Specialise it for other key types, with
+/// `std::string_view` (its bytes), integers and enumerations (8 bytes, big-endian, in numeric order), pairs, tuples and
+/// `BOOST_DESCRIBE_STRUCT` types of those (each part with its length in front). Specialise it for other key types, with
 /// `static std::string encode(K const&)`; add `static K decode(std::string_view)` for backends that map keys
 /// onto typed columns.
 template <class K>
@@ -134,16 +135,42 @@ std::string encode_key_parts(Tuple const& parts)
         parts);
     return out;
 }
+
+/// The next part of a key of parts. Of bytes that no `encode` made, something.
+template <class K>
+K decode_key_part(std::string_view& bytes)
+{
+    std::size_t size = 0;
+    for (char c : bytes.substr(0, 4))
+        size = size << 8 | static_cast<unsigned char>(c);
+    bytes.remove_prefix(std::min<std::size_t>(bytes.size(), 4));
+    auto const part = bytes.substr(0, size);
+    bytes.remove_prefix(part.size());
+    return K(KeyTraits<K>::decode(part));
+}
+
+template <class K>
+concept DecodableKey = requires(std::string_view bytes) { K(KeyTraits<K>::decode(bytes)); };
 }  // namespace detail
 
 template <class... Parts>
 struct KeyTraits<std::tuple<Parts...>> {
     static std::string encode(std::tuple<Parts...> const& key) { return detail::encode_key_parts(key); }
+    static std::tuple<Parts...> decode(std::string_view bytes)
+        requires(detail::DecodableKey<Parts> && ...)
+    {
+        return std::tuple<Parts...>{detail::decode_key_part<Parts>(bytes)...};  // braces: from left to right
+    }
 };
 
 template <class A, class B>
 struct KeyTraits<std::pair<A, B>> {
     static std::string encode(std::pair<A, B> const& key) { return detail::encode_key_parts(key); }
+    static std::pair<A, B> decode(std::string_view bytes)
+        requires(detail::DecodableKey<A> && detail::DecodableKey<B>)
+    {
+        return std::pair<A, B>{detail::decode_key_part<A>(bytes), detail::decode_key_part<B>(bytes)};
+    }
 };
 
 /// A type that `KeyTraits` can turn into bytes.

@@ -160,8 +160,9 @@ public:
                 if constexpr (NonblockingRepository<Repository>)
                     if (starts_calls(self.repository()))
                         return detail::start_release(self, std::move(handler), std::move(hold));
+                auto const place = runs_in_place(self.repository()) ? detail::CallPlace::here : detail::CallPlace::pool;
                 detail::async_call(
-                    runs_in_place(self.repository()), self.table()->runtime(), std::move(handler), [hold = std::move(hold)] {
+                    place, self.table()->runtime(), std::move(handler), [hold = std::move(hold)] {
                         auto const outcome = hold ? hold->release_and_report() : success();
                         return outcome ? error_code{} : make_error_code(outcome.error());
                     });

@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -81,6 +82,34 @@ struct DefaultStateTraits {
             detail::encode_with_schema(sink, value);
             return sink.size;
         }
+    }
+};
+
+namespace detail {
+/// The members of a described struct, as a tuple of references.
+template <class K, template <class...> class L, class... D>
+auto tie_members(K& key, L<D...>)
+{
+    return std::tie(key.*D::pointer...);
+}
+}  // namespace detail
+
+/// Of a struct whose members are its parts: the bytes of a tuple of them.
+template <class K>
+    requires(detail::Described<K> && !std::convertible_to<K const&, std::string_view>)
+struct KeyTraits<K> {
+    static std::string encode(K const& key)
+    {
+        return detail::encode_key_parts(detail::tie_members(key, detail::described_members<K>{}));
+    }
+    static K decode(std::string_view bytes)
+        requires std::default_initializable<K>
+    {
+        K key{};
+        std::apply(
+            [&](auto&... part) { ((part = detail::decode_key_part<std::remove_cvref_t<decltype(part)>>(bytes)), ...); },
+            detail::tie_members(key, detail::described_members<K>{}));
+        return key;
     }
 };
 
@@ -242,7 +271,11 @@ struct repository_key {
 };
 template <class T>
 struct repository_key<T, void> {
-    using type = typename StateTraits<T>::key_type;
+    static_assert(
+        KeyedState<T>,
+        "this state has no key: describe it with BOOST_DESCRIBE_STRUCT, give its StateTraits a key, or name the type of the "
+        "key, as in StateRepository<T, std::string>");
+    using type = std::conditional_t<KeyedState<T>, typename key_type_or<T, void>::type, std::string>;  // one error is enough
 };
 template <class T, class K>
 using repository_key_t = typename repository_key<T, K>::type;

@@ -121,6 +121,7 @@ template <class T, class Policy, class Repository>
 class TransactionService {
     using PolicySession = typename Policy::template Session<Repository>;
     using Session = typename detail::service_session<PolicySession, Repository>::type;
+    using Async = detail::AsyncFace<Session>;
     using K = typename Repository::key_type;
     template <class A>
     static constexpr std::size_t count = detail::keys_size<std::remove_cvref_t<A>>::value;
@@ -228,24 +229,24 @@ public:
     /// rolled back, the call ends as `cancelled`. Once the commit was sent, cancellation waits for its outcome.
     /// **Lifetimes.** `operation` is moved or copied; what it refers to must outlive the call.
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsADefaultConstructible<F, Session, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsADefaultConstructible<F, Async, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
     auto async_do_in_transaction(A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
         return initiate<detail::Once::no, false>(
             std::forward<A>(key), std::forward<F>(operation), {}, options, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsADefaultConstructible<F, Session, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsADefaultConstructible<F, Async, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
     auto async_do_in_transaction(A&& key, F&& operation, CompletionToken&& token) const
     {
         return initiate<detail::Once::no, false>(
             std::forward<A>(key), std::forward<F>(operation), {}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsADefaultConstructible<F, Session, count<A>> && ReturnsAStorable<F, Session, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsADefaultConstructible<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>> &&
                 OperationRepository<Repository>
     auto async_do_in_transaction(
         OperationId id, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
@@ -254,8 +255,8 @@ public:
             std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, options, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsADefaultConstructible<F, Session, count<A>> && ReturnsAStorable<F, Session, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsADefaultConstructible<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>> &&
                 OperationRepository<Repository>
     auto async_do_in_transaction(OperationId id, A&& key, F&& operation, CompletionToken&& token) const
     {
@@ -263,8 +264,8 @@ public:
             std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsADefaultConstructible<F, Session, count<A>> && ReturnsAStorable<F, Session, count<A>>
+        requires(named<A> && idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsADefaultConstructible<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>>
     auto async_do_in_transaction(
         IdempotentRequest request, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
@@ -273,8 +274,8 @@ public:
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, options, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsADefaultConstructible<F, Session, count<A>> && ReturnsAStorable<F, Session, count<A>>
+        requires(named<A> && idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsADefaultConstructible<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>>
     auto async_do_in_transaction(IdempotentRequest request, A&& key, F&& operation, CompletionToken&& token) const
     {
         auto id = Session::operation_id(request);
@@ -286,7 +287,7 @@ public:
     ///
     /// **Completion.** `void(std::exception_ptr, Outcome<R>)`: with `use_awaitable` the result is the `Outcome<R>`.
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
                 (count<A> == 1 || AtomicRepository<Repository>)
     auto async_try_do_in_transaction(A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
@@ -294,7 +295,7 @@ public:
             std::forward<A>(key), std::forward<F>(operation), {}, options, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
                 (count<A> == 1 || AtomicRepository<Repository>)
     auto async_try_do_in_transaction(A&& key, F&& operation, CompletionToken&& token) const
     {
@@ -302,8 +303,8 @@ public:
             std::forward<A>(key), std::forward<F>(operation), {}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsAStorable<F, Session, count<A>> && OperationRepository<Repository>
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsAStorable<F, Async, count<A>> && OperationRepository<Repository>
     auto async_try_do_in_transaction(
         OperationId id, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
@@ -311,16 +312,16 @@ public:
             std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, options, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsAStorable<F, Session, count<A>> && OperationRepository<Repository>
+        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsAStorable<F, Async, count<A>> && OperationRepository<Repository>
     auto async_try_do_in_transaction(OperationId id, A&& key, F&& operation, CompletionToken&& token) const
     {
         return initiate<detail::Once::operation_id, true>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id)}, CallOptions{}, token);
     }
     template <class A, class F, class CompletionToken>
-        requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsAStorable<F, Session, count<A>>
+        requires(named<A> && idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsAStorable<F, Async, count<A>>
     auto async_try_do_in_transaction(
         IdempotentRequest request, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
@@ -330,8 +331,8 @@ public:
     }
 
     template <class A, class F, class CompletionToken>
-        requires(named<A> && idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
-                ReturnsAStorable<F, Session, count<A>>
+        requires(named<A> && idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
+                ReturnsAStorable<F, Async, count<A>>
     auto async_try_do_in_transaction(IdempotentRequest request, A&& key, F&& operation, CompletionToken&& token) const
     {
         auto id = Session::operation_id(request);
@@ -406,7 +407,7 @@ private:
             "Pass a named state, or its key.");
         using Function = std::decay_t<F>;
         constexpr auto n = count<A>;
-        using R = detail::operation_result<Function, Session, n>;
+        using R = detail::operation_result<Function, Async, n>;
         using Signature = typename detail::completion<R, Try, Mode == detail::Once::idempotent>::type;
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
         using Target = decltype(target(key));

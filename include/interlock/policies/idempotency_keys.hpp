@@ -146,18 +146,7 @@ public:
     /// of hash stand for them, in a name space of their own.
     static OperationId operation_id(IdempotentRequest const& request)
     {
-        auto const whole = request.name();
-        std::string id = "idempotency:";
-        for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-            std::uint64_t hash = 14695981039346656037ULL ^ (seed * 0x9e3779b97f4a7c15ULL);
-            for (char c : whole) {
-                hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-                hash ^= hash >> 29;
-            }
-            for (int i = 0; i < 8; ++i)
-                id += static_cast<char>(hash >> (8 * i));
-        }
-        return OperationId{std::move(id)};
+        return OperationId{"idempotency:" + request_digest(request.name())};
     }
 
     template <std::size_t N, Form Shape>

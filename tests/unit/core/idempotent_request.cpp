@@ -85,6 +85,40 @@ TEST_CASE("a request is fixed when it is made", "[core][idempotent_request]")
     CHECK(request.fingerprint() == fingerprint("body"));
 }
 
+TEST_CASE("the phases of a request are requests of their own", "[core][idempotent_request]")
+{
+    IdempotentRequest const request("k", Scope("t"), fingerprint("body"));
+    auto const ride = request.phase("ride");
+    CHECK(ride.validate());
+    CHECK(ride.name() != request.name());
+    CHECK(ride.name() == IdempotentRequest("\"k\"", Scope("t")).phase("ride").name());
+    CHECK(ride.name() != request.phase("charge").name());
+    CHECK(ride.name() != IdempotentRequest("k2", Scope("t")).phase("ride").name());
+    CHECK(ride.name() != IdempotentRequest("kride", Scope("t")).name());
+    CHECK(ride.fingerprint() == request.fingerprint());
+    CHECK(request.phase("a").phase("b").validate());
+    CHECK(request.phase("a").phase("b").name() != request.phase("ab").name());
+    for (auto const& name : {""s, std::string(65, 'a'), "a\nb"s, "a\0b"s, "\0"s}) {
+        INFO(name);
+        CHECK(request.phase(name).validate().error() == Errc::invalid_argument);
+        CHECK(request.phase(name).phase("good").validate().error() == Errc::invalid_argument);
+    }
+    CHECK(request.phase(std::string(64, 'a')).validate());
+}
+
+TEST_CASE("a derived key is the same in every process, and nobody else's", "[core][idempotent_request]")
+{
+    IdempotentRequest const request("k", Scope("t"), fingerprint("body"));
+    auto const key = request.phase("charge").derived_key();
+    CHECK(key.size() == 64);
+    CHECK(key.find_first_not_of("0123456789abcdef") == std::string::npos);
+    CHECK(key == IdempotentRequest("k", Scope("t")).phase("charge").derived_key());
+    CHECK(key == "8cf8abb51a11ef3337e3162625c17efe424f4a728fb2dd0fa6609408e05b2d43");
+    CHECK(key != request.derived_key());
+    CHECK(key != request.phase("refund").derived_key());
+    CHECK(key != IdempotentRequest("k", Scope("u")).phase("charge").derived_key());
+}
+
 TEST_CASE("an answer is its value and whether it was given before", "[core][idempotent_request]")
 {
     Answer<std::string> const answer{"paid", true};

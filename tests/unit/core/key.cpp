@@ -180,6 +180,24 @@ TEST_CASE("keys of several parts are injective", "[core][key]")
     CHECK(different > 1000);
 }
 
+TEST_CASE("keys of several parts come back, and bytes that are none do no harm", "[core][key]")
+{
+    using Triple = std::tuple<std::string, int, std::pair<std::int64_t, std::string>>;
+    Triple const key{"a\0b"s, -7, {std::numeric_limits<std::int64_t>::min(), ""}};
+    CHECK(KeyTraits<Triple>::decode(KeyTraits<Triple>::encode(key)) == key);
+    auto const whole = KeyTraits<Triple>::encode(key);
+    for (std::size_t n = 0; n < whole.size(); ++n) {
+        auto const cut = whole.substr(0, n);
+        CHECK(KeyTraits<Triple>::encode(KeyTraits<Triple>::decode(cut)) != cut);
+    }
+    static_cast<void>(KeyTraits<Triple>::decode(std::string(40, '\xff')));
+    // A described struct is a tuple of its members.
+    using interlock_test::Stock;
+    auto const bytes = KeyTraits<Stock>::encode(Stock{"a", 7});
+    CHECK(bytes == KeyTraits<std::tuple<std::string, int>>::encode({"a", 7}));
+    CHECK(KeyTraits<Stock>::decode(bytes) == Stock{"a", 7});
+}
+
 TEST_CASE("equal keys have equal hashes and order is by unsigned bytes", "[core][key]")
 {
     CHECK(Key{"a"s}.hash() == Key{"a"s}.hash());

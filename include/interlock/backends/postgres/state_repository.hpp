@@ -6,6 +6,7 @@
 /// @file
 /// States, locks and operation records in a PostgreSQL server; states in the user's own table, or in one of ours.
 
+#include <interlock/backends/postgres/async_transaction.hpp>
 #include <interlock/backends/postgres/detail/columns.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
@@ -14,6 +15,7 @@
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
+#include <interlock/core/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/store_identity.hpp>
 
@@ -36,10 +38,15 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// What of a row is locked: see "Row-Level Locks" in PostgreSQL's manual.
+/// What a row transaction locks: see "Row-Level Locks" and "Advisory Locks" in PostgreSQL's manual. All of them end with
+/// the transaction, so there is no lease to lose and no fence to check.
 enum class RowLock : unsigned char {
-    for_update,         ///< against everybody who writes or locks it
+    for_update,         ///< the row, against everybody who writes or locks it
     for_no_key_update,  ///< the same, but rows that refer to it by a foreign key may still be inserted
+    /// The key by an advisory lock of its 64-bit hash (`pg_advisory_xact_lock`), and then the row, if there is one, as
+    /// by `for_update`. For states that often have no row yet: those are locked in the same trip, where the others need a
+    /// second one. Two keys of one hash may wait for each other without need; one key is never locked twice.
+    advisory,
 };
 
 /// Of the transactions of `PessimisticRowLock`, and of commits of several keys.
@@ -54,9 +61,12 @@ struct RepositoryOptions {
     /// The user's table, perhaps with its schema in front: lower-case letters, digits and `_`. Empty: the library's own,
     /// with states encoded by `StateTraits`. The states of a table must be described structs with one member per column, of
     /// the column's name: numbers, `bool`, strings, enumerations (by name if described, else by number) and optionals of
-    /// those. Columns without a member are left alone, and get their default in new rows.
+    /// those. A member that is a described struct stands for its own members' columns. Columns without a member are
+    /// left alone, and get their default in new rows.
     std::string table{};
-    /// The key column: a primary key, or another unique one. Its collation must be deterministic.
+    /// The key column: a primary key, or another unique one. Its collation must be deterministic. Several, with commas
+    /// between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts, in that order, or a
+    /// described struct with these members, in that order.
     std::string key{};
     /// The column of the version: an integer, NOT NULL, from 1. It may be a member, too, which then shows the version that
     /// was loaded; what an operation writes there is ignored.
@@ -64,6 +74,7 @@ struct RepositoryOptions {
     /// A sequence without cache that new versions are drawn from. Without one a change counts up from 1, and a key that is
     /// erased and inserted again has versions that it had before: then law P3 holds only while nothing is erased.
     std::string version_sequence{};
+    /// Of row transactions. `PessimisticRowLock::wait` says whether somebody waits for it, the call's deadline how long.
     RowLock row_lock{RowLock::for_update};
     Isolation isolation{Isolation::read_committed};
     /// Encoded size of one value, for types that `StateTraits` can encode; beyond it `invalid_argument`.
@@ -113,7 +124,9 @@ public:
     Store(std::shared_ptr<PoolState> p, RepositoryOptions o)
         : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
           table(table_of(options, pool->options().name_space, mapped)),
-          statements(table, pool->options().name_space, options.row_lock == RowLock::for_update ? "FOR UPDATE" : "FOR NO KEY UPDATE"),
+          statements(
+              table, pool->options().name_space,
+              options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE"),
           identity(intern_store(pool->endpoint() + "/" + pool->options().name_space + "/" + table.name))
     {
         static Statement const settings{
@@ -129,21 +142,26 @@ public:
 
     // ---- keys and values -------------------------------------------------------------------------------------
 
-    /// False: no text column can hold the key.
+    /// False: no row can have the key.
     bool add_key(Params& params, Key const& key) const
     {
         if (!mapped) {
             params.bytes(key.bytes());
             return true;
         }
-        if constexpr (requires { KeyTraits<K>::decode(key.bytes()); } && is_column_type<K>())
-            return add_column(params, K(KeyTraits<K>::decode(key.bytes())));
-        else
+        if constexpr (is_key_type<K>) {
+            K const decoded(KeyTraits<K>::decode(key.bytes()));
+            bool good = KeyTraits<K>::encode(decoded) == key.bytes();
+            for_each_part(decoded, [&](auto const& part) { good = good && add_column(params, part); });
+            return good;
+        } else {
             return false;
+        }
     }
     static Failure bad_key()
     {
-        return Failure{Errc::invalid_argument, "postgres: the key has a NUL, which the key column cannot hold"};
+        return Failure{
+            Errc::invalid_argument, "postgres: no row can have the key: a text has a NUL, or it is not of the key's type"};
     }
 
     Outcome<void> check_value(Key const& key, T const& value) const
@@ -153,9 +171,8 @@ public:
                 return Failure{
                     Errc::invalid_argument, "value has " + std::to_string(size) + " bytes, the limit is " +
                                                 std::to_string(options.max_value_bytes)};
-        if constexpr (KeyedState<T>)
-            if (mapped && KeyTraits<typename StateTraits<T>::key_type>::encode(StateTraits<T>::key(value)) != key.bytes())
-                return Failure{Errc::invalid_argument, "the state's key is not the key that it is stored under"};
+        if (mapped && !interlock::detail::belongs_to<T, K>(value, key))
+            return Failure{Errc::invalid_argument, "the state's key is not the key that it is stored under"};
         return success();
     }
 
@@ -173,10 +190,10 @@ public:
         }
         if constexpr (is_row_type<T>()) {
             char const* bad = nullptr;
-            boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
-                if (bad == nullptr && member.name != options.key && member.name != options.version &&
-                    !add_column(params, value.*member.pointer))
-                    bad = member.name;
+            std::size_t column = 0;
+            for_each_column(value, [&](char const* name, auto const& member) {
+                if (table.written[column++] && bad == nullptr && !add_column(params, member))
+                    bad = name;
             });
             if (bad != nullptr)
                 return Failure{Errc::invalid_argument, std::string("postgres: the text of ") + bad + " has a NUL"};
@@ -203,9 +220,9 @@ public:
             Versioned<T> out{T{}, *version};
             char const* bad = nullptr;
             std::size_t column = 1;
-            boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
-                if (!read_column(reply, row, column++, out.value.*member.pointer) && bad == nullptr)
-                    bad = member.name;
+            for_each_column(out.value, [&](char const* name, auto& member) {
+                if (!read_column(reply, row, column++, member) && bad == nullptr)
+                    bad = name;
             });
             if (bad == nullptr)
                 return out;
@@ -410,7 +427,7 @@ private:
             if constexpr (!StorableState<T>)
                 wrong("a state in the library's table needs StateTraits<T>::encode and decode");
             t.name = ns + "_state";
-            t.key = "key";
+            t.key = {"key"};
             t.version = "version";
             t.columns = t.shown = {"data"};
             t.first_version = t.next_version = "nextval('" + ns + "_version')";
@@ -419,14 +436,18 @@ private:
         }
         if constexpr (!is_row_type<T>())
             wrong("a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are columns");
-        if constexpr (!requires(std::string_view bytes) { KeyTraits<K>::decode(bytes); } || !is_column_type<K>())
-            wrong("the key type cannot be a column; it needs KeyTraits<K>::decode");
+        if constexpr (!is_key_type<K>)
+            wrong("the key type is neither a column nor made of columns; it needs KeyTraits<K>::decode");
         auto const dot = options.table.find('.');
         auto const schema = dot == std::string::npos ? std::string("public") : options.table.substr(0, dot);
         if (!valid_identifier(schema) || !valid_identifier(options.table.substr(dot == std::string::npos ? 0 : dot + 1)))
             wrong("table must be made of lower-case letters, digits and '_', perhaps with a schema and a dot in front");
-        if (!valid_identifier(options.key) || !valid_identifier(options.version))
+        auto const keys = listed(options.key);
+        if (!std::all_of(keys.begin(), keys.end(), [](auto const& name) { return valid_identifier(name); }) ||
+            !valid_identifier(options.version))
             wrong("key and version must name columns, by lower-case letters, digits and '_'");
+        if constexpr (is_key_type<K>)
+            check_key_columns(keys, wrong);
         auto const dot_of_sequence = options.version_sequence.find('.');
         if (!options.version_sequence.empty() &&
             (!valid_identifier(options.version_sequence.substr(dot_of_sequence == std::string::npos ? 0 : dot_of_sequence + 1)) ||
@@ -435,13 +456,15 @@ private:
         // Quoted, so that a column may be called "order"; they are valid, so quotes change nothing else.
         auto const quoted = [](std::string const& name) { return "\"" + name + "\""; };
         t.name = options.table;
-        t.key = quoted(options.key);
+        for (auto const& name : keys)
+            t.key.push_back(quoted(name));
         t.version = quoted(options.version);
         for (auto const& name : column_names<T>()) {
             if (!valid_identifier(name))
                 wrong("member " + name + " cannot be a column: lower-case letters, digits and '_' only");
             t.shown.push_back(quoted(name));
-            if (name != options.key && name != options.version)
+            t.written.push_back(name != options.version && std::find(keys.begin(), keys.end(), name) == keys.end());
+            if (t.written.back())
                 t.columns.push_back(quoted(name));
         }
         if (options.version_sequence.empty()) {
@@ -451,6 +474,37 @@ private:
             t.first_version = t.next_version = "nextval('" + options.version_sequence + "')";
         }
         return t;
+    }
+
+    /// The names of a list with commas.
+    static std::vector<std::string> listed(std::string_view names)
+    {
+        std::vector<std::string> out;
+        for (;;) {
+            auto const comma = names.find(',');
+            auto name = names.substr(0, comma);
+            name.remove_prefix(std::min(name.find_first_not_of(' '), name.size()));
+            name = name.substr(0, name.find_last_not_of(' ') + 1);
+            out.emplace_back(name);
+            if (comma == std::string_view::npos)
+                return out;
+            names.remove_prefix(comma + 1);
+        }
+    }
+
+    template <class Wrong>
+    static void check_key_columns(std::vector<std::string> const& keys, Wrong wrong)
+    {
+        if constexpr (is_row_type<K>()) {
+            if (keys != column_names<K>())
+                wrong("key must name the members of the key's struct, in their order");
+        } else {
+            std::size_t parts = 1;
+            if constexpr (!is_column_type<K>())
+                parts = std::tuple_size_v<K>;
+            if (keys.size() != parts)
+                wrong("key names " + std::to_string(keys.size()) + " columns, its type has " + std::to_string(parts));
+        }
     }
 };
 
@@ -464,6 +518,7 @@ class RowTransaction : public Transaction {
 public:
     /// What operations get of it: nothing that ends it.
     using operation_type = Transaction;
+    using async_operation_type = AsyncTransaction;
 
     RowTransaction(RowTransaction&&) noexcept = default;
     RowTransaction& operator=(RowTransaction&&) noexcept = default;
@@ -474,11 +529,27 @@ public:
 
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
+        if (async_ && !async_->idle())
+            return AsyncTransaction::not_awaited();
+        if (own_key_)
+            for (auto& change : changes)
+                change.key = &*own_key_;
         auto result = do_commit(changes, operation, deadline);
         end();
         return result;
     }
-    void rollback() noexcept { end(); }
+    void rollback() noexcept
+    {
+        async_.reset();
+        end();
+    }
+
+    /// For one run of an asynchronous operation.
+    explicit operator AsyncTransaction&()
+    {
+        async_.reset(new AsyncTransaction(*this));
+        return *async_;
+    }
 
     /// What a statement of the operation came to that must not be committed. `serialization_failure` and `deadlock`: run again.
     std::optional<Failure> const& failure() const noexcept { return failure_; }
@@ -486,6 +557,8 @@ public:
 private:
     template <class, class>
     friend class StateRepository;
+    template <class, class>
+    friend class FreeRows;
 
     RowTransaction(std::shared_ptr<Store> store, detail::PoolState::Session session, TimePoint until)
         : Transaction(store->pool, std::move(session), until), store_(std::move(store))
@@ -494,13 +567,14 @@ private:
     Outcome<void> open(std::span<Key const* const> keys, Wait wait)
     {
         auto const& s = *store_;
+        bool const advisory = s.options.row_lock == RowLock::advisory;
         detail::Batch batch;
         s.add_begin(batch, until_);
         for (auto const* key : keys) {
-            detail::Params params;
-            if (!s.add_key(params, *key))
+            if (advisory)
+                add_hash_lock(batch, *key, wait);
+            if (!add_row_lock(batch, *key, wait))
                 return Store::bad_key();
-            batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
         }
         auto exchange = step(batch, until_);
         if (!exchange)
@@ -509,9 +583,37 @@ private:
             return refused(*exchange->error, wait);
         learn_identity(exchange->replies);
         states_.resize(keys.size());
-        for (std::size_t i = 0; i < keys.size(); ++i)
-            if (auto taken = take(exchange->replies[2 + i], i, *keys[i], wait); !taken)
+        auto at = std::size_t{2};
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            if (advisory && wait == Wait::no && !exchange->replies[at].boolean(0, 0))
+                return Errc::lock_busy;
+            at += advisory ? 1 : 0;
+            auto const& row = exchange->replies[at++];
+            auto taken = row.rows() > 0 ? read(row, i) : advisory ? success() : take_missing(i, *keys[i], wait);
+            if (!taken)
                 return taken;
+        }
+        return success();
+    }
+
+    /// Some row that nobody has locked; `statement` names none and waits for none. No row: `not_found`.
+    Outcome<void> open_free(detail::Statement const& statement, detail::Params params)
+    {
+        detail::Batch batch;
+        store_->add_begin(batch, until_);
+        batch.add(statement, std::move(params));
+        auto exchange = step(batch, until_);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error)
+            return refused(*exchange->error, Wait::no);
+        learn_identity(exchange->replies);
+        if (exchange->replies[2].rows() == 0)
+            return Failure{Errc::not_found, "postgres: no row of " + store_->table.name + " is free"};
+        states_.resize(1);
+        if (auto done = read(exchange->replies[2], 0); !done)
+            return done;
+        own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(states_[0]->value)));
         return success();
     }
 
@@ -523,25 +625,40 @@ private:
         life_ = session_->life();
     }
 
+    void add_hash_lock(detail::Batch& batch, Key const& key, Wait wait) const
+    {
+        auto const& statements = store_->statements;
+        detail::Params number;
+        number.number(store_->lock_number(key));
+        batch.add(wait == Wait::no ? statements.lock_hash_now : statements.lock_hash, std::move(number));
+    }
+
+    bool add_row_lock(detail::Batch& batch, Key const& key, Wait wait) const
+    {
+        auto const& statements = store_->statements;
+        detail::Params params;
+        if (!store_->add_key(params, key))
+            return false;
+        batch.add(wait == Wait::no ? statements.lock_row_now : statements.lock_row, std::move(params));
+        return true;
+    }
+
+    Outcome<void> read(detail::Reply const& row, std::size_t i)
+    {
+        auto state = store_->read(row, 0);
+        if (!state)
+            return std::move(state).failure();
+        states_[i].emplace(*std::move(state));
+        return success();
+    }
+
     /// A key without a value is locked by its hash, so two keys may seem to be one; then it is looked at again, since
     /// somebody may have inserted it before.
-    Outcome<void> take(detail::Reply const& reply, std::size_t i, Key const& key, Wait wait)
+    Outcome<void> take_missing(std::size_t i, Key const& key, Wait wait)
     {
-        auto const& s = *store_;
-        if (reply.rows() > 0) {
-            auto state = s.read(reply, 0);
-            if (!state)
-                return std::move(state).failure();
-            states_[i].emplace(*std::move(state));
-            return success();
-        }
         detail::Batch batch;
-        detail::Params number;
-        number.number(s.lock_number(key));
-        batch.add(wait == Wait::no ? s.statements.lock_missing_now : s.statements.lock_missing, std::move(number));
-        detail::Params params;
-        static_cast<void>(s.add_key(params, key));
-        batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
+        add_hash_lock(batch, key, wait);
+        static_cast<void>(add_row_lock(batch, key, wait));
         auto exchange = step(batch, until_);
         if (!exchange)
             return std::move(exchange).failure();
@@ -549,9 +666,7 @@ private:
             return refused(*exchange->error, wait);
         if (wait == Wait::no && !exchange->replies[0].boolean(0, 0))
             return Errc::lock_busy;
-        if (exchange->replies[1].rows() > 0)
-            return take(exchange->replies[1], i, key, wait);
-        return success();
+        return exchange->replies[1].rows() > 0 ? read(exchange->replies[1], i) : success();
     }
 
     static Failure refused(detail::SqlError const& error, Wait wait)
@@ -707,7 +822,9 @@ private:
 
     std::shared_ptr<Store> store_;
     std::vector<std::optional<Versioned<T>>> states_;
+    std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
+    std::unique_ptr<AsyncTransaction> async_;  // goes first: it waits for what was not awaited
 };
 
 /// States, locks and operation records in a PostgreSQL server.
@@ -877,7 +994,8 @@ public:
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
     /// BEGIN, its bounds and the locking reads in one trip. `lock_timeout` is the deadline, and a transaction that is left
     /// alone is ended by the server a moment after it. A key without a value is locked by an advisory lock of its 64-bit
-    /// hash: two such keys may exclude each other without need, never the other way round.
+    /// hash: two such keys may exclude each other without need, never the other way round. That costs a second trip, except
+    /// for `RowLock::advisory`, which locks every key so.
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
         if (!deadline.valid())
@@ -885,21 +1003,7 @@ public:
         for (auto const* key : keys)
             if (!key->valid())
                 return key->validate().failure();
-        auto const until = deadline.at(SystemRuntime::now());
-        for (bool again = true;; again = false) {
-            bool fresh = false;
-            auto session = store_->pool->take(until, fresh);
-            if (!session)
-                return std::move(session).failure();
-            transaction_type tx{store_, *std::move(session), until};
-            auto opened = tx.open(keys, wait);
-            if (opened)
-                return tx;
-            // It had died in the pool; nothing was changed by reading.
-            if (opened.error() == Errc::unavailable && !fresh && again)
-                continue;
-            return std::move(opened).failure();
-        }
+        return open(deadline, [&](transaction_type& tx) { return tx.open(keys, wait); });
     }
 
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
@@ -1002,6 +1106,30 @@ public:
     }
 
 private:
+    template <class, class>
+    friend class FreeRows;
+
+    /// A new transaction that `begin` has begun.
+    template <class F>
+    Outcome<transaction_type> open(Deadline deadline, F begin) const
+    {
+        auto const until = deadline.at(SystemRuntime::now());
+        for (bool again = true;; again = false) {
+            bool fresh = false;
+            auto session = store_->pool->take(until, fresh);
+            if (!session)
+                return std::move(session).failure();
+            transaction_type tx{store_, *std::move(session), until};
+            auto opened = begin(tx);
+            if (opened)
+                return tx;
+            // It had died in the pool; nothing was changed by reading.
+            if (opened.error() == Errc::unavailable && !fresh && again)
+                continue;
+            return std::move(opened).failure();
+        }
+    }
+
     static RepositoryOptions check(RepositoryOptions options)
     {
         if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})

@@ -37,6 +37,8 @@ struct Bytes {
 /// What a statement answered. Owns its rows.
 class Result {
 public:
+    /// No rows.
+    Result() = default;
     explicit Result(detail::Reply reply) noexcept : reply_(std::move(reply)) {}
 
     std::size_t size() const noexcept { return reply_.rows(); }
@@ -222,6 +224,7 @@ inline bool changes_session(std::string_view sql, std::string_view word)
 /// the one statement, so that the operation may go on: `constraint_violated` names the constraint.
 /// **Lifetimes.** The operation's run. **Thread safety.** To be used by the operation only.
 /// **Cost.** One round trip each; two for a `try_exec` that fails. Not combined with other operations.
+/// Asynchronous operations get an `AsyncTransaction` instead: nothing there blocks their executor.
 class Transaction {
 public:
     Transaction(Transaction const&) = delete;
@@ -320,6 +323,7 @@ protected:
 
 private:
     friend class TransactionalIdempotencyStore;
+    friend class AsyncTransaction;
     static constexpr std::chrono::seconds rollback_time{1};
 
     template <class... A>

@@ -10,6 +10,7 @@
 // Order of mutexes: a store's or service's, then the operation's, then its context's list.
 
 #include <interlock/core/concepts.hpp>
+#include <interlock/core/detail/runtime_thread.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/runtime.hpp>
@@ -32,6 +33,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -202,10 +204,16 @@ protected:
             drop_reference();
     }
 
-    /// Runs `call` on the thread pool for blocking calls, sets `offload_done_` and takes the next step. A call that may
-    /// wait for what another caller holds must not take a thread from that caller's end.
+    /// A call that may wait for what another caller holds must not take a thread from that caller's end.
+    enum class Pool : unsigned char {
+        ending,   ///< it ends by itself
+        waiting,  ///< it may wait for others' ends
+        none,     ///< and others for its own: a thread of its own
+    };
+
+    /// Runs `call` on a thread that may be blocked, sets `offload_done_` and takes the next step.
     template <class F>
-    void offload(F call, bool may_wait)
+    void offload(F call, Pool pool)
     {
         if (!offload_)
             offload_ = std::make_shared<Offload>();
@@ -231,8 +239,14 @@ protected:
             }
             shared->returned.notify_all();
         };
+        if (pool == Pool::none) {
+            try {
+                return CallThreads::run(work);
+            } catch (std::system_error const&) {  // no thread left: one of the pool's, then
+            }
+        }
         if constexpr (requires { runtime_.waiting_executor(); })
-            if (may_wait)
+            if (pool != Pool::ending)
                 return boost::asio::post(runtime_.waiting_executor(), std::move(work));
         boost::asio::post(runtime_.blocking_executor(), std::move(work));
     }
@@ -379,24 +393,33 @@ void destroy_operation(Op* op, A handler_allocator) noexcept
     std::allocator_traits<Allocator>::deallocate(allocator, op, 1);
 }
 
-/// Completes `handler` with `call()`, made on the handler's executor or, when it may block, on the blocking one.
+/// Where a call is made.
+enum class CallPlace : unsigned char {
+    here,        ///< on the handler's executor
+    pool,        ///< on the pool for blocking calls
+    own_thread,  ///< it may wait for what only other such calls end, so that no bound on their number is safe
+};
+
+/// Completes `handler` with `call()`, or as `F::complete(handler, call())` does.
 template <class Handler, class R, class F>
 class CallOperation final : public AsyncOperation<Handler, R> {
     using Base = AsyncOperation<Handler, R>;
 
 public:
-    CallOperation(Handler handler, R runtime, bool in_place, F call)
-        : Base(std::move(handler), std::move(runtime)), call_(std::move(call)), in_place_(in_place)
+    CallOperation(Handler handler, R runtime, CallPlace place, F call)
+        : Base(std::move(handler), std::move(runtime)), call_(std::move(call)), place_(place)
     {}
 
 private:
     bool step() override
     {
-        if (in_place_)
+        if (place_ == CallPlace::here)
             result_.emplace(call_());
         else if (!std::exchange(offloaded_, true))
-            this->offload([this] { result_.emplace(call_()); }, false);
-        return in_place_ || this->offload_done();
+            this->offload(
+                [this] { result_.emplace(call_()); },
+                place_ == CallPlace::pool ? Base::Pool::ending : Base::Pool::none);
+        return place_ == CallPlace::here || this->offload_done();
     }
 
     void complete(Ref<Base> self) override
@@ -404,7 +427,10 @@ private:
         auto handler = std::move(this->handler());
         auto result = *std::move(result_);
         { Ref<Base> const last = std::move(self); }
-        std::move(handler)(std::move(result));
+        if constexpr (requires { F::complete(std::move(handler), std::move(result)); })
+            F::complete(std::move(handler), std::move(result));
+        else
+            std::move(handler)(std::move(result));
     }
 
     void leave() noexcept override {}
@@ -412,14 +438,14 @@ private:
 
     F call_;
     std::optional<std::invoke_result_t<F&>> result_;
-    bool in_place_;
+    CallPlace place_;
     bool offloaded_{false};
 };
 
 template <class R, class Handler, class F>
-void async_call(bool in_place, R const& runtime, Handler handler, F call)
+void async_call(CallPlace place, R const& runtime, Handler handler, F call)
 {
-    start_operation<CallOperation<Handler, R, F>>(std::move(handler), runtime, in_place, std::move(call));
+    start_operation<CallOperation<Handler, R, F>>(std::move(handler), runtime, place, std::move(call));
 }
 
 /// `LockStateService::async_acquire` and `async_try_acquire`.
@@ -459,7 +485,7 @@ private:
             } else {
                 offloaded_ = true;
                 this->take_wake();
-                this->offload([this] { poll(); }, true);
+                this->offload([this] { poll(); }, Base::Pool::waiting);
                 return false;
             }
         }

@@ -477,13 +477,14 @@ private:
     mutable Combiner<value_type> combiner_;
 };
 
-/// What a service keeps: a store that answers in place gains nothing by sharing commits.
+/// What a service keeps: a store that answers in place gains nothing by sharing commits, and operations that are to have
+/// a state each must not share one.
 template <class Session, class R>
 struct service_session {
     using type = Session;
 };
 template <CombinableSession Session, class R>
-    requires(!requires { requires R::immediate; })
+    requires(!requires { requires R::immediate; } && !requires { requires !R::one_state_per_key; })
 struct service_session<Session, R> {
     using type = CombiningSession<Session>;
 };

@@ -38,15 +38,39 @@ struct repeat<A, 0> {
     using type = TypeList<>;
 };
 
-/// What an operation gets of a store's transaction: all of it, or the base that it shows to operations.
-template <class X>
+/// A session as asynchronous calls see it. There is no object of it.
+template <class Session>
+struct AsyncFace : Session {
+    using session_type = Session;
+};
+
+/// The session itself, and whether the call is asynchronous.
+template <class Session>
+struct face {
+    using session_type = Session;
+    static constexpr bool asynchronous = false;
+};
+template <class Session>
+struct face<AsyncFace<Session>> {
+    using session_type = Session;
+    static constexpr bool asynchronous = true;
+};
+
+/// What an operation gets of a store's transaction: all of it, or what it shows to operations, perhaps something else to
+/// asynchronous ones.
+template <class X, bool Async>
 struct shown_transaction {
     using type = X;
 };
-template <class X>
-    requires requires { typename X::operation_type; }
-struct shown_transaction<X> {
+template <class X, bool Async>
+    requires(requires { typename X::operation_type; } && !(Async && requires { typename X::async_operation_type; }))
+struct shown_transaction<X, Async> {
     using type = typename X::operation_type;
+};
+template <class X>
+    requires requires { typename X::async_operation_type; }
+struct shown_transaction<X, true> {
+    using type = typename X::async_operation_type;
 };
 
 /// The argument types of one form.
@@ -56,9 +80,11 @@ consteval auto arguments()
     using States = typename repeat<typename Session::value_type&, N>::type;
     if constexpr (Shape == Form::states)
         return States{};
-    else if constexpr (Shape == Form::states_transaction)
-        return typename concatenate<States, TypeList<typename shown_transaction<typename Session::repository_type::transaction_type>::type&>>::type{};
-    else if constexpr (Shape == Form::states_context)
+    else if constexpr (Shape == Form::states_transaction) {
+        using Stored = typename Session::repository_type::transaction_type;
+        using Shown = typename shown_transaction<Stored, face<Session>::asynchronous>::type;
+        return typename concatenate<States, TypeList<Shown&>>::type{};
+    } else if constexpr (Shape == Form::states_context)
         return typename concatenate<States, TypeList<TransactionContext&>>::type{};
     else if constexpr (Shape == Form::locks)
         return typename repeat<typename Session::lock_type&, N>::type{};
@@ -117,7 +143,7 @@ template <class F, class Session, std::size_t N>
 using operation_result = typename awaited<raw_result<F, Session, N>>::type;
 
 /// Calls F with what `transaction` has for its form.
-template <Form Shape, std::size_t N, class F, class Transaction>
+template <Form Shape, std::size_t N, bool Async, class F, class Transaction>
 decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext& context)
 {
     return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
@@ -126,7 +152,8 @@ decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext
         else if constexpr (Shape == Form::states_transaction)
             return f(
                 transaction.state(I)...,
-                static_cast<typename shown_transaction<std::remove_cvref_t<decltype(transaction.store_transaction())>>::type&>(
+                static_cast<typename shown_transaction<
+                    std::remove_cvref_t<decltype(transaction.store_transaction())>, Async>::type&>(
                     transaction.store_transaction()));
         else if constexpr (Shape == Form::states_context)
             return f(transaction.state(I)..., context);

@@ -87,10 +87,12 @@ struct CallRecord {
 template <>
 struct CallRecord<false> {};
 
+/// `Session`, or its `AsyncFace`.
 template <class Session, std::size_t N, class F, Once Mode>
 class TransactionCall {
     using T = typename Session::value_type;
     static constexpr Form shape = form_of<F, Session, N>;
+    static constexpr bool asynchronous = face<Session>::asynchronous;
     static constexpr bool records = Mode != Once::no;
     using Transaction = typename Session::template Transaction<N, shape>;
     using Repository = typename Session::repository_type;
@@ -102,7 +104,8 @@ public:
 
     /// Everything referred to must outlive the call.
     TransactionCall(
-        Session const& session, std::array<Key, N> const& keys, std::span<std::optional<T> const, N> named, F& operation, OperationId const* id,
+        typename face<Session>::session_type const& session, std::array<Key, N> const& keys,
+        std::span<std::optional<T> const, N> named, F& operation, OperationId const* id,
         IdempotentRequest const* request, CallOptions const& options, TransactionContext const* outer, TimePoint now,
         Observer* observer, std::uint64_t generation)
         : session_(session), keys_(keys), operation_(operation), id_(id), observer_(observer), started_(now),
@@ -186,10 +189,10 @@ public:
         try {
             CurrentContext const current(context_);
             if constexpr (std::is_void_v<result_type>) {
-                call_operation<shape, N>(operation_, transaction_, context_);
+                call_operation<shape, N, asynchronous>(operation_, transaction_, context_);
                 result_.emplace();
             } else {
-                result_.emplace(call_operation<shape, N>(operation_, transaction_, context_));
+                result_.emplace(call_operation<shape, N, asynchronous>(operation_, transaction_, context_));
             }
         } catch (...) {
             exception_ = std::current_exception();
@@ -197,7 +200,7 @@ public:
     }
 
     /// Starts a callable that awaits.
-    auto awaitable() { return call_operation<shape, N>(operation_, transaction_, context_); }
+    auto awaitable() { return call_operation<shape, N, asynchronous>(operation_, transaction_, context_); }
     void set_result(stored_type value) { result_.emplace(std::move(value)); }
     void set_exception(std::exception_ptr exception) { exception_ = std::move(exception); }
 
@@ -591,7 +594,7 @@ private:
             observer_->on_unknown({cause_, resolved});
     }
 
-    Session const& session_;
+    typename face<Session>::session_type const& session_;
     std::array<Key, N> const& keys_;
     F& operation_;
     OperationId const* id_;

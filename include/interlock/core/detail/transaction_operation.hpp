@@ -71,7 +71,7 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
 template <class Handler, class Session, std::size_t N, bool Named, class F, Once Mode, bool Try>
 class TransactionOperation final : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Session::repository_type::runtime_type>;
-    using Call = TransactionCall<Session, N, F, Mode>;
+    using Call = TransactionCall<AsyncFace<Session>, N, F, Mode>;
     using R = typename Call::result_type;
 
 public:
@@ -158,7 +158,9 @@ private:
             } else {
                 offloading_ = blockable_ = true;
                 this->take_wake();
-                this->offload([this] { offload_ready_ = call_.perform(action_, *this); }, action_ == Action::begin);
+                this->offload(
+                    [this] { offload_ready_ = call_.perform(action_, *this); },
+                    action_ == Action::begin ? Base::Pool::waiting : Base::Pool::ending);
                 return Performed::pending;
             }
         }
@@ -201,7 +203,7 @@ private:
 
     void spawn()
     {
-        using Executor = typename awaited<raw_result<F, Session, N>>::executor_type;
+        using Executor = typename awaited<raw_result<F, AsyncFace<Session>, N>>::executor_type;
         auto done = [self = Ref<Base>(this), this](std::exception_ptr exception) {
             if (exception)
                 call_.set_exception(std::move(exception));

@@ -157,7 +157,7 @@ TEST_CASE("a single statement whose reply is lost is unknown, unless an operatio
     // The update of a row without an operation id: whoever sends its name.
     detail::Table table;
     table.name = ns + "_state";
-    table.key = "key";
+    table.key = {"key"};
     table.version = "version";
     table.columns = table.shown = {"data"};
     table.first_version = table.next_version = "nextval('" + ns + "_version')";

@@ -50,6 +50,14 @@ struct Product {
 };
 BOOST_DESCRIBE_STRUCT(Product, (), (id, name, inventory_count, weight, active, note, kind, grade, version))
 
+struct Room {
+    std::int64_t id{0};
+    std::string name;
+    int first_day{0};
+    int last_day{0};
+};
+BOOST_DESCRIBE_STRUCT(Room, (), (id, name, first_day, last_day))
+
 struct Word {
     std::string word;
     std::int64_t order{0};  // a reserved word of SQL
@@ -178,6 +186,51 @@ TEST_CASE("a constraint refuses by name and nothing is changed", "[postgres][sta
         CHECK(refused.effect() == Effect::not_applied);
         CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("not_sold_out"));
         CHECK(repository.load(std::int64_t{1}).value().value.inventory_count == 1);
+    }
+}
+
+TEST_CASE("unique, check and exclusion are results under their names", "[postgres][state_repository][own_table]")
+{
+    auto const pool = fresh_pool();
+    auto const table = fresh_table(
+        "id bigint PRIMARY KEY, name text NOT NULL CONSTRAINT one_name UNIQUE, first_day int NOT NULL, "
+        "last_day int NOT NULL, version bigint NOT NULL DEFAULT 1, CONSTRAINT in_order CHECK (first_day <= last_day), "
+        "CONSTRAINT no_overlap EXCLUDE USING gist (int4range(first_day, last_day, '[]') WITH &&)");
+    postgres::StateRepository<Room> const rooms{pool, {.table = table, .key = "id"}};
+    Room const first{.id = 1, .name = "first", .first_day = 1, .last_day = 3};
+    Room const second{.id = 2, .name = "second", .first_day = 5, .last_day = 7};
+    REQUIRE(rooms.insert(first));
+    REQUIRE(rooms.insert(second));
+    TransactionService const optimistic{OptimisticVersioning{}, rooms};
+    TransactionService const row_lock{PessimisticRowLock{}, rooms};
+    TransactionService const lease{SetNxLock{}, rooms};
+    auto const refused_by = [&](auto const& outcome, std::string const& name) {
+        CHECK(outcome.error() == Errc::constraint_violated);
+        CHECK(outcome.effect() == Effect::not_applied);
+        CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("constraint " + name));
+        CHECK(rooms.load(std::int64_t{2}).value().version == 1);
+    };
+    std::pair<std::string, void (*)(Room&)> const mistakes[] = {
+        {"one_name", [](Room& r) { r.name = "first"; }},
+        {"in_order", [](Room& r) { r.last_day = 4; }},
+        {"no_overlap", [](Room& r) { r.first_day = 3; }}};
+    for (auto const& entry : mistakes) {
+        auto const& name = entry.first;
+        auto const mistake = entry.second;
+        CAPTURE(name);
+        auto changed = second;
+        mistake(changed);
+        Room third{.id = 3, .name = "third", .first_day = 15, .last_day = 17};
+        mistake(third);
+        refused_by(rooms.compare_and_set(std::int64_t{2}, 1, changed), name);
+        refused_by(rooms.insert(third), name);
+        refused_by(optimistic.try_do_in_transaction(std::int64_t{2}, mistake), name);
+        refused_by(row_lock.try_do_in_transaction(std::int64_t{2}, mistake), name);
+        refused_by(lease.try_do_in_transaction(std::int64_t{2}, mistake), name);
+        row_lock.do_in_transaction(std::int64_t{1}, [&](Room&, postgres::Transaction& tx) {
+            auto const insert = "INSERT INTO " + table + " (id, name, first_day, last_day) VALUES ($1, $2, $3, $4)";
+            refused_by(tx.try_exec(insert, third.id, third.name, third.first_day, third.last_day), name);
+        });
     }
 }
 

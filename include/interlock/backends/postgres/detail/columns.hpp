@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -38,13 +39,18 @@ constexpr bool is_column_type() noexcept
                (std::is_arithmetic_v<M> && !std::is_same_v<M, long double>);
 }
 
+template <class T>
+constexpr bool is_row_type() noexcept;
+
 template <class T, template <class...> class L, class... D>
 constexpr bool members_are_columns(L<D...>) noexcept
 {
-    return (is_column_type<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>() && ...);
+    return ((is_column_type<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>() ||
+             is_row_type<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>()) &&
+            ...);
 }
 
-/// A struct whose members are columns.
+/// A struct whose members are columns, or such structs themselves.
 template <class T>
 constexpr bool is_row_type() noexcept
 {
@@ -53,6 +59,43 @@ constexpr bool is_row_type() noexcept
     else
         return false;
 }
+
+/// Calls `visit(name, member)` for every column of `row`, in order.
+template <class T, class F>
+void for_each_column(T& row, F&& visit)
+{
+    boost::mp11::mp_for_each<interlock::detail::described_members<std::remove_const_t<T>>>([&](auto member) {
+        auto& value = row.*member.pointer;
+        if constexpr (is_column_type<std::remove_cvref_t<decltype(value)>>())
+            visit(member.name, value);
+        else
+            for_each_column(value, visit);
+    });
+}
+
+/// Calls `visit(part)` for every column of a key: of a pair, a tuple or a struct its parts, of others itself.
+template <class K, class F>
+void for_each_part(K const& key, F&& visit)
+{
+    if constexpr (is_column_type<K>())
+        visit(key);
+    else if constexpr (is_row_type<K>())
+        for_each_column(key, [&](char const*, auto const& part) { visit(part); });
+    else
+        std::apply([&](auto const&... part) { (visit(part), ...); }, key);
+}
+
+template <class K>
+struct is_tuple_of_columns : std::false_type {};
+template <class... P>
+struct is_tuple_of_columns<std::tuple<P...>> : std::bool_constant<(is_column_type<P>() && ...)> {};
+template <class A, class B>
+struct is_tuple_of_columns<std::pair<A, B>> : std::bool_constant<is_column_type<A>() && is_column_type<B>()> {};
+
+/// A key that comes back from its bytes, and whose parts are columns.
+template <class K>
+inline constexpr bool is_key_type =
+    interlock::detail::DecodableKey<K> && (is_column_type<K>() || is_row_type<K>() || is_tuple_of_columns<K>::value);
 
 /// False: a text with a NUL, which no text column can hold.
 template <class M>
@@ -121,13 +164,15 @@ bool read_column(Reply const& reply, std::size_t row, std::size_t column, M& out
     }
 }
 
-/// The names of all members, in order.
+/// The names of all columns, in order.
 template <class T>
 std::vector<std::string> column_names()
 {
     std::vector<std::string> names;
-    if constexpr (interlock::detail::Described<T>)
-        boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) { names.push_back(member.name); });
+    if constexpr (is_row_type<T>()) {
+        T const row{};
+        for_each_column(row, [&](char const* name, auto const&) { names.emplace_back(name); });
+    }
     return names;
 }
 

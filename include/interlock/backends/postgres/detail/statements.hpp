@@ -41,10 +41,11 @@ inline constexpr std::string_view raced_state = "22012";
 /// Where a repository's states are. Identifiers are valid ones, so they stand in statements as they are.
 struct Table {
     std::string name;                  ///< of the table, perhaps with its schema
-    std::string key;                   ///< column
+    std::vector<std::string> key;      ///< columns
     std::string version;               ///< column
-    std::vector<std::string> columns;  ///< written besides those two
+    std::vector<std::string> columns;  ///< written besides those
     std::vector<std::string> shown;    ///< read besides the version
+    std::vector<bool> written;         ///< for each of `shown` whether it is in `columns`
     std::string next_version;          ///< expression for the version after `t.<version>`
     std::string first_version;         ///< expression for the version of a new row
     std::string key_type;              ///< "::bytea", or empty: the column's
@@ -62,10 +63,26 @@ enum class Fencing : unsigned char { none, guarded, guarded_and_released };
 /// What a statement does to a row.
 enum class RowAction : unsigned char { insert, update, erase, verify, nothing };
 
+inline std::string joined(std::vector<std::string> const& names)
+{
+    std::string out;
+    for (auto const& name : names)
+        out += (out.empty() ? "" : ", ") + name;
+    return out;
+}
+
 /// A statement under construction: parameters are numbered as they are named.
 class StatementText {
 public:
     std::string parameter(std::string_view cast = {}) { return "$" + std::to_string(++count_) + std::string(cast); }
+    /// One for each column of the key.
+    std::vector<std::string> key(Table const& t)
+    {
+        std::vector<std::string> out;
+        for (std::size_t i = 0; i < t.key.size(); ++i)
+            out.push_back(parameter(t.key_type));
+        return out;
+    }
 
 private:
     int count_{0};
@@ -80,34 +97,43 @@ enum ChangeColumn : std::size_t {
     old_answer,
 };
 
+/// That the row `t` is the one that `key` names.
+inline std::string has_key(Table const& t, std::vector<std::string> const& key)
+{
+    std::string out;
+    for (std::size_t i = 0; i < key.size(); ++i)
+        out += (i == 0 ? "t." : " AND t.") + t.key[i] + " = " + key[i];
+    return out;
+}
+
 /// A change that nothing else depends on: the new version, or no row. Cheaper than to be told why not, which is asked for
 /// only then. Parameters as of `change_text`.
 inline std::string plain_change_text(Table const& t, RowAction action)
 {
     StatementText p;
-    auto const key = p.parameter(t.key_type);
+    auto const key = p.key(t);
     switch (action) {
     case RowAction::insert: {
         auto const hash = p.parameter("::bigint");
-        std::string names = t.key + ", " + t.version;
-        std::string values = key + ", " + t.first_version;
+        std::string names = joined(t.key) + ", " + t.version;
+        std::string values = joined(key) + ", " + t.first_version;
         for (auto const& column : t.columns) {
             names += ", " + column;
             values += ", " + p.parameter(t.value_type);
         }
         return "INSERT INTO " + t.name + " AS t (" + names + ") SELECT " + values + " FROM (SELECT pg_advisory_xact_lock(" + hash +
-               ")) a ON CONFLICT (" + t.key + ") DO NOTHING RETURNING t." + t.version;
+               ")) a ON CONFLICT (" + joined(t.key) + ") DO NOTHING RETURNING t." + t.version;
     }
     case RowAction::update: {
         auto const version = p.parameter();
         std::string set = t.version + " = " + t.next_version;
         for (auto const& column : t.columns)
             set += ", " + column + " = " + p.parameter(t.value_type);
-        return "UPDATE " + t.name + " t SET " + set + " WHERE t." + t.key + " = " + key + " AND t." + t.version + " = " + version +
-               " RETURNING t." + t.version;
+        return "UPDATE " + t.name + " t SET " + set + " WHERE " + has_key(t, key) + " AND t." + t.version + " = " +
+               version + " RETURNING t." + t.version;
     }
     case RowAction::erase:
-        return "DELETE FROM " + t.name + " t WHERE t." + t.key + " = " + key + " AND t." + t.version + " = " + p.parameter() +
+        return "DELETE FROM " + t.name + " t WHERE " + has_key(t, key) + " AND t." + t.version + " = " + p.parameter() +
                " RETURNING t." + t.version;
     case RowAction::verify:
     case RowAction::nothing: break;
@@ -125,7 +151,7 @@ inline std::string change_text(
     if (fencing == Fencing::none && !with_operation && refusal == Refusal::reply)
         if (auto plain = plain_change_text(t, action); !plain.empty())
             return plain;
-    auto const key = action == RowAction::nothing ? std::string() : p.parameter(t.key_type);
+    auto const key = action == RowAction::nothing ? std::vector<std::string>{} : p.key(t);
     bool const fenced = fencing != Fencing::none;
     bool const released = fencing == Fencing::guarded_and_released;
     std::string with;
@@ -162,21 +188,21 @@ inline std::string change_text(
         allowed += " AND NOT EXISTS (SELECT FROM old WHERE answered OR attempt >= " + attempt + ")";
     }
     auto const here = [&](std::string const& version) {
-        return " WHERE t." + t.key + " = " + key + " AND t." + t.version + " = " + version + allowed;
+        return " WHERE " + has_key(t, key) + " AND t." + t.version + " = " + version + allowed;
     };
     switch (action) {
     case RowAction::insert: {
         // Whoever holds the row lock of a key without a value holds this one.
         auto const hash = p.parameter("::bigint");
-        std::string names = t.key + ", " + t.version;
-        std::string values = key + ", " + t.first_version;
+        std::string names = joined(t.key) + ", " + t.version;
+        std::string values = joined(key) + ", " + t.first_version;
         for (auto const& column : t.columns) {
             names += ", " + column;
             values += ", " + p.parameter(t.value_type);
         }
         part("w", "(INSERT INTO " + t.name + " AS t (" + names + ") SELECT " + values + " FROM (SELECT pg_advisory_xact_lock(" +
-                      hash + ")) a WHERE true" + allowed + " ON CONFLICT (" + t.key + ") DO NOTHING RETURNING t." + t.version +
-                      " AS version)");
+                      hash + ")) a WHERE true" + allowed + " ON CONFLICT (" + joined(t.key) +
+                      ") DO NOTHING RETURNING t." + t.version + " AS version)");
         break;
     }
     case RowAction::update: {
@@ -215,7 +241,7 @@ inline std::string change_text(
     std::string out = with + " SELECT (SELECT version FROM w), " + (fenced ? "EXISTS (SELECT FROM g)" : "true") + ", " +
                       (action == RowAction::nothing
                            ? std::string("NULL")
-                           : "(SELECT " + t.version + " FROM " + t.name + " WHERE " + t.key + " = " + key + ")") +
+                           : "(SELECT t." + t.version + " FROM " + t.name + " t WHERE " + has_key(t, key) + ")") +
                       ", " + (with_operation ? "(SELECT answered FROM old), (SELECT answer FROM old)" : "NULL, NULL");
     if (released)
         out += ", (SELECT count(*) FROM n)";
@@ -230,7 +256,7 @@ inline std::string change_text(
 struct Statements {
     static constexpr std::size_t actions = 5;
 
-    Statements(Table const& t, std::string const& ns, std::string const& row_lock)
+    Statements(Table const& t, std::string const& ns, std::string lock) : row_lock(std::move(lock))
     {
         auto const store = "'" + t.name + "'";
         for (std::size_t a = 0; a < actions; ++a)
@@ -244,15 +270,16 @@ struct Statements {
                 if (a != static_cast<std::size_t>(RowAction::nothing) || o != 0)
                     last_changes[a][o] =
                         Statement{change_text(t, ns, static_cast<RowAction>(a), Fencing::none, o != 0, Refusal::error)};
-        std::string shown = "t." + t.version;
+        rows = "SELECT t." + t.version;
         for (auto const& column : t.shown)
-            shown += ", t." + column;
-        auto const row = " FROM " + t.name + " t WHERE t." + t.key + " = $1" + t.key_type;
-        load = Statement{"SELECT " + shown + row};
-        lock_row = Statement{"SELECT " + shown + row + " " + row_lock};
-        lock_row_now = Statement{"SELECT " + shown + row + " " + row_lock + " NOWAIT"};
-        lock_missing = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-        lock_missing_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+            rows += ", t." + column;
+        rows += " FROM " + t.name + " t";
+        auto const row = rows + " WHERE " + has_key(t, StatementText{}.key(t));
+        load = Statement{row};
+        lock_row = Statement{row + " " + row_lock};
+        lock_row_now = Statement{row + " " + row_lock + " NOWAIT"};
+        lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
+        lock_hash_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
 
         auto const record = " FROM " + ns + "_operation WHERE store = " + store + " AND key = $1::bytea AND id = $2::bytea";
         find_operation =
@@ -307,13 +334,15 @@ struct Statements {
         return last_changes[static_cast<std::size_t>(action)][with_operation ? 1 : 0];
     }
 
+    std::string rows;      ///< all rows of the table, as `Store::read` takes them
+    std::string row_lock;  ///< the clause that locks them
     std::array<std::array<std::array<Statement, 2>, 3>, actions> changes;
     std::array<std::array<Statement, 2>, actions> last_changes;
     Statement load;
     Statement lock_row;
     Statement lock_row_now;
-    Statement lock_missing;
-    Statement lock_missing_now;
+    Statement lock_hash;
+    Statement lock_hash_now;
     Statement find_operation;
     Statement forbid;
     Statement all_operations;

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_ASYNC_TRANSACTION_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_ASYNC_TRANSACTION_HPP
+
+/// @file
+/// A user's own statements inside of an asynchronous operation.
+
+#include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/async_operation.hpp>
+
+#include <boost/asio/async_result.hpp>
+
+#include <condition_variable>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+/// The open transaction of an asynchronous operation, for statements of its own:
+///
+///     [](Product& p, postgres::AsyncTransaction& tx) -> boost::asio::awaitable<void> {
+///         co_await tx.async_exec("INSERT INTO orders (product) VALUES ($1)", p.id, boost::asio::use_awaitable);
+///     }
+///
+/// **Guarantee.** As `Transaction`, and the executor is never blocked: each statement runs on a thread of its own, of
+/// which there are at most as many as the pool has connections. An operation that takes a `Transaction` does not
+/// compile in an asynchronous call.
+/// **Does not guarantee.** Statements beside each other: one at a time, a second one is `invalid_argument`, unsent.
+/// A commit beside a statement: an operation that returns without having awaited one ends as `invalid_argument`, not
+/// applied, if the statement has not ended by then.
+/// **Completion.** `async_exec`: `void(std::exception_ptr, Result)`, the exception as `Transaction::exec` throws it.
+/// `async_try_exec`: `void(Outcome<Result>)`, as `Transaction::try_exec` returns it. On the handler's associated
+/// executor, never from within the call.
+/// **Cancellation.** None: a statement ends by the transaction's deadline. The operation's own cancellation waits for
+/// it.
+/// **Lifetimes.** The operation's run; texts and parameters are copied. **Thread safety.** To be used by the operation
+/// only.
+/// **Cost.** Those of `Transaction`, and two changes of thread.
+class AsyncTransaction {
+public:
+    AsyncTransaction(AsyncTransaction const&) = delete;
+    AsyncTransaction& operator=(AsyncTransaction const&) = delete;
+    /// A statement that was not awaited is not sent any more, or waited for.
+    ~AsyncTransaction()
+    {
+        std::unique_lock lock(line_->mutex);
+        line_->gone = true;
+        line_->ended.wait(lock, [&] { return !line_->running; });
+    }
+
+    /// `async_exec(sql, parameters..., token)`.
+    template <class... A>
+        requires(sizeof...(A) > 0)
+    auto async_exec(std::string_view sql, A&&... parameters_and_token)
+    {
+        return initiate<false>(sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
+    }
+    /// `async_try_exec(sql, parameters..., token)`.
+    template <class... A>
+        requires(sizeof...(A) > 0)
+    auto async_try_exec(std::string_view sql, A&&... parameters_and_token)
+    {
+        return initiate<true>(sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
+    }
+
+private:
+    template <class, class>
+    friend class RowTransaction;
+
+    explicit AsyncTransaction(Transaction& transaction) noexcept : transaction_(transaction) {}
+
+    /// Whether all statements have ended.
+    bool idle() const
+    {
+        std::lock_guard lock(line_->mutex);
+        return !line_->taken;
+    }
+
+    /// What statements know of the transaction, which one that was not awaited may outlive.
+    struct Line {
+        std::mutex mutex;
+        std::condition_variable ended;
+        bool taken{false};
+        bool running{false};
+        bool gone{false};
+    };
+
+    /// The right to use the connection; ends with it.
+    class Turn {
+    public:
+        /// None when somebody has it.
+        explicit Turn(std::shared_ptr<Line> line)
+        {
+            std::lock_guard lock(line->mutex);
+            if (!std::exchange(line->taken, true))
+                line_ = std::move(line);
+        }
+        Turn(Turn&&) noexcept = default;
+        Turn& operator=(Turn&&) = delete;
+        ~Turn()
+        {
+            if (!line_)
+                return;
+            std::lock_guard lock(line_->mutex);
+            line_->taken = line_->running = false;
+            line_->ended.notify_all();
+        }
+        explicit operator bool() const noexcept { return line_ != nullptr; }
+        /// False: the transaction is gone.
+        bool begin() const
+        {
+            std::lock_guard lock(line_->mutex);
+            return line_->running = !line_->gone;
+        }
+
+    private:
+        std::shared_ptr<Line> line_;
+    };
+
+    struct Statement {
+        std::string sql;
+        Outcome<detail::Params> params;
+    };
+
+    /// One statement, once its turn has come.
+    template <bool Try>
+    struct Call {
+        Outcome<Result> operator()()
+        {
+            using Savepoint = Transaction::Savepoint;
+            auto const mine = std::move(turn);
+            if (!mine || !mine.begin())
+                return not_awaited();
+            return transaction->run(
+                statement->sql, std::move(statement->params), Try ? Savepoint::yes : Savepoint::no);
+        }
+        template <class Handler>
+        static void complete(Handler handler, Outcome<Result> outcome)
+        {
+            if constexpr (Try)
+                std::move(handler)(std::move(outcome));
+            else if (outcome)
+                std::move(handler)(std::exception_ptr{}, *std::move(outcome));
+            else
+                std::move(handler)(
+                    std::make_exception_ptr(Error(outcome.error(), outcome.detail(), outcome.cause())), Result{});
+        }
+        Transaction* transaction;
+        Turn turn;
+        std::unique_ptr<Statement> statement;
+    };
+
+    template <bool Try, class All>
+    auto initiate(std::string_view sql, All all)
+    {
+        constexpr auto count = std::tuple_size_v<All> - 1;
+        auto params = [&]<std::size_t... I>(std::index_sequence<I...>) {
+            return Transaction::parameters_of(std::get<I>(all)...);
+        }(std::make_index_sequence<count>{});
+        using Token = std::tuple_element_t<count, All>;
+        using Signature = std::conditional_t<Try, void(Outcome<Result>), void(std::exception_ptr, Result)>;
+        return boost::asio::async_initiate<Token, Signature>(
+            [this](auto handler, std::unique_ptr<Statement> statement) {
+                using interlock::detail::CallPlace;
+                Call<Try> call{&transaction_, Turn{line_}, std::move(statement)};
+                auto const place = call.turn ? CallPlace::own_thread : CallPlace::here;
+                interlock::detail::async_call(place, SystemRuntime{}, std::move(handler), std::move(call));
+            },
+            std::get<count>(all), std::unique_ptr<Statement>(new Statement{std::string(sql), std::move(params)}));
+    }
+
+    static Failure not_awaited()
+    {
+        return Failure{Errc::invalid_argument, "postgres: a statement of the operation was not awaited"};
+    }
+
+    Transaction& transaction_;
+    std::shared_ptr<Line> line_{std::make_shared<Line>()};
+};
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_ASYNC_TRANSACTION_HPP

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_FREE_ROWS_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_FREE_ROWS_HPP
+
+/// @file
+/// Some row that nobody has locked: `SKIP LOCKED`, for tables that are worked off by several workers.
+
+#include <interlock/backends/postgres/state_repository.hpp>
+
+#include <concepts>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+/// Which rows, and which of them first.
+struct FreeRowsOptions {
+    /// A condition in SQL over the table's columns; `$1` is the key that the call names, as a text:
+    /// `queue = $1 AND NOT done`. A part of the program, like a statement of its own: never made from what a user sent,
+    /// that comes by `$1`.
+    std::string where{};
+    /// Likewise what stands behind ORDER BY: `priority DESC, id`. Give the two an index.
+    std::string order_by{};
+};
+
+/// What a call names: `$1` of the condition, a queue's name, say.
+class FreeRowsKey {
+public:
+    template <std::convertible_to<std::string_view> S>
+        requires(!std::same_as<S, FreeRowsKey>)
+    FreeRowsKey(S const& text) : text_(std::string_view{text})  // NOLINT
+    {}
+    operator std::string_view() const noexcept { return text_; }  // NOLINT
+
+private:
+    std::string text_;
+};
+
+/// A table as workers see it: a key names not one row but some row that meets a condition and that nobody has locked.
+/// For `PessimisticRowLock`:
+///
+///     postgres::FreeRows jobs{repository, {.where = "queue = $1 AND NOT done", .order_by = "id"}};
+///     TransactionService{PessimisticRowLock{}, jobs}.do_in_transaction("mail", [](Job& job) {...});
+///
+/// **Guarantee.** No two transactions have one row at a time; the row meets the condition as it was when it was locked.
+/// A worker that dies leaves its row as it was, and free. No worker waits for another's row, whatever the policy's
+/// `wait` says.
+/// **Does not guarantee.** The order of `order_by` among those who ask at the same time: who comes second skips the
+/// first row even if its transaction is then rolled back. That an operation that is run again, after a conflict, gets
+/// the same row.
+/// **Outcomes.** No such row is free: `not_found`, also under `Missing::create`. Whether there are rows that others
+/// hold cannot be told from that: ask again later, or LISTEN. A condition that is no SQL is `misconfigured`. Others as
+/// `RowTransaction`.
+/// **Needs.** A table of the user's, and a state with a key. Not for operation ids: those are kept by the key of the
+/// row, which is not known before. A row that says itself that it is done needs none.
+/// **Lifetimes.** A shared handle, independent of the repository. **Thread safety.** Everything: safe.
+/// **Cost.** Two round trips, as for a row that is named.
+template <class T, class K>
+class FreeRows {
+    using Repository = StateRepository<T, K>;
+
+public:
+    using value_type = T;
+    using key_type = FreeRowsKey;
+    using runtime_type = SystemRuntime;
+    using transaction_type = typename Repository::transaction_type;
+    static constexpr std::string_view name = "postgres";
+    static constexpr bool one_state_per_key = false;
+
+    /// Throws `Error` (`invalid_argument`) for a repository on the library's own table, and without a condition.
+    FreeRows(Repository repository, FreeRowsOptions options)
+        requires KeyedState<T> && std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
+        : repository_(std::move(repository)), named_(options.where.find("$1") != std::string::npos),
+          statement_(statement(*repository_.store_, options)),
+          identity_(intern_store(*repository_.store_->identity + "/" + statement_.text()))
+    {}
+
+    SystemRuntime const& runtime() const noexcept { return repository_.runtime(); }
+    /// Equal for handles of one table with one condition; not the repository's.
+    void const* identity() const noexcept { return identity_.get(); }
+
+    /// BEGIN, its bounds and the locking read in one trip. Of one key only, else `invalid_argument`.
+    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait, Deadline deadline = {}) const
+    {
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        if (keys.size() != 1)
+            return Failure{Errc::invalid_argument, "postgres: free rows are taken one at a time"};
+        if (!keys[0]->valid())
+            return keys[0]->validate().failure();
+        if (keys[0]->bytes().find('\0') != std::string_view::npos)
+            return Failure{Errc::invalid_argument, "postgres: the key has a NUL, which no text can hold"};
+        return repository_.open(deadline, [&](transaction_type& tx) {
+            detail::Params params;
+            if (named_)
+                params.text(std::string(keys[0]->bytes()));
+            return tx.open_free(statement_, std::move(params));
+        });
+    }
+
+private:
+    static detail::Statement statement(
+        detail::Store<T, typename Repository::key_type> const& store, FreeRowsOptions const& options)
+    {
+        if (!store.mapped)
+            throw Error(Errc::invalid_argument, "postgres: free rows need RepositoryOptions::table");
+        if (options.where.empty())
+            throw Error(Errc::invalid_argument, "postgres: free rows need a condition; `true` for all rows");
+        if ((options.where + options.order_by).find('\0') != std::string::npos)
+            throw Error(Errc::invalid_argument, "postgres: the condition of free rows has a NUL");
+        auto text = store.statements.rows + " WHERE (" + options.where + ")";
+        if (!options.order_by.empty())
+            text += " ORDER BY " + options.order_by;
+        return detail::Statement{text + " LIMIT 1 " + store.statements.row_lock + " SKIP LOCKED"};
+    }
+
+    Repository repository_;
+    bool named_;
+    detail::Statement statement_;
+    std::shared_ptr<std::string const> identity_;
+};
+
+template <class T, class K>
+FreeRows(StateRepository<T, K>, FreeRowsOptions) -> FreeRows<T, K>;
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_FREE_ROWS_HPP
