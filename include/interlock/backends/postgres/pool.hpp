@@ -88,6 +88,9 @@ public:
             auto exchange = (*session)->run(batch, until, Connection::Bounded::by_session);
             if (exchange.progress == Progress::answered && !exchange.error)
                 return exchange;
+            // The time of the call is that of waiting for a lock, too; nothing here asks for a lock without waiting.
+            if (exchange.error && exchange.error->state == "55P03" && SystemRuntime::now() >= until)
+                exchange.error->state = "57014";
             // The server had ended it while it lay in the pool.
             bool const stale = exchange.progress == Progress::unsent || (exchange.progress == Progress::lost && access == Access::read);
             if (stale && !fresh)

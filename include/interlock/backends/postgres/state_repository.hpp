@@ -116,14 +116,11 @@ public:
           statements(table, pool->options().name_space, options.row_lock == RowLock::for_update ? "FOR UPDATE" : "FOR NO KEY UPDATE"),
           identity(intern_store(pool->endpoint() + "/" + pool->options().name_space + "/" + table.name))
     {
-        static Statement const settings{
-            "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), "
-            "set_config('idle_in_transaction_session_timeout', $3, true), pg_current_xact_id()"};
-        begin_settings = settings;
         begin = Statement{
             options.isolation == Isolation::serializable      ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
             : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
                                                               : "BEGIN ISOLATION LEVEL READ COMMITTED"};
+        transaction_id = Statement{"SELECT pg_current_xact_id()"};
         commit = Statement{"COMMIT"};
     }
 
@@ -375,28 +372,13 @@ public:
         return refused;
     }
 
-    // ---- transactions ----------------------------------------------------------------------------------------------
-
-    /// BEGIN with its bounds; the reply of its second step has the transaction's id in column 3.
-    void add_begin(Batch& batch, TimePoint until) const
-    {
-        auto const left = std::clamp<std::int64_t>(
-            std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count(), 1, 86'400'000);
-        batch.add(begin);
-        Params params;
-        params.number(left);
-        params.number(left + 10);  // so that a lock that was not granted is told from a statement that is slow
-        params.number(left + 50);
-        batch.add(begin_settings, std::move(params));
-    }
-
     std::shared_ptr<PoolState> pool;
     RepositoryOptions options;
     bool mapped;
     Table table;
     Statements statements;
     Statement begin;
-    Statement begin_settings;
+    Statement transaction_id;
     Statement commit;
     std::shared_ptr<std::string const> identity;
     std::atomic<std::uint32_t> recorded{0};
@@ -495,31 +477,30 @@ private:
     {
         auto const& s = *store_;
         detail::Batch batch;
-        s.add_begin(batch, until_);
+        batch.add(s.begin);
         for (auto const* key : keys) {
             detail::Params params;
             if (!s.add_key(params, *key))
                 return Store::bad_key();
             batch.add(wait == Wait::no ? s.statements.lock_row_now : s.statements.lock_row, std::move(params));
         }
-        auto exchange = step(batch, until_);
+        auto exchange = step(batch, until_, detail::Connection::Bounded::by_transaction);
         if (!exchange)
             return std::move(exchange).failure();
         if (exchange->error)
             return refused(*exchange->error, wait);
-        learn_identity(exchange->replies);
+        begun_ = true;
         states_.resize(keys.size());
         for (std::size_t i = 0; i < keys.size(); ++i)
-            if (auto taken = take(exchange->replies[2 + i], i, *keys[i], wait); !taken)
+            if (auto taken = take(exchange->replies[1 + i], i, *keys[i], wait); !taken)
                 return taken;
         return success();
     }
 
-    /// `replies` begin with those of `add_begin`.
-    void learn_identity(std::vector<detail::Reply> const& replies)
+    /// What the transaction can be asked for later; `reply` has its id in the last column.
+    void learn_identity(detail::Reply const& reply)
     {
-        begun_ = true;
-        xid_ = replies[1].text(0, 3);
+        xid_ = reply.text(0, reply.columns() - 1);
         life_ = session_->life();
     }
 
@@ -533,6 +514,7 @@ private:
             if (!state)
                 return std::move(state).failure();
             states_[i].emplace(*std::move(state));
+            learn_identity(reply);
             return success();
         }
         detail::Batch batch;
@@ -549,6 +531,7 @@ private:
             return refused(*exchange->error, wait);
         if (wait == Wait::no && !exchange->replies[0].boolean(0, 0))
             return Errc::lock_busy;
+        learn_identity(exchange->replies[0]);
         if (exchange->replies[1].rows() > 0)
             return take(exchange->replies[1], i, key, wait);
         return success();
@@ -576,12 +559,16 @@ private:
         return commit_all(changes, operation, until);
     }
 
-    /// The change and COMMIT in one trip; the statement fails where it may not change the row, so that nothing is committed.
+    /// The change and COMMIT in one trip. Where anything else is committed with it, or it is not the change of a row
+    /// that is locked, the statement fails when it may not change the row, so that nothing is committed.
     Outcome<CommitResult> commit_one(Change<T>& change, OperationCommit const* operation, TimePoint until)
     {
         auto batch = std::move(before_commit_);
         auto const at = batch.size();
-        if (auto added = store_->add_change(batch, change, operation, detail::Refusal::error); !added)
+        bool const plain = at == 0 && operation == nullptr && change.version != no_version;
+        if (auto added = store_->add_change(
+                batch, change, operation, plain ? detail::Refusal::reply : detail::Refusal::error);
+            !added)
             return std::move(added).failure();
         batch.add(store_->commit);
         auto done = Transaction::commit(batch, until);
@@ -593,8 +580,12 @@ private:
                 return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
             return failure_of(*done->error, detail::Access::write);
         }
-        if (!done->replies.empty())
-            Store::set_version(done->replies[at], change);
+        if (done->replies.empty())  // its reply was lost, but it was committed
+            return Outcome<CommitResult>{std::in_place};
+        if (plain)
+            if (auto const code = Store::judge(done->replies[at], change); code != Errc::ok)
+                return code.value_or(Errc::version_conflict);
+        Store::set_version(done->replies[at], change);
         return Outcome<CommitResult>{std::in_place};
     }
 
@@ -604,8 +595,10 @@ private:
         std::iota(order.begin(), order.end(), std::size_t{0});
         std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
         auto batch = std::move(before_commit_);
-        if (!begun_)
-            store_->add_begin(batch, until_);
+        if (!begun_) {
+            batch.add(store_->begin);
+            batch.add(store_->transaction_id);
+        }
         auto const found = batch.size();
         if (operation != nullptr) {
             detail::Params params;
@@ -630,11 +623,12 @@ private:
         }
         std::vector<detail::Reply> replies;
         if (batch.size() > 0) {
-            auto stepped = step(batch, until);
+            using Bounded = detail::Connection::Bounded;
+            auto stepped = step(batch, until, begun_ ? Bounded::by_caller : Bounded::by_transaction);
             if (!stepped)
                 return std::move(stepped).failure();
             if (!begun_ && !stepped->error)
-                learn_identity(stepped->replies);
+                learn_identity(stepped->replies[1]);
             if (stepped->error) {
                 end();
                 if (stepped->error->state == detail::raced_state)
@@ -875,8 +869,10 @@ public:
     }
 
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
-    /// BEGIN, its bounds and the locking reads in one trip. `lock_timeout` is the deadline, and a transaction that is left
-    /// alone is ended by the server a moment after it. A key without a value is locked by an advisory lock of its 64-bit
+    /// BEGIN and the locking reads in one trip. The deadline ends the wait for a lock. Should this process no longer be
+    /// there to do so, the server does, by `lock_timeout`, `statement_timeout` and `idle_in_transaction_session_timeout`:
+    /// not before the deadline, and at the latest when twice the time has passed. They are settings of the session, and
+    /// stay as they are while they fit. A key without a value is locked by an advisory lock of its 64-bit
     /// hash: two such keys may exclude each other without need, never the other way round.
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {

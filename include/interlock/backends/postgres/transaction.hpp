@@ -281,9 +281,11 @@ protected:
     }
 
     /// Runs a batch of the open transaction.
-    Outcome<detail::Exchange> step(detail::Batch const& batch, TimePoint until)
+    Outcome<detail::Exchange> step(
+        detail::Batch const& batch, TimePoint until,
+        detail::Connection::Bounded bounded = detail::Connection::Bounded::by_caller)
     {
-        auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller);
+        auto exchange = session_->run(batch, until, bounded);
         if (exchange.progress == detail::Progress::answered)
             return exchange;
         return failure_of(exchange, detail::Access::write);

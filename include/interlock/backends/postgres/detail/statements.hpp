@@ -212,6 +212,9 @@ inline std::string change_text(
                     "ON CONFLICT (store, key, id) DO UPDATE SET attempt = excluded.attempt, answered = true, "
                     "answer = excluded.answer, sequence = excluded.sequence, kept_until = excluded.kept_until "
                     "WHERE o.kept_until <= clock_timestamp() OR (NOT o.answered AND o.attempt < excluded.attempt) RETURNING 1)");
+    if (refusal == Refusal::error)
+        return with + " SELECT max(version), 1 / count(*)" +
+               (with_operation ? ", 1 / (SELECT count(*) FROM rec)" : "") + " FROM w";
     std::string out = with + " SELECT (SELECT version FROM w), " + (fenced ? "EXISTS (SELECT FROM g)" : "true") + ", " +
                       (action == RowAction::nothing
                            ? std::string("NULL")
@@ -219,8 +222,6 @@ inline std::string change_text(
                       ", " + (with_operation ? "(SELECT answered FROM old), (SELECT answer FROM old)" : "NULL, NULL");
     if (released)
         out += ", (SELECT count(*) FROM n)";
-    if (refusal == Refusal::error)
-        out += ", 1 / (SELECT count(*) FROM w)";
     if (with_operation)
         out += ", CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec) THEN 1 / (SELECT count(*) FROM rec) END";
     return out;
@@ -249,10 +250,11 @@ struct Statements {
             shown += ", t." + column;
         auto const row = " FROM " + t.name + " t WHERE t." + t.key + " = $1" + t.key_type;
         load = Statement{"SELECT " + shown + row};
-        lock_row = Statement{"SELECT " + shown + row + " " + row_lock};
-        lock_row_now = Statement{"SELECT " + shown + row + " " + row_lock + " NOWAIT"};
-        lock_missing = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-        lock_missing_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+        // The transaction's id comes last in what any transaction asks first.
+        lock_row = Statement{"SELECT " + shown + ", pg_current_xact_id()" + row + " " + row_lock};
+        lock_row_now = Statement{"SELECT " + shown + ", pg_current_xact_id()" + row + " " + row_lock + " NOWAIT"};
+        lock_missing = Statement{"SELECT pg_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
+        lock_missing_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
 
         auto const record = " FROM " + ns + "_operation WHERE store = " + store + " AND key = $1::bytea AND id = $2::bytea";
         find_operation =
