@@ -244,25 +244,20 @@ public:
         : shared_(std::make_shared<Shared>(PoolAccess::state(pool), check(options)))
     {}
 
-    /// Whether somebody executes the request right now. One round trip.
-    Outcome<bool> in_progress(IdempotentRequest const& request, Deadline deadline = {}) const
-    {
-        detail::Params params;
-        params.number(hash(request));
-        auto reply = shared_->pool->execute(shared_->look, std::move(params), detail::Access::read, deadline);
-        if (!reply)
-            return std::move(reply).failure();
-        return !reply->boolean(0, 0);
-    }
-
-    /// The record, outside of any transaction. `in_progress`: there is none.
+    /// Outside of any transaction: the record; or else `in_progress` while a transaction that executes the request has not
+    /// ended, a lost one too; or else `claimed`: there is neither, and none will come but from new calls. One round trip.
     Outcome<Claim> find(IdempotentRequest const& request, Deadline deadline = {}) const
     {
-        auto reply = shared_->pool->execute(shared_->claim, named(request), detail::Access::read, deadline);
-        if (!reply)
-            return std::move(reply).failure();
-        auto claim = read(*reply, request);
-        if (claim && claim->state == ClaimState::claimed)
+        detail::Batch batch;
+        detail::Params number;
+        number.number(hash(request));
+        batch.add(shared_->look, std::move(number));  // first: who had it has committed before we can have it
+        batch.add(shared_->claim, named(request));
+        auto replies = shared_->pool->execute(batch, detail::Access::read, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        auto claim = read((*replies)[1], request);
+        if (claim && claim->state == ClaimState::claimed && !(*replies)[0].boolean(0, 0))
             claim->state = ClaimState::in_progress;
         return claim;
     }
@@ -314,7 +309,7 @@ private:
         {
             auto const table = pool->options().name_space + "_idempotency";
             lock = detail::Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-            look = detail::Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+            look = detail::Statement{"SELECT pg_try_advisory_xact_lock_shared($1::bigint)"};
             std::string const over =
                 "(kept_until <= clock_timestamp() OR (NOT completed AND lease_end <= clock_timestamp()))";
             claim = detail::Statement{

@@ -461,6 +461,8 @@ public:
         return result;
     }
     void rollback() noexcept { end(); }
+    /// Whether a commit writes something although no state has changed.
+    bool writes_more() const noexcept { return before_commit_.size() > 0; }
 
     /// What a statement of the operation came to that must not be committed. `serialization_failure` and `deadlock`: run again.
     std::optional<Failure> const& failure() const noexcept { return failure_; }

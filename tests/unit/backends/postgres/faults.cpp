@@ -2,8 +2,10 @@
 
 // Lost replies, ended sessions, restarted servers: what is answered then, and whether it is true.
 
+#include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -47,7 +49,7 @@ std::string commit_on_the_wire()
 
 /// A stock of ten behind a proxy, and a way around it.
 struct Behind {
-    Behind()
+    explicit Behind(PostgresServer& server = postgres_server()) : pool(fresh_pool(server)), proxy(server.port())
     {
         static_cast<void>(direct.insert(Stock{"x", 10}).value());
         static_cast<void>(direct.insert(Stock{"y", 10}).value());
@@ -56,9 +58,9 @@ struct Behind {
     }
     int left() const { return direct.load("x").value().value.quantity; }
 
-    postgres::Pool pool{fresh_pool()};
+    postgres::Pool pool;
     postgres::StateRepository<Stock> direct{pool};
-    CuttingProxy proxy{postgres_server().port()};
+    CuttingProxy proxy;
     postgres::Pool through{
         "postgresql://interlock@127.0.0.1:" + std::to_string(proxy.port()) + "/postgres?name_space=" + pool.options().name_space};
     postgres::StateRepository<Stock> stock{through};
@@ -144,6 +146,65 @@ TEST_CASE("a COMMIT that nobody can be asked about is unknown, and its operation
         CHECK(answer.replayed() == (cut == Cut::reply));
         CHECK(b.left() == before - 1);
     }
+}
+
+TEST_CASE("an idempotent request whose COMMIT is lost is looked for by its record", "[postgres][faults]")
+{
+    Behind const b;
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    TransactionService const service{
+        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}}, b.stock};
+    auto const prepared = IdempotentRequest("prepared", Scope("s"));
+    service.do_in_transaction(prepared, "y", [](Stock& s) { return --s.quantity; });
+    for (auto const cut : {Cut::reply, Cut::request}) {
+        auto const before = b.left();
+        IdempotentRequest const request(cut == Cut::reply ? "arrived" : "did not", Scope("s"));
+        proxy.cut(cut, commit_on_the_wire());
+        int runs = 0;
+        auto const answer = service.do_in_transaction(request, "x", [&](Stock& s) {
+            ++runs;
+            return --s.quantity;
+        }, {.deadline = 20s});
+        CHECK(answer.value() == before - 1);
+        CHECK(runs == (cut == Cut::reply ? 1 : 2));
+        CHECK(b.left() == before - 1);
+    }
+    CHECK(proxy.cuts() == 2);
+}
+
+TEST_CASE("a transaction whose status the server has forgotten is unknown, unless a record tells", "[postgres][faults]")
+{
+    PostgresServer server;
+    // It says so of transactions that are too old, or that a promoted replica never got. Here, of all.
+    for (char const* setup :
+         {"CREATE SCHEMA forgetful",
+          "CREATE FUNCTION forgetful.pg_xact_status(xid8) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'",
+          "ALTER DATABASE postgres SET search_path = forgetful, pg_catalog, public"})
+        server.command(setup);
+    Behind const b{server};
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    TransactionService const bare{PessimisticRowLock{}, b.stock};
+    TransactionService const recorded{
+        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}}, b.stock};
+    recorded.do_in_transaction(IdempotentRequest("prepared", Scope("s")), "y", [](Stock& s) { return --s.quantity; });
+    int runs = 0;
+    auto const take = [&](Stock& s) {
+        ++runs;
+        return --s.quantity;
+    };
+    proxy.cut(Cut::reply, commit_on_the_wire());
+    CHECK(bare.try_do_in_transaction("x", take, {.deadline = 20s}).error() == Errc::outcome_unknown);
+    CHECK(runs == 1);
+    CHECK(b.left() == 9);
+    proxy.cut(Cut::reply, commit_on_the_wire());
+    CHECK(recorded.do_in_transaction(IdempotentRequest("k", Scope("s")), "x", take, {.deadline = 20s}).value() == 8);
+    CHECK(runs == 2);
+    CHECK(b.left() == 8);
+    proxy.cut(Cut::request, commit_on_the_wire());
+    CHECK(recorded.do_in_transaction(IdempotentRequest("l", Scope("s")), "x", take, {.deadline = 20s}).value() == 7);
+    CHECK(runs == 4);
+    CHECK(b.left() == 7);
+    CHECK(proxy.cuts() == 3);
 }
 
 TEST_CASE("a single statement whose reply is lost is unknown, unless an operation id tells", "[postgres][faults]")
