@@ -489,8 +489,10 @@ private:
         auto exchange = step(batch, until_, detail::Connection::Bounded::by_transaction);
         if (!exchange)
             return std::move(exchange).failure();
-        if (exchange->error)
+        if (exchange->error) {
+            healed_ = pool_->heal(*session_, *exchange->error);
             return refused(*exchange->error, wait);
+        }
         begun_ = true;
         states_.resize(keys.size());
         for (std::size_t i = 0; i < keys.size(); ++i)
@@ -704,6 +706,7 @@ private:
     std::shared_ptr<Store> store_;
     std::vector<std::optional<Versioned<T>>> states_;
     bool begun_{false};
+    bool healed_{false};  // opening it again may help
 };
 
 /// States, locks and operation records in a PostgreSQL server.
@@ -893,8 +896,8 @@ public:
             auto opened = tx.open(keys, wait);
             if (opened)
                 return tx;
-            // It had died in the pool; nothing was changed by reading.
-            if (opened.error() == Errc::unavailable && !fresh && again)
+            // It had died in the pool, or its plans were too old; nothing was changed by reading.
+            if (again && (tx.healed_ || (opened.error() == Errc::unavailable && !fresh)))
                 continue;
             return std::move(opened).failure();
         }

@@ -141,11 +141,11 @@ bool add_parameter(Params& params, A const& value)
     return true;
 }
 
-/// The first word of a statement, in lower case, behind white space and comments.
+/// The first word of a statement, in lower case, behind white space, comments, and empty statements.
 inline std::string first_word(std::string_view sql)
 {
     for (;;) {
-        auto const at = sql.find_first_not_of(" \t\r\n\f\v(");
+        auto const at = sql.find_first_not_of(" \t\r\n\f\v(;");
         if (at == std::string_view::npos)
             return {};
         sql.remove_prefix(at);

@@ -16,13 +16,19 @@
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
@@ -395,6 +401,283 @@ TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "
     CHECK(sessions() == before);
 }
 
+TEST_CASE("a row that is deleted while its lock is waited for is not found, and not made again", "[postgres][faults]")
+{
+    auto const pool = fresh_pool();
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+    std::atomic<bool> ran{false};
+    std::optional<Outcome<void>> waited;
+    {
+        Key const x{"x"};
+        std::array const key{&x};
+        auto holder = stock.load_for_update(key, Wait::until_deadline, 20s).value();
+        std::thread waiting([&] {
+            waited.emplace(TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction(
+                "x", [&](Stock&) { ran = true; }, {.deadline = 20s}));
+        });
+        CHECK(interlock_test::eventually([&] {
+            return postgres_server().command("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'") != "0";
+        }));
+        std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = holder.state(0)->version}};
+        REQUIRE(holder.commit(changes, nullptr, 20s));
+        waiting.join();
+    }
+    CHECK(waited->error() == Errc::not_found);
+    CHECK_FALSE(ran);
+    CHECK(stock.load("x").error() == Errc::not_found);
+}
+
+TEST_CASE("both sides are told to notice a peer that is gone", "[postgres][faults][pool]")
+{
+    namespace detail = postgres::detail;
+    auto options = postgres::Options::parse(postgres_server().tcp_url()).value();
+    auto const until = interlock::detail::add(SystemRuntime::now(), 20s);
+    detail::PoolState state{options};
+    auto session = state.take(until).value();
+    auto const ours = [&](int level, int name) {
+        int value = -1;
+        socklen_t size = sizeof value;
+        CHECK(::getsockopt(session->socket(), level, name, &value, &size) == 0);
+        return value;
+    };
+    CHECK(ours(SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(ours(IPPROTO_TCP, TCP_KEEPIDLE) == 10);
+    CHECK(ours(IPPROTO_TCP, TCP_KEEPINTVL) == 3);
+    CHECK(ours(IPPROTO_TCP, TCP_KEEPCNT) == 3);
+    CHECK(ours(IPPROTO_TCP, TCP_USER_TIMEOUT) == 10'000);
+    detail::Batch ask;
+    ask.add(
+        "SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), "
+        "current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'), "
+        "current_setting('client_connection_check_interval')");
+    auto const theirs = session->run(ask, until, detail::Connection::Bounded::by_caller);
+    REQUIRE(theirs.replies[0].rows() == 1);
+    for (std::size_t i = 0; auto const* value : {"10", "3", "3", "10000", "2s"})
+        CHECK(theirs.replies[0].text(0, i++) == value);
+}
+
+TEST_CASE("a row lock whose owner has gone silent is free when its transaction's time is over", "[postgres][faults]")
+{
+    Behind const b;
+    Key const x{"x"};
+    std::array const key{&x};
+    auto const began = std::chrono::steady_clock::now();
+    auto silent = b.stock.load_for_update(key, Wait::until_deadline, 1500ms);  // and is never heard of again
+    REQUIRE(silent);
+    CHECK(TransactionService{PessimisticRowLock{}, b.direct}.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s}) == 9);
+    auto const taken = std::chrono::steady_clock::now() - began;
+    CHECK(taken >= 1500ms);
+    CHECK(taken < 3500ms);
+    std::array<Change<Stock>, 1> none{Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
+    auto const late = silent->commit(none, nullptr, 5s);
+    CHECK(late.error() == Errc::deadline_exceeded);
+    CHECK(late.effect() == Effect::not_applied);
+}
+
+TEST_CASE("a row transaction is four statements in two trips", "[postgres][faults][cost]")
+{
+    PostgresServer const server{{"log_statement=all", "log_min_messages=error"}};
+    auto const pool = fresh_pool(server);
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 0}).value());
+    TransactionService const service{PessimisticRowLock{}, stock};
+    service.do_in_transaction("x", [](Stock& s) { ++s.quantity; });
+    auto const statements = [&] {
+        auto const log = server.log();
+        std::size_t count = 0;
+        for (std::size_t at = 0; (at = log.find("execute ", at)) != std::string::npos; ++at)
+            ++count;
+        return count;
+    };
+    auto const before = statements();
+    for (int i = 0; i < 10; ++i)
+        service.do_in_transaction("x", [](Stock& s) { ++s.quantity; });
+    CHECK(statements() - before == 40);
+    auto const then = statements();
+    service.do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 400ms});  // other bounds
+    CHECK(statements() - then == 5);
+}
+
+TEST_CASE("a replica, and forgetful commits, are reported", "[postgres][faults][pool]")
+{
+    PostgresServer server;
+    auto const pool = fresh_pool(server);
+    postgres::StateRepository<Stock> const stock{pool};
+    auto check = stock.server_check().value();
+    CHECK(check.version >= 150000);
+    CHECK(check.synchronous_commit == "on");
+    CHECK_FALSE(check.fsync);  // of the tests' servers
+    server.command("ALTER SYSTEM SET synchronous_commit = off");
+    server.command("SELECT pg_reload_conf()");
+    CHECK(interlock_test::eventually([&] { return stock.server_check().value().synchronous_commit == "off"; }));
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+
+    server.stop_immediately();
+    std::ofstream{server.directory() + "/data/standby.signal"};
+    server.start();
+    auto const refused = stock.load("x");
+    CHECK(refused.error() == Errc::unavailable);
+    CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("is a replica"));
+    CHECK(stock.compare_and_set("x", 1, Stock{"x", 2}).error() == Errc::unavailable);
+    std::filesystem::permissions(server.directory() + "/data/standby.signal", std::filesystem::perms::all);
+    CHECK(server.command("SELECT pg_promote()") == "t");
+    CHECK(interlock_test::eventually([&] { return stock.insert(Stock{"y", 1}).has_value(); }));
+}
+
+TEST_CASE("a jump of the server's clock ends a lease early or late; the fence holds", "[postgres][faults][lease]")
+{
+    auto const pool = fresh_pool();
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 10}).value());
+    // What is stored is moved, which is to the server as if its clock had been moved the other way.
+    auto const clock_jumps = [&](std::string const& by) {
+        postgres_server().command("UPDATE " + pool.options().name_space + "_lock SET expires = expires - interval '" + by + "'");
+    };
+    Key const x{"x"};
+    OwnerToken const former{{1, 2}};
+    OwnerToken const next{{3, 4}};
+    auto const first = stock.create(x, former, 10s).value();
+    auto const version = stock.load(x).value().version;
+    clock_jumps("1 hour");
+    auto const second = stock.create(x, next, 10s);
+    REQUIRE(second);
+    CHECK(second->first > first.first);
+    Stock const value{"x", 9};
+    Fence const old{former, first.first};
+    std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &old}};
+    auto const fenced = stock.commit(changes, nullptr, 5s);
+    CHECK(fenced.error() == Errc::fenced_out);
+    CHECK(stock.renew(x, former, 10s).error() == Errc::lock_lost);
+    CHECK(stock.load(x).value().value.quantity == 10);
+
+    clock_jumps("-1 hour");  // the lease seems to last longer: busy, and released all the same
+    auto const busy = stock.create(x, former, 10s);
+    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(stock.remove(x, next).value() == Removal::removed);
+    CHECK(stock.create(x, former, 10s));
+
+    // A whole section: its commit leaves no trace.
+    CHECK(stock.remove(x, former).value() == Removal::removed);
+    auto const section = TransactionService{SetNxLock{.lock = {.ttl = 5s}}, stock}.try_do_in_transaction("x", [&](Stock& s) {
+        clock_jumps("1 hour");
+        CHECK(stock.create(x, former, 10s));
+        return --s.quantity;
+    }, {.deadline = 20s});
+    CHECK(section.error() == Errc::fenced_out);
+    CHECK(section.effect() == Effect::not_applied);
+    CHECK(stock.load(x).value().value.quantity == 10);
+}
+
+TEST_CASE("tables that are not as they should be are misconfigured", "[postgres][faults][schema]")
+{
+    auto const pool = fresh_pool();
+    auto const ns = pool.options().name_space;
+    auto const table = ns + "_drift";
+    postgres_server().command(
+        "CREATE TABLE " + table + " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
+    postgres::StateRepository<Stock> const stock{pool, {.table = table, .key = "sku"}};
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+    auto const row_lock = [&] {
+        return TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction("x", [](Stock& s) { return ++s.quantity; });
+    };
+    CHECK(row_lock());
+
+    // A type that holds the same texts goes on without a word, although the plans were made for another.
+    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE numeric");
+    CHECK(stock.load("x").value().value.quantity == 2);
+    CHECK(row_lock());
+    // One that does not is seen at the value.
+    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE text USING 'three'");
+    CHECK(stock.load("x").error() == Errc::corrupt_state);
+    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE int USING 3");
+    CHECK(row_lock().value() == 4);
+
+    postgres_server().command(
+        "CREATE FUNCTION " + ns + "_no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$");
+    postgres_server().command(
+        "CREATE TRIGGER no BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION " + ns + "_no()");
+    auto const raised = row_lock();
+    CHECK(raised.error() == Errc::misconfigured);
+    CHECK(raised.effect() == Effect::not_applied);
+    CHECK_THAT(raised.detail(), Catch::Matchers::ContainsSubstring("not today"));
+    postgres_server().command("DROP TRIGGER no ON " + table);
+    CHECK(row_lock().value() == 5);
+
+    postgres_server().command("ALTER TABLE " + table + " RENAME quantity TO amount");
+    CHECK(stock.load("x").error() == Errc::misconfigured);
+    CHECK(row_lock().error() == Errc::misconfigured);
+    postgres_server().command("DROP TABLE " + table);
+    CHECK(stock.load("x").error() == Errc::misconfigured);
+    postgres_server().command("DROP TABLE " + ns + "_lock");
+    CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).error() == Errc::misconfigured);
+}
+
+TEST_CASE("a row that a row-level policy hides does not pass for missing, nor a lock for free", "[postgres][faults][schema]")
+{
+    auto const pool = fresh_pool();
+    auto const ns = pool.options().name_space;
+    auto const role = ns + "_tenant";
+    postgres::StateRepository<Stock> const all{pool};
+    static_cast<void>(all.insert(Stock{"x", 1}).value());
+    Key const x{"x"};
+    CHECK(all.create(x, OwnerToken{{1, 2}}, 10s));
+    postgres_server().command("CREATE ROLE " + role + " LOGIN");
+    postgres_server().command("GRANT ALL ON ALL TABLES IN SCHEMA public TO " + role);
+    postgres_server().command("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO " + role);
+    auto url = postgres_server().tcp_url() + "?name_space=" + ns;
+    url.replace(url.find("interlock@"), 9, role);
+    postgres::StateRepository<Stock> const tenant{postgres::Pool{url}};
+    CHECK(tenant.load("x"));
+    for (auto const* table : {"_state", "_lock"}) {
+        postgres_server().command("ALTER TABLE " + ns + table + " ENABLE ROW LEVEL SECURITY");
+        postgres_server().command("CREATE POLICY hidden ON " + ns + table + " USING (key <> 'x')");
+    }
+    CHECK(tenant.load("x").error() == Errc::misconfigured);
+    CHECK(tenant.insert(Stock{"x", 5}).error() == Errc::misconfigured);
+    CHECK(tenant.create(x, OwnerToken{{3, 4}}, 10s).error() == Errc::misconfigured);
+    CHECK(all.renew(x, OwnerToken{{1, 2}}, 10s));
+}
+
+TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres][faults][pool]")
+{
+    if (std::system("command -v pgbouncer > /dev/null") != 0) {
+        WARN("not tested: no pgbouncer");
+        return;
+    }
+    PostgresServer const server;
+    for (std::string const mode : {"transaction", "session"}) {
+        CAPTURE(mode);
+        auto const directory = server.directory() + "/" + mode;
+        std::filesystem::create_directory(directory);
+        std::filesystem::permissions(directory, std::filesystem::perms::all);
+        std::ofstream{directory + "/ini"} << "[databases]\npostgres = host=" << server.directory() << " port=" << server.port()
+                                          << " user=interlock\n[pgbouncer]\nlisten_addr =\nlisten_port = " << server.port()
+                                          << "\nunix_socket_dir = " << directory << "\nauth_type = any\npool_mode = " << mode
+                                          << "\npidfile = " << directory << "/pid\n";
+        auto const start = std::string("pgbouncer -q -d ") + (::geteuid() == 0 ? "-u nobody " : "") + directory + "/ini";
+        REQUIRE(std::system(start.c_str()) == 0);
+        auto options = postgres::Options::parse(
+                           "postgresql://interlock@/postgres?host=" + directory + "&port=" + std::to_string(server.port()))
+                           .value();
+        postgres::Pool const pool{options};
+        auto const made = postgres::create_schema(pool, 10s);
+        std::ifstream pidfile{directory + "/pid"};
+        pid_t pid = 0;
+        pidfile >> pid;
+        if (mode == "session") {
+            CHECK(made);
+            CHECK(TransactionService{PessimisticRowLock{.missing = Missing::create}, postgres::StateRepository<Stock>{pool}}
+                      .do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 1);
+        } else {
+            CHECK(made.error() == Errc::misconfigured);
+            CHECK_THAT(made.detail(), Catch::Matchers::ContainsSubstring("pooler"));
+        }
+        REQUIRE(pid > 0);
+        ::kill(pid, SIGKILL);
+    }
+}
+
 /// Many callers under operation ids while `fault` happens again and again; then every id is asked until it is answered.
 template <class Policy, class Fault>
 void under_load(PostgresServer& server, Policy policy, Fault fault)
@@ -470,6 +753,7 @@ TEST_CASE("a server restarted without farewell under load: the ledger agrees wit
     PostgresServer server;
     SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); }); }
     SECTION("row lock") { under_load(server, PessimisticRowLock{}, [&] { server.restart_immediately(); }); }
+    SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { server.restart_immediately(); }); }
 }
 
 TEST_CASE("a backend killed under load takes all sessions with it: the ledger agrees with the table", "[postgres][faults][load]")

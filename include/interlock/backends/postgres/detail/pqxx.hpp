@@ -408,14 +408,14 @@ public:
         exchange.replies.resize(batch.size());
         if (!is_open())
             return exchange;
-        std::vector<Sent> sent;
+        sent_.clear();
         bool const sets_bounds = bounded != Bounded::by_caller && !bounds_fit(until, bounded);
-        if (sets_bounds && !send_bounds(until, sent)) {
+        if (sets_bounds && !send_bounds(until)) {
             close();
             return exchange;
         }
         for (std::size_t i = 0; i < batch.size(); ++i)
-            if (!send(batch.steps_[i], i, sent)) {
+            if (!send(batch.steps_[i], i)) {
                 close();
                 return exchange;
             }
@@ -425,7 +425,7 @@ public:
         }
         bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until);
         exchange.progress =
-            receive(exchange, sent, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until);
+            receive(exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until);
         if (exchange.progress != Progress::answered)
             close();
         return exchange;
@@ -473,7 +473,7 @@ private:
         return timeout_ >= left && timeout_ <= (left < near || bounded == Bounded::by_transaction ? 2 : 16) * left;
     }
     /// A transaction of its own, before the others: no rollback undoes it, and BEGIN may still set the isolation level.
-    bool send_bounds(TimePoint until, std::vector<Sent>& sent)
+    bool send_bounds(TimePoint until)
     {
         static Statement const set{
             "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, false), "
@@ -484,7 +484,7 @@ private:
         timeout_ = left < near ? left : left + left / 8;
         Batch::Step step{&set, {}, {}};
         step.params.number(timeout_);
-        return send(step, no_step, sent) && PQpipelineSync(connection_) != 0;
+        return send(step, no_step) && PQpipelineSync(connection_) != 0;
     }
 
     static bool wait(int socket, short events, TimePoint until) noexcept
@@ -509,38 +509,41 @@ private:
         return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
     }
 
-    bool send(Batch::Step const& step, std::size_t index, std::vector<Sent>& sent)
+    bool send(Batch::Step const& step, std::size_t index)
     {
         auto const& values = step.params.values_;
-        std::vector<char const*> pointers(values.size());
-        std::vector<int> lengths(values.size());
-        std::vector<int> formats(values.size());
+        pointers_.resize(values.size());
+        lengths_.resize(values.size());
+        formats_.resize(values.size());
         for (std::size_t i = 0; i < values.size(); ++i) {
             bool const null = values[i].kind == Params::Kind::null;
-            pointers[i] = null ? nullptr : values[i].bytes.c_str();
-            lengths[i] = static_cast<int>(values[i].bytes.size());
-            formats[i] = values[i].kind == Params::Kind::binary ? 1 : 0;
+            pointers_[i] = null ? nullptr : values[i].bytes.c_str();
+            lengths_[i] = static_cast<int>(values[i].bytes.size());
+            formats_[i] = values[i].kind == Params::Kind::binary ? 1 : 0;
         }
         auto const count = static_cast<int>(values.size());
         if (step.statement == nullptr) {
-            sent.push_back({index, nullptr});
+            sent_.push_back({index, nullptr});
             return PQsendQueryParams(
-                       connection_, step.text.c_str(), count, nullptr, pointers.data(), lengths.data(), formats.data(), 0) != 0;
+                       connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(), formats_.data(),
+                       0) != 0;
         }
         auto const& name = step.statement->name();
         if (!prepared_.contains(name) &&
-            std::none_of(sent.begin(), sent.end(), [&](Sent const& s) { return s.preparing != nullptr && s.preparing->name() == name; })) {
-            sent.push_back({index, step.statement});
+            std::none_of(sent_.begin(), sent_.end(), [&](Sent const& s) {
+                return s.preparing != nullptr && s.preparing->name() == name;
+            })) {
+            sent_.push_back({index, step.statement});
             if (PQsendPrepare(connection_, name.c_str(), step.statement->text().c_str(), 0, nullptr) == 0)
                 return false;
         }
-        sent.push_back({index, nullptr});
+        sent_.push_back({index, nullptr});
         return PQsendQueryPrepared(
-                   connection_, name.c_str(), count, pointers.data(), lengths.data(), formats.data(), 0) != 0;
+                   connection_, name.c_str(), count, pointers_.data(), lengths_.data(), formats_.data(), 0) != 0;
     }
 
     /// `syncs`: of how many parts what was sent is made, each of which runs whatever became of the one before.
-    Progress receive(Exchange& exchange, std::vector<Sent> const& sent, int syncs, TimePoint until)
+    Progress receive(Exchange& exchange, int syncs, TimePoint until)
     {
         std::size_t at = 0;
         for (;;) {
@@ -562,15 +565,15 @@ private:
             case PGRES_TUPLES_OK:
             case PGRES_COMMAND_OK:
             case PGRES_EMPTY_QUERY:
-                if (at < sent.size() && sent[at].preparing != nullptr)
-                    prepared_.insert(sent[at].preparing->name());
-                else if (at < sent.size() && sent[at].step != no_step)
-                    exchange.replies[sent[at].step] = std::move(reply);
+                if (at < sent_.size() && sent_[at].preparing != nullptr)
+                    prepared_.insert(sent_[at].preparing->name());
+                else if (at < sent_.size() && sent_[at].step != no_step)
+                    exchange.replies[sent_[at].step] = std::move(reply);
                 break;
             case PGRES_PIPELINE_ABORTED: break;
             default: {
                 bool const broken = PQstatus(connection_) == CONNECTION_BAD;
-                if (!broken && at < sent.size() && sent[at].step == no_step)
+                if (!broken && at < sent_.size() && sent_[at].step == no_step)
                     timeout_ = -1;  // without the net the caller's deadline still cancels
                 else if (!exchange.error)
                     exchange.error = error_of(raw);
@@ -652,6 +655,11 @@ private:
     std::string life_;
     std::int64_t timeout_{-1};  // of the session, in milliseconds; -1: not set by us
     std::unordered_set<std::string> prepared_;
+    // Of the exchange under way, kept for their room.
+    std::vector<Sent> sent_;
+    std::vector<char const*> pointers_;
+    std::vector<int> lengths_;
+    std::vector<int> formats_;
 };
 
 }  // namespace detail
