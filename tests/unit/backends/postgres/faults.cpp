@@ -16,8 +16,10 @@
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -473,6 +475,79 @@ TEST_CASE("a row lock whose owner has gone silent is free when its transaction's
     auto const late = silent->commit(none, nullptr, 5s);
     CHECK(late.error() == Errc::deadline_exceeded);
     CHECK(late.effect() == Effect::not_applied);
+}
+
+/// A network of two ends: this process's, with the address .1, and that of threads which `enter`, with .2.
+class Network {
+public:
+    Network()
+    {
+        good_ = ::geteuid() == 0 && shell("ip netns add " + name_ + " 2> /dev/null") &&
+                shell("ip link add " + name_ + "a type veth peer name " + name_ + "b netns " + name_) &&
+                shell("ip addr add 10.199.77.1/24 dev " + name_ + "a") && shell("ip link set " + name_ + "a up") &&
+                shell("ip -n " + name_ + " addr add 10.199.77.2/24 dev " + name_ + "b") &&
+                shell("ip -n " + name_ + " link set " + name_ + "b up");
+    }
+    Network(Network const&) = delete;
+    Network& operator=(Network const&) = delete;
+    ~Network() { static_cast<void>(shell("ip netns del " + name_ + " 2> /dev/null")); }
+
+    bool good() const noexcept { return good_; }
+    bool enter() const
+    {
+        int const fd = ::open(("/run/netns/" + name_).c_str(), O_RDONLY | O_CLOEXEC);
+        bool const inside = ::setns(fd, CLONE_NEWNET) == 0;
+        ::close(fd);
+        return inside;
+    }
+    /// Whatever is sent gets lost, and nobody is told.
+    bool swallow() const { return shell("ip link set " + name_ + "a down"); }
+
+private:
+    static bool shell(std::string const& command) { return std::system(command.c_str()) == 0; }
+    std::string name_{"il" + std::to_string(::getpid() % 100'000)};
+    bool good_{false};
+};
+
+TEST_CASE("a row lock is free soon after its owner's machine is out of reach", "[postgres][faults]")
+{
+    Network const network;
+    if (!network.good()) {
+        WARN("not tested: no right to make a network");
+        return;
+    }
+    PostgresServer const server{{"listen_addresses=127.0.0.1,10.199.77.1"}};
+    std::ofstream{server.directory() + "/data/pg_hba.conf", std::ios::app} << "host all all 10.199.77.0/24 trust\n";
+    server.command("SELECT pg_reload_conf()");
+    auto const here = fresh_pool(server);
+    postgres::StateRepository<Stock> const stock{here};
+    static_cast<void>(stock.insert(Stock{"x", 10}).value());
+    std::atomic<bool> locked{false};
+    std::atomic<bool> over{false};
+    std::thread there([&] {
+        REQUIRE(network.enter());
+        auto options = postgres::Options::parse(
+                           "postgresql://interlock@10.199.77.1:" + std::to_string(server.port()) +
+                           "/postgres?sslmode=disable&name_space=" + here.options().name_space)
+                           .value();
+        Key const x{"x"};
+        std::array const key{&x};
+        auto const tx = postgres::StateRepository<Stock>{postgres::Pool{options}}.load_for_update(key, Wait::no, 2min);
+        CHECK(tx);
+        locked = true;
+        while (!over)
+            std::this_thread::sleep_for(10ms);
+    });
+    while (!locked)
+        std::this_thread::sleep_for(1ms);
+    auto const began = std::chrono::steady_clock::now();
+    CHECK(network.swallow());
+    CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 1min}) == 9);
+    auto const freed = std::chrono::steady_clock::now() - began;
+    CHECK(freed > 5s);
+    CHECK(freed < 15s);
+    over = true;
+    there.join();
 }
 
 TEST_CASE("a row transaction is four statements in two trips", "[postgres][faults][cost]")
