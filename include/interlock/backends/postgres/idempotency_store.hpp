@@ -244,8 +244,9 @@ public:
         : shared_(std::make_shared<Shared>(PoolAccess::state(pool), check(options)))
     {}
 
-    /// Outside of any transaction: the record; or else `in_progress` while a transaction that executes the request has not
-    /// ended, a lost one too; or else `claimed`: there is neither, and none will come but from new calls. One round trip.
+    /// Outside of any transaction: the record; or else `in_progress` while a transaction that executes the request has
+    /// not ended, a lost one too; or else `claimed`: there is neither, and none will come but from new calls. One round
+    /// trip.
     Outcome<Claim> find(IdempotentRequest const& request, Deadline deadline = {}) const
     {
         detail::Batch batch;
@@ -313,7 +314,8 @@ private:
             std::string const over =
                 "(kept_until <= clock_timestamp() OR (NOT completed AND lease_end <= clock_timestamp()))";
             claim = detail::Statement{
-                "SELECT fingerprint, completed, rejected, answer, " + over + " FROM " + table + " WHERE name = $1::bytea"};
+                "SELECT fingerprint, completed, rejected, answer, " + over + " FROM " + table +
+                " WHERE name = $1::bytea"};
             forget = detail::Statement{"DELETE FROM " + table + " WHERE name = $1::bytea AND " + over};
             auto const values = "INSERT INTO " + table +
                                 " (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) VALUES ($1::bytea, "

@@ -132,7 +132,7 @@ public:
             pool_.drop_idle();
             return true;
         }
-        if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {  // its plans do not fit the schema
+        if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {  // its plans are too old
             connection.spoil();
             return error.state == "0A000";
         }
@@ -183,8 +183,8 @@ private:
         return pid == std::to_string(connection.pid()) ? success() : check_pooler(connection, pid, by);
     }
 
-    /// A pooler answers for the server, whose session has `pid`. Whether it stays ours: another client would get it now, and
-    /// our next statement another one, if it were shared.
+    /// A pooler answers for the server, whose session has `pid`. Whether it stays ours: another client would get it now,
+    /// and our next statement another one, if it were shared.
     Outcome<void> check_pooler(Connection& connection, std::string_view pid, TimePoint until)
     {
         Connection other;
@@ -202,8 +202,9 @@ private:
                 return failure_of(*exchange, Access::read);
         if (its.replies[0].text(0, 0) == pid || now.replies[0].text(0, 0) != pid)
             return Failure{
-                Errc::misconfigured, "postgres: at " + endpoint_ + " a pooler shares sessions between clients; it must keep "
-                                                                 "them apart, as PgBouncer does with pool_mode = session"};
+                Errc::misconfigured, "postgres: at " + endpoint_ +
+                                         " a pooler shares sessions between clients; it must keep them apart, as PgBouncer "
+                                         "does with pool_mode = session"};
         return success();
     }
 
@@ -224,13 +225,14 @@ private:
 /// A connection that broke is dropped, never reconnected behind a transaction's back; one that comes back from a user's
 /// own statements in a state that cannot be known is closed. Passwords are in no error.
 /// **Does not guarantee.** Anything through a pooler that hands one server session to several clients: `misconfigured`.
-/// That rows which a row-level policy hides are left out: a statement that would meet one is `misconfigured`, since the row
-/// would pass for missing. A bound on looking up the host's name: that is the system's.
+/// That rows which a row-level policy hides are left out: a statement that would meet one is `misconfigured`, since the
+/// row would pass for missing. A bound on looking up the host's name: that is the system's.
 /// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any repository
 /// or store made from one. In a forked child every call is `misconfigured`: make a new pool there.
 /// **Thread safety.** Everything: safe.
 /// **Cost.** None until the first call. The calling thread does its own I/O. A new connection costs a round trip more than
-/// the server's own greeting; behind a pooler also a second connection for a moment. One thread and one connection more once somebody waits for a lock.
+/// the server's own greeting; behind a pooler also a second connection for a moment. One thread and one connection more
+/// once somebody waits for a lock.
 class Pool {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.

@@ -875,9 +875,9 @@ public:
 
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
     /// BEGIN and the locking reads in one trip. The deadline ends the wait for a lock. Should this process no longer be
-    /// there to do so, the server does, by `lock_timeout`, `statement_timeout` and `idle_in_transaction_session_timeout`:
-    /// not before the deadline, and at the latest when twice the time has passed. They are settings of the session, and
-    /// stay as they are while they fit. A key without a value is locked by an advisory lock of its 64-bit
+    /// there to do so, the server does, by `lock_timeout`, `statement_timeout` and
+    /// `idle_in_transaction_session_timeout`: not before the deadline, and at the latest when twice the time has passed.
+    /// They are settings of the session, and stay as they are while they fit. A key without a value is locked by an advisory lock of its 64-bit
     /// hash: two such keys may exclude each other without need, never the other way round.
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {

@@ -419,7 +419,8 @@ TEST_CASE("a row that is deleted while its lock is waited for is not found, and 
                 "x", [&](Stock&) { ran = true; }, {.deadline = 20s}));
         });
         CHECK(interlock_test::eventually([&] {
-            return postgres_server().command("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'") != "0";
+            return postgres_server().command(
+                       "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'") != "0";
         }));
         std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = holder.state(0)->version}};
         REQUIRE(holder.commit(changes, nullptr, 20s));
@@ -467,11 +468,12 @@ TEST_CASE("a row lock whose owner has gone silent is free when its transaction's
     auto const began = std::chrono::steady_clock::now();
     auto silent = b.stock.load_for_update(key, Wait::until_deadline, 1500ms);  // and is never heard of again
     REQUIRE(silent);
-    CHECK(TransactionService{PessimisticRowLock{}, b.direct}.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s}) == 9);
+    TransactionService const others{PessimisticRowLock{}, b.direct};
+    CHECK(others.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s}) == 9);
     auto const taken = std::chrono::steady_clock::now() - began;
     CHECK(taken >= 1500ms);
     CHECK(taken < 3500ms);
-    std::array<Change<Stock>, 1> none{Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
+    std::array none{Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
     auto const late = silent->commit(none, nullptr, 5s);
     CHECK(late.error() == Errc::deadline_exceeded);
     CHECK(late.effect() == Effect::not_applied);
@@ -542,7 +544,8 @@ TEST_CASE("a row lock is free soon after its owner's machine is out of reach", "
         std::this_thread::sleep_for(1ms);
     auto const began = std::chrono::steady_clock::now();
     CHECK(network.swallow());
-    CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 1min}) == 9);
+    TransactionService const others{PessimisticRowLock{}, stock};
+    CHECK(others.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 1min}) == 9);
     auto const freed = std::chrono::steady_clock::now() - began;
     CHECK(freed > 5s);
     CHECK(freed < 15s);
@@ -607,7 +610,8 @@ TEST_CASE("a jump of the server's clock ends a lease early or late; the fence ho
     static_cast<void>(stock.insert(Stock{"x", 10}).value());
     // What is stored is moved, which is to the server as if its clock had been moved the other way.
     auto const clock_jumps = [&](std::string const& by) {
-        postgres_server().command("UPDATE " + pool.options().name_space + "_lock SET expires = expires - interval '" + by + "'");
+        postgres_server().command(
+            "UPDATE " + pool.options().name_space + "_lock SET expires = expires - interval '" + by + "'");
     };
     Key const x{"x"};
     OwnerToken const former{{1, 2}};
@@ -634,7 +638,8 @@ TEST_CASE("a jump of the server's clock ends a lease early or late; the fence ho
 
     // A whole section: its commit leaves no trace.
     CHECK(stock.remove(x, former).value() == Removal::removed);
-    auto const section = TransactionService{SetNxLock{.lock = {.ttl = 5s}}, stock}.try_do_in_transaction("x", [&](Stock& s) {
+    TransactionService const service{SetNxLock{.lock = {.ttl = 5s}}, stock};
+    auto const section = service.try_do_in_transaction("x", [&](Stock& s) {
         clock_jumps("1 hour");
         CHECK(stock.create(x, former, 10s));
         return --s.quantity;
@@ -653,9 +658,8 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
         "CREATE TABLE " + table + " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
     postgres::StateRepository<Stock> const stock{pool, {.table = table, .key = "sku"}};
     static_cast<void>(stock.insert(Stock{"x", 1}).value());
-    auto const row_lock = [&] {
-        return TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction("x", [](Stock& s) { return ++s.quantity; });
-    };
+    TransactionService const service{PessimisticRowLock{}, stock};
+    auto const row_lock = [&] { return service.try_do_in_transaction("x", [](Stock& s) { return ++s.quantity; }); };
     CHECK(row_lock());
 
     // A type that holds the same texts goes on without a word, although the plans were made for another.
@@ -688,7 +692,7 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).error() == Errc::misconfigured);
 }
 
-TEST_CASE("a row that a row-level policy hides does not pass for missing, nor a lock for free", "[postgres][faults][schema]")
+TEST_CASE("a row that a policy of the table hides does not pass for missing, nor a lock for free", "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     auto const ns = pool.options().name_space;
@@ -726,26 +730,25 @@ TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres
         auto const directory = server.directory() + "/" + mode;
         std::filesystem::create_directory(directory);
         std::filesystem::permissions(directory, std::filesystem::perms::all);
-        std::ofstream{directory + "/ini"} << "[databases]\npostgres = host=" << server.directory() << " port=" << server.port()
-                                          << " user=interlock\n[pgbouncer]\nlisten_addr =\nlisten_port = " << server.port()
-                                          << "\nunix_socket_dir = " << directory << "\nauth_type = any\npool_mode = " << mode
-                                          << "\npidfile = " << directory << "/pid\n";
+        auto const port = std::to_string(server.port());
+        std::ofstream{directory + "/ini"}
+            << "[databases]\npostgres = host=" << server.directory() << " port=" << port << " user=interlock\n"
+            << "[pgbouncer]\nlisten_addr =\nlisten_port = " << port << "\nunix_socket_dir = " << directory
+            << "\nauth_type = any\npool_mode = " << mode << "\npidfile = " << directory << "/pid\n";
         auto const user = ::geteuid() == 0 ? "-u $(stat -c %U '" + server.directory() + "') " : std::string();
         REQUIRE(std::system(("pgbouncer -q -d " + user + directory + "/ini").c_str()) == 0);
         pid_t pid = 0;
         CHECK(interlock_test::eventually([&] { return std::ifstream{directory + "/pid"} >> pid && pid > 0; }));
-        auto options = postgres::Options::parse(
-                           "postgresql://interlock@/postgres?host=" + directory + "&port=" + std::to_string(server.port()))
-                           .value();
-        postgres::Pool const pool{options};
+        postgres::Pool const pool{"postgresql://interlock@/postgres?host=" + directory + "&port=" + port};
         CHECK(interlock_test::eventually([&] {
-            return std::filesystem::exists(directory + "/.s.PGSQL." + std::to_string(server.port()));
+            return std::filesystem::exists(directory + "/.s.PGSQL." + port);
         }));
         auto const made = postgres::create_schema(pool, 10s);
         if (mode == "session") {
             CHECK(made);
-            CHECK(TransactionService{PessimisticRowLock{.missing = Missing::create}, postgres::StateRepository<Stock>{pool}}
-                      .do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 1);
+            postgres::StateRepository<Stock> const stock{pool};
+            TransactionService const service{PessimisticRowLock{.missing = Missing::create}, stock};
+            CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 1);
         } else {
             CHECK(made.error() == Errc::misconfigured);
             CHECK_THAT(made.detail(), Catch::Matchers::ContainsSubstring("pooler"));

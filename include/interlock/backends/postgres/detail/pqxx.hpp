@@ -163,9 +163,9 @@ public:
     Params() = default;
 
     /// `value` must have no NUL: libpq would cut it there.
-    void text(std::string value) { values_.push_back({std::move(value), Kind::text}); }
-    void bytes(std::string_view value) { values_.push_back({std::string(value), Kind::binary}); }
-    void null() { values_.push_back({{}, Kind::null}); }
+    void text(std::string value) { add({std::move(value), Kind::text}); }
+    void bytes(std::string_view value) { add({std::string(value), Kind::binary}); }
+    void null() { add({{}, Kind::null}); }
     void number(std::int64_t value) { text(std::to_string(value)); }
     void boolean(bool value) { text(value ? "t" : "f"); }
 
@@ -178,6 +178,12 @@ private:
         std::string bytes;
         Kind kind;
     };
+    void add(Value value)
+    {
+        if (values_.empty())
+            values_.reserve(8);  // most statements have fewer
+        values_.push_back(std::move(value));
+    }
     std::vector<Value> values_;
 };
 
@@ -423,7 +429,7 @@ public:
             close();
             return exchange;
         }
-        bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until);
+        bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until) + 10;
         exchange.progress =
             receive(exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until);
         if (exchange.progress != Progress::answered)
@@ -525,8 +531,8 @@ private:
         if (step.statement == nullptr) {
             sent_.push_back({index, nullptr});
             return PQsendQueryParams(
-                       connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(), formats_.data(),
-                       0) != 0;
+                       connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(),
+                       formats_.data(), 0) != 0;
         }
         auto const& name = step.statement->name();
         if (!prepared_.contains(name) &&
