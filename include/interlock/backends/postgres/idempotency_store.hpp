@@ -283,7 +283,7 @@ public:
             return failure;
         }
         auto const& reply = exchange->replies[1];
-        if (reply.rows() > 0 && reply.boolean(0, over))
+        if (reply.rows() > 0 && reply.boolean(0, is_over))
             tx.before_commit_.add(shared_->forget, named(request));
         return read(reply, request);
     }
@@ -363,11 +363,11 @@ private:
     }
 
     /// Of the reply to `claim`: whether the record counts no longer.
-    static constexpr std::size_t over = 4;
+    static constexpr std::size_t is_over = 4;
 
     static Outcome<Claim> read(detail::Reply const& reply, IdempotentRequest const& request)
     {
-        if (reply.rows() == 0 || reply.boolean(0, over))
+        if (reply.rows() == 0 || reply.boolean(0, is_over))
             return Claim{ClaimState::claimed};
         if (mismatch(detail::fingerprint_of(reply.text(0, 0)), request.fingerprint()))
             return Claim{ClaimState::mismatch};
