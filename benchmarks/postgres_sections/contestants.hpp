@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_BENCHMARKS_POSTGRES_SECTIONS_CONTESTANTS_HPP
 #define INTERLOCK_BENCHMARKS_POSTGRES_SECTIONS_CONTESTANTS_HPP
 
-// Read-modify-write of rows of a user's table by 8 threads, each with its own connection: what somebody writes by hand with
-// libpqxx, and what the library does. The statements are prepared on both sides.
+// Read-modify-write of rows of a user's table by 8 threads, each with its own connection: what somebody writes by hand
+// with libpqxx, the same statements in `pgbench -M prepared`, and what the library does. Statements are prepared
+// everywhere.
 
 #include <atomic>
 #include <chrono>
@@ -23,13 +24,28 @@ struct Plan {
 };
 
 /// Changes per second. Throw when a count is wrong at the end.
-double bare_optimistic(Plan const& plan);       ///< SELECT, then UPDATE ... WHERE version RETURNING, again after a conflict
-double bare_row_lock(Plan const& plan);         ///< BEGIN, SELECT FOR UPDATE, UPDATE, COMMIT
-double interlock_optimistic(Plan const& plan);  ///< TransactionService with OptimisticVersioning
-double interlock_row_lock(Plan const& plan);    ///< TransactionService with PessimisticRowLock
-double interlock_lease(Plan const& plan);       ///< TransactionService with SetNxLock
+double bare_optimistic(Plan const& plan);        ///< SELECT, then UPDATE ... WHERE version, again after a conflict
+double bare_row_lock(Plan const& plan);          ///< BEGIN, SELECT FOR UPDATE, UPDATE, COMMIT
+double pgbench_optimistic(Plan const& plan);     ///< the same without trying again; NaN without pgbench
+double pgbench_row_lock(Plan const& plan);       ///< as bare_row_lock
+double interlock_optimistic(Plan const& plan);   ///< TransactionService with OptimisticVersioning
+double interlock_remembering(Plan const& plan);  ///< the same with all versions cached: `remember`
+double interlock_row_lock(Plan const& plan);     ///< TransactionService with PessimisticRowLock
+double interlock_lease(Plan const& plan);        ///< TransactionService with SetNxLock
+double alone_optimistic(Plan const& plan);       ///< without combining, like the next two
+double alone_row_lock(Plan const& plan);
+double alone_lease(Plan const& plan);
 double interlock_in_transaction(Plan const& plan);  ///< interlock_row_lock and an idempotency key for each
 double interlock_leased_keys(Plan const& plan);     ///< the same with the claim first
+
+/// What many coroutines on few connections come to, each with a row of its own under `PessimisticRowLock`.
+struct Crowd {
+    double per_second;  ///< changes
+    double threads;     ///< of the process, more than before
+    double growth;      ///< resident memory at the end, over that when each caller had one change behind it
+    double jain;        ///< index of the callers' shares; 1: all the same
+};
+Crowd interlock_crowd(Plan const& plan, std::size_t callers);  ///< until there are ten changes for each, however long
 
 /// `make(t)` gives each thread what it calls with keys until time is up; the sum per second of all. `total()` tells by how
 /// much all rows grew.

@@ -2,8 +2,8 @@
 #
 # check_processes.sh <flash_sale> <ledger_checker> <empty folder> <backend>
 #
-# Several processes at one stock, first left alone, then with one of them killed half-way. What they sold is compared
-# by a program that shares no code with them.
+# Several processes at one stock, first left alone, then with one of them killed half-way, then with a server that ends
+# all their sessions again and again. What they sold is compared by a program that shares no code with them.
 
 set -euo pipefail
 
@@ -63,6 +63,15 @@ done
 
 # ---- one is killed
 
+# await_sellers <policy> <pid of the sale>: until its processes, whose pids go into `pids`, are at work.
+await_sellers() {
+    until pids=$(sed -n 's/^flash_sale: .*: processes //p' err) && [[ -n $pids ]]; do
+        kill -0 "$2" 2>/dev/null || fail "$1: ended before it printed pids"
+        sleep 0.02
+    done
+    sleep 0.3
+}
+
 # killed <policy> <mode>...: kills one of three processes half-way, with more orders when they were too fast.
 killed() {
     local policy=$1 rows=5000 code pids line
@@ -71,11 +80,7 @@ killed() {
         : >err  # the pids of the sale before are not to be killed
         "$program" "${sale[@]}" --policy "$@" --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" \
             >out 2>err &
-        until pids=$(sed -n 's/^flash_sale: .*: processes //p' err) && [[ -n $pids ]]; do
-            kill -0 $! 2>/dev/null || fail "$policy: ended before it printed pids"
-            sleep 0.02
-        done
-        sleep 0.3
+        await_sellers $policy $!
         read -r _ victim _ <<<"$pids"
         kill -KILL "$victim" 2>/dev/null || true  # it may have finished
         code=0
@@ -101,3 +106,38 @@ killed lock
 killed lock --async
 killed idempotent
 killed unguarded
+
+# ---- the server ends all sessions, again and again
+
+# terminated <policy> <mode>...: with more orders when they were too fast.
+terminated() {
+    local policy=$1 rows=4000 code pids
+    for _ in 1 2 3 4 5; do
+        "$checker" --make $rows orders.csv stock.csv
+        : >err
+        "$program" "${sale[@]}" --policy "$@" --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" \
+            >out 2>err &
+        await_sellers $policy $!
+        for _ in 1 2 3 4; do
+            psql -qAtc "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'" \
+                "$backend" >/dev/null 2>&1
+            sleep 0.1
+        done
+        if kill -0 $! 2>/dev/null; then
+            code=0
+            wait $! || code=$?
+            [[ $code == 0 ]] || fail "$policy: exit code $code after sessions were ended"
+            audited $rows "$policy" "$(<out)"
+            return 0
+        fi
+        wait $! || true  # they were through before, and their last look at the stock may have been cut short
+        rows=$((rows * 2))
+    done
+    fail "$policy: sessions could not be ended in time"
+}
+if [[ $backend == postgres* ]]; then
+    for policy in optimistic pessimistic lock idempotent; do
+        terminated $policy
+        terminated $policy --async
+    done
+fi

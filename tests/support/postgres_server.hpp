@@ -75,6 +75,17 @@ public:
         std::filesystem::remove_all(directory_, ignored);
     }
 
+    /// A program of the newest PostgreSQL that is installed.
+    static std::string binary(std::string const& name)
+    {
+        std::vector<std::string> found;
+        std::error_code ignored;
+        for (auto const& version : std::filesystem::directory_iterator("/usr/lib/postgresql", ignored))
+            if (std::filesystem::exists(version.path() / "bin" / name))
+                found.push_back((version.path() / "bin" / name).string());
+        return found.empty() ? name : *std::max_element(found.begin(), found.end());
+    }
+
     std::uint16_t port() const noexcept { return port_; }
     std::string directory() const { return directory_; }
     /// By the unix socket.
@@ -144,16 +155,6 @@ public:
     }
 
 private:
-    static std::string binary(std::string const& name)
-    {
-        std::vector<std::string> found;
-        std::error_code ignored;
-        for (auto const& version : std::filesystem::directory_iterator("/usr/lib/postgresql", ignored))
-            if (std::filesystem::exists(version.path() / "bin" / name))
-                found.push_back((version.path() / "bin" / name).string());
-        return found.empty() ? name : *std::max_element(found.begin(), found.end());
-    }
-
     static std::uint16_t free_port()
     {
         int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -30,8 +30,7 @@ inline namespace v0 {
 /// | `s.claim(tx, request)` | `Outcome<Claim>` | waits for others who execute the request; `claimed`, `completed`, `mismatch` or `in_progress` |
 /// | `s.complete(tx, request, answer)` | | the record, committed with `tx` |
 /// | `s.reject(request, text, deadline)` | `Outcome<void>` | a record without an effect, if there is none |
-/// | `s.find(request, deadline)` | `Outcome<Claim>` | the record, outside of a transaction |
-/// | `s.in_progress(request, deadline)` | `Outcome<bool>` | whether somebody executes it now |
+/// | `s.find(request, deadline)` | `Outcome<Claim>` | as `claim`, outside of a transaction and without waiting: `in_progress` while a transaction that claimed it may still commit, `claimed` when there is neither such a transaction nor a record |
 // clang-format off
 template <class S, class X>
 concept IdempotencyStoreFor = std::copyable<S> &&
@@ -40,7 +39,6 @@ concept IdempotencyStoreFor = std::copyable<S> &&
     s.complete(tx, request, answer);
     { s.reject(request, answer, deadline) } -> std::same_as<Outcome<void>>;
     { s.find(request, deadline) } -> std::same_as<Outcome<Claim>>;
-    { s.in_progress(request, deadline) } -> std::same_as<Outcome<bool>>;
 };
 // clang-format on
 
@@ -56,6 +54,7 @@ class InTransactionSession;
 /// nor effect.
 ///
 /// **Guarantee.** Exactly one effect per scope and key while the record is kept, in one store transaction with it (law P4).
+/// What became of a commit whose answer was lost is read off the record, once its transaction has surely ended.
 /// **Does not guarantee.** That the operation runs only once: after a conflict it runs again.
 /// **Needs.** `RowLockingRepository`, `OperationRepository`, and a store of records in the same database.
 /// **Cost.** One round trip more than `Inner`, two when duplicates are refused. A replay is a transaction without a change.
@@ -145,10 +144,10 @@ public:
             if (auto valid = request.validate(); !valid)
                 return std::move(valid).failure();
             if (session_.policy().duplicates() == Duplicates::refuse) {
-                auto busy = store.in_progress(request, deadline);
-                if (!busy)
-                    return std::move(busy).failure();
-                if (*busy)
+                auto found = store.find(request, deadline);
+                if (!found)
+                    return std::move(found).failure();
+                if (found->state == ClaimState::in_progress)
                     return in_progress();
             }
             auto begun = inner_.begin(waiter);
@@ -189,7 +188,13 @@ public:
         Outcome<CommitResult> commit(OperationCommit const* operation)
         {
             session_.policy().store().complete(inner_.store_transaction(), *context_.request(), operation->answer);
-            return inner_.commit(operation);
+            return inner_.commit(nullptr);  // the request's record is the operation's
+        }
+
+        /// Of a commit whose answer was lost: the record says what became of it. `in_progress`: not known yet.
+        Outcome<Claim> resolve() const
+        {
+            return session_.policy().store().find(*context_.request(), Deadline{context_.deadline()});
         }
 
         Outcome<CommitResult> verify()

@@ -107,6 +107,8 @@ public:
                 changes[j] = slots_[order_[j]].change(keys_[order_[j]]);
                 nothing = nothing && changes[j].kind == ChangeKind::verify;
             }
+            if constexpr (requires { rows_->writes_more(); })
+                nothing = nothing && !rows_->writes_more();
             if (nothing) {
                 rows_.reset();
                 return Outcome<CommitResult>{std::in_place};

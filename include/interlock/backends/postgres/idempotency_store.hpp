@@ -244,25 +244,21 @@ public:
         : shared_(std::make_shared<Shared>(PoolAccess::state(pool), check(options)))
     {}
 
-    /// Whether somebody executes the request right now. One round trip.
-    Outcome<bool> in_progress(IdempotentRequest const& request, Deadline deadline = {}) const
-    {
-        detail::Params params;
-        params.number(hash(request));
-        auto reply = shared_->pool->execute(shared_->look, std::move(params), detail::Access::read, deadline);
-        if (!reply)
-            return std::move(reply).failure();
-        return !reply->boolean(0, 0);
-    }
-
-    /// The record, outside of any transaction. `in_progress`: there is none.
+    /// Outside of any transaction: the record; or else `in_progress` while a transaction that executes the request has
+    /// not ended, a lost one too; or else `claimed`: there is neither, and none will come but from new calls. One round
+    /// trip.
     Outcome<Claim> find(IdempotentRequest const& request, Deadline deadline = {}) const
     {
-        auto reply = shared_->pool->execute(shared_->claim, named(request), detail::Access::commit, deadline);
-        if (!reply)
-            return std::move(reply).failure();
-        auto claim = read(*reply, request);
-        if (claim && claim->state == ClaimState::claimed)
+        detail::Batch batch;
+        detail::Params number;
+        number.number(hash(request));
+        batch.add(shared_->look, std::move(number));  // first: who had it has committed before we can have it
+        batch.add(shared_->claim, named(request));
+        auto replies = shared_->pool->execute(batch, detail::Access::read, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        auto claim = read((*replies)[1], request);
+        if (claim && claim->state == ClaimState::claimed && !(*replies)[0].boolean(0, 0))
             claim->state = ClaimState::in_progress;
         return claim;
     }
@@ -286,7 +282,10 @@ public:
                 return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
             return failure;
         }
-        return read(exchange->replies[1], request);
+        auto const& reply = exchange->replies[1];
+        if (reply.rows() > 0 && reply.boolean(0, is_over))
+            tx.before_commit_.add(shared_->forget, named(request));
+        return read(reply, request);
     }
 
     /// With the commit of `tx`.
@@ -298,9 +297,11 @@ public:
     /// Without an effect: the operation threw `FinalRejection`.
     Outcome<void> reject(IdempotentRequest const& request, std::string_view text, Deadline deadline = {}) const
     {
-        auto reply = shared_->pool->execute(
-            shared_->insert_if_none, record(request, text, true), detail::Access::commit, deadline);
-        return reply ? success() : Outcome<void>{std::move(reply).failure()};
+        detail::Batch batch;
+        batch.add(shared_->forget, named(request));
+        batch.add(shared_->insert_if_none, record(request, text, true));
+        auto done = shared_->pool->execute(batch, detail::Access::commit, deadline);
+        return done ? success() : Outcome<void>{std::move(done).failure()};
     }
 
 private:
@@ -309,12 +310,13 @@ private:
         {
             auto const table = pool->options().name_space + "_idempotency";
             lock = detail::Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-            look = detail::Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+            look = detail::Statement{"SELECT pg_try_advisory_xact_lock_shared($1::bigint)"};
+            std::string const over =
+                "(kept_until <= clock_timestamp() OR (NOT completed AND lease_end <= clock_timestamp()))";
             claim = detail::Statement{
-                "WITH d AS (DELETE FROM " + table + " WHERE name = $1::bytea AND (kept_until <= clock_timestamp() OR "
-                "(NOT completed AND lease_end <= clock_timestamp())) RETURNING 1) "
-                "SELECT fingerprint, completed, rejected, answer, (SELECT count(*) FROM d) FROM " + table +
-                " WHERE name = $1::bytea AND kept_until > clock_timestamp() AND (completed OR lease_end > clock_timestamp())"};
+                "SELECT fingerprint, completed, rejected, answer, " + over + " FROM " + table +
+                " WHERE name = $1::bytea"};
+            forget = detail::Statement{"DELETE FROM " + table + " WHERE name = $1::bytea AND " + over};
             auto const values = "INSERT INTO " + table +
                                 " (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) VALUES ($1::bytea, "
                                 "NULL, $2::text, clock_timestamp(), true, $4::boolean, $3::bytea, clock_timestamp() + $5::bigint * "
@@ -327,6 +329,7 @@ private:
         detail::Statement lock;
         detail::Statement look;
         detail::Statement claim;
+        detail::Statement forget;
         detail::Statement insert;
         detail::Statement insert_if_none;
     };
@@ -359,9 +362,12 @@ private:
         return params;
     }
 
+    /// Of the reply to `claim`: whether the record counts no longer.
+    static constexpr std::size_t is_over = 4;
+
     static Outcome<Claim> read(detail::Reply const& reply, IdempotentRequest const& request)
     {
-        if (reply.rows() == 0)
+        if (reply.rows() == 0 || reply.boolean(0, is_over))
             return Claim{ClaimState::claimed};
         if (mismatch(detail::fingerprint_of(reply.text(0, 0)), request.fingerprint()))
             return Claim{ClaimState::mismatch};

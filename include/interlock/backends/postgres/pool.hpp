@@ -88,6 +88,9 @@ public:
             auto exchange = (*session)->run(batch, until, Connection::Bounded::by_session);
             if (exchange.progress == Progress::answered && !exchange.error)
                 return exchange;
+            // The time of the call is that of waiting for a lock, too; nothing here asks for a lock without waiting.
+            if (exchange.error && exchange.error->state == "55P03" && SystemRuntime::now() >= until)
+                exchange.error->state = "57014";
             // The server had ended it while it lay in the pool.
             bool const stale = exchange.progress == Progress::unsent || (exchange.progress == Progress::lost && access == Access::read);
             if (stale && !fresh)
@@ -129,7 +132,7 @@ public:
             pool_.drop_idle();
             return true;
         }
-        if (error.state == "26000" || error.state == "0A000") {  // its plans do not fit the schema any more
+        if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {  // its plans are too old
             connection.spoil();
             return error.state == "0A000";
         }
@@ -164,7 +167,9 @@ private:
             // So that the server, too, notices when we are gone, and frees what we had locked.
             "set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '3', false), "
             "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false), "
-            "set_config('client_connection_check_interval', '2000', false)"};
+            "set_config('client_connection_check_interval', '2000', false), "
+            // What a row-level policy hides is an error, or a row that is there would pass for missing.
+            "set_config('row_security', 'off', false), pg_backend_pid()"};
         Batch batch;
         batch.add(greeting);
         auto const exchange = connection.run(batch, by, Connection::Bounded::by_caller);
@@ -173,6 +178,33 @@ private:
         if (exchange.replies[0].boolean(0, 4))
             return Failure{Errc::unavailable, "postgres: " + endpoint_ + " is a replica"};
         connection.set_life(std::string(exchange.replies[0].text(0, 5)) + " " + std::string(exchange.replies[0].text(0, 6)));
+        auto const& reply = exchange.replies[0];
+        auto const pid = reply.text(0, reply.columns() - 1);
+        return pid == std::to_string(connection.pid()) ? success() : check_pooler(connection, pid, by);
+    }
+
+    /// A pooler answers for the server, whose session has `pid`. Whether it stays ours: another client would get it now,
+    /// and our next statement another one, if it were shared.
+    Outcome<void> check_pooler(Connection& connection, std::string_view pid, TimePoint until)
+    {
+        Connection other;
+        if (auto opened = other.open(settings_, endpoint_, until); !opened)
+            return opened;
+        Batch begin;
+        begin.add("BEGIN");
+        Batch ask;
+        ask.add("SELECT pg_backend_pid()");
+        auto const begun = other.run(begin, until, Connection::Bounded::by_caller);
+        auto const its = other.run(ask, until, Connection::Bounded::by_caller);
+        auto const now = connection.run(ask, until, Connection::Bounded::by_caller);
+        for (auto const* exchange : {&begun, &its, &now})
+            if (exchange->progress != Progress::answered || exchange->error)
+                return failure_of(*exchange, Access::read);
+        if (its.replies[0].text(0, 0) == pid || now.replies[0].text(0, 0) != pid)
+            return Failure{
+                Errc::misconfigured, "postgres: at " + endpoint_ +
+                                         " a pooler shares sessions between clients; it must keep them apart, as PgBouncer "
+                                         "does with pool_mode = session"};
         return success();
     }
 
@@ -192,13 +224,15 @@ private:
 /// applied. Once a commit may have reached the server, a lost or late answer is `outcome_unknown`; it is never sent again.
 /// A connection that broke is dropped, never reconnected behind a transaction's back; one that comes back from a user's
 /// own statements in a state that cannot be known is closed. Passwords are in no error.
-/// **Does not guarantee.** Anything through a pooler that hands one server session to several clients:
-/// `misconfigured`. A bound on looking up the host's name: that is the system's.
+/// **Does not guarantee.** Anything through a pooler that hands one server session to several clients: `misconfigured`.
+/// That rows which a row-level policy hides are left out: a statement that would meet one is `misconfigured`, since the
+/// row would pass for missing. A bound on looking up the host's name: that is the system's.
 /// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any repository
 /// or store made from one. In a forked child every call is `misconfigured`: make a new pool there.
 /// **Thread safety.** Everything: safe.
 /// **Cost.** None until the first call. The calling thread does its own I/O. A new connection costs a round trip more than
-/// the server's own greeting. One thread and one connection more once somebody waits for a lock.
+/// the server's own greeting; behind a pooler also a second connection for a moment. One thread and one connection more
+/// once somebody waits for a lock.
 class Pool {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.

@@ -129,14 +129,11 @@ public:
               options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE"),
           identity(intern_store(pool->endpoint() + "/" + pool->options().name_space + "/" + table.name))
     {
-        static Statement const settings{
-            "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true), "
-            "set_config('idle_in_transaction_session_timeout', $3, true), pg_current_xact_id()"};
-        begin_settings = settings;
         begin = Statement{
             options.isolation == Isolation::serializable      ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
             : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
                                                               : "BEGIN ISOLATION LEVEL READ COMMITTED"};
+        transaction_id = Statement{"SELECT pg_current_xact_id()"};
         commit = Statement{"COMMIT"};
     }
 
@@ -392,28 +389,13 @@ public:
         return refused;
     }
 
-    // ---- transactions ----------------------------------------------------------------------------------------------
-
-    /// BEGIN with its bounds; the reply of its second step has the transaction's id in column 3.
-    void add_begin(Batch& batch, TimePoint until) const
-    {
-        auto const left = std::clamp<std::int64_t>(
-            std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count(), 1, 86'400'000);
-        batch.add(begin);
-        Params params;
-        params.number(left);
-        params.number(left + 10);  // so that a lock that was not granted is told from a statement that is slow
-        params.number(left + 50);
-        batch.add(begin_settings, std::move(params));
-    }
-
     std::shared_ptr<PoolState> pool;
     RepositoryOptions options;
     bool mapped;
     Table table;
     Statements statements;
     Statement begin;
-    Statement begin_settings;
+    Statement transaction_id;
     Statement commit;
     std::shared_ptr<std::string const> identity;
     std::atomic<std::uint32_t> recorded{0};
@@ -550,6 +532,8 @@ public:
         async_.reset(new AsyncTransaction(*this));
         return *async_;
     }
+    /// Whether a commit writes something although no state has changed.
+    bool writes_more() const noexcept { return before_commit_.size() > 0; }
 
     /// What a statement of the operation came to that must not be committed. `serialization_failure` and `deadlock`: run again.
     std::optional<Failure> const& failure() const noexcept { return failure_; }
@@ -569,25 +553,30 @@ private:
         auto const& s = *store_;
         bool const advisory = s.options.row_lock == RowLock::advisory;
         detail::Batch batch;
-        s.add_begin(batch, until_);
+        batch.add(s.begin);
         for (auto const* key : keys) {
             if (advisory)
                 add_hash_lock(batch, *key, wait);
             if (!add_row_lock(batch, *key, wait))
                 return Store::bad_key();
         }
-        auto exchange = step(batch, until_);
+        auto exchange = step(batch, until_, detail::Connection::Bounded::by_transaction);
         if (!exchange)
             return std::move(exchange).failure();
-        if (exchange->error)
+        if (exchange->error) {
+            healed_ = pool_->heal(*session_, *exchange->error);
             return refused(*exchange->error, wait);
-        learn_identity(exchange->replies);
+        }
+        begun_ = true;
         states_.resize(keys.size());
-        auto at = std::size_t{2};
+        auto at = std::size_t{1};
         for (std::size_t i = 0; i < keys.size(); ++i) {
-            if (advisory && wait == Wait::no && !exchange->replies[at].boolean(0, 0))
-                return Errc::lock_busy;
-            at += advisory ? 1 : 0;
+            if (advisory) {
+                auto const& lock = exchange->replies[at++];
+                if (wait == Wait::no && !lock.boolean(0, 0))
+                    return Errc::lock_busy;
+                learn_identity(lock);
+            }
             auto const& row = exchange->replies[at++];
             auto taken = row.rows() > 0 ? read(row, i) : advisory ? success() : take_missing(i, *keys[i], wait);
             if (!taken)
@@ -600,28 +589,29 @@ private:
     Outcome<void> open_free(detail::Statement const& statement, detail::Params params)
     {
         detail::Batch batch;
-        store_->add_begin(batch, until_);
+        batch.add(store_->begin);
         batch.add(statement, std::move(params));
-        auto exchange = step(batch, until_);
+        auto exchange = step(batch, until_, detail::Connection::Bounded::by_transaction);
         if (!exchange)
             return std::move(exchange).failure();
-        if (exchange->error)
+        if (exchange->error) {
+            healed_ = pool_->heal(*session_, *exchange->error);
             return refused(*exchange->error, Wait::no);
-        learn_identity(exchange->replies);
-        if (exchange->replies[2].rows() == 0)
+        }
+        begun_ = true;
+        if (exchange->replies[1].rows() == 0)
             return Failure{Errc::not_found, "postgres: no row of " + store_->table.name + " is free"};
         states_.resize(1);
-        if (auto done = read(exchange->replies[2], 0); !done)
+        if (auto done = read(exchange->replies[1], 0); !done)
             return done;
         own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(states_[0]->value)));
         return success();
     }
 
-    /// `replies` begin with those of `add_begin`.
-    void learn_identity(std::vector<detail::Reply> const& replies)
+    /// What the transaction can be asked for later; `reply` has its id in the last column.
+    void learn_identity(detail::Reply const& reply)
     {
-        begun_ = true;
-        xid_ = replies[1].text(0, 3);
+        xid_ = reply.text(0, reply.columns() - 1);
         life_ = session_->life();
     }
 
@@ -649,6 +639,7 @@ private:
         if (!state)
             return std::move(state).failure();
         states_[i].emplace(*std::move(state));
+        learn_identity(row);
         return success();
     }
 
@@ -666,6 +657,7 @@ private:
             return refused(*exchange->error, wait);
         if (wait == Wait::no && !exchange->replies[0].boolean(0, 0))
             return Errc::lock_busy;
+        learn_identity(exchange->replies[0]);
         return exchange->replies[1].rows() > 0 ? read(exchange->replies[1], i) : success();
     }
 
@@ -691,12 +683,16 @@ private:
         return commit_all(changes, operation, until);
     }
 
-    /// The change and COMMIT in one trip; the statement fails where it may not change the row, so that nothing is committed.
+    /// The change and COMMIT in one trip. Where anything else is committed with it, or it is not the change of a row
+    /// that is locked, the statement fails when it may not change the row, so that nothing is committed.
     Outcome<CommitResult> commit_one(Change<T>& change, OperationCommit const* operation, TimePoint until)
     {
         auto batch = std::move(before_commit_);
         auto const at = batch.size();
-        if (auto added = store_->add_change(batch, change, operation, detail::Refusal::error); !added)
+        bool const plain = at == 0 && operation == nullptr && change.version != no_version;
+        if (auto added = store_->add_change(
+                batch, change, operation, plain ? detail::Refusal::reply : detail::Refusal::error);
+            !added)
             return std::move(added).failure();
         batch.add(store_->commit);
         auto done = Transaction::commit(batch, until);
@@ -708,8 +704,12 @@ private:
                 return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
             return failure_of(*done->error, detail::Access::write);
         }
-        if (!done->replies.empty())
-            Store::set_version(done->replies[at], change);
+        if (done->replies.empty())  // its reply was lost, but it was committed
+            return Outcome<CommitResult>{std::in_place};
+        if (plain)
+            if (auto const code = Store::judge(done->replies[at], change); code != Errc::ok)
+                return code.value_or(Errc::version_conflict);
+        Store::set_version(done->replies[at], change);
         return Outcome<CommitResult>{std::in_place};
     }
 
@@ -719,8 +719,10 @@ private:
         std::iota(order.begin(), order.end(), std::size_t{0});
         std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
         auto batch = std::move(before_commit_);
-        if (!begun_)
-            store_->add_begin(batch, until_);
+        if (!begun_) {
+            batch.add(store_->begin);
+            batch.add(store_->transaction_id);
+        }
         auto const found = batch.size();
         if (operation != nullptr) {
             detail::Params params;
@@ -745,11 +747,12 @@ private:
         }
         std::vector<detail::Reply> replies;
         if (batch.size() > 0) {
-            auto stepped = step(batch, until);
+            using Bounded = detail::Connection::Bounded;
+            auto stepped = step(batch, until, begun_ ? Bounded::by_caller : Bounded::by_transaction);
             if (!stepped)
                 return std::move(stepped).failure();
             if (!begun_ && !stepped->error)
-                learn_identity(stepped->replies);
+                learn_identity(stepped->replies[1]);
             if (stepped->error) {
                 end();
                 if (stepped->error->state == detail::raced_state)
@@ -824,6 +827,7 @@ private:
     std::vector<std::optional<Versioned<T>>> states_;
     std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
+    bool healed_{false};  // opening it again may help
     std::unique_ptr<AsyncTransaction> async_;  // goes first: it waits for what was not awaited
 };
 
@@ -992,10 +996,12 @@ public:
     }
 
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
-    /// BEGIN, its bounds and the locking reads in one trip. `lock_timeout` is the deadline, and a transaction that is left
-    /// alone is ended by the server a moment after it. A key without a value is locked by an advisory lock of its 64-bit
-    /// hash: two such keys may exclude each other without need, never the other way round. That costs a second trip, except
-    /// for `RowLock::advisory`, which locks every key so.
+    /// BEGIN and the locking reads in one trip. The deadline ends the wait for a lock. Should this process no longer be
+    /// there to do so, the server does, by `lock_timeout`, `statement_timeout` and `idle_in_transaction_session_timeout`:
+    /// not before the deadline, and at the latest when twice the time has passed. They are settings of the session, and
+    /// stay as they are while they fit. A key without a value is locked by an advisory lock of its 64-bit hash: two such
+    /// keys may exclude each other without need, never the other way round. That costs a second trip, except for
+    /// `RowLock::advisory`, which locks every key so.
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
         if (!deadline.valid())
@@ -1123,8 +1129,8 @@ private:
             auto opened = begin(tx);
             if (opened)
                 return tx;
-            // It had died in the pool; nothing was changed by reading.
-            if (opened.error() == Errc::unavailable && !fresh && again)
+            // It had died in the pool, or its plans were too old; nothing was changed by reading.
+            if (again && (tx.healed_ || (opened.error() == Errc::unavailable && !fresh)))
                 continue;
             return std::move(opened).failure();
         }

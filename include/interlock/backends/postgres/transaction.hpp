@@ -143,11 +143,11 @@ bool add_parameter(Params& params, A const& value)
     return true;
 }
 
-/// The first word of a statement, in lower case, behind white space and comments.
+/// The first word of a statement, in lower case, behind white space, comments, and empty statements.
 inline std::string first_word(std::string_view sql)
 {
     for (;;) {
-        auto const at = sql.find_first_not_of(" \t\r\n\f\v(");
+        auto const at = sql.find_first_not_of(" \t\r\n\f\v(;");
         if (at == std::string_view::npos)
             return {};
         sql.remove_prefix(at);
@@ -284,9 +284,11 @@ protected:
     }
 
     /// Runs a batch of the open transaction.
-    Outcome<detail::Exchange> step(detail::Batch const& batch, TimePoint until)
+    Outcome<detail::Exchange> step(
+        detail::Batch const& batch, TimePoint until,
+        detail::Connection::Bounded bounded = detail::Connection::Bounded::by_caller)
     {
-        auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller);
+        auto exchange = session_->run(batch, until, bounded);
         if (exchange.progress == detail::Progress::answered)
             return exchange;
         return failure_of(exchange, detail::Access::write);

@@ -448,6 +448,17 @@ private:
     {
         if constexpr (Mode == Once::no) {
             resolved_ = Resolved::unknown;
+        } else if constexpr (requires { transaction_.resolve(); }) {  // it keeps records of its own
+            auto claim = transaction_.resolve();
+            resolved_ = Resolved::unknown;
+            if (claim && claim->state == ClaimState::completed && !claim->rejected) {
+                resolved_ = Resolved::applied;
+                record_.answer = std::move(claim->answer);
+                observe_unknown(Effect::applied);
+            } else if (claim && claim->state != ClaimState::in_progress) {
+                resolved_ = Resolved::not_applied;
+                observe_unknown(Effect::not_applied);
+            }
         } else {
             Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();

@@ -2,8 +2,10 @@
 
 // Lost replies, ended sessions, restarted servers: what is answered then, and whether it is true.
 
+#include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -14,13 +16,21 @@
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
@@ -47,7 +57,7 @@ std::string commit_on_the_wire()
 
 /// A stock of ten behind a proxy, and a way around it.
 struct Behind {
-    Behind()
+    explicit Behind(PostgresServer& server = postgres_server()) : pool(fresh_pool(server)), proxy(server.port())
     {
         static_cast<void>(direct.insert(Stock{"x", 10}).value());
         static_cast<void>(direct.insert(Stock{"y", 10}).value());
@@ -56,9 +66,9 @@ struct Behind {
     }
     int left() const { return direct.load("x").value().value.quantity; }
 
-    postgres::Pool pool{fresh_pool()};
+    postgres::Pool pool;
     postgres::StateRepository<Stock> direct{pool};
-    CuttingProxy proxy{postgres_server().port()};
+    CuttingProxy proxy;
     postgres::Pool through{
         "postgresql://interlock@127.0.0.1:" + std::to_string(proxy.port()) + "/postgres?name_space=" + pool.options().name_space};
     postgres::StateRepository<Stock> stock{through};
@@ -144,6 +154,65 @@ TEST_CASE("a COMMIT that nobody can be asked about is unknown, and its operation
         CHECK(answer.replayed() == (cut == Cut::reply));
         CHECK(b.left() == before - 1);
     }
+}
+
+TEST_CASE("an idempotent request whose COMMIT is lost is looked for by its record", "[postgres][faults]")
+{
+    Behind const b;
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    TransactionService const service{
+        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}}, b.stock};
+    auto const prepared = IdempotentRequest("prepared", Scope("s"));
+    service.do_in_transaction(prepared, "y", [](Stock& s) { return --s.quantity; });
+    for (auto const cut : {Cut::reply, Cut::request}) {
+        auto const before = b.left();
+        IdempotentRequest const request(cut == Cut::reply ? "arrived" : "did not", Scope("s"));
+        proxy.cut(cut, commit_on_the_wire());
+        int runs = 0;
+        auto const answer = service.do_in_transaction(request, "x", [&](Stock& s) {
+            ++runs;
+            return --s.quantity;
+        }, {.deadline = 20s});
+        CHECK(answer.value() == before - 1);
+        CHECK(runs == (cut == Cut::reply ? 1 : 2));
+        CHECK(b.left() == before - 1);
+    }
+    CHECK(proxy.cuts() == 2);
+}
+
+TEST_CASE("a transaction whose status the server has forgotten is unknown, unless a record tells", "[postgres][faults]")
+{
+    PostgresServer server;
+    // It says so of transactions that are too old, or that a promoted replica never got. Here, of all.
+    for (char const* setup :
+         {"CREATE SCHEMA forgetful",
+          "CREATE FUNCTION forgetful.pg_xact_status(xid8) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'",
+          "ALTER DATABASE postgres SET search_path = forgetful, pg_catalog, public"})
+        server.command(setup);
+    Behind const b{server};
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    TransactionService const bare{PessimisticRowLock{}, b.stock};
+    TransactionService const recorded{
+        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}}, b.stock};
+    recorded.do_in_transaction(IdempotentRequest("prepared", Scope("s")), "y", [](Stock& s) { return --s.quantity; });
+    int runs = 0;
+    auto const take = [&](Stock& s) {
+        ++runs;
+        return --s.quantity;
+    };
+    proxy.cut(Cut::reply, commit_on_the_wire());
+    CHECK(bare.try_do_in_transaction("x", take, {.deadline = 20s}).error() == Errc::outcome_unknown);
+    CHECK(runs == 1);
+    CHECK(b.left() == 9);
+    proxy.cut(Cut::reply, commit_on_the_wire());
+    CHECK(recorded.do_in_transaction(IdempotentRequest("k", Scope("s")), "x", take, {.deadline = 20s}).value() == 8);
+    CHECK(runs == 2);
+    CHECK(b.left() == 8);
+    proxy.cut(Cut::request, commit_on_the_wire());
+    CHECK(recorded.do_in_transaction(IdempotentRequest("l", Scope("s")), "x", take, {.deadline = 20s}).value() == 7);
+    CHECK(runs == 4);
+    CHECK(b.left() == 7);
+    CHECK(proxy.cuts() == 3);
 }
 
 TEST_CASE("a single statement whose reply is lost is unknown, unless an operation id tells", "[postgres][faults]")
@@ -334,6 +403,361 @@ TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "
     CHECK(sessions() == before);
 }
 
+TEST_CASE("a row that is deleted while its lock is waited for is not found, and not made again", "[postgres][faults]")
+{
+    auto const pool = fresh_pool();
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+    std::atomic<bool> ran{false};
+    std::optional<Outcome<void>> waited;
+    {
+        Key const x{"x"};
+        std::array const key{&x};
+        auto holder = stock.load_for_update(key, Wait::until_deadline, 20s).value();
+        std::thread waiting([&] {
+            waited.emplace(TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction(
+                "x", [&](Stock&) { ran = true; }, {.deadline = 20s}));
+        });
+        CHECK(interlock_test::eventually([&] {
+            return postgres_server().command(
+                       "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'") != "0";
+        }));
+        std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = holder.state(0)->version}};
+        REQUIRE(holder.commit(changes, nullptr, 20s));
+        waiting.join();
+    }
+    CHECK(waited->error() == Errc::not_found);
+    CHECK_FALSE(ran);
+    CHECK(stock.load("x").error() == Errc::not_found);
+}
+
+TEST_CASE("both sides are told to notice a peer that is gone", "[postgres][faults][pool]")
+{
+    namespace detail = postgres::detail;
+    auto options = postgres::Options::parse(postgres_server().tcp_url()).value();
+    auto const until = interlock::detail::add(SystemRuntime::now(), 20s);
+    detail::PoolState state{options};
+    auto session = state.take(until).value();
+    auto const ours = [&](int level, int name) {
+        int value = -1;
+        socklen_t size = sizeof value;
+        CHECK(::getsockopt(session->socket(), level, name, &value, &size) == 0);
+        return value;
+    };
+    CHECK(ours(SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(ours(IPPROTO_TCP, TCP_KEEPIDLE) == 10);
+    CHECK(ours(IPPROTO_TCP, TCP_KEEPINTVL) == 3);
+    CHECK(ours(IPPROTO_TCP, TCP_KEEPCNT) == 3);
+    CHECK(ours(IPPROTO_TCP, TCP_USER_TIMEOUT) == 10'000);
+    detail::Batch ask;
+    ask.add(
+        "SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), "
+        "current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'), "
+        "current_setting('client_connection_check_interval')");
+    auto const theirs = session->run(ask, until, detail::Connection::Bounded::by_caller);
+    REQUIRE(theirs.replies[0].rows() == 1);
+    for (std::size_t i = 0; auto const* value : {"10", "3", "3", "10000", "2s"})
+        CHECK(theirs.replies[0].text(0, i++) == value);
+}
+
+TEST_CASE("a row lock whose owner has gone silent is free when its transaction's time is over", "[postgres][faults]")
+{
+    Behind const b;
+    Key const x{"x"};
+    std::array const key{&x};
+    auto const began = std::chrono::steady_clock::now();
+    auto silent = b.stock.load_for_update(key, Wait::until_deadline, 1500ms);  // and is never heard of again
+    REQUIRE(silent);
+    TransactionService const others{PessimisticRowLock{}, b.direct};
+    CHECK(others.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s}) == 9);
+    auto const taken = std::chrono::steady_clock::now() - began;
+    CHECK(taken >= 1500ms);
+    CHECK(taken < 3500ms);
+    std::array none{Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
+    auto const late = silent->commit(none, nullptr, 5s);
+    CHECK(late.error() == Errc::deadline_exceeded);
+    CHECK(late.effect() == Effect::not_applied);
+}
+
+/// A network of two ends: this process's, with the address .1, and that of threads which `enter`, with .2.
+class Network {
+public:
+    Network()
+    {
+        good_ = ::geteuid() == 0 && shell("ip netns add " + name_ + " 2> /dev/null") &&
+                shell("ip link add " + name_ + "a type veth peer name " + name_ + "b netns " + name_) &&
+                shell("ip addr add 10.199.77.1/24 dev " + name_ + "a") && shell("ip link set " + name_ + "a up") &&
+                shell("ip -n " + name_ + " addr add 10.199.77.2/24 dev " + name_ + "b") &&
+                shell("ip -n " + name_ + " link set " + name_ + "b up");
+    }
+    Network(Network const&) = delete;
+    Network& operator=(Network const&) = delete;
+    ~Network() { static_cast<void>(shell("ip netns del " + name_ + " 2> /dev/null")); }
+
+    bool good() const noexcept { return good_; }
+    bool enter() const
+    {
+        int const fd = ::open(("/run/netns/" + name_).c_str(), O_RDONLY | O_CLOEXEC);
+        bool const inside = ::setns(fd, CLONE_NEWNET) == 0;
+        ::close(fd);
+        return inside;
+    }
+    /// Whatever is sent gets lost, and nobody is told.
+    bool swallow() const { return shell("ip link set " + name_ + "a down"); }
+
+private:
+    static bool shell(std::string const& command) { return std::system(command.c_str()) == 0; }
+    std::string name_{"il" + std::to_string(::getpid() % 100'000)};
+    bool good_{false};
+};
+
+TEST_CASE("a row lock is free soon after its owner's machine is out of reach", "[postgres][faults]")
+{
+    Network const network;
+    if (!network.good()) {
+        WARN("not tested: no right to make a network");
+        return;
+    }
+    PostgresServer const server{{"listen_addresses=127.0.0.1,10.199.77.1"}};
+    std::ofstream{server.directory() + "/data/pg_hba.conf", std::ios::app} << "host all all 10.199.77.0/24 trust\n";
+    server.command("SELECT pg_reload_conf()");
+    auto const here = fresh_pool(server);
+    postgres::StateRepository<Stock> const stock{here};
+    static_cast<void>(stock.insert(Stock{"x", 10}).value());
+    std::atomic<bool> locked{false};
+    std::atomic<bool> over{false};
+    std::thread there([&] {
+        REQUIRE(network.enter());
+        auto options = postgres::Options::parse(
+                           "postgresql://interlock@10.199.77.1:" + std::to_string(server.port()) +
+                           "/postgres?sslmode=disable&name_space=" + here.options().name_space)
+                           .value();
+        Key const x{"x"};
+        std::array const key{&x};
+        auto const tx = postgres::StateRepository<Stock>{postgres::Pool{options}}.load_for_update(key, Wait::no, 2min);
+        CHECK(tx);
+        locked = true;
+        while (!over)
+            std::this_thread::sleep_for(10ms);
+    });
+    while (!locked)
+        std::this_thread::sleep_for(1ms);
+    auto const began = std::chrono::steady_clock::now();
+    CHECK(network.swallow());
+    TransactionService const others{PessimisticRowLock{}, stock};
+    CHECK(others.do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 1min}) == 9);
+    auto const freed = std::chrono::steady_clock::now() - began;
+    CHECK(freed > 5s);
+    CHECK(freed < 15s);
+    over = true;
+    there.join();
+}
+
+TEST_CASE("a row transaction is four statements in two trips", "[postgres][faults][cost]")
+{
+    PostgresServer const server{{"log_statement=all", "log_min_messages=error"}};
+    auto const pool = fresh_pool(server);
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 0}).value());
+    TransactionService const service{PessimisticRowLock{}, stock};
+    service.do_in_transaction("x", [](Stock& s) { ++s.quantity; });
+    auto const statements = [&] {
+        auto const log = server.log();
+        std::size_t count = 0;
+        for (std::size_t at = 0; (at = log.find("execute ", at)) != std::string::npos; ++at)
+            ++count;
+        return count;
+    };
+    auto const before = statements();
+    for (int i = 0; i < 10; ++i)
+        service.do_in_transaction("x", [](Stock& s) { ++s.quantity; });
+    CHECK(statements() - before == 40);
+    auto const then = statements();
+    service.do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 400ms});  // other bounds
+    CHECK(statements() - then == 5);
+}
+
+TEST_CASE("a replica, and forgetful commits, are reported", "[postgres][faults][pool]")
+{
+    PostgresServer server;
+    auto const pool = fresh_pool(server);
+    postgres::StateRepository<Stock> const stock{pool};
+    auto check = stock.server_check().value();
+    CHECK(check.version >= 150000);
+    CHECK(check.synchronous_commit == "on");
+    CHECK_FALSE(check.fsync);  // of the tests' servers
+    server.command("ALTER SYSTEM SET synchronous_commit = off");
+    server.command("SELECT pg_reload_conf()");
+    CHECK(interlock_test::eventually([&] { return stock.server_check().value().synchronous_commit == "off"; }));
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+
+    server.stop_immediately();
+    std::ofstream{server.directory() + "/data/standby.signal"};
+    server.start();
+    auto const refused = stock.load("x");
+    CHECK(refused.error() == Errc::unavailable);
+    CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("is a replica"));
+    CHECK(stock.compare_and_set("x", 1, Stock{"x", 2}).error() == Errc::unavailable);
+    std::filesystem::permissions(server.directory() + "/data/standby.signal", std::filesystem::perms::all);
+    CHECK(server.command("SELECT pg_promote()") == "t");
+    CHECK(interlock_test::eventually([&] { return stock.insert(Stock{"y", 1}).has_value(); }));
+}
+
+TEST_CASE("a jump of the server's clock ends a lease early or late; the fence holds", "[postgres][faults][lease]")
+{
+    auto const pool = fresh_pool();
+    postgres::StateRepository<Stock> const stock{pool};
+    static_cast<void>(stock.insert(Stock{"x", 10}).value());
+    // What is stored is moved, which is to the server as if its clock had been moved the other way.
+    auto const clock_jumps = [&](std::string const& by) {
+        postgres_server().command(
+            "UPDATE " + pool.options().name_space + "_lock SET expires = expires - interval '" + by + "'");
+    };
+    Key const x{"x"};
+    OwnerToken const former{{1, 2}};
+    OwnerToken const next{{3, 4}};
+    auto const first = stock.create(x, former, 10s).value();
+    auto const version = stock.load(x).value().version;
+    clock_jumps("1 hour");
+    auto const second = stock.create(x, next, 10s);
+    REQUIRE(second);
+    CHECK(second->first > first.first);
+    Stock const value{"x", 9};
+    Fence const old{former, first.first};
+    std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &old}};
+    auto const fenced = stock.commit(changes, nullptr, 5s);
+    CHECK(fenced.error() == Errc::fenced_out);
+    CHECK(stock.renew(x, former, 10s).error() == Errc::lock_lost);
+    CHECK(stock.load(x).value().value.quantity == 10);
+
+    clock_jumps("-1 hour");  // the lease seems to last longer: busy, and released all the same
+    auto const busy = stock.create(x, former, 10s);
+    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(stock.remove(x, next).value() == Removal::removed);
+    CHECK(stock.create(x, former, 10s));
+
+    // A whole section: its commit leaves no trace.
+    CHECK(stock.remove(x, former).value() == Removal::removed);
+    TransactionService const service{SetNxLock{.lock = {.ttl = 5s}}, stock};
+    auto const section = service.try_do_in_transaction("x", [&](Stock& s) {
+        clock_jumps("1 hour");
+        CHECK(stock.create(x, former, 10s));
+        return --s.quantity;
+    }, {.deadline = 20s});
+    CHECK(section.error() == Errc::fenced_out);
+    CHECK(section.effect() == Effect::not_applied);
+    CHECK(stock.load(x).value().value.quantity == 10);
+}
+
+TEST_CASE("tables that are not as they should be are misconfigured", "[postgres][faults][schema]")
+{
+    auto const pool = fresh_pool();
+    auto const ns = pool.options().name_space;
+    auto const table = ns + "_drift";
+    postgres_server().command(
+        "CREATE TABLE " + table + " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
+    postgres::StateRepository<Stock> const stock{pool, {.table = table, .key = "sku"}};
+    static_cast<void>(stock.insert(Stock{"x", 1}).value());
+    TransactionService const service{PessimisticRowLock{}, stock};
+    auto const row_lock = [&] { return service.try_do_in_transaction("x", [](Stock& s) { return ++s.quantity; }); };
+    CHECK(row_lock());
+
+    // A type that holds the same texts goes on without a word, although the plans were made for another.
+    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE numeric");
+    CHECK(stock.load("x").value().value.quantity == 2);
+    CHECK(row_lock());
+    // One that does not is seen at the value.
+    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE text USING 'three'");
+    CHECK(stock.load("x").error() == Errc::corrupt_state);
+    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE int USING 3");
+    CHECK(row_lock().value() == 4);
+
+    postgres_server().command(
+        "CREATE FUNCTION " + ns + "_no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$");
+    postgres_server().command(
+        "CREATE TRIGGER no BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION " + ns + "_no()");
+    auto const raised = row_lock();
+    CHECK(raised.error() == Errc::misconfigured);
+    CHECK(raised.effect() == Effect::not_applied);
+    CHECK_THAT(raised.detail(), Catch::Matchers::ContainsSubstring("not today"));
+    postgres_server().command("DROP TRIGGER no ON " + table);
+    CHECK(row_lock().value() == 5);
+
+    postgres_server().command("ALTER TABLE " + table + " RENAME quantity TO amount");
+    CHECK(stock.load("x").error() == Errc::misconfigured);
+    CHECK(row_lock().error() == Errc::misconfigured);
+    postgres_server().command("DROP TABLE " + table);
+    CHECK(stock.load("x").error() == Errc::misconfigured);
+    postgres_server().command("DROP TABLE " + ns + "_lock");
+    CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).error() == Errc::misconfigured);
+}
+
+TEST_CASE("a row that a policy of the table hides does not pass for missing, nor a lock for free", "[postgres][faults]")
+{
+    auto const pool = fresh_pool();
+    auto const ns = pool.options().name_space;
+    auto const role = ns + "_tenant";
+    postgres::StateRepository<Stock> const all{pool};
+    static_cast<void>(all.insert(Stock{"x", 1}).value());
+    Key const x{"x"};
+    CHECK(all.create(x, OwnerToken{{1, 2}}, 10s));
+    postgres_server().command("CREATE ROLE " + role + " LOGIN");
+    postgres_server().command("GRANT ALL ON ALL TABLES IN SCHEMA public TO " + role);
+    postgres_server().command("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO " + role);
+    auto url = postgres_server().tcp_url() + "?name_space=" + ns;
+    url.replace(url.find("interlock@"), 9, role);
+    postgres::StateRepository<Stock> const tenant{postgres::Pool{url}};
+    CHECK(tenant.load("x"));
+    for (auto const* table : {"_state", "_lock"}) {
+        postgres_server().command("ALTER TABLE " + ns + table + " ENABLE ROW LEVEL SECURITY");
+        postgres_server().command("CREATE POLICY hidden ON " + ns + table + " USING (key <> 'x')");
+    }
+    CHECK(tenant.load("x").error() == Errc::misconfigured);
+    CHECK(tenant.insert(Stock{"x", 5}).error() == Errc::misconfigured);
+    CHECK(tenant.create(x, OwnerToken{{3, 4}}, 10s).error() == Errc::misconfigured);
+    CHECK(all.renew(x, OwnerToken{{1, 2}}, 10s));
+}
+
+TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres][faults][pool]")
+{
+    if (std::system("command -v pgbouncer > /dev/null") != 0) {
+        WARN("not tested: no pgbouncer");
+        return;
+    }
+    PostgresServer const server;
+    for (std::string const mode : {"transaction", "session"}) {
+        CAPTURE(mode);
+        auto const directory = server.directory() + "/" + mode;
+        std::filesystem::create_directory(directory);
+        std::filesystem::permissions(directory, std::filesystem::perms::all);
+        auto const port = std::to_string(server.port());
+        std::ofstream{directory + "/ini"}
+            << "[databases]\npostgres = host=" << server.directory() << " port=" << port << " user=interlock\n"
+            << "[pgbouncer]\nlisten_addr =\nlisten_port = " << port << "\nunix_socket_dir = " << directory
+            << "\nauth_type = any\npool_mode = " << mode << "\npidfile = " << directory << "/pid\n";
+        auto const user = ::geteuid() == 0 ? "-u $(stat -c %U '" + server.directory() + "') " : std::string();
+        REQUIRE(std::system(("pgbouncer -q -d " + user + directory + "/ini").c_str()) == 0);
+        pid_t pid = 0;
+        CHECK(interlock_test::eventually([&] { return std::ifstream{directory + "/pid"} >> pid && pid > 0; }));
+        postgres::Pool const pool{"postgresql://interlock@/postgres?host=" + directory + "&port=" + port};
+        CHECK(interlock_test::eventually([&] {
+            return std::filesystem::exists(directory + "/.s.PGSQL." + port);
+        }));
+        auto const made = postgres::create_schema(pool, 10s);
+        if (mode == "session") {
+            CHECK(made);
+            postgres::StateRepository<Stock> const stock{pool};
+            TransactionService const service{PessimisticRowLock{.missing = Missing::create}, stock};
+            CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 1);
+        } else {
+            CHECK(made.error() == Errc::misconfigured);
+            CHECK_THAT(made.detail(), Catch::Matchers::ContainsSubstring("pooler"));
+        }
+        if (pid > 0)
+            ::kill(pid, SIGKILL);
+    }
+}
+
 /// Many callers under operation ids while `fault` happens again and again; then every id is asked until it is answered.
 template <class Policy, class Fault>
 void under_load(PostgresServer& server, Policy policy, Fault fault)
@@ -409,6 +833,7 @@ TEST_CASE("a server restarted without farewell under load: the ledger agrees wit
     PostgresServer server;
     SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); }); }
     SECTION("row lock") { under_load(server, PessimisticRowLock{}, [&] { server.restart_immediately(); }); }
+    SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { server.restart_immediately(); }); }
 }
 
 TEST_CASE("a backend killed under load takes all sessions with it: the ledger agrees with the table", "[postgres][faults][load]")

@@ -8,8 +8,14 @@
 
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
+#include "support/threads.hpp"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -167,13 +173,22 @@ TEST_CASE("the server says what the table has", "[postgres][sqlstate][server]")
              {"PREPARE a AS SELECT 1; EXECUTE b", "42601", ""},
              {"EXECUTE never_prepared", "26000", ""},
              {"CREATE TABLE no_such_schema.t ()", "3F000", ""},
-             {"SELECT currval('states_test_short')", "55000", ""}}) {
+             {"SELECT currval('states_test_short')", "55000", ""},
+             {"DROP DATABASE postgres", "55006", ""},
+             {"CREATE DATABASE states_a TEMPLATE no_such_template", "3D000", ""},
+             {"SELECT count(DISTINCT i) FROM generate_series(1, 99999) i", "53400", ""},
+             {"DO $$ BEGIN RAISE SQLSTATE '40003'; END $$", "40003", ""},
+             {"SELECT repeat('x', 1073741824)", "54000", ""}}) {
         CAPTURE(p.sql);
         Connection fresh;
         connected(fresh);
         if (std::string(p.state) == "42501") {  // the role of the tests may do everything
             run(fresh, "CREATE ROLE states_nobody");
             run(fresh, "SET ROLE states_nobody");
+        }
+        if (std::string(p.state) == "53400") {
+            run(fresh, "SET temp_file_limit = 0");
+            run(fresh, "SET work_mem = 64");
         }
         auto const error = run(fresh, p.sql);
         CHECK(error.state == p.state);
@@ -239,6 +254,15 @@ TEST_CASE("locks, timeouts, deadlocks and conflicts have the states of the table
     CHECK(run(a, "COMMIT").state == "25P03");
     CHECK_FALSE(a.is_open());
     auto const pid = std::to_string(b.pid());
+    std::thread canceling([&] {
+        CHECK(interlock_test::eventually([&] {
+            return postgres_server().command("SELECT wait_event FROM pg_stat_activity WHERE pid = " + pid) == "PgSleep";
+        }));
+        postgres_server().command("SELECT pg_cancel_backend(" + pid + ")");
+    });
+    CHECK(run(b, "SELECT pg_sleep(9)").state == "57014");
+    canceling.join();
+    CHECK(b.is_open());
     postgres_server().command("SELECT pg_terminate_backend(" + pid + ")");
     CHECK(run(b, "SELECT 1").state == "57P01");
     CHECK_FALSE(b.is_open());
@@ -274,6 +298,46 @@ TEST_CASE("COMMIT of a failed transaction is known by its tag", "[postgres][sqls
     REQUIRE(exchange.progress == Progress::answered);
     CHECK_FALSE(exchange.error);
     CHECK(exchange.replies[0].tag() == "ROLLBACK");
+}
+
+/// A file system of two megabytes.
+struct SmallDisk {
+    explicit SmallDisk(std::string where)
+        : at(std::move(where)), mounted(
+                                    ::geteuid() == 0 && ::mkdir(at.c_str(), 0777) == 0 &&
+                                    ::mount("none", at.c_str(), "tmpfs", 0, "size=2m,mode=777") == 0)
+    {}
+    SmallDisk(SmallDisk const&) = delete;
+    SmallDisk& operator=(SmallDisk const&) = delete;
+    ~SmallDisk()
+    {
+        if (mounted)
+            ::umount2(at.c_str(), MNT_DETACH);
+    }
+    std::string at;
+    bool mounted;
+};
+
+TEST_CASE("a full disk is overload", "[postgres][sqlstate][server]")
+{
+    interlock_test::PostgresServer const server;
+    SmallDisk const disk{server.directory() + "/full"};
+    if (!disk.mounted) {
+        WARN("not tested: no right to mount a small file system");
+        return;
+    }
+    auto const& full = disk.at;
+    struct stat owner {};
+    CHECK(::stat((server.directory() + "/data").c_str(), &owner) == 0);
+    CHECK(::chown(full.c_str(), owner.st_uid, owner.st_gid) == 0);
+    server.command("CREATE TABLESPACE small LOCATION '" + full + "'");
+    server.command("CREATE TABLE filling (word text) TABLESPACE small");
+    Connection c;
+    c.open(*parse_settings(server.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s)).value();
+    auto const error = run(c, "INSERT INTO filling SELECT repeat(md5(i::text), 20) FROM generate_series(1, 99999) i");
+    CHECK(error.state == "53100");
+    CHECK(failure_of(error, Access::commit).code() == Errc::overloaded);
+    CHECK(c.fit());
 }
 
 TEST_CASE("too many connections are overload", "[postgres][sqlstate][server]")

@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace postgres_transaction_test {
 
@@ -114,13 +115,40 @@ TEST_CASE("values come back as they went", "[postgres][transaction]")
     });
 }
 
+/// A transaction whose inside can be reached.
+struct Raw : Transaction {
+    explicit Raw(postgres::Pool const& pool, TimePoint until = interlock::detail::add(SystemRuntime::now(), 20s))
+        : Transaction(postgres::PoolAccess::state(pool), postgres::PoolAccess::state(pool)->take(until).value(), until)
+    {}
+    Outcome<postgres::detail::Exchange> run(std::string sql, bool last)
+    {
+        postgres::detail::Batch batch;
+        batch.add(std::move(sql));
+        return last ? commit(batch, until_) : step(batch, until_);
+    }
+};
+
+TEST_CASE("a COMMIT that the server makes a ROLLBACK is not applied", "[postgres][transaction]")
+{
+    Shop const shop;
+    Raw tx{shop.pool};
+    REQUIRE(tx.run("BEGIN", false));
+    REQUIRE(tx.run("INSERT INTO " + shop.reservations + " (sku, quantity) VALUES ('x', 1)", false));
+    CHECK(tx.run("SELECT 1 / 0", false).value().error->state == "22012");  // and whoever asked does not care
+    auto const done = tx.run("COMMIT", true);  // the server reports no error
+    CHECK(done.error() == Errc::misconfigured);
+    CHECK(done.effect() == Effect::not_applied);
+    CHECK(shop.reserved() == 0);
+}
+
 TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction]")
 {
     Shop const shop;
     auto const service = shop.service();
     for (std::string const sql :
          {"COMMIT", "commit", " \n/* a /* b */ */ -- c\n COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START TRANSACTION",
-          "SAVEPOINT a", "RELEASE a", "PREPARE TRANSACTION 'a'", "(COMMIT)"}) {
+          "SAVEPOINT a", "RELEASE a", "PREPARE TRANSACTION 'a'", "(COMMIT)", ";COMMIT",
+          " ;; /* */ ; ROLLBACK"}) {
         CAPTURE(sql);
         service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
             --s.quantity;

@@ -163,9 +163,9 @@ public:
     Params() = default;
 
     /// `value` must have no NUL: libpq would cut it there.
-    void text(std::string value) { values_.push_back({std::move(value), Kind::text}); }
-    void bytes(std::string_view value) { values_.push_back({std::string(value), Kind::binary}); }
-    void null() { values_.push_back({{}, Kind::null}); }
+    void text(std::string value) { add({std::move(value), Kind::text}); }
+    void bytes(std::string_view value) { add({std::string(value), Kind::binary}); }
+    void null() { add({{}, Kind::null}); }
     void number(std::int64_t value) { text(std::to_string(value)); }
     void boolean(bool value) { text(value ? "t" : "f"); }
 
@@ -178,6 +178,12 @@ private:
         std::string bytes;
         Kind kind;
     };
+    void add(Value value)
+    {
+        if (values_.empty())
+            values_.reserve(8);  // most statements have fewer
+        values_.push_back(std::move(value));
+    }
     std::vector<Value> values_;
 };
 
@@ -392,10 +398,13 @@ public:
     std::string const& life() const noexcept { return life_; }
     void set_life(std::string life) { life_ = std::move(life); }
 
-    /// Who makes the server end statements that take too long.
+    /// By what the server ends what takes too long. These settings of the session are a net below the caller's
+    /// deadline, which cancels; they never end anything early. Where they do not fit they are set anew, in the same
+    /// trip.
     enum class Bounded : unsigned char {
-        by_caller,   ///< the transaction, by settings of its own
-        by_session,  ///< `statement_timeout` of the session, set in the same trip where it does not fit
+        by_caller,       ///< by what was set last, if anything: for statements of a transaction that is open
+        by_session,      ///< after at most 16 times the time that is left; twice that, when it is short
+        by_transaction,  ///< for BEGIN: after at most twice that; one that is left alone keeps its locks until then
     };
 
     /// Sends `batch` and reads all replies. Later than `until` it is cancelled, and given up soon after.
@@ -405,20 +414,14 @@ public:
         exchange.replies.resize(batch.size());
         if (!is_open())
             return exchange;
-        std::vector<Sent> sent;
-        bool const sets_timeout = bounded == Bounded::by_session && !timeout_fits(until);
-        if (sets_timeout) {
-            static Statement const set{"SELECT set_config('statement_timeout', $1, false)"};
-            Batch::Step step{&set, {}, {}};
-            statement_timeout_ = statement_timeout_for(until);
-            step.params.number(statement_timeout_);
-            if (!send(step, no_step, sent)) {
-                close();
-                return exchange;
-            }
+        sent_.clear();
+        bool const sets_bounds = bounded != Bounded::by_caller && !bounds_fit(until, bounded);
+        if (sets_bounds && !send_bounds(until)) {
+            close();
+            return exchange;
         }
         for (std::size_t i = 0; i < batch.size(); ++i)
-            if (!send(batch.steps_[i], i, sent)) {
+            if (!send(batch.steps_[i], i)) {
                 close();
                 return exchange;
             }
@@ -426,12 +429,11 @@ public:
             close();
             return exchange;
         }
-        bool const server_ends_it = bounded == Bounded::by_caller || milliseconds_until(until) < near;
-        exchange.progress = receive(exchange, sent, server_ends_it ? interlock::detail::add(until, slack) : until);
+        bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until) + 10;
+        exchange.progress =
+            receive(exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until);
         if (exchange.progress != Progress::answered)
             close();
-        else if (exchange.error && sets_timeout)
-            statement_timeout_ = -1;  // undone with the rest
         return exchange;
     }
 
@@ -461,33 +463,35 @@ private:
     static constexpr std::chrono::milliseconds slack{25};
     static constexpr auto no_step = static_cast<std::size_t>(-1);
 
+    struct Sent {
+        std::size_t step;
+        Statement const* preparing;  // null: this is the execution
+    };
+
     static std::int64_t milliseconds_until(TimePoint until) noexcept
     {
         auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count();
         return std::clamp<std::int64_t>(left, 1, 86'400'000);
     }
-    /// The session's timeout is a net that rarely has to be set anew: below it the caller's deadline cancels. It must not
-    /// end a statement early.
-    bool timeout_fits(TimePoint until) const noexcept
+    bool bounds_fit(TimePoint until, Bounded bounded) const noexcept
     {
         auto const left = milliseconds_until(until);
-        return statement_timeout_ >= left && statement_timeout_ <= (left < near ? 2 : 16) * left;
+        return timeout_ >= left && timeout_ <= (left < near || bounded == Bounded::by_transaction ? 2 : 16) * left;
     }
-    static std::int64_t statement_timeout_for(TimePoint until) noexcept
+    /// A transaction of its own, before the others: no rollback undoes it, and BEGIN may still set the isolation level.
+    bool send_bounds(TimePoint until)
     {
+        static Statement const set{
+            "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, false), "
+            "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)"};
         auto const left = milliseconds_until(until);
-        if (left < near)
-            return left;  // let the server end it in time, so that its answer is definite
-        std::int64_t timeout = 8000;
-        while (timeout < left)
-            timeout *= 2;
-        return timeout;
+        // Short: the server is to end it in time, so that its answer is definite. Else a little more, so that it also
+        // fits the next that has as much time.
+        timeout_ = left < near ? left : left + left / 8;
+        Batch::Step step{&set, {}, {}};
+        step.params.number(timeout_);
+        return send(step, no_step) && PQpipelineSync(connection_) != 0;
     }
-
-    struct Sent {
-        std::size_t step;
-        Statement const* preparing;  // null: this is the execution
-    };
 
     static bool wait(int socket, short events, TimePoint until) noexcept
     {
@@ -511,37 +515,41 @@ private:
         return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
     }
 
-    bool send(Batch::Step const& step, std::size_t index, std::vector<Sent>& sent)
+    bool send(Batch::Step const& step, std::size_t index)
     {
         auto const& values = step.params.values_;
-        std::vector<char const*> pointers(values.size());
-        std::vector<int> lengths(values.size());
-        std::vector<int> formats(values.size());
+        pointers_.resize(values.size());
+        lengths_.resize(values.size());
+        formats_.resize(values.size());
         for (std::size_t i = 0; i < values.size(); ++i) {
             bool const null = values[i].kind == Params::Kind::null;
-            pointers[i] = null ? nullptr : values[i].bytes.c_str();
-            lengths[i] = static_cast<int>(values[i].bytes.size());
-            formats[i] = values[i].kind == Params::Kind::binary ? 1 : 0;
+            pointers_[i] = null ? nullptr : values[i].bytes.c_str();
+            lengths_[i] = static_cast<int>(values[i].bytes.size());
+            formats_[i] = values[i].kind == Params::Kind::binary ? 1 : 0;
         }
         auto const count = static_cast<int>(values.size());
         if (step.statement == nullptr) {
-            sent.push_back({index, nullptr});
+            sent_.push_back({index, nullptr});
             return PQsendQueryParams(
-                       connection_, step.text.c_str(), count, nullptr, pointers.data(), lengths.data(), formats.data(), 0) != 0;
+                       connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(),
+                       formats_.data(), 0) != 0;
         }
         auto const& name = step.statement->name();
         if (!prepared_.contains(name) &&
-            std::none_of(sent.begin(), sent.end(), [&](Sent const& s) { return s.preparing != nullptr && s.preparing->name() == name; })) {
-            sent.push_back({index, step.statement});
+            std::none_of(sent_.begin(), sent_.end(), [&](Sent const& s) {
+                return s.preparing != nullptr && s.preparing->name() == name;
+            })) {
+            sent_.push_back({index, step.statement});
             if (PQsendPrepare(connection_, name.c_str(), step.statement->text().c_str(), 0, nullptr) == 0)
                 return false;
         }
-        sent.push_back({index, nullptr});
+        sent_.push_back({index, nullptr});
         return PQsendQueryPrepared(
-                   connection_, name.c_str(), count, pointers.data(), lengths.data(), formats.data(), 0) != 0;
+                   connection_, name.c_str(), count, pointers_.data(), lengths_.data(), formats_.data(), 0) != 0;
     }
 
-    Progress receive(Exchange& exchange, std::vector<Sent> const& sent, TimePoint until)
+    /// `syncs`: of how many parts what was sent is made, each of which runs whatever became of the one before.
+    Progress receive(Exchange& exchange, int syncs, TimePoint until)
     {
         std::size_t at = 0;
         for (;;) {
@@ -556,21 +564,28 @@ private:
             }
             auto const* const raw = reply.result_.get();
             switch (PQresultStatus(raw)) {
-            case PGRES_PIPELINE_SYNC: return Progress::answered;
+            case PGRES_PIPELINE_SYNC:
+                if (--syncs == 0)
+                    return Progress::answered;
+                break;
             case PGRES_TUPLES_OK:
             case PGRES_COMMAND_OK:
             case PGRES_EMPTY_QUERY:
-                if (at < sent.size() && sent[at].preparing != nullptr)
-                    prepared_.insert(sent[at].preparing->name());
-                else if (at < sent.size() && sent[at].step != no_step)
-                    exchange.replies[sent[at].step] = std::move(reply);
+                if (at < sent_.size() && sent_[at].preparing != nullptr)
+                    prepared_.insert(sent_[at].preparing->name());
+                else if (at < sent_.size() && sent_[at].step != no_step)
+                    exchange.replies[sent_[at].step] = std::move(reply);
                 break;
             case PGRES_PIPELINE_ABORTED: break;
-            default:
-                if (!exchange.error)
+            default: {
+                bool const broken = PQstatus(connection_) == CONNECTION_BAD;
+                if (!broken && at < sent_.size() && sent_[at].step == no_step)
+                    timeout_ = -1;  // without the net the caller's deadline still cancels
+                else if (!exchange.error)
                     exchange.error = error_of(raw);
-                if (PQstatus(connection_) == CONNECTION_BAD)
+                if (broken)
                     return Progress::lost;
+            }
             }
         }
     }
@@ -644,8 +659,13 @@ private:
     int pid_{0};
     bool cancelled_{false};
     std::string life_;
-    std::int64_t statement_timeout_{-1};
+    std::int64_t timeout_{-1};  // of the session, in milliseconds; -1: not set by us
     std::unordered_set<std::string> prepared_;
+    // Of the exchange under way, kept for their room.
+    std::vector<Sent> sent_;
+    std::vector<char const*> pointers_;
+    std::vector<int> lengths_;
+    std::vector<int> formats_;
 };
 
 }  // namespace detail

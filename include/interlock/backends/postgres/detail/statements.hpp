@@ -238,6 +238,9 @@ inline std::string change_text(
                     "ON CONFLICT (store, key, id) DO UPDATE SET attempt = excluded.attempt, answered = true, "
                     "answer = excluded.answer, sequence = excluded.sequence, kept_until = excluded.kept_until "
                     "WHERE o.kept_until <= clock_timestamp() OR (NOT o.answered AND o.attempt < excluded.attempt) RETURNING 1)");
+    if (refusal == Refusal::error)
+        return with + " SELECT max(version), 1 / count(*)" +
+               (with_operation ? ", 1 / (SELECT count(*) FROM rec)" : "") + " FROM w";
     std::string out = with + " SELECT (SELECT version FROM w), " + (fenced ? "EXISTS (SELECT FROM g)" : "true") + ", " +
                       (action == RowAction::nothing
                            ? std::string("NULL")
@@ -245,8 +248,6 @@ inline std::string change_text(
                       ", " + (with_operation ? "(SELECT answered FROM old), (SELECT answer FROM old)" : "NULL, NULL");
     if (released)
         out += ", (SELECT count(*) FROM n)";
-    if (refusal == Refusal::error)
-        out += ", 1 / (SELECT count(*) FROM w)";
     if (with_operation)
         out += ", CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec) THEN 1 / (SELECT count(*) FROM rec) END";
     return out;
@@ -270,16 +271,18 @@ struct Statements {
                 if (a != static_cast<std::size_t>(RowAction::nothing) || o != 0)
                     last_changes[a][o] =
                         Statement{change_text(t, ns, static_cast<RowAction>(a), Fencing::none, o != 0, Refusal::error)};
-        rows = "SELECT t." + t.version;
+        auto shown = "t." + t.version;
         for (auto const& column : t.shown)
-            rows += ", t." + column;
-        rows += " FROM " + t.name + " t";
-        auto const row = rows + " WHERE " + has_key(t, StatementText{}.key(t));
-        load = Statement{row};
-        lock_row = Statement{row + " " + row_lock};
-        lock_row_now = Statement{row + " " + row_lock + " NOWAIT"};
-        lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-        lock_hash_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint)"};
+            shown += ", t." + column;
+        auto const from = " FROM " + t.name + " t";
+        auto const where = " WHERE " + has_key(t, StatementText{}.key(t));
+        load = Statement{"SELECT " + shown + from + where};
+        // The transaction's id comes last in what any transaction asks first.
+        rows = "SELECT " + shown + ", pg_current_xact_id()" + from;
+        lock_row = Statement{rows + where + " " + row_lock};
+        lock_row_now = Statement{rows + where + " " + row_lock + " NOWAIT"};
+        lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
+        lock_hash_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
 
         auto const record = " FROM " + ns + "_operation WHERE store = " + store + " AND key = $1::bytea AND id = $2::bytea";
         find_operation =
