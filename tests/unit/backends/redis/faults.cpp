@@ -25,6 +25,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -239,6 +240,45 @@ TEST_CASE("B10: after a failover that lost the grant two believe, and the fence 
     CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).error() == Errc::fenced_out);
     CHECK(after.renew(x, owner(1), 60s).error() == Errc::lock_lost);
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
+}
+
+TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence lets one write", "[redis][faults]")
+{
+    std::string name = "/tmp/interlock_clock.XXXXXX";
+    int const file = ::mkstemp(name.data());
+    REQUIRE(file >= 0);
+    auto const shift_clock = [&](std::chrono::seconds by) {
+        std::int64_t const seconds = by.count();
+        REQUIRE(::pwrite(file, &seconds, sizeof seconds, 0) == sizeof seconds);
+    };
+    shift_clock(0s);
+    ::setenv("INTERLOCK_CLOCK_SHIFT", name.c_str(), 1);
+    ::setenv("LD_PRELOAD", INTERLOCK_CLOCK_SHIFT_MODULE, 1);
+    RedisServer server;
+    ::unsetenv("LD_PRELOAD");
+    ::unsetenv("INTERLOCK_CLOCK_SHIFT");
+
+    Repository const repository{redis::Client{redis_options(server)}};
+    auto const version = repository.insert(Stock{"x", 1}).value();
+    LockStateService const here{repository, {.ttl = 10min}};
+    LockStateService const there{repository, {.ttl = 10min}};
+    auto const lock = here.acquire("x");
+    CHECK_FALSE(there.try_acquire("x"));
+    shift_clock(1h);
+    auto const second = there.try_acquire("x");
+    REQUIRE(second);
+    CHECK(second->status() == LockStatus::held);
+    CHECK(lock.status() == LockStatus::held);  // it believes: exclusion is void
+    CHECK(guarded_write(repository, lock.fence(), version, 2).error() == Errc::fenced_out);
+    CHECK(guarded_write(repository, second->fence(), version, 3));
+    CHECK(repository.load("x").value().value.quantity == 3);
+    // Back again: a lease lasts longer than it should, and tokens go on.
+    shift_clock(0s);
+    CHECK(repository.create(x, owner(1), 60s).failure().retry_after() > 1h);
+    CHECK(repository.force_release("x").value() == Removal::removed);
+    CHECK(repository.create(x, owner(1), 60s)->first > second->fencing_token());
+    ::close(file);
+    ::unlink(name.c_str());
 }
 
 TEST_CASE("a server that was made a replica is not written to, and is told apart from a lock that is held", "[redis][faults]")
