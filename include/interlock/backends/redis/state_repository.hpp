@@ -325,7 +325,7 @@ public:
         return take_away_by(starting(waiter), key, owner.bytes(), deadline);
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
-    /// next renewal finds the lock lost. For operators.
+    /// next renewal finds the lock lost. The lock is then the first one's in line, if there is one. For operators.
     template <KeyOrState<T, key_type> A>
     Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
     {
