@@ -13,6 +13,7 @@
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/committing_members.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_slot.hpp>
@@ -852,8 +853,8 @@ private:
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K>
-class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
+class StateRepository : public CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
     using Store = detail::Store<T, interlock::detail::repository_key_t<T, K>>;
 
 public:
@@ -879,9 +880,6 @@ public:
     void const* identity() const noexcept { return store_->identity.get(); }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
-    using Members::compare_and_set;
-    using Members::erase;
-    using Members::insert;
     using Members::load;
 
     Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const
@@ -897,22 +895,6 @@ public:
         if (reply->rows() == 0)
             return Errc::not_found;
         return store_->read(*reply, 0);
-    }
-    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
-    {
-        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
-    }
-    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value}, deadline);
-    }
-    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::erase, .version = version}, deadline);
     }
 
     /// Of one key: one statement, one trip. Of several: one transaction, keys in the order of their bytes, two trips.
@@ -1148,14 +1130,6 @@ private:
         if (!ttl.valid())
             return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
         return key.validate();
-    }
-
-    Outcome<Version> change(Change<T> change, Deadline deadline) const
-    {
-        auto done = commit(std::span<Change<T>>{&change, 1}, nullptr, deadline);
-        if (!done)
-            return std::move(done).failure();
-        return change.version;
     }
 
     Outcome<CommitResult> commit_one(std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const

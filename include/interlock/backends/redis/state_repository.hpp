@@ -10,6 +10,7 @@
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/core/committing_members.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -124,8 +125,8 @@ inline std::string printable_key(std::string_view bytes)
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K>
-class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
+class StateRepository : public CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
     static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
 
 public:
@@ -152,31 +153,12 @@ public:
     bool has_own_threads() const noexcept { return shared_->client->own_threads(); }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
-    using Members::compare_and_set;
-    using Members::erase;
-    using Members::insert;
     using Members::load;
 
     Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const { return load_by(blocking(), key, deadline); }
     StartedCall<Versioned<T>> start_load(Key const& key, Deadline deadline, Waiter& waiter) const
     {
         return load_by(starting(waiter), key, deadline);
-    }
-    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
-    {
-        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
-    }
-    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value}, deadline);
-    }
-    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::erase, .version = version}, deadline);
     }
 
     /// All of `changes` in one script. Keys of several shards are `invalid_argument`.
@@ -543,14 +525,6 @@ private:
     detail::KeySpace::Heard heard(Key const& key, std::string_view lock) const
     {
         return shared_->keys.heard(shared_->keys.shard_of(key.bytes()), lock);
-    }
-
-    Outcome<Version> change(Change<T> change, Deadline deadline) const
-    {
-        auto done = commit(std::span<Change<T>>{&change, 1}, nullptr, deadline);
-        if (!done)
-            return std::move(done).failure();
-        return change.version;
     }
 
     static Outcome<Versioned<T>> decode(std::string_view stored)
