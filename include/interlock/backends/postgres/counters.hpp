@@ -14,7 +14,6 @@
 #include <interlock/core/operation_id.hpp>
 
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
