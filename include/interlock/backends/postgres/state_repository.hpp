@@ -866,7 +866,7 @@ public:
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a table. Does not
     /// connect.
     explicit StateRepository(Pool pool, RepositoryOptions options = {})
-        : store_(std::make_shared<Store>(pool.state_, check(std::move(options))))
+        : store_(std::make_shared<Store>(pool.state_, detail::check_retention(std::move(options))))
     {}
 
     SystemRuntime const& runtime() const noexcept
@@ -1115,13 +1115,6 @@ private:
                 continue;
             return std::move(opened).failure();
         }
-    }
-
-    static RepositoryOptions check(RepositoryOptions options)
-    {
-        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
-        return options;
     }
 
     static Outcome<void> check(Key const& key, Ttl ttl)
