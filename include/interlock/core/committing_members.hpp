@@ -19,9 +19,9 @@
 namespace interlock {
 inline namespace v0 {
 
-/// What `VersionedRepository` writes by, for a store that has `commit`: each member is a commit of one change without an
-/// operation. Also the friendlier names of `RepositoryMembers`. `Derived` has `load` and `commit`; where one change has
-/// a shorter way, its own `change` takes the place of the one here.
+/// What `VersionedRepository` writes by, for a store that has `commit`: each member is a commit of one change without
+/// an operation. Also the friendlier names of `RepositoryMembers`. `Derived` has `load` and `commit`; where one change
+/// has a shorter way, its own `change` takes the place of the one here.
 /// **Outcomes, thread safety, cost.** Those of `commit`; a version below 1 is `invalid_argument` and asks nobody.
 template <class Derived, class T, class K>
 class CommittingMembers : public RepositoryMembers<Derived, T, K> {
@@ -35,7 +35,8 @@ public:
     /// Stores a value that must not exist yet; its version, or `already_exists`.
     Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
     {
-        return self().change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
+        return self().change(
+            {.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
     }
     /// Replaces a value if its version is still `version`; the new version, or `version_conflict`, `not_found`.
     Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const

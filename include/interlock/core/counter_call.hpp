@@ -34,8 +34,8 @@ inline Outcome<void> validate_counter_call(
     return success();
 }
 
-/// What `ask()` says, an `Outcome<CounterAnswer>`; as long as that is unknown, and until `until`, it is asked again, which
-/// the operation id makes safe.
+/// What `ask()` says, an `Outcome<CounterAnswer>`; as long as that is unknown, and until `until`, it is asked again,
+/// which the operation id makes safe.
 template <class Ask>
 Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask)
 {

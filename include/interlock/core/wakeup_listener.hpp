@@ -24,9 +24,9 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Waiters by the hash of the name that they wait for, the holders that were lately waited for, and a thread that listens
-/// on a connection of its own from the first `start` on; after a failure it tries again, later each time. Without a
-/// thread, or without memory, nobody is woken: whoever waits must also look now and then.
+/// Waiters by the hash of the name that they wait for, the holders that were lately waited for, and a thread that
+/// listens on a connection of its own from the first `start` on; after a failure it tries again, later each time.
+/// Without a thread, or without memory, nobody is woken: whoever waits must also look now and then.
 ///
 /// `Waiting`: a struct with a member `waiter`. What derives from this is made by `std::make_shared`.
 /// **Thread safety.** Everything that is public: safe. Its thread owns a reference, so it is never joined.
@@ -129,7 +129,8 @@ private:
                 if (listen())
                     failures = 0;
                 ++failures;
-                auto const again = detail::add(SystemRuntime::now(), backoff_.delay(failures, SystemRuntime::random_bits()));
+                auto const again =
+                    detail::add(SystemRuntime::now(), backoff_.delay(failures, SystemRuntime::random_bits()));
                 while (!stopping() && SystemRuntime::now() < again)
                     static_cast<void>(detail::wait_for_bell(again, bell_));
             }

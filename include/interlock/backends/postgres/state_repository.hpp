@@ -13,6 +13,7 @@
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/commit_refusal.hpp>
 #include <interlock/core/committing_members.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
@@ -102,14 +103,6 @@ inline std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept
 inline Failure damaged(char const* what)
 {
     return Failure{Errc::corrupt_state, std::string("postgres: ") + what};
-}
-
-inline std::string printable_key(std::string_view bytes)
-{
-    std::string out;
-    for (char c : bytes.substr(0, 64))
-        out += c >= ' ' && c <= '~' ? c : '?';
-    return out;
 }
 
 inline std::string_view as_text(std::array<char, 16> const& bytes) noexcept
@@ -808,19 +801,10 @@ private:
 
     static Failure failing(std::span<Change<T>> changes, std::vector<Errc> const& codes)
     {
-        Errc first = Errc::ok;
-        std::string names;
-        for (std::size_t i = 0; i < changes.size(); ++i) {
-            if (codes[i] == Errc::ok)
-                continue;
-            if (first == Errc::ok)
-                first = codes[i];
-            names += names.empty() ? "" : ", ";
-            names += detail::printable_key(changes[i].key->bytes());
-            names += ": ";
-            names += name_of(codes[i]);
-        }
-        return changes.size() == 1 ? Failure{first} : Failure{first, std::move(names)};
+        CommitRefusal refusal{changes.size()};
+        for (std::size_t i = 0; i < changes.size(); ++i)
+            refusal.add(changes[i].key->bytes(), codes[i]);
+        return std::move(refusal).failure();
     }
 
     std::shared_ptr<Store> store_;
