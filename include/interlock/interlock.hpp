@@ -21,6 +21,7 @@
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/committing_members.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>

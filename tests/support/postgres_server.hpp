@@ -11,27 +11,24 @@
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 
-#include <arpa/inet.h>
+#include "support/child_process.hpp"
+
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
-#include <thread>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -56,13 +53,11 @@ public:
             user_ = user->pw_uid;
             group_ = user->pw_gid;
         }
-        auto const made = launch(
+        launch(
             {binary("initdb"), "-D", directory_ + "/data", "-A", "trust", "-U", "interlock", "--no-sync", "-E", "UTF8",
              "--locale=C"},
             SIGKILL);
-        int status = 0;
-        ::waitpid(made, &status, 0);
-        if (status != 0)
+        if (process_.wait() != 0)
             throw std::runtime_error("initdb failed; is postgresql installed? see tests/run");
         start();
     }
@@ -120,28 +115,12 @@ public:
             words.push_back("-c");
             words.push_back(setting);
         }
-        pid_ = launch(words, SIGQUIT);
-        auto const end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
-        while (!answers()) {
-            if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
-                pid_ = -1;
-                throw std::runtime_error("postgres ended at once:\n" + log());
-            }
-            if (std::chrono::steady_clock::now() >= end)
-                throw std::runtime_error("postgres does not answer:\n" + log());
-            std::this_thread::sleep_for(std::chrono::milliseconds{2});
-        }
+        launch(std::move(words), SIGQUIT);
+        process_.await([this] { return answers(); }, [this] { return ":\n" + log(); });
     }
 
     /// No farewell, no checkpoint: what comes next is crash recovery.
-    void stop_immediately() noexcept
-    {
-        if (pid_ <= 0)
-            return;
-        ::kill(pid_, SIGQUIT);
-        ::waitpid(pid_, nullptr, 0);
-        pid_ = -1;
-    }
+    void stop_immediately() noexcept { process_.end(SIGQUIT); }
     void restart_immediately()
     {
         stop_immediately();
@@ -155,48 +134,19 @@ public:
     }
 
 private:
-    static std::uint16_t free_port()
+    void launch(std::vector<std::string> words, int at_death)
     {
-        int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        bool const good = fd >= 0 && ::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                          ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-        ::close(fd);
-        if (!good)
-            throw std::runtime_error("no free port for postgres");
-        return ntohs(address.sin_port);
-    }
-
-    pid_t launch(std::vector<std::string> words, int signal_at_death) const
-    {
-        std::vector<char*> argv;
-        for (auto& word : words)
-            argv.push_back(word.data());
-        argv.push_back(nullptr);
-        auto const log_path = directory_ + "/log";
-        auto const parent = ::getpid();
-        auto const pid = ::fork();
-        if (pid < 0)
-            throw std::runtime_error("cannot fork for postgres");
-        if (pid > 0)
-            return pid;
-        if (user_ != 0 && (::setgid(group_) != 0 || ::setuid(user_) != 0))
-            ::_exit(125);
-        ::prctl(PR_SET_PDEATHSIG, signal_at_death);  // a test that crashes leaves no server behind
-        if (::getppid() != parent)
-            ::_exit(126);
-        int const nothing = ::open("/dev/null", O_RDONLY);
-        int const log = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-        ::dup2(nothing, 0);
-        ::dup2(log, 1);
-        ::dup2(log, 2);
-        if (::chdir("/") != 0)
-            ::_exit(124);
-        ::execvp(argv[0], argv.data());
-        ::_exit(127);
+        process_.start(std::move(words), at_death, [this, log_path = directory_ + "/log"] {
+            if (user_ != 0 && (::setgid(group_) != 0 || ::setuid(user_) != 0))
+                ::_exit(125);
+            int const nothing = ::open("/dev/null", O_RDONLY);
+            int const log = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+            ::dup2(nothing, 0);
+            ::dup2(log, 1);
+            ::dup2(log, 2);
+            if (::chdir("/") != 0)
+                ::_exit(124);
+        });
     }
 
     bool answers() const
@@ -212,7 +162,7 @@ private:
     std::uint16_t port_;
     uid_t user_{0};
     gid_t group_{0};
-    pid_t pid_{-1};
+    ChildProcess process_;
 };
 
 /// One server for the whole test process.
@@ -220,13 +170,6 @@ inline PostgresServer& postgres_server()
 {
     static PostgresServer server;
     return server;
-}
-
-/// A name space that nobody used before in this process, without its tables.
-inline std::string fresh_name_space()
-{
-    static std::atomic<int> count{0};
-    return "test" + std::to_string(count.fetch_add(1));
 }
 
 /// A pool on `server` with tables of its own.

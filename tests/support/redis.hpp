@@ -9,9 +9,9 @@
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/concepts.hpp>
 
+#include "support/recording_observer.hpp"
 #include "support/redis_server.hpp"
 
-#include <atomic>
 #include <cstdint>
 
 namespace interlock_test {
@@ -28,12 +28,6 @@ inline interlock::OwnerToken owner(std::uint64_t n)
 {
     return interlock::OwnerToken{{n, ~n}};
 }
-
-class CountingWaiter final : public interlock::Waiter {
-public:
-    void wake() noexcept override { ++woken; }
-    std::atomic<int> woken{0};
-};
 
 }  // namespace interlock_test
 

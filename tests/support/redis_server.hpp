@@ -10,17 +10,13 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/connection.hpp>
 
-#include <arpa/inet.h>
+#include "support/child_process.hpp"
+
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +28,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <thread>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -146,64 +142,21 @@ public:
             words.push_back(argument == "@PORT@" ? std::to_string(port_) : argument);
         if (port_ != 0)
             words.insert(words.end(), {"--bind", "127.0.0.1"});
-        std::vector<char*> argv;
-        for (auto& word : words)
-            argv.push_back(word.data());
-        argv.push_back(nullptr);
         std::filesystem::remove(socket());
-        auto const parent = ::getpid();
-        pid_ = ::fork();
-        if (pid_ == 0) {
-            ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that crashes leaves no server behind
-            if (::getppid() != parent)
-                ::_exit(126);
+        process_.start(std::move(words), SIGKILL, [] {
             int const nothing = ::open("/dev/null", O_RDWR);
             ::dup2(nothing, 0);
             ::dup2(nothing, 1);
-            ::execvp(argv[0], argv.data());
-            ::_exit(127);
-        }
-        if (pid_ < 0)
-            throw std::runtime_error("cannot fork for redis-server");
-        auto const end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
-        while (!(until == Until::loaded ? answers() : listens())) {
-            if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
-                pid_ = -1;
-                throw std::runtime_error(program + " ended at once; is it installed? see tests/run");
-            }
-            if (std::chrono::steady_clock::now() >= end)
-                throw std::runtime_error(program + " does not answer");
-            std::this_thread::sleep_for(std::chrono::milliseconds{2});
-        }
+        });
+        process_.await(
+            [&] { return until == Until::loaded ? answers() : listens(); },
+            [] { return "; is it installed? see tests/run"; });
     }
 
     /// As the system would end it: no farewell, nothing saved.
-    void kill() noexcept
-    {
-        if (pid_ <= 0)
-            return;
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-        pid_ = -1;
-    }
-    void pause() const noexcept { ::kill(pid_, SIGSTOP); }
-    void resume() const noexcept { ::kill(pid_, SIGCONT); }
-
-    /// Of 127.0.0.1, until somebody else takes it.
-    static std::uint16_t free_port()
-    {
-        int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        auto* const name = reinterpret_cast<sockaddr*>(&address);
-        bool const found = ::bind(fd, name, size) == 0 && ::getsockname(fd, name, &size) == 0;
-        ::close(fd);
-        if (!found)
-            throw std::runtime_error("no free port");
-        return ntohs(address.sin_port);
-    }
+    void kill() noexcept { process_.end(SIGKILL); }
+    void pause() const noexcept { process_.send(SIGSTOP); }
+    void resume() const noexcept { process_.send(SIGCONT); }
 
 private:
     static std::string text(interlock::redis::detail::ReplyView reply)
@@ -243,7 +196,7 @@ private:
     std::vector<std::string> arguments_;
     std::string directory_;
     std::uint16_t port_{0};
-    pid_t pid_{-1};
+    ChildProcess process_;
 };
 
 /// One server for the whole test process.
@@ -251,13 +204,6 @@ inline RedisServer& redis_server()
 {
     static RedisServer server;
     return server;
-}
-
-/// A name space that nobody used before in this process.
-inline std::string fresh_name_space()
-{
-    static std::atomic<int> count{0};
-    return "test" + std::to_string(count.fetch_add(1));
 }
 
 }  // namespace interlock_test

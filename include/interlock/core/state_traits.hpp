@@ -245,9 +245,10 @@ public:
         return self().erase(make_key<T, K>(key), version, Deadline{});
     }
 
-private:
-    friend Derived;
+protected:
     RepositoryMembers() = default;
+
+private:
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
 

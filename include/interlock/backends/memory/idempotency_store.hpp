@@ -9,7 +9,6 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/runtime.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <deque>

@@ -9,6 +9,7 @@
 
 #include <interlock/backends/memory/detail/store.hpp>
 #include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/committing_members.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -230,8 +231,9 @@ private:
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`). Scalar values need one:
 /// `memory::StateRepository<int, std::string>`.
 template <class T, class K, class R>
-class StateRepository : public RepositoryMembers<StateRepository<T, K, R>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K, R>, T, interlock::detail::repository_key_t<T, K>>;
+class StateRepository
+    : public CommittingMembers<StateRepository<T, K, R>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = CommittingMembers<StateRepository<T, K, R>, T, interlock::detail::repository_key_t<T, K>>;
     using Store = detail::Store<T, R>;
 
 public:
@@ -252,9 +254,6 @@ public:
     void const* identity() const noexcept { return store_.get(); }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
-    using Members::compare_and_set;
-    using Members::erase;
-    using Members::insert;
     using Members::load;
 
     Outcome<Versioned<T>> load(Key const& key, Deadline = {}) const
@@ -262,22 +261,6 @@ public:
         if (!key.valid())
             return key.validate().failure();
         return store_->load(key);
-    }
-    Outcome<Version> insert(Key const& key, T const& value, Deadline = {}) const
-    {
-        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value});
-    }
-    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value});
-    }
-    Outcome<Version> erase(Key const& key, Version version, Deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::erase, .version = version});
     }
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {}) const
     {
@@ -372,7 +355,10 @@ public:
     std::size_t waiter_count() const noexcept { return store_->waiter_count(); }
 
 private:
-    Outcome<Version> change(Change<T> const& change) const
+    friend Members;
+
+    /// Of one key: without a list.
+    Outcome<Version> change(Change<T> const& change, Deadline) const
     {
         if (!change.key->valid())
             return change.key->validate().failure();

@@ -8,13 +8,12 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
-#include <interlock/core/backoff.hpp>
 #include <interlock/core/counter.hpp>
+#include <interlock/core/counter_call.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/operation_id.hpp>
 
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -43,36 +42,20 @@ class Counters {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
     explicit Counters(Pool pool, CountersOptions options = {})
-        : shared_(std::make_shared<Shared>(pool.state_, check(options)))
+        : shared_(std::make_shared<Shared>(pool.state_, detail::check_retention(options)))
     {}
 
     /// Changes a counter (one that was never changed is 0), or says that a bound was in the way.
     Outcome<CounterAnswer> atomic_once(
         OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
     {
-        if (auto valid = id.validate(); !valid)
+        if (auto valid = validate_counter_call(id, key, change, deadline); !valid)
             return std::move(valid).failure();
-        if (auto valid = key.validate(); !valid)
-            return std::move(valid).failure();
-        if (auto valid = change.validate(); !valid)
-            return std::move(valid).failure();
-        if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
         auto const until = deadline.at(SystemRuntime::now());
         auto const request = std::to_string(change.amount) + " " +
                              (change.at_least ? std::to_string(*change.at_least) : "-") + " " +
                              (change.at_most ? std::to_string(*change.at_most) : "-");
-        for (int attempt = 1;; ++attempt) {
-            auto answer = ask(id, key, change, request, Deadline{until});
-            // The id makes asking again safe.
-            if (answer || answer.error() != Errc::outcome_unknown)
-                return answer;
-            auto const at =
-                interlock::detail::add(SystemRuntime::now(), backoff.delay(attempt, SystemRuntime::random_bits()));
-            if (at >= until)
-                return answer;
-            SystemRuntime::sleep_until(at);
-        }
+        return ask_until_known(until, [&] { return ask(id, key, change, request, Deadline{until}); });
     }
 
     /// The counter now; 0 if it was never changed.
@@ -121,15 +104,6 @@ private:
         detail::Statement change;
         detail::Statement load;
     };
-
-    static constexpr Backoff backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
-
-    static CountersOptions check(CountersOptions options)
-    {
-        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
-        return options;
-    }
 
     Outcome<CounterAnswer> ask(
         OperationId const& id, Key const& key, CounterChange const& change, std::string const& request, Deadline deadline) const

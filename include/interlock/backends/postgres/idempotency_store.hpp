@@ -67,7 +67,7 @@ public:
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
     explicit IdempotencyStore(Pool pool, IdempotencyStoreOptions options = {})
-        : shared_(std::make_shared<Shared>(pool.state_, check(options)))
+        : shared_(std::make_shared<Shared>(pool.state_, detail::check_retention(options)))
     {}
 
     Outcome<Claim> claim(
@@ -200,13 +200,6 @@ private:
         detail::Statement give_back;
     };
 
-    static IdempotencyStoreOptions check(IdempotencyStoreOptions options)
-    {
-        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
-        return options;
-    }
-
     static std::int64_t microseconds(std::chrono::nanoseconds time) noexcept
     {
         return std::chrono::ceil<std::chrono::microseconds>(time).count();
@@ -241,7 +234,7 @@ class TransactionalIdempotencyStore {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
     explicit TransactionalIdempotencyStore(Pool pool, IdempotencyStoreOptions options = {})
-        : shared_(std::make_shared<Shared>(PoolAccess::state(pool), check(options)))
+        : shared_(std::make_shared<Shared>(PoolAccess::state(pool), detail::check_retention(options)))
     {}
 
     /// Outside of any transaction: the record; or else `in_progress` while a transaction that executes the request has
@@ -333,13 +326,6 @@ private:
         detail::Statement insert;
         detail::Statement insert_if_none;
     };
-
-    static IdempotencyStoreOptions check(IdempotencyStoreOptions options)
-    {
-        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
-        return options;
-    }
 
     std::int64_t hash(IdempotentRequest const& request) const
     {

@@ -11,7 +11,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -64,6 +63,15 @@ inline bool valid_identifier(std::string_view name, std::size_t longest = 63) no
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'))
             return false;
     return true;
+}
+
+/// Throws `Error` (`invalid_argument`) unless records of these options can be kept as long as they say.
+template <class RecordOptions>
+RecordOptions check_retention(RecordOptions options)
+{
+    if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
+        throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
+    return options;
 }
 
 inline std::string setting(Settings const& settings, std::string_view keyword)

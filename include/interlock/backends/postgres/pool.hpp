@@ -14,13 +14,9 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>

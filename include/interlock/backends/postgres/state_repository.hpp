@@ -13,6 +13,8 @@
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/commit_refusal.hpp>
+#include <interlock/core/committing_members.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_slot.hpp>
@@ -30,7 +32,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -102,14 +103,6 @@ inline std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept
 inline Failure damaged(char const* what)
 {
     return Failure{Errc::corrupt_state, std::string("postgres: ") + what};
-}
-
-inline std::string printable_key(std::string_view bytes)
-{
-    std::string out;
-    for (char c : bytes.substr(0, 64))
-        out += c >= ' ' && c <= '~' ? c : '?';
-    return out;
 }
 
 inline std::string_view as_text(std::array<char, 16> const& bytes) noexcept
@@ -808,19 +801,10 @@ private:
 
     static Failure failing(std::span<Change<T>> changes, std::vector<Errc> const& codes)
     {
-        Errc first = Errc::ok;
-        std::string names;
-        for (std::size_t i = 0; i < changes.size(); ++i) {
-            if (codes[i] == Errc::ok)
-                continue;
-            if (first == Errc::ok)
-                first = codes[i];
-            names += names.empty() ? "" : ", ";
-            names += detail::printable_key(changes[i].key->bytes());
-            names += ": ";
-            names += name_of(codes[i]);
-        }
-        return changes.size() == 1 ? Failure{first} : Failure{first, std::move(names)};
+        CommitRefusal refusal{changes.size()};
+        for (std::size_t i = 0; i < changes.size(); ++i)
+            refusal.add(changes[i].key->bytes(), codes[i]);
+        return std::move(refusal).failure();
     }
 
     std::shared_ptr<Store> store_;
@@ -852,8 +836,8 @@ private:
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K>
-class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
+class StateRepository : public CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
     using Store = detail::Store<T, interlock::detail::repository_key_t<T, K>>;
 
 public:
@@ -866,7 +850,7 @@ public:
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a table. Does not
     /// connect.
     explicit StateRepository(Pool pool, RepositoryOptions options = {})
-        : store_(std::make_shared<Store>(pool.state_, check(std::move(options))))
+        : store_(std::make_shared<Store>(pool.state_, detail::check_retention(std::move(options))))
     {}
 
     SystemRuntime const& runtime() const noexcept
@@ -879,9 +863,6 @@ public:
     void const* identity() const noexcept { return store_->identity.get(); }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
-    using Members::compare_and_set;
-    using Members::erase;
-    using Members::insert;
     using Members::load;
 
     Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const
@@ -897,22 +878,6 @@ public:
         if (reply->rows() == 0)
             return Errc::not_found;
         return store_->read(*reply, 0);
-    }
-    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
-    {
-        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
-    }
-    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value}, deadline);
-    }
-    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::erase, .version = version}, deadline);
     }
 
     /// Of one key: one statement, one trip. Of several: one transaction, keys in the order of their bytes, two trips.
@@ -1136,26 +1101,11 @@ private:
         }
     }
 
-    static RepositoryOptions check(RepositoryOptions options)
-    {
-        if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-            throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
-        return options;
-    }
-
     static Outcome<void> check(Key const& key, Ttl ttl)
     {
         if (!ttl.valid())
             return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
         return key.validate();
-    }
-
-    Outcome<Version> change(Change<T> change, Deadline deadline) const
-    {
-        auto done = commit(std::span<Change<T>>{&change, 1}, nullptr, deadline);
-        if (!done)
-            return std::move(done).failure();
-        return change.version;
     }
 
     Outcome<CommitResult> commit_one(std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const

@@ -11,7 +11,6 @@
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/subscriber.hpp>
 #include <interlock/backends/redis/options.hpp>
-#include <interlock/core/backoff.hpp>
 #include <interlock/core/connection_pool.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
@@ -24,10 +23,8 @@
 #include <algorithm>
 #include <chrono>
 #include <concepts>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -35,7 +32,6 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace interlock {
 inline namespace v0 {

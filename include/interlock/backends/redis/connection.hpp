@@ -26,7 +26,6 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -9,8 +9,8 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
-#include <interlock/core/backoff.hpp>
 #include <interlock/core/counter.hpp>
+#include <interlock/core/counter_call.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/operation_id.hpp>
 
@@ -55,14 +55,8 @@ public:
     Outcome<CounterAnswer> atomic_once(
         OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
     {
-        if (auto valid = id.validate(); !valid)
+        if (auto valid = validate_counter_call(id, key, change, deadline); !valid)
             return std::move(valid).failure();
-        if (auto valid = key.validate(); !valid)
-            return std::move(valid).failure();
-        if (auto valid = change.validate(); !valid)
-            return std::move(valid).failure();
-        if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
         Deadline const until{deadline.at(SystemRuntime::now())};
         if (auto fit = shared_->client->server_check(until); !fit)
             return std::move(fit).failure();
@@ -73,20 +67,14 @@ public:
         auto const least = change.at_least ? std::to_string(*change.at_least) : std::string{};
         auto const most = change.at_most ? std::to_string(*change.at_most) : std::string{};
         auto const kept = std::to_string(std::chrono::ceil<std::chrono::milliseconds>(shared_->options.retention).count());
-        for (int attempt = 1;; ++attempt) {
+        return ask_until_known(until.at(SystemRuntime::now()), [&]() -> Outcome<CounterAnswer> {
             detail::Command command{{}, {}, "2", where, record, amount, least, most, kept};
             auto exchange =
                 shared_->client->execute(command, &detail::atomic_once_script(), detail::Access::record, until);
-            if (exchange)
-                return answer(exchange->reply());
-            if (exchange.error() != Errc::outcome_unknown)
+            if (!exchange)
                 return std::move(exchange).failure();
-            auto const at = interlock::detail::add(
-                SystemRuntime::now(), backoff.delay(attempt, SystemRuntime::random_bits()));
-            if (at >= until.at(SystemRuntime::now()))
-                return std::move(exchange).failure();
-            SystemRuntime::sleep_until(at);
-        }
+            return answer(exchange->reply());
+        });
     }
 
     /// The counter now; 0 if it was never changed.
@@ -116,8 +104,6 @@ private:
         CountersOptions options;
         detail::KeySpace keys;
     };
-
-    static constexpr Backoff backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
 
     static CountersOptions check(CountersOptions options, Options const& client)
     {

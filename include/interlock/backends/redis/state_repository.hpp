@@ -10,6 +10,8 @@
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/core/commit_refusal.hpp>
+#include <interlock/core/committing_members.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -26,8 +28,8 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <tuple>
+#include <type_traits>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -93,14 +95,6 @@ inline Failure damaged(char const* what)
     return Failure{Errc::corrupt_state, std::string("redis: ") + what};
 }
 
-inline std::string printable_key(std::string_view bytes)
-{
-    std::string out;
-    for (char c : bytes.substr(0, 64))
-        out += c >= ' ' && c <= '~' ? c : '?';
-    return out;
-}
-
 }  // namespace detail
 
 /// States, locks and operation records in a Redis server.
@@ -124,8 +118,8 @@ inline std::string printable_key(std::string_view bytes)
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K>
-class StateRepository : public RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = RepositoryMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
+class StateRepository : public CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
     static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
 
 public:
@@ -152,9 +146,6 @@ public:
     bool has_own_threads() const noexcept { return shared_->client->own_threads(); }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
-    using Members::compare_and_set;
-    using Members::erase;
-    using Members::insert;
     using Members::load;
 
     Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const { return load_by(blocking(), key, deadline); }
@@ -162,29 +153,13 @@ public:
     {
         return load_by(starting(waiter), key, deadline);
     }
-    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
-    {
-        return change({.key = &key, .kind = ChangeKind::write, .version = no_version, .value = &value}, deadline);
-    }
-    Outcome<Version> compare_and_set(Key const& key, Version version, T const& value, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::write, .version = version, .value = &value}, deadline);
-    }
-    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
-    {
-        if (version <= no_version)
-            return Failure{Errc::invalid_argument, "versions start at 1"};
-        return change({.key = &key, .kind = ChangeKind::erase, .version = version}, deadline);
-    }
 
     /// All of `changes` in one script. Keys of several shards are `invalid_argument`.
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
     {
         return commit_by(blocking(), changes, operation, deadline, [changes](detail::ReplyView reply) {
-            auto done = committed(reply, changes.size(), [&](std::size_t i) { return printable(changes[i]); });
+            auto done = committed(reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
             if (done && !done->duplicate)
                 for (std::size_t i = 0; i < changes.size(); ++i)
                     if (changes[i].kind == ChangeKind::write)
@@ -198,12 +173,14 @@ public:
         std::vector<std::string> names;
         if (changes.size() > 1)
             for (auto const& change : changes)
-                names.push_back(printable(change));
+                names.push_back(printable_key(change.key->bytes()));
         bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
         return commit_by(
             starting(waiter), changes, operation, deadline,
             [size = changes.size(), names = std::move(names), writes](detail::ReplyView reply) {
-                auto done = committed(reply, size, [&](std::size_t i) { return names[i]; });
+                auto done = committed(reply, size, [&](std::size_t i) -> std::string_view {
+                    return names.empty() ? std::string_view{} : names[i];
+                });
                 if (done && !done->duplicate && writes)
                     done->version = detail::number_of(reply[1].text()).value_or(no_version);
                 return done;
@@ -545,14 +522,6 @@ private:
         return shared_->keys.heard(shared_->keys.shard_of(key.bytes()), lock);
     }
 
-    Outcome<Version> change(Change<T> change, Deadline deadline) const
-    {
-        auto done = commit(std::span<Change<T>>{&change, 1}, nullptr, deadline);
-        if (!done)
-            return std::move(done).failure();
-        return change.version;
-    }
-
     static Outcome<Versioned<T>> decode(std::string_view stored)
     {
         auto const version = detail::number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
@@ -592,11 +561,9 @@ private:
         return Errc::corrupt_state;
     }
 
-    static std::string printable(Change<T> const& change) { return detail::printable_key(change.key->bytes()); }
-
-    /// `key_name(i)` names the key of the i-th change, where there are several.
-    template <class Name>
-    static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, Name key_name)
+    /// `key_of(i)`: the key of the i-th change, where there are several.
+    template <class KeyOf>
+    static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, KeyOf key_of)
     {
         auto const what = reply[0].text();
         if (what == "applied" && reply.size() == changes + 1)
@@ -609,22 +576,10 @@ private:
             return detail::damaged("an operation record is damaged");
         if (what != "refused" || reply.size() != changes + 1)
             return Failure::unknown(Errc::corrupt_state, "redis: the script answered strangely");
-        Errc first = Errc::ok;
-        std::string failing;
-        for (std::size_t i = 0; i < changes; ++i) {
-            auto const code = code_of(static_cast<detail::ChangeResult>(reply[i + 1].integer()));
-            if (code == Errc::ok)
-                continue;
-            if (first == Errc::ok)
-                first = code;
-            if (changes == 1)
-                break;
-            failing += failing.empty() ? "" : ", ";
-            failing += key_name(i);
-            failing += ": ";
-            failing += name_of(code);
-        }
-        return Failure{first, std::move(failing)};
+        CommitRefusal refusal{changes};
+        for (std::size_t i = 0; i < changes; ++i)
+            refusal.add(key_of(i), code_of(static_cast<detail::ChangeResult>(reply[i + 1].integer())));
+        return std::move(refusal).failure();
     }
 
     /// X: `Grant`, or `GrantAndState<T>`.

@@ -16,7 +16,6 @@
 #include <interlock/core/state_repository.hpp>
 
 #include <string_view>
-#include <utility>
 
 namespace interlock {
 inline namespace v0 {

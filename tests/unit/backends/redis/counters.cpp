@@ -3,13 +3,10 @@
 #include <interlock/backends/redis/counters.hpp>
 
 #include "support/catch.hpp"
+#include "support/counter_laws.hpp"
 #include "support/redis.hpp"
-#include "support/threads.hpp"
 
-#include <atomic>
 #include <chrono>
-#include <cstddef>
-#include <string>
 #include <thread>
 
 namespace redis_counters_test {
@@ -17,57 +14,27 @@ namespace redis_counters_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::redis_options;
-using interlock_test::run_threads;
+
+redis::Counters fresh_counters()
+{
+    return redis::Counters{redis::Client{redis_options()}};
+}
 
 TEST_CASE("a counter is changed once per operation id, and everybody gets the first answer", "[redis][counters]")
 {
-    redis::Counters const counters{redis::Client{redis_options()}};
-    Key const seats{"seats"};
-    CHECK(counters.load(seats).value() == 0);
-    CHECK(counters.atomic_once(OperationId{"fill"}, seats, increment(10)).value().value == 10);
-    auto const first = counters.atomic_once(OperationId{"a"}, seats, decrement(3, 0)).value();
-    CHECK(first.changed);
-    CHECK_FALSE(first.replayed);
-    CHECK(first.value == 7);
-    CHECK(counters.atomic_once(OperationId{"b"}, seats, decrement(3, 0)).value().value == 4);
-    auto const again = counters.atomic_once(OperationId{"a"}, seats, decrement(3, 0)).value();
-    CHECK(again.replayed);
-    CHECK(again.changed);
-    CHECK(again.value == 7);
-    CHECK(counters.load(seats).value() == 4);
-    CHECK(counters.atomic_once(OperationId{"a"}, seats, decrement(2, 0)).error() == Errc::idempotency_mismatch);
-    CHECK(counters.atomic_once(OperationId{"a"}, Key{"others"}, increment(1)).value().value == 1);  // another operation
+    interlock_test::counters_change_once_per_operation_id(fresh_counters());
 }
 
 TEST_CASE("a bound in the way is an answer, and stays the answer", "[redis][counters]")
 {
-    redis::Counters const counters{redis::Client{redis_options()}};
-    Key const k{std::string("a\0b", 3)};
-    CHECK(counters.atomic_once(OperationId{"1"}, k, increment(2)).value().value == 2);
-    auto const refused = counters.atomic_once(OperationId{"2"}, k, decrement(3, 0)).value();
-    CHECK_FALSE(refused);
-    CHECK(refused.value == 2);
-    CHECK(counters.atomic_once(OperationId{"3"}, k, increment(5, 7)).value().value == 7);
-    CHECK_FALSE(counters.atomic_once(OperationId{"4"}, k, increment(1, 7)).value());
-    CHECK_FALSE(counters.atomic_once(OperationId{"2"}, k, decrement(3, 0)).value());  // though it would fit now
-    CHECK(counters.load(k).value() == 7);
-    CHECK(counters.load(Key{std::string("a\0c", 3)}).value() == 0);
+    interlock_test::bounds_of_counters_are_answers(fresh_counters());
 }
 
 TEST_CASE("numbers that a counter cannot hold exactly are refused", "[redis][counters]")
 {
     auto const o = redis_options();
     redis::Counters const counters{redis::Client{o}};
-    auto const most = CounterChange::limit;
-    CHECK(counters.atomic_once(OperationId{"1"}, Key{"k"}, increment(most + 1)).error() == Errc::invalid_argument);
-    CHECK(counters.atomic_once(OperationId{"2"}, Key{"k"}, increment(most)).value().value == most);
-    CHECK(counters.atomic_once(OperationId{"3"}, Key{"k"}, increment(1)).error() == Errc::invalid_argument);
-    CHECK(counters.load(Key{"k"}).value() == most);
-    CHECK(counters.atomic_once(OperationId{"3"}, Key{"k"}, increment(-1)).value().value == most - 1);
-    CHECK(counters.atomic_once(OperationId{""}, Key{"k"}, increment(1)).error() == Errc::invalid_argument);
-    CHECK(counters.atomic_once(OperationId{"4"}, Key{""}, increment(1)).error() == Errc::invalid_argument);
-    CounterChange const empty{.amount = 1, .at_least = 2, .at_most = 1};
-    CHECK(counters.atomic_once(OperationId{"5"}, Key{"k"}, empty).error() == Errc::invalid_argument);
+    interlock_test::counters_refuse_what_they_cannot_hold(counters);
     interlock_test::redis_server().command({"SET", "v1:{" + o.name_space + ".0}:count:3:odd", "1.5"});
     CHECK(counters.atomic_once(OperationId{"6"}, Key{"odd"}, increment(1)).error() == Errc::corrupt_state);
     CHECK(counters.load(Key{"odd"}).error() == Errc::corrupt_state);
@@ -75,20 +42,7 @@ TEST_CASE("numbers that a counter cannot hold exactly are refused", "[redis][cou
 
 TEST_CASE("many buyers never sell below the floor, each retry included", "[redis][counters]")
 {
-    redis::Counters const counters{redis::Client{redis_options()}};
-    Key const stock{"stock"};
-    static_cast<void>(counters.atomic_once(OperationId{"fill"}, stock, increment(50)).value());
-    std::atomic<int> sold{0};
-    run_threads(8, [&](std::size_t t) {
-        for (int i = 0; i < 20; ++i) {
-            OperationId const id{std::to_string(t) + "-" + std::to_string(i)};
-            auto const answer = counters.atomic_once(id, stock, decrement(1, 0), {60s});
-            auto const again = counters.atomic_once(id, stock, decrement(1, 0), {60s});
-            sold += answer && answer->changed && again && again->changed && again->replayed ? 1 : 0;
-        }
-    });
-    CHECK(sold == 50);
-    CHECK(counters.load(stock).value() == 0);
+    interlock_test::counters_never_go_below_their_floor(fresh_counters());
 }
 
 TEST_CASE("a lost reply is asked for again and changes nothing twice", "[redis][counters]")
@@ -97,27 +51,10 @@ TEST_CASE("a lost reply is asked for again and changes nothing twice", "[redis][
     interlock_test::RedisServer server;
     o.unix_path = server.socket();
     redis::Counters const counters{redis::Client{o}};
-    CHECK(counters.atomic_once(OperationId{"warm"}, Key{"k"}, increment(1)).value().value == 1);
-    std::atomic<bool> stop{false};
-    // Connections are cut again and again while changes are under way.
-    std::thread cutter([&] {
-        while (!stop) {
-            server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
-            std::this_thread::sleep_for(1ms);
-        }
+    interlock_test::counters_survive_lost_replies(counters, [&] {
+        server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+        std::this_thread::sleep_for(1ms);
     });
-    int failed = 0;
-    for (int i = 0; i < 300;) {
-        auto const answer = counters.atomic_once(OperationId{std::to_string(i)}, Key{"k"}, increment(1), {60s});
-        if (answer.error() == Errc::unavailable)
-            continue;  // cut while it connected: not applied
-        failed += answer ? 0 : 1;
-        ++i;
-    }
-    stop = true;
-    cutter.join();
-    CHECK(failed == 0);
-    CHECK(counters.load(Key{"k"}).value() == 301);
     server.kill();
     auto const gone = counters.atomic_once(OperationId{"gone"}, Key{"k"}, increment(1), {200ms});
     CHECK_FALSE(gone);

@@ -243,32 +243,32 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(holder.create(x, owner(1), 10s));
     waiting.subscribe(x, owner(2), waiter);
     waiting.subscribe(Key{"y"}, owner(2), foreign);
-    CHECK(eventually([&] { return waiter.woken > 0 && foreign.woken > 0; }));  // it listens now: look again
-    auto const before = waiter.woken.load();
-    auto const before_foreign = foreign.woken.load();
+    CHECK(eventually([&] { return waiter.count() > 0 && foreign.count() > 0; }));  // it listens now: look again
+    auto const before = waiter.count();
+    auto const before_foreign = foreign.count();
     CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);  // who waits has looked; so the release is announced
     CHECK(holder.remove(x, owner(1)));
-    CHECK(eventually([&] { return waiter.woken > before; }));
+    CHECK(eventually([&] { return waiter.count() > before; }));
     CHECK(waiting.remove(x, owner(2)).value() == Removal::removed);  // it was its turn
     // By the fused way, too.
     auto const grant = holder.create(x, owner(1), 10s).value();
     Fence const fence{owner(1), grant.first};
     std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence, .release = true}};
-    auto const again = waiter.woken.load();
+    auto const again = waiter.count();
     CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
     CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
     CHECK(holder.create(x, owner(1), 10s).value().first == grant.first);
     CHECK(holder.commit(changes, nullptr));
-    CHECK(eventually([&] { return waiter.woken > again; }));
-    CHECK(foreign.woken == before_foreign);
+    CHECK(eventually([&] { return waiter.count() > again; }));
+    CHECK(foreign.count() == before_foreign);
     waiting.unsubscribe(x, waiter);
     CHECK(waiting.remove(x, owner(2)).value() == Removal::removed);
-    auto const last = waiter.woken.load();
+    auto const last = waiter.count();
     CHECK(holder.create(x, owner(1), 10s));
     CHECK(holder.remove(x, owner(1)));
     waiting.unsubscribe(Key{"y"}, foreign);
     std::this_thread::sleep_for(50ms);
-    CHECK(waiter.woken == last);
+    CHECK(waiter.count() == last);
 }
 
 TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][state_repository]")
@@ -305,11 +305,11 @@ TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][sta
             CountingWaiter waiter;
             CHECK(holder.create(key, owner(1), 10s));
             other.subscribe(key, owner(2), waiter);
-            CHECK(eventually([&] { return waiter.woken > 0; }));
+            CHECK(eventually([&] { return waiter.count() > 0; }));
             CHECK(other.create(key, owner(2), 10s).error() == Errc::lock_busy);
-            auto const before = waiter.woken.load();
+            auto const before = waiter.count();
             CHECK(holder.remove(key, owner(1)));
-            CHECK(eventually([&] { return waiter.woken > before; }));
+            CHECK(eventually([&] { return waiter.count() > before; }));
             other.unsubscribe(key, waiter);
         }
     }
@@ -347,7 +347,7 @@ struct InLine {
     InLine(redis::Options const& options, unsigned char n) : repository(redis::Client{options}), me(owner(n))
     {
         repository.subscribe(x, me, waiter);
-        REQUIRE(eventually([&] { return waiter.woken > 0; }));
+        REQUIRE(eventually([&] { return waiter.count() > 0; }));
     }
     ~InLine() { repository.unsubscribe(x, waiter); }
     InLine(InLine const&) = delete;
@@ -370,12 +370,12 @@ TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in 
     CHECK_FALSE(second.ask());
     CHECK_FALSE(third.ask());
     CHECK_FALSE(second.ask());  // again: its place is the same
-    auto const before = third.waiter.woken.load();
+    auto const before = third.waiter.count();
 
     CHECK(holder.remove(x, owner(1)).value() == Removal::removed);
     CHECK(holder.create(x, owner(4), 10s).error() == Errc::lock_busy);  // faster than the one whose turn it is
-    CHECK(eventually([&] { return second.waiter.woken > 1; }));
-    CHECK(third.waiter.woken == before);  // only the one whose turn it is is woken
+    CHECK(eventually([&] { return second.waiter.count() > 1; }));
+    CHECK(third.waiter.count() == before);  // only the one whose turn it is is woken
     CHECK_FALSE(third.ask());
     auto const next = second.repository.create(x, second.me, 10s).value();
     CHECK(next.first.value() >= grant.first.value() + grant.count);
@@ -390,7 +390,7 @@ TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in 
     Fence const fence{second.me, next.first};
     std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence, .release = true}};
     CHECK(second.repository.commit(changes, nullptr));
-    CHECK(eventually([&] { return third.waiter.woken > before; }));
+    CHECK(eventually([&] { return third.waiter.count() > before; }));
     CHECK(third.ask());
     CHECK_FALSE(third.repository.wanted(x, third.me));
     CHECK(third.repository.remove(x, third.me).value() == Removal::removed);
@@ -468,16 +468,16 @@ TEST_CASE("wake-ups come back after the server was away", "[redis][state_reposit
     Repository const waiting{redis::Client{o}};
     CountingWaiter waiter;
     waiting.subscribe(x, owner(2), waiter);
-    CHECK(eventually([&] { return waiter.woken > 0; }));
-    auto const before = waiter.woken.load();
+    CHECK(eventually([&] { return waiter.count() > 0; }));
+    auto const before = waiter.count();
     server.kill();
     server.start();
-    CHECK(eventually([&] { return waiter.woken > before; }));
-    auto const again = waiter.woken.load();
+    CHECK(eventually([&] { return waiter.count() > before; }));
+    auto const again = waiter.count();
     CHECK(holder.create(x, owner(1), 10s));
     CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
     CHECK(holder.remove(x, owner(1)));
-    CHECK(eventually([&] { return waiter.woken > again; }));
+    CHECK(eventually([&] { return waiter.count() > again; }));
     waiting.unsubscribe(x, waiter);
 }
 

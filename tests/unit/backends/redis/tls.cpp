@@ -494,14 +494,14 @@ TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
     auto const grant = repository.create(x, me, 30s).value();
     CountingWaiter waiter;
     other.subscribe(x, you, waiter);
-    CHECK(eventually([&] { return waiter.woken > 0; }));  // it listens now
+    CHECK(eventually([&] { return waiter.count() > 0; }));  // it listens now
     CHECK(other.create(x, you, 10s).error() == Errc::lock_busy);
-    auto const before = waiter.woken.load();
+    auto const before = waiter.count();
     Fence const fence{me, grant.first};
     Stock const value{"x", 1};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence, .release = true}};
     CHECK(repository.commit(changes, nullptr));
-    CHECK(eventually([&] { return waiter.woken > before; }));
+    CHECK(eventually([&] { return waiter.count() > before; }));
     other.unsubscribe(x, waiter);
     CHECK(other.create(x, you, 10s).value().first > grant.first);
     CHECK(repository.commit(changes, nullptr).error() == Errc::fenced_out);
@@ -509,9 +509,9 @@ TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
 
     // The wake-ups come back when their connection was lost.
     server().command({"CLIENT", "KILL", "TYPE", "pubsub"});
-    auto const lost = waiter.woken.load();
+    auto const lost = waiter.count();
     other.subscribe(x, you, waiter);
-    CHECK(eventually([&] { return waiter.woken > lost; }));
+    CHECK(eventually([&] { return waiter.count() > lost; }));
     other.unsubscribe(x, waiter);
 
     auto const url = "rediss://worker:password@localhost:" + std::to_string(server().port()) +

@@ -6,6 +6,7 @@
 // What all handles of one memory::StateRepository share: values, row locks, lock records and operation records,
 // in shards with a mutex each. A call that touches several shards locks them in index order.
 
+#include <interlock/core/commit_refusal.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -187,22 +188,14 @@ public:
             }
         }
         std::vector<Node*> nodes(changes.size());
-        Errc first = Errc::ok;
-        std::string failing;
+        CommitRefusal refusal{changes.size()};
         for (std::size_t i = 0; i < changes.size(); ++i) {
             auto& shard = shard_of(*changes[i].key);
             nodes[i] = find(shard, *changes[i].key);
-            if (auto const code = check(shard, nodes[i], changes[i], transaction); code != Errc::ok) {
-                if (first == Errc::ok)
-                    first = code;
-                failing += failing.empty() ? "" : ", ";
-                failing += printable(changes[i].key->bytes());
-                failing += ": ";
-                failing += name_of(code);
-            }
+            refusal.add(changes[i].key->bytes(), check(shard, nodes[i], changes[i], transaction));
         }
-        if (first != Errc::ok)
-            return changes.size() == 1 ? Failure{first} : Failure{first, std::move(failing)};
+        if (refusal)
+            return std::move(refusal).failure();
         // All or nothing: everything that may throw comes before the first change.
         struct Prepared {
             ~Prepared()
@@ -671,14 +664,6 @@ private:
             }
             shard.operation_order.pop_front();
         }
-    }
-
-    static std::string printable(std::string_view bytes)
-    {
-        std::string out;
-        for (char c : bytes.substr(0, 64))
-            out += c >= ' ' && c <= '~' ? c : '?';
-        return out;
     }
 
     RepositoryOptions options_;

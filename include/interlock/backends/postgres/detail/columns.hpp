@@ -16,9 +16,7 @@
 
 #include <charconv>
 #include <cstddef>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>

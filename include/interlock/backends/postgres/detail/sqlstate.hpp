@@ -8,7 +8,6 @@
 #include <interlock/core/errc.hpp>
 
 #include <array>
-#include <cstddef>
 #include <string_view>
 
 namespace interlock {

@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 
-// The one door to hiredis, which is used as a codec only: commands to bytes, bytes to replies. No I/O, no exception
-// but std::bad_alloc. Fits hiredis 0.14 and 1.x.
+// The one door to hiredis, which decodes replies; commands are encoded here. No I/O, no exception but std::bad_alloc.
+// Fits hiredis 0.14 and 1.x.
 
 #include <hiredis/hiredis.h>
 

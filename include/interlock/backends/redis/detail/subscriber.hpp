@@ -13,22 +13,16 @@
 #include <interlock/backends/redis/detail/connection.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/options.hpp>
-#include <interlock/core/backoff.hpp>
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/runtime.hpp>
-#include <interlock/core/transport.hpp>
+#include <interlock/core/wakeup_listener.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <exception>
-#include <memory>
 #include <mutex>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -38,15 +32,20 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// **Thread safety.** Everything: safe. Its thread owns a reference, so it is never joined.
-class Subscriber : public std::enable_shared_from_this<Subscriber> {
+struct Waiting {
+    Waiter* waiter;
+    std::size_t group;
+    std::size_t channel;
+    std::uint32_t owner;
+};
+
+/// **Thread safety.** Everything: safe.
+class Subscriber final : public WakeupListener<Waiting> {
 public:
     /// The channels of one name space.
     using Group = std::size_t;
 
     explicit Subscriber(Options options) : options_(std::move(options)) {}
-    Subscriber(Subscriber const&) = delete;
-    Subscriber& operator=(Subscriber const&) = delete;
 
     /// The same group for the same name space with the same shards.
     Group group(KeySpace const& keys)
@@ -65,16 +64,7 @@ public:
     {
         std::lock_guard lock(mutex_);
         waiters_.emplace(name.hash, Waiting{&waiter, group, name.channel, first_bytes(owner.bytes().data())});
-        listen(group, name.channel);
-    }
-
-    /// When it returns, `waiter` is not being woken and will not be.
-    void unsubscribe(std::uint64_t hash, Waiter& waiter) noexcept
-    {
-        std::lock_guard lock(mutex_);
-        auto [it, end] = waiters_.equal_range(hash);
-        while (it != end)
-            it = it->second.waiter == &waiter ? waiters_.erase(it) : std::next(it);
+        want(group, name.channel);
     }
 
     /// Whether somebody has subscribed in the name of `owner`.
@@ -91,7 +81,7 @@ public:
     void note_wanted(KeySpace::Heard name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
-        note_wanted(name.hash, first_bytes(owner.bytes().data()));
+        mark_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
     /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
@@ -99,23 +89,8 @@ public:
     bool wanted(Group group, KeySpace::Heard name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
-        listen(group, name.channel);
-        auto const& want = wants_[name.hash % wants_.size()];
-        return want.hash == name.hash && want.holder == first_bytes(owner.bytes().data()) && SystemRuntime::now() < want.until;
-    }
-
-    /// Ends the thread, soon. Also done when it was never started.
-    void stop() noexcept
-    {
-        std::lock_guard lock(mutex_);
-        stopping_ = true;
-        bell_.ring();
-    }
-
-    std::size_t waiter_count() const
-    {
-        std::lock_guard lock(mutex_);
-        return waiters_.size();
+        want(group, name.channel);
+        return is_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
 private:
@@ -124,77 +99,26 @@ private:
         KeySpace keys;
         std::vector<Channel> channels;
     };
-    struct Waiting {
-        Waiter* waiter;
-        Group group;
-        std::size_t channel;
-        std::uint32_t owner;
-    };
-    struct Want {
-        std::uint64_t hash{0};
-        std::uint32_t holder{0};
-        TimePoint until{};
-    };
 
-    static constexpr std::chrono::seconds want_lasts{1};
     static constexpr std::chrono::seconds silence{15};  // then a PING; twice that, and the connection is given up
 
-    static std::uint32_t first_bytes(char const* bytes) noexcept
-    {
-        std::uint32_t out = 0;
-        std::memcpy(&out, bytes, sizeof out);
-        return out;
-    }
-
     /// The mutex is held.
-    void note_wanted(std::uint64_t hash, std::uint32_t holder)
-    {
-        wants_[hash % wants_.size()] = {hash, holder, interlock::detail::add(SystemRuntime::now(), want_lasts)};
-    }
-
-    /// The mutex is held.
-    void listen(Group group, std::size_t number)
+    void want(Group group, std::size_t number)
     {
         auto& channel = groups_[group].channels[number];
-        if (channel != Channel::unused || stopping_)
+        if (channel != Channel::unused || !start())
             return;
-        if (!started_) {
-            if (!bell_.valid())
-                return;  // no descriptor left: waiters poll
-            try {
-                interlock::detail::start_detached_thread([self = shared_from_this()] { self->run(); });
-            } catch (std::exception const&) {
-                return;  // no thread left: likewise
-            }
-            started_ = true;
-        }
         channel = Channel::wanted;
         bell_.ring();
     }
 
-    void run() noexcept
+    bool listen() override
     {
-        try {
-            for (int failures = 0; !stopping();) {
-                Connection connection{options_};
-                if (connection.connect(options_, interlock::detail::add(SystemRuntime::now(), options_.connect_timeout))) {
-                    failures = 0;
-                    serve(connection);
-                }
-                ++failures;
-                auto const again =
-                    interlock::detail::add(SystemRuntime::now(), backoff_.delay(failures, SystemRuntime::random_bits()));
-                while (!stopping() && SystemRuntime::now() < again)
-                    static_cast<void>(interlock::detail::wait_for_bell(again, bell_));
-            }
-        } catch (std::exception const&) {  // out of memory: waiters poll from now on
-        }
-    }
-
-    bool stopping() const
-    {
-        std::lock_guard lock(mutex_);
-        return stopping_;
+        Connection connection{options_};
+        if (!connection.connect(options_, interlock::detail::add(SystemRuntime::now(), options_.connect_timeout)))
+            return false;
+        serve(connection);
+        return true;
     }
 
     /// Listens until the connection breaks or it is time to stop.
@@ -288,20 +212,13 @@ private:
             if (payload.starts_with('g'))
                 return wake(hash, [owner](std::uint32_t who) { return who == owner; });
             std::lock_guard lock(mutex_);
-            note_wanted(hash, owner);
+            mark_wanted(hash, owner);
         }
     }
 
     Options options_;
-    Backoff backoff_{.initial = std::chrono::milliseconds{20}, .cap = std::chrono::seconds{2}, .immediate = 0};
-    interlock::detail::Doorbell bell_;
-    mutable std::mutex mutex_;
     std::vector<GroupState> groups_;
     std::unordered_map<std::string, std::pair<Group, std::size_t>> requested_;  // subscribed to, not yet confirmed
-    std::unordered_multimap<std::uint64_t, Waiting> waiters_;
-    std::array<Want, 256> wants_{};  // by hash; a later one takes the place of an earlier one
-    bool started_{false};
-    bool stopping_{false};
 };
 
 }  // namespace detail
