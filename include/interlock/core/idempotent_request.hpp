@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -69,7 +70,8 @@ constexpr Fingerprint fingerprint(std::string_view body) noexcept
 
 namespace detail {
 
-/// 256 bits that stand for a request's name where that is too long.
+/// 256 bits that stand for a request's name, which may be too long for an operation id. Against mistakes, not attacks:
+/// whoever may choose keys at will can look for two of one digest, which then count as one request.
 inline std::string request_digest(std::string_view name)
 {
     std::string out;
@@ -199,9 +201,12 @@ public:
     Answer(R value, bool replayed) : value_(std::move(value)), replayed_(replayed) {}
 
     R const& value() const& noexcept { return value_; }
-    R&& value() && noexcept { return std::move(value_); }
-    operator R const&() const noexcept { return value_; }  // NOLINT
-    R const& operator*() const noexcept { return value_; }
+    /// Moved out, so that nothing refers to an answer that is gone.
+    R value() && noexcept(std::is_nothrow_move_constructible_v<R>) { return std::move(value_); }
+    operator R const&() const& noexcept { return value_; }  // NOLINT
+    operator R() && { return std::move(value_); }           // NOLINT
+    R const& operator*() const& noexcept { return value_; }
+    R operator*() && { return std::move(value_); }
     R const* operator->() const noexcept { return &value_; }
     /// True when this is the stored answer of an earlier execution.
     bool replayed() const noexcept { return replayed_; }

@@ -98,11 +98,14 @@ public:
     using stored_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
 
     Outcome() noexcept : state_(std::in_place_index<1>, Errc::outcome_unknown) {}
-    Outcome(Failure failure) noexcept : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT
+    /// A failure with the code `ok` is none, and says nothing of an effect: `outcome_unknown`.
+    Outcome(Failure failure) noexcept  // NOLINT
+        : state_(std::in_place_index<1>, failure.code() == Errc::ok ? Failure{Errc::outcome_unknown} : std::move(failure))
+    {}
     Outcome(Errc code) noexcept : Outcome(Failure{code}) {}                                   // NOLINT
     template <class U = stored_type>
         requires(!std::is_same_v<std::remove_cvref_t<U>, Outcome> && !std::is_same_v<std::remove_cvref_t<U>, Errc> &&
-                 !std::is_same_v<std::remove_cvref_t<U>, Failure> && std::is_constructible_v<stored_type, U>)
+                 !std::is_same_v<std::remove_cvref_t<U>, Failure> && std::is_convertible_v<U, stored_type>)
     Outcome(U&& value)  // NOLINT
         : state_(std::in_place_index<0>, std::forward<U>(value))
     {}

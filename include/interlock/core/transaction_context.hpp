@@ -251,7 +251,7 @@ struct transaction_policy_tag {};
 /// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
 /// | `t.lost()`, `t.listen(waiter)` | | optional: whether a lock is lost; whom to wake then |
 /// | `t.verify()`, or `t.verify(waiter)` | likewise | optional: after a throw; a conflict means that the states were torn: run again |
-/// | `t.reject(text)` | | optional: the operation threw `FinalRejection`; called before `rollback` |
+/// | `t.reject(text)` | `Outcome<Begun>` | optional: the operation threw `FinalRejection`; called before `rollback`. What the request came to: this rejection, or what somebody else stored meanwhile; a failure: nothing is stored |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///
 /// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.

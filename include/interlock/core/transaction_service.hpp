@@ -80,10 +80,16 @@ struct completion<R, true, Idempotent> {
 template <class A, class T, class K>
 concept NamesStates = detail::all_name_states<std::remove_cvref_t<A>, T, K>::value || KeyOrState<A, T, K>;
 
+/// The operation takes the state as `T&`, or `T const&`: what it did to a copy would be lost. Not noticed where the type
+/// does not say so: `auto`.
+template <class F, class Session>
+concept TakesStatesByReference = !detail::takes_copy<std::remove_cvref_t<F>, typename Session::value_type>();
+
 /// A callable that accepts one of the argument lists which the policy offers (see `Form`): a `T&` per key, and
 /// what the policy adds.
 template <class F, class Session, std::size_t N>
-concept OperationFor = detail::Operation<std::remove_cvref_t<F>, Session, N>;
+concept OperationFor =
+    TakesStatesByReference<F, Session> && detail::Operation<std::remove_cvref_t<F>, Session, N>;
 
 /// The operation returns a value or nothing: what it refers to would be gone.
 template <class F, class Session, std::size_t N>

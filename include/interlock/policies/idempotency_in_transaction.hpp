@@ -29,7 +29,7 @@ inline namespace v0 {
 /// |---|---|---|
 /// | `s.claim(tx, request)` | `Outcome<Claim>` | waits for others who execute the request; `claimed`, `completed`, `mismatch` or `in_progress` |
 /// | `s.complete(tx, request, answer)` | | the record, committed with `tx` |
-/// | `s.reject(request, text, deadline)` | `Outcome<void>` | a record without an effect, if there is none |
+/// | `s.reject(request, text, deadline)` | `Outcome<Claim>` | waits for others who execute the request; a record without an effect, if there is none; then `completed` by what is stored, or `mismatch` |
 /// | `s.find(request, deadline)` | `Outcome<Claim>` | as `claim`, outside of a transaction and without waiting: `in_progress` while a transaction that claimed it may still commit, `claimed` when there is neither such a transaction nor a record |
 // clang-format off
 template <class S, class X>
@@ -37,7 +37,7 @@ concept IdempotencyStoreFor = std::copyable<S> &&
     requires(S const s, X& tx, IdempotentRequest const& request, std::string_view answer, Deadline deadline) {
     { s.claim(tx, request) } -> std::same_as<Outcome<Claim>>;
     s.complete(tx, request, answer);
-    { s.reject(request, answer, deadline) } -> std::same_as<Outcome<void>>;
+    { s.reject(request, answer, deadline) } -> std::same_as<Outcome<Claim>>;
     { s.find(request, deadline) } -> std::same_as<Outcome<Claim>>;
 };
 // clang-format on
@@ -203,11 +203,17 @@ public:
             return inner_.verify();
         }
 
-        /// Kept like an answer, without the effect.
-        void reject(std::string_view text)
+        /// Kept like an answer, without the effect: in a transaction of its own, so that somebody else may have stored
+        /// another one in between, which then counts for both.
+        Outcome<Begun> reject(std::string_view text)
         {
             inner_.rollback(false);
-            static_cast<void>(session_.policy().store().reject(*context_.request(), text, Deadline{}));
+            auto claim = session_.policy().store().reject(*context_.request(), text, Deadline{context_.deadline()});
+            if (!claim)
+                return not_rejected(claim.failure());
+            if (claim->state != ClaimState::completed)
+                return Failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
+            return Begun{true, claim->rejected, std::move(claim->answer)};
         }
 
         void rollback(bool unresolved) noexcept { inner_.rollback(unresolved); }

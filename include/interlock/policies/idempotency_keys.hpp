@@ -98,6 +98,13 @@ private:
 
 namespace detail {
 
+/// The effect was undone, but that it was rejected for good could not be stored, or is not known to be.
+inline Failure not_rejected(Failure const& why)
+{
+    auto const code = why.code() == Errc::outcome_unknown ? Errc::unavailable : why.code();
+    return Failure{code, "the rejection could not be stored: " + why.detail()};
+}
+
 /// Hands on the lock type of a session that has one.
 template <class Session>
 struct lock_type_of {};
@@ -192,11 +199,21 @@ public:
             return verify_step(inner_, waiter);
         }
 
-        /// Kept like an answer.
-        void reject(std::string_view text)
+        /// Kept like an answer; without an operation record to fall back on, so that it is final only once it is stored.
+        Outcome<Begun> reject(std::string_view text)
         {
             inner_.rollback(false);
-            complete(text, true);
+            auto done = store_.complete(*context_.request(), owner_, text, true, Deadline{context_.deadline()});
+            if (done) {
+                claimed_ = false;
+                return Begun{true, true, std::string(text)};
+            }
+            if (done.error() == Errc::fenced_out) {
+                claimed_ = false;
+                observe(IdempotencyEvent::lease_lost);
+                return Failure{Errc::idempotency_in_progress, "rejected, but somebody else had taken the claim over"};
+            }
+            return not_rejected(done.failure());
         }
 
         void rollback(bool unresolved) noexcept

@@ -6,7 +6,8 @@
 /// @file
 /// Pessimistic row locks: open a transaction, lock the rows, run the operation, save, commit.
 ///
-/// Use it when conflicts are common or the operation must not run twice.
+/// Use it when conflicts are common, or the operation is dear to repeat: it runs again only after a deadlock, a serialization
+/// failure or a lost session, with `max_attempts = 1` never.
 
 #include <interlock/core/blocking_waiter.hpp>
 #include <interlock/core/state_slot.hpp>

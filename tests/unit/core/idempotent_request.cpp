@@ -14,6 +14,14 @@ namespace idempotent_request_test {
 using namespace interlock;
 using namespace std::string_literals;
 
+TEST_CASE("an answer that goes away gives its value, no reference to it", "[core][idempotent_request]")
+{
+    static_assert(std::is_same_v<decltype(std::declval<Answer<std::string>>().value()), std::string>);
+    static_assert(std::is_same_v<decltype(*std::declval<Answer<std::string>>()), std::string>);
+    auto const& kept = Answer<std::string>{"long enough to live on the heap, and to be missed", true}.value();
+    CHECK(kept == "long enough to live on the heap, and to be missed");
+}
+
 TEST_CASE("a quoted key is the same key as without quotes", "[core][idempotent_request]")
 {
     IdempotentRequest const plain("k-1", Scope("tenant"));

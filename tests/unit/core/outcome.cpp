@@ -9,11 +9,21 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace outcome_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+
+TEST_CASE("a failure that says ok is none, and is not believed", "[core][outcome]")
+{
+    Outcome<int> const outcome{Errc::ok};
+    CHECK_FALSE(outcome);
+    CHECK(outcome.error() == Errc::outcome_unknown);
+    CHECK(outcome.effect() == Effect::unknown);
+    static_assert(!std::is_convertible_v<int, Outcome<std::vector<int>>>);
+}
 
 TEST_CASE("an outcome without anything is unknown", "[core][outcome]")
 {

@@ -24,6 +24,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -268,6 +269,20 @@ TEST_CASE("an operation that throws gives its claim back, a final rejection is a
     // What was not applied for other reasons is not stored either.
     CHECK(world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).error() == Errc::not_found);
     CHECK(world.store.size() == 1);
+}
+
+TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[policies][idempotency_keys]")
+{
+    World<> world(IdempotencyOptions{.lease = 10s});
+    auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
+        world.runtime.advance(11s);
+        std::thread([&] { CHECK(world.take()); }).join();
+        throw FinalRejection("insufficient funds");
+    }, {.deadline = 60s});
+    CHECK(slow.error() == Errc::idempotency_in_progress);
+    CHECK(slow.effect() == Effect::not_applied);
+    CHECK(world.take()->replayed());  // what the other one was told
+    CHECK(world.quantity() == 9);
 }
 
 TEST_CASE("an answer too large to be kept is refused before the effect", "[policies][idempotency_keys]")

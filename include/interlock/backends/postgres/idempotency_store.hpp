@@ -287,14 +287,21 @@ public:
         tx.before_commit_.add(shared_->insert, record(request, answer, false));
     }
 
-    /// Without an effect: the operation threw `FinalRejection`.
-    Outcome<void> reject(IdempotentRequest const& request, std::string_view text, Deadline deadline = {}) const
+    /// Without an effect: the operation threw `FinalRejection`. In one transaction, which waits for whoever executes the
+    /// request, and gives back what is stored in the end.
+    Outcome<Claim> reject(IdempotentRequest const& request, std::string_view text, Deadline deadline = {}) const
     {
         detail::Batch batch;
+        detail::Params number;
+        number.number(hash(request));
+        batch.add(shared_->lock, std::move(number));
         batch.add(shared_->forget, named(request));
         batch.add(shared_->insert_if_none, record(request, text, true));
-        auto done = shared_->pool->execute(batch, detail::Access::commit, deadline);
-        return done ? success() : Outcome<void>{std::move(done).failure()};
+        batch.add(shared_->claim, named(request));
+        auto replies = shared_->pool->execute(batch, detail::Access::commit, deadline);
+        if (!replies)
+            return std::move(replies).failure();
+        return read((*replies)[3], request);
     }
 
 private:

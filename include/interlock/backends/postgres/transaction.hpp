@@ -214,7 +214,8 @@ inline bool changes_session(std::string_view sql, std::string_view word)
 /// the states' rows as they were locked; changes of the state objects are written at commit only. There is no way to commit
 /// or roll back from here, nor to execute two statements in one text. Values are parameters, `$1`, `$2`, never part of a
 /// text.
-/// **Does not guarantee.** Anything for statements that reach outside of the transaction (`nextval`, `dblink`). Settings of
+/// **Does not guarantee.** That a statement's own change of a row that the operation was given survives: the state object is
+/// written over it. Anything for statements that reach outside of the transaction (`nextval`, `dblink`). Settings of
 /// the session made in passing are gone afterwards: such a connection is closed, not reused, as far as the text shows it.
 /// **Outcomes.** `exec` throws `Error`. A conflict that the server reports (`serialization_failure`, `deadlock`) runs the
 /// whole operation again, whatever the operation makes of the exception. After any other error the transaction cannot go on:

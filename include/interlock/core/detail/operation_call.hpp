@@ -142,6 +142,32 @@ struct awaited<boost::asio::awaitable<R, E>> {
 template <class F, class Session, std::size_t N>
 using operation_result = typename awaited<raw_result<F, Session, N>>::type;
 
+// The parameters of something that is called in one way only.
+template <class R, class... A>
+TypeList<A...> parameters_of(R (*)(A...));
+template <class C, class R, class... A>
+TypeList<A...> parameters_of(R (C::*)(A...));
+template <class C, class R, class... A>
+TypeList<A...> parameters_of(R (C::*)(A...) const);
+
+template <class T, class... A>
+consteval bool has_copy(TypeList<A...>)
+{
+    return (std::same_as<std::remove_cv_t<A>, T> || ...);
+}
+
+/// Whether F visibly takes a copy of T. One that is a template, or has several ways to be called, does not say.
+template <class F, class T>
+consteval bool takes_copy()
+{
+    if constexpr (requires { parameters_of(&F::operator()); })
+        return has_copy<T>(decltype(parameters_of(&F::operator())){});
+    else if constexpr (requires { parameters_of(std::declval<F>()); })
+        return has_copy<T>(decltype(parameters_of(std::declval<F>())){});
+    else
+        return false;
+}
+
 /// Calls F with what `transaction` has for its form.
 template <Form Shape, std::size_t N, bool Async, class F, class Transaction>
 decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext& context)

@@ -396,14 +396,18 @@ private:
             took(std::move(step.outcome()).failure());
             return true;
         }
-        if (step.outcome()->replayed) {
-            answered_ = true;
-            if (step.outcome()->rejected)
-                exception_ = std::make_exception_ptr(FinalRejection(step.outcome()->answer));
-            if constexpr (records)
-                record_.answer = std::move(step.outcome()->answer);
-        }
+        if (step.outcome()->replayed)
+            took_answer(*std::move(step.outcome()));
         return true;
+    }
+
+    void took_answer(Begun begun)
+    {
+        answered_ = true;
+        if (begun.rejected)
+            exception_ = std::make_exception_ptr(FinalRejection(begun.answer));
+        if constexpr (records)
+            record_.answer = std::move(begun.answer);
     }
 
     bool commit(Waiter& waiter)
@@ -528,11 +532,22 @@ private:
     Action believe_exception()
     {
         if constexpr (requires(Transaction& t, std::string_view s) { t.reject(s); }) {
+            std::optional<Outcome<Begun>> kept;
             try {
                 std::rethrow_exception(exception_);
             } catch (FinalRejection const& rejection) {
-                transaction_.reject(rejection.what());
+                kept.emplace(transaction_.reject(rejection.what()));
             } catch (...) {  // given back at rollback
+            }
+            if (kept && !*kept) {  // not final, then: whoever comes next runs the operation
+                exception_ = nullptr;
+                failure_.emplace(std::move(*kept).failure());
+                return machine_.refused(failure_->code());
+            }
+            if (kept) {
+                exception_ = nullptr;
+                took_answer(*std::move(*kept));
+                return replay();
             }
         }
         failure_.reset();

@@ -99,6 +99,81 @@ TEST_CASE("an operation that throws leaves no claim, and one that rejects leaves
     CHECK(shop.left() == 9);
 }
 
+TEST_CASE("everybody with one key is told the same, when the first one rejects and the second one would not",
+          "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    int rejected = 0;
+    int applied = 0;
+    for (int round = 0; round < 40; ++round) {
+        auto const key = "k" + std::to_string(round);
+        auto const before = shop.left();
+        std::atomic<int> runs{0};
+        std::vector<std::string> told(2);
+        run_threads(told.size(), [&](std::size_t i) {
+            try {
+                auto const answer = shop.service().do_in_transaction(request(key), "x", [&](Stock& s) {
+                    --s.quantity;
+                    if (runs++ == 0)
+                        throw FinalRejection("insufficient funds");
+                    return s.quantity;
+                }, {.deadline = 30s});
+                told[i] = std::to_string(answer.value());
+            } catch (FinalRejection const& rejection) {
+                told[i] = rejection.what();
+            }
+        });
+        CAPTURE(round);
+        CHECK(told[0] == told[1]);
+        bool const was_rejected = told[0] == "insufficient funds";
+        ++(was_rejected ? rejected : applied);
+        CHECK(shop.left() == (was_rejected ? before : before - 1));
+        if (shop.left() < 1)
+            shop.stock.compare_and_set("x", shop.stock.load("x").value().version, Stock{"x", 10}).value();
+    }
+    CHECK(rejected + applied == 40);
+}
+
+TEST_CASE("a rejection that cannot be stored is not final, and ends by the deadline", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
+    std::atomic<bool> locked{false};
+    std::atomic<bool> done{false};
+    std::thread somebody([&] {
+        TransactionService{PessimisticRowLock{}, shop.stock}.do_in_transaction(
+            "y",
+            [&](Stock&, postgres::Transaction& tx) {
+                tx.exec("LOCK TABLE " + shop.pool.options().name_space + "_idempotency IN EXCLUSIVE MODE");
+                locked = true;
+                while (!done)
+                    std::this_thread::sleep_for(1ms);
+            },
+            {.deadline = 60s});
+    });
+    while (!locked)
+        std::this_thread::sleep_for(1ms);
+    int runs = 0;
+    auto const begun = std::chrono::steady_clock::now();
+    auto const outcome = shop.service().try_do_in_transaction(
+        request("k"), "x",
+        [&](Stock& s) -> int {
+            ++runs;
+            --s.quantity;
+            throw FinalRejection("insufficient funds");
+        },
+        {.deadline = 500ms});
+    CHECK(std::chrono::steady_clock::now() - begun < 4s);
+    done = true;
+    somebody.join();
+    CHECK(outcome.effect() == Effect::not_applied);
+    CHECK(outcome.detail().find("the rejection could not be stored") != std::string::npos);
+    CHECK(runs == 1);
+    CHECK(shop.left() == 10);
+    CHECK(shop.records() == 0);
+    CHECK(shop.service().do_in_transaction(request("k"), "x", [](Stock& s) { return --s.quantity; }).value() == 9);
+}
+
 TEST_CASE("of concurrent duplicates one executes, also in another pool", "[postgres][idempotency_store]")
 {
     Shop const shop;
