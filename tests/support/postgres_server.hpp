@@ -11,7 +11,7 @@
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 
-#include "support/child_process.hpp"
+#include "child_process.hpp"
 
 #include <fcntl.h>
 #include <pwd.h>

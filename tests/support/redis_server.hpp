@@ -10,7 +10,7 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/connection.hpp>
 
-#include "support/child_process.hpp"
+#include "child_process.hpp"
 
 #include <fcntl.h>
 #include <signal.h>
