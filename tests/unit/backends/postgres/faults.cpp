@@ -720,10 +720,6 @@ TEST_CASE("a row that a policy of the table hides does not pass for missing, nor
 
 TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres][faults][pool]")
 {
-    if (std::system("command -v pgbouncer > /dev/null") != 0) {
-        WARN("not tested: no pgbouncer");
-        return;
-    }
     PostgresServer const server;
     for (std::string const mode : {"transaction", "session"}) {
         CAPTURE(mode);
