@@ -203,8 +203,7 @@ public:
     R const& value() const& noexcept { return value_; }
     /// Moved out, so that nothing refers to an answer that is gone.
     R value() && noexcept(std::is_nothrow_move_constructible_v<R>) { return std::move(value_); }
-    operator R const&() const& noexcept { return value_; }  // NOLINT
-    operator R() && { return std::move(value_); }           // NOLINT
+    operator R const&() const noexcept { return value_; }  // NOLINT
     R const& operator*() const& noexcept { return value_; }
     R operator*() && { return std::move(value_); }
     R const* operator->() const noexcept { return &value_; }
