@@ -197,7 +197,7 @@ public:
         if (context != nullptr && context->holds(repository().identity(), key))
             return Failure{Errc::would_deadlock, "an operation of this thread works on the same key"};
         BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
-        Ticket ticket{table(), key, wait, options.max_attempts};
+        Ticket ticket{table(), key, wait, options.max_attempts, false};
         for (;;) {
             auto step = ticket.poll(waiter, deadline);
             if (step.done()) {

@@ -149,7 +149,8 @@ public:
                 auto const i = order_[locked_];
                 if (!ticket_)
                     ticket_.emplace(
-                        session_.locks().table(), keys_[i], session_.policy().wait, std::numeric_limits<int>::max());
+                        session_.locks().table(), keys_[i], session_.policy().wait, std::numeric_limits<int>::max(),
+                        uses_values(Shape));
                 auto step = ticket_->poll(waiter, context_.deadline());
                 if (!step.done())
                     return step.calling() ? Step<Begun>::under_way() : Step<Begun>::pending(step.wake_at());

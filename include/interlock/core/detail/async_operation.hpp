@@ -460,7 +460,7 @@ public:
         int max_attempts)
         : Base(std::move(handler), service.repository().runtime()), service_(std::move(service)), key_(std::move(key)),
           state_(std::move(state)), deadline_(deadline.at(this->runtime().now())), wait_(wait),
-          good_(deadline.valid() && max_attempts >= 1), ticket_(service_.table(), key_, wait, max_attempts)
+          good_(deadline.valid() && max_attempts >= 1), ticket_(service_.table(), key_, wait, max_attempts, false)
     {}
 
 private:

@@ -263,8 +263,9 @@ public:
     /// One caller's way to a lock. Poll it until it is done; then take the hold. Not to be moved while pending.
     class Ticket {
     public:
-        Ticket(std::shared_ptr<LockTable> table, Key const& key, Wait wait, int max_attempts)
-            : self_{std::move(table), &key, wait, max_attempts}
+        /// `loads`: whether the state is to come with a grant of a fused repository.
+        Ticket(std::shared_ptr<LockTable> table, Key const& key, Wait wait, int max_attempts, bool loads)
+            : self_{std::move(table), &key, wait, max_attempts, loads}
         {}
         Ticket(Ticket const&) = delete;
         Ticket& operator=(Ticket const&) = delete;
@@ -373,8 +374,8 @@ public:
 private:
     class Acquisition {
     public:
-        Acquisition(std::shared_ptr<LockTable> table, Key const* key, Wait wait, int max_attempts)
-            : table_(std::move(table)), key_(key), wait_(wait), max_attempts_(max_attempts)
+        Acquisition(std::shared_ptr<LockTable> table, Key const* key, Wait wait, int max_attempts, bool loads)
+            : table_(std::move(table)), key_(key), wait_(wait), loads_(fused && loads), max_attempts_(max_attempts)
         {}
 
         Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline)
@@ -473,37 +474,35 @@ private:
                     subscribe(waiter);  // whoever gave the lease up may have done so for somebody elsewhere
             }
             for (;;) {
-                if (!asking_.under_way()) {
-                    asking_.sent = runtime.now();
+                if (!asking_.under_way() && !asking_state_.under_way()) {
+                    sent_ = runtime.now();
                     ++attempts_;
                     unknown_ = true;  // until the store has answered
                 }
                 auto asked = ask(waiter, Deadline{deadline});
                 if (!asked)
                     return Step<std::shared_ptr<Hold>>::under_way();
-                auto* const answer = &*asked;
-                auto const sent = asking_.sent;
+                auto& answer = *asked;
                 auto const now = runtime.now();
-                store_time_ += now - sent;
-                if (*answer) {
+                store_time_ += now - sent_;
+                if (answer) {
                     unsubscribe(waiter);
-                    auto const grant = grant_of(**answer);
-                    auto hold = table_->granted(node_, owner_, grant, sent);  // if it throws, all is given back
+                    auto hold = table_->granted(node_, owner_, *answer, sent_);  // if it throws, all is given back
                     unknown_ = false;
                     phase_ = Phase::done;
                     token_ = hold->fence().token;
                     report(Errc::ok, false);
                     return Outcome<std::shared_ptr<Hold>>{std::move(hold)};
                 }
-                auto const code = answer->error();
+                auto const code = answer.error();
                 // A state that cannot be decoded may have come with a grant that is of no use.
-                unknown_ = code == Errc::outcome_unknown || (fused && code == Errc::corrupt_state);
+                unknown_ = code == Errc::outcome_unknown || (loads_ && code == Errc::corrupt_state);
                 bool const busy = code == Errc::lock_busy;
                 // Unknown: the record may be ours. Asking again with the same owner token recognises it.
                 if (!busy && code != Errc::outcome_unknown && code != Errc::unavailable)
-                    return give_up(std::move(*answer).failure());
+                    return give_up(std::move(answer).failure());
                 if ((busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts || attempts_ >= max_attempts_)
-                    return give_up(std::move(*answer).failure());
+                    return give_up(std::move(answer).failure());
                 auto wait_for = table_->options_.poll.delay(attempts_, runtime.random_bits());
                 if constexpr (SubscribableRepository<R>) {
                     bool const woken = busy && wakes_waiters(repository);
@@ -514,39 +513,36 @@ private:
                     if (woken)
                         wait_for = table_->options_.poll.cap;  // the net under a lost wake-up
                 }
-                if (auto const hint = answer->failure().retry_after(); hint.count() > 0 && hint < wait_for)
+                if (auto const hint = answer.failure().retry_after(); hint.count() > 0 && hint < wait_for)
                     wait_for = hint;
                 return Step<std::shared_ptr<Hold>>::pending(add(now, wait_for));
             }
         }
 
-        using Asked = std::conditional_t<fused, GrantAndState<T>, Grant>;
-        struct Asking : PendingCall<R, Asked> {
-            TimePoint sent{};
-        };
-
-        auto ask(Waiter& waiter, Deadline deadline)
+        /// Nothing while the call is under way.
+        std::optional<Outcome<Grant>> ask(Waiter& waiter, Deadline deadline)
         {
             auto const ttl = table_->options_.ttl;
-            if constexpr (fused)
-                return asking_.ask(
-                    table_->repository_, waiter, [&](R& r) { return r.create_and_load(*key_, owner_, ttl, deadline); },
-                    [&](auto& r) { return r.start_create_and_load(*key_, owner_, ttl, deadline, waiter); });
-            else
-                return asking_.ask(
-                    table_->repository_, waiter, [&](R& r) { return r.create(*key_, owner_, ttl, deadline); },
-                    [&](auto& r) { return r.start_create(*key_, owner_, ttl, deadline, waiter); });
-        }
-
-        Grant grant_of(Asked& asked)
-        {
             if constexpr (fused) {
-                state_ = std::move(asked.state);
-                state_known_ = true;
-                return asked.grant;
-            } else {
-                return asked;
+                if (loads_) {
+                    auto asked = asking_state_.ask(
+                        table_->repository_, waiter, [&](R& r) { return r.create_and_load(*key_, owner_, ttl, deadline); },
+                        [&](auto& r) { return r.start_create_and_load(*key_, owner_, ttl, deadline, waiter); });
+                    if (!asked)
+                        return std::nullopt;
+                    if (!*asked)
+                        return std::move(*asked).failure();
+                    state_ = std::move((*asked)->state);
+                    state_known_ = true;
+                    return (*asked)->grant;
+                }
             }
+            auto asked = asking_.ask(
+                table_->repository_, waiter, [&](R& r) { return r.create(*key_, owner_, ttl, deadline); },
+                [&](auto& r) { return r.start_create(*key_, owner_, ttl, deadline, waiter); });
+            if (!asked)
+                return std::nullopt;
+            return std::move(*asked);
         }
 
         Step<std::shared_ptr<Hold>> give_up(Failure failure)
@@ -561,6 +557,7 @@ private:
         {
             phase_ = Phase::done;
             asking_.give_up();
+            asking_state_.give_up();
             bool const in_line = subscriber_ != nullptr && attempts_ > 0;
             if (subscriber_ != nullptr)
                 unsubscribe(*subscriber_);
@@ -609,13 +606,16 @@ private:
         Waiter* subscriber_{nullptr};
         std::shared_ptr<Hold> granted_;
         typename std::list<Acquisition*>::iterator place_{};
-        Asking asking_;
+        [[no_unique_address]] PendingCall<R, Grant> asking_;
+        [[no_unique_address]] PendingCall<R, GrantAndState<T>> asking_state_;
+        TimePoint sent_{};
         OwnerToken owner_;
         FencingToken token_;
         TimePoint entered_{};
         TimePoint queued_until_{};
         std::chrono::nanoseconds store_time_{0};
         Wait wait_;
+        bool loads_;
         int max_attempts_;
         int attempts_{0};
         Phase phase_{Phase::start};
