@@ -102,7 +102,7 @@ public:
         auto const until = interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{20});
         detail::Connection connection{options};
         connection.connect(options, until).value();
-        connection.exchange(detail::Encoded{detail::Command{words}}.bytes(), detail::Access::read, until).value();
+        connection.exchange(detail::Command{words}.bytes(), detail::Access::read, until).value();
         auto const reply = connection.reply();
         std::string out = text(reply);
         for (std::size_t i = 0; i < reply.size(); ++i)
@@ -185,7 +185,7 @@ private:
         if (!connection.connect(bare, until))
             return connection_refused_by_password(connection, until);
         return static_cast<bool>(
-                   connection.exchange(detail::Encoded{detail::Command{"PING"}}.bytes(), detail::Access::read, until)) &&
+                   connection.exchange(detail::Command{"PING"}.bytes(), detail::Access::read, until)) &&
                !connection.reply().text().starts_with("LOADING");
     }
     static bool connection_refused_by_password(interlock::redis::detail::Connection& connection, interlock::TimePoint)

@@ -15,9 +15,9 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Orders acquisitions: of two grants for one key the later has the greater token. Public; hand it to other
-/// systems so that they can refuse a late write. 64 bits, below 2^53 so that scripts and JSON keep it exact.
-/// 0 is no token. Never derived from the owner token, nor the owner token from it.
+/// Orders acquisitions: of two grants for one key the later has the greater token; those of different keys may be equal.
+/// Public; hand it to other systems so that they can refuse a late write. 64 bits, below 2^53 so that scripts and JSON
+/// keep it exact. 0 is no token. Never derived from the owner token, nor the owner token from it.
 class FencingToken {
 public:
     constexpr FencingToken() noexcept = default;

@@ -97,27 +97,20 @@ public:
         ConnectionPool<Connection>::Lease lease_;
     };
 
-    /// Sends `command` and gives back its reply, which is no error. With `script`, `command` is an EVALSHA of it with
-    /// its first two arguments still to be set.
+    /// Sends `command` and gives back its reply, which is no error. `script`: what `command` calls, if it does.
     ///
     /// What surely had no effect is tried again within the deadline where that may help: a connection that turned out
     /// to be dead before the first byte was written, a script that the server has forgotten, a server that is still
     /// loading, and once a server that turned out to be a replica.
-    Outcome<Exchange> execute(Command& command, Script const* script, Access access, Deadline deadline)
+    Outcome<Exchange> execute(Command const& command, Script const* script, Access access, Deadline deadline)
     {
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
         if (forked())
             return Failure{Errc::misconfigured, "this redis client was made before a fork; make a new one in the child"};
         auto const until = deadline.at(SystemRuntime::now());
-        if (script != nullptr) {
-            command.set(0, "EVALSHA");
-            command.set(1, script->name);
-        }
-        std::optional<Encoded> encoded;
-        encoded.emplace(command);
         bool moved = false;
-        bool spelled_out = false;
+        std::string spelled_out;
         for (int attempt = 1;; ++attempt) {
             bool fresh = false;
             auto taken = take(until, fresh);
@@ -125,7 +118,7 @@ public:
                 return std::move(taken).failure();
             auto exchange = *std::move(taken);
             auto& connection = exchange.connection();
-            auto done = connection.exchange(encoded->bytes(), access, until);
+            auto done = connection.exchange(spelled_out.empty() ? command.bytes() : spelled_out, access, until);
             if (!done) {
                 if (connection.unsent() && !fresh)
                     continue;  // the server had ended it while it lay in the pool
@@ -135,11 +128,8 @@ public:
                 return exchange;
             auto const text = exchange.reply().text();
             auto const word = error_word(text);
-            if (word == "NOSCRIPT" && script != nullptr && !spelled_out) {
-                spelled_out = true;
-                command.set(0, "EVAL");
-                command.set(1, script->text);
-                encoded.emplace(command);
+            if (word == "NOSCRIPT" && script != nullptr && spelled_out.empty()) {
+                spelled_out = spell_out(command.bytes(), script->text);
                 continue;
             }
             auto failure = map_error(text, access);
@@ -170,8 +160,7 @@ public:
             if (check_)
                 return *check_;
         }
-        Command command{"INFO"};
-        auto exchange = execute(command, nullptr, Access::read, deadline);
+        auto exchange = execute(Command{"INFO"}, nullptr, Access::read, deadline);
         ServerCheck check;
         if (exchange) {
             auto const info = exchange->reply().text();

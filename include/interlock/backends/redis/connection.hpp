@@ -21,8 +21,6 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/execution_context.hpp>
 
-#include <array>
-#include <charconv>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -45,38 +43,6 @@ namespace detail {
 
 template <class W>
 concept Number = std::integral<W> && !std::same_as<W, bool> && !std::same_as<W, char>;
-
-/// One argument of a command: text as it is, a number in decimal.
-class Word {
-public:
-    template <class W>
-    explicit Word(W const& word)
-    {
-        if constexpr (Number<W>) {
-            auto const end = std::to_chars(digits_.data(), digits_.data() + digits_.size(), word);
-            text_ = {digits_.data(), static_cast<std::size_t>(end.ptr - digits_.data())};
-        } else {
-            text_ = word;
-        }
-    }
-    Word(Word const&) = delete;
-    Word& operator=(Word const&) = delete;
-    std::string_view text() const noexcept { return text_; }
-
-private:
-    std::array<char, 24> digits_;
-    std::string_view text_;
-};
-
-template <class... W>
-std::string encode(W const&... words)
-{
-    Word const all[]{Word{words}...};
-    std::array<std::string_view, sizeof...(W)> texts;
-    for (std::size_t i = 0; i < texts.size(); ++i)
-        texts[i] = all[i].text();
-    return Encoded{texts}.bytes();
-}
 
 /// Whether a command has one reply at once and leaves nothing behind in the connection, which others share.
 inline bool fits_shared_connection(std::string_view name, std::string_view second) noexcept
@@ -112,7 +78,7 @@ class Command {
 public:
     template <detail::CommandWord... W>
     explicit Command(std::string_view name, W const&... words)
-        : encoded_(detail::encode(name, words...)), fits_(detail::fits_shared_connection(name, second_of(words...)))
+        : encoded_(name, words...), fits_(detail::fits_shared_connection(name, second_of(words...)))
     {}
 
 private:
@@ -127,7 +93,7 @@ private:
             return {};
     }
 
-    std::string encoded_;
+    detail::Command encoded_;
     bool fits_;
 };
 
@@ -149,12 +115,12 @@ class Evaluation {
 public:
     template <detail::CommandWord... W>
     Evaluation(Script script, std::size_t keys, W const&... words)
-        : encoded_(detail::encode(std::string_view{"EVALSHA"}, script.name(), keys, words...)), script_(std::move(script))
+        : encoded_("EVALSHA", script.name(), keys, words...), script_(std::move(script))
     {}
 
 private:
     friend class Connection;
-    std::string encoded_;
+    detail::Command encoded_;
     Script script_;
 };
 
@@ -172,13 +138,13 @@ private:
 
 struct ExecuteArguments {
     ExecuteArguments(
-        std::shared_ptr<Pipeline> with, std::string bytes, std::optional<redis::Script> called, Access what, Deadline until,
+        std::shared_ptr<Pipeline> with, Command command, std::optional<redis::Script> called, Access what, Deadline until,
         bool good)
-        : pipeline(std::move(with)), encoded(std::move(bytes)), script(std::move(called)), access(what), deadline(until),
+        : pipeline(std::move(with)), encoded(std::move(command)), script(std::move(called)), access(what), deadline(until),
           fits(good)
     {}
     std::shared_ptr<Pipeline> pipeline;
-    std::string encoded;
+    Command encoded;
     std::optional<redis::Script> script;
     Access access;
     Deadline deadline;
@@ -203,7 +169,7 @@ public:
         if (refused_)
             this->schedule();
         else
-            pipeline_->submit(*this, encoded_);
+            pipeline_->submit(*this, encoded_.bytes());
     }
 
 private:
@@ -258,9 +224,9 @@ private:
     void destroy() noexcept override { interlock::detail::destroy_operation(this, this->allocator()); }
 
     std::shared_ptr<Pipeline> pipeline_;
-    std::string encoded_;
+    Command encoded_;
     std::optional<redis::Script> script_;
-    Resender resender_{encoded_, script_ ? std::optional{script_->text()} : std::nullopt};
+    Resender resender_{encoded_.bytes(), script_ ? std::optional{script_->text()} : std::nullopt};
     std::optional<Failure> refused_;
     Outcome<Reply> result_;
 };
@@ -365,7 +331,7 @@ public:
 private:
     template <class CompletionToken>
     auto initiate(
-        std::string encoded, std::optional<Script> script, Access access, Deadline deadline, bool fits,
+        detail::Command encoded, std::optional<Script> script, Access access, Deadline deadline, bool fits,
         CompletionToken& token) const
     {
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.

@@ -61,16 +61,14 @@ public:
         if (auto fit = shared_->client->server_check(until); !fit)
             return std::move(fit).failure();
         auto const& keys = shared_->keys;
-        auto const where = keys.name("count", key.bytes());
-        auto const record = keys.once(key.bytes(), id.value());
-        auto const amount = std::to_string(change.amount);
-        auto const least = change.at_least ? std::to_string(*change.at_least) : std::string{};
-        auto const most = change.at_most ? std::to_string(*change.at_most) : std::string{};
-        auto const kept = std::to_string(std::chrono::ceil<std::chrono::milliseconds>(shared_->options.retention).count());
+        auto const bound = [](std::optional<std::int64_t> const& value) { return value ? std::to_string(*value) : std::string{}; };
+        auto const& script = detail::atomic_once_script();
+        auto const command = detail::evaluate(
+            script, 2, keys.name("count", key.bytes()), keys.once(key.bytes(), id.value()), change.amount,
+            bound(change.at_least), bound(change.at_most),
+            std::chrono::ceil<std::chrono::milliseconds>(shared_->options.retention).count());
         return ask_until_known(until.at(SystemRuntime::now()), [&]() -> Outcome<CounterAnswer> {
-            detail::Command command{{}, {}, "2", where, record, amount, least, most, kept};
-            auto exchange =
-                shared_->client->execute(command, &detail::atomic_once_script(), detail::Access::record, until);
+            auto exchange = shared_->client->execute(command, &script, detail::Access::record, until);
             if (!exchange)
                 return std::move(exchange).failure();
             return answer(exchange->reply());
@@ -82,8 +80,7 @@ public:
     {
         if (auto valid = key.validate(); !valid)
             return std::move(valid).failure();
-        auto const where = shared_->keys.name("count", key.bytes());
-        detail::Command command{"GET", where};
+        detail::Command const command("GET", shared_->keys.name("count", key.bytes()));
         auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
         if (!exchange)
             return std::move(exchange).failure();

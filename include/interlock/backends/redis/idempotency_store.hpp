@@ -62,16 +62,16 @@ public:
             return Failure{Errc::invalid_argument, "the claim's lease must be from 50 ms to 24 h"};
         if (auto fit = shared_->client->server_check(deadline); !fit)
             return std::move(fit).failure();
-        auto const where = name(request);
         auto const secret = owner.bytes();
         auto const print = request.fingerprint();
         auto const printed =
             print.version() == 0 ? std::string{} : std::to_string(print.version()) + ":" + std::to_string(print.value());
-        auto const time = std::to_string(std::chrono::ceil<std::chrono::milliseconds>(lease.value()).count());
-        auto const kept = retention();
-        detail::Command command{{},   {},   "1", where, {secret.data(), secret.size()}, printed,
-                                time, kept, after_lease == AfterLease::take_over ? "1" : "0"};
-        auto exchange = shared_->client->execute(command, &detail::claim_script(), detail::Access::record, deadline);
+        auto const& script = detail::claim_script();
+        auto const command = detail::evaluate(
+            script, 1, name(request), std::string_view{secret.data(), secret.size()}, printed,
+            std::chrono::ceil<std::chrono::milliseconds>(lease.value()).count(), retention(),
+            after_lease == AfterLease::take_over ? 1 : 0);
+        auto exchange = shared_->client->execute(command, &script, detail::Access::record, deadline);
         if (!exchange)
             return std::move(exchange).failure();
         auto const reply = exchange->reply();
@@ -95,31 +95,33 @@ public:
         IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
         Deadline deadline = {}) const
     {
-        auto const where = name(request);
         auto const secret = owner.bytes();
-        auto const kept = retention();
-        auto const channel = shared_->keys.channel(heard(request, where).channel);
-        detail::Command command{
-            {}, {}, "1", where, {secret.data(), secret.size()}, answer, rejected ? "1" : "0", kept, channel};
-        return owned(command, detail::complete_script(), detail::Access::record, deadline);
+        auto const& script = detail::complete_script();
+        return owned(
+            detail::evaluate(
+                script, 1, name(request), std::string_view{secret.data(), secret.size()}, answer, rejected ? 1 : 0, retention(),
+                shared_->keys.channel(heard(request).channel)),
+            script, detail::Access::record, deadline);
     }
 
     Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}) const
     {
-        auto const where = name(request);
         auto const secret = owner.bytes();
-        auto const channel = shared_->keys.channel(heard(request, where).channel);
-        detail::Command command{{}, {}, "1", where, {secret.data(), secret.size()}, channel};
-        return owned(command, detail::give_back_script(), detail::Access::write, deadline);
+        auto const& script = detail::give_back_script();
+        return owned(
+            detail::evaluate(
+                script, 1, name(request), std::string_view{secret.data(), secret.size()},
+                shared_->keys.channel(heard(request).channel)),
+            script, detail::Access::write, deadline);
     }
 
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, heard(request, name(request)), OwnerToken{}, waiter);
+        shared_->client->subscriber().subscribe(shared_->group, heard(request), OwnerToken{}, waiter);
     }
     void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
     {
-        shared_->client->subscriber().unsubscribe(detail::stable_hash(name(request)), waiter);
+        shared_->client->subscriber().unsubscribe(heard(request).hash, waiter);
     }
 
 private:
@@ -140,17 +142,18 @@ private:
         return options;
     }
 
-    std::string name(IdempotentRequest const& request) const { return shared_->keys.name("idem", request.name()); }
-    detail::KeySpace::Heard heard(IdempotentRequest const& request, std::string_view where) const
+    std::string name(IdempotentRequest const& request) const { return shared_->keys.name("idem", request.name()).text(); }
+    detail::KeySpace::Heard heard(IdempotentRequest const& request) const
     {
-        return shared_->keys.heard(shared_->keys.shard_of(request.name()), where);
+        return shared_->keys.heard("idem", request.name());
     }
-    std::string retention() const
+    std::int64_t retention() const
     {
-        return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(shared_->retention).count());
+        return std::chrono::ceil<std::chrono::milliseconds>(shared_->retention).count();
     }
 
-    Outcome<void> owned(detail::Command& command, detail::Script const& script, detail::Access access, Deadline deadline) const
+    Outcome<void> owned(
+        detail::Command const& command, detail::Script const& script, detail::Access access, Deadline deadline) const
     {
         auto exchange = shared_->client->execute(command, &script, access, deadline);
         if (!exchange)

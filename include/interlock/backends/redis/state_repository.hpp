@@ -382,10 +382,9 @@ private:
         using X = Versioned<T>;
         if (!key.valid())
             return way.template refuse<X>(key.validate().failure());
-        auto const where = shared_->keys.name("value", key.bytes());
-        detail::Command command{"GET", where};
         return way.template send<X>(
-            command, nullptr, detail::Access::read, deadline, [](detail::ReplyView reply) -> Outcome<X> {
+            detail::Command("GET", shared_->keys.name("value", key.bytes())), nullptr, detail::Access::read, deadline,
+            [](detail::ReplyView reply) -> Outcome<X> {
                 if (reply.is(detail::ReplyType::nil))
                     return Errc::not_found;
                 return decode(reply.text());
@@ -397,10 +396,9 @@ private:
         Way way, Key const& key, OperationId const& id, Deadline deadline) const
     {
         using X = std::optional<OperationRecord>;
-        auto const where = shared_->keys.operation(key.bytes(), id.value());
-        detail::Command command{"GET", where};
         return way.template send<X>(
-            command, nullptr, detail::Access::read, deadline, [](detail::ReplyView reply) -> Outcome<X> {
+            detail::Command("GET", shared_->keys.operation(key.bytes(), id.value())), nullptr, detail::Access::read, deadline,
+            [](detail::ReplyView reply) -> Outcome<X> {
                 if (reply.is(detail::ReplyType::nil))
                     return X{};
                 auto record = operation_record(reply.text());
@@ -415,12 +413,12 @@ private:
         Way way, Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline) const
     {
         using X = OperationRecord;
-        auto const where = shared_->keys.operation(key.bytes(), id.value());
-        auto const digits = detail::digits<10>(attempt);
-        auto const retention = std::to_string(shared_->retention.count());
-        detail::Command command{{}, {}, "1", where, digits, retention};
+        auto const& script = detail::forbid_script();
+        auto command = detail::evaluate(
+            script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::digits<10>(attempt),
+            shared_->retention.count());
         return way.template send<X>(
-            command, &detail::forbid_script(), detail::Access::record, deadline,
+            std::move(command), &script, detail::Access::record, deadline,
             [](detail::ReplyView reply) -> Outcome<X> {
                 auto record = operation_record(reply.text());
                 if (!record)
@@ -438,22 +436,12 @@ private:
             return way.template nothing<X>();
         auto const& keys = shared_->keys;
         auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
-        // What the command refers to; neither moves while it is built.
-        std::vector<std::string> names;
-        std::vector<std::string> texts;
-        names.reserve(2 + 2 * changes.size());
-        texts.reserve(3 + 5 * changes.size());
-        auto const text = [&](std::string value) -> std::string_view { return texts.emplace_back(std::move(value)); };
-        auto const named = [&](std::string value) -> std::string_view { return names.emplace_back(std::move(value)); };
-
-        detail::Command command;
-        command.add({});
-        command.add({});
-        command.add(text(std::to_string(2 + 2 * changes.size())));
-        auto const counter = named(keys.counter(shard));
-        command.add(counter);
-        command.add(
-            operation != nullptr ? named(keys.operation(operation->home->bytes(), operation->id->value())) : counter);
+        auto const& script = detail::commit_script();
+        auto command = detail::evaluate(script, 2 + 2 * changes.size(), keys.counter(shard));
+        if (operation != nullptr)
+            command.add(keys.operation(operation->home->bytes(), operation->id->value()));
+        else
+            command.add(keys.counter(shard));
         for (auto const& change : changes) {
             if (!change.key->valid())
                 return way.template refuse<X>(change.key->validate().failure());
@@ -463,20 +451,20 @@ private:
                     "the keys of one transaction are in several shards of this repository; see RepositoryOptions::shards"});
             if (change.version < no_version)
                 return way.template refuse<X>(Failure{Errc::corrupt_state, "a version is negative"});
-            command.add(named(keys.name("value", change.key->bytes())));
-            command.add(named(keys.name("lock", change.key->bytes())));
+            command.add(keys.name("value", change.key->bytes()));
+            command.add(keys.name("lock", change.key->bytes()));
         }
         if (operation != nullptr) {
             if (!operation->home->valid())
                 return way.template refuse<X>(operation->home->validate().failure());
-            command.add(text(detail::digits<10>(operation->attempt)));
+            command.add(detail::digits<10>(operation->attempt));
             command.add(operation->answer);
-            command.add(text(std::to_string(shared_->retention.count())));
+            command.add(shared_->retention.count());
         } else {
-            command.add({});
-            command.add({});
-            command.add({});
+            for (int i = 0; i < 3; ++i)
+                command.add("");
         }
+        std::string encoded;
         for (std::size_t i = 0; i < changes.size(); ++i) {
             auto const& change = changes[i];
             command.add(
@@ -484,43 +472,36 @@ private:
                 : change.kind == ChangeKind::erase  ? "e"
                 : change.kind == ChangeKind::verify ? "v"
                                                     : "g");
-            command.add(change.version == no_version ? std::string_view{} : text(detail::digits<16>(change.version)));
+            command.add(change.version == no_version ? std::string{} : detail::digits<16>(change.version));
             bool const last = change.version >= detail::greatest_number;
-            command.add(last ? std::string_view{} : text(detail::digits<16>(change.version + 1)));
+            command.add(last ? std::string{} : detail::digits<16>(change.version + 1));
+            encoded.clear();
             if (change.kind == ChangeKind::write) {
-                std::string encoded;
                 StateTraits<T>::encode(*change.value, encoded);
                 if (encoded.size() > shared_->options.max_value_bytes)
                     return way.template refuse<X>(Failure{
                         Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
                                                     std::to_string(shared_->options.max_value_bytes)});
-                command.add(text(std::move(encoded)));
-            } else {
-                command.add({});
             }
+            command.add(encoded);
             if (change.fence != nullptr) {
                 auto const owner = change.fence->owner.bytes();
-                command.add(text(std::string(owner.data(), owner.size())));
-                command.add(text(detail::digits<16>(static_cast<std::int64_t>(
-                    std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)))));
+                command.add(std::string_view{owner.data(), owner.size()});
+                command.add(detail::digits<16>(static_cast<std::int64_t>(
+                    std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number))));
                 command.add(change.release ? "1" : "");
             } else {
-                command.add({});
-                command.add({});
-                command.add({});
+                for (int part = 0; part < 3; ++part)
+                    command.add("");
             }
         }
 
         return way.template send<X>(
-            command, &detail::commit_script(), operation != nullptr ? detail::Access::record : detail::Access::write,
+            std::move(command), &script, operation != nullptr ? detail::Access::record : detail::Access::write,
             deadline, std::move(read));
     }
 
-    detail::KeySpace::Heard heard(Key const& key) const { return heard(key, shared_->keys.name("lock", key.bytes())); }
-    detail::KeySpace::Heard heard(Key const& key, std::string_view lock) const
-    {
-        return shared_->keys.heard(shared_->keys.shard_of(key.bytes()), lock);
-    }
+    detail::KeySpace::Heard heard(Key const& key) const { return shared_->keys.heard("lock", key.bytes()); }
 
     static Outcome<Versioned<T>> decode(std::string_view stored)
     {
@@ -590,24 +571,22 @@ private:
         if (auto valid = check(key, ttl); !valid)
             return way.template refuse<X>(std::move(valid).failure());
         auto const& keys = shared_->keys;
-        auto const lock = keys.name("lock", key.bytes());
-        auto const counter = keys.counter(keys.shard_of(key.bytes()));
-        auto const value = loads ? keys.name("value", key.bytes()) : std::string{};
-        auto const called = heard(key, lock);
+        auto const called = heard(key);
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
-        auto const time = std::to_string(granted.count());
         bool const in_line = shared_->client->subscriber().waits(called, owner);
         auto const channel =
             in_line ? detail::digits<16>(static_cast<std::int64_t>(keys.within_shard(called.channel))) : std::string{};
-        detail::Command command{{}, {}, loads ? "3" : "2", counter, lock};
-        if (loads)
-            command.add(value);
-        for (std::string_view const word : {std::string_view{time}, std::string_view{loads ? "1" : "0"},
-                                            std::string_view{secret.data(), secret.size()}, std::string_view{channel}})
-            command.add(word);
+        auto const& script = detail::create_script();
+        auto command = detail::evaluate(
+            script, loads ? 3 : 2, keys.counter(keys.shard_of(key.bytes())), keys.name("lock", key.bytes()));
+        if constexpr (loads)
+            command.add(keys.name("value", key.bytes()));
+        command.add(granted.count());
+        command.add(loads ? 1 : 0);
+        command.add_parts(std::array<std::string_view, 2>{std::string_view{secret.data(), secret.size()}, channel});
         return way.template send<X>(
-            command, &detail::create_script(), detail::Access::write, deadline,
+            std::move(command), &script, detail::Access::write, deadline,
             [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
                 if (!reply.is(detail::ReplyType::string)) {
                     switch (reply[0].integer()) {
@@ -641,7 +620,7 @@ private:
                     return grant;
                 }
             },
-            {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 2});
+            {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1});
     }
 
     /// `owner`: its bytes, or nothing: whoever it is.
@@ -651,11 +630,12 @@ private:
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
         auto const& keys = shared_->keys;
-        auto const where = keys.name("lock", key.bytes());
-        auto const counter = keys.counter(keys.shard_of(key.bytes()));
-        detail::Command command{{}, {}, "2", counter, where, {owner.data(), owner.size()}};
+        auto const& script = detail::remove_script();
+        auto command = detail::evaluate(
+            script, 2, keys.counter(keys.shard_of(key.bytes())), keys.name("lock", key.bytes()),
+            std::string_view{owner.data(), owner.size()});
         return way.template send<Removal>(
-            command, &detail::remove_script(), detail::Access::write, deadline,
+            std::move(command), &script, detail::Access::write, deadline,
             [](detail::ReplyView reply) -> Outcome<Removal> {
                 switch (reply.integer()) {
                 case 1: return Removal::removed;
@@ -670,21 +650,16 @@ private:
     void renew_some(std::span<Renewal* const> renewals, Ttl ttl, Deadline deadline) const
     {
         auto const granted = detail::whole_milliseconds(ttl.value());
-        auto const time = std::to_string(granted.count());
-        auto const count = std::to_string(renewals.size());
-        std::vector<std::string> names;
-        names.reserve(2 * renewals.size());  // referred to: must not move
-        detail::Command command{{}, {}, count};
+        auto const& script = detail::renew_script();
+        auto command = detail::evaluate(script, renewals.size());
         for (auto const* renewal : renewals)
-            command.add(names.emplace_back(shared_->keys.name("lock", renewal->key->bytes())));
-        command.add(time);
+            command.add(shared_->keys.name("lock", renewal->key->bytes()));
+        command.add(granted.count());
         for (auto const* renewal : renewals) {
             auto const secret = renewal->owner.bytes();
-            names.emplace_back(secret.data(), secret.size());
+            command.add(std::string_view{secret.data(), secret.size()});
         }
-        for (std::size_t i = 0; i < renewals.size(); ++i)
-            command.add(names[renewals.size() + i]);
-        auto exchange = shared_->client->execute(command, &detail::renew_script(), detail::Access::write, deadline);
+        auto exchange = shared_->client->execute(command, &script, detail::Access::write, deadline);
         for (std::size_t i = 0; i < renewals.size(); ++i) {
             auto& outcome = renewals[i]->granted;
             if (!exchange)

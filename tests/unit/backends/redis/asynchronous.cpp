@@ -26,6 +26,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -33,7 +34,6 @@
 #include <future>
 #include <memory>
 #include <optional>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -74,7 +74,7 @@ TEST_CASE("five hundred coroutines lock and unlock over one connection, in few w
     CHECK(held == 500);
     auto const done = client.statistics();
     CHECK(done.commands <= 1000 / 4);  // those of one turn were folded
-    CHECK(done.writes <= done.commands);
+    CHECK(done.writes <= 1000 / 8);
     CHECK(client.connection_count() == 1);  // of the question at the beginning
     CHECK(locks.try_acquire("key 7"));
 }
@@ -132,15 +132,15 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
     };
     other.insert(Stock{"1", 11}).value();
     static_cast<void>(other.create(Key{"2"}, owner(1000), 30s).value());
-    server.command({"RPUSH", keys.name("lock", "3"), "x"});
-    server.command({"RPUSH", keys.name("value", "4"), "x"});
-    server.command({"SET", keys.name("lock", "5"), "by hand"});
+    server.command({"RPUSH", keys.name("lock", "3").text(), "x"});
+    server.command({"RPUSH", keys.name("value", "4").text(), "x"});
+    server.command({"SET", keys.name("lock", "5").text(), "by hand"});
 
     constexpr int count = 300;  // more than go into one
     auto const before = client.statistics().commands;
     auto const granted = together<GrantAndState<Stock>>(io, count, create);
     CHECK(client.statistics().commands - before <= 4);
-    std::set<std::uint64_t> tokens;
+    std::uint64_t latest = 0;
     for (int i = 0; i < count; ++i) {
         CAPTURE(i);
         auto const& one = granted[static_cast<std::size_t>(i)];
@@ -155,14 +155,13 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
         default: break;
         }
         REQUIRE(one);
-        CHECK(tokens.insert(one->grant.first.value()).second);
+        CHECK(one->grant.first > FencingToken{});
+        latest = std::max(latest, one->grant.first.value());
         CHECK(one->state.has_value() == (i == 1));
     }
     CHECK(granted[1]->state->value.quantity == 11);
-    for (auto last = tokens.begin(), next = std::next(last); next != tokens.end(); last = next++)
-        CHECK(*next - *last >= redis::detail::token_block);  // no token is in two grants
     CHECK(other.create(Key{"299"}, owner(1001), 30s).error() == Errc::lock_busy);
-    CHECK(other.create(Key{"later"}, owner(1001), 30s)->first.value() > *tokens.rbegin());
+    CHECK(other.create(Key{"later"}, owner(1001), 30s)->first.value() >= latest + redis::detail::token_block);
 
     // Asked again by their owners, and by a server that has forgotten the script.
     server.command({"SCRIPT", "FLUSH"});
@@ -183,6 +182,27 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
             CHECK(one.error() == Errc::corrupt_state);
         else
             CHECK(one.value() == (i == 2 || i == 5 ? Removal::taken : i == 4 ? Removal::gone : Removal::removed));
+    }
+    // One lock that is asked for, and removed, twice in one command.
+    {
+        Key const key{"twice"};
+        auto const ask = [&](Key const&, int i, Waiter& waiter) {
+            return repository.start_create(i == 3 ? Key{"alone"} : key, owner(i % 2), 30s, 20s, waiter);
+        };
+        auto const twice = together<Grant>(io, 4, ask);  // the first and the third for the same owner
+        CHECK(twice[0]);
+        CHECK(twice[1].error() == Errc::lock_busy);
+        CHECK(twice[2].value().first == twice[0].value().first);
+        CHECK(twice[3]);
+        auto const leave = [&](Key const&, int i, Waiter& waiter) {
+            return repository.start_remove(i == 3 ? Key{"alone"} : key, owner(i % 2), 20s, waiter);
+        };
+        auto const gone = together<Removal>(io, 4, leave);
+        CHECK(gone[0].value() == Removal::removed);
+        CHECK(gone[1].value() != Removal::removed);
+        CHECK(gone[2].value() == Removal::gone);
+        CHECK(gone[3].value() == Removal::removed);
+        CHECK(other.create(key, owner(9), 30s).value().first > twice[0].value().first);
     }
     // One that was given up leaves the others what is theirs.
     {

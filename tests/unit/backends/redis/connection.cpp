@@ -195,11 +195,11 @@ TEST_CASE("redis connection: commands are what hiredis would write", "[redis][co
     std::string const odd("a\0\r\n$", 5);
     std::string const large(100'000, 'x');
     auto const expected = written_by_hiredis({"SET", odd, "", "0", "-7", "18446744073709551615", large});
-    CHECK(detail::encode("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}, large) == expected);
-    CHECK(detail::Encoded{detail::Command{"SET", odd, {}, "0", "-7", "18446744073709551615", large}}.bytes() == expected);
+    CHECK(detail::Command("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}, large).bytes() == expected);
+    CHECK(detail::Command{"SET", odd, {}, "0", "-7", "18446744073709551615", large}.bytes() == expected);
     redis::Script const script{"return 1"};
-    auto const named = detail::encode("EVALSHA", script.name(), 1, odd, "x");
-    CHECK(detail::spell_out(named, script.text()) == detail::encode("EVAL", script.text(), 1, odd, "x"));
+    detail::Command const named("EVALSHA", script.name(), 1, odd, "x");
+    CHECK(detail::spell_out(named.bytes(), script.text()) == detail::Command("EVAL", script.text(), 1, odd, "x").bytes());
 }
 
 TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")

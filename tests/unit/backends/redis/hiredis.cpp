@@ -23,7 +23,7 @@ using Status = ReplyReader::Status;
 
 TEST_CASE("a command keeps every byte of its arguments", "[redis][codec]")
 {
-    CHECK(Encoded{Command{"SET", std::string_view("a\0b", 3), std::string_view{}}}.bytes() ==
+    CHECK(Command{"SET", std::string_view("a\0b", 3), std::string_view{}}.bytes() ==
           "*3\r\n$3\r\nSET\r\n$3\r\na\0b\r\n$0\r\n\r\n"sv);
 }
 

@@ -285,8 +285,9 @@ TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][sta
         std::set<std::size_t> used;
         for (int i = 0; i < 500; ++i) {
             auto const key = std::to_string(i);
-            auto const name = keys.name("lock", key);
-            auto const heard = keys.heard(keys.shard_of(key), name);
+            auto const name = keys.name("lock", key).text();
+            auto const heard = keys.heard("lock", key);
+            CHECK(heard.hash == redis::detail::stable_hash(name));
             REQUIRE(heard.channel < keys.channel_count());
             auto const channel = keys.channel(heard.channel);
             auto const slot = [](std::string const& text) { return text.substr(0, text.find('}')); };
@@ -452,7 +453,7 @@ TEST_CASE("a line is bounded, and a server without memory can be left", "[redis]
         CHECK(holder.create(x, owner(static_cast<unsigned char>(10 + i)), 60s).error() == Errc::lock_busy);
         holder.unsubscribe(x, waiter);
     }
-    CHECK(server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes())}) ==
+    CHECK(server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes()).text()}) ==
           std::to_string(64 + 16 * redis::detail::longest_line));
     server.command({"CONFIG", "SET", "maxmemory", "1"});
     CHECK(holder.remove(x, owner(1)).value() == Removal::removed);

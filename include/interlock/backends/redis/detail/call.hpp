@@ -44,10 +44,11 @@ public:
     {
         return X{};
     }
-    /// `read(ReplyView)` is an `Outcome<X>`. Nothing else is under way that the command could be folded with.
+    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. Nothing else is under way that the
+    /// command could be folded with.
     template <class X, class Read>
     Outcome<X> send(
-        Command& command, Script const* script, Access access, Deadline deadline, Read read, Folding = {}) const
+        Command command, Script const* script, Access access, Deadline deadline, Read read, Folding = {}) const
     {
         auto exchange = client_.execute(command, script, access, deadline);
         if (!exchange)
@@ -75,14 +76,19 @@ template <class X, class Read>
 class PipelinedCall final : public StoreCall<X>, private PipelineRequest {
 public:
     PipelinedCall(
-        std::shared_ptr<Pipeline> pipeline, Command const& command, Script const* script, Access access, TimePoint until,
+        std::shared_ptr<Pipeline> pipeline, Command command, Script const* script, Access access, TimePoint until,
         Waiter& waiter, Read read)
-        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), encoded_(command),
-          resender_(encoded_.bytes(), script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt), waiter_(waiter), read_(std::move(read))
+        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), command_(std::move(command)),
+          resender_(command_.bytes(), script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
+          waiter_(waiter), read_(std::move(read))
     {}
     ~PipelinedCall() override { pipeline_->forget(*this); }
 
-    void start(Foldable const& foldable) noexcept { pipeline_->submit(*this, encoded_.bytes(), foldable); }
+    void start(Folding folding) noexcept
+    {
+        auto const bytes = command_.bytes();
+        pipeline_->submit(*this, bytes, folding.own_keys != 0 ? Foldable{bytes, folding} : Foldable{});
+    }
 
     std::optional<Outcome<X>> poll() override
     {
@@ -103,7 +109,7 @@ private:
     void finished() noexcept override { waiter_.wake(); }
 
     std::shared_ptr<Pipeline> pipeline_;
-    Encoded encoded_;
+    Command command_;
     Resender resender_;
     Waiter& waiter_;
     Read read_;
@@ -129,7 +135,7 @@ public:
     }
     template <class X, class Read>
     StartedCall<X> send(
-        Command& command, Script const* script, Access access, Deadline deadline, Read read, Folding folding = {}) const
+        Command command, Script const* script, Access access, Deadline deadline, Read read, Folding folding = {}) const
     {
         if (!deadline.valid())
             return refuse<X>(Failure{Errc::invalid_argument, "the deadline is not a number"});
@@ -137,13 +143,9 @@ public:
         auto const until = deadline.at(now);
         if (now >= until)
             return refuse<X>(Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"});
-        if (script != nullptr) {
-            command.set(0, "EVALSHA");
-            command.set(1, script->name);
-        }
         auto call = std::make_unique<PipelinedCall<X, Read>>(
-            client_.pipeline(), command, script, access, until, waiter_, std::move(read));
-        call->start(folding.own_keys != 0 ? Foldable{command, folding} : Foldable{});
+            client_.pipeline(), std::move(command), script, access, until, waiter_, std::move(read));
+        call->start(folding);
         return call;
     }
 

@@ -68,7 +68,7 @@ public:
 private:
     int say(std::initializer_list<std::string_view> words)
     {
-        bytes_ += Encoded{Command(words)}.bytes();
+        bytes_ += Command(words).bytes();
         return ++replies_;
     }
 

@@ -8,8 +8,10 @@
 
 #include <hiredis/hiredis.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -27,38 +29,62 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// A command's arguments, with lengths, so that any byte may be in them. Refers to its caller's bytes.
+/// A command as it goes over the wire, made word by word; any byte may be in one. What hiredis' `redisFormatCommandArgv`
+/// writes, which spends most of its time in sprintf: a quarter of all that a pipelined command costs us.
 class Command {
 public:
-    Command() = default;
-    Command(std::initializer_list<std::string_view> arguments) : words_(arguments) {}
-    void add(std::string_view argument) { words_.push_back(argument); }
-    void set(std::size_t i, std::string_view argument) { words_[i] = argument; }
-
-private:
-    friend class Encoded;
-    friend class Foldable;
-    std::vector<std::string_view> words_;
-};
-
-/// The bytes of a command: what hiredis' `redisFormatCommandArgv` writes, which spends most of its time in sprintf, a quarter
-/// of all that a pipelined command costs us.
-class Encoded {
-public:
-    explicit Encoded(Command const& command) : Encoded(command.words_) {}
-    explicit Encoded(std::span<std::string_view const> words)
+    Command(std::initializer_list<std::string_view> words)
     {
-        constexpr std::size_t head = 1 + 20 + 2;  // '$', a number, the end of the line
-        std::size_t most = head;
+        std::size_t most = 0;
         for (auto const word : words)
-            most += head + word.size() + 2;
-        bytes_.reserve(most);
-        line(bytes_, '*', words.size());
+            most += room_for_size + word.size();
+        begin(most);
         for (auto const word : words)
-            append(bytes_, word);
+            add(word);
     }
-    std::string const& bytes() const& noexcept { return bytes_; }
-    std::string bytes() && noexcept { return std::move(bytes_); }
+    /// As `add`.
+    template <class... W>
+    explicit Command(W const&... words)
+    {
+        begin((std::size_t{0} + ... + room_for(words)));
+        (add(words), ...);
+    }
+
+    /// Text, a number, or what consists of `parts()`.
+    template <class W>
+    void add(W const& word)
+    {
+        if constexpr (std::convertible_to<W const&, std::string_view>) {
+            std::string_view const part{word};
+            add_parts({&part, 1});
+        } else if constexpr (std::integral<W>) {
+            std::array<char, 24> digits;
+            auto const end = std::to_chars(digits.data(), digits.data() + digits.size(), word);
+            std::string_view const part{digits.data(), static_cast<std::size_t>(end.ptr - digits.data())};
+            add_parts({&part, 1});
+        } else {
+            add_parts(word.parts());
+        }
+    }
+    void add_parts(std::span<std::string_view const> parts)
+    {
+        std::size_t size = 0;
+        for (auto const part : parts)
+            size += part.size();
+        line(bytes_, '$', size);
+        for (auto const part : parts)
+            bytes_.append(part);
+        bytes_.append("\r\n", 2);
+        // The number of words stands in front, as far to the right as there is room.
+        begin_ = room_for_count - 2;
+        bytes_[begin_ + 1] = '\n';
+        bytes_[begin_] = '\r';
+        ++words_;
+        for (auto left = words_; left > 0; left /= 10)
+            bytes_[--begin_] = static_cast<char>('0' + left % 10);
+        bytes_[--begin_] = '*';
+    }
+    std::string_view bytes() const noexcept { return std::string_view{bytes_}.substr(begin_); }
 
     static void append(std::string& bytes, std::string_view word)
     {
@@ -76,7 +102,27 @@ public:
     }
 
 private:
+    static constexpr std::size_t room_for_count = 1 + 20 + 2;     // '*', a number, the end of the line
+    static constexpr std::size_t room_for_size = 1 + 20 + 2 + 2;  // '$', a number, and two ends of lines
+    static constexpr std::size_t usual_size = 320;                // of a call of a script
+
+    template <class W>
+    static std::size_t room_for(W const& word)
+    {
+        if constexpr (std::convertible_to<W const&, std::string_view>)
+            return room_for_size + std::string_view{word}.size();
+        else
+            return 2 * room_for_size;
+    }
+    void begin(std::size_t most)
+    {
+        bytes_.reserve(std::max(room_for_count + most, usual_size));
+        bytes_.resize(room_for_count);
+    }
+
     std::string bytes_;
+    std::size_t begin_{0};
+    std::size_t words_{0};
 };
 
 /// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
@@ -93,13 +139,16 @@ class Foldable {
 public:
     /// Not to be folded.
     Foldable() = default;
-    Foldable(Command const& command, Folding folding) : folding_(folding)
+    Foldable(std::string_view bytes, Folding folding) : folding_(folding)
     {
-        std::size_t word = 0;
-        std::size_t at = line_size(command.words_.size());
+        std::size_t at = bytes.find('\n') + 1;
         auto const skip = [&](std::size_t words) {
-            for (auto const end = word + words; word < end; ++word)
-                at += line_size(command.words_[word].size()) + command.words_[word].size() + 2;
+            while (words-- > 0) {
+                std::size_t size = 0;
+                for (++at; bytes[at] != '\r'; ++at)
+                    size = size * 10 + static_cast<std::size_t>(bytes[at] - '0');
+                at += 2 + size + 2;
+            }
             return at;
         };
         start_ = at;
@@ -123,9 +172,9 @@ public:
         auto const& [bytes, first] = part(*calls.begin());
         auto const& folding = first.folding_;
         auto const keys = folding.shared_keys + calls.size() * folding.own_keys;
-        Encoded::line(out, '*', 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments);
+        Command::line(out, '*', 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments);
         out += bytes.substr(first.start_, first.count_ - first.start_);
-        Encoded::append(out, std::to_string(keys));
+        Command::append(out, std::to_string(keys));
         out += bytes.substr(first.shared_keys_, first.own_keys_ - first.shared_keys_);
         for (auto const& call : calls) {
             auto const& [own, at] = part(call);
@@ -139,13 +188,6 @@ public:
     }
 
 private:
-    static std::size_t line_size(std::size_t number) noexcept
-    {
-        std::size_t digits = 1;
-        for (; number >= 10; number /= 10)
-            ++digits;
-        return 1 + digits + 2;
-    }
     std::string_view shared_arguments(std::string_view bytes) const noexcept
     {
         return bytes.substr(arguments_, own_arguments_ - arguments_);
@@ -191,8 +233,8 @@ private:
     std::size_t index_;
 };
 
-/// A whole reply in two allocations, kept for the next one: its values in the order in which they came (an array
-/// before its elements), and the bytes of its strings.
+/// A whole reply: its values in the order in which they came (an array before its elements), and the bytes of its strings.
+/// One that is no array takes one allocation at most; what an array took is kept for the next one.
 class Reply {
 public:
     /// Nil while there is none.
@@ -201,32 +243,31 @@ public:
     template <class Take>
     void split(Take take) const
     {
-        for (std::size_t at = 1, end = 1; at < nodes_.size(); at = end) {
+        for (std::size_t at = 1, end = 1; at < count(); at = end) {
             end = behind(at);
             Reply part;
-            part.nodes_.assign(nodes_.begin() + static_cast<std::ptrdiff_t>(at), nodes_.begin() + static_cast<std::ptrdiff_t>(end));
-            for (auto& node : part.nodes_) {
-                if (node.type == ReplyType::array) {
-                    part.nested_ = part.nested_ || &node != part.nodes_.data();
-                } else if (node.type != ReplyType::integer && node.type != ReplyType::nil) {
-                    auto const text = std::string_view(bytes_).substr(static_cast<std::size_t>(node.number), node.size);
-                    node.number = static_cast<std::int64_t>(part.bytes_.size());
-                    part.bytes_ += text;
-                }
+            part.root_ = node(at);
+            part.rest_.assign(
+                rest_.begin() + static_cast<std::ptrdiff_t>(at), rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
+            part.take_text(part.root_, bytes_);
+            for (auto& inner : part.rest_) {
+                part.nested_ = part.nested_ || inner.type == ReplyType::array;
+                part.take_text(inner, bytes_);
             }
             take(std::move(part));
         }
     }
     void clear() noexcept
     {
-        nodes_.clear();
+        root_ = {};
+        rest_.clear();
         bytes_.clear();
         nested_ = false;
         // One large reply must not keep its memory for ever.
         if (bytes_.capacity() > kept_bytes)
             bytes_.shrink_to_fit();
-        if (nodes_.capacity() > kept_nodes)
-            nodes_.shrink_to_fit();
+        if (rest_.capacity() > kept_nodes)
+            rest_.shrink_to_fit();
     }
 
 private:
@@ -236,54 +277,60 @@ private:
     static constexpr std::size_t kept_nodes = std::size_t{1} << 14;
 
     struct Node {
-        ReplyType type;
-        std::int64_t number;  // the integer; offset of the text; nothing
-        std::size_t size;     // of the text; elements of the array
+        ReplyType type{ReplyType::nil};
+        std::int64_t number{0};  // the integer; offset of the text; nothing
+        std::size_t size{0};     // of the text; elements of the array
     };
-    Node const* node(std::size_t i) const noexcept { return i < nodes_.size() ? &nodes_[i] : nullptr; }
+    std::size_t count() const noexcept { return 1 + rest_.size(); }
+    Node node(std::size_t i) const noexcept { return i == 0 ? root_ : i < count() ? rest_[i - 1] : Node{}; }
+    /// Moves the text of a node that was copied from a reply with these bytes.
+    void take_text(Node& node, std::string_view bytes)
+    {
+        if (node.type == ReplyType::array || node.type == ReplyType::integer || node.type == ReplyType::nil)
+            return;
+        auto const text = bytes.substr(static_cast<std::size_t>(node.number), node.size);
+        node.number = static_cast<std::int64_t>(bytes_.size());
+        bytes_ += text;
+    }
     /// The index behind the value at `i` and all it contains.
     std::size_t behind(std::size_t i) const noexcept
     {
         std::size_t left = 1;
-        while (left > 0 && i < nodes_.size()) {
+        while (left > 0 && i < count()) {
             --left;
-            if (nodes_[i].type == ReplyType::array)
-                left += nodes_[i].size;
+            if (auto const at = node(i); at.type == ReplyType::array)
+                left += at.size;
             ++i;
         }
         return i;
     }
 
-    std::vector<Node> nodes_;
+    Node root_;
+    std::vector<Node> rest_;
     std::string bytes_;
     bool nested_{false};  // some array is inside another one
 };
 
-inline ReplyType ReplyView::type() const noexcept
-{
-    auto const* const node = reply_->node(index_);
-    return node == nullptr ? ReplyType::nil : node->type;
-}
+inline ReplyType ReplyView::type() const noexcept { return reply_->node(index_).type; }
 
 inline std::string_view ReplyView::text() const noexcept
 {
-    auto const* const node = reply_->node(index_);
-    if (node == nullptr ||
-        (node->type != ReplyType::string && node->type != ReplyType::status && node->type != ReplyType::error))
+    auto const node = reply_->node(index_);
+    if (node.type != ReplyType::string && node.type != ReplyType::status && node.type != ReplyType::error)
         return {};
-    return std::string_view(reply_->bytes_).substr(static_cast<std::size_t>(node->number), node->size);
+    return std::string_view(reply_->bytes_).substr(static_cast<std::size_t>(node.number), node.size);
 }
 
 inline std::int64_t ReplyView::integer() const noexcept
 {
-    auto const* const node = reply_->node(index_);
-    return node != nullptr && node->type == ReplyType::integer ? node->number : 0;
+    auto const node = reply_->node(index_);
+    return node.type == ReplyType::integer ? node.number : 0;
 }
 
 inline std::size_t ReplyView::size() const noexcept
 {
-    auto const* const node = reply_->node(index_);
-    return node != nullptr && node->type == ReplyType::array ? node->size : 0;
+    auto const node = reply_->node(index_);
+    return node.type == ReplyType::array ? node.size : 0;
 }
 
 inline ReplyView ReplyView::operator[](std::size_t i) const noexcept
@@ -365,20 +412,28 @@ private:
 
     static ReplyReader& self(redisReadTask const* task) noexcept { return *static_cast<ReplyReader*>(task->privdata); }
 
+    std::size_t values_before(redisReadTask const* task) const noexcept
+    {
+        return task->parent == nullptr ? 0 : reply_->count();
+    }
+
     /// hiredis wants a pointer for each value and never looks behind it. Null tells it to stop.
     void* put(redisReadTask const* task, ReplyType type, std::int64_t number, std::size_t size) noexcept
     {
-        if (reply_ == nullptr || reply_->nodes_.size() >= limits_.elements) {
+        if (reply_ == nullptr || values_before(task) >= limits_.elements) {
             too_large_ = true;
             return nullptr;
         }
+        if (task->parent == nullptr) {
+            reply_->root_ = {type, number, size};
+            return this;
+        }
         try {
-            reply_->nodes_.push_back({type, number, size});
+            reply_->rest_.push_back({type, number, size});
         } catch (...) {  // must not pass through C
             return nullptr;
         }
-        if (type == ReplyType::array && task->parent != nullptr)
-            reply_->nested_ = true;
+        reply_->nested_ = reply_->nested_ || type == ReplyType::array;
         return this;
     }
 
@@ -414,7 +469,7 @@ private:
         std::size_t depth = 1;
         for (auto const* around = task->parent; around != nullptr; around = around->parent)
             ++depth;
-        if (depth > me.limits_.depth || me.reply_ == nullptr || count > me.limits_.elements - me.reply_->nodes_.size()) {
+        if (depth > me.limits_.depth || me.reply_ == nullptr || count > me.limits_.elements - me.values_before(task)) {
             me.too_large_ = true;
             return nullptr;
         }

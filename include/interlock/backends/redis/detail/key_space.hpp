@@ -6,8 +6,12 @@
 // Physical names: `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`. The braces hold what Redis hashes, so all of a
 // shard is in one slot; the length keeps names apart that consist of two parts.
 
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,6 +28,50 @@ constexpr std::uint64_t stable_hash(std::string_view bytes, std::uint64_t hash =
         hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
     return hash;
 }
+
+/// A physical name, as the parts of which it consists. Refers to what it was made of.
+class Name {
+public:
+    /// `kind` and what follows it stand behind the shard; nothing does where there is no `first`.
+    Name(
+        std::string_view name_space, std::size_t shard, std::string_view kind, std::optional<std::string_view> first = {},
+        std::string_view second = {})
+    {
+        auto const digits = [](std::array<char, 20>& out, std::size_t number) {
+            auto const end = std::to_chars(out.data(), out.data() + out.size(), number);
+            return std::string_view{out.data(), static_cast<std::size_t>(end.ptr - out.data())};
+        };
+        auto const number = digits(shard_, shard);
+        if (first)
+            parts_ = {"v1:{", name_space, ".", number, "}:", kind, ":", digits(size_, first->size()), ":", *first, second};
+        else
+            parts_ = {"v1:{", name_space, ".", number, "}:", kind};
+    }
+    Name(Name const&) = delete;
+    Name& operator=(Name const&) = delete;
+
+    std::span<std::string_view const> parts() const noexcept { return parts_; }
+    std::string text() const
+    {
+        std::string out;
+        for (auto const part : parts_)
+            out += part;
+        return out;
+    }
+    /// The `stable_hash` of the text.
+    std::uint64_t hash() const noexcept
+    {
+        auto hash = stable_hash({});
+        for (auto const part : parts_)
+            hash = stable_hash(part, hash);
+        return hash;
+    }
+
+private:
+    std::array<char, 20> shard_;
+    std::array<char, 20> size_;
+    std::array<std::string_view, 11> parts_;
+};
 
 class KeySpace {
 public:
@@ -45,52 +93,33 @@ public:
     {
         return shards_ == 1 ? 0 : static_cast<std::size_t>(stable_hash(bytes) % shards_);
     }
-    std::string name(std::string_view kind, std::string_view bytes) const { return name(kind, shard_of(bytes), bytes, {}); }
-    std::string operation(std::string_view home, std::string_view id) const { return name("op", shard_of(home), home, id); }
-    std::string once(std::string_view counter, std::string_view id) const
+    Name name(std::string_view kind, std::string_view bytes) const { return {name_space_, shard_of(bytes), kind, bytes}; }
+    Name operation(std::string_view home, std::string_view id) const { return {name_space_, shard_of(home), "op", home, id}; }
+    Name once(std::string_view counter, std::string_view id) const
     {
-        return name("once", shard_of(counter), counter, id);
+        return {name_space_, shard_of(counter), "once", counter, id};
     }
-    std::string counter(std::size_t shard) const { return prefix(shard) + "counter"; }
+    Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
     /// What all operation records of a shard begin with.
-    std::string operations(std::size_t shard) const { return prefix(shard) + "op:"; }
+    std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 
     std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
-    /// `physical` is in this shard.
-    Heard heard(std::size_t shard, std::string_view physical) const noexcept
+    Heard heard(std::string_view kind, std::string_view bytes) const noexcept
     {
-        auto const hash = stable_hash(physical);
+        auto const shard = shard_of(bytes);
+        auto const hash = Name{name_space_, shard, kind, bytes}.hash();
         return {hash, shard * channels_per_shard() + hash % channels_per_shard()};
     }
     /// The name of one of them; a script that publishes on it stays within the slot of its keys, and makes it of those and
     /// of the number within the shard.
     std::string channel(std::size_t number) const
     {
-        return prefix(number / channels_per_shard()) + "wake:" + std::to_string(within_shard(number));
+        return Name{name_space_, number / channels_per_shard(), "wake:"}.text() + std::to_string(within_shard(number));
     }
     std::size_t within_shard(std::size_t channel) const noexcept { return channel % channels_per_shard(); }
 
 private:
     std::size_t channels_per_shard() const noexcept { return shards_ < least_channels ? least_channels / shards_ : 1; }
-    std::string prefix(std::size_t shard) const { return "v1:{" + name_space_ + "." + std::to_string(shard) + "}:"; }
-    std::string name(std::string_view kind, std::size_t shard, std::string_view first, std::string_view second) const
-    {
-        std::string out;
-        out.reserve(name_space_.size() + kind.size() + first.size() + second.size() + 32);
-        out += "v1:{";
-        out += name_space_;
-        out += '.';
-        out += std::to_string(shard);
-        out += "}:";
-        out += kind;
-        out += ':';
-        out += std::to_string(first.size());
-        out += ':';
-        out += first;
-        out += second;
-        return out;
-    }
-
     std::string name_space_;
     std::size_t shards_;
 };

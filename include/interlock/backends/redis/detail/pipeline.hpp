@@ -36,6 +36,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -95,6 +96,8 @@ private:
     std::uint64_t place_{0};
     std::uint64_t connection_{0};  // which of the pipeline's connections it went over last
     Outcome<Reply> result_;
+    std::atomic<bool> finished_{false};
+    bool submitted_{false};  // used by its owner only: the pipeline may know of it
 };
 
 /// The pipelines of one execution context. When it is destroyed they let go of everything that belongs to it.
@@ -179,10 +182,10 @@ public:
     /// The result, once there is one; then the request is idle again.
     std::optional<Outcome<Reply>> take(PipelineRequest& request)
     {
-        std::lock_guard lock(mutex_);
-        if (request.state_ != State::done)
+        if (!request.finished_.load(std::memory_order_acquire))
             return std::nullopt;
-        request.state_ = State::idle;
+        std::lock_guard lock(mutex_);  // `finished()` may not have returned yet
+        settled(request);
         return std::move(request.result_);
     }
 
@@ -191,7 +194,7 @@ public:
     {
         std::lock_guard lock(mutex_);
         auto const before = detach(request);
-        request.state_ = State::idle;
+        settled(request);
         if (before == State::done)
             return std::move(request.result_);
         return given_up(before, request.access_, Errc::cancelled, {});
@@ -200,9 +203,11 @@ public:
     /// It goes away.
     void forget(PipelineRequest& request) noexcept
     {
+        if (!request.submitted_)
+            return;
         std::lock_guard lock(mutex_);
         detach(request);
-        request.state_ = State::idle;
+        settled(request);
     }
 
     /// Nobody will ask for more: all requests end as cancelled.
@@ -312,6 +317,7 @@ private:
 
     void queue(PipelineRequest& request, std::string_view bytes) noexcept
     {
+        request.submitted_ = true;
         if (auto failure = refusal(bytes))
             return finish(request, *std::move(failure));
         try {
@@ -333,7 +339,15 @@ private:
     {
         request.result_ = std::move(result);
         request.state_ = State::done;
+        request.finished_.store(true, std::memory_order_release);
         request.finished();
+    }
+    /// Its owner's alone again.
+    static void settled(PipelineRequest& request) noexcept
+    {
+        request.state_ = State::idle;
+        request.submitted_ = false;
+        request.finished_.store(false, std::memory_order_relaxed);
     }
 
     static Failure given_up(State state, Access access, Errc cause, std::string detail)

@@ -31,6 +31,8 @@
 // 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves the others
 //    as they are.
 
+#include <interlock/backends/redis/detail/hiredis.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -44,7 +46,7 @@ namespace detail {
 
 /// The greatest number that scripts count with.
 inline constexpr std::int64_t greatest_number = (std::int64_t{1} << 53) - 1;
-/// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants per shard.
+/// Tokens reserved by the grants of one call. 2^53 / 2^10 leaves 2^43 calls per shard.
 inline constexpr std::uint32_t token_block = 1024;
 /// Owners in the line for one lock; who comes later asks again until there is room.
 inline constexpr std::size_t longest_line = 128;
@@ -98,23 +100,27 @@ struct Script {
     std::string const name;
 };
 
-// For all locks of one call.
+/// A call of `script`.
+template <class... W>
+Command evaluate(Script const& script, W const&... words)
+{
+    return Command("EVALSHA", script.name, words...);
+}
+
 inline constexpr std::string_view locks_lua = R"lua(
-local counter, reserved = KEYS[1], nil
--- The first token of a block, or nothing: they are used up. `count`: of those that may be asked for in this call.
-local function reserve(count)
-  local first = reserved
-  if not first or first > 9007199254739968 then
-    local last = redis.call('HINCRBY', counter, 'token', 1024 * count)
-    if last == 1024 * count then
+local counter, first = KEYS[1], nil
+-- The first token of a block, the same for all locks of one call, or false: they are used up.
+local function reserve()
+  if first == nil then
+    local last = redis.call('HINCRBY', counter, 'token', 1024)
+    if last == 1024 then
       local time = redis.call('TIME')
       local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
       last = redis.call('HINCRBY', counter, 'token', string.format('%.0f', math.floor(since * 4.194304)))
     end
-    first = last - 1024 * count + 1
+    first = last <= 9007199254740991 and string.format('%016.0f', last - 1023)
   end
-  reserved = count > 1 and first + 1024 or nil
-  if first <= 9007199254739968 then return string.format('%016.0f', first) end
+  return first
 end
 local function publish(kind, owner, lock, number)
   local channel = string.match(lock, '^.-}:') .. 'wake:' .. tonumber(number)
@@ -127,11 +133,11 @@ end
 inline constexpr std::string_view pass_on_lua = R"lua(
 local function pass_on(lock, record)
   if #record > 64 then
-    local able, first = pcall(reserve, 1)
-    if able and first then
+    local able, token = pcall(reserve)
+    if able and token then
       local next = string.sub(record, 65, 80)
       local rest = string.sub(record, 49, 64) .. string.sub(record, 81)
-      if redis.pcall('SET', lock, next .. first .. first .. rest, 'PX', 500).ok then
+      if redis.pcall('SET', lock, next .. token .. token .. rest, 'PX', 500).ok then
         return publish('g', next, lock, string.sub(record, 49, 64))
       end
     end
@@ -140,24 +146,21 @@ local function pass_on(lock, record)
 end
 )lua";
 
-// `one(i)` for each of `count`: what it returns, or an array of that, where what one raised is among what the others
-// returned.
+// A call for one lock returns what `one(1)` does. One for several returns an array: `attempt(i)` is what `one(i)` returns or
+// raises. Most need less: `found` is what all keys but the counter hold, read at once, and nothing for what is no string.
 inline constexpr std::string_view each_lua = R"lua(
 if count == 1 then return one(1) end
-local replies = {}
-for i = 1, count do
+local function attempt(i)
   local able, reply = pcall(one, i)
-  if not able and type(reply) ~= 'table' then
-    reply = tostring(reply)
-    reply = {err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply}
-  end
-  replies[i] = reply
+  if able or type(reply) == 'table' then return reply end
+  reply = tostring(reply)
+  return {err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply}
 end
-return replies
+local replies, found = {}, redis.call('MGET', unpack(KEYS, 2))
 )lua";
 
 /// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, '1' to read values, then for each
-/// owner, and 16 digits of the wake channel to wait in line, or ''.
+/// owner, and behind it, to wait in line, 16 digits of the wake channel.
 /// Returns for each a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and
 /// if there is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a
 /// string that is none of ours is stored there.
@@ -165,13 +168,13 @@ inline Script const& create_script()
 {
     static Script const script{locks_lua, R"lua(
 local ttl, loads = ARGV[1], ARGV[2] == '1'
-local count = (#ARGV - 2) / 2
+local count, keys = #ARGV - 2, loads and 2 or 1
 local function one(i)
-  local lock, owner = KEYS[loads and 2 * i or i + 1], ARGV[2 * i + 1]
+  local lock, owner = KEYS[keys * (i - 1) + 2], string.sub(ARGV[i + 2], 1, 16)
   local record = redis.call('GET', lock)
   if record and string.sub(record, 1, 16) ~= owner then
     if #record < 48 or #record % 16 ~= 0 then return {-2} end
-    local channel = ARGV[2 * i + 2]
+    local channel = string.sub(ARGV[i + 2], 17)
     if channel ~= '' then
       if #record < 64 + 16 * 128 and not string.find(record, owner, 65, true) then
         redis.pcall('SETRANGE', lock, #record, (#record == 48 and channel or '') .. owner)
@@ -181,20 +184,31 @@ local function one(i)
     return {0, redis.call('PTTL', lock)}
   end
   local value = loads and redis.call('GET', KEYS[2 * i + 1])
-  local first, wanted
+  local token, wanted
   if record then
     if #record < 48 or #record % 16 ~= 0 then return {-2} end
-    first, wanted = string.sub(record, 17, 32), #record > 64
+    token, wanted = string.sub(record, 17, 32), #record > 64
     redis.call('PEXPIRE', lock, ttl)
   else
-    first = reserve(count - i + 1)
-    if not first then return {-1} end
-    redis.call('SET', lock, owner .. first .. first, 'PX', ttl)
+    token = reserve()
+    if not token then return {-1} end
+    redis.call('SET', lock, owner .. token .. token, 'PX', ttl)
   end
-  if value then return first .. (wanted and 'wv' or 'v') .. value end
-  return wanted and first .. 'w' or first
+  if value then return token .. (wanted and 'wv' or 'v') .. value end
+  return wanted and token .. 'w' or token
 end
-)lua", each_lua};
+)lua", each_lua, R"lua(
+for i = 1, count do
+  local reply
+  if not found[keys * (i - 1) + 1] and (not loads or found[2 * i]) and pcall(reserve) and first then
+    local record = string.sub(ARGV[i + 2], 1, 16) .. first .. first
+    reply = redis.pcall('SET', KEYS[keys * (i - 1) + 2], record, 'PX', ttl, 'NX')
+    if reply and reply.ok then reply = loads and first .. 'v' .. found[2 * i] or first end
+  end
+  replies[i] = reply or attempt(i)
+end
+return replies
+)lua"};
     return script;
 }
 
@@ -240,7 +254,27 @@ local function one(i)
   pass_on(lock, record)
   return 1
 end
-)lua", each_lua};
+)lua", each_lua, R"lua(
+local free = {}
+for i = 1, count do
+  local record = found[i]
+  if record and #record <= 64 and string.sub(record, 1, 16) == ARGV[i] then
+    free[#free + 1] = KEYS[i + 1]
+    replies[i] = 1
+  else
+    replies[i] = attempt(i)
+  end
+end
+if #free > 0 and redis.call('DEL', unpack(free)) < #free then  -- one that is named twice is there once
+  local gone = {}
+  for i = 1, count do
+    local lock = KEYS[i + 1]
+    if replies[i] == 1 and gone[lock] then replies[i] = 0 end
+    gone[lock] = gone[lock] or replies[i] == 1
+  end
+end
+return replies
+)lua"};
     return script;
 }
 

@@ -150,7 +150,7 @@ private:
                 if (asked)
                     return;
                 asked = true;
-                if (!connection.send(Encoded{Command{"PING"}}.bytes(), interlock::detail::add(SystemRuntime::now(), silence)))
+                if (!connection.send(Command{"PING"}.bytes(), interlock::detail::add(SystemRuntime::now(), silence)))
                     return;
             }
         }
@@ -176,7 +176,7 @@ private:
         for (auto const& name : names)
             command.add(name);
         return static_cast<bool>(
-            connection.send(Encoded{command}.bytes(), interlock::detail::add(SystemRuntime::now(), silence)));
+            connection.send(command.bytes(), interlock::detail::add(SystemRuntime::now(), silence)));
     }
 
     void handle(ReplyView message)
