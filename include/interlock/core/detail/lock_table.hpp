@@ -25,6 +25,8 @@
 #include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/post.hpp>
+#include <boost/intrusive/set.hpp>
+#include <boost/intrusive/set_hook.hpp>
 
 #include <array>
 #include <atomic>
@@ -34,7 +36,6 @@
 #include <iterator>
 #include <limits>
 #include <list>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -181,7 +182,6 @@ private:
     struct Shard;
     using Entries = std::unordered_map<Key, Entry>;
     using Node = typename Entries::value_type;
-    using Schedule = std::multimap<TimePoint, Node*>;
 
     class TableHold final : public Hold, public std::enable_shared_from_this<TableHold> {
     public:
@@ -217,7 +217,8 @@ private:
 
     enum class EntryState : unsigned char { trying, held, leaving };
 
-    struct Entry {
+    struct Entry : boost::intrusive::set_base_hook<> {
+        Node* node{nullptr};  // whose value this is
         EntryState state{EntryState::trying};
         std::list<Acquisition*> queue;
         TableHold* holder{nullptr};  // kept alive by its handle; cleared by release and loss
@@ -226,10 +227,17 @@ private:
         std::uint64_t next_token{0};
         std::uint64_t end_token{0};
         LeaseMachine lease;
-        std::optional<typename Schedule::iterator> scheduled;
+        TimePoint due{};  // while it is in the schedule
         int handed_on{0};
         TimePoint wanted_since{};
     };
+
+    struct DueEarlier {
+        bool operator()(Entry const& a, Entry const& b) const noexcept { return a.due < b.due; }
+    };
+    // Of what comes due together, first what was planned first.
+    using Schedule = boost::intrusive::multiset<
+        Entry, boost::intrusive::compare<DueEarlier>, boost::intrusive::constant_time_size<false>>;
 
     class ShardAlarm final : public Alarm {
     public:
@@ -253,7 +261,7 @@ private:
         std::mutex mutex;
         std::condition_variable renewed;
         Entries entries;
-        Schedule schedule;  // of what comes due together, first what was planned first
+        Schedule schedule;
         ShardAlarm alarm;
         TimePoint alarm_at{TimePoint::max()};
         bool alarm_used{false};
@@ -443,6 +451,7 @@ private:
             auto const [it, fresh] = shard.entries.try_emplace(*key_);
             node_ = &*it;
             if (fresh) {
+                it->second.node = node_;
                 phase_ = Phase::driving;
                 return std::nullopt;
             }
@@ -1055,30 +1064,21 @@ private:
     {
         auto& entry = node->second;
         auto const at = entry.lease.next();
-        if (entry.scheduled) {  // moving it takes no memory
-            auto place = shard.schedule.extract(*entry.scheduled);
-            place.key() = at;
-            entry.scheduled = shard.schedule.insert(shard.schedule.end(), std::move(place));
-        } else {
-            entry.scheduled = shard.schedule.emplace_hint(shard.schedule.end(), at, node);
-        }
         if (at < shard.alarm_at) {
             shard.alarm_used = true;
-            try {
-                runtime_.arm(shard.alarm, at);
-            } catch (...) {
-                shard.alarm_at = TimePoint::max();
-                unschedule(shard, node);
-                throw;
-            }
+            shard.alarm_at = TimePoint::max();  // should it fail
+            runtime_.arm(shard.alarm, at);
             shard.alarm_at = at;
         }
+        unschedule(shard, node);
+        entry.due = at;
+        shard.schedule.insert(shard.schedule.end(), entry);
     }
 
     void unschedule(Shard& shard, Node* node) noexcept
     {
-        if (auto const place = std::exchange(node->second.scheduled, std::nullopt))
-            shard.schedule.erase(*place);
+        if (node->second.is_linked())
+            shard.schedule.erase(shard.schedule.iterator_to(node->second));
     }
 
     struct Due {
@@ -1107,8 +1107,8 @@ private:
             auto const early = runs_in_place(repository_) ? std::chrono::nanoseconds{0} : options_.ttl.value() / 32;
             // All memory first: what fails half-way would lose leases.
             std::vector<Node*> nodes;
-            for (auto it = shard.schedule.begin(); it != shard.schedule.upper_bound(now + early); ++it)
-                nodes.push_back(it->second);
+            for (auto it = shard.schedule.begin(); it != shard.schedule.end() && it->due <= now + early; ++it)
+                nodes.push_back(it->node);
             news.reserve(nodes.size());
             if (runs_in_place(repository_))
                 renewals.reserve(nodes.size());
@@ -1141,8 +1141,8 @@ private:
                 }
                 schedule(shard, node);
             }
-            if (!shard.schedule.empty() && shard.schedule.begin()->first < shard.alarm_at) {
-                shard.alarm_at = shard.schedule.begin()->first;
+            if (!shard.schedule.empty() && shard.schedule.begin()->due < shard.alarm_at) {
+                shard.alarm_at = shard.schedule.begin()->due;
                 runtime_.arm(shard.alarm, shard.alarm_at);
             }
         }
