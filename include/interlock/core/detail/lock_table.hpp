@@ -154,29 +154,6 @@ public:
 private:
     class Reaper;
 
-    /// The removal of a record that somebody waits for.
-    struct Removing {
-        /// False when nobody waits any more. Otherwise that one looks, on a thread of its own choice.
-        bool wake() noexcept
-        {
-            std::lock_guard lock(mutex);
-            if (waiter != nullptr)
-                waiter->wake();
-            return waiter != nullptr;
-        }
-        void done(Outcome<Removal> const& outcome) noexcept
-        {
-            std::lock_guard lock(mutex);
-            removed.emplace(outcome);
-            if (waiter != nullptr)
-                waiter->wake();
-        }
-        std::mutex mutex;
-        Waiter* waiter{nullptr};
-        std::optional<Outcome<Removal>> removed;
-        std::weak_ptr<Reaper> reaper;
-    };
-
     class Acquisition;
     struct Entry;
     struct Shard;
@@ -305,41 +282,30 @@ public:
             if (!hold_)
                 return success();
             auto& own = static_cast<TableHold&>(*hold_);
-            if (!removing_) {
-                removing_ = std::make_shared<Removing>();
-                removing_->waiter = &waiter;
+            if (!reaper_) {
                 own.gone_.store(true, std::memory_order_relaxed);
                 released_at_ = table_->runtime_.now();
                 status_ = hold_->status();
-                if (auto outcome = table_->release_later(own, removing_))
+                if (auto outcome = table_->release_later(own, waiter, reaper_))
                     return *std::move(outcome);
             }
-            if (auto const reaper = removing_->reaper.lock())
-                reaper->look_in_place();
-            std::lock_guard lock(removing_->mutex);
-            if (!removing_->removed)
+            auto const removed = reaper_->look_in_place();
+            if (!removed)
                 return Step<void>::under_way();
-            return table_->released(own, status_, *removing_->removed, released_at_);
+            reaper_.reset();
+            return table_->released(own, status_, *removed, released_at_);
         }
 
         void abandon() noexcept
         {
-            if (!removing_)
-                return;
-            {
-                std::lock_guard lock(removing_->mutex);
-                removing_->waiter = nullptr;
-                if (removing_->removed)
-                    return;
-            }
-            if (auto const reaper = removing_->reaper.lock())
-                reaper->wake();  // it may have been for this that the waiter was to look
+            if (auto const reaper = std::move(reaper_))
+                reaper->abandon();
         }
 
     private:
         std::shared_ptr<LockTable> table_;
         std::shared_ptr<Hold> hold_;
-        std::shared_ptr<Removing> removing_;
+        std::shared_ptr<Reaper> reaper_;
         TimePoint released_at_{};
         LockStatus status_{};
     };
@@ -738,13 +704,14 @@ private:
         return released(hold, status, removed, now);
     }
 
-    /// Nothing: `removing` is told.
-    std::optional<Outcome<void>> release_later(TableHold& hold, std::shared_ptr<Removing> const& removing)
+    /// Nothing: `reaper` removes the record, and wakes `waiter`.
+    std::optional<Outcome<void>> release_later(TableHold& hold, Waiter& waiter, std::shared_ptr<Reaper>& reaper)
     {
         auto ended = end_hold(hold, false, false, runtime_.now());
         if (ended.done)
             return ended.done;
-        if (!reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, removing)) {
+        reaper = reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, &waiter);
+        if (!reaper) {
             go_on(*hold.shard_, ended.node);  // no memory: the record lapses with its lease
             return Errc::unavailable;
         }
@@ -845,33 +812,23 @@ private:
         }
     }
 
-    /// Removes a record that nobody waits for any more. Between attempts it is an alarm: a store that is away for
-    /// a while occupies no thread of the pool.
+    /// Removes a record that nobody holds any more, and tells whoever waits for that. Between attempts it is an alarm:
+    /// a store that is away for a while occupies no thread of the pool.
     class Reaper final : public Alarm, public Waiter, public std::enable_shared_from_this<Reaper> {
     public:
         Reaper(
-            std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node,
-            std::shared_ptr<Removing> report)
+            std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter)
             : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node),
-              report_(std::move(report)), waited_for_(ends_by_itself(table_->repository_))
+              reports_(waiter != nullptr), counted_(ends_by_itself(table_->repository_)), waiter_(waiter)
         {
-            if (waited_for_) {
+            if (counted_) {
                 std::lock_guard lock(table_->reaping_mutex_);
                 ++table_->reaping_;
             }
         }
         Reaper(Reaper const&) = delete;
         Reaper& operator=(Reaper const&) = delete;
-        ~Reaper()
-        {
-            if (!waited_for_)
-                return;
-            {
-                std::lock_guard lock(table_->reaping_mutex_);
-                --table_->reaping_;
-            }
-            table_->reaped_.notify_all();
-        }
+        ~Reaper() { uncount(); }
 
         void send()
         {
@@ -887,26 +844,50 @@ private:
             post();
         }
 
-        /// On the thread of whoever waits for the report: what was woken need not go through the pool.
-        void look_in_place()
+        /// The report, once there is one. On the thread of whoever waits for it: what was woken need not go through the
+        /// pool.
+        std::optional<Outcome<Removal>> look_in_place()
         {
             std::optional<Outcome<Removal>> removed;
             {
                 std::lock_guard lock(mutex_);
-                if (!call_)
-                    return;
-                removed = call_->poll();
-                if (!removed)
-                    return;
-                call_.reset();
+                if (call_) {
+                    removed = call_->poll();
+                    if (!removed)
+                        return std::nullopt;
+                    call_.reset();
+                }
             }
-            settle(*removed, false);
+            if (removed) {
+                if (!settle(*removed, false))
+                    return std::nullopt;
+                uncount();
+                return removed;
+            }
+            std::lock_guard lock(waiter_mutex_);
+            return removed_;
         }
 
+        /// Nobody waits for the report any more.
+        void abandon() noexcept
+        {
+            {
+                std::lock_guard lock(waiter_mutex_);
+                waiter_ = nullptr;
+                if (removed_)
+                    return;
+            }
+            wake();  // it may have been for this that the waiter was to look
+        }
+
+        /// The waiter looks, on a thread of its own choice; without one, a thread of the pool does.
         void wake() noexcept override
         {
-            if (report_ && report_->wake())
-                return;
+            {
+                std::lock_guard lock(waiter_mutex_);
+                if (waiter_ != nullptr)
+                    return waiter_->wake();
+            }
             try {
                 post();
             } catch (...) {
@@ -958,10 +939,12 @@ private:
                     return start_again();
                 removed.emplace(table_->repository_.remove(key_, owner_, Deadline{}));
             }
-            settle(*removed, true);
+            if (settle(*removed, true))
+                tell(*removed);
         }
 
-        void settle(Outcome<Removal> const& removed, bool may_wait)
+        /// True: done, and told to nobody yet.
+        bool settle(Outcome<Removal> const& removed, bool may_wait)
         {
             auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
             if (again == TimePoint::max())
@@ -974,8 +957,9 @@ private:
             try {
                 table_->runtime_.arm(*this, again);
             } catch (...) {
-                done(removed, may_wait);
+                return done(removed, may_wait);
             }
+            return false;
         }
 
         void start_again()
@@ -983,37 +967,66 @@ private:
             try {
                 send();
             } catch (...) {  // no memory: the record lapses with its lease
-                done(Errc::unavailable);
+                finish(Errc::unavailable);
             }
         }
 
-        /// `may_wait`: for a renewal of the same lease that is on its way.
-        void done(Outcome<Removal> const& removed, bool may_wait = true) noexcept
+        void finish(Outcome<Removal> const& removed) noexcept
         {
-            auto const self = std::move(keep_);
-            if (node_ != nullptr) {
-                auto& shard = table_->shard_of(key_);
-                Wakeup wakeup;
-                std::unique_lock lock(shard.mutex);
-                if (!may_wait && node_->second.sending == owner_) {
-                    try {
-                        return boost::asio::post(
-                            table_->runtime_.blocking_executor(), [self, removed] { self->done(removed); });
-                    } catch (...) {  // no memory: it is one trip
-                    }
+            if (done(removed, true))
+                tell(removed);
+        }
+
+        /// Lets the queue go on. Whoever calls this keeps it alive. False: on another thread, which tells.
+        /// `may_wait`: for a renewal of the same lease that is on its way.
+        bool done(Outcome<Removal> const& removed, bool may_wait) noexcept
+        {
+            keep_.reset();
+            if (node_ == nullptr)
+                return true;
+            auto& shard = table_->shard_of(key_);
+            Wakeup wakeup;
+            std::unique_lock lock(shard.mutex);
+            if (!may_wait && node_->second.sending == owner_) {
+                try {
+                    boost::asio::post(
+                        table_->runtime_.blocking_executor(),
+                        [self = this->shared_from_this(), removed] { self->finish(removed); });
+                    return false;
+                } catch (...) {  // no memory: it is one trip
                 }
-                shard.renewed.wait(lock, [&] { return node_->second.sending != owner_; });
-                wakeup = table_->left(shard, std::exchange(node_, nullptr));
             }
-            if (report_)
-                return report_->done(removed);
-            if (!removed && table_->options_.observer != nullptr) {
+            shard.renewed.wait(lock, [&] { return node_->second.sending != owner_; });
+            wakeup = table_->left(shard, std::exchange(node_, nullptr));
+            return true;
+        }
+
+        void tell(Outcome<Removal> const& removed) noexcept
+        {
+            if (reports_) {
+                std::lock_guard lock(waiter_mutex_);
+                removed_.emplace(removed);
+                if (waiter_ != nullptr)
+                    waiter_->wake();
+            } else if (!removed && table_->options_.observer != nullptr) {
                 table_->telling_.fetch_add(1);
                 if (!table_->silent_.load())
                     table_->options_.observer->on_release({removed.error(), {}, false, {}});
                 table_->telling_.fetch_sub(1);
                 table_->telling_.notify_all();
             }
+            uncount();
+        }
+
+        void uncount() noexcept
+        {
+            if (!std::exchange(counted_, false))
+                return;
+            {
+                std::lock_guard lock(table_->reaping_mutex_);
+                --table_->reaping_;
+            }
+            table_->reaped_.notify_all();
         }
 
         std::shared_ptr<LockTable> table_;
@@ -1021,29 +1034,30 @@ private:
         OwnerToken owner_;
         TimePoint until_;
         Node* node_;  // whose queue goes on when this is done; null: nobody's
-        std::shared_ptr<Removing> report_;
-        bool waited_for_;  // by `close`: not when it needs an executor that its caller may be running
+        bool reports_;
+        bool counted_;  // `close` waits for it: not when it needs an executor that its caller may be running
         std::mutex mutex_;  // of what follows
         StartedCall<Removal> call_;
         bool starts_{false};
         bool again_{false};
         int attempts_{0};
         std::shared_ptr<Reaper> keep_;  // itself, while nobody else knows it
+        std::mutex waiter_mutex_;       // of what follows; taken last, for the store wakes under its own
+        Waiter* waiter_;
+        std::optional<Outcome<Removal>> removed_;  // told by another thread
     };
 
-    /// False when there is no memory for it.
-    bool reap(
-        Key const& key, OwnerToken owner, TimePoint until, Node* node, std::shared_ptr<Removing> const& report = nullptr) noexcept
+    /// Nothing when there is no memory for it.
+    std::shared_ptr<Reaper> reap(
+        Key const& key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter = nullptr) noexcept
     {
         try {
             // What is posted in vain is dropped, and must not let the queue go on: the caller does.
-            auto const reaper = std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, report);
-            if (report)
-                report->reaper = reaper;
+            auto reaper = std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, waiter);
             reaper->send();
-            return true;
+            return reaper;
         } catch (...) {
-            return false;
+            return nullptr;
         }
     }
 
