@@ -836,8 +836,8 @@ private:
                 if (starts_calls(table_->repository_)) {
                     std::lock_guard lock(mutex_);  // it may end, on another thread, before it is there to be looked at
                     starts_ = true;
-                    keep_ = this->shared_from_this();
                     call_ = table_->repository_.start_remove(key_, owner_, Deadline{}, *this);
+                    keep_ = this->shared_from_this();
                     return;
                 }
             }
@@ -906,6 +906,10 @@ private:
         }
         void ring() noexcept override
         {
+            {
+                std::lock_guard lock(mutex_);
+                again_ = true;  // not before: who looks earlier would end this while it is armed
+            }
             try {
                 post();
             } catch (...) {
@@ -925,12 +929,13 @@ private:
             std::optional<Outcome<Removal>> removed;
             {
                 std::lock_guard lock(mutex_);
+                bool const again = std::exchange(again_, false);
                 if (call_) {
                     removed = call_->poll();
                     if (!removed)
                         return;
                     call_.reset();
-                } else if (starts_ && !std::exchange(again_, false)) {
+                } else if (starts_ && !again) {
                     return;  // woken more than once
                 }
             }
@@ -949,10 +954,6 @@ private:
             auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
             if (again == TimePoint::max())
                 return done(removed, may_wait);
-            {
-                std::lock_guard lock(mutex_);
-                again_ = true;
-            }
             keep_ = this->shared_from_this();
             try {
                 table_->runtime_.arm(*this, again);
