@@ -83,7 +83,7 @@ public:
     using Members = boost::intrusive::list<Member, boost::intrusive::constant_time_size<false>>;
     struct List {
         std::mutex mutex;
-        bool gone{false};
+        std::atomic<bool> gone{false};  // changed under the mutex
         Members members;
     };
 
@@ -292,7 +292,7 @@ private:
 
     void post() noexcept
     {
-        std::lock_guard lock(list_->mutex);
+        // This one's mutex is held, which `abandon` waits for: the context does not go away meanwhile.
         if (!list_->gone)
             boost::asio::post(executor_, [self = Ref<AsyncOperation>(this)]() mutable {
                 auto* const op = self.operator->();
