@@ -391,9 +391,10 @@ concept FusedRepository = FencedRepository<R> &&
 /// | `r.start_create_and_load(key, owner, ttl, deadline, waiter)` | `StartedCall<GrantAndState<T>>` | |
 /// | `r.start_remove(key, owner, deadline, waiter)` | `StartedCall<Removal>` | |
 ///
-/// Laws: 1. None of these blocks, and each ends by its deadline. 2. The outcomes are those of the blocking members. 3. Of
-/// two calls for one key, the second of which was started after the first was given up, the store sees the first no
-/// later than the second, unless the connection was lost between them.
+/// Laws: 1. None of these blocks, and each ends by its deadline, though nobody looks: its waiter is woken for that,
+/// unless the call had ended when it was returned. An executor that the call needs must be running. 2. The outcomes are
+/// those of the blocking members. 3. Of two calls for one key, the second of which was started after the first was
+/// given up, the store sees the first no later than the second, unless the connection was lost between them.
 /// Where that is known at run time only, `r.starts_calls()` says whether these may be used. `r.has_own_threads()`, where there
 /// is such a member, says that started calls end although nobody runs an executor.
 template <class R>

@@ -26,10 +26,11 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/intrusive/list.hpp>
+#include <boost/intrusive/list_hook.hpp>
 
 #include <atomic>
 #include <condition_variable>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -69,7 +70,8 @@ private:
 /// handlers are destroyed and never called.
 class PendingOperations final : public boost::asio::execution_context::service {
 public:
-    class Member {
+    class Member
+        : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
     public:
         /// The context goes away.
         virtual void abandon() noexcept = 0;
@@ -78,10 +80,11 @@ public:
         ~Member() = default;
     };
 
+    using Members = boost::intrusive::list<Member, boost::intrusive::constant_time_size<false>>;
     struct List {
         std::mutex mutex;
-        bool gone{false};
-        std::list<Member*> members;
+        std::atomic<bool> gone{false};  // changed under the mutex
+        Members members;
     };
 
     using key_type = PendingOperations;
@@ -94,14 +97,17 @@ public:
 private:
     void shutdown() noexcept override
     {
-        std::list<Member*> members;
+        Members members;
         {
             std::lock_guard lock(list_->mutex);
             list_->gone = true;
             members.swap(list_->members);
         }
-        for (auto* member : members)
-            member->abandon();
+        while (!members.empty()) {
+            auto& member = members.front();
+            members.pop_front();
+            member.abandon();
+        }
     }
 
     std::shared_ptr<List> list_{std::make_shared<List>()};
@@ -158,7 +164,7 @@ protected:
         list_ = boost::asio::use_service<PendingOperations>(context()).list();
         {
             std::lock_guard lock(list_->mutex);
-            place_ = list_->members.insert(list_->members.end(), this);
+            list_->members.push_back(*this);
         }
         auto slot = boost::asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected())
@@ -286,7 +292,7 @@ private:
 
     void post() noexcept
     {
-        std::lock_guard lock(list_->mutex);
+        // This one's mutex is held, which `abandon` waits for: the context does not go away meanwhile.
         if (!list_->gone)
             boost::asio::post(executor_, [self = Ref<AsyncOperation>(this)]() mutable {
                 auto* const op = self.operator->();
@@ -323,7 +329,7 @@ private:
         {
             std::lock_guard lock(list_->mutex);
             if (!list_->gone)
-                list_->members.erase(place_);
+                list_->members.erase(list_->members.iterator_to(*this));
         }
         drop_reference();  // the operation's own
         complete(std::move(self));
@@ -351,7 +357,6 @@ private:
     R runtime_;
     executor_type executor_;
     std::shared_ptr<PendingOperations::List> list_;
-    std::list<PendingOperations::Member*>::iterator place_;
     std::mutex mutex_;
     std::shared_ptr<Offload> offload_;
     std::atomic<bool> offload_done_{false};

@@ -25,6 +25,8 @@
 #include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/post.hpp>
+#include <boost/intrusive/set.hpp>
+#include <boost/intrusive/set_hook.hpp>
 
 #include <array>
 #include <atomic>
@@ -34,7 +36,6 @@
 #include <iterator>
 #include <limits>
 #include <list>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -153,35 +154,11 @@ public:
 private:
     class Reaper;
 
-    /// The removal of a record that somebody waits for.
-    struct Removing {
-        /// False when nobody waits any more. Otherwise that one looks, on a thread of its own choice.
-        bool wake() noexcept
-        {
-            std::lock_guard lock(mutex);
-            if (waiter != nullptr)
-                waiter->wake();
-            return waiter != nullptr;
-        }
-        void done(Outcome<Removal> const& outcome) noexcept
-        {
-            std::lock_guard lock(mutex);
-            removed.emplace(outcome);
-            if (waiter != nullptr)
-                waiter->wake();
-        }
-        std::mutex mutex;
-        Waiter* waiter{nullptr};
-        std::optional<Outcome<Removal>> removed;
-        std::weak_ptr<Reaper> reaper;
-    };
-
     class Acquisition;
     struct Entry;
     struct Shard;
     using Entries = std::unordered_map<Key, Entry>;
     using Node = typename Entries::value_type;
-    using Schedule = std::multimap<TimePoint, Node*>;
 
     class TableHold final : public Hold, public std::enable_shared_from_this<TableHold> {
     public:
@@ -217,7 +194,8 @@ private:
 
     enum class EntryState : unsigned char { trying, held, leaving };
 
-    struct Entry {
+    struct Entry : boost::intrusive::set_base_hook<> {
+        Node* node{nullptr};  // whose value this is
         EntryState state{EntryState::trying};
         std::list<Acquisition*> queue;
         TableHold* holder{nullptr};  // kept alive by its handle; cleared by release and loss
@@ -226,10 +204,17 @@ private:
         std::uint64_t next_token{0};
         std::uint64_t end_token{0};
         LeaseMachine lease;
-        std::optional<typename Schedule::iterator> scheduled;
+        TimePoint due{};  // while it is in the schedule
         int handed_on{0};
         TimePoint wanted_since{};
     };
+
+    struct DueEarlier {
+        bool operator()(Entry const& a, Entry const& b) const noexcept { return a.due < b.due; }
+    };
+    // Of what comes due together, first what was planned first.
+    using Schedule = boost::intrusive::multiset<
+        Entry, boost::intrusive::compare<DueEarlier>, boost::intrusive::constant_time_size<false>>;
 
     class ShardAlarm final : public Alarm {
     public:
@@ -253,7 +238,7 @@ private:
         std::mutex mutex;
         std::condition_variable renewed;
         Entries entries;
-        Schedule schedule;  // of what comes due together, first what was planned first
+        Schedule schedule;
         ShardAlarm alarm;
         TimePoint alarm_at{TimePoint::max()};
         bool alarm_used{false};
@@ -298,41 +283,30 @@ public:
             if (!hold_)
                 return success();
             auto& own = static_cast<TableHold&>(*hold_);
-            if (!removing_) {
-                removing_ = std::make_shared<Removing>();
-                removing_->waiter = &waiter;
+            if (!reaper_) {
                 own.gone_.store(true, std::memory_order_relaxed);
                 released_at_ = table_->runtime_.now();
                 status_ = hold_->status();
-                if (auto outcome = table_->release_later(own, removing_))
+                if (auto outcome = table_->release_later(own, waiter, reaper_))
                     return *std::move(outcome);
             }
-            if (auto const reaper = removing_->reaper.lock())
-                reaper->look_in_place();
-            std::lock_guard lock(removing_->mutex);
-            if (!removing_->removed)
+            auto const removed = reaper_->look_in_place();
+            if (!removed)
                 return Step<void>::under_way();
-            return table_->released(own, status_, *removing_->removed, released_at_);
+            reaper_.reset();
+            return table_->released(own, status_, *removed, released_at_);
         }
 
         void abandon() noexcept
         {
-            if (!removing_)
-                return;
-            {
-                std::lock_guard lock(removing_->mutex);
-                removing_->waiter = nullptr;
-                if (removing_->removed)
-                    return;
-            }
-            if (auto const reaper = removing_->reaper.lock())
-                reaper->wake();  // it may have been for this that the waiter was to look
+            if (auto const reaper = std::move(reaper_))
+                reaper->abandon();
         }
 
     private:
         std::shared_ptr<LockTable> table_;
         std::shared_ptr<Hold> hold_;
-        std::shared_ptr<Removing> removing_;
+        std::shared_ptr<Reaper> reaper_;
         TimePoint released_at_{};
         LockStatus status_{};
     };
@@ -444,6 +418,7 @@ private:
             auto const [it, fresh] = shard.entries.try_emplace(*key_);
             node_ = &*it;
             if (fresh) {
+                it->second.node = node_;
                 phase_ = Phase::driving;
                 return std::nullopt;
             }
@@ -729,13 +704,14 @@ private:
         return released(hold, status, removed, now);
     }
 
-    /// Nothing: `removing` is told.
-    std::optional<Outcome<void>> release_later(TableHold& hold, std::shared_ptr<Removing> const& removing)
+    /// Nothing: `reaper` removes the record, and wakes `waiter`.
+    std::optional<Outcome<void>> release_later(TableHold& hold, Waiter& waiter, std::shared_ptr<Reaper>& reaper)
     {
         auto ended = end_hold(hold, false, false, runtime_.now());
         if (ended.done)
             return ended.done;
-        if (!reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, removing)) {
+        reaper = reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, &waiter);
+        if (!reaper) {
             go_on(*hold.shard_, ended.node);  // no memory: the record lapses with its lease
             return Errc::unavailable;
         }
@@ -836,33 +812,23 @@ private:
         }
     }
 
-    /// Removes a record that nobody waits for any more. Between attempts it is an alarm: a store that is away for
-    /// a while occupies no thread of the pool.
+    /// Removes a record that nobody holds any more, and tells whoever waits for that. Between attempts it is an alarm:
+    /// a store that is away for a while occupies no thread of the pool.
     class Reaper final : public Alarm, public Waiter, public std::enable_shared_from_this<Reaper> {
     public:
         Reaper(
-            std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node,
-            std::shared_ptr<Removing> report)
+            std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter)
             : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node),
-              report_(std::move(report)), waited_for_(ends_by_itself(table_->repository_))
+              reports_(waiter != nullptr), counted_(ends_by_itself(table_->repository_)), waiter_(waiter)
         {
-            if (waited_for_) {
+            if (counted_) {
                 std::lock_guard lock(table_->reaping_mutex_);
                 ++table_->reaping_;
             }
         }
         Reaper(Reaper const&) = delete;
         Reaper& operator=(Reaper const&) = delete;
-        ~Reaper()
-        {
-            if (!waited_for_)
-                return;
-            {
-                std::lock_guard lock(table_->reaping_mutex_);
-                --table_->reaping_;
-            }
-            table_->reaped_.notify_all();
-        }
+        ~Reaper() { uncount(); }
 
         void send()
         {
@@ -870,34 +836,58 @@ private:
                 if (starts_calls(table_->repository_)) {
                     std::lock_guard lock(mutex_);  // it may end, on another thread, before it is there to be looked at
                     starts_ = true;
-                    keep_ = this->shared_from_this();
                     call_ = table_->repository_.start_remove(key_, owner_, Deadline{}, *this);
+                    keep_ = this->shared_from_this();
                     return;
                 }
             }
             post();
         }
 
-        /// On the thread of whoever waits for the report: what was woken need not go through the pool.
-        void look_in_place()
+        /// The report, once there is one. On the thread of whoever waits for it: what was woken need not go through the
+        /// pool.
+        std::optional<Outcome<Removal>> look_in_place()
         {
             std::optional<Outcome<Removal>> removed;
             {
                 std::lock_guard lock(mutex_);
-                if (!call_)
-                    return;
-                removed = call_->poll();
-                if (!removed)
-                    return;
-                call_.reset();
+                if (call_) {
+                    removed = call_->poll();
+                    if (!removed)
+                        return std::nullopt;
+                    call_.reset();
+                }
             }
-            settle(*removed, false);
+            if (removed) {
+                if (!settle(*removed, false))
+                    return std::nullopt;
+                uncount();
+                return removed;
+            }
+            std::lock_guard lock(waiter_mutex_);
+            return removed_;
         }
 
+        /// Nobody waits for the report any more.
+        void abandon() noexcept
+        {
+            {
+                std::lock_guard lock(waiter_mutex_);
+                waiter_ = nullptr;
+                if (removed_)
+                    return;
+            }
+            wake();  // it may have been for this that the waiter was to look
+        }
+
+        /// The waiter looks, on a thread of its own choice; without one, a thread of the pool does.
         void wake() noexcept override
         {
-            if (report_ && report_->wake())
-                return;
+            {
+                std::lock_guard lock(waiter_mutex_);
+                if (waiter_ != nullptr)
+                    return waiter_->wake();
+            }
             try {
                 post();
             } catch (...) {
@@ -916,6 +906,10 @@ private:
         }
         void ring() noexcept override
         {
+            {
+                std::lock_guard lock(mutex_);
+                again_ = true;  // not before: who looks earlier would end this while it is armed
+            }
             try {
                 post();
             } catch (...) {
@@ -935,12 +929,13 @@ private:
             std::optional<Outcome<Removal>> removed;
             {
                 std::lock_guard lock(mutex_);
+                bool const again = std::exchange(again_, false);
                 if (call_) {
                     removed = call_->poll();
                     if (!removed)
                         return;
                     call_.reset();
-                } else if (starts_ && !std::exchange(again_, false)) {
+                } else if (starts_ && !again) {
                     return;  // woken more than once
                 }
             }
@@ -949,24 +944,23 @@ private:
                     return start_again();
                 removed.emplace(table_->repository_.remove(key_, owner_, Deadline{}));
             }
-            settle(*removed, true);
+            if (settle(*removed, true))
+                tell(*removed);
         }
 
-        void settle(Outcome<Removal> const& removed, bool may_wait)
+        /// True: done, and told to nobody yet.
+        bool settle(Outcome<Removal> const& removed, bool may_wait)
         {
             auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
             if (again == TimePoint::max())
                 return done(removed, may_wait);
-            {
-                std::lock_guard lock(mutex_);
-                again_ = true;
-            }
             keep_ = this->shared_from_this();
             try {
                 table_->runtime_.arm(*this, again);
             } catch (...) {
-                done(removed, may_wait);
+                return done(removed, may_wait);
             }
+            return false;
         }
 
         void start_again()
@@ -974,37 +968,66 @@ private:
             try {
                 send();
             } catch (...) {  // no memory: the record lapses with its lease
-                done(Errc::unavailable);
+                finish(Errc::unavailable);
             }
         }
 
-        /// `may_wait`: for a renewal of the same lease that is on its way.
-        void done(Outcome<Removal> const& removed, bool may_wait = true) noexcept
+        void finish(Outcome<Removal> const& removed) noexcept
         {
-            auto const self = std::move(keep_);
-            if (node_ != nullptr) {
-                auto& shard = table_->shard_of(key_);
-                Wakeup wakeup;
-                std::unique_lock lock(shard.mutex);
-                if (!may_wait && node_->second.sending == owner_) {
-                    try {
-                        return boost::asio::post(
-                            table_->runtime_.blocking_executor(), [self, removed] { self->done(removed); });
-                    } catch (...) {  // no memory: it is one trip
-                    }
+            if (done(removed, true))
+                tell(removed);
+        }
+
+        /// Lets the queue go on. Whoever calls this keeps it alive. False: on another thread, which tells.
+        /// `may_wait`: for a renewal of the same lease that is on its way.
+        bool done(Outcome<Removal> const& removed, bool may_wait) noexcept
+        {
+            keep_.reset();
+            if (node_ == nullptr)
+                return true;
+            auto& shard = table_->shard_of(key_);
+            Wakeup wakeup;
+            std::unique_lock lock(shard.mutex);
+            if (!may_wait && node_->second.sending == owner_) {
+                try {
+                    boost::asio::post(
+                        table_->runtime_.blocking_executor(),
+                        [self = this->shared_from_this(), removed] { self->finish(removed); });
+                    return false;
+                } catch (...) {  // no memory: it is one trip
                 }
-                shard.renewed.wait(lock, [&] { return node_->second.sending != owner_; });
-                wakeup = table_->left(shard, std::exchange(node_, nullptr));
             }
-            if (report_)
-                return report_->done(removed);
-            if (!removed && table_->options_.observer != nullptr) {
+            shard.renewed.wait(lock, [&] { return node_->second.sending != owner_; });
+            wakeup = table_->left(shard, std::exchange(node_, nullptr));
+            return true;
+        }
+
+        void tell(Outcome<Removal> const& removed) noexcept
+        {
+            if (reports_) {
+                std::lock_guard lock(waiter_mutex_);
+                removed_.emplace(removed);
+                if (waiter_ != nullptr)
+                    waiter_->wake();
+            } else if (!removed && table_->options_.observer != nullptr) {
                 table_->telling_.fetch_add(1);
                 if (!table_->silent_.load())
                     table_->options_.observer->on_release({removed.error(), {}, false, {}});
                 table_->telling_.fetch_sub(1);
                 table_->telling_.notify_all();
             }
+            uncount();
+        }
+
+        void uncount() noexcept
+        {
+            if (!std::exchange(counted_, false))
+                return;
+            {
+                std::lock_guard lock(table_->reaping_mutex_);
+                --table_->reaping_;
+            }
+            table_->reaped_.notify_all();
         }
 
         std::shared_ptr<LockTable> table_;
@@ -1012,29 +1035,30 @@ private:
         OwnerToken owner_;
         TimePoint until_;
         Node* node_;  // whose queue goes on when this is done; null: nobody's
-        std::shared_ptr<Removing> report_;
-        bool waited_for_;  // by `close`: not when it needs an executor that its caller may be running
+        bool reports_;
+        bool counted_;  // `close` waits for it: not when it needs an executor that its caller may be running
         std::mutex mutex_;  // of what follows
         StartedCall<Removal> call_;
         bool starts_{false};
         bool again_{false};
         int attempts_{0};
         std::shared_ptr<Reaper> keep_;  // itself, while nobody else knows it
+        std::mutex waiter_mutex_;       // of what follows; taken last, for the store wakes under its own
+        Waiter* waiter_;
+        std::optional<Outcome<Removal>> removed_;  // told by another thread
     };
 
-    /// False when there is no memory for it.
-    bool reap(
-        Key const& key, OwnerToken owner, TimePoint until, Node* node, std::shared_ptr<Removing> const& report = nullptr) noexcept
+    /// Nothing when there is no memory for it.
+    std::shared_ptr<Reaper> reap(
+        Key const& key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter = nullptr) noexcept
     {
         try {
             // What is posted in vain is dropped, and must not let the queue go on: the caller does.
-            auto const reaper = std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, report);
-            if (report)
-                report->reaper = reaper;
+            auto reaper = std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, waiter);
             reaper->send();
-            return true;
+            return reaper;
         } catch (...) {
-            return false;
+            return nullptr;
         }
     }
 
@@ -1055,30 +1079,21 @@ private:
     {
         auto& entry = node->second;
         auto const at = entry.lease.next();
-        if (entry.scheduled) {  // moving it takes no memory
-            auto place = shard.schedule.extract(*entry.scheduled);
-            place.key() = at;
-            entry.scheduled = shard.schedule.insert(shard.schedule.end(), std::move(place));
-        } else {
-            entry.scheduled = shard.schedule.emplace_hint(shard.schedule.end(), at, node);
-        }
         if (at < shard.alarm_at) {
             shard.alarm_used = true;
-            try {
-                runtime_.arm(shard.alarm, at);
-            } catch (...) {
-                shard.alarm_at = TimePoint::max();
-                unschedule(shard, node);
-                throw;
-            }
+            shard.alarm_at = TimePoint::max();  // should it fail
+            runtime_.arm(shard.alarm, at);
             shard.alarm_at = at;
         }
+        unschedule(shard, node);
+        entry.due = at;
+        shard.schedule.insert(shard.schedule.end(), entry);
     }
 
     void unschedule(Shard& shard, Node* node) noexcept
     {
-        if (auto const place = std::exchange(node->second.scheduled, std::nullopt))
-            shard.schedule.erase(*place);
+        if (node->second.is_linked())
+            shard.schedule.erase(shard.schedule.iterator_to(node->second));
     }
 
     struct Due {
@@ -1107,8 +1122,8 @@ private:
             auto const early = runs_in_place(repository_) ? std::chrono::nanoseconds{0} : options_.ttl.value() / 32;
             // All memory first: what fails half-way would lose leases.
             std::vector<Node*> nodes;
-            for (auto it = shard.schedule.begin(); it != shard.schedule.upper_bound(now + early); ++it)
-                nodes.push_back(it->second);
+            for (auto it = shard.schedule.begin(); it != shard.schedule.end() && it->due <= now + early; ++it)
+                nodes.push_back(it->node);
             news.reserve(nodes.size());
             if (runs_in_place(repository_))
                 renewals.reserve(nodes.size());
@@ -1141,8 +1156,8 @@ private:
                 }
                 schedule(shard, node);
             }
-            if (!shard.schedule.empty() && shard.schedule.begin()->first < shard.alarm_at) {
-                shard.alarm_at = shard.schedule.begin()->first;
+            if (!shard.schedule.empty() && shard.schedule.begin()->due < shard.alarm_at) {
+                shard.alarm_at = shard.schedule.begin()->due;
                 runtime_.arm(shard.alarm, shard.alarm_at);
             }
         }

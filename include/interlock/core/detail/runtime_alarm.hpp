@@ -10,14 +10,15 @@
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/detail/runtime_random.hpp>
 
+#include <boost/intrusive/set.hpp>
+#include <boost/intrusive/set_hook.hpp>
+
 #include <time.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
-#include <set>
 #include <thread>
-#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -37,7 +38,10 @@ protected:
 
 private:
     friend struct AlarmAccess;
+    using Place = boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
     TimePoint at_{};
+    Place place_;
+    void const* queue_{nullptr};
     bool armed_{false};
 };
 
@@ -45,6 +49,13 @@ private:
 struct AlarmAccess {
     static TimePoint& at(Alarm& a) noexcept { return a.at_; }
     static bool& armed(Alarm& a) noexcept { return a.armed_; }
+    /// The queue that `place` belongs to, where alarms are linked.
+    static void const*& queue(Alarm& a) noexcept { return a.queue_; }
+
+    struct Earlier {
+        bool operator()(Alarm const& a, Alarm const& b) const noexcept { return a.at_ < b.at_; }
+    };
+    using place = boost::intrusive::member_hook<Alarm, Alarm::Place, &Alarm::place_>;
 };
 
 namespace detail {
@@ -83,16 +94,16 @@ public:
         bool wake = false;
         {
             std::lock_guard lock(mutex_);
-            if (AlarmAccess::armed(alarm))
-                queue_.erase({AlarmAccess::at(alarm), &alarm});
-            AlarmAccess::at(alarm) = at;
-            AlarmAccess::armed(alarm) = true;
-            queue_.emplace(at, &alarm);
-            wake = queue_.begin()->second == &alarm;
             if (!started_) {
                 std::thread([this] { run(); }).detach();
                 started_ = true;
             }
+            take_back(alarm);
+            AlarmAccess::at(alarm) = at;
+            AlarmAccess::queue(alarm) = this;
+            AlarmAccess::armed(alarm) = true;
+            queue_.insert(alarm);
+            wake = &*queue_.begin() == &alarm;
         }
         if (wake)
             changed_.notify_one();
@@ -102,26 +113,29 @@ public:
     bool disarm(Alarm& alarm) noexcept
     {
         std::lock_guard lock(mutex_);
-        if (!AlarmAccess::armed(alarm))
-            return false;
-        queue_.erase({AlarmAccess::at(alarm), &alarm});
-        AlarmAccess::armed(alarm) = false;
-        return true;
+        return take_back(alarm);
     }
 
     /// Disarms and, unless called from `ring` itself, waits until a ringing one has returned.
     void cancel(Alarm& alarm) noexcept
     {
         std::unique_lock lock(mutex_);
-        if (AlarmAccess::armed(alarm)) {
-            queue_.erase({AlarmAccess::at(alarm), &alarm});
-            AlarmAccess::armed(alarm) = false;
-        }
+        take_back(alarm);
         if (std::this_thread::get_id() != thread_)
             returned_.wait(lock, [&] { return ringing_ != &alarm; });
     }
 
 private:
+    bool take_back(Alarm& alarm) noexcept
+    {
+        if (!AlarmAccess::armed(alarm))
+            return false;
+        if (AlarmAccess::queue(alarm) == this)  // not one that was armed before a fork
+            queue_.erase(queue_.iterator_to(alarm));
+        AlarmAccess::armed(alarm) = false;
+        return true;
+    }
+
     void run()
     {
         std::unique_lock lock(mutex_);
@@ -131,17 +145,17 @@ private:
                 changed_.wait(lock);
                 continue;
             }
-            auto const [at, alarm] = *queue_.begin();
+            auto& alarm = *queue_.begin();
+            auto const at = AlarmAccess::at(alarm);
             auto const now = boottime_now();
             if (now < at) {
                 changed_.wait_for(lock, at - now);
                 continue;
             }
-            queue_.erase(queue_.begin());
-            AlarmAccess::armed(*alarm) = false;
-            ringing_ = alarm;
+            take_back(alarm);
+            ringing_ = &alarm;
             lock.unlock();
-            alarm->ring();
+            alarm.ring();
             lock.lock();
             ringing_ = nullptr;
             returned_.notify_all();
@@ -151,7 +165,10 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     std::condition_variable returned_;
-    std::set<std::pair<TimePoint, Alarm*>> queue_;
+    boost::intrusive::multiset<
+        Alarm, AlarmAccess::place, boost::intrusive::compare<AlarmAccess::Earlier>,
+        boost::intrusive::constant_time_size<false>>
+        queue_;
     Alarm* ringing_{nullptr};
     std::thread::id thread_;
     bool started_{false};
