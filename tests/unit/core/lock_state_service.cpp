@@ -657,6 +657,19 @@ void check_cancellation(F face)
     CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));
 }
 
+TEST_CASE("a lock alone does not read the state it locks", "[core][lock_state_service]")
+{
+    auto const face = blocking();
+    std::vector<std::string> calls;
+    face.repository.before_calls([&](std::string_view member) { calls.emplace_back(member); });
+    auto lock = face.locks.acquire("sku-1");
+    CHECK(face.locks.release(lock));
+    face.repository.before_calls({});
+    CHECK(std::count(calls.begin(), calls.end(), "create") == 1);
+    CHECK(std::count(calls.begin(), calls.end(), "create_and_load") == 0);
+    CHECK(std::count(calls.begin(), calls.end(), "load") == 0);
+}
+
 TEST_CASE("cancelling leaves the queue", "[core][lock_state_service]")
 {
     SECTION("of an immediate store") { check_cancellation(immediate()); }
@@ -705,7 +718,7 @@ TEST_CASE("an execution context may go away while the store is being asked on it
     Gate gate;
     std::thread opener;
     face.repository.before_calls([&](std::string_view member) {
-        if (member == "create_and_load")
+        if (member == "create")
             gate.pass();
     });
     auto const alive = std::make_shared<int>(0);

@@ -147,6 +147,22 @@ public:
         schedule();
     }
 
+    /// As `start`, but the first step is taken at once, on the calling thread: for those that run nothing of the user's.
+    void start_here()
+    {
+        Ref<AsyncOperation> const alive{this};
+        running_ = true;
+        join();
+        bool const finished = step();
+        std::lock_guard lock(mutex_);
+        running_ = false;
+        stepped_ = finished;
+        if (!finished_ && (finished || again_)) {
+            queued_ = true;
+            post();
+        }
+    }
+
 protected:
     AsyncOperation(Handler handler, R runtime)
         : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)), runtime_(std::move(runtime)),
@@ -310,7 +326,7 @@ private:
             running_ = true;
             again_ = false;
         }
-        bool const finished = step();
+        bool const finished = stepped_ || step();
         if (!finished) {
             std::lock_guard lock(mutex_);
             running_ = false;
@@ -366,6 +382,7 @@ private:
     bool queued_{false};
     bool running_{false};
     bool again_{false};
+    bool stepped_{false};  // to its end, before it was on the executor
     bool finished_{false};
     bool alarm_armed_{false};
 };
@@ -467,6 +484,8 @@ public:
           state_(std::move(state)), deadline_(deadline.at(this->runtime().now())), wait_(wait),
           good_(deadline.valid() && max_attempts >= 1), ticket_(service_.table(), key_, wait, max_attempts, false)
     {}
+
+    void start() { this->start_here(); }
 
 private:
     bool step() override
@@ -574,6 +593,8 @@ public:
     ReleaseOperation(Handler handler, Service const& service, std::shared_ptr<Hold> hold)
         : Base(std::move(handler), service.repository().runtime()), releasing_(service.table(), std::move(hold))
     {}
+
+    void start() { this->start_here(); }
 
 private:
     bool step() override

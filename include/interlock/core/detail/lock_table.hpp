@@ -287,7 +287,7 @@ public:
                 own.gone_.store(true, std::memory_order_relaxed);
                 released_at_ = table_->runtime_.now();
                 status_ = hold_->status();
-                if (auto outcome = table_->release_later(own, waiter, reaper_))
+                if (auto outcome = table_->release_later(own, status_, released_at_, waiter, reaper_))
                     return *std::move(outcome);
             }
             auto const removed = reaper_->look_in_place();
@@ -687,7 +687,7 @@ private:
     {
         auto const now = runtime_.now();
         auto const status = hold.status();
-        auto ended = end_hold(hold, unresolved, report, now);
+        auto ended = end_hold(hold, status, unresolved, report, now);
         if (ended.done)
             return *std::move(ended.done);
         auto* const node = ended.node;
@@ -705,9 +705,10 @@ private:
     }
 
     /// Nothing: `reaper` removes the record, and wakes `waiter`.
-    std::optional<Outcome<void>> release_later(TableHold& hold, Waiter& waiter, std::shared_ptr<Reaper>& reaper)
+    std::optional<Outcome<void>> release_later(
+        TableHold& hold, LockStatus status, TimePoint now, Waiter& waiter, std::shared_ptr<Reaper>& reaper)
     {
-        auto ended = end_hold(hold, false, false, runtime_.now());
+        auto ended = end_hold(hold, status, false, false, now);
         if (ended.done)
             return ended.done;
         reaper = reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, &waiter);
@@ -731,10 +732,10 @@ private:
     };
 
     /// The local end of a hold: handed on, or its record is left to be removed.
-    Ended end_hold(TableHold& hold, bool unresolved, bool wait_for_renewal, TimePoint now)
+    Ended end_hold(TableHold& hold, LockStatus status, bool unresolved, bool wait_for_renewal, TimePoint now)
     {
         // By the clock: the alarm that says so may be on its way.
-        bool const lost = hold.status() == LockStatus::lost && hold.lost_reason() != LostReason::released;
+        bool const lost = status == LockStatus::lost && hold.lost_reason() != LostReason::released;
         hold.lose(LostReason::released);
         auto& shard = *hold.shard_;
         std::unique_lock lock(shard.mutex);

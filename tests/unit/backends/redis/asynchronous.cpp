@@ -36,6 +36,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -238,6 +239,33 @@ TEST_CASE("folded calls whose connection is lost are unknown, each of them", "[r
     server.kill();
     for (auto& call : calls)
         CHECK(end_of(io, *call).error() == Errc::outcome_unknown);
+}
+
+TEST_CASE("a deadline is kept while a server that stopped answering is given up", "[redis][asynchronous]")
+{
+    RedisServer server;
+    auto o = redis_options(server);
+    o.max_in_flight = 1;
+    o.reply_timeout = 300ms;
+    o.connect_timeout = 20s;
+    redis::Client const client{o};
+    Repository const repository{client};
+    auto const end = [](auto& call) {
+        for (;; std::this_thread::sleep_for(1ms))
+            if (auto const outcome = call->poll())
+                return outcome->error();
+    };
+    interlock_test::CountingWaiter waiter;
+    auto first = repository.start_load(Key{"a"}, 20s, waiter);
+    CHECK(end(first) == Errc::not_found);
+    server.pause();
+    auto const begin = std::chrono::steady_clock::now();
+    auto in_flight = repository.start_load(Key{"a"}, 60s, waiter);
+    auto behind = repository.start_load(Key{"a"}, 500ms, waiter);
+    CHECK(end(behind) != Errc::ok);
+    CHECK(std::chrono::steady_clock::now() - begin < 10s);  // not when connecting anew is given up
+    server.resume();
+    CHECK(end(in_flight) == Errc::unavailable);
 }
 
 template <class Service>

@@ -1063,12 +1063,14 @@ private:
         if (phase_ == Phase::connecting && !timed_out_)
             next = std::min(next, connect_until_);
         auto const stalled_at = interlock::detail::add(progress_, options_.reply_timeout);
-        if (phase_ == Phase::ready && !in_flight_.empty() && now >= stalled_at)
-            return lose(lock, Errc::unavailable, "redis: the server has stopped answering");
-        if (phase_ == Phase::ready && !in_flight_.empty())
+        bool const due = phase_ == Phase::ready && !in_flight_.empty();
+        bool const stalled = due && now >= stalled_at;
+        if (due && !stalled)
             next = std::min(next, stalled_at);
         if (next != TimePoint::max())
             arm(next);
+        if (stalled)
+            return lose(lock, Errc::unavailable, "redis: the server has stopped answering");
         advance(lock);
     }
 
