@@ -73,7 +73,7 @@ concept CommandWord = std::convertible_to<W const&, std::string_view> || Number<
 ///
 /// `Command{"SET", key, value, "PX", 1000}`. Keeps a copy: nothing that it was made from need outlive it.
 /// **Thread safety.** Distinct objects: safe.
-/// **Cost.** One allocation.
+/// **Cost.** No allocation up to 300 bytes, then one.
 class Command {
 public:
     template <detail::CommandWord... W>

@@ -48,7 +48,7 @@ public:
     /// command could be folded with.
     template <class X, class Read>
     Outcome<X> send(
-        Command command, Script const* script, Access access, Deadline deadline, Read read, Folding = {}) const
+        Command&& command, Script const* script, Access access, Deadline deadline, Read read, Folding = {}) const
     {
         auto exchange = client_.execute(command, script, access, deadline);
         if (!exchange)
@@ -76,7 +76,7 @@ template <class X, class Read>
 class PipelinedCall final : public StoreCall<X>, private PipelineRequest {
 public:
     PipelinedCall(
-        std::shared_ptr<Pipeline> pipeline, Command command, Script const* script, Access access, TimePoint until,
+        std::shared_ptr<Pipeline> pipeline, Command&& command, Script const* script, Access access, TimePoint until,
         Waiter& waiter, Read read)
         : PipelineRequest(access, until), pipeline_(std::move(pipeline)), command_(std::move(command)),
           resender_(command_.bytes(), script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
@@ -135,7 +135,7 @@ public:
     }
     template <class X, class Read>
     StartedCall<X> send(
-        Command command, Script const* script, Access access, Deadline deadline, Read read, Folding folding = {}) const
+        Command&& command, Script const* script, Access access, Deadline deadline, Read read, Folding folding = {}) const
     {
         if (!deadline.valid())
             return refuse<X>(Failure{Errc::invalid_argument, "the deadline is not a number"});

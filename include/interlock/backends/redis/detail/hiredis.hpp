@@ -6,6 +6,7 @@
 // The one door to hiredis, which decodes replies; commands are encoded here. No I/O, no exception but std::bad_alloc.
 // Fits hiredis 0.14 and 1.x.
 
+#include <boost/container/small_vector.hpp>
 #include <hiredis/hiredis.h>
 
 #include <algorithm>
@@ -71,20 +72,25 @@ public:
         std::size_t size = 0;
         for (auto const part : parts)
             size += part.size();
-        line(bytes_, '$', size);
+        auto const before = bytes_.size();
+        bytes_.resize(before + room_for_size + size, boost::container::default_init);
+        auto* out = bytes_.data() + before;
+        *out++ = '$';
+        out = std::to_chars(out, out + room_for_size, size).ptr;
+        out = end_line(out);
         for (auto const part : parts)
-            bytes_.append(part);
-        bytes_.append("\r\n", 2);
+            out = std::copy(part.begin(), part.end(), out);
+        out = end_line(out);
+        bytes_.resize(static_cast<std::size_t>(out - bytes_.data()));
         // The number of words stands in front, as far to the right as there is room.
         begin_ = room_for_count - 2;
-        bytes_[begin_ + 1] = '\n';
-        bytes_[begin_] = '\r';
+        end_line(bytes_.data() + begin_);
         ++words_;
         for (auto left = words_; left > 0; left /= 10)
             bytes_[--begin_] = static_cast<char>('0' + left % 10);
         bytes_[--begin_] = '*';
     }
-    std::string_view bytes() const noexcept { return std::string_view{bytes_}.substr(begin_); }
+    std::string_view bytes() const noexcept { return std::string_view{bytes_.data(), bytes_.size()}.substr(begin_); }
 
     static void append(std::string& bytes, std::string_view word)
     {
@@ -104,7 +110,7 @@ public:
 private:
     static constexpr std::size_t room_for_count = 1 + 20 + 2;     // '*', a number, the end of the line
     static constexpr std::size_t room_for_size = 1 + 20 + 2 + 2;  // '$', a number, and two ends of lines
-    static constexpr std::size_t usual_size = 320;                // of a call of a script
+    static constexpr std::size_t usual_size = 304;                // of a call of a script
 
     template <class W>
     static std::size_t room_for(W const& word)
@@ -116,11 +122,17 @@ private:
     }
     void begin(std::size_t most)
     {
-        bytes_.reserve(std::max(room_for_count + most, usual_size));
-        bytes_.resize(room_for_count);
+        bytes_.reserve(room_for_count + most);
+        bytes_.resize(room_for_count, boost::container::default_init);
+    }
+    static char* end_line(char* out) noexcept
+    {
+        *out++ = '\r';
+        *out++ = '\n';
+        return out;
     }
 
-    std::string bytes_;
+    boost::container::small_vector<char, usual_size> bytes_;
     std::size_t begin_{0};
     std::size_t words_{0};
 };

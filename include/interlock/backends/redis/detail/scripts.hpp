@@ -108,6 +108,7 @@ Command evaluate(Script const& script, W const&... words)
 }
 
 inline constexpr std::string_view locks_lua = R"lua(
+local KEYS, ARGV, redis, string = KEYS, ARGV, redis, string  -- a global costs as much as a hash table's look-up, each time
 local counter, first = KEYS[1], nil
 -- The first token of a block, the same for all locks of one call, or false: they are used up.
 local function reserve()
@@ -198,12 +199,18 @@ local function one(i)
   return wanted and token .. 'w' or token
 end
 )lua", each_lua, R"lua(
+local set, sub, tail = redis.pcall, string.sub, nil
 for i = 1, count do
   local reply
-  if not found[keys * (i - 1) + 1] and (not loads or found[2 * i]) and pcall(reserve) and first then
-    local record = string.sub(ARGV[i + 2], 1, 16) .. first .. first
-    reply = redis.pcall('SET', KEYS[keys * (i - 1) + 2], record, 'PX', ttl, 'NX')
-    if reply and reply.ok then reply = loads and first .. 'v' .. found[2 * i] or first end
+  local value = loads and found[2 * i]
+  if not found[keys * (i - 1) + 1] and (value or not loads) then
+    if tail == nil then tail = pcall(reserve) and first and first .. first end
+    if tail then
+      local owner = ARGV[i + 2]
+      if #owner > 16 then owner = sub(owner, 1, 16) end
+      reply = set('SET', KEYS[keys * (i - 1) + 2], owner .. tail, 'PX', ttl, 'NX')
+      if reply and reply.ok then reply = value and first .. 'v' .. value or first end
+    end
   end
   replies[i] = reply or attempt(i)
 end
@@ -255,10 +262,10 @@ local function one(i)
   return 1
 end
 )lua", each_lua, R"lua(
-local free = {}
+local free, sub = {}, string.sub
 for i = 1, count do
   local record = found[i]
-  if record and #record <= 64 and string.sub(record, 1, 16) == ARGV[i] then
+  if record and #record <= 64 and sub(record, 1, 16) == ARGV[i] then
     free[#free + 1] = KEYS[i + 1]
     replies[i] = 1
   else
