@@ -138,7 +138,8 @@ public:
     }
     ~LockHandle() { give_back(); }
 
-    /// What the caller named, never what is stored: a `T` with that key and else as it is made. Precondition: not empty (neither default-constructed, moved from, nor released).
+    /// What the caller named, never what is stored: a `T` with that key and else as it is made. Precondition: not empty
+    /// (neither default-constructed, moved from, nor released).
     T const& state() const noexcept { return *state_; }
     explicit operator bool() const noexcept { return hold_ != nullptr; }
 

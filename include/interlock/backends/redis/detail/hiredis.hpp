@@ -36,18 +36,14 @@ class Command {
 public:
     Command(std::initializer_list<std::string_view> words)
     {
-        std::size_t most = 0;
-        for (auto const word : words)
-            most += room_for_size + word.size();
-        begin(most);
         for (auto const word : words)
             add(word);
     }
     /// As `add`.
     template <class... W>
-    explicit Command(W const&... words)
+    explicit Command(std::string_view name, W const&... words)
     {
-        begin((std::size_t{0} + ... + room_for(words)));
+        add(name);
         (add(words), ...);
     }
 
@@ -59,9 +55,8 @@ public:
             std::string_view const part{word};
             add_parts({&part, 1});
         } else if constexpr (std::integral<W>) {
-            std::array<char, 24> digits;
-            auto const end = std::to_chars(digits.data(), digits.data() + digits.size(), word);
-            std::string_view const part{digits.data(), static_cast<std::size_t>(end.ptr - digits.data())};
+            std::array<char, 20> digits;
+            auto const part = write(digits, word);
             add_parts({&part, 1});
         } else {
             add_parts(word.parts());
@@ -72,16 +67,16 @@ public:
         std::size_t size = 0;
         for (auto const part : parts)
             size += part.size();
+        std::array<char, 20> digits;
+        auto const number = write(digits, size);
         auto const before = bytes_.size();
-        bytes_.resize(before + room_for_size + size, boost::container::default_init);
+        bytes_.resize(before + 1 + number.size() + 2 + size + 2, boost::container::default_init);
         auto* out = bytes_.data() + before;
         *out++ = '$';
-        out = std::to_chars(out, out + room_for_size, size).ptr;
-        out = end_line(out);
+        out = end_line(std::copy(number.begin(), number.end(), out));
         for (auto const part : parts)
             out = std::copy(part.begin(), part.end(), out);
-        out = end_line(out);
-        bytes_.resize(static_cast<std::size_t>(out - bytes_.data()));
+        end_line(out);
         // The number of words stands in front, as far to the right as there is room.
         begin_ = room_for_count - 2;
         end_line(bytes_.data() + begin_);
@@ -101,29 +96,20 @@ public:
     static void line(std::string& bytes, char kind, std::size_t number)
     {
         std::array<char, 20> digits;
-        auto const end = std::to_chars(digits.data(), digits.data() + digits.size(), number);
         bytes += kind;
-        bytes.append(digits.data(), end.ptr);
+        bytes += write(digits, number);
         bytes.append("\r\n", 2);
     }
 
 private:
-    static constexpr std::size_t room_for_count = 1 + 20 + 2;     // '*', a number, the end of the line
-    static constexpr std::size_t room_for_size = 1 + 20 + 2 + 2;  // '$', a number, and two ends of lines
-    static constexpr std::size_t usual_size = 304;                // of a call of a script
+    static constexpr std::size_t room_for_count = 1 + 20 + 2;  // '*', a number, the end of the line
+    static constexpr std::size_t usual_size = 304;             // of a call of a script
 
-    template <class W>
-    static std::size_t room_for(W const& word)
+    /// 64 bits have 20 digits at most, or 19 and a sign.
+    static std::string_view write(std::array<char, 20>& out, std::integral auto number) noexcept
     {
-        if constexpr (std::convertible_to<W const&, std::string_view>)
-            return room_for_size + std::string_view{word}.size();
-        else
-            return 2 * room_for_size;
-    }
-    void begin(std::size_t most)
-    {
-        bytes_.reserve(room_for_count + most);
-        bytes_.resize(room_for_count, boost::container::default_init);
+        auto const end = std::to_chars(out.data(), out.data() + out.size(), number);
+        return {out.data(), static_cast<std::size_t>(end.ptr - out.data())};
     }
     static char* end_line(char* out) noexcept
     {
@@ -132,8 +118,8 @@ private:
         return out;
     }
 
-    boost::container::small_vector<char, usual_size> bytes_;
-    std::size_t begin_{0};
+    boost::container::small_vector<char, usual_size> bytes_{room_for_count, boost::container::default_init};
+    std::size_t begin_{room_for_count};
     std::size_t words_{0};
 };
 
