@@ -676,6 +676,28 @@ TEST_CASE("cancelling leaves the queue", "[core][lock_state_service]")
     SECTION("of a blocking store") { check_cancellation(blocking()); }
 }
 
+TEST_CASE("what was granted to a cancelled acquire is given back", "[core][lock_state_service]")
+{
+    auto const check = [](auto const& face) {
+        asio::io_context io;
+        asio::cancellation_signal signal;
+        std::optional<error_code> result;
+        face.locks.async_acquire(
+            "sku-1", asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](error_code error, Lock<Stock> lock) {
+                                                      result = error;
+                                                      CHECK_FALSE(lock);
+                                                  })));
+        CHECK_FALSE(result);  // never from within the call
+        signal.emit(asio::cancellation_type::total);
+        io.run();
+        REQUIRE(result);
+        CHECK(*result == Errc::cancelled);
+        CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));
+    };
+    SECTION("by an immediate store") { check(immediate()); }
+    SECTION("by a blocking store") { check(blocking()); }
+}
+
 TEST_CASE("many asynchronous acquires on one key all get it, in order", "[core][lock_state_service]")
 {
     auto const face = immediate();

@@ -550,6 +550,10 @@ private:
     {
         using Lock = typename Service::lock_type;
         auto handler = std::move(this->handler());
+        if (hold_ && this->cancel_requested()) {  // on its way here
+            hold_.reset();
+            code_ = Errc::cancelled;
+        }
         auto const code = code_;
         Lock lock;
         if (hold_)
