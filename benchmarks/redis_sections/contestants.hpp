@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -25,15 +26,17 @@ BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
 using Plan = bench::RedisPlan;
 
-/// Sections per second. Throw when a count is wrong at the end.
-double bare_lock(Plan const& plan);               ///< SET NX PX, then compare-and-delete by EVALSHA
-double bare_section(Plan const& plan);            ///< the same with GET and SET in between: four round trips
-double interlock_lock(Plan const& plan);          ///< LockStateService: acquire, release; fenced
-double interlock_efficiency_lock(Plan const& plan);
-double interlock_section(Plan const& plan);       ///< TransactionService with SetNxLock: fenced, fused
-double interlock_optimistic(Plan const& plan);    ///< TransactionService with OptimisticVersioning
+/// What does one section each time, the i-th, by one thread. Throws when it fails.
+using Sections = std::function<void(int)>;
+Sections bare_lock(Plan const& plan);             ///< SET NX PX, then compare-and-delete by EVALSHA
+Sections bare_section(Plan const& plan);          ///< the same with GET and SET in between: four round trips
+Sections interlock_lock(Plan const& plan);        ///< LockStateService: acquire, release; fenced
+Sections interlock_efficiency_lock(Plan const& plan);
+Sections interlock_section(Plan const& plan);     ///< TransactionService with SetNxLock: fenced, fused
+Sections interlock_optimistic(Plan const& plan);  ///< TransactionService with OptimisticVersioning
 
-/// 64 threads of one process on one key, read-modify-write under the lock.
+/// Sections per second: 64 threads of one process on one key, read-modify-write under the lock. Throw when a count is wrong at
+/// the end.
 double bare_hot_key(Plan const& plan);            ///< SET NX PX, tried again every millisecond as clients without wake-ups do
 double interlock_hot_lock(Plan const& plan);      ///< the lock alone
 double interlock_hot_section(Plan const& plan);   ///< the fused section
@@ -41,19 +44,10 @@ double interlock_hot_section(Plan const& plan);   ///< the fused section
 inline constexpr int keys_per_run = 256;
 inline constexpr int hot_threads = 64;
 
-/// Calls `section(i)` again and again for `seconds`; how often per second.
-template <class F>
-double per_second(double seconds, F section)
+/// The i-th of the names, again and again.
+inline std::string const& name_of(std::vector<std::string> const& names, int i)
 {
-    using clock = std::chrono::steady_clock;
-    auto const begin = clock::now();
-    auto const end = begin + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
-    long count = 0;
-    do {
-        for (int i = 0; i < 16; ++i)
-            section(static_cast<int>(count++ % keys_per_run));
-    } while (clock::now() < end);
-    return static_cast<double>(count) / std::chrono::duration<double>(clock::now() - begin).count();
+    return names[static_cast<std::size_t>(i) % names.size()];
 }
 
 /// `make()` gives each thread what it calls until time is up; the sum per second of all. `total()` must be the count.

@@ -82,33 +82,29 @@ std::vector<std::string> names(Plan const& plan, char const* kind)
 
 }  // namespace
 
-double bare_lock(Plan const& plan)
+Sections bare_lock(Plan const& plan)
 {
-    Redis redis{plan.socket};
-    auto const locks = names(plan, "lock");
-    return per_second(plan.seconds, [&](int i) {
-        auto const& key = locks[static_cast<std::size_t>(i)];
+    return [redis = std::make_shared<Redis>(plan.socket), locks = names(plan, "lock")](int i) {
+        auto const& key = name_of(locks, i);
         auto const owner = new_owner();
-        if (!redis.lock(key, owner))
+        if (!redis->lock(key, owner))
             throw std::runtime_error("busy");
-        redis.unlock(key, owner);
-    });
+        redis->unlock(key, owner);
+    };
 }
 
-double bare_section(Plan const& plan)
+Sections bare_section(Plan const& plan)
 {
-    Redis redis{plan.socket};
-    auto const locks = names(plan, "lock");
-    auto const values = names(plan, "value");
-    return per_second(plan.seconds, [&](int i) {
-        auto const& key = locks[static_cast<std::size_t>(i)];
-        auto const& value = values[static_cast<std::size_t>(i)];
+    return [redis = std::make_shared<Redis>(plan.socket), locks = names(plan, "sectionlock"),
+            values = names(plan, "value")](int i) {
+        auto const& key = name_of(locks, i);
+        auto const& value = name_of(values, i);
         auto const owner = new_owner();
-        if (!redis.lock(key, owner))
+        if (!redis->lock(key, owner))
             throw std::runtime_error("busy");
-        redis({"SET", value, std::to_string(redis.get(value) + 1)});
-        redis.unlock(key, owner);
-    });
+        (*redis)({"SET", value, std::to_string(redis->get(value) + 1)});
+        redis->unlock(key, owner);
+    };
 }
 
 double bare_hot_key(Plan const& plan)

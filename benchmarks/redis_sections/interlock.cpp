@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -29,43 +30,41 @@ std::vector<std::string> names()
 }
 
 template <class Policy>
-double sections(Plan const& plan, char const* kind)
+Sections sections(Plan const& plan, char const* kind)
 {
     TransactionService const service{Policy{}, repository(plan, kind)};
-    auto const keys = names();
+    auto keys = names();
     for (auto const& key : keys)
         static_cast<void>(service.repository().insert(Stock{key, 0}).value());
-    return per_second(plan.seconds, [&](int i) {
-        service.do_in_transaction(keys[static_cast<std::size_t>(i)], [](Stock& stock) { ++stock.quantity; });
-    });
+    return [service, keys = std::move(keys)](int i) {
+        service.do_in_transaction(name_of(keys, i), [](Stock& stock) { ++stock.quantity; });
+    };
+}
+
+template <class Locks>
+Sections locking(Locks const& locks)
+{
+    return [locks, keys = names()](int i) {
+        auto lock = locks.acquire(name_of(keys, i));
+        if (!locks.release(lock))
+            throw std::runtime_error("a release failed");
+    };
 }
 
 }  // namespace
 
-double interlock_lock(Plan const& plan)
+Sections interlock_lock(Plan const& plan)
 {
-    LockStateService const locks{repository(plan, "lock")};
-    auto const keys = names();
-    return per_second(plan.seconds, [&](int i) {
-        auto lock = locks.acquire(keys[static_cast<std::size_t>(i)]);
-        if (!locks.release(lock))
-            throw std::runtime_error("a release failed");
-    });
+    return locking(LockStateService{repository(plan, "lock")});
 }
 
-double interlock_efficiency_lock(Plan const& plan)
+Sections interlock_efficiency_lock(Plan const& plan)
 {
-    EfficiencyLockStateService<Stock, Store> const locks{repository(plan, "efficiency")};
-    auto const keys = names();
-    return per_second(plan.seconds, [&](int i) {
-        auto lock = locks.acquire(keys[static_cast<std::size_t>(i)]);
-        if (!locks.release(lock))
-            throw std::runtime_error("a release failed");
-    });
+    return locking(EfficiencyLockStateService<Stock, Store>{repository(plan, "efficiency")});
 }
 
-double interlock_section(Plan const& plan) { return sections<SetNxLock>(plan, "section"); }
-double interlock_optimistic(Plan const& plan) { return sections<OptimisticVersioning>(plan, "optimistic"); }
+Sections interlock_section(Plan const& plan) { return sections<SetNxLock>(plan, "section"); }
+Sections interlock_optimistic(Plan const& plan) { return sections<OptimisticVersioning>(plan, "optimistic"); }
 
 double interlock_hot_lock(Plan const& plan)
 {

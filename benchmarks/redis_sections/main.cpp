@@ -4,18 +4,28 @@
 
 #include "contestants.hpp"
 
+#include <vector>
+
 int main(int argc, char** argv)
 {
     using Kind = bench::Target::Kind;
     return bench::redis_main(argc, argv, "redis_sections", 0.5, [](bench::RedisRuns& runs) {
-        bench::compete(
-            runs.options(), "redis_sections", "1 thread", "sections per second", runs.rounds(9),
-            {runs.contestant("bare_lock", bare_lock),
-             runs.contestant("interlock_lock", interlock_lock, {{"bare_lock", Kind::at_least, 0.9}}),
-             runs.contestant("interlock_efficiency_lock", interlock_efficiency_lock, {{"bare_lock", Kind::at_least, 0}}),
-             runs.contestant("bare_section", bare_section),
-             runs.contestant("interlock_section", interlock_section, {{"bare_section", Kind::at_least, 1.7}}),
-             runs.contestant("interlock_optimistic", interlock_optimistic, {{"bare_section", Kind::at_least, 0}})});
+        // A target stands where the server is elsewhere. Sharing its processor shows the work alone, with little waiting.
+        for (bool const apart : {true, false}) {
+            bench::Placement const placement{runs.server().pid(), apart};
+            auto const against = [apart](char const* rival, double least) {
+                return std::vector<bench::Target>{{rival, Kind::at_least, apart ? least : 0}};
+            };
+            bench::compete_in_turns(
+                runs.options(), "redis_sections", apart ? "1 thread" : "1 thread, on the server's processor",
+                "sections per second", runs.rounds(9), 6 * runs.seconds(),
+                {runs.turn_taker("bare_lock", bare_lock),
+                 runs.turn_taker("interlock_lock", interlock_lock, against("bare_lock", 0.9)),
+                 runs.turn_taker("interlock_efficiency_lock", interlock_efficiency_lock, against("bare_lock", 0)),
+                 runs.turn_taker("bare_section", bare_section),
+                 runs.turn_taker("interlock_section", interlock_section, against("bare_section", 1.7)),
+                 runs.turn_taker("interlock_optimistic", interlock_optimistic, against("bare_section", 0))});
+        }
         bench::compete(
             runs.options(), "redis_sections", "64 threads, one key", "sections per second", runs.rounds(5),
             {runs.contestant("bare_hot_key", bare_hot_key),

@@ -212,6 +212,49 @@ inline std::vector<std::vector<double>> compete(
     return figures;
 }
 
+/// One that does what is measured when it is told to. `prepare()` gives what is called with 0, 1, 2...
+struct TurnTaker {
+    std::string name;
+    std::function<std::function<void(int)>()> prepare;
+    std::vector<Target> targets{};
+};
+
+/// As `compete`, where the machine changes its mind within a run: in each round, of `seconds`, all take turns of four calls,
+/// and the figure of each is what it would do in a second by its median turn.
+inline void compete_in_turns(
+    Options const& options, char const* workload, std::string const& setting, char const* unit, int rounds, double seconds,
+    std::vector<TurnTaker> const& takers)
+{
+    using clock = std::chrono::steady_clock;
+    constexpr int calls = 4;
+    auto const count = takers.size();
+    std::vector<std::vector<double>> figures(count);
+    std::vector<Contestant> contestants;
+    for (auto const& taker : takers)
+        contestants.push_back({taker.name, {}, taker.targets});
+    for (int round = 0; round < rounds; ++round) {
+        std::vector<std::function<void(int)>> ready;
+        for (auto const& taker : takers)
+            ready.push_back(taker.prepare());
+        std::vector<std::vector<double>> turns(count);
+        auto const end = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
+        int call = 0;
+        for (std::size_t first = 0; first == 0 || clock::now() < end; ++first, call += calls)
+            for (std::size_t j = 0; j < count; ++j) {
+                auto const i = (first + j) % count;
+                auto const begin = clock::now();
+                for (int k = 0; k < calls; ++k)
+                    ready[i](call + k);
+                turns[i].push_back(std::chrono::duration<double>(clock::now() - begin).count());
+            }
+        for (std::size_t i = 0; i < count; ++i) {
+            figures[i].push_back(calls / median(turns[i]));
+            row(options, workload, setting, takers[i].name, round, figures[i].back(), unit);
+        }
+    }
+    table(options, workload, setting, unit, contestants, figures);
+}
+
 }  // namespace bench
 
 #endif  // INTERLOCK_BENCHMARKS_SUPPORT_HARNESS_HPP

@@ -11,7 +11,10 @@
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <sched.h>
+#include <stdexcept>
 #include <string>
+#include <sys/types.h>
 #include <utility>
 #include <vector>
 
@@ -45,6 +48,43 @@ inline double per_second_since(std::chrono::steady_clock::time_point begin, long
     return static_cast<double>(count) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+/// Keeps this thread and a server's one thread each on a processor, two or one, as long as it lives: the system moves them
+/// together and apart as it likes, and a round trip between two processors takes several times as long as one on the same.
+class Placement {
+public:
+    Placement(::pid_t server, bool apart) : server_(server)
+    {
+        if (::sched_getaffinity(0, sizeof before_, &before_) != 0)
+            throw std::runtime_error("cannot ask for the processors of this thread");
+        std::vector<int> there;
+        for (int cpu = 0; cpu < CPU_SETSIZE && there.size() < 2; ++cpu)
+            if (CPU_ISSET(cpu, &before_))
+                there.push_back(cpu);
+        pin(0, there.front());
+        pin(server_, apart ? there.back() : there.front());
+    }
+    Placement(Placement const&) = delete;
+    Placement& operator=(Placement const&) = delete;
+    ~Placement()
+    {
+        for (auto const who : {::pid_t{0}, server_})
+            static_cast<void>(::sched_setaffinity(who, sizeof before_, &before_));
+    }
+
+private:
+    static void pin(::pid_t who, int cpu)
+    {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        if (::sched_setaffinity(who, sizeof one, &one) != 0)
+            throw std::runtime_error("cannot keep a thread on one processor");
+    }
+
+    ::pid_t server_;
+    cpu_set_t before_;
+};
+
 /// The server, and runs on it.
 class RedisRuns {
 public:
@@ -61,6 +101,12 @@ public:
     {
         return {std::move(name), [this, measure](int) { return measure(plan()); }, std::move(targets)};
     }
+    TurnTaker turn_taker(
+        std::string name, std::function<void(int)> (*prepare)(RedisPlan const&), std::vector<Target> targets = {})
+    {
+        return {std::move(name), [this, prepare] { return prepare(plan()); }, std::move(targets)};
+    }
+    double seconds() const noexcept { return seconds_; }
 
 private:
     Options options_;

@@ -73,6 +73,9 @@ public:
         }
     }
 
+    /// -1 when there is none.
+    pid_t pid() const noexcept { return pid_; }
+
     /// Until it ends by itself; what it exits with, or 1.
     int wait() noexcept
     {

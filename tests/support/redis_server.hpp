@@ -153,6 +153,7 @@ public:
             [] { return "; is it installed? see tests/run"; });
     }
 
+    pid_t pid() const noexcept { return process_.pid(); }
     /// As the system would end it: no farewell, nothing saved.
     void kill() noexcept { process_.end(SIGKILL); }
     void pause() const noexcept { process_.send(SIGSTOP); }

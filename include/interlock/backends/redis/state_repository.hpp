@@ -19,7 +19,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -54,26 +53,22 @@ struct RepositoryOptions {
 
 namespace detail {
 
-/// `number` as `Width` digits, with zeros in front. Negative, or more digits than that: as it is, which equals no stored
-/// number.
+/// `number`, from 0 on, as `Width` digits, with zeros in front. All of them 9 when it has more, which equals no stored number.
 template <std::size_t Width>
-void append_digits(std::string& out, std::int64_t number)
-{
-    std::array<char, 24> buffer{};
-    auto const end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number);
-    auto const size = static_cast<std::size_t>(end.ptr - buffer.data());
-    if (number >= 0 && size < Width)
-        out.append(Width - size, '0');
-    out.append(buffer.data(), size);
-}
+class Digits {
+public:
+    explicit Digits(std::uint64_t number) noexcept
+    {
+        for (auto digit = digits_.rbegin(); digit != digits_.rend(); ++digit, number /= 10)
+            *digit = static_cast<char>('0' + number % 10);
+        if (number != 0)
+            digits_.fill('9');
+    }
+    operator std::string_view() const noexcept { return {digits_.data(), Width}; }
 
-template <std::size_t Width>
-std::string digits(std::int64_t number)
-{
-    std::string out;
-    append_digits<Width>(out, number);
-    return out;
-}
+private:
+    std::array<char, Width> digits_;
+};
 
 /// Nothing unless all of `text` is digits.
 inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
@@ -163,7 +158,7 @@ public:
             if (done && !done->duplicate)
                 for (std::size_t i = 0; i < changes.size(); ++i)
                     if (changes[i].kind == ChangeKind::write)
-                        changes[i].version = detail::number_of(reply[i + 1].text()).value_or(no_version);
+                        changes[i].version = version_of(reply, i);
             return done;
         });
     }
@@ -182,7 +177,7 @@ public:
                     return names.empty() ? std::string_view{} : names[i];
                 });
                 if (done && !done->duplicate && writes)
-                    done->version = detail::number_of(reply[1].text()).value_or(no_version);
+                    done->version = version_of(reply, 0);
                 return done;
             });
     }
@@ -415,7 +410,7 @@ private:
         using X = OperationRecord;
         auto const& script = detail::forbid_script();
         auto command = detail::evaluate(
-            script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::digits<10>(attempt),
+            script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::Digits<10>{attempt},
             shared_->retention.count());
         return way.template send<X>(
             std::move(command), &script, detail::Access::record, deadline,
@@ -437,11 +432,8 @@ private:
         auto const& keys = shared_->keys;
         auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
         auto const& script = detail::commit_script();
-        auto command = detail::evaluate(script, 2 + 2 * changes.size(), keys.counter(shard));
-        if (operation != nullptr)
-            command.add(keys.operation(operation->home->bytes(), operation->id->value()));
-        else
-            command.add(keys.counter(shard));
+        auto command =
+            detail::evaluate(script, 1 + 2 * changes.size() + (operation != nullptr ? 1 : 0), keys.counter(shard));
         for (auto const& change : changes) {
             if (!change.key->valid())
                 return way.template refuse<X>(change.key->validate().failure());
@@ -457,24 +449,10 @@ private:
         if (operation != nullptr) {
             if (!operation->home->valid())
                 return way.template refuse<X>(operation->home->validate().failure());
-            command.add(detail::digits<10>(operation->attempt));
-            command.add(operation->answer);
-            command.add(shared_->retention.count());
-        } else {
-            for (int i = 0; i < 3; ++i)
-                command.add("");
+            command.add(keys.operation(operation->home->bytes(), operation->id->value()));
         }
         std::string encoded;
-        for (std::size_t i = 0; i < changes.size(); ++i) {
-            auto const& change = changes[i];
-            command.add(
-                change.kind == ChangeKind::write    ? "w"
-                : change.kind == ChangeKind::erase  ? "e"
-                : change.kind == ChangeKind::verify ? "v"
-                                                    : "g");
-            command.add(change.version == no_version ? std::string{} : detail::digits<16>(change.version));
-            bool const last = change.version >= detail::greatest_number;
-            command.add(last ? std::string{} : detail::digits<16>(change.version + 1));
+        for (auto const& change : changes) {
             encoded.clear();
             if (change.kind == ChangeKind::write) {
                 StateTraits<T>::encode(*change.value, encoded);
@@ -483,22 +461,45 @@ private:
                         Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
                                                     std::to_string(shared_->options.max_value_bytes)});
             }
+            add_change(command, change);
             command.add(encoded);
-            if (change.fence != nullptr) {
-                auto const owner = change.fence->owner.bytes();
-                command.add(std::string_view{owner.data(), owner.size()});
-                command.add(detail::digits<16>(static_cast<std::int64_t>(
-                    std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number))));
-                command.add(change.release ? "1" : "");
-            } else {
-                for (int part = 0; part < 3; ++part)
-                    command.add("");
-            }
+        }
+        if (operation != nullptr) {
+            command.add(detail::Digits<10>{operation->attempt});
+            command.add(operation->answer);
+            command.add(shared_->retention.count());
         }
 
         return way.template send<X>(
             std::move(command), &script, operation != nullptr ? detail::Access::record : detail::Access::write,
             deadline, std::move(read));
+    }
+
+    /// The word that says of a change everything but its data.
+    static void add_change(detail::Command& command, Change<T> const& change)
+    {
+        constexpr std::string_view none = "----------------";
+        auto const kind = change.kind == ChangeKind::write    ? "w"
+                          : change.kind == ChangeKind::erase  ? "e"
+                          : change.kind == ChangeKind::verify ? "v"
+                                                              : "g";
+        auto const version = static_cast<std::uint64_t>(change.version);
+        bool const absent = change.version == no_version;
+        bool const last = absent || change.version >= detail::greatest_number;
+        detail::Digits<16> const expected{version};
+        detail::Digits<16> const next{version + 1};
+        std::array<std::string_view, 6> parts{
+            kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
+        if (change.fence == nullptr) {
+            command.add_parts(parts);
+            return;
+        }
+        auto const owner = change.fence->owner.bytes();
+        detail::Digits<16> const token{std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)};
+        parts[3] = {owner.data(), owner.size()};
+        parts[4] = token;
+        parts[5] = change.release ? "1" : "0";
+        command.add_parts(parts);
     }
 
     detail::KeySpace::Heard heard(Key const& key) const { return shared_->keys.heard("lock", key.bytes()); }
@@ -542,13 +543,19 @@ private:
         return Errc::corrupt_state;
     }
 
+    /// Of the i-th change that was applied.
+    static Version version_of(detail::ReplyView reply, std::size_t i) noexcept
+    {
+        return detail::number_of(reply.text().substr(16 * i, 16)).value_or(no_version);
+    }
+
     /// `key_of(i)`: the key of the i-th change, where there are several.
     template <class KeyOf>
     static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, KeyOf key_of)
     {
-        auto const what = reply[0].text();
-        if (what == "applied" && reply.size() == changes + 1)
+        if (reply.is(detail::ReplyType::string) && reply.text().size() == 16 * changes)
             return Outcome<CommitResult>{std::in_place};
+        auto const what = reply[0].text();
         if (what == "duplicate")
             return CommitResult{true, std::string(reply[1].text())};
         if (what == "superseded")
@@ -575,8 +582,7 @@ private:
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
         bool const in_line = shared_->client->subscriber().waits(called, owner);
-        auto const channel =
-            in_line ? detail::digits<16>(static_cast<std::int64_t>(keys.within_shard(called.channel))) : std::string{};
+        detail::Digits<16> const channel{keys.within_shard(called.channel)};
         auto const& script = detail::create_script();
         auto command = detail::evaluate(
             script, loads ? 3 : 2, keys.counter(keys.shard_of(key.bytes())), keys.name("lock", key.bytes()));
@@ -584,7 +590,8 @@ private:
             command.add(keys.name("value", key.bytes()));
         command.add(granted.count());
         command.add(loads ? 1 : 0);
-        command.add_parts(std::array<std::string_view, 2>{std::string_view{secret.data(), secret.size()}, channel});
+        command.add_parts(std::array<std::string_view, 2>{
+            std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
         return way.template send<X>(
             std::move(command), &script, detail::Access::write, deadline,
             [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {

@@ -315,7 +315,7 @@ TEST_CASE("a context that goes away takes the operation with it, not the row", "
             asio::io_context context;
             auto operation = [&](Stock& s, AsyncTransaction& tx) -> asio::awaitable<void> {
                 --s.quantity;
-                co_await tx.async_exec("SELECT pg_sleep(0.1)", use_awaitable);
+                co_await tx.async_exec("SELECT pg_sleep(1)", use_awaitable);
                 went_on = true;
             };
             auto ended = asio::bind_executor(context, [](std::exception_ptr) {});

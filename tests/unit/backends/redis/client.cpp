@@ -210,8 +210,8 @@ TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][clie
     server.pause();
     std::array<std::optional<Errc>, 4> codes;
     run_threads(codes.size(), [&](std::size_t i) {
-        std::this_thread::sleep_for(i * 50ms);
-        codes[i] = repository.load(x, Deadline{i < 2 ? 600ms : 200ms}).error();
+        std::this_thread::sleep_for(i * 150ms);
+        codes[i] = repository.load(x, Deadline{i < 2 ? 2s : 1s}).error();
     });
     server.resume();
     CHECK(codes[0] == Errc::deadline_exceeded);

@@ -21,15 +21,19 @@
 // Laws of all scripts:
 //
 // 1. Everything that may fail, types included, is looked at before the first write, since a script is not undone. What
-//    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
+//    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all. Tokens that were
+//    reserved for nothing are no loss.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
 // 4. A counter that is not there begins at 2^22 for each second since 2025: after a loss of all data, tokens and versions
-//    go on above those that were given out before, unless more than that were used up (4,096 grants a second, day and
+//    go on above those that were given out before, unless more than that were used up (4,096 attempts a second, day and
 //    night) or the server's clock was set back by as much as was lost.
 // 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
 // 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves the others
 //    as they are.
+// 7. What is asked for most comes first, in a straight line: every function that a script defines, and every local that one
+//    uses, is made anew by each call, which costs as much as the commands. Numbers go to commands as text and are formatted as
+//    integers ('%d' is exact for what is below 2^53): the server, and Lua, print others as floating point.
 
 #include <interlock/backends/redis/detail/hiredis.hpp>
 
@@ -107,25 +111,29 @@ Command evaluate(Script const& script, W const&... words)
     return Command("EVALSHA", script.name, words...);
 }
 
+inline constexpr std::string_view locals_lua = R"lua(
+local KEYS, ARGV, call, sub = KEYS, ARGV, redis.call, string.sub
+local drawn  -- what reserving a block of tokens has led to, if that was done already
+)lua";
+
 inline constexpr std::string_view locks_lua = R"lua(
-local KEYS, ARGV, redis, string = KEYS, ARGV, redis, string  -- a global costs as much as a hash table's look-up, each time
-local counter, first = KEYS[1], nil
+local redis, string, counter, first = redis, string, KEYS[1], nil
 -- The first token of a block, the same for all locks of one call, or false: they are used up.
 local function reserve()
   if first == nil then
-    local last = redis.call('HINCRBY', counter, 'token', 1024)
+    local last = drawn or call('HINCRBY', counter, 'token', '1024')
     if last == 1024 then
-      local time = redis.call('TIME')
+      local time = call('TIME')
       local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
-      last = redis.call('HINCRBY', counter, 'token', string.format('%.0f', math.floor(since * 4.194304)))
+      last = call('HINCRBY', counter, 'token', string.format('%d', math.floor(since * 4.194304)))
     end
-    first = last <= 9007199254740991 and string.format('%016.0f', last - 1023)
+    first = last <= 9007199254740991 and string.format('%016d', last - 1023)
   end
   return first
 end
 local function publish(kind, owner, lock, number)
   local channel = string.match(lock, '^.-}:') .. 'wake:' .. tonumber(number)
-  redis.pcall('SPUBLISH', channel, kind .. string.sub(owner, 1, 4) .. lock)
+  redis.pcall('SPUBLISH', channel, kind .. sub(owner, 1, 4) .. lock)
 end
 )lua";
 
@@ -136,14 +144,14 @@ local function pass_on(lock, record)
   if #record > 64 then
     local able, token = pcall(reserve)
     if able and token then
-      local next = string.sub(record, 65, 80)
-      local rest = string.sub(record, 49, 64) .. string.sub(record, 81)
-      if redis.pcall('SET', lock, next .. token .. token .. rest, 'PX', 500).ok then
-        return publish('g', next, lock, string.sub(record, 49, 64))
+      local next = sub(record, 65, 80)
+      local rest = sub(record, 49, 64) .. sub(record, 81)
+      if redis.pcall('SET', lock, next .. token .. token .. rest, 'PX', '500').ok then
+        return publish('g', next, lock, sub(record, 49, 64))
       end
     end
   end
-  redis.call('DEL', lock)
+  call('DEL', lock)
 end
 )lua";
 
@@ -157,7 +165,7 @@ local function attempt(i)
   reply = tostring(reply)
   return {err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply}
 end
-local replies, found = {}, redis.call('MGET', unpack(KEYS, 2))
+local replies, found = {}, call('MGET', unpack(KEYS, 2))
 )lua";
 
 /// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, '1' to read values, then for each
@@ -167,39 +175,50 @@ local replies, found = {}, redis.call('MGET', unpack(KEYS, 2))
 /// string that is none of ours is stored there.
 inline Script const& create_script()
 {
-    static Script const script{locks_lua, R"lua(
+    static Script const script{locals_lua, R"lua(
 local ttl, loads = ARGV[1], ARGV[2] == '1'
+if #ARGV == 3 then
+  local value = loads and call('GET', KEYS[3])
+  drawn = call('HINCRBY', KEYS[1], 'token', '1024')
+  if drawn > 1024 and drawn <= 9007199254740991 then
+    local token = string.format('%016d', drawn - 1023)
+    if not call('SET', KEYS[2], sub(ARGV[3], 1, 16) .. token .. token, 'PX', ttl, 'NX', 'GET') then
+      return value and token .. 'v' .. value or token
+    end
+  end
+end
+)lua", locks_lua, R"lua(
 local count, keys = #ARGV - 2, loads and 2 or 1
 local function one(i)
-  local lock, owner = KEYS[keys * (i - 1) + 2], string.sub(ARGV[i + 2], 1, 16)
-  local record = redis.call('GET', lock)
-  if record and string.sub(record, 1, 16) ~= owner then
+  local lock, owner = KEYS[keys * (i - 1) + 2], sub(ARGV[i + 2], 1, 16)
+  local record = call('GET', lock)
+  if record and sub(record, 1, 16) ~= owner then
     if #record < 48 or #record % 16 ~= 0 then return {-2} end
-    local channel = string.sub(ARGV[i + 2], 17)
+    local channel = sub(ARGV[i + 2], 17)
     if channel ~= '' then
       if #record < 64 + 16 * 128 and not string.find(record, owner, 65, true) then
         redis.pcall('SETRANGE', lock, #record, (#record == 48 and channel or '') .. owner)
       end
       publish('w', record, lock, channel)
     end
-    return {0, redis.call('PTTL', lock)}
+    return {0, call('PTTL', lock)}
   end
-  local value = loads and redis.call('GET', KEYS[2 * i + 1])
+  local value = loads and call('GET', KEYS[2 * i + 1])
   local token, wanted
   if record then
     if #record < 48 or #record % 16 ~= 0 then return {-2} end
-    token, wanted = string.sub(record, 17, 32), #record > 64
-    redis.call('PEXPIRE', lock, ttl)
+    token, wanted = sub(record, 17, 32), #record > 64
+    call('PEXPIRE', lock, ttl)
   else
     token = reserve()
     if not token then return {-1} end
-    redis.call('SET', lock, owner .. token .. token, 'PX', ttl)
+    call('SET', lock, owner .. token .. token, 'PX', ttl)
   end
   if value then return token .. (wanted and 'wv' or 'v') .. value end
   return wanted and token .. 'w' or token
 end
 )lua", each_lua, R"lua(
-local set, sub, tail = redis.pcall, string.sub, nil
+local set, tail = redis.pcall, nil
 for i = 1, count do
   local reply
   local value = loads and found[2 * i]
@@ -226,7 +245,7 @@ inline Script const& renew_script()
     static Script const script{R"lua(
 local found = {}
 for i, key in ipairs(KEYS) do
-  local owner = redis.call('GETRANGE', key, 0, 15)
+  local owner = redis.call('GETRANGE', key, '0', '15')
   if owner == ARGV[i + 1] then
     redis.call('PEXPIRE', key, ARGV[1])
     found[i] = 1
@@ -245,16 +264,24 @@ return found
 /// Returns for each 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
-    static Script const script{locks_lua, pass_on_lua, R"lua(
+    static Script const script{locals_lua, R"lua(
 local count = #ARGV
+if count == 1 then
+  local record = call('GET', KEYS[2])
+  if record and #record <= 64 and sub(record, 1, 16) == ARGV[1] then
+    call('DEL', KEYS[2])
+    return 1
+  end
+end
+)lua", locks_lua, pass_on_lua, R"lua(
 local function one(i)
   local lock, owner = KEYS[i + 1], ARGV[i]
-  local record = redis.call('GET', lock)
+  local record = call('GET', lock)
   if not record then return 0 end
-  if owner ~= '' and string.sub(record, 1, 16) ~= owner then
+  if owner ~= '' and sub(record, 1, 16) ~= owner then
     local place = string.find(record, owner, 65, true)
     if place then
-      redis.call('SET', lock, string.sub(record, 1, place - 1) .. string.sub(record, place + 16), 'KEEPTTL')
+      call('SET', lock, sub(record, 1, place - 1) .. sub(record, place + 16), 'KEEPTTL')
     end
     return -1
   end
@@ -262,7 +289,7 @@ local function one(i)
   return 1
 end
 )lua", each_lua, R"lua(
-local free, sub = {}, string.sub
+local free = {}
 for i = 1, count do
   local record = found[i]
   if record and #record <= 64 and sub(record, 1, 16) == ARGV[i] then
@@ -272,7 +299,7 @@ for i = 1, count do
     replies[i] = attempt(i)
   end
 end
-if #free > 0 and redis.call('DEL', unpack(free)) < #free then  -- one that is named twice is there once
+if #free > 0 and call('DEL', unpack(free)) < #free then  -- one that is named twice is there once
   local gone = {}
   for i = 1, count do
     local lock = KEYS[i + 1]
@@ -296,34 +323,53 @@ enum class ChangeResult : int {
     corrupt_state,
 };
 
-/// KEYS: counter, operation (or counter again), then for each change value, lock.
-/// ARGV: attempt as 10 digits ('' for no operation), answer, retention in ms, then for each change: kind (w, e, v, g),
-/// expected version ('' for none), the one after it ('' when there is none left), data, owner ('' for unguarded), token,
-/// '1' to release the lock.
-/// Returns {'applied', version or '' for each change}, {'refused', ChangeResult for each change}, {'duplicate', answer},
-/// {'superseded'} or {'corrupt'}.
+/// KEYS: counter, then for each change value and lock, then the operation if there is one.
+/// ARGV: for each change two words, then, of an operation, attempt as 10 digits, answer, retention in ms. The first word of a
+/// change: kind (w, e, v, g), 16 digits of the expected version, 16 of the one after it (of either '-' when there is none),
+/// and where it is guarded owner, 16 digits of token, and '1' to release the lock or '0'; the second one: data.
+/// Returns a string, for each change 16 digits of version ('-' if it has none), or {'refused', ChangeResult for each change},
+/// {'duplicate', answer}, {'superseded'} or {'corrupt'}.
 inline Script const& commit_script()
 {
-    static Script const script{locks_lua, pass_on_lua, R"lua(
-local count = (#KEYS - 2) / 2
-if ARGV[1] ~= '' then
-  local record = redis.call('GET', KEYS[2])
-  if record then
-    local kind = string.sub(record, 1, 1)
-    if #record < 27 or (kind ~= 'a' and kind ~= 't') then return {'corrupt'} end
-    if kind == 'a' then return {'duplicate', string.sub(record, 28)} end
-    if ARGV[1] <= string.sub(record, 2, 11) then return {'superseded'} end
+    static Script const script{locals_lua, R"lua(
+if #KEYS == 3 then  -- one value, most likely there, of the expected version, and its lock still ours and wanted by nobody
+  local how = ARGV[1]
+  if sub(how, 1, 1) == 'w' and sub(how, 18, 18) ~= '-' then
+    local fit = #how == 33
+    if sub(how, 66) == '1' then
+      local record = call('GET', KEYS[3])
+      fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
+    end
+    if fit and call('GETRANGE', KEYS[2], '0', '15') == sub(how, 2, 17) then
+      local version = sub(how, 18, 33)
+      call('SET', KEYS[2], version .. ARGV[2])
+      if #how > 33 then call('DEL', KEYS[3]) end
+      return version
+    end
   end
-  redis.call('HGET', counter, 'sequence')
+end
+)lua", locks_lua, pass_on_lua, R"lua(
+local none = '----------------'
+local count = math.floor((#KEYS - 1) / 2)
+local operation, attempt = #KEYS % 2 == 0 and KEYS[#KEYS], ARGV[2 * count + 1]
+if operation then
+  local record = call('GET', operation)
+  if record then
+    local kind = sub(record, 1, 1)
+    if #record < 27 or (kind ~= 'a' and kind ~= 't') then return {'corrupt'} end
+    if kind == 'a' then return {'duplicate', sub(record, 28)} end
+    if attempt <= sub(record, 2, 11) then return {'superseded'} end
+  end
+  call('HGET', counter, 'sequence')
 end
 local floor, before
 local function find_floor()
-  before = redis.call('HGET', counter, 'floor')
+  before = call('HGET', counter, 'floor')
   before = before and tonumber(before)
   if before then
     floor = before
   else
-    local time = redis.call('TIME')
+    local time = call('TIME')
     floor = math.floor(math.max((time[1] - 1735689600) * 1000000 + time[2], 0) * 4.194304)
   end
 end
@@ -331,21 +377,20 @@ local records = {}
 local codes = {'refused'}
 local failed = false
 for i = 1, count do
-  local value, lock = KEYS[2 * i + 1], KEYS[2 * i + 2]
-  local at = 7 * i - 4
-  local kind, expected = ARGV[at + 1], ARGV[at + 2]
+  local value, lock, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i - 1]
+  local kind, expected = sub(how, 1, 1), sub(how, 2, 17)
   local code = 0
-  if ARGV[at + 5] ~= '' then
-    local record = redis.call('GET', lock)
-    if not record or string.sub(record, 1, 16) ~= ARGV[at + 5] or ARGV[at + 6] < string.sub(record, 33, 48) then
+  if #how > 33 then
+    local record = call('GET', lock)
+    if not record or sub(record, 1, 16) ~= sub(how, 34, 49) or sub(how, 50, 65) < sub(record, 33, 48) then
       code = 1
     else
       records[i] = record
     end
   end
   if code == 0 and kind ~= 'g' then
-    local current = redis.call('GETRANGE', value, 0, 15)
-    if expected == '' then
+    local current = call('GETRANGE', value, '0', '15')
+    if expected == none then
       if kind == 'w' and not floor then find_floor() end
       if current ~= '' then
         code = 2
@@ -360,7 +405,7 @@ for i = 1, count do
         code = 6
       elseif current ~= expected then
         code = 4
-      elseif kind == 'w' and ARGV[at + 3] == '' then
+      elseif kind == 'w' and sub(how, 18, 33) == none then
         code = 5
       end
     end
@@ -369,40 +414,34 @@ for i = 1, count do
   failed = failed or code ~= 0
 end
 if failed then return codes end
-local result = {'applied'}
+local versions = ''
 for i = 1, count do
-  local value, lock = KEYS[2 * i + 1], KEYS[2 * i + 2]
-  local at = 7 * i - 4
-  local kind, expected = ARGV[at + 1], ARGV[at + 2]
-  local version = expected
+  local value, lock, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i - 1]
+  local kind, version = sub(how, 1, 1), sub(how, 2, 17)
   if kind == 'w' then
-    if expected == '' then
-      version = string.format('%016.0f', floor + 1)
-    else
-      version = ARGV[at + 3]
-    end
-    redis.call('SET', value, version .. ARGV[at + 4])
-  elseif kind == 'e' and expected ~= '' then
-    redis.call('DEL', value)
-    floor = math.max(floor, tonumber(expected))
+    version = version == none and string.format('%016d', floor + 1) or sub(how, 18, 33)
+    call('SET', value, version .. ARGV[2 * i])
+  elseif kind == 'e' and version ~= none then
+    call('DEL', value)
+    floor = math.max(floor, tonumber(version))
   end
-  result[i + 1] = version
-  if ARGV[at + 5] ~= '' then
-    if ARGV[at + 7] == '1' then
+  versions = versions .. version
+  if #how > 33 then
+    if sub(how, 66) == '1' then
       pass_on(lock, records[i])
-    elseif redis.call('GETRANGE', lock, 32, 47) < ARGV[at + 6] then
-      redis.call('SETRANGE', lock, 32, ARGV[at + 6])
+    elseif call('GETRANGE', lock, '32', '47') < sub(how, 50, 65) then
+      call('SETRANGE', lock, '32', sub(how, 50, 65))
     end
   end
 end
 if floor ~= before then
-  redis.call('HSET', counter, 'floor', string.format('%.0f', floor))
+  call('HSET', counter, 'floor', string.format('%d', floor))
 end
-if ARGV[1] ~= '' then
-  local sequence = string.format('%016.0f', redis.call('HINCRBY', counter, 'sequence', 1))
-  redis.call('SET', KEYS[2], 'a' .. ARGV[1] .. sequence .. ARGV[2], 'PX', ARGV[3])
+if operation then
+  local sequence = string.format('%016d', call('HINCRBY', counter, 'sequence', '1'))
+  call('SET', operation, 'a' .. attempt .. sequence .. ARGV[2 * count + 2], 'PX', ARGV[2 * count + 3])
 end
-return result
+return versions
 )lua"};
     return script;
 }
@@ -432,8 +471,8 @@ local r = redis.call('HMGET', KEYS[1], 'o', 'f', 'e', 'c', 'a', 'j')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function own(how)
-  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', string.format('%.0f', now + ARGV[3] + 1))
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
+  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', string.format('%d', now + ARGV[3] + 1))
+  redis.call('PEXPIRE', KEYS[1], string.format('%d', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
   return {how}
 end
 if not r[1] then
@@ -506,7 +545,7 @@ local what, value = 'kept', now
 local after = tonumber(now) + tonumber(ARGV[1])
 if (ARGV[2] == '' or after >= tonumber(ARGV[2])) and (ARGV[3] == '' or after <= tonumber(ARGV[3])) then
   if after > 9007199254740991 or after < -9007199254740991 then return {'range'} end
-  what, value = 'changed', string.format('%.0f', after)
+  what, value = 'changed', string.format('%d', after)
   redis.call('SET', KEYS[1], value)
 end
 redis.call('SET', KEYS[2], what .. ' ' .. value .. ' ' .. change, 'PX', ARGV[4])
