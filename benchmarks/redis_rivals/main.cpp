@@ -386,8 +386,9 @@ void keep_leases(bench::RedisRuns& runs, Programs const& programs)
 /// A process that holds `count` locks, on a server of its own.
 class Holder {
 public:
-    Holder(Words program, std::size_t count, double seconds)
+    Holder(Words program, std::size_t count, double seconds, bench::Placement& placement)
     {
+        placement.place(server_);
         program.insert(program.end(), {"growth", server_.socket(), std::to_string(seconds), "0", std::to_string(count)});
         process_.emplace(std::move(program));
         while (auto const line = process_->line(std::chrono::minutes{10})) {
@@ -426,9 +427,10 @@ void compare_growth(bench::RedisRuns& runs, Programs const& programs)
 {
     auto const counts = runs.smoke() ? std::vector<std::size_t>{1, 1000} : std::vector<std::size_t>{1, 10'000, 1'000'000};
     auto const name = [](std::size_t count) { return std::to_string(count) + "_held"; };
+    bench::Placement placement{true};
     std::vector<std::unique_ptr<Holder>> holders;
     for (auto const count : counts)
-        holders.push_back(std::make_unique<Holder>(programs.ours, count, seconds_of(runs, 0.5, 0.05)));
+        holders.push_back(std::make_unique<Holder>(programs.ours, count, seconds_of(runs, 0.5, 0.05), placement));
 
     std::vector<bench::Contestant> bytes;
     std::vector<std::vector<double>> figures;

@@ -12,7 +12,8 @@ int main(int argc, char** argv)
     return bench::redis_main(argc, argv, "redis_sections", 0.5, [](bench::RedisRuns& runs) {
         // A target stands where the server is elsewhere. Sharing its processor shows the work alone, with little waiting.
         for (bool const apart : {true, false}) {
-            bench::Placement const placement{runs.server().pid(), apart};
+            bench::Placement placement{apart};
+            placement.place(runs.server());
             auto const against = [apart](char const* rival, double least) {
                 return std::vector<bench::Target>{{rival, Kind::at_least, apart ? least : 0}};
             };

@@ -48,11 +48,11 @@ inline double per_second_since(std::chrono::steady_clock::time_point begin, long
     return static_cast<double>(count) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Keeps this thread and a server's one thread each on a processor, two or one, as long as it lives: the system moves them
-/// together and apart as it likes, and a round trip between two processors takes several times as long as one on the same.
+/// As long as it lives, keeps this thread, and what it starts, on one processor, and servers on the next one or the same: the
+/// system moves them together and apart as it likes, and a round trip between two processors takes several times as long.
 class Placement {
 public:
-    Placement(::pid_t server, bool apart) : server_(server)
+    explicit Placement(bool apart)
     {
         if (::sched_getaffinity(0, sizeof before_, &before_) != 0)
             throw std::runtime_error("cannot ask for the processors of this thread");
@@ -60,29 +60,33 @@ public:
         for (int cpu = 0; cpu < CPU_SETSIZE && there.size() < 2; ++cpu)
             if (CPU_ISSET(cpu, &before_))
                 there.push_back(cpu);
+        servers_cpu_ = apart ? there.back() : there.front();
         pin(0, there.front());
-        pin(server_, apart ? there.back() : there.front());
     }
     Placement(Placement const&) = delete;
     Placement& operator=(Placement const&) = delete;
     ~Placement()
     {
-        for (auto const who : {::pid_t{0}, server_})
+        for (auto const who : placed_)
             static_cast<void>(::sched_setaffinity(who, sizeof before_, &before_));
     }
 
+    void place(interlock_test::RedisServer const& server) { pin(server.pid(), servers_cpu_); }
+
 private:
-    static void pin(::pid_t who, int cpu)
+    void pin(::pid_t who, int cpu)
     {
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
         if (::sched_setaffinity(who, sizeof one, &one) != 0)
             throw std::runtime_error("cannot keep a thread on one processor");
+        placed_.push_back(who);
     }
 
-    ::pid_t server_;
     cpu_set_t before_;
+    int servers_cpu_{0};
+    std::vector<::pid_t> placed_;
 };
 
 /// The server, and runs on it.
