@@ -66,7 +66,7 @@ public:
         auto const command = detail::evaluate(
             script, 2, keys.name("count", key.bytes()), keys.once(key.bytes(), id.value()), change.amount,
             bound(change.at_least), bound(change.at_most),
-            std::chrono::ceil<std::chrono::milliseconds>(shared_->options.retention).count());
+            detail::whole_milliseconds(shared_->options.retention).count());
         return ask_until_known(until.at(SystemRuntime::now()), [&]() -> Outcome<CounterAnswer> {
             auto exchange = shared_->client->execute(command, &script, detail::Access::record, until);
             if (!exchange)

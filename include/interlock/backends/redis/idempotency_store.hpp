@@ -69,7 +69,7 @@ public:
         auto const& script = detail::claim_script();
         auto const command = detail::evaluate(
             script, 1, name(request), std::string_view{secret.data(), secret.size()}, printed,
-            std::chrono::ceil<std::chrono::milliseconds>(lease.value()).count(), retention(),
+            detail::whole_milliseconds(lease.value()).count(), retention(),
             after_lease == AfterLease::take_over ? 1 : 0);
         auto exchange = shared_->client->execute(command, &script, detail::Access::record, deadline);
         if (!exchange)
@@ -149,7 +149,7 @@ private:
     }
     std::int64_t retention() const
     {
-        return std::chrono::ceil<std::chrono::milliseconds>(shared_->retention).count();
+        return detail::whole_milliseconds(shared_->retention).count();
     }
 
     Outcome<void> owned(

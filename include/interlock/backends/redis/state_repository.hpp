@@ -79,12 +79,6 @@ inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
     return number;
 }
 
-/// Rounded up: a lease never ends early.
-inline std::chrono::milliseconds whole_milliseconds(std::chrono::nanoseconds time) noexcept
-{
-    return std::chrono::ceil<std::chrono::milliseconds>(time);
-}
-
 inline Failure damaged(char const* what)
 {
     return Failure{Errc::corrupt_state, std::string("redis: ") + what};

@@ -64,19 +64,7 @@ public:
     }
     void add_parts(std::span<std::string_view const> parts)
     {
-        std::size_t size = 0;
-        for (auto const part : parts)
-            size += part.size();
-        std::array<char, 20> digits;
-        auto const number = write(digits, size);
-        auto const before = bytes_.size();
-        bytes_.resize(before + 1 + number.size() + 2 + size + 2, boost::container::default_init);
-        auto* out = bytes_.data() + before;
-        *out++ = '$';
-        out = end_line(std::copy(number.begin(), number.end(), out));
-        for (auto const part : parts)
-            out = std::copy(part.begin(), part.end(), out);
-        end_line(out);
+        append(bytes_, parts);
         // The number of words stands in front, as far to the right as there is room.
         begin_ = room_for_count - 2;
         end_line(bytes_.data() + begin_);
@@ -87,18 +75,27 @@ public:
     }
     std::string_view bytes() const noexcept { return std::string_view{bytes_.data(), bytes_.size()}.substr(begin_); }
 
-    static void append(std::string& bytes, std::string_view word)
+    /// The word that consists of `parts`, behind what is in `bytes`, a string or vector.
+    template <class Bytes>
+    static void append(Bytes& bytes, std::span<std::string_view const> parts)
     {
-        line(bytes, '$', word.size());
-        bytes.append(word);
-        bytes.append("\r\n", 2);
-    }
-    static void line(std::string& bytes, char kind, std::size_t number)
-    {
+        std::size_t size = 0;
+        for (auto const part : parts)
+            size += part.size();
         std::array<char, 20> digits;
-        bytes += kind;
-        bytes += write(digits, number);
-        bytes.append("\r\n", 2);
+        auto const number = write(digits, size);
+        auto const before = bytes.size();
+        auto const after = before + 1 + number.size() + 2 + size + 2;
+        if constexpr (requires { bytes.resize(after, boost::container::default_init); })
+            bytes.resize(after, boost::container::default_init);
+        else
+            bytes.resize(after);
+        auto* out = bytes.data() + before;
+        *out++ = '$';
+        out = end_line(std::copy(number.begin(), number.end(), out));
+        for (auto const part : parts)
+            out = std::copy(part.begin(), part.end(), out);
+        end_line(out);
     }
 
 private:
@@ -170,9 +167,11 @@ public:
         auto const& [bytes, first] = part(*calls.begin());
         auto const& folding = first.folding_;
         auto const keys = folding.shared_keys + calls.size() * folding.own_keys;
-        Command::line(out, '*', 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments);
+        auto const words = 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments;
+        out.append("*").append(std::to_string(words)).append("\r\n");
         out += bytes.substr(first.start_, first.count_ - first.start_);
-        Command::append(out, std::to_string(keys));
+        auto const key_count = std::to_string(keys);
+        Command::append(out, std::array{std::string_view{key_count}});
         out += bytes.substr(first.shared_keys_, first.own_keys_ - first.shared_keys_);
         for (auto const& call : calls) {
             auto const& [own, at] = part(call);

@@ -38,6 +38,7 @@
 #include <interlock/backends/redis/detail/hiredis.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -103,6 +104,12 @@ struct Script {
     std::string const text;
     std::string const name;
 };
+
+/// Of a lease or a retention, as scripts take it: rounded up, so that it never ends early.
+inline std::chrono::milliseconds whole_milliseconds(std::chrono::nanoseconds time) noexcept
+{
+    return std::chrono::ceil<std::chrono::milliseconds>(time);
+}
 
 /// A call of `script`.
 template <class... W>
