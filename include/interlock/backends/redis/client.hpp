@@ -104,6 +104,12 @@ public:
     /// loading, and once a server that turned out to be a replica.
     Outcome<Exchange> execute(Command const& command, Script const* script, Access access, Deadline deadline)
     {
+        return execute(command.bytes(), script, access, deadline, nullptr);
+    }
+    /// `bytes`: a command, or two; then `second` becomes the reply to the other.
+    Outcome<Exchange> execute(
+        std::string_view bytes, Script const* script, Access access, Deadline deadline, Reply* second)
+    {
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
         if (forked())
@@ -118,7 +124,9 @@ public:
                 return std::move(taken).failure();
             auto exchange = *std::move(taken);
             auto& connection = exchange.connection();
-            auto done = connection.exchange(spelled_out.empty() ? command.bytes() : spelled_out, access, until);
+            auto done = connection.exchange(spelled_out.empty() ? bytes : spelled_out, access, until);
+            if (done && second != nullptr)
+                done = connection.receive(*second, access, until);
             if (!done) {
                 if (connection.unsent() && !fresh)
                     continue;  // the server had ended it while it lay in the pool
@@ -129,7 +137,7 @@ public:
             auto const text = exchange.reply().text();
             auto const word = error_word(text);
             if (word == "NOSCRIPT" && script != nullptr && spelled_out.empty()) {
-                spelled_out = spell_out(command.bytes(), script->text);
+                spelled_out = spell_out(bytes, script->text);
                 continue;
             }
             auto failure = map_error(text, access);

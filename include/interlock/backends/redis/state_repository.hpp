@@ -47,6 +47,12 @@ struct RepositoryOptions {
     std::size_t shards{1};
     /// Encoded size of one value; beyond it `invalid_argument`.
     std::size_t max_value_bytes{std::size_t{1} << 20};
+    /// Replicas that must have a lock's grant before it counts. With fewer of them within `replica_timeout`, and half of the
+    /// time to the deadline, the grant is taken back and the acquire fails as `unavailable`: not applied. A failover to one
+    /// that has it then loses no lock. For each acquire the time that the replicas take, on the connection of the
+    /// asynchronous calls before the next commands; these are not folded any more. The right to `WAIT` is needed.
+    std::size_t replicas{0};
+    std::chrono::nanoseconds replica_timeout{std::chrono::milliseconds{300}};
     /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
 };
@@ -94,9 +100,9 @@ inline Failure damaged(char const* what)
 /// expired refuses it. Versions are below 2^53 and never reused while the server keeps its data: erasing raises the
 /// floor above which keys of that shard begin.
 /// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, when a
-/// replica without the latest writes is promoted, or when a server restarts without its data; the fence refuses writes
-/// of the former holder in each of these. What a failover or a crash without `appendfsync always` forgets is forgotten
-/// as a whole prefix: values, locks, records and counters together.
+/// replica without the latest writes is promoted (see `RepositoryOptions::replicas`), or when a server restarts without
+/// its data; the fence refuses writes of the former holder in each of these. What a failover or a crash without
+/// `appendfsync always` forgets is forgotten as a whole prefix: values, locks, records and counters together.
 /// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`
 /// for what writes. Ask again with the same owner token (`create`, `renew`, `remove`) or operation id (`commit`).
 /// A full server: `overloaded` with an operation id, else `unavailable`; removing a lock still works. A key of another
@@ -350,6 +356,10 @@ private:
         detail::check_placement(options, client);
         if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
             throw Error(Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
+        if (options.replicas > 1000)
+            throw Error(Errc::invalid_argument, "redis: replicas must be from 0 to 1000");
+        if (options.replica_timeout < std::chrono::milliseconds{1} || options.replica_timeout > std::chrono::hours{1})
+            throw Error(Errc::invalid_argument, "redis: replica_timeout must be from 1 millisecond to 1 hour");
         return options;
     }
 
@@ -586,42 +596,56 @@ private:
         command.add(loads ? 1 : 0);
         command.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
+        auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
+            if (!reply.is(detail::ReplyType::string)) {
+                switch (reply[0].integer()) {
+                case 0: {
+                    auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
+                    return Failure::busy(Errc::lock_busy, left);
+                }
+                case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+                default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+                }
+            }
+            auto const first = detail::number_of(reply.text().substr(0, 16));
+            if (!first)
+                return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
+            auto rest = reply.text().substr(16);
+            if (rest.starts_with('w')) {
+                client->subscriber().note_wanted(called, owner);
+                rest.remove_prefix(1);
+            }
+            Grant const grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
+            if constexpr (loads) {
+                X both{grant, std::nullopt};
+                if (!rest.empty()) {
+                    auto decoded = decode(rest.substr(1));
+                    if (!decoded)
+                        return std::move(decoded).failure();
+                    both.state.emplace(*std::move(decoded));
+                }
+                return both;
+            } else {
+                return grant;
+            }
+        };
+        if (shared_->options.replicas != 0)
+            return way.template send_replicated<X>(
+                std::move(command), script, deadline, std::move(read),
+                {shared_->options.replicas, detail::whole_milliseconds(shared_->options.replica_timeout),
+                 removal(key, secret), detail::remove_script()});
         return way.template send<X>(
-            std::move(command), &script, detail::Access::write, deadline,
-            [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
-                if (!reply.is(detail::ReplyType::string)) {
-                    switch (reply[0].integer()) {
-                    case 0: {
-                        auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
-                        return Failure::busy(Errc::lock_busy, left);
-                    }
-                    case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
-                    default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
-                    }
-                }
-                auto const first = detail::number_of(reply.text().substr(0, 16));
-                if (!first)
-                    return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
-                auto rest = reply.text().substr(16);
-                if (rest.starts_with('w')) {
-                    client->subscriber().note_wanted(called, owner);
-                    rest.remove_prefix(1);
-                }
-                Grant const grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
-                if constexpr (loads) {
-                    X both{grant, std::nullopt};
-                    if (!rest.empty()) {
-                        auto decoded = decode(rest.substr(1));
-                        if (!decoded)
-                            return std::move(decoded).failure();
-                        both.state.emplace(*std::move(decoded));
-                    }
-                    return both;
-                } else {
-                    return grant;
-                }
-            },
+            std::move(command), &script, detail::Access::write, deadline, std::move(read),
             {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1});
+    }
+
+    template <class Owner>
+    detail::Command removal(Key const& key, Owner const& owner) const
+    {
+        auto const& keys = shared_->keys;
+        return detail::evaluate(
+            detail::remove_script(), 2, keys.counter(keys.shard_of(key.bytes())), keys.name("lock", key.bytes()),
+            std::string_view{owner.data(), owner.size()});
     }
 
     /// `owner`: its bytes, or nothing: whoever it is.
@@ -630,13 +654,8 @@ private:
     {
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
-        auto const& keys = shared_->keys;
-        auto const& script = detail::remove_script();
-        auto command = detail::evaluate(
-            script, 2, keys.counter(keys.shard_of(key.bytes())), keys.name("lock", key.bytes()),
-            std::string_view{owner.data(), owner.size()});
         return way.template send<Removal>(
-            std::move(command), &script, detail::Access::write, deadline,
+            removal(key, owner), &detail::remove_script(), detail::Access::write, deadline,
             [](detail::ReplyView reply) -> Outcome<Removal> {
                 switch (reply.integer()) {
                 case 1: return Removal::removed;

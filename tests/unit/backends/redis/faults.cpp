@@ -11,9 +11,12 @@
 
 #include "support/catch.hpp"
 #include "support/middleman.hpp"
+#include "support/recording_observer.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
+
+#include <boost/asio/io_context.hpp>
 
 #include <fcntl.h>
 #include <signal.h>
@@ -37,7 +40,9 @@
 namespace redis_faults_test {
 
 using namespace interlock;
+namespace asio = boost::asio;
 using namespace std::chrono_literals;
+using interlock_test::CountingWaiter;
 using interlock_test::eventually;
 using interlock_test::Middleman;
 using interlock_test::owner;
@@ -240,6 +245,92 @@ TEST_CASE("B10: after a failover that lost the grant two believe, and the fence 
     CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).error() == Errc::fenced_out);
     CHECK(after.renew(x, owner(1), 60s).error() == Errc::lock_lost);
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
+}
+
+TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faults]")
+{
+    RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
+    RedisServer replica(
+        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()), "--replica-read-only", "yes"});
+    auto const o = primary.operator_options();
+    asio::io_context io;
+    redis::RepositoryOptions const one{.replicas = 1, .replica_timeout = 200ms};
+    Repository const repository{redis::Client{io, o}, one};
+    Repository const patient{redis::Client{io, o}, {.replicas = 1, .replica_timeout = 10s}};
+    auto const name = "v1:{" + o.name_space + ".0}:lock:1:x";
+    auto const create = [&](bool asynchronous, Deadline deadline = {}, bool patiently = false) {
+        auto const& by = patiently ? patient : repository;
+        if (!asynchronous)
+            return by.create(x, owner(1), 60s, deadline);
+        CountingWaiter waiter;
+        auto call = by.start_create(x, owner(1), 60s, deadline, waiter);
+        for (;; io.restart()) {
+            if (auto outcome = call->poll())
+                return *std::move(outcome);
+            io.run_for(1ms);
+        }
+    };
+    REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
+    for (bool const asynchronous : {false, true}) {
+        INFO(asynchronous);
+        primary.command({"SCRIPT", "FLUSH"});  // also what takes it back is a script
+        CHECK(create(asynchronous, 20s, true));
+        CHECK(primary.command({"EXISTS", name}) == "1");
+        CHECK(replica.command({"EXISTS", name}) == "1");
+        CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
+
+        replica.pause();
+        primary.command({"SCRIPT", "FLUSH"});
+        auto const refused = create(asynchronous);
+        CHECK(refused.error() == Errc::unavailable);
+        CHECK(refused.effect() == Effect::not_applied);
+        CHECK(refused.failure().detail() == "redis: 0 of 1 replicas have the grant; it was taken back");
+        CHECK(primary.command({"EXISTS", name}) == "0");
+        // Another's is left alone, and there is time to take it back before the deadline.
+        CHECK(create(asynchronous, Deadline{250ms}).error() == Errc::unavailable);
+        REQUIRE(Repository{redis::Client{o}}.create(x, owner(2), 60s));
+        CHECK(create(asynchronous).error() == Errc::lock_busy);
+        CHECK(repository.remove(x, owner(2)).value() == Removal::removed);
+        replica.resume();
+        REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
+    }
+    // Given up, or cut off, between the two replies.
+    replica.pause();
+    CountingWaiter waiter;
+    auto call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    io.restart();
+    io.run_for(50ms);
+    CHECK_FALSE(call->poll());
+    call.reset();
+    CHECK(repository.load(x, 20s).error() == Errc::not_found);
+    CHECK(create(true, 20s).error() == Errc::unavailable);
+    call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    io.restart();
+    io.run_for(50ms);
+    primary.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+    io.run_for(50ms);
+    auto const cut = call->poll();
+    REQUIRE(cut);
+    CHECK(cut->error() == Errc::outcome_unknown);
+    CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
+    replica.resume();
+    REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
+
+    LockStateService const certain{patient};
+    auto lock = certain.acquire("x", {.deadline = 20s});
+    CHECK(certain.release(lock));
+    LockStateService const locks{repository};
+    replica.kill();
+    REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "1"}) == "0"; }));
+    CHECK_THROWS_AS(locks.acquire("x", {.deadline = 1s}), Error);
+    CHECK(eventually([&] { return primary.command({"EXISTS", name}) == "0"; }));
+
+    Repository const unentitled{redis::Client{primary.options()}, one};
+    auto const refused = unentitled.create(x, owner(1), 60s);
+    CHECK(refused.error() == Errc::misconfigured);
+    CHECK(refused.failure().detail().find("WAIT") != std::string::npos);
+    CHECK_THROWS_AS((Repository{redis::Client{o}, {.replica_timeout = 0ms}}), Error);
+    CHECK_THROWS_AS((Repository{redis::Client{o}, {.replicas = 1001}}), Error);
 }
 
 TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence lets one write", "[redis][faults]")

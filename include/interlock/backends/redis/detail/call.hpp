@@ -15,8 +15,13 @@
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime.hpp>
 
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -24,6 +29,37 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 namespace detail {
+
+/// That a write counts only once so many replicas have it, and is taken back otherwise.
+struct Replication {
+    std::size_t replicas;
+    std::chrono::milliseconds timeout;  // of asking them
+    Command undo;
+    Script const& undo_script;
+
+    /// Both commands, as they leave: what is asked of the replicas concerns what its connection wrote last. Leaves time to
+    /// take the write back.
+    std::string together(Command const& command, TimePoint now, TimePoint until) const
+    {
+        auto const left = std::chrono::ceil<std::chrono::milliseconds>((until - now) / 2);
+        Command const wait("WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
+        return std::string(command.bytes()).append(wait.bytes());
+    }
+    bool enough(ReplyView waited) const noexcept
+    {
+        return waited.is(ReplyType::integer) && waited.integer() >= static_cast<std::int64_t>(replicas);
+    }
+    /// Why it does not count. `undone`: whether that is known.
+    Failure missing(ReplyView waited, bool undone) const
+    {
+        if (waited.is(ReplyType::error))
+            return Failure{map_error(waited.text(), Access::read).code(), "redis: WAIT: " + std::string(waited.text())};
+        return Failure{
+            Errc::unavailable, "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
+                                   " replicas have the grant; it was " +
+                                   (undone ? "taken back" : "to be taken back, or ends with its lease")};
+    }
+};
 
 /// On the calling thread, over a pooled connection.
 class Blocking {
@@ -54,6 +90,25 @@ public:
         if (!exchange)
             return std::move(exchange).failure();
         return read(exchange->reply());
+    }
+    template <class X, class Read>
+    Outcome<X> send_replicated(
+        Command&& command, Script const& script, Deadline deadline, Read read, Replication&& replication) const
+    {
+        auto const now = SystemRuntime::now();
+        Deadline const until{deadline.at(now)};
+        Reply waited;
+        auto outcome = [&]() -> Outcome<X> {
+            auto exchange = client_.execute(
+                replication.together(command, now, deadline.at(now)), &script, Access::write, until, &waited);
+            if (!exchange)
+                return std::move(exchange).failure();
+            return read(exchange->reply());
+        }();
+        if (!outcome || replication.enough(waited.root()))
+            return outcome;
+        auto const undone = client_.execute(replication.undo, &replication.undo_script, Access::write, until);
+        return replication.missing(waited.root(), static_cast<bool>(undone));
     }
 
 private:
@@ -115,6 +170,63 @@ private:
     Read read_;
 };
 
+/// A write that counts only once replicas have it: one request of the shared connection, and a second one that takes it back.
+template <class X, class Read>
+class ReplicatedCall final : public StoreCall<X>, private PipelineRequest {
+public:
+    ReplicatedCall(
+        std::shared_ptr<Pipeline> pipeline, std::string bytes, Script const& script, TimePoint until, Waiter& waiter,
+        Read read, Replication&& replication)
+        : PipelineRequest(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
+          replication_(std::move(replication)), resender_(bytes_, script.text),
+          undo_resender_(replication_.undo.bytes(), replication_.undo_script.text), waiter_(waiter), read_(std::move(read))
+    {}
+    ~ReplicatedCall() override { pipeline_->forget(*this); }
+
+    void start() noexcept
+    {
+        expect_second(&waited_);
+        pipeline_->submit(*this, bytes_);
+    }
+
+    std::optional<Outcome<X>> poll() override
+    {
+        auto result = pipeline_->take(*this);
+        if (!result)
+            return std::nullopt;
+        auto const reply = *result ? (*result)->root() : ReplyView{waited_.root()};
+        bool const refused = *result && reply.is(ReplyType::error);
+        if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
+            return std::nullopt;
+        if (undoing_)
+            return Outcome<X>{replication_.missing(waited_.root(), *result && !refused)};
+        if (!*result)
+            return Outcome<X>{std::move(*result).failure()};
+        if (refused)
+            return Outcome<X>{map_error(reply.text(), Access::write)};
+        auto outcome = read_(reply);
+        if (!outcome || replication_.enough(waited_.root()))
+            return outcome;
+        undoing_ = true;
+        expect_second(nullptr);
+        pipeline_->submit(*this, replication_.undo.bytes());
+        return std::nullopt;
+    }
+
+private:
+    void finished() noexcept override { waiter_.wake(); }
+
+    std::shared_ptr<Pipeline> pipeline_;
+    std::string bytes_;
+    Replication replication_;
+    Reply waited_;
+    Resender resender_;
+    Resender undo_resender_;
+    Waiter& waiter_;
+    Read read_;
+    bool undoing_{false};
+};
+
 /// Started on the shared connection; blocks nobody.
 class Starting {
 public:
@@ -137,19 +249,38 @@ public:
     StartedCall<X> send(
         Command&& command, Script const* script, Access access, Deadline deadline, Read read, Folding folding = {}) const
     {
-        if (!deadline.valid())
-            return refuse<X>(Failure{Errc::invalid_argument, "the deadline is not a number"});
         auto const now = SystemRuntime::now();
-        auto const until = deadline.at(now);
-        if (now >= until)
-            return refuse<X>(Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"});
+        if (auto late = too_late(deadline, now))
+            return refuse<X>(*std::move(late));
         auto call = std::make_unique<PipelinedCall<X, Read>>(
-            client_.pipeline(), std::move(command), script, access, until, waiter_, std::move(read));
+            client_.pipeline(), std::move(command), script, access, deadline.at(now), waiter_, std::move(read));
         call->start(folding);
+        return call;
+    }
+    template <class X, class Read>
+    StartedCall<X> send_replicated(
+        Command&& command, Script const& script, Deadline deadline, Read read, Replication&& replication) const
+    {
+        auto const now = SystemRuntime::now();
+        if (auto late = too_late(deadline, now))
+            return refuse<X>(*std::move(late));
+        auto bytes = replication.together(command, now, deadline.at(now));
+        auto call = std::make_unique<ReplicatedCall<X, Read>>(
+            client_.pipeline(), std::move(bytes), script, deadline.at(now), waiter_, std::move(read), std::move(replication));
+        call->start();
         return call;
     }
 
 private:
+    static std::optional<Failure> too_late(Deadline deadline, TimePoint now)
+    {
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        if (now >= deadline.at(now))
+            return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
+        return std::nullopt;
+    }
+
     ClientState& client_;
     Waiter& waiter_;
 };

@@ -80,6 +80,9 @@ protected:
     ~PipelineRequest() = default;
     Access access() const noexcept { return access_; }
     TimePoint deadline() const noexcept { return deadline_; }
+    /// Its bytes hold two commands from now on, or one again: the result is the reply to the first, and `second` becomes that
+    /// to the other before there is a result. Such a request is not folded.
+    void expect_second(Reply* second) noexcept { second_ = second; }
 
 private:
     friend class Pipeline;
@@ -96,6 +99,7 @@ private:
     std::uint64_t place_{0};
     std::uint64_t connection_{0};  // which of the pipeline's connections it went over last
     Outcome<Reply> result_;
+    Reply* second_{nullptr};
     std::atomic<bool> finished_{false};
     bool submitted_{false};  // used by its owner only: the pipeline may know of it
 };
@@ -275,6 +279,7 @@ private:
         PipelineRequest* request;
         std::uint64_t begin;  // of its bytes in what this connection sends
         std::size_t folded;   // that many slots from here on have one reply
+        bool first_of_two;    // the next slot's request has this reply, too
     };
 
     /// What a connection has in addition when it goes through TLS.
@@ -532,7 +537,9 @@ private:
             auto const begin = stream_end_ - batch_.size();
             std::size_t folded = together_.size();
             for (auto* const request : together_) {
-                in_flight_.push_back({request, stream_end_, std::exchange(folded, 1)});
+                if (request->second_ != nullptr)
+                    in_flight_.push_back({nullptr, stream_end_, 1, true});
+                in_flight_.push_back({request, stream_end_, std::exchange(folded, 1), false});
                 request->place_ = in_flight_base_ + in_flight_.size() - 1;
                 request->state_ = State::in_flight;
                 request->connection_ = connections_;
@@ -715,11 +722,18 @@ private:
     /// To the command whose turn it is.
     void answer(Reply reply)
     {
-        auto* const request = in_flight_.front().request;
+        auto const slot = in_flight_.front();
+        auto* const request = slot.request;
         in_flight_.pop_front();
         ++in_flight_base_;
+        if (slot.first_of_two && in_flight_.front().request != nullptr)
+            in_flight_.front().request->result_ = std::move(reply);
         if (request == nullptr)
             return;
+        if (request->second_ != nullptr) {
+            *request->second_ = std::move(reply);
+            return finish(*request, std::move(request->result_));
+        }
         if (request->access_ != Access::read && !reply.root().is(ReplyType::error))
             departures_ = 0;
         finish(*request, std::move(reply));
