@@ -21,19 +21,18 @@
 // Laws of all scripts:
 //
 // 1. Everything that may fail, types included, is looked at before the first write, since a script is not undone. What
-//    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all. Tokens that were
-//    reserved for nothing are no loss.
+//    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
 // 4. A counter that is not there begins at 2^22 for each second since 2025: after a loss of all data, tokens and versions
-//    go on above those that were given out before, unless more than that were used up (4,096 attempts a second, day and
+//    go on above those that were given out before, unless more than that were used up (4,096 grants a second, day and
 //    night) or the server's clock was set back by as much as was lost.
 // 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
 // 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves the others
 //    as they are.
 // 7. What is asked for most comes first, in a straight line: every function that a script defines, and every local that one
-//    uses, is made anew by each call, which costs as much as the commands. Numbers go to commands as text and are formatted as
-//    integers ('%d' is exact for what is below 2^53): the server, and Lua, print others as floating point.
+//    uses, is made anew by each call, which costs as much as the commands. Constants go to commands as text: the server
+//    prints numbers as floating point. So does '%.0f', but '%d' is exact on 64-bit servers only.
 
 #include <interlock/backends/redis/detail/hiredis.hpp>
 
@@ -132,9 +131,9 @@ local function reserve()
     if last == 1024 then
       local time = call('TIME')
       local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
-      last = call('HINCRBY', counter, 'token', string.format('%d', math.floor(since * 4.194304)))
+      last = call('HINCRBY', counter, 'token', string.format('%.0f', math.floor(since * 4.194304)))
     end
-    first = last <= 9007199254740991 and string.format('%016d', last - 1023)
+    first = last <= 9007199254740991 and string.format('%016.0f', last - 1023)
   end
   return first
 end
@@ -186,10 +185,11 @@ inline Script const& create_script()
 local ttl, loads = ARGV[1], ARGV[2] == '1'
 if #ARGV == 3 then
   local value = loads and call('GET', KEYS[3])
-  drawn = call('HINCRBY', KEYS[1], 'token', '1024')
-  if drawn > 1024 and drawn <= 9007199254740991 then
-    local token = string.format('%016d', drawn - 1023)
-    if not call('SET', KEYS[2], sub(ARGV[3], 1, 16) .. token .. token, 'PX', ttl, 'NX', 'GET') then
+  if not call('GET', KEYS[2]) then
+    drawn = call('HINCRBY', KEYS[1], 'token', '1024')
+    if drawn > 1024 and drawn <= 9007199254740991 then
+      local token = string.format('%016.0f', drawn - 1023)
+      call('SET', KEYS[2], sub(ARGV[3], 1, 16) .. token .. token, 'PX', ttl)
       return value and token .. 'v' .. value or token
     end
   end
@@ -426,7 +426,7 @@ for i = 1, count do
   local value, lock, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i - 1]
   local kind, version = sub(how, 1, 1), sub(how, 2, 17)
   if kind == 'w' then
-    version = version == none and string.format('%016d', floor + 1) or sub(how, 18, 33)
+    version = version == none and string.format('%016.0f', floor + 1) or sub(how, 18, 33)
     call('SET', value, version .. ARGV[2 * i])
   elseif kind == 'e' and version ~= none then
     call('DEL', value)
@@ -442,10 +442,10 @@ for i = 1, count do
   end
 end
 if floor ~= before then
-  call('HSET', counter, 'floor', string.format('%d', floor))
+  call('HSET', counter, 'floor', string.format('%.0f', floor))
 end
 if operation then
-  local sequence = string.format('%016d', call('HINCRBY', counter, 'sequence', '1'))
+  local sequence = string.format('%016.0f', call('HINCRBY', counter, 'sequence', '1'))
   call('SET', operation, 'a' .. attempt .. sequence .. ARGV[2 * count + 2], 'PX', ARGV[2 * count + 3])
 end
 return versions
@@ -478,8 +478,8 @@ local r = redis.call('HMGET', KEYS[1], 'o', 'f', 'e', 'c', 'a', 'j')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function own(how)
-  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', string.format('%d', now + ARGV[3] + 1))
-  redis.call('PEXPIRE', KEYS[1], string.format('%d', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
+  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', string.format('%.0f', now + ARGV[3] + 1))
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
   return {how}
 end
 if not r[1] then
@@ -552,7 +552,7 @@ local what, value = 'kept', now
 local after = tonumber(now) + tonumber(ARGV[1])
 if (ARGV[2] == '' or after >= tonumber(ARGV[2])) and (ARGV[3] == '' or after <= tonumber(ARGV[3])) then
   if after > 9007199254740991 or after < -9007199254740991 then return {'range'} end
-  what, value = 'changed', string.format('%d', after)
+  what, value = 'changed', string.format('%.0f', after)
   redis.call('SET', KEYS[1], value)
 end
 redis.call('SET', KEYS[2], what .. ' ' .. value .. ' ' .. change, 'PX', ARGV[4])
