@@ -159,6 +159,26 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
     CHECK(repository.create(x, owner(3), 10s).failure().retry_after() > 5s);
 }
 
+TEST_CASE("an attempt in vain writes nothing and uses no token up", "[redis][state_repository]")
+{
+    RedisServer server;
+    Repository const repository{redis::Client{redis_options(server)}};
+    auto const first = repository.create(x, owner(1), 30s).value();
+    repository.insert(Stock{"x", 1}).value();
+    auto const changes = [&] {
+        auto const info = server.command({"INFO", "persistence"});
+        auto const at = info.find("rdb_changes_since_last_save:");
+        return info.substr(at, info.find('\r', at) - at);
+    };
+    auto const before = changes();
+    CHECK(repository.create(x, owner(2), 30s).error() == Errc::lock_busy);
+    CHECK(repository.create_and_load(x, owner(2), 30s).error() == Errc::lock_busy);
+    CHECK(repository.remove(x, owner(2)).value() == Removal::taken);
+    CHECK(changes() == before);
+    CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
+    CHECK(repository.create(x, owner(2), 30s)->first.value() == first.first.value() + first.count);
+}
+
 TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
 {
     RedisServer server;
