@@ -408,7 +408,9 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         for (auto const* appendonly : {"yes", "no"}) {
             CAPTURE(appendonly);
             RedisServer server({"--appendonly", appendonly});
-            redis::Client const client{redis_options(server)};
+            auto patient = redis_options(server);
+            patient.connect_timeout = 15s;  // a server that is loading may take its time with a greeting, too
+            redis::Client const client{patient};
             Repository const repository{client};
             auto const version = repository.insert(x, Stock{"x", 1}).value();
             server.fill(3000);
@@ -419,7 +421,9 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
             auto const late = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{20s});
             // By asynchronous calls as well.
             RedisServer second({"--appendonly", appendonly});
-            Repository const other{redis::Client{redis_options(second)}};
+            patient = redis_options(second);
+            patient.connect_timeout = 15s;
+            Repository const other{redis::Client{patient}};
             static_cast<void>(other.insert(x, Stock{"x", 1}).value());
             second.fill(3000);
             second.kill();

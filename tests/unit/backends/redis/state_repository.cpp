@@ -136,7 +136,7 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
 {
     Repository const repository{redis::Client{redis_options()}};
     auto version = repository.insert(Stock{"x", 0}).value();
-    auto const first = repository.create(x, owner(1), 500ms).value();
+    auto const first = repository.create(x, owner(1), 1s).value();
     Fence const fence{owner(1), first.first};
     Stock const value{"x", 9};
     auto const write = [&](Fence const& f) {
@@ -147,7 +147,7 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
         return done.error();
     };
     CHECK(write(fence) == Errc::ok);
-    std::this_thread::sleep_for(550ms);
+    std::this_thread::sleep_for(1100ms);
     CHECK(write(fence) == Errc::fenced_out);  // nobody else has it, and yet
     auto const second = repository.create(x, owner(2), 10s).value();
     CHECK(second.first.value() >= first.first.value() + first.count);
@@ -184,7 +184,7 @@ TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
     for (int i = 0; i < 20; ++i)
-        CHECK(repository.create(Key{"k" + std::to_string(i)}, owner(1), 500ms));
+        CHECK(repository.create(Key{"k" + std::to_string(i)}, owner(1), 2s));
     CHECK(server.command({"DBSIZE"}) == "21");  // and the counter of the shard
     CHECK(eventually([&] { return server.command({"DBSIZE"}) == "1"; }));
 }
