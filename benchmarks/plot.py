@@ -4,7 +4,8 @@
 
 usage: plot.py RESULTS.csv DIRECTORY
 
-Bars are medians of the rounds, whiskers reach from the smallest to the greatest; dashed lines are what the bar they
+Bars are medians of the rounds, whiskers reach from the smallest to the greatest, of more than ten rounds from the first
+quarter to the third; dashed lines are what the bar they
 cross has to reach, or must not exceed. Needs nothing but Python 3.
 """
 
@@ -33,6 +34,13 @@ text { fill: #1f2328; }
 }
 """
 WIDTH, NAMES, BAR, ROW = 880, 224, 440, 40
+
+
+def spread(values):
+    if len(values) <= 10:
+        return min(values), max(values)
+    quarters = statistics.quantiles(values, n=4)
+    return quarters[0], quarters[2]
 
 
 def read(path):
@@ -70,7 +78,7 @@ def panel(top, heading, unit, figures, targets):
         if at is not None and contestant in medians:
             sign = {">=": "≥", "<=": "≤"}[sign]
             wanted.setdefault(contestant, []).append((at, f"{sign} {value:g}" + (f" × {rival}" if rival else "")))
-    greatest = max([*(max(values) for values in figures.values()), *(at for all_ in wanted.values() for at, _ in all_)])
+    greatest = max([*(spread(values)[1] for values in figures.values()), *(at for all_ in wanted.values() for at, _ in all_)])
     scale = BAR / (greatest or 1)
     rounds = max(len(values) for values in figures.values())
     text = html.escape
@@ -80,7 +88,7 @@ def panel(top, heading, unit, figures, targets):
     y = top + 26
     out.append(f'<line class="axis" x1="{NAMES}" x2="{NAMES}" y1="{y}" y2="{y + ROW * len(figures) - 8}"/>')
     for name, values in figures.items():
-        low, middle, high = min(values) * scale, medians[name] * scale, max(values) * scale
+        low, middle, high = (figure * scale for figure in (spread(values)[0], medians[name], spread(values)[1]))
         kind = "ours" if name.startswith(("interlock", "held", "waiter")) or name[0].isdigit() else "other"
         out.append(f'<text x="{NAMES - 8}" y="{y + 15}" text-anchor="end">{text(name)}</text>')
         out.append(f'<rect class="{kind}" x="{NAMES}" y="{y}" width="{max(middle, 0.5):.1f}" height="20" rx="2"/>')

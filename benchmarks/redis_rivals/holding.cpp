@@ -174,8 +174,8 @@ void leases(Plan const& plan, Arguments const& arguments)
     say("lost", static_cast<double>(lost));
 }
 
-/// After `ready`, lines: `one` and `many` (acquire and release other keys through the service that holds the locks),
-/// `fresh` (through another service), `waiters N`. Each is answered by `figure`.
+/// After `ready`, lines: `one SECONDS` and `many SECONDS` (acquire and release other keys through the service that holds the
+/// locks), `fresh SECONDS` (through another service), `waiters N`. Each is answered by `figure`.
 void growth(Plan const& plan, Arguments const& arguments)
 {
     auto const count = static_cast<std::size_t>(std::stoul(arguments.at(0)));
@@ -195,16 +195,18 @@ void growth(Plan const& plan, Arguments const& arguments)
     say("server", (used_by_server(plan) - server_before) * each);
     std::printf("ready\n");
     std::fflush(stdout);
-    for (std::string line; std::getline(std::cin, line);) {
-        double server = 0;
-        if (line == "one")
-            say("figure", one_by_one(plan, locks));
-        else if (line == "fresh")
-            say("figure", one_by_one(plan, fresh));
-        else if (line == "many")
-            say("figure", many_at_once(plan, io, locks));
-        else if (line.starts_with("waiters ")) {
-            auto const bytes = waiting(io, locks, std::stoul(line.substr(8)), plan, server);
+    double number = 0;
+    for (std::string word; std::cin >> word >> number;) {
+        Plan const now{plan.socket, number, plan.run};
+        if (word == "one")
+            say("figure", one_by_one(now, locks));
+        else if (word == "fresh")
+            say("figure", one_by_one(now, fresh));
+        else if (word == "many")
+            say("figure", many_at_once(now, io, locks));
+        else if (word == "waiters") {
+            double server = 0;
+            auto const bytes = waiting(io, locks, static_cast<std::size_t>(number), plan, server);
             say("server", server);
             say("figure", bytes);
         }
