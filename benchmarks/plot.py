@@ -5,8 +5,7 @@
 usage: plot.py RESULTS.csv DIRECTORY
 
 Bars are medians of the rounds, whiskers reach from the smallest to the greatest, of more than ten rounds from the first
-quarter to the third; dashed lines are what the bar they
-cross has to reach, or must not exceed. Needs nothing but Python 3.
+quarter to the third; dashed lines are what the bar they cross has to reach, or must not exceed. Needs nothing but Python 3.
 """
 
 import argparse
@@ -88,7 +87,7 @@ def panel(top, heading, unit, figures, targets):
     y = top + 26
     out.append(f'<line class="axis" x1="{NAMES}" x2="{NAMES}" y1="{y}" y2="{y + ROW * len(figures) - 8}"/>')
     for name, values in figures.items():
-        low, middle, high = (figure * scale for figure in (spread(values)[0], medians[name], spread(values)[1]))
+        (low, high), middle = (figure * scale for figure in spread(values)), medians[name] * scale
         kind = "ours" if name.startswith(("interlock", "held", "waiter")) or name[0].isdigit() else "other"
         out.append(f'<text x="{NAMES - 8}" y="{y + 15}" text-anchor="end">{text(name)}</text>')
         out.append(f'<rect class="{kind}" x="{NAMES}" y="{y}" width="{max(middle, 0.5):.1f}" height="20" rx="2"/>')
