@@ -195,14 +195,14 @@ private:
             result_ = *std::move(refused_);
             return true;
         }
-        auto result = pipeline_->take(*this);
-        if (!result) {
+        auto* const result = pipeline_->take(*this);
+        if (result == nullptr) {
             if (!this->cancel_requested())
                 return false;
             result_ = pipeline_->cancel(*this);
             return true;
         }
-        result_ = *std::move(result);
+        result_ = std::move(*result);
         if (!result_ || !result_->root().is(ReplyType::error))
             return true;
         auto const text = result_->root().text();
@@ -226,7 +226,7 @@ private:
     std::shared_ptr<Pipeline> pipeline_;
     Command encoded_;
     std::optional<redis::Script> script_;
-    Resender resender_{encoded_.bytes(), script_ ? std::optional{script_->text()} : std::nullopt};
+    Resender resender_{encoded_, script_ ? std::optional{script_->text()} : std::nullopt};
     std::optional<Failure> refused_;
     Outcome<Reply> result_;
 };

@@ -50,7 +50,7 @@ struct RepositoryOptions {
     /// Replicas that must have a lock's grant before it counts. With fewer of them within `replica_timeout`, and half of the
     /// time to the deadline, the grant is taken back and the acquire fails as `unavailable`: not applied. A failover to one
     /// that has it then loses no lock. For each acquire the time that the replicas take, on the connection of the
-    /// asynchronous calls before the next commands; these are not folded any more. The right to `WAIT` is needed.
+    /// asynchronous calls before the next commands; acquires are not folded then. The right to `WAIT` is needed.
     std::size_t replicas{0};
     std::chrono::nanoseconds replica_timeout{std::chrono::milliseconds{300}};
     /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
@@ -587,14 +587,15 @@ private:
         auto const granted = detail::whole_milliseconds(ttl.value());
         bool const in_line = shared_->client->subscriber().waits(called, owner);
         detail::Digits<16> const channel{keys.within_shard(called.channel)};
-        auto const& script = detail::create_script();
-        auto command = detail::evaluate(
-            script, loads ? 3 : 2, keys.counter(keys.shard_of(key.bytes())), keys.name("lock", key.bytes()));
+        detail::ScriptCall call{
+            detail::create_script(), {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1}};
+        call.add(keys.counter(keys.shard_of(key.bytes())));
+        call.add(keys.name("lock", key.bytes()));
         if constexpr (loads)
-            command.add(keys.name("value", key.bytes()));
-        command.add(granted.count());
-        command.add(loads ? 1 : 0);
-        command.add_parts(std::array<std::string_view, 2>{
+            call.add(keys.name("value", key.bytes()));
+        call.add(granted.count());
+        call.add(loads ? "1" : "0");
+        call.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
         auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
             if (!reply.is(detail::ReplyType::string)) {
@@ -631,21 +632,20 @@ private:
         };
         if (shared_->options.replicas != 0)
             return way.template send_replicated<X>(
-                std::move(command), script, deadline, std::move(read),
-                {shared_->options.replicas, detail::whole_milliseconds(shared_->options.replica_timeout),
-                 removal(key, secret), detail::remove_script()});
-        return way.template send<X>(
-            std::move(command), &script, detail::Access::write, deadline, std::move(read),
-            {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1});
+                std::move(call), deadline, std::move(read),
+                {shared_->options.replicas, detail::whole_milliseconds(shared_->options.replica_timeout), removal(key, secret)});
+        return way.template send<X>(std::move(call), detail::Access::write, deadline, std::move(read));
     }
 
     template <class Owner>
-    detail::Command removal(Key const& key, Owner const& owner) const
+    detail::ScriptCall removal(Key const& key, Owner const& owner) const
     {
         auto const& keys = shared_->keys;
-        return detail::evaluate(
-            detail::remove_script(), 2, keys.counter(keys.shard_of(key.bytes())), keys.name("lock", key.bytes()),
-            std::string_view{owner.data(), owner.size()});
+        detail::ScriptCall call{detail::remove_script(), {.shared_keys = 1, .own_keys = 1, .own_arguments = 1}};
+        call.add(keys.counter(keys.shard_of(key.bytes())));
+        call.add(keys.name("lock", key.bytes()));
+        call.add(std::string_view{owner.data(), owner.size()});
+        return call;
     }
 
     /// `owner`: its bytes, or nothing: whoever it is.
@@ -655,15 +655,13 @@ private:
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
         return way.template send<Removal>(
-            removal(key, owner), &detail::remove_script(), detail::Access::write, deadline,
-            [](detail::ReplyView reply) -> Outcome<Removal> {
+            removal(key, owner), detail::Access::write, deadline, [](detail::ReplyView reply) -> Outcome<Removal> {
                 switch (reply.integer()) {
                 case 1: return Removal::removed;
                 case 0: return Removal::gone;
                 default: return Removal::taken;
                 }
-            },
-            {.shared_keys = 1, .own_keys = 1, .own_arguments = 1});
+            });
     }
 
     /// All in one shard.

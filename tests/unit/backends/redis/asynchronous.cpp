@@ -184,6 +184,50 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
         else
             CHECK(one.value() == (i == 2 || i == 5 ? Removal::taken : i == 4 ? Removal::gone : Removal::removed));
     }
+    // Without their values: all alike, and all but some.
+    {
+        auto const ask = [&](Key const& key, int i, Waiter& waiter) {
+            return repository.start_create(key, owner(i), 30s, 20s, waiter);
+        };
+        auto const all_removed = [&](std::vector<Outcome<Removal>> const& outcomes) {
+            return std::all_of(outcomes.begin(), outcomes.end(), [](auto const& one) { return one.value() == Removal::removed; });
+        };
+        server.command({"DEL", keys.name("lock", "3").text(), keys.name("lock", "5").text()});
+        CHECK(other.remove(Key{"2"}, owner(1000)).value() == Removal::removed);
+        auto const alike = together<Grant>(io, 100, ask);
+        for (auto const& one : alike)
+            CHECK(one.value().first == alike[0].value().first);
+        CHECK(all_removed(together<Removal>(io, 100, remove)));
+
+        static_cast<void>(other.create(Key{"0"}, owner(1000), 30s).value());
+        static_cast<void>(other.create(Key{"7"}, owner(1000), 30s).value());
+        auto const mine = repository.create(Key{"8"}, owner(8), 30s).value();
+        server.command({"RPUSH", keys.name("lock", "9").text(), "x"});
+        auto const mixed = together<Grant>(io, 100, ask);
+        for (int i = 0; i < 100; ++i) {
+            CAPTURE(i);
+            auto const& one = mixed[static_cast<std::size_t>(i)];
+            if (i == 0 || i == 7)
+                CHECK(one.error() == Errc::lock_busy);
+            else if (i == 8)
+                CHECK(one.value().first == mine.first);
+            else if (i == 9)
+                CHECK(one.error() == Errc::corrupt_state);
+            else
+                CHECK(one.value().first > mine.first);
+        }
+        // All in vain: nothing is written, and no token used up.
+        auto const token = server.command({"HGET", keys.counter(0).text(), "token"});
+        for (auto const& one : together<Grant>(io, 100, [&](Key const& key, int, Waiter& waiter) {
+                 return repository.start_create(key, owner(2000), 30s, 20s, waiter);
+             }))
+            CHECK_FALSE(one);
+        CHECK(server.command({"HGET", keys.counter(0).text(), "token"}) == token);
+        auto const left = together<Removal>(io, 100, remove);
+        CHECK(left[0].value() == Removal::taken);
+        CHECK(left[9].error() == Errc::corrupt_state);
+        CHECK(left[10].value() == Removal::removed);
+    }
     // One lock that is asked for, and removed, twice in one command.
     {
         Key const key{"twice"};

@@ -9,6 +9,7 @@
 #include "support/redis_server.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <random>
 #include <string>
@@ -25,6 +26,38 @@ TEST_CASE("a command keeps every byte of its arguments", "[redis][codec]")
 {
     CHECK(Command{"SET", std::string_view("a\0b", 3), std::string_view{}}.bytes() ==
           "*3\r\n$3\r\nSET\r\n$3\r\na\0b\r\n$0\r\n\r\n"sv);
+}
+
+TEST_CASE("a call of a script is the command of its words, alone and with others", "[redis][codec]")
+{
+    auto const& script = create_script();
+    auto const call = [&](std::string_view counter, std::string_view lock, int ttl, std::string_view owner) {
+        ScriptCall out{script, {.shared_keys = 1, .own_keys = 1, .shared_arguments = 2, .own_arguments = 1}};
+        out.add(counter);
+        out.add(lock);
+        out.add(ttl);
+        out.add("0");
+        out.add_parts(std::array{owner, "+"sv});
+        return out;
+    };
+    auto const a = call("c", "lock a", 300, "A");
+    auto const b = call("c", std::string(200, 'b'), 300, "\r\n"sv);
+    CHECK(a.text() == Command("EVALSHA", script.name, 2, "c", "lock a", 300, "0", "A+").bytes());
+    CHECK(spell_out(a.text(), script.text) == Command("EVAL", script.text, 2, "c", "lock a", 300, "0", "A+").bytes());
+    REQUIRE(a.like(b));
+    std::string both;
+    ScriptCall::append(both, std::array{&a, &b}, [](auto* one) -> ScriptCall const& { return *one; });
+    CHECK(both == Command("EVALSHA", script.name, 3, "c", "lock a", std::string(200, 'b'), 300, "0", "A+", "\r\n+").bytes());
+    CHECK_FALSE(a.like(call("d", "lock a", 300, "A")));
+    CHECK_FALSE(a.like(call("c", "lock a", 301, "A")));
+    // Nothing shared behind the keys.
+    ScriptCall removal{remove_script(), {.shared_keys = 1, .own_keys = 1, .own_arguments = 1}};
+    for (auto const word : {"c"sv, "lock"sv, "owner"sv})
+        removal.add(word);
+    CHECK(removal.text() == Command("EVALSHA", remove_script().name, 2, "c", "lock", "owner").bytes());
+    CHECK_FALSE(removal.like(a));
+    CHECK(removal.size() <= removal.text().size());
+    CHECK(removal.text().size() <= removal.size() + ScriptCall::room_for_head);
 }
 
 TEST_CASE("a reply comes out whole, however it was cut", "[redis][codec]")

@@ -30,20 +30,29 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
+/// Why nothing is sent.
+inline std::optional<Failure> too_late(Deadline deadline, TimePoint now)
+{
+    if (!deadline.valid())
+        return Failure{Errc::invalid_argument, "the deadline is not a number"};
+    if (now >= deadline.at(now))
+        return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
+    return std::nullopt;
+}
+
 /// That a write counts only once so many replicas have it, and is taken back otherwise.
 struct Replication {
     std::size_t replicas;
     std::chrono::milliseconds timeout;  // of asking them
-    Command undo;
-    Script const& undo_script;
+    ScriptCall undo;
 
     /// Both commands, as they leave: what is asked of the replicas concerns what its connection wrote last. Leaves time to
     /// take the write back.
-    std::string together(Command const& command, TimePoint now, TimePoint until) const
+    std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const
     {
         auto const left = std::chrono::ceil<std::chrono::milliseconds>((until - now) / 2);
         Command const wait("WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
-        return std::string(command.bytes()).append(wait.bytes());
+        return call.text().append(wait.bytes());
     }
     bool enough(ReplyView waited) const noexcept
     {
@@ -80,38 +89,45 @@ public:
     {
         return X{};
     }
-    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. Nothing else is under way that the
-    /// command could be folded with.
+    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`.
     template <class X, class Read>
-    Outcome<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read, Folding = {}) const
+    Outcome<X> send(Command&& command, Script const* script, Access access, Deadline deadline, Read read) const
     {
-        auto exchange = client_.execute(command, script, access, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        return read(exchange->reply());
+        return send<X>(command.bytes(), script, access, deadline, std::move(read));
     }
     template <class X, class Read>
-    Outcome<X> send_replicated(
-        Command&& command, Script const& script, Deadline deadline, Read read, Replication&& replication) const
+    Outcome<X> send(ScriptCall&& call, Access access, Deadline deadline, Read read) const
+    {
+        return send<X>(call.text(), &call.script(), access, deadline, std::move(read));
+    }
+    template <class X, class Read>
+    Outcome<X> send_replicated(ScriptCall&& call, Deadline deadline, Read read, Replication&& replication) const
     {
         auto const now = SystemRuntime::now();
-        Deadline const until{deadline.at(now)};
+        if (auto late = too_late(deadline, now))
+            return *std::move(late);
+        auto const until = deadline.at(now);
         Reply waited;
-        auto outcome = [&]() -> Outcome<X> {
-            auto exchange = client_.execute(
-                replication.together(command, now, deadline.at(now)), &script, Access::write, until, &waited);
-            if (!exchange)
-                return std::move(exchange).failure();
-            return read(exchange->reply());
-        }();
+        auto outcome = send<X>(
+            replication.together(call, now, until), &call.script(), Access::write, Deadline{until}, std::move(read), &waited);
         if (!outcome || replication.enough(waited.root()))
             return outcome;
-        auto const undone = client_.execute(replication.undo, &replication.undo_script, Access::write, until);
+        auto const undone = client_.execute(
+            replication.undo.text(), &replication.undo.script(), Access::write, Deadline{until}, nullptr);
         return replication.missing(waited.root(), static_cast<bool>(undone));
     }
 
 private:
+    template <class X, class Read>
+    Outcome<X> send(
+        std::string_view bytes, Script const* script, Access access, Deadline deadline, Read read, Reply* second = nullptr) const
+    {
+        auto exchange = client_.execute(bytes, script, access, deadline, second);
+        if (!exchange)
+            return std::move(exchange).failure();
+        return read(exchange->reply());
+    }
+
     ClientState& client_;
 };
 
@@ -126,29 +142,25 @@ private:
     Outcome<X> outcome_;
 };
 
-/// One request of the shared connection.
-template <class X, class Read>
+/// One request of the shared connection. What: `Command` or `ScriptCall`.
+template <class X, class What, class Read>
 class PipelinedCall final : public StoreCall<X>, private PipelineRequest {
 public:
     PipelinedCall(
-        std::shared_ptr<Pipeline> pipeline, Command&& command, Script const* script, Access access, TimePoint until,
+        std::shared_ptr<Pipeline> pipeline, What&& what, Script const* script, Access access, TimePoint until,
         Waiter& waiter, Read read)
-        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), command_(std::move(command)),
-          resender_(command_.bytes(), script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
+        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), what_(std::move(what)),
+          resender_(what_, script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
           waiter_(waiter), read_(std::move(read))
     {}
     ~PipelinedCall() override { pipeline_->forget(*this); }
 
-    void start(Folding folding) noexcept
-    {
-        auto const bytes = command_.bytes();
-        pipeline_->submit(*this, bytes, folding.own_keys != 0 ? Foldable{bytes, folding} : Foldable{});
-    }
+    void start() noexcept { pipeline_->submit(*this, what_); }
 
     std::optional<Outcome<X>> poll() override
     {
-        auto result = pipeline_->take(*this);
-        if (!result)
+        auto* const result = pipeline_->take(*this);
+        if (result == nullptr)
             return std::nullopt;
         if (!*result)
             return Outcome<X>{std::move(*result).failure()};
@@ -164,7 +176,7 @@ private:
     void finished() noexcept override { waiter_.wake(); }
 
     std::shared_ptr<Pipeline> pipeline_;
-    Command command_;
+    What what_;
     Resender resender_;
     Waiter& waiter_;
     Read read_;
@@ -178,30 +190,30 @@ public:
         std::shared_ptr<Pipeline> pipeline, std::string bytes, Script const& script, TimePoint until, Waiter& waiter,
         Read read, Replication&& replication)
         : PipelineRequest(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
-          replication_(std::move(replication)), resender_(bytes_, script.text),
-          undo_resender_(replication_.undo.bytes(), replication_.undo_script.text), waiter_(waiter), read_(std::move(read))
+          replication_(std::move(replication)), resender_(std::string_view{bytes_}, script.text),
+          undo_resender_(replication_.undo, replication_.undo.script().text), waiter_(waiter), read_(std::move(read))
     {}
     ~ReplicatedCall() override { pipeline_->forget(*this); }
 
     void start() noexcept
     {
         expect_second(&waited_);
-        pipeline_->submit(*this, bytes_);
+        pipeline_->submit(*this, std::string_view{bytes_});
     }
 
     std::optional<Outcome<X>> poll() override
     {
-        auto result = pipeline_->take(*this);
-        if (!result)
+        auto* const result = pipeline_->take(*this);
+        if (result == nullptr)
             return std::nullopt;
-        auto const reply = *result ? (*result)->root() : ReplyView{waited_.root()};
-        bool const refused = *result && reply.is(ReplyType::error);
+        if (!*result)
+            return Outcome<X>{undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
+        auto const reply = (*result)->root();
+        bool const refused = reply.is(ReplyType::error);
         if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
             return std::nullopt;
         if (undoing_)
-            return Outcome<X>{replication_.missing(waited_.root(), *result && !refused)};
-        if (!*result)
-            return Outcome<X>{std::move(*result).failure()};
+            return Outcome<X>{replication_.missing(waited_.root(), !refused)};
         if (refused)
             return Outcome<X>{map_error(reply.text(), Access::write)};
         auto outcome = read_(reply);
@@ -209,7 +221,7 @@ public:
             return outcome;
         undoing_ = true;
         expect_second(nullptr);
-        pipeline_->submit(*this, replication_.undo.bytes());
+        pipeline_->submit(*this, replication_.undo);
         return std::nullopt;
     }
 
@@ -246,39 +258,41 @@ public:
         return std::make_unique<KnownCall<X>>(X{});
     }
     template <class X, class Read>
-    StartedCall<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read, Folding folding = {}) const
+    StartedCall<X> send(Command&& command, Script const* script, Access access, Deadline deadline, Read read) const
     {
-        auto const now = SystemRuntime::now();
-        if (auto late = too_late(deadline, now))
-            return refuse<X>(*std::move(late));
-        auto call = std::make_unique<PipelinedCall<X, Read>>(
-            client_.pipeline(), std::move(command), script, access, deadline.at(now), waiter_, std::move(read));
-        call->start(folding);
-        return call;
+        return start<X>(std::move(command), script, access, deadline, std::move(read));
     }
     template <class X, class Read>
-    StartedCall<X> send_replicated(
-        Command&& command, Script const& script, Deadline deadline, Read read, Replication&& replication) const
+    StartedCall<X> send(ScriptCall&& call, Access access, Deadline deadline, Read read) const
+    {
+        auto const* const script = &call.script();
+        return start<X>(std::move(call), script, access, deadline, std::move(read));
+    }
+    template <class X, class Read>
+    StartedCall<X> send_replicated(ScriptCall&& script_call, Deadline deadline, Read read, Replication&& replication) const
     {
         auto const now = SystemRuntime::now();
         if (auto late = too_late(deadline, now))
             return refuse<X>(*std::move(late));
-        auto bytes = replication.together(command, now, deadline.at(now));
+        auto bytes = replication.together(script_call, now, deadline.at(now));
         auto call = std::make_unique<ReplicatedCall<X, Read>>(
-            client_.pipeline(), std::move(bytes), script, deadline.at(now), waiter_, std::move(read), std::move(replication));
+            client_.pipeline(), std::move(bytes), script_call.script(), deadline.at(now), waiter_, std::move(read),
+            std::move(replication));
         call->start();
         return call;
     }
 
 private:
-    static std::optional<Failure> too_late(Deadline deadline, TimePoint now)
+    template <class X, class What, class Read>
+    StartedCall<X> start(What&& what, Script const* script, Access access, Deadline deadline, Read read) const
     {
-        if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
-        if (now >= deadline.at(now))
-            return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
-        return std::nullopt;
+        auto const now = SystemRuntime::now();
+        if (auto late = too_late(deadline, now))
+            return refuse<X>(*std::move(late));
+        auto call = std::make_unique<PipelinedCall<X, What, Read>>(
+            client_.pipeline(), std::move(what), script, access, deadline.at(now), waiter_, std::move(read));
+        call->start();
+        return call;
     }
 
     ClientState& client_;

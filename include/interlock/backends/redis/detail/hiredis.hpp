@@ -30,22 +30,12 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// A command as it goes over the wire, made word by word; any byte may be in one. What hiredis' `redisFormatCommandArgv`
-/// writes, which spends most of its time in sprintf: a quarter of all that a pipelined command costs us.
-class Command {
+/// Words as they go over the wire, one behind the other; any byte may be in one. What hiredis' `redisFormatCommandArgv` writes,
+/// which spends most of its time in sprintf: a quarter of all that a pipelined command costs us.
+template <std::size_t UsualSize>
+class Words {
 public:
-    Command(std::initializer_list<std::string_view> words)
-    {
-        for (auto const word : words)
-            add(word);
-    }
-    /// As `add`.
-    template <class... W>
-    explicit Command(std::string_view name, W const&... words)
-    {
-        add(name);
-        (add(words), ...);
-    }
+    std::string_view bytes() const noexcept { return {bytes_.data(), bytes_.size()}; }
 
     /// Text, a number, or what consists of `parts()`.
     template <class W>
@@ -56,7 +46,7 @@ public:
             add_parts({&part, 1});
         } else if constexpr (std::integral<W>) {
             std::array<char, 20> digits;
-            auto const part = write(digits, word);
+            auto const part = write_number(digits, word);
             add_parts({&part, 1});
         } else {
             add_parts(word.parts());
@@ -64,33 +54,14 @@ public:
     }
     void add_parts(std::span<std::string_view const> parts)
     {
-        append(bytes_, parts);
-        // The number of words stands in front, as far to the right as there is room.
-        begin_ = room_for_count - 2;
-        end_line(bytes_.data() + begin_);
-        ++words_;
-        for (auto left = words_; left > 0; left /= 10)
-            bytes_[--begin_] = static_cast<char>('0' + left % 10);
-        bytes_[--begin_] = '*';
-    }
-    std::string_view bytes() const noexcept { return std::string_view{bytes_.data(), bytes_.size()}.substr(begin_); }
-
-    /// The word that consists of `parts`, behind what is in `bytes`, a string or vector.
-    template <class Bytes>
-    static void append(Bytes& bytes, std::span<std::string_view const> parts)
-    {
         std::size_t size = 0;
         for (auto const part : parts)
             size += part.size();
         std::array<char, 20> digits;
-        auto const number = write(digits, size);
-        auto const before = bytes.size();
-        auto const after = before + 1 + number.size() + 2 + size + 2;
-        if constexpr (requires { bytes.resize(after, boost::container::default_init); })
-            bytes.resize(after, boost::container::default_init);
-        else
-            bytes.resize(after);
-        auto* out = bytes.data() + before;
+        auto const number = write_number(digits, size);
+        auto const before = bytes_.size();
+        bytes_.resize(before + 1 + number.size() + 2 + size + 2, boost::container::default_init);
+        auto* out = bytes_.data() + before;
         *out++ = '$';
         out = end_line(std::copy(number.begin(), number.end(), out));
         for (auto const part : parts)
@@ -98,12 +69,8 @@ public:
         end_line(out);
     }
 
-private:
-    static constexpr std::size_t room_for_count = 1 + 20 + 2;  // '*', a number, the end of the line
-    static constexpr std::size_t usual_size = 304;             // of a call of a script
-
     /// 64 bits have 20 digits at most, or 19 and a sign.
-    static std::string_view write(std::array<char, 20>& out, std::integral auto number) noexcept
+    static std::string_view write_number(std::array<char, 20>& out, std::integral auto number) noexcept
     {
         auto const end = std::to_chars(out.data(), out.data() + out.size(), number);
         return {out.data(), static_cast<std::size_t>(end.ptr - out.data())};
@@ -115,88 +82,66 @@ private:
         return out;
     }
 
-    boost::container::small_vector<char, usual_size> bytes_{room_for_count, boost::container::default_init};
-    std::size_t begin_{room_for_count};
-    std::size_t words_{0};
-};
-
-/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
-/// of its own. Such a script takes several calls in one, and answers with an array of what it would have said to each.
-struct Folding {
-    std::uint8_t shared_keys{0};
-    std::uint8_t own_keys{0};
-    std::uint8_t shared_arguments{0};
-    std::uint8_t own_arguments{0};
-};
-
-/// Where those lie in the bytes of a call, so that calls can be made one without encoding them again.
-class Foldable {
-public:
-    /// Not to be folded.
-    Foldable() = default;
-    Foldable(std::string_view bytes, Folding folding) : folding_(folding)
-    {
-        std::size_t at = bytes.find('\n') + 1;
-        auto const skip = [&](std::size_t words) {
-            while (words-- > 0) {
-                std::size_t size = 0;
-                for (++at; bytes[at] != '\r'; ++at)
-                    size = size * 10 + static_cast<std::size_t>(bytes[at] - '0');
-                at += 2 + size + 2;
-            }
-            return at;
-        };
-        start_ = at;
-        count_ = skip(2);  // EVALSHA and its script
-        shared_keys_ = skip(1);
-        own_keys_ = skip(folding.shared_keys);
-        arguments_ = skip(folding.own_keys);
-        own_arguments_ = skip(folding.shared_arguments);
-    }
-
-    bool like(std::string_view bytes, Foldable const& other, std::string_view others) const noexcept
-    {
-        return folding_.own_keys != 0 && own_keys_ == other.own_keys_ &&
-               bytes.substr(0, own_keys_) == others.substr(0, own_keys_) && shared_arguments(bytes) == other.shared_arguments(others);
-    }
-
-    /// Appends one call that stands for `calls`, which are all like the first one. `part(call)` is `{bytes, foldable}`.
-    template <class Calls, class Part>
-    static void append(std::string& out, Calls const& calls, Part part)
-    {
-        auto const& [bytes, first] = part(*calls.begin());
-        auto const& folding = first.folding_;
-        auto const keys = folding.shared_keys + calls.size() * folding.own_keys;
-        auto const words = 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments;
-        out.append("*").append(std::to_string(words)).append("\r\n");
-        out += bytes.substr(first.start_, first.count_ - first.start_);
-        auto const key_count = std::to_string(keys);
-        Command::append(out, std::array{std::string_view{key_count}});
-        out += bytes.substr(first.shared_keys_, first.own_keys_ - first.shared_keys_);
-        for (auto const& call : calls) {
-            auto const& [own, at] = part(call);
-            out += own.substr(at.own_keys_, at.arguments_ - at.own_keys_);
-        }
-        out += first.shared_arguments(bytes);
-        for (auto const& call : calls) {
-            auto const& [own, at] = part(call);
-            out += own.substr(at.own_arguments_);
-        }
-    }
+protected:
+    Words() = default;
+    /// Behind `room` bytes to be filled later.
+    explicit Words(std::size_t room) : bytes_(room, boost::container::default_init) {}
+    char* data() noexcept { return bytes_.data(); }
+    std::size_t size() const noexcept { return bytes_.size(); }
 
 private:
-    std::string_view shared_arguments(std::string_view bytes) const noexcept
+    boost::container::small_vector<char, UsualSize> bytes_;
+};
+
+/// A command, made word by word.
+class Command : private Words<304> {  // usual is a call of a script
+    using Base = Words<304>;
+
+public:
+    Command(std::initializer_list<std::string_view> words) : Base(room_for_count)
     {
-        return bytes.substr(arguments_, own_arguments_ - arguments_);
+        for (auto const word : words)
+            Base::add(word);
+        count(words.size());
+    }
+    /// As `add`.
+    template <class... W>
+    explicit Command(std::string_view name, W const&... words) : Base(room_for_count)
+    {
+        Base::add(name);
+        (Base::add(words), ...);
+        count(1 + sizeof...(W));
     }
 
-    Folding folding_;
-    std::size_t start_{0};
-    std::size_t count_{0};
-    std::size_t shared_keys_{0};
-    std::size_t own_keys_{0};
-    std::size_t arguments_{0};
-    std::size_t own_arguments_{0};
+    template <class W>
+    void add(W const& word)
+    {
+        Base::add(word);
+        count(words_ + 1);
+    }
+    void add_parts(std::span<std::string_view const> parts)
+    {
+        Base::add_parts(parts);
+        count(words_ + 1);
+    }
+    std::string_view bytes() const noexcept { return Base::bytes().substr(begin_); }
+
+private:
+    static constexpr std::size_t room_for_count = 1 + 20 + 2;  // '*', a number, the end of the line
+
+    /// The number of words stands in front, as far to the right as there is room.
+    void count(std::size_t words) noexcept
+    {
+        words_ = words;
+        begin_ = room_for_count - 2;
+        end_line(data() + begin_);
+        for (auto left = words; left > 0; left /= 10)
+            data()[--begin_] = static_cast<char>('0' + left % 10);
+        data()[--begin_] = '*';
+    }
+
+    std::size_t begin_{room_for_count};
+    std::size_t words_{0};
 };
 
 enum class ReplyType : unsigned char { nil, string, status, error, integer, array };
@@ -231,7 +176,7 @@ private:
 };
 
 /// A whole reply: its values in the order in which they came (an array before its elements), and the bytes of its strings.
-/// One that is no array takes one allocation at most; what an array took is kept for the next one.
+/// A short one that is no array takes no allocation, a long one takes one; what an array took is kept for the next one.
 class Reply {
 public:
     /// Nil while there is none.
@@ -246,10 +191,10 @@ public:
             part.root_ = node(at);
             part.rest_.assign(
                 rest_.begin() + static_cast<std::ptrdiff_t>(at), rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
-            part.take_text(part.root_, bytes_);
+            part.take_text(part.root_, *this);
             for (auto& inner : part.rest_) {
                 part.nested_ = part.nested_ || inner.type == ReplyType::array;
-                part.take_text(inner, bytes_);
+                part.take_text(inner, *this);
             }
             take(std::move(part));
         }
@@ -280,14 +225,30 @@ private:
     };
     std::size_t count() const noexcept { return 1 + rest_.size(); }
     Node node(std::size_t i) const noexcept { return i == 0 ? root_ : i < count() ? rest_[i - 1] : Node{}; }
-    /// Moves the text of a node that was copied from a reply with these bytes.
-    void take_text(Node& node, std::string_view bytes)
+    static bool is_text(ReplyType type) noexcept
     {
-        if (node.type == ReplyType::array || node.type == ReplyType::integer || node.type == ReplyType::nil)
+        return type == ReplyType::string || type == ReplyType::status || type == ReplyType::error;
+    }
+    std::string_view text(Node const& node) const noexcept
+    {
+        if (!is_text(node.type))
+            return {};
+        return std::string_view{bytes_.data(), bytes_.size()}.substr(static_cast<std::size_t>(node.number), node.size);
+    }
+    /// Appends the text of a node that was copied from `other`.
+    void take_text(Node& node, Reply const& other)
+    {
+        if (!is_text(node.type))
             return;
-        auto const text = bytes.substr(static_cast<std::size_t>(node.number), node.size);
-        node.number = static_cast<std::int64_t>(bytes_.size());
-        bytes_ += text;
+        auto const text = other.text(node);
+        node.number = static_cast<std::int64_t>(append(text));
+    }
+    /// Where it is now.
+    std::size_t append(std::string_view text)
+    {
+        auto const at = bytes_.size();
+        bytes_.insert(bytes_.end(), text.begin(), text.end());
+        return at;
     }
     /// The index behind the value at `i` and all it contains.
     std::size_t behind(std::size_t i) const noexcept
@@ -304,7 +265,7 @@ private:
 
     Node root_;
     std::vector<Node> rest_;
-    std::string bytes_;
+    boost::container::small_vector<char, 24> bytes_;  // a token or a version needs no allocation
     bool nested_{false};  // some array is inside another one
 };
 
@@ -312,10 +273,7 @@ inline ReplyType ReplyView::type() const noexcept { return reply_->node(index_).
 
 inline std::string_view ReplyView::text() const noexcept
 {
-    auto const node = reply_->node(index_);
-    if (node.type != ReplyType::string && node.type != ReplyType::status && node.type != ReplyType::error)
-        return {};
-    return std::string_view(reply_->bytes_).substr(static_cast<std::size_t>(node.number), node.size);
+    return reply_->text(reply_->node(index_));
 }
 
 inline std::int64_t ReplyView::integer() const noexcept
@@ -442,18 +400,17 @@ private:
         auto const type = task->type == REDIS_REPLY_ERROR    ? ReplyType::error
                           : task->type == REDIS_REPLY_STATUS ? ReplyType::status
                                                              : ReplyType::string;
-        auto& bytes = me.reply_->bytes_;
-        if (bytes.size() + size > me.limits_.bytes) {
+        if (me.reply_->bytes_.size() + size > me.limits_.bytes) {
             me.too_large_ = true;
             return nullptr;
         }
-        auto const at = static_cast<std::int64_t>(bytes.size());
+        std::size_t at = 0;
         try {
-            bytes.append(text, size);
+            at = me.reply_->append({text, size});
         } catch (...) {
             return nullptr;
         }
-        return me.put(task, type, at, size);
+        return me.put(task, type, static_cast<std::int64_t>(at), size);
     }
     static void* on_array(redisReadTask const* task, ElementCount elements)
     {

@@ -69,6 +69,38 @@ namespace detail {
 
 class Pipeline;
 
+/// What a request sends: the bytes of a command, or a call that may leave together with others of its kind, as one command.
+/// Refers to what it was made of.
+class Payload {
+public:
+    Payload() = default;
+    Payload(std::string_view bytes) noexcept : bytes_(bytes) {}  // NOLINT
+    Payload(Command const& command) noexcept : bytes_(command.bytes()) {}  // NOLINT
+    Payload(ScriptCall const& call) noexcept : call_(&call) {}  // NOLINT
+
+    /// As a command, and hardly less.
+    std::size_t size() const noexcept { return call_ != nullptr ? ScriptCall::room_for_head + call_->size() : bytes_.size(); }
+    /// As a command.
+    std::string text() const { return call_ != nullptr ? call_->text() : std::string(bytes_); }
+    bool like(Payload const& other) const noexcept
+    {
+        return call_ != nullptr && other.call_ != nullptr && call_->like(*other.call_);
+    }
+    /// `requests`: one, or several that are all like the first one.
+    template <class Requests, class Of>
+    static void append(std::string& out, Requests const& requests, Of of)
+    {
+        if (Payload const& first = of(*requests.begin()); first.call_ == nullptr)
+            out += first.bytes_;
+        else
+            ScriptCall::append(out, requests, [&](auto const& request) -> ScriptCall const& { return *of(request).call_; });
+    }
+
+private:
+    std::string_view bytes_;
+    ScriptCall const* call_{nullptr};
+};
+
 /// A command on its way. Lives until it is taken, cancelled or forgotten.
 class PipelineRequest {
 public:
@@ -81,7 +113,7 @@ protected:
     Access access() const noexcept { return access_; }
     TimePoint deadline() const noexcept { return deadline_; }
     /// Its bytes hold two commands from now on, or one again: the result is the reply to the first, and `second` becomes that
-    /// to the other before there is a result. Such a request is not folded.
+    /// to the other before there is a result.
     void expect_second(Reply* second) noexcept { second_ = second; }
 
 private:
@@ -91,8 +123,7 @@ private:
     /// There is a result to be taken. Called with the pipeline's mutex held.
     virtual void finished() noexcept = 0;
 
-    std::string_view bytes_;
-    Foldable foldable_;
+    Payload payload_;
     Access access_;
     State state_{State::idle};
     TimePoint deadline_;
@@ -151,46 +182,45 @@ public:
         return statistics_;
     }
 
-    /// Queues an idle request. `bytes` stay valid until its result was taken or it was cancelled or forgotten. What can be
-    /// folded may leave together with others of its kind, as one command.
-    void submit(PipelineRequest& request, std::string_view bytes, Foldable const& foldable = {}) noexcept
+    /// Queues an idle request. What `payload` refers to stays valid until its result was taken or it was cancelled or
+    /// forgotten.
+    void submit(PipelineRequest& request, Payload payload) noexcept
     {
-        request.foldable_ = foldable;
         if (forked())  // the mutex may be one that nobody here will unlock
             return finish(
                 request,
                 Failure{Errc::misconfigured, "this redis connection was made before a fork; make a new one in the child"});
         std::lock_guard lock(mutex_);
-        queue(request, bytes);
+        queue(request, payload);
     }
 
     /// Queues again what a server that is still loading has not executed. Nothing is sent to it before `at`.
-    void submit_at(PipelineRequest& request, std::string_view bytes, TimePoint at) noexcept
+    void submit_at(PipelineRequest& request, Payload payload, TimePoint at) noexcept
     {
         std::lock_guard lock(mutex_);
         if (request.connection_ == connections_)
             pause_until_ = std::max(pause_until_, at);
-        queue(request, bytes);
+        queue(request, payload);
     }
 
     /// Queues again what a replica has not executed, for another connection than the one that led there. That one is
     /// ended when all replies that are due on it have come.
-    void submit_elsewhere(PipelineRequest& request, std::string_view bytes) noexcept
+    void submit_elsewhere(PipelineRequest& request, Payload payload) noexcept
     {
         std::lock_guard lock(mutex_);
         if (request.connection_ == connections_)
             leaving_ = true;
-        queue(request, bytes);
+        queue(request, payload);
     }
 
-    /// The result, once there is one; then the request is idle again.
-    std::optional<Outcome<Reply>> take(PipelineRequest& request)
+    /// The result, once there is one, which stays where it is until the request is queued again; it is idle from now on.
+    Outcome<Reply>* take(PipelineRequest& request) noexcept
     {
         if (!request.finished_.load(std::memory_order_acquire))
-            return std::nullopt;
+            return nullptr;
         std::lock_guard lock(mutex_);  // `finished()` may not have returned yet
         settled(request);
-        return std::move(request.result_);
+        return &request.result_;
     }
 
     /// Gives it up, unless it is done. A reply that comes later is dropped.
@@ -308,30 +338,30 @@ private:
           io_(std::make_unique<Io>(executor_))
     {}
 
-    std::optional<Failure> refusal(std::string_view bytes)
+    std::optional<Failure> refusal(std::size_t bytes)
     {
         if (closed_)
             return Failure{Errc::cancelled};
         if (options_.tls && !options_.tls_context)
             return no_tls();
         auto const room = options_.max_pending_bytes - std::min(pending_bytes_, options_.max_pending_bytes);
-        if (pending_count_ >= options_.max_pending || bytes.size() > room)
+        if (pending_count_ >= options_.max_pending || bytes > room)
             return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
         return std::nullopt;
     }
 
-    void queue(PipelineRequest& request, std::string_view bytes) noexcept
+    void queue(PipelineRequest& request, Payload payload) noexcept
     {
         request.submitted_ = true;
-        if (auto failure = refusal(bytes))
+        if (auto failure = refusal(payload.size()))
             return finish(request, *std::move(failure));
         try {
             pending_.push_back(&request);
-            request.bytes_ = bytes;
+            request.payload_ = payload;
             request.place_ = pending_base_ + pending_.size() - 1;
             request.state_ = State::pending;
             ++pending_count_;
-            pending_bytes_ += bytes.size();
+            pending_bytes_ += payload.size();
             arm(request.deadline_);
             post_turn();
         } catch (...) {
@@ -340,7 +370,7 @@ private:
         }
     }
 
-    static void finish(PipelineRequest& request, Outcome<Reply> result) noexcept
+    static void finish(PipelineRequest& request, Outcome<Reply>&& result) noexcept
     {
         request.result_ = std::move(result);
         request.state_ = State::done;
@@ -381,7 +411,7 @@ private:
     void unqueue(PipelineRequest const& request) noexcept
     {
         --pending_count_;
-        pending_bytes_ -= request.bytes_.size();
+        pending_bytes_ -= request.payload_.size();
         if (pending_count_ == 0) {
             pending_base_ += pending_.size();
             pending_.clear();
@@ -513,18 +543,12 @@ private:
         batch_.clear();
         batch_at_ = 0;
         while (!pending_.empty() && in_flight_.size() < options_.max_in_flight && batch_.size() < write_bound) {
-            auto const part = [](PipelineRequest const* request) {
-                return std::pair<std::string_view, Foldable const&>(request->bytes_, request->foldable_);
-            };
             together_.clear();
             while (!pending_.empty() && together_.size() < fold_bound &&
                    in_flight_.size() + together_.size() < options_.max_in_flight) {
                 auto* const request = pending_.front();
-                if (request != nullptr && !together_.empty()) {
-                    auto const* const first = together_.front();
-                    if (!first->foldable_.like(first->bytes_, request->foldable_, request->bytes_))
-                        break;
-                }
+                if (request != nullptr && !together_.empty() && !together_.front()->payload_.like(request->payload_))
+                    break;
                 pending_.pop_front();
                 ++pending_base_;
                 if (request != nullptr) {
@@ -544,10 +568,8 @@ private:
                 request->state_ = State::in_flight;
                 request->connection_ = connections_;
             }
-            if (together_.size() == 1)
-                batch_ += together_.front()->bytes_;
-            else
-                Foldable::append(batch_, together_, part);
+            Payload::append(
+                batch_, together_, [](PipelineRequest const* request) -> Payload const& { return request->payload_; });
             stream_end_ = begin + batch_.size();
             ++statistics_.commands;
         }
@@ -706,7 +728,7 @@ private:
                 auto const folded = in_flight_.front().folded;
                 if (folded == 1) {
                     answer(std::exchange(reply_, {}));
-                } else if (reply_.root().is(ReplyType::error)) {
+                } else if (!reply_.root().is(ReplyType::array)) {  // the same for all
                     for (std::size_t i = 0; i < folded; ++i)
                         answer(reply_);
                 } else if (reply_.root().size() == folded) {
@@ -720,7 +742,7 @@ private:
     }
 
     /// To the command whose turn it is.
-    void answer(Reply reply)
+    void answer(Outcome<Reply>&& reply)
     {
         auto const slot = in_flight_.front();
         auto* const request = slot.request;
@@ -730,11 +752,9 @@ private:
             in_flight_.front().request->result_ = std::move(reply);
         if (request == nullptr)
             return;
-        if (request->second_ != nullptr) {
-            *request->second_ = std::move(reply);
-            return finish(*request, std::move(request->result_));
-        }
-        if (request->access_ != Access::read && !reply.root().is(ReplyType::error))
+        if (request->second_ != nullptr)
+            *request->second_ = *std::exchange(reply, std::move(request->result_));
+        if (request->access_ != Access::read && !reply->root().is(ReplyType::error))
             departures_ = 0;
         finish(*request, std::move(reply));
     }
@@ -775,7 +795,7 @@ private:
             slot.request->place_ = --pending_base_;
             slot.request->state_ = State::pending;
             ++pending_count_;
-            pending_bytes_ += slot.request->bytes_.size();
+            pending_bytes_ += slot.request->payload_.size();
         }
         failed(lock, Failure{Errc::unavailable, lost.detail()});
     }
@@ -1153,8 +1173,8 @@ private:
 /// of `ClientState::execute` for commands of a pipeline.
 class Resender {
 public:
-    /// `script`: the text of what `encoded` calls by its name, if it does. Both outlive this.
-    Resender(std::string_view encoded, std::optional<std::string_view> script) : bytes_(encoded), script_(script) {}
+    /// `script`: the text of what `payload` calls by its name, if it does. Both outlive this.
+    Resender(Payload payload, std::optional<std::string_view> script) : payload_(payload), script_(script) {}
     Resender(Resender const&) = delete;
     Resender& operator=(Resender const&) = delete;
 
@@ -1169,24 +1189,24 @@ public:
             auto const at = interlock::detail::add(now, loading_backoff.delay(++loading_, SystemRuntime::random_bits()));
             if (at >= deadline)
                 return false;
-            pipeline.submit_at(request, bytes_, at);
+            pipeline.submit_at(request, payload_, at);
             return true;
         }
         if (word == "READONLY" && !std::exchange(moved_, true)) {
-            pipeline.submit_elsewhere(request, bytes_);
+            pipeline.submit_elsewhere(request, payload_);
             return true;
         }
         if (word == "NOSCRIPT" && script_) {
-            spelled_out_ = spell_out(bytes_, *std::exchange(script_, std::nullopt));
-            bytes_ = spelled_out_;
-            pipeline.submit(request, bytes_);
+            spelled_out_ = spell_out(payload_.text(), *std::exchange(script_, std::nullopt));
+            payload_ = std::string_view{spelled_out_};
+            pipeline.submit(request, payload_);
             return true;
         }
         return false;
     }
 
 private:
-    std::string_view bytes_;
+    Payload payload_;
     std::optional<std::string_view> script_;
     std::string spelled_out_;
     bool moved_{false};

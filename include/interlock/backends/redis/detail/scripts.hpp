@@ -40,6 +40,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -95,13 +96,15 @@ inline std::string sha1(std::string_view text)
 
 struct Script {
     template <class... Parts>
-    explicit Script(Parts... parts) : text((std::string{} += ... += parts)), name(sha1(text))
+    explicit Script(Parts... parts)
+        : text((std::string{} += ... += parts)), name(sha1(text)), call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
     {}
     Script(Script const&) = delete;
     Script& operator=(Script const&) = delete;
 
     std::string const text;
     std::string const name;
+    std::string const call;  // the first two words of a call
 };
 
 /// Of a lease or a retention, as scripts take it: rounded up, so that it never ends early.
@@ -161,8 +164,8 @@ local function pass_on(lock, record)
 end
 )lua";
 
-// A call for one lock returns what `one(1)` does. One for several returns an array: `attempt(i)` is what `one(i)` returns or
-// raises. Most need less: `found` is what all keys but the counter hold, read at once, and nothing for what is no string.
+// A call for one lock returns what `one(1)` does. One for several returns that for each, in an array, or once if it is the
+// same for all, and no array: `attempt(i)` is what `one(i)` returns or raises. Most need less.
 inline constexpr std::string_view each_lua = R"lua(
 if count == 1 then return one(1) end
 local function attempt(i)
@@ -171,7 +174,7 @@ local function attempt(i)
   reply = tostring(reply)
   return {err = string.find(reply, '^%u+ ') and reply or 'ERR ' .. reply}
 end
-local replies, found = {}, call('MGET', unpack(KEYS, 2))
+local replies = {}
 )lua";
 
 /// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, '1' to read values, then for each
@@ -225,22 +228,26 @@ local function one(i)
   return wanted and token .. 'w' or token
 end
 )lua", each_lua, R"lua(
-local set, tail = redis.pcall, nil
+-- Values are read at once; there is nothing for what is no string. A lock is asked for and taken in one step (NX and GET
+-- answer false to one that was free, and make no table as OK would), but for the first one: only once some lock is free
+-- are tokens drawn, and they are drawn before anything is written.
+local found = loads and call('MGET', unpack(KEYS, 2))
+local try, same, tail = redis.pcall, not loads, nil
 for i = 1, count do
   local reply
-  local value = loads and found[2 * i]
-  if not found[keys * (i - 1) + 1] and (value or not loads) then
+  local lock, value = KEYS[keys * (i - 1) + 2], loads and found[2 * i]
+  if (value or not loads) and (tail or try('GET', lock) == false) then
     if tail == nil then tail = pcall(reserve) and first and first .. first end
-    if tail then
-      local owner = ARGV[i + 2]
-      if #owner > 16 then owner = sub(owner, 1, 16) end
-      reply = set('SET', KEYS[keys * (i - 1) + 2], owner .. tail, 'PX', ttl, 'NX')
-      if reply and reply.ok then reply = value and first .. 'v' .. value or first end
+    local owner = ARGV[i + 2]
+    if #owner > 16 then owner = sub(owner, 1, 16) end
+    if tail and try('SET', lock, owner .. tail, 'PX', ttl, 'NX', 'GET') == false then
+      reply = value and first .. 'v' .. value or first
     end
   end
+  same = same and reply
   replies[i] = reply or attempt(i)
 end
-return replies
+return same or replies
 )lua"};
     return script;
 }
@@ -296,7 +303,7 @@ local function one(i)
   return 1
 end
 )lua", each_lua, R"lua(
-local free = {}
+local found, free = call('MGET', unpack(KEYS, 2)), {}
 for i = 1, count do
   local record = found[i]
   if record and #record <= 64 and sub(record, 1, 16) == ARGV[i] then
@@ -306,7 +313,9 @@ for i = 1, count do
     replies[i] = attempt(i)
   end
 end
-if #free > 0 and call('DEL', unpack(free)) < #free then  -- one that is named twice is there once
+local removed = #free > 0 and call('DEL', unpack(free)) or 0
+if removed == count then return 1 end
+if removed < #free then  -- one that is named twice is there once
   local gone = {}
   for i = 1, count do
     local lock = KEYS[i + 1]
@@ -570,6 +579,105 @@ inline std::string spell_out(std::string_view evalsha, std::string_view text)
     out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
     return out.append(evalsha.substr(head + name));
 }
+
+/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
+/// of its own. Such a script takes several calls in one, and answers with an array of what it would have said to each, or with
+/// what it would have said to all of them.
+struct Folding {
+    std::uint8_t shared_keys{0};
+    std::uint8_t own_keys{0};
+    std::uint8_t shared_arguments{0};
+    std::uint8_t own_arguments{0};
+
+    friend bool operator==(Folding, Folding) = default;
+};
+
+/// A call of such a script: its words, in the order of `Folding`'s members. Only as a command do they get what stands in
+/// front of them, alone or with those of others.
+class ScriptCall : private Words<160> {
+    using Base = Words<160>;
+
+public:
+    ScriptCall(Script const& script, Folding folding) : script_(&script), folding_(folding) {}
+
+    template <class W>
+    void add(W const& word)
+    {
+        Base::add(word);
+        ended();
+    }
+    void add_parts(std::span<std::string_view const> parts)
+    {
+        Base::add_parts(parts);
+        ended();
+    }
+
+    Script const& script() const noexcept { return *script_; }
+    /// Of the words.
+    using Base::size;
+
+    /// Whether one command can stand for both.
+    bool like(ScriptCall const& other) const noexcept
+    {
+        return script_ == other.script_ && folding_ == other.folding_ && shared_keys() == other.shared_keys() &&
+               shared_arguments() == other.shared_arguments();
+    }
+
+    /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a `ScriptCall`.
+    template <class Calls, class Of>
+    static void append(std::string& out, Calls const& calls, Of of)
+    {
+        ScriptCall const& first = of(*calls.begin());
+        auto const& folding = first.folding_;
+        auto const keys = folding.shared_keys + calls.size() * folding.own_keys;
+        auto const words = 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments;
+        std::array<char, 20> digits;
+        out.append("*").append(write_number(digits, words)).append("\r\n");
+        out += first.script_->call;
+        auto const key_count = write_number(digits, keys);
+        std::array<char, 20> more_digits;
+        out.append("$").append(write_number(more_digits, key_count.size())).append("\r\n").append(key_count).append("\r\n");
+        out += first.shared_keys();
+        for (auto const& call : calls)
+            out += of(call).own_keys();
+        out += first.shared_arguments();
+        for (auto const& call : calls)
+            out += of(call).own_arguments();
+    }
+    /// A command of its own.
+    std::string text() const
+    {
+        std::string out;
+        out.reserve(room_for_head + size());
+        append(out, std::array{this}, [](ScriptCall const* call) -> ScriptCall const& { return *call; });
+        return out;
+    }
+
+    /// What a command has more than the words of its calls, and hardly less.
+    static constexpr std::size_t room_for_head = 128;
+
+private:
+    void ended() noexcept
+    {
+        ++words_;
+        std::size_t words = 0;
+        for (std::size_t i = 0; i < ends_.size(); ++i) {
+            words += std::array{folding_.shared_keys, folding_.own_keys, folding_.shared_arguments}[i];
+            if (words_ == words)
+                ends_[i] = size();
+        }
+    }
+    std::string_view part(std::size_t begin, std::size_t end) const noexcept { return bytes().substr(begin, end - begin); }
+    std::string_view shared_keys() const noexcept { return part(0, ends_[0]); }
+    std::string_view own_keys() const noexcept { return part(ends_[0], ends_[1]); }
+    std::string_view shared_arguments() const noexcept { return part(ends_[1], ends_[2]); }
+    std::string_view own_arguments() const noexcept { return bytes().substr(ends_[2]); }
+
+    Script const* script_;
+    Folding folding_;
+    std::size_t words_{0};
+    std::array<std::size_t, 3> ends_{};  // of all kinds of words but the last
+};
 
 }  // namespace detail
 }  // namespace redis
