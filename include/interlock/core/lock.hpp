@@ -60,9 +60,10 @@ public:
     void set_in_doubt(bool value) noexcept { in_doubt_.store(value, std::memory_order_release); }
 
     /// Computed at each call from the clock, never from a flag that a late timer sets (law P6).
-    LockStatus status() const noexcept
+    LockStatus status() const noexcept { return status(now()); }
+    LockStatus status(TimePoint now) const noexcept
     {
-        if (reason_.load(std::memory_order_acquire) != LostReason::none || now() >= valid_until())
+        if (reason_.load(std::memory_order_acquire) != LostReason::none || now >= valid_until())
             return LockStatus::lost;
         return in_doubt_.load(std::memory_order_acquire) ? LockStatus::in_doubt : LockStatus::held;
     }

@@ -236,22 +236,14 @@ private:
     auto initiate(A const& state, Wait wait, AcquireOptions options, CompletionToken& token) const
     {
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
-        struct Start {
-            LockStateService self;
-            Key key;
-            T value;
-            Wait wait;
-            AcquireOptions options;
-        };
+        using Request = detail::AcquireRequest<LockStateService>;
         return boost::asio::async_initiate<CompletionToken, Signature>(
-            [](auto handler, std::unique_ptr<Start> start) {
-                detail::start_acquire<Optional>(
-                    start->self, std::move(handler), std::move(start->key), std::move(start->value), start->wait,
-                    start->options);
+            [](auto handler, std::unique_ptr<Request> request) {
+                detail::start_acquire<Optional>(std::move(handler), std::move(request));
             },
             token,
-            std::unique_ptr<Start>(
-                new Start{*this, make_key<T, key_type>(state), state_of<T>(state), wait, options}));
+            std::unique_ptr<Request>(new Request{
+                *this, make_key<T, key_type>(state), state_of<T>(state), wait, options.deadline, options.max_attempts}));
     }
 
     struct Handle {

@@ -4,6 +4,7 @@
 // its handler says.
 
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
@@ -30,6 +31,7 @@
 #include <cstddef>
 #include <exception>
 #include <future>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -144,6 +146,29 @@ TEMPLATE_TEST_CASE(
     CHECK(completed == 2 * callers);
     CHECK(elsewhere == 0);
     CHECK(repository.load("a")->value.quantity == callers + callers * 7);  // every third of 20 rounds, begun with "a"
+}
+
+TEST_CASE("a context at the address of an earlier one is another one", "[core][executors]")
+{
+    Memory const repository;
+    static_cast<void>(repository.insert(Stock{"a", 0}).value());
+    TransactionService const service{PessimisticRowLock{}, repository};
+    LockStateService const locks{repository};
+    std::optional<asio::io_context> context;
+    int called = 0;
+    for (int i = 0; i < 20; ++i) {
+        context.emplace();
+        auto const add = [](Stock& s) { ++s.quantity; };
+        service.async_do_in_transaction(
+            "a", add, asio::bind_executor(context->get_executor(), [&](std::exception_ptr e) { called += e ? 0 : 1; }));
+        context->run();
+        // This one is still there when its context ends, and is never called.
+        auto const lock = locks.acquire("a");
+        locks.async_acquire("a", asio::bind_executor(context->get_executor(), [&](auto, auto) { called += 1000; }));
+        context.reset();
+    }
+    CHECK(called == 20);
+    CHECK(locks.try_acquire("a"));
 }
 
 }  // namespace executors_test

@@ -92,9 +92,31 @@ public:
 
     explicit PendingOperations(boost::asio::execution_context& context) : service(context) {}
 
-    std::shared_ptr<List> const& list() const noexcept { return list_; }
+    /// That of `context`. Every operation asks, so each thread remembers what it asked for last; a context that has the
+    /// address of one before it is another one: the list of that one is gone.
+    static std::shared_ptr<List> list_of(boost::asio::execution_context& context)
+    {
+        thread_local Last last;
+        if (Last::ended)  // the thread is on its way out
+            return boost::asio::use_service<PendingOperations>(context).list_;
+        if (last.context != &context || last.list->gone) {
+            last.list = boost::asio::use_service<PendingOperations>(context).list_;
+            last.context = &context;
+        }
+        return last.list;
+    }
 
 private:
+    struct Last {
+        Last() = default;
+        Last(Last const&) = delete;
+        Last& operator=(Last const&) = delete;
+        ~Last() { ended = true; }
+        boost::asio::execution_context const* context{nullptr};
+        std::shared_ptr<List> list;
+        static inline constinit thread_local bool ended = false;
+    };
+
     void shutdown() noexcept override
     {
         Members members;
@@ -177,7 +199,7 @@ protected:
     /// Joins the context's list; from here on it may be woken, cancelled and abandoned.
     void join()
     {
-        list_ = boost::asio::use_service<PendingOperations>(context()).list();
+        list_ = PendingOperations::list_of(context());
         {
             std::lock_guard lock(list_->mutex);
             list_->members.push_back(*this);
@@ -470,19 +492,27 @@ void async_call(CallPlace place, R const& runtime, Handler handler, F call)
     start_operation<CallOperation<Handler, R, F>>(std::move(handler), runtime, place, std::move(call));
 }
 
-/// `LockStateService::async_acquire` and `async_try_acquire`.
+/// What is asked of `LockStateService::async_acquire` or `async_try_acquire`.
+template <class Service>
+struct AcquireRequest {
+    Service service;
+    Key key;
+    typename Service::value_type state;
+    Wait wait;
+    Deadline deadline;
+    int max_attempts;
+};
+
 template <bool Optional, class Service, class Handler>
 class AcquireOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
     using Repository = typename Service::repository_type;
 
 public:
-    AcquireOperation(
-        Handler handler, Service service, Key key, typename Service::value_type state, Wait wait, Deadline deadline,
-        int max_attempts)
-        : Base(std::move(handler), service.repository().runtime()), service_(std::move(service)), key_(std::move(key)),
-          state_(std::move(state)), deadline_(deadline.at(this->runtime().now())), wait_(wait),
-          good_(deadline.valid() && max_attempts >= 1), ticket_(service_.table(), key_, wait, max_attempts, false)
+    AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
+        : Base(std::move(handler), request->service.repository().runtime()), request_(std::move(request)),
+          deadline_(request_->deadline.at(this->runtime().now())),
+          ticket_(request_->service.table(), request_->key, request_->wait, request_->max_attempts, false)
     {}
 
     void start() { this->start_here(); }
@@ -497,13 +527,13 @@ private:
             if (!answer_->done() && this->take_wake())  // perhaps by what the call found in use
                 return step();
         } else {
-            if (!good_)
+            if (!request_->deadline.valid() || request_->max_attempts < 1)
                 return fail(Errc::invalid_argument);
             if (this->cancel_requested())
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)
                 return fail(Errc::deadline_exceeded);
-            blockable_ = !service_.in_place();
+            blockable_ = !request_->service.in_place();
             if (!blockable_) {
                 poll();
             } else {
@@ -529,7 +559,7 @@ private:
     {
         if (!polled_) {
             polled_ = true;
-            if (auto failure = service_.unfit(key_, Deadline{deadline_})) {
+            if (auto failure = request_->service.unfit(request_->key, Deadline{deadline_})) {
                 answer_.emplace(std::move(*failure));
                 return;
             }
@@ -555,9 +585,7 @@ private:
             code_ = Errc::cancelled;
         }
         auto const code = code_;
-        Lock lock;
-        if (hold_)
-            lock = Lock{std::move(state_), std::move(hold_)};
+        Lock lock = hold_ ? Lock{std::move(request_->state), std::move(hold_)} : Lock{};
         { Ref<Base> const last = std::move(self); }
         if constexpr (Optional) {
             std::optional<Lock> maybe;
@@ -573,12 +601,8 @@ private:
     void leave() noexcept override { ticket_.abandon(); }
     void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
-    Service service_;
-    Key key_;
-    typename Service::value_type state_;
+    std::unique_ptr<AcquireRequest<Service>> request_;
     TimePoint deadline_;
-    Wait wait_;
-    bool good_;
     bool polled_{false};
     bool offloaded_{false};
     bool blockable_{false};  // the thread that polls is one of the pool
@@ -632,12 +656,10 @@ void start_release(Service const& service, Handler handler, std::shared_ptr<Hold
     start_operation<ReleaseOperation<Service, Handler>>(std::move(handler), service, std::move(hold));
 }
 
-template <bool Optional, class Service, class Handler, class Options>
-void start_acquire(
-    Service const& service, Handler handler, Key key, typename Service::value_type state, Wait wait, Options options)
+template <bool Optional, class Service, class Handler>
+void start_acquire(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
 {
-    start_operation<AcquireOperation<Optional, Service, Handler>>(
-        std::move(handler), service, std::move(key), std::move(state), wait, options.deadline, options.max_attempts);
+    start_operation<AcquireOperation<Optional, Service, Handler>>(std::move(handler), std::move(request));
 }
 
 }  // namespace detail

@@ -234,10 +234,44 @@ private:
     };
 
     struct Shard {
-        Shard() { alarm.shard = this; }
+        static constexpr std::size_t most_spares = 32;
+
+        Shard()
+        {
+            alarm.shard = this;
+            spares.reserve(most_spares);
+        }
+
+        /// The entry of `key`, and whether it is new.
+        std::pair<Node*, bool> enter(Key const& key)
+        {
+            if (spares.empty()) {
+                auto const [it, fresh] = entries.try_emplace(key);
+                return {&*it, fresh};
+            }
+            if (auto const it = entries.find(key); it != entries.end())
+                return {&*it, false};
+            auto& spare = spares.back();
+            spare.key() = key;
+            auto const it = entries.insert(std::move(spare)).position;
+            spares.pop_back();
+            return {&*it, true};
+        }
+        void leave(Node* node) noexcept
+        {
+            auto const it = entries.find(node->first);
+            if (spares.size() == most_spares) {
+                entries.erase(it);
+                return;
+            }
+            spares.push_back(entries.extract(it));
+            spares.back().mapped() = Entry{};
+        }
+
         std::mutex mutex;
         std::condition_variable renewed;
         Entries entries;
+        std::vector<typename Entries::node_type> spares;  // many acquires and releases at once are many allocations else
         Schedule schedule;
         ShardAlarm alarm;
         TimePoint alarm_at{TimePoint::max()};
@@ -283,12 +317,26 @@ public:
             if (!hold_)
                 return success();
             auto& own = static_cast<TableHold&>(*hold_);
-            if (!reaper_) {
+            if (!asking_.under_way() && !reaper_) {
                 own.gone_.store(true, std::memory_order_relaxed);
                 released_at_ = table_->runtime_.now();
-                status_ = hold_->status();
-                if (auto outcome = table_->release_later(own, status_, released_at_, waiter, reaper_))
-                    return *std::move(outcome);
+                status_ = hold_->status(released_at_);
+                auto ended = table_->end_hold(own, status_, false, false, released_at_);
+                if (ended.done)
+                    return *std::move(ended.done);
+                node_ = ended.node;
+                // Where `close` must see that it ends, the record is a reaper's from the beginning.
+                if (ends_by_itself(table_->repository_) && !hand_over(&waiter))
+                    return Errc::unavailable;
+            }
+            if (!reaper_) {
+                auto const removed = ask(waiter);
+                if (!removed)
+                    return Step<void>::under_way();
+                if (table_->removed_for_good(*own.shard_, node_, own.fence().owner, *removed))
+                    return table_->released(own, status_, *removed, released_at_);
+                if (!hand_over(&waiter))
+                    return Errc::unavailable;
             }
             auto const removed = reaper_->look_in_place();
             if (!removed)
@@ -299,14 +347,46 @@ public:
 
         void abandon() noexcept
         {
+            if (asking_.under_way()) {
+                asking_.give_up();
+                static_cast<void>(hand_over(nullptr));
+            }
             if (auto const reaper = std::move(reaper_))
                 reaper->abandon();
         }
 
     private:
+        /// Nothing while the call is under way.
+        std::optional<Outcome<Removal>> ask(Waiter& waiter)
+        {
+            auto const owner = hold_->fence().owner;
+            try {
+                auto asked = asking_.ask(
+                    table_->repository_, waiter, [&](R& r) { return r.remove(node_->first, owner, Deadline{}); },
+                    [&](auto& r) { return r.start_remove(node_->first, owner, Deadline{}, waiter); });
+                if (!asked)
+                    return std::nullopt;
+                return std::move(*asked);
+            } catch (...) {  // no memory
+                return Outcome<Removal>{Errc::unavailable};
+            }
+        }
+
+        /// From here on a reaper removes the record, and wakes `waiter`.
+        bool hand_over(Waiter* waiter) noexcept
+        {
+            auto& own = static_cast<TableHold&>(*hold_);
+            reaper_ = table_->reap(node_->first, own.fence().owner, own.valid_until(), node_, waiter);
+            if (!reaper_)
+                table_->go_on(*own.shard_, node_);  // no memory: the record lapses with its lease
+            return reaper_ != nullptr;
+        }
+
         std::shared_ptr<LockTable> table_;
         std::shared_ptr<Hold> hold_;
+        [[no_unique_address]] PendingCall<R, Removal> asking_;
         std::shared_ptr<Reaper> reaper_;
+        Node* node_{nullptr};  // whose record is being removed
         TimePoint released_at_{};
         LockStatus status_{};
     };
@@ -415,15 +495,16 @@ private:
                 entered_ = queued_until_ = table_->runtime_.now();
             auto& shard = table_->shard_of(*key_);
             std::lock_guard lock(shard.mutex);
-            auto const [it, fresh] = shard.entries.try_emplace(*key_);
-            node_ = &*it;
+            auto const [node, fresh] = shard.enter(*key_);
+            auto& entry = node->second;
+            node_ = node;
             if (fresh) {
-                it->second.node = node_;
+                entry.node = node;
                 phase_ = Phase::driving;
                 return std::nullopt;
             }
             // One that is being removed is nobody's: the first who comes waits for that trip, even if it only tries.
-            bool const leaving = it->second.state == EntryState::leaving && it->second.queue.empty();
+            bool const leaving = entry.state == EntryState::leaving && entry.queue.empty();
             if (wait_ == Wait::no && !leaving) {
                 phase_ = Phase::done;
                 return Failure::busy(Errc::lock_busy, std::chrono::nanoseconds{0});
@@ -434,7 +515,7 @@ private:
                 return Failure{Errc::overloaded, "waiters for locks: the limit is reached"};
             }
             waiter_ = &waiter;
-            place_ = it->second.queue.insert(it->second.queue.end(), this);
+            place_ = entry.queue.insert(entry.queue.end(), this);
             phase_ = Phase::queued;
             return std::nullopt;
         }
@@ -650,7 +731,7 @@ private:
     {
         auto& entry = node->second;
         if (entry.queue.empty()) {
-            shard.entries.erase(shard.entries.find(node->first));
+            shard.leave(node);
             return {};
         }
         entry.state = EntryState::trying;
@@ -686,7 +767,7 @@ private:
     Outcome<void> release(TableHold& hold, bool unresolved, bool report)
     {
         auto const now = runtime_.now();
-        auto const status = hold.status();
+        auto const status = hold.status(now);
         auto ended = end_hold(hold, status, unresolved, report, now);
         if (ended.done)
             return *std::move(ended.done);
@@ -699,24 +780,22 @@ private:
                 return success();
             }
         }
-        auto const removed = remove_with_retries(node->first, owner, hold.valid_until());
+        auto const removed = remove_with_retries(node, owner, hold.valid_until());
         go_on(*hold.shard_, node);
         return released(hold, status, removed, now);
     }
 
-    /// Nothing: `reaper` removes the record, and wakes `waiter`.
-    std::optional<Outcome<void>> release_later(
-        TableHold& hold, LockStatus status, TimePoint now, Waiter& waiter, std::shared_ptr<Reaper>& reaper)
+    /// Whether that was the end of it, so that the queue went on. Else it is to be tried again, or a renewal is on its way.
+    bool removed_for_good(Shard& shard, Node* node, OwnerToken owner, Outcome<Removal> const& removed) noexcept
     {
-        auto ended = end_hold(hold, status, false, false, now);
-        if (ended.done)
-            return ended.done;
-        reaper = reap(ended.node->first, hold.fence().owner, hold.valid_until(), ended.node, &waiter);
-        if (!reaper) {
-            go_on(*hold.shard_, ended.node);  // no memory: the record lapses with its lease
-            return Errc::unavailable;
-        }
-        return std::nullopt;
+        if (removed_in_vain(removed))
+            return false;
+        Wakeup wakeup;
+        std::lock_guard lock(shard.mutex);
+        if (node->second.sending == owner)
+            return false;
+        wakeup = left(shard, node);
+        return true;
     }
 
     void go_on(Shard& shard, Node* node) noexcept
@@ -792,20 +871,25 @@ private:
             options_.observer->on_release({code, hold.fence().token, handed_on, now - hold.granted_at()});
     }
 
+    static bool removed_in_vain(Outcome<Removal> const& removed) noexcept
+    {
+        return !removed && (removed.error() == Errc::unavailable || removed.error() == Errc::outcome_unknown);
+    }
     /// When to try a failed removal again; never, if it need not be. Removing is idempotent for its owner, so unknown
     /// is simply asked again; after the lease it is moot.
     TimePoint retry_removal_at(Outcome<Removal> const& removed, int attempt, TimePoint until) const
     {
-        if (removed || (removed.error() != Errc::unavailable && removed.error() != Errc::outcome_unknown))
+        if (!removed_in_vain(removed))
             return TimePoint::max();
         auto const at = add(runtime_.now(), options_.poll.delay(attempt, runtime_.random_bits()));
         return at < until ? at : TimePoint::max();
     }
 
-    Outcome<Removal> remove_with_retries(Key const& key, OwnerToken owner, TimePoint until)
+    /// `node` is left to this call.
+    Outcome<Removal> remove_with_retries(Node* node, OwnerToken owner, TimePoint until)
     {
         for (int attempt = 1;; ++attempt) {
-            auto removed = repository_.remove(key, owner, Deadline{});
+            auto removed = repository_.remove(node->first, owner, Deadline{});
             auto const again = retry_removal_at(removed, attempt, until);
             if (again == TimePoint::max())
                 return removed;

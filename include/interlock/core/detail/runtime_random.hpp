@@ -54,11 +54,11 @@ inline void os_random(void* data, std::size_t size)
     }
 }
 
-/// 64 random bits; one system call in 64.
+/// 64 random bits; one system call in 256.
 inline std::uint64_t random_bits()
 {
     struct Block {
-        std::array<std::uint64_t, 64> bits;
+        std::array<std::uint64_t, 256> bits;
         std::size_t left;
         std::uint64_t generation;
     };

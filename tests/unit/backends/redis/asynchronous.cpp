@@ -80,6 +80,31 @@ TEST_CASE("five hundred coroutines lock and unlock over one connection, in few w
     CHECK(locks.try_acquire("key 7"));
 }
 
+TEST_CASE("a release while the server is away is tried again until it is back", "[redis][asynchronous]")
+{
+    RedisServer server{{"--appendonly", "yes"}};
+    auto const o = redis_options(server);
+    asio::io_context io;
+    redis::Client const client{io, o};
+    LockStateService const locks{Repository{client}, {.ttl = 60s}};
+    auto lock = locks.acquire("x");
+    server.kill();
+    int released = -1;
+    locks.async_release(std::move(lock), [&](error_code error) { released = error ? 0 : 1; });
+    io.run_for(300ms);
+    CHECK(released == -1);
+    server.start();
+    Repository const other{redis::Client{o}};
+    CHECK(other.create(Key{"x"}, interlock_test::owner(1), 60s).error() == Errc::lock_busy);
+    CHECK(eventually([&] {
+        io.restart();
+        io.run_for(10ms);
+        return released != -1;
+    }));
+    CHECK(released == 1);
+    CHECK(other.create(Key{"x"}, interlock_test::owner(1), 60s));
+}
+
 // ---- several calls in one command --------------------------------------------------------------------------------------
 
 namespace {
