@@ -224,6 +224,12 @@ concept BatchRenewing = requires(R r, std::span<Renewal> renewals, Ttl ttl, Dead
     r.renew_all(renewals, ttl, deadline);
 };
 
+/// A store that can remove a lock record with less when it is told what it granted: `first` is the first token of the grant.
+template <class R>
+concept GrantRemoving = requires(R r, Key const& key, OwnerToken owner, FencingToken first, Deadline deadline) {
+    { r.remove_granted(key, owner, first, deadline) } -> std::same_as<Outcome<Removal>>;
+};
+
 // clang-format off
 
 /// A shared handle to a store of states. See the common laws above.

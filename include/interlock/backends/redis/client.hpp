@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <chrono>
 #include <concepts>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,6 +56,13 @@ struct ServerCheck {
 };
 
 namespace detail {
+
+/// How a server deletes a key if its value is still the expected one.
+enum class CompareAndDelete : unsigned char {
+    script,   ///< only so
+    delex,    ///< `DELEX key IFEQ value`: Redis 8.4
+    delifeq,  ///< `DELIFEQ key value`: Valkey 9
+};
 
 /// What all handles of one client share.
 class ClientState {
@@ -179,6 +187,7 @@ public:
             parse_number<std::uint64_t>(field(info, "maxmemory"), 0, UINT64_MAX, check.max_memory);
             parse_number<std::uint64_t>(field(info, "connected_slaves"), 0, UINT64_MAX, check.replicas);
             check.append_only = field(info, "aof_enabled") == "1";
+            compare_and_delete_.store(compare_and_delete(info), std::memory_order_relaxed);
             if (auto refused = unfit(check, field(info, "cluster_enabled") == "1"))
                 return *std::move(refused);
         } else if (!denied(exchange.failure())) {
@@ -189,10 +198,48 @@ public:
         return check;
     }
 
+    /// Whether the server is known to do without a script what `delete_if_equal` does.
+    bool compares_and_deletes() const noexcept
+    {
+        return compare_and_delete_.load(std::memory_order_relaxed) != CompareAndDelete::script;
+    }
+    /// Deletes the key called `name` if it still holds `value`. False: it does not, or it is not known what became of that.
+    template <class N>
+    bool delete_if_equal(N const& name, std::string_view value, Deadline deadline)
+    {
+        auto const command = compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::delex
+                                 ? Command("DELEX", name, "IFEQ", value)
+                                 : Command("DELIFEQ", name, value);
+        auto const exchange = execute(command, nullptr, Access::write, deadline);
+        if (!exchange && exchange.error() == Errc::misconfigured)  // no right to it, or another server by now
+            compare_and_delete_.store(CompareAndDelete::script, std::memory_order_relaxed);
+        return exchange && exchange->reply().integer() == 1;
+    }
+
     /// Connections now, in use or not.
     std::size_t connection_count() const { return pool_.count(); }
 
 private:
+    /// By what INFO says of the version; Valkey also says there which Redis it is like.
+    static CompareAndDelete compare_and_delete(std::string_view info)
+    {
+        auto const at_least = [&](std::string_view name, int major, int minor) {
+            auto const version = field(info, name);
+            auto const dot = std::min(version.find('.'), version.size());
+            auto const rest = version.substr(std::min(dot + 1, version.size()));
+            int is_major = 0;
+            int is_minor = 0;
+            return parse_number(version.substr(0, dot), 0, 1000, is_major) &&
+                   parse_number(rest.substr(0, rest.find('.')), 0, 1000, is_minor) &&
+                   (is_major > major || (is_major == major && is_minor >= minor));
+        };
+        if (at_least("valkey_version", 9, 0))
+            return CompareAndDelete::delifeq;
+        if (field(info, "valkey_version").empty() && at_least("redis_version", 8, 4))
+            return CompareAndDelete::delex;
+        return CompareAndDelete::script;
+    }
+
     static std::string_view field(std::string_view info, std::string_view name) noexcept
     {
         for (std::size_t at = 0; at < info.size();) {
@@ -247,6 +294,7 @@ private:
     ConnectionPool<Connection> pool_{"redis", options_.max_connections, options_.max_waiting};
     mutable std::mutex mutex_;
     std::optional<ServerCheck> check_;
+    std::atomic<CompareAndDelete> compare_and_delete_{CompareAndDelete::script};  // until the server was asked
 };
 
 /// Completes and checks what all stores on a client have in common: where their records are, and for how long.

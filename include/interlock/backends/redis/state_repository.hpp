@@ -292,6 +292,23 @@ public:
     {
         return take_away_by(blocking(), key, owner.bytes(), deadline);
     }
+    /// As `remove`. `first`: the first token that `create` has granted. Where the server can compare and delete by itself, and
+    /// nobody is known to wait, it is asked to delete exactly the record that was granted, which takes no script; what else
+    /// became of that takes a second trip.
+    Outcome<Removal> remove_granted(Key const& key, OwnerToken owner, FencingToken first, Deadline deadline = {}) const
+    {
+        auto& client = *shared_->client;
+        if (!client.compares_and_deletes() || !key.valid() || !deadline.valid() ||
+            client.subscriber().noted_wanted(heard(key), owner))
+            return remove(key, owner, deadline);
+        Deadline const until{deadline.at(SystemRuntime::now())};
+        auto const secret = owner.bytes();
+        detail::Digits<16> const token{first.value()};
+        std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
+        if (client.delete_if_equal(shared_->keys.name("lock", key.bytes()), record, until))
+            return Removal::removed;
+        return remove(key, owner, until);
+    }
     StartedCall<Removal> start_remove(Key const& key, OwnerToken owner, Deadline deadline, Waiter& waiter) const
     {
         return take_away_by(starting(waiter), key, owner.bytes(), deadline);

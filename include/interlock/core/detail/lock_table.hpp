@@ -201,6 +201,7 @@ private:
         TableHold* holder{nullptr};  // kept alive by its handle; cleared by release and loss
         OwnerToken owner;
         OwnerToken sending;  // whose renewal is on its way to the store right now, on another thread
+        std::uint64_t first_token{0};  // of the grant
         std::uint64_t next_token{0};
         std::uint64_t end_token{0};
         LeaseMachine lease;
@@ -710,7 +711,7 @@ private:
         std::lock_guard lock(shard.mutex);
         auto& entry = node->second;
         entry.owner = owner;
-        entry.next_token = grant.first.value();
+        entry.first_token = entry.next_token = grant.first.value();
         entry.end_token = grant.first.value() + grant.count;
         entry.handed_on = 0;
         entry.wanted_since = TimePoint{};
@@ -888,8 +889,14 @@ private:
     /// `node` is left to this call.
     Outcome<Removal> remove_with_retries(Node* node, OwnerToken owner, TimePoint until)
     {
+        auto const remove = [&] {
+            if constexpr (GrantRemoving<R>)
+                return repository_.remove_granted(node->first, owner, FencingToken{node->second.first_token}, Deadline{});
+            else
+                return repository_.remove(node->first, owner, Deadline{});
+        };
         for (int attempt = 1;; ++attempt) {
-            auto removed = repository_.remove(node->first, owner, Deadline{});
+            auto removed = remove();
             auto const again = retry_removal_at(removed, attempt, until);
             if (again == TimePoint::max())
                 return removed;

@@ -356,8 +356,8 @@ TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence l
     auto const lock = here.acquire("x");
     CHECK_FALSE(there.try_acquire("x"));
     shift_clock(1h);
-    auto const second = there.try_acquire("x");
-    REQUIRE(second);
+    std::optional<Lock<Stock>> second;
+    REQUIRE(eventually([&] { return (second = there.try_acquire("x")).has_value(); }));  // Valkey 9 looks at it now and then
     CHECK(second->status() == LockStatus::held);
     CHECK(lock.status() == LockStatus::held);  // it believes: exclusion is void
     CHECK(guarded_write(repository, lock.fence(), version, 2).error() == Errc::fenced_out);
@@ -365,7 +365,7 @@ TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence l
     CHECK(repository.load("x").value().value.quantity == 3);
     // Back again: a lease lasts longer than it should, and tokens go on.
     shift_clock(0s);
-    CHECK(repository.create(x, owner(1), 60s).failure().retry_after() > 1h);
+    CHECK(eventually([&] { return repository.create(x, owner(1), 60s).failure().retry_after() > 1h; }));
     CHECK(repository.force_release("x").value() == Removal::removed);
     CHECK(repository.create(x, owner(1), 60s)->first > second->fencing_token());
     ::close(file);

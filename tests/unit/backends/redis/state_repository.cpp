@@ -179,6 +179,49 @@ TEST_CASE("an attempt in vain writes nothing and uses no token up", "[redis][sta
     CHECK(repository.create(x, owner(2), 30s)->first.value() == first.first.value() + first.count);
 }
 
+TEST_CASE("a release needs no script where the server compares and deletes by itself", "[redis][state_repository]")
+{
+    RedisServer server;
+    bool const delifeq = server.command({"DELIFEQ", "nothing", "x"}) == "0";
+    bool const able = delifeq || server.command({"DELEX", "nothing", "IFEQ", "x"}) == "0";
+    auto const calls = [&](std::string const& name) {
+        auto const info = server.command({"INFO", "commandstats"});
+        auto const at = info.find("cmdstat_" + name + ":calls=");
+        return at == std::string::npos ? 0 : std::atoi(info.c_str() + info.find('=', at) + 1);
+    };
+    auto options = server.operator_options();
+    options.name_space = "release";
+    redis::Client const client{options};
+    LockStateService const locks{Repository{client}, {.ttl = 30s}};
+    auto const release = [&](auto lock, auto const& before) {
+        before();
+        server.command({"CONFIG", "RESETSTAT"});
+        CHECK(locks.release(std::move(lock)));
+        CHECK(calls("delifeq") + calls("delex") == (able ? 1 : 0));
+        return calls("evalsha");
+    };
+    CHECK(release(locks.acquire("x"), [] {}) == (able ? 0 : 1));
+    CHECK(release(locks.acquire("x"), [] {}) == (able ? 0 : 1));
+    CHECK(server.command({"EXISTS", redis::detail::KeySpace{"release", 1}.name("lock", "x").text()}) == "0");
+
+    // Its record became something else: it was asked for in vain, by somebody who stands in line, and it was taken away.
+    Repository const other{redis::Client{options}};
+    CountingWaiter waiter;
+    other.subscribe(x, owner(2), waiter);
+    CHECK(release(locks.acquire("x"), [&] { CHECK(other.create(x, owner(2), 30s).error() == Errc::lock_busy); }) == 1);
+    CHECK(other.create(x, owner(2), 30s));
+    other.unsubscribe(x, waiter);
+    CHECK(other.remove(x, owner(2)).value() == Removal::removed);
+    CHECK(release(locks.acquire("x"), [&] { CHECK(other.force_release("x").value() == Removal::removed); }) == 1);
+
+    // Who has no right to it does without.
+    auto limited = redis_options(server);
+    LockStateService const others{Repository{redis::Client{limited}}, {.ttl = 30s}};
+    for (int i = 0; i < 3; ++i)
+        CHECK(others.release(others.acquire("x")));
+    CHECK(others.try_acquire("x"));
+}
+
 TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
 {
     RedisServer server;

@@ -84,6 +84,13 @@ public:
         mark_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
+    /// As `wanted`, as far as it is known without listening.
+    bool noted_wanted(KeySpace::Heard name, OwnerToken owner) const
+    {
+        std::lock_guard lock(mutex_);
+        return is_wanted(name.hash, first_bytes(owner.bytes().data()));
+    }
+
     /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
     /// starts to listen and knows nothing yet.
     bool wanted(Group group, KeySpace::Heard name, OwnerToken owner)
