@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// To be preloaded into a server: its wall clock runs ahead by the seconds that the first eight bytes of a file say, which
-// INTERLOCK_CLOCK_SHIFT names and which may change at any time. Clocks that only count are left alone.
+// To be preloaded into a process: its wall clock runs ahead by the seconds that the first eight bytes of a file say, and the
+// clock that counts suspends by what the second eight say, if there are any. INTERLOCK_CLOCK_SHIFT names that file, which
+// may change at any time.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -17,7 +18,7 @@
 namespace {
 
 /// Not by a constructor: the server's allocator asks for the time before any has run.
-std::int64_t shift() noexcept
+std::int64_t shift(int which) noexcept
 {
     static std::atomic<std::int64_t const*> place{nullptr};
     auto const* seconds = place.load();
@@ -26,14 +27,14 @@ std::int64_t shift() noexcept
         int const fd = name != nullptr ? ::open(name, O_RDONLY | O_CLOEXEC) : -1;
         if (fd < 0)
             return 0;
-        void* const mapped = ::mmap(nullptr, sizeof(std::int64_t), PROT_READ, MAP_SHARED, fd, 0);
+        void* const mapped = ::mmap(nullptr, 2 * sizeof(std::int64_t), PROT_READ, MAP_SHARED, fd, 0);
         ::close(fd);
         if (mapped == MAP_FAILED)
             return 0;
         seconds = static_cast<std::int64_t const*>(mapped);
         place.store(seconds);
     }
-    return *static_cast<std::int64_t const volatile*>(seconds);
+    return static_cast<std::int64_t const volatile*>(seconds)[which];
 }
 
 }  // namespace
@@ -42,7 +43,9 @@ extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept
 {
     auto const result = static_cast<int>(::syscall(SYS_clock_gettime, clock, time));
     if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        time->tv_sec += shift();
+        time->tv_sec += shift(0);
+    if (result == 0 && clock == CLOCK_BOOTTIME)
+        time->tv_sec += shift(1);
     return result;
 }
 

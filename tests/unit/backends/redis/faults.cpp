@@ -10,6 +10,7 @@
 #include <interlock/policies/set_nx_lock.hpp>
 
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/middleman.hpp"
 #include "support/recording_observer.hpp"
 #include "support/redis.hpp"
@@ -368,6 +369,71 @@ TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence l
     CHECK(eventually([&] { return repository.create(x, owner(1), 60s).failure().retry_after() > 1h; }));
     CHECK(repository.force_release("x").value() == Removal::removed);
     CHECK(repository.create(x, owner(1), 60s)->first > second->fencing_token());
+    ::close(file);
+    ::unlink(name.c_str());
+}
+
+/// The child's part of the next test; by itself it does nothing.
+TEST_CASE("a process whose clocks jump", "[.][redis][jumping_process]")
+{
+    auto const* const name = std::getenv("INTERLOCK_CLOCK_SHIFT");
+    auto const* const socket = std::getenv("INTERLOCK_TEST_SOCKET");
+    if (name == nullptr || socket == nullptr) {
+        SUCCEED("not the jumping process");
+        return;
+    }
+    int const file = ::open(name, O_RDWR | O_CLOEXEC);
+    REQUIRE(file >= 0);
+    enum Clock : ::off_t { wall, boot };
+    auto const shift = [&](Clock clock, std::chrono::seconds by) {
+        std::int64_t const seconds = by.count();
+        REQUIRE(::pwrite(file, &seconds, sizeof seconds, clock * static_cast<::off_t>(sizeof seconds)) == sizeof seconds);
+    };
+    Repository const repository{redis::Client{RedisServer::as_worker({.unix_path = socket, .name_space = "jumping"})}};
+    auto version = repository.insert(Stock{"x", 1}).value();
+    LockStateService const locks{repository, {.ttl = 10min}};
+    auto lock = locks.acquire("x");
+    auto const now = std::chrono::system_clock::now();
+    for (auto const by : {1h, -1h}) {
+        shift(wall, by);
+        auto const jumped = std::chrono::system_clock::now() - now - by;
+        REQUIRE(jumped > -1min);
+        REQUIRE(jumped < 1min);
+        CHECK(lock.status() == LockStatus::held);
+        CHECK(lock.remaining() > 9min);
+        version = locks.write(lock, version, Stock{"x", 2}).value();
+        CHECK(locks.release(locks.acquire("y", {.deadline = 20s})));
+    }
+    // As after a suspend: the lease is over, whatever the server says.
+    shift(boot, 1h);
+    CHECK(lock.status() == LockStatus::lost);
+    CHECK(lock.lost_reason() == LostReason::expired);
+    CHECK(lock.remaining() == 0ns);
+    CHECK(locks.write(lock, version, Stock{"x", 3}).error() == Errc::lock_lost);
+    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(repository.load("x").value().value.quantity == 2);
+    CHECK(locks.release(locks.acquire("x", {.deadline = 20s})));
+    ::close(file);
+}
+
+TEST_CASE("G9: a holder's wall clock is of no account, and a suspend ends its lease", "[redis][faults]")
+{
+    RedisServer const server;
+    std::string name = "/tmp/interlock_clock.XXXXXX";
+    int const file = ::mkstemp(name.data());
+    REQUIRE(file >= 0);
+    std::array<std::int64_t, 2> const none{};
+    REQUIRE(::pwrite(file, none.data(), sizeof none, 0) == sizeof none);
+    interlock_test::ChildProcess child;
+    child.start({"/proc/self/exe", "[jumping_process]"}, SIGKILL, [&] {
+        ::setenv("INTERLOCK_TEST_SOCKET", server.socket().c_str(), 1);
+        ::setenv("INTERLOCK_CLOCK_SHIFT", name.c_str(), 1);
+        ::setenv("LD_PRELOAD", INTERLOCK_CLOCK_SHIFT_MODULE, 1);
+        // A sanitizer would be first.
+        auto const* const before = std::getenv("ASAN_OPTIONS");
+        ::setenv("ASAN_OPTIONS", ((before != nullptr ? std::string(before) : "") + ":verify_asan_link_order=0").c_str(), 1);
+    });
+    CHECK(child.wait() == 0);
     ::close(file);
     ::unlink(name.c_str());
 }
