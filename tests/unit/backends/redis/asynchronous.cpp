@@ -90,7 +90,8 @@ TEST_CASE("a release while the server is away is tried again until it is back", 
     auto lock = locks.acquire("x");
     server.kill();
     int released = -1;
-    locks.async_release(std::move(lock), [&](error_code error) { released = error ? 0 : 1; });
+    locks.async_release(
+        std::move(lock), asio::bind_executor(io.get_executor(), [&](error_code error) { released = error ? 0 : 1; }));
     io.run_for(300ms);
     CHECK(released == -1);
     server.start();
