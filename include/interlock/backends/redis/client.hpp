@@ -59,6 +59,7 @@ namespace detail {
 
 /// How a server deletes a key if its value is still the expected one.
 enum class CompareAndDelete : unsigned char {
+    unknown,  ///< it was not asked yet
     script,   ///< only so
     delex,    ///< `DELEX key IFEQ value`: Redis 8.4
     delifeq,  ///< `DELIFEQ key value`: Valkey 9
@@ -190,7 +191,9 @@ public:
             compare_and_delete_.store(compare_and_delete(info), std::memory_order_relaxed);
             if (auto refused = unfit(check, field(info, "cluster_enabled") == "1"))
                 return *std::move(refused);
-        } else if (!denied(exchange.failure())) {
+        } else if (denied(exchange.failure())) {
+            compare_and_delete_.store(CompareAndDelete::script, std::memory_order_relaxed);
+        } else {
             return std::move(exchange).failure();
         }
         std::lock_guard lock(mutex_);
@@ -198,10 +201,12 @@ public:
         return check;
     }
 
-    /// Whether the server is known to do without a script what `delete_if_equal` does.
-    bool compares_and_deletes() const noexcept
+    /// Whether the server is known to do without a script what `delete_if_equal` does. Asks it once.
+    bool compares_and_deletes(Deadline deadline)
     {
-        return compare_and_delete_.load(std::memory_order_relaxed) != CompareAndDelete::script;
+        if (compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::unknown)
+            static_cast<void>(server_check(deadline));
+        return compare_and_delete_.load(std::memory_order_relaxed) > CompareAndDelete::script;
     }
     /// Deletes the key called `name` if it still holds `value`. False: it does not, or it is not known what became of that.
     template <class N>
@@ -294,7 +299,7 @@ private:
     ConnectionPool<Connection> pool_{"redis", options_.max_connections, options_.max_waiting};
     mutable std::mutex mutex_;
     std::optional<ServerCheck> check_;
-    std::atomic<CompareAndDelete> compare_and_delete_{CompareAndDelete::script};  // until the server was asked
+    std::atomic<CompareAndDelete> compare_and_delete_{CompareAndDelete::unknown};
 };
 
 /// Completes and checks what all stores on a client have in common: where their records are, and for how long.

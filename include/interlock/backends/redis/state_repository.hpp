@@ -294,14 +294,15 @@ public:
     }
     /// As `remove`. `first`: the first token that `create` has granted. Where the server can compare and delete by itself, and
     /// nobody is known to wait, it is asked to delete exactly the record that was granted, which takes no script; what else
-    /// became of that takes a second trip.
+    /// became of that takes a second trip. The first release of a client that has not called `server_check` does so.
     Outcome<Removal> remove_granted(Key const& key, OwnerToken owner, FencingToken first, Deadline deadline = {}) const
     {
         auto& client = *shared_->client;
-        if (!client.compares_and_deletes() || !key.valid() || !deadline.valid() ||
-            client.subscriber().noted_wanted(heard(key), owner))
+        if (!key.valid() || !deadline.valid())
             return remove(key, owner, deadline);
         Deadline const until{deadline.at(SystemRuntime::now())};
+        if (!client.compares_and_deletes(until) || client.subscriber().noted_wanted(heard(key), owner))
+            return remove(key, owner, until);
         auto const secret = owner.bytes();
         detail::Digits<16> const token{first.value()};
         std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);

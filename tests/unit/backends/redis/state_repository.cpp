@@ -214,6 +214,16 @@ TEST_CASE("a release needs no script where the server compares and deletes by it
     CHECK(other.remove(x, owner(2)).value() == Removal::removed);
     CHECK(release(locks.acquire("x"), [&] { CHECK(other.force_release("x").value() == Removal::removed); }) == 1);
 
+    // Nobody has asked that client's server yet what it can do; it is asked once.
+    EfficiencyLockStateService<Stock, Repository> const efficient{Repository{redis::Client{options}}, {.ttl = 30s}};
+    for (int i = 0; i < 2; ++i) {
+        auto lock = efficient.acquire("x");
+        server.command({"CONFIG", "RESETSTAT"});
+        CHECK(efficient.release(lock));
+        CHECK(calls("delifeq") + calls("delex") == (able ? 1 : 0));
+        CHECK(calls("info") == (i == 0 ? 1 : 0) + 2);  // two are ours
+    }
+
     // Who has no right to it does without.
     auto limited = redis_options(server);
     LockStateService const others{Repository{redis::Client{limited}}, {.ttl = 30s}};
