@@ -201,16 +201,22 @@ public:
         return check;
     }
 
-    /// Whether the server is known to do without a script what `delete_if_equal` does. Asks it once.
-    bool compares_and_deletes(Deadline deadline)
+    /// Whether the server is known to do without a script what `delete_if_equal` does. Asks it once, in a part of the time.
+    bool compares_and_deletes(TimePoint until)
     {
-        if (compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::unknown)
-            static_cast<void>(server_check(deadline));
+        if (compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::unknown) {
+            auto const now = SystemRuntime::now();
+            auto const check = server_check(Deadline{now + (until - now) / 4});
+            if (check.error() == Errc::misconfigured) {  // it does not say
+                auto unknown = CompareAndDelete::unknown;
+                compare_and_delete_.compare_exchange_strong(unknown, CompareAndDelete::script, std::memory_order_relaxed);
+            }
+        }
         return compare_and_delete_.load(std::memory_order_relaxed) > CompareAndDelete::script;
     }
-    /// Deletes the key called `name` if it still holds `value`. False: it does not, or it is not known what became of that.
+    /// Deletes the key called `name` if it still holds `value`. False: it does not.
     template <class N>
-    bool delete_if_equal(N const& name, std::string_view value, Deadline deadline)
+    Outcome<bool> delete_if_equal(N const& name, std::string_view value, Deadline deadline)
     {
         auto const command = compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::delex
                                  ? Command("DELEX", name, "IFEQ", value)
@@ -218,7 +224,9 @@ public:
         auto const exchange = execute(command, nullptr, Access::write, deadline);
         if (!exchange && exchange.error() == Errc::misconfigured)  // no right to it, or another server by now
             compare_and_delete_.store(CompareAndDelete::script, std::memory_order_relaxed);
-        return exchange && exchange->reply().integer() == 1;
+        if (!exchange)
+            return exchange.failure();
+        return exchange->reply().integer() == 1;
     }
 
     /// Connections now, in use or not.

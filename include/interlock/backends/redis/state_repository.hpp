@@ -300,15 +300,20 @@ public:
         auto& client = *shared_->client;
         if (!key.valid() || !deadline.valid())
             return remove(key, owner, deadline);
-        Deadline const until{deadline.at(SystemRuntime::now())};
-        if (!client.compares_and_deletes(until) || client.subscriber().noted_wanted(heard(key), owner))
+        auto const at = deadline.at(SystemRuntime::now());
+        Deadline const until{at};
+        if (!client.compares_and_deletes(at) || client.subscriber().noted_wanted(heard(key), owner))
             return remove(key, owner, until);
         auto const secret = owner.bytes();
         detail::Digits<16> const token{first.value()};
         std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
-        if (client.delete_if_equal(shared_->keys.name("lock", key.bytes()), record, until))
+        auto const deleted = client.delete_if_equal(shared_->keys.name("lock", key.bytes()), record, until);
+        if (deleted && *deleted)
             return Removal::removed;
-        return remove(key, owner, until);
+        auto removed = remove(key, owner, until);
+        if (!removed && deleted.error() == Errc::outcome_unknown)
+            return Failure::unknown(deleted.cause(), removed.detail());
+        return removed;
     }
     StartedCall<Removal> start_remove(Key const& key, OwnerToken owner, Deadline deadline, Waiter& waiter) const
     {

@@ -331,13 +331,12 @@ public:
                     return Errc::unavailable;
             }
             if (!reaper_) {
-                auto const removed = ask(waiter);
+                auto removed = ask(waiter);
                 if (!removed)
                     return Step<void>::under_way();
-                if (table_->removed_for_good(*own.shard_, node_, own.fence().owner, *removed))
+                // What is not the end of it, since it must be tried again or a renewal is on its way, is a reaper's.
+                if (table_->removed_for_good(*own.shard_, node_, own.fence().owner, *removed) || hand_over(&waiter, &*removed))
                     return table_->released(own, status_, *removed, released_at_);
-                if (!hand_over(&waiter))
-                    return Errc::unavailable;
             }
             auto const removed = reaper_->look_in_place();
             if (!removed)
@@ -369,18 +368,34 @@ public:
                     return std::nullopt;
                 return std::move(*asked);
             } catch (...) {  // no memory
+                asking_.give_up();
                 return Outcome<Removal>{Errc::unavailable};
             }
         }
 
-        /// From here on a reaper removes the record, and wakes `waiter`.
+        /// From here on a reaper removes the record, and wakes `waiter`. False: there is no memory for it.
         bool hand_over(Waiter* waiter) noexcept
         {
             auto& own = static_cast<TableHold&>(*hold_);
             reaper_ = table_->reap(node_->first, own.fence().owner, own.valid_until(), node_, waiter);
             if (!reaper_)
-                table_->go_on(*own.shard_, node_);  // no memory: the record lapses with its lease
+                table_->go_on(*own.shard_, node_);  // the record lapses with its lease
             return reaper_ != nullptr;
+        }
+        /// The same behind a first attempt, which came to `removed`. True: that is all there is to come.
+        bool hand_over(Waiter* waiter, Outcome<Removal>* removed) noexcept
+        {
+            auto& own = static_cast<TableHold&>(*hold_);
+            try {
+                reaper_ = std::make_shared<Reaper>(table_, node_->first, own.fence().owner, own.valid_until(), node_, waiter);
+            } catch (...) {  // no memory
+                table_->go_on(*own.shard_, node_);
+                return true;
+            }
+            if (!reaper_->settle(*removed, false))
+                return false;
+            reaper_.reset();
+            return true;
         }
 
         std::shared_ptr<LockTable> table_;
@@ -872,6 +887,15 @@ private:
             options_.observer->on_release({code, hold.fence().token, handed_on, now - hold.granted_at()});
     }
 
+    /// Attempts of which one may have been applied are unknown together, until one is answered.
+    static bool remember_unknown(Outcome<Removal>& removed, bool unknown) noexcept
+    {
+        if (removed.error() == Errc::outcome_unknown)
+            return true;
+        if (unknown && !removed)
+            removed = Failure::unknown(removed.error());
+        return unknown;
+    }
     static bool removed_in_vain(Outcome<Removal> const& removed) noexcept
     {
         return !removed && (removed.error() == Errc::unavailable || removed.error() == Errc::outcome_unknown);
@@ -895,8 +919,10 @@ private:
             else
                 return repository_.remove(node->first, owner, Deadline{});
         };
+        bool unknown = false;
         for (int attempt = 1;; ++attempt) {
             auto removed = remove();
+            unknown = remember_unknown(removed, unknown);
             auto const again = retry_removal_at(removed, attempt, until);
             if (again == TimePoint::max())
                 return removed;
@@ -911,7 +937,8 @@ private:
         Reaper(
             std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter)
             : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node),
-              reports_(waiter != nullptr), counted_(ends_by_itself(table_->repository_)), waiter_(waiter)
+              reports_(waiter != nullptr), counted_(ends_by_itself(table_->repository_)),
+              starts_(starts_calls(table_->repository_)), waiter_(waiter)
         {
             if (counted_) {
                 std::lock_guard lock(table_->reaping_mutex_);
@@ -927,7 +954,6 @@ private:
             if constexpr (NonblockingRepository<R>) {
                 if (starts_calls(table_->repository_)) {
                     std::lock_guard lock(mutex_);  // it may end, on another thread, before it is there to be looked at
-                    starts_ = true;
                     call_ = table_->repository_.start_remove(key_, owner_, Deadline{}, *this);
                     keep_ = this->shared_from_this();
                     return;
@@ -1040,20 +1066,24 @@ private:
                 tell(*removed);
         }
 
-        /// True: done, and told to nobody yet.
-        bool settle(Outcome<Removal> const& removed, bool may_wait)
+    public:
+        /// True: done, and told to nobody yet. What `removed` is to be taken for is in it then.
+        bool settle(Outcome<Removal>& removed, bool may_wait) noexcept
         {
-            auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
-            if (again == TimePoint::max())
-                return done(removed, may_wait);
-            keep_ = this->shared_from_this();
+            unknown_ = remember_unknown(removed, unknown_);
             try {
-                table_->runtime_.arm(*this, again);
-            } catch (...) {
-                return done(removed, may_wait);
+                auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
+                if (again != TimePoint::max()) {
+                    keep_ = this->shared_from_this();
+                    table_->runtime_.arm(*this, again);
+                    return false;
+                }
+            } catch (...) {  // no memory: the record lapses with its lease
             }
-            return false;
+            return done(removed, may_wait);
         }
+
+    private:
 
         void start_again()
         {
@@ -1129,11 +1159,12 @@ private:
         Node* node_;  // whose queue goes on when this is done; null: nobody's
         bool reports_;
         bool counted_;  // `close` waits for it: not when it needs an executor that its caller may be running
+        bool const starts_;
         std::mutex mutex_;  // of what follows
         StartedCall<Removal> call_;
-        bool starts_{false};
         bool again_{false};
         int attempts_{0};
+        bool unknown_{false};           // some attempt may have been applied
         std::shared_ptr<Reaper> keep_;  // itself, while nobody else knows it
         std::mutex waiter_mutex_;       // of what follows; taken last, for the store wakes under its own
         Waiter* waiter_;
