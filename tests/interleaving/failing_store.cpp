@@ -219,6 +219,22 @@ TEST_CASE("A removal that fails is tried again until the lease is over", "[inter
         }
 }
 
+TEST_CASE("A removal that may have been made is unknown, whatever came of further attempts", "[interleaving][failing_store]")
+{
+    using namespace failing_store;
+    for (bool const in_place : {true, false})
+        for (auto const first : {Fault::lost_request, Fault::lost_reply, Fault::refused}) {
+            World world{1, Blocking::nested};
+            Locks const locks{world.repository(0, in_place), {.ttl = 300ms}};
+            auto lock = locks.acquire("a");
+            world.script->fail_between(Call::remove, 2, 1000000, Fault::refused);
+            world.script->fail(Call::remove, 1, first);
+            auto const released = locks.release(std::move(lock));
+            CHECK(world.script->calls(Call::remove) > 1);
+            CHECK(released.error() == (first == Fault::refused ? Errc::unavailable : Errc::outcome_unknown));
+        }
+}
+
 TEST_CASE("Releasing twice is fine, and releasing a lost lock says so", "[interleaving][lease]")
 {
     using namespace failing_store;

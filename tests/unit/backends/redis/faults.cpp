@@ -17,6 +17,8 @@
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 
 #include <fcntl.h>
@@ -187,6 +189,49 @@ TEST_CASE("B3, B4: a grant whose reply is cut anywhere is recognised, and never 
         CHECK(lock.status() == LockStatus::held);
         CHECK(sure.create(Key{"by itself"}, owner(2), 30s).error() == Errc::lock_busy);
         CHECK(locks.release(lock));
+    }
+}
+
+TEST_CASE("B4: a release whose reply is cut anywhere is made, and known to be", "[redis][faults]")
+{
+    RedisServer server({"--port", "@PORT@"});
+    Middleman middleman{server.port()};
+    // The operator may use what the server has instead of a script, where it has such a thing.
+    for (auto direct : {redis_options(server), server.operator_options()}) {
+        direct.name_space = interlock_test::fresh_name_space();
+        auto through = direct;
+        through.unix_path.clear();
+        through.host = "127.0.0.1";
+        through.port = middleman.port();
+        asio::io_context io;
+        redis::Client const client{io, through};
+        LockStateService const locks{Repository{client}, {.ttl = 30s}};
+        Repository const sure{redis::Client{direct}};
+        for (std::ptrdiff_t after = 0; after < 4; ++after) {
+            CAPTURE(after);
+            auto lock = locks.acquire("x", {.deadline = 20s});
+            middleman.cut_next_reply(after);
+            CHECK(locks.release(lock));
+            CHECK(sure.create(x, owner(1), 30s));
+            CHECK(sure.remove(x, owner(1)));
+
+            // A connection that is ready, over which the release then goes.
+            std::optional<Lock<Stock>> asynchronous;
+            locks.async_acquire("x", AcquireOptions{.deadline = 20s}, asio::bind_executor(io, [&](error_code, Lock<Stock> granted) {
+                asynchronous.emplace(std::move(granted));
+            }));
+            io.restart();
+            io.run();
+            REQUIRE(*asynchronous);
+            middleman.cut_next_reply(after);
+            error_code released = asio::error::would_block;
+            locks.async_release(*std::move(asynchronous), asio::bind_executor(io, [&](error_code error) { released = error; }));
+            io.restart();
+            io.run();
+            CHECK_FALSE(released);
+            CHECK(sure.create(x, owner(1), 30s));
+            CHECK(sure.remove(x, owner(1)));
+        }
     }
 }
 
