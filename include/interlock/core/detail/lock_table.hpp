@@ -1013,6 +1013,22 @@ private:
             }
         }
 
+        /// True: done, and told to nobody yet. What `removed` is to be taken for is in it then.
+        bool settle(Outcome<Removal>& removed, bool may_wait) noexcept
+        {
+            unknown_ = remember_unknown(removed, unknown_);
+            try {
+                auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
+                if (again != TimePoint::max()) {
+                    keep_ = this->shared_from_this();
+                    table_->runtime_.arm(*this, again);
+                    return false;
+                }
+            } catch (...) {  // no memory: the record lapses with its lease
+            }
+            return done(removed, may_wait);
+        }
+
     private:
         bool may_block() const noexcept override { return false; }
         void ring_soon() noexcept
@@ -1066,31 +1082,14 @@ private:
                 tell(*removed);
         }
 
-    public:
-        /// True: done, and told to nobody yet. What `removed` is to be taken for is in it then.
-        bool settle(Outcome<Removal>& removed, bool may_wait) noexcept
-        {
-            unknown_ = remember_unknown(removed, unknown_);
-            try {
-                auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
-                if (again != TimePoint::max()) {
-                    keep_ = this->shared_from_this();
-                    table_->runtime_.arm(*this, again);
-                    return false;
-                }
-            } catch (...) {  // no memory: the record lapses with its lease
-            }
-            return done(removed, may_wait);
-        }
-
-    private:
-
         void start_again()
         {
             try {
                 send();
             } catch (...) {  // no memory: the record lapses with its lease
-                finish(Errc::unavailable);
+                Outcome<Removal> removed{Errc::unavailable};
+                remember_unknown(removed, unknown_);
+                finish(removed);
             }
         }
 
