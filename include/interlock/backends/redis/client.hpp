@@ -21,9 +21,9 @@
 #include <boost/asio/execution_context.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <concepts>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -191,9 +191,7 @@ public:
             compare_and_delete_.store(compare_and_delete(info), std::memory_order_relaxed);
             if (auto refused = unfit(check, field(info, "cluster_enabled") == "1"))
                 return *std::move(refused);
-        } else if (denied(exchange.failure())) {
-            compare_and_delete_.store(CompareAndDelete::script, std::memory_order_relaxed);
-        } else {
+        } else if (!denied(exchange.failure())) {
             return std::move(exchange).failure();
         }
         std::lock_guard lock(mutex_);
@@ -207,7 +205,7 @@ public:
         if (compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::unknown) {
             auto const now = SystemRuntime::now();
             auto const check = server_check(Deadline{now + (until - now) / 4});
-            if (check.error() == Errc::misconfigured) {  // it does not say
+            if (check || check.error() == Errc::misconfigured) {  // unless it has said what it is, it will not
                 auto unknown = CompareAndDelete::unknown;
                 compare_and_delete_.compare_exchange_strong(unknown, CompareAndDelete::script, std::memory_order_relaxed);
             }
@@ -233,22 +231,24 @@ public:
     std::size_t connection_count() const { return pool_.count(); }
 
 private:
-    /// By what INFO says of the version; Valkey also says there which Redis it is like.
-    static CompareAndDelete compare_and_delete(std::string_view info)
+    static bool at_least(std::string_view version, int major, int minor) noexcept
     {
-        auto const at_least = [&](std::string_view name, int major, int minor) {
-            auto const version = field(info, name);
-            auto const dot = std::min(version.find('.'), version.size());
-            auto const rest = version.substr(std::min(dot + 1, version.size()));
-            int is_major = 0;
-            int is_minor = 0;
-            return parse_number(version.substr(0, dot), 0, 1000, is_major) &&
-                   parse_number(rest.substr(0, rest.find('.')), 0, 1000, is_minor) &&
-                   (is_major > major || (is_major == major && is_minor >= minor));
-        };
-        if (at_least("valkey_version", 9, 0))
+        auto const dot = std::min(version.find('.'), version.size());
+        auto const rest = version.substr(std::min(dot + 1, version.size()));
+        int is_major = 0;
+        int is_minor = 0;
+        parse_number(version.substr(0, dot), 0, 1000, is_major);
+        parse_number(rest.substr(0, rest.find('.')), 0, 1000, is_minor);
+        return is_major > major || (is_major == major && is_minor >= minor);
+    }
+
+    /// By what INFO says of the version; Valkey also says there which Redis it is like.
+    static CompareAndDelete compare_and_delete(std::string_view info) noexcept
+    {
+        auto const valkey = field(info, "valkey_version");
+        if (at_least(valkey, 9, 0))
             return CompareAndDelete::delifeq;
-        if (field(info, "valkey_version").empty() && at_least("redis_version", 8, 4))
+        if (valkey.empty() && at_least(field(info, "redis_version"), 8, 4))
             return CompareAndDelete::delex;
         return CompareAndDelete::script;
     }
@@ -269,9 +269,7 @@ private:
 
     static std::optional<Failure> unfit(ServerCheck const& check, bool cluster)
     {
-        int major = 0;
-        parse_number(std::string_view{check.version}.substr(0, check.version.find('.')), 0, 1000, major);
-        if (major < 7)
+        if (!at_least(check.version, 7, 0))
             return Failure{Errc::misconfigured, "redis: the server's version is " + check.version + ", 7.0 is needed"};
         if (cluster)
             return Failure{Errc::misconfigured, "redis: the server is part of a cluster, which this backend does not support"};

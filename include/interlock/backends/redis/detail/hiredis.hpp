@@ -35,6 +35,7 @@ namespace detail {
 template <std::size_t UsualSize>
 class Words {
 public:
+    Words() = default;
     std::string_view bytes() const noexcept { return {bytes_.data(), bytes_.size()}; }
 
     /// Text, a number, or what consists of `parts()`.
@@ -83,7 +84,6 @@ public:
     }
 
 protected:
-    Words() = default;
     /// Behind `room` bytes to be filled later.
     explicit Words(std::size_t room) : bytes_(room, boost::container::default_init) {}
     char* data() noexcept { return bytes_.data(); }

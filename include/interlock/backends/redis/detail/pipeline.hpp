@@ -78,7 +78,7 @@ public:
     Payload(Command const& command) noexcept : bytes_(command.bytes()) {}  // NOLINT
     Payload(ScriptCall const& call) noexcept : call_(&call) {}  // NOLINT
 
-    /// As a command, and hardly less.
+    /// That of the command, or a little more.
     std::size_t size() const noexcept { return call_ != nullptr ? ScriptCall::room_for_head + call_->size() : bytes_.size(); }
     /// As a command.
     std::string text() const { return call_ != nullptr ? call_->text() : std::string(bytes_); }

@@ -634,9 +634,9 @@ public:
         std::array<char, 20> digits;
         out.append("*").append(write_number(digits, words)).append("\r\n");
         out += first.script_->call;
-        auto const key_count = write_number(digits, keys);
-        std::array<char, 20> more_digits;
-        out.append("$").append(write_number(more_digits, key_count.size())).append("\r\n").append(key_count).append("\r\n");
+        Words<32> key_count;
+        key_count.add(keys);
+        out += key_count.bytes();
         out += first.shared_keys();
         for (auto const& call : calls)
             out += of(call).own_keys();
@@ -653,7 +653,7 @@ public:
         return out;
     }
 
-    /// What a command has more than the words of its calls, and hardly less.
+    /// A little more than what a command has besides the words of its calls.
     static constexpr std::size_t room_for_head = 128;
 
 private:
