@@ -26,7 +26,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -199,10 +201,16 @@ public:
             return Failure{Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
         if (!mapped) {
             auto const bytes = reply.bytes(row, 1);
-            if constexpr (StorableState<T>)
-                if (bytes)
-                    if (auto value = StateTraits<T>::decode(*bytes))
-                        return Versioned<T>{*std::move(value), *version};
+            if constexpr (StorableState<T>) {
+                try {
+                    if (bytes)
+                        if (auto value = StateTraits<T>::decode(*bytes))
+                            return Versioned<T>{*std::move(value), *version};
+                } catch (std::bad_alloc const&) {
+                    throw;
+                } catch (std::exception const&) {  // the user's traits; its text may quote the value
+                }
+            }
             return Failure{
                 Errc::corrupt_state, "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
         }
@@ -289,6 +297,8 @@ public:
             if (auto added = add_value(params, *change.value); !added)
                 return added;
         }
+        if (operation != nullptr || refusal == Refusal::error)
+            params.text(race_word());
         batch.add(
             refusal == Refusal::error ? statements.last_change(action, operation != nullptr)
                                       : statements.change(action, fencing, operation != nullptr),
@@ -541,41 +551,64 @@ private:
         : Transaction(store->pool, std::move(session), until), store_(std::move(store))
     {}
 
+    /// BEGIN and the locking reads, in one trip when all rows are there. Keys are locked in their order, each by its
+    /// advisory lock before its row, as commits do; two that follow one order cannot deadlock. Whether a key needs the
+    /// advisory lock, because it has no row, is known only once it was looked for. Rows behind it that were locked
+    /// meanwhile are then let go, and all are locked again.
     Outcome<void> open(std::span<Key const* const> keys, Wait wait)
     {
-        auto const& s = *store_;
-        bool const advisory = s.options.row_lock == RowLock::advisory;
-        detail::Batch batch;
-        batch.add(s.begin);
-        for (auto const* key : keys) {
-            if (advisory)
-                add_hash_lock(batch, *key, wait);
-            if (!add_row_lock(batch, *key, wait))
-                return Store::bad_key();
-        }
-        auto exchange = step(batch, until_, detail::Connection::Bounded::by_transaction);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->error) {
-            healed_ = pool_->heal(*session_, *exchange->error);
-            return refused(*exchange->error, wait);
-        }
-        begun_ = true;
+        bool const advisory = store_->options.row_lock == RowLock::advisory;
+        std::vector<bool> hashed(keys.size(), advisory);
         states_.resize(keys.size());
-        auto at = std::size_t{1};
-        for (std::size_t i = 0; i < keys.size(); ++i) {
-            if (advisory) {
-                auto const& lock = exchange->replies[at++];
-                if (wait == Wait::no && !lock.boolean(0, 0))
-                    return Errc::lock_busy;
-                learn_identity(lock);
+        for (std::size_t from = 0;;) {
+            detail::Batch batch;
+            if (from == 0 && begun_)
+                batch.add("ROLLBACK");
+            if (from == 0)
+                batch.add(store_->begin);
+            auto at = batch.size();
+            for (auto i = from; i < keys.size(); ++i) {
+                if (hashed[i])
+                    add_hash_lock(batch, *keys[i], wait);
+                if (!add_row_lock(batch, *keys[i], wait))
+                    return Store::bad_key();
             }
-            auto const& row = exchange->replies[at++];
-            auto taken = row.rows() > 0 ? read(row, i) : advisory ? success() : take_missing(i, *keys[i], wait);
-            if (!taken)
-                return taken;
+            using Bounded = detail::Connection::Bounded;
+            auto exchange = step(batch, until_, begun_ ? Bounded::by_caller : Bounded::by_transaction);
+            if (!exchange)
+                return std::move(exchange).failure();
+            if (exchange->error) {
+                healed_ = pool_->heal(*session_, *exchange->error);
+                return refused(*exchange->error, wait);
+            }
+            begun_ = true;
+            auto unlocked = keys.size();  // the first key of which nothing is locked
+            bool behind = false;          // something behind it is
+            for (auto i = from; i < keys.size(); ++i) {
+                states_[i].reset();
+                bool const has_hash = hashed[i];
+                if (has_hash) {
+                    auto const& lock = exchange->replies[at++];
+                    if (wait == Wait::no && !lock.boolean(0, 0))
+                        return Errc::lock_busy;
+                    learn_identity(lock);
+                }
+                auto const& row = exchange->replies[at++];
+                if (row.rows() > 0) {
+                    if (auto done = read(row, i); !done)
+                        return done;
+                }
+                if (row.rows() > 0 || has_hash) {
+                    behind = behind || unlocked < i;
+                } else {
+                    unlocked = std::min(unlocked, i);
+                    hashed[i] = true;
+                }
+            }
+            if (unlocked == keys.size())
+                return success();
+            from = behind ? 0 : unlocked;
         }
-        return success();
     }
 
     /// Some row that nobody has locked; `statement` names none and waits for none. No row: `not_found`.
@@ -636,24 +669,6 @@ private:
         return success();
     }
 
-    /// A key without a value is locked by its hash, so two keys may seem to be one; then it is looked at again, since
-    /// somebody may have inserted it before.
-    Outcome<void> take_missing(std::size_t i, Key const& key, Wait wait)
-    {
-        detail::Batch batch;
-        add_hash_lock(batch, key, wait);
-        static_cast<void>(add_row_lock(batch, key, wait));
-        auto exchange = step(batch, until_);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->error)
-            return refused(*exchange->error, wait);
-        if (wait == Wait::no && !exchange->replies[0].boolean(0, 0))
-            return Errc::lock_busy;
-        learn_identity(exchange->replies[0]);
-        return exchange->replies[1].rows() > 0 ? read(exchange->replies[1], i) : success();
-    }
-
     static Failure refused(detail::SqlError const& error, Wait wait)
     {
         auto failure = failure_of(error, detail::Access::write);
@@ -693,7 +708,7 @@ private:
             return std::move(done).failure();
         if (done->error) {
             end();
-            if (done->error->state == detail::raced_state)
+            if (detail::is_race(*done->error))
                 return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
             return failure_of(*done->error, detail::Access::write);
         }
@@ -736,6 +751,7 @@ private:
         if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
             detail::Params params;
             store_->add_operation(params, *operation);
+            params.text(detail::race_word());
             batch.add(store_->statements.change(detail::RowAction::nothing, detail::Fencing::none, true), std::move(params));
         }
         std::vector<detail::Reply> replies;
@@ -748,7 +764,7 @@ private:
                 learn_identity(stepped->replies[1]);
             if (stepped->error) {
                 end();
-                if (stepped->error->state == detail::raced_state)
+                if (detail::is_race(*stepped->error))
                     return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
                 return failure_of(*stepped->error, detail::Access::write);
             }
@@ -1127,7 +1143,7 @@ private:
         if (!exchange)
             return std::move(exchange).failure();
         if (exchange->error) {
-            if (exchange->error->state == detail::raced_state)
+            if (detail::is_race(*exchange->error))
                 return store_->or_duplicate(Failure{Errc::superseded}, operation, until);
             return failure_of(*exchange->error, detail::Access::commit);
         }
