@@ -210,6 +210,7 @@ public:
             if (step.done()) {
                 if (!step.outcome())
                     return std::move(step.outcome()).failure();
+                (*step.outcome())->take();
                 return lock_type{state_of<T>(state), *std::move(step.outcome())};
             }
             auto const until = std::min(step.wake_at(), deadline);
