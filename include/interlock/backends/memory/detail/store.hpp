@@ -34,8 +34,8 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What is over, an
-/// operation record behind its retention or a lease behind its end, takes no room.
+/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What
+/// is over, an operation record behind its retention or a lease behind its end, takes no room.
 struct RepositoryOptions {
     /// Encoded size of one value, for types that `StateTraits` can encode.
     std::size_t max_value_bytes{std::size_t{1} << 20};
@@ -494,9 +494,9 @@ public:
         return record != nullptr && record->owner == owner && record->wanted;
     }
 
-    /// Forgets in all shards what is over: operation records behind their retention, and lock records behind their lease
-    /// that nobody waits for on keys without a value. For whoever found the store full: a bound counts only what is kept.
-    /// True: something was forgotten. No mutex may be held.
+    /// Forgets in all shards what is over: operation records behind their retention, and lock records behind
+    /// their lease that nobody waits for on keys without a value. For whoever found the store full: a bound
+    /// counts only what is kept. True: something was forgotten. No mutex may be held.
     bool make_room()
     {
         bool made = false;
@@ -697,7 +697,8 @@ private:
         it->second.id = stored.substr(2 + home.bytes().size());
     }
 
-    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out` without its record.
+    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out`
+    /// without its record.
     bool drop_ended_leases(Shard& shard)
     {
         auto const now = runtime_.now();

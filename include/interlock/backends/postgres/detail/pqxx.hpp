@@ -269,8 +269,8 @@ struct SqlError {
     std::string state;       ///< SQLSTATE; empty: the connection broke
     std::string message;     ///< the primary message; the detail, which quotes values, is left out
     std::string constraint;  ///< name of the violated one
-    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before the commit
-    /// and says nothing about the session, whatever state it has.
+    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before
+    /// the commit and says nothing about the session, whatever state it has.
     bool raised{false};
 };
 
@@ -313,8 +313,8 @@ struct Exchange {
     Progress progress{Progress::unsent};
     std::vector<Reply> replies;  ///< one for each step; empty for those that were not run
     std::optional<SqlError> error;
-    /// Of a commit that was answered as made: a synchronous standby has not confirmed it, or perhaps not, since the wait
-    /// for it is what a cancel request ends.
+    /// Of a commit that was answered as made: a synchronous standby has not confirmed it, or perhaps not,
+    /// since the wait for it is what a cancel request ends.
     bool unconfirmed{false};
 };
 
@@ -421,9 +421,10 @@ public:
         by_transaction,  ///< for BEGIN: after at most twice that; one that is left alone keeps its locks until then
     };
 
-    /// Sends `batch` and reads all replies. This is the one place that bounds an exchange with the server: nothing is sent
-    /// once `until` has come; what is not answered by then is cancelled and given up, and the connection is closed. Only the
-    /// answer to a commit is then waited for a moment more (`grace`), because the cancel request makes it definite.
+    /// Sends `batch` and reads all replies. This is the one place that bounds an exchange with the server:
+    /// nothing is sent once `until` has come; what is not answered by then is cancelled and given up, and the
+    /// connection is closed. Only the answer to a commit is then waited for a moment more (`grace`), because
+    /// the cancel request makes it definite.
     Exchange run(Batch const& batch, TimePoint until, Bounded bounded, Access access = Access::write)
     {
         Exchange exchange;
@@ -620,7 +621,8 @@ private:
         }
     }
 
-    /// True: `PQgetResult` will not block. False: later than `until`, for a commit also after a cancel request; or broken.
+    /// True: `PQgetResult` will not block. False: later than `until`, for a commit also after a cancel
+    /// request; or broken.
     bool readable(TimePoint until, Access access)
     {
         bool flushed = false;
@@ -679,9 +681,10 @@ private:
             field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
     }
 
-    /// Warnings are nothing to us but one: the wait of a commit for its synchronous standby was ended before the standby
-    /// had confirmed it. The server then answers as if all was well. That warning is known by the function that it comes
-    /// from, since its text is translated, and its state (01000) is also that of the user's own warnings.
+    /// Warnings are nothing to us but one: the wait of a commit for its synchronous standby was ended before
+    /// the standby had confirmed it. The server then answers as if all was well. That warning is known by the
+    /// function that it comes from, since its text is translated, and its state (01000) is also that of the
+    /// user's own warnings.
     static void take_notice(void* connection, PGresult const* notice)
     {
         char const* const function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
