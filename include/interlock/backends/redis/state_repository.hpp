@@ -705,10 +705,12 @@ private:
             auto& outcome = renewals[i]->granted;
             if (!exchange)
                 outcome = exchange.failure();
-            else if (auto const found = exchange->reply()[i].integer(); found == 1)
+            else if (auto const found = exchange->reply()[i]; found.is(detail::ReplyType::error))
+                outcome = detail::map_error(found.text(), detail::Access::write);
+            else if (found.integer() == 1)
                 outcome = std::chrono::nanoseconds{granted};
             else
-                outcome = Failure::because(Errc::lock_lost, found == 0 ? Errc::not_found : Errc::lock_busy);
+                outcome = Failure::because(Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
         }
     }
 
