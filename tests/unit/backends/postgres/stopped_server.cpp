@@ -448,8 +448,9 @@ TEST_CASE(
         add_requests(rows, "idempotency keys", when, [](World& w) {
             return TransactionService{IdempotencyKeys{OptimisticVersioning{}, w.claims}, w.stock};
         });
+        if (when == When::before)  // in the other cases the operation has its connection
+            check(rows, false);
     }
-    check(rows, false);
     check(rows, true);
 }
 
