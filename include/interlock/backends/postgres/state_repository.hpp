@@ -312,7 +312,7 @@ public:
         params.bytes(operation.id->value());
         params.number(operation.attempt);
         params.bytes(operation.answer);
-        params.number(whole_microseconds(options.retention));
+        params.number(whole_microseconds(operation.id->kept_for(options.retention)));
     }
 
     /// What the reply of a change says. Nothing: the row must be looked at, see `plain_change_text`.
@@ -939,7 +939,7 @@ public:
         params.bytes(key.bytes());
         params.bytes(id.value());
         params.number(attempt);
-        params.number(detail::whole_microseconds(store_->options.retention));
+        params.number(detail::whole_microseconds(id.kept_for(store_->options.retention)));
         batch.add(store_->statements.forbid, std::move(params));  // waits for a commit of this id that is in flight
         detail::Params again;
         again.bytes(key.bytes());

@@ -438,7 +438,7 @@ private:
         auto const& script = detail::forbid_script();
         auto command = detail::evaluate(
             script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::Digits<10>{attempt},
-            shared_->retention.count());
+            detail::whole_milliseconds(id.kept_for(shared_->retention)).count());
         return way.template send<X>(
             std::move(command), &script, detail::Access::record, deadline,
             [](detail::ReplyView reply) -> Outcome<X> {
@@ -494,7 +494,7 @@ private:
         if (operation != nullptr) {
             command.add(detail::Digits<10>{operation->attempt});
             command.add(operation->answer);
-            command.add(shared_->retention.count());
+            command.add(detail::whole_milliseconds(operation->id->kept_for(shared_->retention)).count());
         }
 
         return way.template send<X>(

@@ -531,38 +531,44 @@ return record
 }
 
 /// KEYS: idem. ARGV: owner, fingerprint ('' for none, else version:value), lease in ms, retention in ms,
-/// '1' to take over. Returns {'claimed'}, {'taken_over'}, {'completed', answer, rejected}, {'in_progress', ms left},
-/// {'mismatch'} or {'abandoned'}.
+/// '1' to take over, home and attempt that the owner names, '1' to name them instead of what its record names. Returns
+/// {'claimed'}, {'taken_over', home, attempt}, {'completed', answer, rejected}, {'in_progress', ms left}, {'mismatch'} or
+/// {'abandoned'}. In the record, o is '' after it was given back with what a former owner had named, which i = '1' marks.
 inline Script const& claim_script()
 {
     static Script const script{need_lua, R"lua(
-local r = redis.call('HMGET', KEYS[1], 'o', 'f', 'e', 'c', 'a', 'j')
+local r = redis.call('HMGET', KEYS[1], 'o', 'f', 'e', 'c', 'a', 'j', 'i', 'h', 'n')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local function own(how)
+local function own(print, inherited, home, attempt)
   need('PEXPIRE', KEYS[1], '1')
-  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', string.format('%.0f', now + ARGV[3] + 1))
+  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', print, 'e', string.format('%.0f', now + ARGV[3] + 1), 'i', inherited,
+             'h', home, 'n', attempt)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
-  return {how}
+  if inherited == '1' then return {'taken_over', home, attempt} end
+  return {'claimed'}
 end
 if not r[1] then
   if redis.call('EXISTS', KEYS[1]) == 1 then return {'corrupt'} end
-  need('PEXPIRE', KEYS[1], '1')
-  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', ARGV[2])
-  return own('claimed')
+  return own(ARGV[2], '0', ARGV[6], ARGV[7])
 end
 if ARGV[2] ~= '' and r[2] and r[2] ~= '' and r[2] ~= ARGV[2] and
    string.match(r[2], '^(%d+):') == string.match(ARGV[2], '^(%d+):') then
   return {'mismatch'}
 end
 if r[4] then return {'completed', r[5] or '', r[6] or '0'} end
-if r[1] == ARGV[1] then return own('claimed') end
-local left = tonumber(r[3] or '0')
-if not left then return {'corrupt'} end
-left = left - now
-if left > 0 then return {'in_progress', left} end
-if ARGV[5] ~= '1' then return {'abandoned'} end
-return own('taken_over')
+if r[1] == ARGV[1] then
+  if ARGV[8] == '1' then return own(r[2] or '', '0', ARGV[6], ARGV[7]) end
+  return own(r[2] or '', r[7] or '0', r[8] or '', r[9] or '0')
+end
+if r[1] ~= '' then
+  local left = tonumber(r[3] or '0')
+  if not left then return {'corrupt'} end
+  left = left - now
+  if left > 0 then return {'in_progress', left} end
+  if ARGV[5] ~= '1' then return {'abandoned'} end
+end
+return own(r[2] or '', '1', r[8] or '', r[9] or '0')
 )lua"};
     return script;
 }
@@ -587,13 +593,17 @@ return 1
     return script;
 }
 
-/// KEYS: idem. ARGV: owner, wake channel. Returns 1, or 0: not the owner's, or completed.
+/// KEYS: idem. ARGV: owner, wake channel, '1': settled. Returns 1, or 0: not the owner's, or completed.
 inline Script const& give_back_script()
 {
     static Script const script{R"lua(
-local r = redis.call('HMGET', KEYS[1], 'o', 'c')
+local r = redis.call('HMGET', KEYS[1], 'o', 'c', 'i')
 if r[1] ~= ARGV[1] or r[2] then return 0 end
-redis.call('DEL', KEYS[1])
+if r[3] == '1' and ARGV[3] ~= '1' then
+  redis.call('HSET', KEYS[1], 'o', '')
+else
+  redis.call('DEL', KEYS[1])
+end
 redis.pcall('SPUBLISH', ARGV[2], 'f' .. KEYS[1])
 return 1
 )lua"};
