@@ -9,6 +9,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -390,7 +391,8 @@ private:
         session_.release();  // closed: another connection may need its place
         if (xid_.empty())
             return unknown;
-        static detail::Statement const status{"SELECT pg_xact_status($1::text::xid8)"};
+        static auto const& status =
+            interlock::detail::immortal<detail::Statement>("SELECT pg_xact_status($1::text::xid8)");
         for (int attempt = 1;; ++attempt) {
             auto session = pool_->take(until);
             if (session) {
