@@ -617,7 +617,7 @@ private:
         if constexpr (loads)
             call.add(keys.name("value", key.bytes()));
         call.add(granted.count());
-        call.add(loads ? "1" : "0");
+        call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);  // without what stands around it
         call.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
         auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {

@@ -7,6 +7,7 @@
 // for each other.
 
 #include <interlock/core/detail/runtime_random.hpp>
+#include <interlock/core/immortal.hpp>
 
 #include <chrono>
 #include <condition_variable>
@@ -58,8 +59,8 @@ private:
     static std::shared_ptr<CallThreads> instance()
     {
         // Never destroyed: threads may outlive main.
-        static std::mutex& creating = *new std::mutex;
-        static auto& threads = *new std::shared_ptr<CallThreads>;
+        static auto& creating = immortal<std::mutex>();
+        static auto& threads = immortal<std::shared_ptr<CallThreads>>();
         static std::uint64_t made_for = 0;
         std::lock_guard lock(creating);
         if (!threads || made_for != process_generation()) {

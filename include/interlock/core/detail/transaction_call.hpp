@@ -9,6 +9,7 @@
 #include <interlock/core/detail/operation_call.hpp>
 #include <interlock/core/detail/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/pending_call.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -73,7 +74,7 @@ struct CallTarget<T, N, false> {
     std::array<Key, N> keys;
     static std::span<std::optional<T> const, N> named() noexcept
     {
-        static std::array<std::optional<T>, N> const none{};
+        static auto const& none = immortal<std::array<std::optional<T>, N>>();
         return none;
     }
 };
