@@ -160,12 +160,17 @@ public:
                 if constexpr (NonblockingRepository<Repository>)
                     if (starts_calls(self.repository()))
                         return detail::start_release(self, std::move(handler), std::move(hold));
-                auto const place = runs_in_place(self.repository()) ? detail::CallPlace::here : detail::CallPlace::pool;
+                auto const& runtime = self.table()->runtime();
+                auto release = [hold = std::move(hold)] {
+                    auto const outcome = hold ? hold->release_and_report() : success();
+                    return outcome ? error_code{} : make_error_code(outcome.error());
+                };
+                if (runs_in_place(self.repository()))
+                    return detail::async_call(
+                        detail::CallHere{}, TimePoint::max(), runtime, std::move(handler), std::move(release));
                 detail::async_call(
-                    place, self.table()->runtime(), std::move(handler), [hold = std::move(hold)] {
-                        auto const outcome = hold ? hold->release_and_report() : success();
-                        return outcome ? error_code{} : make_error_code(outcome.error());
-                    });
+                    store_executor(runtime, BlockingCalls::ending, self.repository()), Deadline{}.at(runtime.now()), runtime,
+                    std::move(handler), std::move(release));
             },
             token, lock.detach());
     }
