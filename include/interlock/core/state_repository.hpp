@@ -54,6 +54,7 @@ public:
     virtual ~AnyRepository() = default;
     virtual SystemRuntime const& runtime() const noexcept = 0;
     virtual void const* identity() const noexcept = 0;
+    virtual std::size_t blocking_calls() const noexcept = 0;
     virtual bool in_place() const noexcept = 0;
     virtual std::string_view name() const noexcept = 0;
     virtual Outcome<Versioned<T>> load(Key const&, Deadline) = 0;
@@ -168,6 +169,7 @@ public:
         return system;
     }
     void const* identity() const noexcept override { return r_.identity(); }
+    std::size_t blocking_calls() const noexcept override { return interlock::blocking_calls(r_); }
     bool in_place() const noexcept override { return runs_in_place(r_); }
     std::string_view name() const noexcept override
     {
@@ -408,6 +410,7 @@ public:
 
     SystemRuntime const& runtime() const noexcept { return held_->runtime(); }
     void const* identity() const noexcept { return held_->identity(); }
+    std::size_t blocking_calls() const noexcept { return held_->blocking_calls(); }
     bool in_place() const noexcept { return held_->in_place(); }
     bool starts_calls() const noexcept { return held_->starts_calls(); }
     bool has_own_threads() const noexcept { return held_->has_own_threads(); }

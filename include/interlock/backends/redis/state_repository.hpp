@@ -482,7 +482,8 @@ private:
         for (auto const& change : changes) {
             encoded.clear();
             if (change.kind == ChangeKind::write) {
-                StateTraits<T>::encode(*change.value, encoded);
+                if (auto failure = interlock::detail::encode_state(*change.value, encoded))
+                    return way.template refuse<X>(*std::move(failure));
                 if (encoded.size() > shared_->options.max_value_bytes)
                     return way.template refuse<X>(Failure{
                         Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
@@ -536,7 +537,7 @@ private:
         auto const version = detail::number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
         if (stored.size() < 16 || !version || *version == no_version)
             return detail::damaged("a stored value is not one of ours");
-        auto value = StateTraits<T>::decode(stored.substr(16));
+        auto value = interlock::detail::decode_state<T>(stored.substr(16));
         if (!value)
             return Failure{
                 Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(*version)};

@@ -119,6 +119,16 @@ public:
         return retry(Errc::version_conflict, Action::begin, now, random);
     }
 
+    /// What the operation made went away with what others made: it runs again, and that counts as no attempt.
+    Action again(TimePoint now) noexcept
+    {
+        if (cancelled_)
+            return roll_back(Errc::cancelled);
+        if (now >= deadline_)
+            return roll_back(Errc::deadline_exceeded);
+        return Action::begin;
+    }
+
     /// The operation returned, but what it made must not be committed.
     Action refused(Errc code) noexcept
     {
