@@ -36,18 +36,18 @@ inline Outcome<void> validate_counter_call(
 
 /// What `ask()` says, an `Outcome<CounterAnswer>`; as long as that is unknown, and until `until`, it is asked again,
 /// which the operation id makes safe.
-template <class Ask>
-Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask)
+template <class Ask, class R = SystemRuntime>
+Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask, R const& runtime = {})
 {
     constexpr Backoff backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
     for (int attempt = 1;; ++attempt) {
         Outcome<CounterAnswer> answer = ask();
         if (answer || answer.error() != Errc::outcome_unknown)
             return answer;
-        auto const at = detail::add(SystemRuntime::now(), backoff.delay(attempt, SystemRuntime::random_bits()));
+        auto const at = detail::add(runtime.now(), backoff.delay(attempt, runtime.random_bits()));
         if (at >= until)
             return answer;
-        SystemRuntime::sleep_until(at);
+        runtime.sleep_until(at);
     }
 }
 
