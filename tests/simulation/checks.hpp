@@ -45,9 +45,14 @@ public:
     std::string const& problem() const noexcept { return problem_; }
     void fail(std::string const& what)
     {
+        for (auto const& one : ignored)
+            if (what.find(one) != std::string::npos)
+                return;
         if (problem_.empty())
             problem_ = what;
     }
+    /// Parts of the names of problems that are known, to look behind them.
+    static inline std::vector<std::string> ignored;
     void require(bool good, char const* what)
     {
         if (!good)

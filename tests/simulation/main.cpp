@@ -105,17 +105,20 @@ int main(int count, char** arguments)
             first = std::strtoull(arguments[++i], nullptr, 10);
         } else if (i + 1 < count && name == "--hash-file") {
             hash_file = arguments[++i];
+        } else if (i + 1 < count && name == "--ignore") {
+            simulated::Checks::ignored.emplace_back(arguments[++i]);
         } else if (name == "--fresh") {
             first = fresh_seed();
         } else if (name == "--keep-going") {
             keep_going = true;
         } else {
             std::printf(
-                "usage: %s [--seed N] [--first N] [--fresh] [--seeds COUNT] [--keep-going] [--hash-file FILE]\n\n"
+                "usage: %s [--seed N] [--first N] [--fresh] [--seeds COUNT] [--keep-going] [--ignore TEXT] [--hash-file FILE]\n\n"
                 "  --seed N          run one seed and print the hash of its trace\n"
                 "  --first N         the first seed of many (1)\n"
                 "  --fresh           the first seed is one that was never used; printed\n"
                 "  --keep-going      do not stop at the first problem\n"
+                "  --ignore TEXT     a problem with TEXT in its name is none, to look behind it\n"
                 "  --seeds COUNT     how many (10000; 1000 under a sanitizer)\n"
                 "  --hash-file FILE  write the hashes of a few seeds in the form of traces.inc\n",
                 arguments[0]);
