@@ -295,7 +295,7 @@ inline std::string Run::go()
 
 inline void Run::check_stores()
 {
-    context_.run_for(2 * ttl);
+    context_.run_for(3s);
     checks_.compare_calls(mutant_ == Mutant::none);
     checks_.compare_intervals();
     checks_.compare_tallies();

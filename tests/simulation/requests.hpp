@@ -114,8 +114,10 @@ private:
         --one.busy;
         auto const now = run_.context().now();
         bool const faulty = fault_at_ >= started;
-        if (record->result == Errc::outcome_unknown || faulty)
-            one.stays_until = now + lease_;
+        // What a call could not end by its deadline is ended behind it.
+        one.stays_until = std::max(
+            one.stays_until,
+            record->result == Errc::outcome_unknown || faulty || !record->undisturbed ? now + lease_ : now + 2 * quantum);
         if (alone && call == one.calls && !faulty && record->result == Errc::idempotency_in_progress)
             run_.checks().fail("P4: a key is not usable at once although nobody is busy with it");
         // A hint that an answer is there may be lost: then it is asked for now and then.

@@ -92,13 +92,18 @@ public:
     bool in_place() const noexcept { return in_place_; }
 
     Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, interlock::Ttl lease, AfterLease after,
-        Deadline = {}) const
+        IdempotentRequest const& request, OwnerToken owner, interlock::Ttl lease, AfterLease after, Deadline,
+        interlock::NamedAttempt const& attempt) const
     {
         blocks();
+        interlock::Key const home = attempt.home != nullptr ? *attempt.home : interlock::Key{std::string_view{}};
         return script_->play<Outcome<Claim>>(
-            Call::claim, request, [store = store_, script = script_, request, owner, lease, after] {
-                auto claimed = store.claim(request, owner, lease, after);
+            Call::claim, request,
+            [store = store_, script = script_, request, owner, lease, after, attempt, home] {
+                auto named = attempt;
+                if (named.home != nullptr)
+                    named.home = &home;
+                auto claimed = store.claim(request, owner, lease, after, {}, named);
                 if (claimed && script->on_claim)
                     script->on_claim(request, claimed->state);
                 return claimed;
@@ -118,12 +123,16 @@ public:
                 return done;
             });
     }
-    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline = {}) const
+    Outcome<void> give_back(
+        IdempotentRequest const& request, OwnerToken owner, Deadline = {}, bool settled = false) const
     {
         blocks();
         return script_->play<Outcome<void>>(
-            Call::give_back, request, [store = store_, request, owner] { return store.give_back(request, owner); });
+            Call::give_back, request, [store = store_, request, owner, settled] {
+                return store.give_back(request, owner, {}, settled);
+            });
     }
+    std::chrono::nanoseconds retention() const noexcept { return store_.retention(); }
     void subscribe(IdempotentRequest const& request, interlock::Waiter& waiter) const
     {
         if (!script_->hint_is_lost || !script_->hint_is_lost())

@@ -438,7 +438,7 @@ private:
         auto const& script = detail::forbid_script();
         auto command = detail::evaluate(
             script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::Digits<10>{attempt},
-            shared_->retention.count());
+            detail::whole_milliseconds(id.kept_for(shared_->retention)).count());
         return way.template send<X>(
             std::move(command), &script, detail::Access::record, deadline,
             [](detail::ReplyView reply) -> Outcome<X> {
@@ -494,7 +494,7 @@ private:
         if (operation != nullptr) {
             command.add(detail::Digits<10>{operation->attempt});
             command.add(operation->answer);
-            command.add(shared_->retention.count());
+            command.add(detail::whole_milliseconds(operation->id->kept_for(shared_->retention)).count());
         }
 
         return way.template send<X>(
@@ -705,10 +705,12 @@ private:
             auto& outcome = renewals[i]->granted;
             if (!exchange)
                 outcome = exchange.failure();
-            else if (auto const found = exchange->reply()[i].integer(); found == 1)
+            else if (auto const found = exchange->reply()[i]; found.is(detail::ReplyType::error))
+                outcome = detail::map_error(found.text(), detail::Access::write);
+            else if (found.integer() == 1)
                 outcome = std::chrono::nanoseconds{granted};
             else
-                outcome = Failure::because(Errc::lock_lost, found == 0 ? Errc::not_found : Errc::lock_busy);
+                outcome = Failure::because(Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
         }
     }
 
