@@ -17,8 +17,8 @@
 // leave no trace and fails, see `race_of`.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
-#include <interlock/core/immortal.hpp>
 #include <interlock/core/concepts.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/runtime.hpp>
 
 #include <array>
