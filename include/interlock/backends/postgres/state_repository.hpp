@@ -173,7 +173,8 @@ public:
         if (!mapped) {
             if constexpr (StorableState<T>) {
                 std::string encoded;
-                StateTraits<T>::encode(value, encoded);
+                if (auto failure = interlock::detail::encode_state(value, encoded))
+                    return *std::move(failure);
                 if (encoded.size() > options.max_value_bytes)
                     return Failure{Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
                 params.bytes(encoded);
@@ -201,16 +202,10 @@ public:
             return Failure{Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
         if (!mapped) {
             auto const bytes = reply.bytes(row, 1);
-            if constexpr (StorableState<T>) {
-                try {
-                    if (bytes)
-                        if (auto value = StateTraits<T>::decode(*bytes))
-                            return Versioned<T>{*std::move(value), *version};
-                } catch (std::bad_alloc const&) {
-                    throw;
-                } catch (std::exception const&) {  // the user's traits; its text may quote the value
-                }
-            }
+            if constexpr (StorableState<T>)
+                if (bytes)
+                    if (auto value = interlock::detail::decode_state<T>(*bytes))
+                        return Versioned<T>{*std::move(value), *version};
             return Failure{
                 Errc::corrupt_state, "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
         }
@@ -312,7 +307,7 @@ public:
         params.bytes(operation.id->value());
         params.number(operation.attempt);
         params.bytes(operation.answer);
-        params.number(whole_microseconds(options.retention));
+        params.number(whole_microseconds(operation.id->kept_for(options.retention)));
     }
 
     /// What the reply of a change says. Nothing: the row must be looked at, see `plain_change_text`.
@@ -892,6 +887,7 @@ public:
     /// Equal for all repositories of this process with the same server address, database, name space and table. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return store_->identity.get(); }
+    std::size_t blocking_calls() const noexcept { return store_->pool->options().max_connections; }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
     using Members::load;
@@ -939,7 +935,7 @@ public:
         params.bytes(key.bytes());
         params.bytes(id.value());
         params.number(attempt);
-        params.number(detail::whole_microseconds(store_->options.retention));
+        params.number(detail::whole_microseconds(id.kept_for(store_->options.retention)));
         batch.add(store_->statements.forbid, std::move(params));  // waits for a commit of this id that is in flight
         detail::Params again;
         again.bytes(key.bytes());
