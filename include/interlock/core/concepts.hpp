@@ -240,7 +240,8 @@ concept GrantRemoving = requires(R r, Key const& key, OwnerToken owner, FencingT
 /// | `r.runtime()` | `R::runtime_type` | what all clocks and waits of services on `r` come from |
 /// | `r.identity()` | `void const*` | equal for handles of one store |
 ///
-/// One whose keys each name many states, of which every transaction gets another, says
+/// One whose blocking calls need a connection each may say by `r.blocking_calls()` how many it has: asynchronous callers get as
+/// many threads for them. One whose keys each name many states, of which every transaction gets another, says
 /// `static constexpr bool one_state_per_key = false`.
 template <class R>
 concept Repository = std::copyable<R> && requires(R const& r) {

@@ -168,11 +168,12 @@ public:
             [self = *this](auto handler, std::shared_ptr<detail::Hold> hold) {
                 if (!runs_in_place(self.repository()))
                     return detail::start_release(self, std::move(handler), std::move(hold));
+                auto release = [hold = std::move(hold)] {
+                    auto const outcome = hold ? hold->release_and_report() : success();
+                    return outcome ? error_code{} : make_error_code(outcome.error());
+                };
                 detail::async_call(
-                    detail::CallPlace::here, self.table()->runtime(), std::move(handler), [hold = std::move(hold)] {
-                        auto const outcome = hold ? hold->release_and_report() : success();
-                        return outcome ? error_code{} : make_error_code(outcome.error());
-                    });
+                    detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler), std::move(release));
             },
             token, lock.detach());
     }

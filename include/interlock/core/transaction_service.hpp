@@ -15,6 +15,7 @@
 #include <boost/asio/async_result.hpp>
 
 #include <array>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -33,10 +34,14 @@ struct ServiceOptions {
     /// So many operations of this service that wait for the same state and touch nothing else (`T&` is all they take, they
     /// return without awaiting, have no id, and are not called by another operation) may run one after the other, in order,
     /// each on its own thread or executor, and be committed by one write. Each sees what the one before made of the state;
-    /// each ends when that write is known to be applied, and runs again if it was not. 1: every operation has a commit of
-    /// its own, and does not wait for the others' turns. Stores that answer in place, and policies whose commit is the
-    /// user's, have so anyhow.
+    /// each ends when that write is known to be applied, and runs again if it was not: that counts as an attempt only when
+    /// somebody else changed the state. 1: every operation has a commit of its own, and does not wait for the others' turns.
+    /// Stores that answer in place, policies whose commit is the user's, and those with `max_attempts = 1` have so anyhow.
     int combine{64};
+    /// How long an operation that is to be committed with others waits for one of those others. Whoever takes longer runs
+    /// again, first in line; an operation that itself takes longer is not shared; who makes no progress for some
+    /// milliseconds more than a commit takes is waited for no longer.
+    std::chrono::microseconds combine_patience{1000};
 };
 
 namespace detail {
@@ -216,7 +221,7 @@ public:
     auto try_do_in_transaction(
         IdempotentRequest const& request, A const& key, F&& operation, CallOptions options = {}) const
     {
-        auto const id = Session::operation_id(request);
+        auto const id = session_->operation_id(request);
         auto outcome = blocking<detail::Once::idempotent>(key, operation, &id, &request, options);
         using R = typename decltype(outcome)::stored_type;
         using Result = Outcome<Answer<R>>;
@@ -275,7 +280,7 @@ public:
     auto async_do_in_transaction(
         IdempotentRequest request, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, false>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, options, token);
     }
@@ -284,7 +289,7 @@ public:
                 ReturnsADefaultConstructible<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>>
     auto async_do_in_transaction(IdempotentRequest request, A&& key, F&& operation, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, false>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, CallOptions{}, token);
     }
@@ -331,7 +336,7 @@ public:
     auto async_try_do_in_transaction(
         IdempotentRequest request, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, true>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, options, token);
     }
@@ -341,7 +346,7 @@ public:
                 ReturnsAStorable<F, Async, count<A>>
     auto async_try_do_in_transaction(IdempotentRequest request, A&& key, F&& operation, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, true>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, CallOptions{}, token);
     }
@@ -354,7 +359,7 @@ private:
             return std::make_shared<Session const>(std::move(policy), std::move(where), options.observer);
         else
             return std::make_shared<Session const>(
-                std::move(policy), std::move(where), options.observer, options.combine);
+                std::move(policy), std::move(where), options.observer, options.combine, options.combine_patience);
     }
 
     template <class A>

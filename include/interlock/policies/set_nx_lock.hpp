@@ -201,6 +201,7 @@ public:
     }
     static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
     bool in_place() const noexcept { return locks_.in_place(); }
+    static constexpr bool begin_waits() noexcept { return true; }
     std::size_t turns() const noexcept { return policy_.wait == Wait::no ? 0 : locks_.options().max_waiters; }
 
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const

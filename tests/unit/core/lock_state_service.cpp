@@ -768,16 +768,21 @@ TEST_CASE("asynchronous releases cannot block the renewals they wait for", "[cor
     std::vector<Lock<Stock>> held;
     for (int i = 0; i < 8; ++i)
         held.push_back(locks.acquire("sku-" + std::to_string(i)));
-    // All threads for blocking calls are busy until renewals are due; the releases queue up before those.
+    std::vector<Lock<Stock>> kept;
+    for (int i = 0; i < 8; ++i)
+        kept.push_back(locks.acquire("kept-" + std::to_string(i)));
+    // All threads for calls that end something are busy until renewals are due, and the releases wait in line for them.
     Gate gate;
     SystemRuntime const runtime;
-    for (int i = 0; i < 4; ++i)
-        asio::post(runtime.blocking_executor(), [&] { gate.pass(); });
-    REQUIRE(gate.wait_for(4));
+    for (int i = 0; i < 64; ++i)
+        asio::post(store_executor(runtime, BlockingCalls::ending, repository), [&] { gate.pass(); });
+    REQUIRE(gate.wait_for(64));
     auto const released = std::make_shared<std::atomic<int>>(0);
     for (auto& lock : held)
         locks.async_release(std::move(lock), [released](error_code) { ++*released; });
-    std::this_thread::sleep_for(1300ms);
+    std::this_thread::sleep_for(3800ms);  // longer than a lease
+    for (auto const& one : kept)
+        CHECK(one.status() == LockStatus::held);
     gate.open();
     CHECK(eventually([&] { return *released == 8; }));
 }

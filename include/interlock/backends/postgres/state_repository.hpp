@@ -173,7 +173,8 @@ public:
         if (!mapped) {
             if constexpr (StorableState<T>) {
                 std::string encoded;
-                StateTraits<T>::encode(value, encoded);
+                if (auto failure = interlock::detail::encode_state(value, encoded))
+                    return *std::move(failure);
                 if (encoded.size() > options.max_value_bytes)
                     return Failure{Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
                 params.bytes(encoded);
@@ -201,16 +202,10 @@ public:
             return Failure{Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
         if (!mapped) {
             auto const bytes = reply.bytes(row, 1);
-            if constexpr (StorableState<T>) {
-                try {
-                    if (bytes)
-                        if (auto value = StateTraits<T>::decode(*bytes))
-                            return Versioned<T>{*std::move(value), *version};
-                } catch (std::bad_alloc const&) {
-                    throw;
-                } catch (std::exception const&) {  // the user's traits; its text may quote the value
-                }
-            }
+            if constexpr (StorableState<T>)
+                if (bytes)
+                    if (auto value = interlock::detail::decode_state<T>(*bytes))
+                        return Versioned<T>{*std::move(value), *version};
             return Failure{
                 Errc::corrupt_state, "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
         }
@@ -312,7 +307,7 @@ public:
         params.bytes(operation.id->value());
         params.number(operation.attempt);
         params.bytes(operation.answer);
-        params.number(whole_microseconds(options.retention));
+        params.number(whole_microseconds(operation.id->kept_for(options.retention)));
     }
 
     /// What the reply of a change says. Nothing: the row must be looked at, see `plain_change_text`.
@@ -510,7 +505,7 @@ public:
     ~RowTransaction() = default;
 
     /// The i-th locked row as the locking read returned it; nothing when the key has no value.
-    std::optional<Versioned<T>>& state(std::size_t i) { return states_[i]; }
+    std::optional<Versioned<T>>& state(std::size_t i) { return rows_[i].state; }
 
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
@@ -551,15 +546,16 @@ private:
         : Transaction(store->pool, std::move(session), until), store_(std::move(store))
     {}
 
-    /// BEGIN and the locking reads, in one trip when all rows are there. Keys are locked in their order, each by its
-    /// advisory lock before its row, as commits do; two that follow one order cannot deadlock. Whether a key needs the
-    /// advisory lock, because it has no row, is known only once it was looked for. Rows behind it that were locked
-    /// meanwhile are then let go, and all are locked again.
+    /// BEGIN and the locking reads, in one trip when all rows are there. Keys are locked in their order, each
+    /// by its advisory lock before its row, as commits do; two that follow one order cannot deadlock. Whether
+    /// a key needs the advisory lock, because it has no row, is known only once it was looked for. Rows
+    /// behind it that were locked meanwhile are then let go, and all are locked again.
     Outcome<void> open(std::span<Key const* const> keys, Wait wait)
     {
         bool const advisory = store_->options.row_lock == RowLock::advisory;
-        std::vector<bool> hashed(keys.size(), advisory);
-        states_.resize(keys.size());
+        rows_.resize(keys.size());
+        for (auto& row : rows_)
+            row.hashed = advisory;
         for (std::size_t from = 0;;) {
             detail::Batch batch;
             if (from == 0 && begun_)
@@ -568,7 +564,7 @@ private:
                 batch.add(store_->begin);
             auto at = batch.size();
             for (auto i = from; i < keys.size(); ++i) {
-                if (hashed[i])
+                if (rows_[i].hashed)
                     add_hash_lock(batch, *keys[i], wait);
                 if (!add_row_lock(batch, *keys[i], wait))
                     return Store::bad_key();
@@ -585,8 +581,8 @@ private:
             auto unlocked = keys.size();  // the first key of which nothing is locked
             bool behind = false;          // something behind it is
             for (auto i = from; i < keys.size(); ++i) {
-                states_[i].reset();
-                bool const has_hash = hashed[i];
+                rows_[i].state.reset();
+                bool const has_hash = rows_[i].hashed;
                 if (has_hash) {
                     auto const& lock = exchange->replies[at++];
                     if (wait == Wait::no && !lock.boolean(0, 0))
@@ -602,7 +598,7 @@ private:
                     behind = behind || unlocked < i;
                 } else {
                     unlocked = std::min(unlocked, i);
-                    hashed[i] = true;
+                    rows_[i].hashed = true;
                 }
             }
             if (unlocked == keys.size())
@@ -627,10 +623,10 @@ private:
         begun_ = true;
         if (exchange->replies[1].rows() == 0)
             return Failure{Errc::not_found, "postgres: no row of " + store_->table.name + " is free"};
-        states_.resize(1);
+        rows_.resize(1);
         if (auto done = read(exchange->replies[1], 0); !done)
             return done;
-        own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(states_[0]->value)));
+        own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(rows_[0].state->value)));
         return success();
     }
 
@@ -664,7 +660,7 @@ private:
         auto state = store_->read(row, 0);
         if (!state)
             return std::move(state).failure();
-        states_[i].emplace(*std::move(state));
+        rows_[i].state.emplace(*std::move(state));
         learn_identity(row);
         return success();
     }
@@ -824,7 +820,11 @@ private:
     }
 
     std::shared_ptr<Store> store_;
-    std::vector<std::optional<Versioned<T>>> states_;
+    struct Locked {
+        std::optional<Versioned<T>> state;
+        bool hashed{false};  // it has its advisory lock, too
+    };
+    std::vector<Locked> rows_;
     std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
     bool healed_{false};  // opening it again may help
@@ -836,7 +836,8 @@ private:
 /// **Guarantee.** Models every concept: `VersionedRepository`, `AtomicRepository`, `OperationRepository`,
 /// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. A guarded write is applied only while
 /// the lock record names its acquisition (law P1), decided in one statement with the write. Of the library's own table
-/// versions are drawn from a sequence and never used again.
+/// versions are drawn from a sequence and never used again. An insert draws its version first: one that was
+/// begun before the former row of its key was changed and erased may get a version below that row's last.
 /// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, or when a
 /// replica without the latest commits is promoted; the fence refuses writes of the former holder. What a failover to an
 /// asynchronous replica, or a crash with `synchronous_commit = off`, forgets is forgotten together. On a user's table P3
@@ -844,7 +845,16 @@ private:
 /// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. A commit without a reply:
 /// `outcome_unknown`, unless the server can still be asked what became of the transaction. Ask again with the same owner
 /// token (`create`, `renew`, `remove`) or operation id (`commit`). What a constraint refuses is `constraint_violated`, with
-/// the constraint's name; tables or rights that are not as they should be: `misconfigured`.
+/// the constraint's name; tables or rights that are not as they should be: `misconfigured`. What the user's
+/// own triggers raise has the meaning of its SQLSTATE, and its text in the detail; it is never taken for a
+/// signal of this library. A commit that was made while its synchronous standby did not confirm it
+/// (`synchronous_standby_names`, the wait ended by the deadline or an operator) is `outcome_unknown`:
+/// everybody sees it here, and a failover may forget it. Its operation id then says what this server has:
+/// applied. A failover that forgets the effect forgets the record with it, so that the same id makes it
+/// again.
+/// **Deadlines.** What the server has not answered by the call's deadline costs the connection, not the
+/// caller's time, a ROLLBACK included; the answer to a commit is waited for a tenth of a second more, because
+/// cancelling makes it definite.
 /// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per member, also for a guarded commit of one key with its operation record; a commit of several
 /// keys two; one more to tell a conflict from a missing row. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
@@ -877,6 +887,7 @@ public:
     /// Equal for all repositories of this process with the same server address, database, name space and table. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return store_->identity.get(); }
+    std::size_t blocking_calls() const noexcept { return store_->pool->options().max_connections; }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
     using Members::load;
@@ -924,7 +935,7 @@ public:
         params.bytes(key.bytes());
         params.bytes(id.value());
         params.number(attempt);
-        params.number(detail::whole_microseconds(store_->options.retention));
+        params.number(detail::whole_microseconds(id.kept_for(store_->options.retention)));
         batch.add(store_->statements.forbid, std::move(params));  // waits for a commit of this id that is in flight
         detail::Params again;
         again.bytes(key.bytes());

@@ -9,6 +9,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -264,8 +265,8 @@ protected:
     }
     ~Transaction() { end(); }
 
-    /// Rolls back what is open, and gives the connection back. What is not rolled back by the transaction's deadline costs
-    /// the connection: closing it makes the server roll back, as soon as it can.
+    /// Rolls back what is open, and gives the connection back. What is not rolled back by the transaction's
+    /// deadline costs the connection: closing it makes the server roll back, as soon as it can.
     void end() noexcept
     {
         if (!session_)
@@ -297,8 +298,8 @@ protected:
     /// COMMIT, perhaps behind other statements: `batch` ends with it.
     ///
     /// A lost reply is looked for: the server knows what became of a transaction by its id, though it may say for a while
-    /// that it is in progress. So is a COMMIT that no synchronous standby has confirmed: what the server tells of it is true of
-    /// this server only, so it counts once a later commit is confirmed.
+    /// that it is in progress. So is a COMMIT that no synchronous standby has confirmed: what the server
+    /// tells of it is true of this server only, so it counts once a later commit is confirmed.
     Outcome<detail::Exchange> commit(detail::Batch const& batch, TimePoint until)
     {
         auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller, detail::Access::commit);
@@ -393,8 +394,8 @@ private:
         session_.release();  // closed: another connection may need its place
         if (xid_.empty())
             return unknown;
-        static auto const& status = *new detail::Statement{
-            "SELECT pg_xact_status($1::text::xid8), current_setting('synchronous_standby_names') <> ''"};
+        static auto const& status = interlock::detail::immortal<detail::Statement>(
+            "SELECT pg_xact_status($1::text::xid8), current_setting('synchronous_standby_names') <> ''");
         for (int attempt = 1;; ++attempt) {
             auto session = pool_->take(until);
             if (session) {
@@ -425,7 +426,8 @@ private:
         }
     }
 
-    /// Whether a synchronous standby has what was committed before: it has once it confirms a commit that comes after it.
+    /// Whether a synchronous standby has what was committed before: it has once it confirms a commit that
+    /// comes after it.
     static bool confirmed(detail::Connection& connection, TimePoint until)
     {
         detail::Batch later;

@@ -438,7 +438,7 @@ private:
         auto const& script = detail::forbid_script();
         auto command = detail::evaluate(
             script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::Digits<10>{attempt},
-            shared_->retention.count());
+            detail::whole_milliseconds(id.kept_for(shared_->retention)).count());
         return way.template send<X>(
             std::move(command), &script, detail::Access::record, deadline,
             [](detail::ReplyView reply) -> Outcome<X> {
@@ -482,7 +482,8 @@ private:
         for (auto const& change : changes) {
             encoded.clear();
             if (change.kind == ChangeKind::write) {
-                StateTraits<T>::encode(*change.value, encoded);
+                if (auto failure = interlock::detail::encode_state(*change.value, encoded))
+                    return way.template refuse<X>(*std::move(failure));
                 if (encoded.size() > shared_->options.max_value_bytes)
                     return way.template refuse<X>(Failure{
                         Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
@@ -494,7 +495,7 @@ private:
         if (operation != nullptr) {
             command.add(detail::Digits<10>{operation->attempt});
             command.add(operation->answer);
-            command.add(shared_->retention.count());
+            command.add(detail::whole_milliseconds(operation->id->kept_for(shared_->retention)).count());
         }
 
         return way.template send<X>(
@@ -536,7 +537,7 @@ private:
         auto const version = detail::number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
         if (stored.size() < 16 || !version || *version == no_version)
             return detail::damaged("a stored value is not one of ours");
-        auto value = StateTraits<T>::decode(stored.substr(16));
+        auto value = interlock::detail::decode_state<T>(stored.substr(16));
         if (!value)
             return Failure{
                 Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(*version)};
@@ -617,7 +618,7 @@ private:
         if constexpr (loads)
             call.add(keys.name("value", key.bytes()));
         call.add(granted.count());
-        call.add(loads ? "1" : "0");
+        call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);  // without what stands around it
         call.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
         auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {

@@ -1179,7 +1179,7 @@ private:
         void post()
         {
             boost::asio::post(
-                table_->runtime_.blocking_executor(), [self = this->shared_from_this()] { self->look(); });
+                table_->keeping_executor(), [self = this->shared_from_this()] { self->look(); });
         }
 
         /// On a thread of the pool.
@@ -1238,7 +1238,7 @@ private:
             if (!may_wait && node_->second.sending == owner_) {
                 try {
                     boost::asio::post(
-                        table_->runtime_.blocking_executor(),
+                        table_->keeping_executor(),
                         [self = this->shared_from_this(), removed] { self->finish(removed); });
                     return false;
                 } catch (...) {  // no memory: it is one trip
@@ -1344,6 +1344,9 @@ private:
             shard.schedule.erase(shard.schedule.iterator_to(node->second));
     }
 
+    /// For what keeps locks. No call of a user's, and no other store's, has these threads.
+    auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, repository_); }
+
     struct Due {
         Key key;
         OwnerToken owner;
@@ -1420,7 +1423,7 @@ private:
         if (!runs_in_place(repository_)) {
             if (!due.empty())
                 boost::asio::post(
-                    runtime_.blocking_executor(),
+                    keeping_executor(),
                     [weak = this->weak_from_this(), where = &shard, due = std::move(due)]() mutable {
                         auto const self = weak.lock();
                         if (!self)

@@ -25,6 +25,8 @@ enum class Action : unsigned char {
     verify,    ///< the policy's verify: whether the callable threw about a true picture
     commit,    ///< the policy's commit
     rollback,  ///< the policy's rollback
+    reject,    ///< the policy's reject: the callable threw what is to be kept like an answer
+    conclude,  ///< the policy's conclude, where it has one: before every end
     resolve,   ///< find out what became of a commit: look the operation id up, else forbid this attempt
     sleep,     ///< until `wake_at()`
     finish,    ///< `result()` is final
@@ -49,9 +51,11 @@ enum class HasId : unsigned char { no, yes, looked_up_by_begin };
 
 class TransactionMachine {
 public:
-    /// `guarded`: the effect of the operation is a write made through the store.
-    TransactionMachine(RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true) noexcept
-        : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded)
+    /// `guarded`: the effect of the operation is a write made through the store. `concludes`: the policy has something to
+    /// do at the end of a call, whatever it came to.
+    TransactionMachine(
+        RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true, bool concludes = false) noexcept
+        : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded), concludes_(concludes)
     {}
 
     Action start(TimePoint now) noexcept
@@ -113,6 +117,16 @@ public:
     Action torn(TimePoint now, std::uint64_t random) noexcept
     {
         return retry(Errc::version_conflict, Action::begin, now, random);
+    }
+
+    /// What the operation made went away with what others made: it runs again, and that counts as no attempt.
+    Action again(TimePoint now) noexcept
+    {
+        if (cancelled_)
+            return roll_back(Errc::cancelled);
+        if (now >= deadline_)
+            return roll_back(Errc::deadline_exceeded);
+        return Action::begin;
     }
 
     /// The operation returned, but what it made must not be committed.
@@ -182,6 +196,18 @@ public:
     Action rolled_back() noexcept
     {
         begun_ = false;
+        return end();
+    }
+
+    /// `answered`: it turned out that the same operation was applied, by another call. That is the answer, whatever this one
+    /// came to.
+    Action concluded(bool answered) noexcept
+    {
+        if (answered) {
+            result_ = Errc::ok;
+            threw_ = false;
+            replayed_ = true;
+        }
         return Action::finish;
     }
 
@@ -250,14 +276,16 @@ private:
     {
         result_ = result;
         cause_ = cause;
-        return begun_ ? Action::rollback : Action::finish;
+        return begun_ ? Action::rollback : end();
     }
 
     Action finish(Errc result) noexcept
     {
         result_ = result;
-        return Action::finish;
+        return end();
     }
+
+    Action end() const noexcept { return concludes_ ? Action::conclude : Action::finish; }
 
     Action finish_replayed() noexcept
     {
@@ -278,6 +306,7 @@ private:
     Errc last_error_{Errc::ok};
     HasId has_id_;
     bool guarded_;
+    bool concludes_;
     bool begun_{false};
     bool cancelled_{false};
     bool threw_{false};

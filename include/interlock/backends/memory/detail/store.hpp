@@ -17,7 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -34,8 +34,8 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What is over, an
-/// operation record behind its retention or a lease behind its end, takes no room.
+/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What
+/// is over, an operation record behind its retention or a lease behind its end, takes no room.
 struct RepositoryOptions {
     /// Encoded size of one value, for types that `StateTraits` can encode.
     std::size_t max_value_bytes{std::size_t{1} << 20};
@@ -88,7 +88,7 @@ struct Entry {
 
 struct StoredOperation {
     OperationRecord record;
-    TimePoint committed{};
+    TimePoint kept_until{};
     std::string_view home;  // into the map's key
     std::string_view id;
 };
@@ -104,7 +104,7 @@ struct alignas(64) Shard {
     std::size_t recent_hash{0};
     Entries entries;
     Operations operations;
-    std::deque<std::pair<TimePoint, std::string>> operation_order;  // oldest first
+    std::vector<std::pair<TimePoint, std::string>> operation_order;  // a heap: the first that is over comes first
     Version erased{no_version};                                     // no insert starts at or below it
     TransactionId transactions{0};                                  // row transactions that began here
     TimePoint leases_end{TimePoint::max()};                         // no lock record here ends before
@@ -279,7 +279,7 @@ public:
         auto const it = shard.operations.find(operation_key(home, id));
         if (it != shard.operations.end()) {
             if (!it->second.record.answered && it->second.record.attempt < attempt)
-                it->second.record.attempt = attempt;
+                put_operation(shard, home, id, {0, attempt, false, {}});  // kept from now on
             return it->second.record;
         }
         if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations)
@@ -499,9 +499,9 @@ public:
         return record != nullptr && record->owner == owner && record->wanted;
     }
 
-    /// Forgets in all shards what is over: operation records behind their retention, and lock records behind their lease
-    /// that nobody waits for on keys without a value. For whoever found the store full: a bound counts only what is kept.
-    /// True: something was forgotten. No mutex may be held.
+    /// Forgets in all shards what is over: operation records behind their retention, and lock records behind
+    /// their lease that nobody waits for on keys without a value. For whoever found the store full: a bound
+    /// counts only what is kept. True: something was forgotten. No mutex may be held.
     bool make_room()
     {
         bool made = false;
@@ -683,9 +683,9 @@ private:
 
     void put_operation(Shard& shard, Key const& home, OperationId const& id, OperationRecord record)
     {
-        auto const now = runtime_.now();
+        auto const until = interlock::detail::add(runtime_.now(), id.kept_for(options_.retention));
         auto name = operation_key(home, id);
-        shard.operation_order.emplace_back(now, name);
+        shard.operation_order.emplace_back(until, name);
         auto it = shard.operations.end();
         try {
             bool fresh = false;
@@ -696,14 +696,16 @@ private:
             shard.operation_order.pop_back();
             throw;
         }
+        std::push_heap(shard.operation_order.begin(), shard.operation_order.end(), std::greater<>{});
         it->second.record = std::move(record);
-        it->second.committed = now;
+        it->second.kept_until = until;
         std::string_view const stored = it->first;
         it->second.home = stored.substr(2, home.bytes().size());
         it->second.id = stored.substr(2 + home.bytes().size());
     }
 
-    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out` without its record.
+    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out`
+    /// without its record.
     bool drop_ended_leases(Shard& shard)
     {
         auto const now = runtime_.now();
@@ -731,23 +733,23 @@ private:
         return dropped;
     }
 
-    /// Forgets what is older than the retention, exactly then and not before. True: something.
+    /// Forgets what need not be kept any longer, exactly then and not before. True: something.
     bool purge(Shard& shard)
     {
         if (shard.operation_order.empty())
             return false;
         auto const now = runtime_.now();
         bool purged = false;
-        while (!shard.operation_order.empty() &&
-               now >= interlock::detail::add(shard.operation_order.front().first, options_.retention)) {
+        while (!shard.operation_order.empty() && now >= shard.operation_order.front().first) {
             auto const it = shard.operations.find(shard.operation_order.front().second);
-            // A record that was written again is further back in line, too.
-            if (it != shard.operations.end() && it->second.committed == shard.operation_order.front().first) {
+            // A record that was written again is in the heap once more, with its new time.
+            if (it != shard.operations.end() && it->second.kept_until == shard.operation_order.front().first) {
                 shard.operations.erase(it);
                 operation_count_.fetch_sub(1, std::memory_order_relaxed);
                 purged = true;
             }
-            shard.operation_order.pop_front();
+            std::pop_heap(shard.operation_order.begin(), shard.operation_order.end(), std::greater<>{});
+            shard.operation_order.pop_back();
         }
         return purged;
     }

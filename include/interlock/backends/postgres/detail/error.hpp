@@ -17,8 +17,8 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// For people. Never values: the server's messages quote them, so they are shown only of states that are about the schema,
-/// and where the user's schema itself has raised the error.
+/// For people. Never values: the server's messages quote them, so they are shown only of states that are
+/// about the schema, and where the user's schema itself has raised the error.
 inline std::string describe(SqlError const& error)
 {
     std::string out = "postgres: ";

@@ -11,6 +11,7 @@
 // is ever sent by libpqxx itself, so that its silent reconnect (6.4) and its in-doubt reports cannot happen here.
 
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/transport.hpp>
@@ -148,8 +149,8 @@ private:
     static std::string intern(std::string const& text)
     {
         // Never destroyed: threads of the library still use statements while the process ends.
-        static auto& mutex = *new std::mutex;
-        static auto& known = *new std::unordered_map<std::string, std::size_t>;
+        static auto& mutex = interlock::detail::immortal<std::mutex>();
+        static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
         std::lock_guard lock(mutex);
         return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
     }
@@ -269,8 +270,8 @@ struct SqlError {
     std::string state;       ///< SQLSTATE; empty: the connection broke
     std::string message;     ///< the primary message; the detail, which quotes values, is left out
     std::string constraint;  ///< name of the violated one
-    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before the commit
-    /// and says nothing about the session, whatever state it has.
+    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before
+    /// the commit and says nothing about the session, whatever state it has.
     bool raised{false};
 };
 
@@ -313,8 +314,8 @@ struct Exchange {
     Progress progress{Progress::unsent};
     std::vector<Reply> replies;  ///< one for each step; empty for those that were not run
     std::optional<SqlError> error;
-    /// Of a commit that was answered as made: a synchronous standby has not confirmed it, or perhaps not, since the wait
-    /// for it is what a cancel request ends.
+    /// Of a commit that was answered as made: a synchronous standby has not confirmed it, or perhaps not,
+    /// since the wait for it is what a cancel request ends.
     bool unconfirmed{false};
 };
 
@@ -421,9 +422,10 @@ public:
         by_transaction,  ///< for BEGIN: after at most twice that; one that is left alone keeps its locks until then
     };
 
-    /// Sends `batch` and reads all replies. This is the one place that bounds an exchange with the server: nothing is sent
-    /// once `until` has come; what is not answered by then is cancelled and given up, and the connection is closed. Only the
-    /// answer to a commit is then waited for a moment more (`grace`), because the cancel request makes it definite.
+    /// Sends `batch` and reads all replies. This is the one place that bounds an exchange with the server:
+    /// nothing is sent once `until` has come; what is not answered by then is cancelled and given up, and the
+    /// connection is closed. Only the answer to a commit is then waited for a moment more (`grace`), because
+    /// the cancel request makes it definite.
     Exchange run(Batch const& batch, TimePoint until, Bounded bounded, Access access = Access::write)
     {
         Exchange exchange;
@@ -497,9 +499,9 @@ private:
     /// A transaction of its own, before the others: no rollback undoes it, and BEGIN may still set the isolation level.
     bool send_bounds(TimePoint until)
     {
-        static auto const& set = *new Statement{
+        static auto const& set = interlock::detail::immortal<Statement>(
             "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, false), "
-            "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)"};
+            "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)");
         auto const left = milliseconds_until(until);
         // Short: the server is to end it in time, so that its answer is definite. Else a little more, so that it also
         // fits the next that has as much time.
@@ -620,7 +622,8 @@ private:
         }
     }
 
-    /// True: `PQgetResult` will not block. False: later than `until`, for a commit also after a cancel request; or broken.
+    /// True: `PQgetResult` will not block. False: later than `until`, for a commit also after a cancel
+    /// request; or broken.
     bool readable(TimePoint until, Access access)
     {
         bool flushed = false;
@@ -679,9 +682,10 @@ private:
             field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
     }
 
-    /// Warnings are nothing to us but one: the wait of a commit for its synchronous standby was ended before the standby
-    /// had confirmed it. The server then answers as if all was well. That warning is known by the function that it comes
-    /// from, since its text is translated, and its state (01000) is also that of the user's own warnings.
+    /// Warnings are nothing to us but one: the wait of a commit for its synchronous standby was ended before
+    /// the standby had confirmed it. The server then answers as if all was well. That warning is known by the
+    /// function that it comes from, since its text is translated, and its state (01000) is also that of the
+    /// user's own warnings.
     static void take_notice(void* connection, PGresult const* notice)
     {
         char const* const function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);

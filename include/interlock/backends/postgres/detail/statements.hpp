@@ -18,6 +18,7 @@
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/core/concepts.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/runtime.hpp>
 
 #include <array>
@@ -36,12 +37,12 @@ namespace detail {
 /// Tokens that one grant reserves.
 inline constexpr std::uint32_t token_block = 1024;
 
-/// What a statement that must leave no trace quotes when it fails: a word that is no number. It goes to the server as a
-/// parameter and is drawn once per process, so that nothing in a user's schema can know it; a state alone (any can be
-/// raised by a trigger) is no signal.
+/// What a statement that must leave no trace quotes when it fails: a word that is no number. It goes to the
+/// server as a parameter and is drawn once per process, so that nothing in a user's schema can know it; a
+/// state alone (any can be raised by a trigger) is no signal.
 inline std::string const& race_word()
 {
-    static auto const& word = *new std::string(
+    static auto const& word = interlock::detail::immortal<std::string>(
         "interlock: decided by somebody else " + std::to_string(SystemRuntime::random_bits()) + "-" +
         std::to_string(SystemRuntime::random_bits()));
     return word;
@@ -53,8 +54,8 @@ inline bool is_race(SqlError const& error)
     return error.state == "22P02" && error.message.find(race_word()) != std::string::npos;
 }
 
-/// An expression that fails with `race_word`, the parameter `word`, once it is evaluated. `count`, a number, is part of it
-/// so that the planner cannot evaluate it before.
+/// An expression that fails with `race_word`, the parameter `word`, once it is evaluated. `count`, a number,
+/// is part of it so that the planner cannot evaluate it before.
 inline std::string race_of(std::string const& count, std::string const& word)
 {
     return "((" + count + ")::text || ' ' || " + word + ")::int";
@@ -170,8 +171,8 @@ inline std::string plain_change_text(Table const& t, RowAction action)
 }
 
 /// Parameters: key (except for `nothing`); fence: key of the lock, owner, token; released: wake-up payload; operation: home, id, attempt, answer, retention in
-/// microseconds; then as the action needs: version (update, erase, verify), hash of the key (insert), values; last, with an
-/// operation or `Refusal::error`: `race_word`.
+/// microseconds; then as the action needs: version (update, erase, verify), hash of the key (insert), values;
+/// last, with an operation or `Refusal::error`: `race_word`.
 inline std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation, Refusal refusal)
 {

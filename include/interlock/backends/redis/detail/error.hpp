@@ -46,6 +46,8 @@ inline std::string printable_error(std::string_view text)
     return out;
 }
 
+inline constexpr std::string_view large_reply = "redis: the reply is beyond the configured limit";
+
 inline constexpr std::string_view denial = "redis: the user may not do this: ";
 
 /// Whether `failure` says that the user has no right to the command.
