@@ -90,8 +90,6 @@ TEST_CASE("a lock that went with a commit whose reply was lost is nobody's until
     LockStateService const locks{b.through, {.ttl = 60s}};
     LockStateService const others{b.direct, {.ttl = 60s}};
     TransactionService const service{SetNxLock{}, locks};
-    // The record goes with the write, and nobody can be asked what became of it until the door opens.
-    b.proxy.cut(Cut::reply, "op-lost");
     std::optional<Lock<Stock>> waiter;
     std::thread waiting;
     std::optional<Lock<Stock>> other;
@@ -104,6 +102,8 @@ TEST_CASE("a lock that went with a commit whose reply was lost is nobody's until
         b.proxy.close_the_door(false);
     });
     auto const end = service.try_do_in_transaction(OperationId{"op-lost"}, "x", [&](Stock& s) {
+        // The record goes with the write, and nobody can be asked what became of it until the door opens.
+        b.proxy.cut(Cut::reply, "op-lost");
         b.proxy.close_the_door(true);
         return --s.quantity;
     }, {.deadline = 20s});
