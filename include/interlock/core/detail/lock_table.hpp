@@ -1120,7 +1120,8 @@ private:
                 if (removed_)
                     return;
             }
-            wake();  // it may have been for this that the waiter was to look
+            if (starts_)  // what blocks a thread of the pool goes on there
+                wake();  // it may have been for this that the waiter was to look
         }
 
         /// The waiter looks, on a thread of its own choice; without one, a thread of the pool does.

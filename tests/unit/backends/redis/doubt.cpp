@@ -127,6 +127,7 @@ TEST_CASE("a server that stops to answer holds up no release and no write beyond
     auto released = locks.acquire("released");
     auto asynchronously = locks.acquire("asynchronously");
     auto written = locks.acquire("x");
+    auto ensured = locks.acquire("ensured");
     auto const version = b.direct.load("x").value().version;
     b.server.pause();
     auto const began = std::chrono::steady_clock::now();
@@ -137,12 +138,17 @@ TEST_CASE("a server that stops to answer holds up no release and no write beyond
         CHECK(write.error() == Errc::outcome_unknown);
         CHECK(std::chrono::steady_clock::now() - began < 8s);
     });
+    std::thread ensuring([&] {
+        CHECK_FALSE(ensured.ensure(1h));
+        CHECK(std::chrono::steady_clock::now() - began < 8s);
+    });
     auto const release = locks.release(std::move(released));
     CHECK(release.error() == Errc::outcome_unknown);
     CHECK(std::chrono::steady_clock::now() - began < 8s);
     CHECK(done.get_future().get() == make_error_code(Errc::outcome_unknown));
     CHECK(std::chrono::steady_clock::now() - began < 8s);
     writing.join();
+    ensuring.join();
     b.server.resume();
     CHECK(eventually([&] { return b.is_free("released") && b.is_free("asynchronously"); }));
 }
