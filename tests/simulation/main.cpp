@@ -594,12 +594,14 @@ std::string Run::go()
     for (Host host = 0; host < hosts; ++host) {
         Repository const repository{store_, script_, SimulationRuntime{context_, host}, random_.percent(50)};
         Locks const locks{repository, lock_options};
+        // Members that are mostly late, and such that mostly are not: a thread of the pool takes up to `pool_latency`.
+        interlock::ServiceOptions const sharing{.combine_patience = host == 0 ? 1ms : 30ms};
         nodes_.push_back(
             {repository,
              locks,
-             {interlock::OptimisticVersioning{}, repository},
-             {interlock::PessimisticRowLock{}, repository},
-             {lease, locks}});
+             {interlock::OptimisticVersioning{}, repository, sharing},
+             {interlock::PessimisticRowLock{}, repository, sharing},
+             {lease, locks, sharing}});
     }
     auto const ended = [this](std::exception_ptr exception) {
         --running_;
