@@ -14,6 +14,7 @@
 
 #include <boost/asio/async_result.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <limits>
 #include <memory>
@@ -88,8 +89,9 @@ public:
     }
 
     /// Releases and reports: `ok` also when it was released before; `lock_lost` when it had been lost, so that
-    /// work done under it may have met another holder's. Blocks for at most one trip to the store. Letting the
-    /// handle go out of scope releases as well, without blocking and without a report.
+    /// work done under it may have met another holder's. Blocks for one trip to the store, more when that fails, but 5 s at
+    /// most; what is not done by then goes on without the caller and is `outcome_unknown`. Letting the handle go out of
+    /// scope releases as well, without blocking and without a report.
     Outcome<void> release(lock_type& lock) const
     {
         auto const hold = lock.detach();
@@ -100,7 +102,9 @@ public:
     /// Writes a value under the lock's fence: applied only while the store still names this acquisition.
     ///
     /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock;
-    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one).
+    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one). After
+    /// `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which fences the write out.
+    /// **Deadline.** 5 s, or the end of the lease if that is earlier.
     Outcome<Version> write(lock_type const& lock, Version version, T const& value) const
         requires(Level == Assurance::fenced)
     {
@@ -110,9 +114,14 @@ public:
         auto const fence = lock.fence();
         Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
         auto repository = table()->repository();
-        auto committed = repository.commit(std::span<Change<T>>{&change, 1}, nullptr, Deadline{lock.hold()->valid_until()});
-        if (!committed)
+        auto& hold = *lock.hold();
+        auto committed = repository.commit(
+            std::span<Change<T>>{&change, 1}, nullptr, Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
+        if (!committed) {
+            if (committed.error() == Errc::outcome_unknown)
+                hold.set_unresolved();
             return std::move(committed).failure();
+        }
         return change.version;
     }
 
@@ -151,26 +160,20 @@ public:
         return initiate<void(error_code, std::optional<lock_type>), true>(state, Wait::no, AcquireOptions{}, token);
     }
 
-    /// As `release`. **Completion.** `void(error_code)`. **Cancellation.** None: the lock is released either way.
+    /// As `release`, by the same deadline. **Completion.** `void(error_code)`. **Cancellation.** None: the lock is released either way.
     template <boost::asio::completion_token_for<void(error_code)> CompletionToken>
     auto async_release(lock_type&& lock, CompletionToken&& token) const
     {
         return boost::asio::async_initiate<CompletionToken, void(error_code)>(
             [self = *this](auto handler, std::shared_ptr<detail::Hold> hold) {
-                if constexpr (NonblockingRepository<Repository>)
-                    if (starts_calls(self.repository()))
-                        return detail::start_release(self, std::move(handler), std::move(hold));
-                auto const& runtime = self.table()->runtime();
+                if (!runs_in_place(self.repository()))
+                    return detail::start_release(self, std::move(handler), std::move(hold));
                 auto release = [hold = std::move(hold)] {
                     auto const outcome = hold ? hold->release_and_report() : success();
                     return outcome ? error_code{} : make_error_code(outcome.error());
                 };
-                if (runs_in_place(self.repository()))
-                    return detail::async_call(
-                        detail::CallHere{}, TimePoint::max(), runtime, std::move(handler), std::move(release));
                 detail::async_call(
-                    store_executor(runtime, BlockingCalls::ending, self.repository()), Deadline{}.at(runtime.now()), runtime,
-                    std::move(handler), std::move(release));
+                    detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler), std::move(release));
             },
             token, lock.detach());
     }

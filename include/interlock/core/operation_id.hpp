@@ -10,6 +10,8 @@
 #include <interlock/core/key.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -39,6 +41,18 @@ public:
 
     std::string const& value() const noexcept { return value_; }
 
+    /// Records of this id, tombstones too, are kept at least so long, even where the store's own retention is shorter.
+    OperationId& keep_for(std::chrono::nanoseconds time) noexcept
+    {
+        kept_ = time;
+        return *this;
+    }
+    /// For stores: how long a record of this id is kept, where the store's retention is `retention`.
+    std::chrono::nanoseconds kept_for(std::chrono::nanoseconds retention) const noexcept
+    {
+        return std::max(kept_, retention);
+    }
+
     Outcome<void> validate() const
     {
         if (value_.empty())
@@ -50,10 +64,11 @@ public:
         return success();
     }
 
-    friend bool operator==(OperationId const&, OperationId const&) = default;
+    friend bool operator==(OperationId const& a, OperationId const& b) noexcept { return a.value_ == b.value_; }
 
 private:
     std::string value_;
+    std::chrono::nanoseconds kept_{0};
 };
 
 /// What a store remembers of an operation id.

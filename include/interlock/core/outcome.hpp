@@ -53,6 +53,15 @@ public:
         return f;
     }
 
+    /// This failure as that of one attempt of several, of which another may have been applied: `outcome_unknown` because
+    /// of it, with its text. One that is unknown stays as it is.
+    Failure in_doubt() && noexcept
+    {
+        if (code_ != Errc::outcome_unknown)
+            cause_ = std::exchange(code_, Errc::outcome_unknown);
+        return std::move(*this);
+    }
+
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;
     Failure(Failure const& other)

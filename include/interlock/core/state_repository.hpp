@@ -537,9 +537,10 @@ public:
     {}
 
     Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after, Deadline deadline = {}) const
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after, Deadline deadline = {},
+        NamedAttempt const& attempt = {}) const
     {
-        return held_->claim(request, owner, lease, after, deadline);
+        return held_->claim(request, owner, lease, after, deadline, attempt);
     }
     Outcome<void> complete(
         IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
@@ -547,10 +548,13 @@ public:
     {
         return held_->complete(request, owner, answer, rejected, deadline);
     }
-    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}) const
+    Outcome<void> give_back(
+        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
     {
-        return held_->give_back(request, owner, deadline);
+        return held_->give_back(request, owner, deadline, settled);
     }
+    /// How long an answer is kept; zero: the store does not say.
+    std::chrono::nanoseconds retention() const noexcept { return held_->retention(); }
     bool in_place() const noexcept { return held_->in_place(); }
     /// False: this store wakes nobody, so waiting for it means asking again now and then.
     bool wakes() const noexcept { return held_->wakes(); }
@@ -563,9 +567,11 @@ public:
 private:
     struct Interface {
         virtual ~Interface() = default;
-        virtual Outcome<Claim> claim(IdempotentRequest const&, OwnerToken, Ttl, AfterLease, Deadline) = 0;
+        virtual Outcome<Claim> claim(
+            IdempotentRequest const&, OwnerToken, Ttl, AfterLease, Deadline, NamedAttempt const&) = 0;
         virtual Outcome<void> complete(IdempotentRequest const&, OwnerToken, std::string_view, bool, Deadline) = 0;
-        virtual Outcome<void> give_back(IdempotentRequest const&, OwnerToken, Deadline) = 0;
+        virtual Outcome<void> give_back(IdempotentRequest const&, OwnerToken, Deadline, bool) = 0;
+        virtual std::chrono::nanoseconds retention() const noexcept = 0;
         virtual bool in_place() const noexcept = 0;
         virtual bool wakes() const noexcept = 0;
         virtual void subscribe(IdempotentRequest const&, Waiter&) = 0;
@@ -576,19 +582,20 @@ private:
         explicit Model(S s) : store(std::move(s)) {}
         bool in_place() const noexcept override { return runs_in_place(store); }
         Outcome<Claim> claim(
-            IdempotentRequest const& r, OwnerToken o, Ttl l, AfterLease a, Deadline d) override
+            IdempotentRequest const& r, OwnerToken o, Ttl l, AfterLease a, Deadline d, NamedAttempt const& n) override
         {
-            return store.claim(r, o, l, a, d);
+            return store.claim(r, o, l, a, d, n);
         }
         Outcome<void> complete(
             IdempotentRequest const& r, OwnerToken o, std::string_view answer, bool rejected, Deadline d) override
         {
             return store.complete(r, o, answer, rejected, d);
         }
-        Outcome<void> give_back(IdempotentRequest const& r, OwnerToken o, Deadline d) override
+        Outcome<void> give_back(IdempotentRequest const& r, OwnerToken o, Deadline d, bool settled) override
         {
-            return store.give_back(r, o, d);
+            return store.give_back(r, o, d, settled);
         }
+        std::chrono::nanoseconds retention() const noexcept override { return retention_of(store); }
         static constexpr bool can_wake = requires(S s, IdempotentRequest const& r, Waiter& w) {
             s.subscribe(r, w);
             s.unsubscribe(r, w);

@@ -209,6 +209,13 @@ struct Begun {
     std::string answer{};
 };
 
+/// What a call came to, as `conclude` is told it.
+enum class CallEnd : unsigned char {
+    applied,      ///< or answered by an earlier execution
+    not_applied,  ///< the operation threw, too
+    unknown,      ///< it may have been applied
+};
+
 /// Limits of a policy's retry loop.
 struct RetryLimits {
     /// In total, including the first. At least 1.
@@ -251,7 +258,10 @@ struct transaction_policy_tag {};
 /// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
 /// | `t.lost()`, `t.listen(waiter)` | | optional: whether a lock is lost; whom to wake then |
 /// | `t.verify()`, or `t.verify(waiter)` | likewise | optional: after a throw; a conflict means that the states were torn: run again |
-/// | `t.reject(text)` | `Outcome<Begun>` | optional: the operation threw `FinalRejection`; called before `rollback`. What the request came to: this rejection, or what somebody else stored meanwhile; a failure: nothing is stored |
+/// | `t.reject(text)`, or `t.reject(text, waiter)` | likewise, of `Begun` | optional: the operation threw `FinalRejection`; called before `rollback`. What the request came to: this rejection, or what somebody else stored meanwhile; a failure: nothing is stored |
+/// | `t.attempt()` | `std::uint32_t` | optional: the attempt that `commit` makes, where the policy knows it better than the call |
+/// | `t.resolved(applied)` | | optional: what became of a commit that was unknown. Applied: now is the time for all that a commit which is applied at once does; `rollback` follows. Not applied: its attempt is forbidden, `begin` follows |
+/// | `t.conclude(end, answer, waiter)` | `Step<Begun>` | optional: the last step of every call, after `rollback`. Replayed: the same operation was applied elsewhere, and that is the answer |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///
 /// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.

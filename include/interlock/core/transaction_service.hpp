@@ -221,7 +221,7 @@ public:
     auto try_do_in_transaction(
         IdempotentRequest const& request, A const& key, F&& operation, CallOptions options = {}) const
     {
-        auto const id = Session::operation_id(request);
+        auto const id = session_->operation_id(request);
         auto outcome = blocking<detail::Once::idempotent>(key, operation, &id, &request, options);
         using R = typename decltype(outcome)::stored_type;
         using Result = Outcome<Answer<R>>;
@@ -280,7 +280,7 @@ public:
     auto async_do_in_transaction(
         IdempotentRequest request, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, false>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, options, token);
     }
@@ -289,7 +289,7 @@ public:
                 ReturnsADefaultConstructible<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>>
     auto async_do_in_transaction(IdempotentRequest request, A&& key, F&& operation, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, false>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, CallOptions{}, token);
     }
@@ -336,7 +336,7 @@ public:
     auto async_try_do_in_transaction(
         IdempotentRequest request, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, true>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, options, token);
     }
@@ -346,7 +346,7 @@ public:
                 ReturnsAStorable<F, Async, count<A>>
     auto async_try_do_in_transaction(IdempotentRequest request, A&& key, F&& operation, CompletionToken&& token) const
     {
-        auto id = Session::operation_id(request);
+        auto id = session_->operation_id(request);
         return initiate<detail::Once::idempotent, true>(
             std::forward<A>(key), std::forward<F>(operation), {std::move(id), std::move(request)}, CallOptions{}, token);
     }

@@ -121,7 +121,7 @@ public:
 
     static OperationId operation_id(IdempotentRequest const& request)
     {
-        return IdempotencySession<Inner, Store, R>::operation_id(request);
+        return OperationId{"idempotency:" + request_digest(request.name())};  // a name only: the record is the store's
     }
 
     template <std::size_t N, Form Shape>

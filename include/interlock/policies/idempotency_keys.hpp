@@ -6,9 +6,13 @@
 /// @file
 /// Idempotency keys around any policy: a request that arrives several times is executed once and answered alike.
 
+#include <interlock/core/backoff.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/pending_call.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/transaction_context.hpp>
+#include <interlock/policies/detail/claim_keeper.hpp>
+#include <interlock/policies/detail/idempotency_machine.hpp>
 
 #include <algorithm>
 #include <array>
@@ -98,6 +102,12 @@ private:
 
 namespace detail {
 
+/// The sum of two times; the longest there is, if that is too long.
+constexpr std::chrono::nanoseconds longer(std::chrono::nanoseconds a, std::chrono::nanoseconds b) noexcept
+{
+    return a > std::chrono::nanoseconds::max() - b ? std::chrono::nanoseconds::max() : a + b;
+}
+
 /// The effect was undone, but that it was rejected for good could not be stored, or is not known to be.
 inline Failure not_rejected(Failure const& why)
 {
@@ -150,10 +160,13 @@ public:
     }
 
     /// The operation id that makes a request's effect happen at most once. Scope and key are too long for one: 256 bits
-    /// of hash stand for them, in a name space of their own.
-    static OperationId operation_id(IdempotentRequest const& request)
+    /// of hash stand for them, in a name space of their own. Its records are kept at least as long as those of the
+    /// requests: as long as one of them may lead to a second effect.
+    OperationId operation_id(IdempotentRequest const& request) const
     {
-        return OperationId{"idempotency:" + request_digest(request.name())};
+        OperationId id{"idempotency:" + request_digest(request.name())};
+        id.keep_for(detail::longer(retention_of(policy_.store()), policy_.options().lease.value()));
+        return id;
     }
 
     template <std::size_t N, Form Shape>
@@ -170,13 +183,24 @@ public:
         {}
         Transaction(Transaction const&) = delete;
         Transaction& operator=(Transaction const&) = delete;
-        ~Transaction() { give_back(); }
+        /// Of a call that was destroyed before its end.
+        ~Transaction()
+        {
+            unsubscribe();
+            auto const how = executed_ && !guarded(Shape) ? ClaimEnd::unknown : ClaimEnd::nothing;
+            if (machine_.end(how) == ClaimAction::settle)
+                machine_.settle_failed();
+            if (machine_.end(how) == ClaimAction::give_back)
+                end_later({.settled = machine_.settled()});
+        }
 
         Step<Begun> begin(Waiter& waiter)
         {
-            if (!claimed_) {
+            if (machine_.begin() != ClaimAction::run) {
                 if (auto step = claim(waiter))
                     return std::move(*step);
+                if (!std::exchange(executed_, true))
+                    observe(IdempotencyEvent::executed);
             }
             return inner_.begin(waiter);
         }
@@ -185,12 +209,19 @@ public:
 
         Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
+            machine_.committing();
             auto step = commit_step(inner_, operation, waiter);
-            if (!step.done() || !step.outcome())
-                return step;
-            auto const& result = *step.outcome();
-            complete(result.duplicate ? std::string_view{result.answer} : operation->answer, false);
+            if (step.done())
+                machine_.committed(step.outcome().error());
             return step;
+        }
+        std::uint32_t attempt() const noexcept { return machine_.attempt(); }
+
+        void resolved(bool applied)
+        {
+            machine_.resolved(applied);
+            if constexpr (requires { inner_.resolved(applied); })
+                inner_.resolved(applied);
         }
 
         Step<CommitResult> verify(Waiter& waiter)
@@ -199,35 +230,74 @@ public:
             return verify_step(inner_, waiter);
         }
 
-        /// Kept like an answer; without an operation record to fall back on, so that it is final only once it is stored.
-        Outcome<Begun> reject(std::string_view text)
+        /// Kept like an answer, once this owner's attempt was forbidden: then nobody can still be applied. Final only when it
+        /// is stored, since it leaves no operation record to fall back on.
+        Step<Begun> reject(std::string_view text, Waiter& waiter)
         {
             inner_.rollback(false);
+            while (machine_.reject() == ClaimAction::settle) {
+                auto settled = settle(waiter);
+                if (!settled)
+                    return Step<Begun>::under_way();
+                if (!*settled)
+                    return not_rejected(settled->failure());
+                if (machine_.answered())
+                    return Step<Begun>{Outcome<Begun>{replay(std::move((*settled)->answer))}};
+            }
             auto done = store_.complete(*context_.request(), owner_, text, true, Deadline{context_.deadline()});
             if (done) {
-                claimed_ = false;
-                return Begun{true, true, std::string(text)};
+                machine_.ended();
+                return Step<Begun>{Outcome<Begun>{Begun{true, true, std::string(text)}}};
             }
             if (done.error() == Errc::fenced_out) {
-                claimed_ = false;
+                machine_.ended();
                 observe(IdempotencyEvent::lease_lost);
                 return Failure{Errc::idempotency_in_progress, "rejected, but somebody else had taken the claim over"};
             }
             return not_rejected(done.failure());
         }
 
-        void rollback(bool unresolved) noexcept
+        void rollback(bool unresolved) noexcept { inner_.rollback(unresolved); }
+
+        /// Completes the claim or gives it back, by the deadline of the call; what must go on after that, does so elsewhere. An
+        /// answer that is stored late or never loses nothing: whoever takes the claim over finds the operation's record.
+        Step<Begun> conclude(CallEnd end, std::string_view answer, Waiter& waiter)
         {
-            inner_.rollback(unresolved);
-            if (unresolved)
-                claimed_ = false;  // may have been applied: the claim stays until its lease is over
-            else
-                give_back();
+            unsubscribe();
+            auto const how = end == CallEnd::applied       ? ClaimEnd::applied
+                             : end == CallEnd::not_applied ? ClaimEnd::nothing
+                                                           : ClaimEnd::unknown;
+            Begun begun;
+            for (;;) {
+                switch (machine_.end(how)) {
+                case ClaimAction::settle: {
+                    if (late()) {
+                        machine_.settle_failed();
+                        break;
+                    }
+                    auto settled = settle(waiter);
+                    if (!settled)
+                        return Step<Begun>::under_way();
+                    if (!*settled)
+                        machine_.settle_failed();
+                    else if (machine_.answered())
+                        begun = replay(std::move((*settled)->answer));
+                    break;
+                }
+                case ClaimAction::complete:
+                    end_now({.answer = std::string(begun.replayed ? std::string_view{begun.answer} : answer)});
+                    break;
+                case ClaimAction::give_back: end_now({.settled = machine_.settled()}); break;
+                default: machine_.ended(); return Step<Begun>{Outcome<Begun>{std::move(begun)}};
+                }
+            }
         }
 
         void abandon() noexcept
         {
             unsubscribe();
+            finding_.give_up();
+            settling_.give_up();
             inner_.abandon();
         }
 
@@ -259,75 +329,140 @@ public:
                 return subscribes;
         }
 
-        /// Nothing when the claim is ours and there is work to do.
+        /// Does what stands before the operation. Nothing: the claim is ours and names the attempt that may be made.
         std::optional<Step<Begun>> claim(Waiter& waiter)
         {
-            auto const& request = *context_.request();
-            if (auto valid = request.validate(); !valid)
+            if (auto valid = context_.request()->validate(); !valid)
                 return Step<Begun>{std::move(valid).failure()};
-            auto const& options = session_.policy().options();
-            Deadline const deadline{context_.deadline()};
-            auto claimed = store_.claim(request, owner_, options.lease, options.after_lease, deadline);
-            if (!claimed) {
-                // Unknown: the claim may be ours. It is idempotent for its owner, so it is simply made again.
-                if (claimed.error() == Errc::outcome_unknown)
-                    return Step<Begun>{Errc::unavailable};
-                return Step<Begun>{std::move(claimed).failure()};
-            }
-            switch (claimed->state) {
-            case ClaimState::mismatch:
-                observe(IdempotencyEvent::mismatch);
-                return Step<Begun>{
-                    Failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"}};
-            case ClaimState::completed:
-                unsubscribe();
-                observe(IdempotencyEvent::replayed);
-                return Step<Begun>{Outcome<Begun>{Begun{true, claimed->rejected, std::move(claimed->answer)}}};
-            case ClaimState::abandoned:
-                return Step<Begun>{
-                    Failure{Errc::idempotency_in_progress, "its execution ended without an answer; not run again"}};
-            case ClaimState::in_progress:
-                if (options.duplicates == Duplicates::refuse) {
-                    observe(IdempotencyEvent::in_progress);
-                    return Step<Begun>{Failure::busy(Errc::idempotency_in_progress, claimed->retry_after)};
+            for (auto action = machine_.begin();;) {
+                switch (action) {
+                case ClaimAction::claim: {
+                    if (executed_)  // whoever has the claim now needs what this call still holds
+                        inner_.rollback(false);
+                    auto claimed = ask_claim();
+                    if (!claimed) {
+                        // Unknown: the claim may be ours. It is idempotent for its owner, so it is simply made again.
+                        machine_.claim_failed(claimed.error());
+                        if (claimed.error() == Errc::outcome_unknown)
+                            return Step<Begun>{Errc::unavailable};
+                        return Step<Begun>{std::move(claimed).failure()};
+                    }
+                    if (claimed->state == ClaimState::taken_over) {
+                        if (!std::exchange(took_over_, true))
+                            observe(IdempotencyEvent::taken_over);
+                        former_ = Key{std::move(claimed->former_home)};
+                    }
+                    action = machine_.claimed(claimed->state, former_ == home_, claimed->former_attempt);
+                    if (action == ClaimAction::wait && session_.policy().options().duplicates == Duplicates::wait) {
+                        if (auto later = wait(waiter, claimed->retry_after))
+                            return later;
+                        action = machine_.begin();  // subscribed: look again
+                        break;
+                    }
+                    unsubscribe();
+                    if (action == ClaimAction::done)
+                        return Step<Begun>{Outcome<Begun>{replay(std::move(claimed->answer), claimed->rejected)}};
+                    if (!machine_.claimed())
+                        return Step<Begun>{refused(*claimed)};
+                    break;
                 }
-                return wait(request, waiter, claimed->retry_after);
-            case ClaimState::taken_over: observe(IdempotencyEvent::taken_over); break;
-            case ClaimState::claimed: break;
+                case ClaimAction::settle: {
+                    auto settled = settle(waiter);
+                    if (!settled)
+                        return Step<Begun>::under_way();
+                    if (!*settled)
+                        return Step<Begun>{std::move(*settled).failure()};
+                    if (machine_.answered())
+                        return Step<Begun>{Outcome<Begun>{replay(std::move((*settled)->answer))}};
+                    action = machine_.begin();
+                    break;
+                }
+                case ClaimAction::look_up: {
+                    Deadline const deadline{context_.deadline()};
+                    auto const& id = *context_.operation_id();
+                    auto repository = session_.repository();
+                    auto asked = finding_.ask(
+                        repository, waiter, [&](auto& r) { return r.find_operation(home_, id, deadline); },
+                        [&](auto& r) { return r.start_find_operation(home_, id, deadline, waiter); });
+                    if (!asked)
+                        return Step<Begun>::under_way();
+                    auto& found = *asked;
+                    if (!found)
+                        return Step<Begun>{std::move(found).failure()};
+                    action = *found ? machine_.looked_up({(*found)->answered, (*found)->attempt}) : machine_.looked_up({});
+                    if (machine_.answered())
+                        return Step<Begun>{Outcome<Begun>{replay(std::move((*found)->answer))}};
+                    break;
+                }
+                default: return std::nullopt;
+                }
             }
-            unsubscribe();
-            claimed_ = true;
-            // A former owner, or an earlier life of this store, may have been applied without having said so.
-            auto repository = session_.repository();
-            auto found = repository.find_operation(home_, *context_.operation_id(), deadline);
-            if (!found)
-                return Step<Begun>{std::move(found).failure()};
-            if (*found && (*found)->answered) {
-                complete((*found)->answer, false);
-                observe(IdempotencyEvent::replayed);
-                return Step<Begun>{Outcome<Begun>{Begun{true, false, std::move((*found)->answer)}}};
-            }
-            observe(IdempotencyEvent::executed);
-            return std::nullopt;
         }
 
-        Step<Begun> wait(IdempotentRequest const& request, Waiter& waiter, std::chrono::nanoseconds lease)
+        Outcome<Claim> ask_claim()
+        {
+            auto const& options = session_.policy().options();
+            auto const now = session_.repository().runtime().now();
+            lease_end_ = add(now, options.lease.value());
+            return store_.claim(
+                *context_.request(), owner_, options.lease, options.after_lease, Deadline{context_.deadline()},
+                NamedAttempt{&home_, machine_.attempt(), machine_.naming()});
+        }
+
+        Failure refused(Claim const& claim)
+        {
+            switch (claim.state) {
+            case ClaimState::mismatch:
+                observe(IdempotencyEvent::mismatch);
+                return Failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
+            case ClaimState::abandoned:
+                return Failure{Errc::idempotency_in_progress, "its execution ended without an answer; not run again"};
+            default:
+                observe(IdempotencyEvent::in_progress);
+                return Failure::busy(Errc::idempotency_in_progress, claim.retry_after);
+            }
+        }
+
+        Begun replay(std::string answer, bool rejected = false) const
+        {
+            observe(IdempotencyEvent::replayed);
+            return Begun{true, rejected, std::move(answer)};
+        }
+
+        /// Forbids what the machine says; nothing while that is under way.
+        std::optional<Outcome<OperationRecord>> settle(Waiter& waiter)
+        {
+            Deadline const deadline{context_.deadline()};
+            auto const& id = *context_.operation_id();
+            auto const& home = machine_.settles_elsewhere() ? former_ : home_;
+            auto const attempt = machine_.settled_attempt();
+            auto repository = session_.repository();
+            auto asked = settling_.ask(
+                repository, waiter, [&](auto& r) { return r.forbid_operation(home, id, attempt, deadline); },
+                [&](auto& r) { return r.start_forbid_operation(home, id, attempt, deadline, waiter); });
+            if (!asked)
+                return std::nullopt;
+            if (*asked)
+                machine_.settled((*asked)->answered);
+            return std::optional<Outcome<OperationRecord>>{std::move(*asked)};
+        }
+
+        /// Until the owner's lease is over, or a wake-up. Wake-ups are hints, which may be lost, so the store is asked
+        /// now and then. Nothing: subscribed just now, so that an answer in between would have been missed.
+        std::optional<Step<Begun>> wait(Waiter& waiter, std::chrono::nanoseconds lease)
         {
             auto const& runtime = session_.repository().runtime();
-            auto hint = lease;
             if constexpr (subscribes) {
                 if (!subscribed_) {
-                    // Subscribe, then look again: an answer in between is not missed.
-                    store_.subscribe(request, waiter);
+                    store_.subscribe(*context_.request(), waiter);
                     subscribed_ = &waiter;
-                    if (auto again = claim(waiter))
-                        return std::move(*again);
-                    return inner_.begin(waiter);
+                    return std::nullopt;
                 }
             }
-            if (!wakes())
-                hint = std::min<std::chrono::nanoseconds>(lease, std::chrono::milliseconds{20});
-            return Step<Begun>::pending(add(runtime.now(), hint));
+            constexpr Backoff seldom{
+                .initial = std::chrono::milliseconds{40}, .cap = std::chrono::milliseconds{640}, .immediate = 0};
+            auto const poll = wakes() ? seldom.limit(++polls_) : std::chrono::milliseconds{20};
+            return Step<Begun>::pending(add(runtime.now(), std::min<std::chrono::nanoseconds>(lease, poll)));
         }
 
         void unsubscribe() noexcept
@@ -337,24 +472,35 @@ public:
                     store_.unsubscribe(*context_.request(), *waiter);
         }
 
-        /// The effect and its operation record are durable, so a refused or failed completion loses nothing: whoever has
-        /// the claim now, or takes it over, finds the record and gives the same answer.
-        void complete(std::string_view answer, bool rejected) noexcept
+        bool late() const noexcept
         {
-            if (!std::exchange(claimed_, false))
-                return;
-            auto done = store_.complete(*context_.request(), owner_, answer, rejected, Deadline{});
-            if (!done)
-                observe(IdempotencyEvent::lease_lost);
+            return !runs_in_place(store_) && session_.repository().runtime().now() >= context_.deadline();
         }
 
-        void give_back() noexcept
+        void end_now(ClaimEnding ending)
         {
-            unsubscribe();
-            if (!std::exchange(claimed_, false))
-                return;
-            auto given = store_.give_back(*context_.request(), owner_, Deadline{});
-            observe(given ? IdempotencyEvent::given_back : IdempotencyEvent::lease_lost);
+            machine_.ended();
+            if (late())
+                return end_later(std::move(ending));
+            auto const ended = end_claim(store_, *context_.request(), owner_, ending, Deadline{context_.deadline()});
+            if (worth_ending_again(ended))
+                return end_later(std::move(ending));
+            if (!ended)
+                observe(IdempotencyEvent::lease_lost);
+            else if (!ending.answer)
+                observe(IdempotencyEvent::given_back);
+        }
+
+        /// Never blocks: a store that would is asked by another thread.
+        void end_later(ClaimEnding ending) noexcept
+        {
+            if (!runs_in_place(store_))
+                return ClaimKeeper<Store, typename R::runtime_type>::start(
+                    store_, session_.repository().runtime(), *context_.request(), owner_, std::move(ending), lease_end_);
+            try {
+                static_cast<void>(end_claim(store_, *context_.request(), owner_, ending, Deadline{}));
+            } catch (...) {  // no memory: until the lease is over, then
+            }
         }
 
         void observe(IdempotencyEvent event) const noexcept
@@ -368,8 +514,15 @@ public:
         Key const& home_;
         TransactionContext& context_;
         OwnerToken owner_;
-        bool claimed_{false};
+        IdempotencyMachine machine_;
+        Key former_;  // the home that the claim named when it was taken over
+        TimePoint lease_end_{};
+        int polls_{0};
+        bool took_over_{false};
+        bool executed_{false};
         Waiter* subscribed_{nullptr};
+        [[no_unique_address]] PendingCall<R, std::optional<OperationRecord>> finding_;
+        [[no_unique_address]] PendingCall<R, OperationRecord> settling_;
         InnerTransaction inner_;
     };
 

@@ -362,6 +362,11 @@ public:
                 if (result.error() == Errc::fenced_out)
                     if (auto* const observer = session_.locks().options().observer)
                         observer->on_fenced_out(fences_[0].token);
+                // The record went with the write, or did not, so that from here on nobody holds the lock: what became of the
+                // write, it is compared and deleted, never handed on. If the write was not applied, and the operation runs
+                // again, it queues for the lock again. No record lets a write through that is still on its way.
+                if (result.error() == Errc::outcome_unknown && releasing_)
+                    release_all(true);
                 return step;
             }
             if constexpr (N == 1 && uses_values(Shape))

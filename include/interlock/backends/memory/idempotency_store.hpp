@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -46,7 +47,8 @@ public:
     {}
 
     Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline = {}) const
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline = {},
+        NamedAttempt const& attempt = {}) const
     {
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
@@ -64,6 +66,7 @@ public:
                 return Failure{Errc::overloaded, "idempotency records: the limit is reached"};
             }
             record.print = request.fingerprint();
+            name(record, attempt);
             own(s, it->first, record, owner, lease, now);
             return Claim{ClaimState::claimed};
         }
@@ -73,19 +76,23 @@ public:
             return Claim{ClaimState::completed, record.answer, record.rejected};
         if (record.owner == owner) {
             record.lease_end = detail_add(now, lease);
-            return Claim{ClaimState::claimed};
+            if (attempt.replaces)
+                name(record, attempt);
+            return record.inherited ? taken_over(record) : Claim{ClaimState::claimed};
         }
-        if (!record.owner) {  // given back, kept for those who wait
+        if (!record.owner && !record.inherited) {  // given back, kept for those who wait
             own(s, it->first, record, owner, lease, now);
             record.print = request.fingerprint();
+            name(record, attempt);
             return Claim{ClaimState::claimed};
         }
-        if (now < record.lease_end)
+        if (record.owner && now < record.lease_end)
             return Claim{ClaimState::in_progress, {}, false, record.lease_end - now};
-        if (after_lease == AfterLease::refuse)
+        if (record.owner && after_lease == AfterLease::refuse)
             return Claim{ClaimState::abandoned};
         own(s, it->first, record, owner, lease, now);
-        return Claim{ClaimState::taken_over};
+        record.inherited = true;
+        return taken_over(record);
     }
 
     Outcome<void> complete(
@@ -105,18 +112,20 @@ public:
         return success();
     }
 
-    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline = {}) const
+    Outcome<void> give_back(
+        IdempotentRequest const& request, OwnerToken owner, Deadline = {}, bool settled = false) const
     {
         auto& s = *shared_;
         std::lock_guard lock(s.mutex);
         auto const it = s.records.find(request.name());
         if (it == s.records.end() || it->second.completed || it->second.owner != owner)
             return Errc::fenced_out;
-        if (it->second.waiters.empty()) {
-            s.records.erase(it);
+        if (settled || !it->second.inherited) {
+            forget(s, it);
         } else {
             it->second.owner = OwnerToken{};
-            it->second.waiters.front()->wake();  // one of them claims it
+            if (!it->second.waiters.empty())
+                it->second.waiters.front()->wake();  // one of them claims it
         }
         return success();
     }
@@ -140,11 +149,14 @@ public:
         std::erase(record.waiters, &waiter);
         if (record.completed || record.owner)
             return;
-        if (record.waiters.empty())
-            s.records.erase(it);
-        else
+        if (!record.waiters.empty())
             record.waiters.front()->wake();
+        else if (!record.inherited)
+            s.records.erase(it);
     }
+
+    /// How long an answer is kept.
+    std::chrono::nanoseconds retention() const noexcept { return shared_->options.retention; }
 
     /// Records now, claims included.
     std::size_t size() const
@@ -162,16 +174,20 @@ private:
         TimePoint kept_from{};
         bool completed{false};
         bool rejected{false};
+        bool inherited{false};  // what is named is a former owner's attempt
         std::string answer;
+        std::string home;
+        std::uint32_t attempt{0};
         std::vector<Waiter*> waiters;
     };
+    using Records = std::unordered_map<std::string, Record>;
 
     struct Shared {
         Shared(IdempotencyStoreOptions o, R r) : options(o), runtime(std::move(r)) {}
         std::mutex mutex;
         IdempotencyStoreOptions options;
         R runtime;
-        std::unordered_map<std::string, Record> records;
+        Records records;
         std::deque<std::pair<TimePoint, std::string>> order;  // oldest first
     };
 
@@ -182,6 +198,32 @@ private:
         record.owner = owner;
         record.lease_end = detail_add(now, lease);
         keep(s, name, record, now);
+    }
+
+    static void name(Record& record, NamedAttempt const& attempt)
+    {
+        record.inherited = false;
+        record.home = attempt.home != nullptr ? attempt.home->bytes() : std::string_view{};
+        record.attempt = attempt.home != nullptr ? attempt.number : 0;
+    }
+    static Claim taken_over(Record const& record)
+    {
+        return Claim{ClaimState::taken_over, {}, false, {}, record.home, record.attempt};
+    }
+
+    /// But for those who wait: the first of them claims it.
+    static void forget(Shared& s, typename Records::iterator it)
+    {
+        auto& record = it->second;
+        if (record.waiters.empty()) {
+            s.records.erase(it);
+            return;
+        }
+        record.completed = false;
+        record.inherited = false;
+        record.owner = OwnerToken{};
+        record.print = Fingerprint{};
+        record.waiters.front()->wake();
     }
 
     static void keep(Shared& s, std::string const& name, Record& record, TimePoint now)
@@ -205,18 +247,18 @@ private:
             auto const it = s.records.find(s.order.front().second);
             if (it != s.records.end() && it->second.kept_from == s.order.front().first) {
                 auto& record = it->second;
-                if (!record.completed && record.owner && now < record.lease_end) {
+                if (!record.completed && record.owner && now < record.lease_end)
                     keep(s, it->first, record, now);
-                } else if (record.waiters.empty()) {
-                    s.records.erase(it);
-                } else {
-                    record.completed = false;
-                    record.owner = OwnerToken{};
-                    record.waiters.front()->wake();
-                }
+                else
+                    forget(s, it);
             }
             s.order.pop_front();
         }
+        if (s.order.size() > 2 * s.records.size() + 64)  // what was given back is still in line
+            std::erase_if(s.order, [&](auto const& place) {
+                auto const it = s.records.find(place.second);
+                return it == s.records.end() || it->second.kept_from != place.first;
+            });
     }
 
     std::shared_ptr<Shared> shared_;

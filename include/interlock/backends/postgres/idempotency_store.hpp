@@ -71,7 +71,8 @@ public:
     {}
 
     Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {}) const
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {},
+        NamedAttempt const& attempt = {}) const
     {
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
@@ -86,6 +87,9 @@ public:
         params.number(microseconds(lease.value()));
         params.number(microseconds(shared_->options.retention));
         params.boolean(after_lease == AfterLease::take_over);
+        params.bytes(attempt.home != nullptr ? attempt.home->bytes() : std::string_view{});
+        params.number(attempt.home != nullptr ? attempt.number : 0);
+        params.boolean(attempt.replaces);
         detail::Batch batch;
         batch.add(shared_->claim, std::move(params));
         detail::Params named;
@@ -95,8 +99,16 @@ public:
         auto replies = shared_->pool->execute(batch, detail::Access::commit, deadline);
         if (!replies)
             return std::move(replies).failure();
-        if ((*replies)[0].rows() == 1)
-            return Claim{(*replies)[0].boolean(0, 0) ? ClaimState::taken_over : ClaimState::claimed};
+        if (auto const& granted = (*replies)[0]; granted.rows() == 1) {
+            if (!granted.boolean(0, 0))
+                return Claim{ClaimState::claimed};
+            auto home = granted.bytes(0, 1);
+            if (!home)
+                return Failure{Errc::corrupt_state, "postgres: an idempotency record is damaged"};
+            return Claim{
+                ClaimState::taken_over, {}, false, {}, *std::move(home),
+                static_cast<std::uint32_t>(granted.number(0, 2).value_or(0))};
+        }
         auto const& record = (*replies)[1];
         if (record.rows() == 0)  // given back and forgotten between the two
             return Claim{ClaimState::in_progress, {}, false, std::chrono::milliseconds{1}};
@@ -131,15 +143,20 @@ public:
         return owned(shared_->complete, std::move(params), deadline);
     }
 
-    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}) const
+    Outcome<void> give_back(
+        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
     {
         auto const secret = owner.bytes();
         detail::Params params;
         params.bytes(request.name());
         params.bytes({secret.data(), secret.size()});
         params.text(message(request));
+        params.boolean(settled);
         return owned(shared_->give_back, std::move(params), deadline);
     }
+
+    /// How long an answer is kept.
+    std::chrono::nanoseconds retention() const noexcept { return shared_->options.retention; }
 
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const
     {
@@ -162,19 +179,29 @@ private:
             std::string const same =
                 "(r.fingerprint = '' OR excluded.fingerprint = '' OR r.fingerprint = excluded.fingerprint OR "
                 "split_part(r.fingerprint, ':', 1) <> split_part(excluded.fingerprint, ':', 1))";
+            std::string const over = "r.kept_until <= clock_timestamp()";
+            auto const unless_over = [&](std::string const& column) {
+                return column + " = CASE WHEN " + over + " THEN excluded." + column + " ELSE r." + column + " END, ";
+            };
+            // What is named stays until its owner names something else, or the record is over.
+            auto const named = [&](std::string const& column) {
+                return column + " = CASE WHEN " + over + " OR (r.owner = excluded.owner AND $9::boolean) THEN excluded." + column +
+                       " ELSE r." + column + " END, ";
+            };
             claim = detail::Statement{
-                "INSERT INTO " + table + " AS r (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) "
-                "VALUES ($1::bytea, $2::bytea, $3::text, clock_timestamp() + $4::bigint * interval '1 microsecond', false, false, "
-                "'', clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond') "
-                "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, "
-                "fingerprint = CASE WHEN r.owner = excluded.owner THEN r.fingerprint ELSE excluded.fingerprint END, "
-                "rejected = r.owner IS NOT NULL AND r.owner <> excluded.owner AND NOT r.completed AND "
-                "r.kept_until > clock_timestamp(), "
-                "completed = false, answer = '', wanted = false, lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
+                "INSERT INTO " + table + " AS r (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until, "
+                "inherited, home, attempt) VALUES ($1::bytea, $2::bytea, $3::text, clock_timestamp() + $4::bigint * interval "
+                "'1 microsecond', false, false, '', clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond', "
+                "false, $7::bytea, $8::bigint) "
+                "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, " + unless_over("fingerprint") + named("home") +
+                named("attempt") + "inherited = " + "NOT " + over + " AND CASE WHEN r.owner = excluded.owner THEN r.inherited AND NOT "
+                "$9::boolean ELSE true END, "
+                "rejected = false, completed = false, answer = '', wanted = false, "
+                "lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
                 "kept_until = clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond' "
-                "WHERE r.kept_until <= clock_timestamp() OR (" + same + " AND NOT r.completed AND (r.owner IS NULL OR "
+                "WHERE " + over + " OR (" + same + " AND NOT r.completed AND (r.owner IS NULL OR "
                 "r.owner = excluded.owner OR ($6::boolean AND r.lease_end <= clock_timestamp()))) "
-                "RETURNING r.rejected"};
+                "RETURNING r.inherited, r.home, r.attempt"};
             // Messages are sent only where somebody waits: a commit that sends one keeps all others that do from committing
             // beside it. Who asks in vain leaves a mark; asking again after having subscribed cannot miss the answer.
             find = detail::Statement{
@@ -188,8 +215,11 @@ private:
                 "WHERE name = $1::bytea AND owner = $2::bytea AND (NOT completed OR (answer = $3::bytea AND rejected = $4::boolean)) "
                 "RETURNING wanted), "
                 "n AS MATERIALIZED (" + wake + "$6::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+            std::string const own = " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed AND ";
             give_back = detail::Statement{
-                "WITH u AS (DELETE FROM " + table + " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed RETURNING wanted), "
+                "WITH d AS (DELETE FROM " + table + own + "(NOT inherited OR $4::boolean) RETURNING wanted), "
+                "k AS (UPDATE " + table + " SET owner = NULL, lease_end = clock_timestamp()" + own + "inherited AND NOT $4::boolean "
+                "RETURNING wanted), u AS (SELECT wanted FROM d UNION ALL SELECT wanted FROM k), "
                 "n AS MATERIALIZED (" + wake + "$3::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
         }
         std::shared_ptr<detail::PoolState> pool;

@@ -63,14 +63,17 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
            "CREATE INDEX IF NOT EXISTS " + ns + "_operation_kept ON " + ns + "_operation (kept_until);\n"
            "CREATE TABLE IF NOT EXISTS " + ns + "_idempotency (\n"
            "    name bytea PRIMARY KEY,\n"
-           "    owner bytea,\n"  // null: given back
+           "    owner bytea,\n"  // null: given back, though what it names is not settled; or never claimed
            "    fingerprint text NOT NULL,\n"
            "    lease_end timestamptz NOT NULL,\n"
            "    completed boolean NOT NULL,\n"
            "    rejected boolean NOT NULL,\n"
            "    answer bytea NOT NULL,\n"
            "    kept_until timestamptz NOT NULL,\n"
-           "    wanted boolean NOT NULL DEFAULT false\n"
+           "    wanted boolean NOT NULL DEFAULT false,\n"
+           "    inherited boolean NOT NULL DEFAULT false,\n"  // named by a former owner
+           "    home bytea NOT NULL DEFAULT '',\n"
+           "    attempt bigint NOT NULL DEFAULT 0\n"
            ");\n"
            "CREATE INDEX IF NOT EXISTS " + ns + "_idempotency_kept ON " + ns + "_idempotency (kept_until);\n"
            "CREATE TABLE IF NOT EXISTS " + ns + "_counter (\n"

@@ -12,8 +12,10 @@
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/idempotent_request.hpp>
 
+#include <charconv>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -54,7 +56,8 @@ public:
     {}
 
     Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {}) const
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {},
+        NamedAttempt const& attempt = {}) const
     {
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
@@ -69,8 +72,10 @@ public:
         auto const& script = detail::claim_script();
         auto const command = detail::evaluate(
             script, 1, name(request), std::string_view{secret.data(), secret.size()}, printed,
-            detail::whole_milliseconds(lease.value()).count(), retention(),
-            after_lease == AfterLease::take_over ? 1 : 0);
+            detail::whole_milliseconds(lease.value()).count(), kept(),
+            after_lease == AfterLease::take_over ? 1 : 0,
+            attempt.home != nullptr ? attempt.home->bytes() : std::string_view{},
+            attempt.home != nullptr ? attempt.number : std::uint32_t{0}, attempt.replaces ? 1 : 0);
         auto exchange = shared_->client->execute(command, &script, detail::Access::record, deadline);
         if (!exchange)
             return std::move(exchange).failure();
@@ -78,8 +83,12 @@ public:
         auto const what = reply[0].text();
         if (what == "claimed")
             return Claim{ClaimState::claimed};
-        if (what == "taken_over")
-            return Claim{ClaimState::taken_over};
+        if (what == "taken_over") {
+            Claim claim{ClaimState::taken_over, {}, false, {}, std::string(reply[1].text()), 0};
+            auto const number = reply[2].text();
+            std::from_chars(number.data(), number.data() + number.size(), claim.former_attempt);
+            return claim;
+        }
         if (what == "completed")
             return Claim{ClaimState::completed, std::string(reply[1].text()), reply[2].text() == "1"};
         if (what == "in_progress")
@@ -99,21 +108,25 @@ public:
         auto const& script = detail::complete_script();
         return owned(
             detail::evaluate(
-                script, 1, name(request), std::string_view{secret.data(), secret.size()}, answer, rejected ? 1 : 0, retention(),
+                script, 1, name(request), std::string_view{secret.data(), secret.size()}, answer, rejected ? 1 : 0, kept(),
                 shared_->keys.channel(heard(request).channel)),
             script, detail::Access::record, deadline);
     }
 
-    Outcome<void> give_back(IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}) const
+    Outcome<void> give_back(
+        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
     {
         auto const secret = owner.bytes();
         auto const& script = detail::give_back_script();
         return owned(
             detail::evaluate(
                 script, 1, name(request), std::string_view{secret.data(), secret.size()},
-                shared_->keys.channel(heard(request).channel)),
+                shared_->keys.channel(heard(request).channel), settled ? 1 : 0),
             script, detail::Access::write, deadline);
     }
+
+    /// How long an answer is kept.
+    std::chrono::nanoseconds retention() const noexcept { return shared_->retention; }
 
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const
     {
@@ -147,10 +160,7 @@ private:
     {
         return shared_->keys.heard("idem", request.name());
     }
-    std::int64_t retention() const
-    {
-        return detail::whole_milliseconds(shared_->retention).count();
-    }
+    std::int64_t kept() const { return detail::whole_milliseconds(shared_->retention).count(); }
 
     Outcome<void> owned(
         detail::Command const& command, detail::Script const& script, detail::Access access, Deadline deadline) const

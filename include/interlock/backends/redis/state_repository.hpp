@@ -438,7 +438,7 @@ private:
         auto const& script = detail::forbid_script();
         auto command = detail::evaluate(
             script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::Digits<10>{attempt},
-            shared_->retention.count());
+            detail::whole_milliseconds(id.kept_for(shared_->retention)).count());
         return way.template send<X>(
             std::move(command), &script, detail::Access::record, deadline,
             [](detail::ReplyView reply) -> Outcome<X> {
@@ -495,7 +495,7 @@ private:
         if (operation != nullptr) {
             command.add(detail::Digits<10>{operation->attempt});
             command.add(operation->answer);
-            command.add(shared_->retention.count());
+            command.add(detail::whole_milliseconds(operation->id->kept_for(shared_->retention)).count());
         }
 
         return way.template send<X>(
@@ -618,7 +618,7 @@ private:
         if constexpr (loads)
             call.add(keys.name("value", key.bytes()));
         call.add(granted.count());
-        call.add(loads ? "1" : "0");
+        call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);  // without what stands around it
         call.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
         auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
@@ -706,10 +706,12 @@ private:
             auto& outcome = renewals[i]->granted;
             if (!exchange)
                 outcome = exchange.failure();
-            else if (auto const found = exchange->reply()[i].integer(); found == 1)
+            else if (auto const found = exchange->reply()[i]; found.is(detail::ReplyType::error))
+                outcome = detail::map_error(found.text(), detail::Access::write);
+            else if (found.integer() == 1)
                 outcome = std::chrono::nanoseconds{granted};
             else
-                outcome = Failure::because(Errc::lock_lost, found == 0 ? Errc::not_found : Errc::lock_busy);
+                outcome = Failure::because(Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
         }
     }
 

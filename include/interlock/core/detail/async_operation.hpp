@@ -690,7 +690,7 @@ private:
     typename Service::Ticket ticket_;
 };
 
-/// `LockStateService::async_release` where the store starts its calls.
+/// `LockStateService::async_release` where it cannot be done in place.
 template <class Service, class Handler>
 class ReleaseOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
@@ -706,8 +706,10 @@ private:
     bool step() override
     {
         auto step = releasing_.poll(*this);
-        if (!step.done())
+        if (!step.done()) {
+            this->wake_at(step.wake_at());
             return false;
+        }
         code_ = step.outcome().error();
         return true;
     }

@@ -7,6 +7,7 @@
 // for each other.
 
 #include <interlock/core/detail/runtime_random.hpp>
+#include <interlock/core/immortal.hpp>
 
 #include <chrono>
 #include <condition_variable>
@@ -130,7 +131,7 @@ private:
     static ThreadRegistry& instance()
     {
         // Never destroyed: threads may outlive main. A forked child leaves its parent's alone, which may be locked.
-        static std::mutex& creating = *new std::mutex;
+        static auto& creating = immortal<std::mutex>();
         static ThreadRegistry* registry = nullptr;
         static std::uint64_t made_for = 0;
         std::lock_guard lock(creating);

@@ -9,6 +9,7 @@
 #include <interlock/core/detail/operation_call.hpp>
 #include <interlock/core/detail/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/pending_call.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -74,7 +75,7 @@ struct CallTarget<T, N, false> {
     std::array<Key, N> keys;
     static std::span<std::optional<T> const, N> named() noexcept
     {
-        static std::array<std::optional<T>, N> const none{};
+        static auto const& none = immortal<std::array<std::optional<T>, N>>();
         return none;
     }
 };
@@ -117,7 +118,7 @@ public:
               Mode == Once::no             ? HasId::no
               : Mode == Once::operation_id ? HasId::yes
                                            : HasId::looked_up_by_begin,
-              Session::guarded(shape)),
+              Session::guarded(shape), concludes),
           transaction_(session, keys, order_, named, context_)
     {
         context_.set_operation_id(id);
@@ -161,7 +162,7 @@ public:
     {
         fine();
         resolved_ = Resolved::unknown;
-        if (action != Action::resolve)
+        if (reports(action))
             took(code);
     }
 
@@ -184,6 +185,8 @@ public:
                 observe_unknown(Effect::unknown);
             break;
         case Action::rollback: return machine_.rolled_back();
+        case Action::reject: next = fed_reject(); break;
+        case Action::conclude: return machine_.concluded(answered_);
         case Action::resolve: next = machine_.resolved(resolved_, runtime_now(), random()); break;
         case Action::sleep: return machine_.slept(runtime_now());
         case Action::run:
@@ -273,6 +276,9 @@ public:
     }
 
 private:
+    static constexpr bool concludes = requires(Transaction& t, std::string_view s, Waiter& w) {
+        t.conclude(CallEnd::applied, s, w);
+    };
     static constexpr bool can_lose = requires(Transaction& t, Waiter* w) {
         t.lost();
         t.listen(w);
@@ -344,12 +350,20 @@ private:
         case Action::verify: return verify(waiter);
         case Action::commit: return commit(waiter);
         case Action::rollback: transaction_.rollback(machine_.result() == Errc::outcome_unknown); return true;
+        case Action::reject: return reject(waiter);
+        case Action::conclude: return conclude_policy(waiter);
         case Action::resolve: return resolve(waiter);
         case Action::run:
         case Action::sleep:
         case Action::finish: break;
         }
         return true;
+    }
+
+    /// Whether what the store says of `action` may be what the call comes to.
+    static bool reports(Action action) noexcept
+    {
+        return action != Action::resolve && action != Action::rollback && action != Action::conclude;
     }
 
     bool ended_by(Failure failure, Action action)
@@ -364,7 +378,7 @@ private:
         }
         if (action == Action::commit)  // nobody knows whether it was sent before
             failure = Failure::unknown(failure.code(), failure.detail());
-        if (action != Action::resolve && action != Action::rollback)
+        if (reports(action))
             took(std::move(failure));
         return true;
     }
@@ -469,7 +483,7 @@ private:
             if constexpr (Mode == Once::no) {
                 return commit_step(transaction_, nullptr, waiter);
             } else {
-                OperationCommit const operation{&home(), id_, record_.attempt, record_.answer};
+                OperationCommit const operation{&home(), id_, attempt(), record_.answer};
                 return commit_step(transaction_, &operation, waiter);
             }
         }();
@@ -520,8 +534,8 @@ private:
             Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
             auto asked = resolving_.ask(
-                repository, waiter, [&](auto& r) { return r.forbid_operation(home(), *id_, record_.attempt, deadline); },
-                [&](auto& r) { return r.start_forbid_operation(home(), *id_, record_.attempt, deadline, waiter); });
+                repository, waiter, [&](auto& r) { return r.forbid_operation(home(), *id_, attempt(), deadline); },
+                [&](auto& r) { return r.start_forbid_operation(home(), *id_, attempt(), deadline, waiter); });
             if (!asked)
                 return wait_for_store();
             resolved_ = Resolved::unknown;
@@ -534,6 +548,41 @@ private:
                 resolved_ = Resolved::not_applied;
                 record_.attempt = record->attempt + 1;
                 observe_unknown(Effect::not_applied);
+            }
+        }
+        if constexpr (requires { transaction_.resolved(true); })
+            if (resolved_ != Resolved::unknown)
+                transaction_.resolved(resolved_ == Resolved::applied);
+        return true;
+    }
+
+    std::uint32_t attempt() const noexcept
+    {
+        if constexpr (requires { transaction_.attempt(); })
+            return transaction_.attempt();
+        else
+            return record_.attempt;
+    }
+
+    bool conclude_policy(Waiter& waiter)
+    {
+        if constexpr (concludes) {
+            auto const end = machine_.result() == Errc::outcome_unknown          ? CallEnd::unknown
+                             : machine_.result() == Errc::ok && !machine_.threw() ? CallEnd::applied
+                                                                                  : CallEnd::not_applied;
+            auto step = [&] {
+                if constexpr (records)
+                    return transaction_.conclude(end, record_.answer, waiter);
+                else
+                    return transaction_.conclude(end, {}, waiter);
+            }();
+            if (!step.done())
+                return wait_until(step.wake_at());
+            answered_ = step.outcome() && step.outcome()->replayed;
+            if (answered_) {
+                exception_ = nullptr;
+                failure_.reset();
+                took_answer(*std::move(step.outcome()));
             }
         }
         return true;
@@ -593,29 +642,57 @@ private:
         return machine_.torn(runtime_now(), random());
     }
 
+    static constexpr bool rejects = requires(Transaction& t, std::string_view s) { t.reject(s); } ||
+                                    requires(Transaction& t, std::string_view s, Waiter& w) { t.reject(s, w); };
+
     Action believe_exception()
     {
-        if constexpr (requires(Transaction& t, std::string_view s) { t.reject(s); }) {
-            std::optional<Outcome<Begun>> kept;
+        if constexpr (rejects) {
             try {
                 std::rethrow_exception(exception_);
-            } catch (FinalRejection const& rejection) {
-                kept.emplace(transaction_.reject(rejection.what()));
-            } catch (...) {  // given back at rollback
-            }
-            if (kept && !*kept) {  // not final, then: whoever comes next runs the operation
-                exception_ = nullptr;
-                failure_.emplace(std::move(*kept).failure());
-                return machine_.refused(failure_->code());
-            }
-            if (kept) {
-                exception_ = nullptr;
-                took_answer(*std::move(*kept));
-                return replay();
+            } catch (FinalRejection const&) {
+                return Action::reject;
+            } catch (...) {  // ends without an answer
             }
         }
         failure_.reset();
         return machine_.ran(Ran::threw, TimePoint{});
+    }
+
+    bool reject(Waiter& waiter)
+    {
+        if constexpr (rejects) {
+            auto const ask = [&](std::string_view text) -> Step<Begun> {
+                if constexpr (requires { transaction_.reject(text, waiter); })
+                    return transaction_.reject(text, waiter);
+                else
+                    return transaction_.reject(text);
+            };
+            auto step = [&] {
+                try {
+                    std::rethrow_exception(exception_);
+                } catch (FinalRejection const& rejection) {
+                    return ask(rejection.what());
+                } catch (...) {  // no other comes here
+                    return Step<Begun>{Errc::misconfigured};
+                }
+            }();
+            if (!step.done())
+                return wait_until(step.wake_at());
+            fine();
+            exception_ = nullptr;
+            if (step.outcome())
+                took_answer(*std::move(step.outcome()));
+            else
+                took(std::move(step.outcome()).failure());
+        }
+        return true;
+    }
+
+    Action fed_reject()
+    {
+        // Not kept means not final: whoever comes next runs the operation.
+        return answered_ ? replay() : machine_.refused(code_);
     }
 
     static bool is_cancellation(std::exception_ptr const& exception) noexcept

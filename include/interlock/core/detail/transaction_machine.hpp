@@ -25,6 +25,8 @@ enum class Action : unsigned char {
     verify,    ///< the policy's verify: whether the callable threw about a true picture
     commit,    ///< the policy's commit
     rollback,  ///< the policy's rollback
+    reject,    ///< the policy's reject: the callable threw what is to be kept like an answer
+    conclude,  ///< the policy's conclude, where it has one: before every end
     resolve,   ///< find out what became of a commit: look the operation id up, else forbid this attempt
     sleep,     ///< until `wake_at()`
     finish,    ///< `result()` is final
@@ -49,9 +51,11 @@ enum class HasId : unsigned char { no, yes, looked_up_by_begin };
 
 class TransactionMachine {
 public:
-    /// `guarded`: the effect of the operation is a write made through the store.
-    TransactionMachine(RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true) noexcept
-        : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded)
+    /// `guarded`: the effect of the operation is a write made through the store. `concludes`: the policy has something to
+    /// do at the end of a call, whatever it came to.
+    TransactionMachine(
+        RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true, bool concludes = false) noexcept
+        : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded), concludes_(concludes)
     {}
 
     Action start(TimePoint now) noexcept
@@ -188,6 +192,18 @@ public:
     Action rolled_back() noexcept
     {
         begun_ = false;
+        return end();
+    }
+
+    /// `answered`: it turned out that the same operation was applied, by another call. That is the answer, whatever this one
+    /// came to.
+    Action concluded(bool answered) noexcept
+    {
+        if (answered) {
+            result_ = Errc::ok;
+            threw_ = false;
+            replayed_ = true;
+        }
         return Action::finish;
     }
 
@@ -256,14 +272,16 @@ private:
     {
         result_ = result;
         cause_ = cause;
-        return begun_ ? Action::rollback : Action::finish;
+        return begun_ ? Action::rollback : end();
     }
 
     Action finish(Errc result) noexcept
     {
         result_ = result;
-        return Action::finish;
+        return end();
     }
+
+    Action end() const noexcept { return concludes_ ? Action::conclude : Action::finish; }
 
     Action finish_replayed() noexcept
     {
@@ -284,6 +302,7 @@ private:
     Errc last_error_{Errc::ok};
     HasId has_id_;
     bool guarded_;
+    bool concludes_;
     bool begun_{false};
     bool cancelled_{false};
     bool threw_{false};

@@ -11,12 +11,13 @@
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -33,7 +34,8 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value.
+/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What
+/// is over, an operation record behind its retention or a lease behind its end, takes no room.
 struct RepositoryOptions {
     /// Encoded size of one value, for types that `StateTraits` can encode.
     std::size_t max_value_bytes{std::size_t{1} << 20};
@@ -86,7 +88,7 @@ struct Entry {
 
 struct StoredOperation {
     OperationRecord record;
-    TimePoint committed{};
+    TimePoint kept_until{};
     std::string_view home;  // into the map's key
     std::string_view id;
 };
@@ -102,9 +104,10 @@ struct alignas(64) Shard {
     std::size_t recent_hash{0};
     Entries entries;
     Operations operations;
-    std::deque<std::pair<TimePoint, std::string>> operation_order;  // oldest first
+    std::vector<std::pair<TimePoint, std::string>> operation_order;  // a heap: the first that is over comes first
     Version erased{no_version};                                     // no insert starts at or below it
     TransactionId transactions{0};                                  // row transactions that began here
+    TimePoint leases_end{TimePoint::max()};                         // no lock record here ends before
 };
 
 template <class T, class R>
@@ -159,6 +162,13 @@ public:
     /// One change without an operation record: the common case, under one mutex.
     Outcome<Version> change_one(Change<T> const& change, TransactionId transaction)
     {
+        auto result = try_change_one(change, transaction);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_change_one(change, transaction);
+        return result;
+    }
+    Outcome<Version> try_change_one(Change<T> const& change, TransactionId transaction)
+    {
         auto& shard = shard_of(*change.key);
         Wakeup wakeup;
         std::lock_guard lock(shard.mutex);
@@ -170,6 +180,14 @@ public:
 
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
+    {
+        auto result = try_commit(changes, operation, transaction);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_commit(changes, operation, transaction);
+        return result;
+    }
+    Outcome<CommitResult> try_commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction)
     {
         Wakeup wakeup;
         Locks const locks(*this, changes, operation);
@@ -246,13 +264,20 @@ public:
 
     Outcome<OperationRecord> forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
     {
+        auto result = try_forbid_operation(home, id, attempt);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_forbid_operation(home, id, attempt);
+        return result;
+    }
+    Outcome<OperationRecord> try_forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
+    {
         auto& shard = shard_of(home);
         std::lock_guard lock(shard.mutex);
         purge(shard);
         auto const it = shard.operations.find(operation_key(home, id));
         if (it != shard.operations.end()) {
             if (!it->second.record.answered && it->second.record.attempt < attempt)
-                it->second.record.attempt = attempt;
+                put_operation(shard, home, id, {0, attempt, false, {}});  // kept from now on
             return it->second.record;
         }
         if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations)
@@ -269,6 +294,7 @@ public:
             std::vector<std::tuple<Key, OperationId, OperationRecord>> copies;
             {
                 std::lock_guard lock(shard.mutex);
+                purge(shard);
                 copies.reserve(shard.operations.size());
                 for (auto const& [name, stored] : shard.operations)
                     if (stored.record.answered)
@@ -359,6 +385,13 @@ public:
 
     Outcome<Grant> create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
     {
+        auto result = try_create(key, owner, ttl, state);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_create(key, owner, ttl, state);
+        return result;
+    }
+    Outcome<Grant> try_create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
+    {
         auto& shard = shard_of(key);
         std::lock_guard lock(shard.mutex);
         auto* node = find_or_make(shard, key);
@@ -385,6 +418,7 @@ public:
         // Also when it is its own: the caller counts the lease from this request, not from the one it lost.
         record.ttl = ttl;
         record.expires = interlock::detail::add(now, ttl);
+        shard.leases_end = std::min(shard.leases_end, record.expires);
         if (state != nullptr && entry.value)
             state->emplace(Versioned<T>{*entry.value, entry.version});
         return Grant{record.first, token_block, record.ttl};
@@ -401,6 +435,7 @@ public:
             return Failure::because(Errc::lock_lost, Errc::lock_busy);
         record->ttl = ttl;
         record->expires = interlock::detail::add(runtime_.now(), ttl);
+        shard.leases_end = std::min(shard.leases_end, record->expires);
         return ttl;
     }
 
@@ -457,6 +492,20 @@ public:
         std::lock_guard lock(shard.mutex);
         auto* record = record_of(shard, key);
         return record != nullptr && record->owner == owner && record->wanted;
+    }
+
+    /// Forgets in all shards what is over: operation records behind their retention, and lock records behind
+    /// their lease that nobody waits for on keys without a value. For whoever found the store full: a bound
+    /// counts only what is kept. True: something was forgotten. No mutex may be held.
+    bool make_room()
+    {
+        bool made = false;
+        for (auto& shard : shards_) {
+            std::lock_guard lock(shard.mutex);
+            made = purge(shard) || made;
+            made = drop_ended_leases(shard) || made;
+        }
+        return made;
     }
 
     std::size_t key_count() const noexcept { return key_count_.load(std::memory_order_relaxed); }
@@ -628,9 +677,9 @@ private:
 
     void put_operation(Shard& shard, Key const& home, OperationId const& id, OperationRecord record)
     {
-        auto const now = runtime_.now();
+        auto const until = interlock::detail::add(runtime_.now(), id.kept_for(options_.retention));
         auto name = operation_key(home, id);
-        shard.operation_order.emplace_back(now, name);
+        shard.operation_order.emplace_back(until, name);
         auto it = shard.operations.end();
         try {
             bool fresh = false;
@@ -641,29 +690,62 @@ private:
             shard.operation_order.pop_back();
             throw;
         }
+        std::push_heap(shard.operation_order.begin(), shard.operation_order.end(), std::greater<>{});
         it->second.record = std::move(record);
-        it->second.committed = now;
+        it->second.kept_until = until;
         std::string_view const stored = it->first;
         it->second.home = stored.substr(2, home.bytes().size());
         it->second.id = stored.substr(2 + home.bytes().size());
     }
 
-    /// Forgets what is older than the retention, exactly then and not before.
-    void purge(Shard& shard)
+    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out`
+    /// without its record.
+    bool drop_ended_leases(Shard& shard)
+    {
+        auto const now = runtime_.now();
+        if (now < shard.leases_end)
+            return false;
+        shard.leases_end = TimePoint::max();
+        shard.recent = nullptr;
+        bool dropped = false;
+        for (auto it = shard.entries.begin(); it != shard.entries.end();) {
+            auto& entry = it->second;
+            if (entry.lock && entry.lock->owner) {
+                if (now < entry.lock->expires)
+                    shard.leases_end = std::min(shard.leases_end, entry.lock->expires);
+                else if (entry.lock->subscribers.empty() && !entry.value)
+                    entry.lock.reset();
+            }
+            if (!entry.unused()) {
+                ++it;
+                continue;
+            }
+            it = shard.entries.erase(it);
+            key_count_.fetch_sub(1, std::memory_order_relaxed);
+            dropped = true;
+        }
+        return dropped;
+    }
+
+    /// Forgets what need not be kept any longer, exactly then and not before. True: something.
+    bool purge(Shard& shard)
     {
         if (shard.operation_order.empty())
-            return;
+            return false;
         auto const now = runtime_.now();
-        while (!shard.operation_order.empty() &&
-               now >= interlock::detail::add(shard.operation_order.front().first, options_.retention)) {
+        bool purged = false;
+        while (!shard.operation_order.empty() && now >= shard.operation_order.front().first) {
             auto const it = shard.operations.find(shard.operation_order.front().second);
-            // A record that was written again is further back in line, too.
-            if (it != shard.operations.end() && it->second.committed == shard.operation_order.front().first) {
+            // A record that was written again is in the heap once more, with its new time.
+            if (it != shard.operations.end() && it->second.kept_until == shard.operation_order.front().first) {
                 shard.operations.erase(it);
                 operation_count_.fetch_sub(1, std::memory_order_relaxed);
+                purged = true;
             }
-            shard.operation_order.pop_front();
+            std::pop_heap(shard.operation_order.begin(), shard.operation_order.end(), std::greater<>{});
+            shard.operation_order.pop_back();
         }
+        return purged;
     }
 
     RepositoryOptions options_;

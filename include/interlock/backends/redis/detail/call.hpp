@@ -165,6 +165,10 @@ public:
         if (!*result)
             return Outcome<X>{std::move(*result).failure()};
         auto const reply = (*result)->root();
+        if (asks_for_one(reply)) {
+            resender_.alone(*pipeline_, *this);
+            return std::nullopt;
+        }
         if (!reply.is(ReplyType::error))
             return read_(reply);
         if (resender_.again(*pipeline_, *this, deadline(), reply.text()))

@@ -101,10 +101,13 @@ public:
         for (;;) {
             switch (reader_.next(out)) {
             case ReplyReader::Status::ready: return success();
+            case ReplyReader::Status::large:
+                if (access != Access::read)
+                    return Failure::unknown(Errc::corrupt_state, std::string(large_reply));
+                return Failure{Errc::corrupt_state, std::string(large_reply)};
             case ReplyReader::Status::broken: {
                 stream_.close();
-                char const* const what = reader_.too_large() ? "redis: the reply is beyond the configured limit"
-                                                             : "redis: what the server sent is no reply";
+                auto const what = std::string(reader_.too_large() ? large_reply : "redis: what the server sent is no reply");
                 if (access != Access::read)
                     return Failure::unknown(Errc::corrupt_state, what);
                 return Failure{Errc::corrupt_state, what};

@@ -46,6 +46,8 @@ inline std::string printable_error(std::string_view text)
     return out;
 }
 
+inline constexpr std::string_view large_reply = "redis: the reply is beyond the configured limit";
+
 inline constexpr std::string_view denial = "redis: the user may not do this: ";
 
 /// Whether `failure` says that the user has no right to the command.
@@ -62,6 +64,8 @@ inline Failure map_error(std::string_view text, Access access)
     auto const is = [&](auto... words) { return ((word == words) || ...); };
     if (is("WRONGTYPE"))
         return Failure{Errc::corrupt_state, "redis: the key holds a value of another type"};
+    if (is("CORRUPT"))  // a script of ours
+        return Failure{Errc::corrupt_state, "redis: " + printable_error(text.substr(word.size() + 1))};
     if (is("OOM"))
         return Failure{
             access == Access::record ? Errc::overloaded : Errc::unavailable, "redis: the server's memory limit is reached"};
@@ -91,7 +95,8 @@ inline Failure map_error(std::string_view text, Access access)
         return Failure{Errc::misconfigured, "redis: the server wants a password"};
     if (is("WRONGPASS"))
         return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
-    if (is("NOPERM"))
+    // A script of ours meets it before its first write; that of Redis 7.0 in a script is the longer one.
+    if (is("NOPERM") || text.starts_with("ERR The user executing the script"))
         return Failure{Errc::misconfigured, std::string(denial) + printable_error(text)};
     if (is("NOPROTO"))
         return Failure{Errc::misconfigured, "redis: the server does not know the protocol"};
