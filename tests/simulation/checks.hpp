@@ -114,7 +114,8 @@ public:
     /// A lock was surely held.
     void held(std::string const& key, std::uint64_t token, TimePoint from, TimePoint to)
     {
-        if (!is_forced(key))
+        auto const force = forced_until_.find(key);
+        if (force == forced_until_.end() || force->second < from)
             intervals_.push_back({key, token, from, to});
     }
 
