@@ -1,7 +1,7 @@
 # cmake -D PROGRAM=<test program> -D "TEST=<name or tags>" -P check_mutant.cmake
 #
-# Passes when the program, which was built with a mutant, fails that test, crashes in it, or does not end. Fails when the
-# mutant survives, and when there is no such test.
+# Passes when the program, which was built with a mutant, fails that test, crashes in it, or does not end.
+# Fails when the mutant survives, and when there is no such test.
 
 cmake_minimum_required(VERSION 3.23)
 

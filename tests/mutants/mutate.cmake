@@ -1,7 +1,7 @@
 # cmake -D PATCH=<x.patch> -D INCLUDE=<include/> -D TO=<folder> -P mutate.cmake
 #
-# Makes <folder>/include: the library with a patch that takes something out of it again. Fails when the patch does not
-# apply, or changes nothing.
+# Makes <folder>/include: the library with a patch that takes something out of it again. Fails when the patch
+# does not apply, or changes nothing.
 
 cmake_minimum_required(VERSION 3.23)
 find_program(git git REQUIRED)
@@ -9,7 +9,8 @@ find_program(git git REQUIRED)
 file(REMOVE_RECURSE "${TO}/include")
 file(MAKE_DIRECTORY "${TO}")
 file(COPY "${INCLUDE}" DESTINATION "${TO}" FILES_MATCHING PATTERN "*.hpp")
-# Inside of a repository, git leaves out what does not stand in its folder, and says nothing; so it must not see ours.
+# Inside of a repository, git leaves out what does not stand in its folder, and says nothing; so it must not
+# see ours.
 execute_process(
     COMMAND ${CMAKE_COMMAND} -E env "GIT_CEILING_DIRECTORIES=${TO}/.." "GIT_DIR=${TO}/no_repository"
         ${git} apply --verbose "${PATCH}"

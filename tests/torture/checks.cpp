@@ -41,21 +41,37 @@ std::string described(History const& history, std::string const& id)
     auto const found = history.calls.find(id);
     if (found == history.calls.end())
         return id + ", which nobody began";
-    static constexpr char const* ends[] = {"has not ended", "applied", "not applied", "unknown", "threw", "rejected"};
+    static constexpr char const* ends[] = {
+        "has not ended", "applied", "not applied", "unknown", "threw", "rejected"};
     auto const& call = found->second;
     return fmt::format(
-        "{} ({} {} {}, begun {:.3f}, {} {} {} {})", id, call.kind, call.operation, call.variant, call.begun,
-        ends[static_cast<std::size_t>(call.end)], call.error, call.cause, call.answer);
+        "{} ({} {} {}, begun {:.3f}, {} {} {} {})",
+        id,
+        call.kind,
+        call.operation,
+        call.variant,
+        call.begun,
+        ends[static_cast<std::size_t>(call.end)],
+        call.error,
+        call.cause,
+        call.answer);
 }
 
-bool is_counter(Call const& call) { return call.kind == "counter"; }
-bool is_request(Call const& call) { return call.kind.starts_with("request"); }
+bool is_counter(Call const& call)
+{
+    return call.kind == "counter";
+}
+bool is_request(Call const& call)
+{
+    return call.kind.starts_with("request");
+}
 
 class Checker {
 public:
     Checker(History const& history, Promises promises, Verdict& verdict)
         : history_(history), promises_(promises), verdict_(verdict), effects_(effects_of(history))
-    {}
+    {
+    }
 
     void all()
     {
@@ -75,8 +91,7 @@ public:
     std::size_t stored() const
     {
         std::size_t n = 0;
-        for (auto const& [operation, effects] : effects_)
-            n += effects.size();
+        for (auto const& [operation, effects] : effects_) n += effects.size();
         return n;
     }
 
@@ -92,11 +107,9 @@ private:
     void journals()
     {
         auto const whole = verdict_.law("every journal can be read");
-        for (auto const& line : history_.damaged)
-            whole.broken(line);
+        for (auto const& line : history_.damaged) whole.broken(line);
         auto const escaped = verdict_.law("P5: a call ends by its outcome, or by what its operation threw");
-        for (auto const& line : history_.escaped)
-            escaped.broken(line);
+        for (auto const& line : history_.escaped) escaped.broken(line);
     }
 
     void states()
@@ -114,15 +127,19 @@ private:
                 auto const call = history_.calls.find(entry.call);
                 auto const amount = call == history_.calls.end() ? 0 : call->second.amount_at(key);
                 if (value + amount != entry.after && promises_ == Promises::all)
-                    chain.broken(fmt::format("{} was {}, then {} by {}", key, value, entry.after, describe(entry.call)));
+                    chain.broken(fmt::format(
+                        "{} was {}, then {} by {}", key, value, entry.after, describe(entry.call)));
                 value = entry.after;
                 if (entry.token == 0)
                     continue;
                 if (entry.token <= token)
-                    fence.broken(fmt::format("{}: {}, then {} by {}", key, token, entry.token, describe(entry.call)));
+                    fence.broken(
+                        fmt::format("{}: {}, then {} by {}", key, token, entry.token, describe(entry.call)));
                 token = entry.token;
             }
-            chain.expect(value == state.value, fmt::format("{}: value {}, its last effect left {}", key, state.value, value));
+            chain.expect(
+                value == state.value,
+                fmt::format("{}: value {}, its last effect left {}", key, state.value, value));
         }
         sum.expect(total == 0 || promises_ != Promises::all, std::to_string(total));
     }
@@ -141,8 +158,7 @@ private:
             }
             if (calls.size() != 1) {
                 std::string which;
-                for (auto const& call : calls)
-                    which += (which.empty() ? "" : " and ") + describe(call);
+                for (auto const& call : calls) which += (which.empty() ? "" : " and ") + describe(call);
                 once.broken(which);
                 continue;
             }
@@ -152,8 +168,7 @@ private:
                 continue;
             }
             std::multiset<std::string> named;
-            for (auto const& change : call->second.changes)
-                named.insert(change.key);
+            for (auto const& change : call->second.changes) named.insert(change.key);
             if (keys.size() > named.size())
                 once.broken(describe(call->first) + ": more than once in one state");
             else
@@ -164,8 +179,10 @@ private:
     /// What a client was told of an applied operation.
     void answers()
     {
-        auto const same = verdict_.law("P4: everybody who is told that an operation was applied gets one answer");
-        auto const rejected = verdict_.law("P4: an operation is not rejected for one and applied or rejected otherwise for another");
+        auto const same =
+            verdict_.law("P4: everybody who is told that an operation was applied gets one answer");
+        auto const rejected = verdict_.law(
+            "P4: an operation is not rejected for one and applied or rejected otherwise for another");
         for (auto const& [operation, ids] : history_.operations) {
             std::string answer, by, rejection;
             for (auto const& id : ids) {
@@ -176,7 +193,8 @@ private:
                     else
                         same.expect(call.answer == answer, describe(by) + " and " + describe(id));
                 } else if (call.end == End::rejected) {
-                    rejected.expect(rejection.empty() || rejection == call.answer, describe(id) + " and " + rejection);
+                    rejected.expect(
+                        rejection.empty() || rejection == call.answer, describe(id) + " and " + rejection);
                     rejection = call.answer;
                 }
             }
@@ -184,7 +202,8 @@ private:
                 continue;
             rejected.expect(by.empty(), operation + ": " + rejection + ", but " + describe(by));
             rejected.expect(
-                !effects_.contains(operation), operation + ": " + rejection + ", but stored by " + describe(winner(operation)));
+                !effects_.contains(operation),
+                operation + ": " + rejection + ", but stored by " + describe(winner(operation)));
         }
     }
 
@@ -193,7 +212,8 @@ private:
         auto const present = verdict_.law("P5: what was said to be applied is stored");
         auto const absent = verdict_.law("P5: what was said not to be applied, or threw, is not stored");
         auto const equal = verdict_.law("P4: an answer is the one of the run that is stored");
-        auto const mismatch = verdict_.law("P4: a request gets no answer that was another one's under the same key");
+        auto const mismatch =
+            verdict_.law("P4: a request gets no answer that was another one's under the same key");
         for (auto const& [id, call] : history_.calls) {
             if (call.changes.empty() || is_counter(call))
                 continue;
@@ -211,7 +231,8 @@ private:
                 auto const winner = history_.calls.find(first.front().call);
                 if (is_request(call) && winner != history_.calls.end())
                     mismatch.expect(
-                        winner->second.variant == call.variant, describe(id) + ", stored by " + describe(winner->first));
+                        winner->second.variant == call.variant,
+                        describe(id) + ", stored by " + describe(winner->first));
             } else if (call.end == End::not_applied || call.end == End::threw || call.end == End::rejected) {
                 absent.expect(stored == effects_.end() || stored->second.front().call != id, describe(id));
             }
@@ -221,7 +242,8 @@ private:
     /// Who asks again when all faults are over gets an answer.
     void settled()
     {
-        auto const law = verdict_.law("P4: after the faults every id and every key of a request is answered, or can be used again");
+        auto const law = verdict_.law(
+            "P4: after the faults every id and every key of a request is answered, or can be used again");
         for (auto const& [operation, ids] : history_.operations) {
             bool asked = false;
             bool answered = false;
@@ -233,20 +255,23 @@ private:
                 asked = true;
                 answered = answered || call.end == End::applied || call.end == End::rejected;
                 last += (last.empty() ? "" : " and ") + describe(id);
-                if (call.end != End::applied && call.end != End::rejected && call.error != "idempotency_mismatch")
+                if (call.end != End::applied && call.end != End::rejected &&
+                    call.error != "idempotency_mismatch")
                     law.broken(describe(id));
             }
             law.expect(!asked || answered, last);
         }
     }
 
-    /// A counter has no trail. But each answer of an increment by one is its own, and who asks again is told the first one.
+    /// A counter has no trail. But each answer of an increment by one is its own, and who asks again is told
+    /// the first one.
     void counters()
     {
         if (history_.counters.empty())
             return;
         auto const exact = verdict_.law("P4: a counter is what its operations made it, each applied once");
-        auto const absent = verdict_.law("P5: a counter's operation that was said not to be applied was not applied");
+        auto const absent =
+            verdict_.law("P5: a counter's operation that was said not to be applied was not applied");
         std::map<std::string, std::set<std::string>> answers;
         for (auto const& [operation, ids] : history_.operations) {
             if (!is_counter(history_.calls.at(ids.front())))
@@ -273,7 +298,9 @@ private:
                 return !id.starts_with("settle.") && history_.calls.at(id).end == End::applied;
             });
             exact.expect(was || !acknowledged, describe(ids.front()) + ": it was not known any more");
-            exact.expect(answers[key].insert(answer).second, key + " was " + answer + " twice, " + describe(ids.front()));
+            exact.expect(
+                answers[key].insert(answer).second,
+                key + " was " + answer + " twice, " + describe(ids.front()));
         }
         for (auto const& [key, value] : history_.counters)
             exact.expect(
@@ -283,7 +310,8 @@ private:
 
     void deadlines()
     {
-        auto const law = verdict_.law(fmt::format("P7: a call ends by its deadline, {} s for a busy machine", slack));
+        auto const law =
+            verdict_.law(fmt::format("P7: a call ends by its deadline, {} s for a busy machine", slack));
         auto const none = verdict_.law("P7: a call ends, if its client lives");
         for (auto const& [id, call] : history_.calls) {
             if (call.end == End::open) {
@@ -295,26 +323,41 @@ private:
                 until += std::max(0.0, std::min(to, call.ended) - std::max(from, call.begun));
             law.expect(
                 call.ended <= until,
-                fmt::format("{} took {:.2f} s of {:.2f} s", describe(id), call.ended - call.begun, call.deadline));
+                fmt::format(
+                    "{} took {:.2f} s of {:.2f} s", describe(id), call.ended - call.begun, call.deadline));
         }
     }
 
     void versions()
     {
-        auto const law = verdict_.law("P3: no version is consumed twice or made twice, and each is above the one it replaces");
+        auto const law = verdict_.law(
+            "P3: no version is consumed twice or made twice, and each is above the one it replaces");
         for (auto const& [key, steps] : history_.versions) {
             std::map<std::int64_t, std::string> consumed, produced;
             for (auto const& step : steps) {
                 if (step.produced != 0)
                     law.expect(
                         step.produced > step.consumed,
-                        fmt::format("{}: {} replaced {} by {}", key, step.produced, step.consumed, describe(step.call)));
+                        fmt::format(
+                            "{}: {} replaced {} by {}",
+                            key,
+                            step.produced,
+                            step.consumed,
+                            describe(step.call)));
                 if (step.consumed != 0 && !consumed.emplace(step.consumed, step.call).second)
                     law.broken(fmt::format(
-                        "{}: {} consumed by {} and {}", key, step.consumed, describe(consumed[step.consumed]), describe(step.call)));
+                        "{}: {} consumed by {} and {}",
+                        key,
+                        step.consumed,
+                        describe(consumed[step.consumed]),
+                        describe(step.call)));
                 if (step.produced != 0 && !produced.emplace(step.produced, step.call).second)
                     law.broken(fmt::format(
-                        "{}: {} made by {} and {}", key, step.produced, describe(produced[step.produced]), describe(step.call)));
+                        "{}: {} made by {} and {}",
+                        key,
+                        step.produced,
+                        describe(produced[step.produced]),
+                        describe(step.call)));
             }
         }
     }
@@ -322,7 +365,8 @@ private:
     void intervals()
     {
         auto const exclusion = verdict_.law("P2: at most one handle of a lock is valid at a time");
-        auto const order = verdict_.law("P1: tokens grow in the order of grants, and none is given out twice");
+        auto const order =
+            verdict_.law("P1: tokens grow in the order of grants, and none is given out twice");
         auto held = history_.intervals;
         std::sort(held.begin(), held.end(), [](auto const& x, auto const& y) {
             return std::tie(x.key, x.from) < std::tie(y.key, y.from);
@@ -331,13 +375,22 @@ private:
         for (std::size_t i = 0; i < held.size(); ++i) {
             auto const& y = held[i];
             auto const [first, fresh] = given.emplace(std::pair{y.key, y.token}, y.call);
-            order.expect(fresh, fmt::format("{}: {} given to {} and to {}", y.key, y.token, first->second, y.call));
+            order.expect(
+                fresh, fmt::format("{}: {} given to {} and to {}", y.key, y.token, first->second, y.call));
             if (i == 0 || held[i - 1].key != y.key)
                 continue;
             auto const& x = held[i - 1];
             auto const both = fmt::format(
-                "{}: token {} of {} from {:.6f} to {:.6f}, token {} of {} from {:.6f} to {:.6f}", x.key, x.token, x.call,
-                x.from, x.to, y.token, y.call, y.from, y.to);
+                "{}: token {} of {} from {:.6f} to {:.6f}, token {} of {} from {:.6f} to {:.6f}",
+                x.key,
+                x.token,
+                x.call,
+                x.from,
+                x.to,
+                y.token,
+                y.call,
+                y.from,
+                y.to);
             if (promises_ == Promises::all)
                 exclusion.expect(y.from >= x.to, both);
             if (y.from >= x.to)
@@ -382,14 +435,16 @@ void check(History const& history, Promises promises, Demands const& demands, Ve
             ++seen["deadline that passes"];
     }
     enough.expect(
-        checker.stored() >= demands.effects, fmt::format("{} effects, at least {} expected", checker.stored(), demands.effects));
+        checker.stored() >= demands.effects,
+        fmt::format("{} effects, at least {} expected", checker.stored(), demands.effects));
     for (auto const& kind : history.kinds)
         enough.expect(applied[kind] >= 3, fmt::format("{} applied {} times", kind, applied[kind]));
     for (auto const* what : {"rejection", "operation that throws", "replay", "mismatch", "cancellation"})
         enough.expect(seen[what] > 0, fmt::format("no {}", what));
     enough.expect(
         seen["outcome that is unknown"] >= demands.unknown,
-        fmt::format("{} outcomes unknown, at least {} expected", seen["outcome that is unknown"], demands.unknown));
+        fmt::format(
+            "{} outcomes unknown, at least {} expected", seen["outcome that is unknown"], demands.unknown));
     enough.expect(history.intervals.size() >= 20, fmt::format("{} lock intervals", history.intervals.size()));
 }
 
@@ -415,7 +470,8 @@ void print_calls(History const& history)
             ++doubt.calls;
             bool const again = std::any_of(ids.begin(), ids.end(), [&](auto const& other) {
                 auto const& later = history.calls.at(other);
-                return other != id && later.begun >= call.begun && (later.end == End::applied || later.end == End::rejected);
+                return other != id && later.begun >= call.begun &&
+                       (later.end == End::applied || later.end == End::rejected);
             });
             doubt.asked_again += again ? 1 : 0;
             if (call.changes.empty())
@@ -429,31 +485,77 @@ void print_calls(History const& history)
                 ++(own ? doubt.applied : doubt.not_applied);
             }
         }
-    fmt::print("\n{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", "calls", "begun", "applied", "not", "unknown", "threw", "rejected", "killed");
+    fmt::print(
+        "\n{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n",
+        "calls",
+        "begun",
+        "applied",
+        "not",
+        "unknown",
+        "threw",
+        "rejected",
+        "killed");
     std::vector<std::size_t> total(7);
     for (auto const& [kind, row] : kinds) {
-        fmt::print("{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", kind, row[0], row[2], row[3], row[4], row[5], row[6], row[1]);
-        for (std::size_t i = 0; i < row.size(); ++i)
-            total[i] += row[i];
+        fmt::print(
+            "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n",
+            kind,
+            row[0],
+            row[2],
+            row[3],
+            row[4],
+            row[5],
+            row[6],
+            row[1]);
+        for (std::size_t i = 0; i < row.size(); ++i) total[i] += row[i];
     }
-    fmt::print("{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", "all", total[0], total[2], total[3], total[4], total[5], total[6], total[1]);
+    fmt::print(
+        "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n",
+        "all",
+        total[0],
+        total[2],
+        total[3],
+        total[4],
+        total[5],
+        total[6],
+        total[1]);
     std::size_t stored = 0;
-    for (auto const& [operation, all] : effects)
-        stored += all.size();
-    fmt::print("{} effects in {} states, {} lock intervals, {} versioned writes\n", stored, history.states.size(),
-        history.intervals.size(), [&] { std::size_t n = 0; for (auto const& [k, v] : history.versions) n += v.size(); return n; }());
+    for (auto const& [operation, all] : effects) stored += all.size();
+    fmt::print(
+        "{} effects in {} states, {} lock intervals, {} versioned writes\n",
+        stored,
+        history.states.size(),
+        history.intervals.size(),
+        [&] {
+            std::size_t n = 0;
+            for (auto const& [k, v] : history.versions) n += v.size();
+            return n;
+        }());
 
-    fmt::print("\n{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n", "not known, because of", "calls", "asked again", "applied", "not applied", "changed nothing");
+    fmt::print(
+        "\n{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n",
+        "not known, because of",
+        "calls",
+        "asked again",
+        "applied",
+        "not applied",
+        "changed nothing");
     for (auto const& [cause, doubt] : doubts)
-        fmt::print("{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n", cause, doubt.calls, doubt.asked_again, doubt.applied, doubt.not_applied, doubt.nobody_knows);
+        fmt::print(
+            "{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n",
+            cause,
+            doubt.calls,
+            doubt.asked_again,
+            doubt.applied,
+            doubt.not_applied,
+            doubt.nobody_knows);
 
     std::map<std::string, std::size_t> errors;
     for (auto const& [id, call] : history.calls)
         if (call.end == End::not_applied)
             ++errors[call.error];
     fmt::print("\nnot applied:");
-    for (auto const& [error, n] : errors)
-        fmt::print(" {} {}", n, error);
+    for (auto const& [error, n] : errors) fmt::print(" {} {}", n, error);
     fmt::print("\n");
 }
 

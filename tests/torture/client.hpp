@@ -9,11 +9,10 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/outcome.hpp>
 
-#include "torture/journal.hpp"
-
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
+#include "torture/journal.hpp"
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -58,7 +57,8 @@ struct Temper {
     bool rejects{false};
 };
 
-/// One call from its beginning to its end: shared with the operation, which may outlive nobody but runs on any thread.
+/// One call from its beginning to its end: shared with the operation, which may outlive nobody but runs on
+/// any thread.
 class Running {
 public:
     Running(Journal& journal, CallPlan plan, Temper temper = {})
@@ -95,7 +95,8 @@ public:
     void slept(double seconds) noexcept { slept_us_ += static_cast<std::int64_t>(seconds * 1e6); }
     std::chrono::milliseconds takes() const noexcept { return temper_.takes; }
 
-    /// Writes down how `get()` ends, an `Outcome` or what the operation threw. True when nobody need ask again.
+    /// Writes down how `get()` ends, an `Outcome` or what the operation threw. True when nobody need ask
+    /// again.
     template <class Get>
     bool conclude(Get get)
     {
@@ -116,14 +117,19 @@ public:
     }
 
 private:
-    void tell(CallEnd const& end) { tell_end(*journal_, plan_, static_cast<double>(slept_us_.load()) * 1e-6, end); }
+    void tell(CallEnd const& end)
+    {
+        tell_end(*journal_, plan_, static_cast<double>(slept_us_.load()) * 1e-6, end);
+    }
 
     template <class R>
     static CallEnd end_of(il::Outcome<R> const& outcome)
     {
         auto const effect = outcome.effect();
         CallEnd end{
-            .end = effect == il::Effect::applied ? "applied" : effect == il::Effect::not_applied ? "not" : "unknown",
+            .end = effect == il::Effect::applied       ? "applied"
+                   : effect == il::Effect::not_applied ? "not"
+                                                       : "unknown",
             .error = il::name_of(outcome.error()),
             .cause = il::name_of(outcome.cause()),
             .replayed = outcome.replayed()};
@@ -153,7 +159,8 @@ class Actor {
 public:
     Actor(Journal& journal, boost::asio::io_context& loop, std::string name, std::uint64_t seed)
         : journal_(&journal), loop_(&loop), name_(std::move(name)), random_(seed)
-    {}
+    {
+    }
 
     Journal& journal() const noexcept { return *journal_; }
     /// An executor with a single thread, which all threads of the client share.
@@ -183,7 +190,12 @@ public:
     CallPlan plan(std::string_view kind, std::vector<Change> changes)
     {
         auto name = next_name();
-        return {.call = name, .operation = name, .kind = kind, .deadline = deadline(), .changes = std::move(changes)};
+        return {
+            .call = name,
+            .operation = name,
+            .kind = kind,
+            .deadline = deadline(),
+            .changes = std::move(changes)};
     }
     Shared begin(CallPlan plan, Temper temper = {})
     {

@@ -11,23 +11,22 @@
 #include "torture/journal.hpp"
 #include "torture/verdict.hpp"
 #include "torture/worker.hpp"
-
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdint>
+#include <fcntl.h>
 #include <memory>
+#include <signal.h>
 #include <string>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
 namespace torture {
 
-/// A time at which a client stood still, by its journal's number; for what it was in the middle of, see there.
+/// A time at which a client stood still, by its journal's number; for what it was in the middle of, see
+/// there.
 struct Pause {
     std::size_t journal;
     double from;
@@ -40,7 +39,8 @@ public:
     /// `common`: what all of them are told, of which journal, name and seed are this one's to choose.
     Clients(std::string store, WorkerOptions common, std::string directory, Dice& dice)
         : store_(std::move(store)), common_(std::move(common)), directory_(std::move(directory)), dice_(dice)
-    {}
+    {
+    }
 
     void start(std::size_t count)
     {
@@ -79,7 +79,9 @@ public:
     {
         for (auto& client : clients_)
             if (ended(*client.process)) {
-                alive.broken(client_of(client) + " ended with " + std::to_string(client.process->wait()) + ", see stderr");
+                alive.broken(
+                    client_of(client) + " ended with " + std::to_string(client.process->wait()) +
+                    ", see stderr");
                 revive(client);
             }
     }
@@ -88,14 +90,14 @@ public:
     void stop(Verdict::Law const& alive, Verdict::Law const& orderly)
     {
         look_after(alive);
-        for (auto const& client : clients_)
-            client.process->send(SIGTERM);
+        for (auto const& client : clients_) client.process->send(SIGTERM);
         auto const until = now() + 40;
         for (auto& client : clients_) {
             while (!ended(*client.process) && now() < until)
                 std::this_thread::sleep_for(std::chrono::milliseconds{10});
             if (!ended(*client.process)) {
-                orderly.broken(client_of(client) + " does not end; its open calls are in " + journals_[client.journal]);
+                orderly.broken(
+                    client_of(client) + " does not end; its open calls are in " + journals_[client.journal]);
                 client.process->end(SIGABRT);
             } else if (auto const code = client.process->wait(); code != 0) {
                 orderly.broken(client_of(client) + " ended with " + std::to_string(code) + ", see stderr");
@@ -131,7 +133,8 @@ private:
     static bool ended(interlock_test::ChildProcess const& process)
     {
         siginfo_t info{};
-        return ::waitid(P_PID, static_cast<id_t>(process.pid()), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+        return ::waitid(P_PID, static_cast<id_t>(process.pid()), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+               info.si_pid != 0;
     }
     std::string client_of(Client const& client) const { return "client w" + std::to_string(client.journal); }
 
@@ -150,8 +153,21 @@ private:
     void launch(interlock_test::ChildProcess& process, WorkerOptions const& options) const
     {
         std::vector<std::string> words{
-            "/proc/self/exe", "worker", "--store", store_, "--url", options.url, "--variant", options.variant, "--journal",
-            options.journal, "--name", options.name, "--seed", std::to_string(options.seed), "--threads",
+            "/proc/self/exe",
+            "worker",
+            "--store",
+            store_,
+            "--url",
+            options.url,
+            "--variant",
+            options.variant,
+            "--journal",
+            options.journal,
+            "--name",
+            options.name,
+            "--seed",
+            std::to_string(options.seed),
+            "--threads",
             std::to_string(options.threads)};
         for (auto const& journal : options.settle) {
             words.push_back("--settle");

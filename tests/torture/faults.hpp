@@ -7,7 +7,6 @@
 /// What is done to clients, to the network and to the server.
 
 #include "torture/lossy_proxy.hpp"
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -25,14 +24,17 @@ public:
     explicit Dice(std::uint64_t seed) : random_(seed) {}
     std::uint64_t below(std::uint64_t n) { return random_() % n; }
     /// Sleeps for up to so long.
-    void pause(std::uint64_t most_ms) { std::this_thread::sleep_for(std::chrono::milliseconds{below(most_ms + 1)}); }
+    void pause(std::uint64_t most_ms)
+    {
+        std::this_thread::sleep_for(std::chrono::milliseconds{below(most_ms + 1)});
+    }
 
 private:
     std::mt19937_64 random_;
 };
 
-/// A kind of fault. `strike` makes it happen, returns when it is over, and says how many it hit: connections, requests
-/// that had to wait, statements. A kind that never hit anybody fails the run.
+/// A kind of fault. `strike` makes it happen, returns when it is over, and says how many it hit: connections,
+/// requests that had to wait, statements. A kind that never hit anybody fails the run.
 struct Fault {
     std::string name;
     std::function<long()> strike;
@@ -69,14 +71,12 @@ inline std::vector<Fault> network_faults(LossyProxy& proxy, Dice& dice)
         {"cuts at any byte",
          [&] {
              long before = 0;
-             for (std::size_t i = 0; i < LossyProxy::losses; ++i)
-                 before += proxy.lost(i);
+             for (std::size_t i = 0; i < LossyProxy::losses; ++i) before += proxy.lost(i);
              proxy.lose(static_cast<int>(2 + dice.below(40)));
              dice.pause(800);
              proxy.lose(0);
              long after = 0;
-             for (std::size_t i = 0; i < LossyProxy::losses; ++i)
-                 after += proxy.lost(i);
+             for (std::size_t i = 0; i < LossyProxy::losses; ++i) after += proxy.lost(i);
              return after - before;
          }},
         {"cut of all connections", [&] { return proxy.end_all(); }},

@@ -7,7 +7,6 @@
 /// All journals of a run, read again.
 
 #include "torture/journal.hpp"
-
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
@@ -82,15 +81,14 @@ inline std::vector<std::string> split(std::string const& text, char by)
 {
     std::vector<std::string> parts;
     std::istringstream in{text};
-    for (std::string part; std::getline(in, part, by);)
-        parts.push_back(part);
+    for (std::string part; std::getline(in, part, by);) parts.push_back(part);
     return parts;
 }
 
 /// **Thread safety.** One thread at a time.
 struct History {
     std::map<std::string, Call> calls;
-    std::vector<std::string> order;  // of the calls, by journal and time
+    std::vector<std::string> order;                              // of the calls, by journal and time
     std::map<std::string, std::vector<std::string>> operations;  // their calls
     std::vector<Interval> intervals;
     std::map<std::string, std::vector<VersionStep>> versions;

@@ -4,33 +4,35 @@
 #define INTERLOCK_TESTS_TORTURE_JOURNAL_HPP
 
 /// @file
-/// What a client writes down of itself, before and after each call. A line is one write to the file, so that what is
-/// written survives a kill of the client.
+/// What a client writes down of itself, before and after each call. A line is one write to the file, so that
+/// what is written survives a kill of the client.
 ///
-///     B call operation kind variant time deadline key:amount[,key:amount]     a call begins
-///     E call time end error cause slept replayed answer                       and ends
-///     L call key token from to                                                a lock handle was valid between
-///     V call key consumed produced                                            versions that a write was told of
-///     Z from to                                                               the process stood still
-///     K key version value trail                                               at the end: a state in the store
-///     N key value                                                             at the end: a counter
-///     Q                                                                       an orderly end
+///     W kind                                                        a kind of call that the client may make
+///     B call operation kind variant time deadline key:amount[,...]  a call begins
+///     E call time end error cause slept replayed answer             and ends
+///     X call kind text                                              it left by an exception of nobody's
+///     L call key token from to                                      a lock handle was valid between
+///     V call key consumed produced                                  versions that a write was told of
+///     Z from to                                                     the process stood still
+///     K key version value trail                                     at the end: a state in the store
+///     N key value                                                   at the end: a counter
+///     Q                                                             an orderly end
 
 #include <fmt/format.h>
 
-#include <fcntl.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <cstdint>
+#include <fcntl.h>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <time.h>
+#include <unistd.h>
 #include <vector>
 
 namespace torture {
 
-/// Seconds of the one clock that all processes of a machine share and that goes on while one of them is stopped.
+/// Seconds of the one clock that all processes of a machine share and that goes on while one of them is
+/// stopped.
 inline double now() noexcept
 {
     timespec time{};
@@ -51,7 +53,8 @@ inline std::string word(std::string_view text)
 /// **Thread safety.** Everything: safe.
 class Journal {
 public:
-    explicit Journal(std::string const& path) : file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644))
+    explicit Journal(std::string const& path)
+        : file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644))
     {
         if (file_ < 0)
             throw std::runtime_error("cannot write " + path);
@@ -93,7 +96,13 @@ inline void tell_begin(Journal& journal, CallPlan const& plan)
     for (auto const& change : plan.changes)
         changes += fmt::format("{}{}:{}", changes.empty() ? "" : ",", change.key, change.amount);
     journal.line(fmt::format(
-        "B {} {} {} {} {:.6f} {:.3f} {}", plan.call, plan.operation, plan.kind, plan.variant, now(), plan.deadline,
+        "B {} {} {} {} {:.6f} {:.3f} {}",
+        plan.call,
+        plan.operation,
+        plan.kind,
+        plan.variant,
+        now(),
+        plan.deadline,
         word(changes)));
 }
 
@@ -110,8 +119,15 @@ struct CallEnd {
 inline void tell_end(Journal& journal, CallPlan const& plan, double slept, CallEnd const& end)
 {
     journal.line(fmt::format(
-        "E {} {:.6f} {} {} {} {:.3f} {} {}", plan.call, now(), end.end, end.error, word(end.cause), slept,
-        end.replayed ? 1 : 0, word(end.answer)));
+        "E {} {:.6f} {} {} {} {:.3f} {} {}",
+        plan.call,
+        now(),
+        end.end,
+        end.error,
+        word(end.cause),
+        slept,
+        end.replayed ? 1 : 0,
+        word(end.answer)));
 }
 
 /// How an effect is written into the trail of the state that it changes.

@@ -4,15 +4,10 @@
 #define INTERLOCK_TESTS_TORTURE_LOSSY_PROXY_HPP
 
 /// @file
-/// Between the clients and their server: a TCP port of this machine before a unix socket, which loses bytes when told to.
+/// Between the clients and their server: a TCP port of this machine before a unix socket, which loses bytes
+/// when told to.
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -21,11 +16,16 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <netinet/in.h>
+#include <poll.h>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 
 namespace torture {
@@ -35,23 +35,26 @@ class LossyProxy {
 public:
     /// What is lost of a connection; nothing passes any more afterwards.
     enum class Loss : unsigned char {
-        request,      ///< at some byte of what the client sends; both see an end
-        reply,        ///< at some byte of what the server sends; both see an end
-        whole_reply,  ///< the server has all of a request, and has answered; both see an end, the client before it
-        silence,      ///< at some byte, in either direction; the client sees no end
+        request,  ///< at some byte of what the client sends; both see an end
+        reply,    ///< at some byte of what the server sends; both see an end
+        whole_reply,  ///< a request passes, its reply does not; both see an end
+        silence,  ///< at some byte, in either direction; the client sees no end
     };
     static constexpr std::size_t losses = 4;
     static constexpr std::array<char const*, losses> loss_names{
         "cut within a request", "cut within a reply", "reply lost", "connection falls silent"};
 
     LossyProxy(std::string server, std::uint64_t seed)
-        : server_(std::move(server)), random_(seed), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
+        : server_(std::move(server)),
+          random_(seed),
+          listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
     {
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         socklen_t size = sizeof address;
-        if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener_, 256) != 0 ||
+        if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+            ::listen(listener_, 256) != 0 ||
             ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
             throw std::runtime_error("no port for the proxy");
         port_ = ntohs(address.sin_port);
@@ -170,7 +173,8 @@ private:
         return ended;
     }
 
-    /// What to do with a piece of so many bytes that came from `side`: how many of them pass, and what follows.
+    /// What to do with a piece of so many bytes that came from `side`: how many of them pass, and what
+    /// follows.
     enum class Next : unsigned char { go_on, end, drop };
     struct Decision {
         std::size_t pass;
@@ -192,21 +196,21 @@ private:
             return {size, Next::go_on};
         auto const part = random_() % size;
         switch (random_() % 3) {
-        case 0:
-            note(side == to_server ? Loss::request : Loss::reply);
-            return {part, Next::end};
-        case 1:
-            if (side == to_server) {
-                note(Loss::whole_reply);
-                link.reply_is_lost = true;
-                return {size, Next::go_on};
-            }
-            note(Loss::reply);
-            return {part, Next::end};
-        default:
-            note(Loss::silence);
-            link.silent = true;
-            return {part, Next::drop};
+            case 0:
+                note(side == to_server ? Loss::request : Loss::reply);
+                return {part, Next::end};
+            case 1:
+                if (side == to_server) {
+                    note(Loss::whole_reply);
+                    link.reply_is_lost = true;
+                    return {size, Next::go_on};
+                }
+                note(Loss::reply);
+                return {part, Next::end};
+            default:
+                note(Loss::silence);
+                link.silent = true;
+                return {part, Next::drop};
         }
     }
     void note(Loss loss) noexcept { ++lost_[static_cast<std::size_t>(loss)]; }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Tortures one store: several client processes work on few hot states by every policy, while they, the network and the
-// server are hurt in every way; at the end what each client was told is compared with what is stored. See `--help`.
+// Tortures one store: several client processes work on few hot states by every policy, while they, the
+// network and the server are hurt in every way; at the end what each client was told is compared with what is
+// stored. See `--help`.
+
+#include <fmt/format.h>
 
 #include "torture/checks.hpp"
 #include "torture/clients.hpp"
@@ -9,9 +12,6 @@
 #include "torture/history.hpp"
 #include "torture/verdict.hpp"
 #include "torture/worker.hpp"
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -34,16 +34,18 @@ namespace torture {
 namespace {
 
 constexpr std::string_view usage =
-    R"(usage: interlock_torture --store memory|redis|postgres [--seconds S] [--seed N] [--workers P] [--threads T]
-                         [--variant V] [--calm] [--keep]
+    R"(usage: interlock_torture --store memory|redis|postgres [--seconds S] [--seed N] [--workers P]
+                         [--threads T] [--variant V] [--calm] [--keep]
 
   --seconds   how long (default: 120)
-  --seed      of the faults and of each client's choices; threads are the system's (default: from the clock)
+  --seed      of the faults and of each client's choices (default: from the clock); what the threads make of
+              it is the system's
   --workers   client processes (default: 3; memory: 1)
   --threads   of each (default: 4; memory: 8)
-  --variant   postgres: library (default), table, advisory, serializable: whose table, and how its rows are locked
-              redis: single (default), failover: to a replica that has not seen the last writes; then only what is still
-              promised is checked: tokens, at most one effect, deadlines
+  --variant   postgres: library (default), table, advisory, serializable: whose table, and how its rows are
+              locked
+              redis: single (default), failover: to a replica that has not seen the last writes; then only
+              what is still promised is checked: tokens, at most one effect, deadlines
   --calm      no faults
   --keep      the journals stay, also when nothing is wrong
 )";
@@ -128,7 +130,10 @@ long calls_across(History const& history, std::size_t journal, double from, doub
 class Run {
 public:
     explicit Run(Options options)
-        : options_(std::move(options)), directory_(fresh_directory()), dice_(options_.seed), server_(make_server(options_))
+        : options_(std::move(options)),
+          directory_(fresh_directory()),
+          dice_(options_.seed),
+          server_(make_server(options_))
     {
         if (server_)
             proxy_ = std::make_unique<LossyProxy>(server_->socket(), options_.seed + 7);
@@ -143,14 +148,15 @@ public:
     bool go()
     {
         auto const alive = verdict_.law("no client ends by itself");
-        auto const orderly = verdict_.law("a client that is told to stop ends: no call hangs, nothing is destroyed in use");
+        auto const orderly =
+            verdict_.law("a client that is told to stop ends: no call hangs, nothing is destroyed in use");
         auto const settles = verdict_.law("what is left can be settled and read");
         auto faults = options_.calm ? std::vector<Fault>{} : all_faults();
         clients_->start(static_cast<std::size_t>(options_.workers));
         auto const end = now() + options_.seconds;
         std::size_t rounds = 0;
         // On a slow machine longer: each kind of fault is due twice.
-        while (now() < end || (!faults.empty() && rounds < 2 && now() < end + 3 * options_.seconds))  {
+        while (now() < end || (!faults.empty() && rounds < 2 && now() < end + 3 * options_.seconds)) {
             if (faults.empty())
                 dice_.pause(500);
             else
@@ -161,7 +167,8 @@ public:
         clients_->stop(alive, orderly);
         if (server_) {
             server_->forget_clients();
-            settles.expect(clients_->settle(server_->url()) == 0, "the process that settles failed, see stderr");
+            settles.expect(
+                clients_->settle(server_->url()) == 0, "the process that settles failed, see stderr");
         }
         return judge();
     }
@@ -187,8 +194,7 @@ private:
     {
         std::vector<std::size_t> order(faults.size());
         std::iota(order.begin(), order.end(), std::size_t{0});
-        for (std::size_t i = order.size(); i > 1; --i)
-            std::swap(order[i - 1], order[dice_.below(i)]);
+        for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[dice_.below(i)]);
         for (auto const i : order) {
             dice_.pause(400);
             auto& struck = struck_[faults[i].name];
@@ -203,8 +209,7 @@ private:
     bool judge()
     {
         History history;
-        for (auto const& journal : clients_->journals())
-            history.read(journal);
+        for (auto const& journal : clients_->journals()) history.read(journal);
         for (auto const journal : clients_->killed())
             struck_["SIGKILL of a client"].hit += calls_across(history, journal, never, never);
         for (auto const& pause : clients_->pauses())
@@ -222,7 +227,8 @@ private:
         print_calls(history);
         auto const seconds = static_cast<std::size_t>(options_.seconds);
         bool const doubts = server_ && !options_.calm;
-        auto const promises = options_.variant == "failover" ? Promises::after_a_lossy_failover : Promises::all;
+        auto const promises =
+            options_.variant == "failover" ? Promises::after_a_lossy_failover : Promises::all;
         check(history, promises, {.effects = 5 * seconds, .unknown = doubts ? 1U : 0U}, verdict_);
         bool const good = verdict_.print();
         if (good && !options_.keep)
@@ -300,7 +306,9 @@ Options parse(std::vector<std::string> const& words)
     if (options.variant.empty())
         options.variant = options.store == "postgres" ? "library" : "single";
     if (options.seed == 0)
-        options.seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) % 1'000'000'000;
+        options.seed =
+            static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) %
+            1'000'000'000;
     if (options.workers == 0 || memory)
         options.workers = memory ? 1 : 3;
     if (options.threads == 0)
@@ -324,7 +332,12 @@ int main(int argc, char** argv)
             return words.empty() ? 2 : 0;
         }
         auto const options = parse(words);
-        fmt::print("store {}, variant {}, seed {}, {} s\n", options.store, options.variant, options.seed, options.seconds);
+        fmt::print(
+            "store {}, variant {}, seed {}, {} s\n",
+            options.store,
+            options.variant,
+            options.seed,
+            options.seconds);
         std::fflush(stdout);
         return Run{options}.go() ? 0 : 1;
     } catch (std::invalid_argument const& e) {

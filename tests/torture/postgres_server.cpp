@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "support/postgres_server.hpp"
+
 #include "torture/faults.hpp"
-
-#include <signal.h>
-
 #include <cstdlib>
 #include <memory>
+#include <signal.h>
 #include <string>
 #include <vector>
 
@@ -20,7 +19,8 @@ public:
     {
         interlock::postgres::create_schema(interlock::postgres::Pool{server_.url()}).value();
         server_.command(
-            "CREATE TABLE account (id text PRIMARY KEY, version bigint NOT NULL, value bigint NOT NULL, trail text NOT NULL)");
+            "CREATE TABLE account (id text PRIMARY KEY, version bigint NOT NULL, value bigint NOT NULL, "
+            "trail text NOT NULL)");
         server_.command("CREATE SEQUENCE account_version");
     }
 
@@ -42,13 +42,17 @@ public:
             {"SIGSTOP of a backend",
              [&] {
                  auto const pid = static_cast<pid_t>(std::atol(
-                     server_.command("SELECT pid FROM " + clients + " ORDER BY state = 'idle', random() LIMIT 1").c_str()));
+                     server_
+                         .command("SELECT pid FROM " + clients + " ORDER BY state = 'idle', random() LIMIT 1")
+                         .c_str()));
                  if (pid <= 0)
                      return 0L;
                  ::kill(pid, SIGSTOP);
-                 auto const busy = std::atol(
-                     server_.command("SELECT count(*) FROM " + clients + " AND state <> 'idle' AND pid = " + std::to_string(pid))
-                         .c_str());
+                 auto const busy = std::atol(server_
+                                                 .command(
+                                                     "SELECT count(*) FROM " + clients +
+                                                     " AND state <> 'idle' AND pid = " + std::to_string(pid))
+                                                 .c_str());
                  dice.pause(700);
                  ::kill(pid, SIGCONT);
                  return busy;
@@ -64,7 +68,10 @@ public:
              }},
         };
     }
-    void forget_clients() override { server_.command("SELECT count(pg_terminate_backend(pid)) FROM " + clients); }
+    void forget_clients() override
+    {
+        server_.command("SELECT count(pg_terminate_backend(pid)) FROM " + clients);
+    }
 
 private:
     inline static std::string const clients =

@@ -16,7 +16,8 @@ il::postgres::RepositoryOptions table_options(std::string const& variant)
 {
     if (variant == "library")
         return {};
-    il::postgres::RepositoryOptions options{.table = "account", .key = "id", .version_sequence = "account_version"};
+    il::postgres::RepositoryOptions options{
+        .table = "account", .key = "id", .version_sequence = "account_version"};
     if (variant == "advisory")
         options.row_lock = il::postgres::RowLock::advisory;
     else if (variant == "serializable")
@@ -29,7 +30,8 @@ il::postgres::RepositoryOptions table_options(std::string const& variant)
 struct PostgresStore {
     PostgresStore(il::postgres::Pool const& pool, std::string const& variant)
         : repository(pool, table_options(variant)), keys(pool), counters(pool), records(pool)
-    {}
+    {
+    }
     il::postgres::StateRepository<Account> repository;
     il::postgres::IdempotencyStore keys;
     il::postgres::Counters counters;

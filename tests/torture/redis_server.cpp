@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include "support/redis_server.hpp"
-#include "torture/faults.hpp"
 
+#include "torture/faults.hpp"
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -80,7 +80,8 @@ private:
         {"--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "yes"}};
 };
 
-/// A primary and its replica, which take turns. A failover loses what the primary has accepted since its replica let go.
+/// A primary and its replica, which take turns. A failover loses what the primary has accepted since its
+/// replica let go.
 class RedisFailover final : public TorturedServer {
 public:
     RedisFailover() { follow(); }
@@ -125,8 +126,10 @@ private:
         throw std::runtime_error("the replica does not follow");
     }
 
-    interlock_test::RedisServer one_{{"--port", "@PORT@", "--appendonly", "yes", "--repl-diskless-sync-delay", "0"}};
-    interlock_test::RedisServer other_{{"--port", "@PORT@", "--appendonly", "yes", "--repl-diskless-sync-delay", "0"}};
+    interlock_test::RedisServer one_{
+        {"--port", "@PORT@", "--appendonly", "yes", "--repl-diskless-sync-delay", "0"}};
+    interlock_test::RedisServer other_{
+        {"--port", "@PORT@", "--appendonly", "yes", "--repl-diskless-sync-delay", "0"}};
     interlock_test::RedisServer* primary_{&one_};
     interlock_test::RedisServer* replica_{&other_};
 };

@@ -12,7 +12,9 @@ namespace torture {
 namespace {
 
 struct RedisStore {
-    explicit RedisStore(il::redis::Client const& client) : repository(client), keys(client), counters(client) {}
+    explicit RedisStore(il::redis::Client const& client) : repository(client), keys(client), counters(client)
+    {
+    }
     il::redis::StateRepository<Account> repository;
     il::redis::IdempotencyStore keys;
     il::redis::Counters counters;

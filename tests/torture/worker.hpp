@@ -8,7 +8,6 @@
 
 #include "torture/history.hpp"
 #include "torture/journal.hpp"
-
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -8,9 +8,6 @@
 
 #include <interlock/interlock.hpp>
 
-#include "torture/client.hpp"
-#include "torture/history.hpp"
-
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -23,6 +20,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include "torture/client.hpp"
+#include "torture/history.hpp"
 #include <atomic>
 #include <exception>
 #include <functional>
@@ -72,7 +71,8 @@ class Workload {
     using Awaited = std::function<asio::awaitable<std::string>(Account&)>;
 
 public:
-    explicit Workload(Store store) : store_(std::move(store)), locks_(store_.repository, il::LockOptions{.ttl = lock_ttl})
+    explicit Workload(Store store)
+        : store_(std::move(store)), locks_(store_.repository, il::LockOptions{.ttl = lock_ttl})
     {
         add_transactions();
         add_handles();
@@ -87,12 +87,15 @@ public:
 
 private:
     void add(
-        unsigned weight, std::string name, std::function<void(Actor&)> make, std::function<void(Actor&, CallPlan)> settle = {})
+        unsigned weight,
+        std::string name,
+        std::function<void(Actor&)> make,
+        std::function<void(Actor&, CallPlan)> settle = {})
     {
         kinds_.push_back({weight, std::move(name), std::move(make), std::move(settle)});
     }
 
-    // ---- operations ------------------------------------------------------------------------------------------------
+    // ---- operations ---------------------------------------------------------------------------------------
 
     static OnOne on_one(Shared const& call)
     {
@@ -122,7 +125,7 @@ private:
         };
     }
 
-    // ---- transactions ----------------------------------------------------------------------------------------------
+    // ---- transactions -------------------------------------------------------------------------------------
 
     template <class S>
     static void once(S const& service, Shared const& call)
@@ -131,7 +134,8 @@ private:
         il::CallOptions const options{.deadline = call->deadline()};
         call->conclude([&] {
             if (plan.changes.size() == 2)
-                return service.try_do_in_transaction(il::keys(plan.changes[0].key, plan.changes[1].key), on_two(call), options);
+                return service.try_do_in_transaction(
+                    il::keys(plan.changes[0].key, plan.changes[1].key), on_two(call), options);
             return service.try_do_in_transaction(plan.changes[0].key, on_one(call), options);
         });
     }
@@ -169,7 +173,8 @@ private:
             once(service, actor.begin(transfer(actor, name), actor.temper(40, 20)));
         });
         add(
-            6, "transfer_by_id/" + policy,
+            6,
+            "transfer_by_id/" + policy,
             [service, this, name = "transfer_by_id/" + policy](Actor& actor) {
                 by_id_until_known(service, actor, transfer(actor, name));
             },
@@ -182,47 +187,57 @@ private:
             once(service, actor.begin(std::move(plan), temper));
         });
         add(
-            6, "increment_by_id/" + policy,
+            6,
+            "increment_by_id/" + policy,
             [service, name = "increment_by_id/" + policy](Actor& actor) {
                 by_id_until_known(service, actor, actor.plan(name, {{actor.key('c', 4)}}));
             },
             [service](Actor& actor, CallPlan plan) { by_id(service, actor.begin(std::move(plan))); });
-        add(4, "burst/" + policy, [service, name = "burst/" + policy](Actor& actor) { burst(service, actor, name); });
+        add(4, "burst/" + policy, [service, name = "burst/" + policy](Actor& actor) {
+            burst(service, actor, name);
+        });
     }
     static CallPlan transfer(Actor& actor, std::string_view name)
     {
         auto const amount = static_cast<std::int64_t>(1 + actor.below(5));
         auto from = actor.key('a', 12);
         auto to = actor.key('a', 12);
-        while (to == from)
-            to = actor.key('a', 12);
+        while (to == from) to = actor.key('a', 12);
         return actor.plan(name, {{std::move(from), -amount}, {std::move(to), amount}});
     }
 
     void add_transactions()
     {
         using il::Missing;
-        add_service("optimistic", Service<il::OptimisticVersioning>{{.missing = Missing::create}, store_.repository});
-        auto const remembering = Service<il::OptimisticVersioning>{
-            {.missing = Missing::create, .remember = 8}, store_.repository};
+        add_service(
+            "optimistic", Service<il::OptimisticVersioning>{{.missing = Missing::create}, store_.repository});
+        auto const remembering =
+            Service<il::OptimisticVersioning>{{.missing = Missing::create, .remember = 8}, store_.repository};
         add(6, "increment/remembering", [remembering](Actor& actor) {
-            once(remembering, actor.begin(actor.plan("increment/remembering", {{actor.key('c', 4)}}), actor.temper(60, 30)));
+            once(
+                remembering,
+                actor.begin(
+                    actor.plan("increment/remembering", {{actor.key('c', 4)}}), actor.temper(60, 30)));
         });
-        auto const leases = Service<il::SetNxLock>{{.lock = locks_.options(), .missing = Missing::create}, locks_};
+        auto const leases =
+            Service<il::SetNxLock>{{.lock = locks_.options(), .missing = Missing::create}, locks_};
         add_service("lease", leases);
         add(6, "fenced/lease", [leases](Actor& actor) {
-            auto const call = actor.begin(actor.plan("fenced/lease", {{actor.key('c', 4)}}), actor.temper(40, 20));
+            auto const call =
+                actor.begin(actor.plan("fenced/lease", {{actor.key('c', 4)}}), actor.temper(40, 20));
             il::CallOptions const options{.deadline = call->deadline()};
             call->conclude([&] {
-                return leases.try_do_in_transaction(call->plan().changes[0].key, on_one_fenced(call), options);
+                return leases.try_do_in_transaction(
+                    call->plan().changes[0].key, on_one_fenced(call), options);
             });
         });
         add(3, "section/lease", [leases](Actor& actor) { section(leases, actor); });
         if constexpr (has_rows)
-            add_service("rows", Service<il::PessimisticRowLock>{{.missing = Missing::create}, store_.repository});
+            add_service(
+                "rows", Service<il::PessimisticRowLock>{{.missing = Missing::create}, store_.repository});
     }
 
-    // ---- many at once, without blocking ----------------------------------------------------------------------------
+    // ---- many at once, without blocking -------------------------------------------------------------------
 
     struct Pending {
         std::future<void> ended;
@@ -259,13 +274,14 @@ private:
             std::this_thread::sleep_for(std::chrono::milliseconds{actor.below(20)});
         for (auto const& one : pending)
             if (one.signal && actor.one_in(2))
-                asio::post(actor.loop(), [signal = one.signal] { signal->emit(asio::cancellation_type::total); });
-        for (auto& one : pending)
-            one.ended.get();
+                asio::post(
+                    actor.loop(), [signal = one.signal] { signal->emit(asio::cancellation_type::total); });
+        for (auto& one : pending) one.ended.get();
         blocked.get_future().get();
     }
 
-    /// 0: on the library's executor; 1: the same, by an id; 2: on the loop, may be cancelled; 3: a coroutine on the loop.
+    /// 0: on the library's executor; 1: the same, by an id; 2: on the loop, may be cancelled; 3: a coroutine
+    /// on the loop.
     template <class S>
     static Pending start(S const& service, Actor& actor, Shared const& call, std::uint64_t how)
     {
@@ -289,7 +305,8 @@ private:
             service.async_try_do_in_transaction(key, simple, options, handler);
         } else if (how == 1) {
             auto const fenced = on_one_fenced(call);
-            service.async_try_do_in_transaction(il::OperationId{call->plan().operation}, key, fenced, options, handler);
+            service.async_try_do_in_transaction(
+                il::OperationId{call->plan().operation}, key, fenced, options, handler);
         } else if (how == 2) {
             auto const simple = on_one(call);
             service.async_try_do_in_transaction(key, simple, options, on_loop());
@@ -300,13 +317,16 @@ private:
         return {promise->get_future(), std::move(signal)};
     }
 
-    // ---- lock handles ----------------------------------------------------------------------------------------------
+    // ---- lock handles -------------------------------------------------------------------------------------
 
     /// Some locks have no other purpose; others are also taken by transactions.
-    static std::string lock_key(Actor& actor) { return actor.one_in(2) ? actor.key('c', 4) : "l" + std::to_string(actor.below(3)); }
+    static std::string lock_key(Actor& actor)
+    {
+        return actor.one_in(2) ? actor.key('c', 4) : "l" + std::to_string(actor.below(3));
+    }
 
-    /// Between the last and the first moment at which the handle said that it was valid. `from` is taken before the handle
-    /// is asked first, `to` before it is asked last.
+    /// Between the last and the first moment at which the handle said that it was valid. `from` is taken
+    /// before the handle is asked first, `to` before it is asked last.
     template <class L>
     static void hold(Actor& actor, std::string const& call, std::string const& key, L const& lock)
     {
@@ -347,9 +367,13 @@ private:
             auto const key = lock_key(actor);
             auto const wait = actor.one_in(4) ? il::Wait::no : il::Wait::until_deadline;
             std::optional<il::Lock<Account>> lock;
-            take(actor, "handle", [&](il::Deadline deadline) {
-                return locks_.acquire_outcome(key, wait, {.deadline = deadline});
-            }, lock);
+            take(
+                actor,
+                "handle",
+                [&](il::Deadline deadline) {
+                    return locks_.acquire_outcome(key, wait, {.deadline = deadline});
+                },
+                lock);
             if (!lock)
                 return;
             hold(actor, actor.next_name(), key, *lock);
@@ -359,13 +383,19 @@ private:
         add(2, "handle_async", [this](Actor& actor) {
             auto const key = lock_key(actor);
             std::optional<il::Lock<Account>> lock;
-            take(actor, "handle_async", [&](il::Deadline deadline) -> il::Outcome<il::Lock<Account>> {
-                try {
-                    return locks_.async_acquire(key, il::AcquireOptions{.deadline = deadline}, asio::use_future).get();
-                } catch (boost::system::system_error const& e) {
-                    return static_cast<il::Errc>(e.code().value());
-                }
-            }, lock);
+            take(
+                actor,
+                "handle_async",
+                [&](il::Deadline deadline) -> il::Outcome<il::Lock<Account>> {
+                    try {
+                        return locks_
+                            .async_acquire(key, il::AcquireOptions{.deadline = deadline}, asio::use_future)
+                            .get();
+                    } catch (boost::system::system_error const& e) {
+                        return static_cast<il::Errc>(e.code().value());
+                    }
+                },
+                lock);
             if (!lock)
                 return;
             hold(actor, actor.next_name(), key, *lock);
@@ -374,7 +404,8 @@ private:
         });
         add(4, "write/handle", [this](Actor& actor) { write_by_handle(actor); });
     }
-    /// An acquire changes nothing that is checked later, but it has a deadline, and nothing of it may be unknown.
+    /// An acquire changes nothing that is checked later, but it has a deadline, and nothing of it may be
+    /// unknown.
     template <class Get>
     static void take(Actor& actor, std::string_view kind, Get get, std::optional<il::Lock<Account>>& lock)
     {
@@ -418,12 +449,13 @@ private:
             auto written = locks_.write(*lock, loaded->version, loaded->value);
             if (!written)
                 return std::move(written).failure();
-            actor.journal().line(fmt::format("V {} {} {} {}", call->plan().call, key, loaded->version, *written));
+            actor.journal().line(
+                fmt::format("V {} {} {} {}", call->plan().call, key, loaded->version, *written));
             return answer;
         });
     }
 
-    // ---- requests --------------------------------------------------------------------------------------------------
+    // ---- requests -----------------------------------------------------------------------------------------
 
     void add_requests()
     {
@@ -431,13 +463,15 @@ private:
         add_request(
             "request/optimistic",
             Once<il::OptimisticVersioning>{
-                {il::OptimisticVersioning{.missing = Missing::create}, store_.keys,
+                {il::OptimisticVersioning{.missing = Missing::create},
+                 store_.keys,
                  il::IdempotencyOptions{.lease = claim_lease, .duplicates = il::Duplicates::wait}},
                 store_.repository});
         add_request(
             "request/lease",
             Once<il::SetNxLock>{
-                {il::SetNxLock{.lock = locks_.options(), .missing = Missing::create}, store_.keys,
+                {il::SetNxLock{.lock = locks_.options(), .missing = Missing::create},
+                 store_.keys,
                  il::IdempotencyOptions{.lease = claim_lease}},
                 store_.repository});
         if constexpr (has_records) {
@@ -452,14 +486,19 @@ private:
     void add_request(std::string const& name, S const& service)
     {
         add(
-            6, name,
+            6,
+            name,
             [service, name](Actor& actor) {
                 auto const call = actor.begin(request_plan(actor, name), request_temper(actor));
                 if (actor.one_in(3)) {
                     il::CallOptions const options{.deadline = call->deadline()};
                     auto const operation = on_one(call);
                     auto future = service.async_try_do_in_transaction(
-                        request_of(call->plan()), call->plan().changes[0].key, operation, options, asio::use_future);
+                        request_of(call->plan()),
+                        call->plan().changes[0].key,
+                        operation,
+                        options,
+                        asio::use_future);
                     call->conclude([&] { return future.get(); });
                 } else {
                     ask(service, call);
@@ -472,18 +511,22 @@ private:
     {
         call->conclude([&] {
             return service.try_do_in_transaction(
-                request_of(call->plan()), call->plan().changes[0].key, on_one(call), {.deadline = call->deadline()});
+                request_of(call->plan()),
+                call->plan().changes[0].key,
+                on_one(call),
+                {.deadline = call->deadline()});
         });
     }
     static il::IdempotentRequest request_of(CallPlan const& plan)
     {
         return il::IdempotentRequest{plan.operation, il::Scope{plan.kind}, il::fingerprint(plan.variant)};
     }
-    /// Made by several processes at about the same time, by some of them later again, sometimes with another state, and
-    /// sometimes, by mistake, for something else.
+    /// Made by several processes at about the same time, by some of them later again, sometimes with another
+    /// state, and sometimes, by mistake, for something else.
     static CallPlan request_plan(Actor& actor, std::string_view name)
     {
-        auto const slot = static_cast<std::uint64_t>(now() * 4) - (actor.one_in(8) ? actor.below(60) : actor.below(3));
+        auto const slot =
+            static_cast<std::uint64_t>(now() * 4) - (actor.one_in(8) ? actor.below(60) : actor.below(3));
         auto plan = actor.plan(name, {{actor.key('c', actor.one_in(3) ? 4 : 1)}});
         plan.operation = fmt::format("{}#{}", name, slot);
         plan.variant = actor.one_in(12) ? "other" : "same";
@@ -496,24 +539,30 @@ private:
         return temper;
     }
 
-    // ---- counters --------------------------------------------------------------------------------------------------
+    // ---- counters -----------------------------------------------------------------------------------------
 
-    void add_counters()
-        requires has_counters
+    void add_counters() requires has_counters
     {
         auto const ask = [counters = store_.counters](Shared const& call) {
             auto const& plan = call->plan();
             return call->conclude([&] {
                 return counters.atomic_once(
-                    il::OperationId{plan.operation}, il::Key{plan.changes[0].key}, il::increment(1), call->deadline());
+                    il::OperationId{plan.operation},
+                    il::Key{plan.changes[0].key},
+                    il::increment(1),
+                    call->deadline());
             });
         };
         add(
-            8, "counter", [ask](Actor& actor) { ask(actor.begin(actor.plan("counter", {{"n" + std::to_string(actor.below(2))}}))); },
+            8,
+            "counter",
+            [ask](Actor& actor) {
+                ask(actor.begin(actor.plan("counter", {{"n" + std::to_string(actor.below(2))}})));
+            },
             [ask](Actor& actor, CallPlan plan) { ask(actor.begin(std::move(plan))); });
     }
 
-    // ---- the repository itself -------------------------------------------------------------------------------------
+    // ---- the repository itself ----------------------------------------------------------------------------
 
     /// States that come and go: what they are at does not matter, their versions do.
     void add_direct_writes()
@@ -530,13 +579,14 @@ private:
                     return il::Errc::unavailable;  // nothing was changed, whatever became of the question
                 auto const before = found ? found->version : il::no_version;
                 bool const erases = found && actor.one_in(4);
-                auto const written = !found   ? repository.insert(key, Account{name, 1, ""}, deadline)
-                                     : erases ? repository.erase(key, before, deadline)
-                                              : repository.compare_and_set(key, before, Account{name, 2, ""}, deadline);
+                auto const written =
+                    !found   ? repository.insert(key, Account{name, 1, ""}, deadline)
+                    : erases ? repository.erase(key, before, deadline)
+                             : repository.compare_and_set(key, before, Account{name, 2, ""}, deadline);
                 if (!written)
                     return written.failure();
-                actor.journal().line(
-                    fmt::format("V {} {} {} {}", call->plan().call, name, before, erases ? il::no_version : *written));
+                actor.journal().line(fmt::format(
+                    "V {} {} {} {}", call->plan().call, name, before, erases ? il::no_version : *written));
                 return std::string{};
             });
         });
