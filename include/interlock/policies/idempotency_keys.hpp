@@ -348,12 +348,14 @@ public:
                             return Step<Begun>{Errc::unavailable};
                         return Step<Begun>{std::move(claimed).failure()};
                     }
+                    bool const here = claimed->named_home == home_.bytes();
                     if (claimed->state == ClaimState::taken_over) {
                         if (!std::exchange(took_over_, true))
                             observe(IdempotencyEvent::taken_over);
-                        former_ = Key{std::move(claimed->former_home)};
+                        if (!here)
+                            former_ = Key{std::move(claimed->named_home)};
                     }
-                    action = machine_.claimed(claimed->state, former_ == home_, claimed->former_attempt);
+                    action = machine_.claimed(claimed->state, here, claimed->named_attempt);
                     if (action == ClaimAction::wait && session_.policy().options().duplicates == Duplicates::wait) {
                         if (auto later = wait(waiter, claimed->retry_after))
                             return later;
