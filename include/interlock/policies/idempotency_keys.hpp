@@ -147,6 +147,7 @@ public:
     RetryLimits retry_limits() const noexcept { return inner_.retry_limits(); }
     static constexpr bool guarded(Form form) noexcept { return InnerSession::guarded(form); }
     /// Two stores are asked: one that blocks is enough.
+    static constexpr bool two_stores = true;
     bool in_place() const noexcept { return runs_in_place(repository()) && runs_in_place(policy_.store()); }
     InnerSession const& inner() const noexcept { return inner_; }
     IdempotencyKeys<Inner, Store> const& policy() const noexcept { return policy_; }

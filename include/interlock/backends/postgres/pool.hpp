@@ -11,6 +11,7 @@
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/options.hpp>
 #include <interlock/core/connection_pool.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
 
@@ -156,7 +157,7 @@ private:
                 Errc::misconfigured, "postgres: the server's version is " + std::to_string(connection.server_version() / 10000) +
                                          ", 15 is needed"};
         // What the role or the database may have set otherwise, and what the statements of this library build on.
-        static auto const& greeting = *new Statement{
+        static auto const& greeting = interlock::detail::immortal<Statement>(
             "SELECT set_config('default_transaction_isolation', 'read committed', false), "
             "set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false), "
             "set_config('DateStyle', 'ISO', false), pg_is_in_recovery(), "
@@ -169,7 +170,7 @@ private:
             // What a row-level policy hides is an error, or a row that is there would pass for missing.
             "set_config('row_security', 'off', false), "
             // So that the one warning is heard that matters, see `Connection::take_notice`.
-            "set_config('client_min_messages', 'warning', false), pg_backend_pid()"};
+            "set_config('client_min_messages', 'warning', false), pg_backend_pid()");
         Batch batch;
         batch.add(greeting);
         auto const exchange = connection.run(batch, by, Connection::Bounded::by_caller);

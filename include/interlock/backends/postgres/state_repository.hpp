@@ -173,7 +173,8 @@ public:
         if (!mapped) {
             if constexpr (StorableState<T>) {
                 std::string encoded;
-                StateTraits<T>::encode(value, encoded);
+                if (auto failure = interlock::detail::encode_state(value, encoded))
+                    return *std::move(failure);
                 if (encoded.size() > options.max_value_bytes)
                     return Failure{Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
                 params.bytes(encoded);
@@ -201,16 +202,10 @@ public:
             return Failure{Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
         if (!mapped) {
             auto const bytes = reply.bytes(row, 1);
-            if constexpr (StorableState<T>) {
-                try {
-                    if (bytes)
-                        if (auto value = StateTraits<T>::decode(*bytes))
-                            return Versioned<T>{*std::move(value), *version};
-                } catch (std::bad_alloc const&) {
-                    throw;
-                } catch (std::exception const&) {  // the user's traits; its text may quote the value
-                }
-            }
+            if constexpr (StorableState<T>)
+                if (bytes)
+                    if (auto value = interlock::detail::decode_state<T>(*bytes))
+                        return Versioned<T>{*std::move(value), *version};
             return Failure{
                 Errc::corrupt_state, "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
         }
@@ -561,11 +556,12 @@ private:
         rows_.resize(keys.size());
         for (auto& row : rows_)
             row.hashed = advisory;
+        bool begins = true;
         for (std::size_t from = 0;;) {
             detail::Batch batch;
-            if (from == 0 && begun_)
+            if (begins && begun_)
                 batch.add("ROLLBACK");
-            if (from == 0)
+            if (begins)
                 batch.add(store_->begin);
             auto at = batch.size();
             for (auto i = from; i < keys.size(); ++i) {
@@ -608,6 +604,7 @@ private:
             }
             if (unlocked == keys.size())
                 return success();
+            begins = behind;
             from = behind ? 0 : unlocked;
         }
     }
@@ -892,6 +889,7 @@ public:
     /// Equal for all repositories of this process with the same server address, database, name space and table. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return store_->identity.get(); }
+    std::size_t blocking_calls() const noexcept { return store_->pool->options().max_connections; }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
     using Members::load;

@@ -9,6 +9,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -393,8 +394,8 @@ private:
         session_.release();  // closed: another connection may need its place
         if (xid_.empty())
             return unknown;
-        static auto const& status = *new detail::Statement{
-            "SELECT pg_xact_status($1::text::xid8), current_setting('synchronous_standby_names') <> ''"};
+        static auto const& status = interlock::detail::immortal<detail::Statement>(
+            "SELECT pg_xact_status($1::text::xid8), current_setting('synchronous_standby_names') <> ''");
         for (int attempt = 1;; ++attempt) {
             auto session = pool_->take(until);
             if (session) {

@@ -28,9 +28,35 @@ using interlock_test::PostgresServer;
 using interlock_test::Stock;
 using interlock_test::time_of;
 
+/// True: a commit at `server` ends soon.
+bool commits(PostgresServer const& server)
+{
+    using namespace postgres::detail;
+    Connection connection;
+    connection.open(*parse_settings(server.url()), "test", interlock::detail::add(SystemRuntime::now(), 20s))
+        .value();
+    Batch batch;
+    batch.add("SELECT pg_logical_emit_message(true, 'test', '')");
+    auto const soon = interlock::detail::add(SystemRuntime::now(), 300ms);
+    return connection.run(batch, soon, Connection::Bounded::by_caller).progress == Progress::answered;
+}
+
+/// "": commits wait for nobody.
+void set_standby(PostgresServer& server, std::string const& name)
+{
+    server.command("ALTER SYSTEM SET synchronous_standby_names = '" + name + "'");
+    server.command("SELECT pg_reload_conf()");
+    CHECK(eventually([&] { return commits(server) == name.empty(); }));
+}
+
 PostgresServer& primary()
 {
-    static PostgresServer server{{"synchronous_standby_names=nobody"}};
+    static PostgresServer server;
+    static bool const without_its_standby = [] {
+        set_standby(server, "nobody");
+        return true;
+    }();
+    static_cast<void>(without_its_standby);
     return server;
 }
 
@@ -50,11 +76,6 @@ struct Primary {
                        "SELECT coalesce(bool_or(" + what +
                        "(pid)), false) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "t";
         }));
-    }
-    static void set_standby(std::string const& name)
-    {
-        primary().command("ALTER SYSTEM SET synchronous_standby_names = '" + name + "'");
-        primary().command("SELECT pg_reload_conf()");
     }
 
     std::string name_space{interlock_test::fresh_name_space()};
@@ -166,7 +187,7 @@ TEST_CASE(
     std::optional<Outcome<int>> outcome;
     std::thread committing([&] {
         outcome.emplace(TransactionService{PessimisticRowLock{}, p.stock}.try_do_in_transaction(
-            "x", [](Stock& s) { return --s.quantity; }, {.deadline = 60s}));
+            "x", [](Stock& s) { return --s.quantity; }, {.deadline = 40s}));
     });
     Primary::to_the_waiting("pg_cancel_backend");
     CHECK(eventually([&] {  // it asks the server what became of the transaction, and waits again
@@ -174,9 +195,9 @@ TEST_CASE(
                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE "
                    "'%emit%'") == "1";
     }));
-    Primary::set_standby("");
+    set_standby(primary(), "");
     committing.join();
-    Primary::set_standby("nobody");
+    set_standby(primary(), "nobody");
     REQUIRE(outcome->has_value());
     CHECK(**outcome == 9);
     CHECK(p.left() == 9);

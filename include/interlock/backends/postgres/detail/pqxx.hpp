@@ -11,6 +11,7 @@
 // is ever sent by libpqxx itself, so that its silent reconnect (6.4) and its in-doubt reports cannot happen here.
 
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/transport.hpp>
@@ -148,8 +149,8 @@ private:
     static std::string intern(std::string const& text)
     {
         // Never destroyed: threads of the library still use statements while the process ends.
-        static auto& mutex = *new std::mutex;
-        static auto& known = *new std::unordered_map<std::string, std::size_t>;
+        static auto& mutex = interlock::detail::immortal<std::mutex>();
+        static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
         std::lock_guard lock(mutex);
         return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
     }
@@ -498,9 +499,9 @@ private:
     /// A transaction of its own, before the others: no rollback undoes it, and BEGIN may still set the isolation level.
     bool send_bounds(TimePoint until)
     {
-        static auto const& set = *new Statement{
+        static auto const& set = interlock::detail::immortal<Statement>(
             "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, false), "
-            "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)"};
+            "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)");
         auto const left = milliseconds_until(until);
         // Short: the server is to end it in time, so that its answer is definite. Else a little more, so that it also
         // fits the next that has as much time.

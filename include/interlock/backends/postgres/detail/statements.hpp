@@ -18,6 +18,7 @@
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/core/concepts.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/runtime.hpp>
 
 #include <array>
@@ -41,7 +42,7 @@ inline constexpr std::uint32_t token_block = 1024;
 /// state alone (any can be raised by a trigger) is no signal.
 inline std::string const& race_word()
 {
-    static auto const& word = *new std::string(
+    static auto const& word = interlock::detail::immortal<std::string>(
         "interlock: decided by somebody else " + std::to_string(SystemRuntime::random_bits()) + "-" +
         std::to_string(SystemRuntime::random_bits()));
     return word;

@@ -38,6 +38,7 @@
 //    prints numbers as floating point. So does '%.0f', but '%d' is exact on 64-bit servers only.
 
 #include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/core/immortal.hpp>
 
 #include <array>
 #include <chrono>
@@ -199,19 +200,25 @@ end
 local replies = {}
 )lua";
 
-/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, '1' to read values, then for each
-/// owner, and behind it, to wait in line, 16 digits of the wake channel.
+/// What a script says of a call that left with others, and that it has left out: it is to leave alone.
+inline bool asks_for_one(ReplyView reply) noexcept { return reply.is(ReplyType::array) && reply[0].integer() == -3; }
+
+/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, how many bytes of values may be
+/// read ('0': there are none to be read), then for each owner, and behind it, to wait in line, 16 digits of the wake channel.
 /// Returns for each a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and
 /// if there is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a
-/// string that is none of ours is stored there.
+/// string that is none of ours is stored there, {-3}: with those of the others the value would be too much, see
+/// `asks_for_one`.
 inline Script const& create_script()
 {
-    static Script const script{locals_lua, R"lua(
-local ttl, loads = ARGV[1], ARGV[2] == '1'
+    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
+local ttl, room = ARGV[1], tonumber(ARGV[2])
+local loads = room > 0
 if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody who has waited in line for it
   local value = loads and call('GET', KEYS[3])
 )lua", draw_lua, R"lua(
-  if last and last <= 9007199254740991 and redis.acl_check_cmd('HSET', KEYS[1], 'token', '') then
+  if last and last <= 9007199254740991 and redis.acl_check_cmd('HSET', KEYS[1], 'token', '') and
+     not (value and #value > room) then
     local token = string.format('%016.0f', last - 1023)
     -- Asked for and taken in one step: NX and GET answer false to one that was free, and make no table as OK would.
     if redis.pcall('SET', KEYS[2], ARGV[3] .. token .. token, 'PX', ttl, 'NX', 'GET') == false then
@@ -222,6 +229,7 @@ if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody
 end
 )lua", need_lua, reserve_lua, draw_lua, reserved_lua, R"lua(
 local count, keys = #ARGV - 2, loads and 2 or 1
+room = room - 64 * (count - 1)  -- for what else each says
 local function one(i)
   local lock, owner = KEYS[keys * (i - 1) + 2], sub(ARGV[i + 2], 1, 16)
   local record = call('GET', lock)
@@ -237,6 +245,11 @@ local function one(i)
     return {0, call('PTTL', lock)}
   end
   local value = loads and call('GET', KEYS[2 * i + 1])
+  if value then
+    if #value > tonumber(ARGV[2]) then error({err = 'CORRUPT the stored value is larger than what may be read'}) end
+    if #value > room then return {-3} end
+    room = room - #value
+  end
   local token, wanted
   if record then
     if #record < 48 or #record % 16 ~= 0 then return {-2} end
@@ -258,11 +271,12 @@ local try, same, tail = redis.pcall, not loads, nil
 for i = 1, count do
   local reply
   local lock, value = KEYS[keys * (i - 1) + 2], loads and found[2 * i]
-  if (value or not loads) and (tail or try('GET', lock) == false) then
+  if (value and #value <= room or not loads) and (tail or try('GET', lock) == false) then
     if tail == nil then tail = pcall(reserve, lock) and first and first .. first end
     local owner = ARGV[i + 2]
     if #owner > 16 then owner = sub(owner, 1, 16) end
     if tail and try('SET', lock, owner .. tail, 'PX', ttl, 'NX', 'GET') == false then
+      if value then room = room - #value end
       reply = value and first .. 'v' .. value or first
     end
   end
@@ -270,7 +284,7 @@ for i = 1, count do
   replies[i] = reply or attempt(i)
 end
 return same or replies
-)lua"};
+)lua");
     return script;
 }
 
@@ -278,7 +292,7 @@ return same or replies
 /// owner's; or the error that asking for this one alone would have been.
 inline Script const& renew_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(R"lua(
 local found, try = {}, redis.pcall
 for i, key in ipairs(KEYS) do
   local reply = try('GETRANGE', key, '0', '15')
@@ -294,7 +308,7 @@ for i, key in ipairs(KEYS) do
   found[i] = reply
 end
 return found
-)lua"};
+)lua");
     return script;
 }
 
@@ -302,7 +316,7 @@ return found
 /// Returns for each 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
-    static Script const script{locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
 local count = #ARGV
 if count == 1 then
   local record = call('GET', KEYS[2])
@@ -354,7 +368,7 @@ if removed < #free then  -- one that is named twice is there once
   end
 end
 return replies
-)lua"};
+)lua");
     return script;
 }
 
@@ -377,7 +391,7 @@ enum class ChangeResult : int {
 /// {'duplicate', answer}, {'superseded'} or {'corrupt'}.
 inline Script const& commit_script()
 {
-    static Script const script{locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
 if #KEYS == 3 then  -- one value, most likely there, of the expected version, and its lock still ours and wanted by nobody
   local how = ARGV[1]
   if sub(how, 1, 1) == 'w' and sub(how, 18, 18) ~= '-' then
@@ -511,14 +525,14 @@ for i = 1, count do
   end
 end
 return versions
-)lua"};
+)lua");
     return script;
 }
 
 /// KEYS: operation. ARGV: attempt as 10 digits, retention in ms. Returns the record as it then is.
 inline Script const& forbid_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(R"lua(
 local record = redis.call('GET', KEYS[1])
 if record and (string.sub(record, 1, 1) ~= 't' or string.sub(record, 2, 11) >= ARGV[1]) then
   return record
@@ -526,7 +540,7 @@ end
 record = 't' .. ARGV[1] .. '0000000000000000'
 redis.call('SET', KEYS[1], record, 'PX', ARGV[2])
 return record
-)lua"};
+)lua");
     return script;
 }
 
@@ -536,7 +550,7 @@ return record
 /// {'abandoned'}. In the record, o is '' after it was given back with what a former owner had named, which i = '1' marks.
 inline Script const& claim_script()
 {
-    static Script const script{need_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
 local r = redis.call('HMGET', KEYS[1], 'o', 'f', 'e', 'c', 'a', 'j', 'i', 'h', 'n')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -569,7 +583,7 @@ if r[1] ~= '' then
   if ARGV[5] ~= '1' then return {'abandoned'} end
 end
 return own(r[2] or '', '1', r[8] or '', r[9] or '0')
-)lua"};
+)lua");
     return script;
 }
 
@@ -577,7 +591,7 @@ return own(r[2] or '', '1', r[8] or '', r[9] or '0')
 /// owner's. Asked again after a lost reply it says 1.
 inline Script const& complete_script()
 {
-    static Script const script{need_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
 local r = redis.call('HMGET', KEYS[1], 'o', 'c', 'a', 'j')
 if not r[1] or r[1] ~= ARGV[1] then return 0 end
 if r[2] then
@@ -589,14 +603,14 @@ redis.call('HSET', KEYS[1], 'c', '1', 'a', ARGV[2], 'j', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.pcall('SPUBLISH', ARGV[5], 'f' .. KEYS[1])
 return 1
-)lua"};
+)lua");
     return script;
 }
 
 /// KEYS: idem. ARGV: owner, wake channel, '1': settled. Returns 1, or 0: not the owner's, or completed.
 inline Script const& give_back_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(R"lua(
 local r = redis.call('HMGET', KEYS[1], 'o', 'c', 'i')
 if r[1] ~= ARGV[1] or r[2] then return 0 end
 if r[3] == '1' and ARGV[3] ~= '1' then
@@ -606,7 +620,7 @@ else
 end
 redis.pcall('SPUBLISH', ARGV[2], 'f' .. KEYS[1])
 return 1
-)lua"};
+)lua");
     return script;
 }
 
@@ -614,7 +628,7 @@ return 1
 /// is an earlier answer}, {'mismatch'}, {'range'}: the counter would pass 2^53, or {'corrupt'}.
 inline Script const& atomic_once_script()
 {
-    static Script const script{need_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
 local change = ARGV[1] .. ',' .. ARGV[2] .. ',' .. ARGV[3]
 local record = redis.call('GET', KEYS[2])
 if record then
@@ -635,7 +649,7 @@ end
 redis.call('SET', KEYS[2], what .. ' ' .. value .. ' ' .. change, 'PX', ARGV[4])
 if what == 'changed' then redis.call('SET', KEYS[1], value) end
 return {what, value, 0}
-)lua"};
+)lua");
     return script;
 }
 
