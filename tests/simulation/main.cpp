@@ -24,6 +24,7 @@ using simulated::Mutant;
 
 struct Result {
     std::string problem;
+    std::string story;
     std::uint64_t trace;
     std::uint64_t steps;
 };
@@ -42,7 +43,8 @@ Result run(std::uint64_t seed, Mutant mutant, Coverage& coverage)
     current_seed = seed;
     simulated::Run one{seed, mutant, coverage};
     auto problem = one.go();
-    return {std::move(problem), one.trace(), one.steps()};
+    auto story = problem.empty() ? std::string{} : one.story();
+    return {std::move(problem), std::move(story), one.trace(), one.steps()};
 }
 
 /// The seeds that showed each problem.
@@ -147,6 +149,7 @@ int main(int count, char** arguments)
             static_cast<unsigned long long>(result.trace),
             static_cast<unsigned long long>(result.steps));
         verdict(result.problem.empty(), "seed", result.problem);
+        std::printf("%s", result.story.c_str());
         std::printf("%d passed, %d failed\n", passed, failed);
         return failed == 0 ? 0 : 1;
     }

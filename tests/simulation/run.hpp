@@ -24,6 +24,7 @@ public:
 
     /// The first thing that is wrong, or nothing.
     std::string go();
+    std::string story() const { return checks_.story(); }
     std::uint64_t trace() const { return context_.trace(); }
     std::uint64_t steps() const { return context_.steps(); }
 
