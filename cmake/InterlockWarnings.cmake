@@ -43,10 +43,25 @@ if(INTERLOCK_SANITIZE)
     endif()
 endif()
 
+set(INTERLOCK_MUTANT "" CACHE STRING
+    "Name of a mutant, tests/mutants/<name>.patch, that tests, examples and benchmarks are built with; empty: none")
+if(INTERLOCK_MUTANT)
+    set(mutant_patch "${PROJECT_SOURCE_DIR}/tests/mutants/${INTERLOCK_MUTANT}.patch")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${mutant_patch}")
+    set(interlock_mutant_folder "${PROJECT_BINARY_DIR}/mutant")
+    execute_process(
+        COMMAND ${CMAKE_COMMAND} -D "PATCH=${mutant_patch}" -D "INCLUDE=${PROJECT_SOURCE_DIR}/include"
+            -D "TO=${interlock_mutant_folder}" -P "${PROJECT_SOURCE_DIR}/tests/mutants/mutate.cmake"
+        COMMAND_ERROR_IS_FATAL ANY)
+endif()
+
 # interlock_add_own_executable(<target> <source>...)
 #
 # An executable of this repository: the whole library, our warnings, the chosen sanitizer.
 function(interlock_add_own_executable target)
     add_executable(${target} ${ARGN})
+    if(INTERLOCK_MUTANT)
+        target_include_directories(${target} BEFORE PRIVATE "${interlock_mutant_folder}/include")
+    endif()
     target_link_libraries(${target} PRIVATE interlock::interlock interlock_warnings interlock_sanitizer)
 endfunction()

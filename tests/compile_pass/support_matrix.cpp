@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The README's table of policies and stores, held against the concept checks.
+// The table of policies and stores in policies/README.md, held against the concept checks.
 
 #include <interlock/interlock.hpp>
 #if __has_include(<libpq-fe.h>) && __has_include(<pqxx/version>)

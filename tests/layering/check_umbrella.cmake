@@ -7,7 +7,7 @@ include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
 
 # May be left out.
 set(optional_headers fwd.hpp version.hpp core/async_operation.hpp core/commit_refusal.hpp core/connection_pool.hpp
-    core/counter_call.hpp core/format.hpp core/store_identity.hpp core/transport.hpp core/wakeup_listener.hpp)
+    core/counter_call.hpp core/format.hpp core/immortal.hpp core/store_identity.hpp core/transport.hpp core/wakeup_listener.hpp)
 # Never in: internals, and what needs a client library.
 set(excluded_headers "(^|/)detail/|^backends/(redis|postgres)/")
 

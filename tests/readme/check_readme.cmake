@@ -1,6 +1,6 @@
 # cmake -D README=<README.md> -D ROOT=<folder that the example paths start from> -P check_readme.cmake
 #
-# Every C++ block of the README comes from a compiled file. The line before the block names it:
+# Every C++ block of a README comes from a compiled file. The line before the block names it:
 #
 #     <!-- example: examples/some/file.cpp -->            or, with a region,
 #     <!-- example: examples/some/file.cpp transfer -->
@@ -15,9 +15,11 @@ if(NOT EXISTS "${README}")
     message(FATAL_ERROR "there is no file '${README}'")
 endif()
 
+cmake_path(RELATIVE_PATH README BASE_DIRECTORY "${ROOT}" OUTPUT_VARIABLE name)
+
 set(violations 0)
 macro(violation line_number text)
-    message(NOTICE "README.md:${line_number}: ${text}")
+    message(NOTICE "${name}:${line_number}: ${text}")
     math(EXPR violations "${violations} + 1")
 endmacro()
 
@@ -124,6 +126,6 @@ if(fence)
 endif()
 
 if(NOT violations EQUAL 0)
-    message(FATAL_ERROR "README.md: ${violations} violations in ${blocks} C++ blocks")
+    message(FATAL_ERROR "${name}: ${violations} violations in ${blocks} C++ blocks")
 endif()
-message(NOTICE "README.md: ${blocks} C++ blocks, each from a compiled file")
+message(NOTICE "${name}: ${blocks} C++ blocks, each from a compiled file")

@@ -14,9 +14,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -58,6 +60,7 @@ enum class Fault : unsigned char {
     refused,       ///< `unavailable`; not applied
     lost_request,  ///< not applied, but the caller cannot know: `outcome_unknown` (reads: `unavailable`)
     lost_reply,    ///< applied, but the caller cannot know: `outcome_unknown` (reads: `unavailable`)
+    late,          ///< of a commit: as `lost_request`, but it arrives later, see `Script::later`; else `lost_request`
 };
 
 constexpr bool reads(Call call) noexcept
@@ -84,6 +87,10 @@ public:
         on_renewed;
     /// Called for every removal that reached the store.
     std::function<void(Key const&, OwnerToken, bool confirmed)> on_removed;
+
+    /// Runs at some later time what has then arrived. Empty: it never arrives.
+    std::function<void(std::function<void()>)> later;
+    bool arriving_late{false};  ///< what is applied right now has arrived late
 
     /// A broken store, for negative controls: guarded writes are applied without a look at the lock record.
     bool ignores_fences{false};
@@ -124,16 +131,23 @@ R failed(Call call)
     return Failure::unknown(Errc::unavailable, "the reply was lost");
 }
 
-/// Runs `work`, the real call, as the script says. `work` is told whether its caller will hear of it.
-template <class T, class F>
-auto play(Script<T>& script, Call call, F work) -> decltype(work(true))
+struct NeverArrives {
+    void operator()() const noexcept {}
+};
+
+/// Runs `work`, the real call, as the script says. `work` is told whether its caller will hear of it. `late`: sees to it
+/// that the request arrives later.
+template <class T, class F, class L = NeverArrives>
+auto play(Script<T>& script, Call call, F work, L late = {}) -> decltype(work(true))
 {
     using R = decltype(work(true));
     auto const nth = script.count(call);
     auto const fault = script.fault ? script.fault(call, nth) : Fault::none;
     if (fault == Fault::refused)
         return Errc::unavailable;
-    if (fault == Fault::lost_request)
+    if (fault == Fault::late && script.later)
+        late();
+    if (fault == Fault::lost_request || fault == Fault::late)
         return failed<R>(call);
     if (script.before)
         script.before(call, nth);
@@ -158,7 +172,67 @@ void forget_fences(Script<T> const& script, std::span<Change<T>> changes)
         }
 }
 
+/// What a commit was given, for when it arrives after its caller has gone.
+template <class T>
+class KeptCommit {
+public:
+    KeptCommit(std::span<Change<T> const> changes, OperationCommit const* operation)
+        : changes_(changes.begin(), changes.end())
+    {
+        for (auto& change : changes_) {
+            auto& own = parts_.emplace_back(Part{*change.key, {}, {}});
+            change.key = &own.key;
+            if (change.value != nullptr)
+                change.value = &own.value.emplace(*change.value);
+            if (change.fence != nullptr)
+                change.fence = &own.fence.emplace(*change.fence);
+        }
+        if (operation != nullptr) {
+            home_.emplace(*operation->home);
+            id_.emplace(*operation->id);
+            answer_ = operation->answer;
+            operation_.emplace(OperationCommit{&*home_, &*id_, operation->attempt, answer_});
+        }
+    }
+    KeptCommit(KeptCommit const&) = delete;
+    KeptCommit& operator=(KeptCommit const&) = delete;
+
+    std::span<Change<T>> changes() noexcept { return changes_; }
+    OperationCommit const* operation() const noexcept { return operation_ ? &*operation_ : nullptr; }
+
+private:
+    struct Part {
+        Key key;
+        std::optional<T> value;
+        std::optional<Fence> fence;
+    };
+    std::vector<Change<T>> changes_;
+    std::list<Part> parts_;
+    std::optional<Key> home_;
+    std::optional<OperationId> id_;
+    std::string answer_;
+    std::optional<OperationCommit> operation_;
+};
+
+template <class T, class F>
+void arrive(Script<T>& script, F apply)
+{
+    script.arriving_late = true;
+    apply();
+    script.arriving_late = false;
+}
+
 }  // namespace detail
+
+/// What another store has written in a row transaction. Destroyed without `committed`: it was rolled back.
+class Enlisted {
+public:
+    Enlisted() = default;
+    Enlisted(Enlisted const&) = delete;
+    Enlisted& operator=(Enlisted const&) = delete;
+    virtual ~Enlisted() = default;
+    virtual void committed() = 0;
+};
 
 /// A row transaction whose commit may fail.
 template <class T, class Inner>
@@ -170,18 +244,37 @@ public:
     }
 
     std::optional<interlock::Versioned<T>>& state(std::size_t i) { return inner_.state(i); }
-    void rollback() noexcept { inner_.rollback(); }
+    void rollback() noexcept
+    {
+        inner_.rollback();
+        enlisted_.reset();
+    }
+    std::unique_ptr<Enlisted>& enlisted() noexcept { return enlisted_; }
 
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
     {
-        auto result = detail::play(*script_, Call::row_commit, [&](bool) {
-            auto committed = inner_.commit(changes, operation, deadline);
-            if (committed && !committed->duplicate && script_->on_applied)
-                script_->on_applied(changes, operation);
-            return committed;
-        });
-        inner_.rollback();  // when the request was lost, the connection was, too
+        auto result = detail::play(
+            *script_, Call::row_commit,
+            [&](bool) { return commit(*script_, inner_, enlisted_.get(), changes, operation, deadline); },
+            [&] {
+                // The server has the transaction open, and its rows locked, until the request arrives.
+                struct Open {
+                    Inner inner;
+                    std::unique_ptr<Enlisted> enlisted;
+                    detail::KeptCommit<T> kept;
+                };
+                auto open = std::shared_ptr<Open>(
+                    new Open{std::move(inner_), std::move(enlisted_), {changes, operation}});
+                script_->later([script = script_, open] {
+                    detail::arrive(*script, [&] {
+                        static_cast<void>(commit(
+                            *script, open->inner, open->enlisted.get(), open->kept.changes(),
+                            open->kept.operation(), {}));
+                    });
+                });
+            });
+        rollback();  // when the request was lost, the connection was, too
         return result;
     }
 
@@ -200,8 +293,21 @@ public:
     void abandon() noexcept { inner_.abandon(); }
 
 private:
+    static Outcome<CommitResult> commit(
+        Script<T>& script, Inner& inner, Enlisted* enlisted, std::span<Change<T>> changes,
+        OperationCommit const* operation, Deadline deadline)
+    {
+        auto committed = inner.commit(changes, operation, deadline);
+        if (committed && !committed->duplicate && script.on_applied)
+            script.on_applied(changes, operation);
+        if (committed && enlisted != nullptr)
+            enlisted->committed();
+        return committed;
+    }
+
     Inner inner_;
     std::shared_ptr<Script<T>> script_;
+    std::unique_ptr<Enlisted> enlisted_;
 };
 
 /// A handle to a memory store behind a script. Models every concept that `memory::StateRepository` models.
@@ -265,14 +371,16 @@ public:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
     {
-        return detail::play(*script_, Call::commit, [&](bool) {
-            std::vector<Change<T>> const asked(changes.begin(), changes.end());
-            detail::forget_fences(*script_, changes);
-            auto committed = store_.commit(changes, operation, deadline);
-            if (committed && !committed->duplicate && script_->on_applied)
-                script_->on_applied(asked, operation);
-            return committed;
-        });
+        return detail::play(
+            *script_, Call::commit, [&](bool) { return do_commit(changes, operation, deadline); },
+            [&] {
+                auto kept = std::make_shared<detail::KeptCommit<T>>(changes, operation);
+                script_->later([self = *this, kept] {
+                    detail::arrive(*self.script_, [&] {
+                        static_cast<void>(self.do_commit(kept->changes(), kept->operation(), {}));
+                    });
+                });
+            });
     }
 
     Outcome<std::optional<OperationRecord>> find_operation(
@@ -352,6 +460,17 @@ public:
     bool wanted(Key const& key, OwnerToken owner) const { return store_.wanted(key, owner); }
 
 private:
+    Outcome<CommitResult> do_commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
+    {
+        std::vector<Change<T>> const asked(changes.begin(), changes.end());
+        detail::forget_fences(*script_, changes);
+        auto committed = store_.commit(changes, operation, deadline);
+        if (committed && !committed->duplicate && script_->on_applied)
+            script_->on_applied(asked, operation);
+        return committed;
+    }
+
     void applied(Outcome<Version> const& outcome, Change<T> const& change) const
     {
         if (outcome && script_->on_applied)

@@ -240,7 +240,8 @@ concept GrantRemoving = requires(R r, Key const& key, OwnerToken owner, FencingT
 /// | `r.runtime()` | `R::runtime_type` | what all clocks and waits of services on `r` come from |
 /// | `r.identity()` | `void const*` | equal for handles of one store |
 ///
-/// One whose keys each name many states, of which every transaction gets another, says
+/// One whose blocking calls need a connection each may say by `r.blocking_calls()` how many it has: asynchronous callers get as
+/// many threads for them. One whose keys each name many states, of which every transaction gets another, says
 /// `static constexpr bool one_state_per_key = false`.
 template <class R>
 concept Repository = std::copyable<R> && requires(R const& r) {
@@ -442,6 +443,16 @@ constexpr bool ends_by_itself(R const& repository) noexcept
         return repository.has_own_threads();
     else
         return false;
+}
+
+/// A number that changes when versions which were read before may be those of other values by now; 0: they never are.
+template <class R>
+std::uint64_t life_of(R const& repository) noexcept
+{
+    if constexpr (requires { repository.life(); })
+        return repository.life();
+    else
+        return 0;
 }
 
 namespace detail {

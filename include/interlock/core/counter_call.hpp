@@ -9,6 +9,7 @@
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/detail/doubt.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
@@ -34,20 +35,23 @@ inline Outcome<void> validate_counter_call(
     return success();
 }
 
-/// What `ask()` says, an `Outcome<CounterAnswer>`; as long as that is unknown, and until `until`, it is asked again,
-/// which the operation id makes safe.
-template <class Ask>
-Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask)
+/// What `ask()` says, an `Outcome<CounterAnswer>`; as long as an attempt may have been applied, and until `until`, it is
+/// asked again, which the operation id makes safe. Only the store ends that doubt: it looks the id up before it says that
+/// the id was used for another change, or that the counter would pass its limits.
+template <class Ask, class R = SystemRuntime>
+Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask, R const& runtime = {})
 {
     constexpr Backoff backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
+    detail::Doubt doubt;
     for (int attempt = 1;; ++attempt) {
         Outcome<CounterAnswer> answer = ask();
-        if (answer || answer.error() != Errc::outcome_unknown)
+        doubt.settle(answer, {Errc::idempotency_mismatch, Errc::invalid_argument});
+        if (!doubt.open())
             return answer;
-        auto const at = detail::add(SystemRuntime::now(), backoff.delay(attempt, SystemRuntime::random_bits()));
+        auto const at = detail::add(runtime.now(), backoff.delay(attempt, runtime.random_bits()));
         if (at >= until)
             return answer;
-        SystemRuntime::sleep_until(at);
+        runtime.sleep_until(at);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <interlock/core/concepts.hpp>
 #include <interlock/core/observer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -42,10 +43,23 @@ public:
     virtual TimePoint now() const noexcept = 0;
     /// Gives the lock back without blocking. `unresolved`: a write of this holder may still arrive.
     virtual void release(bool unresolved) noexcept = 0;
-    /// Gives the lock back and reports; may block for one trip to the store.
+    /// Gives the lock back and reports; may block until the deadline that every call has.
     virtual Outcome<void> release_and_report() = 0;
     /// One renewal now.
     virtual Outcome<void> renew_now(Deadline deadline) = 0;
+
+    /// Whoever asked for it has it. A grant that nobody comes for, since an executor stands still, is not renewed for ever.
+    void take() noexcept
+    {
+        if (offer_.exchange(Offer::taken, std::memory_order_acq_rel) == Offer::neglected)
+            revive();
+    }
+    /// False: it was taken. True: it is not to be renewed until it is.
+    bool neglect() noexcept
+    {
+        auto open = Offer::open;
+        return offer_.compare_exchange_strong(open, Offer::neglected, std::memory_order_acq_rel) || open == Offer::neglected;
+    }
 
     Fence const& fence() const noexcept { return fence_; }
     TimePoint granted_at() const noexcept { return granted_at_; }
@@ -58,6 +72,11 @@ public:
         valid_until_.store(valid_until.time_since_epoch().count(), std::memory_order_release);
     }
     void set_in_doubt(bool value) noexcept { in_doubt_.store(value, std::memory_order_release); }
+
+    /// A write under this hold may still arrive, though nobody waits for it: the lease is not handed on to anybody, who
+    /// would not be fenced from it.
+    void set_unresolved() noexcept { unresolved_.store(true, std::memory_order_release); }
+    bool unresolved() const noexcept { return unresolved_.load(std::memory_order_acquire); }
 
     /// Computed at each call from the clock, never from a flag that a late timer sets (law P6).
     LockStatus status() const noexcept { return status(now()); }
@@ -110,12 +129,20 @@ public:
         listener_ = waiter;
     }
 
+protected:
+    /// Renewals go on, if it is not too late.
+    virtual void revive() noexcept = 0;
+
 private:
+    enum class Offer : unsigned char { open, taken, neglected };
+
     Fence fence_;
     TimePoint granted_at_;
+    std::atomic<Offer> offer_{Offer::open};
     std::atomic<TimePoint::rep> valid_until_;
     std::atomic<LostReason> reason_{LostReason::none};
     std::atomic<bool> in_doubt_{false};
+    std::atomic<bool> unresolved_{false};
     std::mutex mutex_;
     std::optional<std::stop_source> stop_;
     Waiter* listener_{nullptr};
@@ -157,7 +184,7 @@ public:
         return left.count() > 0 ? left : std::chrono::nanoseconds{0};
     }
 
-    /// Makes sure that at least `duration` is left, with one renewal (one round trip, blocking) if it is not.
+    /// Makes sure that at least `duration` is left, with one renewal (one round trip, blocking for 5 s at most) if it is not.
     /// `lock_lost` when the lock is lost, or what kept the renewal from being confirmed; `invalid_argument` when
     /// no single lease is that long.
     Outcome<void> ensure(std::chrono::nanoseconds duration)
@@ -166,7 +193,7 @@ public:
             return Errc::lock_lost;
         if (remaining() >= duration)
             return success();
-        auto renewed = hold_->renew_now(Deadline{hold_->valid_until()});
+        auto renewed = hold_->renew_now(Deadline{std::min(hold_->valid_until(), Deadline{}.at(hold_->now()))});
         if (!renewed)
             return renewed;
         if (remaining() >= duration)

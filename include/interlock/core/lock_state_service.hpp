@@ -14,6 +14,7 @@
 
 #include <boost/asio/async_result.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <limits>
 #include <memory>
@@ -38,11 +39,13 @@ struct AcquireOptions {
 /// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all services
 /// on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant that arrives
 /// after its caller gave up is given back. Nothing is renewed after its release has completed.
+/// Who was granted the lock, or is next in line, and does not come for it within a second, since its executor stands still,
+/// keeps it from nobody: that lease is not renewed, that turn passes to the next.
 /// **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
 /// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`.
 /// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. The last service
 /// to go waits, for a second at most, for locks that are being released on the library's threads; an observer must outlive
-/// it and the locks it gave out. Made before a fork it is `misconfigured` in the child.
+/// it and the locks it gave out. Made before a fork it is `misconfigured` in the child, where its locks release nothing.
 /// **Thread safety.** Everything: safe. A lock may be released on another thread than it was acquired on.
 /// **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally: none.
 template <class T, class Repository, Assurance Level>
@@ -69,7 +72,8 @@ public:
     ///
     /// **Outcome.** The lock, or throws `Error`: `deadline_exceeded`, `lock_busy` (attempts used up),
     /// `would_deadlock` (an operation of this thread works on the same key), `overloaded`, `unavailable`,
-    /// `misconfigured`, `invalid_argument`. In each case nothing is held.
+    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all the same, since an
+    /// answer was lost, is given back without the caller, as often as it takes until its lease is over.
     /// **Cost.** One trip to the store when nobody else is there.
     template <KeyOrState<T, key_type> A>
     lock_type acquire(A const& state, AcquireOptions options = {}) const
@@ -88,8 +92,9 @@ public:
     }
 
     /// Releases and reports: `ok` also when it was released before; `lock_lost` when it had been lost, so that
-    /// work done under it may have met another holder's. Blocks for at most one trip to the store. Letting the
-    /// handle go out of scope releases as well, without blocking and without a report.
+    /// work done under it may have met another holder's. Blocks for one trip to the store, more when that fails, but 5 s at
+    /// most; what is not done by then goes on without the caller and is `outcome_unknown`. Letting the handle go out of
+    /// scope releases as well, without blocking and without a report.
     Outcome<void> release(lock_type& lock) const
     {
         auto const hold = lock.detach();
@@ -100,7 +105,9 @@ public:
     /// Writes a value under the lock's fence: applied only while the store still names this acquisition.
     ///
     /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock;
-    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one).
+    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one). After
+    /// `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which fences the write out.
+    /// **Deadline.** 5 s, or the end of the lease if that is earlier.
     Outcome<Version> write(lock_type const& lock, Version version, T const& value) const
         requires(Level == Assurance::fenced)
     {
@@ -110,9 +117,14 @@ public:
         auto const fence = lock.fence();
         Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
         auto repository = table()->repository();
-        auto committed = repository.commit(std::span<Change<T>>{&change, 1}, nullptr, Deadline{lock.hold()->valid_until()});
-        if (!committed)
+        auto& hold = *lock.hold();
+        auto committed = repository.commit(
+            std::span<Change<T>>{&change, 1}, nullptr, Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
+        if (!committed) {
+            if (committed.error() == Errc::outcome_unknown)
+                hold.set_unresolved();
             return std::move(committed).failure();
+        }
         return change.version;
     }
 
@@ -151,21 +163,20 @@ public:
         return initiate<void(error_code, std::optional<lock_type>), true>(state, Wait::no, AcquireOptions{}, token);
     }
 
-    /// As `release`. **Completion.** `void(error_code)`. **Cancellation.** None: the lock is released either way.
+    /// As `release`, by the same deadline. **Completion.** `void(error_code)`. **Cancellation.** None: the lock is released either way.
     template <boost::asio::completion_token_for<void(error_code)> CompletionToken>
     auto async_release(lock_type&& lock, CompletionToken&& token) const
     {
         return boost::asio::async_initiate<CompletionToken, void(error_code)>(
             [self = *this](auto handler, std::shared_ptr<detail::Hold> hold) {
-                if constexpr (NonblockingRepository<Repository>)
-                    if (starts_calls(self.repository()))
-                        return detail::start_release(self, std::move(handler), std::move(hold));
-                auto const place = runs_in_place(self.repository()) ? detail::CallPlace::here : detail::CallPlace::pool;
+                if (!runs_in_place(self.repository()))
+                    return detail::start_release(self, std::move(handler), std::move(hold));
+                auto release = [hold = std::move(hold)] {
+                    auto const outcome = hold ? hold->release_and_report() : success();
+                    return outcome ? error_code{} : make_error_code(outcome.error());
+                };
                 detail::async_call(
-                    place, self.table()->runtime(), std::move(handler), [hold = std::move(hold)] {
-                        auto const outcome = hold ? hold->release_and_report() : success();
-                        return outcome ? error_code{} : make_error_code(outcome.error());
-                    });
+                    detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler), std::move(release));
             },
             token, lock.detach());
     }
@@ -203,6 +214,7 @@ public:
             if (step.done()) {
                 if (!step.outcome())
                     return std::move(step.outcome()).failure();
+                (*step.outcome())->take();
                 return lock_type{state_of<T>(state), *std::move(step.outcome())};
             }
             auto const until = std::min(step.wake_at(), deadline);

@@ -12,20 +12,30 @@
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/detail/runtime_alarm.hpp>
 #include <interlock/core/detail/runtime_random.hpp>
+#include <interlock/core/detail/runtime_thread.hpp>
 #include <interlock/core/fencing_token.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/system_executor.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include <concepts>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
+
+/// Why a store call blocks a thread. Calls of one kind never wait for the threads of another.
+enum class BlockingCalls : unsigned char {
+    waiting,  ///< it may wait for what other callers hold, or for a connection
+    ending,   ///< it ends what others may wait for, and has what it needs for that
+    keeping,  ///< renewals and removals of locks, which nobody may keep from their threads
+};
 
 /// What the library needs of the outside world. A copyable handle.
 ///
@@ -40,7 +50,7 @@ inline namespace v0 {
 /// | `r.sleep_until(at)` | | blocks the calling thread |
 /// | `r.executor()` | executor | runs handlers that have no executor of their own |
 /// | `r.blocking_executor()` | executor | runs blocking store calls on behalf of asynchronous callers |
-/// | `r.waiting_executor()` | executor | optional: likewise, calls that may wait for what other callers hold |
+/// | `r.store_executor(kind, store, most)` | executor | optional: likewise, with threads for the calls of this `BlockingCalls` kind of the store with this `identity()` only, at most `most` |
 /// | `r.generation()` | `std::uint64_t` | differs between a process and its forked children |
 // clang-format off
 template <class R>
@@ -59,12 +69,44 @@ concept Runtime = std::copyable<R> &&
 };
 // clang-format on
 
+namespace detail {
+
+/// Runs what blocks on the threads of one store.
+class StoreExecutor {
+public:
+    StoreExecutor(void const* store, BlockingCalls kind, std::size_t most) noexcept
+        : store_(store), most_(most), kind_(kind)
+    {}
+
+    static constexpr boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) noexcept
+    {
+        return boost::asio::execution::blocking.never;
+    }
+    StoreExecutor require(boost::asio::execution::blocking_t::never_t) const noexcept { return *this; }
+
+    template <class F>
+    void execute(F call) const
+    {
+        CallThreads::of(store_, static_cast<unsigned>(kind_), most_)->run(std::move(call));
+    }
+
+    friend bool operator==(StoreExecutor const&, StoreExecutor const&) noexcept = default;
+
+private:
+    void const* store_;
+    std::size_t most_;
+    BlockingCalls kind_;
+};
+
+}  // namespace detail
+
 /// The real world. Empty: using it costs nothing over calling the system directly.
 ///
-/// **Threads.** None until needed: one for alarms (renewals, lease ends, deadlines of asynchronous waits),
-/// started by the first alarm, and twice four for blocking store calls made asynchronously: those that may wait for a
-/// row that another caller has locked must not keep that caller's commit from a thread. They live as long as the
-/// process and are never joined.
+/// **Threads.** None until needed: one for alarms (renewals, lease ends, deadlines of asynchronous waits), started by the
+/// first alarm, and for each store those on which its blocking calls are made for asynchronous callers and for locks: as
+/// many as there are calls at a time, with a bound for each kind (see `BlockingCalls`), so that a store that hangs takes no
+/// thread from another one, nor a call that waits from one that ends the wait. They go when they have had nothing to do for
+/// some seconds and are never joined.
 /// **Thread safety.** Everything: safe.
 class SystemRuntime {
 public:
@@ -91,32 +133,50 @@ public:
 
     static boost::asio::system_executor executor() noexcept { return {}; }
 
-    static boost::asio::thread_pool::executor_type blocking_executor() { return pool<Calls::ending>(); }
-    static boost::asio::thread_pool::executor_type waiting_executor() { return pool<Calls::waiting>(); }
-
-private:
-    enum class Calls : unsigned char { ending, waiting };
-
-    template <Calls>
-    static boost::asio::thread_pool::executor_type pool()
+    static detail::StoreExecutor blocking_executor() noexcept { return {nullptr, BlockingCalls::ending, 16}; }
+    static detail::StoreExecutor store_executor(BlockingCalls kind, void const* store, std::size_t most) noexcept
     {
-        // Never destroyed: nothing joins it. A forked child gets one of its own, the parent's threads are not in it.
-        static std::mutex creating;
-        static boost::asio::thread_pool* pool = nullptr;
-        static std::uint64_t made_for = 0;
-        std::lock_guard lock(creating);
-        if (pool == nullptr || made_for != generation()) {
-            pool = new boost::asio::thread_pool(4);
-            made_for = generation();
-        }
-        return pool->get_executor();
+        return {store, kind, most};
     }
 
+private:
     // The system's own conversions overflow on "for ever".
     static constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours{1};
 };
 
 static_assert(Runtime<SystemRuntime>);
+
+/// How many blocking calls of `repository` are of use at a time: as many as it has connections, where it says so by
+/// `blocking_calls()`; more would only wait for one.
+template <class Repository>
+std::size_t blocking_calls(Repository const& repository) noexcept
+{
+    if constexpr (requires { repository.blocking_calls(); })
+        return repository.blocking_calls();
+    else
+        return 16;
+}
+
+/// Where the blocking calls of `repository` are made for those who must not block. `owner`: whose threads these are, by
+/// default the store's.
+template <Runtime R, class Repository>
+auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository, void const* owner)
+{
+    auto most = blocking_calls(repository);
+    if (kind == BlockingCalls::ending)
+        most *= 4;  // some have ended what they held, and wait for a connection to say so elsewhere
+    if (kind == BlockingCalls::keeping)
+        most = 4;
+    if constexpr (requires { runtime.store_executor(kind, owner, most); })
+        return runtime.store_executor(kind, owner, most);
+    else
+        return runtime.blocking_executor();
+}
+template <Runtime R, class Repository>
+auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository)
+{
+    return store_executor(runtime, kind, repository, repository.identity());
+}
 
 /// A new owner token: 128 bits of the runtime's randomness, never zero.
 template <Runtime R>

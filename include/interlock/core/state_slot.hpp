@@ -155,6 +155,8 @@ public:
                 return 0;
         return default_max_waiters;
     }
+    /// Whether a transaction holds what others wait for in `begin`.
+    static constexpr bool begin_waits() noexcept { return true; }
     std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
 
 private:

@@ -9,12 +9,15 @@
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/detail/describe_codec.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/outcome.hpp>
 #include <interlock/core/versioned.hpp>
 
 #include <charconv>
 #include <concepts>
 #include <cstddef>
 #include <cstring>
+#include <exception>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -132,7 +135,7 @@ struct first_member<T> {
 /// | `key_type` | what names a state; has `KeyTraits` | type of the first described member; `T` itself for strings and integers |
 /// | `key(T const&)` | the key of a state | the first described member; the value itself |
 /// | `from_key(key)` | a fresh state with that key | a default `T` with the first member set |
-/// | `encode(T const&, std::string&)`, `decode(std::string_view) -> std::optional<T>` | stored form | see `DefaultStateTraits` |
+/// | `encode(T const&, std::string&)`, `decode(std::string_view) -> std::optional<T>` | stored form; what `encode` throws is `invalid_argument`, what `decode` throws, or nothing, is `corrupt_state` | see `DefaultStateTraits` |
 /// | `encoded_size(T const&)` | bytes that `encode` appends | likewise |
 template <class T>
 struct StateTraits : DefaultStateTraits<T> {};
@@ -320,6 +323,35 @@ constexpr bool can_compare() noexcept
     return std::equality_comparable<T> || Described<T>;
 }
 
+/// Appends the stored form of `value`. Nothing, or why there is none: `encode` threw.
+template <class T>
+std::optional<Failure> encode_state(T const& value, std::string& out)
+{
+    try {
+        StateTraits<T>::encode(value, out);
+        return std::nullopt;
+    } catch (std::bad_alloc const&) {
+        throw;
+    } catch (std::exception const& error) {
+        return Failure{Errc::invalid_argument, std::string("the value cannot be encoded: ") + error.what()};
+    } catch (...) {
+        return Failure{Errc::invalid_argument, "the value cannot be encoded"};
+    }
+}
+
+/// Nothing for bytes that are not a `T`, in whatever way `decode` says so.
+template <class T>
+std::optional<T> decode_state(std::string_view bytes)
+{
+    try {
+        return StateTraits<T>::decode(bytes);
+    } catch (std::bad_alloc const&) {
+        throw;
+    } catch (...) {
+        return std::nullopt;
+    }
+}
+
 /// The stored form of an operation's result.
 template <class R>
 std::string encode_answer(R const& result)
@@ -336,7 +368,7 @@ std::optional<R> decode_answer(std::string_view bytes)
     if constexpr (std::is_same_v<R, std::monostate>)
         return bytes.empty() ? std::optional<R>{R{}} : std::nullopt;
     else
-        return StateTraits<R>::decode(bytes);
+        return decode_state<R>(bytes);
 }
 
 }  // namespace detail

@@ -6,6 +6,8 @@
 /// @file
 /// For backends: what `identity()` of a repository of a distant store points to.
 
+#include <interlock/core/immortal.hpp>
+
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,7 +21,7 @@ inline namespace v0 {
 inline std::shared_ptr<std::string const> intern_store(std::string name)
 {
     static std::mutex mutex;
-    static std::map<std::string, std::weak_ptr<std::string const>> known;
+    static auto& known = detail::immortal<std::map<std::string, std::weak_ptr<std::string const>>>();
     std::lock_guard lock(mutex);
     std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
     auto& entry = known[name];

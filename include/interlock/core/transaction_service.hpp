@@ -15,6 +15,7 @@
 #include <boost/asio/async_result.hpp>
 
 #include <array>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -33,10 +34,14 @@ struct ServiceOptions {
     /// So many operations of this service that wait for the same state and touch nothing else (`T&` is all they take, they
     /// return without awaiting, have no id, and are not called by another operation) may run one after the other, in order,
     /// each on its own thread or executor, and be committed by one write. Each sees what the one before made of the state;
-    /// each ends when that write is known to be applied, and runs again if it was not. 1: every operation has a commit of
-    /// its own, and does not wait for the others' turns. Stores that answer in place, and policies whose commit is the
-    /// user's, have so anyhow.
+    /// each ends when that write is known to be applied, and runs again if it was not: that counts as an attempt only when
+    /// somebody else changed the state. 1: every operation has a commit of its own, and does not wait for the others' turns.
+    /// Stores that answer in place, policies whose commit is the user's, and those with `max_attempts = 1` have so anyhow.
     int combine{64};
+    /// How long an operation that is to be committed with others waits for one of those others. Whoever takes longer runs
+    /// again, first in line; an operation that itself takes longer is not shared; who makes no progress for some
+    /// milliseconds more than a commit takes is waited for no longer.
+    std::chrono::microseconds combine_patience{1000};
 };
 
 namespace detail {
@@ -354,7 +359,7 @@ private:
             return std::make_shared<Session const>(std::move(policy), std::move(where), options.observer);
         else
             return std::make_shared<Session const>(
-                std::move(policy), std::move(where), options.observer, options.combine);
+                std::move(policy), std::move(where), options.observer, options.combine, options.combine_patience);
     }
 
     template <class A>

@@ -91,6 +91,10 @@ public:
             },
             session_);
     }
+    bool begin_waits() const noexcept
+    {
+        return std::visit([](auto const& s) { return s.begin_waits(); }, session_);
+    }
     std::size_t turns() const noexcept
     {
         return std::visit([](auto const& s) { return s.turns(); }, session_);

@@ -154,7 +154,8 @@ public:
     R const& repository() const noexcept { return inner_.repository(); }
     RetryLimits retry_limits() const noexcept { return inner_.retry_limits(); }
     static constexpr bool guarded(Form form) noexcept { return InnerSession::guarded(form); }
-    /// Two stores are asked: one that blocks is enough.
+    static constexpr bool two_stores = true;  // are asked by one call
+    /// One of the two that blocks is enough.
     bool in_place() const noexcept { return runs_in_place(repository()) && runs_in_place(policy_.store()); }
     InnerSession const& inner() const noexcept { return inner_; }
     IdempotencyKeys<Inner, Store> const& policy() const noexcept { return policy_; }

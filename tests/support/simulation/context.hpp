@@ -24,6 +24,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -162,6 +163,10 @@ public:
     /// A handler that blocks its thread: time passes and nobody runs.
     void stall(std::chrono::nanoseconds time) noexcept { now_ = interlock::detail::add(now_, time); }
 
+    /// From now on no handler runs; what is pending is destroyed with the context. Time moves for those that block.
+    void stop() noexcept { stopped_ = true; }
+    bool stopped() const noexcept { return stopped_; }
+
     std::uint64_t steps() const noexcept { return steps_; }
     /// A hash of every choice and every move of time so far.
     std::uint64_t trace() const noexcept { return trace_; }
@@ -176,30 +181,37 @@ public:
 
     /// Latency of `SimulationRuntime::blocking_executor()`. Zero: none.
     void set_pool_latency(std::chrono::nanoseconds latency) noexcept { pool_latency_ = latency; }
+    /// Of one host's, where it is longer: all its threads are busy.
+    void set_pool_latency(Host host, std::chrono::nanoseconds latency) noexcept { slow_[host % slow_.size()] = latency; }
 
     // ---- work ----------------------------------------
 
     template <class F>
     void push(Host host, F f)
     {
-        ready_.push_back({host, std::make_unique<TaskOf<F>>(std::move(f)), nullptr, 0});
+        ready_.push_back({host, std::make_unique<TaskOf<F>>(std::move(f)), nullptr, 0, false});
     }
 
+    /// For a thread of the pool.
     template <class F>
     void push_delayed(Host host, F f)
     {
-        if (pool_latency_.count() == 0)
-            return push(host, std::move(f));
-        add_timer(host, now_ + scheduler_.time({}, pool_latency_), std::move(f));
+        auto const longest = std::max(pool_latency_, slow_[host % slow_.size()]);
+        if (longest.count() == 0)
+            ready_.push_back({host, std::make_unique<TaskOf<F>>(std::move(f)), nullptr, 0, true});
+        else
+            add_timer(host, now_ + scheduler_.time({}, longest), std::move(f), true);
     }
+    /// Whether the handler that runs has a thread that may be blocked.
+    bool on_pool() const noexcept { return on_pool_; }
 
     template <class F>
-    TimerId add_timer(Host host, TimePoint at, F f)
+    TimerId add_timer(Host host, TimePoint at, F f, bool pool = false)
     {
         auto const timer_id = ++last_timer_;
         timers_.emplace(
             std::pair{at, timer_id},
-            Item{host, std::make_unique<TaskOf<F>>(std::move(f)), nullptr, timer_id});
+            Item{host, std::make_unique<TaskOf<F>>(std::move(f)), nullptr, timer_id, pool});
         timer_times_.emplace(timer_id, at);
         return timer_id;
     }
@@ -227,7 +239,7 @@ public:
     {
         disarm(alarm);
         auto const timer_id = ++last_timer_;
-        timers_.emplace(std::pair{at, timer_id}, Item{host, nullptr, &alarm, 0});
+        timers_.emplace(std::pair{at, timer_id}, Item{host, nullptr, &alarm, 0, false});
         armed_.emplace(&alarm, std::pair{at, timer_id});
     }
     bool disarm(interlock::Alarm& alarm) noexcept
@@ -250,10 +262,12 @@ public:
             std::fputs("simulation: asynchronous code blocked its thread\n", stderr);
             std::abort();
         }
+        auto const pool = on_pool_;
         if (lock != nullptr)
             lock->unlock();
         if (lock == nullptr) {
             run_until(at);
+            overslept_ += now_ - at;
         } else if (!step_until(at) && now_ < at) {
             if (at == TimePoint::max()) {
                 std::fputs("simulation: a thread waits for ever\n", stderr);
@@ -261,9 +275,13 @@ public:
             }
             now_ = at;
         }
+        on_pool_ = pool;
         if (lock != nullptr)
             lock->lock();
     }
+    /// There is one stack for all threads, so that of those that sleep the last one wakes first: by how much all of them
+    /// together came too late.
+    std::chrono::nanoseconds overslept() const noexcept { return overslept_; }
 
     std::uint64_t generation{0};
 
@@ -273,10 +291,13 @@ private:
         std::unique_ptr<Task> task;
         interlock::Alarm* alarm{nullptr};
         TimerId timer{0};
+        bool pool{false};
     };
 
     bool step_until(TimePoint limit)
     {
+        if (stopped_)
+            return false;
         for (;;) {
             auto const candidates = runnable();
             if (candidates != 0) {
@@ -321,6 +342,7 @@ private:
         auto item = std::move(ready_[place]);
         ready_[place] = std::move(ready_.back());
         ready_.pop_back();
+        on_pool_ = item.pool;
         if (item.alarm != nullptr) {
             armed_.erase(item.alarm);
             item.alarm->ring();
@@ -349,6 +371,10 @@ private:
     Blocking blocking_;
     TimePoint now_{std::chrono::hours{1}};
     std::chrono::nanoseconds pool_latency_{0};
+    std::array<std::chrono::nanoseconds, 8> slow_{};
+    std::chrono::nanoseconds overslept_{0};
+    bool on_pool_{false};
+    bool stopped_{false};
     std::vector<Item> ready_;
     std::map<std::pair<TimePoint, TimerId>, Item> timers_;
     std::map<TimerId, TimePoint> timer_times_;

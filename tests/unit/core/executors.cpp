@@ -13,10 +13,13 @@
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -32,7 +35,10 @@
 #include <exception>
 #include <future>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -169,6 +175,170 @@ TEST_CASE("a context at the address of an earlier one is another one", "[core][e
     }
     CHECK(called == 20);
     CHECK(locks.try_acquire("a"));
+}
+
+using RowLocks = TransactionService<Stock, PessimisticRowLock, BlockingRepository<Memory>>;
+
+/// A blocking store of which the first `count` calls that lock a row do not return until the gate is open.
+struct Crowded {
+    explicit Crowded(int count)
+    {
+        static_cast<void>(store.inner().insert(Stock{"free", 0}).value());
+        for (int i = 0; i < count; ++i)
+            static_cast<void>(store.inner().insert(Stock{"locked" + std::to_string(i), 0}).value());
+        store.before_calls([this, count](std::string_view call) {
+            if (call == "load_for_update" && locking++ < count)
+                gate.pass();
+        });
+        for (int i = 0; i < count; ++i) {
+            auto const add = [](Stock& s) { ++s.quantity; };
+            service.async_try_do_in_transaction(
+                "locked" + std::to_string(i), add, {.deadline = 60s},
+                asio::bind_executor(pool, [this](std::exception_ptr, Outcome<void> o) { applied += o.has_value(); }));
+        }
+        pressed = gate.wait_for(count);
+    }
+    ~Crowded()
+    {
+        gate.open();
+        pool.join();
+    }
+    Crowded(Crowded const&) = delete;
+    Crowded& operator=(Crowded const&) = delete;
+
+    BlockingRepository<Memory> store{Memory{}};
+    RowLocks service{PessimisticRowLock{}, store};
+    asio::thread_pool pool{2};
+    interlock_test::Gate gate;
+    std::atomic<int> locking{0};
+    std::atomic<int> applied{0};
+    bool pressed{false};
+};
+
+auto const add_free = [](Stock& s) { return ++s.quantity; };
+
+TEST_CASE("calls that wait for locked rows keep no thread from one for a free row", "[core][executors][threads]")
+{
+    Crowded crowd{8};
+    REQUIRE(crowd.pressed);
+    auto const answer = crowd.service.async_do_in_transaction("free", add_free, {.deadline = 30s}, asio::use_future);
+    auto waited = crowd.service.async_try_do_in_transaction(
+        "free", add_free, {.deadline = 30s}, asio::bind_executor(crowd.pool, asio::use_future));
+    CHECK(answer.wait_for(20s) == std::future_status::ready);
+    CHECK(waited.get());
+    CHECK(crowd.applied == 0);
+}
+
+TEST_CASE("a call for which there is no thread ends by its deadline, and is not made", "[core][executors][threads]")
+{
+    Crowded crowd{16};
+    REQUIRE(crowd.pressed);
+    auto const begin = std::chrono::steady_clock::now();
+    auto ended = crowd.service.async_try_do_in_transaction(
+        "free", add_free, {.deadline = 200ms}, asio::bind_executor(crowd.pool, asio::use_future));
+    auto const outcome = ended.get();
+    CHECK(outcome.error() == Errc::deadline_exceeded);
+    CHECK(std::chrono::steady_clock::now() - begin < 5s);
+
+    asio::cancellation_signal signal;
+    std::promise<Errc> promise;
+    crowd.service.async_try_do_in_transaction(
+        "free", add_free, {.deadline = 60s},
+        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(crowd.pool, [&](std::exception_ptr, Outcome<int> o) {
+                                         promise.set_value(o.error());
+                                     })));
+    std::this_thread::sleep_for(50ms);
+    signal.emit(asio::cancellation_type::terminal);
+    CHECK(promise.get_future().get() == Errc::cancelled);
+    CHECK(std::chrono::steady_clock::now() - begin < 20s);
+
+    LockStateService const locks{crowd.store};
+    std::promise<error_code> acquired;
+    locks.async_acquire(
+        "free", {.deadline = 200ms},
+        asio::bind_executor(crowd.pool, [&](error_code error, auto) { acquired.set_value(error); }));
+    CHECK(acquired.get_future().get() == Errc::deadline_exceeded);
+
+    CHECK(crowd.locking == 16);
+    crowd.gate.open();
+    CHECK(interlock_test::eventually([&] { return crowd.applied == 16; }));
+    CHECK(crowd.store.inner().load("free")->value.quantity == 0);
+}
+
+TEST_CASE("a store that hangs costs the locks of another one nothing", "[core][executors][threads]")
+{
+    BlockingRepository<Memory> const hung{Memory{}};
+    BlockingRepository<Memory> const healthy{Memory{}};
+    LockStateService const of_hung{hung, LockOptions{.ttl = 1s}};
+    LockStateService const of_healthy{healthy, LockOptions{.ttl = 2s}};
+    interlock_test::Gate gate;
+    std::vector<Lock<Stock>> held;
+    for (int i = 0; i < 32; ++i)
+        held.push_back(of_hung.acquire("lock" + std::to_string(i)));
+    auto const lock = of_healthy.acquire("lock");
+    hung.before_calls([&](std::string_view call) {
+        if (call == "renew")
+            gate.pass();
+    });
+    REQUIRE(gate.wait_for(4));
+    std::this_thread::sleep_for(4s);
+    CHECK(lock.status() == LockStatus::held);
+    gate.open();
+    hung.before_calls({});
+}
+
+TEST_CASE("what leaves a store's call as an exception ends the call, not the executor", "[core][executors][threads]")
+{
+    BlockingRepository<Memory> const store{Memory{}};
+    static_cast<void>(store.inner().insert(Stock{"free", 0}).value());
+    TransactionService const service{OptimisticVersioning{.max_attempts = 2}, store};
+    asio::io_context io;
+    auto const outcome_of = [&](std::string_view throws) {
+        store.before_calls([throws](std::string_view call) {
+            if (call == throws)
+                throw std::runtime_error("out of the traits");
+        });
+        std::optional<Outcome<int>> outcome;
+        service.async_try_do_in_transaction(
+            "free", add_free, {.deadline = 30s}, asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> o) {
+                CHECK_FALSE(e);
+                outcome = std::move(o);
+            }));
+        io.restart();
+        CHECK_NOTHROW(io.run());
+        REQUIRE(outcome);
+        CHECK(service.try_do_in_transaction("free", add_free).error() == outcome->error());
+        store.before_calls({});
+        return std::pair{outcome->error(), outcome->cause()};
+    };
+    CHECK(outcome_of("load") == std::pair{Errc::corrupt_state, Errc::ok});
+    CHECK(outcome_of("compare_and_set") == std::pair{Errc::outcome_unknown, Errc::corrupt_state});  // sent, or not
+    LockStateService const locks{store};
+    store.before_calls([](std::string_view call) {
+        if (call == "create")
+            throw std::runtime_error("out of the traits");
+    });
+    std::optional<error_code> error;
+    locks.async_acquire("free", asio::bind_executor(io, [&](error_code e, auto) { error = e; }));
+    io.restart();
+    CHECK_NOTHROW(io.run());
+    CHECK(error);
+    CHECK(*error);
+}
+
+TEST_CASE("what a handler throws leaves by its executor, after the call has ended", "[core][executors]")
+{
+    Memory const repository;
+    static_cast<void>(repository.insert(Stock{"a", 0}).value());
+    TransactionService const service{OptimisticVersioning{}, repository};
+    asio::io_context io;
+    service.async_try_do_in_transaction(
+        "a", add_free, asio::bind_executor(io, [](std::exception_ptr, Outcome<int>) { throw std::runtime_error("mine"); }));
+    CHECK_THROWS_AS(io.run(), std::runtime_error);
+    CHECK(repository.load("a")->value.quantity == 1);
+    CHECK(service.do_in_transaction("a", add_free) == 2);
+    io.restart();
+    CHECK(io.run() == 0);
 }
 
 }  // namespace executors_test

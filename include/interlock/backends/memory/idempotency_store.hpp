@@ -255,6 +255,11 @@ private:
             }
             s.order.pop_front();
         }
+        if (s.order.size() > 2 * s.records.size() + 64)  // what was given back is still in line
+            std::erase_if(s.order, [&](auto const& place) {
+                auto const it = s.records.find(place.second);
+                return it == s.records.end() || it->second.kept_from != place.first;
+            });
     }
 
     std::shared_ptr<Shared> shared_;

@@ -154,6 +154,14 @@ private:
 
     Step<void> poll(Row& row, Wait wait, Waiter& waiter)
     {
+        auto polled = try_poll(row, wait, waiter);
+        if (polled.done() && polled.outcome().error() == Errc::overloaded && store_->make_room()) [[unlikely]]
+            return try_poll(row, wait, waiter);
+        return polled;
+    }
+
+    Step<void> try_poll(Row& row, Wait wait, Waiter& waiter)
+    {
         if (row.where == RowState::locked)
             return success();
         if (row.shard == nullptr)

@@ -171,10 +171,13 @@ private:
         using Signature = std::conditional_t<Try, void(Outcome<Result>), void(std::exception_ptr, Result)>;
         return boost::asio::async_initiate<Token, Signature>(
             [this](auto handler, std::unique_ptr<Statement> statement) {
-                using interlock::detail::CallPlace;
+                using interlock::detail::async_call;
                 Call<Try> call{&transaction_, Turn{line_}, std::move(statement)};
-                auto const place = call.turn ? CallPlace::own_thread : CallPlace::here;
-                interlock::detail::async_call(place, SystemRuntime{}, std::move(handler), std::move(call));
+                auto constexpr never = TimePoint::max();
+                if (call.turn)
+                    async_call(interlock::detail::CallAlone{}, never, SystemRuntime{}, std::move(handler), std::move(call));
+                else
+                    async_call(interlock::detail::CallHere{}, never, SystemRuntime{}, std::move(handler), std::move(call));
             },
             std::get<count>(all), std::unique_ptr<Statement>(new Statement{std::string(sql), std::move(params)}));
     }

@@ -84,6 +84,7 @@ public:
     SystemRuntime const& runtime() const noexcept { return repository_.runtime(); }
     /// Equal for handles of one table with one condition; not the repository's.
     void const* identity() const noexcept { return identity_.get(); }
+    std::size_t blocking_calls() const noexcept { return repository_.blocking_calls(); }
 
     /// BEGIN, its bounds and the locking read in one trip. Of one key only, else `invalid_argument`.
     Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait, Deadline deadline = {}) const

@@ -11,6 +11,7 @@
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/options.hpp>
 #include <interlock/core/connection_pool.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
 
@@ -81,8 +82,8 @@ public:
             auto session = take(until, fresh);
             if (!session)
                 return std::move(session).failure();
-            auto exchange = (*session)->run(batch, until, Connection::Bounded::by_session);
-            if (exchange.progress == Progress::answered && !exchange.error)
+            auto exchange = (*session)->run(batch, until, Connection::Bounded::by_session, access);
+            if (exchange.progress == Progress::answered && !exchange.error && !exchange.unconfirmed)
                 return exchange;
             // The time of the call is that of waiting for a lock, too; nothing here asks for a lock without waiting.
             if (exchange.error && exchange.error->state == "55P03" && SystemRuntime::now() >= until)
@@ -93,7 +94,7 @@ public:
                 continue;
             if (exchange.error && heal(**session, *exchange.error) && again)
                 continue;
-            if (exchange.progress == Progress::answered)
+            if (exchange.progress == Progress::answered && exchange.error)
                 return exchange;
             return failure_of(exchange, access);
         }
@@ -123,6 +124,8 @@ public:
     /// nothing was applied.
     bool heal(Connection& connection, SqlError const& error) noexcept
     {
+        if (error.raised)  // the user's words say nothing about them
+            return false;
         if (error.state == "25006") {  // a replica: a former primary, and the idle ones lead there, too
             connection.spoil();
             pool_.drop_idle();
@@ -154,7 +157,7 @@ private:
                 Errc::misconfigured, "postgres: the server's version is " + std::to_string(connection.server_version() / 10000) +
                                          ", 15 is needed"};
         // What the role or the database may have set otherwise, and what the statements of this library build on.
-        static Statement const greeting{
+        static auto const& greeting = interlock::detail::immortal<Statement>(
             "SELECT set_config('default_transaction_isolation', 'read committed', false), "
             "set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false), "
             "set_config('DateStyle', 'ISO', false), pg_is_in_recovery(), "
@@ -165,7 +168,9 @@ private:
             "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false), "
             "set_config('client_connection_check_interval', '2000', false), "
             // What a row-level policy hides is an error, or a row that is there would pass for missing.
-            "set_config('row_security', 'off', false), pg_backend_pid()"};
+            "set_config('row_security', 'off', false), "
+            // So that the one warning is heard that matters, see `Connection::take_notice`.
+            "set_config('client_min_messages', 'warning', false), pg_backend_pid()");
         Batch batch;
         batch.add(greeting);
         auto const exchange = connection.run(batch, by, Connection::Bounded::by_caller);

@@ -26,7 +26,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -171,7 +173,8 @@ public:
         if (!mapped) {
             if constexpr (StorableState<T>) {
                 std::string encoded;
-                StateTraits<T>::encode(value, encoded);
+                if (auto failure = interlock::detail::encode_state(value, encoded))
+                    return *std::move(failure);
                 if (encoded.size() > options.max_value_bytes)
                     return Failure{Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
                 params.bytes(encoded);
@@ -201,7 +204,7 @@ public:
             auto const bytes = reply.bytes(row, 1);
             if constexpr (StorableState<T>)
                 if (bytes)
-                    if (auto value = StateTraits<T>::decode(*bytes))
+                    if (auto value = interlock::detail::decode_state<T>(*bytes))
                         return Versioned<T>{*std::move(value), *version};
             return Failure{
                 Errc::corrupt_state, "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
@@ -289,6 +292,8 @@ public:
             if (auto added = add_value(params, *change.value); !added)
                 return added;
         }
+        if (operation != nullptr || refusal == Refusal::error)
+            params.text(race_word());
         batch.add(
             refusal == Refusal::error ? statements.last_change(action, operation != nullptr)
                                       : statements.change(action, fencing, operation != nullptr),
@@ -500,7 +505,7 @@ public:
     ~RowTransaction() = default;
 
     /// The i-th locked row as the locking read returned it; nothing when the key has no value.
-    std::optional<Versioned<T>>& state(std::size_t i) { return states_[i]; }
+    std::optional<Versioned<T>>& state(std::size_t i) { return rows_[i].state; }
 
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
@@ -541,41 +546,67 @@ private:
         : Transaction(store->pool, std::move(session), until), store_(std::move(store))
     {}
 
+    /// BEGIN and the locking reads, in one trip when all rows are there. Keys are locked in their order, each
+    /// by its advisory lock before its row, as commits do; two that follow one order cannot deadlock. Whether
+    /// a key needs the advisory lock, because it has no row, is known only once it was looked for. Rows
+    /// behind it that were locked meanwhile are then let go, and all are locked again.
     Outcome<void> open(std::span<Key const* const> keys, Wait wait)
     {
-        auto const& s = *store_;
-        bool const advisory = s.options.row_lock == RowLock::advisory;
-        detail::Batch batch;
-        batch.add(s.begin);
-        for (auto const* key : keys) {
-            if (advisory)
-                add_hash_lock(batch, *key, wait);
-            if (!add_row_lock(batch, *key, wait))
-                return Store::bad_key();
-        }
-        auto exchange = step(batch, until_, detail::Connection::Bounded::by_transaction);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->error) {
-            healed_ = pool_->heal(*session_, *exchange->error);
-            return refused(*exchange->error, wait);
-        }
-        begun_ = true;
-        states_.resize(keys.size());
-        auto at = std::size_t{1};
-        for (std::size_t i = 0; i < keys.size(); ++i) {
-            if (advisory) {
-                auto const& lock = exchange->replies[at++];
-                if (wait == Wait::no && !lock.boolean(0, 0))
-                    return Errc::lock_busy;
-                learn_identity(lock);
+        bool const advisory = store_->options.row_lock == RowLock::advisory;
+        rows_.resize(keys.size());
+        for (auto& row : rows_)
+            row.hashed = advisory;
+        bool begins = true;
+        for (std::size_t from = 0;;) {
+            detail::Batch batch;
+            if (begins && begun_)
+                batch.add("ROLLBACK");
+            if (begins)
+                batch.add(store_->begin);
+            auto at = batch.size();
+            for (auto i = from; i < keys.size(); ++i) {
+                if (rows_[i].hashed)
+                    add_hash_lock(batch, *keys[i], wait);
+                if (!add_row_lock(batch, *keys[i], wait))
+                    return Store::bad_key();
             }
-            auto const& row = exchange->replies[at++];
-            auto taken = row.rows() > 0 ? read(row, i) : advisory ? success() : take_missing(i, *keys[i], wait);
-            if (!taken)
-                return taken;
+            using Bounded = detail::Connection::Bounded;
+            auto exchange = step(batch, until_, begun_ ? Bounded::by_caller : Bounded::by_transaction);
+            if (!exchange)
+                return std::move(exchange).failure();
+            if (exchange->error) {
+                healed_ = pool_->heal(*session_, *exchange->error);
+                return refused(*exchange->error, wait);
+            }
+            begun_ = true;
+            auto unlocked = keys.size();  // the first key of which nothing is locked
+            bool behind = false;          // something behind it is
+            for (auto i = from; i < keys.size(); ++i) {
+                rows_[i].state.reset();
+                bool const has_hash = rows_[i].hashed;
+                if (has_hash) {
+                    auto const& lock = exchange->replies[at++];
+                    if (wait == Wait::no && !lock.boolean(0, 0))
+                        return Errc::lock_busy;
+                    learn_identity(lock);
+                }
+                auto const& row = exchange->replies[at++];
+                if (row.rows() > 0) {
+                    if (auto done = read(row, i); !done)
+                        return done;
+                }
+                if (row.rows() > 0 || has_hash) {
+                    behind = behind || unlocked < i;
+                } else {
+                    unlocked = std::min(unlocked, i);
+                    rows_[i].hashed = true;
+                }
+            }
+            if (unlocked == keys.size())
+                return success();
+            begins = behind;
+            from = behind ? 0 : unlocked;
         }
-        return success();
     }
 
     /// Some row that nobody has locked; `statement` names none and waits for none. No row: `not_found`.
@@ -594,10 +625,10 @@ private:
         begun_ = true;
         if (exchange->replies[1].rows() == 0)
             return Failure{Errc::not_found, "postgres: no row of " + store_->table.name + " is free"};
-        states_.resize(1);
+        rows_.resize(1);
         if (auto done = read(exchange->replies[1], 0); !done)
             return done;
-        own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(states_[0]->value)));
+        own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(rows_[0].state->value)));
         return success();
     }
 
@@ -631,27 +662,9 @@ private:
         auto state = store_->read(row, 0);
         if (!state)
             return std::move(state).failure();
-        states_[i].emplace(*std::move(state));
+        rows_[i].state.emplace(*std::move(state));
         learn_identity(row);
         return success();
-    }
-
-    /// A key without a value is locked by its hash, so two keys may seem to be one; then it is looked at again, since
-    /// somebody may have inserted it before.
-    Outcome<void> take_missing(std::size_t i, Key const& key, Wait wait)
-    {
-        detail::Batch batch;
-        add_hash_lock(batch, key, wait);
-        static_cast<void>(add_row_lock(batch, key, wait));
-        auto exchange = step(batch, until_);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->error)
-            return refused(*exchange->error, wait);
-        if (wait == Wait::no && !exchange->replies[0].boolean(0, 0))
-            return Errc::lock_busy;
-        learn_identity(exchange->replies[0]);
-        return exchange->replies[1].rows() > 0 ? read(exchange->replies[1], i) : success();
     }
 
     static Failure refused(detail::SqlError const& error, Wait wait)
@@ -693,7 +706,7 @@ private:
             return std::move(done).failure();
         if (done->error) {
             end();
-            if (done->error->state == detail::raced_state)
+            if (detail::is_race(*done->error))
                 return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
             return failure_of(*done->error, detail::Access::write);
         }
@@ -736,6 +749,7 @@ private:
         if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
             detail::Params params;
             store_->add_operation(params, *operation);
+            params.text(detail::race_word());
             batch.add(store_->statements.change(detail::RowAction::nothing, detail::Fencing::none, true), std::move(params));
         }
         std::vector<detail::Reply> replies;
@@ -748,7 +762,7 @@ private:
                 learn_identity(stepped->replies[1]);
             if (stepped->error) {
                 end();
-                if (stepped->error->state == detail::raced_state)
+                if (detail::is_race(*stepped->error))
                     return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
                 return failure_of(*stepped->error, detail::Access::write);
             }
@@ -808,7 +822,11 @@ private:
     }
 
     std::shared_ptr<Store> store_;
-    std::vector<std::optional<Versioned<T>>> states_;
+    struct Locked {
+        std::optional<Versioned<T>> state;
+        bool hashed{false};  // it has its advisory lock, too
+    };
+    std::vector<Locked> rows_;
     std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
     bool healed_{false};  // opening it again may help
@@ -820,7 +838,8 @@ private:
 /// **Guarantee.** Models every concept: `VersionedRepository`, `AtomicRepository`, `OperationRepository`,
 /// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. A guarded write is applied only while
 /// the lock record names its acquisition (law P1), decided in one statement with the write. Of the library's own table
-/// versions are drawn from a sequence and never used again.
+/// versions are drawn from a sequence and never used again. An insert draws its version first: one that was
+/// begun before the former row of its key was changed and erased may get a version below that row's last.
 /// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, or when a
 /// replica without the latest commits is promoted; the fence refuses writes of the former holder. What a failover to an
 /// asynchronous replica, or a crash with `synchronous_commit = off`, forgets is forgotten together. On a user's table P3
@@ -828,7 +847,16 @@ private:
 /// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. A commit without a reply:
 /// `outcome_unknown`, unless the server can still be asked what became of the transaction. Ask again with the same owner
 /// token (`create`, `renew`, `remove`) or operation id (`commit`). What a constraint refuses is `constraint_violated`, with
-/// the constraint's name; tables or rights that are not as they should be: `misconfigured`.
+/// the constraint's name; tables or rights that are not as they should be: `misconfigured`. What the user's
+/// own triggers raise has the meaning of its SQLSTATE, and its text in the detail; it is never taken for a
+/// signal of this library. A commit that was made while its synchronous standby did not confirm it
+/// (`synchronous_standby_names`, the wait ended by the deadline or an operator) is `outcome_unknown`:
+/// everybody sees it here, and a failover may forget it. Its operation id then says what this server has:
+/// applied. A failover that forgets the effect forgets the record with it, so that the same id makes it
+/// again.
+/// **Deadlines.** What the server has not answered by the call's deadline costs the connection, not the
+/// caller's time, a ROLLBACK included; the answer to a commit is waited for a tenth of a second more, because
+/// cancelling makes it definite.
 /// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per member, also for a guarded commit of one key with its operation record; a commit of several
 /// keys two; one more to tell a conflict from a missing row. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
@@ -861,6 +889,7 @@ public:
     /// Equal for all repositories of this process with the same server address, database, name space and table. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return store_->identity.get(); }
+    std::size_t blocking_calls() const noexcept { return store_->pool->options().max_connections; }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
     using Members::load;
@@ -1127,7 +1156,7 @@ private:
         if (!exchange)
             return std::move(exchange).failure();
         if (exchange->error) {
-            if (exchange->error->state == detail::raced_state)
+            if (detail::is_race(*exchange->error))
                 return store_->or_duplicate(Failure{Errc::superseded}, operation, until);
             return failure_of(*exchange->error, detail::Access::commit);
         }

@@ -9,6 +9,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -264,7 +265,8 @@ protected:
     }
     ~Transaction() { end(); }
 
-    /// Rolls back what is open, and gives the connection back.
+    /// Rolls back what is open, and gives the connection back. What is not rolled back by the transaction's
+    /// deadline costs the connection: closing it makes the server roll back, as soon as it can.
     void end() noexcept
     {
         if (!session_)
@@ -273,8 +275,8 @@ protected:
             if (session_->is_open() && !session_->idle() && !pool_->forked()) {
                 detail::Batch batch;
                 batch.add("ROLLBACK");
-                static_cast<void>(session_->run(
-                    batch, interlock::detail::add(SystemRuntime::now(), rollback_time), detail::Connection::Bounded::by_caller));
+                auto const soon = interlock::detail::add(SystemRuntime::now(), rollback_time);
+                static_cast<void>(session_->run(batch, std::min(soon, until_), detail::Connection::Bounded::by_caller));
             }
         } catch (...) {
             session_->close();
@@ -296,17 +298,19 @@ protected:
     /// COMMIT, perhaps behind other statements: `batch` ends with it.
     ///
     /// A lost reply is looked for: the server knows what became of a transaction by its id, though it may say for a while
-    /// that it is in progress.
+    /// that it is in progress. So is a COMMIT that no synchronous standby has confirmed: what the server
+    /// tells of it is true of this server only, so it counts once a later commit is confirmed.
     Outcome<detail::Exchange> commit(detail::Batch const& batch, TimePoint until)
     {
-        auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller);
+        auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller, detail::Access::commit);
         if (exchange.progress == detail::Progress::answered && !exchange.error) {
-            if (exchange.replies.back().tag() == "COMMIT")
+            if (exchange.replies.back().tag() != "COMMIT")
+                return Failure{Errc::misconfigured, "postgres: the transaction had failed before its COMMIT"};
+            if (!exchange.unconfirmed)
                 return exchange;
-            return Failure{Errc::misconfigured, "postgres: the transaction had failed before its COMMIT"};
-        }
-        if (exchange.progress == detail::Progress::answered)
+        } else if (exchange.progress == detail::Progress::answered) {
             return exchange;  // an error of a live session: nothing was committed
+        }
         auto failure = failure_of(exchange, detail::Access::commit);
         if (failure.code() != Errc::outcome_unknown)
             return failure;
@@ -390,7 +394,8 @@ private:
         session_.release();  // closed: another connection may need its place
         if (xid_.empty())
             return unknown;
-        static detail::Statement const status{"SELECT pg_xact_status($1::text::xid8)"};
+        static auto const& status = interlock::detail::immortal<detail::Statement>(
+            "SELECT pg_xact_status($1::text::xid8), current_setting('synchronous_standby_names') <> ''");
         for (int attempt = 1;; ++attempt) {
             auto session = pool_->take(until);
             if (session) {
@@ -405,6 +410,8 @@ private:
                     if (exchange.error || exchange.replies[0].null(0, 0))
                         return unknown;
                     auto const what = exchange.replies[0].text(0, 0);
+                    if (what == "committed" && exchange.replies[0].boolean(0, 1) && !confirmed(**session, until))
+                        return unknown;
                     if (what == "committed")
                         return detail::Exchange{detail::Progress::lost, {}, std::nullopt};
                     if (what == "aborted")
@@ -417,6 +424,17 @@ private:
                 return unknown;
             SystemRuntime::sleep_until(at);
         }
+    }
+
+    /// Whether a synchronous standby has what was committed before: it has once it confirms a commit that
+    /// comes after it.
+    static bool confirmed(detail::Connection& connection, TimePoint until)
+    {
+        detail::Batch later;
+        later.add("SELECT pg_logical_emit_message(true, 'interlock', '')");  // the least that a commit waits for
+        auto const exchange =
+            connection.run(later, until, detail::Connection::Bounded::by_session, detail::Access::commit);
+        return exchange.progress == detail::Progress::answered && !exchange.error && !exchange.unconfirmed;
     }
 
     static constexpr Backoff asking{

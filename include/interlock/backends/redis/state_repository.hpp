@@ -137,6 +137,10 @@ public:
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return shared_->identity.get(); }
 
+    /// Another number once another server, or history of its data, was found behind the address, as after a failover: versions
+    /// that were read before it may be those of other values now. A commit that finds out so is a `version_conflict`.
+    std::uint64_t life() const noexcept { return shared_->client->life(); }
+
     /// Whether asynchronous calls end without anybody running an executor.
     bool has_own_threads() const noexcept { return shared_->client->own_threads(); }
 
@@ -456,6 +460,7 @@ private:
         using X = CommitResult;
         if (changes.empty() && operation == nullptr)
             return way.template nothing<X>();
+        auto const life = shared_->client->life();
         auto const& keys = shared_->keys;
         auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
         auto const& script = detail::commit_script();
@@ -478,11 +483,14 @@ private:
                 return way.template refuse<X>(operation->home->validate().failure());
             command.add(keys.operation(operation->home->bytes(), operation->id->value()));
         }
+        bool by_version = false;  // and by no lock record
         std::string encoded;
         for (auto const& change : changes) {
+            by_version = by_version || (change.fence == nullptr && change.version != no_version);
             encoded.clear();
             if (change.kind == ChangeKind::write) {
-                StateTraits<T>::encode(*change.value, encoded);
+                if (auto failure = interlock::detail::encode_state(*change.value, encoded))
+                    return way.template refuse<X>(*std::move(failure));
                 if (encoded.size() > shared_->options.max_value_bytes)
                     return way.template refuse<X>(Failure{
                         Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
@@ -499,7 +507,7 @@ private:
 
         return way.template send<X>(
             std::move(command), &script, operation != nullptr ? detail::Access::record : detail::Access::write,
-            deadline, std::move(read));
+            deadline, std::move(read), by_version ? life : 0);
     }
 
     /// The word that says of a change everything but its data.
@@ -536,7 +544,7 @@ private:
         auto const version = detail::number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
         if (stored.size() < 16 || !version || *version == no_version)
             return detail::damaged("a stored value is not one of ours");
-        auto value = StateTraits<T>::decode(stored.substr(16));
+        auto value = interlock::detail::decode_state<T>(stored.substr(16));
         if (!value)
             return Failure{
                 Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(*version)};
@@ -617,7 +625,7 @@ private:
         if constexpr (loads)
             call.add(keys.name("value", key.bytes()));
         call.add(granted.count());
-        call.add(loads ? "1" : "0");
+        call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);  // without what stands around it
         call.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
         auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
@@ -705,10 +713,12 @@ private:
             auto& outcome = renewals[i]->granted;
             if (!exchange)
                 outcome = exchange.failure();
-            else if (auto const found = exchange->reply()[i].integer(); found == 1)
+            else if (auto const found = exchange->reply()[i]; found.is(detail::ReplyType::error))
+                outcome = detail::map_error(found.text(), detail::Access::write);
+            else if (found.integer() == 1)
                 outcome = std::chrono::nanoseconds{granted};
             else
-                outcome = Failure::because(Errc::lock_lost, found == 0 ? Errc::not_found : Errc::lock_busy);
+                outcome = Failure::because(Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
         }
     }
 

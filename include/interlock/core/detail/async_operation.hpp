@@ -31,6 +31,8 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -175,7 +177,7 @@ public:
         Ref<AsyncOperation> const alive{this};
         running_ = true;
         join();
-        bool const finished = step();
+        bool const finished = guarded_step();
         std::lock_guard lock(mutex_);
         running_ = false;
         stepped_ = finished;
@@ -214,6 +216,8 @@ protected:
 
     /// Goes as far as it can. True: finished; `complete` is next. Runs on the executor, one at a time.
     virtual bool step() = 0;
+    /// A step threw `exception`: it will be the last one, and `complete` is to report it.
+    virtual void failed(std::exception_ptr exception) noexcept = 0;
     /// Calls the handler. `self` is the last reference: let it go first, so that memory is free before the handler runs.
     virtual void complete(Ref<AsyncOperation> self) = 0;
     /// Leaves all queues.
@@ -232,11 +236,12 @@ protected:
     /// Wakes this operation at `at`, unless `at` is never.
     void wake_at(TimePoint at)
     {
-        if (at == TimePoint::max())
+        if (at == TimePoint::max() || (alarm_armed_ && alarm_at_ == at && runtime_.now() < at))
             return;
         still();
         add_reference();
         alarm_armed_ = true;
+        alarm_at_ = at;
         runtime_.arm(*this, at);
     }
 
@@ -248,29 +253,74 @@ protected:
             drop_reference();
     }
 
-    /// A call that may wait for what another caller holds must not take a thread from that caller's end.
-    enum class Pool : unsigned char {
-        ending,   ///< it ends by itself
-        waiting,  ///< it may wait for others' ends
-        none,     ///< and others for its own: a thread of its own
+    /// Runs `call` on a thread of `executor`, which may be blocked, and then takes the next step; `offload_done` says so.
+    template <class F, class Executor>
+    void offload(F call, Executor const& executor)
+    {
+        boost::asio::post(executor, offloaded(std::move(call)));
+    }
+    /// The same on a thread that waits for no other call's thread.
+    template <class F>
+    void offload_alone(F call)
+    {
+        CallThreads::unbounded()->run(offloaded(std::move(call)));
+    }
+    /// Throws what the call threw.
+    bool offload_done() const
+    {
+        if (!offload_done_.load(std::memory_order_acquire))
+            return false;
+        if (offload_->exception)
+            std::rethrow_exception(offload_->exception);
+        return true;
+    }
+    /// Whether a call that waits for its thread is not made any more. False: it has begun.
+    bool take_back() noexcept
+    {
+        std::lock_guard lock(offload_->mutex);
+        if (offload_->running || offload_done_.load(std::memory_order_relaxed))
+            return false;
+        ++offload_->turn;
+        return true;
+    }
+
+    void schedule() noexcept
+    {
+        std::lock_guard lock(mutex_);
+        schedule_locked();
+    }
+
+private:
+    /// What a thread for blocking calls knows of an operation.
+    struct Offload {
+        std::mutex mutex;
+        std::condition_variable returned;
+        std::uint64_t turn{0};  // of the call that is to be made
+        std::exception_ptr exception;
+        bool running{false};
+        bool gone{false};
     };
 
-    /// Runs `call` on a thread that may be blocked, sets `offload_done_` and takes the next step.
     template <class F>
-    void offload(F call, Pool pool)
+    auto offloaded(F call)
     {
         if (!offload_)
             offload_ = std::make_shared<Offload>();
+        offload_->exception = nullptr;
         offload_done_.store(false, std::memory_order_relaxed);
-        // No reference: an operation must not outlive its context, and the pool knows nothing of that context.
-        auto work = [this, shared = offload_, call = std::move(call)]() mutable {
+        // No reference: an operation must not outlive its context, and the thread knows nothing of that context.
+        return [this, shared = offload_, turn = turn_of_next_call(), call = std::move(call)]() mutable {
             {
                 std::lock_guard lock(shared->mutex);
-                if (shared->gone)
+                if (shared->gone || shared->turn != turn)
                     return;
                 shared->running = true;
             }
-            call();
+            try {
+                call();
+            } catch (...) {
+                shared->exception = std::current_exception();
+            }
             {
                 // Together: whoever sees that it is done may destroy the operation.
                 std::lock_guard lock(mutex_);
@@ -283,33 +333,13 @@ protected:
             }
             shared->returned.notify_all();
         };
-        if (pool == Pool::none) {
-            try {
-                return CallThreads::run(work);
-            } catch (std::system_error const&) {  // no thread left: one of the pool's, then
-            }
-        }
-        if constexpr (requires { runtime_.waiting_executor(); })
-            if (pool != Pool::ending)
-                return boost::asio::post(runtime_.waiting_executor(), std::move(work));
-        boost::asio::post(runtime_.blocking_executor(), std::move(work));
     }
-    bool offload_done() const noexcept { return offload_done_.load(std::memory_order_acquire); }
 
-    void schedule() noexcept
+    std::uint64_t turn_of_next_call() noexcept
     {
-        std::lock_guard lock(mutex_);
-        schedule_locked();
+        std::lock_guard lock(offload_->mutex);
+        return ++offload_->turn;
     }
-
-private:
-    /// What the pool knows of an operation.
-    struct Offload {
-        std::mutex mutex;
-        std::condition_variable returned;
-        bool running{false};
-        bool gone{false};
-    };
 
     void schedule_locked() noexcept
     {
@@ -338,6 +368,17 @@ private:
             });
     }
 
+    /// Nothing but what a handler throws leaves by the executor: what a step throws ends the operation.
+    bool guarded_step() noexcept
+    {
+        try {
+            return step();
+        } catch (...) {
+            failed(std::current_exception());
+            return true;
+        }
+    }
+
     void run(Ref<AsyncOperation> self)
     {
         {
@@ -348,7 +389,7 @@ private:
             running_ = true;
             again_ = false;
         }
-        bool const finished = stepped_ || step();
+        bool const finished = stepped_ || guarded_step();
         if (!finished) {
             std::lock_guard lock(mutex_);
             running_ = false;
@@ -407,6 +448,7 @@ private:
     bool stepped_{false};  // to its end, before it was on the executor
     bool finished_{false};
     bool alarm_armed_{false};
+    TimePoint alarm_at_{};
 };
 
 /// Allocates an operation with its handler's allocator and starts it.
@@ -437,33 +479,59 @@ void destroy_operation(Op* op, A handler_allocator) noexcept
     std::allocator_traits<Allocator>::deallocate(allocator, op, 1);
 }
 
-/// Where a call is made.
-enum class CallPlace : unsigned char {
-    here,        ///< on the handler's executor
-    pool,        ///< on the pool for blocking calls
-    own_thread,  ///< it may wait for what only other such calls end, so that no bound on their number is safe
-};
+/// Where a call is made that needs no thread for it.
+struct CallHere {};
+/// That of a call that may wait for what only other such calls end, so that no bound on their number is safe.
+struct CallAlone {};
 
-/// Completes `handler` with `call()`, or as `F::complete(handler, call())` does.
-template <class Handler, class R, class F>
+/// Completes `handler` with `call()`, or as `F::complete(handler, call())` does. `Where`: `CallHere`, `CallAlone`, or the
+/// executor on whose threads the call may block; one that has no thread for it until `until` is not made, and ends as
+/// `deadline_exceeded`.
+template <class Handler, class R, class Where, class F>
 class CallOperation final : public AsyncOperation<Handler, R> {
     using Base = AsyncOperation<Handler, R>;
+    using Result = std::invoke_result_t<F&>;
 
 public:
-    CallOperation(Handler handler, R runtime, CallPlace place, F call)
-        : Base(std::move(handler), std::move(runtime)), call_(std::move(call)), place_(place)
+    CallOperation(Handler handler, R runtime, Where where, TimePoint until, F call)
+        : Base(std::move(handler), std::move(runtime)), call_(std::move(call)), where_(std::move(where)), until_(until)
     {}
 
 private:
     bool step() override
     {
-        if (place_ == CallPlace::here)
+        if constexpr (std::is_same_v<Where, CallHere>) {
             result_.emplace(call_());
-        else if (!std::exchange(offloaded_, true))
-            this->offload(
-                [this] { result_.emplace(call_()); },
-                place_ == CallPlace::pool ? Base::Pool::ending : Base::Pool::none);
-        return place_ == CallPlace::here || this->offload_done();
+            return true;
+        } else {
+            if (!std::exchange(offloaded_, true)) {
+                this->wake_at(until_);
+                auto call = [this] { result_.emplace(call_()); };
+                if constexpr (std::is_same_v<Where, CallAlone>)
+                    this->offload_alone(call);
+                else
+                    this->offload(call, where_);
+                return false;
+            }
+            if (this->offload_done())
+                return true;
+            if (this->runtime().now() < until_ || !this->take_back())
+                return false;
+            set_result(Errc::deadline_exceeded);
+            return true;
+        }
+    }
+
+    void failed(std::exception_ptr) noexcept override { set_result(Errc::outcome_unknown); }
+
+    void set_result(Errc code)
+    {
+        if constexpr (std::is_same_v<Result, error_code>)
+            result_.emplace(make_error_code(code));
+        else if (code == Errc::outcome_unknown)
+            result_.emplace(Failure::unknown(Errc::overloaded));
+        else
+            result_.emplace(code);
     }
 
     void complete(Ref<Base> self) override
@@ -481,15 +549,17 @@ private:
     void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
     F call_;
-    std::optional<std::invoke_result_t<F&>> result_;
-    CallPlace place_;
+    std::optional<Result> result_;
+    Where where_;
+    TimePoint until_;
     bool offloaded_{false};
 };
 
-template <class R, class Handler, class F>
-void async_call(CallPlace place, R const& runtime, Handler handler, F call)
+template <class R, class Where, class Handler, class F>
+void async_call(Where where, TimePoint until, R const& runtime, Handler handler, F call)
 {
-    start_operation<CallOperation<Handler, R, F>>(std::move(handler), runtime, place, std::move(call));
+    start_operation<CallOperation<Handler, R, Where, F>>(
+        std::move(handler), runtime, std::move(where), until, std::move(call));
 }
 
 /// What is asked of `LockStateService::async_acquire` or `async_try_acquire`.
@@ -521,8 +591,12 @@ private:
     bool step() override
     {
         if (offloaded_) {
-            if (!this->offload_done())
-                return false;
+            if (!this->offload_done()) {
+                bool const late = this->runtime().now() >= deadline_;
+                if (!(late || this->cancel_requested()) || !this->take_back())
+                    return false;
+                return fail(late ? Errc::deadline_exceeded : Errc::cancelled);
+            }
             offloaded_ = false;
             if (!answer_->done() && this->take_wake())  // perhaps by what the call found in use
                 return step();
@@ -539,7 +613,9 @@ private:
             } else {
                 offloaded_ = true;
                 this->take_wake();
-                this->offload([this] { poll(); }, Base::Pool::waiting);
+                this->wake_at(deadline_);  // waiting for a thread counts
+                auto const& repository = request_->service.repository();
+                this->offload([this] { poll(); }, store_executor(this->runtime(), BlockingCalls::waiting, repository));
                 return false;
             }
         }
@@ -554,6 +630,8 @@ private:
         hold_ = *std::move(answer_->outcome());
         return true;
     }
+
+    void failed(std::exception_ptr) noexcept override { fail(Errc::overloaded); }
 
     void poll()
     {
@@ -584,6 +662,8 @@ private:
             hold_.reset();
             code_ = Errc::cancelled;
         }
+        if (hold_)
+            hold_->take();
         auto const code = code_;
         Lock lock = hold_ ? Lock{std::move(request_->state), std::move(hold_)} : Lock{};
         { Ref<Base> const last = std::move(self); }
@@ -612,7 +692,7 @@ private:
     typename Service::Ticket ticket_;
 };
 
-/// `LockStateService::async_release` where the store starts its calls.
+/// `LockStateService::async_release` where it cannot be done in place.
 template <class Service, class Handler>
 class ReleaseOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
@@ -628,10 +708,18 @@ private:
     bool step() override
     {
         auto step = releasing_.poll(*this);
-        if (!step.done())
+        if (!step.done()) {
+            this->wake_at(step.wake_at());
             return false;
+        }
         code_ = step.outcome().error();
         return true;
+    }
+
+    void failed(std::exception_ptr) noexcept override
+    {
+        releasing_.abandon();
+        code_ = Errc::outcome_unknown;
     }
 
     void complete(Ref<Base> self) override

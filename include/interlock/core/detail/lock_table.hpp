@@ -17,6 +17,7 @@
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/blocking_waiter.hpp>
 #include <interlock/core/concepts.hpp>
+#include <interlock/core/detail/doubt.hpp>
 #include <interlock/core/detail/lease_machine.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
@@ -28,6 +29,7 @@
 #include <boost/intrusive/set.hpp>
 #include <boost/intrusive/set_hook.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -95,6 +97,8 @@ public:
     LockTable& operator=(LockTable const&) = delete;
     ~LockTable()
     {
+        if (forked())
+            return;
         for (auto& shard : shards_)
             if (shard.alarm_used)
                 runtime_.cancel(shard.alarm);
@@ -104,8 +108,8 @@ public:
     /// of it afterwards.
     void close() noexcept
     {
-        if (runtime_.generation() != generation_)
-            return;  // in a forked child; the parent's threads are not here
+        if (forked())
+            return;
         {
             std::unique_lock lock(reaping_mutex_);
             auto const until = add(runtime_.now(), std::chrono::seconds{1});
@@ -129,7 +133,7 @@ public:
     /// Nothing when the service is fit for use.
     std::optional<Failure> unfit(Key const& key, Deadline deadline)
     {
-        if (runtime_.generation() != generation_)
+        if (forked())
             return Failure{Errc::misconfigured, "this lock service was made before a fork; make a new one in the child"};
         if (!options_good_)
             return Failure{Errc::invalid_argument, "lock options out of range (ttl must be from 50 ms to 24 h)"};
@@ -152,6 +156,9 @@ public:
     }
 
 private:
+    /// In a forked child: the locks are the parent's, and so are the threads that may hold the mutexes of this copy.
+    bool forked() const noexcept { return runtime_.generation() != generation_; }
+
     class Reaper;
 
     class Acquisition;
@@ -173,18 +180,26 @@ private:
         TimePoint now() const noexcept override { return table_->runtime_.now(); }
         void release(bool unresolved) noexcept override
         {
-            if (!gone_.exchange(true, std::memory_order_relaxed))
-                static_cast<void>(table_->release(*this, unresolved, false));
+            if (!gone_.exchange(true, std::memory_order_relaxed) && !table_->forked())
+                static_cast<void>(table_->release(*this, unresolved || this->unresolved(), false));
         }
         Outcome<void> release_and_report() override
         {
             gone_.store(true, std::memory_order_relaxed);
-            return table_->release(*this, false, true);
+            if (table_->forked())
+                return Failure{Errc::misconfigured, "this lock was acquired before a fork, by the parent"};
+            return table_->release(*this, unresolved(), true);
         }
-        Outcome<void> renew_now(Deadline deadline) override { return table_->renew_now(*this, deadline); }
+        Outcome<void> renew_now(Deadline deadline) override
+        {
+            if (table_->forked())
+                return Failure{Errc::misconfigured, "this lock was acquired before a fork, by the parent"};
+            return table_->renew_now(*this, deadline.at(now()));
+        }
 
     private:
         friend class LockTable;
+        void revive() noexcept override { table_->revive(*this); }
         std::shared_ptr<LockTable> table_;
         Shard* shard_;
         std::atomic<bool> gone_{false};  // released once; the second time is for handles that come late
@@ -199,6 +214,7 @@ private:
         EntryState state{EntryState::trying};
         std::list<Acquisition*> queue;
         TableHold* holder{nullptr};  // kept alive by its handle; cleared by release and loss
+        Acquisition* promoted{nullptr};  // the driver to be, who has not begun yet
         OwnerToken owner;
         OwnerToken sending;  // whose renewal is on its way to the store right now, on another thread
         std::uint64_t first_token{0};  // of the grant
@@ -313,16 +329,21 @@ public:
         Releasing& operator=(Releasing const&) = delete;
         ~Releasing() { abandon(); }
 
+        /// Unknown is what is not known by the deadline that every call has; the record is then removed all the same.
         Step<void> poll(Waiter& waiter)
         {
             if (!hold_)
                 return success();
             auto& own = static_cast<TableHold&>(*hold_);
+            auto const& runtime = table_->runtime_;
             if (!asking_.under_way() && !reaper_) {
                 own.gone_.store(true, std::memory_order_relaxed);
-                released_at_ = table_->runtime_.now();
+                if (table_->forked())
+                    return Failure{Errc::misconfigured, "this lock was acquired before a fork, by the parent"};
+                released_at_ = runtime.now();
+                deadline_ = Deadline{}.at(released_at_);
                 status_ = hold_->status(released_at_);
-                auto ended = table_->end_hold(own, status_, false, false, released_at_);
+                auto ended = table_->end_hold(own, status_, own.unresolved(), released_at_, released_at_);
                 if (ended.done)
                     return *std::move(ended.done);
                 node_ = ended.node;
@@ -333,16 +354,21 @@ public:
             if (!reaper_) {
                 auto removed = ask(waiter);
                 if (!removed)
-                    return Step<void>::under_way();
+                    return Step<void>::under_way();  // until `deadline_`, at the latest
                 // What is not the end of it, since it must be tried again or a renewal is on its way, is a reaper's.
                 if (table_->removed_for_good(*own.shard_, node_, own.fence().owner, *removed) || hand_over(&waiter, &*removed))
                     return table_->released(own, status_, *removed, released_at_);
             }
-            auto const removed = reaper_->look_in_place();
-            if (!removed)
-                return Step<void>::under_way();
-            reaper_.reset();
-            return table_->released(own, status_, *removed, released_at_);
+            if (auto const removed = reaper_->look_in_place()) {
+                reaper_.reset();
+                return table_->released(own, status_, *removed, released_at_);
+            }
+            if (runtime.now() >= deadline_) {
+                abandon();
+                return table_->released(own, status_, Failure::unknown(Errc::deadline_exceeded), released_at_);
+            }
+            // A first call that was started ends by itself. What needs a thread, or is tried again, may take longer.
+            return reaper_->in_first_call() ? Step<void>::under_way() : Step<void>::pending(deadline_);
         }
 
         void abandon() noexcept
@@ -360,10 +386,11 @@ public:
         std::optional<Outcome<Removal>> ask(Waiter& waiter)
         {
             auto const owner = hold_->fence().owner;
+            Deadline const deadline{deadline_};
             try {
                 auto asked = asking_.ask(
-                    table_->repository_, waiter, [&](R& r) { return r.remove(node_->first, owner, Deadline{}); },
-                    [&](auto& r) { return r.start_remove(node_->first, owner, Deadline{}, waiter); });
+                    table_->repository_, waiter, [&](R& r) { return r.remove(node_->first, owner, deadline); },
+                    [&](auto& r) { return r.start_remove(node_->first, owner, deadline, waiter); });
                 if (!asked)
                     return std::nullopt;
                 return std::move(*asked);
@@ -404,6 +431,7 @@ public:
         std::shared_ptr<Reaper> reaper_;
         Node* node_{nullptr};  // whose record is being removed
         TimePoint released_at_{};
+        TimePoint deadline_{};
         LockStatus status_{};
     };
 
@@ -420,7 +448,8 @@ public:
         return own.node_ != nullptr && !own.node_->second.queue.empty();
     }
 
-    /// The record was removed together with a write: only the local side is left to do.
+    /// The record was removed together with a write: only the local side is left to do. A renewal that is being sent right
+    /// now is not waited for: it names this acquisition, whose record is gone, so that it finds nothing to prolong.
     void released_by_commit(Hold& hold) noexcept
     {
         auto& own = static_cast<TableHold&>(hold);
@@ -457,16 +486,24 @@ private:
                     return Step<std::shared_ptr<Hold>>::pending();
             }
             if (phase_ == Phase::queued) {
-                std::unique_lock lock(table_->shard_of(*key_).mutex);
+                auto& shard = table_->shard_of(*key_);
+                std::unique_lock lock(shard.mutex);
+                if (granted_ && granted_->node_ == nullptr) {  // this came so late that it is lost again
+                    lock.unlock();
+                    start_over();
+                    return poll(waiter, deadline);
+                }
                 if (granted_) {
                     phase_ = Phase::done;
                     lock.unlock();
                     report(Errc::ok, true);
-                    return Outcome<std::shared_ptr<Hold>>{std::move(granted_)};
+                    return Outcome<std::shared_ptr<Hold>>{std::shared_ptr<Hold>{std::move(granted_)}};
                 }
                 if (!promoted_)
                     return Step<std::shared_ptr<Hold>>::pending();
                 phase_ = Phase::driving;
+                node_->second.promoted = nullptr;
+                table_->unschedule(shard, node_);
                 if (table_->options_.observer != nullptr)
                     queued_until_ = table_->runtime_.now();
             }
@@ -477,6 +514,8 @@ private:
 
         void abandon() noexcept
         {
+            if (table_->forked())
+                return;
             if (phase_ == Phase::queued) {
                 auto& shard = table_->shard_of(*key_);
                 Wakeup wakeup;
@@ -487,6 +526,8 @@ private:
                     lock.unlock();
                     hold->release(false);
                 } else if (promoted_) {
+                    node_->second.promoted = nullptr;
+                    table_->unschedule(shard, node_);
                     wakeup = table_->left(shard, node_);
                 } else {
                     node_->second.queue.erase(place_);
@@ -549,7 +590,7 @@ private:
                 if (!asking_.under_way() && !asking_state_.under_way()) {
                     sent_ = runtime.now();
                     ++attempts_;
-                    unknown_ = true;  // until the store has answered
+                    doubt_.sent();
                 }
                 auto asked = ask(waiter, Deadline{deadline});
                 if (!asked)
@@ -560,15 +601,16 @@ private:
                 if (answer) {
                     unsubscribe(waiter);
                     auto hold = table_->granted(node_, owner_, *answer, sent_);  // if it throws, all is given back
-                    unknown_ = false;
+                    doubt_.answered();
                     phase_ = Phase::done;
                     token_ = hold->fence().token;
                     report(Errc::ok, false);
                     return Outcome<std::shared_ptr<Hold>>{std::move(hold)};
                 }
                 auto const code = answer.error();
-                // A state that cannot be decoded may have come with a grant that is of no use.
-                unknown_ = code == Errc::outcome_unknown || (loads_ && code == Errc::corrupt_state);
+                // A state that cannot be decoded may have come with a grant that is of no use. That another one has the lock
+                // now is no answer about an attempt before: it may still be on its way.
+                doubt_.came(loads_ && code == Errc::corrupt_state ? Errc::outcome_unknown : code, false);
                 bool const busy = code == Errc::lock_busy;
                 // Unknown: the record may be ours. Asking again with the same owner token recognises it.
                 if (!busy && code != Errc::outcome_unknown && code != Errc::unavailable)
@@ -625,6 +667,15 @@ private:
             return failure;
         }
 
+        void start_over() noexcept
+        {
+            granted_->gone_.store(true, std::memory_order_relaxed);
+            granted_.reset();
+            state_.reset();
+            state_known_ = state_cached_ = false;
+            phase_ = Phase::start;
+        }
+
         void stop_driving() noexcept
         {
             phase_ = Phase::done;
@@ -633,7 +684,7 @@ private:
             bool const in_line = subscriber_ != nullptr && attempts_ > 0;
             if (subscriber_ != nullptr)
                 unsubscribe(*subscriber_);
-            if (unknown_ || in_line)
+            if (doubt_.open() || in_line)
                 table_->forget(*key_, owner_);  // a grant that arrives late is given back
             auto& shard = table_->shard_of(*key_);
             Wakeup wakeup;
@@ -676,7 +727,7 @@ private:
         Node* node_{nullptr};
         Waiter* waiter_{nullptr};
         Waiter* subscriber_{nullptr};
-        std::shared_ptr<Hold> granted_;
+        std::shared_ptr<TableHold> granted_;
         typename std::list<Acquisition*>::iterator place_{};
         [[no_unique_address]] PendingCall<R, Grant> asking_;
         [[no_unique_address]] PendingCall<R, GrantAndState<T>> asking_state_;
@@ -692,7 +743,7 @@ private:
         int attempts_{0};
         Phase phase_{Phase::start};
         bool promoted_{false};
-        bool unknown_{false};
+        Doubt doubt_;  // whether the record may be ours although nobody has said so
     };
 
     static constexpr std::size_t shard_count = 16;
@@ -700,7 +751,7 @@ private:
 
     // ---- grants ---------------------------------------------------------------------------------------------
 
-    std::shared_ptr<Hold> make_hold(Shard& shard, Node* node, TimePoint now)
+    std::shared_ptr<TableHold> make_hold(Shard& shard, Node* node, TimePoint now)
     {
         auto& entry = node->second;
         auto hold = std::make_shared<TableHold>(
@@ -755,7 +806,49 @@ private:
         entry.queue.pop_front();
         waiters_.fetch_sub(1, std::memory_order_relaxed);
         next->promoted_ = true;
+        entry.promoted = next;
+        schedule_turn(shard, node);
         return next->waiter_->wake_later();
+    }
+
+    /// How long whoever's turn it is, or who was granted a lock, may take to come for it: not before somebody else's
+    /// executor, which stands still, has done something.
+    static constexpr std::chrono::nanoseconds patience = std::chrono::seconds{1};
+
+    void schedule_turn(Shard& shard, Node* node) noexcept
+    {
+        try {
+            schedule_at(shard, node, add(runtime_.now(), patience));
+        } catch (...) {  // no memory: then everybody waits for the one
+        }
+    }
+
+    /// Who was to drive has not come: the next may, and it is last in line. The shard's mutex is held.
+    void pass_over(Shard& shard, Node* node)
+    {
+        auto& entry = node->second;
+        auto* const late = entry.promoted;
+        if (entry.queue.empty())
+            return schedule_turn(shard, node);
+        late->place_ = entry.queue.insert(entry.queue.end(), late);
+        waiters_.fetch_add(1, std::memory_order_relaxed);
+        late->promoted_ = false;
+        entry.promoted = nullptr;
+        unschedule(shard, node);
+        static_cast<void>(left(shard, node));  // fires under the mutex: rare
+    }
+
+    /// A grant that was neglected is taken after all.
+    void revive(TableHold& hold) noexcept
+    {
+        std::lock_guard lock(hold.shard_->mutex);
+        if (hold.node_ == nullptr)
+            return;
+        hold.node_->second.lease.set_renewed(options_.renew);
+        try {
+            schedule(*hold.shard_, hold.node_);
+        } catch (...) {  // no memory: it is lost when its lease is over
+        }
     }
 
     /// True when the lease may go to the first of the queue. The shard's mutex is held.
@@ -763,6 +856,8 @@ private:
     {
         auto& entry = node->second;
         if (entry.queue.empty() || entry.next_token >= entry.end_token || entry.lease.stopped())
+            return false;
+        if (entry.lease.renewed() != options_.renew)  // one that nobody came for
             return false;
         // A waiter should get a lock it can use: at least half of a lease is left, or was just renewed.
         if (entry.lease.valid_until() - now < options_.ttl.value() / 2)
@@ -780,11 +875,14 @@ private:
         return true;
     }
 
+    /// `report`: for somebody who waits, until the deadline that every call has. What is not done by then goes on without him.
     Outcome<void> release(TableHold& hold, bool unresolved, bool report)
     {
         auto const now = runtime_.now();
+        auto const deadline = Deadline{}.at(now);
+        auto const until = report ? deadline : now;
         auto const status = hold.status(now);
-        auto ended = end_hold(hold, status, unresolved, report, now);
+        auto ended = end_hold(hold, status, unresolved, until, now);
         if (ended.done)
             return *std::move(ended.done);
         auto* const node = ended.node;
@@ -796,9 +894,33 @@ private:
                 return success();
             }
         }
-        auto const removed = remove_with_retries(node, owner, hold.valid_until());
-        go_on(*hold.shard_, node);
-        return released(hold, status, removed, now);
+        Doubt doubt;
+        for (int attempt = 1;; ++attempt) {
+            auto removed = remove(node, owner, Deadline{deadline});
+            settle(removed, doubt);
+            if (removed_for_good(*hold.shard_, node, owner, removed))
+                return released(hold, status, removed, now);
+            auto const again = retry_removal_at(removed, attempt, hold.valid_until());
+            if (again < until) {
+                runtime_.sleep_until(again);
+                continue;
+            }
+            bool const moot = again == TimePoint::max() && !removed;  // the lease is over
+            if (moot || !reap(node->first, owner, hold.valid_until(), node, nullptr, doubt))
+                go_on(*hold.shard_, node);
+            else if (!removed)
+                removed = std::move(removed).failure().in_doubt();  // the reaper's attempts may be applied
+            return released(hold, status, removed, now);
+        }
+    }
+
+    /// `node` is left to this call.
+    Outcome<Removal> remove(Node* node, OwnerToken owner, Deadline deadline)
+    {
+        if constexpr (GrantRemoving<R>)
+            return repository_.remove_granted(node->first, owner, FencingToken{node->second.first_token}, deadline);
+        else
+            return repository_.remove(node->first, owner, deadline);
     }
 
     /// Whether that was the end of it, so that the queue went on. Else it is to be tried again, or a renewal is on its way.
@@ -827,16 +949,16 @@ private:
     };
 
     /// The local end of a hold: handed on, or its record is left to be removed.
-    Ended end_hold(TableHold& hold, LockStatus status, bool unresolved, bool wait_for_renewal, TimePoint now)
+    /// `until`: how long it may wait for a renewal that is being sent.
+    Ended end_hold(TableHold& hold, LockStatus status, bool unresolved, TimePoint until, TimePoint now)
     {
         // By the clock: the alarm that says so may be on its way.
         bool const lost = status == LockStatus::lost && hold.lost_reason() != LostReason::released;
         hold.lose(LostReason::released);
         auto& shard = *hold.shard_;
         std::unique_lock lock(shard.mutex);
-        if (wait_for_renewal && !runs_in_place(repository_))
-            shard.renewed.wait(
-                lock, [&] { return hold.node_ == nullptr || hold.node_->second.sending != hold.fence().owner; });
+        if (until > now)
+            await_renewal(hold, lock, until);
         if (hold.node_ == nullptr) {  // lost, and somebody else may hold it by now
             lock.unlock();
             auto const code = !lost && hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
@@ -845,7 +967,7 @@ private:
         }
         auto* const node = part(hold);
         auto& entry = node->second;
-        std::shared_ptr<Hold> handed_on;
+        std::shared_ptr<TableHold> handed_on;
         if (!unresolved && may_hand_on(node, now)) {
             try {
                 handed_on = make_hold(shard, node, now);
@@ -872,12 +994,21 @@ private:
         return {std::nullopt, node};
     }
 
+    /// Waits until no renewal of this hold is being sent, or until then. `lock` is that of its shard's mutex.
+    void await_renewal(TableHold& hold, std::unique_lock<std::mutex>& lock, TimePoint until)
+    {
+        while (hold.node_ != nullptr && hold.node_->second.sending == hold.fence().owner && runtime_.now() < until)
+            runtime_.wait_until(hold.shard_->renewed, lock, until);
+    }
+
     Outcome<void> released(TableHold const& hold, LockStatus status, Outcome<Removal> const& removed, TimePoint now)
     {
         Errc code = removed.error();
         if (removed && (*removed == Removal::taken || status == LockStatus::lost))
             code = Errc::lock_lost;
         observe_release(code, hold, false, now);
+        if (!removed)
+            return removed.failure();
         return code == Errc::ok ? success() : Outcome<void>{code};
     }
 
@@ -887,18 +1018,24 @@ private:
             options_.observer->on_release({code, hold.fence().token, handed_on, now - hold.granted_at()});
     }
 
-    /// Attempts of which one may have been applied are unknown together, until one is answered.
-    static bool remember_unknown(Outcome<Removal>& removed, bool unknown) noexcept
+    /// Makes what one attempt came to the outcome of all of them. Another's record, behind an attempt that may have been
+    /// applied, does not tell whether that was so or the lock had been lost before.
+    static void settle(Outcome<Removal>& removed, Doubt& doubt) noexcept
     {
-        if (removed.error() == Errc::outcome_unknown)
-            return true;
-        if (unknown && !removed)
-            removed = Failure::unknown(removed.error());
-        return unknown;
+        if (doubt.open() && removed && *removed == Removal::taken)
+            removed = Failure::unknown(Errc::lock_lost);
+        else
+            doubt.settle(removed);
     }
     static bool removed_in_vain(Outcome<Removal> const& removed) noexcept
     {
-        return !removed && (removed.error() == Errc::unavailable || removed.error() == Errc::outcome_unknown);
+        switch (removed.error()) {
+        case Errc::unavailable:
+        case Errc::overloaded:
+        case Errc::deadline_exceeded: return true;
+        case Errc::outcome_unknown: return removed.cause() != Errc::lock_lost;
+        default: return false;
+        }
     }
     /// When to try a failed removal again; never, if it need not be. Removing is idempotent for its owner, so unknown
     /// is simply asked again; after the lease it is moot.
@@ -910,35 +1047,16 @@ private:
         return at < until ? at : TimePoint::max();
     }
 
-    /// `node` is left to this call.
-    Outcome<Removal> remove_with_retries(Node* node, OwnerToken owner, TimePoint until)
-    {
-        auto const remove = [&] {
-            if constexpr (GrantRemoving<R>)
-                return repository_.remove_granted(node->first, owner, FencingToken{node->second.first_token}, Deadline{});
-            else
-                return repository_.remove(node->first, owner, Deadline{});
-        };
-        bool unknown = false;
-        for (int attempt = 1;; ++attempt) {
-            auto removed = remove();
-            unknown = remember_unknown(removed, unknown);
-            auto const again = retry_removal_at(removed, attempt, until);
-            if (again == TimePoint::max())
-                return removed;
-            runtime_.sleep_until(again);
-        }
-    }
-
     /// Removes a record that nobody holds any more, and tells whoever waits for that. Between attempts it is an alarm:
     /// a store that is away for a while occupies no thread of the pool.
     class Reaper final : public Alarm, public Waiter, public std::enable_shared_from_this<Reaper> {
     public:
         Reaper(
-            std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter)
+            std::shared_ptr<LockTable> table, Key key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter,
+            Doubt doubt = {})
             : table_(std::move(table)), key_(std::move(key)), owner_(owner), until_(until), node_(node),
               reports_(waiter != nullptr), counted_(ends_by_itself(table_->repository_)),
-              starts_(starts_calls(table_->repository_)), waiter_(waiter)
+              starts_(starts_calls(table_->repository_)), doubt_(doubt), waiter_(waiter)
         {
             if (counted_) {
                 std::lock_guard lock(table_->reaping_mutex_);
@@ -974,6 +1092,7 @@ private:
                     if (!removed)
                         return std::nullopt;
                     call_.reset();
+                    first_ = false;
                 }
             }
             if (removed) {
@@ -986,6 +1105,12 @@ private:
             return removed_;
         }
 
+        bool in_first_call() noexcept
+        {
+            std::lock_guard lock(mutex_);
+            return call_ != nullptr && first_;
+        }
+
         /// Nobody waits for the report any more.
         void abandon() noexcept
         {
@@ -995,7 +1120,8 @@ private:
                 if (removed_)
                     return;
             }
-            wake();  // it may have been for this that the waiter was to look
+            if (starts_)  // what blocks a thread of the pool goes on there
+                wake();  // it may have been for this that the waiter was to look
         }
 
         /// The waiter looks, on a thread of its own choice; without one, a thread of the pool does.
@@ -1016,7 +1142,7 @@ private:
         /// True: done, and told to nobody yet. What `removed` is to be taken for is in it then.
         bool settle(Outcome<Removal>& removed, bool may_wait) noexcept
         {
-            unknown_ = remember_unknown(removed, unknown_);
+            LockTable::settle(removed, doubt_);
             try {
                 auto const again = table_->retry_removal_at(removed, ++attempts_, until_);
                 if (again != TimePoint::max()) {
@@ -1054,7 +1180,7 @@ private:
         void post()
         {
             boost::asio::post(
-                table_->runtime_.blocking_executor(), [self = this->shared_from_this()] { self->look(); });
+                table_->keeping_executor(), [self = this->shared_from_this()] { self->look(); });
         }
 
         /// On a thread of the pool.
@@ -1069,6 +1195,7 @@ private:
                     if (!removed)
                         return;
                     call_.reset();
+                    first_ = false;
                 } else if (starts_ && !again) {
                     return;  // woken more than once
                 }
@@ -1088,7 +1215,7 @@ private:
                 send();
             } catch (...) {  // no memory: the record lapses with its lease
                 Outcome<Removal> removed{Errc::unavailable};
-                remember_unknown(removed, unknown_);
+                LockTable::settle(removed, doubt_);
                 finish(removed);
             }
         }
@@ -1112,7 +1239,7 @@ private:
             if (!may_wait && node_->second.sending == owner_) {
                 try {
                     boost::asio::post(
-                        table_->runtime_.blocking_executor(),
+                        table_->keeping_executor(),
                         [self = this->shared_from_this(), removed] { self->finish(removed); });
                     return false;
                 } catch (...) {  // no memory: it is one trip
@@ -1162,8 +1289,9 @@ private:
         std::mutex mutex_;  // of what follows
         StartedCall<Removal> call_;
         bool again_{false};
+        bool first_{true};  // call_, where there is one
         int attempts_{0};
-        bool unknown_{false};           // some attempt may have been applied
+        Doubt doubt_;
         std::shared_ptr<Reaper> keep_;  // itself, while nobody else knows it
         std::mutex waiter_mutex_;       // of what follows; taken last, for the store wakes under its own
         Waiter* waiter_;
@@ -1172,11 +1300,11 @@ private:
 
     /// Nothing when there is no memory for it.
     std::shared_ptr<Reaper> reap(
-        Key const& key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter = nullptr) noexcept
+        Key const& key, OwnerToken owner, TimePoint until, Node* node, Waiter* waiter = nullptr, Doubt doubt = {}) noexcept
     {
         try {
             // What is posted in vain is dropped, and must not let the queue go on: the caller does.
-            auto reaper = std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, waiter);
+            auto reaper = std::make_shared<Reaper>(this->shared_from_this(), key, owner, until, node, waiter, doubt);
             reaper->send();
             return reaper;
         } catch (...) {
@@ -1187,9 +1315,7 @@ private:
     /// Compare-and-deletes a record that may or may not have been granted.
     void forget(Key const& key, OwnerToken owner) noexcept
     {
-        if (runs_in_place(repository_))
-            static_cast<void>(repository_.remove(key, owner, Deadline{}));
-        else
+        if (!runs_in_place(repository_) || removed_in_vain(repository_.remove(key, owner, Deadline{})))
             reap(key, owner, add(runtime_.now(), options_.ttl.value()), nullptr);
     }
 
@@ -1197,10 +1323,11 @@ private:
 
     /// The shard's mutex is held. Costs a system call only when the alarm must ring earlier than planned, and hardly a
     /// search: grants of one service come due in the order they were made.
-    void schedule(Shard& shard, Node* node)
+    void schedule(Shard& shard, Node* node) { schedule_at(shard, node, node->second.lease.next()); }
+
+    void schedule_at(Shard& shard, Node* node, TimePoint at)
     {
         auto& entry = node->second;
-        auto const at = entry.lease.next();
         if (at < shard.alarm_at) {
             shard.alarm_used = true;
             shard.alarm_at = TimePoint::max();  // should it fail
@@ -1217,6 +1344,9 @@ private:
         if (node->second.is_linked())
             shard.schedule.erase(shard.schedule.iterator_to(node->second));
     }
+
+    /// For what keeps locks. No call of a user's, and no other store's, has these threads.
+    auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, repository_); }
 
     struct Due {
         Key key;
@@ -1255,11 +1385,18 @@ private:
                 std::optional<Due> one;
                 if (!runs_in_place(repository_))
                     one.emplace(Due{node->first, node->second.owner, {}});
+                if (node->second.promoted != nullptr) {
+                    pass_over(shard, node);
+                    continue;
+                }
                 auto& lease = node->second.lease;
                 if (lease.stopped()) {
                     unschedule(shard, node);
                     continue;
                 }
+                if (auto* const holder = node->second.holder; holder != nullptr && now - holder->granted_at() >= patience)
+                    if (holder->neglect())
+                        lease.set_renewed(false);
                 auto const planned = lease.renew_at();
                 switch (lease.tick(now, early)) {
                 case LeaseMachine::Action::lost: lose(shard, node, LostReason::expired, news); continue;
@@ -1287,7 +1424,7 @@ private:
         if (!runs_in_place(repository_)) {
             if (!due.empty())
                 boost::asio::post(
-                    runtime_.blocking_executor(),
+                    keeping_executor(),
                     [weak = this->weak_from_this(), where = &shard, due = std::move(due)]() mutable {
                         auto const self = weak.lock();
                         if (!self)
@@ -1341,7 +1478,7 @@ private:
         if (sending.empty())
             return;
         auto const sent = runtime_.now();
-        Deadline const deadline{options_.ttl.value() / 3};
+        Deadline const deadline{std::min(add(sent, options_.ttl.value() / 3), Deadline{}.at(sent))};
         if constexpr (BatchRenewing<R>)
             repository_.renew_all(renewals, options_.ttl, deadline);
         else
@@ -1418,15 +1555,16 @@ private:
         }
     }
 
-    Outcome<void> renew_now(TableHold& hold, Deadline deadline)
+    Outcome<void> renew_now(TableHold& hold, TimePoint deadline)
     {
         auto& shard = *hold.shard_;
         std::vector<News> news;
         Outcome<std::chrono::nanoseconds> answer = Errc::lock_lost;
         {
             std::unique_lock lock(shard.mutex);
-            shard.renewed.wait(
-                lock, [&] { return hold.node_ == nullptr || hold.node_->second.sending != hold.fence().owner; });
+            await_renewal(hold, lock, deadline);
+            if (hold.node_ != nullptr && hold.node_->second.sending == hold.fence().owner)
+                return Errc::deadline_exceeded;
             if (hold.node_ == nullptr || !hold.node_->second.lease.renew_early(runtime_.now()))
                 return Errc::lock_lost;
             Due const due{hold.node_->first, hold.fence().owner, {}};
@@ -1436,7 +1574,7 @@ private:
                 lock.unlock();
             }
             auto const sent = runtime_.now();
-            answer = repository_.renew(due.key, due.owner, options_.ttl, deadline);
+            answer = repository_.renew(due.key, due.owner, options_.ttl, Deadline{deadline});
             if (!runs_in_place(repository_)) {
                 lock.lock();
                 auto const it = shard.entries.find(due.key);

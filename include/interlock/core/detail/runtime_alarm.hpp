@@ -103,7 +103,7 @@ public:
             AlarmAccess::queue(alarm) = this;
             AlarmAccess::armed(alarm) = true;
             queue_.insert(alarm);
-            wake = &*queue_.begin() == &alarm;
+            wake = at < sleeping_until_;
         }
         if (wake)
             changed_.notify_one();
@@ -141,6 +141,7 @@ private:
         std::unique_lock lock(mutex_);
         thread_ = std::this_thread::get_id();
         for (;;) {
+            sleeping_until_ = TimePoint::max();
             if (queue_.empty()) {
                 changed_.wait(lock);
                 continue;
@@ -149,6 +150,7 @@ private:
             auto const at = AlarmAccess::at(alarm);
             auto const now = boottime_now();
             if (now < at) {
+                sleeping_until_ = at;
                 changed_.wait_for(lock, at - now);
                 continue;
             }
@@ -170,6 +172,7 @@ private:
         boost::intrusive::constant_time_size<false>>
         queue_;
     Alarm* ringing_{nullptr};
+    TimePoint sleeping_until_{TimePoint::max()};  // it looks then, or is woken
     std::thread::id thread_;
     bool started_{false};
 };

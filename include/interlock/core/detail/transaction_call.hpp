@@ -9,6 +9,7 @@
 #include <interlock/core/detail/operation_call.hpp>
 #include <interlock/core/detail/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/pending_call.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -19,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -73,7 +75,7 @@ struct CallTarget<T, N, false> {
     std::array<Key, N> keys;
     static std::span<std::optional<T> const, N> named() noexcept
     {
-        static std::array<std::optional<T>, N> const none{};
+        static auto const& none = immortal<std::array<std::optional<T>, N>>();
         return none;
     }
 };
@@ -139,22 +141,29 @@ public:
     }
 
     /// Does what the store has to do for `action`. False: not yet, look again when woken or at `wake_at()`.
+    ///
+    /// A store does not throw, but a `T`, what it is compared, copied or named with, and the memory for all of it may: that
+    /// ends the call as if the store had said so.
     bool perform(Action action, Waiter& waiter)
     {
-        switch (action) {
-        case Action::look_up: return look_up(waiter);
-        case Action::begin: return begin(waiter);
-        case Action::verify: return verify(waiter);
-        case Action::commit: return commit(waiter);
-        case Action::rollback: transaction_.rollback(machine_.result() == Errc::outcome_unknown); return true;
-        case Action::reject: return reject(waiter);
-        case Action::conclude: return conclude_policy(waiter);
-        case Action::resolve: return resolve(waiter);
-        case Action::run:
-        case Action::sleep:
-        case Action::finish: break;
+        try {
+            return make(action, waiter);
+        } catch (std::bad_alloc const&) {
+            return ended_by({Errc::overloaded, "no memory"}, action);
+        } catch (std::exception const& error) {
+            return ended_by({Errc::corrupt_state, error.what()}, action);
+        } catch (...) {
+            return ended_by(Errc::corrupt_state, action);
         }
-        return true;
+    }
+
+    /// As if the store had answered `action`, which was not begun, with `code`.
+    void not_made(Action action, Errc code)
+    {
+        fine();
+        resolved_ = Resolved::unknown;
+        if (reports(action))
+            took(code);
     }
 
     /// The event of the action that was performed; the next action.
@@ -169,6 +178,8 @@ public:
             next = answered_ ? replay() : machine_.began(code_, now_if_failed(), random_if_failed());
             break;
         case Action::commit:
+            if (runs_again())
+                return machine_.again(runtime_now());
             next = machine_.committed(code_, answered_, cause_, now_if_failed(), random_if_failed());
             if (code_ == Errc::outcome_unknown && next != Action::resolve)
                 observe_unknown(Effect::unknown);
@@ -178,7 +189,14 @@ public:
         case Action::conclude: return machine_.concluded(answered_);
         case Action::resolve: next = machine_.resolved(resolved_, runtime_now(), random()); break;
         case Action::sleep: return machine_.slept(runtime_now());
-        case Action::run: next = fed_run(); break;
+        case Action::run:
+            try {
+                next = fed_run();
+            } catch (...) {  // out of the state's key, or the result's encoding: nothing was sent
+                exception_ = std::current_exception();
+                next = machine_.ran(Ran::threw, TimePoint{});
+            }
+            break;
         case Action::verify: next = fed_verify(); break;
         case Action::finish: break;
         }
@@ -321,6 +339,48 @@ private:
     {
         code_ = Errc::ok;
         answered_ = false;
+    }
+
+    /// See `perform`.
+    bool make(Action action, Waiter& waiter)
+    {
+        switch (action) {
+        case Action::look_up: return look_up(waiter);
+        case Action::begin: return begin(waiter);
+        case Action::verify: return verify(waiter);
+        case Action::commit: return commit(waiter);
+        case Action::rollback: transaction_.rollback(machine_.result() == Errc::outcome_unknown); return true;
+        case Action::reject: return reject(waiter);
+        case Action::conclude: return conclude_policy(waiter);
+        case Action::resolve: return resolve(waiter);
+        case Action::run:
+        case Action::sleep:
+        case Action::finish: break;
+        }
+        return true;
+    }
+
+    /// Whether what the store says of `action` may be what the call comes to.
+    static bool reports(Action action) noexcept
+    {
+        return action != Action::resolve && action != Action::rollback && action != Action::conclude;
+    }
+
+    bool ended_by(Failure failure, Action action)
+    {
+        fine();
+        resolved_ = Resolved::unknown;
+        if (action == Action::begin) {
+            finding_.give_up();
+            begin_at_ = BeginAt::start;
+            transaction_.abandon();
+            transaction_.rollback(false);
+        }
+        if (action == Action::commit)  // nobody knows whether it was sent before
+            failure = Failure::unknown(failure.code(), failure.detail());
+        if (reports(action))
+            took(std::move(failure));
+        return true;
     }
 
     /// Like all that ask the store: false while the call is under way.
@@ -528,6 +588,15 @@ private:
         return true;
     }
 
+    /// Whether what others made was in the way, not what this operation met.
+    bool runs_again() noexcept
+    {
+        if constexpr (requires { transaction_.runs_again(); })
+            return transaction_.runs_again();
+        else
+            return false;
+    }
+
     Action replay()
     {
         return exception_ ? machine_.ran(Ran::threw, TimePoint{}) : machine_.looked_up(true, Errc::ok, TimePoint{}, 0);
@@ -568,6 +637,8 @@ private:
         if (code_ == Errc::ok || !TransactionMachine::is_conflict(code_))
             return believe_exception();
         exception_ = nullptr;
+        if (runs_again())
+            return machine_.again(runtime_now());
         return machine_.torn(runtime_now(), random());
     }
 

@@ -119,6 +119,16 @@ public:
         return retry(Errc::version_conflict, Action::begin, now, random);
     }
 
+    /// What the operation made went away with what others made: it runs again, and that counts as no attempt.
+    Action again(TimePoint now) noexcept
+    {
+        if (cancelled_)
+            return roll_back(Errc::cancelled);
+        if (now >= deadline_)
+            return roll_back(Errc::deadline_exceeded);
+        return Action::begin;
+    }
+
     /// The operation returned, but what it made must not be committed.
     Action refused(Errc code) noexcept
     {
@@ -139,6 +149,10 @@ public:
         }
         if (!guarded_)  // the operation has run, only its record was refused
             return roll_back(Errc::outcome_unknown, code);
+        if (code == Errc::lock_busy && limits_.begin_waits && !cancelled_ && now < deadline_) {
+            last_error_ = code;
+            return next_attempt();
+        }
         if (worth_running_again(code))
             return retry(code, Action::begin, now, random);
         return roll_back(code);

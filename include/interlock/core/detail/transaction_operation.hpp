@@ -12,7 +12,10 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -136,7 +139,7 @@ private:
         bool ready = false;
         if (offloading_) {
             if (!this->offload_done())
-                return Performed::pending;
+                return waits_for_thread();
             offloading_ = false;
             ready = offload_ready_;
             if (!ready && this->take_wake()) {  // perhaps by what the call found in use
@@ -158,9 +161,10 @@ private:
             } else {
                 offloading_ = blockable_ = true;
                 this->take_wake();
+                this->wake_at(call_.deadline());
                 this->offload(
                     [this] { offload_ready_ = call_.perform(action_, *this); },
-                    action_ == Action::begin ? Base::Pool::waiting : Base::Pool::ending);
+                    store_executor(this->runtime(), kind_of_call(), session_->repository(), owner_of_threads()));
                 return Performed::pending;
             }
         }
@@ -177,6 +181,43 @@ private:
         return Performed::pending;
     }
 
+    /// The store; where a call asks two stores, the service, so that one that hangs takes no thread of the other's.
+    void const* owner_of_threads() const noexcept
+    {
+        if constexpr (requires { requires Session::two_stores; })
+            return session_.get();
+        else
+            return session_->repository().identity();
+    }
+
+    /// Others may wait for whatever ends a transaction that holds something, and for nothing else.
+    BlockingCalls kind_of_call() const noexcept
+    {
+        bool holds = true;
+        if constexpr (requires { session_->begin_waits(); })
+            holds = session_->begin_waits();
+        bool const ends = action_ == Action::rollback || (holds && (action_ == Action::commit || action_ == Action::verify));
+        return ends ? BlockingCalls::ending : BlockingCalls::waiting;
+    }
+
+    /// A call of the store that has not begun waits for a thread no longer than this call may last. One that has begun has
+    /// a deadline of its own. A rollback is made in any case: there are threads for those that hold something.
+    Performed waits_for_thread()
+    {
+        bool const late = this->runtime().now() >= call_.deadline();
+        bool const cancelled = this->cancel_requested() && action_ != Action::resolve;
+        if (!(late || cancelled) || action_ == Action::rollback || !this->take_back())
+            return Performed::pending;
+        offloading_ = false;
+        auto const code = late ? Errc::deadline_exceeded : Errc::cancelled;
+        if (action_ == Action::begin) {
+            action_ = call_.expire(code);
+            return Performed::expired;
+        }
+        call_.not_made(action_, code);
+        return Performed::yes;
+    }
+
     bool may_block() const noexcept override { return blockable_; }
 
     /// Starts the user's coroutine, then waits for its end. Losing a lock, or being cancelled, cancels it; the call
@@ -186,6 +227,7 @@ private:
         if (!std::exchange(run_.running, true)) {
             run_.done.store(false, std::memory_order_relaxed);
             run_.stopping = false;
+            run_.now = std::make_shared<Run>();
             call_.listen(this);
             spawn();
         }
@@ -204,7 +246,8 @@ private:
     void spawn()
     {
         using Executor = typename awaited<raw_result<F, AsyncFace<Session>, N>>::executor_type;
-        auto done = [self = Ref<Base>(this), this](std::exception_ptr exception) {
+        auto done = [self = Ref<Base>(this), this, run = run_.now](std::exception_ptr exception) {
+            run->stage.store(Stage::ended, std::memory_order_release);
             if (exception)
                 call_.set_exception(std::move(exception));
             run_.done.store(true, std::memory_order_release);
@@ -214,29 +257,43 @@ private:
         run_.strand.emplace(boost::asio::make_strand(this->executor()));
         if constexpr (std::is_constructible_v<Executor, decltype(*run_.strand)>)
             boost::asio::co_spawn(
-                Executor(*run_.strand), body<Executor>(this),
-                boost::asio::bind_cancellation_slot(run_.signal.slot(), std::move(done)));
+                Executor(*run_.strand), body<Executor>(this, run_.now),
+                boost::asio::bind_cancellation_slot(run_.now->signal.slot(), std::move(done)));
         else
             boost::asio::co_spawn(
-                Executor(this->executor()), body<Executor>(this),
-                boost::asio::bind_cancellation_slot(run_.signal.slot(), std::move(done)));
+                Executor(this->executor()), body<Executor>(this, run_.now),
+                boost::asio::bind_cancellation_slot(run_.now->signal.slot(), std::move(done)));
     }
+
+    // A signal belongs to one run: co_spawn keeps a pointer into its slot, by which a cancellation that is still on its way
+    // would reach the next run.
+    // A run that has not begun is refused instead of cancelled: what co_spawn itself awaits before and after it would
+    // throw into the executor.
+    enum class Stage : unsigned char { waiting, refused, begun, ended };
+    struct Run {
+        std::atomic<Stage> stage{Stage::waiting};
+        boost::asio::cancellation_signal signal;
+    };
 
     void stop_running()
     {
-        boost::asio::post(*run_.strand, [self = Ref<Base>(this), this] {
-            if (run_.done.load(std::memory_order_acquire))
+        boost::asio::post(*run_.strand, [self = Ref<Base>(this), strand = *run_.strand, run = run_.now] {
+            auto waiting = Stage::waiting;
+            if (run->stage.compare_exchange_strong(waiting, Stage::refused) || waiting != Stage::begun)
                 return;
-            run_.signal.emit(boost::asio::cancellation_type::terminal);
+            run->signal.emit(boost::asio::cancellation_type::terminal);
             // On an executor that never runs in place co_spawn passes the emission on by a post, and looks at the
             // signal then: it stays until that has run.
-            boost::asio::post(*run_.strand, [keep = Ref<Base>(this)] {});
+            boost::asio::post(strand, [keep = run] {});
         });
     }
 
     template <class Executor>
-    static boost::asio::awaitable<void, Executor> body(TransactionOperation* self)
+    static boost::asio::awaitable<void, Executor> body(TransactionOperation* self, std::shared_ptr<Run> run)
     {
+        auto waiting = Stage::waiting;
+        if (!run->stage.compare_exchange_strong(waiting, Stage::begun))
+            throw boost::system::system_error(boost::asio::error::operation_aborted);
         auto running = self->call_.awaitable();
         if constexpr (std::is_void_v<R>) {
             co_await std::move(running);
@@ -250,8 +307,8 @@ private:
     void complete(Ref<Base> self) override
     {
         auto handler = std::move(this->handler());
-        auto exception = call_.exception();
-        Outcome<R> outcome = call_.outcome();
+        auto exception = failed_ ? std::exception_ptr{} : call_.exception();
+        Outcome<R> outcome = failed_ ? Outcome<R>{Failure::unknown(Errc::overloaded, {})} : call_.outcome();
         { Ref<Base> const last = std::move(self); }
         if constexpr (Mode == Once::idempotent) {
             static_assert(!std::is_void_v<R>);
@@ -280,6 +337,9 @@ private:
         }
     }
 
+    /// The library itself ran out of memory. Nobody knows how far the call had come; what it holds goes with it.
+    void failed(std::exception_ptr) noexcept override { failed_ = true; }
+
     void leave() noexcept override { call_.abandon(); }
     void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
@@ -293,6 +353,7 @@ private:
     bool polled_{false};
     bool offloading_{false};
     bool offload_ready_{false};
+    bool failed_{false};
     bool blockable_{false};  // the thread that performs is one of the pool
     // Of a callable that awaits; the others have no use for it.
     struct Running {
@@ -300,7 +361,7 @@ private:
         bool running{false};
         bool stopping{false};
         std::optional<boost::asio::strand<typename Base::executor_type>> strand;
-        boost::asio::cancellation_signal signal;
+        std::shared_ptr<Run> now;
     };
     struct Nothing {};
     [[no_unique_address]] std::conditional_t<Call::awaits, Running, Nothing> run_;

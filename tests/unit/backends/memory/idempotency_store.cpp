@@ -184,6 +184,19 @@ TEST_CASE("a retention of nothing forgets at once and never hangs", "[memory][id
     CHECK(done.wait_for(10s) == std::future_status::ready);
 }
 
+TEST_CASE("claims that are given back take no room", "[memory][idempotency_store][bounds]")
+{
+    World const world({.retention = 24h, .max_records = 2});
+    std::string const name(200, 'k');
+    auto const before = interlock_test::peak_memory();
+    for (int i = 0; i < 300'000; ++i) {
+        static_cast<void>(world.claim(name, 1));
+        static_cast<void>(world.store.give_back(request(name), owner(1)));
+    }
+    CHECK(world.store.size() == 0);
+    CHECK(interlock_test::peak_memory() - before < 20'000'000 * interlock_test::memory_factor);
+}
+
 TEST_CASE("of many claims at once exactly one is granted", "[memory][idempotency_store]")
 {
     World const world;

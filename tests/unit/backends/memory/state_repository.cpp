@@ -476,6 +476,78 @@ TEST_CASE("beyond its bounds a store is overloaded, and recovers", "[memory][sta
     CHECK(repository.load("d")->value.quantity == 1);
 }
 
+TEST_CASE("records whose retention is over take no room, whichever keys they belong to", "[memory][state_repository][bounds]")
+{
+    ManualRuntime const runtime;
+    Repository const repository{{.max_operations = 1, .retention = 1s}, runtime};
+    for (int i = 0; i < 20; ++i) {
+        CAPTURE(i);
+        auto const k = key("k" + std::to_string(i));
+        CHECK(repository.insert(Stock{"k" + std::to_string(i), 1}));
+        Stock const value{"k" + std::to_string(i), 2};
+        OperationId const id{"op"};
+        OperationCommit const operation{&k, &id, 1, "answer"};
+        std::array changes{Change<Stock>{.key = &k, .version = 1, .value = &value}};
+        CHECK(repository.commit(changes, &operation));
+        CHECK(repository.forbid_operation(k, OperationId{"other"}, 1).error() == Errc::overloaded);
+        runtime.advance(1s);
+        CHECK(repository.forbid_operation(key("t" + std::to_string(i)), OperationId{"other"}, 1));
+        runtime.advance(1s);
+    }
+    int shown = 0;
+    repository.for_each_operation([&](auto const&...) { ++shown; });
+    CHECK(shown == 0);
+}
+
+TEST_CASE("leases that are over take no room, values and running leases keep theirs", "[memory][state_repository][bounds]")
+{
+    ManualRuntime const runtime;
+    Repository const repository{{.max_keys = 2}, runtime};
+    CHECK(repository.insert(Stock{"value", 1}));
+    for (int i = 0; i < 20; ++i) {
+        CAPTURE(i);
+        auto const k = key("k" + std::to_string(i));
+        CHECK(repository.create(k, owner(1), 1s));
+        CHECK(repository.create(key("other"), owner(1), 1s).error() == Errc::overloaded);
+        CHECK(repository.insert(Stock{"other", 1}).error() == Errc::overloaded);
+        runtime.advance(500ms);
+        CHECK(repository.renew(k, owner(1), 1s));
+        runtime.advance(500ms);
+        CHECK(repository.insert(Stock{"other", 1}).error() == Errc::overloaded);
+        runtime.advance(500ms);
+        auto const other = key("other");
+        std::array const rows{&other};
+        CountingWaiter waiter;
+        switch (i % 3) {  // whoever needs the room gets it
+        case 0: CHECK(repository.insert(Stock{"other", 1})); break;
+        case 1: CHECK(repository.create(other, owner(2), 1s)); break;
+        default: CHECK(repository.open_transaction(rows).poll(Wait::no, waiter).outcome()); break;
+        }
+        CHECK(repository.renew(k, owner(1), 1s).error() == Errc::lock_lost);
+        if (i % 3 == 0)
+            CHECK(repository.erase("other", repository.load("other")->version));
+        if (i % 3 == 1)
+            CHECK(repository.remove(other, owner(2)).value() == Removal::removed);
+    }
+    CHECK(repository.load("value")->value.quantity == 1);
+    CHECK(repository.key_count() == 1);
+}
+
+TEST_CASE("a lease that somebody waits for stays until that one has it", "[memory][state_repository][bounds]")
+{
+    ManualRuntime const runtime;
+    Repository const repository{{.max_keys = 1}, runtime};
+    CountingWaiter waiter;
+    CHECK(repository.create(key("a"), owner(1), 1s));
+    repository.subscribe(key("a"), owner(2), waiter);
+    runtime.advance(2s);
+    CHECK(repository.create(key("b"), owner(3), 1s).error() == Errc::overloaded);
+    CHECK(repository.create(key("a"), owner(2), 1s));
+    repository.unsubscribe(key("a"), waiter);
+    CHECK(repository.remove(key("a"), owner(2)).value() == Removal::removed);
+    CHECK(repository.create(key("b"), owner(3), 1s));
+}
+
 TEST_CASE("one commit cannot go beyond the bound on keys either", "[memory][state_repository]")
 {
     Repository const repository{{.max_keys = 1}};

@@ -4,9 +4,11 @@
 
 #include "support/catch.hpp"
 #include "support/counter_laws.hpp"
+#include "support/cutting_proxy.hpp"
 #include "support/postgres_server.hpp"
 
 #include <chrono>
+#include <string>
 #include <thread>
 
 namespace postgres_counters_test {
@@ -46,6 +48,29 @@ TEST_CASE("a lost reply is asked for again and changes nothing twice", "[postgre
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
         std::this_thread::sleep_for(3ms);
     });
+}
+
+TEST_CASE(
+    "a change whose reply was lost is not said to be not applied when nobody can be asked again", "[postgres][counters][doubt]")
+{
+    auto const pool = interlock_test::fresh_pool();
+    interlock_test::CuttingProxy proxy{interlock_test::postgres_server().port()};
+    postgres::Counters const direct{pool};
+    postgres::Counters const counters{postgres::Pool{
+        "postgresql://interlock@127.0.0.1:" + std::to_string(proxy.port()) +
+        "/postgres?name_space=" + pool.options().name_space}};
+    CHECK(counters.atomic_once(OperationId{"warm"}, Key{"other"}, increment(1)));  // connected and prepared
+    proxy.cut(interlock_test::CuttingProxy::Cut::reply, "op-lost");
+    proxy.close_the_door(true);
+    auto const answer = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {1s});
+    CHECK(proxy.cuts() == 1);
+    CHECK(direct.load(Key{"seats"}).value() == 1);
+    CHECK(answer.effect() == Effect::unknown);
+    proxy.close_the_door(false);
+    auto const again = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {20s});
+    REQUIRE(again);
+    CHECK(again->replayed);
+    CHECK(again->value == 1);
 }
 
 }  // namespace postgres_counters_test

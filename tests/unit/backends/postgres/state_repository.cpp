@@ -575,7 +575,7 @@ TEST_CASE("the DDL may be run again, and by a role that owns nothing afterwards"
     auto const& ns = pool.options().name_space;
     CHECK(postgres::create_schema(pool));
     CHECK_THROWS_AS(postgres::schema_sql("a;b"), Error);
-    // The minimal role, as the README has it.
+    // The minimal role, as backends/postgres/README.md has it.
     auto const role = ns + "_role";
     postgres_server().command("CREATE ROLE " + role + " LOGIN");
     for (std::string const table : {"_state", "_lock", "_operation", "_idempotency", "_counter", "_once"})

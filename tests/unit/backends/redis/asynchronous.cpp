@@ -288,6 +288,44 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
     }
 }
 
+TEST_CASE("acquires whose states together are beyond the limit are answered, each of them", "[redis][asynchronous]")
+{
+    RedisServer server;
+    auto o = redis_options(server);
+    Repository const other{redis::Client{o}};
+    // Written by somebody with a larger limit; the states of eight are more than one reply may have, one has more by itself.
+    o.max_reply_bytes = std::size_t{64} << 10;
+    asio::io_context io;
+    redis::Client const client{io, o};
+    Repository const repository{client, {.max_value_bytes = 100}};
+    constexpr int count = 50;
+    for (int i = 0; i < count; ++i)
+        other.insert(Stock{std::to_string(i), 1}).value();
+    for (int i = 0; i < count; ++i)
+        if (i % 5 != 0)
+            other.compare_and_set(
+                     Key{std::to_string(i)}, other.load(Key{std::to_string(i)}).value().version,
+                     Stock{std::string(i == 7 ? 80'000 : 9'000, 'x'), i})
+                .value();
+    auto const granted = together<GrantAndState<Stock>>(io, count, [&](Key const& key, int i, Waiter& waiter) {
+        return repository.start_create_and_load(key, owner(i), 30s, 20s, waiter);
+    });
+    for (int i = 0; i < count; ++i) {
+        CAPTURE(i);
+        auto const& one = granted[static_cast<std::size_t>(i)];
+        if (i == 7) {
+            CHECK(one.error() == Errc::corrupt_state);
+            CHECK(server.command({"EXISTS", redis::detail::KeySpace{o.name_space, 1}.name("lock", "7").text()}) == "0");
+            continue;
+        }
+        REQUIRE(one);
+        CHECK(one->state->value.quantity == (i % 5 == 0 ? 1 : i));
+    }
+    CHECK(client.statistics().reconnects == 0);
+    CHECK(repository.create_and_load(Key{"7"}, owner(1), 30s).error() == Errc::corrupt_state);
+    CHECK(repository.load(Key{"7"}).error() == Errc::corrupt_state);
+}
+
 TEST_CASE("folded calls whose connection is lost are unknown, each of them", "[redis][asynchronous]")
 {
     RedisServer server;

@@ -473,7 +473,7 @@ TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][conne
     CHECK_THROWS_AS((Connection{io, "redis://:@x"}), Error);
 }
 
-TEST_CASE("redis connection: a reply beyond the limit ends the connection", "[redis][connection]")
+TEST_CASE("redis connection: a reply beyond the limit is that command's failure alone", "[redis][connection]")
 {
     RedisServer server;
     Loop loop;
@@ -486,6 +486,21 @@ TEST_CASE("redis connection: a reply beyond the limit ends the connection", "[re
     CHECK(swapped.error() == Errc::outcome_unknown);
     CHECK(swapped.cause() == Errc::corrupt_state);
     CHECK(call(connection, Command{"GET", "large"}, Access::read).value().root().text() == "1");
+    CHECK(connection.statistics().reconnects == 0);
+
+    asio::io_context io;
+    Connection const shared{io, options};
+    Results results;
+    CHECK(call(connection, Command{"SET", "large", std::string(100'000, 'x')}));
+    for (std::size_t i = 0; i < 30; ++i)
+        if (i % 3 == 1)
+            shared.async_execute(Command{"GET", "large"}, Access::read, results.next(i));
+        else
+            shared.async_execute(Command{"INCR", "counted"}, Access::write, results.next(i));
+    io.run();
+    for (std::size_t i = 0; i < 30; ++i)
+        CHECK(results[i].error() == (i % 3 == 1 ? Errc::corrupt_state : Errc::ok));
+    CHECK(shared.statistics().reconnects == 0);
 }
 
 TEST_CASE("redis connection: a wrong password is misconfigured, and in no text", "[redis][connection]")
@@ -528,6 +543,18 @@ TEST_CASE("redis connection: what the server says has its outcome", "[redis][con
         CHECK(call(connection, Command{word, "0"}).error() == Errc::invalid_argument);
     CHECK(call(connection, Command{"client", "reply", "off"}).error() == Errc::invalid_argument);
     CHECK(call(connection, Command{"PING"}));
+
+    // What a script did before an error stays done.
+    for (char const* const second : {"redis.call('INCR', 'list')", "return redis.pcall('INCR', 'list')", "redis.call('NONSENSE')",
+                                     "error('by itself')", "return redis.error_reply('NOPERM in script')"}) {
+        redis::Script const script{std::string("redis.call('INCR', 'before') ") + second};
+        CAPTURE(second);
+        std::promise<Outcome<Reply>> ended;
+        connection.async_evaluate(
+            redis::Evaluation{script, 0}, Access::write, 20s, [&](Outcome<Reply> end) { ended.set_value(std::move(end)); });
+        CHECK(ended.get_future().get().error() == Errc::outcome_unknown);
+    }
+    CHECK(call(connection, Command{"GET", "before"}, Access::read).value().root().text() == "5");
 }
 
 TEST_CASE("redis connection: the last handle goes with commands in flight", "[redis][connection]")

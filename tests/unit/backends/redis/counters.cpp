@@ -4,6 +4,7 @@
 
 #include "support/catch.hpp"
 #include "support/counter_laws.hpp"
+#include "support/cutting_proxy.hpp"
 #include "support/redis.hpp"
 
 #include <chrono>
@@ -59,6 +60,30 @@ TEST_CASE("a lost reply is asked for again and changes nothing twice", "[redis][
     auto const gone = counters.atomic_once(OperationId{"gone"}, Key{"k"}, increment(1), {200ms});
     CHECK_FALSE(gone);
     CHECK(gone.effect() != Effect::applied);
+}
+
+TEST_CASE("a change whose reply was lost is not said to be not applied when nobody can be asked again", "[redis][counters][doubt]")
+{
+    interlock_test::RedisServer const server{{"--port", "@PORT@"}};
+    interlock_test::CuttingProxy proxy{server.port()};
+    auto o = redis_options(server);
+    redis::Counters const direct{redis::Client{o}};
+    o.unix_path.clear();
+    o.host = "127.0.0.1";
+    o.port = proxy.port();
+    redis::Counters const counters{redis::Client{o}};
+    CHECK(counters.atomic_once(OperationId{"warm"}, Key{"other"}, increment(1)));  // connected, and the script is known
+    proxy.cut(interlock_test::CuttingProxy::Cut::reply, "op-lost");
+    proxy.close_the_door(true);
+    auto const answer = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {1s});
+    CHECK(proxy.cuts() == 1);
+    CHECK(direct.load(Key{"seats"}).value() == 1);
+    CHECK(answer.effect() == Effect::unknown);
+    proxy.close_the_door(false);
+    auto const again = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {20s});
+    REQUIRE(again);
+    CHECK(again->replayed);
+    CHECK(again->value == 1);
 }
 
 }  // namespace redis_counters_test

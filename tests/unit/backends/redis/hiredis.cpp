@@ -107,7 +107,7 @@ TEST_CASE("replies that came together are taken one by one", "[redis][codec]")
     CHECK(reader.empty());
 }
 
-TEST_CASE("what is no reply, or is too large, is refused for good", "[redis][codec]")
+TEST_CASE("what is no reply, or has too many elements, is refused for good", "[redis][codec]")
 {
     std::string nested;
     for (int i = 0; i < 10'000; ++i)
@@ -131,23 +131,47 @@ TEST_CASE("what is no reply, or is too large, is refused for good", "[redis][cod
         CHECK(reader.next(reply) == Status::broken);
         CHECK(reader.too_large());
     }
-    {
-        ReplyReader reader{small};
-        Reply reply;
-        reader.feed("$1001\r\n" + std::string(1001, 'x') + "\r\n");
-        CHECK(reader.next(reply) == Status::broken);
-        CHECK(reader.too_large());
-    }
-    {
-        ReplyReader reader{small};  // never complete: must not be kept for ever
-        Reply reply;
-        reader.feed("$900000000\r\n");
-        auto status = reader.next(reply);
-        for (int i = 0; i < 30 && status == Status::more; ++i) {
-            reader.feed(std::string(100, 'x'));
-            status = reader.next(reply);
+}
+
+TEST_CASE("a reply of too many bytes is read to its end and not kept, and the next one is whole", "[redis][codec]")
+{
+    std::string const many(1001, 'x');
+    std::string const bulk = "$1001\r\n" + many + "\r\n";
+    std::string const part = "$600\r\n" + many.substr(0, 600) + "\r\n";
+    std::mt19937_64 random{20261128};
+    for (auto const& large :
+         {bulk, part + part, "*2\r\n" + part + part, "*3\r\n:1\r\n" + bulk + "+OK\r\n", "*2\r\n*2\r\n" + part + bulk + "$-1\r\n",
+          "*4\r\n" + bulk + "*0\r\n*-1\r\n-ERR " + many + "\r\n", "*2\r\n" + bulk + bulk, "+" + many + "\r\n"}) {
+        for (int round = 0; round < 50; ++round) {
+            std::string const wire = ":1\r\n" + large + "*2\r\n$2\r\nab\r\n:7\r\n" + large + ":2\r\n";
+            ReplyReader reader{{.bytes = 1000, .elements = 10}};
+            Reply reply;
+            std::string seen;
+            for (std::string_view rest = wire; !rest.empty();) {
+                auto const size = std::min<std::size_t>(rest.size(), 1 + random() % (round % 2 == 0 ? 3000 : 50));
+                reader.feed(rest.substr(0, size));
+                rest.remove_prefix(size);
+                for (auto status = reader.next(reply); status != Status::more; status = reader.next(reply)) {
+                    REQUIRE(status != Status::broken);
+                    seen += status == Status::large                    ? "large "
+                            : reply.root().is(ReplyType::array)        ? std::string(reply.root()[0].text()) + "," +
+                                                                      std::to_string(reply.root()[1].integer()) + " "
+                                                                : std::to_string(reply.root().integer()) + " ";
+                }
+            }
+            CAPTURE(large.substr(0, 20), round);
+            auto const expected = large == part + part ? "1 0 0 ab,7 0 0 2 " : "1 large ab,7 large 2 ";
+            CHECK(seen == expected);
+            CHECK(reader.empty());
         }
-        CHECK(status == Status::broken);
+    }
+    // One without an end takes no memory.
+    ReplyReader reader{{.bytes = 1000, .elements = 10}};
+    Reply reply;
+    reader.feed("$900000000\r\n");
+    for (int i = 0; i < 1000; ++i) {
+        CHECK(reader.next(reply) == Status::more);
+        reader.feed(many);
     }
 }
 
@@ -191,7 +215,7 @@ TEST_CASE("whatever bytes come, they are replies, more is awaited, or they are r
             reader.feed(rest.substr(0, size));
             rest.remove_prefix(size);
             Status status;
-            while ((status = reader.next(reply)) == Status::ready) {
+            while ((status = reader.next(reply)) == Status::ready || status == Status::large) {
                 ++replies;
                 walk(reply.root());
             }

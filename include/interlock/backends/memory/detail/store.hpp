@@ -34,7 +34,8 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value.
+/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What
+/// is over, an operation record behind its retention or a lease behind its end, takes no room.
 struct RepositoryOptions {
     /// Encoded size of one value, for types that `StateTraits` can encode.
     std::size_t max_value_bytes{std::size_t{1} << 20};
@@ -68,7 +69,7 @@ struct LockRecord {
     OwnerToken owner;
     FencingToken first;
     FencingToken mark;
-    TimePoint expires{};
+    TimePoint expires{};  // without an owner: since when it is the first subscriber's
     std::chrono::nanoseconds ttl{0};
     bool wanted{false};
     std::list<Subscriber> subscribers;  // in the order in which they may take the record
@@ -106,6 +107,7 @@ struct alignas(64) Shard {
     std::vector<std::pair<TimePoint, std::string>> operation_order;  // a heap: the first that is over comes first
     Version erased{no_version};                                     // no insert starts at or below it
     TransactionId transactions{0};                                  // row transactions that began here
+    TimePoint leases_end{TimePoint::max()};                         // no lock record here ends before
 };
 
 template <class T, class R>
@@ -114,6 +116,8 @@ public:
     static constexpr std::size_t shard_count = 64;
     /// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants.
     static constexpr std::uint32_t token_block = 1024;
+    /// How long a free lock record is the first subscriber's alone.
+    static constexpr std::chrono::nanoseconds first_subscribers_patience = std::chrono::seconds{1};
 
     using Shard = detail::Shard<T>;
     using Node = typename Shard::Node;
@@ -160,6 +164,13 @@ public:
     /// One change without an operation record: the common case, under one mutex.
     Outcome<Version> change_one(Change<T> const& change, TransactionId transaction)
     {
+        auto result = try_change_one(change, transaction);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_change_one(change, transaction);
+        return result;
+    }
+    Outcome<Version> try_change_one(Change<T> const& change, TransactionId transaction)
+    {
         auto& shard = shard_of(*change.key);
         Wakeup wakeup;
         std::lock_guard lock(shard.mutex);
@@ -171,6 +182,14 @@ public:
 
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
+    {
+        auto result = try_commit(changes, operation, transaction);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_commit(changes, operation, transaction);
+        return result;
+    }
+    Outcome<CommitResult> try_commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction)
     {
         Wakeup wakeup;
         Locks const locks(*this, changes, operation);
@@ -247,6 +266,13 @@ public:
 
     Outcome<OperationRecord> forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
     {
+        auto result = try_forbid_operation(home, id, attempt);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_forbid_operation(home, id, attempt);
+        return result;
+    }
+    Outcome<OperationRecord> try_forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
+    {
         auto& shard = shard_of(home);
         std::lock_guard lock(shard.mutex);
         purge(shard);
@@ -270,6 +296,7 @@ public:
             std::vector<std::tuple<Key, OperationId, OperationRecord>> copies;
             {
                 std::lock_guard lock(shard.mutex);
+                purge(shard);
                 copies.reserve(shard.operations.size());
                 for (auto const& [name, stored] : shard.operations)
                     if (stored.record.answered)
@@ -360,6 +387,13 @@ public:
 
     Outcome<Grant> create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
     {
+        auto result = try_create(key, owner, ttl, state);
+        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+            return try_create(key, owner, ttl, state);
+        return result;
+    }
+    Outcome<Grant> try_create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
+    {
         auto& shard = shard_of(key);
         std::lock_guard lock(shard.mutex);
         auto* node = find_or_make(shard, key);
@@ -376,7 +410,9 @@ public:
                 record.wanted = true;
                 return Failure::busy(Errc::lock_busy, record.expires - now);
             }
-            if (!record.subscribers.empty() && record.subscribers.front().owner != owner)
+            // Not for ever: its executor may stand still.
+            if (!record.subscribers.empty() && record.subscribers.front().owner != owner &&
+                now < interlock::detail::add(record.expires, first_subscribers_patience))
                 return Failure::busy(Errc::lock_busy, std::chrono::milliseconds{10});  // somebody else is next
             record.owner = owner;
             record.first = FencingToken{next_token_.fetch_add(token_block, std::memory_order_relaxed)};
@@ -386,6 +422,7 @@ public:
         // Also when it is its own: the caller counts the lease from this request, not from the one it lost.
         record.ttl = ttl;
         record.expires = interlock::detail::add(now, ttl);
+        shard.leases_end = std::min(shard.leases_end, record.expires);
         if (state != nullptr && entry.value)
             state->emplace(Versioned<T>{*entry.value, entry.version});
         return Grant{record.first, token_block, record.ttl};
@@ -402,6 +439,7 @@ public:
             return Failure::because(Errc::lock_lost, Errc::lock_busy);
         record->ttl = ttl;
         record->expires = interlock::detail::add(runtime_.now(), ttl);
+        shard.leases_end = std::min(shard.leases_end, record->expires);
         return ttl;
     }
 
@@ -447,6 +485,7 @@ public:
                 node->second.lock.reset();
                 drop_if_unused(shard, node);
             } else if (was_first) {
+                record.expires = runtime_.now();
                 record.subscribers.front().waiter->wake();
             }
         }
@@ -458,6 +497,20 @@ public:
         std::lock_guard lock(shard.mutex);
         auto* record = record_of(shard, key);
         return record != nullptr && record->owner == owner && record->wanted;
+    }
+
+    /// Forgets in all shards what is over: operation records behind their retention, and lock records behind
+    /// their lease that nobody waits for on keys without a value. For whoever found the store full: a bound
+    /// counts only what is kept. True: something was forgotten. No mutex may be held.
+    bool make_room()
+    {
+        bool made = false;
+        for (auto& shard : shards_) {
+            std::lock_guard lock(shard.mutex);
+            made = purge(shard) || made;
+            made = drop_ended_leases(shard) || made;
+        }
+        return made;
     }
 
     std::size_t key_count() const noexcept { return key_count_.load(std::memory_order_relaxed); }
@@ -612,6 +665,7 @@ private:
             node->second.lock.reset();
             drop_if_unused(shard, node);
         } else {
+            record.expires = runtime_.now();
             wakeup = record.subscribers.front().waiter->wake_later();
         }
     }
@@ -650,22 +704,54 @@ private:
         it->second.id = stored.substr(2 + home.bytes().size());
     }
 
-    /// Forgets what need not be kept any longer, exactly then and not before.
-    void purge(Shard& shard)
+    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out`
+    /// without its record.
+    bool drop_ended_leases(Shard& shard)
+    {
+        auto const now = runtime_.now();
+        if (now < shard.leases_end)
+            return false;
+        shard.leases_end = TimePoint::max();
+        shard.recent = nullptr;
+        bool dropped = false;
+        for (auto it = shard.entries.begin(); it != shard.entries.end();) {
+            auto& entry = it->second;
+            if (entry.lock && entry.lock->owner) {
+                if (now < entry.lock->expires)
+                    shard.leases_end = std::min(shard.leases_end, entry.lock->expires);
+                else if (entry.lock->subscribers.empty() && !entry.value)
+                    entry.lock.reset();
+            }
+            if (!entry.unused()) {
+                ++it;
+                continue;
+            }
+            it = shard.entries.erase(it);
+            key_count_.fetch_sub(1, std::memory_order_relaxed);
+            dropped = true;
+        }
+        return dropped;
+    }
+
+    /// Forgets what need not be kept any longer, exactly then and not before. True: something.
+    bool purge(Shard& shard)
     {
         if (shard.operation_order.empty())
-            return;
+            return false;
         auto const now = runtime_.now();
+        bool purged = false;
         while (!shard.operation_order.empty() && now >= shard.operation_order.front().first) {
             auto const it = shard.operations.find(shard.operation_order.front().second);
             // A record that was written again is in the heap once more, with its new time.
             if (it != shard.operations.end() && it->second.kept_until == shard.operation_order.front().first) {
                 shard.operations.erase(it);
                 operation_count_.fetch_sub(1, std::memory_order_relaxed);
+                purged = true;
             }
             std::pop_heap(shard.operation_order.begin(), shard.operation_order.end(), std::greater<>{});
             shard.operation_order.pop_back();
         }
+        return purged;
     }
 
     RepositoryOptions options_;

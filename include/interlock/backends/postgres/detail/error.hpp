@@ -17,45 +17,42 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// What a batch does, and so what a lost answer to it means.
-enum class Access : unsigned char {
-    read,   ///< changes nothing
-    write,  ///< changes something inside of a transaction that stays open: without its COMMIT nothing was applied
-    commit, ///< commits: a lost answer is `outcome_unknown`
-};
-
-/// For people. Never values: the server's messages quote them, so they are shown only of states that are about the schema.
+/// For people. Never values: the server's messages quote them, so they are shown only of states that are
+/// about the schema, and where the user's schema itself has raised the error.
 inline std::string describe(SqlError const& error)
 {
     std::string out = "postgres: ";
-    if (!error.constraint.empty())
+    if (!error.constraint.empty() && !error.raised)
         return out + "constraint " + error.constraint;
-    out += rule_of(error.state).name;
+    out += error.constraint.empty() ? std::string(rule_of(error.state).name) : "constraint " + error.constraint;
     if (!error.state.empty())
         out += " (" + error.state + ")";
-    for (std::string_view shown : {"42", "0A", "26", "3D", "3F", "P0", "55000"})
-        if (error.state.starts_with(shown)) {
-            out += ": ";
-            for (char c : std::string_view{error.message}.substr(0, 200))
-                out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
-            break;
-        }
+    bool shown = error.raised;
+    for (std::string_view state : {"42", "0A", "26", "3D", "3F", "P0", "55000"})
+        shown = shown || error.state.starts_with(state);
+    if (!shown)
+        return out;
+    out += ": ";
+    for (char c : std::string_view{error.message}.substr(0, 200))
+        out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
     return out;
 }
 
 inline Failure failure_of(SqlError const& error, Access access)
 {
     auto const& rule = rule_of(error.state);
-    if (access == Access::commit && rule.certain == Certain::no)
+    if (access == Access::commit && rule.certain == Certain::no && !error.raised)
         return Failure::unknown(rule.errc, describe(error));
     return Failure{rule.errc, describe(error)};
 }
 
-/// Precondition: it was not answered, or with an error.
+/// Precondition: it was not answered, or with an error, or is unconfirmed.
 inline Failure failure_of(Exchange const& exchange, Access access)
 {
     switch (exchange.progress) {
     case Progress::unsent: return Failure{Errc::unavailable, "postgres: the connection is lost"};
+    case Progress::too_late:
+        return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
     case Progress::late:
         if (access == Access::commit)
             return Failure::unknown(Errc::deadline_exceeded, "postgres: no answer by the deadline");
@@ -63,6 +60,9 @@ inline Failure failure_of(Exchange const& exchange, Access access)
     case Progress::answered:
     case Progress::lost: break;
     }
+    if (exchange.unconfirmed && !exchange.error)
+        return Failure::unknown(
+            Errc::unavailable, "postgres: committed here, but a synchronous standby has not confirmed it");
     return failure_of(exchange.error.value_or(SqlError{}), access);
 }
 

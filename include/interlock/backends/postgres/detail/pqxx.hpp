@@ -11,6 +11,7 @@
 // is ever sent by libpqxx itself, so that its silent reconnect (6.4) and its in-doubt reports cannot happen here.
 
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/core/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime.hpp>
 #include <interlock/core/transport.hpp>
@@ -147,8 +148,9 @@ public:
 private:
     static std::string intern(std::string const& text)
     {
-        static std::mutex mutex;
-        static std::unordered_map<std::string, std::size_t> known;
+        // Never destroyed: threads of the library still use statements while the process ends.
+        static auto& mutex = interlock::detail::immortal<std::mutex>();
+        static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
         std::lock_guard lock(mutex);
         return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
     }
@@ -268,6 +270,9 @@ struct SqlError {
     std::string state;       ///< SQLSTATE; empty: the connection broke
     std::string message;     ///< the primary message; the detail, which quotes values, is left out
     std::string constraint;  ///< name of the violated one
+    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before
+    /// the commit and says nothing about the session, whatever state it has.
+    bool raised{false};
 };
 
 /// Statements that leave in one write and are answered in one reading. Outside of a transaction block they are one
@@ -289,10 +294,18 @@ private:
     std::vector<Step> steps_;
 };
 
+/// What a batch does, and so what a lost answer to it means.
+enum class Access : unsigned char {
+    read,   ///< changes nothing
+    write,  ///< changes something inside of a transaction that stays open: without its COMMIT nothing was applied
+    commit, ///< commits: a lost answer is `outcome_unknown`
+};
+
 /// How far a batch got.
 enum class Progress : unsigned char {
     answered,  ///< everything, or up to an error of the server, which is in `error`
-    unsent,    ///< nothing of it left
+    unsent,    ///< nothing of it left: the connection was broken
+    too_late,  ///< nothing of it left: it was not begun before the deadline
     lost,      ///< the connection broke; `error` may have the server's last words
     late,      ///< not answered in time, nor after it was cancelled; the connection is closed
 };
@@ -301,6 +314,9 @@ struct Exchange {
     Progress progress{Progress::unsent};
     std::vector<Reply> replies;  ///< one for each step; empty for those that were not run
     std::optional<SqlError> error;
+    /// Of a commit that was answered as made: a synchronous standby has not confirmed it, or perhaps not,
+    /// since the wait for it is what a cancel request ends.
+    bool unconfirmed{false};
 };
 
 /// A message of NOTIFY.
@@ -355,7 +371,7 @@ public:
         pid_ = PQbackendPID(opening.get());
         connection_ = opening.get();
         owner_ = adopt(opening.release());
-        PQsetNoticeProcessor(connection_, [](void*, char const*) {}, nullptr);
+        PQsetNoticeReceiver(connection_, &Connection::take_notice, this);
         if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) == 0)
             return Failure{Errc::unavailable, "postgres: the connection cannot be used without blocking"};
         return success();
@@ -406,31 +422,34 @@ public:
         by_transaction,  ///< for BEGIN: after at most twice that; one that is left alone keeps its locks until then
     };
 
-    /// Sends `batch` and reads all replies. Later than `until` it is cancelled, and given up soon after.
-    Exchange run(Batch const& batch, TimePoint until, Bounded bounded)
+    /// Sends `batch` and reads all replies. This is the one place that bounds an exchange with the server:
+    /// nothing is sent once `until` has come; what is not answered by then is cancelled and given up, and the
+    /// connection is closed. Only the answer to a commit is then waited for a moment more (`grace`), because
+    /// the cancel request makes it definite.
+    Exchange run(Batch const& batch, TimePoint until, Bounded bounded, Access access = Access::write)
     {
         Exchange exchange;
         exchange.replies.resize(batch.size());
         if (!is_open())
             return exchange;
-        sent_.clear();
-        bool const sets_bounds = bounded != Bounded::by_caller && !bounds_fit(until, bounded);
-        if (sets_bounds && !send_bounds(until)) {
-            close();
+        if (SystemRuntime::now() >= until) {
+            exchange.progress = Progress::too_late;
             return exchange;
         }
-        for (std::size_t i = 0; i < batch.size(); ++i)
-            if (!send(batch.steps_[i], i)) {
-                close();
-                return exchange;
-            }
-        if (PQpipelineSync(connection_) == 0) {
+        sent_.clear();
+        taken_ = 0;
+        asked_to_cancel_ = unreplicated_ = false;
+        bool const sets_bounds = bounded != Bounded::by_caller && !bounds_fit(until, bounded);
+        if (!send_all(batch, until, sets_bounds)) {
+            // What libpq has taken may have left already, a COMMIT included.
+            exchange.progress = taken_ > 0 ? Progress::lost : Progress::unsent;
             close();
             return exchange;
         }
         bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until) + 10;
-        exchange.progress =
-            receive(exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until);
+        exchange.progress = receive(
+            exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until, access);
+        exchange.unconfirmed = access == Access::commit && (unreplicated_ || asked_to_cancel_);
         if (exchange.progress != Progress::answered)
             close();
         return exchange;
@@ -453,7 +472,7 @@ public:
     }
 
 private:
-    /// How long after a cancel request its effect is waited for.
+    /// How long after a cancel request its effect on a commit is waited for.
     static constexpr std::chrono::milliseconds grace{100};
 
     /// A deadline nearer than that many milliseconds is the server's to keep.
@@ -480,9 +499,9 @@ private:
     /// A transaction of its own, before the others: no rollback undoes it, and BEGIN may still set the isolation level.
     bool send_bounds(TimePoint until)
     {
-        static Statement const set{
+        static auto const& set = interlock::detail::immortal<Statement>(
             "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, false), "
-            "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)"};
+            "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)");
         auto const left = milliseconds_until(until);
         // Short: the server is to end it in time, so that its answer is definite. Else a little more, so that it also
         // fits the next that has as much time.
@@ -514,6 +533,16 @@ private:
         return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
     }
 
+    bool send_all(Batch const& batch, TimePoint until, bool sets_bounds)
+    {
+        if (sets_bounds && !send_bounds(until))
+            return false;
+        for (std::size_t i = 0; i < batch.size(); ++i)
+            if (!send(batch.steps_[i], i))
+                return false;
+        return PQpipelineSync(connection_) != 0;
+    }
+
     bool send(Batch::Step const& step, std::size_t index)
     {
         auto const& values = step.params.values_;
@@ -529,9 +558,8 @@ private:
         auto const count = static_cast<int>(values.size());
         if (step.statement == nullptr) {
             sent_.push_back({index, nullptr});
-            return PQsendQueryParams(
-                       connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(),
-                       formats_.data(), 0) != 0;
+            return taken(PQsendQueryParams(
+                connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(), formats_.data(), 0));
         }
         auto const& name = step.statement->name();
         if (!prepared_.contains(name) &&
@@ -539,20 +567,25 @@ private:
                 return s.preparing != nullptr && s.preparing->name() == name;
             })) {
             sent_.push_back({index, step.statement});
-            if (PQsendPrepare(connection_, name.c_str(), step.statement->text().c_str(), 0, nullptr) == 0)
+            if (!taken(PQsendPrepare(connection_, name.c_str(), step.statement->text().c_str(), 0, nullptr)))
                 return false;
         }
         sent_.push_back({index, nullptr});
-        return PQsendQueryPrepared(
-                   connection_, name.c_str(), count, pointers_.data(), lengths_.data(), formats_.data(), 0) != 0;
+        return taken(PQsendQueryPrepared(
+            connection_, name.c_str(), count, pointers_.data(), lengths_.data(), formats_.data(), 0));
+    }
+    bool taken(int by_libpq) noexcept
+    {
+        taken_ += by_libpq != 0 ? 1U : 0U;
+        return by_libpq != 0;
     }
 
     /// `syncs`: of how many parts what was sent is made, each of which runs whatever became of the one before.
-    Progress receive(Exchange& exchange, int syncs, TimePoint until)
+    Progress receive(Exchange& exchange, int syncs, TimePoint until, Access access)
     {
         std::size_t at = 0;
         for (;;) {
-            if (!readable(until))
+            if (!readable(until, access))
                 return is_open() ? Progress::late : Progress::lost;
             Reply reply{PQgetResult(connection_)};
             if (!reply) {  // the end of one statement
@@ -589,8 +622,9 @@ private:
         }
     }
 
-    /// True: `PQgetResult` will not block. False: later than `until`, also after a cancel request; or broken.
-    bool readable(TimePoint until)
+    /// True: `PQgetResult` will not block. False: later than `until`, for a commit also after a cancel
+    /// request; or broken.
+    bool readable(TimePoint until, Access access)
     {
         bool flushed = false;
         for (;;) {
@@ -604,9 +638,11 @@ private:
                 return true;
             auto const now = SystemRuntime::now();
             if (now >= until) {
-                if (cancelled_)
+                if (asked_to_cancel_)
                     return false;
                 cancel();
+                if (access != Access::commit)
+                    return false;
                 until = interlock::detail::add(now, grace);
                 continue;
             }
@@ -622,7 +658,7 @@ private:
     /// request may be late and hit a statement that comes after, so this session is not used again.
     void cancel()
     {
-        cancelled_ = true;
+        cancelled_ = asked_to_cancel_ = true;
         std::shared_ptr<PGcancel> const request{PQgetCancel(connection_), [](PGcancel* c) { PQfreeCancel(c); }};
         if (!request)
             return;
@@ -641,7 +677,20 @@ private:
             char const* const text = PQresultErrorField(result, code);
             return std::string(text != nullptr ? text : "");
         };
-        return {field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME)};
+        return {
+            field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
+            field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
+    }
+
+    /// Warnings are nothing to us but one: the wait of a commit for its synchronous standby was ended before
+    /// the standby had confirmed it. The server then answers as if all was well. That warning is known by the
+    /// function that it comes from, since its text is translated, and its state (01000) is also that of the
+    /// user's own warnings.
+    static void take_notice(void* connection, PGresult const* notice)
+    {
+        char const* const function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
+        if (function != nullptr && std::string_view{function} == "SyncRepWaitForLSN")
+            static_cast<Connection*>(connection)->unreplicated_ = true;
     }
 
     void take_notifications(std::vector<Notification>& heard)
@@ -657,11 +706,14 @@ private:
     PGconn* connection_{nullptr};
     int pid_{0};
     bool cancelled_{false};
+    bool asked_to_cancel_{false};  // during this exchange
+    bool unreplicated_{false};     // likewise, said by the server
     std::string life_;
     std::int64_t timeout_{-1};  // of the session, in milliseconds; -1: not set by us
     std::unordered_set<std::string> prepared_;
     // Of the exchange under way, kept for their room.
     std::vector<Sent> sent_;
+    std::size_t taken_{0};  // messages that libpq has taken
     std::vector<char const*> pointers_;
     std::vector<int> lengths_;
     std::vector<int> formats_;

@@ -14,10 +14,12 @@
 //   n     the wake-up for those who wait for it
 //   rec   the operation's record, from `w`
 // If `w` was made and `rec` was not, somebody planted a tombstone or an answer after our snapshot: the statement must
-// leave no trace and divides by zero.
+// leave no trace and fails, see `race_of`.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/core/concepts.hpp>
+#include <interlock/core/immortal.hpp>
+#include <interlock/core/runtime.hpp>
 
 #include <array>
 #include <cstddef>
@@ -35,8 +37,29 @@ namespace detail {
 /// Tokens that one grant reserves.
 inline constexpr std::uint32_t token_block = 1024;
 
-/// The state with which a statement ends that must leave no trace.
-inline constexpr std::string_view raced_state = "22012";
+/// What a statement that must leave no trace quotes when it fails: a word that is no number. It goes to the
+/// server as a parameter and is drawn once per process, so that nothing in a user's schema can know it; a
+/// state alone (any can be raised by a trigger) is no signal.
+inline std::string const& race_word()
+{
+    static auto const& word = interlock::detail::immortal<std::string>(
+        "interlock: decided by somebody else " + std::to_string(SystemRuntime::random_bits()) + "-" +
+        std::to_string(SystemRuntime::random_bits()));
+    return word;
+}
+
+/// Whether the statement failed because of a race that it had lost.
+inline bool is_race(SqlError const& error)
+{
+    return error.state == "22P02" && error.message.find(race_word()) != std::string::npos;
+}
+
+/// An expression that fails with `race_word`, the parameter `word`, once it is evaluated. `count`, a number,
+/// is part of it so that the planner cannot evaluate it before.
+inline std::string race_of(std::string const& count, std::string const& word)
+{
+    return "((" + count + ")::text || ' ' || " + word + ")::int";
+}
 
 /// Where a repository's states are. Identifiers are valid ones, so they stand in statements as they are.
 struct Table {
@@ -55,7 +78,7 @@ struct Table {
 /// What a statement answers when it may not change the row.
 enum class Refusal : unsigned char {
     reply,  ///< a row that says why
-    error,  ///< `raced_state`: for a statement with a COMMIT behind it, which must not commit nothing
+    error,  ///< it fails as a race, see `is_race`: for a statement with a COMMIT behind it, which must not commit nothing
 };
 
 enum class Fencing : unsigned char { none, guarded, guarded_and_released };
@@ -148,7 +171,8 @@ inline std::string plain_change_text(Table const& t, RowAction action)
 }
 
 /// Parameters: key (except for `nothing`); fence: key of the lock, owner, token; released: wake-up payload; operation: home, id, attempt, answer, retention in
-/// microseconds; then as the action needs: version (update, erase, verify), hash of the key (insert), values.
+/// microseconds; then as the action needs: version (update, erase, verify), hash of the key (insert), values;
+/// last, with an operation or `Refusal::error`: `race_word`.
 inline std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation, Refusal refusal)
 {
@@ -245,8 +269,9 @@ inline std::string change_text(
                     "answer = excluded.answer, sequence = excluded.sequence, kept_until = excluded.kept_until "
                     "WHERE o.kept_until <= clock_timestamp() OR (NOT o.answered AND o.attempt < excluded.attempt) RETURNING 1)");
     if (refusal == Refusal::error)
-        return with + " SELECT max(version), 1 / count(*)" +
-               (with_operation ? ", 1 / (SELECT count(*) FROM rec)" : "") + " FROM w";
+        return with + " SELECT max(version), CASE WHEN count(*) = 0" +
+               (with_operation ? " OR NOT EXISTS (SELECT FROM rec)" : "") + " THEN " +
+               race_of("count(*)", p.parameter("::text")) + " END FROM w";
     std::string out = with + " SELECT (SELECT version FROM w), " + (fenced ? "EXISTS (SELECT FROM g)" : "true") + ", " +
                       (action == RowAction::nothing
                            ? std::string("NULL")
@@ -255,7 +280,8 @@ inline std::string change_text(
     if (released)
         out += ", (SELECT count(*) FROM n)";
     if (with_operation)
-        out += ", CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec) THEN 1 / (SELECT count(*) FROM rec) END";
+        out += ", CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec) THEN " +
+               race_of("SELECT count(*) FROM rec", p.parameter("::text")) + " END";
     return out;
 }
 

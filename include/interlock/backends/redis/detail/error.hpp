@@ -46,6 +46,14 @@ inline std::string printable_error(std::string_view text)
     return out;
 }
 
+/// Of a commit whose versions were read from another server than would carry it out.
+inline Failure another_life()
+{
+    return Failure{Errc::version_conflict, "redis: another server has taken over since these versions were read"};
+}
+
+inline constexpr std::string_view large_reply = "redis: the reply is beyond the configured limit";
+
 inline constexpr std::string_view denial = "redis: the user may not do this: ";
 
 /// Whether `failure` says that the user has no right to the command.
@@ -62,6 +70,8 @@ inline Failure map_error(std::string_view text, Access access)
     auto const is = [&](auto... words) { return ((word == words) || ...); };
     if (is("WRONGTYPE"))
         return Failure{Errc::corrupt_state, "redis: the key holds a value of another type"};
+    if (is("CORRUPT"))  // a script of ours
+        return Failure{Errc::corrupt_state, "redis: " + printable_error(text.substr(word.size() + 1))};
     if (is("OOM"))
         return Failure{
             access == Access::record ? Errc::overloaded : Errc::unavailable, "redis: the server's memory limit is reached"};
@@ -91,7 +101,8 @@ inline Failure map_error(std::string_view text, Access access)
         return Failure{Errc::misconfigured, "redis: the server wants a password"};
     if (is("WRONGPASS"))
         return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
-    if (is("NOPERM"))
+    // A script of ours meets it before its first write; that of Redis 7.0 in a script is the longer one.
+    if (is("NOPERM") || text.starts_with("ERR The user executing the script"))
         return Failure{Errc::misconfigured, std::string(denial) + printable_error(text)};
     if (is("NOPROTO"))
         return Failure{Errc::misconfigured, "redis: the server does not know the protocol"};
@@ -104,6 +115,16 @@ inline Failure map_error(std::string_view text, Access access)
     if (text.starts_with("ERR unknown command"))
         return Failure{Errc::misconfigured, std::move(detail)};
     return Failure::unknown(Errc::misconfigured, std::move(detail));
+}
+
+/// Whether a script may have written before the error that `map_error` takes for `code`. A refusal that concerns the server is
+/// given before the first write; one that concerns a type or a right may come at any command.
+inline bool raised_by_script(std::string_view text, Errc code) noexcept
+{
+    return code == Errc::corrupt_state ||
+           (code == Errc::misconfigured && (text.find(" script: ") != std::string_view::npos ||
+                                            text.find(" in script") != std::string_view::npos ||
+                                            text.find("executing the script") != std::string_view::npos));
 }
 
 }  // namespace detail

@@ -146,7 +146,8 @@ private:
 
 enum class ReplyType : unsigned char { nil, string, status, error, integer, array };
 
-/// What a server may send at most in one reply; more ends the connection.
+/// What a server may send at most in one reply. What has more bytes is read to its end, and not kept; more of the others ends
+/// the connection.
 struct ReplyLimits {
     std::size_t bytes{std::size_t{64} << 20};
     std::size_t elements{std::size_t{1} << 20};
@@ -306,7 +307,8 @@ public:
     enum class Status : unsigned char {
         more,    ///< the reply is not complete yet
         ready,   ///< here it is
-        broken,  ///< what came is no reply, or is beyond the limits: nothing more can be read
+        large,   ///< it had more bytes than the limit, and is gone; the next one can be read
+        broken,  ///< what came is no reply, or is beyond the other limits: nothing more can be read
     };
 
     explicit ReplyReader(ReplyLimits limits = {}) : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
@@ -320,6 +322,10 @@ public:
 
     void feed(std::string_view bytes)
     {
+        if (skipping_)
+            bytes.remove_prefix(skip(bytes));
+        if (bytes.empty())
+            return;
         fed_ += bytes.size();
         if (redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK)
             broken_ = true;
@@ -332,23 +338,34 @@ public:
             return Status::broken;
         if (empty())
             return Status::more;
+        if (skipping_)
+            return skipped();
         if (!begun_) {
             out.clear();
             begun_ = true;
+            left_ = 1;
         }
         reply_ = &out;
         void* whole = nullptr;
         bool const good = redisReaderGetReply(reader_.get(), &whole) == REDIS_OK;
         reply_ = nullptr;
-        if (!good || (whole == nullptr && fed_ > limits_.bytes)) {
+        if (!good) {
             broken_ = true;
             return Status::broken;
+        }
+        if (whole == nullptr && fed_ > limits_.bytes) {
+            out.clear();
+            begin_to_skip();
+            return skipped();
         }
         if (whole == nullptr)
             return Status::more;
         begun_ = false;
         fed_ = reader_->len - reader_->pos;  // of the next one
-        return Status::ready;
+        if (!std::exchange(large_, false))
+            return Status::ready;
+        out.clear();
+        return Status::large;
     }
 
     /// Whether bytes of a further reply are here already.
@@ -365,6 +382,77 @@ private:
     using ElementCount = int;
 #endif
 
+    /// From where hiredis is, which would keep all of it: its buffer is let go.
+    void begin_to_skip()
+    {
+        // A value whose first byte was read has a type; the rest of its first line was not read yet.
+#if HIREDIS_MAJOR >= 1
+        auto const type = reader_->task[reader_->ridx]->type;
+#else
+        auto const type = reader_->rstack[reader_->ridx].type;
+#endif
+        line_.clear();
+        if (type >= 0)
+            line_ += type == REDIS_REPLY_STRING    ? '$'
+                     : type == REDIS_REPLY_ARRAY   ? '*'
+                     : type == REDIS_REPLY_INTEGER ? ':'
+                                                   : '+';
+        std::unique_ptr<redisReader, Free> const former = std::exchange(
+            reader_, std::unique_ptr<redisReader, Free>(redisReaderCreateWithFunctions(functions())));
+        if (!reader_)
+            throw std::bad_alloc();
+        reader_->privdata = this;
+        skipping_ = true;
+        large_ = false;
+        bulk_ = 0;
+        fed_ = 0;
+        feed({former->buf + former->pos, former->len - former->pos});
+    }
+    /// How many of them belong to the reply.
+    std::size_t skip(std::string_view bytes)
+    {
+        std::size_t at = 0;
+        while (left_ > 0 && at < bytes.size() && !broken_) {
+            if (bulk_ > 0) {
+                auto const part = std::min(bulk_, bytes.size() - at);
+                at += part;
+                bulk_ -= part;
+                left_ -= bulk_ == 0;
+                continue;
+            }
+            if (char const c = bytes[at++]; c != '\n') {
+                if (line_.size() < 32)
+                    line_ += c;
+                continue;
+            }
+            auto const line = std::exchange(line_, {});
+            std::int64_t number = 0;
+            bool const counts = line.starts_with('$') || line.starts_with('*');
+            if (counts)
+                broken_ = std::from_chars(line.data() + 1, line.data() + line.size(), number).ec != std::errc{};
+            else
+                broken_ = line.empty() || std::string_view{"+-:"}.find(line[0]) == std::string_view::npos;
+            if (line.starts_with('$') && number >= 0) {
+                bulk_ = static_cast<std::size_t>(number) + 2;
+                continue;
+            }
+            --left_;
+            if (line.starts_with('*') && number > 0)
+                left_ += static_cast<std::size_t>(number);
+        }
+        return at;
+    }
+    Status skipped()
+    {
+        if (broken_)
+            return Status::broken;
+        if (left_ > 0)
+            return Status::more;
+        skipping_ = false;
+        begun_ = false;
+        return Status::large;
+    }
+
     static ReplyReader& self(redisReadTask const* task) noexcept { return *static_cast<ReplyReader*>(task->privdata); }
 
     std::size_t values_before(redisReadTask const* task) const noexcept
@@ -375,6 +463,7 @@ private:
     /// hiredis wants a pointer for each value and never looks behind it. Null tells it to stop.
     void* put(redisReadTask const* task, ReplyType type, std::int64_t number, std::size_t size) noexcept
     {
+        left_ += (type == ReplyType::array ? size : 0) - 1;
         if (reply_ == nullptr || values_before(task) >= limits_.elements) {
             too_large_ = true;
             return nullptr;
@@ -400,13 +489,11 @@ private:
         auto const type = task->type == REDIS_REPLY_ERROR    ? ReplyType::error
                           : task->type == REDIS_REPLY_STATUS ? ReplyType::status
                                                              : ReplyType::string;
-        if (me.reply_->bytes_.size() + size > me.limits_.bytes) {
-            me.too_large_ = true;
-            return nullptr;
-        }
+        me.large_ = me.large_ || me.reply_->bytes_.size() + size > me.limits_.bytes;
         std::size_t at = 0;
         try {
-            at = me.reply_->append({text, size});
+            if (!me.large_)
+                at = me.reply_->append({text, size});
         } catch (...) {
             return nullptr;
         }
@@ -456,6 +543,11 @@ private:
     bool begun_{false};
     bool broken_{false};
     bool too_large_{false};
+    bool large_{false};     // the reply has more bytes than are kept
+    bool skipping_{false};  // the rest of it does not go to hiredis any more
+    std::size_t left_{0};   // values of the reply that have not come yet
+    std::size_t bulk_{0};   // bytes of the present one, while skipping
+    std::string line_;      // the first of its line
     std::unique_ptr<redisReader, Free> reader_;
 };
 

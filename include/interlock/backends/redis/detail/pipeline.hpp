@@ -15,6 +15,7 @@
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/greeting.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/life.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/tls_session.hpp>
 #include <interlock/backends/redis/options.hpp>
@@ -115,9 +116,12 @@ protected:
     /// Its bytes hold two commands from now on, or one again: the result is the reply to the first, and `second` becomes that
     /// to the other before there is a result.
     void expect_second(Reply* second) noexcept { second_ = second; }
+    /// Is to be sent in this life of the server only; see `Life`. 0: in any.
+    void of_life(std::uint64_t life) noexcept { life_ = life; }
 
 private:
     friend class Pipeline;
+    friend class PipelineQueue;
     enum class State : unsigned char { idle, pending, in_flight, done };
 
     /// There is a result to be taken. Called with the pipeline's mutex held.
@@ -127,12 +131,50 @@ private:
     Access access_;
     State state_{State::idle};
     TimePoint deadline_;
-    std::uint64_t place_{0};
+    PipelineRequest* before_{nullptr};  // while it is in a queue
+    PipelineRequest* behind_{nullptr};
+    std::uint64_t place_{0};  // while it is in flight
+    std::uint64_t life_{0};
     std::uint64_t connection_{0};  // which of the pipeline's connections it went over last
     Outcome<Reply> result_;
     Reply* second_{nullptr};
     std::atomic<bool> finished_{false};
     bool submitted_{false};  // used by its owner only: the pipeline may know of it
+};
+
+/// Requests in a row. Each is a link of it, so that one that goes leaves no place behind, and joining takes no memory.
+class PipelineQueue {
+public:
+    std::size_t size() const noexcept { return size_; }
+    bool empty() const noexcept { return size_ == 0; }
+    /// Null where there is none.
+    PipelineRequest* front() const noexcept { return front_; }
+    static PipelineRequest* behind(PipelineRequest const& request) noexcept { return request.behind_; }
+
+    void push_back(PipelineRequest& request) noexcept { insert(request, back_, nullptr); }
+    void push_front(PipelineRequest& request) noexcept { insert(request, nullptr, front_); }
+    void remove(PipelineRequest& request) noexcept
+    {
+        (request.before_ != nullptr ? request.before_->behind_ : front_) = request.behind_;
+        (request.behind_ != nullptr ? request.behind_->before_ : back_) = request.before_;
+        request.before_ = nullptr;
+        request.behind_ = nullptr;
+        --size_;
+    }
+
+private:
+    void insert(PipelineRequest& request, PipelineRequest* before, PipelineRequest* behind) noexcept
+    {
+        request.before_ = before;
+        request.behind_ = behind;
+        (before != nullptr ? before->behind_ : front_) = &request;
+        (behind != nullptr ? behind->before_ : back_) = &request;
+        ++size_;
+    }
+
+    PipelineRequest* front_{nullptr};
+    PipelineRequest* back_{nullptr};
+    std::size_t size_{0};
 };
 
 /// The pipelines of one execution context. When it is destroyed they let go of everything that belongs to it.
@@ -157,9 +199,12 @@ private:
 
 class Pipeline final : public Alarm, public std::enable_shared_from_this<Pipeline> {
 public:
-    static std::shared_ptr<Pipeline> make(boost::asio::any_io_executor executor, Options options)
+    /// `life`: null where nobody cares which server it is.
+    static std::shared_ptr<Pipeline> make(
+        boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
     {
-        auto pipeline = std::shared_ptr<Pipeline>(new Pipeline(std::move(executor), std::move(options)));
+        auto pipeline =
+            std::shared_ptr<Pipeline>(new Pipeline(std::move(executor), std::move(options), std::move(life)));
         std::lock_guard lock(pipeline->list_->mutex);
         pipeline->list_->members.emplace(pipeline.get(), pipeline);
         return pipeline;
@@ -330,8 +375,8 @@ private:
     static constexpr std::size_t fold_bound = 128;  // half a millisecond of the server's time
     static constexpr std::size_t feed_size = std::size_t{4} << 10;  // hiredis moves the rest after each kilobyte
 
-    Pipeline(boost::asio::any_io_executor executor, Options options)
-        : options_(std::move(options)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
+    Pipeline(boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
+        : options_(std::move(options)), life_(std::move(life)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
           list_(boost::asio::use_service<PipelineService>(
                     boost::asio::query(executor_, boost::asio::execution::context))
                     .list()),
@@ -345,7 +390,7 @@ private:
         if (options_.tls && !options_.tls_context)
             return no_tls();
         auto const room = options_.max_pending_bytes - std::min(pending_bytes_, options_.max_pending_bytes);
-        if (pending_count_ >= options_.max_pending || bytes > room)
+        if (pending_.size() >= options_.max_pending || bytes > room)
             return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
         return std::nullopt;
     }
@@ -356,12 +401,8 @@ private:
         if (auto failure = refusal(payload.size()))
             return finish(request, *std::move(failure));
         try {
-            pending_.push_back(&request);
             request.payload_ = payload;
-            request.place_ = pending_base_ + pending_.size() - 1;
-            request.state_ = State::pending;
-            ++pending_count_;
-            pending_bytes_ += payload.size();
+            enqueue(request, &PipelineQueue::push_back);
             arm(request.deadline_);
             post_turn();
         } catch (...) {
@@ -399,23 +440,24 @@ private:
         if (before == State::in_flight)
             in_flight_[request.place_ - in_flight_base_].request = nullptr;
         if (before == State::pending) {
-            pending_[request.place_ - pending_base_] = nullptr;
             unqueue(request);
-            if (pending_count_ == 0 && phase_ == Phase::waiting)
+            if (pending_.empty() && phase_ == Phase::waiting)
                 stop_waiting();
-            if (pending_count_ == 0 && pausing_)
+            if (pending_.empty() && pausing_)
                 stop_pausing();
         }
         return before;
     }
-    void unqueue(PipelineRequest const& request) noexcept
+    void enqueue(PipelineRequest& request, void (PipelineQueue::*push)(PipelineRequest&) noexcept) noexcept
     {
-        --pending_count_;
+        (pending_.*push)(request);
+        request.state_ = State::pending;
+        pending_bytes_ += request.payload_.size();
+    }
+    void unqueue(PipelineRequest& request) noexcept
+    {
+        pending_.remove(request);
         pending_bytes_ -= request.payload_.size();
-        if (pending_count_ == 0) {
-            pending_base_ += pending_.size();
-            pending_.clear();
-        }
     }
     void stop_waiting() noexcept
     {
@@ -440,13 +482,10 @@ private:
     }
     void give_up_pending(Failure const& failure) noexcept
     {
-        auto const pending = std::exchange(pending_, {});
-        pending_base_ += pending.size();
-        pending_count_ = 0;
-        pending_bytes_ = 0;
-        for (auto* const request : pending)
-            if (request != nullptr)
-                finish(*request, failure);
+        while (auto* const request = pending_.front()) {
+            unqueue(*request);
+            finish(*request, failure);
+        }
     }
 
     void arm(TimePoint at)
@@ -480,7 +519,7 @@ private:
     /// Does what is to be done next. The last thing of a handler: may let go of the lock.
     void advance(Lock& lock)
     {
-        if (closed_ || pending_count_ == 0)
+        if (closed_ || pending_.empty())
             return;
         // One that the server has ended, or where it says what nobody asked for: better now than with a command lost.
         if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !writing_ &&
@@ -547,14 +586,15 @@ private:
             while (!pending_.empty() && together_.size() < fold_bound &&
                    in_flight_.size() + together_.size() < options_.max_in_flight) {
                 auto* const request = pending_.front();
-                if (request != nullptr && !together_.empty() && !together_.front()->payload_.like(request->payload_))
-                    break;
-                pending_.pop_front();
-                ++pending_base_;
-                if (request != nullptr) {
-                    together_.push_back(request);
+                if (request->life_ != 0 && request->life_ != life_->number()) {
                     unqueue(*request);
+                    finish(*request, another_life());
+                    continue;
                 }
+                if (!together_.empty() && !together_.front()->payload_.like(request->payload_))
+                    break;
+                together_.push_back(request);
+                unqueue(*request);
             }
             if (together_.empty())
                 return;
@@ -717,8 +757,7 @@ private:
                 if (status == ReplyReader::Status::more)
                     break;
                 if (status == ReplyReader::Status::broken)
-                    return reader_->too_large() ? "redis: the reply is beyond the configured limit"
-                                                : "redis: what the server sent is no reply";
+                    return reader_->too_large() ? large_reply.data() : "redis: what the server sent is no reply";
                 std::lock_guard lock(mutex_);
                 if (closed_ || phase_ != Phase::ready)
                     return nullptr;
@@ -726,7 +765,10 @@ private:
                     return "redis: the server sent what nobody asked for";
                 failures_ = 0;
                 auto const folded = in_flight_.front().folded;
-                if (folded == 1) {
+                if (status == ReplyReader::Status::large) {  // of these calls only
+                    for (std::size_t i = 0; i < folded; ++i)
+                        answer(Failure{Errc::corrupt_state, std::string(large_reply)});
+                } else if (folded == 1) {
                     answer(std::exchange(reply_, {}));
                 } else if (!reply_.root().is(ReplyType::array)) {  // the same for all
                     for (std::size_t i = 0; i < folded; ++i)
@@ -752,9 +794,11 @@ private:
             in_flight_.front().request->result_ = std::move(reply);
         if (request == nullptr)
             return;
-        if (request->second_ != nullptr)
+        if (request->second_ != nullptr && reply)
             *request->second_ = *std::exchange(reply, std::move(request->result_));
-        if (request->access_ != Access::read && !reply->root().is(ReplyType::error))
+        if (!reply)
+            reply = given_up(State::in_flight, request->access_, reply.error(), std::string(reply.detail()));
+        else if (request->access_ != Access::read && !reply->root().is(ReplyType::error))
             departures_ = 0;
         finish(*request, std::move(reply));
     }
@@ -791,11 +835,7 @@ private:
                 finish(*slot.request, given_up(State::in_flight, slot.request->access_, lost.code(), lost.detail()));
                 continue;
             }
-            pending_.push_front(slot.request);
-            slot.request->place_ = --pending_base_;
-            slot.request->state_ = State::pending;
-            ++pending_count_;
-            pending_bytes_ += slot.request->payload_.size();
+            enqueue(*slot.request, &PipelineQueue::push_front);
         }
         failed(lock, Failure{Errc::unavailable, lost.detail()});
     }
@@ -921,7 +961,7 @@ private:
     {
         reader_.emplace(ReplyLimits{options_.max_reply_bytes});
         greeted_ = 0;
-        greeting_ = std::make_unique<Greeting>(options_);
+        greeting_ = std::make_unique<Greeting>(options_, life_.get());
         if (greeting_->replies() == 0)
             return connected();
         auto bytes = greeting_->bytes();
@@ -1064,15 +1104,13 @@ private:
                 request,
                 given_up(State::in_flight, request.access_, Errc::deadline_exceeded, "redis: no reply within the deadline"));
         }
-        for (std::size_t i = 0; i < pending_.size(); ++i) {
-            if (pending_[i] == nullptr)
-                continue;
-            if (pending_[i]->deadline_ > now) {
-                next = std::min(next, pending_[i]->deadline_);
+        for (auto* waiting = pending_.front(); waiting != nullptr;) {
+            auto& request = *std::exchange(waiting, PipelineQueue::behind(*waiting));
+            if (request.deadline_ > now) {
+                next = std::min(next, request.deadline_);
                 continue;
             }
-            auto& request = *std::exchange(pending_[i], nullptr);
-            unqueue(request);  // clears the queue with the last one
+            unqueue(request);
             finish(
                 request,
                 reason_ ? *reason_
@@ -1080,11 +1118,11 @@ private:
         }
         next = std::max(next, soonest);
 
-        if (phase_ == Phase::waiting && (pending_count_ == 0 || now >= retry_at_))
+        if (phase_ == Phase::waiting && (pending_.empty() || now >= retry_at_))
             stop_waiting();
         if (phase_ == Phase::waiting)
             next = std::min(next, retry_at_);
-        if (pausing_ && (pending_count_ == 0 || now >= pause_until_))
+        if (pausing_ && (pending_.empty() || now >= pause_until_))
             stop_pausing();
         if (pausing_)
             next = std::min(next, pause_until_);
@@ -1119,6 +1157,7 @@ private:
     }
 
     Options const options_;
+    std::shared_ptr<Life> life_;
     boost::asio::any_io_executor executor_;
     std::uint64_t generation_;
     std::shared_ptr<PipelineService::List> list_;
@@ -1130,11 +1169,9 @@ private:
     bool turn_posted_{false};
     bool writing_{false};
     bool reading_{false};
-    std::deque<PipelineRequest*> pending_;  // null: cancelled
+    PipelineQueue pending_;
     std::deque<Slot> in_flight_;
-    std::uint64_t pending_base_{std::uint64_t{1} << 63};  // place of the first; goes back when commands do
     std::uint64_t in_flight_base_{0};
-    std::size_t pending_count_{0};
     std::size_t pending_bytes_{0};
     TimePoint alarm_at_{TimePoint::max()};
     boost::asio::any_io_executor work_;
@@ -1178,6 +1215,14 @@ public:
     Resender(Resender const&) = delete;
     Resender& operator=(Resender const&) = delete;
 
+    /// Queues it again, to leave alone. `payload` was a call of a script that left with others.
+    void alone(Pipeline& pipeline, PipelineRequest& request)
+    {
+        spelled_out_ = payload_.text();
+        payload_ = std::string_view{spelled_out_};
+        pipeline.submit(request, payload_);
+    }
+
     /// Whether the request, whose result was taken, is queued again.
     bool again(Pipeline& pipeline, PipelineRequest& request, TimePoint deadline, std::string_view error)
     {
@@ -1216,10 +1261,10 @@ private:
 /// Closes its pipeline when it goes.
 class PipelineHandle {
 public:
-    PipelineHandle(boost::asio::any_io_executor executor, Options options)
+    PipelineHandle(boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life = nullptr)
     {
         options.validate().value();
-        pipeline = Pipeline::make(std::move(executor), std::move(options));
+        pipeline = Pipeline::make(std::move(executor), std::move(options), std::move(life));
     }
     PipelineHandle(PipelineHandle const&) = delete;
     PipelineHandle& operator=(PipelineHandle const&) = delete;

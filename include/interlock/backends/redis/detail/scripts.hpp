@@ -20,13 +20,16 @@
 //
 // Laws of all scripts:
 //
-// 1. Everything that may fail, types included, is looked at before the first write, since a script is not undone. What
-//    the server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
+// 1. Everything that may fail, types, numbers and rights included, is looked at before the first write, since a script is
+//    not undone. The rights are asked for in each call, of each key, since they may change while a client is connected: a
+//    script with more than one write says `need` of all but its first one, whose refusal leaves nothing behind. What the
+//    server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
-// 4. A counter that is not there begins at 2^22 for each second since 2025: after a loss of all data, tokens and versions
-//    go on above those that were given out before, unless more than that were used up (4,096 grants a second, day and
-//    night) or the server's clock was set back by as much as was lost.
+// 4. Every block of tokens ends at the greater of two numbers: 1,024 above the last block, and 2^22 for each second since
+//    2025. So a server that has lost grants, all its data or the last ones in a failover, goes on above them, unless more
+//    were used up before (more than 4,096 grants a second, since the counter was last behind the clock) or its clock is
+//    behind the former one by as much as was lost. The version of an inserted value follows the same rule.
 // 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
 // 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves the others
 //    as they are.
@@ -35,6 +38,7 @@
 //    prints numbers as floating point. So does '%.0f', but '%d' is exact on 64-bit servers only.
 
 #include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/core/immortal.hpp>
 
 #include <array>
 #include <chrono>
@@ -122,21 +126,40 @@ Command evaluate(Script const& script, W const&... words)
 
 inline constexpr std::string_view locals_lua = R"lua(
 local KEYS, ARGV, call, sub = KEYS, ARGV, redis.call, string.sub
-local drawn  -- what reserving a block of tokens has led to, if that was done already
 )lua";
 
-inline constexpr std::string_view locks_lua = R"lua(
+/// Raises, as the server would, unless the user may do this to this key. Law 1.
+inline constexpr std::string_view need_lua = R"lua(
+local function need(...)
+  if not redis.acl_check_cmd(...) then
+    error({err = 'NOPERM a script needs the right to ' .. string.lower((...)) .. ' for its keys'})
+  end
+end
+)lua";
+
+/// The last token of the next block, nil where the counter is no number. Law 4.
+inline constexpr std::string_view draw_lua = R"lua(
+local last, time = tonumber(call('HGET', KEYS[1], 'token') or '0'), call('TIME')
+if last then
+  local since = (time[1] - 1735689600) * 4194304 + time[2] * 4.194304
+  last = last + 1024
+  if last < since then last = since - since % 1 end
+end
+)lua";
+
+/// The first token of a block, the same for all locks of one call, or false: they are used up. `lock` is what it is for.
+inline constexpr std::string_view reserve_lua = R"lua(
 local redis, string, counter, first = redis, string, KEYS[1], nil
--- The first token of a block, the same for all locks of one call, or false: they are used up.
-local function reserve()
+local function reserve(lock)
   if first == nil then
-    local last = drawn or call('HINCRBY', counter, 'token', '1024')
-    if last == 1024 then
-      local time = call('TIME')
-      local since = math.max((time[1] - 1735689600) * 1000000 + time[2], 0)
-      last = call('HINCRBY', counter, 'token', string.format('%.0f', math.floor(since * 4.194304)))
-    end
+    need('SET', lock, '')
+    need('HSET', counter, 'token', '')
+)lua";
+
+inline constexpr std::string_view reserved_lua = R"lua(
+    if not last then error({err = 'CORRUPT the counter of tokens is not a number'}) end
     first = last <= 9007199254740991 and string.format('%016.0f', last - 1023)
+    if first then call('HSET', counter, 'token', string.format('%.0f', last)) end
   end
   return first
 end
@@ -147,11 +170,11 @@ end
 )lua";
 
 // The holder of `record` leaves: the lock goes to the first in line, else it is free. Free, too, when the server refuses
-// the former, for want of memory, say: a release must not fail of that.
+// the former, for want of memory, say: a release must not fail of that. A long string that is no record of ours has no line.
 inline constexpr std::string_view pass_on_lua = R"lua(
 local function pass_on(lock, record)
-  if #record > 64 then
-    local able, token = pcall(reserve)
+  if #record > 64 and #record % 16 == 0 and string.find(sub(record, 49, 64), '^%d+$') then
+    local able, token = pcall(reserve, lock)
     if able and token then
       local next = sub(record, 65, 80)
       local rest = sub(record, 49, 64) .. sub(record, 81)
@@ -177,33 +200,41 @@ end
 local replies = {}
 )lua";
 
-/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, '1' to read values, then for each
-/// owner, and behind it, to wait in line, 16 digits of the wake channel.
+/// What a script says of a call that left with others, and that it has left out: it is to leave alone.
+inline bool asks_for_one(ReplyView reply) noexcept { return reply.is(ReplyType::array) && reply[0].integer() == -3; }
+
+/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, how many bytes of values may be
+/// read ('0': there are none to be read), then for each owner, and behind it, to wait in line, 16 digits of the wake channel.
 /// Returns for each a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and
 /// if there is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a
-/// string that is none of ours is stored there.
+/// string that is none of ours is stored there, {-3}: with those of the others the value would be too much, see
+/// `asks_for_one`.
 inline Script const& create_script()
 {
-    static Script const script{locals_lua, R"lua(
-local ttl, loads = ARGV[1], ARGV[2] == '1'
-if #ARGV == 3 then
+    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
+local ttl, room = ARGV[1], tonumber(ARGV[2])
+local loads = room > 0
+if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody who has waited in line for it
   local value = loads and call('GET', KEYS[3])
-  if not call('GET', KEYS[2]) then
-    drawn = call('HINCRBY', KEYS[1], 'token', '1024')
-    if drawn > 1024 and drawn <= 9007199254740991 then
-      local token = string.format('%016.0f', drawn - 1023)
-      call('SET', KEYS[2], sub(ARGV[3], 1, 16) .. token .. token, 'PX', ttl)
+)lua", draw_lua, R"lua(
+  if last and last <= 9007199254740991 and redis.acl_check_cmd('HSET', KEYS[1], 'token', '') and
+     not (value and #value > room) then
+    local token = string.format('%016.0f', last - 1023)
+    -- Asked for and taken in one step: NX and GET answer false to one that was free, and make no table as OK would.
+    if redis.pcall('SET', KEYS[2], ARGV[3] .. token .. token, 'PX', ttl, 'NX', 'GET') == false then
+      call('HSET', KEYS[1], 'token', string.format('%.0f', last))
       return value and token .. 'v' .. value or token
     end
   end
 end
-)lua", locks_lua, R"lua(
+)lua", need_lua, reserve_lua, draw_lua, reserved_lua, R"lua(
 local count, keys = #ARGV - 2, loads and 2 or 1
+room = room - 64 * (count - 1)  -- for what else each says
 local function one(i)
   local lock, owner = KEYS[keys * (i - 1) + 2], sub(ARGV[i + 2], 1, 16)
   local record = call('GET', lock)
   if record and sub(record, 1, 16) ~= owner then
-    if #record < 48 or #record % 16 ~= 0 then return {-2} end
+    if #record % 16 ~= 0 or #record < 48 or not string.find(sub(record, 17, 48), '^%d+$') then return {-2} end
     local channel = sub(ARGV[i + 2], 17)
     if channel ~= '' then
       if #record < 64 + 16 * 128 and not string.find(record, owner, 65, true) then
@@ -214,13 +245,18 @@ local function one(i)
     return {0, call('PTTL', lock)}
   end
   local value = loads and call('GET', KEYS[2 * i + 1])
+  if value then
+    if #value > tonumber(ARGV[2]) then error({err = 'CORRUPT the stored value is larger than what may be read'}) end
+    if #value > room then return {-3} end
+    room = room - #value
+  end
   local token, wanted
   if record then
     if #record < 48 or #record % 16 ~= 0 then return {-2} end
     token, wanted = sub(record, 17, 32), #record > 64
     call('PEXPIRE', lock, ttl)
   else
-    token = reserve()
+    token = reserve(lock)
     if not token then return {-1} end
     call('SET', lock, owner .. token .. token, 'PX', ttl)
   end
@@ -228,19 +264,19 @@ local function one(i)
   return wanted and token .. 'w' or token
 end
 )lua", each_lua, R"lua(
--- Values are read at once; there is nothing for what is no string. A lock is asked for and taken in one step (NX and GET
--- answer false to one that was free, and make no table as OK would), but for the first one: only once some lock is free
--- are tokens drawn, and they are drawn before anything is written.
+-- Values are read at once; there is nothing for what is no string. A lock is asked for and taken in one step, but for the
+-- first one: only once some lock is free are tokens drawn, and they are drawn before anything is written.
 local found = loads and call('MGET', unpack(KEYS, 2))
 local try, same, tail = redis.pcall, not loads, nil
 for i = 1, count do
   local reply
   local lock, value = KEYS[keys * (i - 1) + 2], loads and found[2 * i]
-  if (value or not loads) and (tail or try('GET', lock) == false) then
-    if tail == nil then tail = pcall(reserve) and first and first .. first end
+  if (value and #value <= room or not loads) and (tail or try('GET', lock) == false) then
+    if tail == nil then tail = pcall(reserve, lock) and first and first .. first end
     local owner = ARGV[i + 2]
     if #owner > 16 then owner = sub(owner, 1, 16) end
     if tail and try('SET', lock, owner .. tail, 'PX', ttl, 'NX', 'GET') == false then
+      if value then room = room - #value end
       reply = value and first .. 'v' .. value or first
     end
   end
@@ -248,29 +284,31 @@ for i = 1, count do
   replies[i] = reply or attempt(i)
 end
 return same or replies
-)lua"};
+)lua");
     return script;
 }
 
 /// KEYS: locks. ARGV: ttl in milliseconds, and the owner of each. Returns for each: 1: prolonged; 0: no record; -1: another
-/// owner's.
+/// owner's; or the error that asking for this one alone would have been.
 inline Script const& renew_script()
 {
-    static Script const script{R"lua(
-local found = {}
+    static auto const& script = interlock::detail::immortal<Script>(R"lua(
+local found, try = {}, redis.pcall
 for i, key in ipairs(KEYS) do
-  local owner = redis.call('GETRANGE', key, '0', '15')
-  if owner == ARGV[i + 1] then
-    redis.call('PEXPIRE', key, ARGV[1])
-    found[i] = 1
-  elseif owner == '' then
-    found[i] = 0
-  else
-    found[i] = -1
+  local reply = try('GETRANGE', key, '0', '15')
+  if reply == ARGV[i + 1] then
+    reply = try('PEXPIRE', key, ARGV[1])
+  elseif reply == '' then
+    reply = 0
+  elseif type(reply) == 'string' then
+    reply = -1
   end
+  -- What concerns one key (its type, a right to it) is that one's failure; what concerns the server is everybody's.
+  if type(reply) == 'table' and not ('WRONGTYPE NOPERM ERR'):find(string.match(reply.err, '^%u*')) then error(reply) end
+  found[i] = reply
 end
 return found
-)lua"};
+)lua");
     return script;
 }
 
@@ -278,7 +316,7 @@ return found
 /// Returns for each 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
-    static Script const script{locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
 local count = #ARGV
 if count == 1 then
   local record = call('GET', KEYS[2])
@@ -287,7 +325,7 @@ if count == 1 then
     return 1
   end
 end
-)lua", locks_lua, pass_on_lua, R"lua(
+)lua", need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
 local function one(i)
   local lock, owner = KEYS[i + 1], ARGV[i]
   local record = call('GET', lock)
@@ -313,8 +351,14 @@ for i = 1, count do
     replies[i] = attempt(i)
   end
 end
-local removed = #free > 0 and call('DEL', unpack(free)) or 0
+local removed = #free > 0 and redis.pcall('DEL', unpack(free)) or 0
 if removed == count then return 1 end
+if type(removed) == 'table' then  -- refused of one of them, perhaps: each by itself
+  removed = #free
+  for i = 1, count do
+    if replies[i] == 1 and found[i] and #found[i] <= 64 then replies[i] = attempt(i) end
+  end
+end
 if removed < #free then  -- one that is named twice is there once
   local gone = {}
   for i = 1, count do
@@ -324,7 +368,7 @@ if removed < #free then  -- one that is named twice is there once
   end
 end
 return replies
-)lua"};
+)lua");
     return script;
 }
 
@@ -347,12 +391,12 @@ enum class ChangeResult : int {
 /// {'duplicate', answer}, {'superseded'} or {'corrupt'}.
 inline Script const& commit_script()
 {
-    static Script const script{locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
 if #KEYS == 3 then  -- one value, most likely there, of the expected version, and its lock still ours and wanted by nobody
   local how = ARGV[1]
   if sub(how, 1, 1) == 'w' and sub(how, 18, 18) ~= '-' then
     local fit = #how == 33
-    if sub(how, 66) == '1' then
+    if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
       fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
     end
@@ -364,7 +408,7 @@ if #KEYS == 3 then  -- one value, most likely there, of the expected version, an
     end
   end
 end
-)lua", locks_lua, pass_on_lua, R"lua(
+)lua", need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
 local none = '----------------'
 local count = math.floor((#KEYS - 1) / 2)
 local operation, attempt = #KEYS % 2 == 0 and KEYS[#KEYS], ARGV[2 * count + 1]
@@ -376,18 +420,22 @@ if operation then
     if kind == 'a' then return {'duplicate', sub(record, 28)} end
     if attempt <= sub(record, 2, 11) then return {'superseded'} end
   end
-  call('HGET', counter, 'sequence')
-end
-local floor, before
-local function find_floor()
-  before = call('HGET', counter, 'floor')
-  before = before and tonumber(before)
-  if before then
-    floor = before
-  else
-    local time = call('TIME')
-    floor = math.floor(math.max((time[1] - 1735689600) * 1000000 + time[2], 0) * 4.194304)
+  local last = call('HGET', counter, 'sequence') or '0'
+  local number = tonumber(last) or -1
+  if not (number >= 0 and number < 9007199254740991 and string.format('%.0f', number) == last) then
+    error({err = 'CORRUPT the counter of operations is not a number'})
   end
+end
+local floor  -- the greatest version that was erased
+local function find_floor()
+  floor = tonumber(call('HGET', counter, 'floor') or '0')
+  if not floor then error({err = 'CORRUPT the counter of versions is not a number'}) end
+end
+local start  -- what an inserted value's version is one more than
+local function find_start()
+  if not floor then find_floor() end
+  local time = call('TIME')
+  start = math.max(floor, math.floor((time[1] - 1735689600) * 4194304 + time[2] * 4.194304))
 end
 local records = {}
 local codes = {'refused'}
@@ -407,11 +455,11 @@ for i = 1, count do
   if code == 0 and kind ~= 'g' then
     local current = call('GETRANGE', value, '0', '15')
     if expected == none then
-      if kind == 'w' and not floor then find_floor() end
       if current ~= '' then
         code = 2
-      elseif kind == 'w' and floor >= 9007199254740991 then
-        code = 5
+      elseif kind == 'w' then
+        if not start then find_start() end
+        if not (start < 9007199254740991) then code = 5 end
       end
     else
       if kind == 'e' and not floor then find_floor() end
@@ -430,42 +478,61 @@ for i = 1, count do
   failed = failed or code ~= 0
 end
 if failed then return codes end
-local versions = ''
+-- Everything is made, and all rights are there, before the first write. Then the record comes first, the values last.
+local versions, stored, top = '', {}, nil
 for i = 1, count do
   local value, lock, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i - 1]
   local kind, version = sub(how, 1, 1), sub(how, 2, 17)
   if kind == 'w' then
-    version = version == none and string.format('%016.0f', floor + 1) or sub(how, 18, 33)
-    call('SET', value, version .. ARGV[2 * i])
+    version = version == none and string.format('%016.0f', start + 1) or sub(how, 18, 33)
+    stored[i] = version .. ARGV[2 * i]
+    need('SET', value, '')
   elseif kind == 'e' and version ~= none then
-    call('DEL', value)
-    floor = math.max(floor, tonumber(version))
+    need('DEL', value)
+    top = math.max(top or floor, tonumber(version))
   end
   versions = versions .. version
   if #how > 33 then
     if sub(how, 66) == '1' then
+      need('DEL', lock)
+    elseif sub(records[i], 33, 48) < sub(how, 50, 65) then
+      need('SETRANGE', lock, '32', '')
+    end
+  end
+end
+local raised = top and top ~= floor and string.format('%.0f', top)
+if raised then need('HSET', counter, 'floor', '') end
+if operation then
+  need('HINCRBY', counter, 'sequence', '1')
+  need('SET', operation, '', 'PX', '1')
+  local sequence = string.format('%016.0f', call('HINCRBY', counter, 'sequence', '1'))
+  call('SET', operation, 'a' .. attempt .. sequence .. ARGV[2 * count + 2], 'PX', ARGV[2 * count + 3])
+end
+if raised then call('HSET', counter, 'floor', raised) end
+for i = 1, count do
+  local value, lock, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i - 1]
+  if stored[i] then
+    call('SET', value, stored[i])
+  elseif sub(how, 1, 1) == 'e' and sub(how, 2, 17) ~= none then
+    call('DEL', value)
+  end
+  if #how > 33 then
+    if sub(how, 66) == '1' then
       pass_on(lock, records[i])
-    elseif call('GETRANGE', lock, '32', '47') < sub(how, 50, 65) then
+    elseif sub(records[i], 33, 48) < sub(how, 50, 65) then
       call('SETRANGE', lock, '32', sub(how, 50, 65))
     end
   end
 end
-if floor ~= before then
-  call('HSET', counter, 'floor', string.format('%.0f', floor))
-end
-if operation then
-  local sequence = string.format('%016.0f', call('HINCRBY', counter, 'sequence', '1'))
-  call('SET', operation, 'a' .. attempt .. sequence .. ARGV[2 * count + 2], 'PX', ARGV[2 * count + 3])
-end
 return versions
-)lua"};
+)lua");
     return script;
 }
 
 /// KEYS: operation. ARGV: attempt as 10 digits, retention in ms. Returns the record as it then is.
 inline Script const& forbid_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(R"lua(
 local record = redis.call('GET', KEYS[1])
 if record and (string.sub(record, 1, 1) ~= 't' or string.sub(record, 2, 11) >= ARGV[1]) then
   return record
@@ -473,7 +540,7 @@ end
 record = 't' .. ARGV[1] .. '0000000000000000'
 redis.call('SET', KEYS[1], record, 'PX', ARGV[2])
 return record
-)lua"};
+)lua");
     return script;
 }
 
@@ -483,11 +550,12 @@ return record
 /// {'mismatch'} or {'abandoned'}. In the record, o is '' after it was given back with what a former owner had named, which i = '1' marks.
 inline Script const& claim_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
 local r = redis.call('HMGET', KEYS[1], 'o', 'f', 'e', 'c', 'a', 'j', 'i', 'h', 'n')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function own(print, inherited, home, attempt)
+  need('PEXPIRE', KEYS[1], '1')
   redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', print, 'e', string.format('%.0f', now + ARGV[3] + 1), 'i', inherited,
              'h', home, 'n', attempt)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
@@ -507,12 +575,14 @@ if r[1] == ARGV[1] then
   return own(r[2] or '', r[7] or '0', r[8] or '', r[9] or '0')
 end
 if r[1] ~= '' then
-  local left = tonumber(r[3] or 0) - now
+  local left = tonumber(r[3] or '0')
+  if not left then return {'corrupt'} end
+  left = left - now
   if left > 0 then return {'in_progress', left} end
   if ARGV[5] ~= '1' then return {'abandoned'} end
 end
 return own(r[2] or '', '1', r[8] or '', r[9] or '0')
-)lua"};
+)lua");
     return script;
 }
 
@@ -520,25 +590,26 @@ return own(r[2] or '', '1', r[8] or '', r[9] or '0')
 /// owner's. Asked again after a lost reply it says 1.
 inline Script const& complete_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
 local r = redis.call('HMGET', KEYS[1], 'o', 'c', 'a', 'j')
 if not r[1] or r[1] ~= ARGV[1] then return 0 end
 if r[2] then
   if r[3] == ARGV[2] and r[4] == ARGV[3] then return 1 end
   return 0
 end
+need('PEXPIRE', KEYS[1], '1')
 redis.call('HSET', KEYS[1], 'c', '1', 'a', ARGV[2], 'j', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.pcall('SPUBLISH', ARGV[5], 'f' .. KEYS[1])
 return 1
-)lua"};
+)lua");
     return script;
 }
 
 /// KEYS: idem. ARGV: owner, wake channel, '1': settled. Returns 1, or 0: not the owner's, or completed.
 inline Script const& give_back_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(R"lua(
 local r = redis.call('HMGET', KEYS[1], 'o', 'c', 'i')
 if r[1] ~= ARGV[1] or r[2] then return 0 end
 if r[3] == '1' and ARGV[3] ~= '1' then
@@ -548,7 +619,7 @@ else
 end
 redis.pcall('SPUBLISH', ARGV[2], 'f' .. KEYS[1])
 return 1
-)lua"};
+)lua");
     return script;
 }
 
@@ -556,7 +627,7 @@ return 1
 /// is an earlier answer}, {'mismatch'}, {'range'}: the counter would pass 2^53, or {'corrupt'}.
 inline Script const& atomic_once_script()
 {
-    static Script const script{R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
 local change = ARGV[1] .. ',' .. ARGV[2] .. ',' .. ARGV[3]
 local record = redis.call('GET', KEYS[2])
 if record then
@@ -572,11 +643,12 @@ local after = tonumber(now) + tonumber(ARGV[1])
 if (ARGV[2] == '' or after >= tonumber(ARGV[2])) and (ARGV[3] == '' or after <= tonumber(ARGV[3])) then
   if after > 9007199254740991 or after < -9007199254740991 then return {'range'} end
   what, value = 'changed', string.format('%.0f', after)
-  redis.call('SET', KEYS[1], value)
+  need('SET', KEYS[1], '')
 end
 redis.call('SET', KEYS[2], what .. ' ' .. value .. ' ' .. change, 'PX', ARGV[4])
+if what == 'changed' then redis.call('SET', KEYS[1], value) end
 return {what, value, 0}
-)lua"};
+)lua");
     return script;
 }
 

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Tortures one store: several client processes work on few hot states by every policy, while they, the
+// network and the server are hurt in every way; at the end what each client was told is compared with what is
+// stored. See `--help`.
+
+#include <fmt/format.h>
+
+#include "torture/checks.hpp"
+#include "torture/clients.hpp"
+#include "torture/faults.hpp"
+#include "torture/history.hpp"
+#include "torture/verdict.hpp"
+#include "torture/worker.hpp"
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace torture {
+
+namespace {
+
+constexpr std::string_view usage =
+    R"(usage: interlock_torture --store memory|redis|postgres [--seconds S] [--seed N] [--workers P]
+                         [--threads T] [--variant V] [--calm] [--keep]
+
+  --seconds   how long (default: 120)
+  --seed      of the faults and of each client's choices (default: from the clock); what the threads make of
+              it is the system's
+  --workers   client processes (default: 3; memory: 1)
+  --threads   of each (default: 4; memory: 8)
+  --variant   postgres: library (default), table, advisory, serializable: whose table, and how its rows are
+              locked
+              redis: single (default), failover: to a replica that has not seen the last writes; then only
+              what is still promised is checked: tokens, at most one effect, deadlines
+  --calm      no faults
+  --keep      the journals stay, also when nothing is wrong
+)";
+
+struct Options {
+    std::string store;
+    std::string variant{};
+    int seconds{120};
+    std::uint64_t seed{0};
+    int workers{0};
+    int threads{0};
+    bool calm{false};
+    bool keep{false};
+};
+
+template <class Number>
+Number number(std::string_view name, std::string_view text)
+{
+    Number value{};
+    auto const end = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (end.ec != std::errc{} || end.ptr != text.data() + text.size())
+        throw std::invalid_argument(fmt::format("{} needs a number, not '{}'", name, text));
+    return value;
+}
+
+int work_on(std::string const& store, WorkerOptions const& options)
+{
+    if (store == "memory")
+        return work_on_memory(options);
+#ifdef INTERLOCK_TORTURE_REDIS
+    if (store == "redis")
+        return work_on_redis(options);
+#endif
+#ifdef INTERLOCK_TORTURE_POSTGRES
+    if (store == "postgres")
+        return work_on_postgres(options);
+#endif
+    throw std::invalid_argument("there is no store '" + store + "'");
+}
+
+/// None: memory.
+std::unique_ptr<TorturedServer> make_server(Options const& options)
+{
+#ifdef INTERLOCK_TORTURE_REDIS
+    if (options.store == "redis")
+        return make_redis(options.variant);
+#endif
+#ifdef INTERLOCK_TORTURE_POSTGRES
+    if (options.store == "postgres")
+        return make_postgres(options.variant);
+#endif
+    if (options.store != "memory")
+        throw std::invalid_argument("there is no store '" + options.store + "'");
+    return nullptr;
+}
+
+std::string fresh_directory()
+{
+    auto pattern = (std::filesystem::temp_directory_path() / "interlock-torture-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr)
+        throw std::runtime_error("no temporary directory");
+    return pattern;
+}
+
+/// How often each kind of fault was made to happen, and how many it hit.
+struct Struck {
+    long times{0};
+    long hit{0};
+};
+
+constexpr double never = 1e18;
+
+/// Calls that were under way while a client stood still; `never`: when it was killed.
+long calls_across(History const& history, std::size_t journal, double from, double to)
+{
+    return std::count_if(history.calls.begin(), history.calls.end(), [&](auto const& entry) {
+        auto const& call = entry.second;
+        return call.journal == journal && call.begun <= from && (call.end == End::open || call.ended >= to);
+    });
+}
+
+class Run {
+public:
+    explicit Run(Options options)
+        : options_(std::move(options)),
+          directory_(fresh_directory()),
+          dice_(options_.seed),
+          server_(make_server(options_))
+    {
+        if (server_)
+            proxy_ = std::make_unique<LossyProxy>(server_->socket(), options_.seed + 7);
+        WorkerOptions common;
+        common.url = server_ ? server_->url(proxy_->port()) : "-";
+        common.variant = options_.variant;
+        common.seed = options_.seed;
+        common.threads = options_.threads;
+        clients_ = std::make_unique<Clients>(options_.store, std::move(common), directory_, dice_);
+    }
+
+    bool go()
+    {
+        auto const alive = verdict_.law("no client ends by itself");
+        auto const orderly =
+            verdict_.law("a client that is told to stop ends: no call hangs, nothing is destroyed in use");
+        auto const settles = verdict_.law("what is left can be settled and read");
+        auto faults = options_.calm ? std::vector<Fault>{} : all_faults();
+        clients_->start(static_cast<std::size_t>(options_.workers));
+        auto const end = now() + options_.seconds;
+        std::size_t rounds = 0;
+        // On a slow machine longer: each kind of fault is due twice.
+        while (now() < end || (!faults.empty() && rounds < 2 && now() < end + 3 * options_.seconds)) {
+            if (faults.empty())
+                dice_.pause(500);
+            else
+                strike_all(faults, alive, end + 3 * options_.seconds);
+            ++rounds;
+            clients_->look_after(alive);
+        }
+        clients_->stop(alive, orderly);
+        if (server_) {
+            server_->forget_clients();
+            settles.expect(
+                clients_->settle(server_->url()) == 0, "the process that settles failed, see stderr");
+        }
+        return judge();
+    }
+
+private:
+    std::vector<Fault> all_faults()
+    {
+        auto faults = clients_->faults();
+        auto const add = [&](std::vector<Fault> more) {
+            std::move(more.begin(), more.end(), std::back_inserter(faults));
+        };
+        if (server_) {
+            add(network_faults(*proxy_, dice_));
+            add(server_->faults(*proxy_, dice_));
+        } else {
+            faults.erase(faults.begin());  // who kills the client kills the store
+        }
+        return faults;
+    }
+
+    /// Each kind once, in an order of its own.
+    void strike_all(std::vector<Fault> const& faults, Verdict::Law const& alive, double latest)
+    {
+        std::vector<std::size_t> order(faults.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[dice_.below(i)]);
+        for (auto const i : order) {
+            dice_.pause(400);
+            auto& struck = struck_[faults[i].name];
+            ++struck.times;
+            struck.hit += faults[i].strike();
+            clients_->look_after(alive);
+            if (now() > latest)
+                return;
+        }
+    }
+
+    bool judge()
+    {
+        History history;
+        for (auto const& journal : clients_->journals()) history.read(journal);
+        for (auto const journal : clients_->killed())
+            struck_["SIGKILL of a client"].hit += calls_across(history, journal, never, never);
+        for (auto const& pause : clients_->pauses())
+            struck_["SIGSTOP of a client"].hit += calls_across(history, pause.journal, pause.from, pause.to);
+        if (proxy_ && !options_.calm)
+            for (std::size_t i = 0; i < LossyProxy::losses; ++i)
+                struck_[LossyProxy::loss_names[i]] = {proxy_->lost(i), proxy_->lost(i)};
+
+        fmt::print("\n{:<48}{:>8}{:>10}\n", "faults", "times", "hit");
+        auto const bit = verdict_.law("each kind of fault hit somebody");
+        for (auto const& [name, struck] : struck_) {
+            fmt::print("{:<48}{:>8}{:>10}\n", name, struck.times, struck.hit);
+            bit.expect(struck.hit > 0, name);
+        }
+        print_calls(history);
+        auto const seconds = static_cast<std::size_t>(options_.seconds);
+        bool const doubts = server_ && !options_.calm;
+        auto const promises =
+            options_.variant == "failover" ? Promises::after_a_lossy_failover : Promises::all;
+        check(history, promises, {.effects = 5 * seconds, .unknown = doubts ? 1U : 0U}, verdict_);
+        bool const good = verdict_.print();
+        if (good && !options_.keep)
+            std::filesystem::remove_all(directory_);
+        else
+            fmt::print("journals: {}\n", directory_);
+        return good;
+    }
+
+    Options options_;
+    std::string directory_;
+    Dice dice_;
+    std::unique_ptr<TorturedServer> server_;
+    std::unique_ptr<LossyProxy> proxy_;
+    std::unique_ptr<Clients> clients_;
+    Verdict verdict_;
+    std::map<std::string, Struck> struck_;
+};
+
+int be_worker(std::vector<std::string> const& words)
+{
+    WorkerOptions options;
+    std::string store;
+    for (std::size_t i = 0; i + 1 < words.size(); i += 2) {
+        auto const& name = words[i];
+        auto const& value = words[i + 1];
+        if (name == "--store")
+            store = value;
+        else if (name == "--url")
+            options.url = value;
+        else if (name == "--variant")
+            options.variant = value;
+        else if (name == "--journal")
+            options.journal = value;
+        else if (name == "--name")
+            options.name = value;
+        else if (name == "--seed")
+            options.seed = number<std::uint64_t>(name, value);
+        else if (name == "--threads")
+            options.threads = number<int>(name, value);
+        else if (name == "--settle")
+            options.settle.push_back(value);
+    }
+    return work_on(store, options);
+}
+
+Options parse(std::vector<std::string> const& words)
+{
+    Options options;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        auto const& name = words[i];
+        if (name == "--calm" || name == "--keep") {
+            (name == "--calm" ? options.calm : options.keep) = true;
+            continue;
+        }
+        if (i + 1 == words.size())
+            throw std::invalid_argument("unknown, or without a value: " + name);
+        auto const& value = words[++i];
+        if (name == "--store")
+            options.store = value;
+        else if (name == "--variant")
+            options.variant = value;
+        else if (name == "--seconds")
+            options.seconds = number<int>(name, value);
+        else if (name == "--seed")
+            options.seed = number<std::uint64_t>(name, value);
+        else if (name == "--workers")
+            options.workers = number<int>(name, value);
+        else if (name == "--threads")
+            options.threads = number<int>(name, value);
+        else
+            throw std::invalid_argument("unknown: " + name);
+    }
+    bool const memory = options.store == "memory";
+    if (options.variant.empty())
+        options.variant = options.store == "postgres" ? "library" : "single";
+    if (options.seed == 0)
+        options.seed =
+            static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) %
+            1'000'000'000;
+    if (options.workers == 0 || memory)
+        options.workers = memory ? 1 : 3;
+    if (options.threads == 0)
+        options.threads = memory ? 8 : 4;
+    return options;
+}
+
+}  // namespace
+
+}  // namespace torture
+
+int main(int argc, char** argv)
+{
+    using namespace torture;
+    std::vector<std::string> words(argv + 1, argv + argc);
+    try {
+        if (!words.empty() && words[0] == "worker")
+            return be_worker({words.begin() + 1, words.end()});
+        if (words.empty() || words[0] == "--help") {
+            fmt::print("{}", usage);
+            return words.empty() ? 2 : 0;
+        }
+        auto const options = parse(words);
+        fmt::print(
+            "store {}, variant {}, seed {}, {} s\n",
+            options.store,
+            options.variant,
+            options.seed,
+            options.seconds);
+        std::fflush(stdout);
+        return Run{options}.go() ? 0 : 1;
+    } catch (std::invalid_argument const& e) {
+        fmt::print(stderr, "{}\n{}", e.what(), usage);
+        return 2;
+    } catch (std::exception const& e) {
+        fmt::print(stderr, "interlock_torture: {}\n", e.what());
+        return 1;
+    }
+}

@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_TESTS_TORTURE_WORKLOAD_HPP
+#define INTERLOCK_TESTS_TORTURE_WORKLOAD_HPP
+
+/// @file
+/// What a client does all the time, by every policy that its store can keep, on few hot states.
+
+#include <interlock/interlock.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include "torture/client.hpp"
+#include "torture/history.hpp"
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace torture {
+
+namespace asio = boost::asio;
+
+/// How a kind of call is made, and how often.
+struct Kind {
+    unsigned weight;
+    std::string name;
+    std::function<void(Actor&)> make;
+    /// Asks again for an operation that is to be settled; empty where nobody can.
+    std::function<void(Actor&, CallPlan)> settle;
+};
+
+/// A store under torture: `repository`, `keys` (an `IdempotencyStore`); where it has them `counters` and, for
+/// `IdempotencyInTransaction`, `records`.
+template <class Store>
+class Workload {
+    using Repository = decltype(Store::repository);
+    using Keys = decltype(Store::keys);
+    template <class Policy>
+    using Service = il::TransactionService<Account, Policy, Repository>;
+    template <class Inner>
+    using Once = Service<il::IdempotencyKeys<Inner, Keys>>;
+
+    static constexpr bool has_rows = il::RowLockingRepository<Repository>;
+    static constexpr bool has_counters = requires(Store s) { s.counters; };
+    static constexpr bool has_records = requires(Store s) { s.records; };
+
+    // Few types of operations: each is compiled for each service.
+    using OnOne = std::function<std::string(Account&)>;
+    using OnOneFenced = std::function<std::string(Account&, il::TransactionContext&)>;
+    using OnTwo = std::function<std::string(Account&, Account&)>;
+    using UnderLock = std::function<std::string(il::Lock<Account>&)>;
+    using Awaited = std::function<asio::awaitable<std::string>(Account&)>;
+
+public:
+    explicit Workload(Store store)
+        : store_(std::move(store)), locks_(store_.repository, il::LockOptions{.ttl = lock_ttl})
+    {
+        add_transactions();
+        add_handles();
+        add_requests();
+        if constexpr (has_counters)
+            add_counters();
+        add_direct_writes();
+    }
+
+    std::vector<Kind> const& kinds() const noexcept { return kinds_; }
+    Store const& store() const noexcept { return store_; }
+
+private:
+    void add(
+        unsigned weight,
+        std::string name,
+        std::function<void(Actor&)> make,
+        std::function<void(Actor&, CallPlan)> settle = {})
+    {
+        kinds_.push_back({weight, std::move(name), std::move(make), std::move(settle)});
+    }
+
+    // ---- operations ---------------------------------------------------------------------------------------
+
+    static OnOne on_one(Shared const& call)
+    {
+        return [call](Account& a) { return call->finish(call->change(0, a)); };
+    }
+    static OnOneFenced on_one_fenced(Shared const& call)
+    {
+        return [call](Account& a, il::TransactionContext& context) {
+            return call->finish(call->change(0, a, context.fencing_token().value()));
+        };
+    }
+    static OnTwo on_two(Shared const& call)
+    {
+        return [call](Account& a, Account& b) {
+            auto answer = call->change(0, a);
+            call->change(1, b);
+            return call->finish(std::move(answer));
+        };
+    }
+    static Awaited awaited(Shared const& call)
+    {
+        return [call](Account& a) -> asio::awaitable<std::string> {
+            auto answer = call->change(0, a);
+            asio::steady_timer timer{co_await asio::this_coro::executor, call->takes()};
+            co_await timer.async_wait(asio::use_awaitable);
+            co_return answer;
+        };
+    }
+
+    // ---- transactions -------------------------------------------------------------------------------------
+
+    template <class S>
+    static void once(S const& service, Shared const& call)
+    {
+        auto const& plan = call->plan();
+        il::CallOptions const options{.deadline = call->deadline()};
+        call->conclude([&] {
+            if (plan.changes.size() == 2)
+                return service.try_do_in_transaction(
+                    il::keys(plan.changes[0].key, plan.changes[1].key), on_two(call), options);
+            return service.try_do_in_transaction(plan.changes[0].key, on_one(call), options);
+        });
+    }
+    /// By the operation's id: true when nobody need ask again.
+    template <class S>
+    static bool by_id(S const& service, Shared const& call)
+    {
+        auto const& plan = call->plan();
+        il::OperationId const id{plan.operation};
+        il::CallOptions const options{.deadline = call->deadline()};
+        return call->conclude([&] {
+            if (plan.changes.size() == 2)
+                return service.try_do_in_transaction(
+                    id, il::keys(plan.changes[0].key, plan.changes[1].key), on_two(call), options);
+            return service.try_do_in_transaction(id, plan.changes[0].key, on_one_fenced(call), options);
+        });
+    }
+    /// Asks again under the same id, as a client does that must know.
+    template <class S>
+    static void by_id_until_known(S const& service, Actor& actor, CallPlan plan)
+    {
+        for (int i = 0; i < 4; ++i) {
+            if (i > 0)
+                plan.call = actor.next_name();
+            auto const call = actor.begin(plan, actor.temper(100, 20));
+            if (by_id(service, call))
+                return;
+        }
+    }
+
+    template <class S>
+    void add_service(std::string const& policy, S const& service)
+    {
+        add(8, "transfer/" + policy, [this, service, name = "transfer/" + policy](Actor& actor) {
+            once(service, actor.begin(transfer(actor, name), actor.temper(40, 20)));
+        });
+        add(
+            6,
+            "transfer_by_id/" + policy,
+            [service, this, name = "transfer_by_id/" + policy](Actor& actor) {
+                by_id_until_known(service, actor, transfer(actor, name));
+            },
+            [service](Actor& actor, CallPlan plan) { by_id(service, actor.begin(std::move(plan))); });
+        add(6, "increment/" + policy, [service, name = "increment/" + policy](Actor& actor) {
+            auto plan = actor.plan(name, {{actor.key('c', 4)}});
+            auto temper = actor.temper(60, 30);
+            if (actor.one_in(400))
+                temper.takes = 4s;
+            once(service, actor.begin(std::move(plan), temper));
+        });
+        add(
+            6,
+            "increment_by_id/" + policy,
+            [service, name = "increment_by_id/" + policy](Actor& actor) {
+                by_id_until_known(service, actor, actor.plan(name, {{actor.key('c', 4)}}));
+            },
+            [service](Actor& actor, CallPlan plan) { by_id(service, actor.begin(std::move(plan))); });
+        add(4, "burst/" + policy, [service, name = "burst/" + policy](Actor& actor) {
+            burst(service, actor, name);
+        });
+    }
+    static CallPlan transfer(Actor& actor, std::string_view name)
+    {
+        auto const amount = static_cast<std::int64_t>(1 + actor.below(5));
+        auto from = actor.key('a', 12);
+        auto to = actor.key('a', 12);
+        while (to == from) to = actor.key('a', 12);
+        return actor.plan(name, {{std::move(from), -amount}, {std::move(to), amount}});
+    }
+
+    void add_transactions()
+    {
+        using il::Missing;
+        add_service(
+            "optimistic", Service<il::OptimisticVersioning>{{.missing = Missing::create}, store_.repository});
+        auto const remembering =
+            Service<il::OptimisticVersioning>{{.missing = Missing::create, .remember = 8}, store_.repository};
+        add(6, "increment/remembering", [remembering](Actor& actor) {
+            once(
+                remembering,
+                actor.begin(
+                    actor.plan("increment/remembering", {{actor.key('c', 4)}}), actor.temper(60, 30)));
+        });
+        auto const leases =
+            Service<il::SetNxLock>{{.lock = locks_.options(), .missing = Missing::create}, locks_};
+        add_service("lease", leases);
+        add(6, "fenced/lease", [leases](Actor& actor) {
+            auto const call =
+                actor.begin(actor.plan("fenced/lease", {{actor.key('c', 4)}}), actor.temper(40, 20));
+            il::CallOptions const options{.deadline = call->deadline()};
+            call->conclude([&] {
+                return leases.try_do_in_transaction(
+                    call->plan().changes[0].key, on_one_fenced(call), options);
+            });
+        });
+        add(3, "section/lease", [leases](Actor& actor) { section(leases, actor); });
+        if constexpr (has_rows)
+            add_service(
+                "rows", Service<il::PessimisticRowLock>{{.missing = Missing::create}, store_.repository});
+    }
+
+    // ---- many at once, without blocking -------------------------------------------------------------------
+
+    struct Pending {
+        std::future<void> ended;
+        std::shared_ptr<asio::cancellation_signal> signal;
+    };
+
+    template <class S>
+    static void burst(S const& service, Actor& actor, std::string_view name)
+    {
+        std::vector<Pending> pending;
+        auto const same = actor.key('c', 4);
+        bool const crowd = actor.one_in(2);
+        for (int i = 0; i < 6; ++i) {
+            auto plan = actor.plan(name, {{crowd ? same : actor.key('c', 4)}});
+            auto const how = actor.below(4);
+            auto temper = actor.temper(30, 30);
+            if (how >= 2 && temper.takes > 5ms)
+                temper.takes = 5ms;  // it may be the loop's thread that sleeps
+            pending.push_back(start(service, actor, actor.begin(std::move(plan), temper), how));
+        }
+        // A call that blocks the loop's only thread, among those that need it.
+        std::promise<void> blocked;
+        if (crowd) {
+            auto plan = actor.plan(name, {{same}});
+            plan.deadline = 0.2;
+            asio::post(actor.loop(), [&service, &blocked, call = actor.begin(std::move(plan))] {
+                once(service, call);
+                blocked.set_value();
+            });
+        } else {
+            blocked.set_value();
+        }
+        if (actor.one_in(3))
+            std::this_thread::sleep_for(std::chrono::milliseconds{actor.below(20)});
+        for (auto const& one : pending)
+            if (one.signal && actor.one_in(2))
+                asio::post(
+                    actor.loop(), [signal = one.signal] { signal->emit(asio::cancellation_type::total); });
+        for (auto& one : pending) one.ended.get();
+        blocked.get_future().get();
+    }
+
+    /// 0: on the library's executor; 1: the same, by an id; 2: on the loop, may be cancelled; 3: a coroutine
+    /// on the loop.
+    template <class S>
+    static Pending start(S const& service, Actor& actor, Shared const& call, std::uint64_t how)
+    {
+        auto const& key = call->plan().changes[0].key;
+        il::CallOptions const options{.deadline = call->deadline()};
+        auto const promise = std::make_shared<std::promise<void>>();
+        auto const handler = [call, promise](std::exception_ptr e, il::Outcome<std::string> outcome) {
+            call->conclude([&] {
+                if (e)
+                    std::rethrow_exception(e);
+                return std::move(outcome);
+            });
+            promise->set_value();
+        };
+        auto signal = how < 2 ? nullptr : std::make_shared<asio::cancellation_signal>();
+        auto const on_loop = [&] {
+            return asio::bind_cancellation_slot(signal->slot(), asio::bind_executor(actor.loop(), handler));
+        };
+        if (how == 0) {
+            auto const simple = on_one(call);
+            service.async_try_do_in_transaction(key, simple, options, handler);
+        } else if (how == 1) {
+            auto const fenced = on_one_fenced(call);
+            service.async_try_do_in_transaction(
+                il::OperationId{call->plan().operation}, key, fenced, options, handler);
+        } else if (how == 2) {
+            auto const simple = on_one(call);
+            service.async_try_do_in_transaction(key, simple, options, on_loop());
+        } else {
+            auto const coroutine = awaited(call);
+            service.async_try_do_in_transaction(key, coroutine, options, on_loop());
+        }
+        return {promise->get_future(), std::move(signal)};
+    }
+
+    // ---- lock handles -------------------------------------------------------------------------------------
+
+    /// Some locks have no other purpose; others are also taken by transactions.
+    static std::string lock_key(Actor& actor)
+    {
+        return actor.one_in(2) ? actor.key('c', 4) : "l" + std::to_string(actor.below(3));
+    }
+
+    /// Between the last and the first moment at which the handle said that it was valid. `from` is taken
+    /// before the handle is asked first, `to` before it is asked last.
+    template <class L>
+    static void hold(Actor& actor, std::string const& call, std::string const& key, L const& lock)
+    {
+        auto const from = now();
+        if (lock.status() == il::LockStatus::lost)
+            return;
+        auto to = from;
+        auto const until = from + static_cast<double>(actor.below(40)) / 1000;
+        do {
+            auto const at = now();
+            if (lock.status() == il::LockStatus::lost)
+                break;
+            to = at;
+            std::this_thread::sleep_for(std::chrono::microseconds{actor.below(3000)});
+        } while (to < until);
+        actor.journal().line(
+            fmt::format("L {} {} {} {:.9f} {:.9f}", call, key, lock.fencing_token().value(), from, to));
+    }
+
+    template <class S>
+    static void section(S const& service, Actor& actor)
+    {
+        auto const key = lock_key(actor);
+        auto const call = actor.begin(actor.plan("section/lease", {}));
+        il::CallOptions const options{.deadline = call->deadline()};
+        UnderLock const held = [&](il::Lock<Account>& lock) {
+            auto const began = now();
+            hold(actor, call->plan().call, key, lock);
+            call->slept(now() - began);
+            return std::string{};
+        };
+        call->conclude([&] { return service.try_do_in_transaction(key, held, options); });
+    }
+
+    void add_handles()
+    {
+        add(6, "handle", [this](Actor& actor) {
+            auto const key = lock_key(actor);
+            auto const wait = actor.one_in(4) ? il::Wait::no : il::Wait::until_deadline;
+            std::optional<il::Lock<Account>> lock;
+            take(
+                actor,
+                "handle",
+                [&](il::Deadline deadline) {
+                    return locks_.acquire_outcome(key, wait, {.deadline = deadline});
+                },
+                lock);
+            if (!lock)
+                return;
+            hold(actor, actor.next_name(), key, *lock);
+            if (actor.one_in(2))
+                release(actor, *lock);
+        });
+        add(2, "handle_async", [this](Actor& actor) {
+            auto const key = lock_key(actor);
+            std::optional<il::Lock<Account>> lock;
+            take(
+                actor,
+                "handle_async",
+                [&](il::Deadline deadline) -> il::Outcome<il::Lock<Account>> {
+                    try {
+                        return locks_
+                            .async_acquire(key, il::AcquireOptions{.deadline = deadline}, asio::use_future)
+                            .get();
+                    } catch (boost::system::system_error const& e) {
+                        return static_cast<il::Errc>(e.code().value());
+                    }
+                },
+                lock);
+            if (!lock)
+                return;
+            hold(actor, actor.next_name(), key, *lock);
+            if (actor.one_in(2))
+                release(actor, *lock);
+        });
+        add(4, "write/handle", [this](Actor& actor) { write_by_handle(actor); });
+    }
+    /// An acquire changes nothing that is checked later, but it has a deadline, and nothing of it may be
+    /// unknown.
+    template <class Get>
+    static void take(Actor& actor, std::string_view kind, Get get, std::optional<il::Lock<Account>>& lock)
+    {
+        auto const call = actor.begin(actor.plan(kind, {}));
+        call->conclude([&]() -> il::Outcome<std::string> {
+            auto outcome = get(call->deadline());
+            if (!outcome)
+                return std::move(outcome).failure();
+            lock = *std::move(outcome);
+            return std::string{};
+        });
+    }
+    void release(Actor& actor, il::Lock<Account>& lock) const
+    {
+        auto plan = actor.plan("release", {});
+        plan.deadline = 5;  // the default of all calls
+        actor.begin(std::move(plan))->conclude([&]() -> il::Outcome<std::string> {
+            if (auto done = locks_.release(lock); !done)
+                return std::move(done).failure();
+            return std::string{};
+        });
+    }
+
+    void write_by_handle(Actor& actor)
+    {
+        auto const key = actor.key('c', 4);
+        il::Deadline const deadline = std::chrono::duration<double>{actor.deadline()};
+        auto lock = locks_.acquire_outcome(key, il::Wait::until_deadline, {.deadline = deadline});
+        if (!lock)
+            return;
+        auto const id = actor.next_name();
+        hold(actor, id, key, *lock);
+        auto loaded = store_.repository.load(il::Key{key}, deadline);
+        if (!loaded)
+            return;
+        auto plan = actor.plan("write/handle", {{key}});
+        plan.deadline = 5;  // the default of all calls
+        auto const call = actor.begin(std::move(plan));
+        call->conclude([&]() -> il::Outcome<std::string> {
+            auto answer = call->change(0, loaded->value, lock->fencing_token().value());
+            auto written = locks_.write(*lock, loaded->version, loaded->value);
+            if (!written)
+                return std::move(written).failure();
+            actor.journal().line(
+                fmt::format("V {} {} {} {}", call->plan().call, key, loaded->version, *written));
+            return answer;
+        });
+    }
+
+    // ---- requests -----------------------------------------------------------------------------------------
+
+    void add_requests()
+    {
+        using il::Missing;
+        add_request(
+            "request/optimistic",
+            Once<il::OptimisticVersioning>{
+                {il::OptimisticVersioning{.missing = Missing::create},
+                 store_.keys,
+                 il::IdempotencyOptions{.lease = claim_lease, .duplicates = il::Duplicates::wait}},
+                store_.repository});
+        add_request(
+            "request/lease",
+            Once<il::SetNxLock>{
+                {il::SetNxLock{.lock = locks_.options(), .missing = Missing::create},
+                 store_.keys,
+                 il::IdempotencyOptions{.lease = claim_lease}},
+                store_.repository});
+        if constexpr (has_records) {
+            using Policy = il::IdempotencyInTransaction<il::PessimisticRowLock, decltype(Store::records)>;
+            add_request(
+                "request/transaction",
+                Service<Policy>{
+                    {il::PessimisticRowLock{.missing = Missing::create}, store_.records}, store_.repository});
+        }
+    }
+    template <class S>
+    void add_request(std::string const& name, S const& service)
+    {
+        add(
+            6,
+            name,
+            [service, name](Actor& actor) {
+                auto const call = actor.begin(request_plan(actor, name), request_temper(actor));
+                if (actor.one_in(3)) {
+                    il::CallOptions const options{.deadline = call->deadline()};
+                    auto const operation = on_one(call);
+                    auto future = service.async_try_do_in_transaction(
+                        request_of(call->plan()),
+                        call->plan().changes[0].key,
+                        operation,
+                        options,
+                        asio::use_future);
+                    call->conclude([&] { return future.get(); });
+                } else {
+                    ask(service, call);
+                }
+            },
+            [service](Actor& actor, CallPlan plan) { ask(service, actor.begin(std::move(plan))); });
+    }
+    template <class S>
+    static void ask(S const& service, Shared const& call)
+    {
+        call->conclude([&] {
+            return service.try_do_in_transaction(
+                request_of(call->plan()),
+                call->plan().changes[0].key,
+                on_one(call),
+                {.deadline = call->deadline()});
+        });
+    }
+    static il::IdempotentRequest request_of(CallPlan const& plan)
+    {
+        return il::IdempotentRequest{plan.operation, il::Scope{plan.kind}, il::fingerprint(plan.variant)};
+    }
+    /// Made by several processes at about the same time, by some of them later again, sometimes with another
+    /// state, and sometimes, by mistake, for something else.
+    static CallPlan request_plan(Actor& actor, std::string_view name)
+    {
+        auto const slot =
+            static_cast<std::uint64_t>(now() * 4) - (actor.one_in(8) ? actor.below(60) : actor.below(3));
+        auto plan = actor.plan(name, {{actor.key('c', actor.one_in(3) ? 4 : 1)}});
+        plan.operation = fmt::format("{}#{}", name, slot);
+        plan.variant = actor.one_in(12) ? "other" : "same";
+        return plan;
+    }
+    static Temper request_temper(Actor& actor)
+    {
+        auto temper = actor.temper(5, 12);
+        temper.rejects = !temper.throws && actor.one_in(8);
+        return temper;
+    }
+
+    // ---- counters -----------------------------------------------------------------------------------------
+
+    void add_counters() requires has_counters
+    {
+        auto const ask = [counters = store_.counters](Shared const& call) {
+            auto const& plan = call->plan();
+            return call->conclude([&] {
+                return counters.atomic_once(
+                    il::OperationId{plan.operation},
+                    il::Key{plan.changes[0].key},
+                    il::increment(1),
+                    call->deadline());
+            });
+        };
+        add(
+            8,
+            "counter",
+            [ask](Actor& actor) {
+                ask(actor.begin(actor.plan("counter", {{"n" + std::to_string(actor.below(2))}})));
+            },
+            [ask](Actor& actor, CallPlan plan) { ask(actor.begin(std::move(plan))); });
+    }
+
+    // ---- the repository itself ----------------------------------------------------------------------------
+
+    /// States that come and go: what they are at does not matter, their versions do.
+    void add_direct_writes()
+    {
+        add(4, "direct_write", [this](Actor& actor) {
+            il::Key const key{actor.key('e', 2)};
+            auto const name = std::string(key.bytes());
+            auto const call = actor.begin(actor.plan("direct_write", {}));
+            call->conclude([&]() -> il::Outcome<std::string> {
+                auto const deadline = call->deadline();
+                auto const& repository = store_.repository;
+                auto found = repository.load(key, deadline);
+                if (!found && found.error() != il::Errc::not_found)
+                    return il::Errc::unavailable;  // nothing was changed, whatever became of the question
+                auto const before = found ? found->version : il::no_version;
+                bool const erases = found && actor.one_in(4);
+                auto const written =
+                    !found   ? repository.insert(key, Account{name, 1, ""}, deadline)
+                    : erases ? repository.erase(key, before, deadline)
+                             : repository.compare_and_set(key, before, Account{name, 2, ""}, deadline);
+                if (!written)
+                    return written.failure();
+                actor.journal().line(fmt::format(
+                    "V {} {} {} {}", call->plan().call, name, before, erases ? il::no_version : *written));
+                return std::string{};
+            });
+        });
+    }
+
+    Store store_;
+    il::LockStateService<Account, Repository, il::Assurance::fenced> locks_;
+    std::vector<Kind> kinds_;
+};
+
+}  // namespace torture
+
+#endif  // INTERLOCK_TESTS_TORTURE_WORKLOAD_HPP

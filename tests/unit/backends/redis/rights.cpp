@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A script is all or nothing: whatever right the user lacks, and whatever somebody else has stored under the names that a
+// script looks at, a call that says that it was not applied has written nothing.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/counters.hpp>
+#include <interlock/backends/redis/idempotency_store.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+
+#include "support/catch.hpp"
+#include "support/recording_observer.hpp"
+#include "support/redis.hpp"
+#include "support/states.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace redis_rights_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::CountingWaiter;
+using interlock_test::fresh_name_space;
+using interlock_test::owner;
+using interlock_test::redis_server;
+using interlock_test::Stock;
+using Repository = redis::StateRepository<Stock>;
+
+Ttl const ttl{30s};
+Key const x{"x"};
+Key const y{"y"};
+OwnerToken const ours = owner(0x1111111111111111);
+OwnerToken const theirs = owner(0x2222222222222222);
+
+/// One user's view of one name space.
+struct Stores {
+    explicit Stores(redis::Options const& options)
+        : client(options), states(client), requests(client, {.retention = 1h}), counters(client, {.retention = 1h})
+    {}
+    redis::Client client;
+    Repository states;
+    redis::IdempotencyStore requests;
+    redis::Counters counters;
+};
+
+/// What a call has ended as, and whether it counts as applied.
+struct End {
+    Errc code;
+    Effect effect;
+};
+template <class X>
+End end_of(Outcome<X> const& outcome)
+{
+    return {outcome.error(), outcome.effect()};
+}
+
+Change<Stock> change(Key const& key, ChangeKind kind, Version version, Stock const& value, Fence const* fence, bool release)
+{
+    Change<Stock> out;
+    out.key = &key;
+    out.kind = kind;
+    out.version = version;
+    out.value = &value;
+    out.fence = fence;
+    out.release = release;
+    return out;
+}
+
+/// What is stored in a name space, expiry included as far as there is one.
+std::string stored(std::string const& name_space)
+{
+    return redis_server().command(
+        {"EVAL", R"lua(
+local found = redis.call('KEYS', 'v1:{' .. ARGV[1] .. '.*')
+table.sort(found)
+local out = {}
+for _, key in ipairs(found) do
+  local kind, text = redis.call('TYPE', key).ok, ''
+  if kind == 'string' then text = redis.call('GET', key) end
+  if kind == 'hash' then
+    local fields = redis.call('HKEYS', key)
+    table.sort(fields)
+    for _, field in ipairs(fields) do text = text .. field .. '=' .. redis.call('HGET', key, field) .. ' ' end
+  end
+  out[#out + 1] = key .. ' ' .. kind .. ' ' .. (redis.call('PTTL', key) < 0 and 'stays ' or 'expires ') .. text
+end
+return out
+)lua",
+         "0", name_space});
+}
+
+struct Call {
+    char const* name;
+    std::function<void(Stores const&, std::string const&)> before;
+    std::function<End(Stores const&)> run;
+};
+
+std::string lock_name(std::string const& name_space, std::string_view key)
+{
+    return "v1:{" + name_space + ".0}:lock:" + std::to_string(key.size()) + ":" + std::string(key);
+}
+
+/// The record of a lock that `who` waits in line for.
+void stand_in_line(std::string const& name_space, OwnerToken who)
+{
+    auto const bytes = who.bytes();
+    auto const name = lock_name(name_space, "x");
+    redis_server().command({"APPEND", name, "0000000000000001" + std::string(bytes.data(), bytes.size())});
+}
+
+OperationId const id{"once"};
+std::string const answer{"answer"};
+
+std::vector<Call> calls()
+{
+    static Stock const a{"x", 1};
+    static Stock const b{"y", 2};
+    static Version version{};
+    static Fence fence{};
+    auto const nothing = [](Stores const&, std::string const&) {};
+    auto const value = [](Stores const& admin, std::string const&) { version = admin.states.insert(x, a).value(); };
+    auto const lock = [](Stores const& admin, std::string const&) {
+        fence = {ours, admin.states.create(x, ours, ttl).value().first};
+    };
+    auto const both = [=](Stores const& admin, std::string const& name_space) {
+        value(admin, name_space);
+        lock(admin, name_space);
+    };
+    auto const wanted = [=](Stores const& admin, std::string const& name_space) {
+        both(admin, name_space);
+        stand_in_line(name_space, theirs);
+    };
+    auto const commit = [](Stores const& user, std::vector<Change<Stock>> changes, bool once) {
+        OperationCommit const operation{&x, &id, 1, answer};
+        return end_of(user.states.commit(changes, once ? &operation : nullptr));
+    };
+    auto const request = [] { return IdempotentRequest{"key", Scope{"scope"}}; };
+    return {
+        {"acquire", nothing, [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
+        {"acquire and load", value, [](Stores const& user) { return end_of(user.states.create_and_load(x, ours, ttl)); }},
+        {"acquire again", lock, [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
+        {"acquire in vain", lock, [](Stores const& user) { return end_of(user.states.create(x, theirs, ttl)); }},
+        {"acquire from the line", nothing,
+         [](Stores const& user) {
+             CountingWaiter waiter;
+             user.states.subscribe(x, ours, waiter);
+             auto const end = end_of(user.states.create(x, ours, ttl));
+             user.states.unsubscribe(x, waiter);
+             return end;
+         }},
+        {"renew", lock, [](Stores const& user) { return end_of(user.states.renew(x, ours, ttl)); }},
+        {"release", lock, [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
+        {"release to the next", wanted, [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
+        {"leave the line", wanted, [](Stores const& user) { return end_of(user.states.remove(x, theirs)); }},
+        {"take away", wanted, [](Stores const& user) { return end_of(user.states.force_release(x)); }},
+        {"insert", nothing, [](Stores const& user) { return end_of(user.states.insert(x, a)); }},
+        {"write", value, [](Stores const& user) { return end_of(user.states.compare_and_set(x, version, a)); }},
+        {"erase", value,
+         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::erase, version, a, nullptr, false)}, false); }},
+        {"write once", value,
+         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, nullptr, false)}, true); }},
+        {"write under a lock and release it", both,
+         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, false); }},
+        {"write once under a lock and release it", both,
+         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true); }},
+        {"write under a lock and pass it on", wanted,
+         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true); }},
+        {"write under a lock that was handed on", both,
+         [=](Stores const& user) {
+             Fence const next{ours, FencingToken{fence.token.value() + 1}};
+             return commit(user, {change(x, ChangeKind::write, version, b, &next, false)}, true);
+         }},
+        {"write, insert and erase at once", both,
+         [=](Stores const& user) {
+             return commit(
+                 user,
+                 {change(x, ChangeKind::erase, version, a, &fence, true),
+                  change(y, ChangeKind::write, no_version, b, nullptr, false)},
+                 true);
+         }},
+        {"guard and verify", both,
+         [=](Stores const& user) {
+             return commit(
+                 user,
+                 {change(x, ChangeKind::verify, version, a, nullptr, false),
+                  change(y, ChangeKind::write, no_version, b, nullptr, false)},
+                 false);
+         }},
+        {"forbid", nothing, [](Stores const& user) { return end_of(user.states.forbid_operation(x, id, 1)); }},
+        {"claim", nothing,
+         [=](Stores const& user) {
+             return end_of(user.requests.claim(request(), ours, ttl, AfterLease::take_over));
+         }},
+        {"claim again",
+         [=](Stores const& admin, std::string const&) {
+             admin.requests.claim(request(), ours, ttl, AfterLease::take_over).value();
+         },
+         [=](Stores const& user) {
+             return end_of(user.requests.claim(request(), ours, ttl, AfterLease::take_over));
+         }},
+        {"complete",
+         [=](Stores const& admin, std::string const&) {
+             admin.requests.claim(request(), ours, ttl, AfterLease::take_over).value();
+         },
+         [=](Stores const& user) { return end_of(user.requests.complete(request(), ours, answer, false)); }},
+        {"give back",
+         [=](Stores const& admin, std::string const&) {
+             admin.requests.claim(request(), ours, ttl, AfterLease::take_over).value();
+         },
+         [=](Stores const& user) { return end_of(user.requests.give_back(request(), ours)); }},
+        {"count", nothing,
+         [](Stores const& user) { return end_of(user.counters.atomic_once(id, x, CounterChange{.amount = 1})); }},
+    };
+}
+
+std::vector<std::string> documented_rights()
+{
+    std::vector<std::string> out;
+    std::istringstream words{std::string(interlock_test::library_rights)};
+    for (std::string word; words >> word;)
+        if (word.starts_with('+'))
+            out.push_back(word);
+    return out;
+}
+
+/// The library's user without one right.
+redis::Options without(std::string const& right, std::string const& name_space)
+{
+    auto user = "ACL SETUSER less reset on >password ~v1:* &v1:*";
+    std::vector<std::string> words;
+    std::istringstream in{user};
+    for (std::string word; in >> word;)
+        words.push_back(word);
+    for (auto const& each : documented_rights())
+        if (each != right)
+            words.push_back(each);
+    redis::detail::Command command{words[0]};
+    for (std::size_t i = 1; i < words.size(); ++i)
+        command.add(words[i]);
+    auto const until = interlock::detail::add(SystemRuntime::now(), 20s);
+    auto options = redis_server().operator_options();
+    redis::detail::Connection connection{options};
+    connection.connect(options, until).value();
+    connection.exchange(command.bytes(), redis::detail::Access::read, until).value();
+    REQUIRE(connection.reply().text() == "OK");
+    options.user = "less";
+    options.password = "password";
+    options.name_space = name_space;
+    return options;
+}
+
+TEST_CASE("without any one of the rights a call is applied as a whole, or not at all and misconfigured", "[redis][rights]")
+{
+    std::map<std::string, std::set<std::string>> refused;
+    for (auto const& right : documented_rights()) {
+        for (auto const& call : calls()) {
+            auto const name_space = fresh_name_space();
+            auto options = redis_server().options();
+            options.name_space = name_space;
+            Stores const admin{options};
+            Stores const user{without(right, name_space)};
+            call.before(admin, name_space);
+            auto const before = stored(name_space);
+            auto const end = call.run(user);
+            auto const after = stored(name_space);
+            CAPTURE(right, call.name, name_of(end.code), before, after);
+            CHECK(end.effect != Effect::unknown);
+            if (end.effect == Effect::not_applied) {
+                CHECK((end.code == Errc::misconfigured || end.code == Errc::lock_busy));
+                CHECK((call.name == std::string("acquire in vain") || before == after));
+            }
+            if (end.code == Errc::misconfigured && right != "+eval")  // of a server that has not met the script
+                refused[call.name].insert(right);
+        }
+    }
+    using Rights = std::set<std::string>;
+    auto const script = [](Rights rights) {
+        rights.insert("+evalsha");
+        return rights;
+    };
+    // So that a script that asks for less, or a test that asks for nothing, is found out.
+    CHECK(refused["acquire"] == script({"+hget", "+hset", "+time", "+set"}));
+    CHECK(refused["write"] == script({"+getrange", "+set"}));
+    CHECK(refused["write under a lock and release it"] == script({"+getrange", "+set", "+get", "+del"}));
+    CHECK(refused["write once"] == script({"+getrange", "+set", "+get", "+hget", "+hincrby"}));
+    CHECK(refused["erase"] == script({"+getrange", "+del", "+hget", "+hset"}));
+    CHECK(refused["write under a lock that was handed on"].contains("+setrange"));
+    CHECK(refused["release to the next"] == script({"+get"}));
+    CHECK(refused["renew"] == script({"+getrange", "+pexpire"}));
+    CHECK(refused["claim"].contains("+pexpire"));
+    CHECK(refused["complete"].contains("+pexpire"));
+    CHECK(refused["count"].contains("+set"));
+}
+
+/// Every name that a script looks at, in the words of `KeySpace`, with what somebody might have stored there.
+TEST_CASE("whatever somebody else has stored under our names, a call is applied as a whole or not at all", "[redis][rights]")
+{
+    using Words = std::vector<std::string>;
+    struct Foreign {
+        char const* what;
+        std::function<std::vector<Words>(redis::detail::KeySpace const&)> commands;
+    };
+    auto const text = [](auto const& name) { return name.text(); };
+    auto const typed = [&](auto name_of_it) {
+        return std::vector<Foreign>{
+            {"a list", [=](auto const& keys) { return std::vector<Words>{{"DEL", name_of_it(keys)}, {"RPUSH", name_of_it(keys), "x"}}; }},
+            {"a hash", [=](auto const& keys) { return std::vector<Words>{{"DEL", name_of_it(keys)}, {"HSET", name_of_it(keys), "o", "x"}}; }},
+            {"a string",
+             [=](auto const& keys) { return std::vector<Words>{{"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), "by hand"}}; }},
+            {"a long string", [=](auto const& keys) {
+                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), std::string(80, 'x')}};
+             }}};
+    };
+    std::vector<Foreign> all;
+    for (auto const& foreign :
+         {typed([=](auto const& keys) { return text(keys.counter(0)); }),
+          typed([=](auto const& keys) { return text(keys.name("value", "x")); }),
+          typed([=](auto const& keys) { return text(keys.name("value", "y")); }),
+          typed([=](auto const& keys) { return text(keys.name("lock", "x")); }),
+          typed([=](auto const& keys) { return text(keys.operation("x", id.value())); }),
+          typed([=](auto const& keys) { return text(keys.name("count", "x")); }),
+          typed([=](auto const& keys) { return text(keys.once("x", id.value())); }),
+          typed([=](auto const& keys) { return text(keys.name("idem", IdempotentRequest{"key", Scope{"scope"}}.name())); })})
+        all.insert(all.end(), foreign.begin(), foreign.end());
+    for (char const* const field : {"token", "floor", "sequence"})
+        for (char const* const number : {"", "x", "007", "-5", "1e3", "nan", "inf", "9007199254740992", "99999999999999999999"})
+            all.push_back({field, [=](auto const& keys) {
+                               return std::vector<Words>{{"HSET", text(keys.counter(0)), field, number}};
+                           }});
+    auto const idem = [=](auto const& keys) { return text(keys.name("idem", IdempotentRequest{"key", Scope{"scope"}}.name())); };
+    all.push_back({"a lease that is no number", [=](auto const& keys) {
+                       return std::vector<Words>{{"HSET", idem(keys), "o", "somebody", "e", "soon"}};
+                   }});
+
+    int refused = 0;
+    for (auto const& foreign : all) {
+        for (auto const& call : calls()) {
+            auto const name_space = fresh_name_space();
+            auto options = redis_server().options();
+            options.name_space = name_space;
+            Stores const user{options};
+            call.before(user, name_space);
+            for (auto const& words : foreign.commands(redis::detail::KeySpace{name_space, 1}))
+                words.size() == 2   ? redis_server().command({words[0], words[1]})
+                : words.size() == 3 ? redis_server().command({words[0], words[1], words[2]})
+                : words.size() == 4 ? redis_server().command({words[0], words[1], words[2], words[3]})
+                                    : redis_server().command({words[0], words[1], words[2], words[3], words[4], words[5]});
+            auto const before = stored(name_space);
+            auto const end = call.run(user);
+            auto const after = stored(name_space);
+            CAPTURE(foreign.what, call.name, name_of(end.code), before, after);
+            CHECK(end.effect != Effect::unknown);
+            // What cannot be decoded was read with a grant, which was given back: that took a block of tokens.
+            bool const given_back = call.name == std::string("acquire and load") && end.code == Errc::corrupt_state;
+            auto const beside_the_counter = [](std::string const& out) {
+                return out.substr(std::min(out.find("}:value:"), out.size()));
+            };
+            if (end.effect == Effect::not_applied && call.name != std::string("acquire in vain"))
+                CHECK((before == after || (given_back && beside_the_counter(before) == beside_the_counter(after))));
+            refused += end.effect == Effect::not_applied;
+        }
+    }
+    CHECK(refused > 100);
+}
+
+TEST_CASE("of locks that are renewed together one that is none costs no other its lease", "[redis][rights]")
+{
+    auto const options = interlock_test::redis_options();
+    Repository const repository{redis::Client{options}};
+    std::vector<Key> keys;
+    for (int i = 0; i < 300; ++i)
+        keys.emplace_back(std::to_string(i));
+    for (auto const& key : keys)
+        static_cast<void>(repository.create(key, ours, 30s).value());
+    auto const foreign = lock_name(options.name_space, "7");
+    redis_server().command({"DEL", foreign});
+    redis_server().command({"RPUSH", foreign, "x"});
+    std::vector<Renewal> renewals;
+    for (auto const& key : keys)
+        renewals.push_back({&key, ours});
+    repository.renew_all(renewals, 60s);
+    for (std::size_t i = 0; i < renewals.size(); ++i) {
+        CAPTURE(i);
+        CHECK(renewals[i].granted.error() == (i == 7 ? Errc::corrupt_state : Errc::ok));
+    }
+}
+
+TEST_CASE("a long string that is no lock of ours is taken away by force, and nothing is made of it", "[redis][rights]")
+{
+    auto const options = interlock_test::redis_options();
+    Repository const repository{redis::Client{options}};
+    auto const name = lock_name(options.name_space, "x");
+    for (std::size_t const size : {65U, 80U, 96U, 1000U}) {
+        redis_server().command({"SET", name, std::string(size, 'x')});
+        CHECK(repository.force_release(x).value() == Removal::removed);
+        CHECK(redis_server().command({"EXISTS", name}) == "0");
+    }
+}
+
+}  // namespace redis_rights_test
