@@ -113,7 +113,7 @@ Claimed claim(World& w, std::int8_t owner, std::int8_t home, std::uint32_t attem
 {
     auto& r = w.record;
     if (!r.exists) {
-        r = Record{true, owner, false, false, home, attempt};
+        r = Record{.exists = true, .owner = owner, .home = home, .attempt = attempt};
         return {ClaimState::claimed};
     }
     if (r.completed)
@@ -132,7 +132,7 @@ Claimed claim(World& w, std::int8_t owner, std::int8_t home, std::uint32_t attem
         r.lease_over = false;
         r.inherited = true;
     }
-    return r.inherited ? Claimed{ClaimState::taken_over, r.home, r.attempt} : Claimed{ClaimState::claimed};
+    return {r.inherited ? ClaimState::taken_over : ClaimState::claimed, r.home, r.attempt};
 }
 
 Errc complete(World& w, std::int8_t owner, std::int8_t answer, bool rejected)
@@ -269,7 +269,7 @@ private:
             if (action == ClaimAction::run) {
                 expect(before == 0, "run again although it was applied");
                 o.machine.committing();
-                auto const code = commit(w, {self, home, o.machine.attempt()});
+                auto const code = commit(w, {o.machine.attempt(), self, home});
                 o.machine.committed(code);
                 if (code == Errc::ok)
                     break;
@@ -483,7 +483,7 @@ private:
             auto& o = after.owners[index(i)];
             after.faults = static_cast<std::int8_t>(after.faults + (way != done ? 1 : 0));
             o.machine.committing();
-            Commit const sent{i, o.home, o.machine.attempt()};
+            Commit const sent{o.machine.attempt(), i, o.home};
             auto code = Errc::outcome_unknown;
             if (way == done)
                 code = commit(after, sent);

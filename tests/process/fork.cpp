@@ -9,6 +9,7 @@
 
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
+#include "support/scripted_repository.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
@@ -24,8 +25,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -126,6 +129,36 @@ TEST_CASE("a lock held over a fork is not renewed by the child", "[process][fork
     });
     CHECK(finish(child) == "lost");
     CHECK(lock.status() == LockStatus::held);
+}
+
+TEST_CASE("a child leaves its parent's lock alone, whatever the parent's threads were doing at the fork", "[process][fork]")
+{
+    auto const script = std::make_shared<scripted::Script<Stock>>();
+    scripted::ScriptedRepository<Stock, std::string, SystemRuntime> const repository{
+        memory::StateRepository<Stock, std::string>{}, script, SystemRuntime{}, true};
+    LockStateService const locks{repository, LockOptions{.ttl = 60s}};
+    auto lock = locks.acquire("x");
+    // A renewal in place keeps the mutex of the lock's shard.
+    interlock_test::Gate gate;
+    script->before = [&](scripted::Call call, std::uint64_t) {
+        if (call == scripted::Call::renew)
+            gate.pass();
+    };
+    std::thread renewing([&] { CHECK(lock.hold()->renew_now(Deadline{30s})); });
+    REQUIRE(gate.wait_for(1));
+    auto const child = start([&] {
+        ::alarm(10);
+        std::string out = name_of(lock.ensure(1h).error());
+        out += std::string(" ") + name_of(lock.hold()->release_and_report().error());
+        lock = Lock<Stock>{};
+        return out + " gone";
+    });
+    CHECK(finish(child) == "misconfigured misconfigured gone");
+    gate.open();
+    renewing.join();
+    CHECK(lock.status() == LockStatus::held);
+    CHECK_FALSE(LockStateService(repository).try_acquire("x"));
+    CHECK(locks.release(lock));
 }
 
 TEST_CASE("a new service in the child works, renewals included", "[process][fork]")

@@ -114,7 +114,8 @@ public:
     /// A lock was surely held.
     void held(std::string const& key, std::uint64_t token, TimePoint from, TimePoint to)
     {
-        if (!is_forced(key))
+        auto const force = forced_until_.find(key);
+        if (force == forced_until_.end() || force->second < from)
             intervals_.push_back({key, token, from, to});
     }
 
@@ -139,6 +140,8 @@ public:
     // ---- at the end ----------------------------------------
     void compare_calls(bool told_the_truth);
     void compare_intervals();
+    /// The calls of the task that a comparison of calls found fault with.
+    std::string story() const;
     std::map<std::string, std::int64_t> const& values() const noexcept { return values_; }
     Task const& task(std::uint64_t number) { return tasks_[number]; }
 
@@ -175,6 +178,7 @@ private:
     SimulationContext& context_;
     Coverage& coverage_;
     std::string problem_;
+    std::uint64_t suspect_{0};
     std::uint64_t last_task_{0};
     std::int64_t last_call_{0};
     std::vector<std::unique_ptr<CallRecord>> calls_;
@@ -273,6 +277,8 @@ inline void Checks::compare_calls(bool told_the_truth)
 {
     std::map<std::uint64_t, std::int64_t> rejections;
     for (auto const& one : calls_) {
+        if (problem_.empty())
+            suspect_ = one->task;
         require(one->completions == 1, "a call did not complete exactly once");
         auto const& task = tasks_[one->task];
         bool const applied_this = task.applied != 0 && task.applied_by == one->number;
@@ -301,6 +307,25 @@ inline void Checks::compare_calls(bool told_the_truth)
         if (not_applied && told_the_truth)
             require(!applied_this, "P5: not applied, but it is in the store");
     }
+}
+
+inline std::string Checks::story() const
+{
+    std::ostringstream out;
+    auto const task = tasks_.find(suspect_);
+    if (task != tasks_.end() && task->second.applied != 0)
+        out << "  task " << suspect_ << ": applied by call " << task->second.applied_by << '\n';
+    for (auto const& one : calls_) {
+        if (one->task != suspect_)
+            continue;
+        out << "  call " << one->number << ", body " << one->print << ": " << interlock::name_of(one->result);
+        if (one->answer)
+            out << ", answered by " << *one->answer;
+        if (one->rejected)
+            out << ", rejected by " << *one->rejected;
+        out << (one->threw ? ", threw" : "") << (one->undecodable ? ", undecodable" : "") << '\n';
+    }
+    return out.str();
 }
 
 inline void Checks::compare_intervals()

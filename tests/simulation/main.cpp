@@ -6,6 +6,7 @@
 #include "simulation/course.hpp"
 
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -23,15 +24,27 @@ using simulated::Mutant;
 
 struct Result {
     std::string problem;
+    std::string story;
     std::uint64_t trace;
     std::uint64_t steps;
 };
 
+std::uint64_t current_seed = 0;
+
+extern "C" void say_seed(int signal)
+{
+    std::fprintf(stderr, "ended by signal %d in --seed %llu\n", signal, static_cast<unsigned long long>(current_seed));
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+}
+
 Result run(std::uint64_t seed, Mutant mutant, Coverage& coverage)
 {
+    current_seed = seed;
     simulated::Run one{seed, mutant, coverage};
     auto problem = one.go();
-    return {std::move(problem), one.trace(), one.steps()};
+    auto story = problem.empty() ? std::string{} : one.story();
+    return {std::move(problem), std::move(story), one.trace(), one.steps()};
 }
 
 /// The seeds that showed each problem.
@@ -126,6 +139,7 @@ int main(int count, char** arguments)
         }
     }
 
+    std::signal(SIGABRT, say_seed);
     Coverage coverage;
     if (single) {
         auto const result = run(*single, Mutant::none, coverage);
@@ -135,6 +149,7 @@ int main(int count, char** arguments)
             static_cast<unsigned long long>(result.trace),
             static_cast<unsigned long long>(result.steps));
         verdict(result.problem.empty(), "seed", result.problem);
+        std::printf("%s", result.story.c_str());
         std::printf("%d passed, %d failed\n", passed, failed);
         return failed == 0 ? 0 : 1;
     }
@@ -167,23 +182,17 @@ int main(int count, char** arguments)
     std::printf(
         "       seeds %llu to %llu, %llu steps\n", static_cast<unsigned long long>(first),
         static_cast<unsigned long long>(first + seeds - 1), static_cast<unsigned long long>(steps));
-    if (seeds >= 100) {
+    if (seeds >= 1000) {
         std::string missing;
         for (char const* what :
-             {"ok",
-              "cancelled",
-              "deadline_exceeded",
-              "lock_lost",
-              "fenced_out",
-              "shared write",
-              "outcome_unknown",
-              "threw",
-              "sum",
-              "replayed",
-              "renewal",
-              "pause",
-              "force_release",
-              "fault"})
+             {"ok", "cancelled", "deadline_exceeded", "lock_lost", "fenced_out", "outcome_unknown", "threw", "sum",
+              "shared write", "renewal", "pause", "busy pool", "force_release", "fault", "arrived late",
+              "lock handed on", "unknown, then applied", "unknown, then not applied", "unknown for good",
+              "replayed answer", "replayed rejection", "rejected", "idempotency_in_progress", "idempotency_mismatch",
+              "idempotency: executed", "idempotency: taken over", "idempotency: given back", "idempotency: lease lost",
+              "request with other states", "rejection of another body", "threw while decoding", "counter: ok",
+              "counter: replayed", "counter: outcome_unknown", "batch: ok", "batch: deadline_exceeded",
+              "batch: an executor stood still"})
             if (coverage.seen[what] == 0)
                 missing += std::string(missing.empty() ? "" : ", ") + what;
         verdict(missing.empty(), "every kind of end and of fault was seen", missing);

@@ -24,6 +24,7 @@ public:
 
     /// The first thing that is wrong, or nothing.
     std::string go();
+    std::string story() const { return checks_.story(); }
     std::uint64_t trace() const { return context_.trace(); }
     std::uint64_t steps() const { return context_.steps(); }
 
@@ -49,7 +50,11 @@ public:
     /// One thread at a time, since there is one stack.
     void block(std::chrono::nanoseconds time) override;
     void watch(std::string const& key, Lock const& lock) override { checks_.watch(key, lock); }
-    void forget(Lock const& lock) noexcept override { checks_.forget(lock); }
+    void forget(Lock const& lock) noexcept override
+    {
+        if (!context_.stopped())  // else the checks have gone before the operation
+            checks_.forget(lock);
+    }
     /// All threads of its pool are busy: a call has to wait for one, up to that long.
     void make_busy(Host host, std::chrono::nanoseconds longest)
     {

@@ -445,6 +445,16 @@ constexpr bool ends_by_itself(R const& repository) noexcept
         return false;
 }
 
+/// A number that changes when versions which were read before may be those of other values by now; 0: they never are.
+template <class R>
+std::uint64_t life_of(R const& repository) noexcept
+{
+    if constexpr (requires { repository.life(); })
+        return repository.life();
+    else
+        return 0;
+}
+
 namespace detail {
 
 /// Models everything; only declared. Stands in for the repository where a policy needs nothing of it.

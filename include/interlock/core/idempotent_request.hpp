@@ -238,8 +238,8 @@ struct Claim {
     std::string answer{};                          ///< when `completed`
     bool rejected{false};                          ///< the answer is the text of a `FinalRejection`
     std::chrono::nanoseconds retry_after{0};       ///< when `in_progress`: the rest of the lease
-    std::string former_home{};                     ///< when `taken_over`: the bytes of the home key that is named
-    std::uint32_t former_attempt{0};               ///< and its attempt; 0: none is named
+    std::string named_home{};                      ///< when ours: the bytes of the home key that the record names
+    std::uint32_t named_attempt{0};                ///< and the attempt; 0: the one of this claim, or none
 };
 
 /// The attempt that an owner is going to make at the request's effect: the only one that may be applied under its claim.

@@ -48,6 +48,19 @@ public:
     /// One renewal now.
     virtual Outcome<void> renew_now(Deadline deadline) = 0;
 
+    /// Whoever asked for it has it. A grant that nobody comes for, since an executor stands still, is not renewed for ever.
+    void take() noexcept
+    {
+        if (offer_.exchange(Offer::taken, std::memory_order_acq_rel) == Offer::neglected)
+            revive();
+    }
+    /// False: it was taken. True: it is not to be renewed until it is.
+    bool neglect() noexcept
+    {
+        auto open = Offer::open;
+        return offer_.compare_exchange_strong(open, Offer::neglected, std::memory_order_acq_rel) || open == Offer::neglected;
+    }
+
     Fence const& fence() const noexcept { return fence_; }
     TimePoint granted_at() const noexcept { return granted_at_; }
     TimePoint valid_until() const noexcept
@@ -116,9 +129,16 @@ public:
         listener_ = waiter;
     }
 
+protected:
+    /// Renewals go on, if it is not too late.
+    virtual void revive() noexcept = 0;
+
 private:
+    enum class Offer : unsigned char { open, taken, neglected };
+
     Fence fence_;
     TimePoint granted_at_;
+    std::atomic<Offer> offer_{Offer::open};
     std::atomic<TimePoint::rep> valid_until_;
     std::atomic<LostReason> reason_{LostReason::none};
     std::atomic<bool> in_doubt_{false};

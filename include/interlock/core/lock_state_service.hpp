@@ -39,11 +39,13 @@ struct AcquireOptions {
 /// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all services
 /// on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant that arrives
 /// after its caller gave up is given back. Nothing is renewed after its release has completed.
+/// Who was granted the lock, or is next in line, and does not come for it within a second, since its executor stands still,
+/// keeps it from nobody: that lease is not renewed, that turn passes to the next.
 /// **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
 /// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`.
 /// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. The last service
 /// to go waits, for a second at most, for locks that are being released on the library's threads; an observer must outlive
-/// it and the locks it gave out. Made before a fork it is `misconfigured` in the child.
+/// it and the locks it gave out. Made before a fork it is `misconfigured` in the child, where its locks release nothing.
 /// **Thread safety.** Everything: safe. A lock may be released on another thread than it was acquired on.
 /// **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally: none.
 template <class T, class Repository, Assurance Level>
@@ -70,7 +72,8 @@ public:
     ///
     /// **Outcome.** The lock, or throws `Error`: `deadline_exceeded`, `lock_busy` (attempts used up),
     /// `would_deadlock` (an operation of this thread works on the same key), `overloaded`, `unavailable`,
-    /// `misconfigured`, `invalid_argument`. In each case nothing is held.
+    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all the same, since an
+    /// answer was lost, is given back without the caller, as often as it takes until its lease is over.
     /// **Cost.** One trip to the store when nobody else is there.
     template <KeyOrState<T, key_type> A>
     lock_type acquire(A const& state, AcquireOptions options = {}) const
@@ -211,6 +214,7 @@ public:
             if (step.done()) {
                 if (!step.outcome())
                     return std::move(step.outcome()).failure();
+                (*step.outcome())->take();
                 return lock_type{state_of<T>(state), *std::move(step.outcome())};
             }
             auto const until = std::min(step.wake_at(), deadline);

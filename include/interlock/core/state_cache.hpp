@@ -11,6 +11,7 @@
 #include <interlock/core/versioned.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <mutex>
 #include <new>
@@ -38,11 +39,23 @@ public:
         return it->second->second;
     }
 
-    /// An older version never replaces a newer one. Without memory it is not remembered.
-    void put(Key const& key, T const& value, Version version) noexcept
+    /// What belongs to another life of the store (`life_of`) is forgotten.
+    void live(std::uint64_t life) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        if (std::exchange(life_, life) == life)
+            return;
+        places_.clear();
+        states_.clear();
+    }
+
+    /// An older version never replaces a newer one, nor does one of another life. Without memory it is not remembered.
+    void put(Key const& key, T const& value, Version version, std::uint64_t life) noexcept
     {
         try {
             std::lock_guard lock(mutex_);
+            if (life != life_)
+                return;
             if (auto const it = places_.find(key); it != places_.end()) {
                 if (it->second->second.version < version)
                     it->second->second = Versioned<T>{value, version};
@@ -79,6 +92,7 @@ private:
 
     std::size_t capacity_;
     std::mutex mutex_;
+    std::uint64_t life_{0};
     States states_;  // the last used first
     std::unordered_map<Key, typename States::iterator> places_;
 };

@@ -79,6 +79,7 @@ public:
     // Where `starts_calls`; null elsewhere.
     virtual bool starts_calls() const noexcept = 0;
     virtual bool has_own_threads() const noexcept = 0;
+    virtual std::uint64_t life() const noexcept = 0;
     virtual StartedCall<Versioned<T>> start_load(Key const&, Deadline, Waiter&) = 0;
     virtual StartedCall<CommitResult> start_commit(
         std::span<Change<T>>, OperationCommit const*, Deadline, Waiter&) = 0;
@@ -301,6 +302,7 @@ public:
     bool wakes() const noexcept override { return wakes_waiters(r_); }
     bool starts_calls() const noexcept override { return interlock::starts_calls(r_); }
     bool has_own_threads() const noexcept override { return ends_by_itself(r_); }
+    std::uint64_t life() const noexcept override { return interlock::life_of(r_); }
     StartedCall<Versioned<T>> start_load(Key const& key, Deadline deadline, Waiter& waiter) override
     {
         return start<Versioned<T>>([&](auto& r) { return r.start_load(key, deadline, waiter); });
@@ -414,6 +416,7 @@ public:
     bool in_place() const noexcept { return held_->in_place(); }
     bool starts_calls() const noexcept { return held_->starts_calls(); }
     bool has_own_threads() const noexcept { return held_->has_own_threads(); }
+    std::uint64_t life() const noexcept { return held_->life(); }
     /// What the store calls itself: "memory".
     std::string_view store_name() const noexcept { return held_->name(); }
 

@@ -221,6 +221,8 @@ struct RetryLimits {
     /// In total, including the first. At least 1.
     int max_attempts{1};
     Backoff backoff{};
+    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is no attempt.
+    bool begin_waits{false};
 };
 
 /// What a policy needs of a repository; see `PolicyFor`.

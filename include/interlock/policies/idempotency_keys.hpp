@@ -146,7 +146,8 @@ public:
     R const& repository() const noexcept { return inner_.repository(); }
     RetryLimits retry_limits() const noexcept { return inner_.retry_limits(); }
     static constexpr bool guarded(Form form) noexcept { return InnerSession::guarded(form); }
-    /// Two stores are asked: one that blocks is enough.
+    static constexpr bool two_stores = true;  // are asked by one call
+    /// One of the two that blocks is enough.
     bool in_place() const noexcept { return runs_in_place(repository()) && runs_in_place(policy_.store()); }
     InnerSession const& inner() const noexcept { return inner_; }
     IdempotencyKeys<Inner, Store> const& policy() const noexcept { return policy_; }
@@ -347,12 +348,14 @@ public:
                             return Step<Begun>{Errc::unavailable};
                         return Step<Begun>{std::move(claimed).failure()};
                     }
+                    bool const here = claimed->named_home == home_.bytes();
                     if (claimed->state == ClaimState::taken_over) {
                         if (!std::exchange(took_over_, true))
                             observe(IdempotencyEvent::taken_over);
-                        former_ = Key{std::move(claimed->former_home)};
+                        if (!here)
+                            former_ = Key{std::move(claimed->named_home)};
                     }
-                    action = machine_.claimed(claimed->state, former_ == home_, claimed->former_attempt);
+                    action = machine_.claimed(claimed->state, here, claimed->named_attempt);
                     if (action == ClaimAction::wait && session_.policy().options().duplicates == Duplicates::wait) {
                         if (auto later = wait(waiter, claimed->retry_after))
                             return later;

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -47,7 +48,7 @@ struct OptimisticVersioning {
     /// So many states that this service saw last are kept, with their versions, and an operation on one of them begins
     /// with what is kept instead of a trip: the write goes first. If somebody else has written since, that write is
     /// refused and the operation runs again on what the store has; so it does before an exception or a result without
-    /// a change is believed. Pays where most writes of a state go through this service. Needs `max_attempts` above 1.
+    /// a change is believed. After a failover that the store has noticed all are forgotten. Pays where most writes of a state go through this service. Needs `max_attempts` above 1.
     /// Stores that answer in place are asked anyhow.
     std::size_t remember{0};
 
@@ -92,6 +93,10 @@ public:
         Step<Begun> begin(Waiter& waiter)
         {
             Deadline const deadline{context_.deadline()};
+            if (N == 1 && !session_.cache().off() && !loading_.under_way()) {
+                life_ = life_of(session_.store());
+                session_.cache().live(life_);
+            }
             if (N == 1 && !session_.cache().off() && std::exchange(remembers_, false)) {
                 if (auto known = session_.cache().find(keys_[0])) {
                     remembered_ = true;
@@ -109,7 +114,7 @@ public:
                 auto& loaded = *asked;
                 if (loaded) {
                     if (N == 1 && !session_.cache().off())
-                        session_.cache().put(keys_[i], loaded->value, loaded->version);
+                        session_.cache().put(keys_[i], loaded->value, loaded->version, life_);
                     slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
                     continue;
                 }
@@ -185,7 +190,7 @@ public:
         void remember(Outcome<CommitResult> const& result) noexcept
         {
             if (result && !result->duplicate && result->version != no_version)
-                session_.cache().put(keys_[0], slots_[0].value(), result->version);
+                session_.cache().put(keys_[0], slots_[0].value(), result->version, life_);
             else if (!result || slots_[0].changed())
                 session_.cache().drop(keys_[0]);
             remembered_ = false;
@@ -246,6 +251,7 @@ public:
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
         std::size_t ready_{0};
+        std::uint64_t life_{0};   // of the store, when it was asked
         bool remembers_{true};    // may begin with what is remembered: once
         bool remembered_{false};  // has
         [[no_unique_address]] PendingCall<R, Versioned<T>> loading_;

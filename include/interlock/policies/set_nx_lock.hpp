@@ -8,6 +8,7 @@
 ///
 /// Use it when the operation takes long, or touches things that are not in the store.
 
+#include <interlock/core/blocking_waiter.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/pending_call.hpp>
 #include <interlock/core/state_slot.hpp>
@@ -53,6 +54,8 @@ class LeaseSession;
 /// the service gets a queue of its own, with `lock` as its options.
 struct SetNxLock {
     LockOptions lock{};
+    /// For the lock, and for a transaction of `PessimisticRowLock` that has one of the rows when they are to be written: queue,
+    /// or give up at once with `lock_busy`.
     Wait wait{Wait::until_deadline};
     /// Runs of the operation after a write was refused because somebody wrote without the lock.
     int max_attempts{10};
@@ -85,6 +88,87 @@ struct EfficiencySetNxLock {
 
 namespace detail {
 
+/// The rows that a lease holder writes, where somebody who knows nothing of leases may have locked them: once a write was
+/// refused for that, they are waited for and kept until the end.
+template <class R, std::size_t N>
+class RowsOfLeases {
+public:
+    static constexpr bool possible = false;
+    static constexpr bool locked() noexcept { return false; }
+    static constexpr bool wanted() noexcept { return false; }
+    void give_up() noexcept {}
+    void abandon() noexcept {}
+};
+template <RowLockingRepository R, std::size_t N>
+class RowsOfLeases<R, N> {
+    using RowTx = typename R::transaction_type;
+
+public:
+    static constexpr bool possible = true;
+    bool locked() const noexcept { return locked_; }
+    bool wanted() const noexcept { return wanted_; }
+    void want() noexcept { wanted_ = true; }
+
+    /// `keys` in the order of `order`.
+    Step<void> lock(
+        R& store, std::span<Key const, N> keys, std::span<std::size_t const, N> order, Deadline deadline, Waiter& waiter)
+    {
+        for (std::size_t j = 0; j < N; ++j)
+            sorted_[j] = &keys[order[j]];
+        auto step = poll(store, deadline, waiter);
+        if (step.done()) {
+            locked_ = static_cast<bool>(step.outcome());
+            wanted_ = false;
+            if (!locked_)
+                rows_.reset();
+        }
+        return step;
+    }
+    template <class T>
+    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
+    {
+        auto result = rows_->commit(changes, operation, deadline);
+        give_up();
+        return result;
+    }
+    void abandon() noexcept
+    {
+        if constexpr (polls_rows<R>)
+            if (rows_)
+                rows_->abandon();
+    }
+    void give_up() noexcept
+    {
+        rows_.reset();
+        locked_ = wanted_ = false;
+    }
+
+private:
+    Step<void> poll(R& store, Deadline deadline, Waiter& waiter)
+    {
+        if constexpr (polls_rows<R>) {
+            if (!rows_) {
+                if constexpr (requires { store.open_transaction(sorted_, deadline); })
+                    rows_.emplace(store.open_transaction(sorted_, deadline));
+                else
+                    rows_.emplace(store.open_transaction(sorted_));
+            }
+            return rows_->poll(Wait::until_deadline, waiter);
+        } else {
+            auto opened = store.load_for_update(sorted_, Wait::until_deadline, deadline);
+            if (!opened)
+                return std::move(opened).failure();
+            rows_.emplace(*std::move(opened));
+            return success();
+        }
+    }
+
+    std::array<Key const*, N> sorted_{};
+    std::optional<RowTx> rows_;
+    bool wanted_{false};
+    bool locked_{false};
+};
+
 template <class Policy, class R, Assurance Level>
 class LeaseSession {
 public:
@@ -110,7 +194,11 @@ public:
     R const& repository() const noexcept { return locks_.repository(); }
     Policy const& policy() const noexcept { return policy_; }
     Locks const& locks() const noexcept { return locks_; }
-    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
+    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff, waits_for_rows()}; }
+    bool waits_for_rows() const noexcept
+    {
+        return RowLockingRepository<R> && fenced && policy_.wait == Wait::until_deadline;
+    }
     static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
     bool in_place() const noexcept { return locks_.in_place(); }
     static constexpr bool begin_waits() noexcept { return true; }
@@ -162,6 +250,7 @@ public:
                     return failure;
                 }
                 holds_[i] = *std::move(step.outcome());
+                holds_[i]->take();
                 if (listener_ != nullptr)
                     holds_[i]->listen(listener_);
                 // What the holder before left saves a trip. Believed by a commit that names its version, or verified.
@@ -174,6 +263,17 @@ public:
                 ++locked_;
             }
             context_.set_fences(fences_);
+            if constexpr (Rows::possible)
+                if (rows_.wanted()) {
+                    auto repository = session_.repository();
+                    auto step = rows_.lock(repository, keys_, order_, Deadline{context_.deadline()}, waiter);
+                    if (!step.done())
+                        return Step<Begun>::pending(step.wake_at());
+                    if (!step.outcome()) {
+                        release_all(false);
+                        return std::move(step.outcome()).failure();
+                    }
+                }
             if constexpr (uses_values(Shape)) {
                 for (; ready_ < N; ++ready_) {
                     auto loaded = load(ready_, waiter);
@@ -254,6 +354,7 @@ public:
         void abandon() noexcept
         {
             loading_.give_up();
+            rows_.abandon();
             if (ticket_)
                 ticket_->abandon();
         }
@@ -336,6 +437,13 @@ public:
         Step<CommitResult> send(Waiter& waiter, std::span<Change<T>> changes, OperationCommit const* operation)
         {
             Deadline const deadline{context_.deadline()};
+            if constexpr (Rows::possible)
+                if (rows_.locked()) {
+                    auto result = rows_.commit(changes, operation, deadline);
+                    if (result)
+                        result->version = changes[0].version;
+                    return result;
+                }
             auto repository = session_.repository();
             auto asked = committing_.ask(
                 repository, waiter,
@@ -348,6 +456,9 @@ public:
                 [&](auto& r) { return r.start_commit(changes, operation, deadline, waiter); });
             if (!asked)
                 return Step<CommitResult>::under_way();
+            if constexpr (Rows::possible)
+                if ((*asked).error() == Errc::lock_busy && session_.waits_for_rows())
+                    rows_.want();
             return std::move(*asked);
         }
 
@@ -403,6 +514,7 @@ public:
         void release_all(bool unresolved) noexcept
         {
             loading_.give_up();
+            rows_.give_up();
             ready_ = 0;
             ticket_.reset();
             for (std::size_t j = N; j-- > 0;) {
@@ -436,6 +548,8 @@ public:
         [[no_unique_address]] PendingCall<R, CommitResult> committing_;
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
+        using Rows = RowsOfLeases<R, N>;
+        [[no_unique_address]] Rows rows_;
         std::unique_ptr<Any> any_;
     };
 

@@ -165,6 +165,7 @@ public:
 
     /// From now on no handler runs; what is pending is destroyed with the context. Time moves for those that block.
     void stop() noexcept { stopped_ = true; }
+    bool stopped() const noexcept { return stopped_; }
 
     std::uint64_t steps() const noexcept { return steps_; }
     /// A hash of every choice and every move of time so far.

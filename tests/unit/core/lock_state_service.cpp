@@ -787,4 +787,131 @@ TEST_CASE("asynchronous releases cannot block the renewals they wait for", "[cor
     CHECK(eventually([&] { return *released == 8; }));
 }
 
+// ---- executors that stand still ----------------------------------------------------------------------------------
+
+/// An executor that runs only when a test says so, and what its acquire came to.
+struct Standing {
+    template <class Service>
+    void acquire(Service const& locks, std::chrono::nanoseconds deadline)
+    {
+        locks.async_acquire(
+            "sku-1", {.deadline = deadline}, asio::bind_executor(io, [this](error_code error, Lock<Stock> got) {
+                code = static_cast<Errc>(error.value());
+                lock = std::move(got);
+            }));
+    }
+    void run()
+    {
+        io.restart();
+        io.poll();
+    }
+    asio::io_context io;
+    std::optional<Errc> code;
+    Lock<Stock> lock;
+};
+
+struct StandingStill {
+    ManualRuntime runtime;
+    ManualRepository repository{{}, runtime};
+    LockStateService<Stock, ManualRepository> locks{repository, LockOptions{.ttl = 9s}};
+    LockStateService<Stock, ManualRepository> others{repository, LockOptions{.ttl = 9s}};
+};
+
+TEST_CASE("a lock that was granted to an executor that stands still is not renewed for ever", "[core][lock_state_service]")
+{
+    for (bool const handed_on : {false, true}) {
+        StandingStill world;
+        Standing waiter;
+        auto held = handed_on ? world.locks.acquire("sku-1") : Lock<Stock>{};
+        waiter.acquire(world.locks, 1h);
+        if (handed_on)
+            CHECK(world.locks.release(held));
+        world.runtime.advance(1s);
+        CHECK_FALSE(world.others.try_acquire("sku-1"));
+        world.runtime.advance(20s);
+        auto other = world.others.try_acquire("sku-1");
+        REQUIRE(other);
+        waiter.run();
+        CHECK(waiter.lock.status() == LockStatus::lost);
+        if (handed_on) {  // it has queued again
+            CHECK_FALSE(waiter.code);
+            CHECK(world.others.release(*other));
+            waiter.run();
+            CHECK(waiter.code == Errc::ok);
+            CHECK(waiter.lock.status() == LockStatus::held);
+        }
+    }
+}
+
+TEST_CASE("a lock that was granted is renewed again when its executor comes for it late", "[core][lock_state_service]")
+{
+    for (bool const handed_on : {false, true}) {
+        StandingStill world;
+        Standing waiter;
+        auto held = handed_on ? world.locks.acquire("sku-1") : Lock<Stock>{};
+        waiter.acquire(world.locks, 1h);
+        if (handed_on)
+            CHECK(world.locks.release(held));
+        world.runtime.advance(6s);  // the first renewal would have been due at 3 s
+        waiter.run();
+        REQUIRE(waiter.code == Errc::ok);
+        CHECK(waiter.lock.status() == LockStatus::held);
+        world.runtime.advance(10min);
+        CHECK(waiter.lock.status() == LockStatus::held);
+    }
+}
+
+TEST_CASE("who is next in line but stands still is passed over", "[core][lock_state_service]")
+{
+    ManualRuntime const runtime;
+    ManualRepository const repository{{}, runtime};
+    LockStateService const locks{repository, LockOptions{.ttl = 9s, .renew = false}};
+    Standing first;
+    Standing second;
+    auto held = locks.acquire("sku-1");
+    first.acquire(locks, 1h);
+    second.acquire(locks, 1h);
+    runtime.advance(5s);  // less than half of the lease is left: it is not handed on
+    CHECK(locks.release(held));
+    second.run();
+    CHECK_FALSE(second.code);
+    runtime.advance(1100ms);
+    second.run();
+    REQUIRE(second.code == Errc::ok);
+    CHECK(second.lock.status() == LockStatus::held);
+    first.run();
+    CHECK_FALSE(first.code);
+    CHECK(locks.release(second.lock));
+    first.run();
+    CHECK(first.code == Errc::ok);
+    CHECK(first.lock.status() == LockStatus::held);
+}
+
+TEST_CASE("a free record waits for the first in the store's line, but not for ever", "[core][lock_state_service]")
+{
+    StandingStill world;
+    Standing first;
+    Standing second;
+    LockStateService const third{world.repository, LockOptions{.ttl = 9s}};
+    auto held = third.acquire("sku-1");
+    first.acquire(world.locks, 1h);
+    second.acquire(world.others, 1h);
+    CHECK(third.release(held));
+    second.run();
+    world.runtime.advance(500ms);
+    second.run();
+    CHECK_FALSE(second.code);
+    world.runtime.advance(600ms);
+    second.run();
+    world.runtime.advance(20ms);
+    second.run();
+    REQUIRE(second.code == Errc::ok);
+    CHECK(second.lock.status() == LockStatus::held);
+    first.run();
+    CHECK_FALSE(first.code);
+    CHECK(world.others.release(second.lock));
+    first.run();
+    CHECK(first.code == Errc::ok);
+}
+
 }  // namespace lock_state_service_test

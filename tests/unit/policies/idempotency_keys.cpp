@@ -22,10 +22,12 @@
 #include <cstddef>
 #include <exception>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace idempotency_keys_test {
@@ -54,6 +56,10 @@ struct World {
           service(IdempotencyKeys{Inner{}, store, options}, repository, {.observer = &observer})
     {
         static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    }
+    static OperationId service_operation_id()
+    {
+        return OperationId{"idempotency:" + interlock::detail::request_digest(request().name())};
     }
     int quantity() const { return repository.load("x")->value.quantity; }
     auto take(IdempotentRequest const& which = request())
@@ -271,7 +277,7 @@ TEST_CASE("an operation that throws gives its claim back, a final rejection is a
     CHECK(world.store.size() == 1);
 }
 
-TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[policies][idempotency_keys]")
+TEST_CASE("a rejection of somebody whose successor was applied gives way to the answer", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
@@ -279,10 +285,175 @@ TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[p
         std::thread([&] { CHECK(world.take()); }).join();
         throw FinalRejection("insufficient funds");
     }, {.deadline = 60s});
+    REQUIRE(slow);
+    CHECK(slow->replayed());
+    CHECK(slow->value().body == "left 9");  // what the other one was told
+    CHECK(world.take()->replayed());
+    CHECK(world.quantity() == 9);
+}
+
+TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[policies][idempotency_keys]")
+{
+    World<> world(IdempotencyOptions{.lease = 10s});
+    auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
+        world.runtime.advance(11s);
+        static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
+        throw FinalRejection("insufficient funds");
+    }, {.deadline = 60s});
     CHECK(slow.error() == Errc::idempotency_in_progress);
     CHECK(slow.effect() == Effect::not_applied);
-    CHECK(world.take()->replayed());  // what the other one was told
+    CHECK(world.quantity() == 10);
+}
+
+TEST_CASE("what was rejected is not applied by a slow owner", "[policies][idempotency_keys]")
+{
+    World<> world(IdempotencyOptions{.lease = 10s});
+    bool once = false;
+    std::string slow;
+    auto const reject = [](Stock&) -> Response { throw FinalRejection("limit reached"); };
+    try {
+        static_cast<void>(world.service.do_in_transaction(request(), "x", [&](Stock& s) {
+            if (!std::exchange(once, true)) {
+                world.runtime.advance(11s);
+                run_threads(1, [&](std::size_t) {
+                    CHECK_THROWS_AS(world.service.do_in_transaction(request(), "x", reject), FinalRejection);
+                });
+            }
+            return Response{201, "left " + std::to_string(--s.quantity)};
+        }, {.deadline = 60s}));
+    } catch (FinalRejection const& rejection) {
+        slow = rejection.what();
+    }
+    CHECK(slow == "limit reached");
+    CHECK(world.quantity() == 10);
+    CHECK_THROWS_AS(world.service.do_in_transaction(request(), "x", [](Stock&) { return Response{}; }), FinalRejection);
+}
+
+TEMPLATE_TEST_CASE(
+    "a request whose retry names another state has one effect, whoever comes first", "[policies][idempotency_keys]",
+    OptimisticVersioning, SetNxLock)
+{
+    for (bool const slow_first : {false, true}) {
+        World<TestType> world(IdempotencyOptions{.lease = 10s});
+        static_cast<void>(world.repository.insert(Stock{"y", 10}).value());
+        std::optional<Outcome<Answer<Response>>> successor;
+        auto const other = [&] {
+            run_threads(1, [&](std::size_t) {
+                successor = world.service.try_do_in_transaction(request(), "y", [](Stock& s) {
+                    return Response{201, "y " + std::to_string(--s.quantity)};
+                }, {.deadline = 60s});
+            });
+        };
+        bool once = slow_first;
+        auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock& s) {
+            if (!std::exchange(once, true)) {
+                world.runtime.advance(11s);
+                other();
+            }
+            return Response{201, "x " + std::to_string(--s.quantity)};
+        }, {.deadline = 60s});
+        if (slow_first) {
+            // As if it had died before it completed its claim.
+            world.runtime.advance(11s);
+            other();
+        }
+        REQUIRE(successor);
+        REQUIRE(*successor);
+        CHECK(world.quantity() + world.repository.load("y")->value.quantity == 19);
+        if (slow)
+            CHECK(slow->value() == (*successor)->value());
+        else
+            CHECK(slow.effect() == Effect::not_applied);
+        CHECK(world.take()->value() == (*successor)->value());
+    }
+}
+
+TEST_CASE("who dies after its effect is found by a retry that names another state", "[policies][idempotency_keys]")
+{
+    World<> world(IdempotencyOptions{.lease = 10s});
+    static_cast<void>(world.repository.insert(Stock{"y", 10}).value());
+    OwnerToken const dead{{1, 1}};
+    auto const id = world.service_operation_id();
+    Key const home{std::string("x")};
+    static_cast<void>(
+        world.store.claim(request(), dead, 10s, AfterLease::take_over, {}, NamedAttempt{&home, 1}).value());
+    auto const version = world.repository.load("x")->version;
+    Stock const changed{"x", 9};
+    Change<Stock> change{.key = &home, .kind = ChangeKind::write, .version = version, .value = &changed};
+    auto const answer = interlock::detail::encode_answer(Response{201, "theirs"});
+    OperationCommit const operation{&home, &id, 1, answer};
+    REQUIRE(world.repository.commit(std::span{&change, 1}, &operation));
+    world.runtime.advance(11s);
+    auto const retry = world.service.try_do_in_transaction(
+        request(), "y", [](Stock& s) { return Response{201, "mine " + std::to_string(--s.quantity)}; });
+    REQUIRE(retry);
+    CHECK(retry->replayed());
+    CHECK(retry->value().body == "theirs");
+    CHECK(world.repository.load("y")->value.quantity == 10);
+    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+}
+
+TEST_CASE("a tombstone of an earlier call does not keep a request from being run", "[policies][idempotency_keys]")
+{
+    World<> world;
+    auto const id = world.service_operation_id();
+    Key const home{std::string("x")};
+    static_cast<void>(world.repository.forbid_operation(home, id, 7).value());
+    auto const first = world.take();
+    REQUIRE(first);
+    CHECK(world.runs == 1);
     CHECK(world.quantity() == 9);
+    // The claim named the attempt that was made, so that whoever takes over could settle it.
+    auto const record = world.repository.find_operation(home, id).value();
+    REQUIRE(record);
+    CHECK(record->attempt == 8);
+}
+
+TEST_CASE("a claim given back without having been settled keeps what it names", "[policies][idempotency_keys]")
+{
+    // The owner takes over and then cannot end: as if its call had been destroyed.
+    World<> world;
+    Key const home{std::string("x")};
+    OwnerToken const dead{{1, 1}};
+    OwnerToken const second{{2, 2}};
+    static_cast<void>(
+        world.store.claim(request(), dead, 10s, AfterLease::take_over, {}, NamedAttempt{&home, 1}).value());
+    world.runtime.advance(11s);
+    CHECK(world.store.claim(request(), second, 10s, AfterLease::take_over).value().state == ClaimState::taken_over);
+    CHECK(world.store.give_back(request(), second));
+    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.take());  // at once
+    CHECK(world.quantity() == 9);
+    CHECK(world.observer.count(IdempotencyEvent::taken_over) == 1);
+}
+
+TEST_CASE("an operation record is kept as long as its request's, whatever the repository's retention is", "[policies][idempotency_keys]")
+{
+    ManualRuntime const runtime;
+    Repository const repository{{.retention = 1s}, runtime};
+    Store const store{{.retention = 24h}, runtime};
+    static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    TransactionService const service{
+        IdempotencyKeys{OptimisticVersioning{}, store, IdempotencyOptions{.lease = 10s}}, repository};
+    OwnerToken const dead{{1, 1}};
+    Key const home{std::string("x")};
+    auto const take = [](Stock& s) { return Response{201, "left " + std::to_string(--s.quantity)}; };
+    REQUIRE(service.do_in_transaction(request(), "x", take).value().body == "left 9");
+    // A record of the same request without its answer, as an owner leaves it that dies before it completes it.
+    Store const fresh{{.retention = 24h}, runtime};
+    static_cast<void>(fresh.claim(request(), dead, 10s, AfterLease::take_over, {}, NamedAttempt{&home, 1}).value());
+    TransactionService const again{
+        IdempotencyKeys{OptimisticVersioning{}, fresh, IdempotencyOptions{.lease = 10s}}, repository};
+    runtime.advance(23h);
+    auto const answer = again.try_do_in_transaction(request(), "x", take);
+    REQUIRE(answer);
+    CHECK(answer->replayed());
+    CHECK(repository.load("x")->value.quantity == 9);
+    // Other operations are kept for the repository's time, as before.
+    OperationId const other{"other"};
+    static_cast<void>(repository.forbid_operation(home, other, 1).value());
+    runtime.advance(1s);
+    CHECK_FALSE(repository.find_operation(home, other).value());
 }
 
 TEST_CASE("an answer too large to be kept is refused before the effect", "[policies][idempotency_keys]")

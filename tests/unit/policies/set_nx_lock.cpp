@@ -2,6 +2,7 @@
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
 #include "support/blocking_repository.hpp"
@@ -379,6 +380,138 @@ TEST_CASE("a throw about a state that was handed on and still stands is believed
         }),
         std::runtime_error);
     CHECK(runs == 1);
+}
+
+/// A transaction of somebody who locks rows, for as long as this lives; it ends with a change.
+template <class Repository>
+class LockedRow {
+public:
+    explicit LockedRow(Repository repository) : rows_{PessimisticRowLock{}, std::move(repository)}
+    {
+        thread_ = std::thread([this] {
+            rows_.do_in_transaction("x", [this](Stock& s) {
+                gate_.pass();
+                ++s.quantity;
+            }, {.deadline = 60s});
+        });
+        static_cast<void>(gate_.wait_for(1));
+    }
+    ~LockedRow()
+    {
+        end();
+        thread_.join();
+    }
+    void end() { gate_.open(); }
+
+private:
+    TransactionService<Stock, PessimisticRowLock, Repository> rows_;
+    interlock_test::Gate gate_;
+    std::thread thread_;
+};
+
+template <class Leased>
+void waits_for_a_locked_row(memory::StateRepository<Stock> const& repository, Leased const& leased)
+{
+    TransactionService const service{SetNxLock{.max_attempts = 1}, leased};
+    TransactionService const impatient{SetNxLock{.wait = Wait::no, .max_attempts = 1}, leased};
+    auto const before = repository.load("x")->value.quantity;
+    LockedRow row{repository};
+    CHECK(impatient.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }).error() == Errc::lock_busy);
+    CHECK(service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 300ms}).error() ==
+          Errc::deadline_exceeded);
+    CHECK(repository.waiter_count() == 0);
+    std::atomic<int> done{0};
+    std::atomic<bool> good{true};
+    auto const end = [&](bool ok) {
+        good = good && ok;
+        ++done;
+    };
+    std::thread blocking([&] {
+        end(static_cast<bool>(service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 60s})));
+    });
+    std::thread both([&] {
+        end(static_cast<bool>(service.try_do_in_transaction(
+            keys("x", "y"), [](Stock& x, Stock& y) { ++x.quantity, --y.quantity; }, {.deadline = 60s})));
+    });
+    service.async_try_do_in_transaction(
+        "x", [](Stock& s) { ++s.quantity; }, {.deadline = 60s},
+        [&](std::exception_ptr, Outcome<void> outcome) { end(static_cast<bool>(outcome)); });
+    std::this_thread::sleep_for(600ms);
+    CHECK(done == 0);
+    row.end();
+    blocking.join();
+    both.join();
+    CHECK(interlock_test::eventually([&] { return done == 3; }));
+    CHECK(good);
+    CHECK(interlock_test::eventually([&] { return repository.load("x")->value.quantity == before + 4; }));
+}
+
+TEST_CASE("a write that waits until its deadline waits for a row that is locked", "[policies][set_nx_lock]")
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    static_cast<void>(repository.insert(Stock{"y", 10}).value());
+    SECTION("in place") { waits_for_a_locked_row(repository, repository); }
+    SECTION("on the pool") { waits_for_a_locked_row(repository, interlock_test::BlockingRepository{repository}); }
+}
+
+TEST_CASE("those who lock rows do not starve those who hold leases", "[policies][set_nx_lock]")
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 0}).value());
+    TransactionService const rows{PessimisticRowLock{}, repository, ServiceOptions{.combine = 1}};
+    TransactionService const leases{SetNxLock{.max_attempts = 1}, repository};
+    std::atomic<bool> stop{false};
+    std::atomic<int> changes{0};
+    std::atomic<int> failed{0};
+    run_threads(4, [&](std::size_t i) {
+        if (i == 0) {
+            for (int n = 0; n < 20; ++n)
+                if (leases.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 60s}))
+                    ++changes;
+                else
+                    ++failed;
+            stop = true;
+        }
+        while (!stop) {
+            rows.do_in_transaction("x", [](Stock& s) {
+                std::this_thread::sleep_for(1ms);
+                ++s.quantity;
+            }, {.deadline = 60s});
+            ++changes;
+        }
+    });
+    CHECK(failed == 0);
+    CHECK(repository.load("x")->value.quantity == changes);
+}
+
+TEST_CASE("a renewal that is being sent when a commit removes the record harms nobody who comes after", "[policies][set_nx_lock]")
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    interlock_test::BlockingRepository const blocking{repository};
+    LockStateService const locks{blocking, LockOptions{.ttl = 3s}};
+    TransactionService const service{SetNxLock{}, locks};
+    interlock_test::Gate gate;
+    blocking.before_calls([&](std::string_view member) {
+        if (member == "renew")
+            gate.pass();
+    });
+    // Its lock is renewed while it commits, and the commit waits for no renewal.
+    CHECK(service.do_in_transaction("x", [&](Stock& s) {
+        CHECK(gate.wait_for(1));
+        return --s.quantity;
+    }) == 9);
+    CHECK(repository.create(Key{std::string("x")}, OwnerToken{{1, 1}}, 1s));  // the record went with the commit
+    CHECK(repository.remove(Key{std::string("x")}, OwnerToken{{1, 1}}));
+    auto const next = locks.acquire("x");
+    gate.open();  // it leaves now
+    std::this_thread::sleep_for(300ms);
+    CHECK(next.status() == LockStatus::held);
+    CHECK(repository.create(Key{std::string("x")}, OwnerToken{{1, 1}}, 1s).error() == Errc::lock_busy);
+    std::this_thread::sleep_for(3500ms);
+    CHECK(next.status() == LockStatus::held);
+    blocking.before_calls({});
 }
 
 }  // namespace set_nx_lock_test

@@ -78,7 +78,7 @@ public:
             record.lease_end = detail_add(now, lease);
             if (attempt.replaces)
                 name(record, attempt);
-            return record.inherited ? taken_over(record) : Claim{ClaimState::claimed};
+            return ours(record);
         }
         if (!record.owner && !record.inherited) {  // given back, kept for those who wait
             own(s, it->first, record, owner, lease, now);
@@ -92,7 +92,7 @@ public:
             return Claim{ClaimState::abandoned};
         own(s, it->first, record, owner, lease, now);
         record.inherited = true;
-        return taken_over(record);
+        return ours(record);
     }
 
     Outcome<void> complete(
@@ -206,9 +206,10 @@ private:
         record.home = attempt.home != nullptr ? attempt.home->bytes() : std::string_view{};
         record.attempt = attempt.home != nullptr ? attempt.number : 0;
     }
-    static Claim taken_over(Record const& record)
+    static Claim ours(Record const& record)
     {
-        return Claim{ClaimState::taken_over, {}, false, {}, record.home, record.attempt};
+        return Claim{
+            record.inherited ? ClaimState::taken_over : ClaimState::claimed, {}, false, {}, record.home, record.attempt};
     }
 
     /// But for those who wait: the first of them claims it.

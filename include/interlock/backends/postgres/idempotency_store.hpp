@@ -100,13 +100,11 @@ public:
         if (!replies)
             return std::move(replies).failure();
         if (auto const& granted = (*replies)[0]; granted.rows() == 1) {
-            if (!granted.boolean(0, 0))
-                return Claim{ClaimState::claimed};
             auto home = granted.bytes(0, 1);
             if (!home)
                 return Failure{Errc::corrupt_state, "postgres: an idempotency record is damaged"};
             return Claim{
-                ClaimState::taken_over, {}, false, {}, *std::move(home),
+                granted.boolean(0, 0) ? ClaimState::taken_over : ClaimState::claimed, {}, false, {}, *std::move(home),
                 static_cast<std::uint32_t>(granted.number(0, 2).value_or(0))};
         }
         auto const& record = (*replies)[1];

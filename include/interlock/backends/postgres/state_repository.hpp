@@ -556,11 +556,12 @@ private:
         rows_.resize(keys.size());
         for (auto& row : rows_)
             row.hashed = advisory;
+        bool begins = true;
         for (std::size_t from = 0;;) {
             detail::Batch batch;
-            if (from == 0 && begun_)
+            if (begins && begun_)
                 batch.add("ROLLBACK");
-            if (from == 0)
+            if (begins)
                 batch.add(store_->begin);
             auto at = batch.size();
             for (auto i = from; i < keys.size(); ++i) {
@@ -603,6 +604,7 @@ private:
             }
             if (unlocked == keys.size())
                 return success();
+            begins = behind;
             from = behind ? 0 : unlocked;
         }
     }

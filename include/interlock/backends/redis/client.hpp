@@ -7,6 +7,7 @@
 /// A Redis server, as repositories and stores share it.
 
 #include <interlock/backends/redis/detail/connection.hpp>
+#include <interlock/backends/redis/detail/life.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/subscriber.hpp>
@@ -84,7 +85,7 @@ public:
     /// The one connection of all asynchronous calls. Made by the first.
     std::shared_ptr<Pipeline> pipeline()
     {
-        std::call_once(shared_made_, [&] { shared_ = std::make_unique<PipelineHandle>(executor_, options_); });
+        std::call_once(shared_made_, [&] { shared_ = std::make_unique<PipelineHandle>(executor_, options_, life_); });
         return shared_->pipeline;
     }
     bool own_threads() const noexcept { return own_threads_; }
@@ -115,9 +116,10 @@ public:
     {
         return execute(command.bytes(), script, access, deadline, nullptr);
     }
-    /// `bytes`: a command, or two; then `second` becomes the reply to the other.
+    /// `bytes`: a command, or two; then `second` becomes the reply to the other. `life`: not 0: in this one only.
     Outcome<Exchange> execute(
-        std::string_view bytes, Script const* script, Access access, Deadline deadline, Reply* second)
+        std::string_view bytes, Script const* script, Access access, Deadline deadline, Reply* second,
+        std::uint64_t life = 0)
     {
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
@@ -131,6 +133,8 @@ public:
             auto taken = take(until, fresh);
             if (!taken)
                 return std::move(taken).failure();
+            if (life != 0 && life != life_->number())
+                return another_life();
             auto exchange = *std::move(taken);
             auto& connection = exchange.connection();
             auto done = connection.exchange(spelled_out.empty() ? bytes : spelled_out, access, until);
@@ -182,14 +186,14 @@ public:
         if (exchange) {
             auto const info = exchange->reply().text();
             check.verified = true;
-            check.version = std::string(field(info, "redis_version"));
-            check.role = std::string(field(info, "role"));
-            check.eviction_policy = std::string(field(info, "maxmemory_policy"));
-            parse_number<std::uint64_t>(field(info, "maxmemory"), 0, UINT64_MAX, check.max_memory);
-            parse_number<std::uint64_t>(field(info, "connected_slaves"), 0, UINT64_MAX, check.replicas);
-            check.append_only = field(info, "aof_enabled") == "1";
+            check.version = std::string(info_field(info, "redis_version"));
+            check.role = std::string(info_field(info, "role"));
+            check.eviction_policy = std::string(info_field(info, "maxmemory_policy"));
+            parse_number<std::uint64_t>(info_field(info, "maxmemory"), 0, UINT64_MAX, check.max_memory);
+            parse_number<std::uint64_t>(info_field(info, "connected_slaves"), 0, UINT64_MAX, check.replicas);
+            check.append_only = info_field(info, "aof_enabled") == "1";
             compare_and_delete_.store(compare_and_delete(info), std::memory_order_relaxed);
-            if (auto refused = unfit(check, field(info, "cluster_enabled") == "1"))
+            if (auto refused = unfit(check, info_field(info, "cluster_enabled") == "1"))
                 return *std::move(refused);
         } else if (!denied(exchange.failure())) {
             return std::move(exchange).failure();
@@ -227,6 +231,9 @@ public:
         return exchange->reply().integer() == 1;
     }
 
+    /// See `Life`.
+    std::uint64_t life() const noexcept { return life_->number(); }
+
     /// Connections now, in use or not.
     std::size_t connection_count() const { return pool_.count(); }
 
@@ -245,26 +252,12 @@ private:
     /// By what INFO says of the version; Valkey also says there which Redis it is like.
     static CompareAndDelete compare_and_delete(std::string_view info) noexcept
     {
-        auto const valkey = field(info, "valkey_version");
+        auto const valkey = info_field(info, "valkey_version");
         if (at_least(valkey, 9, 0))
             return CompareAndDelete::delifeq;
-        if (valkey.empty() && at_least(field(info, "redis_version"), 8, 4))
+        if (valkey.empty() && at_least(info_field(info, "redis_version"), 8, 4))
             return CompareAndDelete::delex;
         return CompareAndDelete::script;
-    }
-
-    static std::string_view field(std::string_view info, std::string_view name) noexcept
-    {
-        for (std::size_t at = 0; at < info.size();) {
-            auto const end = std::min(info.find('\n', at), info.size());
-            auto line = info.substr(at, end - at);
-            at = end + 1;
-            if (line.ends_with('\r'))
-                line.remove_suffix(1);
-            if (line.starts_with(name) && line.substr(name.size()).starts_with(':'))
-                return line.substr(name.size() + 1);
-        }
-        return {};
     }
 
     static std::optional<Failure> unfit(ServerCheck const& check, bool cluster)
@@ -286,7 +279,7 @@ private:
     {
         auto lease = pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
             auto connection = std::make_unique<Connection>(options_);
-            if (auto connected = connection->connect(options_, until); !connected)
+            if (auto connected = connection->connect(options_, until, life_.get()); !connected)
                 return std::move(connected).failure();
             return connection;
         });
@@ -299,6 +292,7 @@ private:
     boost::asio::any_io_executor executor_;
     bool own_threads_;
     std::uint64_t generation_;
+    std::shared_ptr<Life> life_{std::make_shared<Life>()};
     std::once_flag shared_made_;
     std::unique_ptr<PipelineHandle> shared_;
     std::shared_ptr<Subscriber> subscriber_;

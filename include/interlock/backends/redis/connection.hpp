@@ -208,7 +208,11 @@ private:
         auto const text = result_->root().text();
         if (!this->cancel_requested() && resender_.again(*pipeline_, *this, deadline(), text))
             return false;
-        result_ = Outcome<Reply>{map_error(text, access())};
+        auto failure = map_error(text, access());
+        // What a script did before it raised this, or before one of its commands was refused, is not undone.
+        if (script_ && access() != Access::read && raised_by_script(text, failure.code()))
+            failure = Failure::unknown(failure.code(), std::string(failure.detail()));
+        result_ = Outcome<Reply>{std::move(failure)};
         return true;
     }
 

@@ -81,12 +81,11 @@ public:
             return std::move(exchange).failure();
         auto const reply = exchange->reply();
         auto const what = reply[0].text();
-        if (what == "claimed")
-            return Claim{ClaimState::claimed};
-        if (what == "taken_over") {
-            Claim claim{ClaimState::taken_over, {}, false, {}, std::string(reply[1].text()), 0};
+        if (what == "claimed" || what == "taken_over") {
+            Claim claim{
+                what == "claimed" ? ClaimState::claimed : ClaimState::taken_over, {}, false, {}, std::string(reply[1].text()), 0};
             auto const number = reply[2].text();
-            std::from_chars(number.data(), number.data() + number.size(), claim.former_attempt);
+            std::from_chars(number.data(), number.data() + number.size(), claim.named_attempt);
             return claim;
         }
         if (what == "completed")

@@ -137,6 +137,10 @@ public:
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return shared_->identity.get(); }
 
+    /// Another number once another server, or history of its data, was found behind the address, as after a failover: versions
+    /// that were read before it may be those of other values now. A commit that finds out so is a `version_conflict`.
+    std::uint64_t life() const noexcept { return shared_->client->life(); }
+
     /// Whether asynchronous calls end without anybody running an executor.
     bool has_own_threads() const noexcept { return shared_->client->own_threads(); }
 
@@ -456,6 +460,7 @@ private:
         using X = CommitResult;
         if (changes.empty() && operation == nullptr)
             return way.template nothing<X>();
+        auto const life = shared_->client->life();
         auto const& keys = shared_->keys;
         auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
         auto const& script = detail::commit_script();
@@ -478,8 +483,10 @@ private:
                 return way.template refuse<X>(operation->home->validate().failure());
             command.add(keys.operation(operation->home->bytes(), operation->id->value()));
         }
+        bool by_version = false;  // and by no lock record
         std::string encoded;
         for (auto const& change : changes) {
+            by_version = by_version || (change.fence == nullptr && change.version != no_version);
             encoded.clear();
             if (change.kind == ChangeKind::write) {
                 if (auto failure = interlock::detail::encode_state(*change.value, encoded))
@@ -500,7 +507,7 @@ private:
 
         return way.template send<X>(
             std::move(command), &script, operation != nullptr ? detail::Access::record : detail::Access::write,
-            deadline, std::move(read));
+            deadline, std::move(read), by_version ? life : 0);
     }
 
     /// The word that says of a change everything but its data.

@@ -662,6 +662,8 @@ private:
             hold_.reset();
             code_ = Errc::cancelled;
         }
+        if (hold_)
+            hold_->take();
         auto const code = code_;
         Lock lock = hold_ ? Lock{std::move(request_->state), std::move(hold_)} : Lock{};
         { Ref<Base> const last = std::move(self); }

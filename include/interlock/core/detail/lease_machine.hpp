@@ -94,6 +94,9 @@ public:
         return Action::none;
     }
 
+    /// Whether it is renewed at all from now on.
+    void set_renewed(bool renew) noexcept { terms_.renew = renew; }
+    bool renewed() const noexcept { return terms_.renew; }
     /// Released: no renewal from now on (law P9).
     void stop() noexcept { stopped_ = true; }
 

@@ -29,6 +29,7 @@
 #include <boost/intrusive/set.hpp>
 #include <boost/intrusive/set_hook.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -198,6 +199,7 @@ private:
 
     private:
         friend class LockTable;
+        void revive() noexcept override { table_->revive(*this); }
         std::shared_ptr<LockTable> table_;
         Shard* shard_;
         std::atomic<bool> gone_{false};  // released once; the second time is for handles that come late
@@ -212,6 +214,7 @@ private:
         EntryState state{EntryState::trying};
         std::list<Acquisition*> queue;
         TableHold* holder{nullptr};  // kept alive by its handle; cleared by release and loss
+        Acquisition* promoted{nullptr};  // the driver to be, who has not begun yet
         OwnerToken owner;
         OwnerToken sending;  // whose renewal is on its way to the store right now, on another thread
         std::uint64_t first_token{0};  // of the grant
@@ -445,7 +448,8 @@ public:
         return own.node_ != nullptr && !own.node_->second.queue.empty();
     }
 
-    /// The record was removed together with a write: only the local side is left to do.
+    /// The record was removed together with a write: only the local side is left to do. A renewal that is being sent right
+    /// now is not waited for: it names this acquisition, whose record is gone, so that it finds nothing to prolong.
     void released_by_commit(Hold& hold) noexcept
     {
         auto& own = static_cast<TableHold&>(hold);
@@ -482,16 +486,24 @@ private:
                     return Step<std::shared_ptr<Hold>>::pending();
             }
             if (phase_ == Phase::queued) {
-                std::unique_lock lock(table_->shard_of(*key_).mutex);
+                auto& shard = table_->shard_of(*key_);
+                std::unique_lock lock(shard.mutex);
+                if (granted_ && granted_->node_ == nullptr) {  // this came so late that it is lost again
+                    lock.unlock();
+                    start_over();
+                    return poll(waiter, deadline);
+                }
                 if (granted_) {
                     phase_ = Phase::done;
                     lock.unlock();
                     report(Errc::ok, true);
-                    return Outcome<std::shared_ptr<Hold>>{std::move(granted_)};
+                    return Outcome<std::shared_ptr<Hold>>{std::shared_ptr<Hold>{std::move(granted_)}};
                 }
                 if (!promoted_)
                     return Step<std::shared_ptr<Hold>>::pending();
                 phase_ = Phase::driving;
+                node_->second.promoted = nullptr;
+                table_->unschedule(shard, node_);
                 if (table_->options_.observer != nullptr)
                     queued_until_ = table_->runtime_.now();
             }
@@ -514,6 +526,8 @@ private:
                     lock.unlock();
                     hold->release(false);
                 } else if (promoted_) {
+                    node_->second.promoted = nullptr;
+                    table_->unschedule(shard, node_);
                     wakeup = table_->left(shard, node_);
                 } else {
                     node_->second.queue.erase(place_);
@@ -653,6 +667,15 @@ private:
             return failure;
         }
 
+        void start_over() noexcept
+        {
+            granted_->gone_.store(true, std::memory_order_relaxed);
+            granted_.reset();
+            state_.reset();
+            state_known_ = state_cached_ = false;
+            phase_ = Phase::start;
+        }
+
         void stop_driving() noexcept
         {
             phase_ = Phase::done;
@@ -704,7 +727,7 @@ private:
         Node* node_{nullptr};
         Waiter* waiter_{nullptr};
         Waiter* subscriber_{nullptr};
-        std::shared_ptr<Hold> granted_;
+        std::shared_ptr<TableHold> granted_;
         typename std::list<Acquisition*>::iterator place_{};
         [[no_unique_address]] PendingCall<R, Grant> asking_;
         [[no_unique_address]] PendingCall<R, GrantAndState<T>> asking_state_;
@@ -728,7 +751,7 @@ private:
 
     // ---- grants ---------------------------------------------------------------------------------------------
 
-    std::shared_ptr<Hold> make_hold(Shard& shard, Node* node, TimePoint now)
+    std::shared_ptr<TableHold> make_hold(Shard& shard, Node* node, TimePoint now)
     {
         auto& entry = node->second;
         auto hold = std::make_shared<TableHold>(
@@ -783,7 +806,49 @@ private:
         entry.queue.pop_front();
         waiters_.fetch_sub(1, std::memory_order_relaxed);
         next->promoted_ = true;
+        entry.promoted = next;
+        schedule_turn(shard, node);
         return next->waiter_->wake_later();
+    }
+
+    /// How long whoever's turn it is, or who was granted a lock, may take to come for it: not before somebody else's
+    /// executor, which stands still, has done something.
+    static constexpr std::chrono::nanoseconds patience = std::chrono::seconds{1};
+
+    void schedule_turn(Shard& shard, Node* node) noexcept
+    {
+        try {
+            schedule_at(shard, node, add(runtime_.now(), patience));
+        } catch (...) {  // no memory: then everybody waits for the one
+        }
+    }
+
+    /// Who was to drive has not come: the next may, and it is last in line. The shard's mutex is held.
+    void pass_over(Shard& shard, Node* node)
+    {
+        auto& entry = node->second;
+        auto* const late = entry.promoted;
+        if (entry.queue.empty())
+            return schedule_turn(shard, node);
+        late->place_ = entry.queue.insert(entry.queue.end(), late);
+        waiters_.fetch_add(1, std::memory_order_relaxed);
+        late->promoted_ = false;
+        entry.promoted = nullptr;
+        unschedule(shard, node);
+        static_cast<void>(left(shard, node));  // fires under the mutex: rare
+    }
+
+    /// A grant that was neglected is taken after all.
+    void revive(TableHold& hold) noexcept
+    {
+        std::lock_guard lock(hold.shard_->mutex);
+        if (hold.node_ == nullptr)
+            return;
+        hold.node_->second.lease.set_renewed(options_.renew);
+        try {
+            schedule(*hold.shard_, hold.node_);
+        } catch (...) {  // no memory: it is lost when its lease is over
+        }
     }
 
     /// True when the lease may go to the first of the queue. The shard's mutex is held.
@@ -791,6 +856,8 @@ private:
     {
         auto& entry = node->second;
         if (entry.queue.empty() || entry.next_token >= entry.end_token || entry.lease.stopped())
+            return false;
+        if (entry.lease.renewed() != options_.renew)  // one that nobody came for
             return false;
         // A waiter should get a lock it can use: at least half of a lease is left, or was just renewed.
         if (entry.lease.valid_until() - now < options_.ttl.value() / 2)
@@ -900,7 +967,7 @@ private:
         }
         auto* const node = part(hold);
         auto& entry = node->second;
-        std::shared_ptr<Hold> handed_on;
+        std::shared_ptr<TableHold> handed_on;
         if (!unresolved && may_hand_on(node, now)) {
             try {
                 handed_on = make_hold(shard, node, now);
@@ -1053,7 +1120,8 @@ private:
                 if (removed_)
                     return;
             }
-            wake();  // it may have been for this that the waiter was to look
+            if (starts_)  // what blocks a thread of the pool goes on there
+                wake();  // it may have been for this that the waiter was to look
         }
 
         /// The waiter looks, on a thread of its own choice; without one, a thread of the pool does.
@@ -1255,10 +1323,11 @@ private:
 
     /// The shard's mutex is held. Costs a system call only when the alarm must ring earlier than planned, and hardly a
     /// search: grants of one service come due in the order they were made.
-    void schedule(Shard& shard, Node* node)
+    void schedule(Shard& shard, Node* node) { schedule_at(shard, node, node->second.lease.next()); }
+
+    void schedule_at(Shard& shard, Node* node, TimePoint at)
     {
         auto& entry = node->second;
-        auto const at = entry.lease.next();
         if (at < shard.alarm_at) {
             shard.alarm_used = true;
             shard.alarm_at = TimePoint::max();  // should it fail
@@ -1316,11 +1385,18 @@ private:
                 std::optional<Due> one;
                 if (!runs_in_place(repository_))
                     one.emplace(Due{node->first, node->second.owner, {}});
+                if (node->second.promoted != nullptr) {
+                    pass_over(shard, node);
+                    continue;
+                }
                 auto& lease = node->second.lease;
                 if (lease.stopped()) {
                     unschedule(shard, node);
                     continue;
                 }
+                if (auto* const holder = node->second.holder; holder != nullptr && now - holder->granted_at() >= patience)
+                    if (holder->neglect())
+                        lease.set_renewed(false);
                 auto const planned = lease.renew_at();
                 switch (lease.tick(now, early)) {
                 case LeaseMachine::Action::lost: lose(shard, node, LostReason::expired, news); continue;
@@ -1402,7 +1478,7 @@ private:
         if (sending.empty())
             return;
         auto const sent = runtime_.now();
-        Deadline const deadline{options_.ttl.value() / 3};
+        Deadline const deadline{std::min(add(sent, options_.ttl.value() / 3), Deadline{}.at(sent))};
         if constexpr (BatchRenewing<R>)
             repository_.renew_all(renewals, options_.ttl, deadline);
         else

@@ -149,6 +149,10 @@ public:
         }
         if (!guarded_)  // the operation has run, only its record was refused
             return roll_back(Errc::outcome_unknown, code);
+        if (code == Errc::lock_busy && limits_.begin_waits && !cancelled_ && now < deadline_) {
+            last_error_ = code;
+            return next_attempt();
+        }
         if (worth_running_again(code))
             return retry(code, Action::begin, now, random);
         return roll_back(code);

@@ -164,7 +164,7 @@ private:
                 this->wake_at(call_.deadline());
                 this->offload(
                     [this] { offload_ready_ = call_.perform(action_, *this); },
-                    store_executor(this->runtime(), kind_of_call(), session_->repository()));
+                    store_executor(this->runtime(), kind_of_call(), session_->repository(), owner_of_threads()));
                 return Performed::pending;
             }
         }
@@ -179,6 +179,15 @@ private:
             return perform();
         this->wake_at(std::min(call_.wake_at(), call_.deadline()));
         return Performed::pending;
+    }
+
+    /// The store; where a call asks two stores, the service, so that one that hangs takes no thread of the other's.
+    void const* owner_of_threads() const noexcept
+    {
+        if constexpr (requires { requires Session::two_stores; })
+            return session_.get();
+        else
+            return session_->repository().identity();
     }
 
     /// Others may wait for whatever ends a transaction that holds something, and for nothing else.

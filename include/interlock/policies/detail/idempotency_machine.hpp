@@ -67,24 +67,23 @@ public:
         return named_ == attempt_ ? ClaimAction::run : ClaimAction::claim;
     }
 
-    /// The store arbitrated. `here`: what it names is at this owner's home; `former`: its number, 0 for none.
-    ClaimAction claimed(ClaimState state, bool here = false, std::uint32_t former = 0) noexcept
+    /// The store arbitrated. `here`: what the record names is at this owner's home; `named`: its number, 0 for none, or what
+    /// was claimed.
+    ClaimAction claimed(ClaimState state, bool here = false, std::uint32_t named = 0) noexcept
     {
         switch (state) {
         case ClaimState::claimed:
-            if (!naming()) {
-                looked_ = false;
-                former_ = Former::none;
-            }
-            named_ = attempt_;
+            looked_ = naming();
+            former_ = Former::none;
+            named_ = named != 0 ? named : attempt_;
             break;
         case ClaimState::taken_over:
             looked_ = false;
-            former_ = former == 0 ? Former::none : here ? Former::here : Former::elsewhere;
-            former_attempt_ = former;
+            former_ = named == 0 ? Former::none : here ? Former::here : Former::elsewhere;
+            former_attempt_ = named;
             named_ = 0;
             if (former_ == Former::here)
-                named_ = attempt_ = former;
+                named_ = attempt_ = named;
             break;
         case ClaimState::completed:
             holds_ = Holds::nothing;
@@ -98,10 +97,11 @@ public:
         stale_ = false;
         return begin();
     }
-    /// Once a claim may have been granted, only what the store says of it ends the doubt, not how a later one failed.
+    /// Once a claim may have been granted, only what the store says of it ends the doubt, not how a later one failed. Until
+    /// then it is not known either what the record names: it may have been somebody else's in between.
     void claim_failed(Errc code) noexcept
     {
-        if (code == Errc::outcome_unknown && holds_ == Holds::nothing)
+        if (code == Errc::outcome_unknown)
             holds_ = Holds::doubt;
     }
 

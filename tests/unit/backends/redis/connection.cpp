@@ -543,6 +543,18 @@ TEST_CASE("redis connection: what the server says has its outcome", "[redis][con
         CHECK(call(connection, Command{word, "0"}).error() == Errc::invalid_argument);
     CHECK(call(connection, Command{"client", "reply", "off"}).error() == Errc::invalid_argument);
     CHECK(call(connection, Command{"PING"}));
+
+    // What a script did before an error stays done.
+    for (char const* const second : {"redis.call('INCR', 'list')", "return redis.pcall('INCR', 'list')", "redis.call('NONSENSE')",
+                                     "error('by itself')", "return redis.error_reply('NOPERM in script')"}) {
+        redis::Script const script{std::string("redis.call('INCR', 'before') ") + second};
+        CAPTURE(second);
+        std::promise<Outcome<Reply>> ended;
+        connection.async_evaluate(
+            redis::Evaluation{script, 0}, Access::write, 20s, [&](Outcome<Reply> end) { ended.set_value(std::move(end)); });
+        CHECK(ended.get_future().get().error() == Errc::outcome_unknown);
+    }
+    CHECK(call(connection, Command{"GET", "before"}, Access::read).value().root().text() == "5");
 }
 
 TEST_CASE("redis connection: the last handle goes with commands in flight", "[redis][connection]")

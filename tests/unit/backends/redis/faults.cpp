@@ -295,56 +295,6 @@ TEST_CASE("B10: after a failover that lost the grant two believe, and the fence 
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
 }
 
-TEST_CASE("however a lock is granted, its token is above those whose counter a failover has lost", "[redis][faults]")
-{
-    auto const o = redis_options();
-    Repository const repository{redis::Client{o}};
-    auto const counter = "v1:{" + o.name_space + ".0}:counter";
-    repository.insert(Stock{"x", 1}).value();
-    auto latest = repository.create(Key{"first"}, owner(1), 60s).value().first;
-    // The last grants were not replicated: the counter is that of before, and nobody knows of them.
-    auto const known = redis_server().command({"HGET", counter, "token"});
-    auto const lose = [&](Key const& key) {
-        latest = std::max(latest, repository.create(key, owner(2), 60s).value().first);
-        static_cast<void>(repository.remove(key, owner(2)).value());
-        redis_server().command({"HSET", counter, "token", known});
-    };
-    auto const grown = [&](Grant const& grant) {
-        CHECK(grant.first > latest);
-        latest = std::max(latest, grant.first);
-    };
-    lose(x);
-    grown(repository.create(x, owner(3), 60s).value());
-    CHECK(repository.remove(x, owner(3)).value() == Removal::removed);
-    lose(x);
-    grown(repository.create_and_load(x, owner(4), 60s).value().grant);
-    lose(Key{"y"});
-    {
-        CountingWaiter waiter;
-        repository.subscribe(x, owner(5), waiter);
-        CHECK(repository.create(x, owner(5), 60s).error() == Errc::lock_busy);
-        CHECK(repository.remove(x, owner(4)).value() == Removal::removed);  // makes it the waiter's
-        redis_server().command({"HSET", counter, "token", known});
-        grown(repository.create(x, owner(5), 60s).value());
-        repository.unsubscribe(x, waiter);
-    }
-    lose(Key{"y"});
-    asio::io_context io;
-    Repository const shared{redis::Client{io, o}};
-    LockStateService const locks{shared};
-    std::vector<FencingToken> tokens;
-    std::vector<Lock<Stock>> held;
-    for (char const* const key : {"a", "b", "c"})
-        locks.async_acquire(key, asio::bind_executor(io, [&](boost::system::error_code, Lock<Stock> lock) {
-                                tokens.push_back(lock.fencing_token());
-                                held.push_back(std::move(lock));
-                            }));
-    io.run();
-    REQUIRE(tokens.size() == 3);
-    for (auto const token : tokens)
-        CHECK(token > latest);
-}
-
 TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faults]")
 {
     RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});

@@ -69,7 +69,7 @@ struct LockRecord {
     OwnerToken owner;
     FencingToken first;
     FencingToken mark;
-    TimePoint expires{};
+    TimePoint expires{};  // without an owner: since when it is the first subscriber's
     std::chrono::nanoseconds ttl{0};
     bool wanted{false};
     std::list<Subscriber> subscribers;  // in the order in which they may take the record
@@ -116,6 +116,8 @@ public:
     static constexpr std::size_t shard_count = 64;
     /// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants.
     static constexpr std::uint32_t token_block = 1024;
+    /// How long a free lock record is the first subscriber's alone.
+    static constexpr std::chrono::nanoseconds first_subscribers_patience = std::chrono::seconds{1};
 
     using Shard = detail::Shard<T>;
     using Node = typename Shard::Node;
@@ -408,7 +410,9 @@ public:
                 record.wanted = true;
                 return Failure::busy(Errc::lock_busy, record.expires - now);
             }
-            if (!record.subscribers.empty() && record.subscribers.front().owner != owner)
+            // Not for ever: its executor may stand still.
+            if (!record.subscribers.empty() && record.subscribers.front().owner != owner &&
+                now < interlock::detail::add(record.expires, first_subscribers_patience))
                 return Failure::busy(Errc::lock_busy, std::chrono::milliseconds{10});  // somebody else is next
             record.owner = owner;
             record.first = FencingToken{next_token_.fetch_add(token_block, std::memory_order_relaxed)};
@@ -481,6 +485,7 @@ public:
                 node->second.lock.reset();
                 drop_if_unused(shard, node);
             } else if (was_first) {
+                record.expires = runtime_.now();
                 record.subscribers.front().waiter->wake();
             }
         }
@@ -660,6 +665,7 @@ private:
             node->second.lock.reset();
             drop_if_unused(shard, node);
         } else {
+            record.expires = runtime_.now();
             wakeup = record.subscribers.front().waiter->wake_later();
         }
     }

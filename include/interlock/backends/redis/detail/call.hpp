@@ -61,12 +61,14 @@ struct Replication {
     /// Why it does not count. `undone`: whether that is known.
     Failure missing(ReplyView waited, bool undone) const
     {
-        if (waited.is(ReplyType::error))
-            return Failure{map_error(waited.text(), Access::read).code(), "redis: WAIT: " + std::string(waited.text())};
-        return Failure{
-            Errc::unavailable, "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
-                                   " replicas have the grant; it was " +
-                                   (undone ? "taken back" : "to be taken back, or ends with its lease")};
+        auto failure = waited.is(ReplyType::error)
+                           ? Failure{map_error(waited.text(), Access::read).code(), "redis: WAIT: " + std::string(waited.text())}
+                           : Failure{
+                                 Errc::unavailable,
+                                 "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
+                                     " replicas have the grant; it was " +
+                                     (undone ? "taken back" : "to be taken back, or ends with its lease")};
+        return undone ? failure : Failure::unknown(failure.code(), std::string(failure.detail()));
     }
 };
 
@@ -89,11 +91,12 @@ public:
     {
         return X{};
     }
-    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`.
+    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. `life`: as `ClientState::execute`.
     template <class X, class Read>
-    Outcome<X> send(Command&& command, Script const* script, Access access, Deadline deadline, Read read) const
+    Outcome<X> send(
+        Command&& command, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
     {
-        return send<X>(command.bytes(), script, access, deadline, std::move(read));
+        return send<X>(command.bytes(), script, access, deadline, std::move(read), nullptr, life);
     }
     template <class X, class Read>
     Outcome<X> send(ScriptCall&& call, Access access, Deadline deadline, Read read) const
@@ -120,9 +123,10 @@ public:
 private:
     template <class X, class Read>
     Outcome<X> send(
-        std::string_view bytes, Script const* script, Access access, Deadline deadline, Read read, Reply* second = nullptr) const
+        std::string_view bytes, Script const* script, Access access, Deadline deadline, Read read, Reply* second = nullptr,
+        std::uint64_t life = 0) const
     {
-        auto exchange = client_.execute(bytes, script, access, deadline, second);
+        auto exchange = client_.execute(bytes, script, access, deadline, second, life);
         if (!exchange)
             return std::move(exchange).failure();
         return read(exchange->reply());
@@ -155,7 +159,11 @@ public:
     {}
     ~PipelinedCall() override { pipeline_->forget(*this); }
 
-    void start() noexcept { pipeline_->submit(*this, what_); }
+    void start(std::uint64_t life) noexcept
+    {
+        of_life(life);
+        pipeline_->submit(*this, what_);
+    }
 
     std::optional<Outcome<X>> poll() override
     {
@@ -262,9 +270,10 @@ public:
         return std::make_unique<KnownCall<X>>(X{});
     }
     template <class X, class Read>
-    StartedCall<X> send(Command&& command, Script const* script, Access access, Deadline deadline, Read read) const
+    StartedCall<X> send(
+        Command&& command, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
     {
-        return start<X>(std::move(command), script, access, deadline, std::move(read));
+        return start<X>(std::move(command), script, access, deadline, std::move(read), life);
     }
     template <class X, class Read>
     StartedCall<X> send(ScriptCall&& call, Access access, Deadline deadline, Read read) const
@@ -288,14 +297,15 @@ public:
 
 private:
     template <class X, class What, class Read>
-    StartedCall<X> start(What&& what, Script const* script, Access access, Deadline deadline, Read read) const
+    StartedCall<X> start(
+        What&& what, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
     {
         auto const now = SystemRuntime::now();
         if (auto late = too_late(deadline, now))
             return refuse<X>(*std::move(late));
         auto call = std::make_unique<PipelinedCall<X, What, Read>>(
             client_.pipeline(), std::move(what), script, access, deadline.at(now), waiter_, std::move(read));
-        call->start();
+        call->start(life);
         return call;
     }
 

@@ -44,13 +44,13 @@ public:
     bool fit() const noexcept { return open() && reader_.empty() && stream_.quiet(); }
     bool reusable() const noexcept { return open(); }
 
-    /// Connects, and says who we are. Failures are "not applied": no command of the caller was sent.
-    Outcome<void> connect(Options const& options, TimePoint deadline)
+    /// Connects, and says who we are; asks who the server is for `life`, if there is one. Failures are "not applied": no command of the caller was sent.
+    Outcome<void> connect(Options const& options, TimePoint deadline, Life* life = nullptr)
     {
         auto const until = std::min(deadline, interlock::detail::add(SystemRuntime::now(), options.connect_timeout));
         if (auto connected = stream_.connect(options, until); !connected)
             return connected;
-        Greeting greeting{options};
+        Greeting greeting{options, life};
         if (greeting.replies() == 0)
             return success();
         auto const written = stream_.write(greeting.bytes(), until);

@@ -46,6 +46,12 @@ inline std::string printable_error(std::string_view text)
     return out;
 }
 
+/// Of a commit whose versions were read from another server than would carry it out.
+inline Failure another_life()
+{
+    return Failure{Errc::version_conflict, "redis: another server has taken over since these versions were read"};
+}
+
 inline constexpr std::string_view large_reply = "redis: the reply is beyond the configured limit";
 
 inline constexpr std::string_view denial = "redis: the user may not do this: ";
@@ -109,6 +115,16 @@ inline Failure map_error(std::string_view text, Access access)
     if (text.starts_with("ERR unknown command"))
         return Failure{Errc::misconfigured, std::move(detail)};
     return Failure::unknown(Errc::misconfigured, std::move(detail));
+}
+
+/// Whether a script may have written before the error that `map_error` takes for `code`. A refusal that concerns the server is
+/// given before the first write; one that concerns a type or a right may come at any command.
+inline bool raised_by_script(std::string_view text, Errc code) noexcept
+{
+    return code == Errc::corrupt_state ||
+           (code == Errc::misconfigured && (text.find(" script: ") != std::string_view::npos ||
+                                            text.find(" in script") != std::string_view::npos ||
+                                            text.find("executing the script") != std::string_view::npos));
 }
 
 }  // namespace detail

@@ -7,6 +7,7 @@
 
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/life.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/outcome.hpp>
 
@@ -21,10 +22,11 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, in one write; through TLS at least something.
+/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, and who the server is where that is of interest, in one
+/// write; through TLS at least something.
 class Greeting {
 public:
-    explicit Greeting(Options const& options)
+    explicit Greeting(Options const& options, Life* life = nullptr) : life_(life)
     {
         if (!options.user.empty())
             auth_ = say({"AUTH", options.user, options.password});
@@ -34,6 +36,10 @@ public:
             select_ = say({"SELECT", std::to_string(options.database)});
         if (!options.client_name.empty())
             say({"CLIENT", "SETNAME", options.client_name});
+        if (life != nullptr) {
+            bytes_ += Life::question().bytes();
+            who_ = ++replies_;
+        }
         // A server that refuses our certificate may say so only in place of its first reply (TLS 1.3).
         if (options.tls && replies_ == 0)
             say({"PING"});
@@ -51,6 +57,8 @@ public:
     /// about AUTH are not repeated.
     std::optional<Failure> refused(int i, ReplyView reply) const
     {
+        if (i == who_)
+            life_->heard(reply);
         if (!reply.is(ReplyType::error))
             return std::nullopt;
         auto const text = reply.text();
@@ -62,7 +70,7 @@ public:
             return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
         if (i == select_)
             return Failure{Errc::misconfigured, "redis: the server refuses the database's number"};
-        return std::nullopt;  // CLIENT SETNAME, PING: an older server, or one that does not let us
+        return std::nullopt;  // CLIENT SETNAME, INFO, PING: an older server, or one that does not let us
     }
 
 private:
@@ -72,7 +80,9 @@ private:
         return ++replies_;
     }
 
+    Life* life_;
     std::string bytes_;
+    int who_{0};
     int replies_{0};
     int auth_{0};
     int select_{0};

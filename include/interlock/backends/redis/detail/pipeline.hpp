@@ -15,6 +15,7 @@
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/greeting.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/life.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/tls_session.hpp>
 #include <interlock/backends/redis/options.hpp>
@@ -115,6 +116,8 @@ protected:
     /// Its bytes hold two commands from now on, or one again: the result is the reply to the first, and `second` becomes that
     /// to the other before there is a result.
     void expect_second(Reply* second) noexcept { second_ = second; }
+    /// Is to be sent in this life of the server only; see `Life`. 0: in any.
+    void of_life(std::uint64_t life) noexcept { life_ = life; }
 
 private:
     friend class Pipeline;
@@ -131,6 +134,7 @@ private:
     PipelineRequest* before_{nullptr};  // while it is in a queue
     PipelineRequest* behind_{nullptr};
     std::uint64_t place_{0};  // while it is in flight
+    std::uint64_t life_{0};
     std::uint64_t connection_{0};  // which of the pipeline's connections it went over last
     Outcome<Reply> result_;
     Reply* second_{nullptr};
@@ -195,9 +199,12 @@ private:
 
 class Pipeline final : public Alarm, public std::enable_shared_from_this<Pipeline> {
 public:
-    static std::shared_ptr<Pipeline> make(boost::asio::any_io_executor executor, Options options)
+    /// `life`: null where nobody cares which server it is.
+    static std::shared_ptr<Pipeline> make(
+        boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
     {
-        auto pipeline = std::shared_ptr<Pipeline>(new Pipeline(std::move(executor), std::move(options)));
+        auto pipeline =
+            std::shared_ptr<Pipeline>(new Pipeline(std::move(executor), std::move(options), std::move(life)));
         std::lock_guard lock(pipeline->list_->mutex);
         pipeline->list_->members.emplace(pipeline.get(), pipeline);
         return pipeline;
@@ -368,8 +375,8 @@ private:
     static constexpr std::size_t fold_bound = 128;  // half a millisecond of the server's time
     static constexpr std::size_t feed_size = std::size_t{4} << 10;  // hiredis moves the rest after each kilobyte
 
-    Pipeline(boost::asio::any_io_executor executor, Options options)
-        : options_(std::move(options)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
+    Pipeline(boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
+        : options_(std::move(options)), life_(std::move(life)), executor_(std::move(executor)), generation_(SystemRuntime::generation()),
           list_(boost::asio::use_service<PipelineService>(
                     boost::asio::query(executor_, boost::asio::execution::context))
                     .list()),
@@ -579,11 +586,18 @@ private:
             while (!pending_.empty() && together_.size() < fold_bound &&
                    in_flight_.size() + together_.size() < options_.max_in_flight) {
                 auto* const request = pending_.front();
+                if (request->life_ != 0 && request->life_ != life_->number()) {
+                    unqueue(*request);
+                    finish(*request, another_life());
+                    continue;
+                }
                 if (!together_.empty() && !together_.front()->payload_.like(request->payload_))
                     break;
                 together_.push_back(request);
                 unqueue(*request);
             }
+            if (together_.empty())
+                return;
             auto const begin = stream_end_ - batch_.size();
             std::size_t folded = together_.size();
             for (auto* const request : together_) {
@@ -947,7 +961,7 @@ private:
     {
         reader_.emplace(ReplyLimits{options_.max_reply_bytes});
         greeted_ = 0;
-        greeting_ = std::make_unique<Greeting>(options_);
+        greeting_ = std::make_unique<Greeting>(options_, life_.get());
         if (greeting_->replies() == 0)
             return connected();
         auto bytes = greeting_->bytes();
@@ -1143,6 +1157,7 @@ private:
     }
 
     Options const options_;
+    std::shared_ptr<Life> life_;
     boost::asio::any_io_executor executor_;
     std::uint64_t generation_;
     std::shared_ptr<PipelineService::List> list_;
@@ -1246,10 +1261,10 @@ private:
 /// Closes its pipeline when it goes.
 class PipelineHandle {
 public:
-    PipelineHandle(boost::asio::any_io_executor executor, Options options)
+    PipelineHandle(boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life = nullptr)
     {
         options.validate().value();
-        pipeline = Pipeline::make(std::move(executor), std::move(options));
+        pipeline = Pipeline::make(std::move(executor), std::move(options), std::move(life));
     }
     PipelineHandle(PipelineHandle const&) = delete;
     PipelineHandle& operator=(PipelineHandle const&) = delete;

@@ -546,8 +546,8 @@ return record
 
 /// KEYS: idem. ARGV: owner, fingerprint ('' for none, else version:value), lease in ms, retention in ms,
 /// '1' to take over, home and attempt that the owner names, '1' to name them instead of what its record names. Returns
-/// {'claimed'}, {'taken_over', home, attempt}, {'completed', answer, rejected}, {'in_progress', ms left}, {'mismatch'} or
-/// {'abandoned'}. In the record, o is '' after it was given back with what a former owner had named, which i = '1' marks.
+/// {'claimed', home, attempt}, {'taken_over', home, attempt}, {'completed', answer, rejected}, {'in_progress', ms left},
+/// {'mismatch'} or {'abandoned'}. In the record, o is '' after it was given back with what a former owner had named, which i = '1' marks.
 inline Script const& claim_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
@@ -559,8 +559,7 @@ local function own(print, inherited, home, attempt)
   redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', print, 'e', string.format('%.0f', now + ARGV[3] + 1), 'i', inherited,
              'h', home, 'n', attempt)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
-  if inherited == '1' then return {'taken_over', home, attempt} end
-  return {'claimed'}
+  return {inherited == '1' and 'taken_over' or 'claimed', home, attempt}
 end
 if not r[1] then
   if redis.call('EXISTS', KEYS[1]) == 1 then return {'corrupt'} end

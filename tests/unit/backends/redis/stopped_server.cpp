@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Law P7: every public call ends by its deadline, blocking or not, in front of a server that has stopped: it accepts
+// connections, as its system does, and says nothing.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/connection.hpp>
+#include <interlock/backends/redis/counters.hpp>
+#include <interlock/backends/redis/idempotency_store.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/recording_observer.hpp"
+#include "support/redis.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <array>
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <future>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace stopped_server_test {
+
+using namespace interlock;
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using interlock_test::CountingWaiter;
+using interlock_test::eventually;
+using interlock_test::owner;
+using interlock_test::redis_options;
+using interlock_test::RedisServer;
+using interlock_test::Stock;
+using Repository = redis::StateRepository<Stock>;
+
+constexpr auto deadline = 300ms;
+constexpr auto margin = 1500ms;  // of a busy machine
+Key const x{"x"};
+Ttl const ttl{30s};
+OperationId const id{"once"};
+std::string const answer{"answer"};
+
+struct Row {
+    char const* name;
+    std::function<Errc()> call;
+};
+
+/// A call that was started, until it has ended.
+template <class Start>
+Errc started(Start start)
+{
+    CountingWaiter waiter;
+    auto call = start(waiter);
+    std::optional<Errc> end;
+    eventually(
+        [&] {
+            if (auto outcome = call->poll())
+                end = outcome->error();
+            return end.has_value();
+        },
+        10s);
+    return end.value_or(Errc::ok);
+}
+
+/// Whether a future holds an exception.
+template <class Future>
+Errc thrown(Future future)
+{
+    try {
+        static_cast<void>(future.get());
+    } catch (std::exception const&) {
+        return Errc::unavailable;
+    }
+    return Errc::ok;
+}
+
+TEST_CASE("in front of a stopped server every call ends by its deadline", "[redis][stopped_server]")
+{
+    RedisServer server;
+    auto const options = redis_options(server);
+    redis::Client const client{options};
+    Repository const states{client};
+    Repository const replicated{client, {.replicas = 1}};
+    redis::Counters const counters{client};
+    redis::IdempotencyStore const requests{client};
+    redis::Connection const connection{SystemRuntime::executor(), options};
+    IdempotentRequest const request{"key", Scope{"scope"}};
+    redis::Script const script{"return 1"};
+    Stock const value{"x", 1};
+    LockStateService const locks{states, LockOptions{.ttl = 30s}};
+    TransactionService optimistic{OptimisticVersioning{}, states};
+    TransactionService locking{SetNxLock{.lock = {.ttl = 30s}}, states};
+    auto const change = [](Stock& stock) { ++stock.quantity; };
+    OperationCommit const once{&x, &id, 1, answer};
+    auto const changes = [&](ChangeKind kind, Version version) {
+        Change<Stock> one;
+        one.key = &x;
+        one.kind = kind;
+        one.version = version;
+        one.value = &value;
+        return std::array{one};
+    };
+    auto const commit = [&](Version version, OperationCommit const* operation) {
+        auto all = changes(ChangeKind::write, version);
+        return states.commit(all, operation, deadline).error();
+    };
+
+    std::vector<Row> const rows{
+        {"load", [&] { return states.load(x, deadline).error(); }},
+        {"insert", [&] { return states.insert(x, value, deadline).error(); }},
+        {"compare_and_set", [&] { return states.compare_and_set(x, 1, value, deadline).error(); }},
+        {"erase", [&] { return states.erase(x, 1, deadline).error(); }},
+        {"commit", [&] { return commit(1, nullptr); }},
+        {"commit once", [&] { return commit(1, &once); }},
+        {"find_operation", [&] { return states.find_operation(x, id, deadline).error(); }},
+        {"forbid_operation", [&] { return states.forbid_operation(x, id, 1, deadline).error(); }},
+        {"for_each_operation",
+         [&] {
+             return states.for_each_operation([](Key const&, OperationId const&, OperationRecord const&) {}, deadline).error();
+         }},
+        {"create", [&] { return states.create(x, owner(1), ttl, deadline).error(); }},
+        {"create with replicas", [&] { return replicated.create(x, owner(1), ttl, deadline).error(); }},
+        {"create_and_load", [&] { return states.create_and_load(x, owner(1), ttl, deadline).error(); }},
+        {"renew", [&] { return states.renew(x, owner(1), ttl, deadline).error(); }},
+        {"renew_all",
+         [&] {
+             std::array renewals{Renewal{&x, owner(1)}, Renewal{&x, owner(2)}};
+             states.renew_all(renewals, ttl, deadline);
+             return renewals[1].granted.error();
+         }},
+        {"remove", [&] { return states.remove(x, owner(1), deadline).error(); }},
+        {"remove_granted", [&] { return states.remove_granted(x, owner(1), FencingToken{1}, deadline).error(); }},
+        {"force_release", [&] { return states.force_release(x, deadline).error(); }},
+        {"verify_fencing", [&] { return Repository{redis::Client{options}}.verify_fencing(deadline).error(); }},
+        {"server_check", [&] { return redis::Client{options}.server_check(deadline).error(); }},
+        {"start_load", [&] { return started([&](Waiter& waiter) { return states.start_load(x, deadline, waiter); }); }},
+        {"start_commit",
+         [&] {
+             auto all = changes(ChangeKind::write, 1);
+             return started([&](Waiter& waiter) { return states.start_commit(all, &once, deadline, waiter); });
+         }},
+        {"start_find_operation",
+         [&] { return started([&](Waiter& waiter) { return states.start_find_operation(x, id, deadline, waiter); }); }},
+        {"start_forbid_operation",
+         [&] { return started([&](Waiter& waiter) { return states.start_forbid_operation(x, id, 1, deadline, waiter); }); }},
+        {"start_create",
+         [&] { return started([&](Waiter& waiter) { return states.start_create(x, owner(1), ttl, deadline, waiter); }); }},
+        {"start_create with replicas",
+         [&] { return started([&](Waiter& waiter) { return replicated.start_create(x, owner(1), ttl, deadline, waiter); }); }},
+        {"start_create_and_load",
+         [&] {
+             return started([&](Waiter& waiter) { return states.start_create_and_load(x, owner(1), ttl, deadline, waiter); });
+         }},
+        {"start_remove",
+         [&] { return started([&](Waiter& waiter) { return states.start_remove(x, owner(1), deadline, waiter); }); }},
+        {"async_execute",
+         [&] {
+             return connection
+                 .async_execute(redis::Command{"SET", "x", 1}, redis::Access::write, deadline, asio::use_future)
+                 .get()
+                 .error();
+         }},
+        {"async_evaluate",
+         [&] {
+             return connection
+                 .async_evaluate(redis::Evaluation{script, 0}, redis::Access::write, deadline, asio::use_future)
+                 .get()
+                 .error();
+         }},
+        {"atomic_once", [&] { return counters.atomic_once(id, x, CounterChange{.amount = 1}, deadline).error(); }},
+        {"load of a counter", [&] { return counters.load(x, deadline).error(); }},
+        {"claim", [&] { return requests.claim(request, owner(1), ttl, AfterLease::take_over, deadline).error(); }},
+        {"complete", [&] { return requests.complete(request, owner(1), answer, false, deadline).error(); }},
+        {"give_back", [&] { return requests.give_back(request, owner(1), deadline).error(); }},
+        {"acquire",
+         [&] {
+             return thrown(std::async(
+                 std::launch::deferred, [&] { return locks.acquire("y", AcquireOptions{.deadline = deadline}).fencing_token(); }));
+         }},
+        {"async_acquire",
+         [&] { return thrown(locks.async_acquire("y", AcquireOptions{.deadline = deadline}, asio::use_future)); }},
+        {"optimistic", [&] { return optimistic.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).error(); }},
+        {"optimistic, once",
+         [&] {
+             return optimistic
+                 .try_do_in_transaction(OperationId{"a"}, "x", [](Stock& stock) { return ++stock.quantity; },
+                                        CallOptions{.deadline = deadline})
+                 .error();
+         }},
+        {"optimistic, asynchronous",
+         [&] {
+             return optimistic
+                 .async_try_do_in_transaction("x", change, CallOptions{.deadline = deadline}, asio::use_future)
+                 .get()
+                 .error();
+         }},
+        {"locking", [&] { return locking.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).error(); }},
+        {"locking, asynchronous", [&] {
+             return locking.async_try_do_in_transaction("x", change, CallOptions{.deadline = deadline}, asio::use_future)
+                 .get()
+                 .error();
+         }}};
+
+    // With connections from before, which go silent, and again with none, since those were given up.
+    states.insert(value).value();
+    static_cast<void>(counters.atomic_once(OperationId{"warm"}, x, CounterChange{.amount = 1}).value());
+    CHECK(locks.try_acquire("warm"));
+    server.pause();
+    for (int round = 0; round < 2; ++round) {
+        for (auto const& row : rows) {
+            auto const begin = SystemRuntime::now();
+            auto const end = row.call();
+            auto const took = SystemRuntime::now() - begin;
+            CAPTURE(row.name, round, name_of(end), took / 1ms);
+            CHECK(end != Errc::ok);
+            CHECK(took < deadline + margin);
+        }
+    }
+    server.resume();
+}
+
+}  // namespace stopped_server_test
