@@ -92,7 +92,7 @@ private:
         return std::atol(server_
                              .command(
                                  "SELECT count(*) FROM (SELECT state, " + what + " AS done FROM " + clients +
-                                 " AND random() < 0.5) AS some WHERE done AND state <> 'idle'")
+                                 " AND random() < 0.5) AS asked WHERE done AND state <> 'idle'")
                              .c_str());
     }
 
