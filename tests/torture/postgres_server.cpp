@@ -62,7 +62,8 @@ public:
                  wait_for_standby("nobody");
                  dice.pause(700);
                  auto const waiting = std::atol(
-                     server_.command("SELECT count(*) FROM " + clients + " AND wait_event = 'SyncRep'").c_str());
+                     server_.command("SELECT count(*) FROM " + clients + " AND wait_event = 'SyncRep'")
+                         .c_str());
                  wait_for_standby("");
                  return waiting;
              }},
