@@ -403,5 +403,48 @@ TEMPLATE_LIST_TEST_CASE("a claim is one arbitration and belongs to its owner", "
     CHECK(replay.rejected);
 }
 
+TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until that is settled", "[contract][idempotency_store]", Backends)
+{
+    TestType const backend;
+    auto const store = backend.idempotency_store();
+    IdempotentRequest const request("k", Scope("s"), fingerprint("body"));
+    IdempotentRequest const other("k", Scope("s"), fingerprint("another body"));
+    auto const take = AfterLease::take_over;
+    Key const first{std::string_view{"first\0home", 10}};
+    Key const second{std::string_view{"second"}};
+    auto const names = [](Claim const& claim, ClaimState state, Key const& home, std::uint32_t attempt) {
+        CHECK(claim.state == state);
+        CHECK(claim.named_home == home.bytes());
+        CHECK(claim.named_attempt == attempt);
+    };
+    CHECK(store.claim(request, owner(1), 50ms, take, soon, NamedAttempt{&first, 3}).value().state == ClaimState::claimed);
+    names(store.claim(request, owner(1), 50ms, take, soon, NamedAttempt{&second, 9}).value(), ClaimState::claimed, first, 3);
+    std::this_thread::sleep_for(100ms);
+    for (int i = 0; i < 2; ++i)  // asked again after a lost reply, too
+        names(
+            store.claim(request, owner(2), 10s, take, soon, NamedAttempt{&second, 1}).value(), ClaimState::taken_over, first, 3);
+    // Given back without having been settled: the next one takes it over, at once, but no other request.
+    CHECK(store.give_back(request, owner(2), soon));
+    CHECK(store.complete(request, owner(2), "late", false, soon).error() == Errc::fenced_out);
+    CHECK(store.give_back(request, owner(2), soon).error() == Errc::fenced_out);
+    CHECK(store.claim(other, owner(3), 10s, take, soon, NamedAttempt{&second, 1}).value().state == ClaimState::mismatch);
+    names(
+        store.claim(request, owner(3), 10s, AfterLease::refuse, soon, NamedAttempt{&second, 1}).value(),
+        ClaimState::taken_over, first, 3);
+    CHECK(store.claim(request, owner(4), 10s, take, soon).value().state == ClaimState::in_progress);
+    CHECK(
+        store.claim(request, owner(3), 10s, take, soon, NamedAttempt{&second, 2, true}).value().state ==
+        ClaimState::claimed);
+    names(store.claim(request, owner(3), 10s, take, soon).value(), ClaimState::claimed, second, 2);
+    // What is settled is forgotten, the fingerprint included.
+    CHECK(store.give_back(request, owner(3), soon, true));
+    CHECK(store.claim(other, owner(4), 50ms, take, soon).value().state == ClaimState::claimed);
+    std::this_thread::sleep_for(100ms);
+    CHECK(store.claim(other, owner(5), 10s, take, soon).value().state == ClaimState::taken_over);
+    CHECK(store.give_back(other, owner(5), soon, true));
+    CHECK(store.claim(request, owner(6), 10s, take, soon).value().state == ClaimState::claimed);
+    CHECK(retention_of(store) > 0s);
+}
+
 }  // namespace
 }  // namespace contract

@@ -61,16 +61,24 @@ class IdempotencySession;
 /// | answered | same | the stored answer, byte for byte; `Answer::replayed()` |
 /// | rejected by `FinalRejection` | same | the same `FinalRejection` |
 /// | operation threw otherwise, or was not applied | same | the claim was given back: runs again |
+/// | it is not known whether the operation was applied | same | in progress until the lease is over, then found out |
 /// | retention over | same | runs again |
 /// | store unavailable | any | its failure; never run unguarded |
 ///
-/// **Guarantee.** At most one effect per scope and key (law P4), taking over included: the effect carries an operation id
-/// made from scope and key, so a former owner that is merely slow and its successor cannot both be applied; both get
-/// the answer of the one that was. Completing, giving back and taking over are compare-and-set on the owner.
+/// **Guarantee.** At most one effect per scope and key (law P4), taking over included, whatever states the request names when
+/// it comes again: only the attempt that the claim's record names may be applied, and whoever takes over settles it before
+/// it makes another (it finds its answer, or forbids it). Of a slow owner and its successor, each gets the answer of the one
+/// that was applied, or fails as not applied; never is a request rejected for good that is or will be applied. Completing,
+/// giving back and taking over are compare-and-set on the owner.
 /// **Does not guarantee.** That the operation runs only once: what it does outside the repository is repeated when a
-/// claim is taken over. Anything after the retention of the store or of the repository's operation records.
+/// claim is taken over. Anything after the retention of the store: operation records of requests are kept longer than that,
+/// whatever the repository's own retention is.
+/// **Deadlines.** Completing and giving back end by the call's deadline. What has not succeeded by then is tried again in the
+/// background until the lease is over, as is what a destroyed call leaves; a completion that is late or lost loses nothing,
+/// since the operation's record has the answer.
 /// **Needs.** An `IdempotencyStore`; an `OperationRepository`; what `Inner` needs.
-/// **Cost.** Those of `Inner`, and two calls of the store: claim, complete. A replay is one.
+/// **Cost.** Those of `Inner`, two calls of the store (claim, complete), and one of the repository (has the operation been
+/// applied?). A replay is one call. Taking over, a rejection, and an attempt after one that was lost cost one or two more.
 template <class Inner, class Store>
 class IdempotencyKeys {
 public:
