@@ -21,9 +21,11 @@ struct Demands {
     std::size_t unknown{0};
 };
 
-/// A failover to a replica that has not seen the last writes breaks P2 and P3, and what was acknowledged may
-/// be gone. What is left: what is stored was asked for and is there at most once, tokens grow and are never
-/// given out twice, calls end by their deadlines, and every id and key can be used again.
+/// A failover to a replica that has not seen the last writes breaks P2 and P3: handles of both servers are
+/// valid, and who read a state from the old server may write it over the new one's, with effects that were
+/// lost and made again. So may claims and operation records be lost apart from what they are about, which
+/// voids P4. What is left: what is stored was asked for, tokens grow and are never given out twice, calls end
+/// by their deadlines, and every id and key can be used again.
 enum class Promises : unsigned char { all, after_a_lossy_failover };
 
 void check(History const& history, Promises promises, Demands const& demands, Verdict& verdict);

@@ -176,6 +176,11 @@ private:
         process.start(std::move(words), SIGKILL, [path = directory_ + "/stderr"] {
             int const file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
             ::dup2(file, 2);
+            // Who is told to stop before it has a handler keeps that for later.
+            sigset_t stop;
+            ::sigemptyset(&stop);
+            ::sigaddset(&stop, SIGTERM);
+            ::sigprocmask(SIG_BLOCK, &stop, nullptr);
         });
     }
 

@@ -45,7 +45,7 @@ constexpr std::string_view usage =
   --variant   postgres: library (default), table, advisory, serializable: whose table, and how its rows are
               locked
               redis: single (default), failover: to a replica that has not seen the last writes; then only
-              what is still promised is checked: tokens, at most one effect, deadlines
+              what is still promised is checked: tokens, deadlines, ids that can be used
   --calm      no faults
   --keep      the journals stay, also when nothing is wrong
 )";

@@ -57,6 +57,16 @@ public:
                  ::kill(pid, SIGCONT);
                  return busy;
              }},
+            {"no standby confirms",
+             [&] {
+                 wait_for_standby("nobody");
+                 dice.pause(700);
+                 auto const waiting = std::atol(
+                     server_.command("SELECT count(*) FROM " + clients + " AND wait_event = 'SyncRep'")
+                         .c_str());
+                 wait_for_standby("");
+                 return waiting;
+             }},
             {"immediate restart",
              [&] {
                  auto const before = proxy.ended_by_server();
@@ -83,8 +93,15 @@ private:
         return std::atol(server_
                              .command(
                                  "SELECT count(*) FROM (SELECT state, " + what + " AS done FROM " + clients +
-                                 " AND random() < 0.5) AS some WHERE done AND state <> 'idle'")
+                                 " AND random() < 0.5) AS asked WHERE done AND state <> 'idle'")
                              .c_str());
+    }
+
+    /// Commits wait for a synchronous standby of that name, which nobody has; empty: for none.
+    void wait_for_standby(std::string const& name) const
+    {
+        server_.command("ALTER SYSTEM SET synchronous_standby_names = '" + name + "'");
+        server_.command("SELECT pg_reload_conf()");
     }
 
     interlock_test::PostgresServer server_;

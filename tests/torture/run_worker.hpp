@@ -114,6 +114,10 @@ template <class Store>
 int run_worker(Store store, WorkerOptions const& options, bool works_and_settles = false)
 {
     std::signal(SIGTERM, [](int) { told_to_stop = true; });
+    sigset_t stop;
+    ::sigemptyset(&stop);
+    ::sigaddset(&stop, SIGTERM);
+    ::sigprocmask(SIG_UNBLOCK, &stop, nullptr);
     Journal journal{options.journal};
     std::atomic<bool> done{false};
     std::thread watcher{[&] { watch_for_stalls(journal, done); }};

@@ -23,6 +23,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -214,6 +215,11 @@ private:
             failure = Failure::unknown(failure.code(), std::string(failure.detail()));
         result_ = Outcome<Reply>{std::move(failure)};
         return true;
+    }
+
+    void failed(std::exception_ptr) noexcept override
+    {
+        result_ = access() == Access::read ? Failure{Errc::overloaded} : Failure::unknown(Errc::overloaded);
     }
 
     void complete(interlock::detail::Ref<Base> self) override
