@@ -24,6 +24,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -538,9 +539,12 @@ public:
         /// Never blocks: a store that would is asked by another thread.
         void end_later(ClaimEnding ending) noexcept
         {
-            if (!runs_in_place(store_))
-                return ClaimKeeper<Store, typename R::runtime_type>::start(
-                    store_, session_.repository().runtime(), *context_.request(), owner_, std::move(ending), lease_end_);
+            if (!runs_in_place(store_)) {
+                auto const& runtime = session_.repository().runtime();
+                auto const threads = store_executor(runtime, BlockingCalls::keeping, session_.repository(), &session_);
+                return ClaimKeeper<Store, typename R::runtime_type, std::remove_cv_t<decltype(threads)>>::start(
+                    store_, runtime, threads, *context_.request(), owner_, std::move(ending), lease_end_);
+            }
             try {
                 static_cast<void>(end_claim(store_, *context_.request(), owner_, ending, Deadline{}));
             } catch (...) {  // no memory: until the lease is over, then
