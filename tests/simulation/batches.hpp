@@ -27,7 +27,8 @@ inline Client batch_member(Run& run, Plan plan, std::size_t policy, std::chrono:
     // Everybody who writes this state holds its lock, or tries as often as it takes.
     run.checks().require(
         record->result != Errc::version_conflict, "a conflict that the caller alone could not have had");
-    if (!run.faults() && faults == run.faults_seen() && policy == 0 && plan.must_succeed && !plan.blocks)
+    if (!run.faults() && faults == run.faults_seen() && policy == 0 && plan.must_succeed && !plan.blocks &&
+        record->undisturbed)  // else its own executor stood still
         run.checks().require(
             run.context().now() <= started + 500ms + (run.context().overslept() - overslept),
             "P7: a call waited for another caller's callable");

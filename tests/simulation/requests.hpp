@@ -114,16 +114,18 @@ private:
         --one.busy;
         auto const now = run_.context().now();
         bool const faulty = fault_at_ >= started;
-        // What a call could not end by its deadline is ended behind it.
+        // What a call could not end by its deadline is ended behind it, once there is a thread for it.
         one.stays_until = std::max(
             one.stays_until,
-            record->result == Errc::outcome_unknown || faulty || !record->undisturbed ? now + lease_ : now + 2 * quantum);
+            record->result == Errc::outcome_unknown || faulty || !record->undisturbed ? now + lease_
+            : record->result == Errc::deadline_exceeded                               ? now + 300ms
+                                                                                      : now + 2 * quantum);
         if (alone && call == one.calls && !faulty && record->result == Errc::idempotency_in_progress)
             run_.checks().fail("P4: a key is not usable at once although nobody is busy with it");
         // A hint that an answer is there may be lost: then it is asked for now and then.
         if (!faulty && record->undisturbed && record->answer && *record->answer != plan.number)
             run_.checks().require(
-                now <= std::max(started, one.completed_at) + plan.pause + 800ms + (run_.context().overslept() - overslept),
+                now <= std::max(started, one.completed_at) + plan.pause + 1000ms + (run_.context().overslept() - overslept),
                 "P7: a duplicate slept although the answer was there");
         co_return record;
     }

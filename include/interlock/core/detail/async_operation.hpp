@@ -278,7 +278,7 @@ protected:
     bool take_back() noexcept
     {
         std::lock_guard lock(offload_->mutex);
-        if (offload_->running || offload_done_.load(std::memory_order_relaxed))
+        if (offload_->running == offload_->turn || offload_done_.load(std::memory_order_relaxed))
             return false;
         ++offload_->turn;
         return true;
@@ -297,7 +297,9 @@ private:
         std::condition_variable returned;
         std::uint64_t turn{0};  // of the call that is to be made
         std::exception_ptr exception;
-        bool running{false};
+        // Of the call that is being made; 0: none. The thread of one that is done may say so only when the next one runs
+        // already, so that a mere flag would then say of that one that it does not.
+        std::uint64_t running{0};
         bool gone{false};
     };
 
@@ -314,7 +316,7 @@ private:
                 std::lock_guard lock(shared->mutex);
                 if (shared->gone || shared->turn != turn)
                     return;
-                shared->running = true;
+                shared->running = turn;
             }
             try {
                 call();
@@ -329,7 +331,8 @@ private:
             }
             {
                 std::lock_guard lock(shared->mutex);
-                shared->running = false;
+                if (shared->running == turn)
+                    shared->running = 0;
             }
             shared->returned.notify_all();
         };
@@ -423,7 +426,7 @@ private:
         if (offload_) {  // a call that has not begun is dropped, one that runs is waited for
             std::unique_lock lock(offload_->mutex);
             offload_->gone = true;
-            offload_->returned.wait(lock, [&] { return !offload_->running; });
+            offload_->returned.wait(lock, [&] { return offload_->running == 0; });
         }
         leave();
         still();

@@ -200,15 +200,28 @@ private:
         return ends ? BlockingCalls::ending : BlockingCalls::waiting;
     }
 
-    /// A call of the store that has not begun waits for a thread no longer than this call may last. One that has begun has
-    /// a deadline of its own. A rollback is made in any case: there are threads for those that hold something.
+    /// A call of the store that has not begun waits for a thread no longer than this call may last. One that runs on a thread
+    /// has a deadline of its own.
+    ///
+    /// A rollback is made in any case, and what has begun is gone on with: a commit that others make for this one as well is
+    /// asked what it came to, never taken for one that was not made. At the deadline that needs no thread any more, since
+    /// after it nothing is sent, and so nothing blocks.
     Performed waits_for_thread()
     {
+        bool const goes_on = action_ == Action::rollback || (polled_ && action_ != Action::begin);
         bool const late = this->runtime().now() >= call_.deadline();
-        bool const cancelled = this->cancel_requested() && action_ != Action::resolve;
-        if (!(late || cancelled) || action_ == Action::rollback || !this->take_back())
+        bool const cancelled = this->cancel_requested() && action_ != Action::resolve && !goes_on;
+        if (!(late || cancelled) || !this->take_back())
             return Performed::pending;
         offloading_ = false;
+        if (goes_on) {
+            blockable_ = false;
+            polled_ = !call_.perform(action_, *this);
+            if (!polled_)
+                return Performed::yes;
+            this->wake_at(call_.wake_at());
+            return Performed::pending;
+        }
         auto const code = late ? Errc::deadline_exceeded : Errc::cancelled;
         if (action_ == Action::begin) {
             action_ = call_.expire(code);
