@@ -154,7 +154,12 @@ inline void Run::watch_store()
     record_script_->on_blocking_call = [this] {
         checks_.require(context_.on_pool(), "P7: a call that blocks was made on an executor");
     };
-    decoding_throws = [this] { return faults_ && fault_percent_ > 0 && random_.percent(4); };
+    decoding_throws = [this] {
+        bool const throws = faults_ && fault_percent_ > 0 && random_.percent(4);
+        if (throws)
+            coverage_.note("a decode threw");
+        return throws;
+    };
 }
 
 inline void Run::make_processes()
