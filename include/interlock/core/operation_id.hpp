@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -20,6 +21,13 @@
 
 namespace interlock {
 inline namespace v0 {
+
+namespace detail {
+
+/// A service refuses a larger answer before the effect is made, not after.
+inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
+
+}  // namespace detail
 
 /// Names one logical operation on one key (or on one set of keys), across retries, processes and restarts.
 ///

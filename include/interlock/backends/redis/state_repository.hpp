@@ -722,12 +722,26 @@ private:
         }
     }
 
-    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out.
+    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out. A command asks for
+    /// no more of them than fit into one reply, since an answer may have a mebibyte.
     template <class Visit>
-    Outcome<void> show(std::vector<std::string> const& names, std::size_t prefix, Visit& visit, Deadline deadline) const
+    Outcome<void> show(std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
     {
-        if (names.empty())
-            return success();
+        constexpr std::size_t largest = interlock::detail::max_answer_bytes + (std::size_t{1} << 10);
+        auto const most = std::max<std::size_t>(shared_->client->options().max_reply_bytes / largest, 1);
+        while (!names.empty()) {
+            auto const now = names.first(std::min(names.size(), most));
+            names = names.subspan(now.size());
+            if (auto shown = show_together(now, prefix, visit, deadline); !shown)
+                return shown;
+        }
+        return success();
+    }
+
+    template <class Visit>
+    Outcome<void> show_together(
+        std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
+    {
         std::vector<std::tuple<Key, OperationId, OperationRecord>> records;
         {
             detail::Command command{"MGET"};

@@ -223,7 +223,8 @@ public:
     /// Whether the store refused what was to be written: perhaps what another one made of it.
     static bool is_refusal(Errc code) noexcept
     {
-        return code == Errc::invalid_argument || code == Errc::constraint_violated || code == Errc::corrupt_state;
+        return code == Errc::invalid_argument || code == Errc::constraint_violated || code == Errc::corrupt_state ||
+               code == Errc::misconfigured;  // as what a trigger raises, or a row-level policy
     }
 
     /// What became of a batch, for all that ran in it. Afterwards its wake-ups are to be fired.

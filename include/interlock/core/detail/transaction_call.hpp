@@ -57,9 +57,6 @@ struct OnceArguments<Once::idempotent> {
     IdempotentRequest idempotent_request;
 };
 
-/// Answers larger than this are refused before the effect is made, not after.
-inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
-
 /// What a call works on; made by the service, kept where the driver keeps it.
 template <class T, std::size_t N, bool Named>
 struct CallTarget {

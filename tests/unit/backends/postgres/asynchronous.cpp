@@ -71,7 +71,7 @@ TEST_CASE("calls that wait for locked rows keep none for a free row waiting", "[
     CHECK(applied == locked);
 }
 
-TEST_CASE("traits of a state that throw end the call, not the executor", "[postgres][asynchronous]")
+TEST_CASE("traits of a state that throw end the call on a blocking store, too", "[postgres][asynchronous]")
 {
     postgres::StateRepository<interlock_test::Moody> const repository{fresh_pool()};
     interlock_test::throwing_traits_end_the_call(repository);

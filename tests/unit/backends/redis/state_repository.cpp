@@ -310,6 +310,25 @@ TEST_CASE("operation records end with their retention, in the order of commits, 
     CHECK(left == 0);
 }
 
+TEST_CASE("operation records that are too large for one reply are shown by several", "[redis][state_repository]")
+{
+    auto options = redis_options();
+    options.max_reply_bytes = 3 << 20;
+    Repository const repository{
+        redis::Client{options}, {.name_space = "large", .max_value_bytes = 1 << 20, .retention = 60s}};
+    std::string const answer(1 << 20, 'a');
+    for (int i = 0; i < 8; ++i) {
+        OperationId const id{"id:" + std::to_string(i)};
+        OperationCommit const operation{&x, &id, 1, answer};
+        std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard}};
+        CHECK(repository.commit(changes, &operation));
+    }
+    int shown = 0;
+    CHECK(repository.for_each_operation(
+        [&](Key const&, OperationId const&, OperationRecord const& record) { shown += record.answer == answer; }));
+    CHECK(shown == 8);
+}
+
 TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redis][state_repository]")
 {
     auto const o = redis_options();
