@@ -127,12 +127,15 @@ int main(int count, char** arguments)
         } else if (name == "--fresh") {
             fresh = true;
             first = fresh_seed();
+        } else if (name == "--verbose") {
+            simulated::Checks::verbose = true;
         } else if (name == "--keep-going") {
             keep_going = true;
         } else {
             std::printf(
-                "usage: %s [--seed N] [--first N] [--fresh] [--seeds COUNT] [--keep-going] [--ignore TEXT] [--hash-file FILE]\n\n"
+                "usage: %s [--seed N [--verbose]] [--first N] [--fresh] [--seeds COUNT] [--keep-going] [--ignore TEXT] [--hash-file FILE]\n\n"
                 "  --seed N          run one seed and print the hash of its trace\n"
+                "  --verbose         print what happens meanwhile\n"
                 "  --first N         the first seed of many (1)\n"
                 "  --fresh           the first seed is one that was never used; printed\n"
                 "  --keep-going      do not stop at the first problem\n"
