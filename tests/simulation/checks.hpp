@@ -9,6 +9,7 @@
 #include "simulation/world.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 #include <span>
 #include <sstream>
@@ -51,6 +52,19 @@ public:
         if (problem_.empty())
             problem_ = what;
     }
+    /// Prints what happens, with its time, where one seed is replayed.
+    template <class... A>
+    void tell(A const&... what) const
+    {
+        if (!verbose)
+            return;
+        std::ostringstream line;
+        line << std::chrono::duration_cast<std::chrono::microseconds>(context_.now().time_since_epoch() - 1h).count();
+        ((line << ' ' << what), ...);
+        std::puts(line.str().c_str());
+    }
+    static inline bool verbose = false;
+
     /// Parts of the names of problems that are known, to look behind them.
     static inline std::vector<std::string> ignored;
     void require(bool good, char const* what)
@@ -233,6 +247,7 @@ inline void Checks::applied(std::span<interlock::Change<Account> const> changes,
             coverage_.note("shared write");
     }
     for (auto const& [number, call] : everybody) {
+        tell("  applied: task", number, "by call", call);
         auto& task = tasks_[number];
         require(++task.applied == 1, "P4: one operation was applied twice");
         task.applied_by = call;

@@ -49,12 +49,14 @@ inline void Run::block(std::chrono::nanoseconds time)
 
 inline void Run::pause(Host host)
 {
+    checks_.tell("pause", host);
     ++pauses_[host];
     context_.pause(host);
 }
 
 inline void Run::resume(Host host)
 {
+    checks_.tell("resume", host);
     context_.resume(host);
     ++pauses_[host];
 }
@@ -120,7 +122,9 @@ inline void Run::watch_store()
 {
     script_->fault = [this](scripted::Call call, std::uint64_t) {
         // A removal that fails keeps a thread of the pool while it is tried again: covered elsewhere.
-        return call == scripted::Call::remove ? Fault::none : next_fault();
+        auto const fault = call == scripted::Call::remove ? Fault::none : next_fault();
+        checks_.tell("  store: call", static_cast<int>(call), "fault", static_cast<int>(fault));
+        return fault;
     };
     auto const later = [this](std::function<void()> arrives) {
         coverage_.note("arrived late");
@@ -154,7 +158,12 @@ inline void Run::watch_store()
     record_script_->on_blocking_call = [this] {
         checks_.require(context_.on_pool(), "P7: a call that blocks was made on an executor");
     };
-    decoding_throws = [this] { return faults_ && fault_percent_ > 0 && random_.percent(4); };
+    decoding_throws = [this] {
+        bool const throws = faults_ && fault_percent_ > 0 && random_.percent(4);
+        if (throws)
+            coverage_.note("a decode threw");
+        return throws;
+    };
 }
 
 inline void Run::make_processes()
@@ -181,7 +190,15 @@ inline void Run::make_processes()
     }
     requests_[0] = std::make_unique<Requests>(*this, false, keyed.lease.value(), random_);
     requests_[1] = std::make_unique<Requests>(*this, true, 50ms, random_);
-    record_script_->fault = [this](auto, IdempotentRequest const&) { return next_fault(); };
+    record_script_->fault = [this](auto call, IdempotentRequest const& request) {
+        auto const fault = next_fault();
+        static constexpr std::array names{"claim", "complete", "give back", "reject", "find"};
+        checks_.tell("  records:", request.key(), names[static_cast<std::size_t>(call)], "fault", static_cast<int>(fault));
+        return fault;
+    };
+    record_script_->on_claim = [this](IdempotentRequest const& request, interlock::ClaimState state) {
+        checks_.tell("  claimed:", request.key(), static_cast<int>(state));
+    };
     record_script_->on_completed = [this](IdempotentRequest const& request) {
         for (auto const& some : requests_) some->completed(request);
     };

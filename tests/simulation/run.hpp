@@ -126,10 +126,16 @@ asio::awaitable<CallRecord*> Run::call(Plan plan, Start start)
             cancel.reset();
             signal.emit(asio::cancellation_type::terminal);
         });
+    checks_.tell(
+        "call", plan.number, "of task", plan.task, "at", plan.host, "on", plan.executor, "body", plan.print, "deadline",
+        plan.deadline / 1us, "pause", plan.pause / 1us, "end", static_cast<int>(plan.end));
     auto running = start(signal);
     Ended const end = co_await std::move(running);
     if (cancel)
         context_.remove_timer(*cancel);
+    checks_.tell(
+        "call", plan.number, "ends:", end.result ? interlock::name_of(*end.result) : "by an exception", end.detail,
+        "answer", end.answer.value_or(0), "rejected", end.rejected.value_or(0));
     ++record.completions;
     record.undecodable = end.undecodable;
     record.rejected = end.rejected;
