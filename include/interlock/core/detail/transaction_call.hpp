@@ -70,7 +70,7 @@ template <class T, std::size_t N>
 struct CallTarget<T, N, false> {
     static constexpr bool has_states = false;
     std::array<Key, N> keys;
-    static std::span<std::optional<T> const, N> named() noexcept
+    static std::span<std::optional<T> const, N> named()
     {
         static auto const& none = immortal<std::array<std::optional<T>, N>>();
         return none;
