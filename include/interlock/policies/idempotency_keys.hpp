@@ -483,9 +483,10 @@ public:
                     store_.unsubscribe(*context_.request(), *waiter);
         }
 
+        /// After the deadline neither of the two stores is asked by a call that may block.
         bool late() const noexcept
         {
-            return !runs_in_place(store_) && session_.repository().runtime().now() >= context_.deadline();
+            return !session_.in_place() && session_.repository().runtime().now() >= context_.deadline();
         }
 
         void end_now(ClaimEnding ending)
