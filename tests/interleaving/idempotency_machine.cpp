@@ -599,7 +599,7 @@ void explore(Scope const& scope, int depth, std::size_t most_worlds)
     CHECK((explorer.settled_elsewhere > 100 || scope.homes[0] == scope.homes[1]));
     for (auto const result : {Result::answer, Result::rejected, Result::nothing, Result::unknown})
         CHECK((explorer.results[static_cast<std::size_t>(result)] > 0 || (result == Result::rejected && !scope.rejections)));
-    WARN(explorer.worlds() << " worlds, " << explorer.ends << " ends");
+    CHECK(explorer.worlds() > 100'000);
 }
 
 }  // namespace idempotency_machine

@@ -32,6 +32,7 @@ struct Scope {
     int max_attempts;
     HasId has_id;
     bool guarded;
+    bool concludes;
     int depth;
 };
 
@@ -44,6 +45,7 @@ struct Run {
     bool unresolved{false};      // a commit may have been applied and nobody knows
     bool interrupted{false};     // an unguarded callable has run, or been interrupted somewhere
     bool applied{false};
+    bool concluded{false};
     int runs{0};
     int begins{0};
     int commits{0};
@@ -57,7 +59,7 @@ public:
     {
         RetryLimits const limits{scope_.max_attempts, Backoff{.initial = 8ms, .cap = 8ms, .immediate = 1}};
         for (auto const deadline : {zero, zero + 15ms}) {
-            Run run{TransactionMachine{limits, deadline, scope_.has_id, scope_.guarded}, zero};
+            Run run{TransactionMachine{limits, deadline, scope_.has_id, scope_.guarded, scope_.concludes}, zero};
             auto const action = run.machine.start(run.now);
             next(run, action, scope_.depth);
         }
@@ -142,7 +144,11 @@ private:
             case Action::look_up:
                 claim(scope_.has_id == HasId::yes, "look-up without an id");
                 break;
-            case Action::verify: claim(false, "the machine never asks for it"); break;
+            case Action::conclude:
+                claim(scope_.concludes && !run.concluded && !run.in_transaction, "concluded at another time than the end");
+                break;
+            case Action::verify:
+            case Action::reject: claim(false, "the machine never asks for it"); break;
             case Action::rollback:  // harmless where nothing is open
             case Action::finish:
                 break;
@@ -223,7 +229,20 @@ private:
                     r.now = r.machine.wake_at();
                 next(r, r.machine.slept(r.now), depth);
             } break;
+            case Action::conclude:
+                for (bool const found : {false, true}) {
+                    Run r = run;
+                    r.concluded = true;
+                    if (found) {  // another call of the same operation was applied
+                        if (r.applied || r.unresolved || r.interrupted)
+                            continue;
+                        r.applied = true;
+                    }
+                    next(r, r.machine.concluded(found), depth);
+                }
+                break;
             case Action::verify:
+            case Action::reject:
             case Action::finish:
                 break;
         }
@@ -235,6 +254,7 @@ private:
         auto const& machine = run.machine;
         auto const result = machine.result();
         claim(!run.in_transaction, "finished with an open transaction");
+        claim(run.concluded == scope_.concludes, "not concluded");
         claim(run.runs <= scope_.max_attempts, "the operation ran more often than allowed");
         claim(machine.attempts() <= scope_.max_attempts, "attempts above the maximum");
         if (scope_.max_attempts == 1)
@@ -298,7 +318,8 @@ TEST_CASE(
     for (auto const max_attempts : {1, 2, 3}) {
         for (auto const has_id : {HasId::no, HasId::yes, HasId::looked_up_by_begin}) {
             for (auto const guarded : {false, true}) {
-                Explorer explorer{Scope{max_attempts, has_id, guarded, 12}};
+                bool const concludes = has_id == HasId::looked_up_by_begin;
+                Explorer explorer{Scope{max_attempts, has_id, guarded, concludes, concludes ? 13 : 12}};
                 explorer.explore();
                 INFO(
                     "max_attempts " << max_attempts << ", id " << static_cast<int>(has_id) << ", guarded "

@@ -211,7 +211,8 @@ struct Begun {
 
 /// What a call came to, as `conclude` is told it.
 enum class CallEnd : unsigned char {
-    applied,      ///< or answered by an earlier execution
+    applied,
+    found,        ///< applied, by this call or by another one: its answer was found in the operation's record
     not_applied,  ///< the operation threw, too
     unknown,      ///< it may have been applied
 };

@@ -24,6 +24,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -273,9 +274,9 @@ public:
         Step<Begun> conclude(CallEnd end, std::string_view answer, Waiter& waiter)
         {
             unsubscribe();
-            auto const how = end == CallEnd::applied       ? ClaimEnd::applied
-                             : end == CallEnd::not_applied ? ClaimEnd::nothing
-                                                           : ClaimEnd::unknown;
+            auto const how = end == CallEnd::not_applied ? ClaimEnd::nothing
+                             : end == CallEnd::unknown   ? ClaimEnd::unknown
+                                                         : ClaimEnd::applied;
             Begun begun;
             for (;;) {
                 switch (machine_.end(how)) {
@@ -293,9 +294,13 @@ public:
                         begun = replay(std::move((*settled)->answer));
                     break;
                 }
-                case ClaimAction::complete:
-                    end_now({.answer = std::string(begun.replayed ? std::string_view{begun.answer} : answer)});
+                case ClaimAction::complete: {
+                    std::string const kept(begun.replayed ? std::string_view{begun.answer} : answer);
+                    if (end_now({.answer = kept}) != Ended::by_owner && (end == CallEnd::found || begun.replayed))
+                        if (auto failure = disown(kept))
+                            return *std::move(failure);
                     break;
+                }
                 case ClaimAction::give_back: end_now({.settled = machine_.settled()}); break;
                 default: machine_.ended(); return Step<Begun>{Outcome<Begun>{std::move(begun)}};
                 }
@@ -489,26 +494,58 @@ public:
             return !session_.in_place() && session_.repository().runtime().now() >= context_.deadline();
         }
 
-        void end_now(ClaimEnding ending)
+        /// What the store said when the claim was ended.
+        enum class Ended : unsigned char { by_owner, not_by_owner, unsaid };
+
+        Ended end_now(ClaimEnding ending)
         {
             machine_.ended();
-            if (late())
-                return end_later(std::move(ending));
+            if (late()) {
+                end_later(std::move(ending));
+                return Ended::unsaid;
+            }
             auto const ended = end_claim(store_, *context_.request(), owner_, ending, Deadline{context_.deadline()});
-            if (worth_ending_again(ended))
-                return end_later(std::move(ending));
-            if (!ended)
+            if (worth_ending_again(ended)) {
+                end_later(std::move(ending));
+                return Ended::unsaid;
+            }
+            if (!ended) {
                 observe(IdempotencyEvent::lease_lost);
-            else if (!ending.answer)
+                return Ended::not_by_owner;
+            }
+            if (!ending.answer)
                 observe(IdempotencyEvent::given_back);
+            return Ended::by_owner;
+        }
+
+        /// An answer was found in the operation's record, and the claim is not known to be this owner's any more. While it
+        /// slept, the key may have been given back and used for another request, whose answer this then is. The store
+        /// compares the fingerprints: nothing, if the answer is this request's.
+        std::optional<Failure> disown(std::string const& answer)
+        {
+            auto claimed = ask_claim();
+            if (!claimed)
+                return Failure::unknown(claimed.error(), "whose the stored answer is could not be found out");
+            switch (claimed->state) {
+            case ClaimState::mismatch: return refused(*claimed);
+            case ClaimState::claimed:
+            case ClaimState::taken_over:  // nobody had it: it is answered by what was found
+                static_cast<void>(store_.complete(
+                    *context_.request(), owner_, answer, false, Deadline{context_.deadline()}));
+                return std::nullopt;
+            default: return std::nullopt;
+            }
         }
 
         /// Never blocks: a store that would is asked by another thread.
         void end_later(ClaimEnding ending) noexcept
         {
-            if (!runs_in_place(store_))
-                return ClaimKeeper<Store, typename R::runtime_type>::start(
-                    store_, session_.repository().runtime(), *context_.request(), owner_, std::move(ending), lease_end_);
+            if (!runs_in_place(store_)) {
+                auto const& runtime = session_.repository().runtime();
+                auto const threads = store_executor(runtime, BlockingCalls::keeping, session_.repository(), &session_);
+                return ClaimKeeper<Store, typename R::runtime_type, std::remove_cv_t<decltype(threads)>>::start(
+                    store_, runtime, threads, *context_.request(), owner_, std::move(ending), lease_end_);
+            }
             try {
                 static_cast<void>(end_claim(store_, *context_.request(), owner_, ending, Deadline{}));
             } catch (...) {  // no memory: until the lease is over, then

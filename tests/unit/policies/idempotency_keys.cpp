@@ -187,6 +187,37 @@ TEST_CASE("a duplicate that waits gets the answer, or its deadline", "[policies]
     CHECK(world.runs == 0);
 }
 
+/// Wakes nobody, though it says so: every wake-up is lost.
+class DeafStore : public memory::IdempotencyStore {
+public:
+    using memory::IdempotencyStore::IdempotencyStore;
+    void subscribe(IdempotentRequest const&, Waiter&) const {}
+    void unsubscribe(IdempotentRequest const&, Waiter&) const noexcept {}
+};
+
+TEST_CASE("a duplicate that waits gets the answer although every wake-up is lost", "[policies][idempotency_keys]")
+{
+    memory::StateRepository<Stock> const repository;
+    static_cast<void>(repository.insert(Stock{"x", 10}).value());
+    DeafStore const store;
+    OwnerToken const other{{1, 1}};
+    static_cast<void>(store.claim(request(), other, 1min, AfterLease::take_over).value());
+    TransactionService const service{IdempotencyKeys{OptimisticVersioning{}, store, {.duplicates = Duplicates::wait}}, repository};
+    std::optional<Outcome<Answer<Response>>> answer;
+    run_threads(2, [&](std::size_t i) {
+        if (i == 0) {
+            answer = service.try_do_in_transaction(request(), "x", [](Stock&) { return Response{}; }, {.deadline = 20s});
+        } else {
+            std::this_thread::sleep_for(100ms);  // it waits by now, or else gets the answer at once
+            static_cast<void>(
+                store.complete(request(), other, interlock::detail::encode_answer(Response{200, "theirs"}), false));
+        }
+    });
+    REQUIRE(answer);
+    REQUIRE(*answer);
+    CHECK((*answer)->value().body == "theirs");
+}
+
 TEST_CASE("a crashed owner's claim is taken over when its lease is over, to the millisecond", "[policies][idempotency_keys]")
 {
     World<> world;

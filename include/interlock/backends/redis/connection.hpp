@@ -303,7 +303,8 @@ public:
     /// |---|---|---|---|
     /// | the deadline came | `deadline_exceeded`, or why it could not connect | `deadline_exceeded` | `outcome_unknown` |
     /// | the connection was lost | waits for the next one | `unavailable` at once | `outcome_unknown` at once |
-    /// | what came is no reply, or too large | waits for the next one | `corrupt_state` | `outcome_unknown` |
+    /// | what came is no reply | waits for the next one | `corrupt_state` | `outcome_unknown` |
+    /// | its reply was too large; the others go on | | `corrupt_state` | `outcome_unknown` |
     /// | it was cancelled, or the last handle went | `cancelled` | `cancelled` | `outcome_unknown` |
     ///
     /// `cause()` of an `outcome_unknown` is what the third column says. `overloaded`: too many wait already.
@@ -324,8 +325,8 @@ public:
     }
 
     /// Runs a script by its name, and once more by its text if the server does not have it. As `async_execute`, and the
-    /// one deadline covers both. An error that the script itself raised is `outcome_unknown` unless it only reads: what it
-    /// did before is not undone.
+    /// one deadline covers both. An error that the script itself raised, or one of its commands (a type, a right), is
+    /// `outcome_unknown` unless it only reads: what it did before is not undone.
     template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
     auto async_evaluate(Evaluation evaluation, Access access, Deadline deadline, CompletionToken&& token) const
     {

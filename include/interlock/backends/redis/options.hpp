@@ -78,7 +78,7 @@ struct Options {
     std::size_t max_connections{16};
     /// Callers that wait for a connection; beyond it `overloaded`.
     std::size_t max_waiting{4096};
-    /// Bytes of one reply; a larger one is refused and ends its connection.
+    /// Bytes of one reply; a larger one is read and dropped, and is the failure (`corrupt_state`) of its call alone.
     std::size_t max_reply_bytes{std::size_t{64} << 20};
 
     // Of a `Connection` only, which many commands share.

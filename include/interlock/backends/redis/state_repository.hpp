@@ -98,11 +98,18 @@ inline Failure damaged(char const* what)
 /// `FencedRepository` and `FusedRepository`; not `RowLockingRepository`, since Redis has no row locks. A guarded write is
 /// applied only while the lock record names its acquisition (law P1), decided in one script with the write; a record that
 /// expired refuses it. Versions are below 2^53 and never reused while the server keeps its data: erasing raises the
-/// floor above which keys of that shard begin.
+/// floor above which keys of that shard begin. The tokens of a grant are above all earlier ones and not below the server's
+/// clock, so that a failover that has lost the last grants does not repeat their tokens, unless the promoted server's clock is
+/// behind by more than the failover took or more than 4,096 grants a second had been made. A script needs all its rights
+/// before its first write: without one of them a call is `misconfigured` and nothing was written.
 /// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, when a
 /// replica without the latest writes is promoted (see `RepositoryOptions::replicas`), or when a server restarts without
 /// its data; the fence refuses writes of the former holder in each of these. What a failover or a crash without
-/// `appendfsync always` forgets is forgotten as a whole prefix: values, locks, records and counters together.
+/// `appendfsync always` forgets is forgotten as a whole prefix: values, locks, records and counters together. So the versions
+/// of values that were forgotten are given again, and across such a failover updates may be lost (P3): a commit whose
+/// connection leads to another server than its versions were read from is a `version_conflict`, and what
+/// `OptimisticVersioning::remember` keeps is forgotten (see `life`), but who has read before, and commits after others have
+/// met the new server, is not told. The right to `INFO` is needed for both.
 /// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`
 /// for what writes. Ask again with the same owner token (`create`, `renew`, `remove`) or operation id (`commit`).
 /// A full server: `overloaded` with an operation id, else `unavailable`; removing a lock still works. A key of another

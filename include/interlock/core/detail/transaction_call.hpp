@@ -183,7 +183,7 @@ public:
             break;
         case Action::rollback: return machine_.rolled_back();
         case Action::reject: next = fed_reject(); break;
-        case Action::conclude: return machine_.concluded(answered_);
+        case Action::conclude: return machine_.concluded(answered_, code_, cause_);
         case Action::resolve: next = machine_.resolved(resolved_, runtime_now(), random()); break;
         case Action::sleep: return machine_.slept(runtime_now());
         case Action::run:
@@ -564,9 +564,10 @@ private:
     bool conclude_policy(Waiter& waiter)
     {
         if constexpr (concludes) {
-            auto const end = machine_.result() == Errc::outcome_unknown          ? CallEnd::unknown
-                             : machine_.result() == Errc::ok && !machine_.threw() ? CallEnd::applied
-                                                                                  : CallEnd::not_applied;
+            auto const end = machine_.result() == Errc::outcome_unknown         ? CallEnd::unknown
+                             : machine_.result() != Errc::ok || machine_.threw() ? CallEnd::not_applied
+                             : machine_.replayed()                               ? CallEnd::found
+                                                                                 : CallEnd::applied;
             auto step = [&] {
                 if constexpr (records)
                     return transaction_.conclude(end, record_.answer, waiter);
@@ -575,8 +576,10 @@ private:
             }();
             if (!step.done())
                 return wait_until(step.wake_at());
-            answered_ = step.outcome() && step.outcome()->replayed;
-            if (answered_) {
+            fine();
+            if (!step.outcome())
+                took(std::move(step.outcome()).failure());
+            else if (step.outcome()->replayed) {
                 exception_ = nullptr;
                 failure_.reset();
                 took_answer(*std::move(step.outcome()));

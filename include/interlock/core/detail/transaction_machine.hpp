@@ -200,10 +200,14 @@ public:
     }
 
     /// `answered`: it turned out that the same operation was applied, by another call. That is the answer, whatever this one
-    /// came to.
-    Action concluded(bool answered) noexcept
+    /// came to. `code`: not `ok` when the answer that was found turned out not to be this call's.
+    Action concluded(bool answered, Errc code = Errc::ok, Errc cause = Errc::ok) noexcept
     {
-        if (answered) {
+        if (code != Errc::ok) {
+            result_ = code;
+            cause_ = cause;
+            threw_ = replayed_ = false;
+        } else if (answered) {
             result_ = Errc::ok;
             threw_ = false;
             replayed_ = true;

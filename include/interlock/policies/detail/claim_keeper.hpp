@@ -5,7 +5,7 @@
 
 // The end of a claim that its call could not wait for: the deadline had come, the store was away, or the call was destroyed.
 // It is tried again until the store has answered, or the claim's lease is over. Between attempts it is an alarm: a store that
-// is away for a while occupies no thread of the pool.
+// is away for a while occupies no thread for long, and none that calls or locks need.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/idempotent_request.hpp>
@@ -50,22 +50,23 @@ inline bool worth_ending_again(Outcome<void> const& ended) noexcept
     }
 }
 
-template <class Store, class R>
-class ClaimKeeper final : public Alarm, public std::enable_shared_from_this<ClaimKeeper<Store, R>> {
+/// `X`: the executor whose threads may be blocked.
+template <class Store, class R, class X>
+class ClaimKeeper final : public Alarm, public std::enable_shared_from_this<ClaimKeeper<Store, R, X>> {
 public:
     ClaimKeeper(
-        Store store, R runtime, IdempotentRequest request, OwnerToken owner, ClaimEnding ending, TimePoint until)
-        : store_(std::move(store)), runtime_(std::move(runtime)), request_(std::move(request)), owner_(owner),
-          ending_(std::move(ending)), until_(until)
+        Store store, R runtime, X threads, IdempotentRequest request, OwnerToken owner, ClaimEnding ending, TimePoint until)
+        : store_(std::move(store)), runtime_(std::move(runtime)), threads_(std::move(threads)), request_(std::move(request)),
+          owner_(owner), ending_(std::move(ending)), until_(until)
     {}
 
     /// Hands the end over. Without memory for it the claim stays until its lease is over.
     static void start(
-        Store const& store, R const& runtime, IdempotentRequest const& request, OwnerToken owner, ClaimEnding ending,
-        TimePoint until) noexcept
+        Store const& store, R const& runtime, X const& threads, IdempotentRequest const& request, OwnerToken owner,
+        ClaimEnding ending, TimePoint until) noexcept
     {
         try {
-            std::make_shared<ClaimKeeper>(store, runtime, request, owner, std::move(ending), until)->post();
+            std::make_shared<ClaimKeeper>(store, runtime, threads, request, owner, std::move(ending), until)->post();
         } catch (...) {
         }
     }
@@ -73,7 +74,7 @@ public:
 private:
     void post()
     {
-        boost::asio::post(runtime_.blocking_executor(), [self = this->shared_from_this()] { self->attempt(); });
+        boost::asio::post(threads_, [self = this->shared_from_this()] { self->attempt(); });
     }
 
     void attempt() noexcept
@@ -99,11 +100,12 @@ private:
         }
     }
 
-    static constexpr std::chrono::seconds patience{1};  // a thread of the pool is not kept longer
+    static constexpr std::chrono::seconds patience{1};  // no thread is kept longer
     static constexpr Backoff polls{.initial = std::chrono::milliseconds{100}, .cap = std::chrono::seconds{1}, .immediate = 0};
 
     Store store_;
     R runtime_;
+    X threads_;
     IdempotentRequest request_;
     OwnerToken owner_;
     ClaimEnding ending_;

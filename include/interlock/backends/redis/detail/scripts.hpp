@@ -212,8 +212,8 @@ inline bool asks_for_one(ReplyView reply) noexcept { return reply.is(ReplyType::
 inline Script const& create_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
-local ttl, room = ARGV[1], tonumber(ARGV[2])
-local loads = room > 0
+local ttl, most = ARGV[1], tonumber(ARGV[2])
+local loads, room = most > 0, most
 if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody who has waited in line for it
   local value = loads and call('GET', KEYS[3])
 )lua", draw_lua, R"lua(
@@ -229,7 +229,8 @@ if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody
 end
 )lua", need_lua, reserve_lua, draw_lua, reserved_lua, R"lua(
 local count, keys = #ARGV - 2, loads and 2 or 1
-room = room - 64 * (count - 1)  -- for what else each says
+-- Together they may read less, since nobody else is served meanwhile, and each says 64 bytes more. What is left out leaves alone.
+if count > 1 then room = math.min(most, 1048576) - 64 * count end
 local function one(i)
   local lock, owner = KEYS[keys * (i - 1) + 2], sub(ARGV[i + 2], 1, 16)
   local record = call('GET', lock)
@@ -246,7 +247,7 @@ local function one(i)
   end
   local value = loads and call('GET', KEYS[2 * i + 1])
   if value then
-    if #value > tonumber(ARGV[2]) then error({err = 'CORRUPT the stored value is larger than what may be read'}) end
+    if #value > most then error({err = 'CORRUPT the stored value is larger than what may be read'}) end
     if #value > room then return {-3} end
     room = room - #value
   end
@@ -264,14 +265,21 @@ local function one(i)
   return wanted and token .. 'w' or token
 end
 )lua", each_lua, R"lua(
--- Values are read at once; there is nothing for what is no string. A lock is asked for and taken in one step, but for the
--- first one: only once some lock is free are tokens drawn, and they are drawn before anything is written.
-local found = loads and call('MGET', unpack(KEYS, 2))
+-- Values are read in few steps, and not without end; there is nothing for what is no string. A lock is asked for and taken
+-- in one step, but for the first one: only once some lock is free are tokens drawn, and they are drawn before anything is
+-- written.
+local found, read = nil, 0
 local try, same, tail = redis.pcall, not loads, nil
 for i = 1, count do
   local reply
-  local lock, value = KEYS[keys * (i - 1) + 2], loads and found[2 * i]
-  if (value and #value <= room or not loads) and (tail or try('GET', lock) == false) then
+  if loads and i % 16 == 1 then
+    found = read < 4194304 and call('MGET', unpack(KEYS, 2 * i, math.min(2 * i + 31, #KEYS)))
+  end
+  local lock, value = KEYS[keys * (i - 1) + 2], found and found[2 * ((i - 1) % 16) + 2]
+  if value then read = read + #value end
+  if loads and not found or value and #value > room and #value <= most then
+    reply = {-3}
+  elseif (value and #value <= room or not loads) and (tail or try('GET', lock) == false) then
     if tail == nil then tail = pcall(reserve, lock) and first and first .. first end
     local owner = ARGV[i + 2]
     if #owner > 16 then owner = sub(owner, 1, 16) end
