@@ -198,6 +198,8 @@ inline void Run::make_processes()
     };
     record_script_->on_claim = [this](IdempotentRequest const& request, interlock::ClaimState state) {
         checks_.tell("  claimed:", request.key(), static_cast<int>(state));
+        if (state == interlock::ClaimState::claimed || state == interlock::ClaimState::taken_over)
+            for (auto const& some : requests_) some->granted(request);
     };
     record_script_->on_completed = [this](IdempotentRequest const& request) {
         for (auto const& some : requests_) some->completed(request);

@@ -29,12 +29,9 @@ public:
 
     /// A fault of any store: claims may stay until their lease is over.
     void fault() noexcept { fault_at_ = run_.context().now(); }
-    void completed(IdempotentRequest const& request)
-    {
-        for (std::size_t i = 0; i < all_.size(); ++i)
-            if (key(i) == request.key())
-                all_[i].completed_at = run_.context().now();
-    }
+    void completed(IdempotentRequest const& request) { note(request, &One::completed_at); }
+    /// Somebody has the claim from now on.
+    void granted(IdempotentRequest const& request) { note(request, &One::granted_at); }
 
     Client come(Host host, Random& random)
     {
@@ -90,7 +87,15 @@ private:
         std::uint64_t calls{0};     // so far
         TimePoint stays_until{};    // a claim whose owner does not know better
         TimePoint completed_at{};
+        TimePoint granted_at{};
     };
+
+    void note(IdempotentRequest const& request, TimePoint One::*what)
+    {
+        for (std::size_t i = 0; i < all_.size(); ++i)
+            if (key(i) == request.key())
+                all_[i].*what = run_.context().now();
+    }
 
     std::string key(std::size_t i) const { return (in_transaction_ ? "t" : "k") + std::to_string(i); }
 
@@ -123,7 +128,9 @@ private:
         if (alone && call == one.calls && !faulty && record->result == Errc::idempotency_in_progress)
             run_.checks().fail("P4: a key is not usable at once although nobody is busy with it");
         // A hint that an answer is there may be lost: then it is asked for now and then.
-        if (!faulty && record->undisturbed && record->answer && *record->answer != plan.number)
+        // In a transaction it waits for the state as well, and so does whoever has got the claim meanwhile.
+        if (!in_transaction_ && one.granted_at < started && !faulty && record->undisturbed && record->answer &&
+            *record->answer != plan.number)
             run_.checks().require(
                 now <= std::max(started, one.completed_at) + plan.pause + 1000ms + (run_.context().overslept() - overslept),
                 "P7: a duplicate slept although the answer was there");

@@ -118,6 +118,7 @@ asio::awaitable<CallRecord*> Run::call(Plan plan, Start start)
     auto const started = context_.now();
     auto const pauses = pauses_[plan.host] + pauses_[plan.executor];
     auto const shortages = shortages_;
+    bool const asleep = context_.paused(plan.host) || context_.paused(plan.executor);
     auto const overslept = context_.overslept();
     asio::cancellation_signal signal;
     std::optional<SimulationContext::TimerId> cancel;
@@ -145,7 +146,7 @@ asio::awaitable<CallRecord*> Run::call(Plan plan, Start start)
         : end.undecodable ? "threw while decoding"
         : end.rejected    ? "rejected"
                           : "threw");
-    bool const awake = pauses == pauses_[plan.host] + pauses_[plan.executor];
+    bool const awake = !asleep && pauses == pauses_[plan.host] + pauses_[plan.executor];
     record.undisturbed = awake && shortages == shortages_;
     if (awake)
         checks_.require(

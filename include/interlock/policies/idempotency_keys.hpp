@@ -488,9 +488,10 @@ public:
                     store_.unsubscribe(*context_.request(), *waiter);
         }
 
+        /// After the deadline neither of the two stores is asked by a call that may block.
         bool late() const noexcept
         {
-            return !runs_in_place(store_) && session_.repository().runtime().now() >= context_.deadline();
+            return !session_.in_place() && session_.repository().runtime().now() >= context_.deadline();
         }
 
         /// What the store said when the claim was ended.

@@ -203,12 +203,12 @@ private:
     /// A call of the store that has not begun waits for a thread no longer than this call may last. One that runs on a thread
     /// has a deadline of its own.
     ///
-    /// A rollback is made in any case, and what has begun is gone on with: a commit that others make for this one as well is
-    /// asked what it came to, never taken for one that was not made. At the deadline that needs no thread any more, since
-    /// after it nothing is sent, and so nothing blocks.
+    /// A rollback and the policy's conclusion are made in any case, and what has begun is gone on with: a commit that others
+    /// make for this one as well is asked what it came to, never taken for one that was not made. At the deadline that needs
+    /// no thread any more, since after it nothing is sent, and so nothing blocks.
     Performed waits_for_thread()
     {
-        bool const goes_on = action_ == Action::rollback || (polled_ && action_ != Action::begin);
+        bool const goes_on = action_ == Action::rollback || action_ == Action::conclude || (polled_ && action_ != Action::begin);
         bool const late = this->runtime().now() >= call_.deadline();
         bool const cancelled = this->cancel_requested() && action_ != Action::resolve && !goes_on;
         if (!(late || cancelled) || !this->take_back())
