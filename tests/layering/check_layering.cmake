@@ -150,6 +150,7 @@ file(GLOB_RECURSE headers RELATIVE "${ROOT}/interlock" "${ROOT}/interlock/*")
 list(JOIN seam_words "|" any_seam_word)
 set(heavy_headers "")
 
+list(FILTER headers EXCLUDE REGEX "(^|/)README\\.md$")  # the pages of the folders
 foreach(header IN LISTS headers)
     if(header MATCHES "^([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST layers)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no layer, expected one of: ${layers}")
