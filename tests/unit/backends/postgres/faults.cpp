@@ -787,7 +787,8 @@ void under_load(PostgresServer& server, Policy policy, Fault fault)
         done = true;
     });
     while (!done) {
-        std::this_thread::sleep_for(30ms);
+        // Long enough for the trips of one transaction, connecting included: else nobody gets anywhere for minutes.
+        std::this_thread::sleep_for(100ms);
         fault();
         ++faults;
     }
