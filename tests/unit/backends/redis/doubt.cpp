@@ -135,7 +135,8 @@ TEST_CASE("a server that stops to answer holds up no release and no write beyond
     locks.async_release(std::move(asynchronously), [&](error_code error) { done.set_value(error); });
     std::thread writing([&] {
         auto const write = locks.write(written, version, Stock{"x", 1});
-        CHECK(write.error() == Errc::outcome_unknown);
+        // Whoever needs a connection of its own has not got as far as sending anything.
+        CHECK((write.error() == Errc::outcome_unknown || write.error() == Errc::unavailable));
         CHECK(std::chrono::steady_clock::now() - began < 8s);
     });
     std::thread ensuring([&] {
