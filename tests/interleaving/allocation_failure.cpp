@@ -109,6 +109,11 @@ void fail_each_allocation(Call call, Check check)
             call();
         } catch (std::bad_alloc const&) {
             failed = true;
+        } catch (interlock::Error const& error) {
+            // A call of the store that ran out of memory: not applied, or unknown where the commit had begun.
+            CHECK((error.code() == interlock::make_error_code(interlock::Errc::overloaded) ||
+                   error.code() == interlock::make_error_code(interlock::Errc::outcome_unknown)));
+            failed = true;
         }
         bool const reached = allocations_left == never;
         allocations_left = never;
