@@ -12,7 +12,6 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
@@ -23,13 +22,12 @@
 #include <future>
 #include <optional>
 #include <string>
-#include <tuple>
-#include <utility>
 
 namespace memory_deadlines_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using boost::asio::use_future;
 using interlock_test::Stock;
 using interlock_test::time_of;
 
@@ -47,26 +45,13 @@ void ends_in_time(std::string const& name, F call)
     CHECK(took < deadline + margin);
 }
 
-/// The answer of an asynchronous call by value: an exception of another thread is not looked at.
-auto const in_a_future = boost::asio::as_tuple(boost::asio::use_future);
-
 /// `ok` when there is no answer, which nobody expects.
 template <class Future>
 Errc answer_of(Future future)
 {
     if (future.wait_for(20s) != std::future_status::ready)
         return Errc::ok;
-    auto const [thrown, outcome] = future.get();
-    return thrown ? Errc::unavailable : outcome.error();
-}
-
-/// The same, of a call that ends with an error code.
-template <class Future>
-Errc code_in(Future future)
-{
-    if (future.wait_for(20s) != std::future_status::ready)
-        return Errc::ok;
-    return static_cast<Errc>(std::get<0>(future.get()).value());
+    return future.get().error();
 }
 
 /// The same, of a call that reports by an exception.
@@ -77,6 +62,8 @@ Errc thrown_by(Call call)
         call();
     } catch (Error const& error) {
         return error.errc();
+    } catch (boost::system::system_error const& error) {
+        return static_cast<Errc>(error.code().value());
     }
     return Errc::ok;
 }
@@ -89,14 +76,14 @@ void both_ways_end_in_time(std::string const& name, Service const& service)
     CallOptions const options{.deadline = deadline};
     ends_in_time(name, [&] { return service.try_do_in_transaction("x", change, options).error(); });
     ends_in_time(name + ", asynchronous", [&] {
-        return answer_of(service.async_try_do_in_transaction("x", change, options, in_a_future));
+        return answer_of(service.async_try_do_in_transaction("x", change, options, use_future));
     });
     ends_in_time(name + ", with an id", [&] {
         return service.try_do_in_transaction(OperationId{"id"}, "x", change, options).error();
     });
     ends_in_time(name + ", with an id, asynchronous", [&] {
         return answer_of(
-            service.async_try_do_in_transaction(OperationId{"id"}, "x", change, options, in_a_future));
+            service.async_try_do_in_transaction(OperationId{"id"}, "x", change, options, use_future));
     });
 }
 
@@ -129,7 +116,10 @@ TEST_CASE("a lock that is never released is waited for until the deadline", "[me
         ends_in_time(
             "acquire", [&] { return thrown_by([&] { locks.acquire("x", {.deadline = deadline}); }); });
         ends_in_time("acquire, asynchronous", [&] {
-            return code_in(locks.async_acquire("x", AcquireOptions{.deadline = deadline}, in_a_future));
+            auto future = locks.async_acquire("x", AcquireOptions{.deadline = deadline}, use_future);
+            if (future.wait_for(20s) != std::future_status::ready)
+                return Errc::ok;
+            return thrown_by([&] { future.get(); });
         });
         both_ways_end_in_time("lock", TransactionService{SetNxLock{}, locks});
     }
@@ -152,7 +142,7 @@ TEST_CASE("a request that somebody else never ends is waited for until the deadl
     ends_in_time(
         "a duplicate", [&] { return service.try_do_in_transaction(request, "x", change, options).error(); });
     ends_in_time("a duplicate, asynchronous", [&] {
-        return answer_of(service.async_try_do_in_transaction(request, "x", change, options, in_a_future));
+        return answer_of(service.async_try_do_in_transaction(request, "x", change, options, use_future));
     });
     REQUIRE(store.give_back(request, OwnerToken{{1, 1}}));
     CHECK(service.try_do_in_transaction(request, "x", change));
