@@ -130,7 +130,7 @@ inline void Run::watch_store()
         coverage_.note("arrived late");
         auto const number = ++last_arrival_;
         late_arrivals_.emplace(number, std::move(arrives));
-        context_.add_timer(outside, context_.now() + random_.time(0ms, 150ms), [this, number] {
+        context_.add_timer(outside, context_.now() + random_.time(0ms, longest_way), [this, number] {
             auto const arrival = late_arrivals_.extract(number);
             if (!arrival.empty())
                 arrival.mapped()();

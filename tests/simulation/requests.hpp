@@ -107,7 +107,9 @@ private:
         IdempotentRequest const request{key(i), interlock::Scope("sim"), interlock::fingerprint(body)};
         auto const started = run_.context().now();
         auto const overslept = run_.context().overslept();
-        bool const alone = one.busy == 0 && started >= one.stays_until && started > fault_at_ + lease_;
+        // What was sent may arrive late: a claim, which then stays for its lease, or the commit that ends a transaction.
+        auto const forgotten = longest_way + lease_;
+        bool const alone = one.busy == 0 && started >= one.stays_until && started > fault_at_ + forgotten;
         auto const call = ++one.calls;
         ++one.busy;
         static constexpr std::array ways{By::keyed_optimistic, By::keyed_row_lock, By::keyed_lease};
@@ -122,7 +124,7 @@ private:
         // What a call could not end by its deadline is ended behind it, once there is a thread for it.
         one.stays_until = std::max(
             one.stays_until,
-            record->result == Errc::outcome_unknown || faulty || !record->undisturbed ? now + lease_
+            record->result == Errc::outcome_unknown || faulty || !record->undisturbed ? now + forgotten
             : record->result == Errc::deadline_exceeded                               ? now + 300ms
                                                                                       : now + 2 * quantum);
         if (alone && call == one.calls && !faulty && record->result == Errc::idempotency_in_progress)

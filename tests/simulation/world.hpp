@@ -103,6 +103,8 @@ inline constexpr auto quantum = 2 * pool_latency + 1ms;
 /// What a call may take beyond its deadline and its own callable.
 inline constexpr auto late = quantum + 60ms;
 inline constexpr unsigned hosts = 3;
+/// A request that arrives late arrives after that time at most.
+inline constexpr auto longest_way = 150ms;
 /// Of nobody's process: what happens outside of all of them.
 inline constexpr Host outside = hosts;
 /// An executor in each process that sometimes stands still: host + sleepers.

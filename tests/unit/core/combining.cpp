@@ -581,6 +581,44 @@ TEST_CASE("a stopped context hangs nobody", "[core][combining][patience]")
     }
 }
 
+TEST_CASE("a context that stops while its operation waits for a lock hangs nobody", "[core][combining][patience]")
+{
+    SetNxLock policy;
+    policy.lock.ttl = 500ms;
+    for (bool const replaces : {false, true}) {
+        Slow const store;
+        TransactionService const service{policy, store};
+        Gate go;
+        std::thread leader([&] {
+            service.do_in_transaction(
+                "x",
+                [&](Stock& s) {
+                    go.pass();
+                    ++s.quantity;
+                },
+                {.deadline = 60s});
+        });
+        CHECK(go.wait_for(1));
+        asio::io_context stops;
+        std::atomic<bool> ended{false};
+        service.async_try_do_in_transaction(
+            "x", add_one, {.deadline = 60s}, asio::bind_executor(stops, [&](std::exception_ptr, Outcome<int> o) {
+                ended = o.has_value();
+            }));
+        // Long enough to take the leader's place, which then waits for the leader's lock; else to queue only.
+        stops.run_for(replaces ? 200ms : 2ms);
+        go.open();
+        leader.join();
+        auto const begin = std::chrono::steady_clock::now();
+        CHECK(service.try_do_in_transaction("x", add_one, {.deadline = 10s}));
+        CHECK(std::chrono::steady_clock::now() - begin < 5s);
+        stops.restart();
+        stops.run_for(10s);
+        CHECK(ended);
+        CHECK(store.quantity() == 3);
+    }
+}
+
 TEST_CASE("no call waits for another caller's callable", "[core][combining][patience]")
 {
     Slow const store;

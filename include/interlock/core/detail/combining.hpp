@@ -18,7 +18,8 @@
 // 2. A leader whose own operation takes longer than that, or whose deadline is near, shares with nobody. Waiting in vain is
 //    paid for by the commits that sharing has saved, so that it never costs more than it brings.
 // 3. Who waits for a leader that makes no progress (its thread sleeps, its context was stopped) takes its place. The former
-//    leader commits what it has made itself, alone.
+//    leader commits what it has made itself, alone. A leader that waits for a lock or a row of others makes no progress from
+//    when it was woken on.
 // What a batch came to without the others' doing (it was given up, its leader was late) counts as nobody's attempt.
 //
 // Everything is guarded by the shard's mutex, but the copies, which belong to whoever runs on them.
@@ -72,7 +73,14 @@ public:
         bool first{false};     // in line: it has had its turn
         bool late{false};      // gets no value any more: it leads when its turn comes
         bool single{false};    // shares with nobody when it leads
-        std::atomic<TimePoint> since{};  // when it was last seen to make progress as a leader; written without the mutex, too
+        std::atomic<TimePoint> since{};  // as a leader: from when on it has had something to do; written without the mutex, too
+
+        /// It has something to do from `time` on, if not earlier.
+        void due_from(TimePoint time) noexcept
+        {
+            auto before = since.load(std::memory_order_relaxed);
+            while (time < before && !since.compare_exchange_weak(before, time, std::memory_order_relaxed)) {}
+        }
     };
 
     struct Batch {
@@ -292,14 +300,21 @@ public:
             mine_.emplace(*std::exchange(seen_, nullptr));
             return Step<Begun>{std::in_place, std::in_place};
         }
-        auto step = inner_.begin(waiter);
-        if (phase_ == Phase::leading && step.done()) {
-            if (!step.outcome()) {
-                leave();
-            } else {
-                began_at_ = now();
-                self_.since.store(began_at_, std::memory_order_relaxed);
-            }
+        if (phase_ != Phase::leading)
+            return inner_.begin(waiter);
+        // Whoever took the place of a leader that waits for others' locks would only wait for the same. Once it is woken, its
+        // executor is to run it.
+        if (begin_waits())
+            self_.since.store(context_.deadline(), std::memory_order_relaxed);
+        begins_.wakes = &waiter;
+        auto step = inner_.begin(begins_);
+        if (!step.done()) {
+            self_.due_from(step.wake_at());
+        } else if (!step.outcome()) {
+            leave();
+        } else {
+            began_at_ = now();
+            self_.since.store(began_at_, std::memory_order_relaxed);
         }
         return step;
     }
@@ -390,6 +405,30 @@ private:
     using Time = typename Table::Time;
     using Group = typename Table::Group;
 
+    /// What wakes a leader that begins, and notes when that was.
+    class Begins final : public Waiter {
+    public:
+        explicit Begins(CombiningTransaction& call) noexcept : call_(call) {}
+        void wake() noexcept override
+        {
+            note();
+            wakes->wake();
+        }
+        Wakeup wake_later() noexcept override
+        {
+            note();
+            return wakes->wake_later();
+        }
+        bool may_block() const noexcept override { return wakes->may_block(); }
+
+        Waiter* wakes{nullptr};
+
+    private:
+        void note() noexcept { call_.self_.due_from(call_.now()); }
+
+        CombiningTransaction& call_;
+    };
+
     Table& table() const noexcept { return session_.combiner(); }
     typename Table::Shard& shard() const noexcept { return table().shard_of(key_); }
     TimePoint now() const noexcept { return session_.repository().runtime().now(); }
@@ -401,14 +440,12 @@ private:
         return entry != shard().groups.end() && entry->second.leader == &self_ ? &entry->second : nullptr;
     }
 
-    /// From when on a leader that begins is to be seen to have got further. Where it may have to wait for others' locks,
-    /// whoever took its place would only wait for the same.
-    TimePoint beginning(TimePoint time) const noexcept
+    bool begin_waits() const noexcept
     {
         if constexpr (requires { session_.begin_waits(); })
-            if (session_.begin_waits())
-                return context_.deadline();
-        return time;
+            return session_.begin_waits();
+        else
+            return false;
     }
 
     /// When somebody else takes the leader's place.
@@ -446,7 +483,7 @@ private:
     void lead(Group& group, TimePoint time) noexcept
     {
         group.leader = &self_;
-        self_.since.store(beginning(time), std::memory_order_relaxed);
+        self_.since.store(time, std::memory_order_relaxed);
         phase_ = Phase::leading;
     }
 
@@ -568,7 +605,7 @@ private:
                 wakeup = table().left(shard(), key_, time);
         } else if (group != nullptr) {  // it may begin again
             phase_ = Phase::leading;
-            self_.since.store(beginning(time), std::memory_order_relaxed);
+            self_.since.store(time, std::memory_order_relaxed);
         } else {
             alone();
         }
@@ -698,6 +735,7 @@ private:
     Time patience_{0};  // until it looks whether its leader makes progress
     Phase phase_{Phase::out};
     bool again_{false};
+    Begins begins_{*this};
     Inner inner_;
 };
 

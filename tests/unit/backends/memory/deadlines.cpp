@@ -15,6 +15,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 #include <array>
@@ -22,14 +23,17 @@
 #include <future>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace memory_deadlines_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
 using boost::asio::use_future;
+using interlock_test::error_thrown_by;
 using interlock_test::Stock;
 using interlock_test::time_of;
+using interlock_test::told_to_handler;
 
 constexpr auto deadline = 300ms;
 constexpr auto margin = 2s;  // for a busy machine
@@ -52,20 +56,6 @@ Errc answer_of(Future future)
     if (future.wait_for(20s) != std::future_status::ready)
         return Errc::ok;
     return future.get().error();
-}
-
-/// The same, of a call that reports by an exception.
-template <class Call>
-Errc thrown_by(Call call)
-{
-    try {
-        call();
-    } catch (Error const& error) {
-        return error.errc();
-    } catch (boost::system::system_error const& error) {
-        return static_cast<Errc>(error.code().value());
-    }
-    return Errc::ok;
 }
 
 /// A call of `service`, in both ways.
@@ -114,12 +104,11 @@ TEST_CASE("a lock that is never released is waited for until the deadline", "[me
     // Of the same service, where the wait is a local one, and of another, whose wait is the store's.
     for (auto const& locks : {holder, LockStateService{stock}}) {
         ends_in_time(
-            "acquire", [&] { return thrown_by([&] { locks.acquire("x", {.deadline = deadline}); }); });
+            "acquire", [&] { return error_thrown_by([&] { return locks.acquire("x", {.deadline = deadline}); }); });
         ends_in_time("acquire, asynchronous", [&] {
-            auto future = locks.async_acquire("x", AcquireOptions{.deadline = deadline}, use_future);
-            if (future.wait_for(20s) != std::future_status::ready)
-                return Errc::ok;
-            return thrown_by([&] { future.get(); });
+            return told_to_handler([&](auto handler) {
+                locks.async_acquire("x", AcquireOptions{.deadline = deadline}, std::move(handler));
+            });
         });
         both_ways_end_in_time("lock", TransactionService{SetNxLock{}, locks});
     }

@@ -20,6 +20,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
@@ -45,9 +46,11 @@ namespace postgres_stopped_server_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using interlock_test::error_thrown_by;
 using interlock_test::PostgresServer;
 using interlock_test::Stock;
 using interlock_test::time_of;
+using interlock_test::told_to_handler;
 
 constexpr auto deadline = 600ms;
 constexpr auto margin = 2s;  // for a busy machine
@@ -294,16 +297,6 @@ TEST_CASE(
     check(rows, true);
 }
 
-Errc code_of(std::function<void()> const& call)
-{
-    try {
-        call();
-    } catch (Error const& error) {
-        return error.errc();
-    }
-    return Errc::ok;
-}
-
 TEST_CASE(
     "what is done with an open transaction ends by its deadline when the server has stopped",
     "[postgres][stopped_server]")
@@ -327,7 +320,7 @@ TEST_CASE(
         return tx.commit(changes, operation, deadline).error();
     };
     check(
-        {with("exec", [](World&, Open& tx) { return code_of([&] { tx.exec("SELECT 1"); }); }),
+        {with("exec", [](World&, Open& tx) { return error_thrown_by([&] { tx.exec("SELECT 1"); }); }),
          with("try_exec", [](World&, Open& tx) { return tx.try_exec("SELECT 1").error(); }),
          with("commit", [=](World& w, Open& tx) { return commit(w, tx, nullptr); }),
          with(
@@ -462,22 +455,15 @@ TEST_CASE(
             "acquire",
             [](World& w) {
                 LockStateService const locks{w.stock};
-                return code_of([&] { locks.acquire(w.name, {.deadline = deadline}); });
+                return error_thrown_by([&] { return locks.acquire(w.name, {.deadline = deadline}); });
             }),
         at_once(
             "acquire, asynchronous",
             [](World& w) {
                 LockStateService const locks{w.stock};
-                auto future = locks.async_acquire(
-                    w.name, AcquireOptions{.deadline = deadline}, boost::asio::use_future);
-                if (future.wait_for(20s) != std::future_status::ready)
-                    return Errc::ok;
-                try {
-                    future.get();
-                } catch (boost::system::system_error const& error) {
-                    return static_cast<Errc>(error.code().value());
-                }
-                return Errc::ok;
+                return told_to_handler([&](auto handler) {
+                    locks.async_acquire(w.name, AcquireOptions{.deadline = deadline}, std::move(handler));
+                });
             }),
     };
     check(rows, false);
@@ -505,15 +491,8 @@ TEST_CASE(
          with(
              "release, asynchronous",
              [](World&, Locks& locks, auto& lock) {
-                 auto future = locks.async_release(std::move(lock), boost::asio::use_future);
-                 if (future.wait_for(20s) != std::future_status::ready)
-                     return Errc::ok;
-                 try {
-                     future.get();
-                 } catch (boost::system::system_error const& error) {
-                     return static_cast<Errc>(error.code().value());
-                 }
-                 return Errc::ok;
+                 return told_to_handler(
+                     [&](auto handler) { locks.async_release(std::move(lock), std::move(handler)); });
              }),
          with(
              "write",
@@ -523,7 +502,7 @@ TEST_CASE(
          with(
              "try_acquire",
              [](World& w, Locks& locks, auto&) {
-                 return code_of([&] { static_cast<void>(locks.try_acquire(w.name + "-other")); });
+                 return error_thrown_by([&] { return locks.try_acquire(w.name + "-other"); });
              })},
         true);
 }

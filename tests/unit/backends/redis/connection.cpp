@@ -23,6 +23,7 @@
 #include <boost/asio/use_future.hpp>
 #include <boost/asio/write.hpp>
 
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -471,6 +472,30 @@ TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][conne
     options.max_in_flight = 0;
     CHECK_THROWS_AS((Connection{io, options}), Error);
     CHECK_THROWS_AS((Connection{io, "redis://:@x"}), Error);
+}
+
+TEST_CASE("redis connection: calls that ended while no server is there leave nothing behind", "[redis][connection]")
+{
+    asio::io_context io;
+    Connection const connection{io, "unix:///nonexistent/socket"};
+    bool patient = false;  // at the head of the queue
+    connection.async_execute(Command{"GET", "x"}, Access::read, 60s, [&](Result const&) { patient = true; });
+    std::size_t ended = 0;
+    auto const outage = [&](std::size_t calls) {
+        for (auto const until = ended + calls; ended < until;) {
+            auto const before = ended;
+            for (int i = 0; i < 1000; ++i)
+                connection.async_execute(Command{"GET", "x"}, Access::read, 1ms, [&](Result const& result) {
+                    ended += result.error() == Errc::deadline_exceeded || result.error() == Errc::unavailable;
+                });
+            REQUIRE(eventually([&] { return io.run_for(1ms), ended == before + 1000; }));
+        }
+        return ::mallinfo2().uordblks;
+    };
+    auto const at_first = outage(2'000);
+    auto const later = outage(50'000);
+    CHECK_FALSE(patient);
+    CHECK(later < at_first + 50'000 * sizeof(void*) / 2);  // not even a pointer for each
 }
 
 TEST_CASE("redis connection: a reply beyond the limit is that command's failure alone", "[redis][connection]")

@@ -10,10 +10,12 @@
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/recording_observer.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
@@ -24,9 +26,8 @@
 
 #include <array>
 #include <chrono>
-#include <exception>
+#include <deque>
 #include <functional>
-#include <future>
 #include <optional>
 #include <string>
 #include <thread>
@@ -39,14 +40,17 @@ using namespace interlock;
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using interlock_test::CountingWaiter;
+using interlock_test::error_thrown_by;
 using interlock_test::eventually;
 using interlock_test::owner;
 using interlock_test::redis_options;
 using interlock_test::RedisServer;
 using interlock_test::Stock;
+using interlock_test::told_to_handler;
 using Repository = redis::StateRepository<Stock>;
 
 constexpr auto deadline = 300ms;
+constexpr auto by_default = 5s;  // of calls that take no deadline
 constexpr auto margin = 1500ms;  // of a busy machine
 Key const x{"x"};
 Ttl const ttl{30s};
@@ -56,6 +60,7 @@ std::string const answer{"answer"};
 struct Row {
     char const* name;
     std::function<Errc()> call;
+    std::chrono::nanoseconds bound{deadline};
 };
 
 /// A call that was started, until it has ended.
@@ -75,18 +80,6 @@ Errc started(Start start)
     return end.value_or(Errc::ok);
 }
 
-/// Whether a future holds an exception.
-template <class Future>
-Errc thrown(Future future)
-{
-    try {
-        static_cast<void>(future.get());
-    } catch (std::exception const&) {
-        return Errc::unavailable;
-    }
-    return Errc::ok;
-}
-
 TEST_CASE("in front of a stopped server every call ends by its deadline", "[redis][stopped_server]")
 {
     RedisServer server;
@@ -103,7 +96,15 @@ TEST_CASE("in front of a stopped server every call ends by its deadline", "[redi
     LockStateService const locks{states, LockOptions{.ttl = 30s}};
     TransactionService optimistic{OptimisticVersioning{}, states};
     TransactionService locking{SetNxLock{.lock = {.ttl = 30s}}, states};
+    TransactionService keyed{IdempotencyKeys{OptimisticVersioning{}, requests}, states};
     auto const change = [](Stock& stock) { ++stock.quantity; };
+    auto const count = [](Stock& stock) { return ++stock.quantity; };
+    std::deque<Lock<Stock>> held;  // each is released once
+    auto const next_lock = [&] {
+        auto lock = std::move(held.back());
+        held.pop_back();
+        return lock;
+    };
     OperationCommit const once{&x, &id, 1, answer};
     auto const changes = [&](ChangeKind kind, Version version) {
         Change<Stock> one;
@@ -185,13 +186,21 @@ TEST_CASE("in front of a stopped server every call ends by its deadline", "[redi
         {"claim", [&] { return requests.claim(request, owner(1), ttl, AfterLease::take_over, deadline).error(); }},
         {"complete", [&] { return requests.complete(request, owner(1), answer, false, deadline).error(); }},
         {"give_back", [&] { return requests.give_back(request, owner(1), deadline).error(); }},
-        {"acquire",
-         [&] {
-             return thrown(std::async(
-                 std::launch::deferred, [&] { return locks.acquire("y", AcquireOptions{.deadline = deadline}).fencing_token(); }));
-         }},
+        {"acquire", [&] { return error_thrown_by([&] { return locks.acquire("y", {.deadline = deadline}); }); }},
         {"async_acquire",
-         [&] { return thrown(locks.async_acquire("y", AcquireOptions{.deadline = deadline}, asio::use_future)); }},
+         [&] {
+             return told_to_handler([&](auto handler) {
+                 locks.async_acquire("y", AcquireOptions{.deadline = deadline}, std::move(handler));
+             });
+         }},
+        {"try_acquire", [&] { return error_thrown_by([&] { return locks.try_acquire("y"); }); }, by_default},
+        {"release", [&] { return locks.release(next_lock()).error(); }, by_default},
+        {"async_release",
+         [&] {
+             return told_to_handler([&](auto handler) { locks.async_release(next_lock(), std::move(handler)); });
+         },
+         by_default},
+        {"write", [&] { return locks.write(held.front(), 1, Stock{"held 0", 1}).error(); }, by_default},
         {"optimistic", [&] { return optimistic.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).error(); }},
         {"optimistic, once",
          [&] {
@@ -212,12 +221,18 @@ TEST_CASE("in front of a stopped server every call ends by its deadline", "[redi
              return locking.async_try_do_in_transaction("x", change, CallOptions{.deadline = deadline}, asio::use_future)
                  .get()
                  .error();
+         }},
+        {"idempotent", [&] { return keyed.try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline}).error(); }},
+        {"idempotent, asynchronous", [&] {
+             return keyed.async_try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline}, asio::use_future)
+                 .get()
+                 .error();
          }}};
 
     // With connections from before, which go silent, and again with none, since those were given up.
     states.insert(value).value();
     static_cast<void>(counters.atomic_once(OperationId{"warm"}, x, CounterChange{.amount = 1}).value());
-    CHECK(locks.try_acquire("warm"));
+    for (int i = 0; i < 5; ++i) held.push_back(locks.acquire("held " + std::to_string(i)));
     server.pause();
     for (int round = 0; round < 2; ++round) {
         for (auto const& row : rows) {
@@ -226,7 +241,7 @@ TEST_CASE("in front of a stopped server every call ends by its deadline", "[redi
             auto const took = SystemRuntime::now() - begin;
             CAPTURE(row.name, round, name_of(end), took / 1ms);
             CHECK(end != Errc::ok);
-            CHECK(took < deadline + margin);
+            CHECK(took < row.bound + margin);
         }
     }
     server.resume();
