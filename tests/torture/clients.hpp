@@ -173,15 +173,18 @@ private:
             words.push_back("--settle");
             words.push_back(journal);
         }
+        // A client that is told to stop before it has a handler keeps that for later. It inherits the mask: it may be told
+        // before it runs at all.
+        sigset_t stop;
+        sigset_t before;
+        ::sigemptyset(&stop);
+        ::sigaddset(&stop, SIGTERM);
+        ::pthread_sigmask(SIG_BLOCK, &stop, &before);
         process.start(std::move(words), SIGKILL, [path = directory_ + "/stderr"] {
             int const file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
             ::dup2(file, 2);
-            // Who is told to stop before it has a handler keeps that for later.
-            sigset_t stop;
-            ::sigemptyset(&stop);
-            ::sigaddset(&stop, SIGTERM);
-            ::sigprocmask(SIG_BLOCK, &stop, nullptr);
         });
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
 
     std::string store_;
