@@ -125,7 +125,7 @@ private:
         one.stays_until = std::max(
             one.stays_until,
             record->result == Errc::outcome_unknown || faulty || !record->undisturbed ? now + forgotten
-            : record->result == Errc::deadline_exceeded                               ? now + 300ms
+            : now - started >= plan.deadline                                           ? now + 300ms
                                                                                       : now + 2 * quantum);
         if (alone && call == one.calls && !faulty && record->result == Errc::idempotency_in_progress)
             run_.checks().fail("P4: a key is not usable at once although nobody is busy with it");
