@@ -685,6 +685,7 @@ private:
     {
         auto const until = interlock::detail::add(runtime_.now(), id.kept_for(options_.retention));
         auto name = operation_key(home, id);
+        forget_former_times(shard);
         shard.operation_order.emplace_back(until, name);
         auto it = shard.operations.end();
         try {
@@ -731,6 +732,19 @@ private:
             dropped = true;
         }
         return dropped;
+    }
+
+    /// A record that was written again is in the heap with its former times, too: not more often than there are records.
+    void forget_former_times(Shard& shard)
+    {
+        auto& order = shard.operation_order;
+        if (order.size() <= 2 * shard.operations.size() + 64)
+            return;
+        std::erase_if(order, [&](auto const& place) {
+            auto const it = shard.operations.find(place.second);
+            return it == shard.operations.end() || it->second.kept_until != place.first;
+        });
+        std::make_heap(order.begin(), order.end(), std::greater<>{});
     }
 
     /// Forgets what need not be kept any longer, exactly then and not before. True: something.
