@@ -7,11 +7,11 @@
 
 cmake_minimum_required(VERSION 3.23)
 
-if(TEST MATCHES "^--")
+if("${TEST}" MATCHES "^--")
     separate_arguments(arguments UNIX_COMMAND "${TEST}")
 else()
     set(arguments "${TEST}" --abort)
-    if(NOT TEST MATCHES "^[[~]")  # a name, not tags: a comma would begin another
+    if(NOT "${TEST}" MATCHES "^[[~]")  # a name, not tags: a comma would begin another
         string(REPLACE "," "\\," arguments "${TEST}")
         list(APPEND arguments --abort)
     endif()
@@ -25,7 +25,7 @@ execute_process(
 if(output MATCHES "No test cases matched|No tests ran|^usage:")
     message(FATAL_ERROR "there is no test '${TEST}':\n${output}")
 endif()
-if(code STREQUAL "0" OR (TEST MATCHES "^--" AND code MATCHES "timeout"))  # so many seeds do not end in time
+if(code STREQUAL "0" OR ("${TEST}" MATCHES "^--" AND code MATCHES "timeout"))  # so many seeds do not end in time
     message(FATAL_ERROR "the mutant survives '${TEST}':\n${output}")
 endif()
 string(REGEX MATCH "[^\n]*(: FAILED:|FAILED seed:)[^\n]*" where "${output}")

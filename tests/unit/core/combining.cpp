@@ -682,6 +682,33 @@ TEST_CASE("hurried and patient callers get as far together as each by itself", "
     CHECK(together * 2 > alone);
 }
 
+TEST_CASE("a patient caller among hurried ones gets its turn", "[core][combining][patience]")
+{
+    Slow const store;
+    TransactionService const service{SetNxLock{}, store};
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> hurried;
+    for (int i = 0; i < 8; ++i)
+        hurried.emplace_back([&] {
+            while (!stop)
+                static_cast<void>(service.try_do_in_transaction(
+                    "x",
+                    [](Stock& s) {
+                        std::this_thread::sleep_for(40ms);
+                        ++s.quantity;
+                    },
+                    {.deadline = 150ms}));
+        });
+    std::this_thread::sleep_for(300ms);
+    auto const took = interlock_test::time_of([&] {
+        for (int i = 0; i < 4; ++i)
+            CHECK(service.try_do_in_transaction("x", add_one, {.deadline = 30s}));
+    });
+    CHECK(took < 10s);  // one round of all callers takes less than half a second
+    stop = true;
+    for (auto& thread : hurried) thread.join();
+}
+
 TEST_CASE("a batch that its leader gave up is nobody's attempt", "[core][combining][patience]")
 {
     Slow const store;

@@ -17,9 +17,9 @@
 //    commits what is whole. Whoever comes too late finds its copy refused and runs again, first in line.
 // 2. A leader whose own operation takes longer than that, or whose deadline is near, shares with nobody. Waiting in vain is
 //    paid for by the commits that sharing has saved, so that it never costs more than it brings.
-// 3. Who waits for a leader that makes no progress (its thread sleeps, its context was stopped) takes its place. The former
-//    leader commits what it has made itself, alone. A leader that waits for a lock or a row of others makes no progress from
-//    when it was woken on.
+// 3. A leader that makes no progress (its thread sleeps, its context was stopped) is replaced by the first of those who wait
+//    for it. The former leader commits what it has made itself, alone. A leader that waits for a lock or a row of others is
+//    to make progress from when it was woken on.
 // What a batch came to without the others' doing (it was given up, its leader was late) counts as nobody's attempt.
 //
 // Everything is guarded by the shard's mutex, but the copies, which belong to whoever runs on them.
@@ -492,6 +492,7 @@ private:
     {
         auto const time = now();
         std::vector<Wakeup> wakeups;
+        Wakeup wakeup;
         std::lock_guard lock(shard().mutex);
         if (std::exchange(self_.promoted, false)) {
             if (auto* const group = led())
@@ -510,8 +511,13 @@ private:
         auto& group = shard().groups.find(key_)->second;
         auto const due = due_of(group);
         if (time >= due) {
-            table().unqueue(group.queue, self_);
             table().give_up(group, wakeups);
+            // Whoever looked, the first in line leads: those who have waited longest look least often.
+            if (&group.queue.front() != &self_) {
+                wakeup = table().left(shard(), key_, time);
+                return due_of(group);
+            }
+            table().unqueue(group.queue, self_);
             lead(group, time);
             return std::nullopt;
         }
