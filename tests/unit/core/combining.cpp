@@ -761,6 +761,13 @@ TEST_CASE("with max_attempts = 1 no operation runs a second time", "[core][combi
     CHECK(runs <= 40);
     CHECK(applied >= 20);
     CHECK(store.quantity() == applied);
+    // Not even those who have time enough share: a batch that is not applied makes its members run again.
+    int const begun = store.story->begun;
+    run_threads(8, [&](std::size_t) {
+        for (int k = 0; k < 5; ++k)
+            service.do_in_transaction("x", add_one, {.deadline = 60s});
+    });
+    CHECK(store.story->begun == begun + 40);
 }
 
 TEST_CASE("what the store refuses of one is refused to that one alone", "[core][combining][patience]")

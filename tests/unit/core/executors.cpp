@@ -265,6 +265,30 @@ TEST_CASE("a call for which there is no thread ends by its deadline, and is not 
     CHECK(crowd.store.inner().load("free")->value.quantity == 0);
 }
 
+TEST_CASE("a call that runs on a thread is not taken back", "[core][executors][threads]")
+{
+    for (std::string_view const slow : {"load", "compare_and_set"}) {
+        CAPTURE(slow);
+        BlockingRepository<Memory> const store{Memory{}};
+        store.inner().insert(Stock{"x", 0}).value();
+        store.before_calls([=](std::string_view call) {
+            if (call == slow)
+                std::this_thread::sleep_for(500ms);
+        });
+        TransactionService const service{OptimisticVersioning{}, store};
+        Outcome<int> outcome = 0;
+        auto const took = interlock_test::time_of([&] {
+            outcome = service
+                          .async_try_do_in_transaction(
+                              "x", [](Stock& s) { return ++s.quantity; }, {.deadline = 100ms}, boost::asio::use_future)
+                          .get();
+        });
+        // Behind its deadline, but not before it is known what it came to.
+        CHECK(took >= 500ms);
+        CHECK(store.inner().load("x")->value.quantity == (outcome ? 1 : 0));
+    }
+}
+
 TEST_CASE("a store that hangs costs the locks of another one nothing", "[core][executors][threads]")
 {
     BlockingRepository<Memory> const hung{Memory{}};

@@ -521,8 +521,9 @@ private:
             lead(group, time);
             return std::nullopt;
         }
-        // Those who wait for long look less and less often: many of them wait.
-        return std::max(due, add(time, std::exchange(patience_, 2 * patience_)));
+        // Those who wait for long look less often: many of them wait.
+        auto const longest = 16 * table().limit(shard());
+        return std::max(due, add(time, std::exchange(patience_, std::min(2 * patience_, longest))));
     }
 
     /// The leader's operation has returned: does somebody wait?
