@@ -199,7 +199,11 @@ private:
             dice_.pause(400);
             auto& struck = struck_[faults[i].name];
             ++struck.times;
-            struck.hit += faults[i].strike();
+            try {
+                struck.hit += faults[i].strike();
+            } catch (std::exception const& e) {  // of what was struck before: it hits nobody
+                fmt::print(stderr, "{}: {}\n", faults[i].name, e.what());
+            }
             clients_->look_after(alive);
             if (now() > latest)
                 return;

@@ -48,13 +48,13 @@ public:
                  if (pid <= 0)
                      return 0L;
                  ::kill(pid, SIGSTOP);
+                 std::shared_ptr<void> const at_the_end{nullptr, [pid](void*) { ::kill(pid, SIGCONT); }};
                  auto const busy = std::atol(server_
                                                  .command(
                                                      "SELECT count(*) FROM " + clients +
                                                      " AND state <> 'idle' AND pid = " + std::to_string(pid))
                                                  .c_str());
                  dice.pause(700);
-                 ::kill(pid, SIGCONT);
                  return busy;
              }},
             {"no standby confirms",
