@@ -306,7 +306,8 @@ public:
         // executor is to run it.
         if (begin_waits())
             self_.since.store(context_.deadline(), std::memory_order_relaxed);
-        begins_.wakes = &waiter;
+        if (begins_.wakes != &waiter)  // not written again while somebody may wake it
+            begins_.wakes = &waiter;
         auto step = inner_.begin(begins_);
         if (!step.done()) {
             self_.due_from(step.wake_at());
