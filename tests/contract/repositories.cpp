@@ -446,5 +446,24 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
     CHECK(retention_of(store) > 0s);
 }
 
+TEMPLATE_LIST_TEST_CASE(
+    "a claim that arrives late brings back no attempt that its owner has gone beyond", "[contract][idempotency_store]", Backends)
+{
+    TestType const backend;
+    auto const store = backend.idempotency_store();
+    IdempotentRequest const request("late", Scope("s"), fingerprint("body"));
+    Key const home{"home"};
+    auto const claim = [&](std::uint32_t attempt, bool replaces) {
+        return store.claim(request, owner(1), 10s, AfterLease::take_over, soon, NamedAttempt{&home, attempt, replaces}).value();
+    };
+    CHECK(claim(1, false).state == ClaimState::claimed);
+    CHECK(claim(3, true).state == ClaimState::claimed);
+    CHECK(claim(2, true).state == ClaimState::claimed);  // was sent before
+    CHECK(claim(1, false).named_attempt == 3);
+    CHECK(claim(12, true).state == ClaimState::claimed);  // by number, not as text
+    CHECK(claim(4, true).state == ClaimState::claimed);
+    CHECK(claim(1, false).named_attempt == 12);
+}
+
 }  // namespace
 }  // namespace contract

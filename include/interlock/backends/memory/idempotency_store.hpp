@@ -202,6 +202,9 @@ private:
 
     static void name(Record& record, NamedAttempt const& attempt)
     {
+        // A request that arrives late does not bring back an attempt that its owner has gone beyond.
+        if (!record.inherited && attempt.home != nullptr && record.home == attempt.home->bytes() && attempt.number < record.attempt)
+            return;
         record.inherited = false;
         record.home = attempt.home != nullptr ? attempt.home->bytes() : std::string_view{};
         record.attempt = attempt.home != nullptr ? attempt.number : 0;

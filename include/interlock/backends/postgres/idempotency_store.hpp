@@ -183,7 +183,9 @@ private:
             };
             // What is named stays until its owner names something else, or the record is over.
             auto const named = [&](std::string const& column) {
-                return column + " = CASE WHEN " + over + " OR (r.owner = excluded.owner AND $9::boolean) THEN excluded." + column +
+                // A request that arrives late does not bring back an attempt that its owner has gone beyond.
+                return column + " = CASE WHEN " + over + " OR (r.owner = excluded.owner AND $9::boolean AND (r.inherited OR "
+                       "r.home IS DISTINCT FROM excluded.home OR r.attempt <= excluded.attempt)) THEN excluded." + column +
                        " ELSE r." + column + " END, ";
             };
             claim = detail::Statement{

@@ -579,7 +579,9 @@ if ARGV[2] ~= '' and r[2] and r[2] ~= '' and r[2] ~= ARGV[2] and
 end
 if r[4] then return {'completed', r[5] or '', r[6] or '0'} end
 if r[1] == ARGV[1] then
-  if ARGV[8] == '1' then return own(r[2] or '', '0', ARGV[6], ARGV[7]) end
+  -- a request that arrives late does not bring back an attempt that its owner has gone beyond
+  local late = r[7] ~= '1' and r[8] == ARGV[6] and tonumber(ARGV[7]) < (tonumber(r[9] or '0') or 0)
+  if ARGV[8] == '1' and not late then return own(r[2] or '', '0', ARGV[6], ARGV[7]) end
   return own(r[2] or '', r[7] or '0', r[8] or '', r[9] or '0')
 end
 if r[1] ~= '' then
