@@ -76,7 +76,10 @@ public:
             return Claim{ClaimState::completed, record.answer, record.rejected};
         if (record.owner == owner) {
             record.lease_end = detail_add(now, lease);
-            if (attempt.replaces)
+            // A request that arrives late does not bring back an attempt that its owner has gone beyond.
+            bool const late = !record.inherited && attempt.home != nullptr && record.home == attempt.home->bytes() &&
+                              attempt.number < record.attempt;
+            if (attempt.replaces && !late)
                 name(record, attempt);
             return ours(record);
         }
@@ -202,9 +205,6 @@ private:
 
     static void name(Record& record, NamedAttempt const& attempt)
     {
-        // A request that arrives late does not bring back an attempt that its owner has gone beyond.
-        if (!record.inherited && attempt.home != nullptr && record.home == attempt.home->bytes() && attempt.number < record.attempt)
-            return;
         record.inherited = false;
         record.home = attempt.home != nullptr ? attempt.home->bytes() : std::string_view{};
         record.attempt = attempt.home != nullptr ? attempt.number : 0;
