@@ -744,7 +744,8 @@ private:
             auto const it = shard.operations.find(place.second);
             return it == shard.operations.end() || it->second.kept_until != place.first;
         });
-        std::make_heap(order.begin(), order.end(), std::greater<>{});
+        std::sort(order.begin(), order.end());  // which is such a heap, too
+        order.erase(std::unique(order.begin(), order.end()), order.end());  // written again at the same time
     }
 
     /// Forgets what need not be kept any longer, exactly then and not before. True: something.
