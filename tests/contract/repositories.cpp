@@ -185,6 +185,11 @@ TEMPLATE_LIST_TEST_CASE("an operation's answer is written with its effect, once,
     REQUIRE(record);
     CHECK(record->answer == "answer");
     CHECK_FALSE(repository.find_operation(key("y"), id, soon).value());
+    // A tombstone that arrives after a later one does not permit again what that one forbids.
+    OperationId const late{"late"};
+    CHECK(repository.forbid_operation(x, late, 3, soon).value().attempt == 3);
+    CHECK(repository.forbid_operation(x, late, 2, soon).value().attempt == 3);
+    CHECK(repository.find_operation(x, late, soon).value()->attempt == 3);
 }
 
 TEMPLATE_LIST_TEST_CASE("concurrent commits of one operation have one effect", "[contract][operation]", Backends)
