@@ -31,7 +31,6 @@
 #include <fstream>
 #include <functional>
 #include <future>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <signal.h>
@@ -87,7 +86,8 @@ private:
     static pid_t parent_of(std::string const& pid)
     {
         std::ifstream file("/proc/" + pid + "/stat");
-        std::string const text{std::istreambuf_iterator<char>(file), {}};
+        std::string text;
+        std::getline(file, text);  // which does not throw when the process has just gone
         auto const name_ends = text.rfind(')');  // then: a space, the state, a space, the parent
         return name_ends == std::string::npos ? 0 : static_cast<pid_t>(std::stol(text.substr(name_ends + 4)));
     }
