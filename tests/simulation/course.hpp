@@ -13,12 +13,12 @@
 namespace simulated {
 
 inline Run::Run(std::uint64_t seed, Mutant mutant, Coverage& coverage)
-    : context_(seed, simulation::Blocking::nested),
+    : coverage_(coverage),
+      events_(coverage),
+      context_(seed, simulation::Blocking::nested),
       random_(seed * 2 + 1),
       mutant_(mutant),
-      coverage_(coverage),
       checks_(context_, coverage),
-      events_(coverage),
       script_(std::make_shared<scripted::Script<Account>>()),
       record_script_(std::make_shared<simulation::RecordScript>()),
       store_(interlock::memory::RepositoryOptions{}, SimulationRuntime{context_}),

@@ -83,12 +83,12 @@ private:
     Fault next_fault();
     void ended_with(std::exception_ptr exception);
 
+    Coverage& coverage_;
+    Events events_;  // told until the last operation has gone, with the context
     mutable SimulationContext context_;
     Random random_;
     Mutant mutant_;
-    Coverage& coverage_;
     Checks checks_;
-    Events events_;
     std::map<std::uint64_t, std::function<void()>> late_arrivals_;
     std::shared_ptr<scripted::Script<Account>> script_;
     std::shared_ptr<simulation::RecordScript> record_script_;
