@@ -53,7 +53,7 @@ TEST_CASE("A grant whose reply was lost is given back, whatever became of the at
     using namespace doubt;
     for (bool const in_place : {true, false})
         for (bool const asynchronous : {true, false})
-            for (std::uint64_t const removals_fail : {0, 5}) {
+            for (auto const removals_fail : {std::uint64_t{0}, std::uint64_t{5}}) {
                 INFO("in place " << in_place << ", asynchronous " << asynchronous << ", removals that fail " << removals_fail);
                 World world{1, Blocking::nested};
                 world.script->fail_between(Call::create, 2, 1000000, Fault::refused);
