@@ -226,8 +226,8 @@ private:
                     continue;
                 }
                 auto const& first = stored->second;
-                bool const found = std::any_of(first.begin(), first.end(), [&](Effect const& effect) {
-                    return call.answer == fmt::format("{}@{}={}", effect.call, effect.key, effect.after);
+                bool const found = std::any_of(first.begin(), first.end(), [&answer = call.answer](Effect const& effect) {
+                    return answer == fmt::format("{}@{}={}", effect.call, effect.key, effect.after);
                 });
                 equal.expect(found, describe(id) + ", stored by " + describe(first.front().call));
                 auto const winner = history_.calls.find(first.front().call);

@@ -79,7 +79,7 @@ void settle(
             return end == End::open || end == End::unknown;
         });
         if (doubtful || !first.kind.starts_with("increment") || actor.one_in(10)) {
-            auto const again = [&](std::string const& variant) {
+            auto const again = [&, &operation = operation](std::string const& variant) {
                 kind->settle(
                     actor,
                     CallPlan{

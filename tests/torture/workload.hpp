@@ -169,13 +169,13 @@ private:
     template <class S>
     void add_service(std::string const& policy, S const& service)
     {
-        add(8, "transfer/" + policy, [this, service, name = "transfer/" + policy](Actor& actor) {
+        add(8, "transfer/" + policy, [service, name = "transfer/" + policy](Actor& actor) {
             once(service, actor.begin(transfer(actor, name), actor.temper(40, 20)));
         });
         add(
             6,
             "transfer_by_id/" + policy,
-            [service, this, name = "transfer_by_id/" + policy](Actor& actor) {
+            [service, name = "transfer_by_id/" + policy](Actor& actor) {
                 by_id_until_known(service, actor, transfer(actor, name));
             },
             [service](Actor& actor, CallPlan plan) { by_id(service, actor.begin(std::move(plan))); });

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <latch>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -80,10 +81,13 @@ TEST_CASE("a storm of conflicts makes progress and ends by the deadline", "[poli
     std::atomic<int> runs{0};
     std::atomic<int> calls{0};
     std::array<std::atomic<int>, 3> applied_in_second{};
-    auto const begin = std::chrono::steady_clock::now();
-    auto const end = begin + std::chrono::seconds{applied_in_second.size()};
+    constexpr int threads = 64;
+    std::latch started{threads};  // which takes its time on a busy machine
     auto const spent = interlock_test::time_of([&] {
-        run_threads(64, [&](std::size_t) {
+        run_threads(threads, [&](std::size_t) {
+            started.arrive_and_wait();
+            auto const begin = std::chrono::steady_clock::now();
+            auto const end = begin + std::chrono::seconds{applied_in_second.size()};
             while (std::chrono::steady_clock::now() < end) {
                 ++calls;
                 auto const outcome = service.try_do_in_transaction(
