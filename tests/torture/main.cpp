@@ -162,20 +162,22 @@ public:
         auto faults = options_.calm ? std::vector<Fault>{} : all_faults();
         clients_->start(static_cast<std::size_t>(options_.workers));
         auto const end = now() + options_.seconds;
+        auto const latest = end + 3 * options_.seconds;  // on a slow machine
         std::size_t rounds = 0;
-        // On a slow machine longer: each kind of fault is due twice.
-        while (now() < end || (!faults.empty() && rounds < 2 && now() < end + 3 * options_.seconds)) {
+        // Each kind of fault is due twice.
+        while (now() < end || (!faults.empty() && rounds < 2 && now() < latest)) {
             if (faults.empty())
                 dice_.pause(500);
             else
-                strike_all(faults, alive, end + 3 * options_.seconds);
+                strike_all(faults, alive, latest);
             ++rounds;
             clients_->look_after(alive);
         }
         // A kind that has found nobody at work, as on a machine where little is under way at a time, is due again.
-        for (int again = 0; again < 20 && !faults.empty(); ++again) {
+        auto const last = latest + options_.seconds;
+        for (int again = 0; again < 20 && !faults.empty() && now() < last; ++again) {
             std::erase_if(faults, [&](Fault const& fault) { return !found_nobody(fault.name); });
-            strike_all(faults, alive, end + 4 * options_.seconds);
+            strike_all(faults, alive, last);
         }
         clients_->stop(alive, orderly);
         if (server_) {

@@ -271,7 +271,9 @@ enum class AfterLease : unsigned char {
 /// compare-and-set on the owner. 3. Answers are kept for the retention, by the store's clock, and never evicted early.
 /// 4. `s.subscribe(request, waiter)`, where a store can, wakes `waiter` when the claim ends, until `s.unsubscribe`.
 /// 5. A fresh claim's record names `attempt`. One that is taken over goes on naming what it named, fingerprint included,
-/// until its owner claims with `attempt.replaces`; until then every claim of that owner is answered by `taken_over`.
+/// until its owner claims with `attempt.replaces`; until then every claim of that owner is answered by `taken_over`. Such a
+/// claim may arrive after a later one of the same owner. So it changes nothing if it names a lower number, at the same home,
+/// than the owner has named by then: whoever takes over would else settle an attempt that is no longer the owner's.
 /// 6. A claim given back is forgotten if it is `settled` or was not taken over; else its record stays, without an owner,
 /// and the next claim takes it over at once.
 /// A store whose members never wait for I/O says so by `static constexpr bool immediate = true`.

@@ -734,7 +734,9 @@ private:
         return dropped;
     }
 
-    /// A record that was written again is in the heap with its former times, too: not more often than there are records.
+    /// A record that is written again gets another place in the heap, with its new time, and its former place stays. Once
+    /// there are twice as many places as records, the former ones are taken out, so that a record that is written again and
+    /// again does not fill the memory.
     void forget_former_times(Shard& shard)
     {
         auto& order = shard.operation_order;
@@ -744,8 +746,10 @@ private:
             auto const it = shard.operations.find(place.second);
             return it == shard.operations.end() || it->second.kept_until != place.first;
         });
-        std::sort(order.begin(), order.end());  // which is such a heap, too
-        order.erase(std::unique(order.begin(), order.end()), order.end());  // written again at the same time
+        // A record that was written twice at one time has two equal places, of which one is enough. Sorting brings them
+        // together, and leaves a heap, since its first place is the earliest.
+        std::sort(order.begin(), order.end());
+        order.erase(std::unique(order.begin(), order.end()), order.end());
     }
 
     /// Forgets what need not be kept any longer, exactly then and not before. True: something.
