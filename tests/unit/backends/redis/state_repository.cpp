@@ -72,6 +72,20 @@ TEST_CASE("redis repository options out of range are refused", "[redis][state_re
     CHECK_THROWS_AS(Repository(client, {.max_value_bytes = std::size_t{1} << 40}), Error);
 }
 
+TEST_CASE("a value that somebody deletes by hand comes back with a version that it never had", "[redis][state_repository]")
+{
+    auto const o = redis_options();
+    Repository const repository{redis::Client{o}};
+    auto version = repository.insert(Stock{"x", 1}).value();
+    for (int i = 0; i < 100; ++i)
+        version = repository.compare_and_set("x", version, Stock{"x", i}).value();
+    // Unlike an erase this raises no floor: the version comes from the server's clock.
+    auto const name = redis::detail::KeySpace{o.name_space, 1}.name("value", "x").text();
+    CHECK(interlock_test::redis_server().command({"DEL", name}) == "1");
+    CHECK(repository.compare_and_set("x", version, Stock{"x", 2}).error() == Errc::not_found);
+    CHECK(repository.insert(Stock{"x", 1}).value() > version);
+}
+
 TEST_CASE("keys of several shards are no transaction", "[redis][state_repository]")
 {
     Repository const repository{redis::Client{redis_options()}, {.shards = 16}};
