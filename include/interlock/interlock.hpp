@@ -6,7 +6,7 @@
 /// @file
 /// Everything that needs no client library. The map of the folders:
 ///
-/// - `core/` WHAT: the nouns and the plug shapes. Start with `concepts.hpp` (what a store offers),
+/// - `core/` WHAT: the nouns and the plug shapes. Start with `contracts/store.hpp` (what a store offers),
 ///   `transaction_context.hpp` (what a policy offers), `transaction_service.hpp` and `lock_state_service.hpp` (the two
 ///   services that join them).
 /// - `policies/` HOW conflicts are handled: one header per policy.
@@ -20,9 +20,7 @@
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/backoff.hpp>
-#include <interlock/core/blocking_waiter.hpp>
-#include <interlock/core/committing_members.hpp>
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
@@ -34,11 +32,7 @@
 #include <interlock/core/observer.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/pending_call.hpp>
-#include <interlock/core/runtime.hpp>
-#include <interlock/core/state_cache.hpp>
 #include <interlock/core/state_repository.hpp>
-#include <interlock/core/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/core/transaction_service.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The laws of the concepts in core/concepts.hpp, on every backend.
+// The laws of the concepts in core/contracts/store.hpp, on every backend.
 
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 
 #include "contract/backends.hpp"

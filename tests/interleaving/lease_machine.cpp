@@ -3,7 +3,7 @@
 // Every sequence of ticks, renewals, late and lost answers, up to a depth, against a model that knows what
 // was confirmed.
 
-#include <interlock/core/detail/lease_machine.hpp>
+#include <interlock/core/detail/locks/lease_machine.hpp>
 
 #include "support/catch.hpp"
 #include <chrono>

@@ -3,7 +3,7 @@
 // Every sequence of events that a driver can feed to the machine, up to a depth: what the store answers, how
 // the callable ends, how far time moves, and a cancellation before any of them.
 
-#include <interlock/core/detail/transaction_machine.hpp>
+#include <interlock/core/detail/transaction/transaction_machine.hpp>
 
 #include "support/catch.hpp"
 #include <array>

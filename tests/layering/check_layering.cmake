@@ -11,7 +11,20 @@ set(layers core policies backends patterns)
 set(core_may_include core)
 set(policies_may_include core policies)
 set(backends_may_include core backends)
-set(patterns_may_include core policies backends patterns)
+set(patterns_may_include core policies)
+
+# Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but for those
+# that join everything. A folder of core/ that is not listed here is a violation.
+set(services core/transaction_service.hpp core/lock_state_service.hpp core/state_repository.hpp
+    core/any_idempotency_store.hpp core/open.hpp)
+set(rooms nouns services contracts kit runtime codec detail)
+set(nouns_may_include nouns codec contracts)
+set(codec_may_include nouns codec)
+set(contracts_may_include nouns contracts)
+set(runtime_may_include nouns contracts runtime)
+set(kit_may_include nouns codec contracts runtime kit)
+set(detail_may_include nouns codec contracts runtime kit detail)
+set(services_may_include ${rooms})
 
 # Client library -> its include prefixes, and the one header that may use them.
 set(clients hiredis openssl libpqxx)
@@ -26,7 +39,7 @@ set(libpqxx_door backends/postgres/detail/pqxx.hpp)
 set(umbrella_includes boost/asio.hpp pqxx/pqxx)
 
 # The runtime seam: nothing else may name these. (A member of the runtime may well be called sleep_until.)
-set(seam_headers "^core/(runtime\\.hpp|detail/runtime_[a-z0-9_]+\\.hpp)$")
+set(seam_headers "^core/runtime/[a-z0-9_]+\\.hpp$")
 set(seam_words
     steady_timer system_timer high_resolution_timer
     system_clock steady_clock high_resolution_clock clock_gettime gettimeofday
@@ -98,6 +111,19 @@ macro(check_include header line_number included)
     endif()
 endmacro()
 
+# room_of(<header> <room>): empty outside of core/.
+function(room_of header room)
+    set(result "")
+    if(header IN_LIST services)
+        set(result services)
+    elseif(header MATCHES "^core/([^/]+)/")
+        set(result ${CMAKE_MATCH_1})
+    elseif(header MATCHES "^core/")
+        set(result nouns)
+    endif()
+    set(${room} "${result}" PARENT_SCOPE)
+endfunction()
+
 macro(check_own_include header line_number target)
     list(APPEND "reached_from_${header}" "${target}")
 
@@ -108,6 +134,13 @@ macro(check_own_include header line_number target)
     set(to_layer "")
     if("${target}" MATCHES "^([^/]+)/")
         set(to_layer ${CMAKE_MATCH_1})
+    endif()
+
+    room_of("${header}" from_room)
+    room_of("${target}" to_room)
+    if(from_room IN_LIST rooms AND to_room IN_LIST rooms AND NOT to_room IN_LIST ${from_room}_may_include)
+        violation("${header}" ${line_number}
+            "the ${from_room} of core may not include its ${to_room}, here <interlock/${target}>")
     endif()
 
     if("${header}" STREQUAL "version.hpp")
@@ -154,6 +187,9 @@ list(FILTER headers EXCLUDE REGEX "(^|/)README\\.md$")  # the pages of the folde
 foreach(header IN LISTS headers)
     if(header MATCHES "^([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST layers)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no layer, expected one of: ${layers}")
+    endif()
+    if(header MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST rooms)
+        violation("${header}" 1 "'${CMAKE_MATCH_1}' is no room of core, expected one of: ${rooms}")
     endif()
     if(NOT header MATCHES "\\.hpp$")
         violation("${header}" 1 "headers end in .hpp")

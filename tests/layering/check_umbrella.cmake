@@ -6,10 +6,9 @@ cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
 
 # May be left out.
-set(optional_headers fwd.hpp version.hpp core/async_operation.hpp core/commit_refusal.hpp core/connection_pool.hpp
-    core/counter_call.hpp core/format.hpp core/immortal.hpp core/store_identity.hpp core/transport.hpp core/wakeup_listener.hpp)
-# Never in: internals, and what needs a client library.
-set(excluded_headers "(^|/)detail/|^backends/(redis|postgres)/")
+set(optional_headers fwd.hpp version.hpp core/format.hpp)
+# Never in: internals, the tools of authors, and what needs a client library.
+set(excluded_headers "(^|/)detail/|^core/(kit|runtime)/|^core/codec/|^backends/(redis|postgres)/")
 
 set(included "")
 interlock_read_lines("${ROOT}/interlock/interlock.hpp" lines)

@@ -25,22 +25,23 @@ endfunction()
 function(clean_tree)
     file(REMOVE_RECURSE "${WORK}")
     header(version.hpp "#define INTERLOCK_VERSION_MAJOR 0")
-    header(fwd.hpp "#include <interlock/version.hpp>" "#include <interlock/core/concepts.hpp>")
+    header(fwd.hpp "#include <interlock/version.hpp>" "#include <interlock/core/contracts/store.hpp>")
     header(interlock.hpp
-        "#include <interlock/core/concepts.hpp>"
-        "#include <interlock/core/runtime.hpp>"
-        "#include <interlock/core/service.hpp>"
+        "#include <interlock/core/key.hpp>"
+        "#include <interlock/core/contracts/store.hpp>"
+        "#include <interlock/core/transaction_service.hpp>"
         "#include <interlock/backends/memory/store.hpp>"
         "#include <interlock/patterns/election.hpp>"
         "#include <interlock/policies/optimistic.hpp>")
-    header(core/concepts.hpp "#include <concepts>")
+    header(core/key.hpp "#include <concepts>")
     header(core/format.hpp "#include <fmt/format.h>")
-    header(core/runtime.hpp "#include <boost/asio/steady_timer.hpp>" "std::chrono::steady_clock::now()")
-    header(core/detail/runtime_clock.hpp "clock_gettime(CLOCK_BOOTTIME, &now)")
-    header(core/detail/machine.hpp "#include <interlock/core/detail/runtime_clock.hpp>")
-    header(core/service.hpp
+    header(core/contracts/store.hpp "#include <interlock/core/key.hpp>")
+    header(core/runtime/runtime.hpp "#include <boost/asio/steady_timer.hpp>" "std::chrono::steady_clock::now()")
+    header(core/runtime/clock.hpp "clock_gettime(CLOCK_BOOTTIME, &now)")
+    header(core/detail/locks/machine.hpp "#include <interlock/core/runtime/clock.hpp>")
+    header(core/transaction_service.hpp
         "#include <interlock/fwd.hpp>"
-        "#include <interlock/core/detail/machine.hpp>  // std::thread is not used"
+        "#include <interlock/core/detail/locks/machine.hpp>  // std::thread is not used"
         "/* neither is steady_timer,"
         "   #include <pqxx/pqxx>"
         "   nor std::jthread */ int my_steady_timer_count"
@@ -48,15 +49,15 @@ function(clean_tree)
         "char quote = '\"'  // a random_device would be wrong"
         "constexpr int many = 1'000'000  // and a system_clock too"
         "runtime.sleep_until(at)")
-    header(policies/optimistic.hpp "#include <interlock/core/service.hpp>" "#include <boost/asio/post.hpp>")
+    header(policies/optimistic.hpp "#include <interlock/core/transaction_service.hpp>" "#include <boost/asio/post.hpp>")
     header(backends/memory/store.hpp
-        "#include <interlock/core/service.hpp>" "#include <interlock/backends/memory/detail/table.hpp>")
+        "#include <interlock/core/transaction_service.hpp>" "#include <interlock/backends/memory/detail/table.hpp>")
     header(backends/memory/detail/table.hpp "#include <map>")
     header(backends/redis/store.hpp "#include <interlock/backends/redis/detail/hiredis.hpp>")
     header(backends/redis/detail/hiredis.hpp "#include <hiredis/hiredis.h>")
     header(backends/postgres/detail/pqxx.hpp "#include <pqxx/connection>")
     header(patterns/election.hpp
-        "#include <interlock/policies/optimistic.hpp>" "#include <interlock/backends/memory/store.hpp>")
+        "#include <interlock/policies/optimistic.hpp>" "#include <interlock/core/transaction_service.hpp>")
 endfunction()
 
 clean_tree()
@@ -72,18 +73,32 @@ plant("policies may not include patterns" policies/b.hpp "#include <interlock/pa
 plant("backends may not include policies" backends/memory/a.hpp "#include <interlock/policies/optimistic.hpp>")
 plant("backends may not include patterns" backends/memory/b.hpp "#include <interlock/patterns/election.hpp>")
 plant("backends may not include each other" backends/memory/c.hpp "#include <interlock/backends/redis/store.hpp>")
+plant("patterns may not include backends" patterns/a.hpp "#include <interlock/backends/memory/store.hpp>")
+# Rooms of core/.
+plant("the nouns of core may not include its kit" core/h.hpp "#include <interlock/core/kit/pool.hpp>")
+plant("the nouns of core may not include its detail" core/i.hpp "#include <interlock/core/detail/locks/machine.hpp>")
+plant("the nouns of core may not include its services" core/j.hpp "#include <interlock/core/transaction_service.hpp>")
+plant("the contracts of core may not include its kit" core/contracts/a.hpp "#include <interlock/core/kit/pool.hpp>")
+plant("the contracts of core may not include its services"
+    core/contracts/b.hpp "#include <interlock/core/transaction_service.hpp>")
+plant("the runtime of core may not include its kit" core/runtime/a.hpp "#include <interlock/core/kit/pool.hpp>")
+plant("the codec of core may not include its contracts" core/codec/a.hpp "#include <interlock/core/contracts/store.hpp>")
+plant("the kit of core may not include its detail" core/kit/a.hpp "#include <interlock/core/detail/locks/machine.hpp>")
+plant("the detail of core may not include its services"
+    core/detail/a.hpp "#include <interlock/core/transaction_service.hpp>")
+plant("'rooms' is no room of core" core/rooms/a.hpp "int a")
 plant("<interlock/interlock.hpp> is for users" core/d.hpp "#include <interlock/interlock.hpp>")
-plant("version.hpp includes nothing" version.hpp "#include <interlock/core/concepts.hpp>")
+plant("version.hpp includes nothing" version.hpp "#include <interlock/core/contracts/store.hpp>")
 plant("'helpers' is no layer" helpers/a.hpp "int a")
 plant("headers end in .hpp" core/e.ipp "int e")
 plant("write <...> instead of \"concepts.hpp\"" core/f.hpp "#include \"concepts.hpp\"")
 # detail/ is private to its folder.
 plant("only interlock/core/ may reach its detail/"
-    policies/d.hpp "#include <interlock/core/detail/machine.hpp>")
+    policies/d.hpp "#include <interlock/core/detail/locks/machine.hpp>")
 plant("only interlock/core/ may reach its detail/"
-    backends/memory/d.hpp "#include <interlock/core/detail/machine.hpp>")
+    backends/memory/d.hpp "#include <interlock/core/detail/locks/machine.hpp>")
 plant("only interlock/backends/memory/ may reach its detail/"
-    patterns/d.hpp "#include <interlock/backends/memory/detail/table.hpp>")
+    door.hpp "#include <interlock/backends/memory/detail/table.hpp>")
 # One door per client library.
 plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
     backends/redis/e.hpp "#include <hiredis/read.h>")
@@ -129,7 +144,7 @@ set(planted "")
 plant("fwd.hpp may include version.hpp and light core headers only" fwd.hpp "#include <interlock/policies/optimistic.hpp>")
 expect_fail("fwd.hpp includes a policy" "${planted}" ${check_layering})
 clean_tree()
-header(core/concepts.hpp "#include <interlock/core/awaitable.hpp>")
+header(core/key.hpp "#include <interlock/core/awaitable.hpp>")
 header(core/awaitable.hpp "#include <boost/asio/awaitable.hpp>")
 expect_fail("fwd.hpp reaches Asio"
     "fwd.hpp:1: fwd.hpp reaches Boost.Asio through <interlock/core/awaitable.hpp>" ${check_layering})

@@ -8,7 +8,7 @@
 /// (`immediate`, `poll`, `subscribe`), as a store behind a network would. Asynchronous calls then run on the
 /// blocking executor, and lock waiters poll.
 
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/lock_state_service.hpp>
 
 #include <cstddef>

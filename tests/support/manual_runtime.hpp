@@ -6,7 +6,7 @@
 /// @file
 /// A `Runtime` whose clock moves only when a test says so.
 
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/system_executor.hpp>

@@ -6,7 +6,7 @@
 /// @file
 /// An observer that keeps everything it is told.
 
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/observer.hpp>
 
 #include <algorithm>

@@ -7,7 +7,7 @@
 /// What all tests of the Redis backend begin with.
 
 #include <interlock/backends/redis/options.hpp>
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 
 #include "support/recording_observer.hpp"
 #include "support/redis_server.hpp"

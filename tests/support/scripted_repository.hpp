@@ -7,8 +7,8 @@
 /// A memory store behind a line that can fail: refuse, lose the request, lose the reply, as a script says.
 
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/blocking_waiter.hpp>
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -6,7 +6,7 @@
 /// @file
 /// A request that may arrive several times, its answer, and the store that tells them apart.
 
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 
 #include <chrono>
 #include <concepts>

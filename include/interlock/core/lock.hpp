@@ -6,7 +6,7 @@
 /// @file
 /// A held lock: a move-only handle on one acquisition, in two types for two levels of assurance.
 
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/observer.hpp>
 
 #include <algorithm>

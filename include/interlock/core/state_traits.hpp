@@ -6,8 +6,8 @@
 /// @file
 /// How a user's type is named and stored.
 
+#include <interlock/core/codec/describe_codec.hpp>
 #include <interlock/core/deadline.hpp>
-#include <interlock/core/detail/describe_codec.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/versioned.hpp>

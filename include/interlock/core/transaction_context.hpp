@@ -7,7 +7,7 @@
 /// What a running operation can ask about itself, and the step by which a policy answers its driver.
 
 #include <interlock/core/backoff.hpp>
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/observer.hpp>
 
 #include <concepts>

@@ -6,8 +6,8 @@
 /// @file
 /// Runs an operation on a state so that concurrent ones do no harm: the library's front door.
 
-#include <interlock/core/detail/combining.hpp>
-#include <interlock/core/detail/transaction_operation.hpp>
+#include <interlock/core/detail/combining/combining.hpp>
+#include <interlock/core/detail/transaction/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>

@@ -8,8 +8,8 @@
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/idempotent_request.hpp>
-#include <interlock/core/pending_call.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/claim_keeper.hpp>
 #include <interlock/policies/detail/idempotency_machine.hpp>

@@ -9,9 +9,9 @@
 /// Use it when conflicts are rare and the operation is pure: it may run several times. With many writers on one
 /// key see `pessimistic_row_lock.hpp`.
 
-#include <interlock/core/pending_call.hpp>
-#include <interlock/core/state_cache.hpp>
-#include <interlock/core/state_slot.hpp>
+#include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/state_cache.hpp>
+#include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <array>

@@ -9,8 +9,8 @@
 /// Use it when conflicts are common, or the operation is dear to repeat: it runs again only after a deadlock, a serialization
 /// failure or a lost session, with `max_attempts = 1` never.
 
-#include <interlock/core/blocking_waiter.hpp>
-#include <interlock/core/state_slot.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <array>

@@ -8,10 +8,10 @@
 ///
 /// Use it when the operation takes long, or touches things that are not in the store.
 
-#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/lock_state_service.hpp>
-#include <interlock/core/pending_call.hpp>
-#include <interlock/core/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <array>

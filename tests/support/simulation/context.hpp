@@ -10,7 +10,7 @@
 /// timer. Nothing depends on addresses or on real time, so the same seed gives the same run in every build.
 
 #include <interlock/core/deadline.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>

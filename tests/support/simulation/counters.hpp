@@ -6,7 +6,7 @@
 /// @file
 /// Counters behind a line that can fail, asked as the backends ask theirs.
 
-#include <interlock/core/counter_call.hpp>
+#include <interlock/core/kit/counter_call.hpp>
 
 #include "support/scripted_repository.hpp"
 #include "support/simulation/context.hpp"

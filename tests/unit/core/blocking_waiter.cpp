@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"

@@ -4,7 +4,7 @@
 // coroutine and cancellation come.
 
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/state_slot.hpp>
+#include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_service.hpp>
 
 #include "support/catch.hpp"

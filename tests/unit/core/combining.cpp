@@ -4,7 +4,7 @@
 // more to them than the state.
 
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/blocking_waiter.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/any_policy.hpp>

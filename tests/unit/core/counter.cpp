@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <interlock/core/counter.hpp>
-#include <interlock/core/counter_call.hpp>
+#include <interlock/core/kit/counter_call.hpp>
 
 #include "support/catch.hpp"
 

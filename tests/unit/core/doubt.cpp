@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <interlock/core/detail/doubt.hpp>
+#include <interlock/core/kit/doubt.hpp>
 
 #include "support/catch.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <interlock/core/state_slot.hpp>
+#include <interlock/core/kit/state_slot.hpp>
 
 #include "support/catch.hpp"
 #include "support/states.hpp"

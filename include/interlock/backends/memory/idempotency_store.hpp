@@ -7,7 +7,7 @@
 /// Idempotency records in this process's memory.
 
 #include <interlock/core/idempotent_request.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -8,10 +8,10 @@
 /// no promise while the process lives.
 
 #include <interlock/backends/memory/detail/store.hpp>
-#include <interlock/core/blocking_waiter.hpp>
-#include <interlock/core/committing_members.hpp>
-#include <interlock/core/concepts.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/committing_members.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>
 

@@ -7,7 +7,7 @@
 /// A user's own statements inside of an asynchronous operation.
 
 #include <interlock/backends/postgres/transaction.hpp>
-#include <interlock/core/async_operation.hpp>
+#include <interlock/core/kit/async_operation.hpp>
 
 #include <boost/asio/async_result.hpp>
 

@@ -9,8 +9,8 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/counter.hpp>
-#include <interlock/core/counter_call.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/counter_call.hpp>
 #include <interlock/core/operation_id.hpp>
 
 #include <chrono>

@@ -10,7 +10,7 @@
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/idempotent_request.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <charconv>
 #include <chrono>

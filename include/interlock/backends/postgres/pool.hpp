@@ -10,10 +10,10 @@
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/options.hpp>
-#include <interlock/core/connection_pool.hpp>
-#include <interlock/core/immortal.hpp>
+#include <interlock/core/kit/connection_pool.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -13,13 +13,13 @@
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
-#include <interlock/core/commit_refusal.hpp>
-#include <interlock/core/committing_members.hpp>
-#include <interlock/core/concepts.hpp>
-#include <interlock/core/runtime.hpp>
-#include <interlock/core/state_slot.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/kit/committing_members.hpp>
+#include <interlock/core/kit/state_slot.hpp>
+#include <interlock/core/kit/store_identity.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
-#include <interlock/core/store_identity.hpp>
 
 #include <algorithm>
 #include <atomic>

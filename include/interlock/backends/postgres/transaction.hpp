@@ -9,7 +9,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/backoff.hpp>
-#include <interlock/core/immortal.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 

@@ -12,10 +12,10 @@
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/subscriber.hpp>
 #include <interlock/backends/redis/options.hpp>
-#include <interlock/core/connection_pool.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/kit/connection_pool.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/fwd.hpp>
 
 #include <boost/asio/any_io_executor.hpp>

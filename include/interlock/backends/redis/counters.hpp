@@ -10,8 +10,8 @@
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/core/counter.hpp>
-#include <interlock/core/counter_call.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/counter_call.hpp>
 #include <interlock/core/operation_id.hpp>
 
 #include <chrono>

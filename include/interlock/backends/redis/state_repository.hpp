@@ -10,12 +10,12 @@
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
-#include <interlock/core/commit_refusal.hpp>
-#include <interlock/core/committing_members.hpp>
-#include <interlock/core/concepts.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/kit/committing_members.hpp>
+#include <interlock/core/kit/store_identity.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
-#include <interlock/core/store_identity.hpp>
 
 #include <algorithm>
 #include <array>

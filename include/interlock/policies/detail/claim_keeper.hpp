@@ -9,7 +9,7 @@
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/idempotent_request.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <boost/asio/post.hpp>
 

@@ -6,9 +6,9 @@
 // What all handles of one memory::StateRepository share: values, row locks, lock records and operation records,
 // in shards with a mutex each. A call that touches several shards locks them in index order.
 
-#include <interlock/core/commit_refusal.hpp>
-#include <interlock/core/concepts.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <algorithm>

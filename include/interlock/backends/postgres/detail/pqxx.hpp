@@ -11,10 +11,12 @@
 // is ever sent by libpqxx itself, so that its silent reconnect (6.4) and its in-doubt reports cannot happen here.
 
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
-#include <interlock/core/immortal.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime.hpp>
-#include <interlock/core/transport.hpp>
+#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/socket.hpp>
+#include <interlock/core/runtime/stream.hpp>
+#include <interlock/core/runtime/thread.hpp>
 
 #include <libpq-fe.h>
 #include <pqxx/version>

@@ -17,9 +17,9 @@
 // leave no trace and fails, see `race_of`.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
-#include <interlock/core/concepts.hpp>
-#include <interlock/core/immortal.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <array>
 #include <cstddef>

@@ -11,9 +11,9 @@
 // and each look says 'w' again.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
-#include <interlock/core/concepts.hpp>
-#include <interlock/core/runtime.hpp>
-#include <interlock/core/wakeup_listener.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/wakeup_listener.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <charconv>
 #include <chrono>

@@ -11,9 +11,9 @@
 #include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
-#include <interlock/core/concepts.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
-#include <interlock/core/runtime.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -9,7 +9,9 @@
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/transport.hpp>
+#include <interlock/core/runtime/socket.hpp>
+#include <interlock/core/runtime/stream.hpp>
+#include <interlock/core/runtime/thread.hpp>
 
 #include <array>
 #include <cerrno>

@@ -12,8 +12,10 @@
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime.hpp>
-#include <interlock/core/transport.hpp>
+#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/socket.hpp>
+#include <interlock/core/runtime/stream.hpp>
+#include <interlock/core/runtime/thread.hpp>
 
 #include <algorithm>
 #include <array>

@@ -38,7 +38,7 @@
 //    prints numbers as floating point. So does '%.0f', but '%d' is exact on 64-bit servers only.
 
 #include <interlock/backends/redis/detail/hiredis.hpp>
-#include <interlock/core/immortal.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 
 #include <array>
 #include <chrono>

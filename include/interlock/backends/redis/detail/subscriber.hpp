@@ -13,9 +13,9 @@
 #include <interlock/backends/redis/detail/connection.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/options.hpp>
-#include <interlock/core/concepts.hpp>
-#include <interlock/core/runtime.hpp>
-#include <interlock/core/wakeup_listener.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/wakeup_listener.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_CALL_HPP
+#define INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_CALL_HPP
+
+// How a user's callable is called: which of the documented argument lists it takes, and what it returns.
+
+#include <interlock/core/transaction_context.hpp>
+
+#include <boost/asio/awaitable.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+template <class... A>
+struct TypeList {};
+
+template <class, class>
+struct concatenate;
+template <class... A, class... B>
+struct concatenate<TypeList<A...>, TypeList<B...>> {
+    using type = TypeList<A..., B...>;
+};
+
+template <class A, std::size_t N>
+struct repeat {
+    using type = typename concatenate<TypeList<A>, typename repeat<A, N - 1>::type>::type;
+};
+template <class A>
+struct repeat<A, 0> {
+    using type = TypeList<>;
+};
+
+/// A session as asynchronous calls see it. There is no object of it.
+template <class Session>
+struct AsyncFace : Session {
+    using session_type = Session;
+};
+
+/// The session itself, and whether the call is asynchronous.
+template <class Session>
+struct face {
+    using session_type = Session;
+    static constexpr bool asynchronous = false;
+};
+template <class Session>
+struct face<AsyncFace<Session>> {
+    using session_type = Session;
+    static constexpr bool asynchronous = true;
+};
+
+/// What an operation gets of a store's transaction: all of it, or what it shows to operations, perhaps something else to
+/// asynchronous ones.
+template <class X, bool Async>
+struct shown_transaction {
+    using type = X;
+};
+template <class X, bool Async>
+    requires(requires { typename X::operation_type; } && !(Async && requires { typename X::async_operation_type; }))
+struct shown_transaction<X, Async> {
+    using type = typename X::operation_type;
+};
+template <class X>
+    requires requires { typename X::async_operation_type; }
+struct shown_transaction<X, true> {
+    using type = typename X::async_operation_type;
+};
+
+/// The argument types of one form.
+template <class Session, std::size_t N, Form Shape>
+consteval auto arguments()
+{
+    using States = typename repeat<typename Session::value_type&, N>::type;
+    if constexpr (Shape == Form::states)
+        return States{};
+    else if constexpr (Shape == Form::states_transaction) {
+        using Stored = typename Session::repository_type::transaction_type;
+        using Shown = typename shown_transaction<Stored, face<Session>::asynchronous>::type;
+        return typename concatenate<States, TypeList<Shown&>>::type{};
+    } else if constexpr (Shape == Form::states_context)
+        return typename concatenate<States, TypeList<TransactionContext&>>::type{};
+    else if constexpr (Shape == Form::locks)
+        return typename repeat<typename Session::lock_type&, N>::type{};
+    else if constexpr (Shape == Form::locks_context)
+        return typename concatenate<typename repeat<typename Session::lock_type&, N>::type, TypeList<TransactionContext&>>::type{};
+    else
+        return typename concatenate<States, typename repeat<typename Session::lock_type&, N>::type>::type{};
+}
+
+template <class F, class... A>
+consteval bool takes(TypeList<A...>)
+{
+    return std::invocable<F&, A...>;
+}
+
+template <class F, class List>
+struct result_for;
+template <class F, class... A>
+struct result_for<F, TypeList<A...>> : std::invoke_result<F&, A...> {};
+
+/// The index of the first form that F takes, or the number of forms. Later forms are never instantiated.
+template <class F, class Session, std::size_t N, std::size_t I = 0>
+consteval std::size_t picked_form()
+{
+    if constexpr (I == Session::forms.size())
+        return I;
+    else if constexpr (takes<F>(arguments<Session, N, Session::forms[I]>()))
+        return I;
+    else
+        return picked_form<F, Session, N, I + 1>();
+}
+
+template <class F, class Session, std::size_t N>
+concept Operation = picked_form<F, Session, N>() < Session::forms.size();
+
+template <class F, class Session, std::size_t N>
+inline constexpr Form form_of = Session::forms[picked_form<F, Session, N>()];
+
+template <class F, class Session, std::size_t N>
+using raw_result = typename result_for<F, decltype(arguments<Session, N, form_of<F, Session, N>>())>::type;
+
+template <class R>
+struct awaited {
+    using type = R;
+    using executor_type = void;
+    static constexpr bool is = false;
+};
+template <class R, class E>
+struct awaited<boost::asio::awaitable<R, E>> {
+    using type = R;
+    using executor_type = E;
+    static constexpr bool is = true;
+};
+
+template <class F, class Session, std::size_t N>
+using operation_result = typename awaited<raw_result<F, Session, N>>::type;
+
+// The parameters of something that is called in one way only.
+template <class R, class... A>
+TypeList<A...> parameters_of(R (*)(A...));
+template <class C, class R, class... A>
+TypeList<A...> parameters_of(R (C::*)(A...));
+template <class C, class R, class... A>
+TypeList<A...> parameters_of(R (C::*)(A...) const);
+
+template <class T, class... A>
+consteval bool has_copy(TypeList<A...>)
+{
+    return (std::same_as<std::remove_cv_t<A>, T> || ...);
+}
+
+/// Whether F visibly takes a copy of T. One that is a template, or has several ways to be called, does not say.
+template <class F, class T>
+consteval bool takes_copy()
+{
+    if constexpr (requires { parameters_of(&F::operator()); })
+        return has_copy<T>(decltype(parameters_of(&F::operator())){});
+    else if constexpr (requires { parameters_of(std::declval<F>()); })
+        return has_copy<T>(decltype(parameters_of(std::declval<F>())){});
+    else
+        return false;
+}
+
+/// Calls F with what `transaction` has for its form.
+template <Form Shape, std::size_t N, bool Async, class F, class Transaction>
+decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext& context)
+{
+    return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
+        if constexpr (Shape == Form::states)
+            return f(transaction.state(I)...);
+        else if constexpr (Shape == Form::states_transaction)
+            return f(
+                transaction.state(I)...,
+                static_cast<typename shown_transaction<
+                    std::remove_cvref_t<decltype(transaction.store_transaction())>, Async>::type&>(
+                    transaction.store_transaction()));
+        else if constexpr (Shape == Form::states_context)
+            return f(transaction.state(I)..., context);
+        else if constexpr (Shape == Form::locks)
+            return f(transaction.lock(I)...);
+        else if constexpr (Shape == Form::locks_context)
+            return f(transaction.lock(I)..., context);
+        else
+            return f(transaction.state(I)..., transaction.lock(I)...);
+    }(std::make_index_sequence<N>{});
+}
+
+// g++ 12 destroys some temporaries of a co_await expression twice: closures and aggregates whose destructor does
+// something. Classes with constructors are handled right; so are named objects. Other compilers accept all.
+#if defined(__GNUC__) && __GNUC__ == 12 && !defined(__clang__)
+template <class F>
+inline constexpr bool safe_operation =
+    std::is_lvalue_reference_v<F> || std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
+template <class A>
+inline constexpr bool safe_argument = std::is_lvalue_reference_v<A> ||
+                                      std::is_trivially_destructible_v<std::remove_cvref_t<A>> ||
+                                      !std::is_aggregate_v<std::remove_cvref_t<A>>;
+#else
+template <class F>
+inline constexpr bool safe_operation = true;
+template <class A>
+inline constexpr bool safe_argument = true;
+#endif
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_CALL_HPP

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_MACHINE_HPP
+#define INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_MACHINE_HPP
+
+// The brain of do_in_transaction, whatever the policy: which step is next, when to try again, and what the end
+// means. No I/O, no clock, no thread: events and the time go in, actions come out. Both drivers only do what it says.
+
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <cstdint>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// What the driver does next. Each is answered by the event of the same name.
+enum class Action : unsigned char {
+    look_up,   ///< ask whether the operation id has an answer
+    begin,     ///< the policy's begin
+    run,       ///< the user's callable
+    verify,    ///< the policy's verify: whether the callable threw about a true picture
+    commit,    ///< the policy's commit
+    rollback,  ///< the policy's rollback
+    reject,    ///< the policy's reject: the callable threw what is to be kept like an answer
+    conclude,  ///< the policy's conclude, where it has one: before every end
+    resolve,   ///< find out what became of a commit: look the operation id up, else forbid this attempt
+    sleep,     ///< until `wake_at()`
+    finish,    ///< `result()` is final
+};
+
+/// How the user's callable ended.
+enum class Ran : unsigned char {
+    returned,
+    threw,      ///< the exception is the caller's
+    lock_lost,  ///< cancelled by, or ended after, loss of the lock
+};
+
+/// What became of a commit whose outcome was unknown.
+enum class Resolved : unsigned char {
+    applied,
+    not_applied,  ///< and it can no longer be
+    unknown,      ///< the store did not answer
+};
+
+/// Whether the call has an operation id, and who looks for its answer.
+enum class HasId : unsigned char { no, yes, looked_up_by_begin };
+
+class TransactionMachine {
+public:
+    /// `guarded`: the effect of the operation is a write made through the store. `concludes`: the policy has something to
+    /// do at the end of a call, whatever it came to.
+    TransactionMachine(
+        RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true, bool concludes = false) noexcept
+        : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded), concludes_(concludes)
+    {}
+
+    Action start(TimePoint now) noexcept
+    {
+        if (now >= deadline_)
+            return finish(Errc::deadline_exceeded);
+        if (has_id_ == HasId::yes)
+            return Action::look_up;
+        return next_attempt();
+    }
+
+    /// `answered`: there is an answer. `code`: not `ok` when the store could not tell.
+    Action looked_up(bool answered, Errc code, TimePoint now, std::uint64_t random) noexcept
+    {
+        if (answered)
+            return finish_replayed();
+        if (code != Errc::ok)
+            return worth_beginning_again(code) ? retry(code, Action::look_up, now, random) : roll_back(code);
+        if (cancelled_)
+            return finish(Errc::cancelled);
+        return next_attempt();
+    }
+
+    Action began(Errc code, TimePoint now, std::uint64_t random) noexcept
+    {
+        if (code != Errc::ok) {
+            if (worth_beginning_again(code))
+                return retry(code, Action::begin, now, random);
+            return finish(code);
+        }
+        begun_ = true;
+        if (cancelled_)
+            return roll_back(Errc::cancelled);
+        return Action::run;
+    }
+
+    Action ran(Ran how, TimePoint now) noexcept
+    {
+        if (how == Ran::threw) {
+            threw_ = true;
+            return roll_back(Errc::ok);
+        }
+        if (how == Ran::lock_lost) {
+            // With a guarded write nothing was sent, so nothing was applied. Without one the operation itself
+            // was the effect, and it was interrupted somewhere.
+            return guarded_ ? roll_back(Errc::lock_lost) : roll_back(Errc::outcome_unknown, Errc::lock_lost);
+        }
+        if (guarded_) {
+            // The last moment at which stopping is safe: after this the store may apply the write.
+            if (cancelled_)
+                return roll_back(Errc::cancelled);
+            if (now >= deadline_)
+                return roll_back(Errc::deadline_exceeded);
+        }
+        return Action::commit;
+    }
+
+    /// The operation threw, but about states that were not one moment's.
+    Action torn(TimePoint now, std::uint64_t random) noexcept
+    {
+        return retry(Errc::version_conflict, Action::begin, now, random);
+    }
+
+    /// What the operation made went away with what others made: it runs again, and that counts as no attempt.
+    Action again(TimePoint now) noexcept
+    {
+        if (cancelled_)
+            return roll_back(Errc::cancelled);
+        if (now >= deadline_)
+            return roll_back(Errc::deadline_exceeded);
+        return Action::begin;
+    }
+
+    /// The operation returned, but what it made must not be committed.
+    Action refused(Errc code) noexcept
+    {
+        return guarded_ ? roll_back(code) : roll_back(Errc::outcome_unknown, code);
+    }
+
+    Action committed(Errc code, bool duplicate, Errc cause, TimePoint now, std::uint64_t random) noexcept
+    {
+        if (code == Errc::ok) {
+            begun_ = false;
+            return duplicate ? finish_replayed() : finish(Errc::ok);
+        }
+        if (code == Errc::outcome_unknown) {
+            unknown_cause_ = cause;
+            if (has_id_ != HasId::no)
+                return Action::resolve;
+            return roll_back(Errc::outcome_unknown, cause);  // never again without an id: it may have been applied
+        }
+        if (!guarded_)  // the operation has run, only its record was refused
+            return roll_back(Errc::outcome_unknown, code);
+        if (code == Errc::lock_busy && limits_.begin_waits && !cancelled_ && now < deadline_) {
+            last_error_ = code;
+            return next_attempt();
+        }
+        if (worth_running_again(code))
+            return retry(code, Action::begin, now, random);
+        return roll_back(code);
+    }
+
+    Action resolved(Resolved how, TimePoint now, std::uint64_t random) noexcept
+    {
+        switch (how) {
+        case Resolved::applied: return finish_replayed();
+        case Resolved::not_applied:
+            if (!guarded_)  // the operation has run, only its record was refused
+                return roll_back(Errc::outcome_unknown, unknown_cause_);
+            // Forbidden for good, so the same operation may be run under its next attempt.
+            return retry(Errc::unavailable, Action::begin, now, random);
+        case Resolved::unknown: break;
+        }
+        auto const at = add(now, limits_.backoff.delay(++resolutions_ + limits_.backoff.immediate, random));
+        if (at >= deadline_)
+            return roll_back(Errc::outcome_unknown, unknown_cause_);
+        wake_at_ = at;
+        after_sleep_ = Action::resolve;
+        return Action::sleep;
+    }
+
+    Action slept(TimePoint now) noexcept
+    {
+        if (after_sleep_ == Action::resolve) {
+            if (now >= deadline_)
+                return roll_back(Errc::outcome_unknown, unknown_cause_);
+            return Action::resolve;
+        }
+        if (cancelled_)
+            return roll_back(Errc::cancelled);
+        if (now >= deadline_)
+            return roll_back(Errc::deadline_exceeded);
+        if (after_sleep_ == Action::begin)
+            return next_attempt();
+        return after_sleep_;
+    }
+
+    Action rolled_back() noexcept
+    {
+        begun_ = false;
+        return end();
+    }
+
+    /// `answered`: it turned out that the same operation was applied, by another call. That is the answer, whatever this one
+    /// came to. `code`: not `ok` when the answer that was found turned out not to be this call's.
+    Action concluded(bool answered, Errc code = Errc::ok, Errc cause = Errc::ok) noexcept
+    {
+        if (code != Errc::ok) {
+            result_ = code;
+            cause_ = cause;
+            threw_ = replayed_ = false;
+        } else if (answered) {
+            result_ = Errc::ok;
+            threw_ = false;
+            replayed_ = true;
+        }
+        return Action::finish;
+    }
+
+    /// Whether `cancel` may cut the sleep short: not while the end of a commit that was sent is being found out.
+    bool may_wake_early() const noexcept { return after_sleep_ != Action::resolve; }
+
+    /// Takes effect at the next event that may still stop the call; once commit was sent it is ignored.
+    void cancel() noexcept { cancelled_ = true; }
+    bool cancelled() const noexcept { return cancelled_; }
+
+    RetryLimits const& limits() const noexcept { return limits_; }
+    Errc result() const noexcept { return result_; }
+    /// Of `outcome_unknown`.
+    Errc cause() const noexcept { return cause_; }
+    /// The error of the attempt before, when the deadline or the attempts ended the call.
+    Errc last_error() const noexcept { return last_error_; }
+    bool threw() const noexcept { return threw_; }
+    bool replayed() const noexcept { return replayed_; }
+    int attempts() const noexcept { return attempts_; }
+    int retries() const noexcept { return retries_; }
+    TimePoint wake_at() const noexcept { return wake_at_; }
+    TimePoint deadline() const noexcept { return deadline_; }
+
+    static constexpr bool is_conflict(Errc code) noexcept
+    {
+        return code == Errc::version_conflict || code == Errc::serialization_failure || code == Errc::deadlock ||
+               code == Errc::lock_busy;
+    }
+
+private:
+    static constexpr bool worth_beginning_again(Errc code) noexcept
+    {
+        return code == Errc::serialization_failure || code == Errc::deadlock || code == Errc::unavailable;
+    }
+    static constexpr bool worth_running_again(Errc code) noexcept
+    {
+        return is_conflict(code) || code == Errc::superseded || code == Errc::unavailable ||
+               code == Errc::already_exists || code == Errc::not_found;  // created or erased since we looked
+    }
+
+    Action next_attempt() noexcept
+    {
+        ++attempts_;
+        return Action::begin;
+    }
+
+    Action retry(Errc code, Action again, TimePoint now, std::uint64_t random) noexcept
+    {
+        last_error_ = code;
+        ++retries_;
+        if (retries_ >= limits_.max_attempts)
+            return roll_back(code);
+        if (cancelled_)
+            return roll_back(Errc::cancelled);
+        auto const delay = limits_.backoff.delay(retries_, random);
+        wake_at_ = add(now, delay);
+        if (wake_at_ >= deadline_)
+            return roll_back(Errc::deadline_exceeded);
+        after_sleep_ = again;
+        if (delay.count() == 0)
+            return again == Action::begin ? next_attempt() : again;
+        return Action::sleep;
+    }
+
+    Action roll_back(Errc result, Errc cause = Errc::ok) noexcept
+    {
+        result_ = result;
+        cause_ = cause;
+        return begun_ ? Action::rollback : end();
+    }
+
+    Action finish(Errc result) noexcept
+    {
+        result_ = result;
+        return end();
+    }
+
+    Action end() const noexcept { return concludes_ ? Action::conclude : Action::finish; }
+
+    Action finish_replayed() noexcept
+    {
+        replayed_ = true;
+        return roll_back(Errc::ok);
+    }
+
+    RetryLimits limits_;
+    TimePoint deadline_;
+    TimePoint wake_at_{};
+    int attempts_{0};
+    int retries_{0};
+    int resolutions_{0};
+    Action after_sleep_{Action::begin};
+    Errc result_{Errc::ok};
+    Errc cause_{Errc::ok};
+    Errc unknown_cause_{Errc::ok};
+    Errc last_error_{Errc::ok};
+    HasId has_id_;
+    bool guarded_;
+    bool concludes_;
+    bool begun_{false};
+    bool cancelled_{false};
+    bool threw_{false};
+    bool replayed_{false};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_MACHINE_HPP

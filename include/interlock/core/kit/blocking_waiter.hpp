@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_BLOCKING_WAITER_HPP
+#define INTERLOCK_CORE_KIT_BLOCKING_WAITER_HPP
+
+/// @file
+/// A waiter that blocks the thread it was made on: what synchronous calls wait with.
+
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// Blocks a thread until woken. The object must stay until no queue knows it any more.
+template <Runtime R>
+class BlockingWaiter final : public Waiter {
+public:
+    explicit BlockingWaiter(R runtime) : runtime_(std::move(runtime)) {}
+
+    void wake() noexcept override { static_cast<void>(wake_later()); }
+
+    Wakeup wake_later() noexcept override
+    {
+        std::lock_guard lock(mutex_);
+        if (signal_)
+            return Wakeup{signal_};
+        woken_ = true;
+        return {};
+    }
+
+    /// Returns when woken since the last call, or at `at`.
+    void wait_until(TimePoint at)
+    {
+        {
+            std::lock_guard lock(mutex_);
+            if (!signal_)
+                signal_ = std::make_shared<Signal>();
+            if (std::exchange(woken_, false))
+                return;
+        }
+        std::unique_lock lock(signal_->mutex);
+        while (!signal_->woken && runtime_.now() < at)
+            runtime_.wait_until(signal_->changed, lock, at);
+        signal_->woken = false;
+    }
+
+private:
+    // What is waited for. Made by the first wait (most calls never wait), and shared with those who are about to wake.
+    struct Signal final : Waiter {
+        void wake() noexcept override
+        {
+            {
+                std::lock_guard lock(mutex);
+                woken = true;
+            }
+            changed.notify_one();
+        }
+        std::mutex mutex;
+        std::condition_variable changed;
+        bool woken{false};
+    };
+
+    R runtime_;
+    std::mutex mutex_;
+    std::shared_ptr<Signal> signal_;  // set once, under the mutex
+    bool woken_{false};               // before there was a signal
+};
+
+/// Whether a row transaction of R can be waited for without blocking: opened first, then polled.
+template <class R>
+inline constexpr bool polls_rows =
+    requires(R r, typename R::transaction_type tx, std::span<Key const* const> keys, Waiter& waiter) {
+        tx.poll(Wait::no, waiter);
+        tx.abandon();
+        r.open_transaction(keys);
+    };
+
+/// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread.
+template <class R>
+Outcome<typename R::transaction_type> wait_for_rows(
+    R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline)
+{
+    auto const& runtime = repository.runtime();
+    BlockingWaiter<typename R::runtime_type> waiter{runtime};
+    auto transaction = [&] {
+        // One that cannot wait without blocking waits inside of `poll`, so it must know how long.
+        if constexpr (requires { repository.open_transaction(keys, deadline); })
+            return repository.open_transaction(keys, deadline);
+        else
+            return repository.open_transaction(keys);
+    }();
+    TimePoint until{};
+    bool pinned = false;
+    for (;;) {
+        auto step = transaction.poll(wait, waiter);
+        if (step.done()) {
+            if (step.outcome())
+                return transaction;
+            return std::move(step.outcome()).failure();
+        }
+        if (!std::exchange(pinned, true))
+            until = deadline.at(runtime.now());
+        if (runtime.now() >= until) {
+            transaction.abandon();
+            return Errc::deadline_exceeded;
+        }
+        waiter.wait_until(std::min(until, step.wake_at()));
+    }
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_BLOCKING_WAITER_HPP

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_DOUBT_HPP
+#define INTERLOCK_CORE_KIT_DOUBT_HPP
+
+// Whoever asks a store again keeps one of these for all attempts at one thing, and so follows one rule (law P5): once an
+// attempt may have been applied, nothing but an answer of the store about it ends the doubt.
+//
+// A later attempt that fails for a reason of its own (no connection, no time left, a full queue, a missing right) says
+// nothing about the earlier one. Which failures of a verb are answers about every attempt so far, its caller knows: the
+// store must have looked for the effect of the earlier ones before it said so.
+//
+//     Doubt doubt;
+//     for (;;) {
+//         Outcome<X> outcome = ask();
+//         doubt.settle(outcome, {Errc::idempotency_mismatch});  // `outcome` now speaks for all attempts
+//         if (outcome || !worth_asking_again(outcome) || too_late())
+//             return outcome;
+//     }
+//
+// Where an attempt may be given up while it is under way, `sent` and `came` bracket it; `open` then tells whether there is
+// something to find out, to give back, or not to hand on.
+
+#include <interlock/core/errc.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+class Doubt {
+public:
+    /// Whether an attempt may have been applied, or may still be, and the store has not said.
+    bool open() const noexcept { return earlier_ || under_way_; }
+
+    /// An attempt leaves. Until `came` says what it came to, it may be applied.
+    void sent() noexcept { under_way_ = true; }
+
+    /// An attempt came to `code`. `answers`: that is what the store says about every attempt so far.
+    void came(Errc code, bool answers) noexcept
+    {
+        under_way_ = false;
+        if (code == Errc::outcome_unknown)
+            earlier_ = true;
+        else if (answers)
+            earlier_ = false;
+    }
+
+    /// The store has said, in another way, what became of every attempt.
+    void answered() noexcept { earlier_ = under_way_ = false; }
+
+    /// Makes what one attempt came to the outcome of all of them: a failure that is no answer is unknown, because of that
+    /// failure, while an earlier attempt is in doubt. A value is an answer; of the failures, `answers` are.
+    template <class X>
+    void settle(Outcome<X>& outcome, std::initializer_list<Errc> answers = {}) noexcept
+    {
+        auto const code = outcome.error();
+        came(code, outcome.has_value() || std::find(answers.begin(), answers.end(), code) != answers.end());
+        if (!outcome && open())
+            outcome = std::move(outcome).failure().in_doubt();
+    }
+
+private:
+    bool earlier_{false};    // one that has ended without an answer
+    bool under_way_{false};  // one that has not ended
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_DOUBT_HPP

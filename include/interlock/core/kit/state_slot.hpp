@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_STATE_SLOT_HPP
+#define INTERLOCK_CORE_KIT_STATE_SLOT_HPP
+
+/// @file
+/// One state inside a transaction: what was loaded, what the operation made of it, what to commit.
+
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/state_traits.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+namespace detail {
+
+/// Whether `state` is what `key` names.
+template <class T, class K>
+bool belongs_to(T const& state, Key const& key)
+{
+    if constexpr (KeyedState<T> && std::is_same_v<typename key_type_or<T, K>::type, K>) {
+        using Traits = KeyTraits<K>;
+        decltype(auto) now = StateTraits<T>::key(state);
+        if constexpr (requires { Traits::matches(key, now); })
+            return Traits::matches(key, now);
+        else
+            return Traits::encode(now) == key.bytes();
+    } else {
+        return true;
+    }
+}
+
+inline Failure changed_key_failure()
+{
+    return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+}
+
+}  // namespace detail
+
+/// For policies: a loaded state, the copy the operation works on, and the change that follows from the two.
+template <class T, class K>
+class StateSlot {
+public:
+    StateSlot() noexcept {}  // not defaulted: a value-initialised array of slots need not be zeroed first
+
+    /// The value as it is in the store. `loaded` must stay where it is: what changed is found by comparing with it.
+    void load(Versioned<T>& loaded)
+    {
+        version_ = loaded.version;
+        if constexpr (detail::can_compare<T>()) {
+            original_ = &loaded.value;
+            value_ = loaded.value;
+        } else {
+            value_ = std::move(loaded.value);
+        }
+        fresh_ = false;
+    }
+
+    /// There is no value: start from the state named in the call, or a fresh one.
+    Outcome<void> create(Key const& key, std::optional<T> const& named)
+    {
+        version_ = no_version;
+        fresh_ = true;
+        if (named) {
+            value_ = *named;
+        } else if constexpr (KeyedState<T> && requires(std::string_view bytes) {
+                                 StateTraits<T>::from_key(KeyTraits<K>::decode(bytes));
+                             }) {
+            value_ = StateTraits<T>::from_key(KeyTraits<K>::decode(key.bytes()));
+        } else if constexpr (!KeyedState<T> && std::is_default_constructible_v<T>) {
+            value_.emplace();
+        } else {
+            return Failure{Errc::not_found, "cannot make a fresh state from a key; name it by a state"};
+        }
+        return success();
+    }
+
+    T& value() noexcept { return *value_; }
+    T const& peek() const noexcept { return *value_; }
+
+    /// False when it is sure that the operation left the state as it was.
+    bool changed() const
+    {
+        if constexpr (detail::can_compare<T>())
+            return fresh_ || !detail::surely_equal(*original_, *value_);
+        else
+            return true;
+    }
+
+    /// Whether the state still belongs to `key`.
+    bool keeps(Key const& key) const { return detail::belongs_to<T, K>(*value_, key); }
+
+    bool fresh() const noexcept { return fresh_; }
+    Version version() const noexcept { return version_; }
+    Change<T> change(Key const& key, Fence const* fence = nullptr)
+    {
+        return {.key = &key,
+                .kind = changed() ? ChangeKind::write : ChangeKind::verify,
+                .version = version_,
+                .value = &*value_,
+                .fence = fence};
+    }
+
+private:
+    std::optional<T> value_;
+    T const* original_{nullptr};
+    Version version_{no_version};
+    bool fresh_{false};
+};
+
+namespace detail {
+
+/// A state whose key was changed would be written where it does not belong.
+template <class T, class K, std::size_t N>
+std::optional<Failure> changed_key(std::array<StateSlot<T, K>, N> const& slots, std::span<Key const, N> keys)
+{
+    for (std::size_t i = 0; i < N; ++i)
+        if (!slots[i].keeps(keys[i]))
+            return changed_key_failure();
+    return std::nullopt;
+}
+
+/// What the sessions of policies have in common that bring no client of their own.
+template <class Policy, class R>
+class PolicySession {
+public:
+    using repository_type = R;
+    using value_type = typename R::value_type;
+    static constexpr std::string_view name = Policy::name;
+
+    PolicySession(Policy policy, R repository, Observer*)
+        : policy_(std::move(policy)), repository_(std::move(repository))
+    {}
+
+    R const& repository() const noexcept { return repository_; }
+    /// A handle whose members may be called from any thread; no copy is made for a call.
+    R& store() const noexcept { return repository_; }
+    Policy const& policy() const noexcept { return policy_; }
+    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
+    static constexpr bool guarded(Form) noexcept { return true; }
+    /// How many operations on states others work on may wait for their turn.
+    std::size_t turns() const noexcept
+    {
+        if constexpr (requires { policy_.wait; })
+            if (policy_.wait == Wait::no)
+                return 0;
+        return default_max_waiters;
+    }
+    /// Whether a transaction holds what others wait for in `begin`.
+    static constexpr bool begin_waits() noexcept { return true; }
+    std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
+
+private:
+    Policy policy_;
+    mutable R repository_;
+};
+
+}  // namespace detail
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_STATE_SLOT_HPP

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_RUNTIME_RANDOM_HPP
+#define INTERLOCK_CORE_RUNTIME_RANDOM_HPP
+
+// Random bits from the operating system, drawn in blocks per thread. A block is dropped after fork, so that
+// parent and child never hand out the same token.
+
+#include <pthread.h>
+#include <sys/random.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// Counts the forks between the first process and this one.
+inline std::atomic<std::uint64_t>& fork_counter() noexcept
+{
+    static std::atomic<std::uint64_t> counter{0};
+    return counter;
+}
+
+/// Differs between a process and its forked children. One relaxed load.
+inline std::uint64_t process_generation() noexcept
+{
+    static bool const registered = [] {
+        return pthread_atfork(nullptr, nullptr, [] { fork_counter().fetch_add(1, std::memory_order_relaxed); }) == 0;
+    }();
+    static_cast<void>(registered);
+    return fork_counter().load(std::memory_order_relaxed);
+}
+
+/// Fills `data` from getrandom(2). Throws `std::system_error` when the system has no randomness to give: a
+/// predictable owner token would be worse than no lock.
+inline void os_random(void* data, std::size_t size)
+{
+    auto* out = static_cast<char*>(data);
+    while (size != 0) {
+        auto const n = ::getrandom(out, size, 0);
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            throw std::system_error(errno, std::generic_category(), "getrandom");
+        }
+        out += n;
+        size -= static_cast<std::size_t>(n);
+    }
+}
+
+/// 64 random bits; one system call in 256.
+inline std::uint64_t random_bits()
+{
+    struct Block {
+        std::array<std::uint64_t, 256> bits;
+        std::size_t left;
+        std::uint64_t generation;
+    };
+    static thread_local Block block{{}, 0, 0};
+    auto const generation = process_generation();
+    if (block.left == 0 || block.generation != generation) {
+        block.left = 0;
+        os_random(block.bits.data(), sizeof block.bits);
+        block.left = block.bits.size();
+        block.generation = generation;
+    }
+    return block.bits[--block.left];
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_RUNTIME_RANDOM_HPP

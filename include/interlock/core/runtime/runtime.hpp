@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_RUNTIME_RUNTIME_HPP
+#define INTERLOCK_CORE_RUNTIME_RUNTIME_HPP
+
+/// @file
+/// The only door to the outside: clock, alarms, blocking waits, randomness, executors.
+///
+/// Everything else in the library asks its repository's `runtime_type`. Production uses `SystemRuntime`;
+/// tests put a deterministic one in its place, with virtual time and seeded scheduling, and run the same code.
+
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/fencing_token.hpp>
+#include <interlock/core/runtime/alarm.hpp>
+#include <interlock/core/runtime/random.hpp>
+#include <interlock/core/runtime/thread.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/system_executor.hpp>
+
+#include <concepts>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// Why a store call blocks a thread. Calls of one kind never wait for the threads of another.
+enum class BlockingCalls : unsigned char {
+    waiting,  ///< it may wait for what other callers hold, or for a connection
+    ending,   ///< it ends what others may wait for, and has what it needs for that
+    keeping,  ///< renewals and removals of locks, which nobody may keep from their threads
+};
+
+/// What the library needs of the outside world. A copyable handle.
+///
+/// | expression | result | meaning |
+/// |---|---|---|
+/// | `r.now()` | `TimePoint` | monotonic, counts suspend |
+/// | `r.random_bits()` | `std::uint64_t` | 64 unpredictable bits (predictable only in a simulator) |
+/// | `r.arm(alarm, at)` | | calls `alarm.ring()` once, at or after `at`, not from within this call |
+/// | `r.disarm(alarm)` | `bool` | true: it was armed and will not ring |
+/// | `r.cancel(alarm)` | | disarms; when it returns, `ring` is not running (unless the caller is `ring`) |
+/// | `r.wait_until(cv, lock, at)` | | blocks like a condition variable, at most until `at` |
+/// | `r.sleep_until(at)` | | blocks the calling thread |
+/// | `r.executor()` | executor | runs handlers that have no executor of their own |
+/// | `r.blocking_executor()` | executor | runs blocking store calls on behalf of asynchronous callers |
+/// | `r.store_executor(kind, store, most)` | executor | optional: likewise, with threads for the calls of this `BlockingCalls` kind of the store with this `identity()` only, at most `most` |
+/// | `r.generation()` | `std::uint64_t` | differs between a process and its forked children |
+// clang-format off
+template <class R>
+concept Runtime = std::copyable<R> &&
+    requires(R const& r, Alarm& alarm, TimePoint at, std::condition_variable& cv, std::unique_lock<std::mutex>& lock) {
+    { r.now() } -> std::same_as<TimePoint>;
+    { r.random_bits() } -> std::same_as<std::uint64_t>;
+    r.arm(alarm, at);
+    { r.disarm(alarm) } -> std::same_as<bool>;
+    r.cancel(alarm);
+    r.wait_until(cv, lock, at);
+    r.sleep_until(at);
+    r.executor();
+    r.blocking_executor();
+    { r.generation() } -> std::same_as<std::uint64_t>;
+};
+// clang-format on
+
+namespace detail {
+
+/// Runs what blocks on the threads of one store.
+class StoreExecutor {
+public:
+    StoreExecutor(void const* store, BlockingCalls kind, std::size_t most) noexcept
+        : store_(store), most_(most), kind_(kind)
+    {}
+
+    static constexpr boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) noexcept
+    {
+        return boost::asio::execution::blocking.never;
+    }
+    StoreExecutor require(boost::asio::execution::blocking_t::never_t) const noexcept { return *this; }
+
+    template <class F>
+    void execute(F call) const
+    {
+        CallThreads::of(store_, static_cast<unsigned>(kind_), most_)->run(std::move(call));
+    }
+
+    friend bool operator==(StoreExecutor const&, StoreExecutor const&) noexcept = default;
+
+private:
+    void const* store_;
+    std::size_t most_;
+    BlockingCalls kind_;
+};
+
+}  // namespace detail
+
+/// The real world. Empty: using it costs nothing over calling the system directly.
+///
+/// **Threads.** None until needed: one for alarms (renewals, lease ends, deadlines of asynchronous waits), started by the
+/// first alarm, and for each store those on which its blocking calls are made for asynchronous callers and for locks: as
+/// many as there are calls at a time, with a bound for each kind (see `BlockingCalls`), so that a store that hangs takes no
+/// thread from another one, nor a call that waits from one that ends the wait. They go when they have had nothing to do for
+/// some seconds and are never joined.
+/// **Thread safety.** Everything: safe.
+class SystemRuntime {
+public:
+    static TimePoint now() noexcept { return detail::boottime_now(); }
+    static std::uint64_t random_bits() { return detail::random_bits(); }
+    static std::uint64_t generation() noexcept { return detail::process_generation(); }
+
+    static void arm(Alarm& alarm, TimePoint at) { detail::AlarmClock::instance().arm(alarm, at); }
+    static bool disarm(Alarm& alarm) noexcept { return detail::AlarmClock::instance().disarm(alarm); }
+    static void cancel(Alarm& alarm) noexcept { detail::AlarmClock::instance().cancel(alarm); }
+
+    static void wait_until(std::condition_variable& cv, std::unique_lock<std::mutex>& lock, TimePoint at)
+    {
+        auto const left = at - now();
+        if (left.count() > 0)
+            cv.wait_for(lock, left < longest_wait ? left : longest_wait);
+    }
+
+    static void sleep_until(TimePoint at)
+    {
+        for (auto left = at - now(); left.count() > 0; left = at - now())
+            std::this_thread::sleep_for(left < longest_wait ? left : longest_wait);
+    }
+
+    static boost::asio::system_executor executor() noexcept { return {}; }
+
+    static detail::StoreExecutor blocking_executor() noexcept { return {nullptr, BlockingCalls::ending, 16}; }
+    static detail::StoreExecutor store_executor(BlockingCalls kind, void const* store, std::size_t most) noexcept
+    {
+        return {store, kind, most};
+    }
+
+private:
+    // The system's own conversions overflow on "for ever".
+    static constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours{1};
+};
+
+static_assert(Runtime<SystemRuntime>);
+
+/// How many blocking calls of `repository` are of use at a time: as many as it has connections, where it says so by
+/// `blocking_calls()`; more would only wait for one.
+template <class Repository>
+std::size_t blocking_calls(Repository const& repository) noexcept
+{
+    if constexpr (requires { repository.blocking_calls(); })
+        return repository.blocking_calls();
+    else
+        return 16;
+}
+
+/// Where the blocking calls of `repository` are made for those who must not block. `owner`: whose threads these are, by
+/// default the store's.
+template <Runtime R, class Repository>
+auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository, void const* owner)
+{
+    auto most = blocking_calls(repository);
+    if (kind == BlockingCalls::ending)
+        most *= 4;  // some have ended what they held, and wait for a connection to say so elsewhere
+    if (kind == BlockingCalls::keeping)
+        most = 4;
+    if constexpr (requires { runtime.store_executor(kind, owner, most); })
+        return runtime.store_executor(kind, owner, most);
+    else
+        return runtime.blocking_executor();
+}
+template <Runtime R, class Repository>
+auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository)
+{
+    return store_executor(runtime, kind, repository, repository.identity());
+}
+
+/// A new owner token: 128 bits of the runtime's randomness, never zero.
+template <Runtime R>
+OwnerToken new_owner_token(R const& runtime)
+{
+    for (;;) {
+        OwnerToken const token{{runtime.random_bits(), runtime.random_bits()}};
+        if (token)
+            return token;
+    }
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_RUNTIME_RUNTIME_HPP

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_RUNTIME_SOCKET_HPP
+#define INTERLOCK_CORE_RUNTIME_SOCKET_HPP
+
+// A stream of bytes to a store, driven by an executor. TCP and unix sockets are one type.
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+using IoStrand = boost::asio::strand<boost::asio::any_io_executor>;
+using AsyncSocket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, IoStrand>;
+using AsyncEndpoint = boost::asio::generic::stream_protocol::endpoint;
+
+/// Host names to endpoints. One look-up at a time.
+class AsyncResolver {
+public:
+    explicit AsyncResolver(IoStrand const& strand) : resolver_(strand) {}
+
+    /// Calls `done(error_code, std::vector<AsyncEndpoint>)` on the strand.
+    template <class F>
+    void resolve(std::string const& host, std::uint16_t port, F done)
+    {
+        resolver_.async_resolve(
+            host, std::to_string(port),
+            [done = std::move(done)](boost::system::error_code error, Resolver::results_type const& found) mutable {
+                std::vector<AsyncEndpoint> endpoints;
+                for (auto const& entry : found)
+                    endpoints.emplace_back(entry.endpoint());
+                done(error, std::move(endpoints));
+            });
+    }
+    void cancel() { resolver_.cancel(); }
+
+private:
+    using Resolver = boost::asio::ip::basic_resolver<boost::asio::ip::tcp, IoStrand>;
+    Resolver resolver_;
+};
+
+/// False when `path` is longer than the system takes.
+inline bool unix_endpoint(std::string const& path, AsyncEndpoint& endpoint)
+{
+    if (path.size() >= sizeof(sockaddr_un::sun_path))
+        return false;
+    endpoint = boost::asio::local::stream_protocol::endpoint(path);
+    return true;
+}
+
+/// What a fresh connection wants before it is used.
+inline void set_no_delay(AsyncSocket& socket)
+{
+    boost::system::error_code ignored;  // not TCP
+    socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
+}
+
+/// Still there, and with nothing to read.
+inline bool quiet(AsyncSocket& socket) noexcept
+{
+    char byte = 0;
+    auto const got = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_RUNTIME_SOCKET_HPP

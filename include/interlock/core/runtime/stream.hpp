@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_RUNTIME_STREAM_HPP
+#define INTERLOCK_CORE_RUNTIME_STREAM_HPP
+
+// A stream of bytes to a store, driven by the calling thread. Every call has an absolute deadline on the runtime's time
+// line.
+//
+// A reply that comes soon costs one system call: a recv(2) that waits for at most `patience`. Only then, or when the
+// deadline is near, or when somebody may ring, ppoll(2) waits to the nanosecond.
+
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/runtime/alarm.hpp>
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+enum class IoStatus : unsigned char {
+    ok,
+    timeout,      ///< the deadline came
+    closed,       ///< the other side ended the stream
+    failed,       ///< the system says why: `error`
+    interrupted,  ///< somebody rang the `Doorbell`
+};
+
+/// What became of a read or a write: `size` bytes went through, also when the status is not `ok`.
+struct IoResult {
+    IoStatus status{IoStatus::ok};
+    std::size_t size{0};
+    int error{0};
+};
+
+/// A file descriptor with an owner.
+class FileDescriptor {
+public:
+    FileDescriptor() = default;
+    explicit FileDescriptor(int fd) noexcept : fd_(fd) {}
+    FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    FileDescriptor& operator=(FileDescriptor&& other) noexcept
+    {
+        if (this != &other) {
+            reset();
+            fd_ = std::exchange(other.fd_, -1);
+        }
+        return *this;
+    }
+    ~FileDescriptor() { reset(); }
+    int get() const noexcept { return fd_; }
+    explicit operator bool() const noexcept { return fd_ >= 0; }
+    void reset() noexcept
+    {
+        if (fd_ >= 0)
+            ::close(fd_);
+        fd_ = -1;
+    }
+
+private:
+    int fd_{-1};
+};
+
+/// Ends a wait of another thread. Rung once or often: the next wait ends once. Thread-safe.
+class Doorbell {
+public:
+    Doorbell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    bool valid() const noexcept { return static_cast<bool>(fd_); }
+    void ring() const noexcept
+    {
+        std::uint64_t const one = 1;
+        [[maybe_unused]] auto const written = ::write(fd_.get(), &one, sizeof one);  // fails only when it is rung already
+    }
+    void silence() const noexcept
+    {
+        std::uint64_t count = 0;
+        [[maybe_unused]] auto const read = ::read(fd_.get(), &count, sizeof count);
+    }
+    int native_handle() const noexcept { return fd_.get(); }
+
+private:
+    FileDescriptor fd_;
+};
+
+/// Waits until `fd` is ready for `events`, `bell` is rung, or `deadline`.
+inline IoStatus wait_for_io(int fd, short events, TimePoint deadline, Doorbell const* bell = nullptr) noexcept
+{
+    for (;;) {
+        auto const left = std::clamp<std::chrono::nanoseconds>(
+            deadline - std::min(deadline, boottime_now()), std::chrono::nanoseconds{0}, std::chrono::hours{1});
+        auto const seconds = std::chrono::floor<std::chrono::seconds>(left);
+        timespec time{};
+        time.tv_sec = static_cast<time_t>(seconds.count());
+        time.tv_nsec = static_cast<long>((left - seconds).count());
+        std::array<pollfd, 2> polled{{{fd, events, 0}, {bell != nullptr ? bell->native_handle() : -1, POLLIN, 0}}};
+        auto const ready = ::ppoll(polled.data(), 2, &time, nullptr);
+        if (ready < 0 && errno != EINTR)
+            return IoStatus::failed;
+        if (ready > 0 && polled[1].revents != 0) {
+            bell->silence();
+            return IoStatus::interrupted;
+        }
+        if (ready > 0)
+            return IoStatus::ok;
+        if (boottime_now() >= deadline)
+            return IoStatus::timeout;
+    }
+}
+
+/// Sleeps until `deadline`, or until `bell` is rung.
+inline IoStatus wait_for_bell(TimePoint deadline, Doorbell const& bell) noexcept
+{
+    return wait_for_io(-1, 0, deadline, &bell);
+}
+
+/// A connected socket, or none.
+///
+/// **Thread safety.** One thread at a time.
+class Stream {
+public:
+    Stream() = default;
+    explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+    void close() noexcept { fd_.reset(); }
+
+    /// Tries the addresses of `host` in the system's order until one answers. Looking the name up is the system's
+    /// business and is not bounded by the deadline. `why` says what went wrong last.
+    static Stream connect_tcp(std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why)
+    {
+        Stream stream;
+        addrinfo hints{};
+        hints.ai_family = AF_UNSPEC;
+        hints.ai_socktype = SOCK_STREAM;
+        hints.ai_flags = AI_NUMERICSERV;
+        addrinfo* found = nullptr;
+        if (int const code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); code != 0) {
+            result = {IoStatus::failed, 0, 0};
+            why = ::gai_strerror(code);
+            return stream;
+        }
+        std::unique_ptr<addrinfo, void (*)(addrinfo*)> const addresses(found, &::freeaddrinfo);
+        for (auto const* a = addresses.get(); a != nullptr; a = a->ai_next) {
+            stream.connect(a->ai_family, a->ai_addr, a->ai_addrlen, deadline, result);
+            if (result.status == IoStatus::ok) {
+                int const on = 1;
+                ::setsockopt(stream.fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+                ::setsockopt(stream.fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+                return stream;
+            }
+            if (result.status == IoStatus::timeout)
+                break;
+        }
+        why = explain(result);
+        return stream;
+    }
+
+    static Stream connect_unix(std::string const& path, TimePoint deadline, IoResult& result, std::string& why)
+    {
+        Stream stream;
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        if (path.size() >= sizeof address.sun_path) {
+            result = {IoStatus::failed, 0, ENAMETOOLONG};
+            why = explain(result);
+            return stream;
+        }
+        std::memcpy(address.sun_path, path.data(), path.size());
+        stream.connect(AF_UNIX, reinterpret_cast<sockaddr const*>(&address), sizeof address, deadline, result);
+        if (result.status != IoStatus::ok)
+            why = explain(result);
+        return stream;
+    }
+
+    /// Writes all of `bytes`, or as much as goes until the deadline or a failure.
+    IoResult write(std::string_view bytes, TimePoint deadline) noexcept
+    {
+        IoResult result;
+        while (result.size < bytes.size()) {
+            auto const n = ::send(fd_.get(), bytes.data() + result.size, bytes.size() - result.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (n >= 0) {
+                result.size += static_cast<std::size_t>(n);
+                continue;
+            }
+            if (errno == EINTR)
+                continue;
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                result.status = IoStatus::failed;
+                result.error = errno;
+                return result;
+            }
+            if (result.status = wait_for_io(fd_.get(), POLLOUT, deadline); result.status != IoStatus::ok)
+                return result;
+        }
+        return result;
+    }
+
+    /// Reads what is there, at least one byte; waits for it until the deadline, or until `bell` is rung.
+    IoResult read_some(char* out, std::size_t size, TimePoint deadline, Doorbell const* bell = nullptr) noexcept
+    {
+        IoResult result;
+        bool patient = bell == nullptr && deadline - boottime_now() > 2 * patience;
+        for (;; patient = false) {
+            if (!patient)
+                if (result.status = wait_for_io(fd_.get(), POLLIN, deadline, bell); result.status != IoStatus::ok)
+                    return result;
+            auto const n = ::recv(fd_.get(), out, size, patient ? 0 : MSG_DONTWAIT);
+            if (n > 0) {
+                result.size = static_cast<std::size_t>(n);
+                return result;
+            }
+            if (n == 0) {
+                result.status = IoStatus::closed;
+                return result;
+            }
+            if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK) {
+                result.status = IoStatus::failed;
+                result.error = errno;
+                return result;
+            }
+        }
+    }
+
+    /// Whether nothing has come in and the other side is still there, as far as this side knows.
+    bool quiet() const noexcept
+    {
+        char byte = 0;
+        return ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    }
+
+    static std::string explain(IoResult const& result)
+    {
+        switch (result.status) {
+        case IoStatus::ok: return "ok";
+        case IoStatus::timeout: return "timed out";
+        case IoStatus::closed: return "connection closed by the server";
+        case IoStatus::interrupted: return "interrupted";
+        case IoStatus::failed: break;
+        }
+        std::array<char, 128> text{};
+        return ::strerror_r(result.error, text.data(), text.size());
+    }
+
+private:
+    static constexpr std::chrono::milliseconds patience{20};
+
+    void connect(int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result)
+    {
+        connect_without_blocking(family, address, size, deadline, result);
+        if (!fd_)
+            return;
+        // From here on it blocks, where a call does not say otherwise, but not for long.
+        timeval time{};
+        time.tv_usec = std::chrono::microseconds{patience}.count();
+        auto const flags = ::fcntl(fd_.get(), F_GETFL);
+        if (flags < 0 || ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) != 0 ||
+            ::fcntl(fd_.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
+            result.status = IoStatus::failed;
+            result.error = errno;
+            fd_.reset();
+        }
+    }
+
+    void connect_without_blocking(
+        int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result)
+    {
+        fd_ = FileDescriptor{::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+        result = {};
+        auto const failed = [&](int error) {
+            result.status = IoStatus::failed;
+            result.error = error;
+            fd_.reset();
+        };
+        if (!fd_)
+            return failed(errno);
+        while (::connect(fd_.get(), address, size) != 0) {
+            if (errno == EINTR)
+                continue;
+            if (errno == EISCONN)
+                return;
+            if (errno == EAGAIN) {  // a unix socket whose backlog is full: nothing to wait on
+                if (boottime_now() >= deadline) {
+                    result.status = IoStatus::timeout;
+                    return fd_.reset();
+                }
+                static_cast<void>(
+                    wait_for_io(-1, 0, std::min(deadline, add(boottime_now(), std::chrono::milliseconds{1}))));
+                continue;
+            }
+            if (errno != EINPROGRESS && errno != EALREADY)
+                return failed(errno);
+            if (result.status = wait_for_io(fd_.get(), POLLOUT, deadline); result.status != IoStatus::ok)
+                return fd_.reset();
+            int error = 0;
+            socklen_t length = sizeof error;
+            if (::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0)
+                return failed(errno);
+            if (error != 0)
+                return failed(error);
+            return;
+        }
+    }
+
+    FileDescriptor fd_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_RUNTIME_STREAM_HPP
