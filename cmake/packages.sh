@@ -90,3 +90,11 @@ require_toolchain() {
         has_header boost/version.hpp 108100 BOOST_VERSION
     require "libfmt-dev" "formatting" has_header fmt/core.h
 }
+
+# The stores that need a client library. Each says in components/<store>.sh what it needs:
+# require_to_build_<store>, require_to_test_<store>, and a regular expression, <store>_urls.
+client_stores=()
+for store_file in "$(dirname -- "${BASH_SOURCE[0]}")"/components/*.sh; do
+    source "$store_file"
+    client_stores+=("$(basename "$store_file" .sh)")
+done

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 #
-# check_processes.sh <flash_sale> <ledger_checker> <empty folder> <backend>
+# check_processes.sh <flash_sale> <ledger_checker> <empty folder> <backend> <policies> <command that ends all sessions>
+#
+# The policies are one argument, separated by blanks. The command is given the backend; it may be empty.
 #
 # Several processes at one stock, first left alone, then with one of them killed half-way, then with a server that ends
 # all their sessions again and again. What they sold is compared by a program that shares no code with them.
 
 set -euo pipefail
 
-program=$1 checker=$2 work=$3 backend=$4
+program=$1 checker=$2 work=$3 backend=$4 end_sessions=$6
+read -r -a policies <<<"$5"
 rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
@@ -49,9 +52,7 @@ rows=1500
 sale=(--backend "$backend" --orders orders.csv --stock stock.csv --processes 3 --json)
 for mode in "" --async; do
     "$program" "${sale[@]}" $mode --ledger ledger.csv --final-stock final.csv >out 2>err || fail "exit code $?"
-    policies=4
-    [[ $backend != postgres* ]] || policies=5  # with row locks
-    [[ $(wc -l <out) == "$policies" ]] || fail "$(wc -l <out) lines of JSON, expected $policies"
+    [[ $(wc -l <out) == "${#policies[@]}" ]] || fail "$(wc -l <out) lines of JSON, expected ${#policies[@]}"
     while read -r line; do
         policy=$(grep -o '"policy":"[a-z]*' <<<"$line" | cut -d'"' -f4)
         pids=$(sed -n "s/^flash_sale: $policy: processes //p" err)
@@ -102,7 +103,7 @@ killed() {
 }
 killed optimistic
 killed lock
-[[ $backend != postgres* ]] || killed pessimistic
+[[ " ${policies[*]} " != *" pessimistic "* ]] || killed pessimistic
 killed lock --async
 killed idempotent
 killed unguarded
@@ -119,8 +120,7 @@ terminated() {
             >out 2>err &
         await_sellers $policy $!
         for _ in 1 2 3 4; do
-            psql -qAtc "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'" \
-                "$backend" >/dev/null 2>&1
+            "$end_sessions" "$backend" >/dev/null 2>&1
             sleep 0.1
         done
         if kill -0 $! 2>/dev/null; then
@@ -135,8 +135,9 @@ terminated() {
     done
     fail "$policy: sessions could not be ended in time"
 }
-if [[ $backend == postgres* ]]; then
-    for policy in optimistic pessimistic lock idempotent; do
+if [[ -n $end_sessions ]]; then
+    for policy in "${policies[@]}"; do
+        [[ $policy != unguarded ]] || continue
         terminated $policy
         terminated $policy --async
     done

@@ -26,14 +26,18 @@ set(kit_may_include nouns codec contracts runtime kit)
 set(detail_may_include nouns codec contracts runtime kit detail)
 set(services_may_include ${rooms})
 
-# Client library -> its include prefixes, and the one header that may use them.
-set(clients hiredis openssl libpqxx)
-set(hiredis_includes "^hiredis(/|\\.h)")
-set(hiredis_door backends/redis/detail/hiredis.hpp)
-set(openssl_includes "^(openssl/|boost/asio/ssl)")
-set(openssl_door backends/redis/detail/openssl.hpp)
-set(libpqxx_includes "^(pqxx/|libpq|postgresql/)")
-set(libpqxx_door backends/postgres/detail/pqxx.hpp)
+# Client library -> its include prefixes, and the one header that may use them: see cmake/InterlockComponents.cmake.
+set(clients "")
+file(GLOB component_files "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components/*.cmake")
+foreach(file IN LISTS component_files)
+    set(component_needs "")
+    include("${file}")
+    foreach(need IN LISTS component_needs)
+        if(DEFINED ${need}_door)
+            list(APPEND clients ${need})
+        endif()
+    endforeach()
+endforeach()
 
 # Whole libraries behind one include: too slow to compile for a header.
 set(umbrella_includes boost/asio.hpp pqxx/pqxx)

@@ -6,6 +6,7 @@
 #include <interlock/backends/postgres/state_repository.hpp>
 
 #include "torture/run_worker.hpp"
+#include "torture/worker.hpp"
 
 namespace torture {
 
@@ -38,11 +39,13 @@ struct PostgresStore {
     il::postgres::TransactionalIdempotencyStore records;
 };
 
-}  // namespace
+JoiningStore const joining{
+    "postgres", [](TorturedStore& store) {
+        store.work = [](WorkerOptions const& options) {
+            return run_worker(PostgresStore{il::postgres::Pool{options.url}, options.variant}, options);
+        };
+    }};
 
-int work_on_postgres(WorkerOptions const& options)
-{
-    return run_worker(PostgresStore{il::postgres::Pool{options.url}, options.variant}, options);
-}
+}  // namespace
 
 }  // namespace torture

@@ -6,6 +6,7 @@
 /// @file
 /// Idempotency records in this process's memory.
 
+#include <interlock/backends/memory/fwd.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 

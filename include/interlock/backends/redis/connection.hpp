@@ -10,12 +10,12 @@
 #include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
-#include <interlock/fwd.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
