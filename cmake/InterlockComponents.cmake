@@ -52,8 +52,8 @@ endfunction()
 
 # interlock_find_dependencies(<component> <missing> [<links>])
 #
-# Finds what <component> links to, its foundations too. <missing> becomes a phrase that names what was not found, or is
-# empty; <links> becomes the targets of the component's own needs.
+# Finds what <component> links to, its foundations too. <missing> becomes a phrase that names what was not
+# found, or is empty; <links> becomes the targets of the component's own needs.
 function(interlock_find_dependencies component missing)
     set(absent "")
     set(links "")

@@ -13,5 +13,6 @@ require_to_build_postgres() {
 require_to_test_postgres() {
     require "postgresql" "tests of the PostgreSQL backend start servers of their own on private sockets" \
         "compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb"
-    require "pgbouncer" "a pooler between the PostgreSQL backend and its server, to be noticed" command -v pgbouncer
+    require "pgbouncer" "a pooler between the PostgreSQL backend and its server, to be noticed" \
+        command -v pgbouncer
 }

@@ -11,11 +11,13 @@ require_to_build_redis() {
 }
 
 require_to_test_redis() {
-    require "libssl-dev" "TLS of the Redis backend, and the certificates of its tests" has_header openssl/ssl.h
+    require "libssl-dev" "TLS of the Redis backend, and the certificates of its tests" \
+        has_header openssl/ssl.h
     require "redis-server" "tests of the Redis backend start servers of their own on private sockets" \
         command -v redis-server
 }
 
-# The tests run once more on each of these servers that is installed, and find its name in INTERLOCK_REDIS_SERVER.
+# The tests run once more on each of these servers that is installed, and find its name in
+# INTERLOCK_REDIS_SERVER.
 redis_also_on=(valkey-server)
 redis_server_variable=INTERLOCK_REDIS_SERVER

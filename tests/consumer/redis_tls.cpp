@@ -2,7 +2,7 @@
 
 // The same over TLS: one component more, and the TLS library with it.
 //
-// Is linked with libhiredis libssl
+// Is linked with libhiredis libssl.
 
 #include <interlock/backends/redis/backend.hpp>
 #include <interlock/backends/redis/tls.hpp>

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 #
-# check_processes.sh <flash_sale> <ledger_checker> <empty folder> <backend> <policies> <command that ends all sessions>
+# check_processes.sh <flash_sale> <ledger_checker> <empty folder> <backend> <policies> <command that ends all
+# sessions>
 #
-# The policies are one argument, separated by blanks. The command is given the backend; it may be empty.
+# The policies are one argument, separated by blanks. The command is given the backend; it may be missing.
 #
-# Several processes at one stock, first left alone, then with one of them killed half-way, then with a server that ends
-# all their sessions again and again. What they sold is compared by a program that shares no code with them.
+# Several processes at one stock, first left alone, then with one of them killed half-way, then with a server
+# that ends all their sessions again and again. What they sold is compared by a program that shares no code
+# with them.
 
 set -euo pipefail
 
-program=$1 checker=$2 work=$3 backend=$4 end_sessions=$6
+program=$1 checker=$2 work=$3 backend=$4 end_sessions=${6:-}
 read -r -a policies <<<"$5"
 rm -rf "$work"
 mkdir -p "$work"
@@ -35,7 +37,8 @@ audited() {
     answered=$(($(member accepted "$line") + $(member sold_out "$line") + $(member duplicates "$line")))
     [[ $answered == "$rows" ]] || fail "$policy: $answered answers to $rows orders: $line"
     [[ $(member processes "$line") == 3 ]] || fail "$policy: $line"
-    "$checker" orders.csv stock.csv "ledger-$policy.csv" "final-$policy.csv" || fail "$policy: the ledger is wrong"
+    "$checker" orders.csv stock.csv "ledger-$policy.csv" "final-$policy.csv" \
+        || fail "$policy: the ledger is wrong"
 }
 
 # ---- what is refused
@@ -51,7 +54,8 @@ rows=1500
 "$checker" --make $rows orders.csv stock.csv
 sale=(--backend "$backend" --orders orders.csv --stock stock.csv --processes 3 --json)
 for mode in "" --async; do
-    "$program" "${sale[@]}" $mode --ledger ledger.csv --final-stock final.csv >out 2>err || fail "exit code $?"
+    "$program" "${sale[@]}" $mode --ledger ledger.csv --final-stock final.csv >out 2>err \
+        || fail "exit code $?"
     [[ $(wc -l <out) == "${#policies[@]}" ]] || fail "$(wc -l <out) lines of JSON, expected ${#policies[@]}"
     while read -r line; do
         policy=$(grep -o '"policy":"[a-z]*' <<<"$line" | cut -d'"' -f4)
@@ -79,8 +83,8 @@ killed() {
     for _ in 1 2 3 4 5; do
         "$checker" --make $rows orders.csv stock.csv
         : >err  # the pids of the sale before are not to be killed
-        "$program" "${sale[@]}" --policy "$@" --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" \
-            >out 2>err &
+        "$program" "${sale[@]}" --policy "$@" \
+            --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" >out 2>err &
         await_sellers $policy $!
         read -r _ victim _ <<<"$pids"
         kill -KILL "$victim" 2>/dev/null || true  # it may have finished
@@ -116,8 +120,8 @@ terminated() {
     for _ in 1 2 3 4 5; do
         "$checker" --make $rows orders.csv stock.csv
         : >err
-        "$program" "${sale[@]}" --policy "$@" --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" \
-            >out 2>err &
+        "$program" "${sale[@]}" --policy "$@" \
+            --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" >out 2>err &
         await_sellers $policy $!
         for _ in 1 2 3 4; do
             "$end_sessions" "$backend" >/dev/null 2>&1

@@ -1,7 +1,7 @@
 # cmake -D ROOT=<folder that holds interlock/> -P check_layering.cmake
 #
-# Who may include what, and that only the runtime seam touches clocks, timers, threads, randomness and sockets.
-# Names every violation as `<header>:<line>: <rule>`, then fails.
+# Who may include what, and that only the runtime seam touches clocks, timers, threads, randomness and
+# sockets. Names every violation as `<header>:<line>: <rule>`, then fails.
 
 cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
@@ -13,8 +13,8 @@ set(policies_may_include core policies)
 set(backends_may_include core backends)
 set(patterns_may_include core policies)
 
-# Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but for those
-# that join everything. A folder of core/ that is not listed here is a violation.
+# Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but
+# for those that join everything. A folder of core/ that is not listed here is a violation.
 set(services core/transaction_service.hpp core/lock_state_service.hpp core/state_repository.hpp
     core/any_idempotency_store.hpp core/open.hpp)
 set(rooms nouns services contracts kit runtime codec detail)
@@ -26,7 +26,8 @@ set(kit_may_include nouns codec contracts runtime kit)
 set(detail_may_include nouns codec contracts runtime kit detail)
 set(services_may_include ${rooms})
 
-# Client library -> its include prefixes, and the one header that may use them: see cmake/InterlockComponents.cmake.
+# Client library -> its include prefixes, and the one header that may use them: see
+# cmake/InterlockComponents.cmake.
 set(clients "")
 file(GLOB component_files "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components/*.cmake")
 foreach(file IN LISTS component_files)
@@ -111,7 +112,8 @@ macro(check_include header line_number included)
         endif()
     endforeach()
     if("${included}" IN_LIST umbrella_includes)
-        violation("${header}" ${line_number} "<${included}> brings in the whole library, include single headers")
+        violation("${header}" ${line_number}
+            "<${included}> brings in the whole library, include single headers")
     endif()
 endmacro()
 
@@ -148,7 +150,8 @@ macro(check_own_include header line_number target)
     endif()
 
     if("${header}" STREQUAL "version.hpp")
-        violation("${header}" ${line_number} "version.hpp includes nothing of interlock, here <interlock/${target}>")
+        violation("${header}" ${line_number}
+            "version.hpp includes nothing of interlock, here <interlock/${target}>")
     elseif("${header}" STREQUAL "fwd.hpp")
         if(NOT "${target}" STREQUAL "version.hpp" AND NOT to_layer STREQUAL "core")
             violation("${header}" ${line_number}
@@ -156,7 +159,8 @@ macro(check_own_include header line_number target)
         endif()
     elseif(from_layer)
         if("${target}" STREQUAL "interlock.hpp")
-            violation("${header}" ${line_number} "<interlock/interlock.hpp> is for users, include single headers")
+            violation("${header}" ${line_number}
+                "<interlock/interlock.hpp> is for users, include single headers")
         elseif(to_layer AND from_layer IN_LIST layers AND NOT to_layer IN_LIST ${from_layer}_may_include)
             violation("${header}" ${line_number}
                 "${from_layer} may not include ${to_layer}, here <interlock/${target}>")

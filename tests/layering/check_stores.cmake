@@ -1,10 +1,12 @@
 # cmake -D ROOT=<the repository> -P check_stores.cmake
 #
-# A store that needs a client library is a component (cmake/components) and a folder of backends, contract fixtures
-# and tests. Everything else finds it by itself. So no other file of the library, of the tests or of the build names it,
-# but for its line in the support matrix. What has the store's name in its own path is the store's.
+# A store that needs a client library is a component (cmake/components) and a folder of backends, contract
+# fixtures and tests. Everything else finds it by itself. So no other file of the library, of the tests or of
+# the build names it, but for its line in the support matrix. What has the store's name in its own path is the
+# store's.
 #
-# Not looked at: prose (*.md), patches, and programs in examples/ and benchmarks/, which use whatever store they like.
+# Not looked at: prose (*.md), patches, and programs in examples/ and benchmarks/, which use whatever store
+# they like.
 
 cmake_minimum_required(VERSION 3.23)
 
@@ -15,7 +17,8 @@ set(not_looked_at "(^|/)self_test\\.cmake$|\\.md$|\\.patch$")
 file(GLOB_RECURSE components RELATIVE "${ROOT}/cmake/components" "${ROOT}/cmake/components/*.cmake")
 list(TRANSFORM components REPLACE "\\.cmake$" "")
 file(GLOB files RELATIVE "${ROOT}"
-    "${ROOT}/CMakeLists.txt" "${ROOT}/CMakePresets.json" "${ROOT}/examples/CMakeLists.txt" "${ROOT}/examples/run"
+    "${ROOT}/CMakeLists.txt" "${ROOT}/CMakePresets.json" "${ROOT}/examples/CMakeLists.txt"
+        "${ROOT}/examples/run"
     "${ROOT}/benchmarks/CMakeLists.txt" "${ROOT}/.ci/*")
 file(GLOB_RECURSE more RELATIVE "${ROOT}" "${ROOT}/include/*" "${ROOT}/tests/*" "${ROOT}/cmake/*")
 list(APPEND files ${more})
@@ -34,7 +37,8 @@ foreach(store IN LISTS components)
             continue()
         endif()
         # A URL is no mention: tests of URLs need some.
-        file(STRINGS "${ROOT}/${file}" lines REGEX "(^|[^A-Za-z0-9])${store}([^:]|:[^/]|$)|(^|[^A-Za-z0-9])${upper}([^A-Za-z]|$)")
+        file(STRINGS "${ROOT}/${file}" lines REGEX
+            "(^|[^A-Za-z0-9])${store}([^:]|:[^/]|$)|(^|[^A-Za-z0-9])${upper}([^A-Za-z]|$)")
         foreach(line IN LISTS lines)
             message(NOTICE "${file}: a shared file names the store ${store}: ${line}")
             math(EXPR violations "${violations} + 1")

@@ -17,12 +17,11 @@ struct MemoryStore {
     il::memory::IdempotencyStore keys{};
 };
 
-JoiningStore const joining{
-    "memory", [](TorturedStore& store) {
-        store.work = [](WorkerOptions const& options) {
-            return run_worker(MemoryStore{}, options, true);
-        };
-    }};
+JoiningStore const joining{"memory", [](TorturedStore& store) {
+                               store.work = [](WorkerOptions const& options) {
+                                   return run_worker(MemoryStore{}, options, true);
+                               };
+                           }};
 
 }  // namespace
 

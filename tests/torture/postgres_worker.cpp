@@ -31,8 +31,7 @@ il::postgres::RepositoryOptions table_options(std::string const& variant)
 struct PostgresStore {
     PostgresStore(il::postgres::Pool const& pool, std::string const& variant)
         : repository(pool, table_options(variant)), keys(pool), counters(pool), records(pool)
-    {
-    }
+    {}
     il::postgres::StateRepository<Account> repository;
     il::postgres::IdempotencyStore keys;
     il::postgres::Counters counters;

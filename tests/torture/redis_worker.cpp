@@ -14,8 +14,7 @@ namespace {
 
 struct RedisStore {
     explicit RedisStore(il::redis::Client const& client) : repository(client), keys(client), counters(client)
-    {
-    }
+    {}
     il::redis::StateRepository<Account> repository;
     il::redis::IdempotencyStore keys;
     il::redis::Counters counters;

@@ -9,6 +9,7 @@
 #include "torture/faults.hpp"
 #include "torture/history.hpp"
 #include "torture/journal.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -31,8 +32,8 @@ struct WorkerOptions {
     std::vector<std::string> settle;
 };
 
-/// A store that can be tortured. Each stands in files of its own, <store>_worker.cpp and, if its server is hurt,
-/// <store>_server.cpp, which enter it here before `main` begins.
+/// A store that can be tortured. Each stands in files of its own, <store>_worker.cpp and, if its server is
+/// hurt, <store>_server.cpp, which enter it here before `main` begins.
 struct TorturedStore {
     /// Makes a client of the store work; returns what the program exits with.
     std::function<int(WorkerOptions const&)> work;

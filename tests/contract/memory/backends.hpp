@@ -43,7 +43,10 @@ struct BlockingMemory : Memory {
 };
 
 struct ErasedBlockingMemory : Memory {
-    auto repository() const { return interlock::StateRepository<Stock>{interlock_test::BlockingRepository{store}}; }
+    auto repository() const
+    {
+        return interlock::StateRepository<Stock>{interlock_test::BlockingRepository{store}};
+    }
     auto other() const { return repository(); }
 };
 

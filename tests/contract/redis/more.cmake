@@ -1,6 +1,7 @@
 # What only the tests of Redis need.
 
-# Shifts the clocks of a server. It goes into a foreign program, so it is built without what a sanitizer would add.
+# Shifts the clocks of a server. It goes into a foreign program, so it is built without what a sanitizer would
+# add.
 add_library(interlock_clock_shift MODULE EXCLUDE_FROM_ALL support/clock_shift.cpp)
 add_library(interlock_test_support_redis INTERFACE)
 add_dependencies(interlock_test_support_redis interlock_clock_shift)
