@@ -5,16 +5,13 @@
 // What a formatter does not see: the habits of this code that a reader counts on.
 //
 //   columns      no line has more than 110 characters, but for one that is a long word, as a URL is, and for
-//                tables,
-//                which stand between `clang-format off` and `clang-format on`
-//   function     no function has more than 70 lines, Lua and SQL in raw string literals not counted
+//                tables: rows of `|`, and what stands between `clang-format off` and `clang-format on`
+//   function     no function has more than 70 lines; raw string literals (Lua, text) and tables are not counted
 //   file         no file has more than 700 lines
 //   comment      a comment on lines of its own begins with a capital letter, or with something that is not
-//                English, a
-//                name for example, and ends with a full stop or what else ends a sentence
+//                English, a name for example, and ends with a full stop or what else ends a sentence
 //   undocumented a public name of a public header has a comment: its own, or that of the declaration on the
-//   line before,
-//                or it is a member that a concept asks for, and describes
+//                line before, or it is a member that a concept asks for, and describes
 //
 // Each violation is named, `<file>:<line>: <rule>: <what>`. The file of known violations has lines `<rule>
 // <file>`; what they name is not a violation, and one that is no longer needed is. `--list` prints what that

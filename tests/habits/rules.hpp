@@ -54,15 +54,11 @@ inline bool is_long_word(std::string_view text)
 
 inline void check_columns(std::string const& file, std::vector<Line> const& lines, Violations& all)
 {
-    bool table = false;
     for (std::size_t i = 0; i < lines.size(); ++i) {
         auto const& text = lines[i].text;
-        if (text.find("clang-format off") != std::string::npos)
-            table = true;
-        else if (text.find("clang-format on") != std::string::npos)
-            table = false;
         auto const columns = width(text);
-        if (columns > max_columns && !table && !is_long_word(text))
+        bool const row = trimmed(lines[i].comment).starts_with('|');
+        if (columns > max_columns && !lines[i].in_table && !row && !is_long_word(text))
             all.push_back({file, i + 1, "columns", "has " + std::to_string(columns) + " characters"});
     }
 }
@@ -82,7 +78,7 @@ protected:
             return;
         std::size_t count = 0;
         for (std::size_t i = region.first_line; i <= last_line; ++i)
-            count += lines_[i].in_raw_string || counted_[i] ? 0 : 1;
+            count += lines_[i].in_raw_string || lines_[i].in_table || counted_[i] ? 0 : 1;
         if (section)
             std::fill(
                 counted_.begin() + static_cast<std::ptrdiff_t>(region.first_line),

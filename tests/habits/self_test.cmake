@@ -45,6 +45,10 @@ function(clean_tree)
     source(tests/lua.cpp "void f()" "{" "g(R\"lua(" "${lua})lua\")^" "}")
     source(tests/sections.cpp "TEST_CASE(\"a\")" "{" "SECTION(\"b\") {" "${statements}}" "SECTION(\"c\") {"
         "${statements}}" "}")
+    source(tests/table.cpp "// clang-format off" "int t[] = {${wide}}^" "// clang-format on" "/// | ${wide} |"
+        "int u^")
+    source(tests/sql.cpp "void f()" "{" "// clang-format off" "${statements}" "x()^" "// clang-format on"
+        "x()^" "}")
     source(examples/url.cpp "// See:" "// https://example.org/${path}")
     source(examples/comments.cpp
         "// libpqxx may begin a sentence." "int a^  // no sentence" "// ---- heading" "int b^"

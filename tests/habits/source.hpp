@@ -26,6 +26,8 @@ struct Line {
     std::string comment;
     /// The line begins within a raw string literal: it is Lua, SQL or text.
     bool in_raw_string{false};
+    /// Between `clang-format off` and `clang-format on`: a table, or SQL.
+    bool in_table{false};
     bool has_comment{false};
     /// `///` or `//!`, and `///<` behind what it is about.
     bool is_doc{false};
@@ -144,9 +146,15 @@ inline std::vector<Line> read_source(std::string const& path)
     if (!in)
         throw std::runtime_error("cannot read " + path);
     Reader reader;
+    bool table = false;
     std::vector<Line> lines;
-    for (std::string text; std::getline(in, text);)
+    for (std::string text; std::getline(in, text);) {
         lines.push_back(reader.read(text));
+        auto& line = lines.back();
+        table = (table || line.comment.find("clang-format off") != std::string::npos) &&
+                line.comment.find("clang-format on") == std::string::npos;
+        line.in_table = table;
+    }
     return lines;
 }
 

@@ -32,6 +32,7 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
     std::string const ns(name_space);
     // The sequences have no cache: numbers of different sessions must come in the order in which they were drawn, or they
     // are no fence. They are as durable as the tables, and do not go back when a transaction is rolled back.
+    // clang-format off: a table of SQL
     return "CREATE SEQUENCE IF NOT EXISTS " + ns + "_version CACHE 1 NO CYCLE;\n"
            "CREATE SEQUENCE IF NOT EXISTS " + ns + "_token CACHE 1 NO CYCLE;\n"
            "CREATE SEQUENCE IF NOT EXISTS " + ns + "_record CACHE 1 NO CYCLE;\n"
@@ -90,6 +91,7 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
            "    PRIMARY KEY (key, id)\n"
            ");\n"
            "CREATE INDEX IF NOT EXISTS " + ns + "_once_kept ON " + ns + "_once (kept_until);\n";
+    // clang-format on
 }
 
 /// Runs `schema_sql` for the pool's name space, in one transaction. The role needs CREATE on the schema.
