@@ -23,6 +23,7 @@ struct Backoff {
     /// That many first retries do not wait at all.
     int immediate{1};
 
+    /// Are the members within what their comments allow?
     constexpr bool valid() const noexcept
     {
         return initial.count() >= 0 && cap >= initial && immediate >= 0;

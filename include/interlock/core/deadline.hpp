@@ -25,6 +25,7 @@ struct MonotonicClock {
     static constexpr bool is_steady = true;
 };
 
+/// A point of time by the clock of deadlines and leases.
 using TimePoint = MonotonicClock::time_point;
 
 namespace detail {
@@ -88,6 +89,7 @@ public:
     {}
     constexpr Deadline(TimePoint at) noexcept : when_(at.time_since_epoch()), kind_(Kind::absolute) {}  // NOLINT
 
+    /// False for what is not a number: a call with it ends with `invalid_argument`.
     constexpr bool valid() const noexcept { return kind_ != Kind::invalid; }
 
     /// The point of time, counting a relative deadline from `now`.
@@ -109,6 +111,7 @@ private:
 /// `invalid_argument` before any I/O. Backends disagree about the rest (some take 292 million years).
 class Ttl {
 public:
+    /// What is accepted.
     static constexpr std::chrono::nanoseconds min{std::chrono::milliseconds{50}};
     static constexpr std::chrono::nanoseconds max{std::chrono::hours{24}};
 
@@ -118,6 +121,7 @@ public:
         : value_(detail::saturate(ttl).valid ? detail::saturate(ttl).value : std::chrono::nanoseconds{-1})
     {}
 
+    /// Is it within `min` and `max`?
     constexpr bool valid() const noexcept { return value_ >= min && value_ <= max; }
     constexpr std::chrono::nanoseconds value() const noexcept { return value_; }
 

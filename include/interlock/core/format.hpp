@@ -22,6 +22,7 @@
 namespace interlock {
 inline namespace v0 {
 
+/// The enumerator's name, as formatters print it.
 constexpr std::string_view name_of(Effect effect) noexcept
 {
     switch (effect) {
@@ -32,6 +33,7 @@ constexpr std::string_view name_of(Effect effect) noexcept
     return "unknown";
 }
 
+/// Likewise.
 constexpr std::string_view name_of(LockStatus status) noexcept
 {
     switch (status) {
@@ -42,6 +44,7 @@ constexpr std::string_view name_of(LockStatus status) noexcept
     return "lost";
 }
 
+/// Likewise.
 constexpr std::string_view name_of(LostReason reason) noexcept
 {
     switch (reason) {

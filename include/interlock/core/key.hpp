@@ -27,6 +27,7 @@ inline namespace v0 {
 /// Unicode normalisation, no collation. Two different keys are never one key in any backend.
 class Key {
 public:
+    /// The most bytes of a key.
     static constexpr std::size_t max_size = 512;
 
     Key() = default;
@@ -34,9 +35,11 @@ public:
     explicit Key(char const* text) : Key(std::string_view{text}) {}
     explicit Key(std::string_view bytes) : bytes_(bytes), hash_(std::hash<std::string_view>{}(bytes)) {}
 
+    /// What stores see.
     std::string_view bytes() const noexcept { return bytes_; }
     std::size_t hash() const noexcept { return hash_; }
 
+    /// Has it 1 to `max_size` bytes?
     bool valid() const noexcept { return !bytes_.empty() && bytes_.size() <= max_size; }
     /// `invalid_argument`, naming what is wrong, for an empty or an overlong key.
     Outcome<void> validate() const
@@ -208,7 +211,9 @@ auto keys_part(A const& part)
 template <class... A>
 class Keys {
 public:
+    /// How many they are.
     static constexpr std::size_t size = sizeof...(A);
+    /// As `keys` does.
     explicit Keys(A... parts) : parts_(std::move(parts)...) {}
     std::tuple<A...> const& parts() const noexcept { return parts_; }
 

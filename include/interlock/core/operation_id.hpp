@@ -41,8 +41,10 @@ inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
 /// 1 to 255 bytes, any of them.
 class OperationId {
 public:
+    /// The most bytes of an id.
     static constexpr std::size_t max_size = 255;
 
+    /// Takes any text; `validate` says whether it may be an id.
     explicit OperationId(std::string value) : value_(std::move(value)) {}
     explicit OperationId(std::string_view value) : value_(value) {}
     explicit OperationId(char const* value) : value_(value) {}
@@ -61,6 +63,7 @@ public:
         return std::max(kept_, retention);
     }
 
+    /// `invalid_argument` for an empty or an overlong id.
     Outcome<void> validate() const
     {
         if (value_.empty())

@@ -17,6 +17,7 @@ inline namespace v0 {
 /// inserted again continues above its old versions (law P3). 0 means "no value".
 using Version = std::int64_t;
 
+/// No value, and no version of one.
 inline constexpr Version no_version = 0;
 /// At this version a value can no longer change: `Errc::version_exhausted`, never a wrap to 0.
 inline constexpr Version last_version = std::numeric_limits<Version>::max();

@@ -45,6 +45,7 @@ public:
             subscriber_->stop();
     }
 
+    /// What this pool was made with.
     Options const& options() const noexcept { return options_; }
     std::string const& endpoint() const noexcept { return endpoint_; }
     Subscriber& subscriber() const noexcept { return *subscriber_; }

@@ -40,11 +40,13 @@ public:
     Result() = default;
     explicit Result(detail::Reply reply) noexcept : reply_(std::move(reply)) {}
 
+    /// The number of rows.
     std::size_t size() const noexcept { return reply_.rows(); }
     bool empty() const noexcept { return size() == 0; }
     /// Rows changed by an INSERT, UPDATE, DELETE or MERGE.
     std::size_t affected_rows() const noexcept { return reply_.affected(); }
 
+    /// Is the field NULL? Rows and columns count from 0.
     bool is_null(std::size_t row, std::size_t column) const noexcept { return reply_.null(row, column); }
     /// As the server writes it. Valid as long as this.
     std::string_view text(std::size_t row, std::size_t column) const noexcept { return reply_.text(row, column); }

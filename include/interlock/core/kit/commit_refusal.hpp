@@ -30,6 +30,7 @@ inline std::string printable_key(std::string_view bytes)
 /// every refused one's key and code in the detail.
 class CommitRefusal {
 public:
+    /// `changes`: how many the commit has.
     explicit CommitRefusal(std::size_t changes) noexcept : several_(changes > 1) {}
 
     /// What became of the change of `key`, its bytes; `ok` says nothing.

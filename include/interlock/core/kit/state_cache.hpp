@@ -26,9 +26,12 @@ inline namespace v0 {
 template <class T>
 class StateCache {
 public:
+    /// `capacity`: how many states it keeps; 0: none, and nothing is locked.
     explicit StateCache(std::size_t capacity) : capacity_(capacity) {}
+    /// Does it keep nothing?
     bool off() const noexcept { return capacity_ == 0; }
 
+    /// A copy of what is kept for `key`, which then counts as just used.
     std::optional<Versioned<T>> find(Key const& key)
     {
         std::lock_guard lock(mutex_);
@@ -77,6 +80,7 @@ public:
         }
     }
 
+    /// Forgets `key`: what is kept was found to be wrong, or may be.
     void drop(Key const& key) noexcept
     {
         std::lock_guard lock(mutex_);

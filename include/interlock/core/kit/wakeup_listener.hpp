@@ -55,6 +55,7 @@ public:
         bell_.ring();
     }
 
+    /// How many wait, now.
     std::size_t waiter_count() const
     {
         std::lock_guard lock(mutex_);

@@ -52,6 +52,7 @@ struct AlarmAccess {
     /// The queue that `place` belongs to, where alarms are linked.
     static void const*& queue(Alarm& a) noexcept { return a.queue_; }
 
+    /// The order of the queue.
     struct Earlier {
         bool operator()(Alarm const& a, Alarm const& b) const noexcept { return a.at_ < b.at_; }
     };
