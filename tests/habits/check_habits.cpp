@@ -11,7 +11,8 @@
 //   comment      a comment on lines of its own begins with a capital letter, or with something that is not
 //                English, a name for example, and ends with a full stop or what else ends a sentence
 //   undocumented a public name of a public header has a comment: its own, or that of the declaration on the
-//                line before, or it is a member that a concept asks for, and describes
+//                line before, or it is a member that a concept asks for, and describes; data members are told
+//                by their names
 //
 // Each violation is named, `<file>:<line>: <rule>: <what>`. The file of known violations has lines `<rule>
 // <file>`; what they name is not a violation, and one that is no longer needed is. `--list` prints what that

@@ -199,8 +199,12 @@ inline void collect_members(std::vector<Line> const& lines, std::set<std::string
             auto end = i + 1;
             while (end < code.size() && is_word(code[end]))
                 ++end;
-            if (names && end > i + 1)
-                members.insert(code.substr(i + 1, end - i - 1));
+            auto begin = i + 1;
+            if (names && code.compare(begin, 9, "template ") == 0)  // P::template Session<R>
+                for (begin += 9, end = begin; end < code.size() && is_word(code[end]);)
+                    ++end;
+            if (names && end > begin)
+                members.insert(code.substr(begin, end - begin));
         }
         in_concept = braces > 0 || !trimmed(code).ends_with(';');
     }
@@ -344,11 +348,35 @@ private:
         bool const behind = lines_[first_line].has_comment;
         // The declaration that stands on the next line is about the same.
         bool const goes_on = covered_ && first_line <= covered_until_ + 1;
-        bool const asked_for = scope == Scope::type && known_.contains(name_of(head));
-        covered_ = asked_for || above || behind || goes_on || heading || is_ordinary(head);
+        bool const asked_for =
+            scope == Scope::type && (known_.contains(name_of(head)) || is_vocabulary(name_of(head)));
+        covered_ =
+            asked_for || is_data(head, scope) || above || behind || goes_on || heading || is_ordinary(head);
         if (!covered_)
             all_.push_back({file_, first_line + 1, "undocumented", trimmed(head).substr(0, 80)});
         covered_until_ = first_line;
+    }
+
+    /// What every C++ programmer expects of a clock, and of what has an executor.
+    static bool is_vocabulary(std::string const& name)
+    {
+        for (auto const* const word :
+             {"duration", "rep", "period", "time_point", "is_steady", "executor_type", "get_executor",
+              "value_type"})
+            if (name == word)
+                return true;
+        return false;
+    }
+
+    /// A data member is told by its name; where it is not, a reviewer asks for a comment.
+    static bool is_data(std::string const& head, Scope scope)
+    {
+        if (scope != Scope::type || outline(head).find("()") != std::string::npos)
+            return false;
+        for (auto const* const word : {"using", "static", "template", "class", "struct", "enum", "union"})
+            if (has_token(head, word))
+                return false;
+        return true;
     }
 
     /// What a declaration declares, as far as this can tell: the word before the first parenthesis, equals

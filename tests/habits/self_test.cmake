@@ -33,7 +33,8 @@ function(clean_tree)
         "    /// Makes one." "    explicit Thing(int a = {}) : a_{a}, b_{}" "    {}"
         "    int a() const { return a_^ }"
             "    bool operator<(Thing const& other) const { return a_ < other.a_^ }" ""
-        "    int load()^  ///< what the store has" "    int claim(int a)^" "    ~Thing() = default^" ""
+        "    int data{0}^" "" "    int load()^  ///< what the store has" "    int claim(int a)^"
+            "    ~Thing() = default^" ""
         "private:" "    int hidden()^" "    int a_^" "    int b_^" "}^" "" "namespace detail {"
             "int hidden()^" "}" ""
         "/// What a store can do." "template <class S>"
@@ -83,8 +84,9 @@ plant("1: undocumented: class Bare" include/interlock/i.hpp "class Bare {" "}^")
 plant("3: undocumented: void open()" include/interlock/j.hpp "/// One." "struct J {" "void open()^" "}^")
 plant("6: undocumented: int second()" include/interlock/k.hpp "/// One." "struct K {" "    /// This."
     "    int first()^" " " "    int second() { return 1^ }" "}^")
-plant("4: undocumented: int value" include/interlock/l.hpp "/// One." "template <class T>" "struct L {"
-    "    int value{0}^" "}^")
+plant("4: undocumented: using other = int" include/interlock/l.hpp "/// One." "template <class T>"
+    "struct L {"
+    "    using other = int^" "}^")
 plant("3: undocumented: enum class M" include/interlock/m.hpp "namespace interlock {" " "
     "enum class M { a, b }^" "}")
 plant("1: undocumented: using N = int" include/interlock/n.hpp "using N = int^")

@@ -45,7 +45,6 @@ public:
             subscriber_->stop();
     }
 
-    /// What this pool was made with.
     Options const& options() const noexcept { return options_; }
     std::string const& endpoint() const noexcept { return endpoint_; }
     Subscriber& subscriber() const noexcept { return *subscriber_; }
@@ -244,6 +243,7 @@ public:
     explicit Pool(std::string_view url) : Pool(Options::parse(url).value()) {}
     explicit Pool(char const* url) : Pool(std::string_view{url}) {}
 
+    /// What this pool was made with.
     Options const& options() const noexcept { return state_->options(); }
     /// Connections for calls, now.
     std::size_t connection_count() const { return state_->connection_count(); }

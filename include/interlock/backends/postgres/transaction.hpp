@@ -232,11 +232,13 @@ public:
     Transaction(Transaction const&) = delete;
     Transaction& operator=(Transaction const&) = delete;
 
+    /// Runs one statement. Throws `Error` when it fails; see above for what becomes of the transaction.
     template <class... A>
     Result exec(std::string_view sql, A const&... parameters)
     {
         return run(sql, parameters_of(parameters...), Savepoint::no).value();
     }
+    /// Runs one statement behind a savepoint of its own, so that the transaction goes on when the statement fails.
     template <class... A>
     Outcome<Result> try_exec(std::string_view sql, A const&... parameters)
     {

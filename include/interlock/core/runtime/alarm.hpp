@@ -47,6 +47,7 @@ private:
 
 /// For runtimes only: the fields an alarm queue keeps in the node.
 struct AlarmAccess {
+    /// When it goes off, and whether it is to.
     static TimePoint& at(Alarm& a) noexcept { return a.at_; }
     static bool& armed(Alarm& a) noexcept { return a.armed_; }
     /// The queue that `place` belongs to, where alarms are linked.
