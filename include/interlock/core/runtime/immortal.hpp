@@ -15,6 +15,9 @@ namespace detail {
 /// What a static of the library refers to, where it has a destructor: `static auto& x = immortal<X>(...)`. It is never
 /// destroyed, since `exit` destroys statics while the threads of the library go on.
 template <class T, class... Arguments>
+#if __has_cpp_attribute(gnu::no_dangling)
+[[gnu::no_dangling]]  // g++ 14 would suspect that it returns one of its arguments
+#endif
 T& immortal(Arguments&&... arguments)
 {
     return *new T(std::forward<Arguments>(arguments)...);
