@@ -20,6 +20,7 @@
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>

@@ -6,12 +6,12 @@
 /// @file
 /// The article's `StateRepository<T>`: where states live, chosen at run time.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <chrono>
 #include <concepts>

@@ -6,6 +6,7 @@
 /// @file
 /// Runs an operation on a state so that concurrent ones do no harm: the library's front door.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/detail/combining/combining.hpp>
 #include <interlock/core/detail/transaction/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>

@@ -9,6 +9,7 @@
 /// Use it where states and records are in one database. For stores apart from each other, and for operations that reach
 /// outside, see `idempotency_keys.hpp`: there the claim is visible, and kept, before the operation runs.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/idempotency_keys.hpp>

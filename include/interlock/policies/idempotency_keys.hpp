@@ -7,6 +7,7 @@
 /// Idempotency keys around any policy: a request that arrives several times is executed once and answered alike.
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/runtime/runtime.hpp>

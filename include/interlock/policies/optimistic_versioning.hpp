@@ -9,6 +9,7 @@
 /// Use it when conflicts are rare and the operation is pure: it may run several times. With many writers on one
 /// key see `pessimistic_row_lock.hpp`.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/state_cache.hpp>
 #include <interlock/core/kit/state_slot.hpp>

@@ -9,6 +9,7 @@
 /// Use it when conflicts are common, or the operation is dear to repeat: it runs again only after a deadlock, a serialization
 /// failure or a lost session, with `max_attempts = 1` never.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>

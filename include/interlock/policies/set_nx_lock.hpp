@@ -8,6 +8,7 @@
 ///
 /// Use it when the operation takes long, or touches things that are not in the store.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/state_slot.hpp>

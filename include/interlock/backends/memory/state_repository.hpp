@@ -8,12 +8,12 @@
 /// no promise while the process lives.
 
 #include <interlock/backends/memory/detail/store.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/committing_members.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <chrono>
 #include <cstddef>

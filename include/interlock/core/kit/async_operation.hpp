@@ -9,12 +9,12 @@
 //
 // Order of mutexes: a store's or service's, then the operation's, then its context's list.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/thread.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>

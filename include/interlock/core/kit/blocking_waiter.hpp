@@ -8,7 +8,6 @@
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/runtime/runtime.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <algorithm>
 #include <condition_variable>

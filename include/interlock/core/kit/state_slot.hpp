@@ -6,9 +6,9 @@
 /// @file
 /// One state inside a transaction: what was loaded, what the operation made of it, what to commit.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/state_traits.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <array>
 #include <cstddef>

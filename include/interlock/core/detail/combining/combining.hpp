@@ -24,6 +24,7 @@
 //
 // Everything is guarded by the shard's mutex, but the copies, which belong to whoever runs on them.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/detail/transaction/transaction_machine.hpp>

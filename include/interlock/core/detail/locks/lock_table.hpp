@@ -15,6 +15,7 @@
 // renewal in flight.
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/locks/lease_machine.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
@@ -23,7 +24,6 @@
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
 #include <interlock/core/runtime/runtime.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/post.hpp>
 #include <boost/intrusive/set.hpp>

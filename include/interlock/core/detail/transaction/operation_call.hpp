@@ -5,6 +5,7 @@
 
 // How a user's callable is called: which of the documented argument lists it takes, and what it returns.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/awaitable.hpp>

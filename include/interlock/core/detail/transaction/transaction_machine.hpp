@@ -7,9 +7,9 @@
 // means. No I/O, no clock, no thread: events and the time go in, actions come out. Both drivers only do what it says.
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <cstdint>
 
