@@ -4,9 +4,10 @@
 #define INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
 
 /// @file
-/// A request that may arrive several times, its answer, and the store that tells them apart.
+/// A request that may arrive several times, and its answer.
 
-#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -222,81 +223,6 @@ class FinalRejection : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
-
-/// What `claim` found.
-enum class ClaimState : unsigned char {
-    claimed,      ///< ours: run, then `complete` or `give_back`
-    taken_over,   ///< ours, after an owner whose lease is over: it may have been applied
-    completed,    ///< there is an answer
-    in_progress,  ///< somebody else's lease runs
-    mismatch,     ///< same key, other fingerprint; whatever its state
-    abandoned,    ///< somebody else's lease is over, and taking over is not allowed
-};
-
-struct Claim {
-    ClaimState state{ClaimState::in_progress};
-    std::string answer{};                          ///< when `completed`
-    bool rejected{false};                          ///< the answer is the text of a `FinalRejection`
-    std::chrono::nanoseconds retry_after{0};       ///< when `in_progress`: the rest of the lease
-    std::string named_home{};                      ///< when ours: the bytes of the home key that the record names
-    std::uint32_t named_attempt{0};                ///< and the attempt; 0: the one of this claim, or none
-};
-
-/// The attempt that an owner is going to make at the request's effect: the only one that may be applied under its claim.
-/// Whoever takes the claim over learns it, and settles it before it makes another.
-struct NamedAttempt {
-    Key const* home{nullptr};  ///< the key that the operation's record belongs to; null: none is named
-    std::uint32_t number{1};
-    /// Instead of what the owner's own record names, since that can surely not be applied any more. False: what is named
-    /// stays, if the claim is the owner's already or is taken over.
-    bool replaces{false};
-};
-
-/// What a claim does about an owner whose lease is over.
-enum class AfterLease : unsigned char {
-    take_over,  ///< run again; the operation id makes sure that the effect is made once
-    refuse,     ///< never run again by itself: `idempotency_in_progress` until the record's retention ends
-};
-
-/// A store of idempotency records.
-///
-/// | expression | result | meaning | may fail with |
-/// |---|---|---|---|
-/// | `s.claim(request, owner, lease, after_lease, deadline, attempt)` | `Outcome<Claim>` | one atomic arbitration; idempotent for its own `owner` | `overloaded`, `unavailable` |
-/// | `s.complete(request, owner, answer, rejected, deadline)` | `Outcome<void>` | store the answer if `owner` still has the claim | `fenced_out` |
-/// | `s.give_back(request, owner, deadline, settled)` | `Outcome<void>` | end the claim if `owner` still has it: the next one has it at once | `fenced_out` |
-/// | `s.retention()` | `std::chrono::nanoseconds` | optional: how long records are kept; operation records are then kept at least as long | |
-///
-/// Laws: 1. The fingerprint is compared before the state is looked at. 2. `complete`, `give_back` and taking over are
-/// compare-and-set on the owner. 3. Answers are kept for the retention, by the store's clock, and never evicted early.
-/// 4. `s.subscribe(request, waiter)`, where a store can, wakes `waiter` when the claim ends, until `s.unsubscribe`.
-/// 5. A fresh claim's record names `attempt`. One that is taken over goes on naming what it named, fingerprint included,
-/// until its owner claims with `attempt.replaces`; until then every claim of that owner is answered by `taken_over`. Such a
-/// claim may arrive after a later one of the same owner. So it changes nothing if it names a lower number, at the same home,
-/// than the owner has named by then: whoever takes over would else settle an attempt that is no longer the owner's.
-/// 6. A claim given back is forgotten if it is `settled` or was not taken over; else its record stays, without an owner,
-/// and the next claim takes it over at once.
-/// A store whose members never wait for I/O says so by `static constexpr bool immediate = true`.
-// clang-format off
-template <class S>
-concept IdempotencyStore = std::copyable<S> &&
-    requires(S s, IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after, std::string_view answer,
-             bool rejected, bool settled, NamedAttempt const& attempt, Deadline deadline) {
-    { s.claim(request, owner, lease, after, deadline, attempt) } -> std::same_as<Outcome<Claim>>;
-    { s.complete(request, owner, answer, rejected, deadline) } -> std::same_as<Outcome<void>>;
-    { s.give_back(request, owner, deadline, settled) } -> std::same_as<Outcome<void>>;
-};
-// clang-format on
-
-/// How long `store` keeps its records; zero where it does not say.
-template <class S>
-constexpr std::chrono::nanoseconds retention_of(S const& store) noexcept
-{
-    if constexpr (requires { store.retention(); })
-        return store.retention();
-    else
-        return std::chrono::nanoseconds{0};
-}
 
 }  // namespace v0
 }  // namespace interlock

@@ -118,8 +118,9 @@ public:
         Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
         auto repository = table()->repository();
         auto& hold = *lock.hold();
-        auto committed = repository.commit(
-            std::span<Change<T>>{&change, 1}, nullptr, Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
+        auto committed = repository.carry_out(
+            verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr},
+            Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
         if (!committed) {
             if (committed.error() == Errc::outcome_unknown)
                 hold.set_unresolved();

@@ -7,9 +7,11 @@
 /// Idempotency keys around any policy: a request that arrives several times is executed once and answered alike.
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/claim_keeper.hpp>
@@ -255,7 +257,8 @@ public:
                 if (machine_.answered())
                     return Step<Begun>{Outcome<Begun>{replay(std::move((*settled)->answer))}};
             }
-            auto done = store_.complete(*context_.request(), owner_, text, true, Deadline{context_.deadline()});
+            auto done = store_.carry_out(
+                verb::Complete{*context_.request(), owner_, text, true}, Deadline{context_.deadline()});
             if (done) {
                 machine_.ended();
                 return Step<Begun>{Outcome<Begun>{Begun{true, true, std::string(text)}}};
@@ -331,18 +334,8 @@ public:
         decltype(auto) store_transaction() noexcept { return inner_.store_transaction(); }
 
     private:
-        static constexpr bool subscribes = requires(Store s, IdempotentRequest const& r, Waiter& w) {
-            s.subscribe(r, w);
-            s.unsubscribe(r, w);
-        };
-
-        bool wakes() const noexcept
-        {
-            if constexpr (requires { store_.wakes(); })
-                return store_.wakes();
-            else
-                return subscribes;
-        }
+        static constexpr bool subscribes = SubscribableIdempotencyStore<Store>;
+        bool wakes() const noexcept { return subscribes && capabilities_of(store_).wakes_waiters; }
 
         /// Does what stands before the operation. Nothing: the claim is ours and names the attempt that may be made.
         std::optional<Step<Begun>> claim(Waiter& waiter)
@@ -398,9 +391,7 @@ public:
                     Deadline const deadline{context_.deadline()};
                     auto const& id = *context_.operation_id();
                     auto repository = session_.repository();
-                    auto asked = finding_.ask(
-                        repository, waiter, [&](auto& r) { return r.find_operation(home_, id, deadline); },
-                        [&](auto& r) { return r.start_find_operation(home_, id, deadline, waiter); });
+                    auto asked = finding_.ask(repository, waiter, verb::FindOperation{home_, id}, deadline);
                     if (!asked)
                         return Step<Begun>::under_way();
                     auto& found = *asked;
@@ -421,9 +412,10 @@ public:
             auto const& options = session_.policy().options();
             auto const now = session_.repository().runtime().now();
             lease_end_ = add(now, options.lease.value());
-            return store_.claim(
-                *context_.request(), owner_, options.lease, options.after_lease, Deadline{context_.deadline()},
-                NamedAttempt{&home_, machine_.attempt(), machine_.naming()});
+            NamedAttempt const attempt{&home_, machine_.attempt(), machine_.naming()};
+            return store_.carry_out(
+                verb::Claim{*context_.request(), owner_, options.lease, options.after_lease, attempt},
+                Deadline{context_.deadline()});
         }
 
         Failure refused(Claim const& claim)
@@ -454,9 +446,7 @@ public:
             auto const& home = machine_.settles_elsewhere() ? former_ : home_;
             auto const attempt = machine_.settled_attempt();
             auto repository = session_.repository();
-            auto asked = settling_.ask(
-                repository, waiter, [&](auto& r) { return r.forbid_operation(home, id, attempt, deadline); },
-                [&](auto& r) { return r.start_forbid_operation(home, id, attempt, deadline, waiter); });
+            auto asked = settling_.ask(repository, waiter, verb::ForbidOperation{home, id, attempt}, deadline);
             if (!asked)
                 return std::nullopt;
             if (*asked)
@@ -533,8 +523,8 @@ public:
             case ClaimState::mismatch: return refused(*claimed);
             case ClaimState::claimed:
             case ClaimState::taken_over:  // nobody had it: it is answered by what was found
-                static_cast<void>(store_.complete(
-                    *context_.request(), owner_, answer, false, Deadline{context_.deadline()}));
+                static_cast<void>(store_.carry_out(
+                    verb::Complete{*context_.request(), owner_, answer, false}, Deadline{context_.deadline()}));
                 return std::nullopt;
             default: return std::nullopt;
             }
@@ -573,8 +563,8 @@ public:
         bool took_over_{false};
         bool executed_{false};
         Waiter* subscribed_{nullptr};
-        [[no_unique_address]] PendingCall<R, std::optional<OperationRecord>> finding_;
-        [[no_unique_address]] PendingCall<R, OperationRecord> settling_;
+        [[no_unique_address]] PendingCall<R, verb::FindOperation> finding_;
+        [[no_unique_address]] PendingCall<R, verb::ForbidOperation> settling_;
         InnerTransaction inner_;
     };
 

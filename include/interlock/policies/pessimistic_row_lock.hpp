@@ -174,7 +174,9 @@ public:
                 set_sorted();
                 auto& repository = session_.store();
                 auto opened =
-                    repository.load_for_update(sorted_, session_.policy().wait, Deadline{context_.deadline()});
+                    repository.carry_out(
+                        verb::LoadForUpdate<typename R::transaction_type>{sorted_, session_.policy().wait},
+                        Deadline{context_.deadline()});
                 if (!opened)
                     return std::move(opened).failure();
                 rows_.emplace(*std::move(opened));

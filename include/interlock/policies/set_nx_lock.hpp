@@ -414,9 +414,7 @@ public:
                 cached_ = false;
                 Deadline const deadline{context_.deadline()};
                 auto repository = session_.repository();
-                auto asked = loading_.ask(
-                    repository, waiter, [&](auto& r) { return r.load(keys_[i], deadline); },
-                    [&](auto& r) { return r.start_load(keys_[i], deadline, waiter); });
+                auto asked = loading_.ask(repository, waiter, verb::Load<T>{keys_[i]}, deadline);
                 if (!asked)
                     return Step<void>::under_way();
                 auto& loaded = *asked;
@@ -446,15 +444,7 @@ public:
                     return result;
                 }
             auto repository = session_.repository();
-            auto asked = committing_.ask(
-                repository, waiter,
-                [&](auto& r) {
-                    auto result = r.commit(changes, operation, deadline);
-                    if (result)
-                        result->version = changes[0].version;
-                    return result;
-                },
-                [&](auto& r) { return r.start_commit(changes, operation, deadline, waiter); });
+            auto asked = committing_.ask(repository, waiter, verb::Commit<T>{changes, operation}, deadline);
             if (!asked)
                 return Step<CommitResult>::under_way();
             if constexpr (Rows::possible)
@@ -545,8 +535,8 @@ public:
         bool cached_{false};
         bool releasing_{false};  // with the commit that is on its way
         std::size_t ready_{0};
-        [[no_unique_address]] PendingCall<R, Versioned<T>> loading_;
-        [[no_unique_address]] PendingCall<R, CommitResult> committing_;
+        [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
+        [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
         using Rows = RowsOfLeases<R, N>;

@@ -549,16 +549,19 @@ public:
     explicit Coarse(std::chrono::nanoseconds granted)
         : BlockingRepository<Repository>(Repository{}), granted_(granted)
     {}
-    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl, Deadline deadline) const
+    using BlockingRepository<Repository>::carry_out;
+    Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
     {
-        auto grant = BlockingRepository<Repository>::create(key, owner, Ttl{granted_}, deadline);
+        auto grant = BlockingRepository<Repository>::carry_out(
+            verb::Create{create.key, create.owner, Ttl{granted_}}, deadline);
         if (grant)
             grant->ttl = granted_;
         return grant;
     }
-    Outcome<GrantAndState<Stock>> create_and_load(Key const& key, OwnerToken owner, Ttl, Deadline deadline) const
+    Outcome<GrantAndState<Stock>> carry_out(verb::CreateAndLoad<Stock> const& create, Deadline deadline) const
     {
-        auto both = BlockingRepository<Repository>::create_and_load(key, owner, Ttl{granted_}, deadline);
+        auto both = BlockingRepository<Repository>::carry_out(
+            verb::CreateAndLoad<Stock>{create.key, create.owner, Ttl{granted_}}, deadline);
         if (both)
             both->grant.ttl = granted_;
         return both;

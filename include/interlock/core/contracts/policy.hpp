@@ -13,6 +13,7 @@
 #include <interlock/core/transaction_context.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,16 @@
 
 namespace interlock {
 inline namespace v0 {
+
+/// Waiters of one service, unless it is told otherwise (law P10).
+inline constexpr std::size_t default_max_waiters = std::size_t{1} << 20;
+
+/// What a policy does about a key without a value.
+enum class Missing : unsigned char {
+    fail,  ///< `not_found`
+    /// The operation gets a fresh state (the one named in the call, or `StateTraits<T>::from_key`), inserted at commit.
+    create,
+};
 
 /// What a step of a policy came to: an outcome, or "not yet". After "not yet" the driver calls the same step
 /// again once the waiter it passed was woken, or at `wake_at()`, whichever is first.

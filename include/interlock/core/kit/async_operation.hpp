@@ -13,6 +13,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/thread.hpp>
 

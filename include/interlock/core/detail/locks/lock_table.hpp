@@ -23,6 +23,7 @@
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
 #include <boost/asio/post.hpp>
@@ -141,14 +142,14 @@ public:
             return std::move(valid).failure();
         if constexpr (Level == Assurance::fenced) {
             if (!verified_.load(std::memory_order_acquire)) {
-                if (auto verified = repository_.verify_fencing(deadline); !verified)
+                if (auto verified = repository_.carry_out(verb::VerifyFencing{}, deadline); !verified)
                     return std::move(verified).failure();
                 verified_.store(true, std::memory_order_release);
             }
         } else if constexpr (FencedRepository<R>) {
             // Asked for those who listen only: the lock is granted either way.
             if (options_.observer != nullptr && !verified_.exchange(true, std::memory_order_acq_rel))
-                if (auto verified = repository_.verify_fencing(deadline);
+                if (auto verified = repository_.carry_out(verb::VerifyFencing{}, deadline);
                     !verified && verified.error() == Errc::misconfigured)
                     options_.observer->on_unsafe_store(verified.detail());
         }
@@ -388,9 +389,7 @@ public:
             auto const owner = hold_->fence().owner;
             Deadline const deadline{deadline_};
             try {
-                auto asked = asking_.ask(
-                    table_->repository_, waiter, [&](R& r) { return r.remove(node_->first, owner, deadline); },
-                    [&](auto& r) { return r.start_remove(node_->first, owner, deadline, waiter); });
+                auto asked = asking_.ask(table_->repository_, waiter, verb::Remove{node_->first, owner}, deadline);
                 if (!asked)
                     return std::nullopt;
                 return std::move(*asked);
@@ -427,7 +426,7 @@ public:
 
         std::shared_ptr<LockTable> table_;
         std::shared_ptr<Hold> hold_;
-        [[no_unique_address]] PendingCall<R, Removal> asking_;
+        [[no_unique_address]] PendingCall<R, verb::Remove> asking_;
         std::shared_ptr<Reaper> reaper_;
         Node* node_{nullptr};  // whose record is being removed
         TimePoint released_at_{};
@@ -640,8 +639,7 @@ private:
             if constexpr (fused) {
                 if (loads_) {
                     auto asked = asking_state_.ask(
-                        table_->repository_, waiter, [&](R& r) { return r.create_and_load(*key_, owner_, ttl, deadline); },
-                        [&](auto& r) { return r.start_create_and_load(*key_, owner_, ttl, deadline, waiter); });
+                        table_->repository_, waiter, verb::CreateAndLoad<T>{*key_, owner_, ttl}, deadline);
                     if (!asked)
                         return std::nullopt;
                     if (!*asked)
@@ -651,9 +649,7 @@ private:
                     return (*asked)->grant;
                 }
             }
-            auto asked = asking_.ask(
-                table_->repository_, waiter, [&](R& r) { return r.create(*key_, owner_, ttl, deadline); },
-                [&](auto& r) { return r.start_create(*key_, owner_, ttl, deadline, waiter); });
+            auto asked = asking_.ask(table_->repository_, waiter, verb::Create{*key_, owner_, ttl}, deadline);
             if (!asked)
                 return std::nullopt;
             return std::move(*asked);
@@ -729,8 +725,8 @@ private:
         Waiter* subscriber_{nullptr};
         std::shared_ptr<TableHold> granted_;
         typename std::list<Acquisition*>::iterator place_{};
-        [[no_unique_address]] PendingCall<R, Grant> asking_;
-        [[no_unique_address]] PendingCall<R, GrantAndState<T>> asking_state_;
+        [[no_unique_address]] PendingCall<R, verb::Create> asking_;
+        [[no_unique_address]] PendingCall<R, verb::CreateAndLoad<T>> asking_state_;
         TimePoint sent_{};
         OwnerToken owner_;
         FencingToken token_;
@@ -917,10 +913,8 @@ private:
     /// `node` is left to this call.
     Outcome<Removal> remove(Node* node, OwnerToken owner, Deadline deadline)
     {
-        if constexpr (GrantRemoving<R>)
-            return repository_.remove_granted(node->first, owner, FencingToken{node->second.first_token}, deadline);
-        else
-            return repository_.remove(node->first, owner, deadline);
+        return repository_.carry_out(
+            verb::Remove{node->first, owner, FencingToken{node->second.first_token}}, deadline);
     }
 
     /// Whether that was the end of it, so that the queue went on. Else it is to be tried again, or a renewal is on its way.
@@ -1072,7 +1066,7 @@ private:
             if constexpr (NonblockingRepository<R>) {
                 if (starts_calls(table_->repository_)) {
                     std::lock_guard lock(mutex_);  // it may end, on another thread, before it is there to be looked at
-                    call_ = table_->repository_.start_remove(key_, owner_, Deadline{}, *this);
+                    call_ = table_->repository_.start(verb::Remove{key_, owner_}, Deadline{}, *this);
                     keep_ = this->shared_from_this();
                     return;
                 }
@@ -1203,7 +1197,7 @@ private:
             if (!removed) {
                 if (starts_)
                     return start_again();
-                removed.emplace(table_->repository_.remove(key_, owner_, Deadline{}));
+                removed.emplace(table_->repository_.carry_out(verb::Remove{key_, owner_}, Deadline{}));
             }
             if (settle(*removed, true))
                 tell(*removed);
@@ -1315,7 +1309,7 @@ private:
     /// Compare-and-deletes a record that may or may not have been granted.
     void forget(Key const& key, OwnerToken owner) noexcept
     {
-        if (!runs_in_place(repository_) || removed_in_vain(repository_.remove(key, owner, Deadline{})))
+        if (!runs_in_place(repository_) || removed_in_vain(repository_.carry_out(verb::Remove{key, owner}, Deadline{})))
             reap(key, owner, add(runtime_.now(), options_.ttl.value()), nullptr);
     }
 
@@ -1402,7 +1396,8 @@ private:
                 case LeaseMachine::Action::lost: lose(shard, node, LostReason::expired, news); continue;
                 case LeaseMachine::Action::renew:
                     if (runs_in_place(repository_)) {
-                        auto const answer = repository_.renew(node->first, node->second.owner, options_.ttl, Deadline{});
+                        auto const answer = repository_.carry_out(
+                            verb::Renew{node->first, node->second.owner, options_.ttl}, Deadline{});
                         renewals.push_back({answer.error(), now - planned});
                         apply_renewal(shard, node, now, answer, news);
                         continue;
@@ -1429,7 +1424,7 @@ private:
                         auto const self = weak.lock();
                         if (!self)
                             return;
-                        if constexpr (BatchRenewing<R>)
+                        if constexpr (CarriesOut<R, verb::RenewAll>)
                             return self->renew_together(*where, due);
                         for (auto const& one : due)
                             self->renew_together(*where, {&one, 1});
@@ -1479,10 +1474,11 @@ private:
             return;
         auto const sent = runtime_.now();
         Deadline const deadline{std::min(add(sent, options_.ttl.value() / 3), Deadline{}.at(sent))};
-        if constexpr (BatchRenewing<R>)
-            repository_.renew_all(renewals, options_.ttl, deadline);
+        if constexpr (CarriesOut<R, verb::RenewAll>)
+            static_cast<void>(repository_.carry_out(verb::RenewAll{renewals, options_.ttl}, deadline));
         else
-            renewals[0].granted = repository_.renew(*renewals[0].key, renewals[0].owner, options_.ttl, deadline);
+            renewals[0].granted = repository_.carry_out(
+                verb::Renew{*renewals[0].key, renewals[0].owner, options_.ttl}, deadline);
         std::vector<News> news;
         {
             std::lock_guard lock(shard.mutex);
@@ -1574,7 +1570,7 @@ private:
                 lock.unlock();
             }
             auto const sent = runtime_.now();
-            answer = repository_.renew(due.key, due.owner, options_.ttl, Deadline{deadline});
+            answer = repository_.carry_out(verb::Renew{due.key, due.owner, options_.ttl}, Deadline{deadline});
             if (!runs_in_place(repository_)) {
                 lock.lock();
                 auto const it = shard.entries.find(due.key);

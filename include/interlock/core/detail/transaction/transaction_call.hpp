@@ -386,9 +386,7 @@ private:
         if constexpr (Mode == Once::operation_id) {
             Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
-            auto asked = finding_.ask(
-                repository, waiter, [&](auto& r) { return r.find_operation(home(), *id_, deadline); },
-                [&](auto& r) { return r.start_find_operation(home(), *id_, deadline, waiter); });
+            auto asked = finding_.ask(repository, waiter, verb::FindOperation{home(), *id_}, deadline);
             if (!asked)
                 return wait_for_store();
             fine();
@@ -530,9 +528,7 @@ private:
         } else {
             Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
-            auto asked = resolving_.ask(
-                repository, waiter, [&](auto& r) { return r.forbid_operation(home(), *id_, attempt(), deadline); },
-                [&](auto& r) { return r.start_forbid_operation(home(), *id_, attempt(), deadline, waiter); });
+            auto asked = resolving_.ask(repository, waiter, verb::ForbidOperation{home(), *id_, attempt()}, deadline);
             if (!asked)
                 return wait_for_store();
             resolved_ = Resolved::unknown;
@@ -776,8 +772,8 @@ private:
     std::optional<stored_type> result_;
     std::exception_ptr exception_;
     [[no_unique_address]] CallRecord<records> record_;
-    [[no_unique_address]] PendingCall<Repository, std::optional<OperationRecord>> finding_;
-    [[no_unique_address]] PendingCall<Repository, OperationRecord> resolving_;
+    [[no_unique_address]] PendingCall<Repository, verb::FindOperation> finding_;
+    [[no_unique_address]] PendingCall<Repository, verb::ForbidOperation> resolving_;
     Errc code_{Errc::ok};
     Errc cause_{Errc::ok};
     Resolved resolved_{Resolved::unknown};
