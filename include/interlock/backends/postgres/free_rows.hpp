@@ -110,6 +110,11 @@ public:
         });
     }
 
+    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    {
+        return carry_out(verb::LoadForUpdate<transaction_type>{keys, wait}, deadline);
+    }
+
 private:
     static detail::Statement statement(
         detail::StateTable<T, typename Repository::key_type> const& store, FreeRowsOptions const& options)

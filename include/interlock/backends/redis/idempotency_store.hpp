@@ -9,8 +9,8 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
-#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/contracts/idempotency_store.hpp>
+#include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 
 #include <charconv>

@@ -12,8 +12,8 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/lock.hpp>
 #include <interlock/core/kit/store_executor.hpp>
+#include <interlock/core/lock.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/thread.hpp>
 

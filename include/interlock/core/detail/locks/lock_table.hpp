@@ -21,9 +21,9 @@
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/doubt.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
-#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
 #include <boost/asio/post.hpp>

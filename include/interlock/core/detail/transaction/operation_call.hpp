@@ -6,8 +6,8 @@
 // How a user's callable is called: which of the documented argument lists it takes, and what it returns.
 
 #include <interlock/core/contracts/policy.hpp>
-#include <interlock/core/transaction_context.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
+#include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/awaitable.hpp>
 

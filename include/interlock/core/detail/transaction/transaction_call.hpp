@@ -6,11 +6,12 @@
 // One call of do_in_transaction: the machine that decides, the policy's transaction that acts, the user's callable and
 // its result. Both drivers use it: `perform` an action, `feed` its event, until the action is `finish`.
 
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
-#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/error.hpp>
