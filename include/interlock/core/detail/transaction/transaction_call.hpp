@@ -11,6 +11,7 @@
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/observer.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/state_traits.hpp>
 
