@@ -66,7 +66,7 @@ constexpr CounterChange decrement(std::int64_t amount, std::int64_t floor) noexc
 struct CounterAnswer {
     /// The counter right after this change; if a bound refused it, the counter as it was.
     std::int64_t value{0};
-    bool changed{false};  ///< false: a bound refused the change
+    bool changed{false};   ///< false: a bound refused the change
     bool replayed{false};  ///< true: this is the answer of an earlier call with the same id
     /// Whether the counter was changed.
     explicit operator bool() const noexcept { return changed; }

@@ -255,12 +255,12 @@ public:
 
 /// What `claim` found.
 enum class ClaimState : unsigned char {
-    claimed,  ///< ours: run the operation, then `complete` or `give_back`
-    taken_over,  ///< ours, from an owner whose lease is over; that owner's attempt may have been applied
-    completed,  ///< the request has an answer
+    claimed,      ///< ours: run the operation, then `complete` or `give_back`
+    taken_over,   ///< ours, from an owner whose lease is over; that owner's attempt may have been applied
+    completed,    ///< the request has an answer
     in_progress,  ///< somebody else has the claim, and the lease still runs
-    mismatch,  ///< the same key with another fingerprint, whatever the state of its record
-    abandoned,  ///< somebody else's lease is over, and taking over is not allowed
+    mismatch,     ///< the same key with another fingerprint, whatever the state of its record
+    abandoned,    ///< somebody else's lease is over, and taking over is not allowed
 };
 
 /// The answer to a `claim`.

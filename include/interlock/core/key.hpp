@@ -232,8 +232,8 @@ auto keys_part(A const& part)
 
 }  // namespace detail
 
-/// Several keys, or states, of one transaction, in the order in which the operation receives them. `keys(a, b)`
-/// makes one. It is a class with a constructor because g++ 12 destroys the temporaries of a `co_await`
+/// Several keys, or states, of one transaction, in the order in which the operation receives them. `keys(a,
+/// b)` makes one. It is a class with a constructor because g++ 12 destroys the temporaries of a `co_await`
 /// expression twice when they are aggregates.
 template <class... A>
 class Keys {

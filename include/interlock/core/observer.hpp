@@ -23,10 +23,10 @@ inline namespace v0 {
 
 /// Why a lock is not held any more.
 enum class LostReason : unsigned char {
-    none,  ///< the lock is not lost
-    expired,  ///< by this process's own clock the lease ran out before a renewal was confirmed
-    taken,  ///< the store's record names another acquisition
-    removed,  ///< the store has no record: forced release, eviction, or a restart without persistence
+    none,      ///< the lock is not lost
+    expired,   ///< by this process's own clock the lease ran out before a renewal was confirmed
+    taken,     ///< the store's record names another acquisition
+    removed,   ///< the store has no record: forced release, eviction, or a restart without persistence
     released,  ///< its holder released it
 };
 
@@ -34,19 +34,19 @@ enum class LostReason : unsigned char {
 struct TransactionEvent {
     /// The `name` of the policy.
     std::string_view policy;
-    int attempts;  ///< runs of the operation, the first one included
-    Errc result;  ///< `ok` when the change was applied
+    int attempts;         ///< runs of the operation, the first one included
+    Errc result;          ///< `ok` when the change was applied
     bool user_exception;  ///< the operation threw an exception and was rolled back
-    bool replayed;  ///< the answer came from an operation record, so that the operation was not needed
+    bool replayed;        ///< the answer came from an operation record, so that the operation was not needed
     /// From the call to its end.
     std::chrono::nanoseconds duration;
 };
 
 /// One call of `acquire` has ended. The three durations name where the time went.
 struct AcquireEvent {
-    Errc result;  ///< `ok` when the lock was granted
+    Errc result;         ///< `ok` when the lock was granted
     FencingToken token;  ///< the token of the grant
-    bool handed_on;  ///< a local holder handed the lock on, without a trip to the store
+    bool handed_on;      ///< a local holder handed the lock on, without a trip to the store
     int store_attempts;  ///< how often the store was asked for the lock
     /// Time in the queue behind other callers of this process.
     std::chrono::nanoseconds local_queue;

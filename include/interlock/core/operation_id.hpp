@@ -109,8 +109,8 @@ struct OperationRecord {
 struct OperationCommit {
     Key const* home;            ///< the key that the record belongs to
     OperationId const* id;
-    std::uint32_t attempt;      ///< a tombstone that forbids this attempt makes the commit `superseded`
-    std::string_view answer;    ///< the encoded result, for the record
+    std::uint32_t attempt;    ///< a tombstone that forbids this attempt makes the commit `superseded`
+    std::string_view answer;  ///< the encoded result, for the record
 };
 
 }  // namespace v0

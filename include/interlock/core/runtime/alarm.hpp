@@ -180,16 +180,16 @@ private:
     }
 
     std::mutex mutex_;
-    std::condition_variable changed_;  // the queue has an earlier alarm than the one that is slept for
+    std::condition_variable changed_;   // the queue has an earlier alarm than the one that is slept for
     std::condition_variable returned_;  // an alarm has rung
     boost::intrusive::multiset<
         Alarm, AlarmAccess::place, boost::intrusive::compare<AlarmAccess::Earlier>,
         boost::intrusive::constant_time_size<false>>
         queue_;
-    Alarm* ringing_{nullptr};  // the alarm whose `ring` is running; null: none
+    Alarm* ringing_{nullptr};                     // the alarm whose `ring` is running; null: none
     TimePoint sleeping_until_{TimePoint::max()};  // when the thread looks at the queue again by itself
-    std::thread::id thread_;  // the alarm thread; `cancel` on it must not wait for itself
-    bool started_{false};  // whether the thread exists
+    std::thread::id thread_;                      // the alarm thread; `cancel` on it must not wait for itself
+    bool started_{false};                         // whether the thread exists
 };
 
 }  // namespace detail

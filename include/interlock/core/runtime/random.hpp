@@ -61,7 +61,7 @@ inline std::uint64_t random_bits()
 {
     struct Block {
         std::array<std::uint64_t, 256> bits;
-        std::size_t left;  // the numbers that are not used yet are the first `left`
+        std::size_t left;          // the numbers that are not used yet are the first `left`
         std::uint64_t generation;  // the process that has drawn the block
     };
     static thread_local Block block{{}, 0, 0};

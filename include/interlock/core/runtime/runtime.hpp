@@ -35,7 +35,7 @@ inline namespace v0 {
 /// that waits could take the thread of the call that ends the wait, both would wait for ever.
 enum class BlockingCalls : unsigned char {
     waiting,  ///< it may wait for what other callers hold, or for a connection
-    ending,  ///< it ends what others may wait for, and already has what it needs for that
+    ending,   ///< it ends what others may wait for, and already has what it needs for that
     keeping,  ///< renewals and removals of locks, which must never be kept from their threads
 };
 

@@ -46,9 +46,9 @@ namespace detail {
 /// How a read, a write or a wait has ended.
 enum class IoStatus : unsigned char {
     ok,
-    timeout,  ///< the deadline came
-    closed,  ///< the other side ended the stream
-    failed,  ///< the system refused; `IoResult::error` says why
+    timeout,      ///< the deadline came
+    closed,       ///< the other side ended the stream
+    failed,       ///< the system refused; `IoResult::error` says why
     interrupted,  ///< somebody rang the `Doorbell`
 };
 

@@ -112,11 +112,11 @@ private:
     }
 
     std::mutex mutex_;
-    std::condition_variable called_;  // a call came in
+    std::condition_variable called_;           // a call came in
     std::queue<std::unique_ptr<Call>> calls_;  // the line of calls that no thread has taken
     std::size_t const most_;
     std::size_t threads_{0};  // threads that exist
-    std::size_t idle_{0};  // threads that wait for a call
+    std::size_t idle_{0};     // threads that wait for a call
 };
 
 /// All `CallThreads` of this process, by the store and the kind of calls that they belong to.
