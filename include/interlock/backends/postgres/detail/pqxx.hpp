@@ -10,7 +10,7 @@
 // COMMIT, the name of a violated constraint, the state of the transaction, and a bound on waiting for a reply. Nothing
 // is ever sent by libpqxx itself, so that its silent reconnect (6.4) and its in-doubt reports cannot happen here.
 
-#include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -37,11 +37,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -110,9 +108,6 @@ T pqxx_value(std::string const& text)
 
 // ---- connection strings -------------------------------------------------------------------------------------------
 
-/// Keywords of libpq and their values.
-using Settings = std::vector<std::pair<std::string, std::string>>;
-
 /// Nothing when libpq cannot read `url`; its own words may quote a password, so they are not passed on.
 inline std::optional<Settings> parse_settings(std::string const& url)
 {
@@ -137,58 +132,7 @@ inline std::string default_setting(std::string_view keyword)
     return {};
 }
 
-// ---- statements, parameters, replies --------------------------------------------------------------------------
-
-/// A statement that is prepared once per connection. Equal texts are one statement.
-class Statement {
-public:
-    Statement() = default;
-    explicit Statement(std::string text) : text_(std::move(text)), name_(intern(text_)) {}
-    std::string const& text() const noexcept { return text_; }
-    std::string const& name() const noexcept { return name_; }
-
-private:
-    static std::string intern(std::string const& text)
-    {
-        // Never destroyed: threads of the library still use statements while the process ends.
-        static auto& mutex = interlock::detail::immortal<std::mutex>();
-        static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
-        std::lock_guard lock(mutex);
-        return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
-    }
-    std::string text_;
-    std::string name_;
-};
-
-/// The parameters of one statement. Values cross as parameters only, never as part of a text.
-class Params {
-public:
-    Params() = default;
-
-    /// `value` must have no NUL: libpq would cut it there.
-    void text(std::string value) { add({std::move(value), Kind::text}); }
-    void bytes(std::string_view value) { add({std::string(value), Kind::binary}); }
-    void null() { add({{}, Kind::null}); }
-    void number(std::int64_t value) { text(std::to_string(value)); }
-    void boolean(bool value) { text(value ? "t" : "f"); }
-
-    std::size_t size() const noexcept { return values_.size(); }
-
-private:
-    friend class Connection;
-    enum class Kind : unsigned char { text, binary, null };
-    struct Value {
-        std::string bytes;
-        Kind kind;
-    };
-    void add(Value value)
-    {
-        if (values_.empty())
-            values_.reserve(8);  // most statements have fewer
-        values_.push_back(std::move(value));
-    }
-    std::vector<Value> values_;
-};
+// ---- replies ---------------------------------------------------------------------------------------------------
 
 /// One statement's rows.
 class Reply {
@@ -267,51 +211,6 @@ private:
     std::unique_ptr<PGresult, Clear> result_;
 };
 
-/// What the server refused.
-struct SqlError {
-    std::string state;       ///< SQLSTATE; empty: the connection broke
-    std::string message;     ///< the primary message; the detail, which quotes values, is left out
-    std::string constraint;  ///< name of the violated one
-    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before
-    /// the commit and says nothing about the session, whatever state it has.
-    bool raised{false};
-};
-
-/// Statements that leave in one write and are answered in one reading. Outside of a transaction block they are one
-/// transaction.
-class Batch {
-public:
-    void add(Statement const& statement, Params params = {}) { steps_.push_back({&statement, {}, std::move(params)}); }
-    /// Not prepared.
-    void add(std::string text, Params params = {}) { steps_.push_back({nullptr, std::move(text), std::move(params)}); }
-    std::size_t size() const noexcept { return steps_.size(); }
-
-private:
-    friend class Connection;
-    struct Step {
-        Statement const* statement;
-        std::string text;
-        Params params;
-    };
-    std::vector<Step> steps_;
-};
-
-/// What a batch does, and so what a lost answer to it means.
-enum class Access : unsigned char {
-    read,   ///< changes nothing
-    write,  ///< changes something inside of a transaction that stays open: without its COMMIT nothing was applied
-    commit, ///< commits: a lost answer is `outcome_unknown`
-};
-
-/// How far a batch got.
-enum class Progress : unsigned char {
-    answered,  ///< everything, or up to an error of the server, which is in `error`
-    unsent,    ///< nothing of it left: the connection was broken
-    too_late,  ///< nothing of it left: it was not begun before the deadline
-    lost,      ///< the connection broke; `error` may have the server's last words
-    late,      ///< not answered in time, nor after it was cancelled; the connection is closed
-};
-
 struct Exchange {
     Progress progress{Progress::unsent};
     std::vector<Reply> replies;  ///< one for each step; empty for those that were not run
@@ -321,11 +220,41 @@ struct Exchange {
     bool unconfirmed{false};
 };
 
-/// A message of NOTIFY.
-struct Notification {
-    std::string channel;
-    std::string payload;
-};
+// ---- the connection --------------------------------------------------------------------------------------------
+
+inline std::int64_t milliseconds_until(TimePoint until) noexcept
+{
+    auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count();
+    return std::clamp<std::int64_t>(left, 1, 86'400'000);
+}
+
+/// Why it cannot be connected to; without the server's text, which may name users and files of the client's machine.
+inline Failure connect_failure(PGconn* connection, std::string const& endpoint)
+{
+    std::string_view const said = PQerrorMessage(connection);
+    // libpq does not tell the SQLSTATE here. What matters is whether trying again can help.
+    for (std::string_view never :
+         {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
+          "certificate", "does not support SSL", "SSL error", "invalid "})
+        if (said.find(never) != std::string_view::npos)
+            return Failure{Errc::misconfigured, "postgres: " + endpoint + " refuses the connection: " + std::string(never)};
+    if (said.find("too many clients") != std::string_view::npos ||
+        said.find("remaining connection slots") != std::string_view::npos ||
+        said.find("too many connections") != std::string_view::npos)
+        return Failure{Errc::overloaded, "postgres: " + endpoint + " has too many connections"};
+    return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
+}
+
+inline SqlError error_of(PGresult const* result)
+{
+    auto const field = [&](int code) {
+        char const* const text = PQresultErrorField(result, code);
+        return std::string(text != nullptr ? text : "");
+    };
+    return {
+        field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
+        field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
+}
 
 /// One session. **Thread safety.** One thread at a time.
 class Connection {
@@ -363,13 +292,13 @@ public:
             if (next == PGRES_POLLING_OK)
                 break;
             if (next == PGRES_POLLING_FAILED)
-                return refused(opening.get(), endpoint);
+                return connect_failure(opening.get(), endpoint);
             if (!wait(PQsocket(opening.get()), static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT), until))
                 return Failure{Errc::unavailable, "postgres: no connection to " + endpoint + " in time"};
             next = PQconnectPoll(opening.get());
         }
         if (PQstatus(opening.get()) == CONNECTION_BAD)
-            return refused(opening.get(), endpoint);
+            return connect_failure(opening.get(), endpoint);
         pid_ = PQbackendPID(opening.get());
         connection_ = opening.get();
         owner_ = adopt(opening.release());
@@ -488,11 +417,6 @@ private:
         Statement const* preparing;  // null: this is the execution
     };
 
-    static std::int64_t milliseconds_until(TimePoint until) noexcept
-    {
-        auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count();
-        return std::clamp<std::int64_t>(left, 1, 86'400'000);
-    }
     bool bounds_fit(TimePoint until, Bounded bounded) const noexcept
     {
         auto const left = milliseconds_until(until);
@@ -516,23 +440,6 @@ private:
     static bool wait(int socket, short events, TimePoint until) noexcept
     {
         return interlock::detail::wait_for_io(socket, events, until) == interlock::detail::IoStatus::ok;
-    }
-
-    /// Why it cannot be connected to; without the server's text, which may name users and files of the client's machine.
-    static Failure refused(PGconn* connection, std::string const& endpoint)
-    {
-        std::string_view const said = PQerrorMessage(connection);
-        // libpq does not tell the SQLSTATE here. What matters is whether trying again can help.
-        for (std::string_view never :
-             {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
-              "certificate", "does not support SSL", "SSL error", "invalid "})
-            if (said.find(never) != std::string_view::npos)
-                return Failure{Errc::misconfigured, "postgres: " + endpoint + " refuses the connection: " + std::string(never)};
-        if (said.find("too many clients") != std::string_view::npos ||
-            said.find("remaining connection slots") != std::string_view::npos ||
-            said.find("too many connections") != std::string_view::npos)
-            return Failure{Errc::overloaded, "postgres: " + endpoint + " has too many connections"};
-        return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
     }
 
     bool send_all(Batch const& batch, TimePoint until, bool sets_bounds)
@@ -671,17 +578,6 @@ private:
             });
         } catch (std::exception const&) {  // no thread left: given up without it
         }
-    }
-
-    static SqlError error_of(PGresult const* result)
-    {
-        auto const field = [&](int code) {
-            char const* const text = PQresultErrorField(result, code);
-            return std::string(text != nullptr ? text : "");
-        };
-        return {
-            field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
-            field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
     }
 
     /// Warnings are nothing to us but one: the wait of a commit for its synchronous standby was ended before

@@ -16,7 +16,7 @@
 // If `w` was made and `rec` was not, somebody planted a tombstone or an answer after our snapshot: the statement must
 // leave no trace and fails, see `race_of`.
 
-#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/runtime.hpp>
