@@ -23,23 +23,28 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// The session that sends batches; it alone reads the members of the classes below.
 class Connection;
 
 /// Keywords of libpq and their values.
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
-/// A statement that is prepared once per connection. Equal texts are one statement.
+/// A statement that is prepared once per connection, when it is first sent there. Two objects with equal
+/// texts are one statement.
 class Statement {
 public:
     Statement() = default;
     explicit Statement(std::string text) : text_(std::move(text)), name_(intern(text_)) {}
+    /// The SQL.
     std::string const& text() const noexcept { return text_; }
+    /// Under this name the statement is prepared; the same for equal texts in all of the process.
     std::string const& name() const noexcept { return name_; }
 
 private:
     static std::string intern(std::string const& text)
     {
-        // Never destroyed: threads of the library still use statements while the process ends.
+        // The two statics are never destroyed, since threads of the library still use statements while the
+        // process ends.
         static auto& mutex = interlock::detail::immortal<std::mutex>();
         static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
         std::lock_guard lock(mutex);
@@ -49,13 +54,14 @@ private:
     std::string name_;
 };
 
-/// The parameters of one statement. Values cross as parameters only, never as part of a text.
+/// The parameters of one statement. A value crosses as a parameter only and never becomes part of a text.
 class Params {
 public:
     Params() = default;
 
-    /// `value` must have no NUL: libpq would cut it there.
+    /// `value` must not contain a NUL, since libpq would cut it there.
     void text(std::string value) { add({std::move(value), Kind::text}); }
+    /// A `bytea`, which may contain any bytes.
     void bytes(std::string_view value) { add({std::string(value), Kind::binary}); }
     void null() { add({{}, Kind::null}); }
     void number(std::int64_t value) { text(std::to_string(value)); }
@@ -79,27 +85,35 @@ private:
     std::vector<Value> values_;
 };
 
-/// What the server refused.
+/// An error that the server reported.
 struct SqlError {
-    std::string state;       ///< SQLSTATE; empty: the connection broke
-    std::string message;     ///< the primary message; the detail, which quotes values, is left out
-    std::string constraint;  ///< name of the violated one
-    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before
-    /// the commit and says nothing about the session, whatever state it has.
+    std::string state;  ///< the SQLSTATE; empty: the connection broke
+    std::string message;  ///< the primary message; the detail is left out, because it quotes values
+    std::string constraint;  ///< the name of the violated constraint
+    /// True: a RAISE in the user's schema made the error, so state and text are the user's own words. Such an
+    /// error came before the commit, and it says nothing about the session, whatever its state is.
     bool raised{false};
 };
 
-/// Statements that leave in one write and are answered in one reading. Outside of a transaction block they are one
-/// transaction.
+/// Statements that leave in one write and are answered in one reading. Outside of a transaction block they
+/// are one transaction.
 class Batch {
 public:
-    void add(Statement const& statement, Params params = {}) { steps_.push_back({&statement, {}, std::move(params)}); }
-    /// Not prepared.
-    void add(std::string text, Params params = {}) { steps_.push_back({nullptr, std::move(text), std::move(params)}); }
+    /// Adds a prepared statement, which must outlive the batch.
+    void add(Statement const& statement, Params params = {})
+    {
+        steps_.push_back({&statement, {}, std::move(params)});
+    }
+    /// Adds a statement that is not prepared, since it is executed once.
+    void add(std::string text, Params params = {})
+    {
+        steps_.push_back({nullptr, std::move(text), std::move(params)});
+    }
     std::size_t size() const noexcept { return steps_.size(); }
 
 private:
     friend class Connection;
+    /// Either `statement` or `text` is used.
     struct Step {
         Statement const* statement;
         std::string text;
@@ -108,20 +122,31 @@ private:
     std::vector<Step> steps_;
 };
 
-/// What a batch does, and so what a lost answer to it means.
+/// What a batch does, and hence what a lost answer to it means.
 enum class Access : unsigned char {
-    read,   ///< changes nothing
-    write,  ///< changes something inside of a transaction that stays open: without its COMMIT nothing was applied
-    commit, ///< commits: a lost answer is `outcome_unknown`
+    read,  ///< changes nothing
+    write,  ///< changes something in a transaction that stays open: without its COMMIT nothing was applied
+    commit,  ///< commits: a lost answer is `outcome_unknown`
 };
 
 /// How far a batch got.
 enum class Progress : unsigned char {
-    answered,  ///< everything, or up to an error of the server, which is in `error`
-    unsent,    ///< nothing of it left: the connection was broken
-    too_late,  ///< nothing of it left: it was not begun before the deadline
-    lost,      ///< the connection broke; `error` may have the server's last words
-    late,      ///< not answered in time, nor after it was cancelled; the connection is closed
+    answered,  ///< all of it, or up to an error of the server, which is then in `Exchange::error`
+    unsent,  ///< nothing of it left: the connection was broken
+    too_late,  ///< nothing of it left: the deadline had come before it was begun
+    lost,  ///< the connection broke; `Exchange::error` may have the last words of the server
+    late,  ///< not answered in time, nor after it was cancelled; the connection is closed
+};
+
+/// By what the server ends a statement that takes too long. These settings of the session are a net below
+/// the caller's deadline, which cancels by itself. They never end anything early. Where the settings do
+/// not fit the deadline, they are set anew in the same trip.
+enum class Bounded : unsigned char {
+    by_caller,  ///< by what was set last, if anything: for the statements of an open transaction
+    by_session,  ///< after at most 16 times the time that is left; after twice that time when it is short
+    /// For BEGIN: after at most twice the time that is left, since an abandoned transaction keeps its
+    /// locks until then.
+    by_transaction,
 };
 
 /// A message of NOTIFY.
