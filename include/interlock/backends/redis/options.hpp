@@ -56,9 +56,9 @@ struct TlsOptions {
     TlsVerification verification{TlsVerification::full};
 };
 
-/// How a `Client` or a `Connection` reaches its server, and the bounds that it keeps (law P10).
+/// How a `Client` or a `Connection` reaches its server, and the bounds it keeps (law P10).
 struct Options {
-    /// The server's name or address. Not used when `unix_path` is set.
+    /// Name or address; not used when `unix_path` is set.
     std::string host{"localhost"};
     std::uint16_t port{6379};
     /// The path of a unix socket, in place of host and port.
