@@ -75,7 +75,7 @@ struct Options {
     TlsOptions tls_options{};
     /// From `redis::with_tls`.
     std::shared_ptr<detail::TlsContext const> tls_context{};
-    /// The name that CLIENT LIST shows. A server that refuses it is used all the same.
+    /// Shown by CLIENT LIST. A server that refuses it is used all the same.
     std::string client_name{"interlock"};
     /// With this the physical keys of a repository begin, so repositories with different name spaces never
     /// meet. States of different types need different ones. A name space has 1 to 64 letters, digits and `_ -
