@@ -77,7 +77,8 @@ struct TakesAll {
     std::string operator()(Lock<Stock>&) const { return "lock"; }
 };
 
-TEST_CASE("the first documented argument list that an operation accepts is used", "[core][transaction_service]")
+TEST_CASE(
+    "the first documented argument list that an operation accepts is used", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const optimistic{OptimisticVersioning{}, repository};
@@ -104,7 +105,9 @@ TEST_CASE("the first documented argument list that an operation accepts is used"
     }));
 }
 
-TEST_CASE("an operation may return nothing, a move-only value, and a value without a default", "[core][transaction_service]")
+TEST_CASE(
+    "an operation may return nothing, a move-only value, and a value without a default",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -120,7 +123,8 @@ TEST_CASE("an operation may return nothing, a move-only value, and a value witho
     CHECK(service.do_in_transaction("sku-1", [](Stock const& s) { return s; }) == Stock{"sku-1", 8});
 }
 
-TEST_CASE("an operation may return a code, a failure or an outcome as its value", "[core][transaction_service]")
+TEST_CASE(
+    "an operation may return a code, a failure or an outcome as its value", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -135,7 +139,7 @@ TEST_CASE("an operation may return a code, a failure or an outcome as its value"
     CHECK(inner->error() == Errc::lock_busy);
 }
 
-TEST_CASE("a mutable operation keeps what it counts", "[core][transaction_service]")
+TEST_CASE("a mutable operation is called itself, and not as a copy", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -155,8 +159,11 @@ auto service_of(P policy, Repository const& repository, ServiceOptions options =
 }
 
 TEMPLATE_TEST_CASE(
-    "what an operation throws rolls back and arrives unchanged", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an exception of an operation rolls back and arrives unchanged",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -192,8 +199,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an operation must not change the key of its state", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an operation that changes the key of its state is refused",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -309,8 +319,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "a chain of transactions applies each or nothing", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "the result of one transaction can be used in the next one",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -359,8 +372,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an answer of another type is unknown because of a corrupt state", "[core][transaction_service]",
-    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+    "an answer that was stored as another type is unknown because of corrupt_state",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -417,8 +433,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an answer is kept for the retention, to the millisecond", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an operation's answer is kept until its retention ends, to the millisecond",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     ManualRuntime const runtime;
     memory::StateRepository<Stock, void, ManualRuntime> const repository{{.retention = 1h}, runtime};
@@ -467,7 +486,8 @@ private:
     std::shared_ptr<std::atomic<Lose>> lose_;
 };
 
-TEST_CASE("a lost reply to a commit is unknown, or found out by the operation id", "[core][transaction_service]")
+TEST_CASE(
+    "a lost reply to a commit is unknown, or found out by the operation id", "[core][transaction_service]")
 {
     using enum Forgetful::Lose;
     Forgetful const repository{stocked()};
@@ -536,7 +556,9 @@ TEST_CASE("an observer is told of every end of a transaction", "[core][transacti
     CHECK_FALSE(events[4].user_exception);
 }
 
-TEST_CASE("an observer is told of conflicts, and a run that throws after one was not applied", "[core][transaction_service]")
+TEST_CASE(
+    "an observer is told of conflicts, and a run that throws after one was not applied",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     RecordingObserver observer;
@@ -646,8 +668,11 @@ void check_async(R const& repository, Repository const& store, P policy)
 }
 
 TEMPLATE_TEST_CASE(
-    "the asynchronous calls do what the others do", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "the asynchronous calls do what the blocking calls do",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const store = stocked();
     SECTION("on an immediate store") { check_async(store, store, TestType{}); }
@@ -691,7 +716,9 @@ TEMPLATE_TEST_CASE(
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);
 }
 
-TEST_CASE("an asynchronous operation says by its context what it already holds", "[core][transaction_service]")
+TEST_CASE(
+    "an asynchronous operation that passes its context is told that it would deadlock with itself",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{SetNxLock{}, repository};
@@ -708,7 +735,8 @@ TEST_CASE("an asynchronous operation says by its context what it already holds",
     CHECK(inner == Errc::would_deadlock);
 }
 
-TEST_CASE("an asynchronous call on a blocking store calls it from the pool only", "[core][transaction_service]")
+TEST_CASE(
+    "an asynchronous call on a blocking store calls it from the pool only", "[core][transaction_service]")
 {
     BlockingRepository const repository{stocked()};
     auto const here = std::this_thread::get_id();
@@ -734,7 +762,7 @@ TEST_CASE("an asynchronous call on a blocking store calls it from the pool only"
 }
 
 TEMPLATE_TEST_CASE(
-    "an execution context that goes away takes pending transactions along", "[core][transaction_service]",
+    "an execution context that is destroyed destroys its pending transactions", "[core][transaction_service]",
     OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked();
@@ -760,7 +788,9 @@ TEMPLATE_TEST_CASE(
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);
 }
 
-TEST_CASE("the context may go away while a blocking store is being asked", "[core][transaction_service]")
+TEST_CASE(
+    "an execution context may be destroyed while a blocking store is being asked",
+    "[core][transaction_service]")
 {
     BlockingRepository const repository{stocked()};
     TransactionService const service{PessimisticRowLock{}, repository};

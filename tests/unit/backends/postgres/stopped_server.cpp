@@ -298,7 +298,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "what is done with an open transaction ends by its deadline when the server has stopped",
+    "every step of an open transaction ends by its deadline when the server has stopped",
     "[postgres][stopped_server]")
 {
     using Open = postgres::StateRepository<Stock>::transaction_type;
@@ -449,7 +449,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "a lock is not waited for beyond the deadline when the server has stopped", "[postgres][stopped_server]")
+    "a wait for a lock ends by its deadline when the server has stopped", "[postgres][stopped_server]")
 {
     std::vector<Row> rows{
         at_once(
@@ -472,7 +472,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "what is done with a lock ends by the default deadline when the server has stopped",
+    "every call about a held lock ends by the default deadline when the server has stopped",
     "[postgres][stopped_server]")
 {
     constexpr auto by_default = 5s;

@@ -261,7 +261,9 @@ redis::Options without(std::string const& right, std::string const& name_space)
     return options;
 }
 
-TEST_CASE("without any one of the rights a call is applied as a whole, or not at all and misconfigured", "[redis][rights]")
+TEST_CASE(
+    "a call that lacks any one of the rights is misconfigured and not applied, or applied as a whole",
+    "[redis][rights]")
 {
     std::map<std::string, std::set<std::string>> refused;
     for (auto const& right : documented_rights()) {
@@ -305,7 +307,9 @@ TEST_CASE("without any one of the rights a call is applied as a whole, or not at
 }
 
 /// Every name that a script looks at, in the words of `KeySpace`, with what somebody might have stored there.
-TEST_CASE("whatever somebody else has stored under our names, a call is applied as a whole or not at all", "[redis][rights]")
+TEST_CASE(
+    "a call is applied as a whole or not at all, whatever somebody else has stored under our names",
+    "[redis][rights]")
 {
     using Words = std::vector<std::string>;
     struct Foreign {
@@ -375,7 +379,9 @@ TEST_CASE("whatever somebody else has stored under our names, a call is applied 
     CHECK(refused > 100);
 }
 
-TEST_CASE("of locks that are renewed together one that is none costs no other its lease", "[redis][rights]")
+TEST_CASE(
+    "a foreign value among locks that are renewed together does not cost the others their leases",
+    "[redis][rights]")
 {
     auto const options = interlock_test::redis_options();
     Repository const repository{redis::Client{options}};
@@ -397,7 +403,8 @@ TEST_CASE("of locks that are renewed together one that is none costs no other it
     }
 }
 
-TEST_CASE("a long string that is no lock of ours is taken away by force, and nothing is made of it", "[redis][rights]")
+TEST_CASE(
+    "a long string under a lock's name is removed by force, and is not taken for a lock", "[redis][rights]")
 {
     auto const options = interlock_test::redis_options();
     Repository const repository{redis::Client{options}};

@@ -80,7 +80,7 @@ Errc started(Start start)
     return end.value_or(Errc::ok);
 }
 
-TEST_CASE("in front of a stopped server every call ends by its deadline", "[redis][stopped_server]")
+TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stopped_server]")
 {
     RedisServer server;
     auto const options = redis_options(server);
