@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The laws of the concepts in core/contracts/store.hpp, on every backend.
+// The laws of the concepts in core/contracts/store.hpp, run on every backend.
+//
+// How it works: each case is a template that is compiled for every fixture of `contract/backends.hpp`. A
+// fixture has a store of its own and two handles to it that were made separately, so that a law which holds
+// only within one client fails. The cases use nothing but the members that the concept states, and no case
+// knows which store it runs on.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A child writes what it found into a pipe and leaves by _exit: nothing of the parent's is destroyed in it.
+// What a fork does to services, locks and random numbers, in the child and in the parent.
+//
+// How it works: the test forks, often while other threads of the parent are in the middle of something. The
+// child makes its calls, writes what it found into a pipe, and leaves by _exit, so that nothing of the
+// parent's is destroyed in the child. The parent reads the pipe and makes its own calls after that.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>

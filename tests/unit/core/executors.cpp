@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Asynchronous calls from pools of threads, strands and foreign executors: the same results, and every completion where
-// its handler says.
+// Asynchronous calls from pools of threads, strands and foreign executors: the results are the same on all of
+// them, and each completion runs where its handler says.
+//
+// How it works: many coroutines add to the same three states and count the steps at which they found
+// themselves on another executor than their own; that count must be zero, and the sum must be right. Stores
+// that hang or throw are wrappers of a memory store.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// The stored form of described types: what is written is read back, and what was not written by this very
+// shape is refused.
+//
+// How it works: a large sample (`Order`) has a member of every kind. Its bytes are cut at each place,
+// lengthened, or replaced by random ones, and other structs with almost the same shape (`Renamed`,
+// `Reordered`, `Retyped`, `Extended`) try to read them. Nothing may be read wrongly, and nothing may be
+// allocated for a false length.
+
 #include <interlock/core/state_traits.hpp>
 
 #include "support/catch.hpp"

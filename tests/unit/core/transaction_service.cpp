@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// What `do_in_transaction` and its asynchronous twins promise, whatever the policy: one section per promise.
+//
+// How it works: the store is in memory, and most cases run under all three policies. Lost replies come from a
+// store that forgets to answer (`Forgetful`), stores that block from `BlockingRepository`. A case looks at
+// three things: what the call returned, what is in the store afterwards, and what an observer was told.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -69,7 +75,7 @@ int quantity(Repository const& repository, std::string const& sku = "sku-1")
 
 auto const decrement = [](Stock& s) { return --s.quantity; };
 
-// ---- what an operation may take and return -------------------------------------------------------------------
+// ---- an operation takes the first list that fits, and returns what it likes -------------------------------
 
 struct TakesAll {
     std::string operator()(Stock&) const { return "states"; }
@@ -150,7 +156,7 @@ TEST_CASE("a mutable operation is called itself, and not as a copy", "[core][tra
     CHECK(calls == 2);
 }
 
-// ---- under every policy ---------------------------------------------------------------------------------------
+// ---- whatever goes wrong leaves no trace, and nothing deadlocks -------------------------------------------
 
 template <class P>
 auto service_of(P policy, Repository const& repository, ServiceOptions options = {})
@@ -333,7 +339,7 @@ TEMPLATE_TEST_CASE(
     CHECK(quantity(repository, "sku-2") == 13);
 }
 
-// ---- operation ids --------------------------------------------------------------------------------------------
+// ---- law P4: one operation id has one effect and one answer -----------------------------------------------
 
 TEMPLATE_TEST_CASE(
     "the same operation id gets the first answer and has one effect", "[core][transaction_service]",
@@ -463,7 +469,7 @@ TEST_CASE("several keys share one operation record, at the smallest of them", "[
     CHECK_FALSE(*repository.find_operation(Key{std::string("sku-2")}, OperationId{"op"}));
 }
 
-// ---- unknown outcomes -----------------------------------------------------------------------------------------
+// ---- law P5: a lost reply is unknown, or found out --------------------------------------------------------
 
 /// A store that loses the reply of its next commit, before or after it was applied.
 class Forgetful : public BlockingRepository<Repository> {
@@ -526,7 +532,7 @@ TEST_CASE(
     CHECK(events[2].resolved == Effect::not_applied);
 }
 
-// ---- observers ------------------------------------------------------------------------------------------------
+// ---- an observer is told of every end ---------------------------------------------------------------------
 
 TEST_CASE("an observer is told of every end of a transaction", "[core][transaction_service]")
 {
@@ -587,7 +593,7 @@ TEST_CASE(
     CHECK(quantity(repository) == 15);
 }
 
-// ---- asynchronous ---------------------------------------------------------------------------------------------
+// ---- asynchronous calls keep the same promises, and none outlives its executor ----------------------------
 
 template <class F>
 void run_on(asio::io_context& io, F coroutine)

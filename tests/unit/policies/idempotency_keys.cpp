@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// One request, one effect, one answer: under duplicates, crashes, slow owners, rejections, lost wake-ups and
+// full stores.
+//
+// How it works: `World` has a repository, a store of records and a clock that moves only when a case says so
+// (`ManualRuntime`), so that leases and retentions end exactly when the case wants. A crashed owner is a
+// claim that the case makes itself and never ends. `runs` counts how often the operation ran, which may be
+// more often than it has effects.
+
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Optimistic versioning: conflicts, retries and their bounds, several keys, remembered states.
+//
+// How it works: stores in memory. A case makes a conflict by writing through the repository from within the
+// operation, or by letting threads meet. Where the number of trips matters, the store notes the names of the
+// members that were called.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Operations under a leased lock: fencing, lost leases, renewals, hand-on, and other writers beside the lock.
+//
+// How it works: `World` has a store in memory whose clock moves only when a case says so (`ManualRuntime`), a
+// service that renews its leases and one (`fading`) that does not. A lock is taken away through the
+// repository behind the service's back; a write without the lock comes from within the operation.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>

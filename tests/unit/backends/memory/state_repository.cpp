@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// The store in memory, member by member, where the contract suite cannot ask: exact bounds, exact times, the
+// order in which waiters are served, and what is forgotten.
+//
+// How it works: the runtime is a `ManualRuntime`, whose clock moves only when a case says so, so that "to the
+// millisecond" can be checked at both sides. Waiters are counters (`CountingWaiter`), so that a case sees who
+// is woken and when. Cases about exclusion run threads against each other and check a sum.
+
 #include <interlock/backends/memory/state_repository.hpp>
 
 #include "support/catch.hpp"

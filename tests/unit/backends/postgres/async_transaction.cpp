@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Statements of an operation that runs on an executor: nothing blocks there, and nothing is committed too
+// early.
+//
+// How it works: `run_alone` gives the coroutine an io_context with this one thread. Anything that blocks that
+// thread stops the whole case, so a case proves that nothing does by letting something else run meanwhile.
+// What became of a transaction is looked up through a second connection.
+
 #include <interlock/backends/postgres/async_transaction.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Lost replies, ended sessions, restarted servers: what is answered then, and whether it is true.
+// Lost replies, ended sessions, restarted servers and moved clocks: what a call answers then, and whether the
+// answer is true.
+//
+// How it works: a `CuttingProxy` between client and server drops the request or the reply at a place that the
+// case names (the prepared COMMIT, say). `Behind` has a repository through the proxy and another one around
+// it; the second one tells what the server really did. The cases named "the ledger agrees with the table" run
+// threads under such faults and count every answer: applied ones must be in the table, refused ones must not,
+// unknown ones may be either.
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>

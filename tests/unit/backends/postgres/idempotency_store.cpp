@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Idempotency records in the transaction of the effect (`IdempotencyInTransaction`), and records with a
+// lease.
+//
+// How it works: a real server, a stock of ten, and a service that takes one piece per request. The stock and
+// the number of records, both read through a connection of their own, tell whether effect and record came
+// together. Duplicates run on threads and from a second pool.
+
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>

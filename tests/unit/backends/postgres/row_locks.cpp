@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What is locked, for whom, and for how long: looked at from a second connection.
+// Which rows and keys are locked, for whom, and for how long; and queues whose workers skip locked rows.
+//
+// How it works: while an operation holds its rows, the case looks from a second connection. That connection's
+// statements give up on a lock after 20 ms (`impatient`), so "locked" is told apart from "done" and from an
+// error without any guess about timing.
 
 #include <interlock/backends/postgres/free_rows.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>

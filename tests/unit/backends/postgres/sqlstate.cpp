@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The classifier over its whole table, and the rows that a server can be brought to say.
+// What each SQLSTATE means, and whether a real server says those states.
+//
+// How it works: the first cases compare the table in `detail/sqlstate.hpp` with a list that is written out
+// here by hand from the standard's classes and PostgreSQL's appendix A, so that a wrong row and its
+// expectation cannot come from one mistake. The others bring a server to report states: by deadlocks, time
+// limits, constraints, a full disk, too many connections.
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/sqlstate.hpp>

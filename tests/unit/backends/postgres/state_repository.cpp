@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Users' own tables, wake-ups, versions and records on PostgreSQL, where the contract suite cannot ask.
+//
+// How it works: each case makes a table of its own (`fresh_table`) on a real server, maps a described struct
+// onto it, and looks at the rows by plain SQL through another connection: what must be there, and what must
+// have been left alone.
+
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>

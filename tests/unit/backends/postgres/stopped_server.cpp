@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every public call, blocking and asynchronous, in front of a server that has stopped: all of its processes
-// are there, the kernel takes our bytes, and nothing answers. Each call ends by its deadline, none says that
-// it was applied, and what was under way costs the connection.
+// Law P7 in front of a PostgreSQL server that has stopped: each public call, blocking or asynchronous, ends
+// by its deadline, none says that it was applied, and what was under way costs the connection.
+//
+// How it works: `Stopped` sends SIGSTOP to all processes of a real server. They exist, the kernel takes our
+// bytes, and nothing answers. The cases are tables of rows: each row prepares a call while the server runs,
+// the server is stopped, the call is made, and its time and its outcome are checked. Each row runs with a
+// pool that has its connections already, and with one that must open them.
 
 #include <interlock/backends/postgres/counters.hpp>
 #include <interlock/backends/postgres/free_rows.hpp>

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// A user's own statements in the transaction that locks and commits the states.
+//
+// How it works: a real server, a stock of ten, and a table of reservations with constraints of its own. An
+// operation takes from the stock and inserts a reservation; stock and reservations, counted through another
+// connection, tell whether both were committed or neither.
+
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>

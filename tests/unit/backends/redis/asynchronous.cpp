@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Locks and transactions over the one connection that asynchronous calls share.
+// Locks and transactions over the one connection that all asynchronous calls of a client share.
+//
+// How it works: an io_context that one thread runs, a real server, and counters of the connection
+// (`statistics()`), which tell how many commands and writes there were. Faults are made from outside: the
+// server is paused, killed, or its connections are ended, while calls are under way.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>

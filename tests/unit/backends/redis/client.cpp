@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a client says when the server, or the way to it, fails; against real servers.
+// What a blocking client says when the server, or the way to it, fails.
+//
+// How it works: each case brings a real server into the state that it is about (paused, killed, restarted
+// without data, out of memory, a replica, with other rights), makes calls, and checks code, cause, effect and
+// time. No text may contain the password, so the users of the tests have one that is easy to find.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The asynchronous connection against real servers, and against one that says what it should not.
+// The asynchronous connection, command by command: order, bounds, losses, cancellation, lifetimes.
+//
+// How it works: most cases talk to a real server, which is paused or killed while replies are due. A few talk
+// to an `Impostor`, which takes the place of a server and says what no server should. `Results` notes the
+// outcomes in the order in which they complete; `Loop` is an io_context with threads of its own; a case that
+// runs the context itself knows that no other thread takes part.
 
 #include <interlock/backends/redis/connection.hpp>
 

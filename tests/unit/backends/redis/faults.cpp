@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What becomes of locks when processes pause, servers stop, fail over or are told odd things by operators; on real
-// servers. Each case names its row of the fault catalogue.
+// What becomes of locks when processes pause or die, replies are cut, servers stop or fail over, clocks jump,
+// and operators do odd things. The letter and number in a name is a row of the fault catalogue in
+// tests/README.md.
+//
+// How it works: real servers, and a `Middleman` on the way that cuts after a given byte. A holder that is to
+// be stopped or killed is this test program in a child process, which runs a hidden case ("[.]"); child and
+// parent tell each other how far they are by what they store. Clocks are moved in such a child by a preloaded
+// module (`clock_shift`).
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Idempotency records on Redis where the contract suite cannot ask: wake-ups between clients, retention on
+// the server's clock, and claims whose reply was lost.
+//
+// How it works: a real server, two clients, and a `CuttingProxy` on the way of one of them, which loses a
+// request or a reply that the case names. What is left is looked at through the other client.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>

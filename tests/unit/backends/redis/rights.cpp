@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A script is all or nothing: whatever right the user lacks, and whatever somebody else has stored under the names that a
-// script looks at, a call that says that it was not applied has written nothing.
+// A script is all or nothing. Whatever right the user lacks, and whatever somebody else has stored under the
+// names that a script looks at, a call which says that it was not applied has written nothing.
+//
+// How it works: `calls()` lists every call of a repository, a store of requests and counters, each with what
+// must be there before. The cases run the whole list once per documented right, as a user that lacks this one
+// right, and once per foreign value under each of the library's names. Before and after the call, all that
+// the name space contains is read (`stored`) and compared.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/counters.hpp>

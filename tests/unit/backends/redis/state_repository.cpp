@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What the contract suite cannot ask of every store.
+// The Redis repository where the contract suite cannot ask: exact versions, tokens and expiry, how many round
+// trips and writes a call takes, wake-ups and their order, and foreign hands on the keys.
+//
+// How it works: a real server. Cases read the server's keys, and its own counts of commands (`INFO`), beside
+// the answers of the repository. A second process is this test program again, running a hidden case.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// TLS with a real server, by the calling thread and by the executor; and what is said when it does not come about.
+// TLS with a real server, over blocking and asynchronous connections; and what a call says when the session
+// does not come about.
+//
+// How it works: the tests are their own certificate authority (`Authority`) and issue good certificates and
+// bad ones: expired, for another name, by a stranger. A `Middleman` between client and server listens, cuts a
+// session within a reply, or damages bytes. Each write is tried both by the calling thread and by an
+// executor.
 
 #include <interlock/backends/redis/connection.hpp>
 #include <interlock/backends/redis/tls.hpp>
