@@ -214,8 +214,7 @@ void put(Sink& sink, T const& v)
     }
 }
 
-// ---- reading
-// ------------------------------------------------------------------------------------------------
+// ---- reading ----------------------------------------------------------------------------------------------
 
 /// Reads a varint off the front of `in`. False when the bytes end too early, have more than 64 bits, or are
 /// not the shortest form of the number: every number has one form only.

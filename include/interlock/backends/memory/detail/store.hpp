@@ -149,8 +149,7 @@ public:
         operator Versioned<T>() const { return {*entry.value, entry.version}; }  // NOLINT
     };
 
-    // ---- values
-    // ---------------------------------------------------------------------------------------------
+    // ---- values -------------------------------------------------------------------------------------------
 
     /// A copy of the value and its version, or `not_found`.
     Outcome<Versioned<T>> load(Key const& key)
@@ -260,8 +259,7 @@ public:
         return CommitResult{};
     }
 
-    // ---- operation records
-    // ----------------------------------------------------------------------------------
+    // ---- operation records --------------------------------------------------------------------------------
 
     /// The record of an operation id, as long as it is kept.
     std::optional<OperationRecord> find_operation(Key const& home, OperationId const& id)
@@ -324,8 +322,7 @@ public:
         }
     }
 
-    // ---- row locks
-    // ------------------------------------------------------------------------------------------
+    // ---- row locks ----------------------------------------------------------------------------------------
 
     /// The node of `key`, made if need be; null when the store is full. The caller holds the shard's mutex.
     Node* find_or_make(Shard& shard, Key const& key)
@@ -404,8 +401,7 @@ public:
     }
     void uncount_waiter() noexcept { waiter_count_.fetch_sub(1, std::memory_order_relaxed); }
 
-    // ---- lock records
-    // ---------------------------------------------------------------------------------------
+    // ---- lock records -------------------------------------------------------------------------------------
 
     /// Takes the lock record of `key`, or says who has it and for how long. `state`, if it is not null, gets
     /// the value that is there, in the same step.

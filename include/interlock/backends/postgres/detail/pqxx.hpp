@@ -51,8 +51,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-// ---- what differs between the versions of libpqxx
-// -------------------------------------------------------------
+// ---- what differs between the versions of libpqxx ---------------------------------------------------------
 
 #if PQXX_VERSION_MAJOR < 7
 /// A libpqxx connection around an established one. libpqxx 6.4 would reconnect by itself; here it never gets
@@ -117,8 +116,7 @@ T pqxx_value(std::string const& text)
 #endif
 }
 
-// ---- connection strings
-// -------------------------------------------------------------------------------------------
+// ---- connection strings -----------------------------------------------------------------------------------
 
 /// The settings in a connection URL. Nothing when libpq cannot read `url`: libpq's own words may quote a
 /// password, so they are not passed on.
@@ -147,8 +145,7 @@ inline std::string default_setting(std::string_view keyword)
     return {};
 }
 
-// ---- replies
-// ---------------------------------------------------------------------------------------------------
+// ---- replies ----------------------------------------------------------------------------------------------
 
 /// The rows that one statement answered, or none.
 class Reply {
@@ -242,8 +239,7 @@ struct Exchange {
     bool unconfirmed{false};
 };
 
-// ---- the connection
-// --------------------------------------------------------------------------------------------
+// ---- the connection ---------------------------------------------------------------------------------------
 
 /// From now until `until`, rounded up, and bounded to what the server's settings take.
 inline std::int64_t milliseconds_until(TimePoint until) noexcept
