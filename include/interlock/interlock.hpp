@@ -18,6 +18,7 @@
 // IWYU pragma: begin_exports
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
+#include <interlock/backends/memory/options.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/backoff.hpp>

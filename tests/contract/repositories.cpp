@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The laws of the concepts in core/contracts/store.hpp, on every backend.
+// The laws of the concepts in core/contracts/store.hpp, run on every backend.
+//
+// How it works: each case is a template that is compiled for every fixture of `contract/backends.hpp`. A
+// fixture has a store of its own and two handles to it that were made separately, so that a law which holds
+// only within one client fails. The cases use nothing but the members that the concept states, and no case
+// knows which store it runs on.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
@@ -181,7 +186,8 @@ TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned
     }
 }
 
-TEMPLATE_LIST_TEST_CASE("a value beyond the limit is refused on write", "[contract][versioned]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a value beyond the size limit is refused when it is written", "[contract][versioned]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -223,7 +229,10 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
 
 // ---- OperationRepository ------------------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("an operation's answer is written with its effect, once, and a tombstone forbids", "[contract][operation]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "an operation's answer is written once, together with its effect, and a tombstone forbids the effect",
+    "[contract][operation]",
+    Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -315,7 +324,10 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     CHECK(repository.compare_and_set(x, changes[0].version, Stock{"x", 3}, soon));
 }
 
-TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[contract][row_locking]", RowLockingBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "a transaction that waited for a row sees it as the one before has left it",
+    "[contract][row_locking]",
+    RowLockingBackends)
 {
     TestType const backend;
     auto const x = key("x");
@@ -344,7 +356,8 @@ TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[con
 
 // ---- LeaseRepository, FencedRepository, FusedRepository -----------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a lock record names one owner, and only that one touches it", "[contract][lease]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a lock record names one owner, and only that owner can change it", "[contract][lease]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -370,7 +383,10 @@ TEMPLATE_LIST_TEST_CASE("a lock record names one owner, and only that one touche
         CHECK(repository.create(key("z"), owner(1), bad, soon).error() == Errc::invalid_argument);
 }
 
-TEMPLATE_LIST_TEST_CASE("a lease ends no earlier than its time, and then others may have it", "[contract][lease]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a lease ends no earlier than its time, and after that others can take the lock",
+    "[contract][lease]",
+    Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -418,7 +434,7 @@ TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, w
     CHECK(repository.remove(x, owner(2), soon).value() == Removal::gone);
 }
 
-TEMPLATE_LIST_TEST_CASE("lock and state come in one step", "[contract][fused]", Backends)
+TEMPLATE_LIST_TEST_CASE("a grant and the state come in one step", "[contract][fused]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -437,7 +453,10 @@ TEMPLATE_LIST_TEST_CASE("lock and state come in one step", "[contract][fused]", 
 
 // ---- IdempotencyStore ---------------------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a claim is one arbitration and belongs to its owner", "[contract][idempotency_store]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a claim is granted to one owner at a time, and only that owner can end it",
+    "[contract][idempotency_store]",
+    Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();
@@ -515,7 +534,9 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "a claim that arrives late brings back no attempt that its owner has gone beyond", "[contract][idempotency_store]", Backends)
+    "a claim that arrives late does not bring back an attempt that its owner has left behind",
+    "[contract][idempotency_store]",
+    Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();

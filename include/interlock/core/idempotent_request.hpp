@@ -4,7 +4,13 @@
 #define INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
 
 /// @file
-/// A request that may arrive several times, and its answer.
+/// A request that may arrive several times, and the answer to it.
+///
+///     interlock::IdempotentRequest const request{
+///         header["Idempotency-Key"], interlock::Scope{"tenant-7/charge"}, interlock::fingerprint(body)};
+///     auto const answer = service.do_in_transaction(request, "alice", charge);  // under `IdempotencyKeys`
+///     if (answer.replayed())
+///         headers["Idempotent-Replayed"] = "true";
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
@@ -22,7 +28,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Whose key it is: tenant, principal, operation. Two scopes never see each other's answers.
+/// Whose key it is: a tenant, a principal, an operation, or several of them together. Two scopes never see
+/// each other's answers.
 class Scope {
 public:
     explicit Scope(std::string value) : value_(std::move(value)) {}
@@ -34,17 +41,23 @@ private:
     std::string value_;
 };
 
-/// What a request asked for, in short: the same key with another fingerprint is `idempotency_mismatch`. Carries the
-/// version of the algorithm, so that a deploy that changes it does not refuse every retry in flight: fingerprints
-/// of different versions are never compared. 0: no fingerprint, nothing is compared.
+/// What a request asked for, in short. If the same key comes with another fingerprint, the call fails with
+/// `idempotency_mismatch`.
+///
+/// A fingerprint carries the version of the algorithm that made it, and fingerprints of different versions
+/// are never compared. A deploy that changes the algorithm therefore does not refuse the retries that are
+/// under way. Version 0 means "no fingerprint": nothing is compared.
 class Fingerprint {
 public:
     constexpr Fingerprint() noexcept = default;
-    constexpr Fingerprint(std::uint64_t value, std::uint8_t version) noexcept : value_(value), version_(version) {}
+    constexpr Fingerprint(std::uint64_t value, std::uint8_t version) noexcept
+        : value_(value), version_(version)
+    {
+    }
     constexpr std::uint64_t value() const noexcept { return value_; }
     constexpr std::uint8_t version() const noexcept { return version_; }
 
-    /// True when both are known, of one version, and differ.
+    /// True when both fingerprints are known, are of one version, and differ.
     friend constexpr bool mismatch(Fingerprint a, Fingerprint b) noexcept
     {
         return a.version_ != 0 && a.version_ == b.version_ && a.value_ != b.value_;
@@ -56,8 +69,8 @@ private:
     std::uint8_t version_{0};
 };
 
-/// The fingerprint of a request's bytes: FNV-1a of 64 bits, finished by a mixer. It finds mistakes, not attacks:
-/// whoever can forge a collision can also send the first request. Version 1.
+/// The fingerprint of a request's bytes, by version 1 of the algorithm: FNV-1a of 64 bits, finished by a
+/// mixer. It finds mistakes, not attacks: whoever can forge a collision can also send the first request.
 constexpr Fingerprint fingerprint(std::string_view body) noexcept
 {
     std::uint64_t hash = 14695981039346656037ULL;
@@ -71,8 +84,9 @@ constexpr Fingerprint fingerprint(std::string_view body) noexcept
 
 namespace detail {
 
-/// 256 bits that stand for a request's name, which may be too long for an operation id. Against mistakes, not attacks:
-/// whoever may choose keys at will can look for two of one digest, which then count as one request.
+/// 256 bits that stand for a request's name, which may be too long for an operation id. They guard against
+/// mistakes, not against attacks: a caller that may choose keys at will can look for two with one digest, and
+/// these then count as one request.
 inline std::string request_digest(std::string_view name)
 {
     std::string out;
@@ -90,22 +104,26 @@ inline std::string request_digest(std::string_view name)
 
 }  // namespace detail
 
-/// One request: its key, whose it is, and what it asks for. Fixed when it is made; a handler that changes the
-/// request afterwards changes nothing here.
+/// One request: its key, whose key it is, and what it asks for. All three are fixed when the object is made;
+/// a handler that changes the request afterwards changes nothing here.
 ///
-/// The key is 1 to 255 bytes without control characters; one in double quotes, as the IETF draft writes it, is the same
-/// key as without. A class with a constructor, so that g++ 12 handles it as a temporary of a `co_await`.
+/// The key has 1 to 255 bytes and no control characters. A key in double quotes, as the IETF draft writes it,
+/// is the same key as the one without. The type is a class with a constructor because g++ 12 destroys the
+/// temporaries of a `co_await` expression twice when they are aggregates.
 ///
-/// **Recovery points.** Work of several transactions, or with calls to others in between, is done in phases:
+/// **Recovery points.** Work that takes several transactions, or has calls to other systems in between, is
+/// done in phases:
 ///
 ///     auto const ride = service.do_in_transaction(request.phase("ride"), user, book);
-///     auto const charge = bank.charge(request.phase("charge").derived_key(), ride->price);  // theirs, by its own key
+///     // The bank has an idempotent interface of its own, which gets a key of its own.
+///     auto const charge = bank.charge(request.phase("charge").derived_key(), ride->price);
 ///     return service.do_in_transaction(request.phase("receipt"), user, note(charge));
 ///
-/// Each phase has a record of its own under its name, stored with the phase's effect as strictly as the policy
-/// promises: in one transaction with it under `IdempotencyInTransaction`. After a crash, whoever comes with the request
-/// again runs the same code: phases that are stored give their answers and are not run, the first that is not stored
-/// goes on. A phase that threw `FinalRejection` throws it again. What stands between phases is run each time.
+/// Each phase has a record of its own under its name. The record is stored with the phase's effect as
+/// strictly as the policy promises: under `IdempotencyInTransaction` in one transaction with it. After a
+/// crash, whoever comes with the request again runs the same code: the phases that are stored give their
+/// answers and are not run, and the first phase that is not stored goes on. A phase that threw
+/// `FinalRejection` throws it again. What stands between the phases is run each time.
 class IdempotentRequest {
 public:
     static constexpr std::size_t max_key_size = 255;
@@ -118,18 +136,20 @@ public:
     Scope const& scope() const noexcept { return scope_; }
     Fingerprint fingerprint() const noexcept { return fingerprint_; }
 
-    /// This request's phase `name`, 1 to 64 bytes without control characters: a request of its own, with the same
-    /// fingerprint. A phase may have phases.
+    /// The phase `name` of this request: a request of its own, with the same fingerprint. The name has 1 to
+    /// 64 bytes and no control characters, else every call refuses the phase with `invalid_argument`. A phase
+    /// may have phases.
     IdempotentRequest phase(std::string_view name) const
     {
         auto part = *this;
-        // One with a NUL would be two: no name, which every call refuses.
+        // A name that contains a NUL would count as two names. It becomes an empty name, which every call
+        // refuses.
         (part.phases_ += '\0') += name.find('\0') == std::string_view::npos ? name : std::string_view{};
         return part;
     }
 
-    /// 64 hexadecimal digits made from scope, key and phase, always the same: for the idempotent interface of somebody
-    /// else, who must not meet the caller's own key again.
+    /// 64 hexadecimal digits that are made from scope, key and phases and are always the same. Use them as
+    /// the key for somebody else's idempotent interface, which must not meet the caller's own key again.
     std::string derived_key() const
     {
         std::string out;
@@ -140,7 +160,8 @@ public:
         return out;
     }
 
-    /// Scope, key and phase as one name, without ambiguity.
+    /// Scope, key and phases as one name. Two different requests never have the same name, since the length
+    /// of the scope stands in front.
     std::string name() const
     {
         auto const n = scope_.value().size();
@@ -150,6 +171,8 @@ public:
         return out + scope_.value() + key_ + phases_;
     }
 
+    /// Success, or `invalid_argument` with a text that says what is wrong with the key or with the name of a
+    /// phase.
     Outcome<void> validate() const
     {
         if (key_.empty())
@@ -165,7 +188,8 @@ public:
             auto const name = rest.substr(0, rest.find('\0'));
             if (name.empty() || name.size() > 64 || has_control_character(name))
                 return Failure{
-                    Errc::invalid_argument, "the name of a phase must have 1 to 64 bytes and no control characters"};
+                    Errc::invalid_argument,
+                    "the name of a phase must have 1 to 64 bytes and no control characters"};
             rest.remove_prefix(name.size());
         }
         return success();
@@ -188,12 +212,13 @@ private:
     }
 
     std::string key_;
-    std::string phases_;  // each with a NUL in front, which no key has
+    std::string phases_;  // each phase with a NUL in front, which no key contains
     Scope scope_;
     Fingerprint fingerprint_;
 };
 
-/// The result of an idempotent request, and whether it is the first one's.
+/// The result of an idempotent request, and whether it is the result of an earlier execution. It converts to
+/// the result, so that code which does not care about replays stays as it is.
 template <class R>
 class Answer {
 public:
@@ -202,7 +227,7 @@ public:
     Answer(R value, bool replayed) : value_(std::move(value)), replayed_(replayed) {}
 
     R const& value() const& noexcept { return value_; }
-    /// Moved out, so that nothing refers to an answer that is gone.
+    /// The value is moved out, so that nothing refers to an answer that is gone.
     R value() && noexcept(std::is_nothrow_move_constructible_v<R>) { return std::move(value_); }
     operator R const&() const noexcept { return value_; }  // NOLINT
     R const& operator*() const& noexcept { return value_; }
@@ -216,8 +241,10 @@ private:
     bool replayed_{false};
 };
 
-/// A refusal that is the answer: thrown by an operation under `IdempotencyKeys`, it is stored like a result, and
-/// everybody who comes with the same key gets it again. For what would fail again just so: "insufficient funds".
+/// A refusal that is the answer. An operation under `IdempotencyKeys` throws it for what would fail in the
+/// same way again, such as "insufficient funds". It is then stored like a result, and everybody who comes
+/// with the same key gets it again.
+///
 /// Any other exception gives the claim back, and the next one with the key runs the operation.
 class FinalRejection : public std::runtime_error {
 public:

@@ -133,7 +133,7 @@ template <class T, class Policy, class Repository>
 class TransactionService {
     using PolicySession = typename Policy::template Session<Repository>;
     using Session = typename detail::service_session<PolicySession, Repository>::type;
-    using Async = detail::AsyncFace<Session>;
+    using Async = detail::InAsyncCall<Session>;
     using K = typename Repository::key_type;
     template <class A>
     static constexpr std::size_t count = detail::keys_size<std::remove_cvref_t<A>>::value;

@@ -73,7 +73,7 @@ TEST_CASE("a handle says whether its store blocks, and whether it wakes waiters"
     CHECK_FALSE(wakes_waiters(Erased{blocking}));
 }
 
-TEST_CASE("a wake-up is given once, at the latest when it goes away", "[core][concepts]")
+TEST_CASE("a wake-up fires exactly once, at the latest in its destructor", "[core][concepts]")
 {
     struct Counting final : Waiter {
         void wake() noexcept override { ++woken; }

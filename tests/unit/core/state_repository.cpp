@@ -67,7 +67,8 @@ TEST_CASE("an erased repository is a handle to the store that it was made from",
     CHECK(memory.key_count() == 0);
 }
 
-TEST_CASE("what a store lacks is misconfigured, in words", "[core][state_repository]")
+TEST_CASE(
+    "a member that the store lacks is misconfigured, with a text that names it", "[core][state_repository]")
 {
     StateRepository<Stock> const erased = Plain{};
     Key const x{std::string("x")};
@@ -133,7 +134,8 @@ TEST_CASE("an error of open names the schemes and never the rest of the url", "[
     }
 }
 
-TEST_CASE("a url that is all password is not shown either", "[core][state_repository]")
+TEST_CASE(
+    "a URL without a scheme is not shown either, since it may be a password", "[core][state_repository]")
 {
     try {
         static_cast<void>(open<Stock>("user-secret@host/0", memory::backend));

@@ -26,37 +26,41 @@ inline namespace v0 {
 
 /// What `claim` found.
 enum class ClaimState : unsigned char {
-    claimed,      ///< ours: run, then `complete` or `give_back`
-    taken_over,   ///< ours, after an owner whose lease is over: it may have been applied
-    completed,    ///< there is an answer
-    in_progress,  ///< somebody else's lease runs
-    mismatch,     ///< same key, other fingerprint; whatever its state
+    claimed,      ///< ours: run the operation, then `complete` or `give_back`
+    taken_over,   ///< ours, from an owner whose lease is over; that owner's attempt may have been applied
+    completed,    ///< the request has an answer
+    in_progress,  ///< somebody else has the claim, and the lease still runs
+    mismatch,     ///< the same key with another fingerprint, whatever the state of its record
     abandoned,    ///< somebody else's lease is over, and taking over is not allowed
 };
 
+/// The answer to a `claim`.
 struct Claim {
     ClaimState state{ClaimState::in_progress};
-    std::string answer{};                          ///< when `completed`
-    bool rejected{false};                          ///< the answer is the text of a `FinalRejection`
-    std::chrono::nanoseconds retry_after{0};       ///< when `in_progress`: the rest of the lease
-    std::string named_home{};                      ///< when ours: the bytes of the home key that the record names
-    std::uint32_t named_attempt{0};                ///< and the attempt; 0: the one of this claim, or none
+    std::string answer{};  ///< of a `completed` request
+    bool rejected{false};  ///< the answer is the text of a `FinalRejection`
+    std::chrono::nanoseconds retry_after{0};  ///< of a request `in_progress`: the rest of the lease
+    std::string named_home{};  ///< of a claim that is ours: the bytes of the home key that the record names
+    std::uint32_t named_attempt{0};  ///< likewise the attempt; 0: the attempt of this claim, or none
 };
 
-/// The attempt that an owner is going to make at the request's effect: the only one that may be applied under its claim.
-/// Whoever takes the claim over learns it, and settles it before it makes another.
+/// The attempt that an owner is going to make at the request's effect. It is the only attempt that may be
+/// applied under this owner's claim. Whoever takes the claim over learns which one it is, and settles it
+/// (finds its answer, or forbids it) before making another.
 struct NamedAttempt {
-    Key const* home{nullptr};  ///< the key that the operation's record belongs to; null: none is named
+    Key const* home{nullptr};  ///< the key that the operation's record belongs to; null: no attempt is named
+    /// Which attempt at the operation it is.
     std::uint32_t number{1};
-    /// Instead of what the owner's own record names, since that can surely not be applied any more. False: what is named
-    /// stays, if the claim is the owner's already or is taken over.
+    /// True: the record is to name this attempt instead of the one that it names now, because the caller
+    /// knows that the former can no longer be applied. False: a claim that is the owner's already, or is
+    /// taken over, goes on naming what it named.
     bool replaces{false};
 };
 
-/// What a claim does about an owner whose lease is over.
+/// What a claim does when the lease of the former owner is over.
 enum class AfterLease : unsigned char {
-    take_over,  ///< run again; the operation id makes sure that the effect is made once
-    refuse,     ///< never run again by itself: `idempotency_in_progress` until the record's retention ends
+    take_over,  ///< the operation is run again; its operation id makes sure that the effect happens once
+    refuse,  ///< it is never run again by itself: `idempotency_in_progress` until the record's retention ends
 };
 
 namespace verb {
@@ -107,14 +111,18 @@ struct GiveBack {
 /// | `s.capabilities()` | `Capabilities` | optional: of them `answers_in_place` and `wakes_waiters` count |
 /// | `s.subscribe(request, waiter)` | | optional: wakes `waiter` when the claim ends, until `s.unsubscribe(request, waiter)` has returned |
 ///
-/// Laws: 1. The fingerprint is compared before the state is looked at. 2. `Complete`, `GiveBack` and taking over are
-/// compare-and-set on the owner. 3. Answers are kept for the retention, by the store's clock, and never evicted early.
-/// 4. A fresh claim's record names `attempt`. One that is taken over goes on naming what it named, fingerprint included,
-/// until its owner claims with `attempt.replaces`; until then every claim of that owner is answered by `taken_over`. Such a
-/// claim may arrive after a later one of the same owner. So it changes nothing if it names a lower number, at the same home,
-/// than the owner has named by then: whoever takes over would else settle an attempt that is no longer the owner's.
-/// 5. A claim given back is forgotten if it is `settled` or was not taken over; else its record stays, without an owner,
-/// and the next claim takes it over at once.
+/// Laws:
+/// 1. The fingerprint is compared before the state of the record is looked at.
+/// 2. `Complete`, `GiveBack` and taking over are compare-and-set on the owner.
+/// 3. Answers are kept for the retention, by the store's clock, and never evicted early.
+/// 4. The record of a fresh claim names `attempt`. The record of a claim that is taken over goes on naming
+///    what it named, fingerprint included, until its new owner claims with `attempt.replaces`; until then
+///    every claim of that owner is answered by `taken_over`. A claim with `attempt.replaces` may arrive after
+///    a later one of the same owner. It therefore changes nothing if it names a lower number, at the same
+///    home, than the owner has named by then: whoever takes over would otherwise settle an attempt that is no
+///    longer the owner's.
+/// 5. A claim that is given back is forgotten if it is `settled` or was not taken over. Otherwise its record
+///    stays, without an owner, and the next claim takes it over at once.
 template <class S>
 concept IdempotencyStore = std::copyable<S> &&
     requires(S const& s, verb::Claim const& claim, verb::Complete const& complete, verb::GiveBack const& give_back,

@@ -12,8 +12,9 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-// g++ 12 destroys some temporaries of a co_await expression twice: closures and aggregates whose destructor does
-// something. Classes with constructors are handled right; so are named objects. Other compilers accept all.
+// g++ 12 destroys some temporaries of a co_await expression twice: closures and aggregates whose destructor
+// does something. It handles named objects and classes with constructors correctly. So asynchronous calls
+// refuse the former there; on other compilers everything is safe.
 #if defined(__GNUC__) && __GNUC__ == 12 && !defined(__clang__)
 template <class F>
 inline constexpr bool safe_operation =

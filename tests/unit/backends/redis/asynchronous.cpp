@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Locks and transactions over the one connection that asynchronous calls share.
+// Locks and transactions over the one connection that all asynchronous calls of a client share.
+//
+// How it works: an io_context that one thread runs, a real server, and counters of the connection
+// (`statistics()`), which tell how many commands and writes there were. Faults are made from outside: the
+// server is paused, killed, or its connections are ended, while calls are under way.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -51,7 +55,8 @@ using interlock_test::RedisServer;
 using interlock_test::Stock;
 using Repository = redis::StateRepository<Stock>;
 
-TEST_CASE("five hundred coroutines lock and unlock over one connection, in few writes", "[redis][asynchronous]")
+TEST_CASE(
+    "five hundred coroutines lock and unlock over one connection, in few writes", "[redis][asynchronous]")
 {
     asio::io_context io;
     redis::Client const client{io, redis_options()};
@@ -143,7 +148,7 @@ OwnerToken owner(int n)
 
 }  // namespace
 
-TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynchronous]")
+TEST_CASE("calls that leave as one command end each with an outcome of its own", "[redis][asynchronous]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -289,7 +294,8 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
     }
 }
 
-TEST_CASE("acquires whose states together are beyond the limit are answered, each of them", "[redis][asynchronous]")
+TEST_CASE(
+    "acquires whose states are together beyond the reply limit are all answered", "[redis][asynchronous]")
 {
     RedisServer server;
     auto o = redis_options(server);
@@ -332,7 +338,7 @@ TEST_CASE("acquires whose states together are beyond the limit are answered, eac
     CHECK(repository.load(Key{"7"}).error() == Errc::corrupt_state);
 }
 
-TEST_CASE("folded calls whose connection is lost are unknown, each of them", "[redis][asynchronous]")
+TEST_CASE("folded calls whose connection is lost are all unknown", "[redis][asynchronous]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -355,7 +361,8 @@ TEST_CASE("folded calls whose connection is lost are unknown, each of them", "[r
         CHECK(end_of(io, *call).error() == Errc::outcome_unknown);
 }
 
-TEST_CASE("a deadline is kept while a server that stopped answering is given up", "[redis][asynchronous]")
+TEST_CASE(
+    "a call keeps its deadline while a server that stopped answering is given up", "[redis][asynchronous]")
 {
     RedisServer server;
     auto o = redis_options(server);
@@ -402,7 +409,7 @@ int count_to(asio::io_context& io, Service const& service, int callers, std::opt
     return failed;
 }
 
-TEST_CASE("asynchronous transactions lose no update and use no thread each", "[redis][asynchronous]")
+TEST_CASE("asynchronous transactions lose no update and take no threads", "[redis][asynchronous]")
 {
     asio::io_context io;
     redis::Client const client{io, redis_options()};
@@ -443,7 +450,9 @@ TEST_CASE("asynchronous transactions lose no update and use no thread each", "[r
     CHECK(client.statistics().commands > 0);
 }
 
-TEST_CASE("several keys, an exception and a state that was handed on", "[redis][asynchronous]")
+TEST_CASE(
+    "asynchronous transactions on several keys lose no update, and their exceptions arrive",
+    "[redis][asynchronous]")
 {
     asio::io_context io;
     redis::Client const client{io, redis_options()};
@@ -478,7 +487,9 @@ TEST_CASE("several keys, an exception and a state that was handed on", "[redis][
     SECTION("lock") { run(TransactionService{SetNxLock{}, repository}); }
 }
 
-TEST_CASE("a server that stops answering is unknown for a write and found out by its id", "[redis][asynchronous]")
+TEST_CASE(
+    "a write to a server that stops answering is unknown, and is found out by its operation id",
+    "[redis][asynchronous]")
 {
     RedisServer server;
     asio::io_context io;
@@ -546,7 +557,7 @@ TEST_CASE("cancelling an acquire gives back what may have been granted", "[redis
     }));
 }
 
-TEST_CASE("an execution context may go away under calls that are under way", "[redis][asynchronous]")
+TEST_CASE("an execution context may be destroyed while calls are under way", "[redis][asynchronous]")
 {
     auto held = std::make_shared<int>(1);
     std::weak_ptr<int> const watch = held;
@@ -575,7 +586,7 @@ TEST_CASE("an execution context may go away under calls that are under way", "[r
     }
 }
 
-TEST_CASE("without an executor of its own a client uses the process's", "[redis][asynchronous]")
+TEST_CASE("a client without an executor of its own uses the process's", "[redis][asynchronous]")
 {
     redis::Client const client{redis_options()};
     Repository const repository{client};

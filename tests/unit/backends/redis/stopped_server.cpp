@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Law P7: every public call ends by its deadline, blocking or not, in front of a server that has stopped: it accepts
-// connections, as its system does, and says nothing.
+// Law P7 in front of a Redis server that has stopped: every public call, blocking or asynchronous, ends by
+// its deadline.
+//
+// How it works: a real server is stopped by SIGSTOP. Its system still accepts connections, and nothing
+// answers. One table lists all calls with the bound of each; the case makes them one after the other and
+// checks the time and the outcome.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/connection.hpp>
@@ -80,7 +84,7 @@ Errc started(Start start)
     return end.value_or(Errc::ok);
 }
 
-TEST_CASE("in front of a stopped server every call ends by its deadline", "[redis][stopped_server]")
+TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stopped_server]")
 {
     RedisServer server;
     auto const options = redis_options(server);

@@ -88,12 +88,12 @@ struct CallRecord {
 template <>
 struct CallRecord<false> {};
 
-/// `Session`, or its `AsyncFace`.
+/// `Session`, or its `InAsyncCall`.
 template <class Session, std::size_t N, class F, Once Mode>
 class TransactionCall {
     using T = typename Session::value_type;
     static constexpr Form shape = form_of<F, Session, N>;
-    static constexpr bool asynchronous = face<Session>::asynchronous;
+    static constexpr bool asynchronous = call_style<Session>::asynchronous;
     static constexpr bool records = Mode != Once::no;
     using Transaction = typename Session::template Transaction<N, shape>;
     using Repository = typename Session::repository_type;
@@ -105,7 +105,7 @@ public:
 
     /// Everything referred to must outlive the call.
     TransactionCall(
-        typename face<Session>::session_type const& session, std::array<Key, N> const& keys,
+        typename call_style<Session>::session_type const& session, std::array<Key, N> const& keys,
         std::span<std::optional<T> const, N> named, F& operation, OperationId const* id,
         IdempotentRequest const* request, CallOptions const& options, TransactionContext const* outer, TimePoint now,
         Observer* observer, std::uint64_t generation)
@@ -759,7 +759,7 @@ private:
             observer_->on_unknown({cause_, resolved});
     }
 
-    typename face<Session>::session_type const& session_;
+    typename call_style<Session>::session_type const& session_;
     std::array<Key, N> const& keys_;
     F& operation_;
     OperationId const* id_;

@@ -74,7 +74,7 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
 template <class Handler, class Session, std::size_t N, bool Named, class F, Once Mode, bool Try>
 class TransactionOperation final : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Session::repository_type::runtime_type>;
-    using Call = TransactionCall<AsyncFace<Session>, N, F, Mode>;
+    using Call = TransactionCall<InAsyncCall<Session>, N, F, Mode>;
     using R = typename Call::result_type;
 
 public:
@@ -258,7 +258,7 @@ private:
 
     void spawn()
     {
-        using Executor = typename awaited<raw_result<F, AsyncFace<Session>, N>>::executor_type;
+        using Executor = typename awaited<raw_result<F, InAsyncCall<Session>, N>>::executor_type;
         auto done = [self = Ref<Base>(this), this, run = run_.now](std::exception_ptr exception) {
             run->stage.store(Stage::ended, std::memory_order_release);
             if (exception)
