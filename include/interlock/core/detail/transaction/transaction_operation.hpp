@@ -341,8 +341,7 @@ private:
             std::move(handler)(std::move(exception), std::move(outcome));
         } else {
             if (!exception && !outcome)
-                exception = std::make_exception_ptr(
-                    Error(outcome.error(), outcome.detail(), outcome.cause()));
+                exception = std::make_exception_ptr(outcome.failure().exception());
             if constexpr (std::is_void_v<Result>)
                 std::move(handler)(std::move(exception));
             else
