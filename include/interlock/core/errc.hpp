@@ -148,6 +148,37 @@ constexpr char const* name_of(Errc code) noexcept
     return "?";
 }
 
+/// What the code means, in a few words, for the text of a message. Empty for a value that is no enumerator.
+constexpr char const* explanation_of(Errc code) noexcept
+{
+    switch (code) {
+    case Errc::ok: return "";
+    case Errc::invalid_argument: return "an argument is out of its range";
+    case Errc::not_found: return "there is no value under this key";
+    case Errc::already_exists: return "there is a value under this key already";
+    case Errc::corrupt_state: return "the stored bytes are not a state of this type";
+    case Errc::version_exhausted: return "the version cannot be raised any more";
+    case Errc::would_deadlock: return "the caller already works on this key";
+    case Errc::constraint_violated: return "the store refused the change by a rule of its own";
+    case Errc::version_conflict: return "somebody else changed the value";
+    case Errc::lock_busy: return "somebody else holds the lock";
+    case Errc::serialization_failure: return "the store asks to run the transaction again";
+    case Errc::deadlock: return "the store broke a cycle of transactions that waited for each other";
+    case Errc::idempotency_in_progress: return "the same request is being executed";
+    case Errc::idempotency_mismatch: return "the key was used for a different request before";
+    case Errc::superseded: return "a later attempt of the same operation took the place of this one";
+    case Errc::lock_lost: return "the lease ended, or could not be renewed in time";
+    case Errc::fenced_out: return "somebody else has been given the lock since; nothing was written";
+    case Errc::deadline_exceeded: return "the deadline came before anything was changed";
+    case Errc::cancelled: return "the call was cancelled before anything was changed";
+    case Errc::overloaded: return "a configured limit is reached";
+    case Errc::unavailable: return "the store cannot be reached, or refuses service";
+    case Errc::misconfigured: return "the store or the program is set up so that a promise cannot be kept";
+    case Errc::outcome_unknown: return "the change may have been made";
+    }
+    return "";
+}
+
 namespace detail {
 class ErrorCategory final : public boost::system::error_category {
 public:

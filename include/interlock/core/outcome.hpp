@@ -73,6 +73,16 @@ public:
         return std::move(*this);
     }
 
+    /// This failure with a text made of `place`, which may be empty, and what the code means.
+    Failure explained(std::string place) &&
+    {
+        std::string const meaning = explanation_of(code_);
+        if (!place.empty() && !meaning.empty())
+            place += ": ";
+        detail_ = std::make_unique<std::string>(std::move(place) + meaning);
+        return std::move(*this);
+    }
+
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;
     Failure(Failure const& other)
@@ -99,6 +109,7 @@ public:
     std::string message() const { return detail::message_of(code_, cause_, detail()); }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return detail_ ? *detail_ : std::string{}; }
+    bool has_detail() const noexcept { return detail_ != nullptr && !detail_->empty(); }
     /// The exception that the throwing form of the call throws.
     Error exception() const { return Error(code_, detail(), cause_, retry_after_); }
     [[noreturn]] void raise() const { throw exception(); }

@@ -10,6 +10,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -54,6 +55,7 @@ public:
     virtual ~AnyRepository() = default;
     virtual SystemRuntime const& runtime() const noexcept = 0;
     virtual void const* identity() const noexcept = 0;
+    virtual std::string place() const = 0;
     virtual std::size_t blocking_calls() const noexcept = 0;
     virtual bool in_place() const noexcept = 0;
     virtual std::string_view name() const noexcept = 0;
@@ -170,6 +172,7 @@ public:
         return system;
     }
     void const* identity() const noexcept override { return r_.identity(); }
+    std::string place() const override { return place_of(r_); }
     std::size_t blocking_calls() const noexcept override { return interlock::blocking_calls(r_); }
     bool in_place() const noexcept override { return runs_in_place(r_); }
     std::string_view name() const noexcept override
@@ -412,6 +415,7 @@ public:
 
     SystemRuntime const& runtime() const noexcept { return held_->runtime(); }
     void const* identity() const noexcept { return held_->identity(); }
+    std::string place() const { return held_->place(); }
     std::size_t blocking_calls() const noexcept { return held_->blocking_calls(); }
     bool in_place() const noexcept { return held_->in_place(); }
     bool starts_calls() const noexcept { return held_->starts_calls(); }

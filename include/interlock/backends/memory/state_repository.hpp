@@ -260,6 +260,8 @@ public:
 
     R const& runtime() const noexcept { return store_->runtime(); }
     void const* identity() const noexcept { return store_.get(); }
+    /// For messages.
+    std::string place() const { return "memory"; }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
     using Members::load;
