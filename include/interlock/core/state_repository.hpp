@@ -89,6 +89,8 @@ public:
         return system;
     }
     void const* identity() const noexcept { return held_->identity(); }
+    /// Where messages say that something failed: the store, and the part of it that this repository uses.
+    std::string place() const { return held_->place(); }
     Capabilities capabilities() const noexcept { return held_->capabilities(); }
     std::uint64_t life() const noexcept { return held_->life(); }
     /// What the store calls itself: "memory".

@@ -26,6 +26,10 @@ struct CallOptions {
     /// for a key they already hold is `would_deadlock` at once instead of a wait until the deadline; for
     /// synchronous ones the thread tells.
     TransactionContext const* within{nullptr};
+    /// Ends the call as `cancelled` while it waits: in the queue, between two attempts, or before the store was asked. A
+    /// stop that was requested before the call sends nothing to the store. A commit that was sent is waited for. A
+    /// blocking operation that runs is not interrupted, but what it made is rolled back; one that awaits is cancelled.
+    StopSignal stop{};
 };
 
 /// Knows when an operation's locks are lost. Implemented by policies with leases.
@@ -77,17 +81,12 @@ public:
         return false;
     }
 
-    // ---- for drivers and policies -------------------------------------------------------------------------------
-    void set_attempt(int attempt) noexcept { attempt_ = attempt; }
-    void set_fences(std::span<Fence const> fences) noexcept { fences_ = fences; }
-    void set_loss_source(LossSource* source) noexcept { loss_ = source; }
-    void set_operation_id(OperationId const* id) noexcept { operation_id_ = id; }
-    void set_request(IdempotentRequest const* request) noexcept { request_ = request; }
-    IdempotentRequest const* request() const noexcept { return request_; }
-    void set_outer(TransactionContext const* outer) noexcept { outer_ = outer; }
+    /// What the call works on, in the order given to it.
     std::span<Key const> keys() const noexcept { return keys_; }
 
 private:
+    friend class ContextAccess;
+
     void const* store_;
     std::span<Key const> keys_;
     TimePoint deadline_;

@@ -10,6 +10,7 @@
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -258,7 +259,7 @@ public:
                     return Step<Begun>{Outcome<Begun>{replay(std::move((*settled)->answer))}};
             }
             auto done = store_.carry_out(
-                verb::Complete{*context_.request(), owner_, text, true}, Deadline{context_.deadline()});
+                verb::Complete{request(), owner_, text, true}, Deadline{context_.deadline()});
             if (done) {
                 machine_.ended();
                 return Step<Begun>{Outcome<Begun>{Begun{true, true, std::string(text)}}};
@@ -334,13 +335,14 @@ public:
         decltype(auto) store_transaction() noexcept { return inner_.store_transaction(); }
 
     private:
+        IdempotentRequest const& request() const noexcept { return *ContextAccess::request(context_); }
         static constexpr bool subscribes = SubscribableIdempotencyStore<Store>;
         bool wakes() const noexcept { return subscribes && capabilities_of(store_).wakes_waiters; }
 
         /// Does what stands before the operation. Nothing: the claim is ours and names the attempt that may be made.
         std::optional<Step<Begun>> claim(Waiter& waiter)
         {
-            if (auto valid = context_.request()->validate(); !valid)
+            if (auto valid = request().validate(); !valid)
                 return Step<Begun>{std::move(valid).failure()};
             for (auto action = machine_.begin();;) {
                 switch (action) {
@@ -414,7 +416,7 @@ public:
             lease_end_ = add(now, options.lease.value());
             NamedAttempt const attempt{&home_, machine_.attempt(), machine_.naming()};
             return store_.carry_out(
-                verb::Claim{*context_.request(), owner_, options.lease, options.after_lease, attempt},
+                verb::Claim{request(), owner_, options.lease, options.after_lease, attempt},
                 Deadline{context_.deadline()});
         }
 
@@ -461,7 +463,7 @@ public:
             auto const& runtime = session_.repository().runtime();
             if constexpr (subscribes) {
                 if (!subscribed_) {
-                    store_.subscribe(*context_.request(), waiter);
+                    store_.subscribe(request(), waiter);
                     subscribed_ = &waiter;
                     return std::nullopt;
                 }
@@ -476,7 +478,7 @@ public:
         {
             if constexpr (subscribes)
                 if (auto* const waiter = std::exchange(subscribed_, nullptr))
-                    store_.unsubscribe(*context_.request(), *waiter);
+                    store_.unsubscribe(request(), *waiter);
         }
 
         /// After the deadline neither of the two stores is asked by a call that may block.
@@ -495,7 +497,7 @@ public:
                 end_later(std::move(ending));
                 return Ended::unsaid;
             }
-            auto const ended = end_claim(store_, *context_.request(), owner_, ending, Deadline{context_.deadline()});
+            auto const ended = end_claim(store_, request(), owner_, ending, Deadline{context_.deadline()});
             if (worth_ending_again(ended)) {
                 end_later(std::move(ending));
                 return Ended::unsaid;
@@ -524,7 +526,7 @@ public:
             case ClaimState::claimed:
             case ClaimState::taken_over:  // nobody had it: it is answered by what was found
                 static_cast<void>(store_.carry_out(
-                    verb::Complete{*context_.request(), owner_, answer, false}, Deadline{context_.deadline()}));
+                    verb::Complete{request(), owner_, answer, false}, Deadline{context_.deadline()}));
                 return std::nullopt;
             default: return std::nullopt;
             }
@@ -537,10 +539,10 @@ public:
                 auto const& runtime = session_.repository().runtime();
                 auto const threads = store_executor(runtime, BlockingCalls::keeping, session_.repository(), &session_);
                 return ClaimKeeper<Store, typename R::runtime_type, std::remove_cv_t<decltype(threads)>>::start(
-                    store_, runtime, threads, *context_.request(), owner_, std::move(ending), lease_end_);
+                    store_, runtime, threads, request(), owner_, std::move(ending), lease_end_);
             }
             try {
-                static_cast<void>(end_claim(store_, *context_.request(), owner_, ending, Deadline{}));
+                static_cast<void>(end_claim(store_, request(), owner_, ending, Deadline{}));
             } catch (...) {  // no memory: until the lease is over, then
             }
         }

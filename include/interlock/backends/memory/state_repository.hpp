@@ -259,6 +259,8 @@ public:
 
     R const& runtime() const noexcept { return store_->runtime(); }
     void const* identity() const noexcept { return store_.get(); }
+    /// For messages.
+    std::string place() const { return "memory"; }
 
     static constexpr Capabilities capabilities() noexcept { return {.answers_in_place = true, .owns_threads = true}; }
 

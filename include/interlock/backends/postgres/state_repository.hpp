@@ -95,6 +95,8 @@ public:
     /// Equal for all repositories of this process with the same server address, database, name space and table. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return store_->identity.get(); }
+    /// For messages. Names no server: its address may hold a password.
+    std::string place() const { return "postgres table \"" + store_->table.name + "\""; }
     /// Calls block, as many at a time as the pool has connections.
     Capabilities capabilities() const noexcept { return {.blocking_calls = store_->pool->options().max_connections}; }
 

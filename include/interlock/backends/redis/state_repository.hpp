@@ -143,6 +143,8 @@ public:
     /// Equal for all repositories of this process with the same server address, database and name space. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return shared_->identity.get(); }
+    /// For messages. Names no server: its address may hold a password.
+    std::string place() const { return "redis name space \"" + shared_->options.name_space + "\""; }
 
     /// Another number once another server, or history of its data, was found behind the address, as after a failover: versions
     /// that were read before it may be those of other values now. A commit that finds out so is a `version_conflict`.

@@ -9,6 +9,7 @@
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/observer.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/transaction_context.hpp>
 

@@ -11,6 +11,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/outcome.hpp>
 
@@ -137,6 +138,7 @@ public:
     virtual void const* identity() const noexcept = 0;
     virtual Capabilities capabilities() const noexcept = 0;
     virtual std::string_view name() const noexcept = 0;
+    virtual std::string place() const = 0;
     virtual std::uint64_t life() const noexcept = 0;
     virtual Outcome<void> for_each_operation(Visit const&) const = 0;
     virtual std::unique_ptr<AnyRowTransaction<T>> open_transaction(std::span<Key const* const>, Deadline) const = 0;
@@ -241,6 +243,7 @@ public:
         else
             return "?";
     }
+    std::string place() const override { return place_of(r_); }
     std::uint64_t life() const noexcept override { return life_of(r_); }
 
     Outcome<void> for_each_operation(Visit const& visit) const override

@@ -12,6 +12,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -37,6 +38,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -168,8 +170,12 @@ public:
     /// Joins the context's list and takes the first step, from the executor.
     void start()
     {
+        running_ = true;  // whatever wakes it while it joins is answered by the first step
         join();
-        schedule();
+        std::lock_guard lock(mutex_);
+        running_ = again_ = false;
+        queued_ = true;
+        post();
     }
 
     /// As `start`, but the first step is taken at once, on the calling thread: for those that run nothing of the user's.
@@ -189,11 +195,13 @@ public:
     }
 
 protected:
-    AsyncOperation(Handler handler, R runtime)
+    /// A stop that is requested through `stop` is a cancellation.
+    AsyncOperation(Handler handler, R runtime, std::stop_token stop = {})
         : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)), runtime_(std::move(runtime)),
           executor_(boost::asio::prefer(
               boost::asio::get_associated_executor(handler_, runtime_.executor()),
-              boost::asio::execution::outstanding_work.tracked))
+              boost::asio::execution::outstanding_work.tracked)),
+          stop_(stop.stop_possible() ? std::make_unique<Stop>(std::move(stop)) : nullptr)
     {}
     AsyncOperation(AsyncOperation const&) = delete;
     AsyncOperation& operator=(AsyncOperation const&) = delete;
@@ -209,10 +217,9 @@ protected:
         }
         auto slot = boost::asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected())
-            slot.assign([this](boost::asio::cancellation_type) {
-                cancel_requested_.store(true, std::memory_order_relaxed);
-                schedule();
-            });
+            slot.assign([this](boost::asio::cancellation_type) { request_cancellation(); });
+        if (stop_)
+            stop_->callback.emplace(stop_->token, Cancel{this});
     }
 
     /// Goes as far as it can. True: finished; `complete` is next. Runs on the executor, one at a time.
@@ -292,6 +299,23 @@ protected:
     }
 
 private:
+    struct Cancel {
+        void operator()() const noexcept { operation->request_cancellation(); }
+        AsyncOperation* operation;
+    };
+    /// The stop token of the call, where it has one.
+    struct Stop {
+        explicit Stop(std::stop_token t) noexcept : token(std::move(t)) {}
+        std::stop_token token;
+        std::optional<std::stop_callback<Cancel>> callback;
+    };
+
+    void request_cancellation() noexcept
+    {
+        cancel_requested_.store(true, std::memory_order_relaxed);
+        schedule();
+    }
+
     /// What a thread for blocking calls knows of an operation.
     struct Offload {
         std::mutex mutex;
@@ -408,6 +432,7 @@ private:
             finished_ = true;
         }
         still();
+        stop_.reset();  // waits for a callback that runs
         boost::asio::get_associated_cancellation_slot(handler_).clear();
         {
             std::lock_guard lock(list_->mutex);
@@ -431,6 +456,7 @@ private:
         }
         leave();
         still();
+        stop_.reset();  // waits for a callback that runs
         boost::asio::get_associated_cancellation_slot(handler_).clear();
         drop_reference();
     }
@@ -440,6 +466,7 @@ private:
     R runtime_;
     executor_type executor_;
     std::shared_ptr<PendingOperations::List> list_;
+    std::unique_ptr<Stop> stop_;  // null: nobody can stop the call by a token
     std::mutex mutex_;
     std::shared_ptr<Offload> offload_;
     std::atomic<bool> offload_done_{false};
@@ -575,6 +602,7 @@ struct AcquireRequest {
     Wait wait;
     Deadline deadline;
     int max_attempts;
+    std::stop_token stop;
 };
 
 template <bool Optional, class Service, class Handler>
@@ -584,9 +612,9 @@ class AcquireOperation final : public AsyncOperation<Handler, typename Service::
 
 public:
     AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
-        : Base(std::move(handler), request->service.repository().runtime()), request_(std::move(request)),
+        : Base(std::move(handler), request->service.repository().runtime(), request->stop), request_(std::move(request)),
           deadline_(request_->deadline.at(this->runtime().now())),
-          ticket_(request_->service.table(), request_->key, request_->wait, request_->max_attempts, false)
+          ticket_(LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts, false)
     {}
 
     void start() { this->start_here(); }
@@ -611,7 +639,7 @@ private:
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)
                 return fail(Errc::deadline_exceeded);
-            blockable_ = !request_->service.in_place();
+            blockable_ = !LockAccess::in_place(request_->service);
             if (!blockable_) {
                 poll();
             } else {
@@ -641,7 +669,7 @@ private:
     {
         if (!polled_) {
             polled_ = true;
-            if (auto failure = request_->service.unfit(request_->key, Deadline{deadline_})) {
+            if (auto failure = LockAccess::unfit(request_->service, request_->key, Deadline{deadline_})) {
                 answer_.emplace(std::move(*failure));
                 return;
             }
@@ -693,7 +721,7 @@ private:
     Errc code_{Errc::ok};
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;
-    typename Service::Ticket ticket_;
+    LockAccess::Ticket<Service> ticket_;
 };
 
 /// `LockStateService::async_release` where it cannot be done in place.
@@ -703,7 +731,7 @@ class ReleaseOperation final : public AsyncOperation<Handler, typename Service::
 
 public:
     ReleaseOperation(Handler handler, Service const& service, std::shared_ptr<Hold> hold)
-        : Base(std::move(handler), service.repository().runtime()), releasing_(service.table(), std::move(hold))
+        : Base(std::move(handler), service.repository().runtime()), releasing_(LockAccess::table(service), std::move(hold))
     {}
 
     void start() { this->start_here(); }
@@ -738,7 +766,7 @@ private:
     void leave() noexcept override { releasing_.abandon(); }
     void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
-    typename Service::Releasing releasing_;
+    LockAccess::Releasing<Service> releasing_;
     Errc code_{Errc::ok};
 };
 

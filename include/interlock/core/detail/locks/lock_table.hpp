@@ -21,6 +21,7 @@
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/doubt.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
@@ -179,6 +180,7 @@ private:
         TableHold& operator=(TableHold const&) = delete;
         ~TableHold() override { release(false); }  // nobody left who could
         TimePoint now() const noexcept override { return table_->runtime_.now(); }
+        std::string place() const override { return place_of(table_->repository()); }
         void release(bool unresolved) noexcept override
         {
             if (!gone_.exchange(true, std::memory_order_relaxed) && !table_->forked())

@@ -10,7 +10,9 @@
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/observer.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -107,8 +109,8 @@ public:
     TransactionCall(
         typename call_style<Session>::session_type const& session, std::array<Key, N> const& keys,
         std::span<std::optional<T> const, N> named, F& operation, OperationId const* id,
-        IdempotentRequest const* request, CallOptions const& options, TransactionContext const* outer, TimePoint now,
-        Observer* observer, std::uint64_t generation)
+        IdempotentRequest const* request, CallOptions const& options, std::stop_token const& stop,
+        TransactionContext const* outer, TimePoint now, Observer* observer, std::uint64_t generation)
         : session_(session), keys_(keys), operation_(operation), id_(id), observer_(observer), started_(now),
           order_(sorted(keys)),
           context_(session.repository().identity(), keys, options.deadline.at(now)),
@@ -120,17 +122,26 @@ public:
               Session::guarded(shape), concludes),
           transaction_(session, keys, order_, named, context_)
     {
-        context_.set_operation_id(id);
-        context_.set_request(request);
-        context_.set_outer(outer);
+        ContextAccess::set_operation_id(context_, id);
+        ContextAccess::set_request(context_, request);
+        ContextAccess::set_outer(context_, outer);
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait for ever.
         if constexpr (requires { transaction_.alone(); })
             if (Mode != Once::no || awaits || outer != nullptr)
                 transaction_.alone();
         check(options, outer, generation);
+        if (stop.stop_requested())
+            cancel_before_start();
     }
     TransactionCall(TransactionCall const&) = delete;
     TransactionCall& operator=(TransactionCall const&) = delete;
+
+    /// Instead of a start that would send something.
+    void cancel_before_start()
+    {
+        if (!failure_)
+            refuse(Errc::cancelled, "cancelled before anything was sent");
+    }
 
     Action start()
     {
@@ -267,6 +278,8 @@ public:
     Outcome<result_type> outcome()
     {
         auto end = conclude();
+        if (!end)
+            end = explained(std::move(end).failure(), session_.repository());
         if (observer_ != nullptr)
             observer_->on_transaction(
                 {name(), machine_.attempts(), end.error(), exception() != nullptr, end.replayed(),
@@ -449,7 +462,7 @@ private:
                 return true;
             }
         result_.reset();  // of a run before
-        context_.set_attempt(machine_.attempts());
+        ContextAccess::set_attempt(context_, machine_.attempts());
         auto step = transaction_.begin(waiter);
         if (!step.done()) {
             waited_ = waited_ || !step.calling();
@@ -729,10 +742,14 @@ private:
             return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
         if (failure_ && failure_->code() == code)
             return *std::move(failure_);
-        if (machine_.last_error() != Errc::ok)
+        if (machine_.last_error() != Errc::ok) {
+            auto text = place_of(session_.repository());
+            if (!text.empty())
+                text += ": ";
             return Failure{
-                code, "after " + std::to_string(machine_.attempts()) + " attempts, the last ended with " +
-                          name_of(machine_.last_error())};
+                code, std::move(text) + "after " + std::to_string(machine_.attempts()) +
+                          " attempts, the last ended with " + name_of(machine_.last_error())};
+        }
         return code;
     }
 
