@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_CORE_DETAIL_KEYED_LINES_HPP
 #define INTERLOCK_CORE_DETAIL_KEYED_LINES_HPP
 
-// Callers of one service that wait in line for the same key. The locks of a `LockStateService` and the operations that
-// share a commit use the same three things: a queue that needs no memory, shards by key, and a bound on how many wait.
+// Callers of one service that wait in line for the same key. The locks of a `LockStateService` and the
+// operations that share a commit use the same three things: a queue that needs no memory, shards by key, and
+// a bound on how many wait.
 
 #include <interlock/core/key.hpp>
 
@@ -19,11 +20,14 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// What a caller is derived from that can stand in an `IntrusiveQueue`. One that still stands there must not be destroyed.
-using QueueHook = boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+/// What a caller is derived from that can stand in an `IntrusiveQueue`. One that still stands there must not
+/// be destroyed.
+using QueueHook =
+    boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 
-/// Callers in the order in which they came. Each caller is its own place in the queue, so that no call here can fail.
-/// A machine takes this as its `Queue`; an explorer puts a queue in its place that can be copied and compared.
+/// Callers in the order in which they came. Each caller is its own place in the queue, so that no call here
+/// can fail. A machine takes this as its `Queue`; an explorer puts a queue in its place that can be copied
+/// and compared.
 template <class X>
 class IntrusiveQueue {
 public:
@@ -64,7 +68,10 @@ public:
     /// `most`: how many callers may wait, over all keys.
     explicit KeyedLines(std::size_t most) noexcept : most_(most) {}
 
-    Shard& shard_of(Key const& key) noexcept { return shards_[(key.hash() ^ key.hash() >> 13) % shard_count]; }
+    Shard& shard_of(Key const& key) noexcept
+    {
+        return shards_[(key.hash() ^ key.hash() >> 13) % shard_count];
+    }
     std::array<Shard, shard_count>& shards() noexcept { return shards_; }
 
     /// Counts one more caller that waits. False: too many do already; the caller is not counted.

@@ -6,8 +6,9 @@
 /// @file
 /// `INTERLOCK_ASSERT(condition, text)`: what must hold here, said to the compiler and not only to the reader.
 ///
-/// A debug build (`NDEBUG` is not defined) and a build with the address or thread sanitizer check the condition. When it does
-/// not hold they print `text` and end the program. Every other build does not evaluate the condition at all.
+/// A debug build (`NDEBUG` is not defined) and a build with the address or thread sanitizer check the
+/// condition. When it does not hold they print `text` and end the program. Every other build does not
+/// evaluate the condition at all.
 
 #include <cstdio>
 #include <cstdlib>
@@ -23,7 +24,8 @@
 
 #ifdef INTERLOCK_ASSERTS
 #define INTERLOCK_ASSERT(condition, text) \
-    ((condition) ? static_cast<void>(0) : ::interlock::detail::assertion_failed(#condition, text, __FILE__, __LINE__))
+    ((condition) ? static_cast<void>(0)   \
+                 : ::interlock::detail::assertion_failed(#condition, text, __FILE__, __LINE__))
 #else
 #define INTERLOCK_ASSERT(condition, text) static_cast<void>(0)
 #endif
@@ -32,13 +34,15 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-[[noreturn]] inline void assertion_failed(char const* condition, char const* text, char const* file, int line) noexcept
+[[noreturn]] inline void assertion_failed(
+    char const* condition, char const* text, char const* file, int line) noexcept
 {
     std::fprintf(stderr, "%s:%d: interlock: %s (%s)\n", file, line, text, condition);
     std::abort();
 }
 
-/// Whether some thread holds `mutex`; for assertions only. POSIX defines this for the holder, too: the attempt fails.
+/// Whether some thread holds `mutex`; for assertions only. POSIX defines this for the holder, too: the
+/// attempt fails.
 inline bool is_locked(std::mutex& mutex) noexcept
 {
     if (!mutex.try_lock())

@@ -4,7 +4,8 @@
 #define INTERLOCK_CORE_KIT_REF_HPP
 
 /// @file
-/// Shared ownership of an object that counts its owners itself, so that no second allocation is needed for the count.
+/// Shared ownership of an object that counts its owners itself, so that no second allocation is needed for
+/// the count.
 
 #include <atomic>
 #include <utility>
@@ -44,7 +45,8 @@ public:
     void drop_reference() noexcept
     {
         // The last owner need not write the count: nobody else can change it any more.
-        if (references_.load(std::memory_order_acquire) == 1 || references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+        if (references_.load(std::memory_order_acquire) == 1 ||
+            references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
             delete this;
     }
 

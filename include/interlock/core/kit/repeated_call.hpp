@@ -4,8 +4,9 @@
 #define INTERLOCK_CORE_KIT_REPEATED_CALL_HPP
 
 /// @file
-/// A call of a store that nobody waits for and that is repeated until the store has answered, or until a time: the removal of
-/// a lock record whose holder has gone, and the end of an idempotency claim whose call has gone.
+/// A call of a store that nobody waits for and that is repeated until the store has answered, or until a
+/// time: the removal of a lock record whose holder has gone, and the end of an idempotency claim whose call
+/// has gone.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/deadline.hpp>
@@ -27,11 +28,13 @@ namespace detail {
 inline bool is_no_answer(Errc code) noexcept
 {
     switch (code) {
-    case Errc::unavailable:
-    case Errc::outcome_unknown:
-    case Errc::deadline_exceeded:
-    case Errc::overloaded: return true;
-    default: return false;
+        case Errc::unavailable:
+        case Errc::outcome_unknown:
+        case Errc::deadline_exceeded:
+        case Errc::overloaded:
+            return true;
+        default:
+            return false;
     }
 }
 
@@ -54,12 +57,13 @@ private:
     int attempts_{0};
 };
 
-/// Makes the attempts: each on a thread of an executor, the next one when an alarm rings. A store that is away for a while
-/// therefore occupies no thread. Neither of the two can fail for want of memory: when there is none for the executor's task,
-/// an alarm rings a little later and it is tried again.
+/// Makes the attempts: each on a thread of an executor, the next one when an alarm rings. A store that is
+/// away for a while therefore occupies no thread. Neither of the two can fail for want of memory: when there
+/// is none for the executor's task, an alarm rings a little later and it is tried again.
 ///
-/// `Derived` has `runtime()`, `executor()`, the two members that `Ref` needs, and `attempt()`, which is `noexcept` and runs on
-/// a thread of that executor. It calls `end` once there is nothing more to do, while somebody still has a reference to it.
+/// `Derived` has `runtime()`, `executor()`, the two members that `Ref` needs, and `attempt()`, which is
+/// `noexcept` and runs on a thread of that executor. It calls `end` once there is nothing more to do, while
+/// somebody still has a reference to it.
 template <class Derived>
 class RepeatedCall : public Alarm {
 protected:

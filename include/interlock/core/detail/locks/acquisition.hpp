@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_ACQUISITION_HPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_ACQUISITION_HPP
 
-// One caller's way to a lock: into the line of the key; then, as the driver, to the store again and again; and out of it with
-// a lock, with a failure, or because the caller has given up.
+// One caller's way to a lock: into the line of the key; then, as the driver, to the store again and again;
+// and out of it with a lock, with a failure, or because the caller has given up.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/locks/lock_lines.hpp>
@@ -34,8 +34,13 @@ class Acquisition : private LineMember<R, Level> {
 
 public:
     Acquisition(std::shared_ptr<Table> table, Key const* key, Wait wait, int max_attempts, bool loads)
-        : table_(std::move(table)), key_(key), wait_(wait), loads_(Table::fused && loads), max_attempts_(max_attempts)
-    {}
+        : table_(std::move(table)),
+          key_(key),
+          wait_(wait),
+          loads_(Table::fused && loads),
+          max_attempts_(max_attempts)
+    {
+    }
     Acquisition(Acquisition const&) = delete;
     Acquisition& operator=(Acquisition const&) = delete;
 
@@ -122,20 +127,24 @@ private:
         std::lock_guard lock(shard.mutex);
         node_ = shard.find_or_make(*key_);
         switch (node_->second.line.enter(this, wait_, [&] { return table_->lines_.count_in(); })) {
-        case Line::Entered::drive: phase_ = Phase::driving; break;
-        case Line::Entered::queue:
-            this->waiter = &waiter;
-            phase_ = Phase::queued;
-            break;
-        case Line::Entered::busy: phase_ = Phase::done; return Failure::busy(Errc::lock_busy, std::chrono::nanoseconds{0});
-        case Line::Entered::overloaded:
-            phase_ = Phase::done;
-            return Failure{Errc::overloaded, "waiters for locks: the limit is reached"};
+            case Line::Entered::drive:
+                phase_ = Phase::driving;
+                break;
+            case Line::Entered::queue:
+                this->waiter = &waiter;
+                phase_ = Phase::queued;
+                break;
+            case Line::Entered::busy:
+                phase_ = Phase::done;
+                return Failure::busy(Errc::lock_busy, std::chrono::nanoseconds{0});
+            case Line::Entered::overloaded:
+                phase_ = Phase::done;
+                return Failure{Errc::overloaded, "waiters for locks: the limit is reached"};
         }
         return std::nullopt;
     }
 
-    // ---- handed on by the holder before ------------------------------------------------------------------------
+    // ---- handed on by the holder before -------------------------------------------------------------------
 
     Holds take_handed_on()
     {
@@ -154,7 +163,7 @@ private:
         phase_ = Phase::start;
     }
 
-    // ---- from the store ----------------------------------------------------------------------------------------
+    // ---- from the store -----------------------------------------------------------------------------------
 
     Holds drive(Waiter& waiter, TimePoint deadline)
     {
@@ -170,7 +179,8 @@ private:
                 ++attempts_;
                 doubt_.sent();
             }
-            auto asked = loads_ ? ask_with_state(waiter, Deadline{deadline}) : ask(waiter, Deadline{deadline});
+            auto asked =
+                loads_ ? ask_with_state(waiter, Deadline{deadline}) : ask(waiter, Deadline{deadline});
             if (!asked)
                 return Holds::under_way();
             auto& answer = *asked;
@@ -179,14 +189,17 @@ private:
             if (answer)
                 return granted(waiter, *answer);
             auto const code = answer.error();
-            // A state that cannot be decoded may have come with a grant, which is of no use then. That another caller has the
-            // lock now is no answer about an earlier attempt: that one may still be on its way.
+            // A state that cannot be decoded may have come with a grant, which is of no use then. That
+            // another caller has the lock now is no answer about an earlier attempt: that one may still be on
+            // its way.
             doubt_.came(loads_ && code == Errc::corrupt_state ? Errc::outcome_unknown : code, false);
             bool const busy = code == Errc::lock_busy;
-            // Unknown: the record may be ours. The store recognises the owner token when it is asked again with the same one.
+            // Unknown: the record may be ours. The store recognises the owner token when it is asked again
+            // with the same one.
             if (!busy && code != Errc::outcome_unknown && code != Errc::unavailable)
                 return give_up(std::move(answer).failure());
-            if ((busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts || attempts_ >= max_attempts_)
+            if ((busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts ||
+                attempts_ >= max_attempts_)
                 return give_up(std::move(answer).failure());
             if (busy && wakes() && subscriber_ == nullptr) {
                 subscribe(waiter);  // and look again at once, so that a release in between is not missed
@@ -219,7 +232,9 @@ private:
     {
         auto const ttl = table_->options_.ttl;
         auto asked = asking_.ask(
-            table_->repository_, waiter, [&](R& r) { return r.create(*key_, owner_, ttl, deadline); },
+            table_->repository_,
+            waiter,
+            [&](R& r) { return r.create(*key_, owner_, ttl, deadline); },
             [&](auto& r) { return r.start_create(*key_, owner_, ttl, deadline, waiter); });
         if (!asked)
             return std::nullopt;
@@ -232,7 +247,9 @@ private:
         if constexpr (Table::fused) {
             auto const ttl = table_->options_.ttl;
             auto asked = asking_state_.ask(
-                table_->repository_, waiter, [&](R& r) { return r.create_and_load(*key_, owner_, ttl, deadline); },
+                table_->repository_,
+                waiter,
+                [&](R& r) { return r.create_and_load(*key_, owner_, ttl, deadline); },
                 [&](auto& r) { return r.start_create_and_load(*key_, owner_, ttl, deadline, waiter); });
             if (!asked)
                 return std::nullopt;
@@ -249,7 +266,8 @@ private:
     Holds granted(Waiter& waiter, Grant const& grant)
     {
         unsubscribe(waiter);
-        auto hold = table_->granted(node_, owner_, grant, sent_);  // if it throws, `abandon` gives the grant back
+        // If it throws, `abandon` gives the grant back.
+        auto hold = table_->granted(node_, owner_, grant, sent_);
         doubt_.answered();
         phase_ = Phase::done;
         token_ = hold->fence().token;
@@ -305,7 +323,12 @@ private:
         auto const now = table_->runtime_.now();
         auto const queue = handed_on ? now - entered_ : queued_until_ - entered_;
         observer()->on_acquire(
-            {code, token_, handed_on, attempts_, queue, store_time_,
+            {code,
+             token_,
+             handed_on,
+             attempts_,
+             queue,
+             store_time_,
              handed_on ? std::chrono::nanoseconds{0} : now - queued_until_ - store_time_});
     }
 
@@ -318,7 +341,7 @@ private:
     TimePoint sent_{};  // before the last attempt left
     OwnerToken owner_;  // the same for all attempts
     FencingToken token_;
-    TimePoint entered_{};       // these three are for the observer
+    TimePoint entered_{};  // these three are for the observer
     TimePoint queued_until_{};
     std::chrono::nanoseconds store_time_{0};
     Wait wait_;
@@ -331,22 +354,27 @@ private:
     Doubt doubt_;  // whether the record may be ours although the store has not said so
 };
 
-/// One caller's way to a lock, for services and policies. Poll it until it is done; then take the hold. It must not be moved
-/// while it is pending.
+/// One caller's way to a lock, for services and policies. Poll it until it is done; then take the hold. It
+/// must not be moved while it is pending.
 template <class R, Assurance Level>
 class Ticket {
     using Table = LockTable<R, Level>;
 
 public:
-    /// `key` must live until this is done. `loads`: whether the state is to come with a grant of a fused repository.
+    /// `key` must live until this is done. `loads`: whether the state is to come with a grant of a fused
+    /// repository.
     Ticket(std::shared_ptr<Table> table, Key const& key, Wait wait, int max_attempts, bool loads)
         : acquisition_{std::move(table), &key, wait, max_attempts, loads}
-    {}
+    {
+    }
     Ticket(Ticket const&) = delete;
     Ticket& operator=(Ticket const&) = delete;
     ~Ticket() { abandon(); }
 
-    Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline) { return acquisition_.poll(waiter, deadline); }
+    Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline)
+    {
+        return acquisition_.poll(waiter, deadline);
+    }
     /// Stops waiting. What was granted meanwhile is given back. Afterwards the waiter is not woken any more.
     void abandon() noexcept { acquisition_.abandon(); }
     /// The state that came with a fresh grant of a fused repository, or from the holder before; once.

@@ -3,25 +3,27 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINE_HPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINE_HPP
 
-// Who of the callers of one service gets the lock on one key, and how: the decision, without mutex, clock, store or memory.
-// The lock table tells the line what happened; the line answers what is to be done.
+// Who of the callers of one service gets the lock on one key, and how: the decision, without mutex, clock,
+// store or memory. The lock table tells the line what happened; the line answers what is to be done.
 //
 // | what happened | what is to be done |
 // |---|---|
-// | `enter`: a caller comes | `drive`: nobody is there, so it asks the store · `queue` · `busy` · `overloaded` |
-// | `granted`, then `hold`: the store granted a lease to the driver | a holder with the first token; a renewal at `lease().next()` |
-// | `released`: a holder is done | `hand_on`: the first in the queue holds next, without a trip · `remove_record` |
-// | `gave_up`, `lost`, `removed`, `lapsed`: the driver, the holder or the record is gone | the first in the queue drives next, or nobody is left |
-// | `pass_over`: whoever is to drive next does not come | the one behind it drives next; it goes to the end |
+// | `enter`: a caller comes | `drive`: nobody is there, ask the store · `queue` · `busy` · `overloaded` |
+// | `granted`, `hold`: the store grants a lease | the driver holds; look at `lease().next()` |
+// | `released`: a holder is done | `hand_on`: the first in the queue holds next · `remove_record` |
+// | `gave_up`: the driver ends without a lock | the first in the queue drives next; else: idle |
+// | `lost`: the holder, or `removed`, `lapsed`: the record is gone | likewise |
+// | `pass_over`: whoever is to drive next does not come | the one behind it drives; it goes to the end |
 // | `leave`: a caller does not wait any more | nothing, or the next drives instead |
 //
 // The laws that `tests/interleaving/lock_line.cpp` checks in every order of events:
 // * At most one caller drives or holds, or one record is being removed.
 // * First come, first served.
 // * Whoever waits in the queue is behind somebody who will wake it: a driver, a holder or a removal.
-// * Each holder gets a token that is greater than every earlier one and that the store granted to this service.
-// * While a write of the former holder may still arrive, the lease is handed on to nobody: the next holder would have the
-//   same record, so the store could not tell the two apart by their owner.
+// * Each holder gets a token that is greater than every earlier one and that the store granted to this
+//   service.
+// * While a write of the former holder may still arrive, the lease is handed on to nobody: the next holder
+//   would have the same record, so the store could not tell the two apart by their owner.
 // * Once somebody elsewhere waits, the lease is handed on so many times, and for so long, at most.
 
 #include <interlock/core/contracts/store.hpp>
@@ -50,7 +52,7 @@ public:
         removing,  ///< nobody holds the lock any more; its record is being removed
     };
 
-    // ---- callers come and go -----------------------------------------------------------------------------------
+    // ---- callers come and go ------------------------------------------------------------------------------
 
     enum class Entered : unsigned char {
         drive,       ///< it asks the store, at once
@@ -67,8 +69,8 @@ public:
             state_ = State::trying;
             return Entered::drive;
         }
-        // A lock whose record is being removed is nobody's. The first caller that comes waits for the end of that trip, even
-        // if it would not wait for a holder.
+        // A lock whose record is being removed is nobody's. The first caller that comes waits for the end of
+        // that trip, even if it would not wait for a holder.
         bool const nobodys = state_ == State::removing && queue_.empty();
         if (wait == Wait::no && !nobodys)
             return Entered::busy;
@@ -98,12 +100,14 @@ public:
     Member promoted() const noexcept { return promoted_; }
     void begin_driving(Member member) noexcept
     {
-        INTERLOCK_ASSERT(state_ == State::trying && promoted_ == member, "only the next in line begins to drive");
+        INTERLOCK_ASSERT(
+            state_ == State::trying && promoted_ == member, "only the next in line begins to drive");
         static_cast<void>(member);
         promoted_ = Member{};
     }
 
-    /// Whoever is to drive next has not come for a while. Returns who drives instead; nobody: there is nobody else.
+    /// Whoever is to drive next has not come for a while. Returns who drives instead; nobody: there is nobody
+    /// else.
     Member pass_over() noexcept
     {
         INTERLOCK_ASSERT(promoted_ != Member{}, "somebody was to drive");
@@ -113,12 +117,13 @@ public:
         return promote_next();
     }
 
-    // ---- the driver --------------------------------------------------------------------------------------------
+    // ---- the driver ---------------------------------------------------------------------------------------
 
     /// The store granted `grant` to the driver, which had asked at `sent`. `hold` or `not_held` is next.
     void granted(OwnerToken owner, Grant const& grant, TimePoint sent, LockOptions const& options) noexcept
     {
-        INTERLOCK_ASSERT(state_ == State::trying && promoted_ == Member{}, "only a driver is granted a lease");
+        INTERLOCK_ASSERT(
+            state_ == State::trying && promoted_ == Member{}, "only a driver is granted a lease");
         owner_ = owner;
         first_token_ = next_token_ = grant.first.value();
         end_token_ = first_token_ + grant.count;
@@ -128,8 +133,8 @@ public:
         lease_.granted(sent, grant.ttl);
     }
 
-    /// A caller holds the lock from now on, under the token that this returns: the driver, or the one to whom `released`
-    /// handed the lease on.
+    /// A caller holds the lock from now on, under the token that this returns: the driver, or the one to whom
+    /// `released` handed the lease on.
     FencingToken hold() noexcept
     {
         INTERLOCK_ASSERT(next_token_ < end_token_, "the store has granted one more token");
@@ -147,13 +152,13 @@ public:
     /// The driver ends without a lock. Returns who drives next; nobody: the line is idle.
     [[nodiscard]] Member gave_up() noexcept { return promote_next(); }
 
-    // ---- the holder --------------------------------------------------------------------------------------------
+    // ---- the holder ---------------------------------------------------------------------------------------
 
     enum class Released : unsigned char { hand_on, remove_record };
 
-    /// The holder is done. `unresolved`: a write of it may still arrive. `wanted_elsewhere()`: whether somebody waits at
-    /// another service; asked only when the lease could be handed on. What follows `hand_on` is `hold` and `take_next`, or
-    /// `not_handed_on`.
+    /// The holder is done. `unresolved`: a write of it may still arrive. `wanted_elsewhere()`: whether
+    /// somebody waits at another service; asked only when the lease could be handed on. What follows
+    /// `hand_on` is `hold` and `take_next`, or `not_handed_on`.
     template <class Wanted>
     Released released(TimePoint now, bool unresolved, LockOptions const& options, Wanted&& wanted_elsewhere)
     {
@@ -171,7 +176,8 @@ public:
         lease_.stop();
     }
 
-    /// The holder has lost the lock, or its record was removed together with its last write. Returns who drives next.
+    /// The holder has lost the lock, or its record was removed together with its last write. Returns who
+    /// drives next.
     [[nodiscard]] Member lost() noexcept
     {
         lease_.stop();
@@ -191,7 +197,7 @@ public:
         return promote_next();
     }
 
-    // ---- renewals ----------------------------------------------------------------------------------------------
+    // ---- renewals -----------------------------------------------------------------------------------------
 
     /// A renewal for `owner` that was planned is still to be sent.
     bool renewal_wanted(OwnerToken owner) const noexcept
@@ -207,7 +213,7 @@ public:
     }
     bool renewal_under_way(OwnerToken owner) const noexcept { return owner && renewing_for_ == owner; }
 
-    // ---- what is known -----------------------------------------------------------------------------------------
+    // ---- what is known ------------------------------------------------------------------------------------
 
     State state() const noexcept { return state_; }
     bool somebody_queues() const noexcept { return !queue_.empty(); }
@@ -225,7 +231,8 @@ private:
             return false;
         if (lease_.renewed() != options.renew)  // nobody came for it in time, so it is not renewed any more
             return false;
-        // The next holder should get a lock that it can use: at least half of a lease is left, or it was just renewed.
+        // The next holder should get a lock that it can use: at least half of a lease is left, or it was just
+        // renewed.
         if (lease_.valid_until() - now < options.ttl.value() / 2)
             return false;
         if (!wanted_elsewhere())
@@ -252,7 +259,7 @@ private:
     Queue queue_{};
     Member promoted_{};
     OwnerToken owner_{};
-    OwnerToken renewing_for_{};    // whose renewal another thread is sending to the store right now; zero: nobody's
+    OwnerToken renewing_for_{};     // whose renewal is on its way to the store; zero: nobody's
     std::uint64_t first_token_{0};  // the tokens of the grant: from here ...
     std::uint64_t next_token_{0};   // ... the next holder's ...
     std::uint64_t end_token_{0};    // ... to before this one

@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINES_HPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINES_HPP
 
-// What all parts of a lock table share: the lines of its keys, in shards with a mutex each, the schedule of each shard, and
-// the few steps that a line needs whoever moves it on.
+// What all parts of a lock table share: the lines of its keys, in shards with a mutex each, the schedule of
+// each shard, and the few steps that a line needs whoever moves it on.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/keyed_lines.hpp>
@@ -39,9 +39,9 @@ class TableHold;
 /// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
 template <class R, Assurance Level>
 struct LineMember : QueueHook {
-    Waiter* waiter{nullptr};  // to be woken when one of the next two is set
-    bool promoted{false};     // drives next
-    std::shared_ptr<TableHold<R, Level>> handed_on;  // the lock, from the holder before
+    Waiter* waiter{nullptr};                                 // to be woken when one of the next two is set
+    bool promoted{false};                                    // drives next
+    std::shared_ptr<TableHold<R, Level>> handed_on;          // the lock, from the holder before
     std::optional<Versioned<typename R::value_type>> state;  // what that holder has written
 };
 
@@ -50,13 +50,15 @@ struct LockEntry;
 template <class R, Assurance Level>
 using LockNode = std::pair<Key const, LockEntry<R, Level>>;
 
-/// What is known of one key while somebody waits for its lock, holds it, or removes its record. The shard's mutex guards it.
+/// What is known of one key while somebody waits for its lock, holds it, or removes its record. The shard's
+/// mutex guards it.
 template <class R, Assurance Level>
 struct LockEntry : boost::intrusive::set_base_hook<> {
     LockNode<R, Level>* node{nullptr};  // whose value this is
     LockLine<IntrusiveQueue<LineMember<R, Level>>> line;
-    TableHold<R, Level>* holder{nullptr};  // its handle keeps it alive; null unless the line's state is `held`
-    TimePoint due{};                       // when to look at it, while it is in the schedule
+    // Its handle keeps it alive; null unless the line's state is `held`.
+    TableHold<R, Level>* holder{nullptr};
+    TimePoint due{};  // when to look at it, while it is in the schedule
 };
 
 /// The keys of one shard.
@@ -84,11 +86,12 @@ public:
         auto const it = entries_.find(key);
         return it != entries_.end() ? &*it : nullptr;
     }
-    /// Nobody has to do with the key any more. Its memory is kept for another key, within limits: an allocation per acquire
-    /// would be the larger part of an uncontended one.
+    /// Nobody has to do with the key any more. Its memory is kept for another key, within limits: an
+    /// allocation per acquire would be the larger part of an uncontended one.
     void recycle(Node* node) noexcept
     {
-        INTERLOCK_ASSERT(node->second.holder == nullptr && !node->second.is_linked(), "an idle line has nothing planned");
+        INTERLOCK_ASSERT(
+            node->second.holder == nullptr && !node->second.is_linked(), "an idle line has nothing planned");
         auto const it = entries_.find(node->first);
         if (spares_.size() == most_spares)
             entries_.erase(it);
@@ -100,8 +103,8 @@ public:
         bool operator()(Entry const& a, Entry const& b) const noexcept { return a.due < b.due; }
     };
     /// Of entries that are due together, the one that was planned first comes first.
-    using Schedule = boost::intrusive::multiset<
-        Entry, boost::intrusive::compare<DueEarlier>, boost::intrusive::constant_time_size<false>>;
+    using Schedule = boost::intrusive::
+        multiset<Entry, boost::intrusive::compare<DueEarlier>, boost::intrusive::constant_time_size<false>>;
 
     class RenewalAlarm final : public Alarm {
     public:
@@ -111,7 +114,8 @@ public:
             if (auto alive = table->weak_from_this().lock()) {
                 try {
                     alive->renew_due(*shard);
-                } catch (...) {  // no memory: once more soon; until then handles tell by the clock what was missed
+                    // No memory: once more soon; until then handles tell by the clock what was missed.
+                } catch (...) {
                     alive->renew_due_soon(*shard);
                 }
             }
@@ -120,7 +124,7 @@ public:
         LockShard* shard{nullptr};
     };
 
-    std::mutex mutex;  // of everything below, and of the entries
+    std::mutex mutex;                 // of everything below, and of the entries
     std::condition_variable renewed;  // a renewal that was under way without the mutex has returned
     Schedule schedule;
     RenewalAlarm alarm;
@@ -148,8 +152,8 @@ private:
     std::vector<typename Entries::node_type> spares_;
 };
 
-/// The lines of one table, and the steps that every part of it takes. All but the constructor, `forked` and `count_out` are
-/// called with the shard's mutex held.
+/// The lines of one table, and the steps that every part of it takes. All but the constructor, `forked` and
+/// `count_out` are called with the shard's mutex held.
 template <class R, Assurance Level>
 class LockLines {
 public:
@@ -160,23 +164,29 @@ public:
     using Holder = TableHold<R, Level>;
 
     LockLines(R repository, LockOptions options)
-        : repository_(std::move(repository)), runtime_(repository_.runtime()), options_(options),
-          generation_(runtime_.generation()), lines_(options.max_waiters)
-    {}
+        : repository_(std::move(repository)),
+          runtime_(repository_.runtime()),
+          options_(options),
+          generation_(runtime_.generation()),
+          lines_(options.max_waiters)
+    {
+    }
 
-    /// In a forked child: the locks are the parent's, and so are the threads that may hold the mutexes of this copy.
+    /// In a forked child: the locks are the parent's, and so are the threads that may hold the mutexes of
+    /// this copy.
     bool forked() const noexcept { return runtime_.generation() != generation_; }
 
     Shard& shard_of(Key const& key) noexcept { return lines_.shard_of(key); }
 
-    /// For what keeps locks: renewals and removals. No call of a user's has these threads, nor has another store.
+    /// For what keeps locks: renewals and removals. No call of a user's has these threads, nor has another
+    /// store.
     auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, repository_); }
 
-    /// How long whoever is to drive next, or was granted a lock, may take to come for it. Its executor may stand still until
-    /// something that waits for this very lock has been done.
+    /// How long whoever is to drive next, or was granted a lock, may take to come for it. Its executor may
+    /// stand still until something that waits for this very lock has been done.
     static constexpr std::chrono::nanoseconds patience = std::chrono::seconds{1};
 
-    // ---- the line moves on -------------------------------------------------------------------------------------
+    // ---- the line moves on --------------------------------------------------------------------------------
 
     /// The line told who is next (null: nobody, and the line is idle). To be fired when the mutex is free.
     [[nodiscard]] Wakeup promote_next(Shard& shard, Node* node, Member* next) noexcept
@@ -215,10 +225,11 @@ public:
         return node;
     }
 
-    // ---- the schedule of a shard -------------------------------------------------------------------------------
+    // ---- the schedule of a shard --------------------------------------------------------------------------
 
-    /// Looks at `node` again when its lease needs it. Costs a system call only when the alarm must ring earlier than planned,
-    /// and hardly a search: the grants of one service come due in the order in which they were made.
+    /// Looks at `node` again when its lease needs it. Costs a system call only when the alarm must ring
+    /// earlier than planned, and hardly a search: the grants of one service come due in the order in which
+    /// they were made.
     void schedule(Shard& shard, Node* node) { schedule_at(shard, node, node->second.line.lease().next()); }
 
     void schedule_at(Shard& shard, Node* node, TimePoint at)

@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_LOCK_OPERATIONS_HPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_LOCK_OPERATIONS_HPP
 
-// `async_acquire`, `async_try_acquire` and `async_release` of a `LockStateService`: a `Ticket`, or a `Releasing`, polled by an
-// asynchronous operation.
+// `async_acquire`, `async_try_acquire` and `async_release` of a `LockStateService`: a `Ticket`, or a
+// `Releasing`, polled by an asynchronous operation.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -37,16 +37,19 @@ struct AcquireRequest {
 };
 
 template <bool Optional, class Service, class Handler>
-class AcquireOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
+class AcquireOperation final
+    : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
     using Repository = typename Service::repository_type;
 
 public:
     AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
-        : Base(std::move(handler), request->service.repository().runtime()), request_(std::move(request)),
+        : Base(std::move(handler), request->service.repository().runtime()),
+          request_(std::move(request)),
           deadline_(request_->deadline.at(this->runtime().now())),
           ticket_(request_->service.table(), request_->key, request_->wait, request_->max_attempts, false)
-    {}
+    {
+    }
 
     void start() { this->start_here(); }
 
@@ -78,7 +81,8 @@ private:
                 this->take_wake();
                 this->wake_at(deadline_);  // waiting for a thread counts
                 auto const& repository = request_->service.repository();
-                this->offload([this] { poll(); }, store_executor(this->runtime(), BlockingCalls::waiting, repository));
+                this->offload(
+                    [this] { poll(); }, store_executor(this->runtime(), BlockingCalls::waiting, repository));
                 return false;
             }
         }
@@ -129,13 +133,16 @@ private:
             hold_->take();
         auto const code = code_;
         Lock lock = hold_ ? Lock{std::move(request_->state), std::move(hold_)} : Lock{};
-        { Ref<Base> const last = std::move(self); }
+        {
+            Ref<Base> const last = std::move(self);
+        }
         if constexpr (Optional) {
             std::optional<Lock> maybe;
             if (lock)
                 maybe.emplace(std::move(lock));
             std::move(handler)(
-                code == Errc::ok || code == Errc::lock_busy ? error_code{} : make_error_code(code), std::move(maybe));
+                code == Errc::ok || code == Errc::lock_busy ? error_code{} : make_error_code(code),
+                std::move(maybe));
         } else {
             std::move(handler)(code == Errc::ok ? error_code{} : make_error_code(code), std::move(lock));
         }
@@ -157,13 +164,16 @@ private:
 
 /// `LockStateService::async_release` where it cannot be done in place.
 template <class Service, class Handler>
-class ReleaseOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
+class ReleaseOperation final
+    : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
 
 public:
     ReleaseOperation(Handler handler, Service const& service, std::shared_ptr<Hold> hold)
-        : Base(std::move(handler), service.repository().runtime()), releasing_(service.table(), std::move(hold))
-    {}
+        : Base(std::move(handler), service.repository().runtime()),
+          releasing_(service.table(), std::move(hold))
+    {
+    }
 
     void start() { this->start_here(); }
 
@@ -189,7 +199,9 @@ private:
     {
         auto handler = std::move(this->handler());
         auto const code = code_;
-        { Ref<Base> const last = std::move(self); }
+        {
+            Ref<Base> const last = std::move(self);
+        }
         std::move(handler)(code == Errc::ok ? error_code{} : make_error_code(code));
     }
 

@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_LOCK_TABLE_HPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_LOCK_TABLE_HPP
 
-// The locks of one `LockStateService`. Callers that want the same key stand in one line; one of them at a time asks the store;
-// a lease that the store has granted is handed from one local holder to the next; and held leases are renewed.
+// The locks of one `LockStateService`. Callers that want the same key stand in one line; one of them at a
+// time asks the store; a lease that the store has granted is handed from one local holder to the next; and
+// held leases are renewed.
 //
 // | file | its one idea |
 // |---|---|
@@ -18,7 +19,8 @@
 // | renewals.hpp | carries out renewals, and tells holders what they have lost |
 // | this file | carries out what the line says about grants and releases |
 //
-// The mutex of a shard is never held across a call of the store, except `renew` of a store that answers in place.
+// The mutex of a shard is never held across a call of the store, except `renew` of a store that answers in
+// place.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/locks/acquisition.hpp>
@@ -62,11 +64,11 @@ public:
     LockTable(R repository, LockOptions options)
         : Base(std::move(repository), options),
           options_good_(
-              options.ttl.valid() && options.drift >= 0 && options.drift < 0.5 && options.margin.count() >= 0 &&
-              options.poll.valid() && options.max_attempts >= 1 && options.hand_on_count >= 0)
+              options.ttl.valid() && options.drift >= 0 && options.drift < 0.5 &&
+              options.margin.count() >= 0 && options.poll.valid() && options.max_attempts >= 1 &&
+              options.hand_on_count >= 0)
     {
-        for (auto& shard : this->lines_.shards())
-            shard.alarm.table = this;
+        for (auto& shard : this->lines_.shards()) shard.alarm.table = this;
     }
     LockTable(LockTable const&) = delete;
     LockTable& operator=(LockTable const&) = delete;
@@ -79,8 +81,8 @@ public:
                 this->runtime_.cancel(shard.alarm);
     }
 
-    /// No service is left. What is being released on other threads gets a second to be done; the observer hears no more
-    /// of it afterwards.
+    /// No service is left. What is being released on other threads gets a second to be done; the observer
+    /// hears no more of it afterwards.
     void close() noexcept
     {
         if (this->forked())
@@ -111,9 +113,11 @@ public:
     std::optional<Failure> unfit(Key const& key, Deadline deadline)
     {
         if (this->forked())
-            return Failure{Errc::misconfigured, "this lock service was made before a fork; make a new one in the child"};
+            return Failure{
+                Errc::misconfigured, "this lock service was made before a fork; make a new one in the child"};
         if (!options_good_)
-            return Failure{Errc::invalid_argument, "lock options out of range (ttl must be from 50 ms to 24 h)"};
+            return Failure{
+                Errc::invalid_argument, "lock options out of range (ttl must be from 50 ms to 24 h)"};
         if (auto valid = key.validate(); !valid)
             return std::move(valid).failure();
         if constexpr (Level == Assurance::fenced) {
@@ -133,14 +137,18 @@ public:
         return std::nullopt;
     }
 
-    // ---- for policies that commit under a lock -----------------------------------------------------------------
+    // ---- for policies that commit under a lock ------------------------------------------------------------
 
-    /// What the holder has just written, for the next local one, which then need not load it. Nobody has held the lock
-    /// between the two, but somebody may write without the lock: so the next holder's commit names this version, and what it
-    /// did without a commit must be verified.
-    void leave_state(Hold& hold, Versioned<T> state) { static_cast<Holder&>(hold).written_.emplace(std::move(state)); }
+    /// What the holder has just written, for the next local one, which then need not load it. Nobody has held
+    /// the lock between the two, but somebody may write without the lock: so the next holder's commit names
+    /// this version, and what it did without a commit must be verified.
+    void leave_state(Hold& hold, Versioned<T> state)
+    {
+        static_cast<Holder&>(hold).written_.emplace(std::move(state));
+    }
 
-    /// Whether a caller of this service is in line, so that the lease should be handed on and its record not removed.
+    /// Whether a caller of this service is in line, so that the lease should be handed on and its record not
+    /// removed.
     bool contended(Hold& hold)
     {
         auto& own = static_cast<Holder&>(hold);
@@ -148,8 +156,9 @@ public:
         return own.node_ != nullptr && own.node_->second.line.somebody_queues();
     }
 
-    /// The record was removed together with a write: only the local side is left to do. A renewal that is being sent right
-    /// now is not waited for. It names this acquisition, whose record is gone, so that it finds nothing to prolong.
+    /// The record was removed together with a write: only the local side is left to do. A renewal that is
+    /// being sent right now is not waited for. It names this acquisition, whose record is gone, so that it
+    /// finds nothing to prolong.
     void released_by_commit(Hold& hold) noexcept
     {
         auto& own = static_cast<Holder&>(hold);
@@ -176,9 +185,10 @@ private:
     friend class Acquisition<R, Level>;
     friend detail::Releasing<R, Level>;
 
-    // ---- grants ------------------------------------------------------------------------------------------------
+    // ---- grants -------------------------------------------------------------------------------------------
 
-    /// The next holder of `node`, under the next token. The shard's mutex is held. If this throws, nobody holds it.
+    /// The next holder of `node`, under the next token. The shard's mutex is held. If this throws, nobody
+    /// holds it.
     std::shared_ptr<Holder> make_hold(Shard& shard, Node* node, TimePoint now)
     {
         auto& entry = node->second;
@@ -211,15 +221,17 @@ private:
     /// Compares and deletes a record that may have been granted to `owner`, who has given up.
     void take_back_unconfirmed(Key const& key, OwnerToken owner) noexcept
     {
-        if (runs_in_place(this->repository_) && !was_in_vain(this->repository_.remove(key, owner, Deadline{})))
+        if (runs_in_place(this->repository_) &&
+            !was_in_vain(this->repository_.remove(key, owner, Deadline{})))
             return;
         auto const lease_end = add(this->runtime_.now(), this->options_.ttl.value());
         UnconfirmedGrant<R, Level>::take_back(this->shared_from_this(), key, owner, new_removal(lease_end));
     }
 
-    // ---- releases ----------------------------------------------------------------------------------------------
+    // ---- releases -----------------------------------------------------------------------------------------
 
-    /// `report`: for a caller that waits, until the deadline that every call has. What is not done by then goes on without it.
+    /// `report`: for a caller that waits, until the deadline that every call has. What is not done by then
+    /// goes on without it.
     Outcome<void> release(Holder& hold, bool unresolved, bool report)
     {
         auto const now = this->runtime_.now();
@@ -256,18 +268,23 @@ private:
         }
     }
 
-    RemovalMachine new_removal(TimePoint lease_end) const noexcept { return {this->options_.poll, lease_end}; }
+    RemovalMachine new_removal(TimePoint lease_end) const noexcept
+    {
+        return {this->options_.poll, lease_end};
+    }
 
     /// `node` is left to this call.
     Outcome<Removal> remove(Node* node, OwnerToken owner, Deadline deadline)
     {
         if constexpr (GrantRemoving<R>)
-            return this->repository_.remove_granted(node->first, owner, node->second.line.first_token(), deadline);
+            return this->repository_.remove_granted(
+                node->first, owner, node->second.line.first_token(), deadline);
         else
             return this->repository_.remove(node->first, owner, deadline);
     }
 
-    /// The removal is over: the line goes on. False: it must not yet, since a renewal of the record is on its way.
+    /// The removal is over: the line goes on. False: it must not yet, since a renewal of the record is on its
+    /// way.
     bool go_on(Holder const& hold, Node* node, Outcome<Removal> const& removed) noexcept
     {
         auto& shard = *hold.shard_;
@@ -289,7 +306,8 @@ private:
         Node* node{nullptr};                // otherwise: whose record is still to be removed
     };
 
-    /// Hands the lock on, or leaves its record to be removed. `until`: how long this may wait for a renewal that is being sent.
+    /// Hands the lock on, or leaves its record to be removed. `until`: how long this may wait for a renewal
+    /// that is being sent.
     HoldEnd end_hold(Holder& hold, LockStatus status, bool unresolved, TimePoint until, TimePoint now)
     {
         // By the clock: the alarm that says so may be on its way.
@@ -301,14 +319,15 @@ private:
             this->await_renewal(hold, lock, until);
         if (hold.node_ == nullptr) {  // lost, and somebody else may hold it by now
             lock.unlock();
-            auto const code = !lost && hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
+            auto const code =
+                !lost && hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
             observe_release(code, hold, false, now);
             return {code == Errc::ok ? success() : Outcome<void>{code}};
         }
         auto* const node = this->detach_holder(hold);
         auto& line = node->second.line;
-        auto const action =
-            line.released(now, unresolved, this->options_, [&] { return wanted_elsewhere(node->first, line.owner()); });
+        auto const action = line.released(
+            now, unresolved, this->options_, [&] { return wanted_elsewhere(node->first, line.owner()); });
         if (action == std::remove_reference_t<decltype(line)>::Released::hand_on) {
             if (auto wakeup = hand_on(hold, node, now)) {
                 lock.unlock();
@@ -331,7 +350,8 @@ private:
             return false;
     }
 
-    /// The first of the queue holds from now on. Nothing: there is no memory for its hold; then it asks the store later.
+    /// The first of the queue holds from now on. Nothing: there is no memory for its hold; then it asks the
+    /// store later.
     std::optional<Wakeup> hand_on(Holder& before, Node* node, TimePoint now)
     {
         std::shared_ptr<Holder> hold;
@@ -347,10 +367,11 @@ private:
         return next->waiter->wake_later();
     }
 
-    // ---- what observers hear -----------------------------------------------------------------------------------
+    // ---- what observers hear ------------------------------------------------------------------------------
 
     /// What a release came to, for its caller and for the observer.
-    Outcome<void> released(Holder const& hold, LockStatus status, Outcome<Removal> const& removed, TimePoint now)
+    Outcome<void> released(
+        Holder const& hold, LockStatus status, Outcome<Removal> const& removed, TimePoint now)
     {
         Errc code = removed.error();
         if (removed && (*removed == Removal::taken || status == LockStatus::lost))
@@ -398,7 +419,7 @@ private:
     std::atomic<bool> verified_{false};
     std::mutex removals_mutex_;  // of the next two
     std::condition_variable removals_ended_;
-    std::size_t removals_{0};  // under way on other threads
+    std::size_t removals_{0};          // under way on other threads
     std::atomic<bool> silent_{false};  // the observer may be gone
     std::atomic<int> observing_{0};    // threads that may be calling it
 };

@@ -24,7 +24,10 @@ class Releasing {
     using Holder = TableHold<R, Level>;
 
 public:
-    Releasing(std::shared_ptr<Table> table, std::shared_ptr<Hold> hold) : table_(std::move(table)), hold_(std::move(hold)) {}
+    Releasing(std::shared_ptr<Table> table, std::shared_ptr<Hold> hold)
+        : table_(std::move(table)), hold_(std::move(hold))
+    {
+    }
     Releasing(Releasing const&) = delete;
     Releasing& operator=(Releasing const&) = delete;
     ~Releasing() { abandon(); }
@@ -56,7 +59,8 @@ public:
             abandon();
             return table_->released(own, status_, Failure::unknown(Errc::deadline_exceeded), released_at_);
         }
-        // A first attempt that was started ends by itself. One that needs a thread, or is repeated, may take longer.
+        // A first attempt that was started ends by itself. One that needs a thread, or is repeated, may take
+        // longer.
         return removal_->in_first_call() ? Step<void>::under_way() : Step<void>::pending(deadline_);
     }
 
@@ -69,7 +73,8 @@ public:
 private:
     std::shared_ptr<Table> table_;
     std::shared_ptr<Hold> hold_;
-    RecordRemoval<R, Level>* removal_{nullptr};  // a part of the hold; null once it is over, or nobody waits for it
+    // A part of the hold; null once it is over, or nobody waits for it.
+    RecordRemoval<R, Level>* removal_{nullptr};
     TimePoint released_at_{};
     TimePoint deadline_{};
     LockStatus status_{};

@@ -3,12 +3,13 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_REMOVAL_HPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_REMOVAL_HPP
 
-// Removes a lock record that nobody holds any more, lets the line of its key go on, and says what that came to. What decides
-// is a `RemovalMachine`; this carries it out where the caller of the release does not block: in started calls of the store, or
-// in blocking ones on the library's threads, with an alarm between two attempts.
+// Removes a lock record that nobody holds any more, lets the line of its key go on, and says what that came
+// to. What decides is a `RemovalMachine`; this carries it out where the caller of the release does not block:
+// in started calls of the store, or in blocking ones on the library's threads, with an alarm between two
+// attempts.
 //
-// The memory for this is part of the hold, which the grant has allocated (see table_hold.hpp). So a release cannot fail for
-// want of memory: at worst its first attempt comes a little later.
+// The memory for this is part of the hold, which the grant has allocated (see table_hold.hpp). So a release
+// cannot fail for want of memory: at worst its first attempt comes a little later.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/locks/lock_lines.hpp>
@@ -28,23 +29,37 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// One removal. Where it lives is counted: by whoever may look at it, by each task of an executor, and, while it waits for an
-/// alarm or for a started call, by itself.
+/// One removal. Where it lives is counted: by whoever may look at it, by each task of an executor, and, while
+/// it waits for an alarm or for a started call, by itself.
 ///
-/// It is a waiter to the store for its started calls. Whom it wakes then is the caller that waits for its report; without
-/// one, a thread of the library looks.
+/// It is a waiter to the store for its started calls. Whom it wakes then is the caller that waits for its
+/// report; without one, a thread of the library looks.
 template <class R, Assurance Level>
 class RecordRemoval final : public RepeatedCall<RecordRemoval<R, Level>>, public Waiter {
     using Table = LockTable<R, Level>;
     using Node = LockNode<R, Level>;
 
 public:
-    /// `home`: the object that this is a part of, and that has the table, too. `node`: whose line waits for this; null:
-    /// nobody's. `waiter`: who waits for the report; null: nobody, and a failure is the observer's.
+    /// `home`: the object that this is a part of, and that has the table, too. `node`: whose line waits for
+    /// this; null: nobody's. `waiter`: who waits for the report; null: nobody, and a failure is the
+    /// observer's.
     RecordRemoval(
-        Counted& home, Table& table, Key const& key, OwnerToken owner, RemovalMachine machine, Node* node, Waiter* waiter)
-        : home_(home), table_(table), key_(key), owner_(owner), node_(node), reports_(waiter != nullptr),
-          counted_(ends_by_itself(table.repository_)), starts_(starts_calls(table.repository_)), machine_(machine),
+        Counted& home,
+        Table& table,
+        Key const& key,
+        OwnerToken owner,
+        RemovalMachine machine,
+        Node* node,
+        Waiter* waiter)
+        : home_(home),
+          table_(table),
+          key_(key),
+          owner_(owner),
+          node_(node),
+          reports_(waiter != nullptr),
+          counted_(ends_by_itself(table.repository_)),
+          starts_(starts_calls(table.repository_)),
+          machine_(machine),
           waiter_(waiter)
     {
         if (counted_)
@@ -66,10 +81,10 @@ public:
         }
     }
 
-    // ---- for the one that waits for the report -----------------------------------------------------------------
+    // ---- for the one that waits for the report ------------------------------------------------------------
 
-    /// The report, once there is one. Runs on the thread of the one that waits, so that what was woken need not go through
-    /// the library's threads.
+    /// The report, once there is one. Runs on the thread of the one that waits, so that what was woken need
+    /// not go through the library's threads.
     std::optional<Outcome<Removal>> poll()
     {
         std::optional<Outcome<Removal>> removed;
@@ -111,7 +126,7 @@ public:
             wake();   // what the waiter was woken for last may have been this
     }
 
-    // ---- for the store, the alarm and the executor -------------------------------------------------------------
+    // ---- for the store, the alarm and the executor --------------------------------------------------------
 
     void wake() noexcept override
     {
@@ -196,7 +211,8 @@ private:
             send();
             return std::nullopt;
         } catch (...) {  // no memory
-            return starts_ ? Outcome<Removal>{Errc::unavailable} : Outcome<Removal>{Failure::unknown(Errc::overloaded)};
+            return starts_ ? Outcome<Removal>{Errc::unavailable}
+                           : Outcome<Removal>{Failure::unknown(Errc::overloaded)};
         }
     }
 
@@ -205,16 +221,19 @@ private:
     void send()
     {
         if constexpr (NonblockingRepository<R>) {
-            std::lock_guard lock(mutex_);  // it may end, on another thread, before it is there to be looked at
+            // It may end, on another thread, before it is there to be looked at.
+            std::lock_guard lock(mutex_);
             call_ = table_.repository_.start_remove(key_, owner_, Deadline{}, *this);
             this->keep();
         }
     }
 
-    /// True: the removal is over, and `removed` is what it came to. False: an alarm is set for the next attempt.
+    /// True: the removal is over, and `removed` is what it came to. False: an alarm is set for the next
+    /// attempt.
     bool record_attempt(Outcome<Removal>& removed) noexcept
     {
-        if (machine_.answered(removed, runtime().now(), runtime().random_bits()) == RemovalMachine::Action::over)
+        if (machine_.answered(removed, runtime().now(), runtime().random_bits()) ==
+            RemovalMachine::Action::over)
             return true;
         if (ask_again_at(machine_.again_at()))
             return false;
@@ -222,8 +241,8 @@ private:
         return true;
     }
 
-    /// Lets the line go on, when no renewal of the same lease is on its way any more; the caller keeps this alive. False:
-    /// another thread waits for that renewal, and reports. `may_wait`: whether this thread may.
+    /// Lets the line go on, when no renewal of the same lease is on its way any more; the caller keeps this
+    /// alive. False: another thread waits for that renewal, and reports. `may_wait`: whether this thread may.
     bool release_line(Outcome<Removal>& removed, bool may_wait) noexcept
     {
         this->end();
@@ -274,27 +293,30 @@ private:
     OwnerToken owner_;
     Node* node_;
     bool reports_;
-    bool counted_;  // the table's end waits for this; not if it needs an executor that only the waiting caller may run
+    // The table's end waits for this; not if it needs an executor that only the waiting caller may run.
+    bool counted_;
     bool const starts_;
     RemovalMachine machine_;
     std::mutex mutex_;  // of the next four
     StartedCall<Removal> call_;
     bool alarm_means_again_{false};  // the alarm is set for an attempt, not for a look at `call_`
     bool again_{false};              // and it has rung
-    bool first_{true};   // `call_` is the first attempt
+    bool first_{true};               // `call_` is the first attempt
     std::mutex waiter_mutex_;  // of the next two; taken last, for the store wakes under a mutex of its own
     Waiter* waiter_;
     std::optional<Outcome<Removal>> removed_;  // the report of another thread
 };
 
-/// The removal of a record that may have been granted to a caller which has given up, and for which nobody waits.
+/// The removal of a record that may have been granted to a caller which has given up, and for which nobody
+/// waits.
 template <class R, Assurance Level>
 class UnconfirmedGrant final : public Counted {
     using Table = LockTable<R, Level>;
 
 public:
     /// Without memory the record stays until its lease is over.
-    static void take_back(std::shared_ptr<Table> table, Key const& key, OwnerToken owner, RemovalMachine machine) noexcept
+    static void take_back(
+        std::shared_ptr<Table> table, Key const& key, OwnerToken owner, RemovalMachine machine) noexcept
     {
         try {
             Ref<UnconfirmedGrant> const self{new UnconfirmedGrant{std::move(table), key, owner, machine}};
@@ -306,8 +328,11 @@ public:
 
 private:
     UnconfirmedGrant(std::shared_ptr<Table> table, Key const& key, OwnerToken owner, RemovalMachine machine)
-        : table_(std::move(table)), key_(key), removal_(*this, *table_, key_, owner, machine, nullptr, nullptr)
-    {}
+        : table_(std::move(table)),
+          key_(key),
+          removal_(*this, *table_, key_, owner, machine, nullptr, nullptr)
+    {
+    }
 
     std::shared_ptr<Table> table_;
     Key key_;

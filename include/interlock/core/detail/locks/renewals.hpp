@@ -3,13 +3,14 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_RENEWALS_HPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_RENEWALS_HPP
 
-// Keeps the leases of a lock table: an alarm per shard rings when the first of them is due, what is due together is renewed
-// together, and holders are told what became of their locks. When a lease is due, and how long it may be believed, is
-// decided by its `LeaseMachine`.
+// Keeps the leases of a lock table: an alarm per shard rings when the first of them is due, what is due
+// together is renewed together, and holders are told what became of their locks. When a lease is due, and how
+// long it may be believed, is decided by its `LeaseMachine`.
 //
-// A store that answers in place is asked while the shard's mutex is held, so that a release simply comes before or after a
-// renewal. For every other store the renewal is on its way while the mutex is free; the line knows that, and the removal of
-// the record waits for the renewal. Either way no renewal of a lease is sent after its release has completed (law P9).
+// A store that answers in place is asked while the shard's mutex is held, so that a release simply comes
+// before or after a renewal. For every other store the renewal is on its way while the mutex is free; the
+// line knows that, and the removal of the record waits for the renewal. Either way no renewal of a lease is
+// sent after its release has completed (law P9).
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/locks/lock_lines.hpp>
@@ -39,7 +40,7 @@ public:
     using typename Base::Node;
     using typename Base::Shard;
 
-    // ---- when the alarm rings ----------------------------------------------------------------------------------
+    // ---- when the alarm rings -----------------------------------------------------------------------------
 
     /// Looks at everything that is due in one shard.
     void renew_due(Shard& shard)
@@ -57,8 +58,7 @@ public:
             round.losses.reserve(round.nodes.size());
             round.answers.reserve(in_place() ? round.nodes.size() : 0);
             round.due.reserve(in_place() ? 0 : round.nodes.size());
-            for (auto* const node : round.nodes)
-                look_at(shard, node, now, early, round);
+            for (auto* const node : round.nodes) look_at(shard, node, now, early, round);
             if (!shard.schedule.empty() && shard.schedule.begin()->due < shard.alarm_at) {
                 shard.alarm_at = shard.schedule.begin()->due;
                 this->runtime_.arm(shard.alarm, shard.alarm_at);
@@ -68,8 +68,7 @@ public:
         if (!round.due.empty())
             send_later(shard, std::move(round.due));
         if (this->options_.observer != nullptr)
-            for (auto const& [code, lag] : round.answers)
-                this->options_.observer->on_renewal(code, lag);
+            for (auto const& [code, lag] : round.answers) this->options_.observer->on_renewal(code, lag);
     }
 
     /// Likewise a little later, after there was no memory for it.
@@ -84,7 +83,7 @@ public:
         }
     }
 
-    // ---- at a holder's wish ------------------------------------------------------------------------------------
+    // ---- at a holder's wish -------------------------------------------------------------------------------
 
     /// One renewal of `hold`, now.
     Outcome<void> renew_now(Holder& hold, TimePoint deadline)
@@ -136,7 +135,8 @@ public:
     /// Waits until no renewal of this hold is on its way, or until then. `lock` has its shard's mutex.
     void await_renewal(Holder& hold, std::unique_lock<std::mutex>& lock, TimePoint until)
     {
-        INTERLOCK_ASSERT(lock.owns_lock() && lock.mutex() == &hold.shard_->mutex, "the shard's mutex is held");
+        INTERLOCK_ASSERT(
+            lock.owns_lock() && lock.mutex() == &hold.shard_->mutex, "the shard's mutex is held");
         while (hold.node_ != nullptr && hold.node_->second.line.renewal_under_way(hold.fence().owner) &&
                this->runtime_.now() < until)
             this->runtime_.wait_until(hold.shard_->renewed, lock, until);
@@ -150,7 +150,8 @@ private:
         TimePoint planned;  // for the observer
     };
 
-    /// What a holder is to be told when the mutex is free: that its lock is lost, or, without a reason, in doubt.
+    /// What a holder is to be told when the mutex is free: that its lock is lost, or, without a reason, in
+    /// doubt.
     struct LossNotice {
         std::shared_ptr<Hold> hold;
         LostReason reason;
@@ -160,7 +161,7 @@ private:
     struct Round {
         std::vector<Node*> nodes;
         std::vector<LossNotice> losses;
-        std::vector<DueRenewal> due;  // of a store that may block
+        std::vector<DueRenewal> due;                                     // of a store that may block
         std::vector<std::pair<Errc, std::chrono::nanoseconds>> answers;  // of one that answers in place
     };
 
@@ -183,22 +184,26 @@ private:
             return this->unschedule(shard, node);
         std::optional<DueRenewal> due;
         if (!in_place())
-            due.emplace(DueRenewal{node->first, line.owner(), lease.renew_at()});  // allocates: before anything changes
-        if (auto* const holder = node->second.holder; holder != nullptr && now - holder->granted_at() >= this->patience)
+            // Allocates: before anything changes.
+            due.emplace(DueRenewal{node->first, line.owner(), lease.renew_at()});
+        if (auto* const holder = node->second.holder;
+            holder != nullptr && now - holder->granted_at() >= this->patience)
             if (holder->neglect())
                 lease.set_renewed(false);
         auto const planned = lease.renew_at();
         switch (lease.tick(now, early)) {
-        case LeaseMachine::Action::lost: return lose(shard, node, LostReason::expired, round.losses);
-        case LeaseMachine::Action::renew:
-            if (in_place()) {
-                auto const answer = ask_to_renew(node->first, line.owner(), Deadline{});
-                round.answers.push_back({answer.error(), now - planned});
-                return apply_renewal(shard, node, now, answer, round.losses);
-            }
-            round.due.push_back(*std::move(due));
-            break;
-        case LeaseMachine::Action::none: break;
+            case LeaseMachine::Action::lost:
+                return lose(shard, node, LostReason::expired, round.losses);
+            case LeaseMachine::Action::renew:
+                if (in_place()) {
+                    auto const answer = ask_to_renew(node->first, line.owner(), Deadline{});
+                    round.answers.push_back({answer.error(), now - planned});
+                    return apply_renewal(shard, node, now, answer, round.losses);
+                }
+                round.due.push_back(*std::move(due));
+                break;
+            case LeaseMachine::Action::none:
+                break;
         }
         this->schedule(shard, node);
     }
@@ -207,19 +212,19 @@ private:
     void send_later(Shard& shard, std::vector<DueRenewal> due)
     {
         boost::asio::post(
-            this->keeping_executor(), [weak = table().weak_from_this(), where = &shard, due = std::move(due)]() mutable {
+            this->keeping_executor(),
+            [weak = table().weak_from_this(), where = &shard, due = std::move(due)]() mutable {
                 auto const self = weak.lock();
                 if (!self)
                     return;
                 if constexpr (BatchRenewing<R>)
                     return self->renew_together(*where, due);
-                for (auto const& one : due)
-                    self->renew_together(*where, {&one, 1});
+                for (auto const& one : due) self->renew_together(*where, {&one, 1});
             });
     }
 
-    /// Where `owner`'s lease is still to be renewed: what was queued here may have been released meanwhile. The shard's mutex
-    /// is held.
+    /// Where `owner`'s lease is still to be renewed: what was queued here may have been released meanwhile.
+    /// The shard's mutex is held.
     static Node* still_wanted(Shard& shard, Key const& key, OwnerToken owner) noexcept
     {
         auto* const node = shard.find(key);
@@ -239,8 +244,8 @@ private:
         sending.reserve(due.size());
         renewals.reserve(due.size());
         {
-            // A release waits for what is being sent, never for what is only queued: it may itself occupy the thread that
-            // would send it.
+            // A release waits for what is being sent, never for what is only queued: it may itself occupy the
+            // thread that would send it.
             std::lock_guard lock(shard.mutex);
             for (auto const& one : due)
                 if (auto* const node = still_wanted(shard, one.key, one.owner)) {
@@ -275,7 +280,10 @@ private:
 
     /// What the store answered to a renewal that was sent at `sent`. The shard's mutex is held.
     void apply_renewal(
-        Shard& shard, Node* node, TimePoint sent, Outcome<std::chrono::nanoseconds> const& answer,
+        Shard& shard,
+        Node* node,
+        TimePoint sent,
+        Outcome<std::chrono::nanoseconds> const& answer,
         std::vector<LossNotice>& losses)
     {
         auto& entry = node->second;
@@ -286,7 +294,11 @@ private:
         if (answer) {
             lease.renewed(sent, *answer);
         } else if (lease.renewal_failed(answer.error(), now) == LeaseMachine::Action::lost) {
-            return lose(shard, node, answer.cause() == Errc::not_found ? LostReason::removed : LostReason::taken, losses);
+            return lose(
+                shard,
+                node,
+                answer.cause() == Errc::not_found ? LostReason::removed : LostReason::taken,
+                losses);
         } else if (entry.holder != nullptr) {
             losses.push_back({entry.holder->handle(), LostReason::none});
         }
@@ -309,7 +321,8 @@ private:
         }
         losses.push_back({holder->handle(), reason});
         this->detach_holder(*holder);
-        static_cast<void>(this->promote_next(shard, node, node->second.line.lost()));  // woken under the mutex: rare
+        // Woken under the mutex: rare.
+        static_cast<void>(this->promote_next(shard, node, node->second.line.lost()));
     }
 
     void tell(std::vector<LossNotice> const& losses) noexcept

@@ -20,8 +20,8 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// One local grant. Its handles share it; when the last one goes the lock is released. The object outlives its handles while
-/// its record is being removed, and is that removal's home.
+/// One local grant. Its handles share it; when the last one goes the lock is released. The object outlives
+/// its handles while its record is being removed, and is that removal's home.
 template <class R, Assurance Level>
 class TableHold final : public Hold, public Counted {
     using Table = LockTable<R, Level>;
@@ -31,10 +31,16 @@ class TableHold final : public Hold, public Counted {
 public:
     /// The shard's mutex is held.
     static std::shared_ptr<TableHold> make(
-        std::shared_ptr<Table> table, Shard& shard, Node* node, OwnerToken owner, FencingToken token, TimePoint valid_until,
+        std::shared_ptr<Table> table,
+        Shard& shard,
+        Node* node,
+        OwnerToken owner,
+        FencingToken token,
+        TimePoint valid_until,
         TimePoint granted_at)
     {
-        auto* const hold = new TableHold(std::move(table), shard, node, owner, token, valid_until, granted_at);
+        auto* const hold =
+            new TableHold(std::move(table), shard, node, owner, token, valid_until, granted_at);
         std::shared_ptr<TableHold> first{hold, LastHandle{}, MemoryOfHandles<std::byte>{hold}};
         hold->self_ = first;
         return first;
@@ -65,12 +71,13 @@ public:
         return Failure{Errc::misconfigured, "this lock was acquired before a fork, by the parent"};
     }
 
-    // ---- for the table and its parts ---------------------------------------------------------------------------
+    // ---- for the table and its parts ----------------------------------------------------------------------
 
     /// A handle, unless the last one is gone.
     std::shared_ptr<Hold> handle() const noexcept { return self_.lock(); }
 
-    /// Begins to remove the record of `node`, which this no longer holds. Once in the life of a hold; allocates nothing.
+    /// Begins to remove the record of `node`, which this no longer holds. Once in the life of a hold;
+    /// allocates nothing.
     RecordRemoval<R, Level>& remove_record(Node* node, RemovalMachine machine, Waiter* waiter) noexcept
     {
         INTERLOCK_ASSERT(!removal_, "a record is removed once");
@@ -82,15 +89,21 @@ public:
     std::shared_ptr<Table> const table_;
     Shard* const shard_;
     std::atomic<bool> gone_{false};  // released once; a handle that comes later does nothing
-    Node* node_;  // under the shard's mutex: where this is the holder; null once it is not
+    Node* node_;                     // under the shard's mutex: where this is the holder; null once it is not
     std::optional<Versioned<typename R::value_type>> written_;  // see `LockTable::leave_state`
 
 private:
     TableHold(
-        std::shared_ptr<Table> table, Shard& shard, Node* node, OwnerToken owner, FencingToken token, TimePoint valid_until,
+        std::shared_ptr<Table> table,
+        Shard& shard,
+        Node* node,
+        OwnerToken owner,
+        FencingToken token,
+        TimePoint valid_until,
         TimePoint granted_at)
         : Hold(owner, token, valid_until, granted_at), table_(std::move(table)), shard_(&shard), node_(node)
-    {}
+    {
+    }
     ~TableHold() override = default;
 
     void revive() noexcept override { table_->revive(*this); }
@@ -104,14 +117,16 @@ private:
         }
     };
 
-    /// Puts the handles' count into the hold. It holds a reference to it, which it drops when the count is gone.
+    /// Puts the handles' count into the hold. It holds a reference to it, which it drops when the count is
+    /// gone.
     template <class X>
     struct MemoryOfHandles {
         using value_type = X;
         explicit MemoryOfHandles(TableHold* hold) noexcept : of(hold) {}
         template <class Y>
         MemoryOfHandles(MemoryOfHandles<Y> const& other) noexcept : of(other.of)  // NOLINT
-        {}
+        {
+        }
         X* allocate(std::size_t n) noexcept
         {
             static_assert(sizeof(X) <= sizeof(TableHold::count_) && alignof(X) <= alignof(std::max_align_t));
