@@ -122,9 +122,9 @@ public:
         context_.set_request(request);
         context_.set_outer(outer);
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait for ever.
-        if constexpr (requires { transaction_.alone(); })
+        if constexpr (requires { transaction_.opt_out_of_sharing(); })
             if (Mode != Once::no || awaits || outer != nullptr)
-                transaction_.alone();
+                transaction_.opt_out_of_sharing();
         check(options, outer, generation);
     }
     TransactionCall(TransactionCall const&) = delete;
