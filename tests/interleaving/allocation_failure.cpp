@@ -10,7 +10,6 @@
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
-
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -128,8 +127,9 @@ void fail_each_allocation(Call call, Check check)
             failed = true;
         } catch (interlock::Error const& error) {
             // A call of the store that ran out of memory: not applied, or unknown where the commit had begun.
-            CHECK((error.code() == interlock::make_error_code(interlock::Errc::overloaded) ||
-                   error.code() == interlock::make_error_code(interlock::Errc::outcome_unknown)));
+            CHECK(
+                (error.code() == interlock::make_error_code(interlock::Errc::overloaded) ||
+                 error.code() == interlock::make_error_code(interlock::Errc::outcome_unknown)));
             failed = true;
         }
         bool const reached = allocations_left == never;
@@ -317,7 +317,8 @@ TEST_CASE("A granted lock is released and reported although no memory is left", 
 }
 
 TEST_CASE(
-    "A lock of a store that blocks is released soon although no memory was left at its end", "[interleaving][allocation]")
+    "A lock of a store that blocks is released soon although no memory was left at its end",
+    "[interleaving][allocation]")
 {
     using namespace allocation_failure;
     Fixture fixture;

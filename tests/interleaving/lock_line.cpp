@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every order of what can happen to the line of one lock, for two and three callers: they come, wait, go, ask the store and
-// are granted a lease or not; holders release, lose the lock or are slow to come for it; records are removed; renewals are
-// on their way; time passes; and memory is short.
+// Every order of what can happen to the line of one lock, for two and three callers: they come, wait, go, ask
+// the store and are granted a lease or not; holders release, lose the lock or are slow to come for it;
+// records are removed; renewals are on their way; time passes; and memory is short.
 //
-// How it works: a world is the line and a model of what has happened to it. From each world that was not met before all
-// events are tried. The model knows the laws: it says what the line must answer, and checks what must hold in every world.
-// A world is known again by its model; of two lines with one model the line that came first goes on.
+// How it works: a world is the line and a model of what has happened to it. From each world that was not met
+// before all events are tried. The model knows the laws: it says what the line must answer, and checks what
+// must hold in every world. A world is known again by its model; of two lines with one model the line that
+// came first goes on.
 
 #include <interlock/core/detail/locks/lock_line.hpp>
 
 #include "support/catch.hpp"
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -90,15 +90,15 @@ struct Model {
     std::array<At, most_callers + 1> callers{};
     Queue queue;
     bool removing{false};
-    std::int8_t grant{0};           // the number of the last grant
-    std::int8_t renewing{0};        // the grant whose renewal is on its way; 0: none
-    std::uint8_t last_token{0};     // that a caller held
-    std::uint8_t end_token{0};      // the first that the store has not granted
-    int now{0};                     // in milliseconds, as all times here
-    int lease_end{0};               // of the last grant
-    bool renewed{true};             // whether its lease is kept
-    int wanted_since{-1};           // when somebody elsewhere was first seen to wait for it; -1: never
-    std::int8_t hand_ons{0};        // since then
+    std::int8_t grant{0};        // the number of the last grant
+    std::int8_t renewing{0};     // the grant whose renewal is on its way; 0: none
+    std::uint8_t last_token{0};  // that a caller held
+    std::uint8_t end_token{0};   // the first that the store has not granted
+    int now{0};                  // in milliseconds, as all times here
+    int lease_end{0};            // of the last grant
+    bool renewed{true};          // whether its lease is kept
+    int wanted_since{-1};        // when somebody elsewhere was first seen to wait for it; -1: never
+    std::int8_t hand_ons{0};     // since then
     auto operator<=>(Model const&) const = default;
 };
 
@@ -125,8 +125,7 @@ public:
     {
         reach(World{});
         for (; depth > 0 && !frontier_.empty() && seen_.size() < most_worlds_; --depth)
-            for (auto const& world : std::exchange(frontier_, {}))
-                step(world);
+            for (auto const& world : std::exchange(frontier_, {})) step(world);
     }
 
     std::size_t worlds() const noexcept { return seen_.size(); }
@@ -156,7 +155,7 @@ private:
         drain(w);
     }
 
-    // ---- the laws ----------------------------------------------------------------------------------------------
+    // ---- the laws -----------------------------------------------------------------------------------------
 
     void check(World const& w)
     {
@@ -173,12 +172,15 @@ private:
         expect(active <= 1, "two callers drive or hold");
         expect(queued == 0 || active == 1, "somebody waits, and nobody will wake it");
         auto const state = w.line.state();
-        expect((state == Line::State::idle) == (active == 0), "the line is idle although somebody is there, or not");
+        expect(
+            (state == Line::State::idle) == (active == 0),
+            "the line is idle although somebody is there, or not");
         expect((state == Line::State::trying) == (drivers == 1), "the line does not know its driver");
         expect((state == Line::State::held) == (holders == 1), "the line does not know its holder");
         expect((state == Line::State::removing) == m.removing, "the line does not know of the removal");
         expect(w.line.somebody_queues() == (queued > 0), "the line does not know who waits");
-        expect(holders == 0 || (m.last_token < m.end_token && m.last_token > 0), "a token that nobody granted");
+        expect(
+            holders == 0 || (m.last_token < m.end_token && m.last_token > 0), "a token that nobody granted");
     }
 
     /// Everybody ends what it does and comes no more: all get their turn, and the line becomes idle.
@@ -187,7 +189,8 @@ private:
         for (int steps = 0; steps < 20; ++steps) {
             if (w.line.state() == Line::State::idle)
                 return expect(
-                    std::all_of(w.model.callers.begin(), w.model.callers.end(), [](At a) { return a == At::out; }),
+                    std::all_of(
+                        w.model.callers.begin(), w.model.callers.end(), [](At a) { return a == At::out; }),
                     "the line is idle and somebody is forgotten");
             for (std::int8_t i = 1; i <= callers_; ++i) {
                 if (at(w, i) == At::next) {
@@ -214,7 +217,7 @@ private:
         expect(false, "a line that never ends");
     }
 
-    // ---- the events --------------------------------------------------------------------------------------------
+    // ---- the events ---------------------------------------------------------------------------------------
 
     void step(World const& w)
     {
@@ -276,7 +279,7 @@ private:
                     expect(!idle && waits, "room is asked for and not needed");
                     return room;
                 });
-                auto const expected = idle    ? Line::Entered::drive
+                auto const expected = idle     ? Line::Entered::drive
                                       : !waits ? Line::Entered::busy
                                       : room   ? Line::Entered::queue
                                                : Line::Entered::overloaded;
@@ -381,8 +384,7 @@ private:
         }
         for (bool const unresolved : {false, true})
             for (bool const wanted : {false, true})
-                for (bool const memory : {true, false})
-                    release(w, i, unresolved, wanted, memory);
+                for (bool const memory : {true, false}) release(w, i, unresolved, wanted, memory);
         World lost = w;
         at(lost, i) = At::out;
         promote(lost, lost.line.lost());
@@ -404,10 +406,14 @@ private:
             asked = true;
             return wanted;
         });
-        bool const possible = !m.queue.empty() && m.last_token + 1 < m.end_token && m.renewed &&
-                              m.lease_end - m.now >= 150;
-        expect(!(unresolved && action == Line::Released::hand_on), "handed on over a write that may still arrive");
-        expect(asked == (possible && !unresolved), "the store is asked for its waiters at another time than it matters");
+        bool const possible =
+            !m.queue.empty() && m.last_token + 1 < m.end_token && m.renewed && m.lease_end - m.now >= 150;
+        expect(
+            !(unresolved && action == Line::Released::hand_on),
+            "handed on over a write that may still arrive");
+        expect(
+            asked == (possible && !unresolved),
+            "the store is asked for its waiters at another time than it matters");
         bool within_budget = true;
         if (possible && !unresolved && wanted) {
             if (m.wanted_since < 0)
@@ -418,7 +424,9 @@ private:
         }
         bool const expected = possible && !unresolved && within_budget;
         fenced_by_a_trip += unresolved && possible ? 1U : 0U;
-        expect((action == Line::Released::hand_on) == expected, "handed on where it must not be, or not where it could be");
+        expect(
+            (action == Line::Released::hand_on) == expected,
+            "handed on where it must not be, or not where it could be");
         at(after, i) = At::out;
         if (action == Line::Released::remove_record) {
             m.removing = true;
@@ -480,12 +488,16 @@ void explore(std::int8_t callers, int depth, std::size_t most_worlds)
 }  // namespace lock_line
 }  // namespace
 
-TEST_CASE("The line of a lock keeps its laws for two callers, in every order of events", "[interleaving][lock_line]")
+TEST_CASE(
+    "The line of a lock keeps its laws for two callers, in every order of events",
+    "[interleaving][lock_line]")
 {
     lock_line::explore(2, 30, 100'000);
 }
 
-TEST_CASE("The line of a lock keeps its laws for three callers, in every order of events", "[interleaving][lock_line]")
+TEST_CASE(
+    "The line of a lock keeps its laws for three callers, in every order of events",
+    "[interleaving][lock_line]")
 {
     lock_line::explore(3, 30, 150'000);
 }

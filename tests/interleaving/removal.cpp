@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every order of what can happen to the removal of a lock record: attempts are answered, refused, not sent, or lost on either
-// way; what was lost arrives late; somebody else takes the lock; time passes, also beyond the end of the lease.
+// Every order of what can happen to the removal of a lock record: attempts are answered, refused, not sent,
+// or lost on either way; what was lost arrives late; somebody else takes the lock; time passes, also beyond
+// the end of the lease.
 //
-// How it works: the explorer plays the store. It knows whether an attempt of this removal has removed the record, which the
-// machine can only learn from answers. Whenever the machine says that it is over, what it reports is compared with that.
+// How it works: the explorer plays the store. It knows whether an attempt of this removal has removed the
+// record, which the machine can only learn from answers. Whenever the machine says that it is over, what it
+// reports is compared with that.
 
 #include <interlock/core/detail/locks/removal_machine.hpp>
 
 #include "support/catch.hpp"
-
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -57,7 +58,8 @@ public:
         if (depth == 0)
             return;
         answered(run, depth);
-        for (auto const code : {Errc::unavailable, Errc::overloaded, Errc::deadline_exceeded, Errc::misconfigured}) {
+        for (auto const code :
+             {Errc::unavailable, Errc::overloaded, Errc::deadline_exceeded, Errc::misconfigured}) {
             Run r = run;  // not sent, or refused
             came(r, Outcome<Removal>{code}, depth);
         }
@@ -111,7 +113,9 @@ private:
                 ++repeated;
                 auto const at = r.machine.again_at();
                 expect(!r.machine.over(), "over, and asks again");
-                expect(at >= r.now && at < lease_end, "asks at another time than between now and the end of the lease");
+                expect(
+                    at >= r.now && at < lease_end,
+                    "asks at another time than between now and the end of the lease");
                 expect(!removed || r.doubtful, "asks again although the store has answered");
                 later(r, at, depth - 1);
             }
@@ -159,7 +163,9 @@ private:
         }
         bool const unknown = removed.error() == Errc::outcome_unknown;
         ++results[unknown ? 4 : 3];
-        expect(unknown || (!run.removed_by_us && run.late == 0), "reports not applied, and an attempt was applied or may be");
+        expect(
+            unknown || (!run.removed_by_us && run.late == 0),
+            "reports not applied, and an attempt was applied or may be");
         expect(!unknown || run.doubtful, "reports unknown without a reason");
         bool const undecidable = unknown && removed.cause() == Errc::lock_lost;
         expect(!undecidable || run.record == Record::taken, "reports another's record that is not there");
@@ -174,7 +180,8 @@ private:
 }  // namespace
 
 TEST_CASE(
-    "The removal of a record remembers doubt and ends with the lease, in every order of events", "[interleaving][removal]")
+    "The removal of a record remembers doubt and ends with the lease, in every order of events",
+    "[interleaving][removal]")
 {
     using namespace removal;
     Explorer explorer;
@@ -183,8 +190,7 @@ TEST_CASE(
     CHECK(explorer.problems == 0);
     CHECK(explorer.ends > 10'000);
     CHECK(explorer.repeated > 10'000);
-    for (auto const count : explorer.results)
-        CHECK(count > 100);
+    for (auto const count : explorer.results) CHECK(count > 100);
 }
 
 TEST_CASE("A removal that takes over from another one takes over its doubt", "[interleaving][removal]")
