@@ -34,6 +34,7 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/lock_options.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/observer.hpp>
 #include <interlock/core/open.hpp>

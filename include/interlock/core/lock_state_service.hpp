@@ -6,12 +6,14 @@
 /// @file
 /// Acquires and releases locks on states: queues locally, tries the store, waits, renews, hands on.
 
+#include <interlock/core/detail/locks/lock_operations.hpp>
 #include <interlock/core/detail/locks/lock_table.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/lock_options.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/async_result.hpp>

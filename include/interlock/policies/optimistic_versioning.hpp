@@ -71,7 +71,7 @@ namespace detail {
 template <class Policy, class R>
 class VersioningSession : public PolicySession<Policy, R> {
 public:
-    using combines = VersioningSession;
+    using supports_combining = VersioningSession;
     using value_type = typename R::value_type;
     static constexpr std::array forms{Form::states, Form::states_context};
 

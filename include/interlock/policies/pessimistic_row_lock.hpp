@@ -59,7 +59,7 @@ namespace detail {
 template <class Policy, class R>
 class RowLockSession : public PolicySession<Policy, R> {
 public:
-    using combines = RowLockSession;
+    using supports_combining = RowLockSession;
     using value_type = typename R::value_type;
     static constexpr std::array forms{Form::states, Form::states_transaction, Form::states_context};
     using PolicySession<Policy, R>::PolicySession;

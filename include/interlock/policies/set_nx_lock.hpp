@@ -175,7 +175,7 @@ private:
 template <class Policy, class R, Assurance Level>
 class LeaseSession {
 public:
-    using combines = LeaseSession;
+    using supports_combining = LeaseSession;
     using repository_type = R;
     using value_type = typename R::value_type;
     using Locks = LockStateService<value_type, R, Level>;
@@ -205,7 +205,7 @@ public:
     static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
     bool in_place() const noexcept { return LockAccess::in_place(locks_); }
     static constexpr bool begin_waits() noexcept { return true; }
-    std::size_t turns() const noexcept { return policy_.wait == Wait::no ? 0 : locks_.options().max_waiters; }
+    std::size_t max_waiting_operations() const noexcept { return policy_.wait == Wait::no ? 0 : locks_.options().max_waiters; }
 
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {

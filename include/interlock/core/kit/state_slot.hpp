@@ -148,7 +148,7 @@ public:
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form) noexcept { return true; }
     /// How many operations on states others work on may wait for their turn.
-    std::size_t turns() const noexcept
+    std::size_t max_waiting_operations() const noexcept
     {
         if constexpr (requires { policy_.wait; })
             if (policy_.wait == Wait::no)

@@ -126,9 +126,9 @@ public:
         ContextAccess::set_request(context_, request);
         ContextAccess::set_outer(context_, outer);
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait for ever.
-        if constexpr (requires { transaction_.alone(); })
+        if constexpr (requires { transaction_.opt_out_of_sharing(); })
             if (Mode != Once::no || awaits || outer != nullptr)
-                transaction_.alone();
+                transaction_.opt_out_of_sharing();
         check(options, outer, generation);
         if (stop.stop_requested())
             cancel_before_start();
