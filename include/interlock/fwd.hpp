@@ -84,15 +84,6 @@ template <class Runtime = SystemRuntime>
 class BasicIdempotencyStore;
 }  // namespace memory
 
-namespace redis {
-class Client;
-class Connection;
-class Counters;
-template <class T, class K = void>
-class StateRepository;
-class IdempotencyStore;
-}  // namespace redis
-
 namespace postgres {
 class Pool;
 class Counters;

@@ -31,7 +31,7 @@ set(clients hiredis openssl libpqxx)
 set(hiredis_includes "^hiredis(/|\\.h)")
 set(hiredis_door backends/redis/detail/hiredis.hpp)
 set(openssl_includes "^(openssl/|boost/asio/ssl)")
-set(openssl_door backends/redis/detail/openssl.hpp)
+set(openssl_door core/kit/net/openssl.hpp)
 set(libpqxx_includes "^(pqxx/|libpq|postgresql/)")
 set(libpqxx_door backends/postgres/detail/pqxx.hpp)
 

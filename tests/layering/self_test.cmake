@@ -102,9 +102,9 @@ plant("only interlock/backends/memory/ may reach its detail/"
 # One door per client library.
 plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
     backends/redis/e.hpp "#include <hiredis/read.h>")
-plant("<openssl/ssl.h> may be included by backends/redis/detail/openssl.hpp only"
+plant("<openssl/ssl.h> may be included by core/kit/net/openssl.hpp only"
     backends/redis/f.hpp "#include <openssl/ssl.h>")
-plant("<boost/asio/ssl/stream.hpp> may be included by backends/redis/detail/openssl.hpp only"
+plant("<boost/asio/ssl/stream.hpp> may be included by core/kit/net/openssl.hpp only"
     backends/redis/g.hpp "#include <boost/asio/ssl/stream.hpp>")
 plant("<pqxx/result> may be included by backends/postgres/detail/pqxx.hpp only"
     patterns/e.hpp "#include <pqxx/result>")

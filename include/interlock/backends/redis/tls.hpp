@@ -10,8 +10,8 @@
 /// every call to a `rediss:` server that TLS is missing.
 
 #include <interlock/backends/redis/backend.hpp>
-#include <interlock/backends/redis/detail/openssl.hpp>
 #include <interlock/backends/redis/options.hpp>
+#include <interlock/core/kit/net/openssl.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_repository.hpp>
 
@@ -43,7 +43,7 @@ inline Options with_tls(Options options)
 {
     options.tls = true;
     options.validate().value();
-    options.tls_context = detail::OpenSslContext::make(options.tls_options).value();
+    options.tls_context = make_tls_context(options.tls_options, "redis").value();
     return options;
 }
 /// As `Options::parse`. A URL that begins with `redis:` is used with TLS all the same.

@@ -23,11 +23,11 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Connections of type `C`, lent one at a time, the one used last first.
+/// Connections of type `C`, lent one at a time, the one used last first. `R`: the runtime by whose clock callers wait.
 ///
 /// `c.fit()`: whether an idle one may be lent. `c.reusable()`: whether one that comes back may be kept.
 /// **Thread safety.** Everything: safe. Whoever has borrowed must give back before the pool goes.
-template <class C>
+template <class C, class R = SystemRuntime>
 class ConnectionPool {
 public:
     /// Gives back by itself.
@@ -60,8 +60,9 @@ public:
     };
 
     /// `store` begins the texts of failures.
-    ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting)
-        : store_(std::move(store)), most_(most), most_waiting_(most_waiting), generation_(SystemRuntime::generation())
+    ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting, R runtime = {})
+        : store_(std::move(store)), most_(most), most_waiting_(most_waiting), runtime_(std::move(runtime)),
+          generation_(runtime_.generation())
     {}
     ConnectionPool(ConnectionPool const&) = delete;
     ConnectionPool& operator=(ConnectionPool const&) = delete;
@@ -77,14 +78,14 @@ public:
             std::unique_ptr<C> connection;
             {
                 std::unique_lock lock(mutex_);
-                if (SystemRuntime::now() >= until)
+                if (runtime_.now() >= until)
                     return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to " + store_};
                 if (idle_.empty() && count_ >= most_) {
                     if (waiting_ >= most_waiting_)
                         return Failure{Errc::overloaded, store_ + ": too many callers wait for a connection"};
                     ++waiting_;
-                    while (idle_.empty() && count_ >= most_ && SystemRuntime::now() < until)
-                        SystemRuntime::wait_until(returned_, lock, until);
+                    while (idle_.empty() && count_ >= most_ && runtime_.now() < until)
+                        runtime_.wait_until(returned_, lock, until);
                     --waiting_;
                     if (idle_.empty() && count_ >= most_)
                         return Failure{
@@ -148,7 +149,7 @@ public:
 private:
     void put_back(std::unique_ptr<C> connection) noexcept
     {
-        if (SystemRuntime::generation() != generation_)
+        if (runtime_.generation() != generation_)
             return;  // in a forked child, where the mutex may be one that nobody will unlock
         if (!connection->reusable()) {
             connection.reset();
@@ -175,6 +176,7 @@ private:
     std::string store_;
     std::size_t most_;
     std::size_t most_waiting_;
+    [[no_unique_address]] R runtime_;
     std::uint64_t generation_;
     mutable std::mutex mutex_;
     std::condition_variable returned_;

@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_CORE_RUNTIME_STREAM_HPP
 #define INTERLOCK_CORE_RUNTIME_STREAM_HPP
 
-// A stream of bytes to a store, driven by the calling thread. Every call has an absolute deadline on the runtime's time
-// line.
+// A stream of bytes to a store, driven by the calling thread. Every call has an absolute deadline on the time line of the
+// system's sockets, `socket_now`, which is that of `SystemRuntime`. Another runtime's deadlines become such by
+// `socket_deadline`.
 //
 // A reply that comes soon costs one system call: a recv(2) that waits for at most `patience`. Only then, or when the
 // deadline is near, or when somebody may ring, ppoll(2) waits to the nanosecond.
@@ -40,6 +41,19 @@
 namespace interlock {
 inline namespace v0 {
 namespace detail {
+
+/// The time by which blocking sockets wait. It is the system's whatever runtime a store has, since the system does the waiting.
+inline TimePoint socket_now() noexcept { return boottime_now(); }
+
+/// `until`, a time on the time line of `runtime`, as a deadline for blocking sockets.
+template <class R>
+TimePoint socket_deadline(R const& runtime, TimePoint until)
+{
+    if constexpr (requires { typename R::waits_in_real_time; })
+        return until;
+    else
+        return add(socket_now(), until - runtime.now());
+}
 
 enum class IoStatus : unsigned char {
     ok,
