@@ -95,9 +95,12 @@ public:
     /// The driver could not send or receive.
     HandshakeAction lost(HandshakeLoss loss, std::string_view why)
     {
+        if (secure_) {
+            auto const action = secure_->lost(loss, why);
+            late_ = secure_->timed_out();
+            return secured(action);
+        }
         late_ = loss == HandshakeLoss::timed_out;
-        if (secure_)
-            return secured(secure_->lost(loss, why));
         return fail(late_ ? "timed out" : why);
     }
 
@@ -186,7 +189,7 @@ private:
     Greeting greeting_;
     std::string sealed_;  // the greeting as it goes over the wire through TLS
     int heard_{0};        // replies to the greeting
-    bool late_{false};
+    bool late_{false};    // it failed for want of time only, which TLS knows nothing of
     std::optional<Failure> failure_;
 };
 

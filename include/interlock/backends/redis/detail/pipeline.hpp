@@ -86,11 +86,9 @@ public:
 
     void submit(QueuedCommand& command, Payload payload) noexcept
     {
-        if (forked()) {  // the mutex may be one that nobody here will unlock
-            command.submitted_ = true;
-            return command.finish(Failure{
+        if (forked())  // the mutex may be one that nobody here will unlock
+            return command.refuse(Failure{
                 Errc::misconfigured, "this redis connection was made before a fork; make a new one in the child"});
-        }
         std::lock_guard lock(mutex_);
         arrange(command, queue_.submit(command, payload));
     }
@@ -107,11 +105,10 @@ public:
     /// The outcome, once there is one, which stays where it is until the command is submitted again; it is idle from now on.
     Outcome<Reply>* take(QueuedCommand& command) noexcept
     {
-        if (!command.finished_.load(std::memory_order_acquire))
+        if (!command.has_outcome())
             return nullptr;
         std::lock_guard lock(mutex_);  // `finished()` may not have returned yet
-        command.settle();
-        return &command.result_;
+        return command.take();
     }
     Outcome<Reply> cancel(QueuedCommand& command)
     {
@@ -122,7 +119,7 @@ public:
     }
     void forget(QueuedCommand& command) noexcept
     {
-        if (!command.submitted_)
+        if (!command.is_submitted())
             return;
         std::lock_guard lock(mutex_);
         queue_.forget(command);
@@ -186,7 +183,7 @@ private:
         if (!submitted)
             return;
         try {
-            arm(command.deadline_);
+            arm(command.deadline());
             if (!turn_posted_ && queue_.wanted()) {
                 boost::asio::post(wire_->strand, [self = this->shared_from_this()] { self->turn(); });
                 turn_posted_ = true;

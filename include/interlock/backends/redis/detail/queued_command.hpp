@@ -70,11 +70,29 @@ public:
     QueuedCommand(QueuedCommand const&) = delete;
     QueuedCommand& operator=(QueuedCommand const&) = delete;
 
+    // ---- For the driver of a queue
+    TimePoint deadline() const noexcept { return deadline_; }
+    /// Whether there is an outcome to be taken. Needs no lock.
+    bool has_outcome() const noexcept { return finished_.load(std::memory_order_acquire); }
+    /// Whether a queue may know of it. For whoever submits it.
+    bool is_submitted() const noexcept { return submitted_; }
+    /// The outcome, which stays where it is until the command is submitted again. The command is its owner's alone from now on.
+    Outcome<Reply>* take() noexcept
+    {
+        settle();
+        return &result_;
+    }
+    /// No queue takes it in: this is the outcome.
+    void refuse(Failure failure) noexcept
+    {
+        submitted_ = true;
+        finish(std::move(failure));
+    }
+
 protected:
     QueuedCommand(Access access, TimePoint deadline) : access_(access), deadline_(deadline) {}
     ~QueuedCommand() = default;
     Access access() const noexcept { return access_; }
-    TimePoint deadline() const noexcept { return deadline_; }
     /// The payload holds two commands from now on, or one again (null). The outcome is the reply to the first command, and
     /// `second` becomes the reply to the other one before there is an outcome.
     void expect_second(Reply* second) noexcept { second_ = second; }
@@ -85,8 +103,6 @@ private:
     friend class CommandQueue;
     friend class InFlightCommands;
     friend class CommandList;
-    template <class>
-    friend class Pipeline;
     enum class State : unsigned char { idle, pending, in_flight, done };
 
     /// There is an outcome to be taken. Called by the queue, so with whatever guards it.

@@ -62,7 +62,8 @@ public:
         // The session had failed, and the server was about to be told: that explains more than the loss of the connection.
         if (status_ == TlsStatus::failed || status_ == TlsStatus::closed)
             return sent();
-        if (loss == HandshakeLoss::timed_out)
+        timed_out_ = loss == HandshakeLoss::timed_out;
+        if (timed_out_)
             return fail("the TLS handshake was not finished in time; does the server speak TLS at this port?");
         return fail("the TLS handshake was cut off: " + std::string(why));
     }
@@ -70,6 +71,8 @@ public:
     /// Why it failed, in words that may follow "cannot connect to x: ". What the session itself has to say about it, see
     /// `TlsSession::failure`, is more exact.
     std::string const& why() const noexcept { return why_; }
+    /// Whether it failed for want of time only.
+    bool timed_out() const noexcept { return timed_out_; }
 
 private:
     HandshakeAction advance()
@@ -88,6 +91,7 @@ private:
 
     TlsSession& session_;
     TlsStatus status_{TlsStatus::more};  // what the session said last: it decides what follows once `output_` has left
+    bool timed_out_{false};
     std::string output_;
     std::string why_;
 };
