@@ -8,6 +8,7 @@
 /// no promise while the process lives.
 
 #include <interlock/backends/memory/detail/store.hpp>
+#include <interlock/backends/memory/fwd.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/committing_members.hpp>

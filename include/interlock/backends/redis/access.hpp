@@ -26,10 +26,6 @@ enum class Access : unsigned char {
     record,
 };
 
-namespace detail {
-using redis::Access;
-}
-
 }  // namespace redis
 }  // namespace v0
 }  // namespace interlock

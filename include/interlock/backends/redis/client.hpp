@@ -74,18 +74,18 @@ enum class CompareAndDelete : unsigned char {
 
 /// What all handles of one client share. `R`: the runtime.
 template <class R>
-class BasicClientState {
+class ClientState {
 public:
     using Pool = ConnectionPool<Connection, R>;
 
-    BasicClientState(R runtime, Options options, boost::asio::any_io_executor executor, bool own_threads)
+    ClientState(R runtime, Options options, boost::asio::any_io_executor executor, bool own_threads)
         : runtime_(std::move(runtime)), options_(std::move(options)), executor_(std::move(executor)),
           own_threads_(own_threads), generation_(runtime_.generation()),
           subscriber_(std::make_shared<Subscriber>(options_))
     {}
-    BasicClientState(BasicClientState const&) = delete;
-    BasicClientState& operator=(BasicClientState const&) = delete;
-    ~BasicClientState()
+    ClientState(ClientState const&) = delete;
+    ClientState& operator=(ClientState const&) = delete;
+    ~ClientState()
     {
         if (!forked())
             subscriber_->stop();
@@ -380,11 +380,13 @@ public:
     std::size_t connection_count() const { return state_->connection_count(); }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class StateRepository;
-    friend class Counters;
-    friend class IdempotencyStore;
-    using State = detail::BasicClientState<Runtime>;
+    template <class>
+    friend class BasicCounters;
+    template <class>
+    friend class BasicIdempotencyStore;
+    using State = detail::ClientState<Runtime>;
 
     static std::shared_ptr<State> make(
         Runtime runtime, Options options, boost::asio::any_io_executor executor, bool own_threads)

@@ -6,6 +6,9 @@
 /// @file
 /// Forward declarations of what the Redis backend gives its users, with all default template arguments. Cheap: neither Asio
 /// nor hiredis is included.
+///
+/// The templates `Basic...` take the runtime, see `core/runtime/runtime.hpp`. The names without `Basic` are those of the
+/// system's runtime; tests put another one in its place and move time by hand.
 
 #include <interlock/fwd.hpp>
 
@@ -20,16 +23,14 @@ using Client = BasicClient<SystemRuntime>;
 template <class Runtime>
 class BasicConnection;
 using Connection = BasicConnection<SystemRuntime>;
-class Counters;
-template <class T, class K = void>
+template <class Runtime>
+class BasicCounters;
+using Counters = BasicCounters<SystemRuntime>;
+template <class T, class K = void, class Runtime = SystemRuntime>
 class StateRepository;
-class IdempotencyStore;
-
-namespace detail {
-template <class R>
-class BasicClientState;
-using ClientState = BasicClientState<SystemRuntime>;
-}  // namespace detail
+template <class Runtime>
+class BasicIdempotencyStore;
+using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
 
 }  // namespace redis
 }  // namespace v0

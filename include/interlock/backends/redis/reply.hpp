@@ -184,12 +184,6 @@ inline ReplyView ReplyView::operator[](std::size_t i) const noexcept
     return {reply_, at};
 }
 
-namespace detail {
-using redis::Reply;
-using redis::ReplyType;
-using redis::ReplyView;
-}
-
 }  // namespace redis
 }  // namespace v0
 }  // namespace interlock

@@ -396,7 +396,7 @@ TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][sta
         for (int i = 0; i < 500; ++i) {
             auto const key = std::to_string(i);
             auto const name = keys.name("lock", key).text();
-            auto const heard = keys.heard("lock", key);
+            auto const heard = keys.wake_name("lock", key);
             CHECK(heard.hash == redis::detail::stable_hash(name));
             REQUIRE(heard.channel < keys.channel_count());
             auto const channel = keys.channel(heard.channel);

@@ -77,12 +77,12 @@ struct Replication {
 
 /// On the calling thread, over a pooled connection.
 template <class R>
-class BasicBlocking {
+class Blocking {
 public:
     template <class X>
     using result = Outcome<X>;
 
-    explicit BasicBlocking(BasicClientState<R>& client) noexcept : client_(client) {}
+    explicit Blocking(ClientState<R>& client) noexcept : client_(client) {}
 
     template <class X>
     Outcome<X> refuse(Failure failure) const
@@ -136,7 +136,7 @@ private:
         return read(exchange->reply());
     }
 
-    BasicClientState<R>& client_;
+    ClientState<R>& client_;
 };
 
 /// One whose outcome was known at once.
@@ -257,12 +257,12 @@ private:
 
 /// Started on the shared connection; blocks nobody.
 template <class R>
-class BasicStarting {
+class Starting {
 public:
     template <class X>
     using result = StartedCall<X>;
 
-    BasicStarting(BasicClientState<R>& client, Waiter& waiter) noexcept : client_(client), waiter_(waiter) {}
+    Starting(ClientState<R>& client, Waiter& waiter) noexcept : client_(client), waiter_(waiter) {}
 
     template <class X>
     StartedCall<X> refuse(Failure failure) const
@@ -314,12 +314,9 @@ private:
         return call;
     }
 
-    BasicClientState<R>& client_;
+    ClientState<R>& client_;
     Waiter& waiter_;
 };
-
-using Blocking = BasicBlocking<SystemRuntime>;
-using Starting = BasicStarting<SystemRuntime>;
 
 }  // namespace detail
 }  // namespace redis

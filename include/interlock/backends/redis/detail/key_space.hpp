@@ -85,7 +85,6 @@ public:
         std::uint64_t hash;
         std::size_t channel;
     };
-    using Heard = WakeName;
 
     KeySpace(std::string name_space, std::size_t shards) : name_space_(std::move(name_space)), shards_(shards) {}
 
@@ -109,7 +108,7 @@ public:
     std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 
     std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
-    WakeName heard(std::string_view kind, std::string_view bytes) const noexcept
+    WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
     {
         auto const shard = shard_of(bytes);
         auto const hash = Name{name_space_, shard, kind, bytes}.hash();
