@@ -31,7 +31,7 @@ set(clients hiredis openssl libpqxx)
 set(hiredis_includes "^hiredis(/|\\.h)")
 set(hiredis_door backends/redis/detail/hiredis.hpp)
 set(openssl_includes "^(openssl/|boost/asio/ssl)")
-set(openssl_door backends/redis/detail/openssl.hpp)
+set(openssl_door core/kit/net/openssl.hpp)
 set(libpqxx_includes "^(pqxx/|libpq|postgresql/)")
 set(libpqxx_door backends/postgres/detail/pqxx.hpp)
 
@@ -47,6 +47,9 @@ set(seam_words
     this_thread::sleep_for this_thread::sleep_until nanosleep usleep
     random_device mt19937 mt19937_64 default_random_engine getrandom
     tcp::socket)
+
+# Stores that run on any runtime. Only their fwd.hpp says which one a user gets.
+set(stores_on_any_runtime memory redis)
 
 set(violations 0)
 
@@ -217,6 +220,19 @@ foreach(header IN LISTS headers)
             if(included MATCHES "^boost/asio(/|\\.hpp)")
                 list(APPEND heavy_headers "${header}")
             endif()
+        endif()
+
+        if(header STREQUAL "fwd.hpp" AND code MATCHES "namespace[ ]+([a-z0-9_]+)")
+            set(named "${CMAKE_MATCH_1}")
+            if(IS_DIRECTORY "${ROOT}/interlock/backends/${named}")
+                violation("${header}" ${line_number} "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
+            endif()
+        endif()
+        if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
+           AND header MATCHES "^backends/([^/]+)/(.*)$" AND NOT CMAKE_MATCH_2 STREQUAL "fwd.hpp"
+           AND CMAKE_MATCH_1 IN_LIST stores_on_any_runtime)
+            violation("${header}" ${line_number}
+                "'SystemRuntime' is not for '${CMAKE_MATCH_1}' to choose, its runtime is a template argument")
         endif()
 
         if(NOT header MATCHES "${seam_headers}"

@@ -6,7 +6,7 @@ cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
 
 # May be left out.
-set(optional_headers fwd.hpp version.hpp core/format.hpp)
+set(optional_headers fwd.hpp version.hpp core/format.hpp backends/memory/fwd.hpp)
 # Never in: internals, the tools of authors, and what needs a client library.
 set(excluded_headers "(^|/)detail/|^core/(kit|runtime)/|^core/codec/|^backends/(redis|postgres)/")
 

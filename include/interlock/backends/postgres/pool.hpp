@@ -15,6 +15,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
+#include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/options.hpp>
 #include <interlock/core/kit/connection_pool.hpp>
 #include <interlock/core/runtime/immortal.hpp>
