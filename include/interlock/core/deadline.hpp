@@ -133,6 +133,7 @@ private:
 /// million years). The default is 10 seconds.
 class Ttl {
 public:
+    /// What is accepted.
     static constexpr std::chrono::nanoseconds min{std::chrono::milliseconds{50}};
     static constexpr std::chrono::nanoseconds max{std::chrono::hours{24}};
 

@@ -39,6 +39,7 @@ inline namespace v0 {
 /// **Thread safety.** A key never changes after it was made, except by assignment.
 class Key {
 public:
+    /// The most bytes of a key.
     static constexpr std::size_t max_size = 512;
 
     Key() = default;
@@ -48,6 +49,7 @@ public:
     explicit Key(char const* text) : Key(std::string_view{text}) {}
     explicit Key(std::string_view bytes) : bytes_(bytes), hash_(std::hash<std::string_view>{}(bytes)) {}
 
+    /// What stores see.
     std::string_view bytes() const noexcept { return bytes_; }
     /// `std::hash` of the bytes, computed once, when the key is made.
     std::size_t hash() const noexcept { return hash_; }
@@ -238,7 +240,9 @@ auto keys_part(A const& part)
 template <class... A>
 class Keys {
 public:
+    /// How many they are.
     static constexpr std::size_t size = sizeof...(A);
+    /// As `keys` does.
     explicit Keys(A... parts) : parts_(std::move(parts)...) {}
     std::tuple<A...> const& parts() const noexcept { return parts_; }
 
