@@ -49,6 +49,7 @@
 #include <interlock/policies/any_policy.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/idempotency_options.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
