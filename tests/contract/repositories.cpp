@@ -9,14 +9,18 @@
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 
 #include "contract/backends.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+#include <boost/asio/use_future.hpp>
+
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -102,6 +106,65 @@ TEMPLATE_LIST_TEST_CASE("a version is never used again and a refused write chang
         CHECK(repository.erase(x, second, soon).value() == second);
         highest = second;
     }
+}
+
+TEMPLATE_LIST_TEST_CASE("several keys are loaded in their order, with nothing for a key without a value", "[contract][versioned]", Backends)
+{
+    TestType const backend;
+    auto const repository = backend.repository();
+    auto const first = repository.insert(Stock{"a", 1}).value();
+    auto const second = repository.insert(Stock{"b", 2}).value();
+    auto const loaded = repository.load(std::array{"b", "none", "a", "b"}, soon).value();
+    REQUIRE(loaded.size() == 4);
+    CHECK(loaded[0] == Versioned<Stock>{Stock{"b", 2}, second});
+    CHECK_FALSE(loaded[1]);
+    CHECK(loaded[2] == Versioned<Stock>{Stock{"a", 1}, first});
+    CHECK(loaded[3] == loaded[0]);
+    CHECK(repository.load(std::vector<std::string>{}, soon).value().empty());
+    CHECK(repository.load(std::vector{key("a"), key("")}, soon).error() == Errc::invalid_argument);
+    CHECK(repository.load(std::vector{key("a")}, Deadline{std::chrono::duration<double>(NAN)}).error() == Errc::invalid_argument);
+    std::vector<Stock> many;
+    for (int i = 0; i < 300; ++i) {
+        many.push_back(Stock{"many-" + std::to_string(i), i});
+        if (i % 2 == 0)
+            repository.insert(many.back()).value();
+    }
+    auto const all = repository.load(many, soon).value();
+    REQUIRE(all.size() == 300);
+    for (std::size_t i = 0; i < 300; ++i)
+        CHECK(all[i].has_value() == (i % 2 == 0));
+    CHECK(all[298]->value == many[298]);
+}
+
+TEMPLATE_LIST_TEST_CASE("what a repository does for a caller that blocks it does for one that does not", "[contract][versioned]", Backends)
+{
+    TestType const backend;
+    auto const repository = backend.repository();
+    auto const wait = [](auto future) { return future.get(); };
+    auto const& token = boost::asio::use_future;
+    Stock const ten{"x", 10};
+    auto const version = wait(repository.async_insert(ten, soon, token)).value();
+    CHECK(repository.load("x").value() == Versioned<Stock>{ten, version});
+    CHECK(wait(repository.async_insert("x", ten, token)).error() == Errc::already_exists);
+    CHECK(wait(repository.async_load("x", token)).value() == Versioned<Stock>{ten, version});
+    CHECK(wait(repository.async_load("none", soon, token)).error() == Errc::not_found);
+    auto const both = wait(repository.async_load(std::array{"none", "x"}, token)).value();
+    REQUIRE(both.size() == 2);
+    CHECK_FALSE(both[0]);
+    CHECK(both[1] == Versioned<Stock>{ten, version});
+    Stock const nine{"x", 9};
+    auto const next = wait(repository.async_compare_and_set("x", version, nine, soon, token)).value();
+    CHECK(next > version);
+    CHECK(wait(repository.async_compare_and_set("x", version, nine, token)).error() == Errc::version_conflict);
+    CHECK(wait(repository.async_compare_and_set("x", no_version, nine, token)).error() == Errc::invalid_argument);
+    auto const last = wait(async_save_if(repository, next, ten, token)).value();
+    CHECK(last > next);
+    CHECK(wait(repository.async_erase("x", version, token)).error() == Errc::version_conflict);
+    CHECK(wait(repository.async_erase("x", last, soon, token)).value() == last);
+    CHECK(wait(repository.async_erase("x", last, token)).error() == Errc::not_found);
+    CHECK(wait(repository.async_load(key(""), token)).error() == Errc::invalid_argument);
+    Deadline const no_number{std::chrono::duration<double>(NAN)};
+    CHECK(wait(repository.async_load("x", no_number, token)).error() == Errc::invalid_argument);
 }
 
 TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned]", Backends)

@@ -152,12 +152,12 @@ TEST_CASE(
         if (call == scripted::Call::renew)
             gate.pass();
     };
-    std::thread renewing([&] { CHECK(lock.hold()->renew_now(Deadline{30s})); });
+    std::thread renewing([&] { CHECK(interlock::LockAccess::hold(lock)->renew_now(Deadline{30s})); });
     REQUIRE(gate.wait_for(1));
     auto const child = start([&] {
         ::alarm(10);
         std::string out = name_of(lock.ensure(1h).error());
-        out += std::string(" ") + name_of(lock.hold()->release_and_report().error());
+        out += std::string(" ") + name_of(interlock::LockAccess::hold(lock)->release_and_report().error());
         lock = Lock<Stock>{};
         return out + " gone";
     });

@@ -4,7 +4,7 @@
 #define INTERLOCK_CORE_DEADLINE_HPP
 
 /// @file
-/// When a call must have ended (`Deadline`), and how long a lease lives (`Ttl`).
+/// When a call must have ended (`Deadline`), what may end it earlier (`StopSignal`), and how long a lease lives (`Ttl`).
 ///
 ///     interlock::Deadline const soon = 200ms;              // relative: counts from the call that gets it
 ///     auto lock = locks.acquire("seat-12", {.deadline = soon});
@@ -16,6 +16,7 @@
 #include <cmath>
 #include <limits>
 #include <ratio>
+#include <stop_token>
 #include <type_traits>
 
 namespace interlock {
@@ -151,6 +152,45 @@ public:
 
 private:
     std::chrono::nanoseconds value_{std::chrono::seconds{10}};  // -1 stands for a NaN, which is never valid
+};
+
+/// What may end a call before its deadline: a `std::stop_token`, or the `std::stop_source` that it comes from, as a
+/// program has one for its shutdown.
+///
+///     void worker(std::stop_token stop)  // of a std::jthread
+///     {
+///         auto lock = locks.acquire("nightly", {.deadline = 1h, .stop = stop});
+///
+/// Only refers to what it was made from, which therefore must have a name and live until the call was *made*; an
+/// asynchronous call keeps a token of its own. (It is trivially destructible, so that options may be written in braces
+/// inside a `co_await` on g++ 12, which destroys such temporaries twice.)
+class StopSignal {
+public:
+    constexpr StopSignal() noexcept = default;
+    template <class S>
+        requires std::is_same_v<std::remove_cvref_t<S>, std::stop_token>
+    constexpr StopSignal(S&& token) noexcept : token_(&token)  // NOLINT: reads as a token
+    {
+        static_assert(std::is_lvalue_reference_v<S>, "name it first: auto const stop = source.get_token(); {.stop = stop}");
+    }
+    template <class S>
+        requires std::is_same_v<std::remove_cvref_t<S>, std::stop_source>
+    constexpr StopSignal(S&& source) noexcept : source_(&source)  // NOLINT: reads as a source
+    {
+        static_assert(std::is_lvalue_reference_v<S>, "name it first: std::stop_source source; {.stop = source}");
+    }
+
+    /// One that can never be stopped when there is no signal.
+    std::stop_token token() const noexcept
+    {
+        if (token_ != nullptr)
+            return *token_;
+        return source_ != nullptr ? source_->get_token() : std::stop_token{};
+    }
+
+private:
+    std::stop_token const* token_{nullptr};
+    std::stop_source const* source_{nullptr};
 };
 
 }  // namespace v0

@@ -141,11 +141,7 @@ struct fmt::formatter<interlock::Failure> : fmt::formatter<fmt::string_view> {
     template <class Context>
     auto format(interlock::Failure const& failure, Context& context) const
     {
-        std::string text = interlock::name_of(failure.code());
-        if (failure.cause() != interlock::Errc::ok)
-            text += std::string(" because of ") + interlock::name_of(failure.cause());
-        if (auto const detail = failure.detail(); !detail.empty())
-            text += ": " + detail;
+        auto const text = failure.message();
         return fmt::formatter<fmt::string_view>::format({text.data(), text.size()}, context);
     }
 };

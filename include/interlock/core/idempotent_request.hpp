@@ -4,18 +4,16 @@
 #define INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
 
 /// @file
-/// A request that may arrive several times, the answer to it, and the store that tells the arrivals apart.
+/// A request that may arrive several times, and the answer to it.
 ///
 ///     interlock::IdempotentRequest const request{
 ///         header["Idempotency-Key"], interlock::Scope{"tenant-7/charge"}, interlock::fingerprint(body)};
 ///     auto const answer = service.do_in_transaction(request, "alice", charge);  // under `IdempotencyKeys`
 ///     if (answer.replayed())
 ///         headers["Idempotent-Replayed"] = "true";
-///
-/// Users need `IdempotentRequest`, `Answer` and `FinalRejection`. The rest of the header is the contract of a
-/// store of idempotency records, for its authors.
 
-#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -252,94 +250,6 @@ class FinalRejection : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
-
-/// What `claim` found.
-enum class ClaimState : unsigned char {
-    claimed,      ///< ours: run the operation, then `complete` or `give_back`
-    taken_over,   ///< ours, from an owner whose lease is over; that owner's attempt may have been applied
-    completed,    ///< the request has an answer
-    in_progress,  ///< somebody else has the claim, and the lease still runs
-    mismatch,     ///< the same key with another fingerprint, whatever the state of its record
-    abandoned,    ///< somebody else's lease is over, and taking over is not allowed
-};
-
-/// The answer to a `claim`.
-struct Claim {
-    ClaimState state{ClaimState::in_progress};
-    std::string answer{};  ///< of a `completed` request
-    bool rejected{false};  ///< the answer is the text of a `FinalRejection`
-    std::chrono::nanoseconds retry_after{0};  ///< of a request `in_progress`: the rest of the lease
-    std::string named_home{};  ///< of a claim that is ours: the bytes of the home key that the record names
-    std::uint32_t named_attempt{0};  ///< likewise the attempt; 0: the attempt of this claim, or none
-};
-
-/// The attempt that an owner is going to make at the request's effect. It is the only attempt that may be
-/// applied under this owner's claim. Whoever takes the claim over learns which one it is, and settles it
-/// (finds its answer, or forbids it) before making another.
-struct NamedAttempt {
-    Key const* home{nullptr};  ///< the key that the operation's record belongs to; null: no attempt is named
-    /// Which attempt at the operation it is.
-    std::uint32_t number{1};
-    /// True: the record is to name this attempt instead of the one that it names now, because the caller
-    /// knows that the former can no longer be applied. False: a claim that is the owner's already, or is
-    /// taken over, goes on naming what it named.
-    bool replaces{false};
-};
-
-/// What a claim does when the lease of the former owner is over.
-enum class AfterLease : unsigned char {
-    take_over,  ///< the operation is run again; its operation id makes sure that the effect happens once
-    refuse,  ///< it is never run again by itself: `idempotency_in_progress` until the record's retention ends
-};
-
-/// A store of idempotency records. Its members are:
-///
-/// - `s.claim(request, owner, lease, after_lease, deadline, attempt)` gives an `Outcome<Claim>`. It is one
-///   atomic arbitration, and idempotent for its own `owner`. May fail with `overloaded` or `unavailable`.
-/// - `s.complete(request, owner, answer, rejected, deadline)` gives an `Outcome<void>`. It stores the answer
-///   if `owner` still has the claim, and fails with `fenced_out` otherwise.
-/// - `s.give_back(request, owner, deadline, settled)` gives an `Outcome<void>`. It ends the claim if `owner`
-///   still has it, so that the next one gets it at once, and fails with `fenced_out` otherwise.
-/// - `s.retention()`, optional, gives `std::chrono::nanoseconds`: how long records are kept. Operation
-///   records of requests are then kept at least as long.
-/// - `s.subscribe(request, waiter)` and `s.unsubscribe`, optional: see law 4.
-/// - `static constexpr bool immediate = true` says of a store that its members never wait for I/O.
-///
-/// Laws:
-/// 1. The fingerprint is compared before the state of the record is looked at.
-/// 2. `complete`, `give_back` and taking over are compare-and-set on the owner.
-/// 3. Answers are kept for the retention, by the store's clock, and never evicted early.
-/// 4. A store that can wake its waiters does so for `s.subscribe(request, waiter)` when the claim ends, until
-///    `s.unsubscribe`.
-/// 5. The record of a fresh claim names `attempt`. The record of a claim that is taken over goes on naming
-///    what it named, fingerprint included, until its new owner claims with `attempt.replaces`; until then
-///    every claim of that owner is answered by `taken_over`. A claim with `attempt.replaces` may arrive after
-///    a later one of the same owner. It therefore changes nothing if it names a lower number, at the same
-///    home, than the owner has named by then: whoever takes over would otherwise settle an attempt that is no
-///    longer the owner's.
-/// 6. A claim that is given back is forgotten if it is `settled` or was not taken over. Otherwise its record
-///    stays, without an owner, and the next claim takes it over at once.
-// clang-format off
-template <class S>
-concept IdempotencyStore = std::copyable<S> &&
-    requires(S s, IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after,
-             std::string_view answer, bool rejected, bool settled, NamedAttempt const& attempt,
-             Deadline deadline) {
-    { s.claim(request, owner, lease, after, deadline, attempt) } -> std::same_as<Outcome<Claim>>;
-    { s.complete(request, owner, answer, rejected, deadline) } -> std::same_as<Outcome<void>>;
-    { s.give_back(request, owner, deadline, settled) } -> std::same_as<Outcome<void>>;
-};
-// clang-format on
-
-/// How long `store` keeps its records; zero when the store does not say so.
-template <class S>
-constexpr std::chrono::nanoseconds retention_of(S const& store) noexcept
-{
-    if constexpr (requires { store.retention(); })
-        return store.retention();
-    else
-        return std::chrono::nanoseconds{0};
-}
 
 }  // namespace v0
 }  // namespace interlock

@@ -250,57 +250,6 @@ Key make_key(A const& argument)
     }
 }
 
-/// The members of a repository in a form for direct use: they take any key or state instead of an encoded
-/// `Key`, and have the default deadline. `Derived` has the members of `VersionedRepository`.
-///
-/// **Outcome.** That of the member of `Derived`, or `invalid_argument` for a key that is empty or too long.
-template <class Derived, class T, class K>
-class RepositoryMembers {
-public:
-    /// The value and its version, or `not_found`.
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    auto load(A const& key) const
-    {
-        return self().load(make_key<T, K>(key), Deadline{});
-    }
-    /// Stores a value that does not exist yet. Returns its version, or `already_exists`.
-    Outcome<Version> insert(T const& state) const
-        requires KeyedState<T>
-    {
-        return self().insert(make_key<T, K>(state), state, Deadline{});
-    }
-    /// The same for a key that is not part of the value.
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    Outcome<Version> insert(A const& key, T const& value) const
-    {
-        return self().insert(make_key<T, K>(key), value, Deadline{});
-    }
-    /// Replaces a value if its version is still `version`. Returns the new version, or `version_conflict` if
-    /// another writer was first, or `not_found`.
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    Outcome<Version> compare_and_set(A const& key, Version version, T const& value) const
-    {
-        return self().compare_and_set(make_key<T, K>(key), version, value, Deadline{});
-    }
-    /// Removes a value if its version is still `version`. Returns the erased version, or `version_conflict`,
-    /// or `not_found`.
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    Outcome<Version> erase(A const& key, Version version) const
-    {
-        return self().erase(make_key<T, K>(key), version, Deadline{});
-    }
-
-protected:
-    RepositoryMembers() = default;
-
-private:
-    Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
-};
-
 namespace detail {
 
 /// `StateTraits<T>::key_type`, or `void` where there is none.

@@ -73,7 +73,7 @@ class AnySession {
         std::variant<OptimisticVersioning::Session<R>, PessimisticRowLock::Session<R>, SetNxLock::Session<R>>;
 
 public:
-    using combines = AnySession;
+    using supports_combining = AnySession;
     using repository_type = R;
     using value_type = typename R::value_type;
     static constexpr std::array forms{Form::states, Form::states_context};
@@ -115,9 +115,9 @@ public:
     {
         return std::visit([](auto const& s) { return s.begin_waits(); }, session_);
     }
-    std::size_t turns() const noexcept
+    std::size_t max_waiting_operations() const noexcept
     {
-        return std::visit([](auto const& s) { return s.turns(); }, session_);
+        return std::visit([](auto const& s) { return s.max_waiting_operations(); }, session_);
     }
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {

@@ -33,13 +33,13 @@ public:
 
     SystemRuntime runtime() const { return {}; }
     void const* identity() const { return inner_.identity(); }
-    Outcome<Versioned<Stock>> load(Key const& k, Deadline d) const { return inner_.load(k, d); }
-    Outcome<Version> insert(Key const& k, Stock const& v, Deadline d) const { return inner_.insert(k, v, d); }
-    Outcome<Version> compare_and_set(Key const& k, Version at, Stock const& v, Deadline d) const
+    Outcome<Versioned<Stock>> carry_out(verb::Load<Stock> const& load, Deadline d) const { return inner_.carry_out(load, d); }
+    Outcome<Version> carry_out(verb::Insert<Stock> const& insert, Deadline d) const { return inner_.carry_out(insert, d); }
+    Outcome<Version> carry_out(verb::CompareAndSet<Stock> const& write, Deadline d) const
     {
-        return inner_.compare_and_set(k, at, v, d);
+        return inner_.carry_out(write, d);
     }
-    Outcome<Version> erase(Key const& k, Version at, Deadline d) const { return inner_.erase(k, at, d); }
+    Outcome<Version> carry_out(verb::Erase const& erase, Deadline d) const { return inner_.carry_out(erase, d); }
 
 private:
     memory::StateRepository<Stock> inner_;

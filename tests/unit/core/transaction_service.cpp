@@ -476,12 +476,13 @@ class Forgetful : public BlockingRepository<Repository> {
 public:
     enum class Lose { nothing, before, after };
     explicit Forgetful(Repository inner) : BlockingRepository(std::move(inner)), lose_(std::make_shared<std::atomic<Lose>>(Lose::nothing)) {}
-    Outcome<CommitResult> commit(std::span<Change<Stock>> changes, OperationCommit const* operation, Deadline deadline) const
+    using BlockingRepository::carry_out;
+    Outcome<CommitResult> carry_out(verb::Commit<Stock> const& commit, Deadline deadline) const
     {
         auto const lose = lose_->exchange(Lose::nothing);
         if (lose == Lose::before)
             return Failure::unknown(Errc::unavailable);
-        auto result = BlockingRepository::commit(changes, operation, deadline);
+        auto result = BlockingRepository::carry_out(commit, deadline);
         if (lose == Lose::after)
             return Failure::unknown(Errc::unavailable);
         return result;

@@ -298,7 +298,7 @@ struct HandedOn {
                     thrown = std::current_exception();
                 }
             });
-            static_cast<void>(interlock_test::eventually([&] { return locks.table()->waiter_count() == 1; }));
+            static_cast<void>(interlock_test::eventually([&] { return locks.waiter_count() == 1; }));
             --s.quantity;
         });
         thread.join();

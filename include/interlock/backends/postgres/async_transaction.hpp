@@ -158,9 +158,7 @@ private:
             else if (outcome)
                 std::move(handler)(std::exception_ptr{}, *std::move(outcome));
             else
-                std::move(handler)(
-                    std::make_exception_ptr(Error(outcome.error(), outcome.detail(), outcome.cause())),
-                    Result{});
+                std::move(handler)(std::make_exception_ptr(outcome.failure().exception()), Result{});
         }
         Transaction* transaction;
         Turn turn;

@@ -105,7 +105,6 @@ public:
     using runtime_type = SystemRuntime;
     using transaction_type = typename Repository::transaction_type;
     static constexpr std::string_view name = "postgres";
-    static constexpr bool one_state_per_key = false;
 
     /// Throws `Error` (`invalid_argument`) for a repository on the library's own table, and for options
     /// without a condition.
@@ -120,13 +119,17 @@ public:
     SystemRuntime const& runtime() const noexcept { return repository_.runtime(); }
     /// Equal for handles of one table with one condition, and different from the repository's identity.
     void const* identity() const noexcept { return identity_.get(); }
-    std::size_t blocking_calls() const noexcept { return repository_.blocking_calls(); }
-
-    /// BEGIN, its bounds and the locking read in one round trip. Takes one key only; more are
-    /// `invalid_argument`.
-    Outcome<transaction_type> load_for_update(
-        std::span<Key const* const> keys, Wait, Deadline deadline = {}) const
+    Capabilities capabilities() const noexcept
     {
+        auto known = repository_.capabilities();
+        known.one_state_per_key = false;
+        return known;
+    }
+
+    /// BEGIN, its bounds and the locking read in one trip. Of one key only, else `invalid_argument`.
+    Outcome<transaction_type> carry_out(verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
+    {
+        auto const keys = rows.keys;
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
         if (keys.size() != 1)
@@ -143,9 +146,14 @@ public:
         });
     }
 
+    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    {
+        return carry_out(verb::LoadForUpdate<transaction_type>{keys, wait}, deadline);
+    }
+
 private:
     static detail::Statement statement(
-        detail::Store<T, typename Repository::key_type> const& store, FreeRowsOptions const& options)
+        detail::StateTable<T, typename Repository::key_type> const& store, FreeRowsOptions const& options)
     {
         if (!store.mapped)
             throw Error(Errc::invalid_argument, "postgres: free rows need RepositoryOptions::table");

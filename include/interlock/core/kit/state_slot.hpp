@@ -6,9 +6,9 @@
 /// @file
 /// One state inside a transaction: what was loaded, what the operation made of it, what to commit.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/state_traits.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <array>
 #include <cstddef>
@@ -148,7 +148,7 @@ public:
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form) noexcept { return true; }
     /// How many operations on states others work on may wait for their turn.
-    std::size_t turns() const noexcept
+    std::size_t max_waiting_operations() const noexcept
     {
         if constexpr (requires { policy_.wait; })
             if (policy_.wait == Wait::no)

@@ -157,41 +157,6 @@ private:
 
 static_assert(Runtime<SystemRuntime>);
 
-/// How many blocking calls of `repository` are of use at a time: as many as it has connections, where it says
-/// so by
-/// `blocking_calls()`; more would only wait for one.
-template <class Repository>
-/// How many blocking calls of `repository` are of use at a time. A repository that has a bounded number of
-/// connections says so by `blocking_calls()`; more calls would only wait for a connection.
-std::size_t blocking_calls(Repository const& repository) noexcept
-{
-    if constexpr (requires { repository.blocking_calls(); })
-        return repository.blocking_calls();
-    else
-        return 16;
-}
-
-/// The executor on which the blocking calls of `repository` are made for callers that must not block.
-/// `owner`: to whom the threads belong; without it, to the store.
-template <Runtime R, class Repository>
-auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository, void const* owner)
-{
-    auto most = blocking_calls(repository);
-    if (kind == BlockingCalls::ending)
-        most *= 4;  // some have ended what they held, and wait for a connection to tell another store
-    if (kind == BlockingCalls::keeping)
-        most = 4;
-    if constexpr (requires { runtime.store_executor(kind, owner, most); })
-        return runtime.store_executor(kind, owner, most);
-    else
-        return runtime.blocking_executor();
-}
-template <Runtime R, class Repository>
-auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository)
-{
-    return store_executor(runtime, kind, repository, repository.identity());
-}
-
 /// A new owner token: 128 random bits, never all zero.
 template <Runtime R>
 OwnerToken new_owner_token(R const& runtime)

@@ -158,10 +158,10 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
     Repository const other{redis::Client{o}};
     redis::detail::KeySpace const keys{o.name_space, 1};
     auto const create = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_create_and_load(key, owner(i), 30s, 20s, waiter);
+        return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
     };
     auto const remove = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_remove(key, owner(i), 20s, waiter);
+        return repository.start(verb::Remove{key, owner(i)}, 20s, waiter);
     };
     other.insert(Stock{"1", 11}).value();
     static_cast<void>(other.create(Key{"2"}, owner(1000), 30s).value());
@@ -219,7 +219,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
     // Without their values: all alike, and all but some.
     {
         auto const ask = [&](Key const& key, int i, Waiter& waiter) {
-            return repository.start_create(key, owner(i), 30s, 20s, waiter);
+            return repository.start(verb::Create{key, owner(i), 30s}, 20s, waiter);
         };
         auto const all_removed = [&](std::vector<Outcome<Removal>> const& outcomes) {
             return std::all_of(outcomes.begin(), outcomes.end(), [](auto const& one) { return one.value() == Removal::removed; });
@@ -251,7 +251,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         // All in vain: nothing is written, and no token used up.
         auto const token = server.command({"HGET", keys.counter(0).text(), "token"});
         for (auto const& one : together<Grant>(io, 100, [&](Key const& key, int, Waiter& waiter) {
-                 return repository.start_create(key, owner(2000), 30s, 20s, waiter);
+                 return repository.start(verb::Create{key, owner(2000), 30s}, 20s, waiter);
              }))
             CHECK_FALSE(one);
         CHECK(server.command({"HGET", keys.counter(0).text(), "token"}) == token);
@@ -264,7 +264,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
     {
         Key const key{"twice"};
         auto const ask = [&](Key const&, int i, Waiter& waiter) {
-            return repository.start_create(i == 3 ? Key{"alone"} : key, owner(i % 2), 30s, 20s, waiter);
+            return repository.start(verb::Create{i == 3 ? Key{"alone"} : key, owner(i % 2), 30s}, 20s, waiter);
         };
         auto const twice = together<Grant>(io, 4, ask);  // the first and the third for the same owner
         CHECK(twice[0]);
@@ -272,7 +272,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         CHECK(twice[2].value().first == twice[0].value().first);
         CHECK(twice[3]);
         auto const leave = [&](Key const&, int i, Waiter& waiter) {
-            return repository.start_remove(i == 3 ? Key{"alone"} : key, owner(i % 2), 20s, waiter);
+            return repository.start(verb::Remove{i == 3 ? Key{"alone"} : key, owner(i % 2)}, 20s, waiter);
         };
         auto const gone = together<Removal>(io, 4, leave);
         CHECK(gone[0].value() == Removal::removed);
@@ -317,7 +317,7 @@ TEST_CASE(
                 .value();
     auto const before = client.statistics().commands;
     auto const granted = together<GrantAndState<Stock>>(io, count, [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_create_and_load(key, owner(i), 30s, 20s, waiter);
+        return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
     });
     auto const commands = client.statistics().commands - before;
     CHECK(commands > 20);  // one for all, and one for each of those that it had no room for
@@ -346,7 +346,7 @@ TEST_CASE("folded calls whose connection is lost are all unknown", "[redis][asyn
     redis::Client const client{io, o};
     Repository const repository{client};
     auto const create = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_create(key, owner(i), 30s, 20s, waiter);
+        return repository.start(verb::Create{key, owner(i), 30s}, 20s, waiter);
     };
     CHECK(together<Grant>(io, 1, create).at(0));  // connected
     server.pause();
@@ -377,12 +377,12 @@ TEST_CASE(
                 return outcome->error();
     };
     interlock_test::CountingWaiter waiter;
-    auto first = repository.start_load(Key{"a"}, 20s, waiter);
+    auto first = repository.start(verb::Load<Stock>{Key{"a"}}, 20s, waiter);
     CHECK(end(first) == Errc::not_found);
     server.pause();
     auto const begin = std::chrono::steady_clock::now();
-    auto in_flight = repository.start_load(Key{"a"}, 60s, waiter);
-    auto behind = repository.start_load(Key{"a"}, 500ms, waiter);
+    auto in_flight = repository.start(verb::Load<Stock>{Key{"a"}}, 60s, waiter);
+    auto behind = repository.start(verb::Load<Stock>{Key{"a"}}, 500ms, waiter);
     CHECK(end(behind) != Errc::ok);
     CHECK(std::chrono::steady_clock::now() - begin < 10s);  // not when connecting anew is given up
     server.resume();

@@ -323,7 +323,7 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
         if (!asynchronous)
             return by.create(x, owner(1), 60s, deadline);
         CountingWaiter waiter;
-        auto call = by.start_create(x, owner(1), 60s, deadline, waiter);
+        auto call = by.start(verb::Create{x, owner(1), 60s}, deadline, waiter);
         for (;; io.restart()) {
             if (auto outcome = call->poll())
                 return *std::move(outcome);
@@ -357,14 +357,14 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
     // Given up, or cut off, between the two replies.
     replica.pause();
     CountingWaiter waiter;
-    auto call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    auto call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
     io.restart();
     io.run_for(50ms);
     CHECK_FALSE(call->poll());
     call.reset();
     CHECK(repository.load(x, 20s).error() == Errc::not_found);
     CHECK(create(true, 20s).error() == Errc::unavailable);
-    call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
     io.restart();
     io.run_for(50ms);
     primary.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});

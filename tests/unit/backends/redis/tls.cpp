@@ -10,6 +10,7 @@
 
 #include <interlock/backends/redis/connection.hpp>
 #include <interlock/backends/redis/tls.hpp>
+#include <interlock/core/open.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>

@@ -7,6 +7,8 @@
 /// How a user's callable is called: which of the documented argument lists it takes, and what it returns. The
 /// lists of a policy are tried in a fixed order (`Session::forms`), and the first that fits is taken.
 
+#include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -210,24 +212,6 @@ decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext
             return f(transaction.state(I)..., transaction.lock(I)...);
     }(std::make_index_sequence<N>{});
 }
-
-// g++ 12 destroys some temporaries of a co_await expression twice: closures and aggregates whose destructor
-// does something. It handles named objects and classes with constructors correctly. So asynchronous calls
-// refuse the former there; on other compilers everything is safe.
-#if defined(__GNUC__) && __GNUC__ == 12 && !defined(__clang__)
-template <class F>
-inline constexpr bool safe_operation =
-    std::is_lvalue_reference_v<F> || std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
-template <class A>
-inline constexpr bool safe_argument = std::is_lvalue_reference_v<A> ||
-                                      std::is_trivially_destructible_v<std::remove_cvref_t<A>> ||
-                                      !std::is_aggregate_v<std::remove_cvref_t<A>>;
-#else
-template <class F>
-inline constexpr bool safe_operation = true;
-template <class A>
-inline constexpr bool safe_argument = true;
-#endif
 
 }  // namespace detail
 }  // namespace v0

@@ -10,9 +10,9 @@
 /// test can walk through every order of events.
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <cstdint>
 
