@@ -6,6 +6,8 @@
 /// @file
 /// How long to wait before trying again.
 
+#include <interlock/fwd.hpp>
+
 #include <chrono>
 #include <cstdint>
 

@@ -6,6 +6,8 @@
 /// @file
 /// When an operation must have ended, what may end it earlier, and how long a lease lives. No clock is read here.
 
+#include <interlock/fwd.hpp>
+
 #include <chrono>
 #include <cmath>
 #include <limits>

@@ -6,6 +6,8 @@
 /// @file
 /// The two names of an acquisition: a public number that orders it, and a secret that proves it.
 
+#include <interlock/fwd.hpp>
+
 #include <array>
 #include <compare>
 #include <cstddef>

@@ -6,6 +6,8 @@
 /// @file
 /// A value and the version it was read at.
 
+#include <interlock/fwd.hpp>
+
 #include <cstdint>
 #include <limits>
 #include <utility>

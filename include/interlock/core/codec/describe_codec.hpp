@@ -8,6 +8,8 @@
 // another shape of the struct are refused instead of misread. Integers are zigzag varints: `int` and `long`
 // of one value have the same bytes; a value that does not fit the reader's type is refused.
 
+#include <interlock/fwd.hpp>
+
 #include <boost/describe/class.hpp>
 #include <boost/describe/members.hpp>
 #include <boost/describe/modifiers.hpp>

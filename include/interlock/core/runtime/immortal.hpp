@@ -6,6 +6,8 @@
 /// @file
 /// What lives as long as the process: for the library itself.
 
+#include <interlock/fwd.hpp>
+
 #include <utility>
 
 namespace interlock {

@@ -6,6 +6,8 @@
 // Random bits from the operating system, drawn in blocks per thread. A block is dropped after fork, so that
 // parent and child never hand out the same token.
 
+#include <interlock/fwd.hpp>
+
 #include <pthread.h>
 #include <sys/random.h>
 

@@ -5,6 +5,8 @@
 
 // A stream of bytes to a store, driven by an executor. TCP and unix sockets are one type.
 
+#include <interlock/fwd.hpp>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>

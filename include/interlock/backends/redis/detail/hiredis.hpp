@@ -6,6 +6,8 @@
 // The one door to hiredis, which decodes replies; commands are encoded here. No I/O, no exception but std::bad_alloc.
 // Fits hiredis 0.14 and 1.x.
 
+#include <interlock/fwd.hpp>
+
 #include <boost/container/small_vector.hpp>
 #include <hiredis/hiredis.h>
 
