@@ -12,6 +12,8 @@
 ///
 /// No clock is read in this header: a time line is a type here, and a `Runtime` reads the clock.
 
+#include <interlock/fwd.hpp>
+
 #include <chrono>
 #include <cmath>
 #include <limits>

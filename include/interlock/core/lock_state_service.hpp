@@ -278,6 +278,10 @@ private:
     std::shared_ptr<Handle> handle_;
 };
 
+/// The service of a repository, as the type of a data member: `LockStateServiceFor<decltype(orders_)> locks_{orders_};`
+template <class Repository, Assurance Level = Assurance::fenced>
+using LockStateServiceFor = LockStateService<typename Repository::value_type, Repository, Level>;
+
 template <class R>
 LockStateService(R) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
 template <class R>

@@ -65,6 +65,14 @@ public:
         : inner_(std::move(inner)), store_(std::move(store)), options_(options)
     {}
 
+    /// From one whose policy and store are known to one in which they are chosen at run time.
+    template <class I, class S>
+        requires(!std::same_as<IdempotencyKeys<I, S>, IdempotencyKeys>) && std::convertible_to<I, Inner> &&
+                std::convertible_to<S, Store>
+    IdempotencyKeys(IdempotencyKeys<I, S> const& other)  // NOLINT: says the same
+        : inner_(other.inner()), store_(other.store()), options_(other.options())
+    {}
+
     Inner const& inner() const noexcept { return inner_; }
     Store const& store() const noexcept { return store_; }
     IdempotencyOptions const& options() const noexcept { return options_; }

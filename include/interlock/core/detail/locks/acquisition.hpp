@@ -55,13 +55,13 @@ public:
         if (phase_ == Phase::queued) {
             auto& shard = table_->shard_of(*key_);
             std::unique_lock lock(shard.mutex);
-            auto& received = this->received;
-            if (received && received->node_ == nullptr) {  // this comes so late that the lock is lost again
+            auto& lock_received = this->received;
+            if (lock_received && lock_received->node_ == nullptr) {  // this comes so late that the lock is lost again
                 lock.unlock();
                 start_over();
                 return poll(waiter, deadline);
             }
-            if (received) {
+            if (lock_received) {
                 phase_ = Phase::done;
                 lock.unlock();
                 return take_handed_on();
