@@ -4,7 +4,8 @@
 #define INTERLOCK_FWD_HPP
 
 /// @file
-/// Forward declarations of every public template and class, with all default template arguments.
+/// Forward declarations of every public template and class of the core and the policies, with all default template
+/// arguments. Each store has a `fwd.hpp` of its own: `interlock/backends/redis/fwd.hpp`.
 ///
 /// Cheap enough for any header: no Asio, no client library, no heavy standard header. Constraints are on
 /// the constructors of the services, not on the class heads, so nothing has to be repeated here.
@@ -76,35 +77,6 @@ template <class Inner, class Store>
 class IdempotencyKeys;
 template <class Inner, class Store>
 class IdempotencyInTransaction;
-
-namespace memory {
-template <class T, class K = void, class Runtime = SystemRuntime>
-class StateRepository;
-template <class Runtime = SystemRuntime>
-class BasicIdempotencyStore;
-}  // namespace memory
-
-namespace redis {
-class Client;
-class Connection;
-class Counters;
-template <class T, class K = void>
-class StateRepository;
-class IdempotencyStore;
-}  // namespace redis
-
-namespace postgres {
-class Pool;
-class Counters;
-class Transaction;
-class AsyncTransaction;
-template <class T, class K = void>
-class StateRepository;
-template <class T, class K = void>
-class FreeRows;
-class IdempotencyStore;
-class TransactionalIdempotencyStore;
-}  // namespace postgres
 
 }  // namespace v0
 }  // namespace interlock

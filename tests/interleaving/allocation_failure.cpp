@@ -169,7 +169,7 @@ struct Fixture {
             CHECK(repository.load_for_update({&names, 1}, interlock::Wait::no));
         }
         CHECK(repository.key_count() == 2);
-        CHECK(locks.table()->waiter_count() == 0);
+        CHECK(locks.waiter_count() == 0);
     }
 
     Repository repository;

@@ -4,8 +4,14 @@
 #define INTERLOCK_CORE_FORMAT_HPP
 
 /// @file
-/// fmt formatters for the public types. Secrets stay out: an owner token shows its first four bytes, keys and values
-/// are never shown.
+/// Formatters of the public types for the fmt library. Include this header by name where you need it: not
+/// everybody uses fmt, so `interlock.hpp` does not include it.
+///
+///     auto const outcome = service.try_do_in_transaction("alice", pay);
+///     if (!outcome)
+///         fmt::print("payment failed: {}\n", outcome.failure());  // payment failed: lock_busy
+///
+/// Secrets stay out of logs: an owner token shows its first four bytes, and keys and values are never shown.
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/fencing_token.hpp>
@@ -22,6 +28,7 @@
 namespace interlock {
 inline namespace v0 {
 
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(Effect effect) noexcept
 {
     switch (effect) {
@@ -32,6 +39,7 @@ constexpr std::string_view name_of(Effect effect) noexcept
     return "unknown";
 }
 
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(LockStatus status) noexcept
 {
     switch (status) {
@@ -42,6 +50,7 @@ constexpr std::string_view name_of(LockStatus status) noexcept
     return "lost";
 }
 
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(LostReason reason) noexcept
 {
     switch (reason) {
@@ -57,6 +66,7 @@ constexpr std::string_view name_of(LostReason reason) noexcept
 }  // namespace v0
 }  // namespace interlock
 
+/// The code's name, as `name_of` gives it.
 template <>
 struct fmt::formatter<interlock::Errc> : fmt::formatter<fmt::string_view> {
     template <class Context>
@@ -66,6 +76,7 @@ struct fmt::formatter<interlock::Errc> : fmt::formatter<fmt::string_view> {
     }
 };
 
+/// The effect's name.
 template <>
 struct fmt::formatter<interlock::Effect> : fmt::formatter<fmt::string_view> {
     template <class Context>
@@ -76,6 +87,7 @@ struct fmt::formatter<interlock::Effect> : fmt::formatter<fmt::string_view> {
     }
 };
 
+/// The status's name.
 template <>
 struct fmt::formatter<interlock::LockStatus> : fmt::formatter<fmt::string_view> {
     template <class Context>
@@ -86,6 +98,7 @@ struct fmt::formatter<interlock::LockStatus> : fmt::formatter<fmt::string_view> 
     }
 };
 
+/// The reason's name.
 template <>
 struct fmt::formatter<interlock::LostReason> : fmt::formatter<fmt::string_view> {
     template <class Context>
@@ -96,6 +109,7 @@ struct fmt::formatter<interlock::LostReason> : fmt::formatter<fmt::string_view> 
     }
 };
 
+/// The token's number.
 template <>
 struct fmt::formatter<interlock::FencingToken> : fmt::formatter<std::uint64_t> {
     template <class Context>
@@ -105,6 +119,8 @@ struct fmt::formatter<interlock::FencingToken> : fmt::formatter<std::uint64_t> {
     }
 };
 
+/// The first four bytes of the token as eight hexadecimal digits: enough to tell two acquisitions apart in a
+/// log, and not enough to release a lock.
 template <>
 struct fmt::formatter<interlock::OwnerToken> : fmt::formatter<fmt::string_view> {
     template <class Context>
@@ -118,17 +134,14 @@ struct fmt::formatter<interlock::OwnerToken> : fmt::formatter<fmt::string_view> 
     }
 };
 
-/// `outcome_unknown because of lock_lost: detail`
+/// The code, the cause and the detail, as far as there are any: `outcome_unknown because of lock_lost:
+/// detail`.
 template <>
 struct fmt::formatter<interlock::Failure> : fmt::formatter<fmt::string_view> {
     template <class Context>
     auto format(interlock::Failure const& failure, Context& context) const
     {
-        std::string text = interlock::name_of(failure.code());
-        if (failure.cause() != interlock::Errc::ok)
-            text += std::string(" because of ") + interlock::name_of(failure.cause());
-        if (auto const detail = failure.detail(); !detail.empty())
-            text += ": " + detail;
+        auto const text = failure.message();
         return fmt::formatter<fmt::string_view>::format({text.data(), text.size()}, context);
     }
 };

@@ -9,7 +9,9 @@
 /// Use it where states and records are in one database. For stores apart from each other, and for operations that reach
 /// outside, see `idempotency_keys.hpp`: there the claim is visible, and kept, before the operation runs.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
 
@@ -138,13 +140,12 @@ public:
 
         Step<Begun> begin(Waiter& waiter)
         {
-            auto const& request = *context_.request();
             auto const& store = session_.policy().store();
             Deadline const deadline{context_.deadline()};
-            if (auto valid = request.validate(); !valid)
+            if (auto valid = request().validate(); !valid)
                 return std::move(valid).failure();
             if (session_.policy().duplicates() == Duplicates::refuse) {
-                auto found = store.find(request, deadline);
+                auto found = store.find(request(), deadline);
                 if (!found)
                     return std::move(found).failure();
                 if (found->state == ClaimState::in_progress)
@@ -158,12 +159,12 @@ public:
                 auto const code = begun.outcome().error();
                 if (code != Errc::not_found)
                     return begun;
-                auto found = store.find(request, deadline);
+                auto found = store.find(request(), deadline);
                 if (!found || found->state != ClaimState::completed)
                     return begun;
                 return replay(*std::move(found));
             }
-            auto claim = store.claim(inner_.store_transaction(), request);
+            auto claim = store.claim(inner_.store_transaction(), request());
             if (!claim) {
                 inner_.rollback(false);
                 return std::move(claim).failure();
@@ -187,14 +188,14 @@ public:
 
         Outcome<CommitResult> commit(OperationCommit const* operation)
         {
-            session_.policy().store().complete(inner_.store_transaction(), *context_.request(), operation->answer);
+            session_.policy().store().complete(inner_.store_transaction(), request(), operation->answer);
             return inner_.commit(nullptr);  // the request's record is the operation's
         }
 
         /// Of a commit whose answer was lost: the record says what became of it. `in_progress`: not known yet.
         Outcome<Claim> resolve() const
         {
-            return session_.policy().store().find(*context_.request(), Deadline{context_.deadline()});
+            return session_.policy().store().find(request(), Deadline{context_.deadline()});
         }
 
         Outcome<CommitResult> verify()
@@ -208,7 +209,7 @@ public:
         Outcome<Begun> reject(std::string_view text)
         {
             inner_.rollback(false);
-            auto claim = session_.policy().store().reject(*context_.request(), text, Deadline{context_.deadline()});
+            auto claim = session_.policy().store().reject(request(), text, Deadline{context_.deadline()});
             if (!claim)
                 return not_rejected(claim.failure());
             if (claim->state != ClaimState::completed)
@@ -222,6 +223,7 @@ public:
         decltype(auto) store_transaction() noexcept { return inner_.store_transaction(); }
 
     private:
+        IdempotentRequest const& request() const noexcept { return *ContextAccess::request(context_); }
         Step<Begun> replay(Claim claim) const
         {
             observe(IdempotencyEvent::replayed);

@@ -7,8 +7,12 @@
 /// Idempotency keys around any policy: a request that arrives several times is executed once and answered alike.
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/claim_keeper.hpp>
@@ -254,7 +258,8 @@ public:
                 if (machine_.answered())
                     return Step<Begun>{Outcome<Begun>{replay(std::move((*settled)->answer))}};
             }
-            auto done = store_.complete(*context_.request(), owner_, text, true, Deadline{context_.deadline()});
+            auto done = store_.carry_out(
+                verb::Complete{request(), owner_, text, true}, Deadline{context_.deadline()});
             if (done) {
                 machine_.ended();
                 return Step<Begun>{Outcome<Begun>{Begun{true, true, std::string(text)}}};
@@ -330,23 +335,14 @@ public:
         decltype(auto) store_transaction() noexcept { return inner_.store_transaction(); }
 
     private:
-        static constexpr bool subscribes = requires(Store s, IdempotentRequest const& r, Waiter& w) {
-            s.subscribe(r, w);
-            s.unsubscribe(r, w);
-        };
-
-        bool wakes() const noexcept
-        {
-            if constexpr (requires { store_.wakes(); })
-                return store_.wakes();
-            else
-                return subscribes;
-        }
+        IdempotentRequest const& request() const noexcept { return *ContextAccess::request(context_); }
+        static constexpr bool subscribes = SubscribableIdempotencyStore<Store>;
+        bool wakes() const noexcept { return subscribes && capabilities_of(store_).wakes_waiters; }
 
         /// Does what stands before the operation. Nothing: the claim is ours and names the attempt that may be made.
         std::optional<Step<Begun>> claim(Waiter& waiter)
         {
-            if (auto valid = context_.request()->validate(); !valid)
+            if (auto valid = request().validate(); !valid)
                 return Step<Begun>{std::move(valid).failure()};
             for (auto action = machine_.begin();;) {
                 switch (action) {
@@ -397,9 +393,7 @@ public:
                     Deadline const deadline{context_.deadline()};
                     auto const& id = *context_.operation_id();
                     auto repository = session_.repository();
-                    auto asked = finding_.ask(
-                        repository, waiter, [&](auto& r) { return r.find_operation(home_, id, deadline); },
-                        [&](auto& r) { return r.start_find_operation(home_, id, deadline, waiter); });
+                    auto asked = finding_.ask(repository, waiter, verb::FindOperation{home_, id}, deadline);
                     if (!asked)
                         return Step<Begun>::under_way();
                     auto& found = *asked;
@@ -420,9 +414,10 @@ public:
             auto const& options = session_.policy().options();
             auto const now = session_.repository().runtime().now();
             lease_end_ = add(now, options.lease.value());
-            return store_.claim(
-                *context_.request(), owner_, options.lease, options.after_lease, Deadline{context_.deadline()},
-                NamedAttempt{&home_, machine_.attempt(), machine_.naming()});
+            NamedAttempt const attempt{&home_, machine_.attempt(), machine_.naming()};
+            return store_.carry_out(
+                verb::Claim{request(), owner_, options.lease, options.after_lease, attempt},
+                Deadline{context_.deadline()});
         }
 
         Failure refused(Claim const& claim)
@@ -453,9 +448,7 @@ public:
             auto const& home = machine_.settles_elsewhere() ? former_ : home_;
             auto const attempt = machine_.settled_attempt();
             auto repository = session_.repository();
-            auto asked = settling_.ask(
-                repository, waiter, [&](auto& r) { return r.forbid_operation(home, id, attempt, deadline); },
-                [&](auto& r) { return r.start_forbid_operation(home, id, attempt, deadline, waiter); });
+            auto asked = settling_.ask(repository, waiter, verb::ForbidOperation{home, id, attempt}, deadline);
             if (!asked)
                 return std::nullopt;
             if (*asked)
@@ -470,7 +463,7 @@ public:
             auto const& runtime = session_.repository().runtime();
             if constexpr (subscribes) {
                 if (!subscribed_) {
-                    store_.subscribe(*context_.request(), waiter);
+                    store_.subscribe(request(), waiter);
                     subscribed_ = &waiter;
                     return std::nullopt;
                 }
@@ -485,7 +478,7 @@ public:
         {
             if constexpr (subscribes)
                 if (auto* const waiter = std::exchange(subscribed_, nullptr))
-                    store_.unsubscribe(*context_.request(), *waiter);
+                    store_.unsubscribe(request(), *waiter);
         }
 
         /// After the deadline neither of the two stores is asked by a call that may block.
@@ -504,7 +497,7 @@ public:
                 end_later(std::move(ending));
                 return Ended::unsaid;
             }
-            auto const ended = end_claim(store_, *context_.request(), owner_, ending, Deadline{context_.deadline()});
+            auto const ended = end_claim(store_, request(), owner_, ending, Deadline{context_.deadline()});
             if (worth_ending_again(ended)) {
                 end_later(std::move(ending));
                 return Ended::unsaid;
@@ -532,8 +525,8 @@ public:
             case ClaimState::mismatch: return refused(*claimed);
             case ClaimState::claimed:
             case ClaimState::taken_over:  // nobody had it: it is answered by what was found
-                static_cast<void>(store_.complete(
-                    *context_.request(), owner_, answer, false, Deadline{context_.deadline()}));
+                static_cast<void>(store_.carry_out(
+                    verb::Complete{request(), owner_, answer, false}, Deadline{context_.deadline()}));
                 return std::nullopt;
             default: return std::nullopt;
             }
@@ -546,10 +539,10 @@ public:
                 auto const& runtime = session_.repository().runtime();
                 auto const threads = store_executor(runtime, BlockingCalls::keeping, session_.repository(), &session_);
                 return ClaimKeeper<Store, typename R::runtime_type, std::remove_cv_t<decltype(threads)>>::start(
-                    store_, runtime, threads, *context_.request(), owner_, std::move(ending), lease_end_);
+                    store_, runtime, threads, request(), owner_, std::move(ending), lease_end_);
             }
             try {
-                static_cast<void>(end_claim(store_, *context_.request(), owner_, ending, Deadline{}));
+                static_cast<void>(end_claim(store_, request(), owner_, ending, Deadline{}));
             } catch (...) {  // no memory: until the lease is over, then
             }
         }
@@ -572,8 +565,8 @@ public:
         bool took_over_{false};
         bool executed_{false};
         Waiter* subscribed_{nullptr};
-        [[no_unique_address]] PendingCall<R, std::optional<OperationRecord>> finding_;
-        [[no_unique_address]] PendingCall<R, OperationRecord> settling_;
+        [[no_unique_address]] PendingCall<R, verb::FindOperation> finding_;
+        [[no_unique_address]] PendingCall<R, verb::ForbidOperation> settling_;
         InnerTransaction inner_;
     };
 

@@ -9,17 +9,23 @@
 /// Use it when conflicts are rare and the operation is pure: it may run several times. With many writers on one
 /// key see `pessimistic_row_lock.hpp`.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/state_cache.hpp>
 #include <interlock/core/kit/state_slot.hpp>
+#include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/transaction_context.hpp>
 
+#include <boost/asio/async_result.hpp>
+
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -106,9 +112,7 @@ public:
             }
             for (; ready_ < N; ++ready_) {
                 auto const i = ready_;
-                auto asked = loading_.ask(
-                    session_.store(), waiter, [&](auto& r) { return r.load(keys_[i], deadline); },
-                    [&](auto& r) { return r.start_load(keys_[i], deadline, waiter); });
+                auto asked = loading_.ask(session_.store(), waiter, verb::Load<T>{keys_[i]}, deadline);
                 if (!asked)
                     return Step<Begun>::under_way();
                 auto& loaded = *asked;
@@ -204,8 +208,9 @@ public:
                     auto& slot = slots_[0];
                     Deadline const deadline{context_.deadline()};
                     auto written = slot.fresh()
-                                       ? repository.insert(keys_[0], slot.value(), deadline)
-                                       : repository.compare_and_set(keys_[0], slot.version(), slot.value(), deadline);
+                                       ? repository.carry_out(verb::Insert<T>{keys_[0], slot.value()}, deadline)
+                                       : repository.carry_out(
+                                             verb::CompareAndSet<T>{keys_[0], slot.version(), slot.value()}, deadline);
                     if (!written)
                         return std::move(written).failure();
                     Step<CommitResult> done{std::in_place, std::in_place};
@@ -230,15 +235,7 @@ public:
             std::size_t const count = committing_.under_way() ? 0 : fill(changes);
             Deadline const deadline{context_.deadline()};
             auto const all = std::span{changes}.first(count);
-            auto asked = committing_.ask(
-                session_.store(), waiter,
-                [&](auto& r) {
-                    auto result = r.commit(all, operation, deadline);
-                    if (result && !all.empty() && all[0].kind == ChangeKind::write)
-                        result->version = all[0].version;
-                    return result;
-                },
-                [&](auto& r) { return r.start_commit(all, operation, deadline, waiter); });
+            auto asked = committing_.ask(session_.store(), waiter, verb::Commit<T>{all, operation}, deadline);
             if (!asked)
                 return Step<CommitResult>::under_way();
             return std::move(*asked);
@@ -254,8 +251,8 @@ public:
         std::uint64_t life_{0};   // of the store, when it was asked
         bool remembers_{true};    // may begin with what is remembered: once
         bool remembered_{false};  // has
-        [[no_unique_address]] PendingCall<R, Versioned<T>> loading_;
-        [[no_unique_address]] PendingCall<R, CommitResult> committing_;
+        [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
+        [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     };
 
 private:
@@ -273,7 +270,26 @@ Outcome<Version> save_if(R repository, Version version, typename R::value_type c
     requires KeyedState<typename R::value_type>
 {
     auto const key = make_key<typename R::value_type, typename R::key_type>(value);
-    return repository.compare_and_set(key, version, value, deadline);
+    return repository.carry_out(verb::CompareAndSet<typename R::value_type>{key, version, value}, deadline);
+}
+
+/// As `save_if`, without blocking. **Completion.** `void(Outcome<Version>)`. **Cancellation.** As that of the asynchronous
+/// members of repositories, see `StoreMembers`.
+template <VersionedRepository R, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+    requires KeyedState<typename R::value_type> && std::same_as<std::remove_cvref_t<V>, typename R::value_type>
+auto async_save_if(R const& repository, Version version, V&& value, Deadline deadline, Token&& token)
+{
+    static_assert(detail::safe_argument<V>, INTERLOCK_NAME_IT_FIRST);
+    using T = typename R::value_type;
+    return detail::async_carry_out(
+        repository, detail::CompareAndSetRequest<T>{make_key<T, typename R::key_type>(value), version, value}, deadline,
+        token);
+}
+template <VersionedRepository R, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+    requires KeyedState<typename R::value_type> && std::same_as<std::remove_cvref_t<V>, typename R::value_type>
+auto async_save_if(R const& repository, Version version, V&& value, Token&& token)
+{
+    return async_save_if(repository, version, std::forward<V>(value), Deadline{}, std::forward<Token>(token));
 }
 
 }  // namespace v0

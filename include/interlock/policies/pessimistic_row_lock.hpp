@@ -9,6 +9,7 @@
 /// Use it when conflicts are common, or the operation is dear to repeat: it runs again only after a deadlock, a serialization
 /// failure or a lost session, with `max_attempts = 1` never.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -173,7 +174,9 @@ public:
                 set_sorted();
                 auto& repository = session_.store();
                 auto opened =
-                    repository.load_for_update(sorted_, session_.policy().wait, Deadline{context_.deadline()});
+                    repository.carry_out(
+                        verb::LoadForUpdate<typename R::transaction_type>{sorted_, session_.policy().wait},
+                        Deadline{context_.deadline()});
                 if (!opened)
                     return std::move(opened).failure();
                 rows_.emplace(*std::move(opened));

@@ -8,7 +8,10 @@
 ///
 /// Use it when the operation takes long, or touches things that are not in the store.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/lock_state_service.hpp>
@@ -200,14 +203,14 @@ public:
         return RowLockingRepository<R> && fenced && policy_.wait == Wait::until_deadline;
     }
     static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
-    bool in_place() const noexcept { return locks_.in_place(); }
+    bool in_place() const noexcept { return LockAccess::in_place(locks_); }
     static constexpr bool begin_waits() noexcept { return true; }
     std::size_t max_waiting_operations() const noexcept { return policy_.wait == Wait::no ? 0 : locks_.options().max_waiters; }
 
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {
         for (auto const& key : keys)
-            if (auto failure = locks_.unfit(key, deadline))
+            if (auto failure = LockAccess::unfit(locks_, key, deadline))
                 return failure;
         return std::nullopt;
     }
@@ -222,13 +225,13 @@ public:
             std::span<std::optional<T> const, N> named, TransactionContext& context)
             : session_(session), keys_(keys), order_(order), named_(named), context_(context)
         {
-            context_.set_loss_source(this);
+            ContextAccess::set_loss_source(context_, this);
         }
         Transaction(Transaction const&) = delete;
         Transaction& operator=(Transaction const&) = delete;
         ~Transaction()
         {
-            context_.set_loss_source(nullptr);
+            ContextAccess::set_loss_source(context_, nullptr);
             release_all(false);
         }
 
@@ -238,7 +241,7 @@ public:
                 auto const i = order_[locked_];
                 if (!ticket_)
                     ticket_.emplace(
-                        session_.locks().table(), keys_[i], session_.policy().wait, std::numeric_limits<int>::max(),
+                        LockAccess::table(session_.locks()), keys_[i], session_.policy().wait, std::numeric_limits<int>::max(),
                         uses_values(Shape));
                 auto step = ticket_->poll(waiter, context_.deadline());
                 if (!step.done())
@@ -262,7 +265,7 @@ public:
                 fences_[i] = holds_[i]->fence();
                 ++locked_;
             }
-            context_.set_fences(fences_);
+            ContextAccess::set_fences(context_, fences_);
             if constexpr (Rows::possible)
                 if (rows_.wanted()) {
                     auto repository = session_.repository();
@@ -288,7 +291,7 @@ public:
             }
             if constexpr (Shape != Form::states && Shape != Form::states_context) {
                 for (std::size_t i = 0; i < N; ++i) {
-                    static_cast<void>(handles_[i].detach());  // of the run before; the lock stays ours
+                    static_cast<void>(LockAccess::detach(handles_[i]));  // of the run before; the lock stays ours
                     handles_[i] = lock_type{shown(i), holds_[i]};
                 }
             }
@@ -324,7 +327,7 @@ public:
                 }
                 if (!nothing) {
                     // Fused: nobody waits here, so the record goes in the same step as the write.
-                    if (N == 1 && !session_.locks().table()->contended(*holds_[0])) {
+                    if (N == 1 && !LockAccess::table(session_.locks())->contended(*holds_[0])) {
                         changes[0].release = true;
                         releasing_ = true;
                     }
@@ -413,9 +416,7 @@ public:
                 cached_ = false;
                 Deadline const deadline{context_.deadline()};
                 auto repository = session_.repository();
-                auto asked = loading_.ask(
-                    repository, waiter, [&](auto& r) { return r.load(keys_[i], deadline); },
-                    [&](auto& r) { return r.start_load(keys_[i], deadline, waiter); });
+                auto asked = loading_.ask(repository, waiter, verb::Load<T>{keys_[i]}, deadline);
                 if (!asked)
                     return Step<void>::under_way();
                 auto& loaded = *asked;
@@ -445,15 +446,7 @@ public:
                     return result;
                 }
             auto repository = session_.repository();
-            auto asked = committing_.ask(
-                repository, waiter,
-                [&](auto& r) {
-                    auto result = r.commit(changes, operation, deadline);
-                    if (result)
-                        result->version = changes[0].version;
-                    return result;
-                },
-                [&](auto& r) { return r.start_commit(changes, operation, deadline, waiter); });
+            auto asked = committing_.ask(repository, waiter, verb::Commit<T>{changes, operation}, deadline);
             if (!asked)
                 return Step<CommitResult>::under_way();
             if constexpr (Rows::possible)
@@ -482,10 +475,10 @@ public:
             }
             if constexpr (N == 1 && uses_values(Shape))
                 if (!result->duplicate && !releasing_)
-                    session_.locks().table()->leave_state(
+                    LockAccess::table(session_.locks())->leave_state(
                         *holds_[0], Versioned<T>{std::move(slots_[0].value()), result->version});
             if (releasing_ && !result->duplicate) {
-                session_.locks().table()->released_by_commit(*holds_[0]);
+                LockAccess::table(session_.locks())->released_by_commit(*holds_[0]);
                 drop(0);
             }
             release_all(false);
@@ -499,7 +492,7 @@ public:
             } else {
                 if (named_[i])
                     return *named_[i];
-                return Locks::template state_of<T>(keys_[i]);
+                return LockAccess::state_of(session_.locks(), keys_[i]);
             }
         }
 
@@ -507,7 +500,7 @@ public:
         {
             if (holds_[i])
                 holds_[i]->listen(nullptr);
-            static_cast<void>(handles_[i].detach());
+            static_cast<void>(LockAccess::detach(handles_[i]));
             holds_[i].reset();
         }
 
@@ -536,7 +529,7 @@ public:
         TransactionContext& context_;
         std::size_t locked_{0};
         Waiter* listener_{nullptr};
-        std::optional<typename Locks::Ticket> ticket_;
+        std::optional<LockAccess::Ticket<Locks>> ticket_;
         std::array<std::shared_ptr<Hold>, N> holds_;
         std::array<Fence, N> fences_{};
         std::array<lock_type, N> handles_;
@@ -544,8 +537,8 @@ public:
         bool cached_{false};
         bool releasing_{false};  // with the commit that is on its way
         std::size_t ready_{0};
-        [[no_unique_address]] PendingCall<R, Versioned<T>> loading_;
-        [[no_unique_address]] PendingCall<R, CommitResult> committing_;
+        [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
+        [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
         std::array<std::optional<Versioned<T>>, N> loaded_;
         std::array<StateSlot<T, typename R::key_type>, N> slots_;
         using Rows = RowsOfLeases<R, N>;

@@ -9,12 +9,13 @@
 //
 // Order of mutexes: a store's or service's, then the operation's, then its context's list.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/kit/ref.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/thread.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
@@ -36,6 +37,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -143,8 +145,12 @@ public:
     /// Joins the context's list and takes the first step, from the executor.
     void start()
     {
+        running_ = true;  // whatever wakes it while it joins is answered by the first step
         join();
-        schedule();
+        std::lock_guard lock(mutex_);
+        running_ = again_ = false;
+        queued_ = true;
+        post();
     }
 
     /// As `start`, but the first step is taken at once, on the calling thread: for those that run nothing of the user's.
@@ -164,11 +170,13 @@ public:
     }
 
 protected:
-    AsyncOperation(Handler handler, R runtime)
+    /// A stop that is requested through `stop` is a cancellation.
+    AsyncOperation(Handler handler, R runtime, std::stop_token stop = {})
         : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)), runtime_(std::move(runtime)),
           executor_(boost::asio::prefer(
               boost::asio::get_associated_executor(handler_, runtime_.executor()),
-              boost::asio::execution::outstanding_work.tracked))
+              boost::asio::execution::outstanding_work.tracked)),
+          stop_(stop.stop_possible() ? std::make_unique<Stop>(std::move(stop)) : nullptr)
     {}
     AsyncOperation(AsyncOperation const&) = delete;
     AsyncOperation& operator=(AsyncOperation const&) = delete;
@@ -184,10 +192,9 @@ protected:
         }
         auto slot = boost::asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected())
-            slot.assign([this](boost::asio::cancellation_type) {
-                cancel_requested_.store(true, std::memory_order_relaxed);
-                schedule();
-            });
+            slot.assign([this](boost::asio::cancellation_type) { request_cancellation(); });
+        if (stop_)
+            stop_->callback.emplace(stop_->token, Cancel{this});
     }
 
     /// Goes as far as it can. True: finished; `complete` is next. Runs on the executor, one at a time.
@@ -267,6 +274,23 @@ protected:
     }
 
 private:
+    struct Cancel {
+        void operator()() const noexcept { operation->request_cancellation(); }
+        AsyncOperation* operation;
+    };
+    /// The stop token of the call, where it has one.
+    struct Stop {
+        explicit Stop(std::stop_token t) noexcept : token(std::move(t)) {}
+        std::stop_token token;
+        std::optional<std::stop_callback<Cancel>> callback;
+    };
+
+    void request_cancellation() noexcept
+    {
+        cancel_requested_.store(true, std::memory_order_relaxed);
+        schedule();
+    }
+
     /// What a thread for blocking calls knows of an operation.
     struct Offload {
         std::mutex mutex;
@@ -383,6 +407,7 @@ private:
             finished_ = true;
         }
         disarm();
+        stop_.reset();  // waits for a callback that runs
         boost::asio::get_associated_cancellation_slot(handler_).clear();
         {
             std::lock_guard lock(list_->mutex);
@@ -406,6 +431,7 @@ private:
         }
         leave();
         disarm();
+        stop_.reset();  // waits for a callback that runs
         boost::asio::get_associated_cancellation_slot(handler_).clear();
         drop_reference();
     }
@@ -415,6 +441,7 @@ private:
     R runtime_;
     executor_type executor_;
     std::shared_ptr<PendingOperations::List> list_;
+    std::unique_ptr<Stop> stop_;  // null: nobody can stop the call by a token
     std::mutex mutex_;
     std::shared_ptr<Offload> offload_;
     std::atomic<bool> offload_done_{false};

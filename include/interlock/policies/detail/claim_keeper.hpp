@@ -8,6 +8,7 @@
 // is over.
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/ref.hpp>
 #include <interlock/core/kit/repeated_call.hpp>
@@ -36,9 +37,8 @@ Outcome<void> end_claim(
     ClaimEnding const& ending,
     Deadline deadline)
 {
-    auto own = store;
-    return ending.answer ? own.complete(request, owner, *ending.answer, false, deadline)
-                         : own.give_back(request, owner, deadline, ending.settled);
+    return ending.answer ? store.carry_out(verb::Complete{request, owner, *ending.answer, false}, deadline)
+                         : store.carry_out(verb::GiveBack{request, owner, ending.settled}, deadline);
 }
 
 /// Whether the store has said no last word about the end of a claim. Ending is idempotent for its owner.

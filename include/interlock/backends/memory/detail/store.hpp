@@ -3,9 +3,12 @@
 #ifndef INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP
 #define INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP
 
-// What all handles of one memory::StateRepository share: values, row locks, lock records and operation records,
-// in shards with a mutex each. A call that touches several shards locks them in index order.
+/// @file
+/// What all handles of one `memory::StateRepository` share: values, row locks, lock records and operation
+/// records, in shards with a mutex each. A call that touches several shards locks them in the order of their
+/// index, so that two such calls cannot wait for each other.
 
+#include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -34,65 +37,56 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What
-/// is over, an operation record behind its retention or a lease behind its end, takes no room.
-struct RepositoryOptions {
-    /// Encoded size of one value, for types that `StateTraits` can encode.
-    std::size_t max_value_bytes{std::size_t{1} << 20};
-    /// Keys with a value or a lock.
-    std::size_t max_keys{std::size_t{1} << 24};
-    /// Waiters for row locks, over all keys.
-    std::size_t max_waiters{std::size_t{1} << 20};
-    /// Kept operation records, over all keys.
-    std::size_t max_operations{std::size_t{1} << 24};
-    /// How long an operation record is kept, by the runtime's clock. Longer than anybody retries.
-    std::chrono::nanoseconds retention{std::chrono::hours{24}};
-};
-
 namespace detail {
 
-/// Names an open row transaction; 0 is none.
+/// Names an open row transaction; 0 means none.
 using TransactionId = std::uint64_t;
 
+/// A transaction that waits for a row.
 struct RowWaiter {
     TransactionId transaction;
     Waiter* waiter;
 };
 
+/// An acquisition that waits for a lock record to become free.
 struct Subscriber {
     OwnerToken owner;
     Waiter* waiter;
 };
 
-/// One key's lock record. `owner` empty: free.
+/// The lock record of one key. An empty `owner` means that the record is free.
 struct LockRecord {
     OwnerToken owner;
-    FencingToken first;
-    FencingToken mark;
-    TimePoint expires{};  // without an owner: since when it is the first subscriber's
+    FencingToken first;   // the first token of the grant's block
+    FencingToken mark;    // law P1: a write with a lower token is refused
+    TimePoint expires{};  // of a free record: since when the first subscriber alone may take it
     std::chrono::nanoseconds ttl{0};
-    bool wanted{false};
+    bool wanted{false};                 // somebody has asked in vain since the grant
     std::list<Subscriber> subscribers;  // in the order in which they may take the record
 };
 
+/// All that is known of one key.
 template <class T>
 struct Entry {
-    std::optional<T> value;
+    std::optional<T> value;  // empty: there is no value, though there may be locks
     Version version{no_version};
-    TransactionId row_owner{0};
-    std::list<RowWaiter> row_waiters;
-    std::unique_ptr<LockRecord> lock;
+    TransactionId row_owner{0};        // the transaction that has locked the row
+    std::list<RowWaiter> row_waiters;  // in the order in which they get the row
+    std::unique_ptr<LockRecord> lock;  // most keys never have one
 
+    /// Whether the entry says nothing any more and can be dropped.
     bool unused() const noexcept { return !value && row_owner == 0 && row_waiters.empty() && !lock; }
 };
 
+/// An operation record, and how long it is kept.
 struct StoredOperation {
     OperationRecord record;
     TimePoint kept_until{};
-    std::string_view home;  // into the map's key
+    std::string_view home;  // points into the map's key
     std::string_view id;
 };
 
+/// The keys whose hash leads here. Aligned, so that two shards never share a cache line.
 template <class T>
 struct alignas(64) Shard {
     using Entries = std::unordered_map<Key, Entry<T>>;
@@ -100,23 +94,26 @@ struct alignas(64) Shard {
     using Operations = std::unordered_map<std::string, StoredOperation>;
 
     std::mutex mutex;
-    Node* recent{nullptr};  // last found, or null
+    Node* recent{nullptr};  // the node that was found last, or null
     std::size_t recent_hash{0};
     Entries entries;
     Operations operations;
-    std::vector<std::pair<TimePoint, std::string>> operation_order;  // a heap: the first that is over comes first
-    Version erased{no_version};                                     // no insert starts at or below it
-    TransactionId transactions{0};                                  // row transactions that began here
-    TimePoint leases_end{TimePoint::max()};                         // no lock record here ends before
+    std::vector<std::pair<TimePoint, std::string>> operation_order;  // a heap: what is over first comes first
+    Version erased{no_version};  // no insert starts at or below this version (law P3)
+    TransactionId transactions{0};  // row transactions that began here
+    TimePoint leases_end{TimePoint::max()};  // no lock record here ends before
 };
 
+/// The store itself. Every public member may be called from several threads at once, unless it says that a
+/// mutex is held.
 template <class T, class R>
 class Store {
 public:
     static constexpr std::size_t shard_count = 64;
-    /// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants.
+    /// How many tokens one grant reserves. 2^53 / 2^10 leaves 2^43 grants.
     static constexpr std::uint32_t token_block = 1024;
-    /// How long a free lock record is the first subscriber's alone.
+    /// How long only the first subscriber may take a free lock record. After that anybody may, since the
+    /// first one's executor may stand still.
     static constexpr std::chrono::nanoseconds first_subscribers_patience = std::chrono::seconds{1};
 
     using Shard = detail::Shard<T>;
@@ -129,6 +126,8 @@ public:
 
     Shard& shard_of(Key const& key) noexcept { return shards_[index_of(key)]; }
 
+    /// Refuses a value that is larger than the options allow. The size of a trivially copyable type is its
+    /// own bound.
     Outcome<void> check_value(T const& value) const
     {
         if constexpr (requires { StateTraits<T>::encoded_size(value); }) {
@@ -136,21 +135,23 @@ public:
                 auto const size = StateTraits<T>::encoded_size(value);
                 if (size > options_.max_value_bytes)
                     return Failure{
-                        Errc::invalid_argument, "value has " + std::to_string(size) + " bytes, the limit is " +
-                                                    std::to_string(options_.max_value_bytes)};
+                        Errc::invalid_argument,
+                        "value has " + std::to_string(size) + " bytes, the limit is " +
+                            std::to_string(options_.max_value_bytes)};
             }
         }
         return success();
     }
 
-    /// A copy of a value, made where it is wanted.
+    /// A copy of a value, made where the value is wanted.
     struct Snapshot {
         Entry<T> const& entry;
         operator Versioned<T>() const { return {*entry.value, entry.version}; }  // NOLINT
     };
 
-    // ---- values ---------------------------------------------------------------------------------------------
+    // ---- values -------------------------------------------------------------------------------------------
 
+    /// A copy of the value and its version, or `not_found`.
     Outcome<Versioned<T>> load(Key const& key)
     {
         auto& shard = shard_of(key);
@@ -161,7 +162,7 @@ public:
         return Outcome<Versioned<T>>{std::in_place, Snapshot{node->second}};
     }
 
-    /// One change without an operation record: the common case, under one mutex.
+    /// One change without an operation record. This is the common case, and it takes one mutex.
     Outcome<Version> change_one(Change<T> const& change, TransactionId transaction)
     {
         auto result = try_change_one(change, transaction);
@@ -169,6 +170,7 @@ public:
             return try_change_one(change, transaction);
         return result;
     }
+    /// Without another attempt when a bound is reached.
     Outcome<Version> try_change_one(Change<T> const& change, TransactionId transaction)
     {
         auto& shard = shard_of(*change.key);
@@ -180,6 +182,8 @@ public:
         return apply(shard, node, change, wakeup);
     }
 
+    /// All changes and the operation's record, or nothing. A commit that a bound refuses is tried once more
+    /// after `make_room`.
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
     {
@@ -239,20 +243,25 @@ public:
                 prepared.values[i].emplace(*changes[i].value);
             }
         if (operation != nullptr) {
-            OperationRecord record{next_sequence_.fetch_add(1, std::memory_order_relaxed), operation->attempt, true,
-                                   std::string(operation->answer)};
+            OperationRecord record{
+                next_sequence_.fetch_add(1, std::memory_order_relaxed),
+                operation->attempt,
+                true,
+                std::string(operation->answer)};
             put_operation(shard_of(*operation->home), *operation->home, *operation->id, std::move(record));
         }
         for (std::size_t i = 0; i < changes.size(); ++i) {
             auto* const value = prepared.values[i] ? &*prepared.values[i] : nullptr;
-            changes[i].version = apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
+            changes[i].version =
+                apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
         }
         prepared.made.clear();
         return CommitResult{};
     }
 
-    // ---- operation records ----------------------------------------------------------------------------------
+    // ---- operation records --------------------------------------------------------------------------------
 
+    /// The record of an operation id, as long as it is kept.
     std::optional<OperationRecord> find_operation(Key const& home, OperationId const& id)
     {
         auto& shard = shard_of(home);
@@ -264,6 +273,8 @@ public:
         return it->second.record;
     }
 
+    /// Plants a tombstone for `attempt`, unless the record has an answer or forbids that attempt already.
+    /// Returns the record.
     Outcome<OperationRecord> forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
     {
         auto result = try_forbid_operation(home, id, attempt);
@@ -271,7 +282,8 @@ public:
             return try_forbid_operation(home, id, attempt);
         return result;
     }
-    Outcome<OperationRecord> try_forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
+    Outcome<OperationRecord> try_forbid_operation(
+        Key const& home, OperationId const& id, std::uint32_t attempt)
     {
         auto& shard = shard_of(home);
         std::lock_guard lock(shard.mutex);
@@ -279,7 +291,7 @@ public:
         auto const it = shard.operations.find(operation_key(home, id));
         if (it != shard.operations.end()) {
             if (!it->second.record.answered && it->second.record.attempt < attempt)
-                put_operation(shard, home, id, {0, attempt, false, {}});  // kept from now on
+                put_operation(shard, home, id, {0, attempt, false, {}});  // the retention begins anew
             return it->second.record;
         }
         if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations)
@@ -289,6 +301,8 @@ public:
         return tombstone;
     }
 
+    /// Calls `visit` for every answered operation record, in no order. What is recorded meanwhile may be
+    /// missing.
     template <class Visit>
     void for_each_operation(Visit&& visit)
     {
@@ -302,14 +316,15 @@ public:
                     if (stored.record.answered)
                         copies.emplace_back(Key{stored.home}, OperationId{stored.id}, stored.record);
             }
-            for (auto const& [key, id, record] : copies)  // not under the mutex: the visitor may use the store
+            // Without the mutex, since the visitor may use the store.
+            for (auto const& [key, id, record] : copies)
                 visit(key, id, record);
         }
     }
 
-    // ---- row locks ------------------------------------------------------------------------------------------
+    // ---- row locks ----------------------------------------------------------------------------------------
 
-    /// The node of `key`, made if need be. Null when the store is full. The shard's mutex is held.
+    /// The node of `key`, made if need be; null when the store is full. The caller holds the shard's mutex.
     Node* find_or_make(Shard& shard, Key const& key)
     {
         if (auto* node = find(shard, key))
@@ -326,14 +341,15 @@ public:
         }
     }
 
-    /// A row transaction's name. The shard's mutex is held.
+    /// A new name for a row transaction. The caller holds the shard's mutex.
     TransactionId new_transaction(Shard& shard) noexcept
     {
         return ++shard.transactions * shard_count + static_cast<std::size_t>(&shard - shards_.data());
     }
 
-    /// One change of a row that `transaction` has locked, and the end of that lock, in one step.
-    Outcome<Version> change_and_unlock(Shard& shard, Node* node, Change<T> const& change, TransactionId transaction)
+    /// Makes one change of a row that `transaction` has locked, and ends that lock, in one step.
+    Outcome<Version> change_and_unlock(
+        Shard& shard, Node* node, Change<T> const& change, TransactionId transaction)
     {
         Wakeup wakeup;
         std::lock_guard lock(shard.mutex);
@@ -349,6 +365,7 @@ public:
         return apply(shard, node, change, wakeup);
     }
 
+    /// Drops an entry that says nothing any more. The caller holds the shard's mutex.
     void drop_if_unused(Shard& shard, Node* node) noexcept
     {
         if (node->second.unused()) {
@@ -358,7 +375,7 @@ public:
         }
     }
 
-    /// Gives the row to the next in line, or to nobody. The shard's mutex is held.
+    /// Gives the row to the next in line, or to nobody. The caller holds the shard's mutex.
     void unlock_row(Shard& shard, Node* node, Wakeup& wakeup) noexcept
     {
         auto& entry = node->second;
@@ -374,6 +391,7 @@ public:
         wakeup = next.waiter->wake_later();
     }
 
+    /// Takes one of the places for waiters of rows; false when all are taken.
     bool count_waiter() noexcept
     {
         if (waiter_count_.fetch_add(1, std::memory_order_relaxed) < options_.max_waiters)
@@ -383,16 +401,20 @@ public:
     }
     void uncount_waiter() noexcept { waiter_count_.fetch_sub(1, std::memory_order_relaxed); }
 
-    // ---- lock records ---------------------------------------------------------------------------------------
+    // ---- lock records -------------------------------------------------------------------------------------
 
-    Outcome<Grant> create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
+    /// Takes the lock record of `key`, or says who has it and for how long. `state`, if it is not null, gets
+    /// the value that is there, in the same step.
+    Outcome<Grant> create(
+        Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
     {
         auto result = try_create(key, owner, ttl, state);
         if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
             return try_create(key, owner, ttl, state);
         return result;
     }
-    Outcome<Grant> try_create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
+    Outcome<Grant> try_create(
+        Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
     {
         auto& shard = shard_of(key);
         std::lock_guard lock(shard.mutex);
@@ -410,16 +432,18 @@ public:
                 record.wanted = true;
                 return Failure::busy(Errc::lock_busy, record.expires - now);
             }
-            // Not for ever: its executor may stand still.
+            // Only for a while: the first subscriber's executor may stand still.
             if (!record.subscribers.empty() && record.subscribers.front().owner != owner &&
                 now < interlock::detail::add(record.expires, first_subscribers_patience))
-                return Failure::busy(Errc::lock_busy, std::chrono::milliseconds{10});  // somebody else is next
+                // Somebody else is next.
+                return Failure::busy(Errc::lock_busy, std::chrono::milliseconds{10});
             record.owner = owner;
             record.first = FencingToken{next_token_.fetch_add(token_block, std::memory_order_relaxed)};
             record.mark = record.first;  // from here on every earlier holder is fenced out
             record.wanted = record.subscribers.size() > 1;
         }
-        // Also when it is its own: the caller counts the lease from this request, not from the one it lost.
+        // The lease begins anew also when the record was this owner's already: the caller counts it from this
+        // request, and not from the one whose answer was lost.
         record.ttl = ttl;
         record.expires = interlock::detail::add(now, ttl);
         shard.leases_end = std::min(shard.leases_end, record.expires);
@@ -428,6 +452,7 @@ public:
         return Grant{record.first, token_block, record.ttl};
     }
 
+    /// Lets the lease of `owner` begin anew.
     Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl)
     {
         auto& shard = shard_of(key);
@@ -443,6 +468,7 @@ public:
         return ttl;
     }
 
+    /// Frees the record if it is this owner's. `owner` null: frees it, whoever has it.
     Removal remove(Key const& key, OwnerToken const* owner)
     {
         auto& shard = shard_of(key);
@@ -457,6 +483,8 @@ public:
         return Removal::removed;
     }
 
+    /// Enters `waiter` into the queue of `key`'s record. Without room nothing happens, and the next `create`
+    /// says `overloaded`.
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter)
     {
         auto& shard = shard_of(key);
@@ -470,6 +498,7 @@ public:
         node->second.lock->wanted = true;
     }
 
+    /// Once it returns, `waiter` is not being woken and will not be.
     void unsubscribe(Key const& key, Waiter& waiter) noexcept
     {
         auto& shard = shard_of(key);
@@ -491,6 +520,7 @@ public:
         }
     }
 
+    /// Whether somebody has asked in vain for what `owner` holds.
     bool wanted(Key const& key, OwnerToken owner)
     {
         auto& shard = shard_of(key);
@@ -500,8 +530,9 @@ public:
     }
 
     /// Forgets in all shards what is over: operation records behind their retention, and lock records behind
-    /// their lease that nobody waits for on keys without a value. For whoever found the store full: a bound
-    /// counts only what is kept. True: something was forgotten. No mutex may be held.
+    /// their lease that nobody waits for, on keys without a value. It is called by whoever found the store
+    /// full, since a bound counts only what is kept. True: something was forgotten. The caller holds no
+    /// mutex.
     bool make_room()
     {
         bool made = false;
@@ -517,12 +548,16 @@ public:
     std::size_t waiter_count() const noexcept { return waiter_count_.load(std::memory_order_relaxed); }
 
 private:
-    static std::size_t index_of(Key const& key) noexcept { return (key.hash() ^ key.hash() >> 17) % shard_count; }
+    static std::size_t index_of(Key const& key) noexcept
+    {
+        return (key.hash() ^ key.hash() >> 17) % shard_count;
+    }
 
-    /// The mutexes of all shards a commit touches, taken in index order.
+    /// The mutexes of all shards that a commit touches, taken in the order of their index.
     class Locks {
     public:
-        Locks(Store& store, std::span<Change<T> const> changes, OperationCommit const* operation) : store_(store)
+        Locks(Store& store, std::span<Change<T> const> changes, OperationCommit const* operation)
+            : store_(store)
         {
             for (auto const& change : changes)
                 wanted_ |= std::uint64_t{1} << index_of(*change.key);
@@ -547,9 +582,10 @@ private:
         std::uint64_t wanted_{0};
     };
 
+    /// The caller of this and of all members below holds the shard's mutex.
     static Node* find(Shard& shard, Key const& key) noexcept
     {
-        // A transaction asks for its key more than once.
+        // A transaction asks for its key more than once, so the last node is kept.
         if (shard.recent != nullptr && shard.recent_hash == key.hash() && shard.recent->first == key)
             return shard.recent;
         auto const it = shard.entries.find(key);
@@ -566,11 +602,12 @@ private:
         return node == nullptr ? nullptr : node->second.lock.get();
     }
 
+    /// Whether the change is allowed: `ok`, or the reason why not.
     Errc check(Shard const& shard, Node* node, Change<T> const& change, TransactionId transaction) const
     {
         if (change.fence != nullptr) {
             auto const* record = node == nullptr ? nullptr : node->second.lock.get();
-            // Law P1. No clock: a lease that is over but not yet taken still names its owner.
+            // Law P1. No clock is asked: a lease that is over but not taken yet still names its owner.
             if (record == nullptr || !record->owner || record->owner != change.fence->owner ||
                 change.fence->token < record->mark)
                 return Errc::fenced_out;
@@ -602,7 +639,7 @@ private:
         return Errc::ok;
     }
 
-    /// Precondition: `check` said ok, under the same mutex. Returns the version after it.
+    /// Precondition: `check` said ok, and the mutex was held since. Returns the version after the change.
     Version apply(Shard& shard, Node* node, Change<T> const& change, Wakeup& wakeup)
     {
         if (change.kind != ChangeKind::write)
@@ -657,6 +694,7 @@ private:
         return version;
     }
 
+    /// Frees the record, and wakes the first subscriber.
     void release_record(Shard& shard, Node* node, Wakeup& wakeup) noexcept
     {
         auto& record = *node->second.lock;
@@ -670,6 +708,7 @@ private:
         }
     }
 
+    /// Home key and id as one name. The length in front keeps two different pairs apart.
     static std::string operation_key(Key const& home, OperationId const& id)
     {
         std::string out;
@@ -681,6 +720,7 @@ private:
         return out;
     }
 
+    /// Writes an operation record, new or again; its retention begins now.
     void put_operation(Shard& shard, Key const& home, OperationId const& id, OperationRecord record)
     {
         auto const until = interlock::detail::add(runtime_.now(), id.kept_for(options_.retention));
@@ -705,8 +745,8 @@ private:
         it->second.id = stored.substr(2 + home.bytes().size());
     }
 
-    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out`
-    /// without its record.
+    /// Drops lock records whose lease is over. Such a lease guards nothing that anybody waits for, and a
+    /// write under it is `fenced_out` without the record, too.
     bool drop_ended_leases(Shard& shard)
     {
         auto const now = runtime_.now();
@@ -734,9 +774,9 @@ private:
         return dropped;
     }
 
-    /// A record that is written again gets another place in the heap, with its new time, and its former place stays. Once
-    /// there are twice as many places as records, the former ones are taken out, so that a record that is written again and
-    /// again does not fill the memory.
+    /// A record that is written again gets another place in the heap, with its new time, and its former place
+    /// stays. Once there are twice as many places as records, the former ones are taken out, so that a record
+    /// that is written again and again does not fill the memory.
     void forget_former_times(Shard& shard)
     {
         auto& order = shard.operation_order;
@@ -746,13 +786,13 @@ private:
             auto const it = shard.operations.find(place.second);
             return it == shard.operations.end() || it->second.kept_until != place.first;
         });
-        // A record that was written twice at one time has two equal places, of which one is enough. Sorting brings them
-        // together, and leaves a heap, since its first place is the earliest.
+        // A record that was written twice at one time has two equal places, of which one is enough. Sorting
+        // brings them together, and leaves a heap, since its first place is the earliest.
         std::sort(order.begin(), order.end());
         order.erase(std::unique(order.begin(), order.end()), order.end());
     }
 
-    /// Forgets what need not be kept any longer, exactly then and not before. True: something.
+    /// Forgets what need not be kept any longer, exactly then and not before. True: something was forgotten.
     bool purge(Shard& shard)
     {
         if (shard.operation_order.empty())
@@ -761,8 +801,10 @@ private:
         bool purged = false;
         while (!shard.operation_order.empty() && now >= shard.operation_order.front().first) {
             auto const it = shard.operations.find(shard.operation_order.front().second);
-            // A record that was written again is in the heap once more, with its new time.
-            if (it != shard.operations.end() && it->second.kept_until == shard.operation_order.front().first) {
+            // A record that was written again is in the heap once more, with its new time; then this place is
+            // a former one.
+            if (it != shard.operations.end() &&
+                it->second.kept_until == shard.operation_order.front().first) {
                 shard.operations.erase(it);
                 operation_count_.fetch_sub(1, std::memory_order_relaxed);
                 purged = true;
@@ -776,8 +818,8 @@ private:
     RepositoryOptions options_;
     R runtime_;
     std::array<Shard, shard_count> shards_;
-    std::atomic<std::uint64_t> next_token_{1};
-    std::atomic<std::uint64_t> next_sequence_{1};
+    std::atomic<std::uint64_t> next_token_{1};     // the first token of the next grant
+    std::atomic<std::uint64_t> next_sequence_{1};  // the number of the next operation record
     std::atomic<std::size_t> key_count_{0};
     std::atomic<std::size_t> waiter_count_{0};
     std::atomic<std::size_t> operation_count_{0};

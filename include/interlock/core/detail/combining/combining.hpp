@@ -88,23 +88,23 @@ public:
 
 private:
     /// A batch that is not applied makes its members run again: not for a policy whose operations run once.
+    /// Nor for operations on one key that get a state each.
     bool may_share() const
     {
-        return !runs_in_place(this->repository()) && this->retry_limits().max_attempts > 1;
+        auto const known = capabilities_of(this->repository());
+        return !known.answers_in_place && known.one_state_per_key && this->retry_limits().max_attempts > 1;
     }
 
     mutable Combiner<value_type> combiner_;
 };
 
-/// What a service keeps: a store that answers in place gains nothing by sharing commits, and operations that
-/// are to have a state each must not share one.
+/// What a service keeps: a store that always answers in place gains nothing by sharing commits.
 template <class Session, class R>
 struct service_session {
     using type = Session;
 };
 template <CombinableSession Session, class R>
-    requires(
-        !requires { requires R::immediate; } && !requires { requires !R::one_state_per_key; })
+    requires(!AlwaysInPlace<R>)
 struct service_session<Session, R> {
     using type = CombiningSession<Session>;
 };

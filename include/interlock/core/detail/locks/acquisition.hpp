@@ -231,11 +231,7 @@ private:
     std::optional<Outcome<Grant>> ask(Waiter& waiter, Deadline deadline)
     {
         auto const ttl = table_->options_.ttl;
-        auto asked = asking_.ask(
-            table_->repository_,
-            waiter,
-            [&](R& r) { return r.create(*key_, owner_, ttl, deadline); },
-            [&](auto& r) { return r.start_create(*key_, owner_, ttl, deadline, waiter); });
+        auto asked = asking_.ask(table_->repository_, waiter, verb::Create{*key_, owner_, ttl}, deadline);
         if (!asked)
             return std::nullopt;
         return std::move(*asked);
@@ -247,10 +243,7 @@ private:
         if constexpr (Table::fused) {
             auto const ttl = table_->options_.ttl;
             auto asked = asking_state_.ask(
-                table_->repository_,
-                waiter,
-                [&](R& r) { return r.create_and_load(*key_, owner_, ttl, deadline); },
-                [&](auto& r) { return r.start_create_and_load(*key_, owner_, ttl, deadline, waiter); });
+                table_->repository_, waiter, verb::CreateAndLoad<T>{*key_, owner_, ttl}, deadline);
             if (!asked)
                 return std::nullopt;
             if (!*asked)
@@ -336,8 +329,8 @@ private:
     Key const* key_;
     Node* node_{nullptr};          // whose line this is in, from `enter` until it is done
     Waiter* subscriber_{nullptr};  // whom the store wakes
-    [[no_unique_address]] PendingCall<R, Grant> asking_;
-    [[no_unique_address]] PendingCall<R, GrantAndState<T>> asking_state_;
+    [[no_unique_address]] PendingCall<R, verb::Create> asking_;
+    [[no_unique_address]] PendingCall<R, verb::CreateAndLoad<T>> asking_state_;
     TimePoint sent_{};  // before the last attempt left
     OwnerToken owner_;  // the same for all attempts
     FencingToken token_;

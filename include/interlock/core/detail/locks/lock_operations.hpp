@@ -11,6 +11,8 @@
 #include <interlock/core/errc.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/async_operation.hpp>
+#include <interlock/core/kit/lock_access.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -19,6 +21,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 namespace interlock {
@@ -34,6 +37,7 @@ struct AcquireRequest {
     Wait wait;
     Deadline deadline;
     int max_attempts;
+    std::stop_token stop;
 };
 
 template <bool Optional, class Service, class Handler>
@@ -44,10 +48,11 @@ class AcquireOperation final
 
 public:
     AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
-        : Base(std::move(handler), request->service.repository().runtime()),
+        : Base(std::move(handler), request->service.repository().runtime(), request->stop),
           request_(std::move(request)),
           deadline_(request_->deadline.at(this->runtime().now())),
-          ticket_(request_->service.table(), request_->key, request_->wait, request_->max_attempts, false)
+          ticket_(
+              LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts, false)
     {
     }
 
@@ -73,7 +78,7 @@ private:
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)
                 return fail(Errc::deadline_exceeded);
-            blockable_ = !request_->service.in_place();
+            blockable_ = !LockAccess::in_place(request_->service);
             if (!blockable_) {
                 poll();
             } else {
@@ -104,7 +109,7 @@ private:
     {
         if (!polled_) {
             polled_ = true;
-            if (auto failure = request_->service.unfit(request_->key, Deadline{deadline_})) {
+            if (auto failure = LockAccess::unfit(request_->service, request_->key, Deadline{deadline_})) {
                 answer_.emplace(std::move(*failure));
                 return;
             }
@@ -159,7 +164,7 @@ private:
     Errc code_{Errc::ok};
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;
-    typename Service::Ticket ticket_;
+    LockAccess::Ticket<Service> ticket_;
 };
 
 /// `LockStateService::async_release` where it cannot be done in place.
@@ -171,7 +176,7 @@ class ReleaseOperation final
 public:
     ReleaseOperation(Handler handler, Service const& service, std::shared_ptr<Hold> hold)
         : Base(std::move(handler), service.repository().runtime()),
-          releasing_(service.table(), std::move(hold))
+          releasing_(LockAccess::table(service), std::move(hold))
     {
     }
 
@@ -209,7 +214,7 @@ private:
     void leave() noexcept override { releasing_.abandon(); }
     void destroy() noexcept override { destroy_operation(this, this->allocator()); }
 
-    typename Service::Releasing releasing_;
+    LockAccess::Releasing<Service> releasing_;
     Errc code_{Errc::ok};
 };
 

@@ -122,7 +122,7 @@ public:
             return std::move(valid).failure();
         if constexpr (Level == Assurance::fenced) {
             if (!verified_.load(std::memory_order_acquire)) {
-                if (auto verified = this->repository_.verify_fencing(deadline); !verified)
+                if (auto verified = this->repository_.carry_out(verb::VerifyFencing{}, deadline); !verified)
                     return std::move(verified).failure();
                 verified_.store(true, std::memory_order_release);
             }
@@ -130,7 +130,7 @@ public:
             // Asked for those who listen only: the lock is granted either way.
             auto* const observer = this->options_.observer;
             if (observer != nullptr && !verified_.exchange(true, std::memory_order_acq_rel))
-                if (auto verified = this->repository_.verify_fencing(deadline);
+                if (auto verified = this->repository_.carry_out(verb::VerifyFencing{}, deadline);
                     !verified && verified.error() == Errc::misconfigured)
                     observer->on_unsafe_store(verified.detail());
         }
@@ -222,7 +222,7 @@ private:
     void take_back_unconfirmed(Key const& key, OwnerToken owner) noexcept
     {
         if (runs_in_place(this->repository_) &&
-            !was_in_vain(this->repository_.remove(key, owner, Deadline{})))
+            !was_in_vain(this->repository_.carry_out(verb::Remove{key, owner}, Deadline{})))
             return;
         auto const lease_end = add(this->runtime_.now(), this->options_.ttl.value());
         UnconfirmedGrant<R, Level>::take_back(this->shared_from_this(), key, owner, new_removal(lease_end));
@@ -276,11 +276,8 @@ private:
     /// `node` is left to this call.
     Outcome<Removal> remove(Node* node, OwnerToken owner, Deadline deadline)
     {
-        if constexpr (GrantRemoving<R>)
-            return this->repository_.remove_granted(
-                node->first, owner, node->second.line.first_token(), deadline);
-        else
-            return this->repository_.remove(node->first, owner, deadline);
+        return this->repository_.carry_out(
+            verb::Remove{node->first, owner, node->second.line.first_token()}, deadline);
     }
 
     /// The removal is over: the line goes on. False: it must not yet, since a renewal of the record is on its

@@ -216,14 +216,14 @@ private:
         }
     }
 
-    Outcome<Removal> remove() { return table_.repository_.remove(key_, owner_, Deadline{}); }
+    Outcome<Removal> remove() { return table_.repository_.carry_out(verb::Remove{key_, owner_}, Deadline{}); }
 
     void send()
     {
         if constexpr (NonblockingRepository<R>) {
             // It may end, on another thread, before it is there to be looked at.
             std::lock_guard lock(mutex_);
-            call_ = table_.repository_.start_remove(key_, owner_, Deadline{}, *this);
+            call_ = table_.repository_.start(verb::Remove{key_, owner_}, Deadline{}, *this);
             this->keep();
         }
     }

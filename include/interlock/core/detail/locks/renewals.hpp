@@ -170,7 +170,7 @@ private:
 
     Outcome<std::chrono::nanoseconds> ask_to_renew(Key const& key, OwnerToken owner, Deadline deadline)
     {
-        return this->repository_.renew(key, owner, this->options_.ttl, deadline);
+        return this->repository_.carry_out(verb::Renew{key, owner, this->options_.ttl}, deadline);
     }
 
     /// One entry whose time has come. The shard's mutex is held.
@@ -217,7 +217,7 @@ private:
                 auto const self = weak.lock();
                 if (!self)
                     return;
-                if constexpr (BatchRenewing<R>)
+                if constexpr (CarriesOut<R, verb::RenewAll>)
                     return self->renew_together(*where, due);
                 for (auto const& one : due) self->renew_together(*where, {&one, 1});
             });
@@ -258,8 +258,9 @@ private:
             return;
         auto const sent = this->runtime_.now();
         Deadline const deadline{std::min(add(sent, this->options_.ttl.value() / 3), Deadline{}.at(sent))};
-        if constexpr (BatchRenewing<R>)
-            this->repository_.renew_all(renewals, this->options_.ttl, deadline);
+        if constexpr (CarriesOut<R, verb::RenewAll>)
+            static_cast<void>(
+                this->repository_.carry_out(verb::RenewAll{renewals, this->options_.ttl}, deadline));
         else
             renewals[0].granted = ask_to_renew(*renewals[0].key, renewals[0].owner, deadline);
         std::vector<LossNotice> losses;

@@ -7,6 +7,7 @@
 
 #include <interlock/core/detail/locks/lock_lines.hpp>
 #include <interlock/core/detail/locks/removal.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/ref.hpp>
 #include <interlock/core/lock.hpp>
 
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace interlock {
@@ -47,6 +49,7 @@ public:
     }
 
     TimePoint now() const noexcept override { return table_->runtime_.now(); }
+    std::string place() const override { return place_of(table_->repository()); }
     void release(bool unresolved) noexcept override
     {
         if (!gone_.exchange(true, std::memory_order_relaxed) && !table_->forked())
