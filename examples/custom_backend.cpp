@@ -46,6 +46,8 @@ public:
 
     il::Outcome<il::Versioned<T>> carry_out(il::verb::Load<T> const& load, il::Deadline) const
     {
+        if (!load.key.valid())
+            return load.key.validate().failure();
         std::lock_guard lock(shared_->mutex);
         auto const found = read(load.key);
         if (!found.value)
@@ -57,6 +59,8 @@ public:
     }
     il::Outcome<il::Version> carry_out(il::verb::Insert<T> const& insert, il::Deadline) const
     {
+        if (!insert.key.valid())
+            return insert.key.validate().failure();
         std::lock_guard lock(shared_->mutex);
         auto const found = read(insert.key);
         if (found.value)
@@ -84,12 +88,16 @@ private:
         std::optional<std::string> value;  // none: erased; the file keeps its version from being used again
     };
 
-    std::filesystem::path path(il::Key const& key) const  // keys are any bytes, file names are not
+    std::filesystem::path path(il::Key const& key) const  // keys are any bytes, file names are neither that nor long
     {
+        auto where = shared_->folder;
         std::string name;
-        for (char c : key.bytes())
+        for (char c : key.bytes()) {
+            if (name.size() == 200)
+                where /= std::exchange(name, {});
             name += fmt::format("{:02x}", static_cast<unsigned char>(c));
-        return shared_->folder / name;
+        }
+        return where / (name + ".state");
     }
 
     File read(il::Key const& key) const
@@ -104,6 +112,10 @@ private:
 
     il::Outcome<il::Version> change(il::Key const& key, il::Version version, T const* value) const
     {
+        if (!key.valid())
+            return key.validate().failure();
+        if (version <= il::no_version)
+            return il::Failure{il::Errc::invalid_argument, "versions start at 1"};
         std::lock_guard lock(shared_->mutex);
         auto const found = read(key);
         if (!found.value)
@@ -122,9 +134,12 @@ private:
         std::string bytes = fmt::format("{} {}\n", version, value == nullptr ? 1 : 0);
         if (value != nullptr)
             il::StateTraits<T>::encode(*value, bytes);
+        if (bytes.size() > std::size_t{1} << 20)
+            return il::Failure{il::Errc::invalid_argument, "a value has at most 1 MiB"};
+        std::error_code failed;
+        std::filesystem::create_directories(path(key).parent_path(), failed);
         auto const fresh = shared_->folder / "fresh";
         std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
-        std::error_code failed;
         if (out << bytes && out.flush())
             std::filesystem::rename(fresh, path(key), failed);
         if (!out || failed)

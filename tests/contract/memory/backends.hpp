@@ -16,6 +16,7 @@
 #include <tuple>
 
 #define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
+#define INTERLOCK_TESTS_CONTRACT_CUSTOM_BACKEND
 
 namespace contract {
 

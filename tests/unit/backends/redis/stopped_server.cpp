@@ -25,7 +25,11 @@
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <array>
@@ -249,6 +253,81 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
         }
     }
     server.resume();
+}
+
+TEST_CASE("a server of one thread answers other requests at once while its store does not answer", "[redis][stopped_server]")
+{
+    RedisServer server;
+    auto const options = redis_options(server);
+    redis::Client const client{options};
+    Repository const states{client};
+    redis::Counters const counters{client};
+    auto const version = states.insert(Stock{"x", 1}).value();
+    static_cast<void>(counters.load(x).value());
+    asio::io_context io;  // run by this thread alone
+    int answered = 0;
+    auto const ask = [&](auto call) {
+        asio::co_spawn(
+            io,
+            [&answered, call = std::move(call)]() -> asio::awaitable<void> {
+                co_await call();
+                ++answered;
+            },
+            asio::detached);
+    };
+    server.pause();
+    Stock const two{"x", 2};
+    Stock const other{"y", 1};
+    // Outcomes have names: a CHECK may evaluate its expression twice where that has a co_await in it.
+    ask([&]() -> asio::awaitable<void> {
+        auto const loaded = co_await states.async_load("x", 20s, asio::use_awaitable);
+        CHECK(loaded.error() == Errc::ok);
+    });
+    ask([&]() -> asio::awaitable<void> {
+        std::array const both{"x", "z"};
+        auto const loaded = co_await states.async_load(both, 20s, asio::use_awaitable);
+        CHECK(loaded.value().size() == 2);
+    });
+    ask([&]() -> asio::awaitable<void> {
+        auto const inserted = co_await states.async_insert(other, 20s, asio::use_awaitable);
+        CHECK(inserted.error() == Errc::ok);
+    });
+    ask([&]() -> asio::awaitable<void> {
+        auto const saved = co_await async_save_if(states, version, two, 20s, asio::use_awaitable);
+        CHECK(saved.value() > version);
+    });
+    ask([&]() -> asio::awaitable<void> {
+        auto const erased = co_await states.async_erase("none", 1, 20s, asio::use_awaitable);
+        CHECK(erased.error() == Errc::not_found);
+    });
+    ask([&]() -> asio::awaitable<void> {
+        CounterChange const one{.amount = 1};
+        auto const counted = co_await counters.async_atomic_once(id, x, one, 20s, asio::use_awaitable);
+        CHECK(counted.value().value == 1);
+    });
+    // The other requests: one every 20 ms for 2 s, none of which needs the store.
+    int late = 0;
+    int requests = 0;
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            asio::steady_timer timer(io);
+            auto due = std::chrono::steady_clock::now();
+            for (; requests < 100; ++requests) {
+                due += 20ms;
+                timer.expires_at(due);
+                co_await timer.async_wait(asio::use_awaitable);
+                late += std::chrono::steady_clock::now() - due > 50ms ? 1 : 0;
+            }
+            CHECK(answered == 0);
+            server.resume();
+        },
+        asio::detached);
+    io.run();
+    CHECK(requests == 100);
+    CHECK(late <= 5);  // of a busy machine; a call that blocked would have made all of them late
+    CHECK(answered == 6);
+    CHECK(states.load("x").value().value == two);
 }
 
 }  // namespace stopped_server_test
