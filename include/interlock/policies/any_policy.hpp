@@ -111,9 +111,9 @@ public:
             },
             session_);
     }
-    bool begin_waits() const noexcept
+    bool holds_in_begin() const noexcept
     {
-        return std::visit([](auto const& s) { return s.begin_waits(); }, session_);
+        return std::visit([](auto const& s) { return s.holds_in_begin(); }, session_);
     }
     std::size_t max_waiting_operations() const noexcept
     {

@@ -132,7 +132,7 @@ struct RetryLimits {
     int max_attempts{1};
     Backoff backoff{};
     /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is no attempt.
-    bool begin_waits{false};
+    bool waits_when_busy{false};
 };
 
 /// What a policy needs of a repository; see `PolicyFor`.
@@ -147,6 +147,18 @@ struct Needs {
 /// Says that a type means to be a policy; syntax alone cannot tell.
 struct transaction_policy_tag {};
 
+/// Whether a transaction of `session` holds something, from its `begin` on, that others wait for in theirs: a lock, a row.
+/// Only the end of such a transaction lets others go on, so its threads are never those that others wait on. A session that
+/// does not say so by `holds_in_begin()` is taken to hold something, which is the careful answer.
+template <class Session>
+constexpr bool holds_in_begin(Session const& session) noexcept
+{
+    if constexpr (requires { session.holds_in_begin(); })
+        return session.holds_in_begin();
+    else
+        return true;
+}
+
 /// How conflicts are handled: a value with its configuration, plugged into `TransactionService`.
 ///
 /// | member | meaning |
@@ -157,7 +169,8 @@ struct transaction_policy_tag {};
 /// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
 ///
 /// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now),
-/// optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not), the constants
+/// optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not) and
+/// `holds_in_begin()` (see the function of that name), the constants
 /// `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the effect is a write
 /// made through the store), and `S::Transaction<N, form>`, one call on N keys:
 ///

@@ -159,7 +159,7 @@ public:
         return default_max_waiters;
     }
     /// Whether a transaction holds what others wait for in `begin`.
-    static constexpr bool begin_waits() noexcept { return true; }
+    static constexpr bool holds_in_begin() noexcept { return true; }
     std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
 
 private:

@@ -144,7 +144,7 @@ public:
     }
     static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
     bool in_place() const noexcept { return LockAccess::in_place(locks_); }
-    static constexpr bool begin_waits() noexcept { return true; }
+    static constexpr bool holds_in_begin() noexcept { return true; }
     std::size_t max_waiting_operations() const noexcept { return policy_.wait == Wait::no ? 0 : locks_.options().max_waiters; }
 
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const

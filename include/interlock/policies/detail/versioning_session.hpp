@@ -39,7 +39,7 @@ public:
     {}
     StateCache<value_type>& cache() const noexcept { return cache_; }
 
-    static constexpr bool begin_waits() noexcept { return false; }
+    static constexpr bool holds_in_begin() noexcept { return false; }
     bool in_place() const noexcept { return runs_in_place(this->repository()) || starts_calls(this->repository()); }
 
     template <std::size_t N, Form Shape>

@@ -167,14 +167,6 @@ private:
 
     TimePoint now() const noexcept { return session_.repository().runtime().now(); }
 
-    bool begin_waits() const noexcept
-    {
-        if constexpr (requires { session_.begin_waits(); })
-            return session_.begin_waits();
-        else
-            return false;
-    }
-
     /// See `Combiner::in_line`.
     template <bool Make = false, class F>
     decltype(auto) in_line(TimePoint time, F step)
@@ -206,7 +198,7 @@ private:
     {
         // Whoever took the place of a leader that waits for others' locks would only wait for the same. Once
         // it is woken, its executor is to run it.
-        if (begin_waits())
+        if (holds_in_begin(session_))
             self_.progress(context_.deadline());
         if (begins_.wakes != &waiter)  // not written again while somebody may wake it
             begins_.wakes = &waiter;

@@ -167,7 +167,7 @@ public:
         }
         if (!guarded_)  // the operation has run; only its record was refused
             return roll_back(Errc::outcome_unknown, code);
-        if (code == Errc::lock_busy && limits_.begin_waits && !cancelled_ && now < deadline_) {
+        if (code == Errc::lock_busy && limits_.waits_when_busy && !cancelled_ && now < deadline_) {
             last_error_ = code;
             return next_attempt();
         }

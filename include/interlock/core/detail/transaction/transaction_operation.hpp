@@ -222,10 +222,7 @@ private:
     /// Others may wait for whatever ends a transaction that holds something, and for nothing else.
     BlockingCalls kind_of_call() const noexcept
     {
-        bool holds = true;
-        if constexpr (requires { session_->begin_waits(); })
-            holds = session_->begin_waits();
-        bool const ends = action_ == Action::rollback || (holds && (action_ == Action::commit || action_ == Action::verify));
+        bool const ends = action_ == Action::rollback || (holds_in_begin(*session_) && (action_ == Action::commit || action_ == Action::verify));
         return ends ? BlockingCalls::ending : BlockingCalls::waiting;
     }
 
