@@ -18,6 +18,9 @@ namespace detail {
 /// `static auto& x = immortal<X>(...)`. The reason: `exit` destroys statics while the threads of the library
 /// still run, and such a thread must not meet a destroyed object.
 template <class T, class... Arguments>
+#if __has_cpp_attribute(gnu::no_dangling)
+[[gnu::no_dangling]]  // g++ 14 would suspect that it returns one of its arguments
+#endif
 T& immortal(Arguments&&... arguments)
 {
     return *new T(std::forward<Arguments>(arguments)...);
