@@ -103,8 +103,8 @@ struct SharingTerms {
     /// How many operations one batch has at most.
     int most;
     /// After this time the leader takes the value back from a member that was handed it and has handed in
-    /// nothing. The member's thread may itself be blocked, waiting for this very batch; without the limit both
-    /// would wait for ever.
+    /// nothing. The member's thread may itself be blocked, waiting for this very batch; without the limit
+    /// both would wait for ever.
     std::chrono::nanoseconds patience;
 };
 

@@ -52,7 +52,8 @@ public:
           request_(std::move(request)),
           deadline_(request_->deadline.at(this->runtime().now())),
           ticket_(
-              LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts, false)
+              LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts,
+              false)
     {
     }
 

@@ -258,7 +258,7 @@ private:
                 this->runtime_.sleep_until(removal.again_at());
                 continue;
             }
-            // What was done so far did not finish the removal: it has to be repeated, or a renewal of the same
+            // What was done so far did not finish the removal: it has to be repeated, or a renewal of this
             // lease is still on its way, behind which the record is removed once more. The hold's
             // `RecordRemoval` takes over from here.
             if (action == RemovalMachine::Action::over) {
