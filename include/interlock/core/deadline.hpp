@@ -12,6 +12,8 @@
 ///
 /// No clock is read in this header: a time line is a type here, and a `Runtime` reads the clock.
 
+#include <interlock/fwd.hpp>
+
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -38,12 +40,14 @@ using TimePoint = MonotonicClock::time_point;
 
 namespace detail {
 
-/// Any duration as nanoseconds, clamped to what 63 bits hold; `valid` is false for NaN only.
+/// Any duration as nanoseconds, clamped to what 63 bits hold. `valid` is false for a NaN, and only then.
 struct Nanoseconds {
     std::chrono::nanoseconds value{0};
     bool valid{true};
 };
 
+/// Converts a duration of any unit. A duration that nanoseconds cannot express becomes the nearest one that
+/// they can, and never wraps to the other sign.
 template <class Rep, class Period>
 constexpr Nanoseconds saturate(std::chrono::duration<Rep, Period> d) noexcept
 {
@@ -137,6 +141,7 @@ public:
     static constexpr std::chrono::nanoseconds min{std::chrono::milliseconds{50}};
     static constexpr std::chrono::nanoseconds max{std::chrono::hours{24}};
 
+    /// 10 seconds.
     constexpr Ttl() noexcept = default;
     template <class Rep, class Period>
     constexpr Ttl(std::chrono::duration<Rep, Period> ttl) noexcept  // NOLINT: reads as a duration
@@ -145,6 +150,7 @@ public:
 
     /// Whether the value lies between `min` and `max`.
     constexpr bool valid() const noexcept { return value_ >= min && value_ <= max; }
+    /// The duration as it was given, in nanoseconds; it may be one that `valid` refuses.
     constexpr std::chrono::nanoseconds value() const noexcept { return value_; }
 
 private:

@@ -42,14 +42,16 @@ public:
     /// The most bytes of a key.
     static constexpr std::size_t max_size = 512;
 
+    /// An empty key, which every call refuses.
     Key() = default;
     explicit Key(std::string bytes) : bytes_(std::move(bytes)), hash_(std::hash<std::string_view>{}(bytes_))
     {
     }
+    /// The bytes up to the first NUL.
     explicit Key(char const* text) : Key(std::string_view{text}) {}
     explicit Key(std::string_view bytes) : bytes_(bytes), hash_(std::hash<std::string_view>{}(bytes)) {}
 
-    /// What stores see.
+    /// The bytes, valid as long as this key.
     std::string_view bytes() const noexcept { return bytes_; }
     /// `std::hash` of the bytes, computed once, when the key is made.
     std::size_t hash() const noexcept { return hash_; }
@@ -72,6 +74,7 @@ public:
     {
         return a.hash_ == b.hash_ && a.bytes_ == b.bytes_;
     }
+    /// The order of the bytes as unsigned numbers. In this order the keys of one transaction are locked.
     friend std::strong_ordering operator<=>(Key const& a, Key const& b) noexcept
     {
         return a.bytes_.compare(b.bytes_) <=> 0;
@@ -95,6 +98,7 @@ private:
 template <class K>
 struct KeyTraits;
 
+/// Texts: the bytes as they are.
 template <class K>
     requires std::convertible_to<K const&, std::string_view>
 struct KeyTraits<K> {
@@ -107,6 +111,8 @@ struct KeyTraits<K> {
     static bool matches(Key const& key, std::string_view value) noexcept { return key.bytes() == value; }
 };
 
+/// Integers: 8 bytes whatever the type, so that an `int` and a `long` of one value are one key. `decode`
+/// gives the number back; bytes that `encode` did not make give some number.
 template <class K>
     requires std::integral<K>
 struct KeyTraits<K> {
@@ -134,6 +140,7 @@ struct KeyTraits<K> {
     static bool matches(Key const& key, K value) { return key.bytes() == encode(value); }
 };
 
+/// Enumerations: the number of the enumerator, so that renaming an enumerator changes no key.
 template <class K>
     requires std::is_enum_v<K>
 struct KeyTraits<K> {
@@ -180,6 +187,7 @@ template <class K>
 concept DecodableKey = requires(std::string_view bytes) { K(KeyTraits<K>::decode(bytes)); };
 }  // namespace detail
 
+/// Tuples: each part with its length in front. `decode` needs a `decode` of every part.
 template <class... Parts>
 struct KeyTraits<std::tuple<Parts...>> {
     static std::string encode(std::tuple<Parts...> const& key) { return detail::encode_key_parts(key); }
@@ -191,6 +199,7 @@ struct KeyTraits<std::tuple<Parts...>> {
     }
 };
 
+/// Pairs: as a tuple of two parts.
 template <class A, class B>
 struct KeyTraits<std::pair<A, B>> {
     static std::string encode(std::pair<A, B> const& key) { return detail::encode_key_parts(key); }
@@ -244,6 +253,7 @@ public:
     static constexpr std::size_t size = sizeof...(A);
     /// As `keys` does.
     explicit Keys(A... parts) : parts_(std::move(parts)...) {}
+    /// The keys or states, in the order of the call. Arrays of characters are kept as `Key`.
     std::tuple<A...> const& parts() const noexcept { return parts_; }
 
 private:

@@ -157,6 +157,18 @@ struct first_member<T> {
 /// | `decode(std::string_view)` | `std::optional<T>`, empty for foreign bytes | likewise |
 /// | `encoded_size(T const&)` | how many bytes `encode` appends | likewise |
 ///
+/// A class that keeps its members to itself is given a key and a stored form like this:
+///
+///     template <>
+///     struct interlock::StateTraits<Cabin> {
+///         using key_type = std::string;
+///         static key_type key(Cabin const& cabin) { return cabin.flight(); }
+///         static void encode(Cabin const& cabin, std::string& out) { out += cabin.to_text(); }
+///         static std::optional<Cabin> decode(std::string_view bytes) { return Cabin::from_text(bytes); }
+///     };
+///
+/// **Stability.** What `encode` writes stays in the store. A later version of the program must still `decode`
+/// it, also while both versions run beside each other during a deploy.
 /// **Failures.** If `encode` throws, the write fails with `invalid_argument` and nothing is stored. If
 /// `decode` throws or gives nothing, the read fails with `corrupt_state`. `std::bad_alloc` alone is passed
 /// on.
@@ -188,7 +200,9 @@ struct StateTraits<T> : DefaultStateTraits<T> {
     }
 };
 
-/// A type whose key the library can derive.
+/// A type whose key the library can derive from a value, so that calls may name a state by itself:
+/// `service.do_in_transaction(account, ...)`. A type that does not model it needs a `StateRepository<T,
+/// Key>`.
 template <class T>
 concept KeyedState = requires(T const& value) {
     typename StateTraits<T>::key_type;
