@@ -9,6 +9,7 @@
 
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
+#include "support/started_repository.hpp"
 #include "support/threads.hpp"
 #include <atomic>
 #include <chrono>
@@ -353,4 +354,23 @@ TEST_CASE(
     // Long before the lease of 10 s is over, so that it was not the lease that ended.
     Locks const others{fixture.repository};
     CHECK(interlock_test::eventually([&] { return others.try_acquire(first_key).has_value(); }, 3s));
+}
+
+TEST_CASE(
+    "A lock of a store that starts its calls is released soon although no memory was left at its end",
+    "[interleaving][allocation]")
+{
+    using namespace allocation_failure;
+    Fixture fixture;
+    interlock_test::StartedRepository const store{fixture.repository};
+    interlock::LockStateService const locks{store};
+    std::optional lock{locks.acquire(first_key)};
+    {
+        WithoutMemory const here;
+        lock.reset();
+    }
+    Locks const others{fixture.repository};
+    CHECK(interlock_test::eventually([&] { return others.try_acquire(first_key).has_value(); }, 3s));
+    CHECK(interlock_test::eventually([&] { return locks.try_acquire(first_key).has_value(); }, 3s));
+    CHECK(store.started() > 0);
 }

@@ -512,6 +512,10 @@ private:
             expect(b->running == nullptr || b->open, "somebody has the value of a batch that is closed");
             expect(
                 b->running == nullptr || b->running->batch == b, "who has the value does not know its batch");
+            expect(b->running == nullptr || !b->running->late, "one that was late gets the value again");
+            expect(
+                b->running == nullptr || b->running->deadline >= b->leader->deadline,
+                "one with an earlier deadline waits for the leader's commit");
             expect(!b->open || group_.leader == b->leader, "a batch is open, and its leader does not lead");
             expect(b->count <= terms.most, "more in a batch than allowed");
             expect(!b->sent || b->value == b->parts, "the value has changed since it was sent");

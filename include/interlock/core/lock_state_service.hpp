@@ -11,6 +11,7 @@
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/async_operation.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/lock.hpp>

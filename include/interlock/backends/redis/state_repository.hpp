@@ -332,7 +332,7 @@ public:
         if (remove.granted && remove.key.valid() && deadline.valid()) {
             auto const at = deadline.at(runtime().now());
             if (shared_->client->compares_and_deletes(at) &&
-                !shared_->client->subscriber().noted_wanted(wake_name(remove.key), remove.owner))
+                !shared_->client->subscriber().is_wanted(wake_name(remove.key), remove.owner))
                 return remove_granted(remove, Deadline{at});
             deadline = Deadline{at};
         }
@@ -700,7 +700,7 @@ private:
         auto const called = wake_name(key);
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
-        bool const in_line = shared_->client->subscriber().waits(called, owner);
+        bool const in_line = shared_->client->subscriber().is_subscribed(called, owner);
         detail::PaddedNumber<16> const channel{keys.within_shard(called.channel)};
         detail::ScriptCall call{
             detail::create_script(), {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1}};

@@ -106,7 +106,7 @@ protected:
     /// Notes, for a second, that somebody has asked in vain for what `holder` has (see `first_bytes`). A
     /// holder of whom this is noted does not hand its lock on to local callers for long. The caller holds the
     /// mutex.
-    void mark_wanted(std::uint64_t hash, std::uint32_t holder)
+    void note_wanted(std::uint64_t hash, std::uint32_t holder)
     {
         wants_[hash % wants_.size()] = {hash, holder, detail::add(SystemRuntime::now(), want_lasts)};
     }
@@ -131,7 +131,7 @@ protected:
     std::unordered_multimap<std::uint64_t, Waiting> waiters_;  // by the hash of the name that each waits for
 
 private:
-    /// One note of `mark_wanted`.
+    /// One note of `note_wanted`.
     struct Want {
         std::uint64_t hash{0};
         std::uint32_t holder{0};

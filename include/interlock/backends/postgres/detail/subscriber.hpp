@@ -167,7 +167,7 @@ private:
             payload.size() == 25 && payload[0] == 'w' && number(payload.substr(1, 8), holder) &&
             number(payload.substr(9), hash)) {
             std::lock_guard lock(mutex_);
-            mark_wanted(hash, holder);
+            note_wanted(hash, holder);
         }
     }
 

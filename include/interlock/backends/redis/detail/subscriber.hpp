@@ -68,7 +68,7 @@ public:
     }
 
     /// Whether somebody has subscribed in the name of `owner`.
-    bool waits(KeySpace::WakeName name, OwnerToken owner) const
+    bool is_subscribed(KeySpace::WakeName name, OwnerToken owner) const
     {
         std::lock_guard lock(mutex_);
         auto const [begin, end] = waiters_.equal_range(name.hash);
@@ -81,14 +81,14 @@ public:
     void note_wanted(KeySpace::WakeName name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
-        mark_wanted(name.hash, first_bytes(owner.bytes().data()));
+        WakeupListener::note_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
     /// As `wanted`, as far as it is known without listening.
-    bool noted_wanted(KeySpace::WakeName name, OwnerToken owner) const
+    bool is_wanted(KeySpace::WakeName name, OwnerToken owner) const
     {
         std::lock_guard lock(mutex_);
-        return is_wanted(name.hash, first_bytes(owner.bytes().data()));
+        return WakeupListener::is_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
     /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
@@ -97,7 +97,7 @@ public:
     {
         std::lock_guard lock(mutex_);
         want(group, name.channel);
-        return is_wanted(name.hash, first_bytes(owner.bytes().data()));
+        return WakeupListener::is_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
 private:
@@ -219,7 +219,7 @@ private:
             if (payload.starts_with('g'))
                 return wake(hash, [owner](std::uint32_t who) { return who == owner; });
             std::lock_guard lock(mutex_);
-            mark_wanted(hash, owner);
+            WakeupListener::note_wanted(hash, owner);
         }
     }
 

@@ -100,8 +100,12 @@ struct SharingBatch {
 
 /// What a service was told about sharing.
 struct SharingTerms {
-    int most;                           // operations in one batch
-    std::chrono::nanoseconds patience;  // how long a leader waits for one of them
+    /// How many operations one batch has at most.
+    int most;
+    /// After this time the leader takes the value back from a member that was handed it and has handed in
+    /// nothing. The member's thread may itself be blocked, waiting for this very batch; without the limit
+    /// both would wait for ever.
+    std::chrono::nanoseconds patience;
 };
 
 /// What sharing has brought so far, and what it has cost.

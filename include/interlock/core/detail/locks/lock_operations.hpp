@@ -40,6 +40,9 @@ struct AcquireRequest {
     std::stop_token stop;
 };
 
+/// `async_acquire`; with `Optional`, `async_try_acquire`. A step polls the ticket in place where that never blocks.
+/// Otherwise a thread for calls that may wait polls it, and the operation looks again when that has returned, or
+/// when the deadline or a cancellation comes first and the thread has not begun.
 template <bool Optional, class Service, class Handler>
 class AcquireOperation final
     : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
@@ -52,7 +55,8 @@ public:
           request_(std::move(request)),
           deadline_(request_->deadline.at(this->runtime().now())),
           ticket_(
-              LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts, false)
+              LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts,
+              false)
     {
     }
 
@@ -161,7 +165,7 @@ private:
     bool polled_{false};
     bool offloaded_{false};
     bool blockable_{false};  // the thread that polls is one of the pool
-    Errc code_{Errc::ok};
+    Errc code_{Errc::ok};    // what it completes with
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;
     LockAccess::Ticket<Service> ticket_;

@@ -258,7 +258,10 @@ private:
                 this->runtime_.sleep_until(removal.again_at());
                 continue;
             }
-            if (action == RemovalMachine::Action::over) {  // a renewal is on its way: once more, behind it
+            // What was done so far did not finish the removal: it has to be repeated, or a renewal of this
+            // lease is still on its way, behind which the record is removed once more. The hold's
+            // `RecordRemoval` takes over from here.
+            if (action == RemovalMachine::Action::over) {
                 hold.remove_record(node, new_removal(hold.valid_until()), nullptr);
             } else {
                 hold.remove_record(node, removal, nullptr);
