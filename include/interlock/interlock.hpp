@@ -13,7 +13,7 @@
 /// - `backends/` WHERE the state lives: one folder per store, the same file names in each. Only `memory/` is included
 ///   here; the others need a client library and are included by name.
 ///
-/// `core/format.hpp` (fmt formatters) is included by name, too: not everybody uses fmt.
+/// `core/format.hpp` (fmt formatters) comes along where fmt is installed.
 
 // IWYU pragma: begin_exports
 #include <interlock/backends/memory/backend.hpp>
@@ -49,10 +49,14 @@
 #include <interlock/policies/any_policy.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/idempotency_options.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 #include <interlock/version.hpp>
+#if __has_include(<fmt/core.h>)
+#include <interlock/core/format.hpp>
+#endif
 // IWYU pragma: end_exports
 
 #endif  // INTERLOCK_INTERLOCK_HPP

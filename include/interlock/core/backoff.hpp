@@ -11,6 +11,8 @@
 /// No clock and no source of randomness is read here: the caller brings the random bits, so that a test can
 /// choose them.
 
+#include <interlock/fwd.hpp>
+
 #include <chrono>
 #include <cstdint>
 

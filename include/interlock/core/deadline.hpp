@@ -12,6 +12,8 @@
 ///
 /// No clock is read in this header: a time line is a type here, and a `Runtime` reads the clock.
 
+#include <interlock/fwd.hpp>
+
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -135,6 +137,7 @@ private:
 /// million years). The default is 10 seconds.
 class Ttl {
 public:
+    /// What is accepted.
     static constexpr std::chrono::nanoseconds min{std::chrono::milliseconds{50}};
     static constexpr std::chrono::nanoseconds max{std::chrono::hours{24}};
 

@@ -10,6 +10,8 @@
 ///     // A system that compares the number refuses a writer that was paused and came back too late.
 ///     storage.put("report-7.pdf", bytes, lock.fencing_token().value());
 
+#include <interlock/fwd.hpp>
+
 #include <array>
 #include <compare>
 #include <cstddef>

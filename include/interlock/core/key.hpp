@@ -39,6 +39,7 @@ inline namespace v0 {
 /// **Thread safety.** A key never changes after it was made, except by assignment.
 class Key {
 public:
+    /// The most bytes of a key.
     static constexpr std::size_t max_size = 512;
 
     /// An empty key, which every call refuses.
@@ -248,7 +249,9 @@ auto keys_part(A const& part)
 template <class... A>
 class Keys {
 public:
+    /// How many they are.
     static constexpr std::size_t size = sizeof...(A);
+    /// As `keys` does.
     explicit Keys(A... parts) : parts_(std::move(parts)...) {}
     /// The keys or states, in the order of the call. Arrays of characters are kept as `Key`.
     std::tuple<A...> const& parts() const noexcept { return parts_; }

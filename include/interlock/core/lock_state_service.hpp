@@ -9,6 +9,7 @@
 #include <interlock/core/detail/locks/lock_operations.hpp>
 #include <interlock/core/detail/locks/lock_table.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/place.hpp>
@@ -276,6 +277,10 @@ private:
     };
     std::shared_ptr<Handle> handle_;
 };
+
+/// The service of a repository, as the type of a data member: `LockStateServiceFor<decltype(orders_)> locks_{orders_};`
+template <class Repository, Assurance Level = Assurance::fenced>
+using LockStateServiceFor = LockStateService<typename Repository::value_type, Repository, Level>;
 
 template <class R>
 LockStateService(R) -> LockStateService<typename R::value_type, R, Assurance::fenced>;

@@ -48,8 +48,10 @@ inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
 /// **Cost.** No round trip more: the record is part of the commit.
 class OperationId {
 public:
+    /// The most bytes of an id.
     static constexpr std::size_t max_size = 255;
 
+    /// Takes any text; `validate` says whether it may be an id.
     explicit OperationId(std::string value) : value_(std::move(value)) {}
     explicit OperationId(std::string_view value) : value_(value) {}
     explicit OperationId(char const* value) : value_(value) {}

@@ -30,6 +30,13 @@
 namespace interlock {
 inline namespace v0 {
 
+namespace detail {
+template <class R>
+inline constexpr bool is_answer = false;
+template <class R>
+inline constexpr bool is_answer<Answer<R>> = true;
+}  // namespace detail
+
 /// Why a call has no value. Small, cheap to move; the text is allocated only where there is something to say.
 class [[nodiscard]] Failure {
 public:
@@ -177,8 +184,15 @@ public:
     Failure const& failure() const& { return std::get<1>(state_); }
     Failure&& failure() && { return std::get<1>(std::move(state_)); }
 
-    /// True when the value is the stored answer of an earlier execution of the same operation id.
-    bool replayed() const noexcept { return replayed_; }
+    /// True when the value is the stored answer of an earlier execution of the same operation id, or of the same
+    /// idempotent request.
+    bool replayed() const noexcept
+    {
+        if constexpr (detail::is_answer<R>)
+            return has_value() && (*this)->replayed();
+        else
+            return replayed_;
+    }
     void mark_replayed() noexcept { replayed_ = true; }
 
     /// Precondition: a value.

@@ -453,6 +453,15 @@ private:
     std::uint64_t generation_;
 };
 
+/// The service of a policy and a repository, as the type of a data member, where nothing can be deduced:
+///
+///     class Shop {
+///         interlock::memory::StateRepository<Stock> stock_;
+///         interlock::TransactionServiceFor<interlock::OptimisticVersioning, decltype(stock_)> service_{{}, stock_};
+///     };
+template <class Policy, class Repository>
+using TransactionServiceFor = TransactionService<typename Repository::value_type, Policy, Repository>;
+
 template <class P, class R>
     requires PolicyFor<P, R>
 TransactionService(P, R, ServiceOptions = {}) -> TransactionService<typename R::value_type, P, R>;

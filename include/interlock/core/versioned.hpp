@@ -11,6 +11,8 @@
 ///     next.balance -= 5;
 ///     auto const version = repository.compare_and_set("alice", seen.version, next);
 
+#include <interlock/fwd.hpp>
+
 #include <cstdint>
 #include <limits>
 #include <utility>

@@ -220,8 +220,16 @@ private:
 
 }  // namespace detail
 
-// A `TransactionService service{policy, repository}` whose repository alone is chosen at run time has that
-// one policy in its type. `TransactionService<T>` is the type with both chosen at run time.
+/// A service for idempotent requests whose policy, repository and idempotency store are chosen at run time:
+///
+///     interlock::IdempotentTransactionService<Account> payments{
+///         interlock::IdempotencyKeys{interlock::SetNxLock{}, interlock::open_idempotency_store(url, backends...)},
+///         interlock::open<Account>(url, backends...)};
+///
+/// What only one store has (`IdempotencyInTransaction`, which needs that store's own transactions) is chosen when the
+/// program is compiled.
+template <class T>
+using IdempotentTransactionService = TransactionService<T, IdempotencyKeys<AnyPolicy, AnyIdempotencyStore>>;
 
 }  // namespace v0
 }  // namespace interlock

@@ -23,6 +23,7 @@ namespace memory {
 struct Backend {
     static constexpr std::string_view scheme = "memory";
 
+    /// A new store of states `T`. Throws `Error` (`invalid_argument`) for any URL but `memory:`.
     template <class T>
     interlock::StateRepository<T> open(std::string_view url) const
     {
@@ -32,6 +33,7 @@ struct Backend {
         else
             return StateRepository<T, std::string>{};
     }
+    /// A new store of idempotency records, under the same rule.
     AnyIdempotencyStore open_idempotency_store(std::string_view url) const
     {
         check(url);
@@ -46,6 +48,7 @@ private:
     }
 };
 
+/// What `open` is given.
 inline constexpr Backend backend{};
 
 }  // namespace memory

@@ -6,6 +6,7 @@
 /// @file
 /// Idempotency records in this process's memory.
 
+#include <interlock/backends/memory/fwd.hpp>
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -269,8 +270,6 @@ private:
 };
 
 /// The store for production use.
-using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
-
 }  // namespace memory
 }  // namespace v0
 }  // namespace interlock

@@ -8,6 +8,7 @@
 /// no promise while the process lives.
 
 #include <interlock/backends/memory/detail/store.hpp>
+#include <interlock/backends/memory/fwd.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>

@@ -40,6 +40,7 @@ struct FreeRowsOptions {
 /// What a call names: `$1` of the condition, say the name of a queue.
 class FreeRowsKey {
 public:
+    /// Any text may be one.
     template <std::convertible_to<std::string_view> S>
         requires(!std::same_as<S, FreeRowsKey>)
     FreeRowsKey(S const& text) : text_(std::string_view{text})  // NOLINT

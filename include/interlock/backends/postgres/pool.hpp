@@ -13,6 +13,7 @@
 ///     service.do_in_transaction(17, [](Product& product) { --product.inventory_count; });
 
 #include <interlock/backends/postgres/detail/pool_state.hpp>
+#include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/options.hpp>
 
 #include <cstddef>
@@ -50,6 +51,7 @@ public:
     explicit Pool(std::string_view url) : Pool(Options::parse(url).value()) {}
     explicit Pool(char const* url) : Pool(std::string_view{url}) {}
 
+    /// What this pool was made with.
     Options const& options() const noexcept { return state_->options(); }
     /// How many connections for calls there are now, borrowed or idle.
     std::size_t connection_count() const { return state_->connection_count(); }

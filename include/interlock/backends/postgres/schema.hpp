@@ -98,6 +98,7 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
            "    PRIMARY KEY (key, id)\n"
            ");\n"
            "CREATE INDEX IF NOT EXISTS " + ns + "_once_kept ON " + ns + "_once (kept_until);\n";
+    // clang-format on
 }
 
 /// Runs `schema_sql` for the pool's name space, in one transaction. The role needs CREATE on the schema.

@@ -54,6 +54,7 @@ public:
     /// How many rows an INSERT, UPDATE, DELETE or MERGE changed.
     std::size_t affected_rows() const noexcept { return reply_.affected(); }
 
+    /// Is the field NULL? Rows and columns count from 0.
     bool is_null(std::size_t row, std::size_t column) const noexcept { return reply_.null(row, column); }
     /// The value as the server writes it, valid as long as this object.
     std::string_view text(std::size_t row, std::size_t column) const noexcept

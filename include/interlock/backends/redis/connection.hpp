@@ -6,16 +6,22 @@
 /// @file
 /// One asynchronous connection to a Redis server, shared by many coroutines and threads.
 
+#include <interlock/backends/redis/access.hpp>
+#include <interlock/backends/redis/connection_statistics.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
-#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/detail/pipeline_handle.hpp>
+#include <interlock/backends/redis/detail/queued_command.hpp>
+#include <interlock/backends/redis/detail/resender.hpp>
+#include <interlock/backends/redis/detail/script_call.hpp>
+#include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/options.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
-#include <interlock/fwd.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
@@ -34,11 +40,6 @@
 namespace interlock {
 inline namespace v0 {
 namespace redis {
-
-using detail::Access;
-using detail::Reply;
-using detail::ReplyType;
-using detail::ReplyView;
 
 namespace detail {
 
@@ -83,7 +84,8 @@ public:
     {}
 
 private:
-    friend class Connection;
+    template <class>
+    friend class BasicConnection;
     static std::string_view second_of() noexcept { return {}; }
     template <class First, class... Rest>
     static std::string_view second_of(First const& first, Rest const&...) noexcept
@@ -120,46 +122,52 @@ public:
     {}
 
 private:
-    friend class Connection;
+    template <class>
+    friend class BasicConnection;
     detail::Command encoded_;
     Script script_;
 };
 
 namespace detail {
 
-/// What runs handlers that have no executor of their own.
-class ConnectionRuntime : public SystemRuntime {
+/// The runtime of a connection, whose handlers without an executor of their own run on the connection's.
+template <class R>
+class ConnectionRuntime : public R {
 public:
-    explicit ConnectionRuntime(boost::asio::any_io_executor executor) : executor_(std::move(executor)) {}
+    ConnectionRuntime(R runtime, boost::asio::any_io_executor executor)
+        : R(std::move(runtime)), executor_(std::move(executor))
+    {}
     boost::asio::any_io_executor const& executor() const noexcept { return executor_; }
 
 private:
     boost::asio::any_io_executor executor_;
 };
 
+template <class R>
 struct ExecuteArguments {
     ExecuteArguments(
-        std::shared_ptr<Pipeline> with, Command command, std::optional<redis::Script> called, Access what, Deadline until,
+        std::shared_ptr<Pipeline<R>> with, Command command, std::optional<redis::Script> called, Access what, Deadline until,
         bool good)
         : pipeline(std::move(with)), encoded(std::move(command)), script(std::move(called)), access(what), deadline(until),
           fits(good)
     {}
-    std::shared_ptr<Pipeline> pipeline;
+    std::shared_ptr<Pipeline<R>> pipeline;
     Command encoded;
     std::optional<redis::Script> script;
     Access access;
     Deadline deadline;
-    bool fits;
+    bool fits;  // the command leaves nothing behind in the connection
 };
 
-template <class Handler>
-class ExecuteOperation final : public interlock::detail::AsyncOperation<Handler, ConnectionRuntime>,
-                               private PipelineRequest {
-    using Base = interlock::detail::AsyncOperation<Handler, ConnectionRuntime>;
+/// One command of a connection, from its start to its handler.
+template <class Handler, class R>
+class ExecuteOperation final : public interlock::detail::AsyncOperation<Handler, ConnectionRuntime<R>>,
+                               private QueuedCommand {
+    using Base = interlock::detail::AsyncOperation<Handler, ConnectionRuntime<R>>;
 
 public:
-    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments> arguments)
-        : ExecuteOperation(std::move(handler), std::move(arguments), SystemRuntime::now())
+    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments<R>> arguments)
+        : ExecuteOperation(std::move(handler), std::move(arguments), arguments->pipeline->runtime().now())
     {}
 
     /// Into the queue at once: its step comes with the result.
@@ -174,9 +182,11 @@ public:
     }
 
 private:
-    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments> arguments, TimePoint now)
-        : Base(std::move(handler), ConnectionRuntime{arguments->pipeline->executor()}),
-          PipelineRequest(arguments->access, arguments->deadline.at(now)),
+    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments<R>>&& arguments, TimePoint now)
+        : Base(
+              std::move(handler),
+              ConnectionRuntime<R>{arguments->pipeline->runtime(), arguments->pipeline->executor()}),
+          QueuedCommand(arguments->access, arguments->deadline.at(now)),
           pipeline_(std::move(arguments->pipeline)), encoded_(std::move(arguments->encoded)),
           script_(std::move(arguments->script))
     {
@@ -233,12 +243,12 @@ private:
     void leave() noexcept override { pipeline_->forget(*this); }
     void destroy() noexcept override { interlock::detail::destroy_operation(this, this->allocator()); }
 
-    std::shared_ptr<Pipeline> pipeline_;
+    std::shared_ptr<Pipeline<R>> pipeline_;
     Command encoded_;
     std::optional<redis::Script> script_;
     Resender resender_{encoded_, script_ ? std::optional{script_->text()} : std::nullopt};
-    std::optional<Failure> refused_;
-    Outcome<Reply> result_;
+    std::optional<Failure> refused_;  // before anything was submitted
+    Outcome<Reply> result_;           // for the handler
 };
 
 }  // namespace detail
@@ -267,23 +277,30 @@ private:
 /// **Bounds.** `Options::max_in_flight`, `max_pending`, `max_pending_bytes`, `max_reply_bytes`, `reply_timeout`.
 /// **Cost.** No thread of its own beyond the process's one for alarms, which keeps the deadlines; one alarm per
 /// connection.
-class Connection {
+template <class Runtime>
+class BasicConnection {
 public:
     using executor_type = boost::asio::any_io_executor;
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    Connection(boost::asio::any_io_executor executor, Options options)
-        : handle_(std::make_shared<detail::PipelineHandle>(std::move(executor), std::move(options)))
+    BasicConnection(boost::asio::any_io_executor executor, Options options)
+        : BasicConnection(Runtime{}, std::move(executor), std::move(options))
     {}
     /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
-    Connection(boost::asio::any_io_executor executor, std::string_view url)
-        : Connection(std::move(executor), Options::parse(url).value())
+    BasicConnection(boost::asio::any_io_executor executor, std::string_view url)
+        : BasicConnection(std::move(executor), Options::parse(url).value())
+    {}
+    /// With a runtime that is not the system's: for tests.
+    BasicConnection(Runtime runtime, boost::asio::any_io_executor executor, Options options)
+        : handle_(std::make_shared<detail::PipelineHandle<Runtime>>(
+              std::move(runtime), std::move(executor), std::move(options)))
     {}
     /// On the executor of an execution context.
     template <class Context, class Where>
         requires std::derived_from<Context, boost::asio::execution_context> &&
                  (std::same_as<std::remove_cvref_t<Where>, Options> || std::convertible_to<Where, std::string_view>)
-    Connection(Context& context, Where&& where) : Connection(context.get_executor(), std::forward<Where>(where))
+    BasicConnection(Context& context, Where&& where)
+        : BasicConnection(context.get_executor(), std::forward<Where>(where))
     {}
 
     executor_type const& get_executor() const noexcept { return handle_->pipeline->executor(); }
@@ -347,17 +364,17 @@ private:
     {
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
         return boost::asio::async_initiate<CompletionToken, void(Outcome<Reply>)>(
-            [](auto handler, std::unique_ptr<detail::ExecuteArguments> arguments) {
+            [](auto handler, std::unique_ptr<detail::ExecuteArguments<Runtime>> arguments) {
                 using Handler = decltype(handler);
-                interlock::detail::start_operation<detail::ExecuteOperation<Handler>>(
+                interlock::detail::start_operation<detail::ExecuteOperation<Handler, Runtime>>(
                     std::move(handler), std::move(arguments));
             },
             token,
-            std::make_unique<detail::ExecuteArguments>(
+            std::make_unique<detail::ExecuteArguments<Runtime>>(
                 handle_->pipeline, std::move(encoded), std::move(script), access, deadline, fits));
     }
 
-    std::shared_ptr<detail::PipelineHandle> handle_;
+    std::shared_ptr<detail::PipelineHandle<Runtime>> handle_;
 };
 
 }  // namespace redis

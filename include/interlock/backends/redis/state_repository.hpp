@@ -10,6 +10,7 @@
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/fwd.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/kit/store_identity.hpp>
@@ -61,9 +62,9 @@ namespace detail {
 
 /// `number`, from 0 on, as `Width` digits, with zeros in front. All of them 9 when it has more, which equals no stored number.
 template <std::size_t Width>
-class Digits {
+class PaddedNumber {
 public:
-    explicit Digits(std::uint64_t number) noexcept
+    explicit PaddedNumber(std::uint64_t number) noexcept
     {
         for (auto digit = digits_.rbegin(); digit != digits_.rend(); ++digit, number /= 10)
             *digit = static_cast<char>('0' + number % 10);
@@ -119,27 +120,23 @@ inline Failure damaged(char const* what)
 /// **Cost.** One round trip per member; `for_each_operation` scans the whole database.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
-template <class T, class K>
-class StateRepository : public CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
+template <class T, class K, class Runtime>
+class StateRepository : public CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>>;
     static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
 
 public:
     using value_type = T;
     using key_type = interlock::detail::repository_key_t<T, K>;
-    using runtime_type = SystemRuntime;
+    using runtime_type = Runtime;
     static constexpr std::string_view name = "redis";
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit StateRepository(Client client, RepositoryOptions options = {})
+    explicit StateRepository(BasicClient<Runtime> client, RepositoryOptions options = {})
         : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
     {}
 
-    SystemRuntime const& runtime() const noexcept
-    {
-        static constexpr SystemRuntime system{};
-        return system;
-    }
+    Runtime const& runtime() const noexcept { return shared_->client->runtime(); }
     /// Equal for all repositories of this process with the same server address, database and name space. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return shared_->identity.get(); }
@@ -179,7 +176,7 @@ public:
     Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline deadline) const
     {
         auto const changes = commit.changes;
-        return commit_by(blocking(), changes, commit.operation, deadline, [changes](detail::ReplyView reply) {
+        return commit_by(blocking(), changes, commit.operation, deadline, [changes](ReplyView reply) {
             auto done = committed(reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
             if (done && !done->duplicate)
                 for (std::size_t i = 0; i < changes.size(); ++i)
@@ -198,7 +195,7 @@ public:
         bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
         return commit_by(
             starting(waiter), changes, commit.operation, deadline,
-            [size = changes.size(), names = std::move(names), writes](detail::ReplyView reply) {
+            [size = changes.size(), names = std::move(names), writes](ReplyView reply) {
                 auto done = committed(reply, size, [&](std::size_t i) -> std::string_view {
                     return names.empty() ? std::string_view{} : names[i];
                 });
@@ -250,7 +247,7 @@ public:
     template <class Visit>
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
-        Deadline const until = deadline.at(SystemRuntime::now());
+        Deadline const until = deadline.at(runtime().now());
         for (std::size_t shard = 0; shard < shared_->keys.shards(); ++shard) {
             auto const prefix = shared_->keys.operations(shard);
             auto const pattern = prefix + "*";  // nothing in it is special: name spaces have no such characters
@@ -260,7 +257,7 @@ public:
                 std::vector<std::string> names;
                 {
                     detail::Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
-                    auto page = shared_->client->execute(scan, nullptr, detail::Access::read, until);
+                    auto page = shared_->client->execute(scan, nullptr, Access::read, until);
                     if (!page)
                         return std::move(page).failure();
                     auto const found = page->reply()[1];
@@ -333,9 +330,9 @@ public:
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline deadline) const
     {
         if (remove.granted && remove.key.valid() && deadline.valid()) {
-            auto const at = deadline.at(SystemRuntime::now());
+            auto const at = deadline.at(runtime().now());
             if (shared_->client->compares_and_deletes(at) &&
-                !shared_->client->subscriber().noted_wanted(heard(remove.key), remove.owner))
+                !shared_->client->subscriber().noted_wanted(wake_name(remove.key), remove.owner))
                 return remove_granted(remove, Deadline{at});
             deadline = Deadline{at};
         }
@@ -369,22 +366,22 @@ public:
     /// Nobody is woken when a lock expires, and a line has 128 places: whoever waits must also look now and then.
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, heard(key), owner, waiter);
+        shared_->client->subscriber().subscribe(shared_->group, wake_name(key), owner, waiter);
     }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept
     {
-        shared_->client->subscriber().unsubscribe(heard(key).hash, waiter);
+        shared_->client->subscriber().unsubscribe(wake_name(key).hash, waiter);
     }
     /// Whether somebody waited in line for the lock of `owner` within the last second. Costs no trip: it is heard by
     /// the connection for wake-ups, from the first question on, and comes with a grant.
     bool wanted(Key const& key, OwnerToken owner) const
     {
-        return shared_->client->subscriber().wanted(shared_->group, heard(key), owner);
+        return shared_->client->subscriber().wanted(shared_->group, wake_name(key), owner);
     }
 
 private:
     struct Shared {
-        Shared(std::shared_ptr<detail::ClientState> c, RepositoryOptions o)
+        Shared(std::shared_ptr<detail::ClientState<Runtime>> c, RepositoryOptions o)
             : client(std::move(c)), options(std::move(o)), keys(options.name_space, options.shards),
               retention(detail::whole_milliseconds(options.retention)),
               identity(intern_store(
@@ -392,7 +389,7 @@ private:
                   options.name_space)),
               group(client->subscriber().group(keys))
         {}
-        std::shared_ptr<detail::ClientState> client;
+        std::shared_ptr<detail::ClientState<Runtime>> client;
         RepositoryOptions options;
         detail::KeySpace keys;
         std::chrono::milliseconds retention;
@@ -419,14 +416,14 @@ private:
         return key.validate();
     }
 
-    detail::Blocking blocking() const noexcept { return detail::Blocking{*shared_->client}; }
-    detail::Starting starting(Waiter& waiter) const noexcept { return {*shared_->client, waiter}; }
+    detail::Blocking<Runtime> blocking() const noexcept { return detail::Blocking<Runtime>{*shared_->client}; }
+    detail::Starting<Runtime> starting(Waiter& waiter) const noexcept { return {*shared_->client, waiter}; }
 
     /// The record that was granted, deleted by one command of the server's own, or removed by the script.
     Outcome<Removal> remove_granted(verb::Remove const& remove, Deadline until) const
     {
         auto const secret = remove.owner.bytes();
-        detail::Digits<16> const token{remove.granted.value()};
+        detail::PaddedNumber<16> const token{remove.granted.value()};
         std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
         auto const deleted = shared_->client->delete_if_equal(shared_->keys.name("lock", remove.key.bytes()), record, until);
         if (deleted && *deleted)
@@ -440,13 +437,13 @@ private:
     /// The change of one key; its new version, or the erased one.
     StartedCall<Version> start_change(Change<T> change, Deadline deadline, Waiter& waiter, bool valid = true) const
     {
-        detail::Starting const way = starting(waiter);
+        detail::Starting<Runtime> const way = starting(waiter);
         if (!valid)
             return way.template refuse<Version>(Failure{Errc::invalid_argument, "versions start at 1"});
         bool const writes = change.kind == ChangeKind::write;
         return commit_by<Version>(
             way, std::span<Change<T>>{&change, 1}, nullptr, deadline,
-            [writes, version = change.version](detail::ReplyView reply) -> Outcome<Version> {
+            [writes, version = change.version](ReplyView reply) -> Outcome<Version> {
                 auto done = committed(reply, 1, [](std::size_t) { return std::string_view{}; });
                 if (!done)
                     return std::move(done).failure();
@@ -470,13 +467,13 @@ private:
             command.add(shared_->keys.name("value", key.bytes()));
         }
         return Result{way.template send<X>(
-            std::move(command), nullptr, detail::Access::read, deadline,
-            [count = wanted.size()](detail::ReplyView reply) -> Outcome<X> {
+            std::move(command), nullptr, Access::read, deadline,
+            [count = wanted.size()](ReplyView reply) -> Outcome<X> {
                 X all;
                 all.reserve(count);
                 for (std::size_t i = 0; i < count; ++i) {
                     all.emplace_back();
-                    if (reply[i].is(detail::ReplyType::nil))
+                    if (reply[i].is(ReplyType::nil))
                         continue;
                     auto loaded = decode(reply[i].text());
                     if (!loaded)
@@ -494,9 +491,9 @@ private:
         if (!key.valid())
             return way.template refuse<X>(key.validate().failure());
         return way.template send<X>(
-            detail::Command("GET", shared_->keys.name("value", key.bytes())), nullptr, detail::Access::read, deadline,
-            [](detail::ReplyView reply) -> Outcome<X> {
-                if (reply.is(detail::ReplyType::nil))
+            detail::Command("GET", shared_->keys.name("value", key.bytes())), nullptr, Access::read, deadline,
+            [](ReplyView reply) -> Outcome<X> {
+                if (reply.is(ReplyType::nil))
                     return Errc::not_found;
                 return decode(reply.text());
             });
@@ -508,9 +505,9 @@ private:
     {
         using X = std::optional<OperationRecord>;
         return way.template send<X>(
-            detail::Command("GET", shared_->keys.operation(key.bytes(), id.value())), nullptr, detail::Access::read, deadline,
-            [](detail::ReplyView reply) -> Outcome<X> {
-                if (reply.is(detail::ReplyType::nil))
+            detail::Command("GET", shared_->keys.operation(key.bytes(), id.value())), nullptr, Access::read, deadline,
+            [](ReplyView reply) -> Outcome<X> {
+                if (reply.is(ReplyType::nil))
                     return X{};
                 auto record = operation_record(reply.text());
                 if (!record)
@@ -526,11 +523,11 @@ private:
         using X = OperationRecord;
         auto const& script = detail::forbid_script();
         auto command = detail::evaluate(
-            script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::Digits<10>{attempt},
+            script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::PaddedNumber<10>{attempt},
             detail::whole_milliseconds(id.kept_for(shared_->retention)).count());
         return way.template send<X>(
-            std::move(command), &script, detail::Access::record, deadline,
-            [](detail::ReplyView reply) -> Outcome<X> {
+            std::move(command), &script, Access::record, deadline,
+            [](ReplyView reply) -> Outcome<X> {
                 auto record = operation_record(reply.text());
                 if (!record)
                     return detail::damaged("an operation record is damaged");
@@ -584,13 +581,13 @@ private:
             command.add(encoded);
         }
         if (operation != nullptr) {
-            command.add(detail::Digits<10>{operation->attempt});
+            command.add(detail::PaddedNumber<10>{operation->attempt});
             command.add(operation->answer);
             command.add(detail::whole_milliseconds(operation->id->kept_for(shared_->retention)).count());
         }
 
         return way.template send<X>(
-            std::move(command), &script, operation != nullptr ? detail::Access::record : detail::Access::write,
+            std::move(command), &script, operation != nullptr ? Access::record : Access::write,
             deadline, std::move(read), by_version ? life : 0);
     }
 
@@ -605,8 +602,8 @@ private:
         auto const version = static_cast<std::uint64_t>(change.version);
         bool const absent = change.version == no_version;
         bool const last = absent || change.version >= detail::greatest_number;
-        detail::Digits<16> const expected{version};
-        detail::Digits<16> const next{version + 1};
+        detail::PaddedNumber<16> const expected{version};
+        detail::PaddedNumber<16> const next{version + 1};
         std::array<std::string_view, 6> parts{
             kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
         if (change.fence == nullptr) {
@@ -614,14 +611,14 @@ private:
             return;
         }
         auto const owner = change.fence->owner.bytes();
-        detail::Digits<16> const token{std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)};
+        detail::PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)};
         parts[3] = {owner.data(), owner.size()};
         parts[4] = token;
         parts[5] = change.release ? "1" : "0";
         command.add_parts(parts);
     }
 
-    detail::KeySpace::Heard heard(Key const& key) const { return shared_->keys.heard("lock", key.bytes()); }
+    detail::KeySpace::WakeName wake_name(Key const& key) const { return shared_->keys.wake_name("lock", key.bytes()); }
 
     static Outcome<Versioned<T>> decode(std::string_view stored)
     {
@@ -663,16 +660,16 @@ private:
     }
 
     /// Of the i-th change that was applied.
-    static Version version_of(detail::ReplyView reply, std::size_t i) noexcept
+    static Version version_of(ReplyView reply, std::size_t i) noexcept
     {
         return detail::number_of(reply.text().substr(16 * i, 16)).value_or(no_version);
     }
 
     /// `key_of(i)`: the key of the i-th change, where there are several.
     template <class KeyOf>
-    static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, KeyOf key_of)
+    static Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
     {
-        if (reply.is(detail::ReplyType::string) && reply.text().size() == 16 * changes)
+        if (reply.is(ReplyType::string) && reply.text().size() == 16 * changes)
             return Outcome<CommitResult>{std::in_place};
         auto const what = reply[0].text();
         if (what == "duplicate")
@@ -700,11 +697,11 @@ private:
         if (auto valid = check(key, ttl); !valid)
             return way.template refuse<X>(std::move(valid).failure());
         auto const& keys = shared_->keys;
-        auto const called = heard(key);
+        auto const called = wake_name(key);
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
         bool const in_line = shared_->client->subscriber().waits(called, owner);
-        detail::Digits<16> const channel{keys.within_shard(called.channel)};
+        detail::PaddedNumber<16> const channel{keys.within_shard(called.channel)};
         detail::ScriptCall call{
             detail::create_script(), {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1}};
         call.add(keys.counter(keys.shard_of(key.bytes())));
@@ -715,8 +712,8 @@ private:
         call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);  // without what stands around it
         call.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
-        auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
-            if (!reply.is(detail::ReplyType::string)) {
+        auto read = [granted, called, owner, client = shared_->client](ReplyView reply) -> Outcome<X> {
+            if (!reply.is(ReplyType::string)) {
                 switch (reply[0].integer()) {
                 case 0: {
                     auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
@@ -752,7 +749,7 @@ private:
             return way.template send_replicated<X>(
                 std::move(call), deadline, std::move(read),
                 {shared_->options.replicas, detail::whole_milliseconds(shared_->options.replica_timeout), removal(key, secret)});
-        return way.template send<X>(std::move(call), detail::Access::write, deadline, std::move(read));
+        return way.template send<X>(std::move(call), Access::write, deadline, std::move(read));
     }
 
     template <class Owner>
@@ -773,7 +770,7 @@ private:
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
         return way.template send<Removal>(
-            removal(key, owner), detail::Access::write, deadline, [](detail::ReplyView reply) -> Outcome<Removal> {
+            removal(key, owner), Access::write, deadline, [](ReplyView reply) -> Outcome<Removal> {
                 switch (reply.integer()) {
                 case 1: return Removal::removed;
                 case 0: return Removal::gone;
@@ -795,13 +792,13 @@ private:
             auto const secret = renewal->owner.bytes();
             command.add(std::string_view{secret.data(), secret.size()});
         }
-        auto exchange = shared_->client->execute(command, &script, detail::Access::write, deadline);
+        auto exchange = shared_->client->execute(command, &script, Access::write, deadline);
         for (std::size_t i = 0; i < renewals.size(); ++i) {
             auto& outcome = renewals[i]->granted;
             if (!exchange)
                 outcome = exchange.failure();
-            else if (auto const found = exchange->reply()[i]; found.is(detail::ReplyType::error))
-                outcome = detail::map_error(found.text(), detail::Access::write);
+            else if (auto const found = exchange->reply()[i]; found.is(ReplyType::error))
+                outcome = detail::map_error(found.text(), Access::write);
             else if (found.integer() == 1)
                 outcome = std::chrono::nanoseconds{granted};
             else
@@ -834,7 +831,7 @@ private:
             detail::Command command{"MGET"};
             for (auto const& record : names)
                 command.add(record);
-            auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
+            auto exchange = shared_->client->execute(command, nullptr, Access::read, deadline);
             if (!exchange)
                 return std::move(exchange).failure();
             auto const reply = exchange->reply();

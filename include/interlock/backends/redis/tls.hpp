@@ -14,8 +14,8 @@
 ///         .host = "db.example.org", .tls_options = {.ca_file = "/etc/shop/ca.pem"}})};
 
 #include <interlock/backends/redis/backend.hpp>
-#include <interlock/backends/redis/detail/openssl.hpp>
 #include <interlock/backends/redis/options.hpp>
+#include <interlock/core/kit/net/openssl.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_repository.hpp>
 
@@ -52,7 +52,7 @@ inline Options with_tls(Options options)
 {
     options.tls = true;
     options.validate().value();
-    options.tls_context = detail::OpenSslContext::make(options.tls_options).value();
+    options.tls_context = make_tls_context(options.tls_options, "redis").value();
     return options;
 }
 /// With `Options::parse(url)`. A URL that begins with `redis:` is used with TLS all the same.

@@ -11,6 +11,8 @@
 /// are refused instead of misread. Integers are zigzag varints: an `int` and a `long` of the same value have
 /// the same bytes, and a value that does not fit the reader's type is refused.
 
+#include <interlock/fwd.hpp>
+
 #include <boost/describe/class.hpp>
 #include <boost/describe/members.hpp>
 #include <boost/describe/modifiers.hpp>

@@ -139,6 +139,23 @@ concept SubscribableIdempotencyStore = requires(S const& s, IdempotentRequest co
     s.unsubscribe(request, waiter);
 };
 
+/// A store of idempotency records that writes them inside of an open transaction `X`.
+///
+/// | expression | result | meaning |
+/// |---|---|---|
+/// | `s.claim(tx, request)` | `Outcome<Claim>` | waits for others who execute the request; `claimed`, `completed`, `mismatch` or `in_progress` |
+/// | `s.complete(tx, request, answer)` | | the record, committed with `tx` |
+/// | `s.reject(request, text, deadline)` | `Outcome<Claim>` | waits for others who execute the request; a record without an effect, if there is none; then `completed` by what is stored, or `mismatch` |
+/// | `s.find(request, deadline)` | `Outcome<Claim>` | as `claim`, outside of a transaction and without waiting: `in_progress` while a transaction that claimed it may still commit, `claimed` when there is neither such a transaction nor a record |
+template <class S, class X>
+concept IdempotencyStoreFor = std::copyable<S> &&
+    requires(S const s, X& tx, IdempotentRequest const& request, std::string_view answer, Deadline deadline) {
+    { s.claim(tx, request) } -> std::same_as<Outcome<Claim>>;
+    s.complete(tx, request, answer);
+    { s.reject(request, answer, deadline) } -> std::same_as<Outcome<Claim>>;
+    { s.find(request, deadline) } -> std::same_as<Outcome<Claim>>;
+};
+
 /// How long `store` keeps its records; zero where it does not say.
 template <class S>
 constexpr std::chrono::nanoseconds retention_of(S const& store) noexcept

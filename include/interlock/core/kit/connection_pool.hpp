@@ -30,6 +30,7 @@ namespace interlock {
 inline namespace v0 {
 
 /// Lends connections of type `C`, one at a time to one borrower, the most recently used connection first.
+/// `R`: the runtime by whose clock callers wait.
 ///
 /// **Requirements.** `c.fit()` tells whether an idle connection may be lent; `c.reusable()` tells whether a
 /// returned connection may be kept.
@@ -37,7 +38,7 @@ inline namespace v0 {
 /// wait (law P10).
 /// **Lifetimes.** A borrower must give its connection back before the pool is destroyed.
 /// **Thread safety.** Every member may be called from several threads at once.
-template <class C>
+template <class C, class R = SystemRuntime>
 class ConnectionPool {
 public:
     /// A borrowed connection, or none. The destructor gives the connection back.
@@ -75,11 +76,12 @@ public:
 
     /// `store`: the name with which the texts of failures begin. `most`: how many connections there may be.
     /// `most_waiting`: how many callers may wait for one.
-    ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting)
+    ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting, R runtime = {})
         : store_(std::move(store)),
           most_(most),
           most_waiting_(most_waiting),
-          generation_(SystemRuntime::generation())
+          runtime_(std::move(runtime)),
+          generation_(runtime_.generation())
     {}
     ConnectionPool(ConnectionPool const&) = delete;
     ConnectionPool& operator=(ConnectionPool const&) = delete;
@@ -98,15 +100,15 @@ public:
             std::unique_ptr<C> connection;
             {
                 std::unique_lock lock(mutex_);
-                if (SystemRuntime::now() >= until)
+                if (runtime_.now() >= until)
                     return Failure{
                         Errc::deadline_exceeded, "the deadline came before anything was sent to " + store_};
                 if (idle_.empty() && count_ >= most_) {
                     if (waiting_ >= most_waiting_)
                         return Failure{Errc::overloaded, store_ + ": too many callers wait for a connection"};
                     ++waiting_;
-                    while (idle_.empty() && count_ >= most_ && SystemRuntime::now() < until)
-                        SystemRuntime::wait_until(returned_, lock, until);
+                    while (idle_.empty() && count_ >= most_ && runtime_.now() < until)
+                        runtime_.wait_until(returned_, lock, until);
                     --waiting_;
                     if (idle_.empty() && count_ >= most_)
                         return Failure{
@@ -175,7 +177,7 @@ public:
 private:
     void put_back(std::unique_ptr<C> connection) noexcept
     {
-        if (SystemRuntime::generation() != generation_)
+        if (runtime_.generation() != generation_)
             return;  // in a forked child nobody may ever unlock the parent's mutex
         if (!connection->reusable()) {
             connection.reset();
@@ -203,6 +205,7 @@ private:
     std::string store_;  // the beginning of the texts of failures
     std::size_t most_;
     std::size_t most_waiting_;
+    [[no_unique_address]] R runtime_;
     std::uint64_t generation_;  // the process that made the pool
     mutable std::mutex mutex_;
     std::condition_variable returned_;      // a connection was given back, or there may be one more

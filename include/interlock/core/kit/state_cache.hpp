@@ -37,6 +37,7 @@ class StateCache {
 public:
     /// `capacity`: how many states are kept. 0 switches the cache off, and the caller must then not `put`.
     explicit StateCache(std::size_t capacity) : capacity_(capacity) {}
+    /// Does it keep nothing?
     bool off() const noexcept { return capacity_ == 0; }
 
     /// The state that was seen last, or nothing.

@@ -99,8 +99,11 @@ public:
     /// Whether the state still belongs to `key`.
     bool keeps(Key const& key) const { return detail::belongs_to<T, K>(*value_, key); }
 
+    /// Is the state made by the caller, so that the store has none?
     bool fresh() const noexcept { return fresh_; }
+    /// The version that a commit expects, or `no_version` for a fresh state.
     Version version() const noexcept { return version_; }
+    /// What a commit of this state is: a write where it changed, else a check that nobody else wrote.
     Change<T> change(Key const& key, Fence const* fence = nullptr)
     {
         return {.key = &key,

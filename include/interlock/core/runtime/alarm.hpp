@@ -55,11 +55,13 @@ private:
 
 /// For runtimes only: the members of an `Alarm` that an alarm queue uses.
 struct AlarmAccess {
+    /// When it goes off, and whether it is to.
     static TimePoint& at(Alarm& a) noexcept { return a.at_; }
     static bool& armed(Alarm& a) noexcept { return a.armed_; }
     /// The queue that `place` belongs to, while the alarm is linked.
     static void const*& queue(Alarm& a) noexcept { return a.queue_; }
 
+    /// The order of the queue.
     struct Earlier {
         bool operator()(Alarm const& a, Alarm const& b) const noexcept { return a.at_ < b.at_; }
     };

@@ -6,6 +6,8 @@
 /// @file
 /// Objects that live as long as the process, for the statics of the library itself.
 
+#include <interlock/fwd.hpp>
+
 #include <utility>
 
 namespace interlock {

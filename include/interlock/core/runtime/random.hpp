@@ -7,6 +7,8 @@
 /// Random bits from the operating system, drawn in blocks, one block per thread. After a fork the child drops
 /// the block, so that parent and child never hand out the same token.
 
+#include <interlock/fwd.hpp>
+
 #include <pthread.h>
 #include <sys/random.h>
 

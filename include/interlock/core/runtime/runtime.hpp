@@ -119,6 +119,9 @@ private:
 /// **Thread safety.** Every member may be called from several threads at once.
 class SystemRuntime {
 public:
+    /// Its clock is the one by which the system's sockets wait; see `detail::socket_deadline`.
+    using waits_in_real_time = void;
+
     static TimePoint now() noexcept { return detail::boottime_now(); }
     static std::uint64_t random_bits() { return detail::random_bits(); }
     static std::uint64_t generation() noexcept { return detail::process_generation(); }

@@ -7,6 +7,8 @@
 /// A stream of bytes to a store that an executor drives: the asynchronous twin of `stream.hpp`. TCP and unix
 /// sockets are one type, so that the code above is written once.
 
+#include <interlock/fwd.hpp>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>

@@ -5,7 +5,8 @@
 
 /// @file
 /// A stream of bytes to a store that the calling thread drives. Every call has an absolute deadline on the
-/// runtime's time line.
+/// time line of the system's sockets, `socket_now`, which is that of `SystemRuntime`. A deadline of another
+/// runtime is turned into such a one by `socket_deadline`.
 ///
 /// A reply that comes soon costs one system call: a recv(2) that waits for at most `patience`. ppoll(2),
 /// which waits to the nanosecond, is called only when the reply is late, when the deadline is near, or when
@@ -42,6 +43,20 @@
 namespace interlock {
 inline namespace v0 {
 namespace detail {
+
+/// The time by which blocking sockets wait. It is the system's whatever runtime a store has, since the system
+/// does the waiting.
+inline TimePoint socket_now() noexcept { return boottime_now(); }
+
+/// `until`, a time on the time line of `runtime`, as a deadline for blocking sockets.
+template <class R>
+TimePoint socket_deadline(R const& runtime, TimePoint until)
+{
+    if constexpr (requires { typename R::waits_in_real_time; })
+        return until;
+    else
+        return add(socket_now(), until - runtime.now());
+}
 
 /// How a read, a write or a wait has ended.
 enum class IoStatus : unsigned char {

@@ -19,6 +19,9 @@
 namespace redis_hiredis_test {
 
 using namespace interlock::redis::detail;
+using interlock::redis::Reply;
+using interlock::redis::ReplyType;
+using interlock::redis::ReplyView;
 using namespace std::string_view_literals;
 using Status = ReplyReader::Status;
 

@@ -258,7 +258,7 @@ redis::Options without(std::string const& right, std::string const& name_space)
     auto options = redis_server().operator_options();
     redis::detail::Connection connection{options};
     connection.connect(options, until).value();
-    connection.exchange(command.bytes(), redis::detail::Access::read, until).value();
+    connection.exchange(command.bytes(), redis::Access::read, until).value();
     REQUIRE(connection.reply().text() == "OK");
     options.user = "less";
     options.password = "password";

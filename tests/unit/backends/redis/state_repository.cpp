@@ -411,7 +411,7 @@ TEST_CASE(
         for (int i = 0; i < 500; ++i) {
             auto const key = std::to_string(i);
             auto const name = keys.name("lock", key).text();
-            auto const heard = keys.heard("lock", key);
+            auto const heard = keys.wake_name("lock", key);
             CHECK(heard.hash == redis::detail::stable_hash(name));
             REQUIRE(heard.channel < keys.channel_count());
             auto const channel = keys.channel(heard.channel);

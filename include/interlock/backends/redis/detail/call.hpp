@@ -6,14 +6,17 @@
 // The two ways in which a member of a repository is carried out. Each member is written once, for either: it makes a
 // command, and says what the reply means.
 
+#include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
+#include <interlock/backends/redis/detail/queued_command.hpp>
+#include <interlock/backends/redis/detail/resender.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
-#include <interlock/core/runtime/runtime.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -73,12 +76,13 @@ struct Replication {
 };
 
 /// On the calling thread, over a pooled connection.
+template <class R>
 class Blocking {
 public:
     template <class X>
     using result = Outcome<X>;
 
-    explicit Blocking(ClientState& client) noexcept : client_(client) {}
+    explicit Blocking(ClientState<R>& client) noexcept : client_(client) {}
 
     template <class X>
     Outcome<X> refuse(Failure failure) const
@@ -106,7 +110,7 @@ public:
     template <class X, class Read>
     Outcome<X> send_replicated(ScriptCall&& call, Deadline deadline, Read read, Replication&& replication) const
     {
-        auto const now = SystemRuntime::now();
+        auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
             return *std::move(late);
         auto const until = deadline.at(now);
@@ -132,7 +136,7 @@ private:
         return read(exchange->reply());
     }
 
-    ClientState& client_;
+    ClientState<R>& client_;
 };
 
 /// One whose outcome was known at once.
@@ -147,13 +151,13 @@ private:
 };
 
 /// One request of the shared connection. What: `Command` or `ScriptCall`.
-template <class X, class What, class Read>
-class PipelinedCall final : public StoreCall<X>, private PipelineRequest {
+template <class X, class R, class What, class Read>
+class PipelinedCall final : public StoreCall<X>, private QueuedCommand {
 public:
     PipelinedCall(
-        std::shared_ptr<Pipeline> pipeline, What&& what, Script const* script, Access access, TimePoint until,
+        std::shared_ptr<Pipeline<R>> pipeline, What&& what, Script const* script, Access access, TimePoint until,
         Waiter& waiter, Read read)
-        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), what_(std::move(what)),
+        : QueuedCommand(access, until), pipeline_(std::move(pipeline)), what_(std::move(what)),
           resender_(what_, script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
           waiter_(waiter), read_(std::move(read))
     {}
@@ -187,7 +191,7 @@ public:
 private:
     void finished() noexcept override { waiter_.wake(); }
 
-    std::shared_ptr<Pipeline> pipeline_;
+    std::shared_ptr<Pipeline<R>> pipeline_;
     What what_;
     Resender resender_;
     Waiter& waiter_;
@@ -195,13 +199,13 @@ private:
 };
 
 /// A write that counts only once replicas have it: one request of the shared connection, and a second one that takes it back.
-template <class X, class Read>
-class ReplicatedCall final : public StoreCall<X>, private PipelineRequest {
+template <class X, class R, class Read>
+class ReplicatedCall final : public StoreCall<X>, private QueuedCommand {
 public:
     ReplicatedCall(
-        std::shared_ptr<Pipeline> pipeline, std::string bytes, Script const& script, TimePoint until, Waiter& waiter,
+        std::shared_ptr<Pipeline<R>> pipeline, std::string bytes, Script const& script, TimePoint until, Waiter& waiter,
         Read read, Replication&& replication)
-        : PipelineRequest(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
+        : QueuedCommand(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
           replication_(std::move(replication)), resender_(std::string_view{bytes_}, script.text),
           undo_resender_(replication_.undo, replication_.undo.script().text), waiter_(waiter), read_(std::move(read))
     {}
@@ -240,7 +244,7 @@ public:
 private:
     void finished() noexcept override { waiter_.wake(); }
 
-    std::shared_ptr<Pipeline> pipeline_;
+    std::shared_ptr<Pipeline<R>> pipeline_;
     std::string bytes_;
     Replication replication_;
     Reply waited_;
@@ -252,12 +256,13 @@ private:
 };
 
 /// Started on the shared connection; blocks nobody.
+template <class R>
 class Starting {
 public:
     template <class X>
     using result = StartedCall<X>;
 
-    Starting(ClientState& client, Waiter& waiter) noexcept : client_(client), waiter_(waiter) {}
+    Starting(ClientState<R>& client, Waiter& waiter) noexcept : client_(client), waiter_(waiter) {}
 
     template <class X>
     StartedCall<X> refuse(Failure failure) const
@@ -284,11 +289,11 @@ public:
     template <class X, class Read>
     StartedCall<X> send_replicated(ScriptCall&& script_call, Deadline deadline, Read read, Replication&& replication) const
     {
-        auto const now = SystemRuntime::now();
+        auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
             return refuse<X>(*std::move(late));
         auto bytes = replication.together(script_call, now, deadline.at(now));
-        auto call = std::make_unique<ReplicatedCall<X, Read>>(
+        auto call = std::make_unique<ReplicatedCall<X, R, Read>>(
             client_.pipeline(), std::move(bytes), script_call.script(), deadline.at(now), waiter_, std::move(read),
             std::move(replication));
         call->start();
@@ -300,16 +305,16 @@ private:
     StartedCall<X> start(
         What&& what, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
     {
-        auto const now = SystemRuntime::now();
+        auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
             return refuse<X>(*std::move(late));
-        auto call = std::make_unique<PipelinedCall<X, What, Read>>(
+        auto call = std::make_unique<PipelinedCall<X, R, What, Read>>(
             client_.pipeline(), std::move(what), script, access, deadline.at(now), waiter_, std::move(read));
         call->start(life);
         return call;
     }
 
-    ClientState& client_;
+    ClientState<R>& client_;
     Waiter& waiter_;
 };
 

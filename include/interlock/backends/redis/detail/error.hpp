@@ -5,11 +5,10 @@
 
 // What a server's error reply means.
 
-#include <interlock/core/backoff.hpp>
+#include <interlock/backends/redis/access.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -17,17 +16,6 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 namespace detail {
-
-/// What a command does, and so what a lost or strange answer to it means.
-enum class Access : unsigned char {
-    read,    ///< changes nothing: a lost answer is no answer, and that is all
-    write,   ///< may have changed something: a lost answer is `outcome_unknown`
-    record,  ///< the same, and it keeps an answer: a full store is `overloaded`, not `unavailable`
-};
-
-/// Between questions to a server that is still loading its data.
-inline constexpr Backoff loading_backoff{
-    .initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
 
 /// The first word of an error reply: "NOSCRIPT".
 inline std::string_view error_word(std::string_view text) noexcept

@@ -5,10 +5,11 @@
 
 // What every connection says first, whoever drives it.
 
+#include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/life.hpp>
 #include <interlock/backends/redis/options.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <algorithm>

@@ -6,6 +6,8 @@
 // Physical names: `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`. The braces hold what Redis hashes, so all of a
 // shard is in one slot; the length keeps names apart that consist of two parts.
 
+#include <interlock/fwd.hpp>
+
 #include <array>
 #include <charconv>
 #include <cstddef>
@@ -79,8 +81,9 @@ public:
     /// of a shard.
     static constexpr std::size_t least_channels = 64;
 
-    /// A physical name as those hear of it who wait: by its hash, on one of the channels.
-    struct Heard {
+    /// What a physical name is to those who wait for it: messages about it come on one of the wake channels, and it is known
+    /// by its hash.
+    struct WakeName {
         std::uint64_t hash;
         std::size_t channel;
     };
@@ -94,7 +97,10 @@ public:
         return shards_ == 1 ? 0 : static_cast<std::size_t>(stable_hash(bytes) % shards_);
     }
     Name name(std::string_view kind, std::string_view bytes) const { return {name_space_, shard_of(bytes), kind, bytes}; }
-    Name operation(std::string_view home, std::string_view id) const { return {name_space_, shard_of(home), "op", home, id}; }
+    Name operation(std::string_view record_key, std::string_view id) const
+    {
+        return {name_space_, shard_of(record_key), "op", record_key, id};
+    }
     Name once(std::string_view counter, std::string_view id) const
     {
         return {name_space_, shard_of(counter), "once", counter, id};
@@ -104,7 +110,7 @@ public:
     std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 
     std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
-    Heard heard(std::string_view kind, std::string_view bytes) const noexcept
+    WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
     {
         auto const shard = shard_of(bytes);
         auto const hash = Name{name_space_, shard, kind, bytes}.hash();

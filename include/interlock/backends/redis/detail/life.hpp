@@ -5,7 +5,8 @@
 
 // Which of several servers, and which history of its data, a client has got to.
 
-#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/reply.hpp>
 
 #include <algorithm>
 #include <atomic>

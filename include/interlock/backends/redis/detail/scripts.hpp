@@ -37,7 +37,9 @@
 //    uses, is made anew by each call, which costs as much as the commands. Constants go to commands as text: the server
 //    prints numbers as floating point. So does '%.0f', but '%d' is exact on 64-bit servers only.
 
-#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/detail/script_call.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 
 #include <array>
@@ -59,57 +61,6 @@ inline constexpr std::int64_t greatest_number = (std::int64_t{1} << 53) - 1;
 inline constexpr std::uint32_t token_block = 1024;
 /// Owners in the line for one lock; who comes later asks again until there is room.
 inline constexpr std::size_t longest_line = 128;
-
-/// SHA-1, by which the server names scripts: 40 digits.
-inline std::string sha1(std::string_view text)
-{
-    std::string message(text);
-    message += '\x80';
-    while (message.size() % 64 != 56)
-        message += '\0';
-    for (int shift = 56; shift >= 0; shift -= 8)
-        message += static_cast<char>(static_cast<std::uint64_t>(text.size()) * 8 >> shift);
-    std::array<std::uint32_t, 5> h{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
-    auto const turn = [](std::uint32_t x, int n) { return x << n | x >> (32 - n); };
-    for (std::size_t block = 0; block < message.size(); block += 64) {
-        std::array<std::uint32_t, 80> w{};
-        for (std::size_t i = 0; i < 16; ++i)
-            for (std::size_t j = 0; j < 4; ++j)
-                w[i] = w[i] << 8 | static_cast<unsigned char>(message[block + 4 * i + j]);
-        for (std::size_t i = 16; i < 80; ++i)
-            w[i] = turn(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-        auto [a, b, c, d, e] = h;
-        for (std::size_t i = 0; i < 80; ++i) {
-            auto const f = i < 20 ? (b & c) | (~b & d) : i < 40 ? b ^ c ^ d : i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
-            std::uint32_t const k = i < 20 ? 0x5a827999 : i < 40 ? 0x6ed9eba1 : i < 60 ? 0x8f1bbcdc : 0xca62c1d6;
-            auto const next = turn(a, 5) + f + e + k + w[i];
-            e = d;
-            d = c;
-            c = turn(b, 30);
-            b = a;
-            a = next;
-        }
-        h = {h[0] + a, h[1] + b, h[2] + c, h[3] + d, h[4] + e};
-    }
-    std::string out;
-    for (auto const word : h)
-        for (int shift = 28; shift >= 0; shift -= 4)
-            out += "0123456789abcdef"[word >> shift & 15];
-    return out;
-}
-
-struct Script {
-    template <class... Parts>
-    explicit Script(Parts... parts)
-        : text((std::string{} += ... += parts)), name(sha1(text)), call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
-    {}
-    Script(Script const&) = delete;
-    Script& operator=(Script const&) = delete;
-
-    std::string const text;
-    std::string const name;
-    std::string const call;  // the first two words of a call
-};
 
 /// Of a lease or a retention, as scripts take it: rounded up, so that it never ends early.
 inline std::chrono::milliseconds whole_milliseconds(std::chrono::nanoseconds time) noexcept
@@ -661,115 +612,6 @@ return {what, value, 0}
 )lua");
     return script;
 }
-
-/// The bytes of an EVALSHA, with the script's text instead of its name.
-inline std::string spell_out(std::string_view evalsha, std::string_view text)
-{
-    auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
-    constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
-    std::string out(evalsha.substr(0, head));
-    out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
-    return out.append(evalsha.substr(head + name));
-}
-
-/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
-/// of its own. Such a script takes several calls in one, and answers with an array of what it would have said to each, or with
-/// what it would have said to all of them.
-struct Folding {
-    std::uint8_t shared_keys{0};
-    std::uint8_t own_keys{0};
-    std::uint8_t shared_arguments{0};
-    std::uint8_t own_arguments{0};
-
-    friend bool operator==(Folding, Folding) = default;
-};
-
-/// A call of such a script: its words, in the order of `Folding`'s members. Only as a command do they get what stands in
-/// front of them, alone or with those of others.
-class ScriptCall : private Words<160> {
-    using Base = Words<160>;
-
-public:
-    ScriptCall(Script const& script, Folding folding) : script_(&script), folding_(folding) {}
-
-    template <class W>
-    void add(W const& word)
-    {
-        Base::add(word);
-        ended();
-    }
-    void add_parts(std::span<std::string_view const> parts)
-    {
-        Base::add_parts(parts);
-        ended();
-    }
-
-    Script const& script() const noexcept { return *script_; }
-    /// Of the words.
-    using Base::size;
-
-    /// Whether one command can stand for both.
-    bool like(ScriptCall const& other) const noexcept
-    {
-        return script_ == other.script_ && folding_ == other.folding_ && shared_keys() == other.shared_keys() &&
-               shared_arguments() == other.shared_arguments();
-    }
-
-    /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a `ScriptCall`.
-    template <class Calls, class Of>
-    static void append(std::string& out, Calls const& calls, Of of)
-    {
-        ScriptCall const& first = of(*calls.begin());
-        auto const& folding = first.folding_;
-        auto const keys = folding.shared_keys + calls.size() * folding.own_keys;
-        auto const words = 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments;
-        std::array<char, 20> digits;
-        out.append("*").append(write_number(digits, words)).append("\r\n");
-        out += first.script_->call;
-        Words<32> key_count;
-        key_count.add(keys);
-        out += key_count.bytes();
-        out += first.shared_keys();
-        for (auto const& call : calls)
-            out += of(call).own_keys();
-        out += first.shared_arguments();
-        for (auto const& call : calls)
-            out += of(call).own_arguments();
-    }
-    /// A command of its own.
-    std::string text() const
-    {
-        std::string out;
-        out.reserve(room_for_head + size());
-        append(out, std::array{this}, [](ScriptCall const* call) -> ScriptCall const& { return *call; });
-        return out;
-    }
-
-    /// A little more than what a command has besides the words of its calls.
-    static constexpr std::size_t room_for_head = 128;
-
-private:
-    void ended() noexcept
-    {
-        ++words_;
-        std::size_t words = 0;
-        for (std::size_t i = 0; i < ends_.size(); ++i) {
-            words += std::array{folding_.shared_keys, folding_.own_keys, folding_.shared_arguments}[i];
-            if (words_ == words)
-                ends_[i] = size();
-        }
-    }
-    std::string_view part(std::size_t begin, std::size_t end) const noexcept { return bytes().substr(begin, end - begin); }
-    std::string_view shared_keys() const noexcept { return part(0, ends_[0]); }
-    std::string_view own_keys() const noexcept { return part(ends_[0], ends_[1]); }
-    std::string_view shared_arguments() const noexcept { return part(ends_[1], ends_[2]); }
-    std::string_view own_arguments() const noexcept { return bytes().substr(ends_[2]); }
-
-    Script const* script_;
-    Folding folding_;
-    std::size_t words_{0};
-    std::array<std::size_t, 3> ends_{};  // of all kinds of words but the last
-};
 
 }  // namespace detail
 }  // namespace redis

@@ -15,7 +15,7 @@
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/wakeup_listener.hpp>
-#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/stream.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -60,7 +60,7 @@ public:
 
     /// Wakes `waiter` when this name becomes free, or `owner`'s, and once more when its channel comes into being, since
     /// what happened before is not heard.
-    void subscribe(Group group, KeySpace::Heard name, OwnerToken owner, Waiter& waiter)
+    void subscribe(Group group, KeySpace::WakeName name, OwnerToken owner, Waiter& waiter)
     {
         std::lock_guard lock(mutex_);
         waiters_.emplace(name.hash, Waiting{&waiter, group, name.channel, first_bytes(owner.bytes().data())});
@@ -68,7 +68,7 @@ public:
     }
 
     /// Whether somebody has subscribed in the name of `owner`.
-    bool waits(KeySpace::Heard name, OwnerToken owner) const
+    bool waits(KeySpace::WakeName name, OwnerToken owner) const
     {
         std::lock_guard lock(mutex_);
         auto const [begin, end] = waiters_.equal_range(name.hash);
@@ -78,14 +78,14 @@ public:
     }
 
     /// Somebody waits for what `owner` has just been granted.
-    void note_wanted(KeySpace::Heard name, OwnerToken owner)
+    void note_wanted(KeySpace::WakeName name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
         mark_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
     /// As `wanted`, as far as it is known without listening.
-    bool noted_wanted(KeySpace::Heard name, OwnerToken owner) const
+    bool noted_wanted(KeySpace::WakeName name, OwnerToken owner) const
     {
         std::lock_guard lock(mutex_);
         return is_wanted(name.hash, first_bytes(owner.bytes().data()));
@@ -93,7 +93,7 @@ public:
 
     /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
     /// starts to listen and knows nothing yet.
-    bool wanted(Group group, KeySpace::Heard name, OwnerToken owner)
+    bool wanted(Group group, KeySpace::WakeName name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
         want(group, name.channel);
@@ -122,7 +122,7 @@ private:
     bool listen() override
     {
         Connection connection{options_};
-        if (!connection.connect(options_, interlock::detail::add(SystemRuntime::now(), options_.connect_timeout)))
+        if (!connection.connect(options_, interlock::detail::add(interlock::detail::socket_now(), options_.connect_timeout)))
             return false;
         serve(connection);
         return true;
@@ -140,7 +140,7 @@ private:
                         channel = Channel::wanted;
         }
         Reply message;
-        auto heard = SystemRuntime::now();
+        auto heard = interlock::detail::socket_now();
         bool asked = false;
         while (!stopping()) {
             if (!request(connection))
@@ -150,14 +150,14 @@ private:
             if (!connection.receive(message, Access::read, until, &bell_, &interrupted))
                 return;
             if (!interrupted) {
-                heard = SystemRuntime::now();
+                heard = interlock::detail::socket_now();
                 asked = false;
                 handle(message.root());
-            } else if (SystemRuntime::now() >= until) {
+            } else if (interlock::detail::socket_now() >= until) {
                 if (asked)
                     return;
                 asked = true;
-                if (!connection.send(Command{"PING"}.bytes(), interlock::detail::add(SystemRuntime::now(), silence)))
+                if (!connection.send(Command{"PING"}.bytes(), interlock::detail::add(interlock::detail::socket_now(), silence)))
                     return;
             }
         }
@@ -183,7 +183,7 @@ private:
         for (auto const& name : names)
             command.add(name);
         return static_cast<bool>(
-            connection.send(command.bytes(), interlock::detail::add(SystemRuntime::now(), silence)));
+            connection.send(command.bytes(), interlock::detail::add(interlock::detail::socket_now(), silence)));
     }
 
     void handle(ReplyView message)

@@ -55,13 +55,13 @@ public:
         if (phase_ == Phase::queued) {
             auto& shard = table_->shard_of(*key_);
             std::unique_lock lock(shard.mutex);
-            auto& handed_on = this->handed_on;
-            if (handed_on && handed_on->node_ == nullptr) {  // this comes so late that the lock is lost again
+            auto& lock_received = this->received;
+            if (lock_received && lock_received->node_ == nullptr) {  // this comes so late that the lock is lost again
                 lock.unlock();
                 start_over();
                 return poll(waiter, deadline);
             }
-            if (handed_on) {
+            if (lock_received) {
                 phase_ = Phase::done;
                 lock.unlock();
                 return take_handed_on();
@@ -91,8 +91,8 @@ public:
         auto& shard = table_->shard_of(*key_);
         Wakeup wakeup;
         std::unique_lock lock(shard.mutex);
-        if (this->handed_on) {
-            auto const hold = std::move(this->handed_on);
+        if (this->received) {
+            auto const hold = std::move(this->received);
             lock.unlock();
             return hold->release(false);
         }
@@ -131,7 +131,7 @@ private:
                 phase_ = Phase::driving;
                 break;
             case Line::Entered::queue:
-                this->waiter = &waiter;
+                this->caller = &waiter;
                 phase_ = Phase::queued;
                 break;
             case Line::Entered::busy:
@@ -150,15 +150,15 @@ private:
     {
         // What that holder has written saves a trip, if it has written anything.
         state_known_ = state_cached_ = this->state.has_value();
-        token_ = this->handed_on->fence().token;
+        token_ = this->received->fence().token;
         report(Errc::ok, true);
-        return Outcome<std::shared_ptr<Hold>>{std::shared_ptr<Hold>{std::move(this->handed_on)}};
+        return Outcome<std::shared_ptr<Hold>>{std::shared_ptr<Hold>{std::move(this->received)}};
     }
 
     void start_over() noexcept
     {
-        this->handed_on->gone_.store(true, std::memory_order_relaxed);
-        this->handed_on.reset();
+        this->received->gone_.store(true, std::memory_order_relaxed);
+        this->received.reset();
         this->state.reset();
         phase_ = Phase::start;
     }

@@ -39,9 +39,9 @@ class TableHold;
 /// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
 template <class R, Assurance Level>
 struct LineMember : QueueHook {
-    Waiter* waiter{nullptr};                                 // to be woken when one of the next two is set
+    Waiter* caller{nullptr};                                 // to be woken when one of the next two is set
     bool promoted{false};                                    // drives next
-    std::shared_ptr<TableHold<R, Level>> handed_on;          // the lock, from the holder before
+    std::shared_ptr<TableHold<R, Level>> received;           // the lock, from the holder before
     std::optional<Versioned<typename R::value_type>> state;  // what that holder has written
 };
 
@@ -199,7 +199,7 @@ public:
         lines_.count_out();
         next->promoted = true;
         schedule_turn(shard, node);
-        return next->waiter->wake_later();
+        return next->caller->wake_later();
     }
 
     /// Whoever is to drive next has not come: the one behind it drives, and it goes to the end of the queue.

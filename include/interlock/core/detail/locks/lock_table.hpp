@@ -359,9 +359,9 @@ private:
         }
         auto* const next = node->second.line.take_next();
         this->lines_.count_out();
-        next->handed_on = std::move(hold);
+        next->received = std::move(hold);
         next->state = std::move(before.written_);
-        return next->waiter->wake_later();
+        return next->caller->wake_later();
     }
 
     // ---- what observers hear ------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_OPENSSL_HPP
-#define INTERLOCK_BACKENDS_REDIS_DETAIL_OPENSSL_HPP
+#ifndef INTERLOCK_CORE_KIT_NET_OPENSSL_HPP
+#define INTERLOCK_CORE_KIT_NET_OPENSSL_HPP
 
-// The one header that includes OpenSSL (1.1.1 or newer). No socket: bytes go through memory in both directions.
+/// @file
+/// The one header that includes OpenSSL (1.1.1 or newer). There is no socket in it: bytes go through memory in both
+/// directions. A component that includes it links OpenSSL; the core does not.
 
-#include <interlock/backends/redis/detail/tls_session.hpp>
-#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/kit/net/endpoint.hpp>
+#include <interlock/core/kit/net/tls_session.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <openssl/bio.h>
@@ -25,7 +27,6 @@
 
 namespace interlock {
 inline namespace v0 {
-namespace redis {
 namespace detail {
 
 /// The process's threads for asynchronous calls outlive the cleanup that OpenSSL does at exit, unless it is told not to.
@@ -46,8 +47,9 @@ inline std::string openssl_reason(unsigned long code)
 
 class OpenSslSession final : public TlsSession {
 public:
-    /// `context` outlives it.
-    OpenSslSession(::SSL_CTX* context, TlsOptions const& options, std::string const& host) : ssl_(::SSL_new(context))
+    /// `context` outlives it. `store` begins the texts of failures.
+    OpenSslSession(::SSL_CTX* context, TlsOptions const& options, std::string store, std::string const& host)
+        : ssl_(::SSL_new(context)), store_(std::move(store))
     {
         name_ = options.server_name.empty() ? host : options.server_name;
         if (name_.size() > 1 && name_.back() == '.')
@@ -126,7 +128,7 @@ public:
         if (why_.empty() && asked_for_certificate_)
             return Failure{
                 Errc::unavailable,
-                "redis: TLS: the connection was lost after the server had asked for a client certificate, "
+                store_ + ": TLS: the connection was lost after the server had asked for a client certificate, "
                 "and none is configured"};
         return Failure{code_, why_};
     }
@@ -164,7 +166,7 @@ private:
         }
         auto const code = ::ERR_peek_error();
         code_ = Errc::misconfigured;
-        why_ = "redis: TLS: " + explain(code);
+        why_ = store_ + ": TLS: " + explain(code);
         ::ERR_clear_error();
         return TlsStatus::failed;
     }
@@ -218,22 +220,22 @@ private:
     }
 
     std::unique_ptr<::SSL, Free> ssl_;
-    ::BIO* in_{nullptr};   // of ssl_
-    ::BIO* out_{nullptr};  // likewise
-    std::string name_;
+    ::BIO* in_{nullptr};   // the server's bytes; owned by ssl_
+    ::BIO* out_{nullptr};  // bytes for the server; owned by ssl_
+    std::string store_;
+    std::string name_;  // whose certificate it must be
     bool established_{false};
-    bool asked_for_certificate_{false};
-    Errc code_{Errc::unavailable};
-    std::string why_;
+    bool asked_for_certificate_{false};  // and there was none; explains why the server then ended the session
+    Errc code_{Errc::unavailable};       // of the failure
+    std::string why_;                    // empty: it has not failed
 };
 
 class OpenSslContext final : public TlsContext {
 public:
-    /// `misconfigured` names the file that is of no use.
-    static Outcome<std::shared_ptr<TlsContext const>> make(TlsOptions options)
+    static Outcome<std::shared_ptr<TlsContext const>> make(TlsOptions options, std::string store)
     {
         keep_openssl_until_the_end();
-        std::shared_ptr<OpenSslContext> context(new OpenSslContext(std::move(options)));
+        std::shared_ptr<OpenSslContext> context(new OpenSslContext(std::move(options), std::move(store)));
         if (auto prepared = context->prepare(); !prepared)
             return std::move(prepared).failure();
         return std::shared_ptr<TlsContext const>(std::move(context));
@@ -241,7 +243,7 @@ public:
 
     std::unique_ptr<TlsSession> session(std::string const& host) const override
     {
-        auto session = std::make_unique<OpenSslSession>(context_.get(), options_, host);
+        auto session = std::make_unique<OpenSslSession>(context_.get(), options_, store_, host);
         if (!session->valid())
             session.reset();
         return session;
@@ -252,8 +254,8 @@ private:
         void operator()(::SSL_CTX* context) const noexcept { ::SSL_CTX_free(context); }
     };
 
-    explicit OpenSslContext(TlsOptions options)
-        : options_(std::move(options)), context_(::SSL_CTX_new(::TLS_client_method()))
+    OpenSslContext(TlsOptions options, std::string store)
+        : options_(std::move(options)), store_(std::move(store)), context_(::SSL_CTX_new(::TLS_client_method()))
     {}
 
     Outcome<void> prepare()
@@ -290,10 +292,10 @@ private:
         return success();
     }
 
-    static Failure wrong(std::string what)
+    Failure wrong(std::string what) const
     {
         auto const code = ::ERR_peek_last_error();
-        std::string detail = "redis: TLS: " + std::move(what);
+        std::string detail = store_ + ": TLS: " + std::move(what);
         if (code != 0)
             detail += ": " + openssl_reason(code);
         ::ERR_clear_error();
@@ -301,12 +303,22 @@ private:
     }
 
     TlsOptions options_;
+    std::string store_;  // begins the texts of failures
     std::unique_ptr<::SSL_CTX, Free> context_;
 };
 
 }  // namespace detail
-}  // namespace redis
+
+/// Reads the files that `options` name. `store` begins the texts of failures: "redis".
+///
+/// **Outcome.** `misconfigured` names the file that is of no use.
+/// **Thread safety.** Safe.
+inline Outcome<std::shared_ptr<TlsContext const>> make_tls_context(TlsOptions options, std::string store)
+{
+    return detail::OpenSslContext::make(std::move(options), std::move(store));
+}
+
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_OPENSSL_HPP
+#endif  // INTERLOCK_CORE_KIT_NET_OPENSSL_HPP
