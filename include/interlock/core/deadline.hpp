@@ -4,7 +4,8 @@
 #define INTERLOCK_CORE_DEADLINE_HPP
 
 /// @file
-/// When a call must have ended (`Deadline`), what may end it earlier (`StopSignal`), and how long a lease lives (`Ttl`).
+/// When a call must have ended (`Deadline`), what may end it earlier (`StopSignal`), and how long a lease
+/// lives (`Ttl`).
 ///
 ///     interlock::Deadline const soon = 200ms;              // relative: counts from the call that gets it
 ///     auto lock = locks.acquire("seat-12", {.deadline = soon});
@@ -157,16 +158,16 @@ private:
     std::chrono::nanoseconds value_{std::chrono::seconds{10}};  // -1 stands for a NaN, which is never valid
 };
 
-/// What may end a call before its deadline: a `std::stop_token`, or the `std::stop_source` that it comes from, as a
-/// program has one for its shutdown.
+/// What may end a call before its deadline: a `std::stop_token`, or the `std::stop_source` that it comes
+/// from, as a program has one for its shutdown.
 ///
 ///     void worker(std::stop_token stop)  // of a std::jthread
 ///     {
 ///         auto lock = locks.acquire("nightly", {.deadline = 1h, .stop = stop});
 ///
-/// Only refers to what it was made from, which therefore must have a name and live until the call was *made*; an
-/// asynchronous call keeps a token of its own. (It is trivially destructible, so that options may be written in braces
-/// inside a `co_await` on g++ 12, which destroys such temporaries twice.)
+/// Only refers to what it was made from, which therefore must have a name and live until the call was *made*;
+/// an asynchronous call keeps a token of its own. (It is trivially destructible, so that options may be
+/// written in braces inside a `co_await` on g++ 12, which destroys such temporaries twice.)
 class StopSignal {
 public:
     constexpr StopSignal() noexcept = default;

@@ -4,7 +4,8 @@
 #define INTERLOCK_CORE_FORMAT_HPP
 
 /// @file
-/// fmt formatters for the public types, and their names as text. Comes with `interlock.hpp` where fmt is installed.
+/// fmt formatters for the public types, and their names as text. Comes with `interlock.hpp` where fmt is
+/// installed.
 ///
 /// Secrets stay out: an owner token shows its first four bytes; keys and values are never shown. The format
 /// specifications are those of a text, for tokens those of a number.
@@ -12,7 +13,7 @@
 ///     fmt::print("token {}\n", lock.fencing_token());                      // token 17
 ///     fmt::print("{:>12}|\n", lock.status());                              //         held|
 ///     if (auto outcome = service.try_do_in_transaction("sku-1", take_one); !outcome)
-///         fmt::print("{}\n", outcome.failure());                           // lock_busy: redis name space "shop": ...
+///         fmt::print("{}\n", outcome.failure());                          // lock_busy: redis name space ...
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/fencing_token.hpp>

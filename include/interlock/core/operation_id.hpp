@@ -45,7 +45,8 @@ inline constexpr std::size_t max_answer_bytes = std::size_t{1} << 20;
 /// what it did to the state is not kept.
 /// **Does not guarantee.** Anything about the same id under another key: that is another operation. With
 /// several keys the record belongs to the one that is smallest in byte order.
-/// **Cost.** No round trip more: the record is part of the commit.
+/// **Cost.** The commit writes the record, without a trip of its own. Before its first attempt a call asks
+/// whether the id has an answer already, which is one trip more.
 class OperationId {
 public:
     /// The most bytes of an id.

@@ -226,8 +226,8 @@ private:
 ///         interlock::IdempotencyKeys{interlock::SetNxLock{}, interlock::open_idempotency_store(url, backends...)},
 ///         interlock::open<Account>(url, backends...)};
 ///
-/// What only one store has (`IdempotencyInTransaction`, which needs that store's own transactions) is chosen when the
-/// program is compiled.
+/// What only one store has (`IdempotencyInTransaction`, which needs that store's own transactions) is chosen
+/// when the program is compiled.
 template <class T>
 using IdempotentTransactionService = TransactionService<T, IdempotencyKeys<AnyPolicy, AnyIdempotencyStore>>;
 

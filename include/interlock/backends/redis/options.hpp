@@ -31,8 +31,8 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-/// As the kit has them: `redis::TlsOptions{.ca_file = "ca.pem"}`. In a `rediss:` URL the members are parameters of the same
-/// names.
+/// As the kit has them: `redis::TlsOptions{.ca_file = "ca.pem"}`. In a `rediss:` URL the members are
+/// parameters of the same names.
 using interlock::TlsOptions;
 using interlock::TlsVerification;
 

@@ -90,9 +90,9 @@ public:
     /// `Outcome<std::unique_ptr<C>>`. If there may be none, waits until one is given back, at most until
     /// `until`. `fresh` becomes true when the connection was opened for this call.
     ///
-    /// **Outcome.** The failure of `open`; `deadline_exceeded`, when the deadline was over at entry;
-    /// `overloaded`, when too many callers wait or no connection was given back in time. An exception of
-    /// `open` is passed on.
+    /// **Outcome.** The failure of `open`; `deadline_exceeded`, when the deadline came before a connection
+    /// could be taken; `overloaded`, when too many callers wait or none was given back in time. An exception
+    /// of `open` is passed on.
     template <class Open>
     Outcome<Lease> take(TimePoint until, bool& fresh, Open open)
     {

@@ -35,7 +35,7 @@ inline namespace v0 {
 template <class T>
 class StateCache {
 public:
-    /// `capacity`: how many states are kept. 0 switches the cache off, and the caller must then not `put`.
+    /// `capacity`: how many states are kept. 0 switches the cache off.
     explicit StateCache(std::size_t capacity) : capacity_(capacity) {}
     /// Does it keep nothing?
     bool off() const noexcept { return capacity_ == 0; }

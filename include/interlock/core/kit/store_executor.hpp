@@ -14,8 +14,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// How many blocking calls of `repository` are of use at a time: as many as it has connections, where its `Capabilities` say
-/// so; a call beyond that number would only wait for a connection.
+/// How many blocking calls of `repository` are of use at a time: as many as it has connections, where its
+/// `Capabilities` say so; a call beyond that number would only wait for a connection.
 template <class Repository>
 std::size_t blocking_calls(Repository const& repository) noexcept
 {
@@ -23,8 +23,8 @@ std::size_t blocking_calls(Repository const& repository) noexcept
     return calls != 0 ? calls : 16;
 }
 
-/// Where the blocking calls of `repository` are made for those who must not block. `owner`: whose threads these are, by
-/// default the store's.
+/// Where the blocking calls of `repository` are made for those who must not block. `owner`: whose threads
+/// these are, by default the store's.
 template <Runtime R, class Repository>
 auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository, void const* owner)
 {

@@ -4,7 +4,8 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_STATE_TABLE_HPP
 
 /// @file
-/// The table of one repository, mapped or our own: how keys and values become parameters, and replies become states.
+/// The table of one repository, mapped or our own: how keys and values become parameters, and replies become
+/// states.
 
 #include <interlock/backends/postgres/detail/columns.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
@@ -72,7 +73,8 @@ public:
         commit = Statement{"COMMIT"};
     }
 
-    // ---- keys and values -------------------------------------------------------------------------------------
+    // ---- keys and values
+    // -------------------------------------------------------------------------------------
 
     /// False: no row can have the key.
     bool add_key(Params& params, Key const& key) const
@@ -169,7 +171,8 @@ public:
     std::uint64_t lock_hash(Key const& key) const noexcept { return stable_hash(table.name, key.bytes()); }
     std::string free_message(Key const& key) const { return "f" + hex(lock_hash(key), 16); }
 
-    // ---- changes -------------------------------------------------------------------------------------------------
+    // ---- changes
+    // -------------------------------------------------------------------------------------------------
 
     static RowAction action_of(Change<T> const& change) noexcept
     {
@@ -286,7 +289,8 @@ public:
             change.version = *version;
     }
 
-    // ---- operation records -----------------------------------------------------------------------------------------
+    // ---- operation records
+    // -----------------------------------------------------------------------------------------
 
     Outcome<std::optional<OperationRecord>> find_operation(Key const& key, OperationId const& id, Deadline deadline) const
     {
