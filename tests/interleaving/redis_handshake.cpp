@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The first bytes of a Redis connection, in every order of events: TLS takes one round trip or two, fails, or is cut off; the
-// server answers the greeting in pieces, refuses any part of it, says too much, or dies at any byte. No server and no socket:
-// the machine that decides is given the events by hand, and a TLS session whose cipher can be told from plain text.
+// The first bytes of a Redis connection, in every order of events: TLS takes one round trip or two, fails, or
+// is cut off; the server answers the greeting in pieces, refuses any part of it, says too much, or dies at
+// any byte. No server and no socket: the machine that decides is given the events by hand, and a TLS session
+// whose cipher can be told from plain text.
 //
 // An order of events is a path of choices, and every path is run anew from the beginning.
 
@@ -10,7 +11,6 @@
 #include <interlock/backends/redis/detail/hiredis.hpp>
 
 #include "support/catch.hpp"
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -43,13 +43,12 @@ constexpr std::string_view untrusted = "redis: TLS: the certificate is not trust
 std::string ciphered(std::string_view text)
 {
     std::string out(text);
-    for (auto& c : out)
-        c = static_cast<char>(c ^ '\x80');
+    for (auto& c : out) c = static_cast<char>(c ^ '\x80');
     return out;
 }
 
-/// Each of the server's flights is one byte: 'h' goes on with the handshake, 'x' is a certificate that nobody trusts, 'q' ends
-/// the session. Cipher has the highest bit set.
+/// Each of the server's flights is one byte: 'h' goes on with the handshake, 'x' is a certificate that nobody
+/// trusts, 'q' ends the session. Cipher has the highest bit set.
 class ScriptedTls final : public TlsSession {
 public:
     explicit ScriptedTls(int flights) : flights_(flights) {}
@@ -98,7 +97,10 @@ public:
     }
     void drain(std::string& out) override { out += std::exchange(out_, {}); }
     bool empty() const noexcept override { return in_.empty(); }
-    Failure failure() const override { return {Errc::misconfigured, failed_ ? std::string(untrusted) : std::string{}}; }
+    Failure failure() const override
+    {
+        return {Errc::misconfigured, failed_ ? std::string(untrusted) : std::string{}};
+    }
 
     bool ready{false};
 
@@ -146,17 +148,21 @@ public:
         options_.database = scope.database;
         if (scope.tls)
             tls_ = std::make_unique<ScriptedTls>(scope.flights);
-        handshake_ = std::make_unique<Handshake>(options_, tls_.get(), reader_, reply_, scope.life ? &life_ : nullptr);
+        handshake_ =
+            std::make_unique<Handshake>(options_, tls_.get(), reader_, reply_, scope.life ? &life_ : nullptr);
         take(handshake_->begin());
     }
 
     std::vector<Event> choices() const
     {
         switch (action_) {
-        case HandshakeAction::send: return {Event::sent, Event::broken, Event::timed_out};
-        case HandshakeAction::done:
-        case HandshakeAction::failed: return {};
-        case HandshakeAction::receive: break;
+            case HandshakeAction::send:
+                return {Event::sent, Event::broken, Event::timed_out};
+            case HandshakeAction::done:
+            case HandshakeAction::failed:
+                return {};
+            case HandshakeAction::receive:
+                break;
         }
         std::vector<Event> out{Event::broken, Event::timed_out};
         if (tls_ && !tls_->ready)
@@ -165,8 +171,14 @@ public:
             out.push_back(Event::good_reply);
         else
             out.insert(
-                out.end(), {Event::good_reply, Event::half_reply, Event::refused_reply, Event::loading_reply,
-                            Event::no_reply, Event::all_replies, Event::all_and_another});
+                out.end(),
+                {Event::good_reply,
+                 Event::half_reply,
+                 Event::refused_reply,
+                 Event::loading_reply,
+                 Event::no_reply,
+                 Event::all_replies,
+                 Event::all_and_another});
         if (tls_ && tls_->ready)
             out.push_back(Event::farewell);
         return out;
@@ -175,35 +187,52 @@ public:
     void happen(Event event)
     {
         switch (event) {
-        case Event::sent: take(handshake_->sent()); break;
-        case Event::broken: lose(HandshakeLoss::broken); break;
-        case Event::timed_out: lose(HandshakeLoss::timed_out); break;
-        case Event::flight: take(handshake_->received("h")); break;
-        case Event::bad_flight: expect(Errc::misconfigured), take(handshake_->received("x")); break;
-        case Event::farewell: expect(Errc::unavailable), take(handshake_->received("q")); break;
-        case Event::half_reply: rest_ = "K\r\n", answer("+O"); break;
-        case Event::good_reply:
-            ++answered_;
-            answer(rest_.empty() ? "+OK\r\n" : std::exchange(rest_, {}));
-            break;
-        case Event::refused_reply:
-            if (commands_[answered_] == "AUTH" || commands_[answered_] == "SELECT")
-                expect(Errc::misconfigured);
-            ++answered_;
-            answer("-ERR not you\r\n");
-            break;
-        case Event::loading_reply: expect(Errc::unavailable), answer("-LOADING wait\r\n"); break;
-        case Event::no_reply: expect(Errc::unavailable), answer("?\r\n"); break;
-        case Event::all_replies:
-        case Event::all_and_another: {
-            std::string bytes;
-            for (; answered_ < commands_.size(); ++answered_)
-                bytes += "+OK\r\n";
-            if (event == Event::all_and_another)
-                expect(Errc::unavailable), bytes += "+OK\r\n";
-            answer(bytes);
-            break;
-        }
+            case Event::sent:
+                take(handshake_->sent());
+                break;
+            case Event::broken:
+                lose(HandshakeLoss::broken);
+                break;
+            case Event::timed_out:
+                lose(HandshakeLoss::timed_out);
+                break;
+            case Event::flight:
+                take(handshake_->received("h"));
+                break;
+            case Event::bad_flight:
+                expect(Errc::misconfigured), take(handshake_->received("x"));
+                break;
+            case Event::farewell:
+                expect(Errc::unavailable), take(handshake_->received("q"));
+                break;
+            case Event::half_reply:
+                rest_ = "K\r\n", answer("+O");
+                break;
+            case Event::good_reply:
+                ++answered_;
+                answer(rest_.empty() ? "+OK\r\n" : std::exchange(rest_, {}));
+                break;
+            case Event::refused_reply:
+                if (commands_[answered_] == "AUTH" || commands_[answered_] == "SELECT")
+                    expect(Errc::misconfigured);
+                ++answered_;
+                answer("-ERR not you\r\n");
+                break;
+            case Event::loading_reply:
+                expect(Errc::unavailable), answer("-LOADING wait\r\n");
+                break;
+            case Event::no_reply:
+                expect(Errc::unavailable), answer("?\r\n");
+                break;
+            case Event::all_replies:
+            case Event::all_and_another: {
+                std::string bytes;
+                for (; answered_ < commands_.size(); ++answered_) bytes += "+OK\r\n";
+                if (event == Event::all_and_another)
+                    expect(Errc::unavailable), bytes += "+OK\r\n";
+                answer(bytes);
+                break;
+            }
         }
     }
 
@@ -223,34 +252,42 @@ private:
             expect(Errc::unavailable);
         take(handshake_->lost(loss, "cut"));
     }
-    void answer(std::string_view bytes) { take(handshake_->received(tls_ ? ciphered(bytes) : std::string(bytes))); }
+    void answer(std::string_view bytes)
+    {
+        take(handshake_->received(tls_ ? ciphered(bytes) : std::string(bytes)));
+    }
 
     void take(HandshakeAction action)
     {
         bool const was_sending = std::exchange(action_, action) == HandshakeAction::send;
         switch (action) {
-        case HandshakeAction::send: look_at(handshake_->output()); break;
-        case HandshakeAction::receive:
-            if (was_sending)
-                claim(handshake_->output().find(password) == std::string_view::npos, "a copy of the password stays behind");
-            claim(
-                greeted_ ? answered_ < commands_.size() : tls_ != nullptr, "waits for more than is due");
-            break;
-        case HandshakeAction::done:
-            claim(expected_ == Errc::ok, "is ready although something went wrong");
-            claim(!tls_ || tls_->ready, "is ready without TLS");
-            claim(greeted_ || commands_due() == 0, "is ready without a greeting");
-            claim(answered_ == commands_.size(), "is ready although replies are due");
-            claim(rest_.empty(), "is ready in the middle of a reply");
-            break;
-        case HandshakeAction::failed: {
-            auto const& failure = handshake_->failure();
-            claim(failure.effect() == Effect::not_applied, "a command may have been sent");
-            claim(failure.code() == expected_, "the failure has another code");
-            claim(!failure.detail().empty(), "a failure without a word");
-            claim(failure.detail().find(password) == std::string_view::npos, "the password is in an error");
-            break;
-        }
+            case HandshakeAction::send:
+                look_at(handshake_->output());
+                break;
+            case HandshakeAction::receive:
+                if (was_sending)
+                    claim(
+                        handshake_->output().find(password) == std::string_view::npos,
+                        "a copy of the password stays behind");
+                claim(
+                    greeted_ ? answered_ < commands_.size() : tls_ != nullptr, "waits for more than is due");
+                break;
+            case HandshakeAction::done:
+                claim(expected_ == Errc::ok, "is ready although something went wrong");
+                claim(!tls_ || tls_->ready, "is ready without TLS");
+                claim(greeted_ || commands_due() == 0, "is ready without a greeting");
+                claim(answered_ == commands_.size(), "is ready although replies are due");
+                claim(rest_.empty(), "is ready in the middle of a reply");
+                break;
+            case HandshakeAction::failed: {
+                auto const& failure = handshake_->failure();
+                claim(failure.effect() == Effect::not_applied, "a command may have been sent");
+                claim(failure.code() == expected_, "the failure has another code");
+                claim(!failure.detail().empty(), "a failure without a word");
+                claim(
+                    failure.detail().find(password) == std::string_view::npos, "the password is in an error");
+                break;
+            }
         }
     }
     std::size_t commands_due() const
@@ -265,9 +302,12 @@ private:
         claim(!bytes.empty(), "sends nothing");
         bool const cipher = std::all_of(bytes.begin(), bytes.end(), [](char c) { return (c & '\x80') != 0; });
         if (tls_ && !tls_->ready)
-            return claim(bytes.find_first_not_of('c') == std::string_view::npos, "something is sent before TLS is ready");
+            return claim(
+                bytes.find_first_not_of('c') == std::string_view::npos,
+                "something is sent before TLS is ready");
         if (tls_ && !cipher)  // the last bytes of the TLS handshake
-            return claim(bytes.find_first_not_of('c') == std::string_view::npos, "something is sent in the clear");
+            return claim(
+                bytes.find_first_not_of('c') == std::string_view::npos, "something is sent in the clear");
         claim(!std::exchange(greeted_, true), "greets twice");
         auto const plain = tls_ ? ciphered(bytes) : std::string(bytes);
         for (std::string_view const name : {"AUTH", "SELECT", "CLIENT", "INFO", "PING"})
@@ -286,8 +326,8 @@ private:
     std::vector<std::string_view> commands_;  // of the greeting
     std::size_t answered_{0};
     bool greeted_{false};
-    std::string rest_;           // of a reply of which half has come
-    Errc expected_{Errc::ok};    // how it is to fail
+    std::string rest_;         // of a reply of which half has come
+    Errc expected_{Errc::ok};  // how it is to fail
     char const* problem_{nullptr};
 };
 
@@ -298,8 +338,7 @@ public:
     void explore()
     {
         World world{scope_};
-        for (auto const event : path_)
-            world.happen(event);
+        for (auto const event : path_) world.happen(event);
         auto const choices = world.choices();
         if (world.problem() == nullptr && !choices.empty()) {
             if (path_.size() > 20)
@@ -327,15 +366,15 @@ private:
         if (problems++ != 0)
             return;
         first_problem = problem;
-        for (auto const event : path_)
-            first_problem += " " + std::to_string(static_cast<int>(event));
+        for (auto const event : path_) first_problem += " " + std::to_string(static_cast<int>(event));
     }
 
     Scope const& scope_;
     std::vector<Event> path_;
 };
 
-TEST_CASE("redis: a connection is ready only when TLS and every reply to the greeting say so", "[redis][handshake]")
+TEST_CASE(
+    "redis: a connection is ready only when TLS and every reply to the greeting say so", "[redis][handshake]")
 {
     for (auto const& scope : {
              Scope{"in the clear, nobody in particular", false, 0, false, 0, false},

@@ -25,8 +25,8 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-/// As the kit has them: `redis::TlsOptions{.ca_file = "ca.pem"}`. In a `rediss:` URL the members are parameters of the same
-/// names.
+/// As the kit has them: `redis::TlsOptions{.ca_file = "ca.pem"}`. In a `rediss:` URL the members are
+/// parameters of the same names.
 using interlock::TlsOptions;
 using interlock::TlsVerification;
 
@@ -42,15 +42,16 @@ struct Options {
     /// Empty: no AUTH is sent. Never part of an error or a log.
     std::string password{};
     int database{0};
-    /// `rediss`. Needs what `redis::with_tls` (`backends/redis/tls.hpp`) adds; without it every call is `misconfigured`.
+    /// `rediss`. Needs what `redis::with_tls` (`backends/redis/tls.hpp`) adds; without it every call is
+    /// `misconfigured`.
     bool tls{false};
     TlsOptions tls_options{};
     /// From `redis::with_tls`.
     std::shared_ptr<TlsContext const> tls_context{};
     /// Shown by CLIENT LIST. A server that refuses it is used all the same.
     std::string client_name{"interlock"};
-    /// What the physical keys of a repository begin with: repositories with different name spaces never meet. States of
-    /// different types need different ones. 1 to 64 letters, digits and `_ - . /`.
+    /// What the physical keys of a repository begin with: repositories with different name spaces never meet.
+    /// States of different types need different ones. 1 to 64 letters, digits and `_ - . /`.
     std::string name_space{"interlock"};
     /// Bounds one attempt to connect; the call's own deadline bounds all of them.
     std::chrono::nanoseconds connect_timeout{std::chrono::seconds{2}};
@@ -58,7 +59,8 @@ struct Options {
     std::size_t max_connections{16};
     /// Callers that wait for a connection; beyond it `overloaded`.
     std::size_t max_waiting{4096};
-    /// Bytes of one reply; a larger one is read and dropped, and is the failure (`corrupt_state`) of its call alone.
+    /// Bytes of one reply; a larger one is read and dropped, and is the failure (`corrupt_state`) of its call
+    /// alone.
     std::size_t max_reply_bytes{std::size_t{64} << 20};
 
     // Of a `Connection` only, which many commands share.
@@ -68,26 +70,25 @@ struct Options {
     /// Commands that wait to be written, and their bytes; beyond either `overloaded`.
     std::size_t max_pending{65536};
     std::size_t max_pending_bytes{std::size_t{64} << 20};
-    /// A server that sends nothing for so long while replies are due is given up: the connection is made anew. Longer
-    /// than the slowest command.
+    /// A server that sends nothing for so long while replies are due is given up: the connection is made
+    /// anew. Longer than the slowest command.
     std::chrono::nanoseconds reply_timeout{std::chrono::seconds{30}};
     /// Before each attempt to connect again, with full jitter. It grows until a command is answered.
-    Backoff reconnect{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{1}, .immediate = 1};
+    Backoff reconnect{
+        .initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{1}, .immediate = 1};
 
     /// From `redis://[[user]:password@]host[:port][/database][?name_space=...]`, the same with `rediss:`, or
     /// `unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]`. User, password, path and values are
-    /// percent-decoded; an IPv6 address stands in brackets. With `rediss:` the members of `TlsOptions` are parameters, too,
-    /// and `tls` is what they are without. `invalid_argument` names what is wrong and never quotes what may hold a password.
+    /// percent-decoded; an IPv6 address stands in brackets. With `rediss:` the members of `TlsOptions` are
+    /// parameters, too, and `tls` is what they are without. `invalid_argument` names what is wrong and never
+    /// quotes what may hold a password.
     static Outcome<Options> parse(std::string_view url, TlsOptions tls = {});
 
     /// `invalid_argument`, naming the member that is out of range.
     Outcome<void> validate() const;
 
     /// Host and port, or the path: for messages. Without user and password.
-    std::string endpoint() const
-    {
-        return Endpoint{host, port, unix_path}.text();
-    }
+    std::string endpoint() const { return Endpoint{host, port, unix_path}.text(); }
 };
 
 namespace detail {
@@ -100,9 +101,9 @@ inline bool valid_name_space(std::string_view name) noexcept
     if (name.empty() || name.size() > 64)
         return false;
     for (char c : name)
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-              c == '.' || c == '/'))
-            return false;  // above all no braces, which choose the slot, and nothing that a pattern would expand
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+              c == '-' || c == '.' || c == '/'))
+            return false;  // no braces, which choose the slot, and nothing that a pattern would expand
     return true;
 }
 
@@ -112,8 +113,9 @@ inline std::optional<Failure> missing_tls(Options const& options)
     if (!options.tls || options.tls_context)
         return std::nullopt;
     return Failure{
-        Errc::misconfigured, "redis: rediss: needs TLS; use redis::with_tls or redis::TlsBackend of "
-                             "backends/redis/tls.hpp (component redis_tls)"};
+        Errc::misconfigured,
+        "redis: rediss: needs TLS; use redis::with_tls or redis::TlsBackend of "
+        "backends/redis/tls.hpp (component redis_tls)"};
 }
 
 /// The member of this name, if it is a text.
@@ -186,7 +188,8 @@ inline Outcome<void> read_parameter(Url::Parameter parameter, Options& options)
             value == "full" ? TlsVerification::full : TlsVerification::dangerously_disabled;
     } else {
         return bad_url(
-            "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss ca_file, "
+            "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss "
+            "ca_file, "
             "ca_path, certificate_file, private_key_file, server_name, verification");
     }
     return success();
@@ -223,7 +226,9 @@ inline Outcome<Options> Options::parse(std::string_view text, TlsOptions tls)
 
 inline Outcome<void> Options::validate() const
 {
-    auto const wrong = [](char const* what) { return Failure{Errc::invalid_argument, std::string("redis options: ") + what}; };
+    auto const wrong = [](char const* what) {
+        return Failure{Errc::invalid_argument, std::string("redis options: ") + what};
+    };
     if (host.empty() && unix_path.empty())
         return wrong("host is empty");
     if (port == 0)

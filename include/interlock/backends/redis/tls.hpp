@@ -6,8 +6,8 @@
 /// @file
 /// Redis over TLS: `redis::Client client{redis::with_tls("rediss://db.example.org:6380")};`
 ///
-/// A component of its own, `interlock::redis_tls`: who does not include this header links no OpenSSL, and is told by
-/// every call to a `rediss:` server that TLS is missing.
+/// A component of its own, `interlock::redis_tls`: who does not include this header links no OpenSSL, and is
+/// told by every call to a `rediss:` server that TLS is missing.
 
 #include <interlock/backends/redis/backend.hpp>
 #include <interlock/backends/redis/options.hpp>
@@ -21,24 +21,26 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-/// The same options for a connection through TLS (1.2 or newer), as `Options::tls_options` says; `tls` is set, whatever it
-/// was. For a `Client` with its wake-ups, and for a `Connection`.
+/// The same options for a connection through TLS (1.2 or newer), as `Options::tls_options` says; `tls` is
+/// set, whatever it was. For a `Client` with its wake-ups, and for a `Connection`.
 ///
-/// **Guarantee.** Unless `TlsVerification` says otherwise no byte of a command, no user name and no password is sent before
-/// the server has proved with a trusted certificate that it is the one named: as `TlsOptions::server_name`, else as `host`,
-/// by name, or by address where it is one. Names are also sent (SNI).
-/// **Outcome.** Whatever goes wrong before the server has let us in is "not applied". `misconfigured`, with what is wrong
-/// in its detail: a certificate that is not trusted, expired, or for somebody else; a server that demands a client
-/// certificate or refuses ours; one that answers something else than TLS. `unavailable`: the handshake was not finished
-/// within `connect_timeout` or the call's deadline (a server that does not speak TLS may just say nothing), or the
-/// connection was lost. Later a session that breaks, or ends, with or without a farewell, in the middle of anything is a
-/// lost connection like any other: `outcome_unknown` for a write that may have left.
-/// **Does not guarantee.** Revocation of certificates: no list is asked for. Files that change later are not read again:
-/// make new options, and a new client.
-/// Throws `Error`: `invalid_argument` for options out of range, `misconfigured` for a file that is of no use, by its name.
+/// **Guarantee.** Unless `TlsVerification` says otherwise no byte of a command, no user name and no password
+/// is sent before the server has proved with a trusted certificate that it is the one named: as
+/// `TlsOptions::server_name`, else as `host`, by name, or by address where it is one. Names are also sent
+/// (SNI).
+/// **Outcome.** Whatever goes wrong before the server has let us in is "not applied". `misconfigured`, with
+/// what is wrong in its detail: a certificate that is not trusted, expired, or for somebody else; a server
+/// that demands a client certificate or refuses ours; one that answers something else than TLS.
+/// `unavailable`: the handshake was not finished within `connect_timeout` or the call's deadline (a server
+/// that does not speak TLS may just say nothing), or the connection was lost. Later a session that breaks, or
+/// ends, with or without a farewell, in the middle of anything is a lost connection like any other:
+/// `outcome_unknown` for a write that may have left.
+/// **Does not guarantee.** Revocation of certificates: no list is asked for. Files that change later are not
+/// read again: make new options, and a new client. Throws `Error`: `invalid_argument` for options out of
+/// range, `misconfigured` for a file that is of no use, by its name.
 /// **Thread safety.** Safe. The options may be copied and used anywhere.
-/// **Cost.** Reads the files; no trip. A connection costs two round trips more, or one with TLS 1.3, and about 50 kB while it
-/// is in use.
+/// **Cost.** Reads the files; no trip. A connection costs two round trips more, or one with TLS 1.3, and
+/// about 50 kB while it is in use.
 inline Options with_tls(Options options)
 {
     options.tls = true;
@@ -56,8 +58,8 @@ inline Options with_tls(char const* url)
     return with_tls(std::string_view{url});
 }
 
-/// For `open<T>("rediss://db.example.org", redis::TlsBackend{})`; in place of `tls_backend`. What the URL says of
-/// certificates (`ca_file`, …) goes before what is given here.
+/// For `open<T>("rediss://db.example.org", redis::TlsBackend{})`; in place of `tls_backend`. What the URL
+/// says of certificates (`ca_file`, …) goes before what is given here.
 struct TlsBackend {
     TlsOptions options{};
     std::string_view scheme{"rediss"};
@@ -67,10 +69,16 @@ struct TlsBackend {
     {
         return Backend::open_client<T>(client(url));
     }
-    AnyIdempotencyStore open_idempotency_store(std::string_view url) const { return IdempotencyStore{client(url)}; }
+    AnyIdempotencyStore open_idempotency_store(std::string_view url) const
+    {
+        return IdempotencyStore{client(url)};
+    }
 
 private:
-    Client client(std::string_view url) const { return Client{with_tls(Options::parse(url, options).value())}; }
+    Client client(std::string_view url) const
+    {
+        return Client{with_tls(Options::parse(url, options).value())};
+    }
 };
 
 }  // namespace redis

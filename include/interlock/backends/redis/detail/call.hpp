@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CALL_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_CALL_HPP
 
-// The two ways in which a member of a repository is carried out. Each member is written once, for either: it makes a
-// command, and says what the reply means.
+// The two ways in which a member of a repository is carried out. Each member is written once, for either: it
+// makes a command, and says what the reply means.
 
 #include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/client.hpp>
@@ -49,12 +49,13 @@ struct Replication {
     std::chrono::milliseconds timeout;  // of asking them
     ScriptCall undo;
 
-    /// Both commands, as they leave: what is asked of the replicas concerns what its connection wrote last. Leaves time to
-    /// take the write back.
+    /// Both commands, as they leave: what is asked of the replicas concerns what its connection wrote last.
+    /// Leaves time to take the write back.
     std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const
     {
         auto const left = std::chrono::ceil<std::chrono::milliseconds>((until - now) / 2);
-        Command const wait("WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
+        Command const wait(
+            "WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
         return call.text().append(wait.bytes());
     }
     bool enough(ReplyView waited) const noexcept
@@ -64,13 +65,16 @@ struct Replication {
     /// Why it does not count. `undone`: whether that is known.
     Failure missing(ReplyView waited, bool undone) const
     {
-        auto failure = waited.is(ReplyType::error)
-                           ? Failure{map_error(waited.text(), Access::read).code(), "redis: WAIT: " + std::string(waited.text())}
-                           : Failure{
-                                 Errc::unavailable,
-                                 "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
-                                     " replicas have the grant; it was " +
-                                     (undone ? "taken back" : "to be taken back, or ends with its lease")};
+        auto failure =
+            waited.is(ReplyType::error)
+                ? Failure{
+                      map_error(waited.text(), Access::read).code(),
+                      "redis: WAIT: " + std::string(waited.text())}
+                : Failure{
+                      Errc::unavailable,
+                      "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
+                          " replicas have the grant; it was " +
+                          (undone ? "taken back" : "to be taken back, or ends with its lease")};
         return undone ? failure : Failure::unknown(failure.code(), std::string(failure.detail()));
     }
 };
@@ -95,10 +99,16 @@ public:
     {
         return X{};
     }
-    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. `life`: as `ClientState::execute`.
+    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. `life`: as
+    /// `ClientState::execute`.
     template <class X, class Read>
     Outcome<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
+        Command&& command,
+        Script const* script,
+        Access access,
+        Deadline deadline,
+        Read read,
+        std::uint64_t life = 0) const
     {
         return send<X>(command.bytes(), script, access, deadline, std::move(read), nullptr, life);
     }
@@ -108,7 +118,8 @@ public:
         return send<X>(call.text(), &call.script(), access, deadline, std::move(read));
     }
     template <class X, class Read>
-    Outcome<X> send_replicated(ScriptCall&& call, Deadline deadline, Read read, Replication&& replication) const
+    Outcome<X> send_replicated(
+        ScriptCall&& call, Deadline deadline, Read read, Replication&& replication) const
     {
         auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
@@ -116,7 +127,12 @@ public:
         auto const until = deadline.at(now);
         Reply waited;
         auto outcome = send<X>(
-            replication.together(call, now, until), &call.script(), Access::write, Deadline{until}, std::move(read), &waited);
+            replication.together(call, now, until),
+            &call.script(),
+            Access::write,
+            Deadline{until},
+            std::move(read),
+            &waited);
         if (!outcome || replication.enough(waited.root()))
             return outcome;
         auto const undone = client_.execute(
@@ -127,7 +143,12 @@ public:
 private:
     template <class X, class Read>
     Outcome<X> send(
-        std::string_view bytes, Script const* script, Access access, Deadline deadline, Read read, Reply* second = nullptr,
+        std::string_view bytes,
+        Script const* script,
+        Access access,
+        Deadline deadline,
+        Read read,
+        Reply* second = nullptr,
         std::uint64_t life = 0) const
     {
         auto exchange = client_.execute(bytes, script, access, deadline, second, life);
@@ -155,12 +176,21 @@ template <class X, class R, class What, class Read>
 class PipelinedCall final : public StoreCall<X>, private QueuedCommand {
 public:
     PipelinedCall(
-        std::shared_ptr<Pipeline<R>> pipeline, What&& what, Script const* script, Access access, TimePoint until,
-        Waiter& waiter, Read read)
-        : QueuedCommand(access, until), pipeline_(std::move(pipeline)), what_(std::move(what)),
+        std::shared_ptr<Pipeline<R>> pipeline,
+        What&& what,
+        Script const* script,
+        Access access,
+        TimePoint until,
+        Waiter& waiter,
+        Read read)
+        : QueuedCommand(access, until),
+          pipeline_(std::move(pipeline)),
+          what_(std::move(what)),
           resender_(what_, script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
-          waiter_(waiter), read_(std::move(read))
-    {}
+          waiter_(waiter),
+          read_(std::move(read))
+    {
+    }
     ~PipelinedCall() override { pipeline_->forget(*this); }
 
     void start(std::uint64_t life) noexcept
@@ -198,17 +228,29 @@ private:
     Read read_;
 };
 
-/// A write that counts only once replicas have it: one request of the shared connection, and a second one that takes it back.
+/// A write that counts only once replicas have it: one request of the shared connection, and a second one
+/// that takes it back.
 template <class X, class R, class Read>
 class ReplicatedCall final : public StoreCall<X>, private QueuedCommand {
 public:
     ReplicatedCall(
-        std::shared_ptr<Pipeline<R>> pipeline, std::string bytes, Script const& script, TimePoint until, Waiter& waiter,
-        Read read, Replication&& replication)
-        : QueuedCommand(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
-          replication_(std::move(replication)), resender_(std::string_view{bytes_}, script.text),
-          undo_resender_(replication_.undo, replication_.undo.script().text), waiter_(waiter), read_(std::move(read))
-    {}
+        std::shared_ptr<Pipeline<R>> pipeline,
+        std::string bytes,
+        Script const& script,
+        TimePoint until,
+        Waiter& waiter,
+        Read read,
+        Replication&& replication)
+        : QueuedCommand(Access::write, until),
+          pipeline_(std::move(pipeline)),
+          bytes_(std::move(bytes)),
+          replication_(std::move(replication)),
+          resender_(std::string_view{bytes_}, script.text),
+          undo_resender_(replication_.undo, replication_.undo.script().text),
+          waiter_(waiter),
+          read_(std::move(read))
+    {
+    }
     ~ReplicatedCall() override { pipeline_->forget(*this); }
 
     void start() noexcept
@@ -223,10 +265,12 @@ public:
         if (result == nullptr)
             return std::nullopt;
         if (!*result)
-            return Outcome<X>{undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
+            return Outcome<X>{
+                undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
         auto const reply = (*result)->root();
         bool const refused = reply.is(ReplyType::error);
-        if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
+        if (refused &&
+            (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
             return std::nullopt;
         if (undoing_)
             return Outcome<X>{replication_.missing(waited_.root(), !refused)};
@@ -276,7 +320,12 @@ public:
     }
     template <class X, class Read>
     StartedCall<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
+        Command&& command,
+        Script const* script,
+        Access access,
+        Deadline deadline,
+        Read read,
+        std::uint64_t life = 0) const
     {
         return start<X>(std::move(command), script, access, deadline, std::move(read), life);
     }
@@ -287,14 +336,20 @@ public:
         return start<X>(std::move(call), script, access, deadline, std::move(read));
     }
     template <class X, class Read>
-    StartedCall<X> send_replicated(ScriptCall&& script_call, Deadline deadline, Read read, Replication&& replication) const
+    StartedCall<X> send_replicated(
+        ScriptCall&& script_call, Deadline deadline, Read read, Replication&& replication) const
     {
         auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
             return refuse<X>(*std::move(late));
         auto bytes = replication.together(script_call, now, deadline.at(now));
         auto call = std::make_unique<ReplicatedCall<X, R, Read>>(
-            client_.pipeline(), std::move(bytes), script_call.script(), deadline.at(now), waiter_, std::move(read),
+            client_.pipeline(),
+            std::move(bytes),
+            script_call.script(),
+            deadline.at(now),
+            waiter_,
+            std::move(read),
             std::move(replication));
         call->start();
         return call;
@@ -303,7 +358,12 @@ public:
 private:
     template <class X, class What, class Read>
     StartedCall<X> start(
-        What&& what, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
+        What&& what,
+        Script const* script,
+        Access access,
+        Deadline deadline,
+        Read read,
+        std::uint64_t life = 0) const
     {
         auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))

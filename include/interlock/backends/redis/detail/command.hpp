@@ -21,8 +21,9 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// EncodedWords as they go over the wire, one behind the other; any byte may be in one. What hiredis' `redisFormatCommandArgv` writes,
-/// which spends most of its time in sprintf: a quarter of all that a pipelined command costs us.
+/// EncodedWords as they go over the wire, one behind the other; any byte may be in one. What hiredis'
+/// `redisFormatCommandArgv` writes, which spends most of its time in sprintf: a quarter of all that a
+/// pipelined command costs us.
 template <std::size_t UsualSize>
 class EncodedWords {
 public:
@@ -47,8 +48,7 @@ public:
     void add_parts(std::span<std::string_view const> parts)
     {
         std::size_t size = 0;
-        for (auto const part : parts)
-            size += part.size();
+        for (auto const part : parts) size += part.size();
         std::array<char, 20> digits;
         auto const number = write_number(digits, size);
         auto const before = bytes_.size();
@@ -56,8 +56,7 @@ public:
         auto* out = bytes_.data() + before;
         *out++ = '$';
         out = end_line(std::copy(number.begin(), number.end(), out));
-        for (auto const part : parts)
-            out = std::copy(part.begin(), part.end(), out);
+        for (auto const part : parts) out = std::copy(part.begin(), part.end(), out);
         end_line(out);
     }
 
@@ -91,8 +90,7 @@ class Command : private EncodedWords<304> {  // usual is a call of a script
 public:
     Command(std::initializer_list<std::string_view> words) : Base(room_for_count)
     {
-        for (auto const word : words)
-            Base::add(word);
+        for (auto const word : words) Base::add(word);
         count(words.size());
     }
     /// As `add`.
@@ -126,8 +124,7 @@ private:
         words_ = words;
         begin_ = room_for_count - 2;
         end_line(data() + begin_);
-        for (auto left = words; left > 0; left /= 10)
-            data()[--begin_] = static_cast<char>('0' + left % 10);
+        for (auto left = words; left > 0; left /= 10) data()[--begin_] = static_cast<char>('0' + left % 10);
         data()[--begin_] = '*';
     }
 

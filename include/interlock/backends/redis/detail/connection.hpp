@@ -29,8 +29,8 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// A connection to a server, open or broken. Once a reply was not read to its end it is broken for good: a late reply
-/// must never be taken for another command's.
+/// A connection to a server, open or broken. Once a reply was not read to its end it is broken for good: a
+/// late reply must never be taken for another command's.
 ///
 /// **Thread safety.** One thread at a time.
 class Connection {
@@ -45,8 +45,8 @@ public:
     bool fit() const noexcept { return open() && reader_.empty() && channel_.quiet(); }
     bool reusable() const noexcept { return open(); }
 
-    /// Connects, and says who we are; asks who the server is for `life`, if there is one. Failures are "not applied": no
-    /// command of the caller was sent.
+    /// Connects, and says who we are; asks who the server is for `life`, if there is one. Failures are "not
+    /// applied": no command of the caller was sent.
     Outcome<void> connect(Options const& options, TimePoint until, Life* life = nullptr)
     {
         if (auto failure = missing_tls(options))
@@ -67,9 +67,9 @@ public:
         return success();
     }
 
-    /// One command, one reply, which stays here until the next. Failures: `unavailable` when nothing was written;
-    /// for a `read` `unavailable` or `deadline_exceeded`; for a write of which something may have left,
-    /// `outcome_unknown`. An error reply of the server is a reply.
+    /// One command, one reply, which stays here until the next. Failures: `unavailable` when nothing was
+    /// written; for a `read` `unavailable` or `deadline_exceeded`; for a write of which something may have
+    /// left, `outcome_unknown`. An error reply of the server is a reply.
     Outcome<void> exchange(std::string_view command, Access access, TimePoint deadline)
     {
         auto const written = channel_.write(command, deadline);
@@ -84,27 +84,33 @@ public:
         return receive(reply_, access, deadline);
     }
 
-    /// The next reply, or, with a `bell`, a subscriber's next message; then `interrupted` says that the bell was rung or
-    /// the deadline came, which leaves the connection as it was.
+    /// The next reply, or, with a `bell`, a subscriber's next message; then `interrupted` says that the bell
+    /// was rung or the deadline came, which leaves the connection as it was.
     Outcome<void> receive(
-        Reply& out, Access access, TimePoint deadline, interlock::detail::Doorbell const* bell = nullptr,
+        Reply& out,
+        Access access,
+        TimePoint deadline,
+        interlock::detail::Doorbell const* bell = nullptr,
         bool* interrupted = nullptr)
     {
         for (;;) {
             switch (reader_.next(out)) {
-            case ReplyReader::Status::ready: return success();
-            case ReplyReader::Status::large:
-                if (access != Access::read)
-                    return Failure::unknown(Errc::corrupt_state, std::string(large_reply));
-                return Failure{Errc::corrupt_state, std::string(large_reply)};
-            case ReplyReader::Status::broken: {
-                channel_.close();
-                auto const what = std::string(reader_.too_large() ? large_reply : "redis: what the server sent is no reply");
-                if (access != Access::read)
-                    return Failure::unknown(Errc::corrupt_state, what);
-                return Failure{Errc::corrupt_state, what};
-            }
-            case ReplyReader::Status::more: break;
+                case ReplyReader::Status::ready:
+                    return success();
+                case ReplyReader::Status::large:
+                    if (access != Access::read)
+                        return Failure::unknown(Errc::corrupt_state, std::string(large_reply));
+                    return Failure{Errc::corrupt_state, std::string(large_reply)};
+                case ReplyReader::Status::broken: {
+                    channel_.close();
+                    auto const what = std::string(
+                        reader_.too_large() ? large_reply : "redis: what the server sent is no reply");
+                    if (access != Access::read)
+                        return Failure::unknown(Errc::corrupt_state, what);
+                    return Failure{Errc::corrupt_state, what};
+                }
+                case ReplyReader::Status::more:
+                    break;
             }
             auto const got = channel_.read_some(buffer_.data(), buffer_.size(), deadline, bell);
             if (bell != nullptr && (got.status == interlock::detail::IoStatus::interrupted ||
@@ -140,9 +146,10 @@ private:
         bool const late = result.status == interlock::detail::IoStatus::timeout;
         auto const code = late ? Errc::deadline_exceeded : Errc::unavailable;
         auto const secured = channel_.tls_failure();
-        auto detail = late      ? std::string("redis: no reply within the deadline")
-                      : secured ? secured->detail()
-                                : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
+        auto detail = late ? std::string("redis: no reply within the deadline")
+                      : secured
+                          ? secured->detail()
+                          : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
         if (access != Access::read)
             return Failure::unknown(code, std::move(detail));
         return Failure{code, std::move(detail)};

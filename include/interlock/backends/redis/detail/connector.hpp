@@ -64,8 +64,10 @@ public:
         auto const& options = owner_.options();
         if (options.unix_path.empty())
             return owner_.wire().resolver.resolve(
-                options.host, options.port,
-                [this, self = std::move(self)](Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
+                options.host,
+                options.port,
+                [this, self = std::move(self)](
+                    Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
                     endpoints_ = std::move(found);
                     connect_next(std::move(self), error);
                 });
@@ -94,11 +96,12 @@ private:
             return fail(timed_out_ ? "timed out" : error.message());
         auto& socket = owner_.wire().socket;
         owner_.wire().close_socket();
-        socket.async_connect(endpoints_[next_endpoint_++], [this, self = std::move(self)](Error result) mutable {
-            if (result)
-                return connect_next(std::move(self), result);
-            shake_hands(std::move(self));
-        });
+        socket.async_connect(
+            endpoints_[next_endpoint_++], [this, self = std::move(self)](Error result) mutable {
+                if (result)
+                    return connect_next(std::move(self), result);
+                shake_hands(std::move(self));
+            });
     }
 
     void shake_hands(Self self)
@@ -127,30 +130,37 @@ private:
     {
         auto& wire = owner_.wire();
         switch (action) {
-        case HandshakeAction::send: {
-            auto const bytes = handshake_->output();
-            return boost::asio::async_write(
-                wire.socket, boost::asio::buffer(bytes.data(), bytes.size()),
-                [this, self = std::move(self)](Error error, std::size_t) mutable {
-                    if (owner_.connecting())
-                        go_on(std::move(self), error ? lost(error) : handshake_->sent());
-                });
-        }
-        case HandshakeAction::receive:
-            return wire.socket.async_read_some(
-                boost::asio::buffer(wire.buffer), [this, self = std::move(self)](Error error, std::size_t size) mutable {
-                    if (owner_.connecting())
-                        go_on(
-                            std::move(self),
-                            error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
-                });
-        case HandshakeAction::done: handshake_.reset(); return owner_.connected();
-        case HandshakeAction::failed: return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
+            case HandshakeAction::send: {
+                auto const bytes = handshake_->output();
+                return boost::asio::async_write(
+                    wire.socket,
+                    boost::asio::buffer(bytes.data(), bytes.size()),
+                    [this, self = std::move(self)](Error error, std::size_t) mutable {
+                        if (owner_.connecting())
+                            go_on(std::move(self), error ? lost(error) : handshake_->sent());
+                    });
+            }
+            case HandshakeAction::receive:
+                return wire.socket.async_read_some(
+                    boost::asio::buffer(wire.buffer),
+                    [this, self = std::move(self)](Error error, std::size_t size) mutable {
+                        if (owner_.connecting())
+                            go_on(
+                                std::move(self),
+                                error ? lost(error)
+                                      : handshake_->received({owner_.wire().buffer.data(), size}));
+                    });
+            case HandshakeAction::done:
+                handshake_.reset();
+                return owner_.connected();
+            case HandshakeAction::failed:
+                return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
         }
     }
     HandshakeAction lost(Error error)
     {
-        return handshake_->lost(timed_out_ ? HandshakeLoss::timed_out : HandshakeLoss::broken, why_lost(error));
+        return handshake_->lost(
+            timed_out_ ? HandshakeLoss::timed_out : HandshakeLoss::broken, why_lost(error));
     }
     void fail(std::string const& why) { owner_.connect_failed(cannot_connect(owner_.options(), why)); }
 

@@ -23,21 +23,22 @@ inline std::string_view error_word(std::string_view text) noexcept
     return text.substr(0, std::min(text.find(' '), text.find(':')));
 }
 
-/// The server's words as they may be shown: no arguments, which may be anybody's data, and no control characters.
+/// The server's words as they may be shown: no arguments, which may be anybody's data, and no control
+/// characters.
 inline std::string printable_error(std::string_view text)
 {
     text = text.substr(0, text.find(", with args"));
     text = text.substr(0, text.find(" script: "));
     std::string out;
-    for (char c : text.substr(0, 160))
-        out += c >= ' ' && c <= '~' ? c : '?';
+    for (char c : text.substr(0, 160)) out += c >= ' ' && c <= '~' ? c : '?';
     return out;
 }
 
 /// Of a commit whose versions were read from another server than would carry it out.
 inline Failure another_life()
 {
-    return Failure{Errc::version_conflict, "redis: another server has taken over since these versions were read"};
+    return Failure{
+        Errc::version_conflict, "redis: another server has taken over since these versions were read"};
 }
 
 inline constexpr std::string_view large_reply = "redis: the reply is beyond the configured limit";
@@ -50,8 +51,8 @@ inline bool denied(Failure const& failure)
     return failure.code() == Errc::misconfigured && failure.detail().starts_with(denial);
 }
 
-/// Errors that Redis gives before the command, or the first write of a script, was executed are "not applied". Of any
-/// other that is not sure, since a script is not undone: `outcome_unknown` for a write.
+/// Errors that Redis gives before the command, or the first write of a script, was executed are "not
+/// applied". Of any other that is not sure, since a script is not undone: `outcome_unknown` for a write.
 inline Failure map_error(std::string_view text, Access access)
 {
     auto const word = error_word(text);
@@ -62,7 +63,8 @@ inline Failure map_error(std::string_view text, Access access)
         return Failure{Errc::corrupt_state, "redis: " + printable_error(text.substr(word.size() + 1))};
     if (is("OOM"))
         return Failure{
-            access == Access::record ? Errc::overloaded : Errc::unavailable, "redis: the server's memory limit is reached"};
+            access == Access::record ? Errc::overloaded : Errc::unavailable,
+            "redis: the server's memory limit is reached"};
     if (is("READONLY"))
         return Failure{Errc::unavailable, "redis: the server is a read-only replica"};
     if (is("LOADING"))
@@ -83,8 +85,9 @@ inline Failure map_error(std::string_view text, Access access)
         return Failure{Errc::unavailable, "redis: the transaction was refused"};
     if (is("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT"))
         return Failure{
-            Errc::misconfigured, "redis: the server is part of a cluster (" + std::string(word) +
-                                     "), which this backend does not support"};
+            Errc::misconfigured,
+            "redis: the server is part of a cluster (" + std::string(word) +
+                "), which this backend does not support"};
     if (is("NOAUTH"))
         return Failure{Errc::misconfigured, "redis: the server wants a password"};
     if (is("WRONGPASS"))
@@ -99,14 +102,16 @@ inline Failure map_error(std::string_view text, Access access)
     auto detail = "redis: " + printable_error(text);
     if (access == Access::read)
         return Failure{Errc::misconfigured, std::move(detail)};
-    // "unknown command" and the like come before anything is done, but a script may fail half-way with an ERR, too.
+    // "unknown command" and the like come before anything is done, but a script may fail half-way with an
+    // ERR, too.
     if (text.starts_with("ERR unknown command"))
         return Failure{Errc::misconfigured, std::move(detail)};
     return Failure::unknown(Errc::misconfigured, std::move(detail));
 }
 
-/// Whether a script may have written before the error that `map_error` takes for `code`. A refusal that concerns the server is
-/// given before the first write; one that concerns a type or a right may come at any command.
+/// Whether a script may have written before the error that `map_error` takes for `code`. A refusal that
+/// concerns the server is given before the first write; one that concerns a type or a right may come at any
+/// command.
 inline bool raised_by_script(std::string_view text, Errc code) noexcept
 {
     return code == Errc::corrupt_state ||

@@ -23,8 +23,8 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, and who the server is where that is of interest, in one
-/// write; through TLS at least something.
+/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, and who the server is where that is
+/// of interest, in one write; through TLS at least something.
 class Greeting {
 public:
     explicit Greeting(Options const& options, Life* life = nullptr) : life_(life)
@@ -54,8 +54,8 @@ public:
     /// No second copy of the password stays behind.
     void forget() noexcept { std::fill(bytes_.begin(), bytes_.end(), '\0'); }
 
-    /// What the `i`-th reply, from 1, means; nothing when we are let in, or when it does not matter. The server's words
-    /// about AUTH are not repeated.
+    /// What the `i`-th reply, from 1, means; nothing when we are let in, or when it does not matter. The
+    /// server's words about AUTH are not repeated.
     std::optional<Failure> refused(int i, ReplyView reply) const
     {
         if (i == who_)

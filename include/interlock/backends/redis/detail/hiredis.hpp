@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 
-// The one door to hiredis, which decodes replies. Commands are encoded in command.hpp. No I/O, and no exception but
-// std::bad_alloc. Fits hiredis 0.14 and 1.x.
+// The one door to hiredis, which decodes replies. Commands are encoded in command.hpp. No I/O, and no
+// exception but std::bad_alloc. Fits hiredis 0.14 and 1.x.
 
 #include <interlock/backends/redis/reply.hpp>
 
@@ -26,8 +26,8 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// What a server may send at most in one reply. What has more bytes is read to its end, and not kept; more of the others ends
-/// the connection.
+/// What a server may send at most in one reply. What has more bytes is read to its end, and not kept; more of
+/// the others ends the connection.
 struct ReplyLimits {
     std::size_t bytes{std::size_t{64} << 20};
     std::size_t elements{std::size_t{1} << 20};
@@ -44,7 +44,8 @@ public:
         broken,  ///< what came is no reply, or is beyond the other limits: nothing more can be read
     };
 
-    explicit ReplyReader(ReplyLimits limits = {}) : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
+    explicit ReplyReader(ReplyLimits limits = {})
+        : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
     {
         if (!reader_)
             throw std::bad_alloc();
@@ -162,7 +163,8 @@ private:
             std::int64_t number = 0;
             bool const counts = line.starts_with('$') || line.starts_with('*');
             if (counts)
-                broken_ = std::from_chars(line.data() + 1, line.data() + line.size(), number).ec != std::errc{};
+                broken_ =
+                    std::from_chars(line.data() + 1, line.data() + line.size(), number).ec != std::errc{};
             else
                 broken_ = line.empty() || std::string_view{"+-:"}.find(line[0]) == std::string_view::npos;
             if (line.starts_with('$') && number >= 0) {
@@ -186,7 +188,10 @@ private:
         return Status::large;
     }
 
-    static ReplyReader& self(redisReadTask const* task) noexcept { return *static_cast<ReplyReader*>(task->privdata); }
+    static ReplyReader& self(redisReadTask const* task) noexcept
+    {
+        return *static_cast<ReplyReader*>(task->privdata);
+    }
 
     std::size_t values_before(redisReadTask const* task) const noexcept
     {
@@ -241,9 +246,9 @@ private:
 #endif
         auto const count = static_cast<std::size_t>(elements);
         std::size_t depth = 1;
-        for (auto const* around = task->parent; around != nullptr; around = around->parent)
-            ++depth;
-        if (depth > me.limits_.depth || me.reply_ == nullptr || count > me.limits_.elements - me.values_before(task)) {
+        for (auto const* around = task->parent; around != nullptr; around = around->parent) ++depth;
+        if (depth > me.limits_.depth || me.reply_ == nullptr ||
+            count > me.limits_.elements - me.values_before(task)) {
             me.too_large_ = true;
             return nullptr;
         }
@@ -253,13 +258,17 @@ private:
     {
         return self(task).put(task, ReplyType::integer, value, 0);
     }
-    static void* on_nil(redisReadTask const* task) { return self(task).put(task, ReplyType::nil, 0, 0); }
+    static void* on_nil(redisReadTask const* task)
+    {
+        return self(task).put(task, ReplyType::nil, 0, 0);
+    }
     static void on_free(void*) {}
 
     static redisReplyObjectFunctions* functions() noexcept
     {
         static redisReplyObjectFunctions table = [] {
-            redisReplyObjectFunctions t{};  // what later versions have beyond these belongs to a protocol we do not ask for
+            redisReplyObjectFunctions
+                t{};  // what later versions have beyond these belongs to a protocol we do not ask for
             t.createString = &on_string;
             t.createArray = &on_array;
             t.createInteger = &on_integer;

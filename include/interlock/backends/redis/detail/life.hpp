@@ -38,8 +38,8 @@ inline std::string_view info_field(std::string_view info, std::string_view name)
 }
 
 /// A failover that loses writes leads to another process (`run_id`), or to one that has become a primary
-/// (`master_replid`), and so over a new connection: each asks once. Versions that were read before it may be those of other
-/// values now.
+/// (`master_replid`), and so over a new connection: each asks once. Versions that were read before it may be
+/// those of other values now.
 ///
 /// **Thread safety.** Everything: safe.
 class Life {

@@ -24,8 +24,11 @@ namespace detail {
 struct Script {
     template <class... Parts>
     explicit Script(Parts... parts)
-        : text((std::string{} += ... += parts)), name(sha1(text)), call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
-    {}
+        : text((std::string{} += ... += parts)),
+          name(sha1(text)),
+          call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
+    {
+    }
     Script(Script const&) = delete;
     Script& operator=(Script const&) = delete;
 
@@ -40,13 +43,17 @@ inline std::string spell_out(std::string_view evalsha, std::string_view text)
     auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
     constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
     std::string out(evalsha.substr(0, head));
-    out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
+    out.append("$4\r\nEVAL\r\n$")
+        .append(std::to_string(text.size()))
+        .append("\r\n")
+        .append(text)
+        .append("\r\n");
     return out.append(evalsha.substr(head + name));
 }
 
-/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
-/// of its own. Such a script takes several calls in one, and answers with an array of what it would have said to each, or with
-/// what it would have said to all of them.
+/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that
+/// every call has of its own. Such a script takes several calls in one, and answers with an array of what it
+/// would have said to each, or with what it would have said to all of them.
 struct Folding {
     std::uint8_t shared_keys{0};
     std::uint8_t own_keys{0};
@@ -56,8 +63,8 @@ struct Folding {
     friend bool operator==(Folding, Folding) = default;
 };
 
-/// A call of such a script: its words, in the order of `Folding`'s members. Only as a command do they get what stands in
-/// front of them, alone or with those of others.
+/// A call of such a script: its words, in the order of `Folding`'s members. Only as a command do they get
+/// what stands in front of them, alone or with those of others.
 class ScriptCall : private EncodedWords<160> {
     using Base = EncodedWords<160>;
 
@@ -83,11 +90,12 @@ public:
     /// Whether one command can stand for both.
     bool like(ScriptCall const& other) const noexcept
     {
-        return script_ == other.script_ && folding_ == other.folding_ && shared_keys() == other.shared_keys() &&
-               shared_arguments() == other.shared_arguments();
+        return script_ == other.script_ && folding_ == other.folding_ &&
+               shared_keys() == other.shared_keys() && shared_arguments() == other.shared_arguments();
     }
 
-    /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a `ScriptCall`.
+    /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a
+    /// `ScriptCall`.
     template <class Calls, class Of>
     static void append(std::string& out, Calls const& calls, Of of)
     {
@@ -102,11 +110,9 @@ public:
         key_count.add(keys);
         out += key_count.bytes();
         out += first.shared_keys();
-        for (auto const& call : calls)
-            out += of(call).own_keys();
+        for (auto const& call : calls) out += of(call).own_keys();
         out += first.shared_arguments();
-        for (auto const& call : calls)
-            out += of(call).own_arguments();
+        for (auto const& call : calls) out += of(call).own_arguments();
     }
     /// A command of its own.
     std::string text() const
@@ -131,7 +137,10 @@ private:
                 ends_[i] = size();
         }
     }
-    std::string_view part(std::size_t begin, std::size_t end) const noexcept { return bytes().substr(begin, end - begin); }
+    std::string_view part(std::size_t begin, std::size_t end) const noexcept
+    {
+        return bytes().substr(begin, end - begin);
+    }
     std::string_view shared_keys() const noexcept { return part(0, ends_[0]); }
     std::string_view own_keys() const noexcept { return part(ends_[0], ends_[1]); }
     std::string_view shared_arguments() const noexcept { return part(ends_[1], ends_[2]); }

@@ -5,10 +5,11 @@
 
 // Wake-ups: one connection and one thread per client, started when somebody first waits.
 //
-// Messages are hints. 'f' and a physical name: what it stands for is over. 'g', the first four bytes of an owner token, and
-// the physical name of a lock: it is that owner's now, who waited in line. 'w', the same of its holder: somebody waits in
-// line, so its holder should not hand it on locally for ever. Nothing depends on their arrival: who waits looks again at
-// the latest when the lease is over or the poll interval ends, and each look says 'w' again.
+// Messages are hints. 'f' and a physical name: what it stands for is over. 'g', the first four bytes of an
+// owner token, and the physical name of a lock: it is that owner's now, who waited in line. 'w', the same of
+// its holder: somebody waits in line, so its holder should not hand it on locally for ever. Nothing depends
+// on their arrival: who waits looks again at the latest when the lease is over or the poll interval ends, and
+// each look says 'w' again.
 
 #include <interlock/backends/redis/detail/connection.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
@@ -52,14 +53,15 @@ public:
     {
         std::lock_guard lock(mutex_);
         for (Group i = 0; i < groups_.size(); ++i)
-            if (groups_[i].keys.name_space() == keys.name_space() && groups_[i].keys.shards() == keys.shards())
+            if (groups_[i].keys.name_space() == keys.name_space() &&
+                groups_[i].keys.shards() == keys.shards())
                 return i;
         groups_.push_back({keys, std::vector<Channel>(keys.channel_count())});
         return groups_.size() - 1;
     }
 
-    /// Wakes `waiter` when this name becomes free, or `owner`'s, and once more when its channel comes into being, since
-    /// what happened before is not heard.
+    /// Wakes `waiter` when this name becomes free, or `owner`'s, and once more when its channel comes into
+    /// being, since what happened before is not heard.
     void subscribe(Group group, KeySpace::WakeName name, OwnerToken owner, Waiter& waiter)
     {
         std::lock_guard lock(mutex_);
@@ -91,8 +93,8 @@ public:
         return is_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
-    /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
-    /// starts to listen and knows nothing yet.
+    /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the
+    /// first question starts to listen and knows nothing yet.
     bool wanted(Group group, KeySpace::WakeName name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
@@ -107,7 +109,8 @@ private:
         std::vector<Channel> channels;
     };
 
-    static constexpr std::chrono::seconds silence{15};  // then a PING; twice that, and the connection is given up
+    static constexpr std::chrono::seconds silence{
+        15};  // then a PING; twice that, and the connection is given up
 
     /// The mutex is held.
     void want(Group group, std::size_t number)
@@ -122,7 +125,8 @@ private:
     bool listen() override
     {
         Connection connection{options_};
-        if (!connection.connect(options_, interlock::detail::add(interlock::detail::socket_now(), options_.connect_timeout)))
+        if (!connection.connect(
+                options_, interlock::detail::add(interlock::detail::socket_now(), options_.connect_timeout)))
             return false;
         serve(connection);
         return true;
@@ -157,7 +161,9 @@ private:
                 if (asked)
                     return;
                 asked = true;
-                if (!connection.send(Command{"PING"}.bytes(), interlock::detail::add(interlock::detail::socket_now(), silence)))
+                if (!connection.send(
+                        Command{"PING"}.bytes(),
+                        interlock::detail::add(interlock::detail::socket_now(), silence)))
                     return;
             }
         }
@@ -180,10 +186,9 @@ private:
         if (names.empty())
             return true;
         Command command{"SSUBSCRIBE"};
-        for (auto const& name : names)
-            command.add(name);
-        return static_cast<bool>(
-            connection.send(command.bytes(), interlock::detail::add(interlock::detail::socket_now(), silence)));
+        for (auto const& name : names) command.add(name);
+        return static_cast<bool>(connection.send(
+            command.bytes(), interlock::detail::add(interlock::detail::socket_now(), silence)));
     }
 
     void handle(ReplyView message)
@@ -225,7 +230,8 @@ private:
 
     Options options_;
     std::vector<GroupState> groups_;
-    std::unordered_map<std::string, std::pair<Group, std::size_t>> requested_;  // subscribed to, not yet confirmed
+    std::unordered_map<std::string, std::pair<Group, std::size_t>>
+        requested_;  // subscribed to, not yet confirmed
 };
 
 }  // namespace detail

@@ -29,8 +29,8 @@ inline namespace v0 {
 
 /// Connected, or not. Deadlines and results are those of `detail::Stream`.
 ///
-/// A connection is made in three steps: `connect`, then `use_tls` where it is to be secure, then `run` with a machine that
-/// begins with a `TlsHandshake`.
+/// A connection is made in three steps: `connect`, then `use_tls` where it is to be secure, then `run` with a
+/// machine that begins with a `TlsHandshake`.
 ///
 /// **Thread safety.** One thread at a time.
 class Channel {
@@ -49,8 +49,9 @@ public:
     {
         IoResult result;
         tls_.reset();
-        stream_ = endpoint.unix_path.empty() ? Stream::connect_tcp(endpoint.host, endpoint.port, until, result, why)
-                                             : Stream::connect_unix(endpoint.unix_path, until, result, why);
+        stream_ = endpoint.unix_path.empty()
+                      ? Stream::connect_tcp(endpoint.host, endpoint.port, until, result, why)
+                      : Stream::connect_unix(endpoint.unix_path, until, result, why);
         return static_cast<bool>(stream_);
     }
 
@@ -63,30 +64,34 @@ public:
     /// Null without TLS.
     TlsSession* tls() const noexcept { return tls_ ? tls_->session.get() : nullptr; }
 
-    /// Carries out what `machine`, a handshake, asks for, until it is done or has failed; then the connection is closed. The
-    /// bytes are those of the wire. `buffer` is for what is read.
+    /// Carries out what `machine`, a handshake, asks for, until it is done or has failed; then the connection
+    /// is closed. The bytes are those of the wire. `buffer` is for what is read.
     template <class Machine>
     bool run(Machine& machine, std::span<char> buffer, TimePoint until)
     {
         for (auto action = machine.begin();;) {
             IoResult result;
             switch (action) {
-            case HandshakeAction::send:
-                result = stream_.write(machine.output(), until);
-                action = result.status == IoStatus::ok ? machine.sent() : lost(machine, result);
-                break;
-            case HandshakeAction::receive:
-                result = stream_.read_some(buffer.data(), buffer.size(), until);
-                action = result.status == IoStatus::ok ? machine.received({buffer.data(), result.size})
-                                                       : lost(machine, result);
-                break;
-            case HandshakeAction::done: return true;
-            case HandshakeAction::failed: close(); return false;
+                case HandshakeAction::send:
+                    result = stream_.write(machine.output(), until);
+                    action = result.status == IoStatus::ok ? machine.sent() : lost(machine, result);
+                    break;
+                case HandshakeAction::receive:
+                    result = stream_.read_some(buffer.data(), buffer.size(), until);
+                    action = result.status == IoStatus::ok ? machine.received({buffer.data(), result.size})
+                                                           : lost(machine, result);
+                    break;
+                case HandshakeAction::done:
+                    return true;
+                case HandshakeAction::failed:
+                    close();
+                    return false;
             }
         }
     }
 
-    /// `size` of the result is 0 only when nothing of `bytes` has left; through TLS it says no more than that.
+    /// `size` of the result is 0 only when nothing of `bytes` has left; through TLS it says no more than
+    /// that.
     IoResult write(std::string_view bytes, TimePoint deadline)
     {
         if (!tls_)
@@ -107,19 +112,24 @@ public:
         }
     }
 
-    IoResult read_some(char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell = nullptr)
+    IoResult read_some(
+        char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell = nullptr)
     {
         if (!tls_)
             return stream_.read_some(out, size, deadline, bell);
         for (;;) {
             IoResult result;
             switch (tls_->session->decrypt(out, size, result.size)) {
-            case TlsStatus::ok: return result;
-            case TlsStatus::closed: return {IoStatus::closed, 0, 0};
-            case TlsStatus::failed:
-                static_cast<void>(flush(TimePoint::min()));  // tells the server why, if that goes without waiting
-                return {IoStatus::failed, 0, EPROTO};
-            case TlsStatus::more: break;
+                case TlsStatus::ok:
+                    return result;
+                case TlsStatus::closed:
+                    return {IoStatus::closed, 0, 0};
+                case TlsStatus::failed:
+                    static_cast<void>(
+                        flush(TimePoint::min()));  // tells the server why, if that goes without waiting
+                    return {IoStatus::failed, 0, EPROTO};
+                case TlsStatus::more:
+                    break;
             }
             if (result = flush(deadline); result.status == IoStatus::timeout && bell != nullptr)
                 return {IoStatus::failed, 0, ETIMEDOUT};  // half of a record may have left
@@ -145,14 +155,15 @@ public:
 private:
     struct Tls {
         std::unique_ptr<TlsSession> session;
-        std::string out;                                  // drained from the session, on its way; kept for its memory
+        std::string out;  // drained from the session, on its way; kept for its memory
         std::array<char, std::size_t{16} << 10> cipher;  // read from the server, on its way into the session
     };
 
     template <class Machine>
     static HandshakeAction lost(Machine& machine, IoResult const& result)
     {
-        auto const loss = result.status == IoStatus::timeout ? HandshakeLoss::timed_out : HandshakeLoss::broken;
+        auto const loss =
+            result.status == IoStatus::timeout ? HandshakeLoss::timed_out : HandshakeLoss::broken;
         return machine.lost(loss, Stream::explain(result));
     }
 
