@@ -5,6 +5,7 @@
 // Needs: a folder to write in; it makes one among the temporary files.
 // Run with: custom_backend
 
+#include <interlock/core/kit/store_members.hpp>  // for authors of stores
 #include <interlock/interlock.hpp>
 
 #include <boost/describe.hpp>
@@ -25,27 +26,28 @@
 
 namespace il = interlock;
 
-/// Models `VersionedRepository`, the smallest shape that a policy can work on. Every member returns an
+/// Models `VersionedRepository`, the smallest shape that a policy can work on: it carries out four verbs, and
+/// `StoreMembers` makes of them the members that users call, with their asynchronous twins. Every verb returns an
 /// `Outcome`, throws nothing, and has changed nothing when it failed. Copies are handles to one folder; other
 /// processes must keep out of it.
 template <class T>
-class FileRepository {
+class FileRepository : public il::StoreMembers<FileRepository<T>, T, typename il::StateTraits<T>::key_type> {
 public:
     using value_type = T;
     using key_type = typename il::StateTraits<T>::key_type;
     using runtime_type = il::SystemRuntime;
-    // Reading a file waits for the disk, so there is no `immediate = true`: asynchronous calls run on a pool
-    // of threads.
+    // Reading a file waits for the disk, so there are no `capabilities()` that say `answers_in_place`: asynchronous
+    // calls run on a pool of threads.
 
     explicit FileRepository(std::filesystem::path where) : shared_(std::make_shared<Shared>(std::move(where))) {}
 
     il::SystemRuntime const& runtime() const noexcept { return shared_->runtime; }
     void const* identity() const noexcept { return shared_.get(); }
 
-    il::Outcome<il::Versioned<T>> load(il::Key const& key, il::Deadline = {}) const
+    il::Outcome<il::Versioned<T>> carry_out(il::verb::Load<T> const& load, il::Deadline) const
     {
         std::lock_guard lock(shared_->mutex);
-        auto const found = read(key);
+        auto const found = read(load.key);
         if (!found.value)
             return il::Errc::not_found;
         auto value = il::StateTraits<T>::decode(*found.value);
@@ -53,22 +55,21 @@ public:
             return il::Errc::corrupt_state;
         return il::Versioned<T>{*std::move(value), found.version};
     }
-    il::Outcome<il::Version> insert(il::Key const& key, T const& value, il::Deadline = {}) const
+    il::Outcome<il::Version> carry_out(il::verb::Insert<T> const& insert, il::Deadline) const
     {
         std::lock_guard lock(shared_->mutex);
-        auto const found = read(key);
+        auto const found = read(insert.key);
         if (found.value)
             return il::Errc::already_exists;
-        return write(key, found.version + 1, &value);  // above every version that the key ever had
+        return write(insert.key, found.version + 1, &insert.value);  // above every version that the key ever had
     }
-    il::Outcome<il::Version> compare_and_set(
-        il::Key const& key, il::Version version, T const& value, il::Deadline = {}) const
+    il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<T> const& write, il::Deadline) const
     {
-        return change(key, version, &value);
+        return change(write.key, write.version, &write.value);
     }
-    il::Outcome<il::Version> erase(il::Key const& key, il::Version version, il::Deadline = {}) const
+    il::Outcome<il::Version> carry_out(il::verb::Erase const& erase, il::Deadline) const
     {
-        return change(key, version, nullptr);
+        return change(erase.key, erase.version, nullptr);
     }
 
 private:
@@ -142,7 +143,7 @@ BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
 static_assert(il::VersionedRepository<FileRepository<Stock>>);
 // It has no row locks, and says so: `il::TransactionService service{il::PessimisticRowLock{}, stock};` does
-// not compile, and the note below the error names the missing member, `load_for_update`.
+// not compile, and the note below the error names the missing verb, `load_for_update`.
 static_assert(!il::PolicyFor<il::PessimisticRowLock, FileRepository<Stock>>);
 
 void check(bool ok)  // like assert, but in release builds, too

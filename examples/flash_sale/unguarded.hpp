@@ -7,6 +7,7 @@
 // everybody who wrote between his read and his write are lost. It is a complete policy of one's own, made of
 // the public plug shape.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/core/versioned.hpp>
 

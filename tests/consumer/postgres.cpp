@@ -2,6 +2,8 @@
 
 // What a user's first program with PostgreSQL needs from the package: the headers, libpqxx, and to be linked with it. There
 // is no server here, and that is what the library says.
+//
+// Is linked with libpqxx libpq.
 
 #include <interlock/backends/postgres/backend.hpp>
 #include <interlock/interlock.hpp>

@@ -2,6 +2,9 @@
 
 // What a user's first program with Redis needs from the package: the headers, the codec, and to be linked with it. There
 // is no server here, and that is what the library says.
+//
+// Is linked with libhiredis.
+// Is not linked with libssl libcrypto.
 
 #include <interlock/backends/redis/backend.hpp>
 #include <interlock/interlock.hpp>

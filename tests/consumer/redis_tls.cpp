@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // The same over TLS: one component more, and the TLS library with it.
+//
+// Is linked with libhiredis libssl.
 
 #include <interlock/backends/redis/backend.hpp>
 #include <interlock/backends/redis/tls.hpp>

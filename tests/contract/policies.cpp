@@ -115,7 +115,10 @@ TEMPLATE_LIST_TEST_CASE("a transaction is applied or leaves no trace", "[contrac
     CHECK(pair.get("y") == 10);
 }
 
-TEMPLATE_LIST_TEST_CASE("no update is lost between threads, handles and faces", "[contract][policies]", Pairs)
+TEMPLATE_LIST_TEST_CASE(
+    "no update is lost between threads, handles, and blocking and asynchronous calls",
+    "[contract][policies]",
+    Pairs)
 {
     TestType const pair;
     pair.put("x", 0);

@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The laws of the concepts in core/contracts/store.hpp, on every backend.
+// The laws of the concepts in core/contracts/store.hpp, run on every backend.
+//
+// How it works: each case is a template that is compiled for every fixture of `contract/backends.hpp`. A
+// fixture has a store of its own and two handles to it that were made separately, so that a law which holds
+// only within one client fails. The cases use nothing but the members that the concept states, and no case
+// knows which store it runs on.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 
 #include "contract/backends.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+#include <boost/asio/use_future.hpp>
+
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -99,6 +108,65 @@ TEMPLATE_LIST_TEST_CASE("a version is never used again and a refused write chang
     }
 }
 
+TEMPLATE_LIST_TEST_CASE("several keys are loaded in their order, with nothing for a key without a value", "[contract][versioned]", Backends)
+{
+    TestType const backend;
+    auto const repository = backend.repository();
+    auto const first = repository.insert(Stock{"a", 1}).value();
+    auto const second = repository.insert(Stock{"b", 2}).value();
+    auto const loaded = repository.load(std::array{"b", "none", "a", "b"}, soon).value();
+    REQUIRE(loaded.size() == 4);
+    CHECK(loaded[0] == Versioned<Stock>{Stock{"b", 2}, second});
+    CHECK_FALSE(loaded[1]);
+    CHECK(loaded[2] == Versioned<Stock>{Stock{"a", 1}, first});
+    CHECK(loaded[3] == loaded[0]);
+    CHECK(repository.load(std::vector<std::string>{}, soon).value().empty());
+    CHECK(repository.load(std::vector{key("a"), key("")}, soon).error() == Errc::invalid_argument);
+    CHECK(repository.load(std::vector{key("a")}, Deadline{std::chrono::duration<double>(NAN)}).error() == Errc::invalid_argument);
+    std::vector<Stock> many;
+    for (int i = 0; i < 300; ++i) {
+        many.push_back(Stock{"many-" + std::to_string(i), i});
+        if (i % 2 == 0)
+            repository.insert(many.back()).value();
+    }
+    auto const all = repository.load(many, soon).value();
+    REQUIRE(all.size() == 300);
+    for (std::size_t i = 0; i < 300; ++i)
+        CHECK(all[i].has_value() == (i % 2 == 0));
+    CHECK(all[298]->value == many[298]);
+}
+
+TEMPLATE_LIST_TEST_CASE("what a repository does for a caller that blocks it does for one that does not", "[contract][versioned]", Backends)
+{
+    TestType const backend;
+    auto const repository = backend.repository();
+    auto const wait = [](auto future) { return future.get(); };
+    auto const& token = boost::asio::use_future;
+    Stock const ten{"x", 10};
+    auto const version = wait(repository.async_insert(ten, soon, token)).value();
+    CHECK(repository.load("x").value() == Versioned<Stock>{ten, version});
+    CHECK(wait(repository.async_insert("x", ten, token)).error() == Errc::already_exists);
+    CHECK(wait(repository.async_load("x", token)).value() == Versioned<Stock>{ten, version});
+    CHECK(wait(repository.async_load("none", soon, token)).error() == Errc::not_found);
+    auto const both = wait(repository.async_load(std::array{"none", "x"}, token)).value();
+    REQUIRE(both.size() == 2);
+    CHECK_FALSE(both[0]);
+    CHECK(both[1] == Versioned<Stock>{ten, version});
+    Stock const nine{"x", 9};
+    auto const next = wait(repository.async_compare_and_set("x", version, nine, soon, token)).value();
+    CHECK(next > version);
+    CHECK(wait(repository.async_compare_and_set("x", version, nine, token)).error() == Errc::version_conflict);
+    CHECK(wait(repository.async_compare_and_set("x", no_version, nine, token)).error() == Errc::invalid_argument);
+    auto const last = wait(async_save_if(repository, next, ten, token)).value();
+    CHECK(last > next);
+    CHECK(wait(repository.async_erase("x", version, token)).error() == Errc::version_conflict);
+    CHECK(wait(repository.async_erase("x", last, soon, token)).value() == last);
+    CHECK(wait(repository.async_erase("x", last, token)).error() == Errc::not_found);
+    CHECK(wait(repository.async_load(key(""), token)).error() == Errc::invalid_argument);
+    Deadline const no_number{std::chrono::duration<double>(NAN)};
+    CHECK(wait(repository.async_load("x", no_number, token)).error() == Errc::invalid_argument);
+}
+
 TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned]", Backends)
 {
     TestType const backend;
@@ -118,7 +186,8 @@ TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned
     }
 }
 
-TEMPLATE_LIST_TEST_CASE("a value beyond the limit is refused on write", "[contract][versioned]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a value beyond the size limit is refused when it is written", "[contract][versioned]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -160,7 +229,10 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
 
 // ---- OperationRepository ------------------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("an operation's answer is written with its effect, once, and a tombstone forbids", "[contract][operation]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "an operation's answer is written once, together with its effect, and a tombstone forbids the effect",
+    "[contract][operation]",
+    Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -252,7 +324,10 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     CHECK(repository.compare_and_set(x, changes[0].version, Stock{"x", 3}, soon));
 }
 
-TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[contract][row_locking]", RowLockingBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "a transaction that waited for a row sees it as the one before has left it",
+    "[contract][row_locking]",
+    RowLockingBackends)
 {
     TestType const backend;
     auto const x = key("x");
@@ -281,7 +356,8 @@ TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[con
 
 // ---- LeaseRepository, FencedRepository, FusedRepository -----------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a lock record names one owner, and only that one touches it", "[contract][lease]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a lock record names one owner, and only that owner can change it", "[contract][lease]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -307,7 +383,10 @@ TEMPLATE_LIST_TEST_CASE("a lock record names one owner, and only that one touche
         CHECK(repository.create(key("z"), owner(1), bad, soon).error() == Errc::invalid_argument);
 }
 
-TEMPLATE_LIST_TEST_CASE("a lease ends no earlier than its time, and then others may have it", "[contract][lease]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a lease ends no earlier than its time, and after that others can take the lock",
+    "[contract][lease]",
+    Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -355,7 +434,7 @@ TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, w
     CHECK(repository.remove(x, owner(2), soon).value() == Removal::gone);
 }
 
-TEMPLATE_LIST_TEST_CASE("lock and state come in one step", "[contract][fused]", Backends)
+TEMPLATE_LIST_TEST_CASE("a grant and the state come in one step", "[contract][fused]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -374,7 +453,10 @@ TEMPLATE_LIST_TEST_CASE("lock and state come in one step", "[contract][fused]", 
 
 // ---- IdempotencyStore ---------------------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a claim is one arbitration and belongs to its owner", "[contract][idempotency_store]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a claim is granted to one owner at a time, and only that owner can end it",
+    "[contract][idempotency_store]",
+    Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();
@@ -452,7 +534,9 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "a claim that arrives late brings back no attempt that its owner has gone beyond", "[contract][idempotency_store]", Backends)
+    "a claim that arrives late does not bring back an attempt that its owner has left behind",
+    "[contract][idempotency_store]",
+    Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();

@@ -72,7 +72,7 @@ void prepare(World& world, Scene const& scene)
 
 void check_clean(World& world, Locks const& locks)
 {
-    CHECK(locks.table()->waiter_count() == 0);
+    CHECK(locks.waiter_count() == 0);
     CHECK(world.store.waiter_count() == 0);
     CHECK(world.is_free("a"));
     CHECK(world.is_free("b"));

@@ -242,7 +242,7 @@ TEST_CASE("Releasing twice is fine, and releasing a lost lock says so", "[interl
         World world{1, Blocking::nested};
         Locks const locks{world.repository(0, in_place), {.ttl = 300ms}};
         auto lock = locks.acquire("a");
-        auto const hold = lock.hold();
+        auto const hold = interlock::LockAccess::hold(lock);
         CHECK(locks.release(lock));
         CHECK(locks.release(lock));
         CHECK(hold->release_and_report());  // the other handle of the same acquisition

@@ -126,7 +126,7 @@ public:
         if (!world_.is_free("a"))
             problem = "something is left behind";
         for (auto const& client : clients_)
-            if (client.locks.table()->waiter_count() != 0)
+            if (client.locks.waiter_count() != 0)
                 problem = "a waiter is left";
     }
 

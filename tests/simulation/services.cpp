@@ -285,8 +285,8 @@ Outcome<interlock::Version> Process::write(Lock const& lock, interlock::Version 
 std::size_t Process::waiter_count() const
 {
     auto const& s = *services_;
-    return s.locks.table()->waiter_count() + s.lease.session().locks().table()->waiter_count() +
-           s.keyed_lease.session().inner().locks().table()->waiter_count();
+    return s.locks.waiter_count() + s.lease.session().locks().waiter_count() +
+           s.keyed_lease.session().inner().locks().waiter_count();
 }
 
 }  // namespace simulated

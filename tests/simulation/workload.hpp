@@ -100,7 +100,7 @@ inline Client hold(Run& run, Host host, Random& random)
         bool const lost = lock.status() == interlock::LockStatus::lost;
         auto const number = checks.new_call();
         loaded->value.change(task, 1, number);
-        if (own.repository().in_place()) {  // a blocking call; elsewhere it would block the client
+        if (own.repository().capabilities().answers_in_place) {  // a blocking call; elsewhere it would block the client
             auto const written = own.write(lock, loaded->version, loaded->value);
             auto& record = checks.record(task, number);
             record.completions = 1;

@@ -6,6 +6,7 @@
 /// @file
 /// Runs an operation on a state so that concurrent ones do no harm: the library's front door.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/detail/combining/combining.hpp>
 #include <interlock/core/detail/transaction/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>
@@ -21,6 +22,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -132,7 +134,7 @@ template <class T, class Policy, class Repository>
 class TransactionService {
     using PolicySession = typename Policy::template Session<Repository>;
     using Session = typename detail::service_session<PolicySession, Repository>::type;
-    using Async = detail::AsyncFace<Session>;
+    using Async = detail::InAsyncCall<Session>;
     using K = typename Repository::key_type;
     template <class A>
     static constexpr std::size_t count = detail::keys_size<std::remove_cvref_t<A>>::value;
@@ -396,12 +398,13 @@ private:
     {
         auto const& runtime = session_->repository().runtime();
         auto const where = target(key);
+        auto const stop = options.stop.token();
         BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
         detail::TransactionCall<Session, count<A>, F, Mode> call{
-            *session_, where.keys, where.named(), operation, id,        request, options,
+            *session_, where.keys, where.named(), operation, id, request, options, stop,
             options.within != nullptr ? options.within : detail::current_context,
             runtime.now(), observer_, generation_};
-        return detail::drive_blocking(call, waiter, runtime);
+        return detail::drive_blocking(call, waiter, runtime, stop);
     }
 
     template <detail::Once Mode, bool Try, class A, class F, class CompletionToken>
@@ -428,6 +431,7 @@ private:
             Function function;
             detail::OnceArguments<Mode> once;
             CallOptions options;
+            std::stop_token stop;  // of its own: `options.stop` refers to the caller's
             Observer* observer;
             std::uint64_t generation;
         };
@@ -436,17 +440,27 @@ private:
                 using Handler = decltype(handler);
                 detail::start_operation<detail::TransactionOperation<Handler, Session, n, Target::has_states, Function, Mode, Try>>(
                     std::move(handler), std::move(start->session), std::move(start->where), std::move(start->function),
-                    std::move(start->once), start->options, start->observer, start->generation);
+                    std::move(start->once), start->options, start->stop, start->observer, start->generation);
             },
             token,
             std::unique_ptr<Start>(new Start{
-                session_, target(key), std::forward<F>(operation), std::move(once), options, observer_, generation_}));
+                session_, target(key), std::forward<F>(operation), std::move(once), options, options.stop.token(),
+                observer_, generation_}));
     }
 
     std::shared_ptr<Session const> session_;  // shared with pending operations, which stay small
     Observer* observer_;
     std::uint64_t generation_;
 };
+
+/// The service of a policy and a repository, as the type of a data member, where nothing can be deduced:
+///
+///     class Shop {
+///         interlock::memory::StateRepository<Stock> stock_;
+///         interlock::TransactionServiceFor<interlock::OptimisticVersioning, decltype(stock_)> service_{{}, stock_};
+///     };
+template <class Policy, class Repository>
+using TransactionServiceFor = TransactionService<typename Repository::value_type, Policy, Repository>;
 
 template <class P, class R>
     requires PolicyFor<P, R>

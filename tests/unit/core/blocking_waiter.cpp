@@ -31,7 +31,7 @@ TEST_CASE("a waiter returns at its time", "[core][blocking_waiter]")
     waiter.wait_until(runtime.now() - 1s);
 }
 
-TEST_CASE("a wake before the wait is not lost, and counts once", "[core][blocking_waiter]")
+TEST_CASE("a wake-up that comes before the wait ends the next wait, and no other", "[core][blocking_waiter]")
 {
     ManualRuntime const runtime;
     BlockingWaiter waiter{runtime};
@@ -45,7 +45,7 @@ TEST_CASE("a wake before the wait is not lost, and counts once", "[core][blockin
     CHECK(runtime.now() == before + 3s);
 }
 
-TEST_CASE("a wake from another thread ends the wait", "[core][blocking_waiter]")
+TEST_CASE("a wake-up from another thread ends the wait", "[core][blocking_waiter]")
 {
     SystemRuntime const runtime;
     BlockingWaiter waiter{runtime};
@@ -59,7 +59,9 @@ TEST_CASE("a wake from another thread ends the wait", "[core][blocking_waiter]")
     waker.join();
 }
 
-TEST_CASE("waiting for rows ends with the rows, or at the deadline and leaves the queue", "[core][blocking_waiter]")
+TEST_CASE(
+    "a blocking wait for rows ends with the rows, or leaves the queue at the deadline",
+    "[core][blocking_waiter]")
 {
     ManualRuntime const runtime;
     memory::StateRepository<Stock, void, ManualRuntime> const repository{{}, runtime};

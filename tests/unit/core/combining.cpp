@@ -73,25 +73,26 @@ public:
             std::this_thread::sleep_for(story->trip);
         });
     }
-    Outcome<Version> compare_and_set(Key const& key, Version version, Stock const& value, Deadline deadline) const
+    using BlockingRepository::carry_out;
+    Outcome<Version> carry_out(verb::CompareAndSet<Stock> const& write, Deadline deadline) const
     {
         ++story->commits;
         if (story->intrude.exchange(false)) {  // somebody who knows nothing of this service
-            auto now = inner().load(key, deadline).value();
+            auto now = inner().load(write.key, deadline).value();
             now.value.quantity += 1000;
-            inner().compare_and_set(key, now.version, now.value, deadline).value();
+            inner().compare_and_set(write.key, now.version, now.value, deadline).value();
         }
-        if (value.quantity > most)
+        if (write.value.quantity > most)
             return Errc::constraint_violated;
-        auto result = BlockingRepository::compare_and_set(key, version, value, deadline);
+        auto result = BlockingRepository::carry_out(write, deadline);
         if (story->lose_reply.exchange(false))
             return Failure::unknown(Errc::unavailable);
         return result;
     }
-    Outcome<CommitResult> commit(std::span<Change<Stock>> changes, OperationCommit const* operation, Deadline deadline) const
+    Outcome<CommitResult> carry_out(verb::Commit<Stock> const& commit, Deadline deadline) const
     {
         ++story->commits;
-        return BlockingRepository::commit(changes, operation, deadline);
+        return BlockingRepository::carry_out(commit, deadline);
     }
     int quantity() const { return inner().load("x").value().value.quantity; }
 

@@ -26,7 +26,8 @@ TEST_CASE("a change of a counter is checked before it is sent", "[core][counter]
     CHECK(CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().error() == Errc::invalid_argument);
 }
 
-TEST_CASE("a change that may have been made is unknown, whatever became of the questions after it", "[core][counter][doubt]")
+TEST_CASE(
+    "a change that may have been made stays unknown when the later questions fail", "[core][counter][doubt]")
 {
     auto const until = [] { return detail::add(SystemRuntime::now(), 300ms); };
     for (auto const code : {Errc::unavailable, Errc::overloaded, Errc::deadline_exceeded, Errc::misconfigured}) {

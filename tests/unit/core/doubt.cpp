@@ -12,7 +12,7 @@ using interlock::Failure;
 using interlock::Outcome;
 using interlock::detail::Doubt;
 
-TEST_CASE("without an attempt that may have been applied, a failure is what it is", "[core][doubt]")
+TEST_CASE("while no attempt may have been applied, a failure is reported as it is", "[core][doubt]")
 {
     Doubt doubt;
     Outcome<int> refused{Failure{Errc::unavailable, "no connection"}};

@@ -12,7 +12,7 @@ namespace operation_id_test {
 using namespace interlock;
 using namespace std::string_literals;
 
-TEST_CASE("an operation id has 1 to 255 bytes, any of them", "[core][operation_id]")
+TEST_CASE("an operation id has 1 to 255 bytes of any value", "[core][operation_id]")
 {
     CHECK(OperationId{""}.validate().error() == Errc::invalid_argument);
     CHECK(OperationId{"x"}.validate());
@@ -26,7 +26,7 @@ TEST_CASE("an operation id has 1 to 255 bytes, any of them", "[core][operation_i
     CHECK(OperationId{std::string_view{"a"}} == OperationId{"a"});
 }
 
-TEST_CASE("a record without anything is a tombstone that forbids nothing", "[core][operation_id]")
+TEST_CASE("a record as it is made is a tombstone that forbids nothing", "[core][operation_id]")
 {
     OperationRecord const record;
     CHECK_FALSE(record.answered);

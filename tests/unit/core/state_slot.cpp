@@ -17,7 +17,7 @@ using namespace interlock;
 using interlock_test::Account;
 using interlock_test::Stock;
 
-TEST_CASE("a slot knows whether the operation changed the state", "[core][state_slot]")
+TEST_CASE("a state slot knows whether the operation changed the state", "[core][state_slot]")
 {
     StateSlot<Stock, std::string> slot;
     Versioned<Stock> loaded{Stock{"x", 1}, 7};
@@ -61,7 +61,7 @@ TEST_CASE("a repository may have keys of another type than the state", "[core][s
     CHECK(text.value().id == 12);
 }
 
-TEST_CASE("of several states one with a changed key is enough to refuse", "[core][state_slot]")
+TEST_CASE("one state with a changed key among several is enough for a refusal", "[core][state_slot]")
 {
     std::array<StateSlot<Stock, std::string>, 2> slots;
     std::array const keys{Key{"x"}, Key{"y"}};

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// What `do_in_transaction` and its asynchronous twins promise, whatever the policy: one section per promise.
+//
+// How it works: the store is in memory, and most cases run under all three policies. Lost replies come from a
+// store that forgets to answer (`Forgetful`), stores that block from `BlockingRepository`. A case looks at
+// three things: what the call returned, what is in the store afterwards, and what an observer was told.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -69,7 +75,7 @@ int quantity(Repository const& repository, std::string const& sku = "sku-1")
 
 auto const decrement = [](Stock& s) { return --s.quantity; };
 
-// ---- what an operation may take and return -------------------------------------------------------------------
+// ---- an operation takes the first list that fits, and returns what it likes -------------------------------
 
 struct TakesAll {
     std::string operator()(Stock&) const { return "states"; }
@@ -77,7 +83,8 @@ struct TakesAll {
     std::string operator()(Lock<Stock>&) const { return "lock"; }
 };
 
-TEST_CASE("the first documented argument list that an operation accepts is used", "[core][transaction_service]")
+TEST_CASE(
+    "the first documented argument list that an operation accepts is used", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const optimistic{OptimisticVersioning{}, repository};
@@ -104,7 +111,9 @@ TEST_CASE("the first documented argument list that an operation accepts is used"
     }));
 }
 
-TEST_CASE("an operation may return nothing, a move-only value, and a value without a default", "[core][transaction_service]")
+TEST_CASE(
+    "an operation may return nothing, a move-only value, and a value without a default",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -120,7 +129,8 @@ TEST_CASE("an operation may return nothing, a move-only value, and a value witho
     CHECK(service.do_in_transaction("sku-1", [](Stock const& s) { return s; }) == Stock{"sku-1", 8});
 }
 
-TEST_CASE("an operation may return a code, a failure or an outcome as its value", "[core][transaction_service]")
+TEST_CASE(
+    "an operation may return a code, a failure or an outcome as its value", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -135,7 +145,7 @@ TEST_CASE("an operation may return a code, a failure or an outcome as its value"
     CHECK(inner->error() == Errc::lock_busy);
 }
 
-TEST_CASE("a mutable operation keeps what it counts", "[core][transaction_service]")
+TEST_CASE("a mutable operation is called itself, and not as a copy", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -146,7 +156,7 @@ TEST_CASE("a mutable operation keeps what it counts", "[core][transaction_servic
     CHECK(calls == 2);
 }
 
-// ---- under every policy ---------------------------------------------------------------------------------------
+// ---- whatever goes wrong leaves no trace, and nothing deadlocks -------------------------------------------
 
 template <class P>
 auto service_of(P policy, Repository const& repository, ServiceOptions options = {})
@@ -155,8 +165,11 @@ auto service_of(P policy, Repository const& repository, ServiceOptions options =
 }
 
 TEMPLATE_TEST_CASE(
-    "what an operation throws rolls back and arrives unchanged", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an exception of an operation rolls back and arrives unchanged",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -192,8 +205,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an operation must not change the key of its state", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an operation that changes the key of its state is refused",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -309,8 +325,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "a chain of transactions applies each or nothing", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "the result of one transaction can be used in the next one",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -320,7 +339,7 @@ TEMPLATE_TEST_CASE(
     CHECK(quantity(repository, "sku-2") == 13);
 }
 
-// ---- operation ids --------------------------------------------------------------------------------------------
+// ---- law P4: one operation id has one effect and one answer -----------------------------------------------
 
 TEMPLATE_TEST_CASE(
     "the same operation id gets the first answer and has one effect", "[core][transaction_service]",
@@ -359,8 +378,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an answer of another type is unknown because of a corrupt state", "[core][transaction_service]",
-    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+    "an answer that was stored as another type is unknown because of corrupt_state",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -417,8 +439,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an answer is kept for the retention, to the millisecond", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an operation's answer is kept until its retention ends, to the millisecond",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     ManualRuntime const runtime;
     memory::StateRepository<Stock, void, ManualRuntime> const repository{{.retention = 1h}, runtime};
@@ -444,19 +469,20 @@ TEST_CASE("several keys share one operation record, at the smallest of them", "[
     CHECK_FALSE(*repository.find_operation(Key{std::string("sku-2")}, OperationId{"op"}));
 }
 
-// ---- unknown outcomes -----------------------------------------------------------------------------------------
+// ---- law P5: a lost reply is unknown, or found out --------------------------------------------------------
 
 /// A store that loses the reply of its next commit, before or after it was applied.
 class Forgetful : public BlockingRepository<Repository> {
 public:
     enum class Lose { nothing, before, after };
     explicit Forgetful(Repository inner) : BlockingRepository(std::move(inner)), lose_(std::make_shared<std::atomic<Lose>>(Lose::nothing)) {}
-    Outcome<CommitResult> commit(std::span<Change<Stock>> changes, OperationCommit const* operation, Deadline deadline) const
+    using BlockingRepository::carry_out;
+    Outcome<CommitResult> carry_out(verb::Commit<Stock> const& commit, Deadline deadline) const
     {
         auto const lose = lose_->exchange(Lose::nothing);
         if (lose == Lose::before)
             return Failure::unknown(Errc::unavailable);
-        auto result = BlockingRepository::commit(changes, operation, deadline);
+        auto result = BlockingRepository::carry_out(commit, deadline);
         if (lose == Lose::after)
             return Failure::unknown(Errc::unavailable);
         return result;
@@ -467,7 +493,8 @@ private:
     std::shared_ptr<std::atomic<Lose>> lose_;
 };
 
-TEST_CASE("a lost reply to a commit is unknown, or found out by the operation id", "[core][transaction_service]")
+TEST_CASE(
+    "a lost reply to a commit is unknown, or found out by the operation id", "[core][transaction_service]")
 {
     using enum Forgetful::Lose;
     Forgetful const repository{stocked()};
@@ -506,7 +533,7 @@ TEST_CASE("a lost reply to a commit is unknown, or found out by the operation id
     CHECK(events[2].resolved == Effect::not_applied);
 }
 
-// ---- observers ------------------------------------------------------------------------------------------------
+// ---- an observer is told of every end ---------------------------------------------------------------------
 
 TEST_CASE("an observer is told of every end of a transaction", "[core][transaction_service]")
 {
@@ -536,7 +563,9 @@ TEST_CASE("an observer is told of every end of a transaction", "[core][transacti
     CHECK_FALSE(events[4].user_exception);
 }
 
-TEST_CASE("an observer is told of conflicts, and a run that throws after one was not applied", "[core][transaction_service]")
+TEST_CASE(
+    "an observer is told of conflicts, and a run that throws after one was not applied",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     RecordingObserver observer;
@@ -565,7 +594,7 @@ TEST_CASE("an observer is told of conflicts, and a run that throws after one was
     CHECK(quantity(repository) == 15);
 }
 
-// ---- asynchronous ---------------------------------------------------------------------------------------------
+// ---- asynchronous calls keep the same promises, and none outlives its executor ----------------------------
 
 template <class F>
 void run_on(asio::io_context& io, F coroutine)
@@ -646,8 +675,11 @@ void check_async(R const& repository, Repository const& store, P policy)
 }
 
 TEMPLATE_TEST_CASE(
-    "the asynchronous calls do what the others do", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "the asynchronous calls do what the blocking calls do",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const store = stocked();
     SECTION("on an immediate store") { check_async(store, store, TestType{}); }
@@ -691,7 +723,9 @@ TEMPLATE_TEST_CASE(
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);
 }
 
-TEST_CASE("an asynchronous operation says by its context what it already holds", "[core][transaction_service]")
+TEST_CASE(
+    "an asynchronous operation that passes its context is told that it would deadlock with itself",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{SetNxLock{}, repository};
@@ -708,7 +742,8 @@ TEST_CASE("an asynchronous operation says by its context what it already holds",
     CHECK(inner == Errc::would_deadlock);
 }
 
-TEST_CASE("an asynchronous call on a blocking store calls it from the pool only", "[core][transaction_service]")
+TEST_CASE(
+    "an asynchronous call on a blocking store calls it from the pool only", "[core][transaction_service]")
 {
     BlockingRepository const repository{stocked()};
     auto const here = std::this_thread::get_id();
@@ -734,7 +769,7 @@ TEST_CASE("an asynchronous call on a blocking store calls it from the pool only"
 }
 
 TEMPLATE_TEST_CASE(
-    "an execution context that goes away takes pending transactions along", "[core][transaction_service]",
+    "an execution context that is destroyed destroys its pending transactions", "[core][transaction_service]",
     OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked();
@@ -760,7 +795,9 @@ TEMPLATE_TEST_CASE(
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);
 }
 
-TEST_CASE("the context may go away while a blocking store is being asked", "[core][transaction_service]")
+TEST_CASE(
+    "an execution context may be destroyed while a blocking store is being asked",
+    "[core][transaction_service]")
 {
     BlockingRepository const repository{stocked()};
     TransactionService const service{PessimisticRowLock{}, repository};

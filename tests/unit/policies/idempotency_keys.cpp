@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// One request, one effect, one answer: under duplicates, crashes, slow owners, rejections, lost wake-ups and
+// full stores.
+//
+// How it works: `World` has a repository, a store of records and a clock that moves only when a case says so
+// (`ManualRuntime`), so that leases and retentions end exactly when the case wants. A crashed owner is a
+// claim that the case makes itself and never ends. `runs` counts how often the operation ran, which may be
+// more often than it has effects.
+
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -78,7 +86,9 @@ struct World {
     int runs{0};
 };
 
-TEST_CASE("what an operation does outside the store happens again when its execution is taken over", "[policies][idempotency_keys]")
+TEST_CASE(
+    "an operation's effects outside the store are repeated when its claim is taken over",
+    "[policies][idempotency_keys]")
 {
     // Documented as at least once: only the write made through the library is made once.
     World<> world;
@@ -137,7 +147,9 @@ TEST_CASE("a missing, overlong or malformed key is refused", "[policies][idempot
     CHECK(unfit.take().error() == Errc::invalid_argument);
 }
 
-TEST_CASE("another fingerprint is refused, also while the first is in progress", "[policies][idempotency_keys]")
+TEST_CASE(
+    "the same key with another fingerprint is refused, also while the first request is in progress",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     std::optional<Errc> during;
@@ -152,7 +164,9 @@ TEST_CASE("another fingerprint is refused, also while the first is in progress",
     CHECK(world.observer.count(IdempotencyEvent::mismatch) == 2);
 }
 
-TEST_CASE("a duplicate during the execution is refused with the rest of the lease", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a duplicate is refused during the execution, and is told the rest of the lease",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
@@ -164,7 +178,7 @@ TEST_CASE("a duplicate during the execution is refused with the rest of the leas
     CHECK(world.observer.count(IdempotencyEvent::in_progress) == 1);
 }
 
-TEST_CASE("a duplicate that waits gets the answer, or its deadline", "[policies][idempotency_keys]")
+TEST_CASE("a duplicate that waits gets the answer, or ends by its deadline", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 1min, .duplicates = Duplicates::wait});
     OwnerToken const other{{1, 1}};
@@ -195,7 +209,8 @@ public:
     void unsubscribe(IdempotentRequest const&, Waiter&) const noexcept {}
 };
 
-TEST_CASE("a duplicate that waits gets the answer although every wake-up is lost", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a duplicate that waits gets the answer although every wake-up is lost", "[policies][idempotency_keys]")
 {
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
@@ -218,7 +233,9 @@ TEST_CASE("a duplicate that waits gets the answer although every wake-up is lost
     CHECK((*answer)->value().body == "theirs");
 }
 
-TEST_CASE("a crashed owner's claim is taken over when its lease is over, to the millisecond", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a crashed owner's claim is taken over when its lease ends, to the millisecond",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     OwnerToken const crashed{{1, 1}};
@@ -275,7 +292,9 @@ TEMPLATE_TEST_CASE(
     CHECK(world.take()->value().body == "successor 9");
 }
 
-TEST_CASE("an operation that throws gives its claim back, a final rejection is an answer", "[policies][idempotency_keys]")
+TEST_CASE(
+    "an operation that throws gives its claim back, while a final rejection is kept as the answer",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     CHECK_THROWS_AS(
@@ -308,7 +327,9 @@ TEST_CASE("an operation that throws gives its claim back, a final rejection is a
     CHECK(world.store.size() == 1);
 }
 
-TEST_CASE("a rejection of somebody whose successor was applied gives way to the answer", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a slow owner's rejection gives way to the answer of the successor that was applied",
+    "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
@@ -323,7 +344,7 @@ TEST_CASE("a rejection of somebody whose successor was applied gives way to the 
     CHECK(world.quantity() == 9);
 }
 
-TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[policies][idempotency_keys]")
+TEST_CASE("a rejection is not final if the claim was taken over meanwhile", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
@@ -336,7 +357,8 @@ TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[p
     CHECK(world.quantity() == 10);
 }
 
-TEST_CASE("what was rejected is not applied by a slow owner", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a slow owner cannot apply a request that its successor has rejected", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     bool once = false;
@@ -399,7 +421,8 @@ TEMPLATE_TEST_CASE(
     }
 }
 
-TEST_CASE("who dies after its effect is found by a retry that names another state", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a retry that names another state finds the effect of an owner that died", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     static_cast<void>(world.repository.insert(Stock{"y", 10}).value());
@@ -424,7 +447,8 @@ TEST_CASE("who dies after its effect is found by a retry that names another stat
     CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
 }
 
-TEST_CASE("a tombstone of an earlier call does not keep a request from being run", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a tombstone of an earlier call does not keep a request from being run", "[policies][idempotency_keys]")
 {
     World<> world;
     auto const id = world.service_operation_id();
@@ -440,7 +464,7 @@ TEST_CASE("a tombstone of an earlier call does not keep a request from being run
     CHECK(record->attempt == 8);
 }
 
-TEST_CASE("a claim given back without having been settled keeps what it names", "[policies][idempotency_keys]")
+TEST_CASE("a claim that is given back unsettled still names its attempt", "[policies][idempotency_keys]")
 {
     // The owner takes over and then cannot end: as if its call had been destroyed.
     World<> world;
@@ -458,7 +482,9 @@ TEST_CASE("a claim given back without having been settled keeps what it names", 
     CHECK(world.observer.count(IdempotencyEvent::taken_over) == 1);
 }
 
-TEST_CASE("an operation record is kept as long as its request's, whatever the repository's retention is", "[policies][idempotency_keys]")
+TEST_CASE(
+    "an operation record is kept as long as its request's, whatever the repository's retention is",
+    "[policies][idempotency_keys]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.retention = 1s}, runtime};
@@ -499,7 +525,9 @@ TEST_CASE("an answer too large to be kept is refused before the effect", "[polic
     CHECK(world.take());
 }
 
-TEST_CASE("an answer is kept for the retention of the store, to the millisecond", "[policies][idempotency_keys]")
+TEST_CASE(
+    "the answer to a request is kept until the store's retention ends, to the millisecond",
+    "[policies][idempotency_keys]")
 {
     // The operation records are kept longer here, so that a purged claim alone repeats nothing.
     World<> world(IdempotencyOptions{.lease = 10s}, 1h);
@@ -515,7 +543,8 @@ TEST_CASE("an answer is kept for the retention of the store, to the millisecond"
     CHECK(world.quantity() == 8);
 }
 
-TEST_CASE("a store that is full fails the request and never runs it unguarded", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a store that is full fails the request and never runs it unguarded", "[policies][idempotency_keys]")
 {
     Repository const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
@@ -528,7 +557,7 @@ TEST_CASE("a store that is full fails the request and never runs it unguarded", 
 }
 
 TEMPLATE_TEST_CASE(
-    "64 duplicates at once have one execution's effect and one answer", "[policies][idempotency_keys]",
+    "64 duplicates at once have one effect and one answer", "[policies][idempotency_keys]",
     OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     memory::StateRepository<Stock> const repository;

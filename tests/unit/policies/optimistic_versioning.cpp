@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Optimistic versioning: conflicts, retries and their bounds, several keys, remembered states.
+//
+// How it works: stores in memory. A case makes a conflict by writing through the repository from within the
+// operation, or by letting threads meet. Where the number of trips matters, the store notes the names of the
+// members that were called.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -145,7 +151,9 @@ TEST_CASE("an operation that changes nothing writes nothing", "[policies][optimi
     CHECK(repository.load("x")->version == version + 1);
 }
 
-TEST_CASE("several keys are of one moment, and one that is only read is verified", "[policies][optimistic_versioning]")
+TEST_CASE(
+    "several states are of one moment, and a state that was only read is verified",
+    "[policies][optimistic_versioning]")
 {
     Repository const repository;
     static_cast<void>(repository.insert(Stock{"a", 1}).value());
@@ -162,7 +170,9 @@ TEST_CASE("several keys are of one moment, and one that is only read is verified
     CHECK(repository.load("b")->version == 2);
 }
 
-TEST_CASE("of two that create one key both are applied, one after the other", "[policies][optimistic_versioning]")
+TEST_CASE(
+    "two operations that create one key are both applied, one after the other",
+    "[policies][optimistic_versioning]")
 {
     Repository const repository;
     TransactionService const service{OptimisticVersioning{.missing = Missing::create}, repository};
@@ -170,7 +180,9 @@ TEST_CASE("of two that create one key both are applied, one after the other", "[
     CHECK(repository.load("x")->value.quantity == 8);
 }
 
-TEST_CASE("save_if writes on the version it names and never tries again", "[policies][optimistic_versioning]")
+TEST_CASE(
+    "save_if writes if the version is still the one it names, and never tries again",
+    "[policies][optimistic_versioning]")
 {
     Repository const repository;
     auto const first = repository.insert(Stock{"x", 1}).value();
@@ -223,7 +235,7 @@ TEST_CASE("a remembered state saves the load, and is never believed", "[policies
         CHECK(service.do_in_transaction("a", take_one) == 99);
         CHECK(calls.take() == "compare_and_set load compare_and_set ");
     }
-    SECTION("what it threw about a state that is gone is not believed")
+    SECTION("an exception about a state that is gone is not believed")
     {
         service.do_in_transaction("a", [](Stock& s) { s.quantity = 0; });
         somebody_else_sets(5);
@@ -235,27 +247,27 @@ TEST_CASE("a remembered state saves the load, and is never believed", "[policies
         CHECK_THROWS_AS(service.do_in_transaction("a", take_one), std::runtime_error);
         CHECK(calls.take() == "load ");
     }
-    SECTION("nor what it only read")
+    SECTION("a result that was read from a state that is gone is not believed")
     {
         somebody_else_sets(77);
         CHECK(service.do_in_transaction("a", [](Stock& s) { return s.quantity; }) == 77);
         CHECK(calls.take() == "load ");
     }
-    SECTION("an operation id is written with it")
+    SECTION("an operation id is written together with the commit")
     {
         CHECK(service.do_in_transaction(OperationId{"op"}, "a", take_one) == 7);
         CHECK(calls.take() == "find_operation commit ");
         CHECK(service.do_in_transaction(OperationId{"op"}, "a", take_one) == 7);
         CHECK(inner.load("a").value().value.quantity == 7);
     }
-    SECTION("erased meanwhile")
+    SECTION("a state that was erased meanwhile is not_found")
     {
         inner.erase(Key{"a"}, inner.load("a").value().version).value();
         CHECK(service.try_do_in_transaction("a", take_one).error() == Errc::not_found);
         inner.insert(Stock{"a", 3}).value();
         CHECK(service.do_in_transaction("a", take_one) == 2);
     }
-    SECTION("only so many are remembered")
+    SECTION("only the configured number of states is remembered")
     {
         inner.insert(Stock{"b", 1}).value();
         inner.insert(Stock{"c", 1}).value();
@@ -265,7 +277,7 @@ TEST_CASE("a remembered state saves the load, and is never believed", "[policies
         service.do_in_transaction("a", take_one);
         CHECK(calls.take() == "load compare_and_set ");
     }
-    SECTION("a single attempt has no use for it")
+    SECTION("with a single attempt nothing is remembered")
     {
         TransactionService const once{OptimisticVersioning{.max_attempts = 1, .remember = 2}, store};
         once.do_in_transaction("a", take_one);

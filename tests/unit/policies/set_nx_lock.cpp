@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Operations under a leased lock: fencing, lost leases, renewals, hand-on, and other writers beside the lock.
+//
+// How it works: `World` has a store in memory whose clock moves only when a case says so (`ManualRuntime`), a
+// service that renews its leases and one (`fading`) that does not. A lock is taken away through the
+// repository behind the service's back; a write without the lock comes from within the operation.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
@@ -99,7 +105,9 @@ TEST_CASE("a write after the lock was taken away is fenced out", "[policies][set
     CHECK(*world.repository.remove(world.x, other) == Removal::removed);
 }
 
-TEST_CASE("losing the lease midway is lock_lost with a guarded write and unknown without", "[policies][set_nx_lock]")
+TEST_CASE(
+    "a lease that is lost midway is lock_lost for a guarded write, and unknown without one",
+    "[policies][set_nx_lock]")
 {
     World world;
     bool stopped = false;
@@ -169,7 +177,7 @@ TEST_CASE("somebody who writes without the lock makes the operation run again", 
     CHECK(world.observer.acquires().size() == 1);  // under the same lock
 }
 
-TEST_CASE("without waiting a busy lock is told at once", "[policies][set_nx_lock]")
+TEST_CASE("a policy that does not wait reports a busy lock at once", "[policies][set_nx_lock]")
 {
     World world;
     TransactionService const impatient{SetNxLock{.lock = {.ttl = 9s}, .wait = Wait::no}, world.repository};
@@ -290,7 +298,7 @@ struct HandedOn {
                     thrown = std::current_exception();
                 }
             });
-            static_cast<void>(interlock_test::eventually([&] { return locks.table()->waiter_count() == 1; }));
+            static_cast<void>(interlock_test::eventually([&] { return locks.waiter_count() == 1; }));
             --s.quantity;
         });
         thread.join();
@@ -308,7 +316,9 @@ struct HandedOn {
     TransactionService<Stock, SetNxLock, Blocking> service{SetNxLock{}, locks, {.combine = 1}};
 };
 
-TEST_CASE("who is handed the lock is handed the state, too, and loads nothing", "[policies][set_nx_lock]")
+TEST_CASE(
+    "the next local holder gets the state together with the lock, and loads nothing",
+    "[policies][set_nx_lock]")
 {
     HandedOn world;
     CHECK(world.second([](Stock& s) { return --s.quantity; }).value() == 8);
@@ -318,7 +328,9 @@ TEST_CASE("who is handed the lock is handed the state, too, and loads nothing", 
     CHECK(world.inner.load("x")->value.quantity == 8);
 }
 
-TEST_CASE("a state that was handed on is not believed when somebody wrote without the lock", "[policies][set_nx_lock]")
+TEST_CASE(
+    "a state that was handed on is not believed when somebody wrote without the lock",
+    "[policies][set_nx_lock]")
 {
     HandedOn world;
     int runs = 0;
@@ -455,7 +467,7 @@ TEST_CASE("a write that waits until its deadline waits for a row that is locked"
     SECTION("on the pool") { waits_for_a_locked_row(repository, interlock_test::BlockingRepository{repository}); }
 }
 
-TEST_CASE("those who lock rows do not starve those who hold leases", "[policies][set_nx_lock]")
+TEST_CASE("transactions that lock rows do not starve transactions under leases", "[policies][set_nx_lock]")
 {
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 0}).value());
@@ -485,7 +497,9 @@ TEST_CASE("those who lock rows do not starve those who hold leases", "[policies]
     CHECK(repository.load("x")->value.quantity == changes);
 }
 
-TEST_CASE("a renewal that is being sent when a commit removes the record harms nobody who comes after", "[policies][set_nx_lock]")
+TEST_CASE(
+    "a renewal that is under way when a commit removes the record does not harm the next holder",
+    "[policies][set_nx_lock]")
 {
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());

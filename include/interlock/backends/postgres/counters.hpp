@@ -11,7 +11,9 @@
 #include <interlock/core/counter.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/counter_call.hpp>
+#include <interlock/core/kit/counter_members.hpp>
 #include <interlock/core/operation_id.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -38,17 +40,29 @@ struct CountersOptions {
 /// `outcome_unknown` only when it comes first.
 /// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per call.
-class Counters {
+class Counters : public CounterMembers<Counters> {
 public:
+    using runtime_type = SystemRuntime;
+
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
     explicit Counters(Pool pool, CountersOptions options = {})
         : shared_(std::make_shared<Shared>(pool.state_, detail::check_retention(options)))
     {}
 
-    /// Changes a counter (one that was never changed is 0), or says that a bound was in the way.
-    Outcome<CounterAnswer> atomic_once(
-        OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
+    SystemRuntime const& runtime() const noexcept
     {
+        static constexpr SystemRuntime system{};
+        return system;
+    }
+    /// Equal for all counters of one pool.
+    void const* identity() const noexcept { return shared_->pool.get(); }
+    Capabilities capabilities() const noexcept { return {.blocking_calls = shared_->pool->options().max_connections}; }
+
+    Outcome<CounterAnswer> carry_out(verb::ChangeCounter const& asked, Deadline deadline) const
+    {
+        auto const& id = asked.id;
+        auto const& key = asked.key;
+        auto const& change = asked.change;
         if (auto valid = validate_counter_call(id, key, change, deadline); !valid)
             return std::move(valid).failure();
         auto const until = deadline.at(SystemRuntime::now());
@@ -58,9 +72,9 @@ public:
         return ask_until_known(until, [&] { return ask(id, key, change, request, Deadline{until}); });
     }
 
-    /// The counter now; 0 if it was never changed.
-    Outcome<std::int64_t> load(Key const& key, Deadline deadline = {}) const
+    Outcome<std::int64_t> carry_out(verb::LoadCounter const& asked, Deadline deadline) const
     {
+        auto const& key = asked.key;
         if (auto valid = key.validate(); !valid)
             return std::move(valid).failure();
         detail::Params params;

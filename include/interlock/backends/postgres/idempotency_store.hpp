@@ -9,6 +9,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
@@ -61,7 +62,7 @@ struct IdempotencyStoreOptions {
 /// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`.
 /// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per member. Waiters listen on the pool's connection for wake-ups.
-class IdempotencyStore {
+class IdempotencyStore : public IdempotencyMembers<IdempotencyStore> {
 public:
     using runtime_type = SystemRuntime;
 
@@ -70,10 +71,9 @@ public:
         : shared_(std::make_shared<Shared>(pool.state_, detail::check_retention(options)))
     {}
 
-    Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {},
-        NamedAttempt const& attempt = {}) const
+    Outcome<Claim> carry_out(verb::Claim const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, lease, after_lease, attempt] = asked;
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
         if (!lease.valid())
@@ -126,10 +126,9 @@ public:
             std::chrono::milliseconds{1}};
     }
 
-    Outcome<void> complete(
-        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
-        Deadline deadline = {}) const
+    Outcome<void> carry_out(verb::Complete const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, answer, rejected] = asked;
         auto const secret = owner.bytes();
         detail::Params params;
         params.bytes(request.name());
@@ -141,9 +140,9 @@ public:
         return owned(shared_->complete, std::move(params), deadline);
     }
 
-    Outcome<void> give_back(
-        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
+    Outcome<void> carry_out(verb::GiveBack const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, settled] = asked;
         auto const secret = owner.bytes();
         detail::Params params;
         params.bytes(request.name());

@@ -4,7 +4,13 @@
 #define INTERLOCK_BACKENDS_POSTGRES_TRANSACTION_HPP
 
 /// @file
-/// A user's own statements inside of the transaction that locks and commits the states.
+/// A user's own statements in the transaction that locks and commits the states.
+///
+///     interlock::TransactionService service{interlock::PessimisticRowLock{}, products};
+///     service.do_in_transaction(17, [](Product& product, interlock::postgres::Transaction& tx) {
+///         --product.inventory_count;
+///         tx.exec("INSERT INTO orders (product, quantity) VALUES ($1, 1)", product.id);
+///     });  // the product's row and the order are committed together, or not at all
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
@@ -28,30 +34,36 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// A parameter of type `bytea`: any bytes, NUL included. Refers to them.
+/// A parameter of type `bytea`, with any bytes, NUL included. It refers to the bytes, which must live until
+/// the statement is executed.
 struct Bytes {
     std::string_view value;
 };
 
-/// What a statement answered. Owns its rows.
+/// What a statement answered. The object owns its rows.
 class Result {
 public:
-    /// No rows.
+    /// An answer without rows.
     Result() = default;
     explicit Result(detail::Reply reply) noexcept : reply_(std::move(reply)) {}
 
+    /// How many rows the statement returned.
     std::size_t size() const noexcept { return reply_.rows(); }
     bool empty() const noexcept { return size() == 0; }
-    /// Rows changed by an INSERT, UPDATE, DELETE or MERGE.
+    /// How many rows an INSERT, UPDATE, DELETE or MERGE changed.
     std::size_t affected_rows() const noexcept { return reply_.affected(); }
 
+    /// Is the field NULL? Rows and columns count from 0.
     bool is_null(std::size_t row, std::size_t column) const noexcept { return reply_.null(row, column); }
-    /// As the server writes it. Valid as long as this.
-    std::string_view text(std::size_t row, std::size_t column) const noexcept { return reply_.text(row, column); }
+    /// The value as the server writes it, valid as long as this object.
+    std::string_view text(std::size_t row, std::size_t column) const noexcept
+    {
+        return reply_.text(row, column);
+    }
 
-    /// A value: of a number, `bool`, `std::string`, an optional of those (nothing for a null), or any other type that
-    /// `pqxx::string_traits` knows. Throws `Error` (`invalid_argument`) for a place that is not there, a null where there is
-    /// no optional, and a text that is no `T`.
+    /// The value at a place, as a `T`: a number, `bool`, `std::string`, an optional of those (empty for a
+    /// null), or any other type that `pqxx::string_traits` knows. Throws `Error` (`invalid_argument`) for a
+    /// place that does not exist, for a null where `T` is no optional, and for a text that is no `T`.
     template <class T>
     T get(std::size_t row, std::size_t column) const
     {
@@ -84,6 +96,7 @@ public:
             }
         }
     }
+    /// The same for a column that is named.
     template <class T>
     T get(std::size_t row, std::string const& column) const
     {
@@ -92,7 +105,7 @@ public:
             throw Error(Errc::invalid_argument, "postgres: the result has no column " + column);
         return get<T>(row, *at);
     }
-    /// The only value of the only row.
+    /// The only value of the only row. Throws `Error` (`invalid_argument`) if there are more or fewer.
     template <class T>
     T value() const
     {
@@ -107,7 +120,7 @@ private:
 
 namespace detail {
 
-/// False: a text with a NUL.
+/// Adds `value` to `params`. Returns false for a text with a NUL, which no parameter of type text can hold.
 template <class A>
 bool add_parameter(Params& params, A const& value)
 {
@@ -142,7 +155,7 @@ bool add_parameter(Params& params, A const& value)
     return true;
 }
 
-/// The first word of a statement, in lower case, behind white space, comments, and empty statements.
+/// The first word of a statement, in lower case, behind white space, comments and empty statements.
 inline std::string first_word(std::string_view sql)
 {
     for (;;) {
@@ -182,6 +195,7 @@ inline std::string first_word(std::string_view sql)
     return word;
 }
 
+/// Whether `word` is one of `words`.
 inline bool is_any(std::string_view word, std::initializer_list<std::string_view> words) noexcept
 {
     for (auto const& other : words)
@@ -190,7 +204,8 @@ inline bool is_any(std::string_view word, std::initializer_list<std::string_view
     return false;
 }
 
-/// Whether the session may be in another state after it than before, beyond its transaction.
+/// Whether the session may be in another state after the statement than before it, beyond the transaction.
+/// The answer comes from the text alone, and is yes in case of doubt.
 inline bool changes_session(std::string_view sql, std::string_view word)
 {
     if (!is_any(word, {"select", "insert", "update", "delete", "merge", "with", "values", "table", "lock"}))
@@ -208,33 +223,40 @@ inline bool changes_session(std::string_view sql, std::string_view word)
 
 }  // namespace detail
 
-/// The open transaction of an operation, for statements of its own: `[](Product& p, postgres::Transaction& tx) {...}` under
-/// `PessimisticRowLock`.
+/// The open transaction of an operation, for the operation's own statements, under `PessimisticRowLock`.
 ///
-/// **Guarantee.** What is executed here is committed with the states and the operation's record, or not at all. It sees
-/// the states' rows as they were locked; changes of the state objects are written at commit only. There is no way to commit
-/// or roll back from here, nor to execute two statements in one text. Values are parameters, `$1`, `$2`, never part of a
-/// text.
-/// **Does not guarantee.** That a statement's own change of a row that the operation was given survives: the state object is
-/// written over it. Anything for statements that reach outside of the transaction (`nextval`, `dblink`). Settings of
-/// the session made in passing are gone afterwards: such a connection is closed, not reused, as far as the text shows it.
-/// **Outcomes.** `exec` throws `Error`. A conflict that the server reports (`serialization_failure`, `deadlock`) runs the
-/// whole operation again, whatever the operation makes of the exception. After any other error the transaction cannot go on:
-/// if the operation returns all the same, its call ends with that error, not applied. `try_exec` returns errors and undoes
-/// the one statement, so that the operation may go on: `constraint_violated` names the constraint.
-/// **Lifetimes.** The operation's run. **Thread safety.** To be used by the operation only.
-/// **Cost.** One round trip each; two for a `try_exec` that fails. Not combined with other operations.
-/// Asynchronous operations get an `AsyncTransaction` instead: nothing there blocks their executor.
+/// **Guarantee.** What is executed here is committed together with the states and the operation's record, or
+/// not at all. Statements see the states' rows as they were locked; changes of the state objects are written
+/// at commit only. There is no way to commit or roll back from here, nor to execute two statements in one
+/// text. Values are parameters (`$1`, `$2`) and never become part of a text.
+/// **Does not guarantee.** That a statement's own change of a row that the operation was given survives: the
+/// state object is written over it. Anything for statements that reach outside of the transaction (`nextval`,
+/// `dblink`). Settings of the session that a statement makes in passing are gone afterwards: as far as the
+/// text shows it, such a connection is closed and not used again.
+/// **Outcomes.** `exec` throws `Error`. A conflict that the server reports (`serialization_failure`,
+/// `deadlock`) runs the whole operation again, whatever the operation makes of the exception. After any other
+/// error the transaction cannot go on: if the operation returns all the same, its call ends with that error,
+/// not applied. `try_exec` returns errors and undoes the one statement, so that the operation may go on;
+/// `constraint_violated` names the constraint.
+/// **Deadline.** A statement ends by the deadline of the call.
+/// **Lifetimes.** One run of the operation.
+/// **Thread safety.** Only the operation may use it.
+/// **Cost.** One round trip for each statement; two for a `try_exec` that fails. An operation that takes a
+/// transaction does not share its commit with others.
+/// **Asynchronous operations** get an `AsyncTransaction` instead, on which nothing blocks their executor.
 class Transaction {
 public:
     Transaction(Transaction const&) = delete;
     Transaction& operator=(Transaction const&) = delete;
 
+    /// Executes one statement. Throws `Error` when it fails; the operation then cannot be committed any more.
     template <class... A>
     Result exec(std::string_view sql, A const&... parameters)
     {
         return run(sql, parameters_of(parameters...), Savepoint::no).value();
     }
+    /// Executes one statement behind a savepoint. A failure is returned, and is undone if the operation may
+    /// go on.
     template <class... A>
     Outcome<Result> try_exec(std::string_view sql, A const&... parameters)
     {
@@ -242,6 +264,7 @@ public:
     }
 
 protected:
+    /// Whether a failed statement can be undone alone.
     enum class Savepoint : unsigned char { no, yes };
 
     Transaction(std::shared_ptr<detail::PoolState> pool, detail::PoolState::Session session, TimePoint until)
@@ -265,8 +288,9 @@ protected:
     }
     ~Transaction() { end(); }
 
-    /// Rolls back what is open, and gives the connection back. What is not rolled back by the transaction's
-    /// deadline costs the connection: closing it makes the server roll back, as soon as it can.
+    /// Rolls back what is open, and gives the connection back. If the rollback does not succeed by the
+    /// transaction's deadline, the connection is closed instead, which makes the server roll back as soon as
+    /// it can.
     void end() noexcept
     {
         if (!session_)
@@ -276,7 +300,8 @@ protected:
                 detail::Batch batch;
                 batch.add("ROLLBACK");
                 auto const soon = interlock::detail::add(SystemRuntime::now(), rollback_time);
-                static_cast<void>(session_->run(batch, std::min(soon, until_), detail::Connection::Bounded::by_caller));
+                static_cast<void>(
+                    session_->run(batch, std::min(soon, until_), detail::Connection::Bounded::by_caller));
             }
         } catch (...) {
             session_->close();
@@ -295,21 +320,23 @@ protected:
         return failure_of(exchange, detail::Access::write);
     }
 
-    /// COMMIT, perhaps behind other statements: `batch` ends with it.
+    /// Sends COMMIT, perhaps behind other statements: `batch` ends with it.
     ///
-    /// A lost reply is looked for: the server knows what became of a transaction by its id, though it may say for a while
-    /// that it is in progress. So is a COMMIT that no synchronous standby has confirmed: what the server
-    /// tells of it is true of this server only, so it counts once a later commit is confirmed.
+    /// If the reply is lost, its outcome is looked for. The server knows by a transaction's id what became of
+    /// the transaction, though for a while it may say "in progress". The same is done for a COMMIT that no
+    /// synchronous standby has confirmed: what the server then tells is true of this server only, so it
+    /// counts once a later commit is confirmed.
     Outcome<detail::Exchange> commit(detail::Batch const& batch, TimePoint until)
     {
-        auto exchange = session_->run(batch, until, detail::Connection::Bounded::by_caller, detail::Access::commit);
+        auto exchange =
+            session_->run(batch, until, detail::Connection::Bounded::by_caller, detail::Access::commit);
         if (exchange.progress == detail::Progress::answered && !exchange.error) {
             if (exchange.replies.back().tag() != "COMMIT")
                 return Failure{Errc::misconfigured, "postgres: the transaction had failed before its COMMIT"};
             if (!exchange.unconfirmed)
                 return exchange;
         } else if (exchange.progress == detail::Progress::answered) {
-            return exchange;  // an error of a live session: nothing was committed
+            return exchange;  // the session lives, so nothing was committed
         }
         auto failure = failure_of(exchange, detail::Access::commit);
         if (failure.code() != Errc::outcome_unknown)
@@ -320,15 +347,16 @@ protected:
     std::shared_ptr<detail::PoolState> pool_;
     detail::PoolState::Session session_;
     TimePoint until_;
-    detail::Batch before_commit_;  // leaves with the changes
-    std::string xid_;
-    std::string life_;
+    detail::Batch before_commit_;     // statements that leave together with the changes
+    std::string xid_;                 // the transaction's id, by which a lost COMMIT is looked for
+    std::string life_;                // `Connection::life` of the session, without which the id means nothing
     std::optional<Failure> failure_;  // of a statement of the user's: nothing can be committed
-    bool used_{false};
+    bool used_{false};                // the operation has executed a statement
 
 private:
     friend class TransactionalIdempotencyStore;
     friend class AsyncTransaction;
+    // How long a rollback may take, within the transaction's deadline.
     static constexpr std::chrono::seconds rollback_time{1};
 
     template <class... A>
@@ -338,10 +366,12 @@ private:
         bool good = true;
         ((good = good && detail::add_parameter(params, parameters)), ...);
         if (!good)
-            return Failure{Errc::invalid_argument, "postgres: a text parameter has a NUL; see postgres::Bytes"};
+            return Failure{
+                Errc::invalid_argument, "postgres: a text parameter has a NUL; see postgres::Bytes"};
         return params;
     }
 
+    // Executes one statement of the user's, and notes a failure after which nothing can be committed.
     Outcome<Result> run(std::string_view sql, Outcome<detail::Params> params, Savepoint savepoint)
     {
         if (failure_)
@@ -351,12 +381,14 @@ private:
         if (sql.find('\0') != std::string_view::npos)
             return Failure{Errc::invalid_argument, "postgres: a statement has a NUL"};
         auto const word = detail::first_word(sql);
-        if (detail::is_any(word, {"commit", "rollback", "abort", "end", "begin", "start", "savepoint", "release", "prepare"}))
+        if (detail::is_any(
+                word,
+                {"commit", "rollback", "abort", "end", "begin", "start", "savepoint", "release", "prepare"}))
             return Failure{Errc::invalid_argument, "postgres: the transaction is not the operation's to end"};
         if (SystemRuntime::now() >= until_)
             return fail(Failure{Errc::deadline_exceeded, "the transaction's deadline has come"});
         if (detail::changes_session(sql, word))
-            session_->spoil();
+            session_->mark_unusable();
         used_ = true;
         detail::Batch batch;
         if (savepoint == Savepoint::yes)
@@ -381,17 +413,25 @@ private:
         return failure;
     }
 
-    static bool must_run_again(Errc code) noexcept { return code == Errc::serialization_failure || code == Errc::deadlock; }
+    // After these failures the server has refused the transaction, so the whole operation is to run again.
+    static bool must_run_again(Errc code) noexcept
+    {
+        return code == Errc::serialization_failure || code == Errc::deadlock;
+    }
 
+    // Notes that the transaction cannot be committed any more.
     Failure fail(Failure failure)
     {
         failure_ = failure;
         return failure;
     }
 
+    // Finds out what became of a COMMIT whose reply was lost, at most until `until`. An exchange is the
+    // answer that the commit was made, though its replies are not known. Otherwise `unavailable`, when the
+    // transaction was rolled back, or `unknown`, when the server cannot tell.
     Outcome<detail::Exchange> resolve(Failure unknown, TimePoint until)
     {
-        session_.release();  // closed: another connection may need its place
+        session_.release();  // it is closed, and another connection may need its place
         if (xid_.empty())
             return unknown;
         static auto const& status = interlock::detail::immortal<detail::Statement>(
@@ -410,33 +450,40 @@ private:
                     if (exchange.error || exchange.replies[0].null(0, 0))
                         return unknown;
                     auto const what = exchange.replies[0].text(0, 0);
-                    if (what == "committed" && exchange.replies[0].boolean(0, 1) && !confirmed(**session, until))
+                    if (what == "committed" && exchange.replies[0].boolean(0, 1) &&
+                        !confirmed(**session, until))
                         return unknown;
                     if (what == "committed")
                         return detail::Exchange{detail::Progress::lost, {}, std::nullopt};
                     if (what == "aborted")
-                        return Failure{Errc::unavailable, "postgres: the connection was lost; the transaction was rolled back"};
+                        return Failure{
+                            Errc::unavailable,
+                            "postgres: the connection was lost; the transaction was rolled back"};
                 }
             }
+            // The connection goes back before the sleep.
             session = Outcome<detail::PoolState::Session>{Errc::unavailable};
-            auto const at = interlock::detail::add(SystemRuntime::now(), asking.delay(attempt, SystemRuntime::random_bits()));
+            auto const at = interlock::detail::add(
+                SystemRuntime::now(), asking.delay(attempt, SystemRuntime::random_bits()));
             if (at >= until)
                 return unknown;
             SystemRuntime::sleep_until(at);
         }
     }
 
-    /// Whether a synchronous standby has what was committed before: it has once it confirms a commit that
-    /// comes after it.
+    // Whether a synchronous standby has what was committed before: it has, once it confirms a commit that
+    // comes after.
     static bool confirmed(detail::Connection& connection, TimePoint until)
     {
         detail::Batch later;
-        later.add("SELECT pg_logical_emit_message(true, 'interlock', '')");  // the least that a commit waits for
+        // The least that a commit waits for.
+        later.add("SELECT pg_logical_emit_message(true, 'interlock', '')");
         auto const exchange =
             connection.run(later, until, detail::Connection::Bounded::by_session, detail::Access::commit);
         return exchange.progress == detail::Progress::answered && !exchange.error && !exchange.unconfirmed;
     }
 
+    // How long to wait between two questions about a lost COMMIT.
     static constexpr Backoff asking{
         .initial = std::chrono::milliseconds{2}, .cap = std::chrono::milliseconds{100}, .immediate = 0};
 };

@@ -9,6 +9,8 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 
 #include <string>

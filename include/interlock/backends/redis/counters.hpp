@@ -13,7 +13,9 @@
 #include <interlock/core/counter.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/counter_call.hpp>
+#include <interlock/core/kit/counter_members.hpp>
 #include <interlock/core/operation_id.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -46,17 +48,25 @@ struct CountersOptions {
 /// **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per call.
 template <class Runtime>
-class BasicCounters {
+class BasicCounters : public CounterMembers<BasicCounters<Runtime>> {
 public:
+    using runtime_type = Runtime;
+
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
     explicit BasicCounters(BasicClient<Runtime> client, CountersOptions options = {})
         : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
     {}
 
-    /// Changes a counter (one that was never changed is 0), or says that a bound was in the way.
-    Outcome<CounterAnswer> atomic_once(
-        OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
+    Runtime const& runtime() const noexcept { return shared_->client->runtime(); }
+    /// Equal for all counters of one client.
+    void const* identity() const noexcept { return shared_->client.get(); }
+    Capabilities capabilities() const noexcept { return {}; }
+
+    Outcome<CounterAnswer> carry_out(verb::ChangeCounter const& asked, Deadline deadline) const
     {
+        auto const& id = asked.id;
+        auto const& key = asked.key;
+        auto const& change = asked.change;
         if (auto valid = validate_counter_call(id, key, change, deadline); !valid)
             return std::move(valid).failure();
         Deadline const until{deadline.at(shared_->client->runtime().now())};
@@ -77,9 +87,9 @@ public:
         }, shared_->client->runtime());
     }
 
-    /// The counter now; 0 if it was never changed.
-    Outcome<std::int64_t> load(Key const& key, Deadline deadline = {}) const
+    Outcome<std::int64_t> carry_out(verb::LoadCounter const& asked, Deadline deadline) const
     {
+        auto const& key = asked.key;
         if (auto valid = key.validate(); !valid)
             return std::move(valid).failure();
         detail::Command const command("GET", shared_->keys.name("count", key.bytes()));

@@ -10,6 +10,7 @@
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/fwd.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 
@@ -48,7 +49,7 @@ struct IdempotencyStoreOptions {
 /// **Cost.** One round trip per member, and one `Client::server_check` before the first claim. Waiters listen on the
 /// client's connection for wake-ups.
 template <class Runtime>
-class BasicIdempotencyStore {
+class BasicIdempotencyStore : public IdempotencyMembers<BasicIdempotencyStore<Runtime>> {
 public:
     using runtime_type = Runtime;
 
@@ -57,10 +58,9 @@ public:
         : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
     {}
 
-    Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {},
-        NamedAttempt const& attempt = {}) const
+    Outcome<Claim> carry_out(verb::Claim const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, lease, after_lease, attempt] = asked;
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
         if (!lease.valid())
@@ -101,10 +101,9 @@ public:
         return Failure{Errc::corrupt_state, "redis: an idempotency record is damaged"};
     }
 
-    Outcome<void> complete(
-        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
-        Deadline deadline = {}) const
+    Outcome<void> carry_out(verb::Complete const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, answer, rejected] = asked;
         auto const secret = owner.bytes();
         auto const& script = detail::complete_script();
         return owned(
@@ -114,9 +113,9 @@ public:
             script, Access::record, deadline);
     }
 
-    Outcome<void> give_back(
-        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
+    Outcome<void> carry_out(verb::GiveBack const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, settled] = asked;
         auto const secret = owner.bytes();
         auto const& script = detail::give_back_script();
         return owned(

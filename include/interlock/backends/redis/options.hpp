@@ -5,6 +5,12 @@
 
 /// @file
 /// Where a Redis server is, and how to talk to it.
+///
+///     interlock::redis::Options options{.host = "db.example.org", .password = secret, .name_space = "shop"};
+///     options.max_connections = 32;
+///     interlock::redis::Client const client{options};
+///     // The same from a configuration:
+///     auto const same = interlock::redis::Options::parse("redis://:secret@db.example.org?name_space=shop");
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/kit/net/endpoint.hpp>
@@ -35,60 +41,72 @@ struct Options {
     /// Name or address; not used when `unix_path` is set.
     std::string host{"localhost"};
     std::uint16_t port{6379};
-    /// A unix socket instead of host and port.
+    /// The path of a unix socket, in place of host and port.
     std::string unix_path{};
-    /// Of the ACL; empty: the server's default user.
+    /// The user of the server's ACL; empty: the server's default user.
     std::string user{};
-    /// Empty: no AUTH is sent. Never part of an error or a log.
+    /// Empty: no AUTH is sent. The password never becomes part of an error or a log.
     std::string password{};
+    /// The number of the database, for SELECT.
     int database{0};
-    /// `rediss`. Needs what `redis::with_tls` (`backends/redis/tls.hpp`) adds; without it every call is
-    /// `misconfigured`.
+    /// Whether to use TLS (`rediss`). That needs what `redis::with_tls` (`backends/redis/tls.hpp`) adds to
+    /// the options; without it each call is `misconfigured`.
     bool tls{false};
     TlsOptions tls_options{};
     /// From `redis::with_tls`.
     std::shared_ptr<TlsContext const> tls_context{};
     /// Shown by CLIENT LIST. A server that refuses it is used all the same.
     std::string client_name{"interlock"};
-    /// What the physical keys of a repository begin with: repositories with different name spaces never meet.
-    /// States of different types need different ones. 1 to 64 letters, digits and `_ - . /`.
+    /// With this the physical keys of a repository begin, so repositories with different name spaces never
+    /// meet. States of different types need different ones. A name space has 1 to 64 letters, digits and `_ -
+    /// . /`.
     std::string name_space{"interlock"};
-    /// Bounds one attempt to connect; the call's own deadline bounds all of them.
+    /// Bounds one attempt to connect. The call's own deadline bounds all attempts together.
     std::chrono::nanoseconds connect_timeout{std::chrono::seconds{2}};
-    /// Connections for calls, opened when needed and kept. One call occupies one for its round trip.
+    /// How many connections there may be for blocking calls. A connection is opened when it is needed, and
+    /// kept. A call occupies one for its round trip.
     std::size_t max_connections{16};
-    /// Callers that wait for a connection; beyond it `overloaded`.
+    /// How many callers may wait for a connection. The next one gets `overloaded`.
     std::size_t max_waiting{4096};
-    /// Bytes of one reply; a larger one is read and dropped, and is the failure (`corrupt_state`) of its call
-    /// alone.
+    /// How many bytes one reply may have. A larger one is read and dropped, and fails its own call
+    /// (`corrupt_state`) and no other.
     std::size_t max_reply_bytes{std::size_t{64} << 20};
 
-    // Of a `Connection` only, which many commands share.
+    // The following are for a `Connection`, which many commands share.
 
-    /// Commands that were written and whose replies are still due; those behind them wait.
+    /// How many commands may be written while their replies are still due. The commands behind them wait.
     std::size_t max_in_flight{16384};
-    /// Commands that wait to be written, and their bytes; beyond either `overloaded`.
+    /// How many commands may wait to be written. The next one gets `overloaded`.
     std::size_t max_pending{65536};
+    /// How many bytes those commands may have together. Beyond it a command gets `overloaded`.
     std::size_t max_pending_bytes{std::size_t{64} << 20};
-    /// A server that sends nothing for so long while replies are due is given up: the connection is made
-    /// anew. Longer than the slowest command.
+    /// If the server sends nothing for so long while replies are due, it is given up and the connection is
+    /// made anew. Choose it longer than the slowest command takes.
     std::chrono::nanoseconds reply_timeout{std::chrono::seconds{30}};
-    /// Before each attempt to connect again, with full jitter. It grows until a command is answered.
+    /// The wait before each new attempt to connect, with full jitter. It grows until a command is answered.
     Backoff reconnect{
         .initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{1}, .immediate = 1};
 
-    /// From `redis://[[user]:password@]host[:port][/database][?name_space=...]`, the same with `rediss:`, or
-    /// `unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]`. User, password, path and values are
-    /// percent-decoded; an IPv6 address stands in brackets. With `rediss:` the members of `TlsOptions` are
-    /// parameters, too, and `tls` is what they are without. `invalid_argument` names what is wrong and never
-    /// quotes what may hold a password.
+    /// The options in a URL of one of these forms:
+    ///
+    ///     redis://[[user]:password@]host[:port][/database][?name_space=...]
+    ///     rediss://...                                       (the same, with TLS)
+    ///     unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]
+    ///
+    /// User, password, path and values are percent-decoded; an IPv6 address stands in brackets. With
+    /// `rediss:` the members of `TlsOptions` are parameters, too; where the URL is silent, they are as in
+    /// `tls`. A URL that cannot be used is `invalid_argument`; the text names what is wrong and never quotes
+    /// what may hold a password.
     static Outcome<Options> parse(std::string_view url, TlsOptions tls = {});
 
-    /// `invalid_argument`, naming the member that is out of range.
+    /// Success, or `invalid_argument` with a text that names the member which is out of range.
     Outcome<void> validate() const;
 
-    /// Host and port, or the path: for messages. Without user and password.
-    std::string endpoint() const { return Endpoint{host, port, unix_path}.text(); }
+    /// Host and port, or the path of the socket, for messages. Without user and password.
+    std::string endpoint() const
+    {
+        return Endpoint{host, port, unix_path}.text();
+    }
 };
 
 namespace detail {

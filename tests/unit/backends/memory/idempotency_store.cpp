@@ -46,7 +46,7 @@ struct World {
     }
 };
 
-TEST_CASE("the first claim is granted and others learn how long it lasts", "[memory][idempotency_store]")
+TEST_CASE("the first claim is granted, and the others learn how long it lasts", "[memory][idempotency_store]")
 {
     World const world;
     CHECK(world.claim("k", 1).state == ClaimState::claimed);
@@ -59,7 +59,8 @@ TEST_CASE("the first claim is granted and others learn how long it lasts", "[mem
     CHECK(world.store.claim({"k", Scope("other tenant")}, owner(3), 10s, AfterLease::refuse)->state == ClaimState::claimed);
 }
 
-TEST_CASE("another fingerprint is a mismatch in every state and changes nothing", "[memory][idempotency_store]")
+TEST_CASE(
+    "another fingerprint is a mismatch in every state and changes nothing", "[memory][idempotency_store]")
 {
     World const world;
     auto const other = request("k", "another body");
@@ -72,7 +73,8 @@ TEST_CASE("another fingerprint is a mismatch in every state and changes nothing"
     CHECK(world.claim("k", 3).answer == "answer");
 }
 
-TEST_CASE("an answer is kept byte for byte for the retention, to the millisecond", "[memory][idempotency_store]")
+TEST_CASE(
+    "an answer is kept byte for byte for the retention, to the millisecond", "[memory][idempotency_store]")
 {
     World const world;
     static_cast<void>(world.claim("k", 1));
@@ -90,7 +92,9 @@ TEST_CASE("an answer is kept byte for byte for the retention, to the millisecond
     CHECK(world.claim("empty", 2).state == ClaimState::completed);
 }
 
-TEST_CASE("a claim whose lease is over is taken over or left, to the millisecond", "[memory][idempotency_store]")
+TEST_CASE(
+    "a claim is taken over, or refused, as soon as its lease ends, to the millisecond",
+    "[memory][idempotency_store]")
 {
     World const world;
     static_cast<void>(world.claim("k", 1));
@@ -109,7 +113,8 @@ TEST_CASE("a claim whose lease is over is taken over or left, to the millisecond
     CHECK(world.store.complete(request("unknown"), owner(1), "", false).error() == Errc::fenced_out);
 }
 
-TEST_CASE("a claim given back is free, and its fingerprint forgotten", "[memory][idempotency_store]")
+TEST_CASE(
+    "a claim that is given back is free, and its fingerprint is forgotten", "[memory][idempotency_store]")
 {
     World const world;
     static_cast<void>(world.claim("k", 1));
@@ -119,7 +124,8 @@ TEST_CASE("a claim given back is free, and its fingerprint forgotten", "[memory]
     CHECK(world.store.claim(request("k", "corrected"), owner(2), 10s, AfterLease::refuse)->state == ClaimState::claimed);
 }
 
-TEST_CASE("waiters are woken by an answer, and one of them by a claim given back", "[memory][idempotency_store]")
+TEST_CASE(
+    "waiters are woken by an answer, and one of them by a claim given back", "[memory][idempotency_store]")
 {
     World const world;
     CountingWaiter first;
@@ -171,7 +177,7 @@ TEST_CASE("a running claim outlives a short retention", "[memory][idempotency_st
     CHECK(world.claim("k", 2).state == ClaimState::claimed);
 }
 
-TEST_CASE("a retention of nothing forgets at once and never hangs", "[memory][idempotency_store]")
+TEST_CASE("a retention of zero forgets at once and never hangs", "[memory][idempotency_store]")
 {
     auto finished = std::make_shared<std::promise<void>>();
     auto done = finished->get_future();

@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// The store in memory, member by member, where the contract suite cannot ask: exact bounds, exact times, the
+// order in which waiters are served, and what is forgotten.
+//
+// How it works: the runtime is a `ManualRuntime`, whose clock moves only when a case says so, so that "to the
+// millisecond" can be checked at both sides. Waiters are counters (`CountingWaiter`), so that a case sees who
+// is woken and when. Cases about exclusion run threads against each other and check a sum.
+
 #include <interlock/backends/memory/state_repository.hpp>
 
 #include "support/catch.hpp"
@@ -45,7 +52,7 @@ OwnerToken owner(std::uint64_t n)
     return OwnerToken{{n, n}};
 }
 
-TEST_CASE("handles of one store are equal and those of two are not", "[memory][state_repository]")
+TEST_CASE("handles of one store are equal, and handles of two stores are not", "[memory][state_repository]")
 {
     Repository const a;
     auto const b = a;
@@ -142,7 +149,9 @@ TEST_CASE("keys are checked by every member", "[memory][state_repository]")
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("a commit applies all of its changes or none, and names every key that failed", "[memory][state_repository]")
+TEST_CASE(
+    "a commit applies all of its changes or none, and names every key that failed",
+    "[memory][state_repository]")
 {
     Repository const repository;
     auto const stale = key("stale");
@@ -235,7 +244,9 @@ TEST_CASE("a reader of several keys never sees half of a commit", "[memory][stat
     CHECK(seen >= 100);
 }
 
-TEST_CASE("a guarded write needs the record, its owner and a token that is not below the mark", "[memory][state_repository]")
+TEST_CASE(
+    "a guarded write needs the record, its owner and a token that is not below the mark",
+    "[memory][state_repository]")
 {
     ManualRuntime const runtime;
     Repository const repository{{}, runtime};
@@ -305,7 +316,9 @@ TEST_CASE("a lock record is taken, kept and given up by its owner only", "[memor
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("subscribers are woken when the record is free, in the order in which they came", "[memory][state_repository]")
+TEST_CASE(
+    "subscribers are woken when the record is free, in the order in which they came",
+    "[memory][state_repository]")
 {
     Repository const repository;
     auto const x = key("x");
@@ -329,7 +342,9 @@ TEST_CASE("subscribers are woken when the record is free, in the order in which 
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("row locks are served in the order of the waiters, and exclude plain writes", "[memory][state_repository]")
+TEST_CASE(
+    "row locks are served in the order of the waiters, and exclude plain writes",
+    "[memory][state_repository]")
 {
     Repository const repository{{.max_waiters = 3}};
     auto const version = repository.insert(Stock{"x", 1}).value();
@@ -370,7 +385,8 @@ TEST_CASE("row locks are served in the order of the waiters, and exclude plain w
     CHECK(repository.compare_and_set("x", changes[0].version, Stock{"x", 3}));
 }
 
-TEST_CASE("a key without a value is locked as well, so that only one creates it", "[memory][state_repository]")
+TEST_CASE(
+    "a key without a value is locked as well, so that only one creates it", "[memory][state_repository]")
 {
     Repository const repository;
     auto const x = key("x");
@@ -396,7 +412,9 @@ TEST_CASE("a key without a value is locked as well, so that only one creates it"
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("a tombstone forbids its attempts for good, and an answer is never replaced", "[memory][state_repository]")
+TEST_CASE(
+    "a tombstone forbids its attempts for good, and an answer is never replaced",
+    "[memory][state_repository]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.retention = 1h}, runtime};
@@ -426,7 +444,9 @@ TEST_CASE("a tombstone forbids its attempts for good, and an answer is never rep
     CHECK_FALSE(*repository.find_operation(x, id));
 }
 
-TEST_CASE("every answer is shown, in the order of commits by its sequence", "[memory][state_repository]")
+TEST_CASE(
+    "every answered record is shown, and its sequence tells the order of the commits",
+    "[memory][state_repository]")
 {
     Repository const repository;
     Stock const value{"x", 1};
@@ -476,7 +496,9 @@ TEST_CASE("beyond its bounds a store is overloaded, and recovers", "[memory][sta
     CHECK(repository.load("d")->value.quantity == 1);
 }
 
-TEST_CASE("records whose retention is over take no room, whichever keys they belong to", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "records whose retention is over take no room, whichever keys they belong to",
+    "[memory][state_repository][bounds]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.max_operations = 1, .retention = 1s}, runtime};
@@ -499,7 +521,8 @@ TEST_CASE("records whose retention is over take no room, whichever keys they bel
     CHECK(shown == 0);
 }
 
-TEST_CASE("a record that is written again and again takes the room of one", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "a record that is written again and again takes the room of one", "[memory][state_repository][bounds]")
 {
     Repository const repository{{.max_operations = 2}};
     auto const k = key("k");
@@ -523,7 +546,9 @@ TEST_CASE("a record that is written again and again takes the room of one", "[me
     CHECK(spent < 60s);
 }
 
-TEST_CASE("leases that are over take no room, values and running leases keep theirs", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "leases that are over take no room, values and running leases keep theirs",
+    "[memory][state_repository][bounds]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.max_keys = 2}, runtime};
@@ -557,7 +582,8 @@ TEST_CASE("leases that are over take no room, values and running leases keep the
     CHECK(repository.key_count() == 1);
 }
 
-TEST_CASE("a lease that somebody waits for stays until that one has it", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "the record of an ended lease stays while somebody waits for it", "[memory][state_repository][bounds]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.max_keys = 1}, runtime};
@@ -583,7 +609,9 @@ TEST_CASE("one commit cannot go beyond the bound on keys either", "[memory][stat
     CHECK(repository.key_count() <= 1);
 }
 
-TEST_CASE("a million locks on distinct keys are bounded by the options and leave nothing behind", "[memory][state_repository]")
+TEST_CASE(
+    "a million locks on distinct keys are bounded by the options and leave nothing behind",
+    "[memory][state_repository]")
 {
     constexpr int count = 1'000'000;
     Repository const repository{{.max_keys = 50'000}};

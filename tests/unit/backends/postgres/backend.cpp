@@ -31,7 +31,7 @@ TEST_CASE("open knows both schemes of postgres", "[postgres][backend]")
     TransactionService<Stock> const service{PessimisticRowLock{}, repository};
     CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 2);
     auto const keys = open_idempotency_store(url, postgres::backend);
-    CHECK(keys.wakes());
+    CHECK(keys.capabilities().wakes_waiters);
     CHECK(keys.claim(IdempotentRequest("k", Scope("s")), OwnerToken{{1, 2}}, 10s, AfterLease::refuse));
     // Without its tables a name space says what is missing.
     auto const bare = open<Stock>(interlock_test::postgres_server().url() + "&name_space=nothing_here", postgres::backend).load("x");

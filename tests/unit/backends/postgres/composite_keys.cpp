@@ -172,7 +172,7 @@ TEST_CASE("every policy works on a key of several columns", "[postgres][composit
     CHECK(moved.error() == Errc::invalid_argument);
 }
 
-TEST_CASE("a key that fits its columns not is refused by name", "[postgres][composite_keys]")
+TEST_CASE("a key that does not fit its columns is refused by name", "[postgres][composite_keys]")
 {
     Orders const orders;
     auto const says = [&](char const* key) -> std::string {

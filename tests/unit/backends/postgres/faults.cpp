@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Lost replies, ended sessions, restarted servers: what is answered then, and whether it is true.
+// Lost replies, ended sessions, restarted servers and moved clocks: what a call answers then, and whether the
+// answer is true.
+//
+// How it works: a `CuttingProxy` between client and server drops the request or the reply at a place that the
+// case names (the prepared COMMIT, say). `Behind` has a repository through the proxy and another one around
+// it; the second one tells what the server really did. The cases named "the ledger agrees with the table" run
+// threads under such faults and count every answer: applied ones must be in the table, refused ones must not,
+// unknown ones may be either.
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
@@ -74,7 +81,7 @@ struct Behind {
     postgres::StateRepository<Stock> stock{through};
 };
 
-TEST_CASE("a COMMIT whose reply is lost is looked for: it was applied", "[postgres][faults]")
+TEST_CASE("a COMMIT whose reply is lost is looked for, and is found to be applied", "[postgres][faults]")
 {
     Behind const b;
     TransactionService const service{PessimisticRowLock{}, b.stock};
@@ -103,7 +110,7 @@ TEST_CASE("a COMMIT whose reply is lost is looked for: it was applied", "[postgr
     CHECK(b.left() == 8);
 }
 
-TEST_CASE("a COMMIT that never arrived is looked for: it was not applied, and the operation runs again", "[postgres][faults]")
+TEST_CASE("a COMMIT that never arrived is looked for, and the operation runs again", "[postgres][faults]")
 {
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
@@ -124,7 +131,9 @@ TEST_CASE("a COMMIT that never arrived is looked for: it was not applied, and th
     CHECK(b.left() == 9);
 }
 
-TEST_CASE("a COMMIT that nobody can be asked about is unknown, and its operation id tells later", "[postgres][faults]")
+TEST_CASE(
+    "a COMMIT that nobody can be asked about is unknown, and its operation id tells later",
+    "[postgres][faults]")
 {
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
@@ -180,7 +189,9 @@ TEST_CASE("an idempotent request whose COMMIT is lost is looked for by its recor
     CHECK(proxy.cuts() == 2);
 }
 
-TEST_CASE("a transaction whose status the server has forgotten is unknown, unless a record tells", "[postgres][faults]")
+TEST_CASE(
+    "a transaction whose status the server has forgotten is unknown, unless a record tells",
+    "[postgres][faults]")
 {
     PostgresServer server;
     // It says so of transactions that are too old, or that a promoted replica never got. Here, of all.
@@ -215,7 +226,8 @@ TEST_CASE("a transaction whose status the server has forgotten is unknown, unles
     CHECK(proxy.cuts() == 3);
 }
 
-TEST_CASE("a single statement whose reply is lost is unknown, unless an operation id tells", "[postgres][faults]")
+TEST_CASE(
+    "a single statement whose reply is lost is unknown, unless an operation id tells", "[postgres][faults]")
 {
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
@@ -284,7 +296,8 @@ TEST_CASE("a server that falls silent is given up by the deadline", "[postgres][
     CHECK(proxy.cuts() == 2);
 }
 
-TEST_CASE("sessions that were ended in the pool are replaced without a word", "[postgres][faults]")
+TEST_CASE(
+    "sessions that the server ended while they were idle are replaced without an error", "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -302,7 +315,9 @@ TEST_CASE("sessions that were ended in the pool are replaced without a word", "[
     }
 }
 
-TEST_CASE("a transaction whose session was ended is not applied, and nothing of it is sent again", "[postgres][faults]")
+TEST_CASE(
+    "a transaction whose session was ended is not applied, and nothing of it is sent again",
+    "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -330,7 +345,7 @@ TEST_CASE("a transaction whose session was ended is not applied, and nothing of 
     CHECK(stock.load("x").value().value.quantity == 2);
 }
 
-TEST_CASE("what a session's role had set otherwise does not matter", "[postgres][faults][pool]")
+TEST_CASE("other settings of the role do not matter", "[postgres][faults][pool]")
 {
     auto const pool = fresh_pool();
     auto const role = pool.options().name_space + "_odd";
@@ -354,7 +369,7 @@ TEST_CASE("what a session's role had set otherwise does not matter", "[postgres]
     });
 }
 
-TEST_CASE("a pool that is used up says so by the deadline", "[postgres][faults][pool]")
+TEST_CASE("a pool without a free connection says overloaded by the deadline", "[postgres][faults][pool]")
 {
     auto options = fresh_pool().options();
     options.max_connections = 2;
@@ -380,7 +395,8 @@ TEST_CASE("a pool that is used up says so by the deadline", "[postgres][faults][
     CHECK(pool.idle_count() == 2);
 }
 
-TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "[postgres][faults][pool]")
+TEST_CASE(
+    "a forked child is misconfigured, and leaves its parent's sessions alone", "[postgres][faults][pool]")
 {
     auto pool = std::make_optional(fresh_pool());
     auto stock = std::make_optional(postgres::StateRepository<Stock>{*pool});
@@ -403,7 +419,9 @@ TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "
     CHECK(sessions() == before);
 }
 
-TEST_CASE("a row that is deleted while its lock is waited for is not found, and not made again", "[postgres][faults]")
+TEST_CASE(
+    "a row that is deleted while somebody waits for its lock is not_found, and is not made again",
+    "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -431,7 +449,8 @@ TEST_CASE("a row that is deleted while its lock is waited for is not found, and 
     CHECK(stock.load("x").error() == Errc::not_found);
 }
 
-TEST_CASE("both sides are told to notice a peer that is gone", "[postgres][faults][pool]")
+TEST_CASE(
+    "client and server are both set up to notice that the other one is gone", "[postgres][faults][pool]")
 {
     namespace detail = postgres::detail;
     auto options = postgres::Options::parse(postgres_server().tcp_url()).value();
@@ -460,7 +479,9 @@ TEST_CASE("both sides are told to notice a peer that is gone", "[postgres][fault
         CHECK(theirs.replies[0].text(0, i++) == value);
 }
 
-TEST_CASE("a row lock whose owner has gone silent is free when its transaction's time is over", "[postgres][faults]")
+TEST_CASE(
+    "the row lock of an owner that fell silent is free when its transaction's time is over",
+    "[postgres][faults]")
 {
     Behind const b;
     Key const x{"x"};
@@ -511,7 +532,7 @@ private:
     bool good_{false};
 };
 
-TEST_CASE("a row lock is free soon after its owner's machine is out of reach", "[postgres][faults]")
+TEST_CASE("the row lock of an owner that cannot be reached any more is free soon", "[postgres][faults]")
 {
     Network const network;
     if (!network.good()) {
@@ -577,7 +598,7 @@ TEST_CASE("a row transaction is four statements in two trips", "[postgres][fault
     CHECK(statements() - then == 5);
 }
 
-TEST_CASE("a replica, and forgetful commits, are reported", "[postgres][faults][pool]")
+TEST_CASE("a replica is refused, and commits that are not durable are reported", "[postgres][faults][pool]")
 {
     PostgresServer server;
     auto const pool = fresh_pool(server);
@@ -603,7 +624,9 @@ TEST_CASE("a replica, and forgetful commits, are reported", "[postgres][faults][
     CHECK(interlock_test::eventually([&] { return stock.insert(Stock{"y", 1}).has_value(); }));
 }
 
-TEST_CASE("a jump of the server's clock ends a lease early or late; the fence holds", "[postgres][faults][lease]")
+TEST_CASE(
+    "a jump of the server's clock ends a lease early or late, and the fence holds",
+    "[postgres][faults][lease]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -692,7 +715,9 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).error() == Errc::misconfigured);
 }
 
-TEST_CASE("a row that a policy of the table hides does not pass for missing, nor a lock for free", "[postgres][faults]")
+TEST_CASE(
+    "a row that a policy of the table hides does not pass for missing, nor a lock for free",
+    "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     auto const ns = pool.options().name_space;
@@ -817,7 +842,7 @@ void end_all_sessions(PostgresServer& server)
     server.command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
 }
 
-TEST_CASE("sessions ended under load: the ledger agrees with the table", "[postgres][faults][load]")
+TEST_CASE("the ledger agrees with the table when sessions are ended under load", "[postgres][faults][load]")
 {
     auto& server = postgres_server();
     SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { end_all_sessions(server); }); }
@@ -825,7 +850,9 @@ TEST_CASE("sessions ended under load: the ledger agrees with the table", "[postg
     SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { end_all_sessions(server); }); }
 }
 
-TEST_CASE("a server restarted without farewell under load: the ledger agrees with the table", "[postgres][faults][load]")
+TEST_CASE(
+    "the ledger agrees with the table when the server is restarted without farewell under load",
+    "[postgres][faults][load]")
 {
     PostgresServer server;
     SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); }); }
@@ -833,7 +860,9 @@ TEST_CASE("a server restarted without farewell under load: the ledger agrees wit
     SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { server.restart_immediately(); }); }
 }
 
-TEST_CASE("a backend killed under load takes all sessions with it: the ledger agrees with the table", "[postgres][faults][load]")
+TEST_CASE(
+    "the ledger agrees with the table when a killed backend takes all sessions with it under load",
+    "[postgres][faults][load]")
 {
     PostgresServer server;
     under_load(server, PessimisticRowLock{}, [&] {

@@ -104,7 +104,7 @@ TEST_CASE(
     CHECK(stock.load("b").value().value.quantity == 4);
 }
 
-TEST_CASE("keys that come and go are locked in one order by everybody", "[postgres][lock_order]")
+TEST_CASE("every transaction locks keys that come and go in the same order", "[postgres][lock_order]")
 {
     PostgresServer const server{{"deadlock_timeout=60s"}};
     auto const pool = fresh_pool(server);
@@ -147,7 +147,7 @@ TEST_CASE("keys that come and go are locked in one order by everybody", "[postgr
 }
 
 TEST_CASE(
-    "a key that is made while its former row goes has a version of its own, if not the greatest",
+    "a key that is made while its former row is deleted gets a version of its own",
     "[postgres][lock_order]")
 {
     auto const pool = fresh_pool();

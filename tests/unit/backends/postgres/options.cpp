@@ -15,7 +15,7 @@ using postgres::Options;
 using postgres::detail::setting;
 using postgres::detail::settings_of;
 
-TEST_CASE("a postgres URL is libpq's, and the name space is ours", "[postgres][options]")
+TEST_CASE("a postgres URL is read by libpq, except for the name space", "[postgres][options]")
 {
     auto const options = Options::parse("postgresql://me:s%40cret@db.example.org:5433/shop?name_space=orders&connect_timeout=3").value();
     CHECK(options.name_space == "orders");
@@ -33,7 +33,9 @@ TEST_CASE("a postgres URL is libpq's, and the name space is ours", "[postgres][o
     CHECK(setting(settings_of(Options::parse("postgresql:///d?application_name=till").value()), "application_name") == "till");
 }
 
-TEST_CASE("the server's certificate is verified unless the host is this machine or the URL says otherwise", "[postgres][options]")
+TEST_CASE(
+    "the server's certificate is verified unless the host is this machine or the URL says otherwise",
+    "[postgres][options]")
 {
     auto const mode = [](char const* url) { return setting(settings_of(Options::parse(url).value()), "sslmode"); };
     ::unsetenv("PGHOST");
@@ -53,7 +55,9 @@ TEST_CASE("the server's certificate is verified unless the host is this machine 
     ::unsetenv("PGHOST");
 }
 
-TEST_CASE("dead peers are noticed, and of several servers the one that accepts writes is taken", "[postgres][options]")
+TEST_CASE(
+    "dead peers are noticed, and of several servers the one that accepts writes is taken",
+    "[postgres][options]")
 {
     auto const settings = settings_of(Options::parse("postgresql://a,b/d").value());
     CHECK(setting(settings, "target_session_attrs") == "read-write");

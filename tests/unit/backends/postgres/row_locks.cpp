@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What is locked, for whom, and for how long: looked at from a second connection.
+// Which rows and keys are locked, for whom, and for how long; and queues whose workers skip locked rows.
+//
+// How it works: while an operation holds its rows, the case looks from a second connection. That connection's
+// statements give up on a lock after 20 ms (`impatient`), so "locked" is told apart from "done" and from an
+// error without any guess about timing.
 
 #include <interlock/backends/postgres/free_rows.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
@@ -84,7 +88,9 @@ std::string impatient(std::string const& sql)
     }
 }
 
-TEST_CASE("FOR NO KEY UPDATE lets a foreign key refer to the locked row, FOR UPDATE does not", "[postgres][row_locks]")
+TEST_CASE(
+    "FOR NO KEY UPDATE lets a foreign key refer to the locked row, FOR UPDATE does not",
+    "[postgres][row_locks]")
 {
     for (auto const row_lock : {RowLock::for_update, RowLock::for_no_key_update, RowLock::advisory}) {
         CAPTURE(static_cast<int>(row_lock));
@@ -103,7 +109,9 @@ TEST_CASE("FOR NO KEY UPDATE lets a foreign key refer to the locked row, FOR UPD
     }
 }
 
-TEST_CASE("who does not wait is told at once, who waits gives up by the deadline", "[postgres][row_locks]")
+TEST_CASE(
+    "a call that does not wait is refused at once, and one that waits gives up by the deadline",
+    "[postgres][row_locks]")
 {
     for (auto const row_lock : {RowLock::for_update, RowLock::advisory}) {
         CAPTURE(static_cast<int>(row_lock));
@@ -131,7 +139,9 @@ TEST_CASE("who does not wait is told at once, who waits gives up by the deadline
     }
 }
 
-TEST_CASE("the transaction's bounds are its deadline's, and its isolation is the repository's", "[postgres][row_locks]")
+TEST_CASE(
+    "the transaction's bounds are its deadline's, and its isolation is the repository's",
+    "[postgres][row_locks]")
 {
     std::pair<Isolation, std::string> const levels[] = {
         {Isolation::read_committed, "read committed"},
@@ -169,7 +179,9 @@ int advisory_locks()
     return std::stoi(postgres_server().command("SELECT count(*)" + granted));
 }
 
-TEST_CASE("an advisory lock excludes where there is no row yet, and ends with the transaction", "[postgres][row_locks]")
+TEST_CASE(
+    "a key without a row is locked by an advisory lock that ends with the transaction",
+    "[postgres][row_locks]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool, {.row_lock = RowLock::advisory}};
@@ -232,7 +244,7 @@ TEST_CASE("an advisory lock keeps the other kinds of writers out as well", "[pos
     CHECK(plain.load("x").value().value.quantity == 60);
 }
 
-TEST_CASE("two keys of one hash exclude each other, and nothing else happens", "[postgres][row_locks]")
+TEST_CASE("two keys with one hash exclude each other, and nothing else happens", "[postgres][row_locks]")
 {
     // Searched for: the hash is of 64 bits, so nobody meets such keys by chance.
     std::string const a = "2yVD_EHl0dG";
@@ -274,7 +286,7 @@ TEST_CASE("two keys of one hash exclude each other, and nothing else happens", "
 
 // ---- free rows ----------------------------------------------------------------------------------------------------
 
-TEST_CASE("workers of one queue get a row each and wait for nobody", "[postgres][row_locks][free_rows]")
+TEST_CASE("workers of one queue get a row each without waiting", "[postgres][row_locks][free_rows]")
 {
     Jobs const jobs;
     for (std::int64_t id = 1; id <= 3; ++id)
@@ -308,7 +320,8 @@ TEST_CASE("workers of one queue get a row each and wait for nobody", "[postgres]
     CHECK(jobs.ask("SELECT count(*) FROM " + jobs.table + " WHERE done AND version = 2") == "4");
 }
 
-TEST_CASE("a row that somebody else has locked is skipped without waiting", "[postgres][row_locks][free_rows]")
+TEST_CASE(
+    "a row that somebody else has locked is skipped without waiting", "[postgres][row_locks][free_rows]")
 {
     Jobs const jobs;
     jobs.add(1);
@@ -375,7 +388,9 @@ TEST_CASE("many workers do every job once", "[postgres][row_locks][free_rows]")
     CHECK(jobs.ask("SELECT count(DISTINCT job) FROM " + jobs.table + "_notes") == "60");
 }
 
-TEST_CASE("free rows say what is wrong with them", "[postgres][row_locks][free_rows]")
+TEST_CASE(
+    "free rows with wrong options are refused with a text that says what is wrong",
+    "[postgres][row_locks][free_rows]")
 {
     Jobs const jobs;
     jobs.add(1);

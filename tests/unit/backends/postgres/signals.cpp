@@ -101,7 +101,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("a trigger that raises our own words is not taken for a lost race", "[postgres][signals]")
+TEST_CASE("a trigger that raises the library's own words is not taken for a lost race", "[postgres][signals]")
 {
     Refusing const r;
     int runs = 0;
@@ -132,7 +132,7 @@ TEST_CASE("a trigger that raises our own words is not taken for a lost race", "[
     CHECK(runs == 2);
 }
 
-TEST_CASE("what a trigger raises costs no connection but its own", "[postgres][signals]")
+TEST_CASE("an error that a trigger raises costs no connection but its own", "[postgres][signals]")
 {
     Refusing const r;
     {

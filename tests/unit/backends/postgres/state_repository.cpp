@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Users' own tables, wake-ups, versions and records on PostgreSQL, where the contract suite cannot ask.
+//
+// How it works: each case makes a table of its own (`fresh_table`) on a real server, maps a described struct
+// onto it, and looks at the rows by plain SQL through another connection: what must be there, and what must
+// have been left alone.
+
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -189,7 +195,9 @@ TEST_CASE("a constraint refuses by name and nothing is changed", "[postgres][sta
     }
 }
 
-TEST_CASE("unique, check and exclusion are results under their names", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "violations of unique, check and exclusion constraints are results that name the constraint",
+    "[postgres][state_repository][own_table]")
 {
     auto const pool = fresh_pool();
     auto const table = fresh_table(
@@ -234,7 +242,8 @@ TEST_CASE("unique, check and exclusion are results under their names", "[postgre
     }
 }
 
-TEST_CASE("a text that no column can hold is refused by name, never cut", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "a text that no column can hold is refused by name, never cut", "[postgres][state_repository][own_table]")
 {
     auto const pool = fresh_pool();
     auto const table = fresh_table("word text PRIMARY KEY, \"order\" bigint, version bigint NOT NULL");
@@ -257,7 +266,9 @@ TEST_CASE("a text that no column can hold is refused by name, never cut", "[post
     CHECK(long_note.detail().find("qq") == std::string::npos);
 }
 
-TEST_CASE("names that are not plain identifiers are refused before anything is sent", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "names that are not plain identifiers are refused before anything is sent",
+    "[postgres][state_repository][own_table]")
 {
     postgres::Pool const nowhere{"postgresql://127.0.0.1:1/none"};
     using postgres::RepositoryOptions;
@@ -309,7 +320,9 @@ TEST_CASE("a table that is not as it should be is misconfigured, and says so", "
     CHECK(repository.load(std::int64_t{1}).value().version == product.version);
 }
 
-TEST_CASE("with a sequence versions are never used again on the user's table either", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "a version sequence keeps versions from being used again on the user's own table",
+    "[postgres][state_repository][own_table]")
 {
     auto const pool = fresh_pool();
     auto const table = fresh_table("word text PRIMARY KEY, \"order\" bigint, version bigint NOT NULL");
@@ -330,7 +343,7 @@ TEST_CASE("with a sequence versions are never used again on the user's table eit
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring(table + "_version"));
 }
 
-TEST_CASE("a sequence of tokens with a cache is no fence", "[postgres][state_repository]")
+TEST_CASE("a token sequence with a cache is refused, since it is no fence", "[postgres][state_repository]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -346,7 +359,9 @@ TEST_CASE("a sequence of tokens with a cache is no fence", "[postgres][state_rep
     CHECK(refused == Errc::misconfigured);
 }
 
-TEST_CASE("who waits for a lock is woken by whoever frees it, in another pool", "[postgres][state_repository][wake]")
+TEST_CASE(
+    "a waiter is woken by the holder that frees the lock, also from another pool",
+    "[postgres][state_repository][wake]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const here{pool};
@@ -368,7 +383,9 @@ TEST_CASE("who waits for a lock is woken by whoever frees it, in another pool", 
     }
 }
 
-TEST_CASE("a straggler cannot commit over a tombstone that it did not see", "[postgres][state_repository][operation]")
+TEST_CASE(
+    "a straggler cannot commit over a tombstone that was planted after its snapshot",
+    "[postgres][state_repository][operation]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -408,7 +425,7 @@ TEST_CASE("a straggler cannot commit over a tombstone that it did not see", "[po
     CHECK(stock.load("x").value().version == version);
 }
 
-TEST_CASE("an answer is kept for its retention and then it is not there", "[postgres][state_repository][operation]")
+TEST_CASE("an answer is kept for its retention and no longer", "[postgres][state_repository][operation]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool, {.retention = 1s}};
@@ -425,7 +442,8 @@ TEST_CASE("an answer is kept for its retention and then it is not there", "[post
     CHECK(postgres::purge(pool).value() == 1);
 }
 
-TEST_CASE("records are shown in the order of the commits of their key", "[postgres][state_repository][operation]")
+TEST_CASE(
+    "records are shown in the order of the commits of their key", "[postgres][state_repository][operation]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -448,7 +466,8 @@ TEST_CASE("records are shown in the order of the commits of their key", "[postgr
         CHECK(answer == std::to_string(++expected));
 }
 
-TEST_CASE("the row that an operation sees is the one that the locking read returned", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "an operation sees the row that the locking read returned", "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -479,7 +498,9 @@ TEST_CASE("the row that an operation sees is the one that the locking read retur
     }
 }
 
-TEST_CASE("a row that is deleted while it is waited for is gone, not empty", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "a row that is deleted while somebody waits for it is gone, and not an empty state",
+    "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -501,7 +522,9 @@ TEST_CASE("a row that is deleted while it is waited for is gone, not empty", "[p
     CHECK(waited == Errc::not_found);
 }
 
-TEST_CASE("a transaction that is left alone is ended by the server, and its row is free", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "a transaction that is left alone is ended by the server, and its row is free",
+    "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -522,7 +545,9 @@ TEST_CASE("a transaction that is left alone is ended by the server, and its row 
     CHECK(stock.load("x").value().value.quantity == 1);
 }
 
-TEST_CASE("two keys without a value are locked, and of two creators one succeeds", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "two keys without a value are locked, and of two creators one succeeds",
+    "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -561,7 +586,7 @@ TEST_CASE("opposite orders of two keys end without a deadlock", "[postgres][stat
     CHECK(stock.load("a").value().value.quantity + stock.load("b").value().value.quantity == 200);
 }
 
-TEST_CASE("the server tells what decides the promises", "[postgres][state_repository]")
+TEST_CASE("server_check() reports the settings on which the promises depend", "[postgres][state_repository]")
 {
     auto const check = postgres::StateRepository<Stock>{fresh_pool()}.server_check().value();
     CHECK(check.version >= 150000);

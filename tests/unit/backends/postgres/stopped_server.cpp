@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every public call, blocking and asynchronous, in front of a server that has stopped: all of its processes
-// are there, the kernel takes our bytes, and nothing answers. Each call ends by its deadline, none says that
-// it was applied, and what was under way costs the connection.
+// Law P7 in front of a PostgreSQL server that has stopped: each public call, blocking or asynchronous, ends
+// by its deadline, none says that it was applied, and what was under way costs the connection.
+//
+// How it works: `Stopped` sends SIGSTOP to all processes of a real server. They exist, the kernel takes our
+// bytes, and nothing answers. The cases are tables of rows: each row prepares a call while the server runs,
+// the server is stopped, the call is made, and its time and its outcome are checked. Each row runs with a
+// pool that has its connections already, and with one that must open them.
 
 #include <interlock/backends/postgres/counters.hpp>
 #include <interlock/backends/postgres/free_rows.hpp>
@@ -298,7 +302,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "what is done with an open transaction ends by its deadline when the server has stopped",
+    "every step of an open transaction ends by its deadline when the server has stopped",
     "[postgres][stopped_server]")
 {
     using Open = postgres::StateRepository<Stock>::transaction_type;
@@ -449,7 +453,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "a lock is not waited for beyond the deadline when the server has stopped", "[postgres][stopped_server]")
+    "a wait for a lock ends by its deadline when the server has stopped", "[postgres][stopped_server]")
 {
     std::vector<Row> rows{
         at_once(
@@ -472,7 +476,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "what is done with a lock ends by the default deadline when the server has stopped",
+    "every call about a held lock ends by the default deadline when the server has stopped",
     "[postgres][stopped_server]")
 {
     constexpr auto by_default = 5s;

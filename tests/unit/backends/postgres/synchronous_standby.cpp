@@ -130,7 +130,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "an operation id tells what the primary has of a commit that no standby confirmed",
+    "an operation id tells whether the primary has a commit that no standby confirmed",
     "[postgres][synchronous_standby]")
 {
     Primary const p;

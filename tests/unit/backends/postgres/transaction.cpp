@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// A user's own statements in the transaction that locks and commits the states.
+//
+// How it works: a real server, a stock of ten, and a table of reservations with constraints of its own. An
+// operation takes from the stock and inserts a reservation; stock and reservations, counted through another
+// connection, tell whether both were committed or neither.
+
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
@@ -90,7 +96,7 @@ TEST_CASE("an operation id covers the operation's own statements", "[postgres][t
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("values come back as they went", "[postgres][transaction]")
+TEST_CASE("values are read as they were written", "[postgres][transaction]")
 {
     Shop const shop;
     shop.service().do_in_transaction("x", [&](Stock&, Transaction& tx) {
@@ -173,7 +179,8 @@ TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction
     CHECK(shop.reserved() == 0);
 }
 
-TEST_CASE("an operation that takes any transaction is shown no commit", "[postgres][transaction]")
+TEST_CASE(
+    "an operation that takes any kind of transaction gets one without a commit", "[postgres][transaction]")
 {
     Shop const shop;
     shop.service().do_in_transaction("x", [](Stock&, auto& tx) {
@@ -183,7 +190,8 @@ TEST_CASE("an operation that takes any transaction is shown no commit", "[postgr
     });
 }
 
-TEST_CASE("a constraint is a result under its name, and the operation may go on", "[postgres][transaction]")
+TEST_CASE(
+    "a violated constraint is a result that names it, and the operation may go on", "[postgres][transaction]")
 {
     Shop const shop;
     auto const answer = shop.service().do_in_transaction("x", [&](Stock& s, Transaction& tx) {
@@ -203,7 +211,9 @@ TEST_CASE("a constraint is a result under its name, and the operation may go on"
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("after an error that was not undone nothing is committed, whatever the operation returns", "[postgres][transaction]")
+TEST_CASE(
+    "after an error that was not undone nothing is committed, whatever the operation returns",
+    "[postgres][transaction]")
 {
     Shop const shop;
     auto const swallowed = shop.service().try_do_in_transaction("x", [&](Stock& s, Transaction& tx) {
@@ -228,7 +238,7 @@ TEST_CASE("after an error that was not undone nothing is committed, whatever the
     CHECK(thrown == Errc::misconfigured);
 }
 
-TEST_CASE("a conflict of an operation's own statement runs the operation again", "[postgres][transaction]")
+TEST_CASE("a conflict in an operation's own statement runs the operation again", "[postgres][transaction]")
 {
     Shop const shop{{.isolation = postgres::Isolation::serializable}};
     // Write skew: each reads the sum of all reservations and adds one only while there are fewer than one.

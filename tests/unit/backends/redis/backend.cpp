@@ -31,7 +31,7 @@ TEST_CASE("open knows every scheme of redis", "[redis][backend]")
     CHECK(open<Stock>("redis://127.0.0.1:1", redis::backend).load("x").error() == Errc::unavailable);
     CHECK_THROWS_AS(open<Stock>("redis://h:x", redis::backend), Error);
     auto const keys = open_idempotency_store(url, redis::unix_backend);
-    CHECK(keys.wakes());
+    CHECK(keys.capabilities().wakes_waiters);
     CHECK(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse));
     std::array const rows{&x};
     CHECK(repository.load_for_update(rows, Wait::no).error() == Errc::misconfigured);

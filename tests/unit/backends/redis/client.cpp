@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a client says when the server, or the way to it, fails; against real servers.
+// What a blocking client says when the server, or the way to it, fails.
+//
+// How it works: each case brings a real server into the state that it is about (paused, killed, restarted
+// without data, out of memory, a replica, with other rights), makes calls, and checks code, cause, effect and
+// time. No text may contain the password, so the users of the tests have one that is easy to find.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
@@ -45,7 +49,9 @@ OwnerToken const me{{1, 2}};
 OwnerToken const you{{3, 4}};
 Key const x{"x"};
 
-TEST_CASE("a server that is not there is unavailable, in time and without the password", "[redis][client]")
+TEST_CASE(
+    "a server that does not exist is unavailable, in time and without the password in the text",
+    "[redis][client]")
 {
     for (auto const* url : {"unix://u:hunter2@/nowhere/redis.sock", "redis://u:hunter2@127.0.0.1:1"}) {
         Repository const repository{redis::Client{url}};
@@ -67,7 +73,7 @@ TEST_CASE("nothing is sent after the deadline", "[redis][client]")
     CHECK(repository.load(x).error() == Errc::not_found);
 }
 
-TEST_CASE("a reply that does not come in time is unknown for a write and nothing for a read", "[redis][client]")
+TEST_CASE("a write whose reply does not come in time is unknown, and a read has failed", "[redis][client]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -125,7 +131,10 @@ TEST_CASE("a reply that came too late is never taken for another one's", "[redis
     CHECK(client.connection_count() == 1);
 }
 
-TEST_CASE("a connection killed in the middle of a write makes it unknown, one that died in the pool does not", "[redis][client]")
+TEST_CASE(
+    "a connection that is killed during a write makes the write unknown, and one that died in the pool does "
+    "not",
+    "[redis][client]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
@@ -148,7 +157,9 @@ TEST_CASE("a connection killed in the middle of a write makes it unknown, one th
     CHECK(repository.load(x, Deadline{1s}).error() == Errc::unavailable);
 }
 
-TEST_CASE("after a restart without data old holders are fenced out and nobody is told 'not held' by a lost script", "[redis][client]")
+TEST_CASE(
+    "after a restart without data old holders are fenced out, and a lost script is not taken for a lost lock",
+    "[redis][client]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
@@ -169,7 +180,8 @@ TEST_CASE("after a restart without data old holders are fenced out and nobody is
     CHECK(repository.insert(x, value).value() > version);
 }
 
-TEST_CASE("after a restart with its data a lock is still its holder's, and tokens go on", "[redis][client]")
+TEST_CASE(
+    "after a restart with its data a lock still belongs to its holder, and tokens go on", "[redis][client]")
 {
     RedisServer server({"--appendonly", "yes", "--appendfsync", "always"});
     redis::Client const client{redis_options(server)};
@@ -198,7 +210,7 @@ TEST_CASE("a script that the server forgot is sent again", "[redis][client]")
     CHECK(repository.remove(x, me).value() == Removal::removed);
 }
 
-TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][client]")
+TEST_CASE("the pool and the callers that wait for it are bounded", "[redis][client]")
 {
     RedisServer server;
     auto o = redis_options(server);
@@ -227,7 +239,7 @@ TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][clie
     CHECK(repository.load(x).value().value.quantity == 1);
 }
 
-TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
+TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
 {
     SECTION("WRONGTYPE: somebody else's data is damage, not a lock that is busy for ever")
     {

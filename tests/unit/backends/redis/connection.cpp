@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The asynchronous connection against real servers, and against one that says what it should not.
+// The asynchronous connection, command by command: order, bounds, losses, cancellation, lifetimes.
+//
+// How it works: most cases talk to a real server, which is paused or killed while replies are due. A few talk
+// to an `Impostor`, which takes the place of a server and says what no server should. `Results` notes the
+// outcomes in the order in which they complete; `Loop` is an io_context with threads of its own; a case that
+// runs the context itself knows that no other thread takes part.
 
 #include <interlock/backends/redis/connection.hpp>
 
@@ -121,7 +126,7 @@ bool run_until(asio::io_context& io, F condition)
     return condition();
 }
 
-TEST_CASE("redis connection: callback, future, coroutine and deferred", "[redis][connection]")
+TEST_CASE("redis connection: every kind of completion token works", "[redis][connection]")
 {
     asio::io_context io;
     Connection const connection{io, redis_server().operator_options()};
@@ -202,7 +207,7 @@ TEST_CASE("redis connection: commands are what hiredis would write", "[redis][co
     CHECK(detail::spell_out(named.bytes(), script.text()) == detail::Command("EVAL", script.text(), 1, odd, "x").bytes());
 }
 
-TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")
+TEST_CASE("redis connection: a server is reached by TCP and by name", "[redis][connection]")
 {
     asio::io_context io;
     std::uint16_t port = 0;
@@ -221,7 +226,8 @@ TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")
     CHECK((results[1].error() == Errc::unavailable || results[1].error() == Errc::deadline_exceeded));
 }
 
-TEST_CASE("redis connection: of a lost batch only what had left is unknown", "[redis][connection]")
+TEST_CASE(
+    "redis connection: of a lost batch only the commands that had left are unknown", "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -333,7 +339,8 @@ TEST_CASE("redis connection: many threads share one connection", "[redis][connec
     pool.join();
 }
 
-TEST_CASE("redis connection: a passed deadline leaves the others and the connection intact", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a passed deadline leaves the others and the connection intact", "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -369,7 +376,10 @@ TEST_CASE("redis connection: a passed deadline leaves the others and the connect
     CHECK(results[7].error() == Errc::invalid_argument);
 }
 
-TEST_CASE("redis connection: a lost connection is told by access, and made anew", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a loss is unknown for writes and unavailable for reads, and the connection is made "
+    "anew",
+    "[redis][connection]")
 {
     RedisServer server;
     Loop loop;
@@ -406,7 +416,9 @@ TEST_CASE("redis connection: a lost connection is told by access, and made anew"
     CHECK(connection.statistics().reconnects == 2);
 }
 
-TEST_CASE("redis connection: cancelled before and after it was written", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a cancelled command is not applied before it was written, and unknown after",
+    "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -443,7 +455,7 @@ TEST_CASE("redis connection: cancelled before and after it was written", "[redis
     CHECK(connection.statistics().reconnects == 0);
 }
 
-TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][connection]")
+TEST_CASE("redis connection: a command beyond the bounds is overloaded", "[redis][connection]")
 {
     asio::io_context io;
     auto options = redis_server().operator_options();
@@ -473,7 +485,8 @@ TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][conne
     CHECK_THROWS_AS((Connection{io, "redis://:@x"}), Error);
 }
 
-TEST_CASE("redis connection: calls that ended while no server is there leave nothing behind", "[redis][connection]")
+TEST_CASE(
+    "redis connection: calls that ended while no server is there leave nothing behind", "[redis][connection]")
 {
     asio::io_context io;
     auto options = redis::Options::parse("unix:///nonexistent/socket").value();
@@ -499,7 +512,8 @@ TEST_CASE("redis connection: calls that ended while no server is there leave not
     CHECK(later - at_first < 200'000);  // four bytes for each
 }
 
-TEST_CASE("redis connection: a reply beyond the limit is that command's failure alone", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a reply beyond the limit fails its own command and no other", "[redis][connection]")
 {
     RedisServer server;
     Loop loop;
@@ -529,7 +543,8 @@ TEST_CASE("redis connection: a reply beyond the limit is that command's failure 
     CHECK(shared.statistics().reconnects == 0);
 }
 
-TEST_CASE("redis connection: a wrong password is misconfigured, and in no text", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a wrong password is misconfigured, and appears in no text", "[redis][connection]")
 {
     RedisServer server{{"--requirepass", "open sesame"}};
     Loop loop;
@@ -557,7 +572,7 @@ TEST_CASE("redis connection: a wrong password is misconfigured, and in no text",
     CHECK(secured.detail().find("TLS") != std::string::npos);
 }
 
-TEST_CASE("redis connection: what the server says has its outcome", "[redis][connection]")
+TEST_CASE("redis connection: each kind of reply has its outcome", "[redis][connection]")
 {
     Loop loop;
     Connection const connection{loop.context, redis_server().operator_options()};
@@ -583,7 +598,7 @@ TEST_CASE("redis connection: what the server says has its outcome", "[redis][con
     CHECK(call(connection, Command{"GET", "before"}, Access::read).value().root().text() == "5");
 }
 
-TEST_CASE("redis connection: the last handle goes with commands in flight", "[redis][connection]")
+TEST_CASE("redis connection: the last handle may go while commands are in flight", "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -611,7 +626,9 @@ TEST_CASE("redis connection: the last handle goes with commands in flight", "[re
     CHECK(results[4].error() == Errc::cancelled);
 }
 
-TEST_CASE("redis connection: a context that goes destroys its handlers, whoever lives longer", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a context that is destroyed destroys its handlers, whichever object lives longer",
+    "[redis][connection]")
 {
     RedisServer server;
     auto const alive = std::make_shared<int>(0);
@@ -653,7 +670,7 @@ TEST_CASE("redis connection: a context that goes destroys its handlers, whoever 
     CHECK(pending.get().error() == Errc::cancelled);
 }
 
-TEST_CASE("redis connection: a forgotten script is spelled out once", "[redis][connection]")
+TEST_CASE("redis connection: a script that the server forgot is sent in full once", "[redis][connection]")
 {
     RedisServer server;
     Loop loop;
@@ -675,7 +692,8 @@ TEST_CASE("redis connection: a forgotten script is spelled out once", "[redis][c
     CHECK(half.error() == Errc::outcome_unknown);
 }
 
-TEST_CASE("redis connection: a server that is loading is asked again until the deadline", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a server that is loading is asked again until the deadline", "[redis][connection]")
 {
     RedisServer server{{"--appendonly", "yes"}};
     asio::io_context io;
@@ -712,7 +730,9 @@ TEST_CASE("redis connection: a server that is loading is asked again until the d
     CHECK(server.command({"GET", "n"}) == "100");
 }
 
-TEST_CASE("redis connection: a replica is left once, with what is due on the way", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a server that turns out to be a replica is left once, with all commands that are due",
+    "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -829,7 +849,7 @@ private:
     std::thread thread_;
 };
 
-TEST_CASE("redis connection: what nobody asked for ends the connection", "[redis][connection]")
+TEST_CASE("redis connection: a reply that nobody asked for ends the connection", "[redis][connection]")
 {
     Loop loop;
     {
@@ -855,7 +875,9 @@ TEST_CASE("redis connection: what nobody asked for ends the connection", "[redis
     }
 }
 
-TEST_CASE("redis connection: a silent server is given up, one that hangs up is not stormed", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a silent server is given up, and a server that hangs up is not stormed",
+    "[redis][connection]")
 {
     Loop loop;
     {
@@ -884,7 +906,9 @@ TEST_CASE("redis connection: a silent server is given up, one that hangs up is n
     CHECK(rude.visitors < 100);
 }
 
-TEST_CASE("redis connection: in a forked child it is misconfigured, and the parent's goes on", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a forked child is misconfigured, and the parent's connection goes on",
+    "[redis][connection]")
 {
     asio::io_context io;
     Connection const connection{io, redis_server().operator_options()};

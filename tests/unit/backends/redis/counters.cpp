@@ -21,12 +21,13 @@ redis::Counters fresh_counters()
     return redis::Counters{redis::Client{redis_options()}};
 }
 
-TEST_CASE("a counter is changed once per operation id, and everybody gets the first answer", "[redis][counters]")
+TEST_CASE(
+    "a counter is changed once per operation id, and every caller gets the first answer", "[redis][counters]")
 {
     interlock_test::counters_change_once_per_operation_id(fresh_counters());
 }
 
-TEST_CASE("a bound in the way is an answer, and stays the answer", "[redis][counters]")
+TEST_CASE("a refusal by a bound is an answer, and stays the answer", "[redis][counters]")
 {
     interlock_test::bounds_of_counters_are_answers(fresh_counters());
 }
@@ -62,7 +63,9 @@ TEST_CASE("a lost reply is asked for again and changes nothing twice", "[redis][
     CHECK(gone.effect() != Effect::applied);
 }
 
-TEST_CASE("a change whose reply was lost is not said to be not applied when nobody can be asked again", "[redis][counters][doubt]")
+TEST_CASE(
+    "a change whose reply was lost is not said to be not applied when nobody can be asked again",
+    "[redis][counters][doubt]")
 {
     interlock_test::RedisServer const server{{"--port", "@PORT@"}};
     interlock_test::CuttingProxy proxy{server.port()};

@@ -84,7 +84,9 @@ TEST_CASE("a grant whose reply was lost is given back, though nobody could be as
     CHECK(b.proxy.cuts() == 2);
 }
 
-TEST_CASE("a lock that went with a commit whose reply was lost is nobody's until the store grants it", "[redis][doubt]")
+TEST_CASE(
+    "a lock that a commit without a reply may have removed is nobody's until the store grants it",
+    "[redis][doubt]")
 {
     Behind b;
     LockStateService const locks{b.through, {.ttl = 60s}};
@@ -120,7 +122,8 @@ TEST_CASE("a lock that went with a commit whose reply was lost is nobody's until
     CHECK(waiter->status() == LockStatus::held);
 }
 
-TEST_CASE("a server that stops to answer holds up no release and no write beyond their deadline", "[redis][doubt]")
+TEST_CASE(
+    "a server that stops answering holds up no release and no write beyond their deadline", "[redis][doubt]")
 {
     Behind b;
     LockStateService const locks{b.direct, {.ttl = 1h}};

@@ -38,7 +38,9 @@ using interlock_test::Stock;
 using Repository = redis::StateRepository<Stock>;
 Key const x{"x"};
 
-TEST_CASE("however a lock is granted, its token is above those whose counter a failover has lost", "[redis][failover]")
+TEST_CASE(
+    "a token is above those that a failover has lost with their counter, however the lock was granted",
+    "[redis][failover]")
 {
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};

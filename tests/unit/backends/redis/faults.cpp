@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What becomes of locks when processes pause, servers stop, fail over or are told odd things by operators; on real
-// servers. Each case names its row of the fault catalogue.
+// What becomes of locks when processes pause or die, replies are cut, servers stop or fail over, clocks jump,
+// and operators do odd things. The letter and number in a name is a row of the fault catalogue in
+// tests/README.md.
+//
+// How it works: real servers, and a `Middleman` on the way that cuts after a given byte. A holder that is to
+// be stopped or killed is this test program in a child process, which runs a hidden case ("[.]"); child and
+// parent tell each other how far they are by what they store. Clocks are moved in such a child by a preloaded
+// module (`clock_shift`).
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -94,7 +100,9 @@ TEST_CASE("a holder that will be stopped", "[.][redis][stopped_holder]")
     CHECK(repository.compare_and_set(Key{"control"}, control.version, Stock{"control", 666}));
 }
 
-TEST_CASE("B1, B2: a holder that was paused beyond its lease is refused, whatever it believed", "[redis][faults]")
+TEST_CASE(
+    "B1, B2: the write of a holder that was paused beyond its lease is refused, whatever the holder believed",
+    "[redis][faults]")
 {
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};
@@ -124,7 +132,7 @@ TEST_CASE("B1, B2: a holder that was paused beyond its lease is refused, whateve
     CHECK(locks.release(lock));
 }
 
-TEST_CASE("G6: a killed holder's lock is free when its lease is over, not before", "[redis][faults]")
+TEST_CASE("G6: a killed holder's lock is free when its lease is over, and not before", "[redis][faults]")
 {
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};
@@ -151,7 +159,8 @@ TEST_CASE("G6: a killed holder's lock is free when its lease is over, not before
 
 // ---- B3 to B6: replies and requests that are lost, late or doubled -----------------------------------------------
 
-TEST_CASE("B3, B4: a grant whose reply is cut anywhere is recognised, and never given twice", "[redis][faults]")
+TEST_CASE(
+    "B3, B4: a grant whose reply is cut anywhere is recognised, and never given twice", "[redis][faults]")
 {
     RedisServer server({"--port", "@PORT@"});
     auto direct = redis_options(server);
@@ -193,7 +202,7 @@ TEST_CASE("B3, B4: a grant whose reply is cut anywhere is recognised, and never 
     }
 }
 
-TEST_CASE("B4: a release whose reply is cut anywhere is made, and known to be", "[redis][faults]")
+TEST_CASE("B4: a release whose reply is cut anywhere is made, and is known to be made", "[redis][faults]")
 {
     RedisServer server({"--port", "@PORT@"});
     Middleman middleman{server.port()};
@@ -252,7 +261,8 @@ TEST_CASE("B5, B6: requests that arrive late or twice harm nobody", "[redis][fau
 
 // ---- B7 to B10: the server stops, restarts, fails over --------------------------------------------------------------
 
-TEST_CASE("B7, B21: while the server sleeps beyond the lease, its holder knows by its own clock", "[redis][faults]")
+TEST_CASE(
+    "B7, B21: a holder knows by its own clock that its lease ended while the server slept", "[redis][faults]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
@@ -269,7 +279,9 @@ TEST_CASE("B7, B21: while the server sleeps beyond the lease, its holder knows b
     CHECK(locks.write(other, version, Stock{"x", 4}));
 }
 
-TEST_CASE("B10: after a failover that lost the grant two believe, and the fence lets one write", "[redis][faults]")
+TEST_CASE(
+    "B10: after a failover that lost the grant two callers believe they hold it, and one can write",
+    "[redis][faults]")
 {
     RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
     RedisServer replica(
@@ -295,7 +307,7 @@ TEST_CASE("B10: after a failover that lost the grant two believe, and the fence 
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
 }
 
-TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faults]")
+TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[redis][faults]")
 {
     RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
     RedisServer replica(
@@ -311,7 +323,7 @@ TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faul
         if (!asynchronous)
             return by.create(x, owner(1), 60s, deadline);
         CountingWaiter waiter;
-        auto call = by.start_create(x, owner(1), 60s, deadline, waiter);
+        auto call = by.start(verb::Create{x, owner(1), 60s}, deadline, waiter);
         for (;; io.restart()) {
             if (auto outcome = call->poll())
                 return *std::move(outcome);
@@ -345,14 +357,14 @@ TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faul
     // Given up, or cut off, between the two replies.
     replica.pause();
     CountingWaiter waiter;
-    auto call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    auto call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
     io.restart();
     io.run_for(50ms);
     CHECK_FALSE(call->poll());
     call.reset();
     CHECK(repository.load(x, 20s).error() == Errc::not_found);
     CHECK(create(true, 20s).error() == Errc::unavailable);
-    call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
     io.restart();
     io.run_for(50ms);
     primary.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
@@ -381,7 +393,9 @@ TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faul
     CHECK_THROWS_AS((Repository{redis::Client{o}, {.replicas = 1001}}), Error);
 }
 
-TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence lets one write", "[redis][faults]")
+TEST_CASE(
+    "B12: after a jump of the server's wall clock two callers believe they hold it, and one can write",
+    "[redis][faults]")
 {
     std::string name = "/tmp/interlock_clock.XXXXXX";
     int const file = ::mkstemp(name.data());
@@ -463,7 +477,8 @@ TEST_CASE("a process whose clocks jump", "[.][redis][jumping_process]")
     ::close(file);
 }
 
-TEST_CASE("G9: a holder's wall clock is of no account, and a suspend ends its lease", "[redis][faults]")
+TEST_CASE(
+    "G9: a jump of the holder's wall clock changes nothing, and a suspend ends its lease", "[redis][faults]")
 {
     RedisServer const server;
     std::string name = "/tmp/interlock_clock.XXXXXX";
@@ -485,7 +500,9 @@ TEST_CASE("G9: a holder's wall clock is of no account, and a suspend ends its le
     ::unlink(name.c_str());
 }
 
-TEST_CASE("a server that was made a replica is not written to, and is told apart from a lock that is held", "[redis][faults]")
+TEST_CASE(
+    "a server that became a replica is reported as unavailable, and not as a lock that is held",
+    "[redis][faults]")
 {
     RedisServer primary({"--port", "@PORT@"});
     RedisServer server({"--port", "@PORT@"});
@@ -512,7 +529,9 @@ TEST_CASE("B13: an operator takes a lock away, and its holder is refused", "[red
     CHECK(repository.force_release("x").value() == Removal::gone);
 }
 
-TEST_CASE("B20: what an operator stored under a lock's name is busy until the deadline, and named", "[redis][faults]")
+TEST_CASE(
+    "B20: a value that an operator stored under a lock's name makes it busy until the deadline",
+    "[redis][faults]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -533,7 +552,9 @@ TEST_CASE("B20: what an operator stored under a lock's name is busy until the de
     CHECK(locks.try_acquire("x"));
 }
 
-TEST_CASE("B14: where leases may be evicted fenced locks are refused, and efficiency locks come with a warning", "[redis][faults]")
+TEST_CASE(
+    "B14: where leases may be evicted fenced locks are refused, and efficiency locks come with a warning",
+    "[redis][faults]")
 {
     struct Listener final : Observer {
         void on_unsafe_store(std::string_view why) noexcept override { heard += std::string(why) + "\n"; }
@@ -553,7 +574,9 @@ TEST_CASE("B14: where leases may be evicted fenced locks are refused, and effici
 
 // ---- B21, B22: rights and pauses in the middle ------------------------------------------------------------------------
 
-TEST_CASE("B22: a holder who loses its rights loses its lock by the clock, and no text has the password", "[redis][faults]")
+TEST_CASE(
+    "B22: a holder that loses its rights loses its lock by the clock, and no text has the password",
+    "[redis][faults]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -569,7 +592,7 @@ TEST_CASE("B22: a holder who loses its rights loses its lock by the clock, and n
 
 // ---- B24, B25: wake-ups and waiters -----------------------------------------------------------------------------------
 
-TEST_CASE("B24: without a single wake-up a lock still changes hands, by asking", "[redis][faults]")
+TEST_CASE("B24: a lock still changes hands when every wake-up is lost", "[redis][faults]")
 {
     RedisServer server;
     server.command({"ACL", "SETUSER", "worker", "-ssubscribe", "-spublish"});
@@ -589,7 +612,7 @@ TEST_CASE("B24: without a single wake-up a lock still changes hands, by asking",
     }
 }
 
-TEST_CASE("B25: waiters are bounded, and only one of a process asks the server", "[redis][faults]")
+TEST_CASE("B25: waiters are bounded, and only one of each process asks the server", "[redis][faults]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -623,7 +646,8 @@ TEST_CASE("B25: waiters are bounded, and only one of a process asks the server",
 
 // ---- G8: what the system refuses ----------------------------------------------------------------------------------------
 
-TEST_CASE("G8: without file descriptors the store is unavailable, and afterwards it is not", "[redis][faults]")
+TEST_CASE(
+    "G8: without file descriptors the store is unavailable, and afterwards it is not", "[redis][faults]")
 {
     Repository const repository{redis::Client{redis_options()}};
     rlimit const all = [] {
@@ -643,13 +667,13 @@ TEST_CASE("G8: without file descriptors the store is unavailable, and afterwards
     CHECK(repository.create(x, owner(1), 30s));
 }
 
-TEST_CASE("G8: a name that nobody knows is unavailable", "[redis][faults]")
+TEST_CASE("G8: a host name that cannot be resolved is unavailable", "[redis][faults]")
 {
     Repository const repository{redis::Client{"redis://no-such-host.invalid"}};
     CHECK(repository.create(x, owner(1), 30s, Deadline{20s}).error() == Errc::unavailable);
 }
 
-TEST_CASE("G6: what this library opens does not survive an exec", "[redis][faults]")
+TEST_CASE("G6: a descriptor that this library opens is closed by exec", "[redis][faults]")
 {
     Repository const repository{redis::Client{redis_options()}};
     LockStateService const locks{repository, {.ttl = 30s}};

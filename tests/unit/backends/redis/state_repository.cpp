@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What the contract suite cannot ask of every store.
+// The Redis repository where the contract suite cannot ask: exact versions, tokens and expiry, how many round
+// trips and writes a call takes, wake-ups and their order, and foreign hands on the keys.
+//
+// How it works: a real server. Cases read the server's keys, and its own counts of commands (`INFO`), beside
+// the answers of the repository. A second process is this test program again, running a hidden case.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -72,7 +76,9 @@ TEST_CASE("redis repository options out of range are refused", "[redis][state_re
     CHECK_THROWS_AS(Repository(client, {.max_value_bytes = std::size_t{1} << 40}), Error);
 }
 
-TEST_CASE("a value that somebody deletes by hand comes back with a version that it never had", "[redis][state_repository]")
+TEST_CASE(
+    "a value that somebody deletes by hand comes back with a version that it never had",
+    "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};
@@ -86,7 +92,7 @@ TEST_CASE("a value that somebody deletes by hand comes back with a version that 
     CHECK(repository.insert(Stock{"x", 1}).value() > version);
 }
 
-TEST_CASE("keys of several shards are no transaction", "[redis][state_repository]")
+TEST_CASE("one transaction cannot have keys of several shards", "[redis][state_repository]")
 {
     Repository const repository{redis::Client{redis_options()}, {.shards = 16}};
     std::vector<Key> keys;
@@ -130,7 +136,8 @@ TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][s
     CHECK(repository.remove(x, owner(1)).value() == Removal::gone);
 }
 
-TEST_CASE("the floor of versions is exact, also in one commit that erases and inserts", "[redis][state_repository]")
+TEST_CASE(
+    "the floor of versions is exact, also in one commit that erases and inserts", "[redis][state_repository]")
 {
     Repository const repository{redis::Client{redis_options()}};
     Key const y{"y"};
@@ -173,7 +180,8 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
     CHECK(repository.create(x, owner(3), 10s).failure().retry_after() > 5s);
 }
 
-TEST_CASE("an attempt in vain writes nothing and uses no token up", "[redis][state_repository]")
+TEST_CASE(
+    "an attempt to get a lock that is held writes nothing and uses up no token", "[redis][state_repository]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -197,7 +205,8 @@ TEST_CASE("an attempt in vain writes nothing and uses no token up", "[redis][sta
     CHECK(repository.create(x, owner(2), 30s)->first.value() >= first.first.value() + first.count);
 }
 
-TEST_CASE("a release needs no script where the server compares and deletes by itself", "[redis][state_repository]")
+TEST_CASE(
+    "a release needs no script where the server compares and deletes by itself", "[redis][state_repository]")
 {
     RedisServer server;
     bool const delifeq = server.command({"DELIFEQ", "nothing", "x"}) == "0";
@@ -250,7 +259,8 @@ TEST_CASE("a release needs no script where the server compares and deletes by it
     CHECK(others.try_acquire("x"));
 }
 
-TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
+TEST_CASE(
+    "an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
@@ -297,7 +307,9 @@ TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis
     CHECK(renewals[0].granted.error() != Errc::lock_lost);
 }
 
-TEST_CASE("operation records end with their retention, in the order of commits, all of them shown", "[redis][state_repository]")
+TEST_CASE(
+    "operation records end with their retention, in the order of commits, all of them shown",
+    "[redis][state_repository]")
 {
     Repository const repository{redis::Client{redis_options()}, {.shards = 4, .retention = 1s}};
     std::set<std::string> expected;
@@ -324,7 +336,8 @@ TEST_CASE("operation records end with their retention, in the order of commits, 
     CHECK(left == 0);
 }
 
-TEST_CASE("operation records that are too large for one reply are shown by several", "[redis][state_repository]")
+TEST_CASE(
+    "operation records that are too large for one reply are shown by several", "[redis][state_repository]")
 {
     auto options = redis_options();
     options.max_reply_bytes = 3 << 20;
@@ -343,7 +356,7 @@ TEST_CASE("operation records that are too large for one reply are shown by sever
     CHECK(shown == 8);
 }
 
-TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redis][state_repository]")
+TEST_CASE("a lock that is removed wakes its own waiters and no others", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -381,7 +394,9 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(waiter.count() == last);
 }
 
-TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][state_repository]")
+TEST_CASE(
+    "wake-up channels are in the cluster slots of their shards, and their number is bounded",
+    "[redis][state_repository]")
 {
     using redis::detail::KeySpace;
     for (std::size_t const shards : {1U, 2U, 5U, 64U, 100U, 16384U}) {
@@ -471,7 +486,8 @@ struct InLine {
 
 }  // namespace
 
-TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in between", "[redis][state_repository]")
+TEST_CASE(
+    "waiters of several clients get the lock in the order in which they asked", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -508,7 +524,7 @@ TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in 
     CHECK(holder.create(x, owner(4), 10s));  // nobody is left in line
 }
 
-TEST_CASE("who leaves the line is not waited for", "[redis][state_repository]")
+TEST_CASE("a waiter that leaves the line holds up nobody behind it", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -536,7 +552,7 @@ TEST_CASE("who leaves the line is not waited for", "[redis][state_repository]")
     CHECK(third.ask());
 }
 
-TEST_CASE("who died in line is waited for a moment", "[redis][state_repository]")
+TEST_CASE("a waiter that died in line holds up the others for a moment only", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -551,7 +567,8 @@ TEST_CASE("who died in line is waited for a moment", "[redis][state_repository]"
     CHECK(holder.remove(x, owner(3)));
 }
 
-TEST_CASE("a line is bounded, and a server without memory can be left", "[redis][state_repository]")
+TEST_CASE(
+    "the line of waiters is bounded, and can be left on a server without memory", "[redis][state_repository]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -571,7 +588,7 @@ TEST_CASE("a line is bounded, and a server without memory can be left", "[redis]
     CHECK(holder.create(x, owner(2), 60s));  // at once: free, since nobody could be made its next holder
 }
 
-TEST_CASE("wake-ups come back after the server was away", "[redis][state_repository]")
+TEST_CASE("wake-ups work again after the server was away", "[redis][state_repository]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -592,7 +609,9 @@ TEST_CASE("wake-ups come back after the server was away", "[redis][state_reposit
     waiting.unsubscribe(x, waiter);
 }
 
-TEST_CASE("the last handle may go away on the thread that is woken, or while it connects", "[redis][state_repository]")
+TEST_CASE(
+    "the last handle may be dropped on the thread that is woken, or while the client connects",
+    "[redis][state_repository]")
 {
     for (int i = 0; i < 20; ++i) {
         Repository const repository{redis::Client{redis_options()}};

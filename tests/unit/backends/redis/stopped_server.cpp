@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Law P7: every public call ends by its deadline, blocking or not, in front of a server that has stopped: it accepts
-// connections, as its system does, and says nothing.
+// Law P7 in front of a Redis server that has stopped: every public call, blocking or asynchronous, ends by
+// its deadline.
+//
+// How it works: a real server is stopped by SIGSTOP. Its system still accepts connections, and nothing
+// answers. One table lists all calls with the bound of each; the case makes them one after the other and
+// checks the time and the outcome.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/connection.hpp>
@@ -80,7 +84,7 @@ Errc started(Start start)
     return end.value_or(Errc::ok);
 }
 
-TEST_CASE("in front of a stopped server every call ends by its deadline", "[redis][stopped_server]")
+TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stopped_server]")
 {
     RedisServer server;
     auto const options = redis_options(server);
@@ -143,30 +147,30 @@ TEST_CASE("in front of a stopped server every call ends by its deadline", "[redi
              return renewals[1].granted.error();
          }},
         {"remove", [&] { return states.remove(x, owner(1), deadline).error(); }},
-        {"remove_granted", [&] { return states.remove_granted(x, owner(1), FencingToken{1}, deadline).error(); }},
+        {"remove of a known grant", [&] { return states.carry_out(verb::Remove{x, owner(1), FencingToken{1}}, deadline).error(); }},
         {"force_release", [&] { return states.force_release(x, deadline).error(); }},
         {"verify_fencing", [&] { return Repository{redis::Client{options}}.verify_fencing(deadline).error(); }},
         {"server_check", [&] { return redis::Client{options}.server_check(deadline).error(); }},
-        {"start_load", [&] { return started([&](Waiter& waiter) { return states.start_load(x, deadline, waiter); }); }},
-        {"start_commit",
+        {"start load", [&] { return started([&](Waiter& waiter) { return states.start(verb::Load<Stock>{x}, deadline, waiter); }); }},
+        {"start commit",
          [&] {
              auto all = changes(ChangeKind::write, 1);
-             return started([&](Waiter& waiter) { return states.start_commit(all, &once, deadline, waiter); });
+             return started([&](Waiter& waiter) { return states.start(verb::Commit<Stock>{all, &once}, deadline, waiter); });
          }},
-        {"start_find_operation",
-         [&] { return started([&](Waiter& waiter) { return states.start_find_operation(x, id, deadline, waiter); }); }},
-        {"start_forbid_operation",
-         [&] { return started([&](Waiter& waiter) { return states.start_forbid_operation(x, id, 1, deadline, waiter); }); }},
-        {"start_create",
-         [&] { return started([&](Waiter& waiter) { return states.start_create(x, owner(1), ttl, deadline, waiter); }); }},
-        {"start_create with replicas",
-         [&] { return started([&](Waiter& waiter) { return replicated.start_create(x, owner(1), ttl, deadline, waiter); }); }},
-        {"start_create_and_load",
+        {"start find_operation",
+         [&] { return started([&](Waiter& waiter) { return states.start(verb::FindOperation{x, id}, deadline, waiter); }); }},
+        {"start forbid_operation",
+         [&] { return started([&](Waiter& waiter) { return states.start(verb::ForbidOperation{x, id, 1}, deadline, waiter); }); }},
+        {"start create",
+         [&] { return started([&](Waiter& waiter) { return states.start(verb::Create{x, owner(1), ttl}, deadline, waiter); }); }},
+        {"start create with replicas",
+         [&] { return started([&](Waiter& waiter) { return replicated.start(verb::Create{x, owner(1), ttl}, deadline, waiter); }); }},
+        {"start create_and_load",
          [&] {
-             return started([&](Waiter& waiter) { return states.start_create_and_load(x, owner(1), ttl, deadline, waiter); });
+             return started([&](Waiter& waiter) { return states.start(verb::CreateAndLoad<Stock>{x, owner(1), ttl}, deadline, waiter); });
          }},
-        {"start_remove",
-         [&] { return started([&](Waiter& waiter) { return states.start_remove(x, owner(1), deadline, waiter); }); }},
+        {"start remove",
+         [&] { return started([&](Waiter& waiter) { return states.start(verb::Remove{x, owner(1)}, deadline, waiter); }); }},
         {"async_execute",
          [&] {
              return connection

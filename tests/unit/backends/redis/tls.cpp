@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// TLS with a real server, by the calling thread and by the executor; and what is said when it does not come about.
+// TLS with a real server, over blocking and asynchronous connections; and what a call says when the session
+// does not come about.
+//
+// How it works: the tests are their own certificate authority (`Authority`) and issue good certificates and
+// bad ones: expired, for another name, by a stranger. A `Middleman` between client and server listens, cuts a
+// session within a reply, or damages bytes. Each write is tried both by the calling thread and by an
+// executor.
 
 #include <interlock/backends/redis/connection.hpp>
 #include <interlock/backends/redis/tls.hpp>
+#include <interlock/core/open.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -116,7 +123,7 @@ void check_refused(redis::Options const& options, Errc code, std::string const& 
     }
 }
 
-TEST_CASE("redis tls: a trusted server by name and by address", "[redis][tls]")
+TEST_CASE("redis tls: a trusted server is reached by name and by address", "[redis][tls]")
 {
     for (auto const* host : {"localhost", "127.0.0.1"}) {
         CAPTURE(host);
@@ -141,7 +148,9 @@ TEST_CASE("redis tls: a trusted server by name and by address", "[redis][tls]")
     check_refused(redis::with_tls("rediss://localhost:" + port), Errc::misconfigured, "not signed by anybody trusted");
 }
 
-TEST_CASE("redis tls: without the component it is said what is missing, and nothing is sent in the clear", "[redis][tls]")
+TEST_CASE(
+    "redis tls: without the component a call says what is missing, and nothing is sent in the clear",
+    "[redis][tls]")
 {
     Middleman const listener{std::string{}};
     auto options = to(listener.port());
@@ -255,7 +264,7 @@ TEST_CASE("redis tls: files that are of no use are named when the options are ma
     CHECK_THROWS_AS(redis::Client{changed}, Error);
 }
 
-TEST_CASE("redis tls: what does not speak TLS is found out in time", "[redis][tls]")
+TEST_CASE("redis tls: a server that does not speak TLS is found out in time", "[redis][tls]")
 {
     {
         Middleman const noise{std::string{"-ERR unknown command\r\n"}};
@@ -331,7 +340,9 @@ TEST_CASE("redis tls: a session that ends within a reply leaves a write unknown"
     }
 }
 
-TEST_CASE("redis tls: a server that takes its leave within a reply leaves a write unknown, too", "[redis][tls]")
+TEST_CASE(
+    "redis tls: a server that closes the session properly within a reply leaves a write unknown, too",
+    "[redis][tls]")
 {
     RedisServer const one(with(authority().issue("DNS:localhost")));
     auto const options = redis::with_tls(to(one.port()));
@@ -371,7 +382,7 @@ TEST_CASE("redis tls: a server that takes its leave within a reply leaves a writ
     CHECK(results.back());
 }
 
-TEST_CASE("redis tls: of a lost batch only what had left is unknown", "[redis][tls]")
+TEST_CASE("redis tls: of a lost batch only the commands that had left are unknown", "[redis][tls]")
 {
     RedisServer one(with(authority().issue("DNS:localhost")));
     boost::asio::io_context io;
@@ -444,7 +455,7 @@ TEST_CASE("redis tls: a reply that was damaged on the way is a loss, not an answ
     CHECK(results[2].value().root().integer() == 3);
 }
 
-TEST_CASE("redis tls: large commands and replies, idle connections, and reconnecting", "[redis][tls]")
+TEST_CASE("redis tls: large commands and replies, idle connections, and reconnecting work", "[redis][tls]")
 {
     auto const options = redis::with_tls(to(server().port()));
     boost::asio::io_context io;
@@ -483,7 +494,7 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     CHECK(texts.load("t").value().value == "small");
 }
 
-TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
+TEST_CASE("redis tls: locks, wake-ups and transactions work", "[redis][tls]")
 {
     auto const options = redis::with_tls(to(server().port()));
     Repository const repository{redis::Client{options}};

@@ -3,12 +3,17 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_SUBSCRIBER_HPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_SUBSCRIBER_HPP
 
-// Wake-ups: one connection and one thread per pool, started when somebody first waits, or first hands a lock on.
-//
-// Messages are hints, on one channel. 'f' and a hash: the name with it became free. 'w', the first four bytes of its
-// holder's owner token, and a hash: somebody asked for it in vain, so its holder should not hand it on locally for ever.
-// Nothing depends on their arrival: who waits looks again at the latest when the lease is over or the poll interval ends,
-// and each look says 'w' again.
+/// @file
+/// Wake-ups. A pool has one connection and one thread for them, started when somebody first waits, or first
+/// hands a lock on.
+///
+/// All messages come on one channel, and they are hints:
+/// - `f` and a hash: the name with this hash became free.
+/// - `w`, the first four bytes of a holder's owner token, and a hash: somebody asked in vain for the name, so
+///   that its holder should not hand it on locally for ever.
+///
+/// Nothing depends on the arrival of a message. Whoever waits asks again when the lease is over or the poll
+/// interval ends, whichever is first, and each time says `w` again.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -31,7 +36,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// The same in every process: FNV-1a of 64 bits, finished by a mixer.
+/// A hash that is the same in every process: FNV-1a of 64 bits, finished by a mixer.
 inline std::uint64_t stable_hash(std::string_view store, std::string_view name) noexcept
 {
     std::uint64_t hash = 14695981039346656037ULL;
@@ -47,6 +52,7 @@ inline std::uint64_t stable_hash(std::string_view store, std::string_view name) 
     return hash;
 }
 
+/// The lowest `digits` hexadecimal digits of `number`.
 inline std::string hex(std::uint64_t number, std::size_t digits)
 {
     std::string out(digits, '0');
@@ -55,11 +61,14 @@ inline std::string hex(std::uint64_t number, std::size_t digits)
     return out;
 }
 
+/// One who waits for a name.
 struct Waiting {
     Waiter* waiter;
 };
 
-/// **Thread safety.** Everything: safe.
+/// Keeps the waiters of one pool, and listens for them.
+///
+/// **Thread safety.** Every public member may be called from several threads at once.
 class Subscriber final : public WakeupListener<Waiting> {
 public:
     Subscriber(Settings settings, std::string endpoint, std::string channel)
@@ -68,8 +77,8 @@ public:
 
     std::string const& channel() const noexcept { return channel_; }
 
-    /// Wakes `waiter` when the name with this hash becomes free, and once more when listening begins, since what happened
-    /// before is not heard.
+    /// Wakes `waiter` when the name with this hash becomes free. Wakes it once more when listening begins,
+    /// since what happened before that was not heard.
     void subscribe(std::uint64_t hash, Waiter& waiter)
     {
         std::lock_guard lock(mutex_);
@@ -77,8 +86,8 @@ public:
         static_cast<void>(start());
     }
 
-    /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
-    /// starts to listen and knows nothing yet.
+    /// Whether somebody has lately asked in vain for what `owner` holds, as far as this pool knows. The
+    /// question costs no trip. The first question starts the thread, and knows nothing yet.
     bool wanted(std::uint64_t hash, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
@@ -87,7 +96,8 @@ public:
     }
 
 private:
-    static constexpr std::chrono::seconds silence{15};  // then it is asked whether it is still there
+    // After that time it is asked whether the server is still there.
+    static constexpr std::chrono::seconds silence{15};
 
     bool listen() override
     {
@@ -105,7 +115,7 @@ private:
         return exchange.progress == Progress::answered && !exchange.error;
     }
 
-    /// Listens until the connection breaks or it is time to stop. False: it never came to that.
+    // Listens until the connection breaks or it is time to stop. False: it never came to listening.
     bool serve(Connection& connection)
     {
         if (!ask(connection, "LISTEN " + channel_))
@@ -114,6 +124,7 @@ private:
             std::lock_guard lock(mutex_);
             for (auto const& [hash, waiting] : waiters_)
                 waiting.waiter->wake();
+        // What became free before LISTEN was not heard, so everybody looks.
         }
         auto heard = SystemRuntime::now();
         std::vector<Notification> messages;
@@ -134,6 +145,7 @@ private:
         return true;
     }
 
+    // Reads hexadecimal digits; false when they are anything else.
     template <class N>
     static bool number(std::string_view digits, N& out) noexcept
     {
@@ -141,6 +153,7 @@ private:
         return end.ec == std::errc{} && end.ptr == digits.data() + digits.size();
     }
 
+    // A message that is neither of the two kinds is not from this library, and is ignored.
     void handle(std::string_view payload)
     {
         std::uint64_t hash = 0;
@@ -151,7 +164,8 @@ private:
             for (auto it = begin; it != end; ++it)
                 it->second.waiter->wake();
         } else if (
-            payload.size() == 25 && payload[0] == 'w' && number(payload.substr(1, 8), holder) && number(payload.substr(9), hash)) {
+            payload.size() == 25 && payload[0] == 'w' && number(payload.substr(1, 8), holder) &&
+            number(payload.substr(9), hash)) {
             std::lock_guard lock(mutex_);
             mark_wanted(hash, holder);
         }

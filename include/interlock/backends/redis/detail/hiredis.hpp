@@ -8,6 +8,8 @@
 
 #include <interlock/backends/redis/reply.hpp>
 
+#include <interlock/fwd.hpp>
+
 #include <hiredis/hiredis.h>
 
 #include <algorithm>

@@ -6,6 +6,8 @@
 // Physical names: `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`. The braces hold what Redis hashes, so
 // all of a shard is in one slot; the length keeps names apart that consist of two parts.
 
+#include <interlock/fwd.hpp>
+
 #include <array>
 #include <charconv>
 #include <cstddef>
