@@ -12,6 +12,7 @@
 
 #include "interleaving/redis_driven_queue.hpp"
 #include "support/catch.hpp"
+
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -68,64 +69,39 @@ public:
     void happen(Choice choice)
     {
         switch (choice.event) {
-            case Event::submit:
-                submit(calls_[choice.call], true);
-                break;
-            case Event::cancel:
-                cancel(calls_[choice.call]);
-                break;
-            case Event::turn:
-                turn_posted_ = false;
-                advance();
-                break;
-            case Event::connected:
-                connected();
-                break;
-            case Event::connect_failed:
-                connect_failed(Failure{Errc::unavailable, "nobody there"});
-                break;
-            case Event::login_refused:
-                connect_failed(Failure{Errc::misconfigured, "go away"});
-                break;
-            case Event::write_all:
-                wrote(queue_.batch().size() - written_, false);
-                break;
-            case Event::write_a_byte:
-                wrote(1, false);
-                break;
-            case Event::write_failed:
-                wrote(0, true);
-                break;
-            case Event::answer:
-                answer(Errc::ok);
-                break;
-            case Event::answer_readonly:
-                answer_error("READONLY You can't write against a read only replica.");
-                break;
-            case Event::answer_loading:
-                answer_error("LOADING Redis is loading the dataset in memory");
-                break;
-            case Event::answer_too_much:
-                answer(Errc::corrupt_state);
-                break;
-            case Event::die_after_executing:
-                while (complete()) execute();
-                die();
-                break;
-            case Event::die_before_executing:
-                die();
-                break;
-            case Event::ring:
-                now_ = std::max(now_, alarm_);
-                ring();
-                break;
-            case Event::be_late:
-                now_ = alarm_;
-                break;
-            case Event::close:
-                closed_ = true;
-                queue_.close();
-                break;
+        case Event::submit: submit(calls_[choice.call], true); break;
+        case Event::cancel: cancel(calls_[choice.call]); break;
+        case Event::turn:
+            turn_posted_ = false;
+            advance();
+            break;
+        case Event::connected: connected(); break;
+        case Event::connect_failed: connect_failed(Failure{Errc::unavailable, "nobody there"}); break;
+        case Event::login_refused: connect_failed(Failure{Errc::misconfigured, "go away"}); break;
+        case Event::write_all: wrote(queue_.batch().size() - written_, false); break;
+        case Event::write_a_byte: wrote(1, false); break;
+        case Event::write_failed: wrote(0, true); break;
+        case Event::answer: answer(Errc::ok); break;
+        case Event::answer_readonly:
+            answer_error("READONLY You can't write against a read only replica.");
+            break;
+        case Event::answer_loading: answer_error("LOADING Redis is loading the dataset in memory"); break;
+        case Event::answer_too_much: answer(Errc::corrupt_state); break;
+        case Event::die_after_executing:
+            while (complete())
+                execute();
+            die();
+            break;
+        case Event::die_before_executing: die(); break;
+        case Event::ring:
+            now_ = std::max(now_, alarm_);
+            ring();
+            break;
+        case Event::be_late: now_ = alarm_; break;
+        case Event::close:
+            closed_ = true;
+            queue_.close();
+            break;
         }
         owners_take();
     }
@@ -182,7 +158,8 @@ private:
     void explore(int depth)
     {
         World world{scope_};
-        for (auto const& choice : path_) world.happen(choice);
+        for (auto const& choice : path_)
+            world.happen(choice);
         auto const choices = world.choices();
         if (depth > 0 && !choices.empty() && world.problem() == nullptr) {
             for (auto const& choice : choices) {
@@ -234,7 +211,8 @@ TEST_CASE(
                        << explorer.ends[1] << "/" << explorer.ends[2]);
         INFO(explorer.first_problem);
         CHECK(explorer.problems == 0);
-        for (auto const count : explorer.ends) CHECK(count > 0);
+        for (auto const count : explorer.ends)
+            CHECK(count > 0);
         CHECK(explorer.paths > 1000);
     }
 }
@@ -246,19 +224,17 @@ TEST_CASE(
     Scope const scope{"", 3, false, false, 0, 0};
     World world{scope};
     for (auto const choice :
-         {Choice{Event::submit, 0},
-          Choice{Event::submit, 1},
-          Choice{Event::turn, 0},
-          Choice{Event::connected, 0},
-          Choice{Event::submit, 2},
-          Choice{Event::write_failed, 0},
+         {Choice{Event::submit, 0}, Choice{Event::submit, 1}, Choice{Event::turn, 0},
+          Choice{Event::connected, 0}, Choice{Event::submit, 2}, Choice{Event::write_failed, 0},
           Choice{Event::die_before_executing, 0}})
         world.happen(choice);
-    for (auto const& call : world.calls()) CHECK_FALSE(call.outcome);
+    for (auto const& call : world.calls())
+        CHECK_FALSE(call.outcome);
     CHECK(world.turn_good());
     world.check_end();
     CHECK(world.problem() == nullptr);
-    for (auto const& call : world.calls()) CHECK((call.outcome && *call.outcome));
+    for (auto const& call : world.calls())
+        CHECK((call.outcome && *call.outcome));
 }
 
 }  // namespace redis_command_queue

@@ -4,13 +4,15 @@
 #define INTERLOCK_TESTS_INTERLEAVING_REDIS_DRIVEN_QUEUE_HPP
 
 /// @file
-/// For redis_command_queue.cpp: a `CommandQueue` with a driver, owners of commands and a model of a server, all by hand.
+/// For redis_command_queue.cpp: a `CommandQueue` with a driver, owners of commands and a model of a server,
+/// all by hand.
 
 #include <interlock/backends/redis/detail/command_queue.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/retry_rule.hpp>
 
 #include "support/catch.hpp"
+
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -97,12 +99,9 @@ class Call final : public QueuedCommand {
 public:
     Call(std::size_t number, bool folded)
         : QueuedCommand(number == 1 ? Access::read : Access::write, zero + (number == 0 ? 5ms : 100ms)),
-          plain("APPEND", name_of(number)),
-          call(script_call(number)),
-          payload(folded ? Payload{call} : Payload{plain}),
-          reads(number == 1)
-    {
-    }
+          plain("APPEND", name_of(number)), call(script_call(number)),
+          payload(folded ? Payload{call} : Payload{plain}), reads(number == 1)
+    {}
     TimePoint until() const noexcept { return deadline(); }
     void finished() noexcept override { ++ended; }
 
@@ -143,7 +142,8 @@ struct Choice {
     std::size_t call;
 };
 
-/// A queue, its driver, the owners of its commands and a model of the server: what happens when something happens.
+/// A queue, its driver, the owners of its commands and a model of the server: what happens when something
+/// happens.
 class DrivenQueue {
 public:
     explicit DrivenQueue(Scope const& scope) : scope_(scope)
@@ -153,7 +153,8 @@ public:
         options_.reply_timeout = 50ms;
         options_.connect_timeout = 20ms;
         options_.reconnect = {.initial = 4ms, .cap = 8ms, .immediate = 1};
-        for (std::size_t i = 0; i < scope.calls; ++i) calls_.emplace_back(i, scope.folded);
+        for (std::size_t i = 0; i < scope.calls; ++i)
+            calls_.emplace_back(i, scope.folded);
     }
 
     char const* problem() const noexcept { return problem_; }
@@ -259,28 +260,19 @@ protected:
             auto const action = queue_.next(now_, 1);
             alarm_ = std::min(alarm_, action.alarm);
             switch (action.step) {
-                case QueueStep::rest:
-                    return;
-                case QueueStep::wait:
-                    claim(action.alarm > now_, "waits for a time that has come");
-                    return;
-                case QueueStep::look:
-                    queue_.looked(!lost_);
-                    break;
-                case QueueStep::close:
-                    claim(batched_.empty(), "a connection is closed on which replies are due");
-                    new_connection();
-                    queue_.closed(now_, scope_.random);
-                    break;
-                case QueueStep::connect:
-                    connecting_ = true;
-                    return;
-                case QueueStep::write_and_read:
-                    claim(!std::exchange(reading_, true), "two reads");
-                    [[fallthrough]];
-                case QueueStep::write:
-                    begin_to_write();
-                    return;
+            case QueueStep::rest: return;
+            case QueueStep::wait: claim(action.alarm > now_, "waits for a time that has come"); return;
+            case QueueStep::look: queue_.looked(!lost_); break;
+            case QueueStep::close:
+                claim(batched_.empty(), "a connection is closed on which replies are due");
+                new_connection();
+                queue_.closed(now_, scope_.random);
+                break;
+            case QueueStep::connect: connecting_ = true; return;
+            case QueueStep::write_and_read:
+                claim(!std::exchange(reading_, true), "two reads");
+                [[fallthrough]];
+            case QueueStep::write: begin_to_write(); return;
             }
         }
     }
@@ -293,7 +285,8 @@ protected:
         written_ = 0;
         auto const groups = read_commands(queue_.batch());
         std::size_t places = 0;
-        for (auto const& group : batched_) places += group.size();
+        for (auto const& group : batched_)
+            places += group.size();
         for (auto const& group : groups) {
             places += group.size();
             for (auto const i : group) {
@@ -333,7 +326,8 @@ protected:
         auto const batch = std::string(queue_.batch());
         for (auto const& group : read_commands(batch)) {
             if (at < written_)
-                for (auto const i : group) calls_[i].may_have_left = true;
+                for (auto const i : group)
+                    calls_[i].may_have_left = true;
             at += length_of_first(std::string_view{batch}.substr(at));
         }
     }
@@ -367,7 +361,8 @@ protected:
         } else {
             auto const group = execute();
             auto bytes = group.size() == 1 ? std::string{} : "*" + std::to_string(group.size()) + "\r\n";
-            for (auto const i : group) bytes += as_string(name_of(i));
+            for (auto const i : group)
+                bytes += as_string(name_of(i));
             auto reply = reply_of(bytes);
             claim(queue_.replied(reply) == nullptr, "a reply is nobody's");
         }
@@ -480,7 +475,8 @@ protected:
         claim(!batched_.empty() && batched_.front() == group, "commands reach the server out of order");
         if (!batched_.empty())
             batched_.pop_front();
-        for (auto const i : group) calls_[i].may_have_left = false;  // the server has said what became of it
+        for (auto const i : group)
+            calls_[i].may_have_left = false;  // the server has said what became of it
         return group;
     }
     std::vector<std::size_t> execute()

@@ -11,6 +11,7 @@
 #include <interlock/backends/redis/detail/hiredis.hpp>
 
 #include "support/catch.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -43,7 +44,8 @@ constexpr std::string_view untrusted = "redis: TLS: the certificate is not trust
 std::string ciphered(std::string_view text)
 {
     std::string out(text);
-    for (auto& c : out) c = static_cast<char>(c ^ '\x80');
+    for (auto& c : out)
+        c = static_cast<char>(c ^ '\x80');
     return out;
 }
 
@@ -156,13 +158,10 @@ public:
     std::vector<Event> choices() const
     {
         switch (action_) {
-            case HandshakeAction::send:
-                return {Event::sent, Event::broken, Event::timed_out};
-            case HandshakeAction::done:
-            case HandshakeAction::failed:
-                return {};
-            case HandshakeAction::receive:
-                break;
+        case HandshakeAction::send: return {Event::sent, Event::broken, Event::timed_out};
+        case HandshakeAction::done:
+        case HandshakeAction::failed: return {};
+        case HandshakeAction::receive: break;
         }
         std::vector<Event> out{Event::broken, Event::timed_out};
         if (tls_ && !tls_->ready)
@@ -171,14 +170,8 @@ public:
             out.push_back(Event::good_reply);
         else
             out.insert(
-                out.end(),
-                {Event::good_reply,
-                 Event::half_reply,
-                 Event::refused_reply,
-                 Event::loading_reply,
-                 Event::no_reply,
-                 Event::all_replies,
-                 Event::all_and_another});
+                out.end(), {Event::good_reply, Event::half_reply, Event::refused_reply, Event::loading_reply,
+                            Event::no_reply, Event::all_replies, Event::all_and_another});
         if (tls_ && tls_->ready)
             out.push_back(Event::farewell);
         return out;
@@ -187,52 +180,35 @@ public:
     void happen(Event event)
     {
         switch (event) {
-            case Event::sent:
-                take(handshake_->sent());
-                break;
-            case Event::broken:
-                lose(HandshakeLoss::broken);
-                break;
-            case Event::timed_out:
-                lose(HandshakeLoss::timed_out);
-                break;
-            case Event::flight:
-                take(handshake_->received("h"));
-                break;
-            case Event::bad_flight:
-                expect(Errc::misconfigured), take(handshake_->received("x"));
-                break;
-            case Event::farewell:
-                expect(Errc::unavailable), take(handshake_->received("q"));
-                break;
-            case Event::half_reply:
-                rest_ = "K\r\n", answer("+O");
-                break;
-            case Event::good_reply:
-                ++answered_;
-                answer(rest_.empty() ? "+OK\r\n" : std::exchange(rest_, {}));
-                break;
-            case Event::refused_reply:
-                if (commands_[answered_] == "AUTH" || commands_[answered_] == "SELECT")
-                    expect(Errc::misconfigured);
-                ++answered_;
-                answer("-ERR not you\r\n");
-                break;
-            case Event::loading_reply:
-                expect(Errc::unavailable), answer("-LOADING wait\r\n");
-                break;
-            case Event::no_reply:
-                expect(Errc::unavailable), answer("?\r\n");
-                break;
-            case Event::all_replies:
-            case Event::all_and_another: {
-                std::string bytes;
-                for (; answered_ < commands_.size(); ++answered_) bytes += "+OK\r\n";
-                if (event == Event::all_and_another)
-                    expect(Errc::unavailable), bytes += "+OK\r\n";
-                answer(bytes);
-                break;
-            }
+        case Event::sent: take(handshake_->sent()); break;
+        case Event::broken: lose(HandshakeLoss::broken); break;
+        case Event::timed_out: lose(HandshakeLoss::timed_out); break;
+        case Event::flight: take(handshake_->received("h")); break;
+        case Event::bad_flight: expect(Errc::misconfigured), take(handshake_->received("x")); break;
+        case Event::farewell: expect(Errc::unavailable), take(handshake_->received("q")); break;
+        case Event::half_reply: rest_ = "K\r\n", answer("+O"); break;
+        case Event::good_reply:
+            ++answered_;
+            answer(rest_.empty() ? "+OK\r\n" : std::exchange(rest_, {}));
+            break;
+        case Event::refused_reply:
+            if (commands_[answered_] == "AUTH" || commands_[answered_] == "SELECT")
+                expect(Errc::misconfigured);
+            ++answered_;
+            answer("-ERR not you\r\n");
+            break;
+        case Event::loading_reply: expect(Errc::unavailable), answer("-LOADING wait\r\n"); break;
+        case Event::no_reply: expect(Errc::unavailable), answer("?\r\n"); break;
+        case Event::all_replies:
+        case Event::all_and_another: {
+            std::string bytes;
+            for (; answered_ < commands_.size(); ++answered_)
+                bytes += "+OK\r\n";
+            if (event == Event::all_and_another)
+                expect(Errc::unavailable), bytes += "+OK\r\n";
+            answer(bytes);
+            break;
+        }
         }
     }
 
@@ -261,33 +237,29 @@ private:
     {
         bool const was_sending = std::exchange(action_, action) == HandshakeAction::send;
         switch (action) {
-            case HandshakeAction::send:
-                look_at(handshake_->output());
-                break;
-            case HandshakeAction::receive:
-                if (was_sending)
-                    claim(
-                        handshake_->output().find(password) == std::string_view::npos,
-                        "a copy of the password stays behind");
+        case HandshakeAction::send: look_at(handshake_->output()); break;
+        case HandshakeAction::receive:
+            if (was_sending)
                 claim(
-                    greeted_ ? answered_ < commands_.size() : tls_ != nullptr, "waits for more than is due");
-                break;
-            case HandshakeAction::done:
-                claim(expected_ == Errc::ok, "is ready although something went wrong");
-                claim(!tls_ || tls_->ready, "is ready without TLS");
-                claim(greeted_ || commands_due() == 0, "is ready without a greeting");
-                claim(answered_ == commands_.size(), "is ready although replies are due");
-                claim(rest_.empty(), "is ready in the middle of a reply");
-                break;
-            case HandshakeAction::failed: {
-                auto const& failure = handshake_->failure();
-                claim(failure.effect() == Effect::not_applied, "a command may have been sent");
-                claim(failure.code() == expected_, "the failure has another code");
-                claim(!failure.detail().empty(), "a failure without a word");
-                claim(
-                    failure.detail().find(password) == std::string_view::npos, "the password is in an error");
-                break;
-            }
+                    handshake_->output().find(password) == std::string_view::npos,
+                    "a copy of the password stays behind");
+            claim(greeted_ ? answered_ < commands_.size() : tls_ != nullptr, "waits for more than is due");
+            break;
+        case HandshakeAction::done:
+            claim(expected_ == Errc::ok, "is ready although something went wrong");
+            claim(!tls_ || tls_->ready, "is ready without TLS");
+            claim(greeted_ || commands_due() == 0, "is ready without a greeting");
+            claim(answered_ == commands_.size(), "is ready although replies are due");
+            claim(rest_.empty(), "is ready in the middle of a reply");
+            break;
+        case HandshakeAction::failed: {
+            auto const& failure = handshake_->failure();
+            claim(failure.effect() == Effect::not_applied, "a command may have been sent");
+            claim(failure.code() == expected_, "the failure has another code");
+            claim(!failure.detail().empty(), "a failure without a word");
+            claim(failure.detail().find(password) == std::string_view::npos, "the password is in an error");
+            break;
+        }
         }
     }
     std::size_t commands_due() const
@@ -338,7 +310,8 @@ public:
     void explore()
     {
         World world{scope_};
-        for (auto const event : path_) world.happen(event);
+        for (auto const event : path_)
+            world.happen(event);
         auto const choices = world.choices();
         if (world.problem() == nullptr && !choices.empty()) {
             if (path_.size() > 20)
@@ -366,7 +339,8 @@ private:
         if (problems++ != 0)
             return;
         first_problem = problem;
-        for (auto const event : path_) first_problem += " " + std::to_string(static_cast<int>(event));
+        for (auto const event : path_)
+            first_problem += " " + std::to_string(static_cast<int>(event));
     }
 
     Scope const& scope_;

@@ -237,7 +237,9 @@ private:
     {
         auto handler = std::move(this->handler());
         auto result = std::move(result_);
-        { interlock::detail::Ref<Base> const last = std::move(self); }
+        {
+            interlock::detail::Ref<Base> const last = std::move(self);
+        }
         std::move(handler)(std::move(result));
     }
 
@@ -322,7 +324,7 @@ public:
     ///
     /// | why | before it was written | written, `Access::read` | written, `write` or `record` |
     /// |---|---|---|---|
-    /// | deadline | `deadline_exceeded`, or why there is no connection | `deadline_exceeded` | `outcome_unknown` |
+    /// | deadline | `deadline_exceeded`, or why it has no connection | `deadline_exceeded` | `outcome_unknown` |
     /// | connection lost | waits for the next one | `unavailable` at once | `outcome_unknown` at once |
     /// | what came is no reply | waits for the next one | `corrupt_state` | `outcome_unknown` |
     /// | its reply was too large; the others go on | | `corrupt_state` | `outcome_unknown` |

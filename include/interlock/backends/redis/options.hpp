@@ -103,10 +103,7 @@ struct Options {
     Outcome<void> validate() const;
 
     /// Host and port, or the path of the socket, for messages. Without user and password.
-    std::string endpoint() const
-    {
-        return Endpoint{host, port, unix_path}.text();
-    }
+    std::string endpoint() const { return Endpoint{host, port, unix_path}.text(); }
 };
 
 namespace detail {

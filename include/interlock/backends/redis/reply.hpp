@@ -32,6 +32,7 @@ class ReplyReader;
 /// The six kinds of value in Redis' protocol, version 2. `status` is a short text such as "OK".
 enum class ReplyType : unsigned char { nil, string, status, error, integer, array };
 
+/// The owner of such values; see below.
 class Reply;
 
 /// One value inside a `Reply`. A view: the reply must outlive it.
@@ -39,6 +40,7 @@ class Reply;
 /// **Thread safety.** A reply that nobody changes may be viewed by any number of threads.
 class ReplyView {
 public:
+    /// The kind of the value.
     ReplyType type() const noexcept;
     /// Whether the value is of this kind.
     bool is(ReplyType expected) const noexcept { return type() == expected; }
@@ -187,7 +189,8 @@ inline ReplyView ReplyView::operator[](std::size_t i) const noexcept
     if (!reply_->nested_)
         return {reply_, index_ + 1 + i};
     auto at = index_ + 1;
-    while (i-- > 0) at = reply_->behind(at);
+    while (i-- > 0)
+        at = reply_->behind(at);
     return {reply_, at};
 }
 

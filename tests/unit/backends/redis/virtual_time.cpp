@@ -14,6 +14,7 @@
 #include "support/manual_runtime.hpp"
 #include "support/redis_server.hpp"
 #include "support/states.hpp"
+
 #include <chrono>
 #include <optional>
 #include <string>

@@ -64,8 +64,7 @@ public:
         auto const& options = owner_.options();
         if (options.unix_path.empty())
             return owner_.wire().resolver.resolve(
-                options.host,
-                options.port,
+                options.host, options.port,
                 [this, self = std::move(self)](
                     Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
                     endpoints_ = std::move(found);
@@ -130,31 +129,27 @@ private:
     {
         auto& wire = owner_.wire();
         switch (action) {
-            case HandshakeAction::send: {
-                auto const bytes = handshake_->output();
-                return boost::asio::async_write(
-                    wire.socket,
-                    boost::asio::buffer(bytes.data(), bytes.size()),
-                    [this, self = std::move(self)](Error error, std::size_t) mutable {
-                        if (owner_.connecting())
-                            go_on(std::move(self), error ? lost(error) : handshake_->sent());
-                    });
-            }
-            case HandshakeAction::receive:
-                return wire.socket.async_read_some(
-                    boost::asio::buffer(wire.buffer),
-                    [this, self = std::move(self)](Error error, std::size_t size) mutable {
-                        if (owner_.connecting())
-                            go_on(
-                                std::move(self),
-                                error ? lost(error)
-                                      : handshake_->received({owner_.wire().buffer.data(), size}));
-                    });
-            case HandshakeAction::done:
-                handshake_.reset();
-                return owner_.connected();
-            case HandshakeAction::failed:
-                return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
+        case HandshakeAction::send: {
+            auto const bytes = handshake_->output();
+            return boost::asio::async_write(
+                wire.socket, boost::asio::buffer(bytes.data(), bytes.size()),
+                [this, self = std::move(self)](Error error, std::size_t) mutable {
+                    if (owner_.connecting())
+                        go_on(std::move(self), error ? lost(error) : handshake_->sent());
+                });
+        }
+        case HandshakeAction::receive:
+            return wire.socket.async_read_some(
+                boost::asio::buffer(wire.buffer),
+                [this, self = std::move(self)](Error error, std::size_t size) mutable {
+                    if (owner_.connecting())
+                        go_on(
+                            std::move(self),
+                            error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
+                });
+        case HandshakeAction::done: handshake_.reset(); return owner_.connected();
+        case HandshakeAction::failed:
+            return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
         }
     }
     HandshakeAction lost(Error error)

@@ -61,7 +61,8 @@ public:
         if (folded == 1) {
             answer(std::exchange(reply, {}), accepted);
         } else if (!reply.root().is(ReplyType::array)) {  // the same for all
-            for (std::size_t i = 0; i < folded; ++i) answer(reply, accepted);
+            for (std::size_t i = 0; i < folded; ++i)
+                answer(reply, accepted);
         } else if (reply.root().size() == folded) {
             reply.split([&](Reply part) { answer(std::move(part), accepted); });
         } else {

@@ -163,15 +163,10 @@ private:
     using Lock = std::unique_lock<std::mutex>;
 
     Pipeline(R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
-        : options_(std::move(options)),
-          life_(std::move(life)),
-          runtime_(std::move(runtime)),
-          executor_(std::move(executor)),
-          generation_(runtime_.generation()),
-          service_list_(PipelineService::of(executor_)),
-          wire_(std::make_unique<Wire>(executor_))
-    {
-    }
+        : options_(std::move(options)), life_(std::move(life)), runtime_(std::move(runtime)),
+          executor_(std::move(executor)), generation_(runtime_.generation()),
+          service_list_(PipelineService::of(executor_)), wire_(std::make_unique<Wire>(executor_))
+    {}
 
     /// False: that was done before.
     bool end() noexcept
@@ -236,25 +231,18 @@ private:
             if (action.alarm != TimePoint::max())
                 arm(action.alarm);
             switch (action.step) {
-                case QueueStep::rest:
-                    return;
-                case QueueStep::look:
-                    queue_.looked(interlock::detail::quiet(wire_->socket));
-                    break;
-                case QueueStep::close:
-                    close_connection();
-                    queue_.closed(runtime_.now(), runtime_.random_bits());
-                    break;
-                case QueueStep::connect:
-                    lock.unlock();
-                    return connector_.start(this->shared_from_this());
-                case QueueStep::wait:
-                    work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked);
-                    return;
-                case QueueStep::write:
-                    return write(lock, false);
-                case QueueStep::write_and_read:
-                    return write(lock, true);
+            case QueueStep::rest: return;
+            case QueueStep::look: queue_.looked(interlock::detail::quiet(wire_->socket)); break;
+            case QueueStep::close:
+                close_connection();
+                queue_.closed(runtime_.now(), runtime_.random_bits());
+                break;
+            case QueueStep::connect: lock.unlock(); return connector_.start(this->shared_from_this());
+            case QueueStep::wait:
+                work_ = boost::asio::prefer(executor_, boost::asio::execution::outstanding_work.tracked);
+                return;
+            case QueueStep::write: return write(lock, false);
+            case QueueStep::write_and_read: return write(lock, true);
             }
         }
     }

@@ -25,9 +25,7 @@ template <class R>
 class PipelineHandle {
 public:
     PipelineHandle(
-        R runtime,
-        boost::asio::any_io_executor executor,
-        Options options,
+        R runtime, boost::asio::any_io_executor executor, Options options,
         std::shared_ptr<Life> life = nullptr)
     {
         options.validate().value();

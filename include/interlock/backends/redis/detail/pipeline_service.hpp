@@ -59,7 +59,8 @@ public:
                     if (auto member = entry.second.lock())
                         alive.push_back(std::move(member));
             }
-            for (auto const& member : alive) member->abandon();
+            for (auto const& member : alive)
+                member->abandon();
         }
 
     private:

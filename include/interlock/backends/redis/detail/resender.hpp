@@ -25,8 +25,7 @@ public:
     /// `script`: the text of what `payload` calls by its name, if it does. Both outlive this.
     Resender(Payload payload, std::optional<std::string_view> script)
         : payload_(payload), script_(script), rule_(script.has_value())
-    {
-    }
+    {}
     Resender(Resender const&) = delete;
     Resender& operator=(Resender const&) = delete;
 
@@ -47,16 +46,10 @@ public:
         auto const& runtime = pipeline.runtime();
         auto const verdict = rule_.after_error(error, runtime.now(), deadline, runtime.random_bits());
         switch (verdict.next) {
-            case RetryRule::Next::give_up:
-                return false;
-            case RetryRule::Next::later:
-                pipeline.submit_at(command, payload_, verdict.at);
-                return true;
-            case RetryRule::Next::elsewhere:
-                pipeline.submit_elsewhere(command, payload_);
-                return true;
-            case RetryRule::Next::spell_out:
-                break;
+        case RetryRule::Next::give_up: return false;
+        case RetryRule::Next::later: pipeline.submit_at(command, payload_, verdict.at); return true;
+        case RetryRule::Next::elsewhere: pipeline.submit_elsewhere(command, payload_); return true;
+        case RetryRule::Next::spell_out: break;
         }
         spelled_out_ = spell_out(payload_.text(), *script_);
         payload_ = std::string_view{spelled_out_};

@@ -21,23 +21,23 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
+/// A Lua script. Made once, and kept for as long as anything refers to it.
 struct Script {
     template <class... Parts>
     explicit Script(Parts... parts)
-        : text((std::string{} += ... += parts)),
-          name(sha1(text)),
+        : text((std::string{} += ... += parts)), name(sha1(text)),
           call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
-    {
-    }
+    {}
     Script(Script const&) = delete;
     Script& operator=(Script const&) = delete;
 
     std::string const text;
     std::string const name;
-    std::string const call;  // the first two words of a call
+    std::string const call;  // the first two words of a call, as they go over the wire
 };
 
-/// The bytes of an EVALSHA, with the script's text instead of its name.
+/// `evalsha`, the bytes of a call by name, becomes a call by `text`: for a server that does not have the
+/// script.
 inline std::string spell_out(std::string_view evalsha, std::string_view text)
 {
     auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
@@ -51,9 +51,10 @@ inline std::string spell_out(std::string_view evalsha, std::string_view text)
     return out.append(evalsha.substr(head + name));
 }
 
-/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that
-/// every call has of its own. Such a script takes several calls in one, and answers with an array of what it
-/// would have said to each, or with what it would have said to all of them.
+/// How the words of a call are counted, for a script that takes several calls as one command. Some keys are
+/// the same in all calls that leave together, and so are some arguments; the rest are each call's own. Such a
+/// script answers with an array of what it would have said to each call, or, if that is the same for all,
+/// with what it would have said to one.
 struct Folding {
     std::uint8_t shared_keys{0};
     std::uint8_t own_keys{0};
@@ -63,8 +64,9 @@ struct Folding {
     friend bool operator==(Folding, Folding) = default;
 };
 
-/// A call of such a script: its words, in the order of `Folding`'s members. Only as a command do they get
-/// what stands in front of them, alone or with those of others.
+/// A call of such a script. Its words are added in the order of `Folding`'s members. What stands in front of
+/// them, the script's name and the number of keys, is written when the call becomes a command, alone or
+/// together with other calls.
 class ScriptCall : private EncodedWords<160> {
     using Base = EncodedWords<160>;
 
@@ -84,7 +86,7 @@ public:
     }
 
     Script const& script() const noexcept { return *script_; }
-    /// Of the words.
+    /// Bytes of the words.
     using Base::size;
 
     /// Whether one command can stand for both.
@@ -110,9 +112,11 @@ public:
         key_count.add(keys);
         out += key_count.bytes();
         out += first.shared_keys();
-        for (auto const& call : calls) out += of(call).own_keys();
+        for (auto const& call : calls)
+            out += of(call).own_keys();
         out += first.shared_arguments();
-        for (auto const& call : calls) out += of(call).own_arguments();
+        for (auto const& call : calls)
+            out += of(call).own_arguments();
     }
     /// A command of its own.
     std::string text() const
@@ -149,7 +153,7 @@ private:
     Script const* script_;
     Folding folding_;
     std::size_t words_{0};
-    std::array<std::size_t, 3> ends_{};  // of all kinds of words but the last
+    std::array<std::size_t, 3> ends_{};  // where each kind of words ends; the last kind ends with the words
 };
 
 }  // namespace detail

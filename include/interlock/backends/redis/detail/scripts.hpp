@@ -203,10 +203,7 @@ if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody
   end
 end
 )lua",
-        need_lua,
-        reserve_lua,
-        draw_lua,
-        reserved_lua,
+        need_lua, reserve_lua, draw_lua, reserved_lua,
         R"lua(
 local count, keys = #ARGV - 2, loads and 2 or 1
 -- Together they may read less, since nobody else is served meanwhile, and each says 64 bytes more. What is
@@ -322,11 +319,7 @@ if count == 1 then
   end
 end
 )lua",
-        need_lua,
-        reserve_lua,
-        draw_lua,
-        reserved_lua,
-        pass_on_lua,
+        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
         R"lua(
 local function one(i)
   local lock, owner = KEYS[i + 1], ARGV[i]
@@ -417,11 +410,7 @@ if #KEYS == 3 then
   end
 end
 )lua",
-        need_lua,
-        reserve_lua,
-        draw_lua,
-        reserved_lua,
-        pass_on_lua,
+        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
         R"lua(
 local none = '----------------'
 local count = math.floor((#KEYS - 1) / 2)

@@ -21,7 +21,8 @@ inline std::string sha1(std::string_view text)
 {
     std::string message(text);
     message += '\x80';
-    while (message.size() % 64 != 56) message += '\0';
+    while (message.size() % 64 != 56)
+        message += '\0';
     for (int shift = 56; shift >= 0; shift -= 8)
         message += static_cast<char>(static_cast<std::uint64_t>(text.size()) * 8 >> shift);
     std::array<std::uint32_t, 5> h{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
@@ -31,7 +32,8 @@ inline std::string sha1(std::string_view text)
         for (std::size_t i = 0; i < 16; ++i)
             for (std::size_t j = 0; j < 4; ++j)
                 w[i] = w[i] << 8 | static_cast<unsigned char>(message[block + 4 * i + j]);
-        for (std::size_t i = 16; i < 80; ++i) w[i] = turn(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+        for (std::size_t i = 16; i < 80; ++i)
+            w[i] = turn(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
         auto [a, b, c, d, e] = h;
         for (std::size_t i = 0; i < 80; ++i) {
             auto const f = i < 20   ? (b & c) | (~b & d)
@@ -53,7 +55,8 @@ inline std::string sha1(std::string_view text)
     }
     std::string out;
     for (auto const word : h)
-        for (int shift = 28; shift >= 0; shift -= 4) out += "0123456789abcdef"[word >> shift & 15];
+        for (int shift = 28; shift >= 0; shift -= 4)
+            out += "0123456789abcdef"[word >> shift & 15];
     return out;
 }
 

@@ -32,8 +32,7 @@ namespace detail {
 struct Wire {
     explicit Wire(boost::asio::any_io_executor const& executor)
         : strand(executor), socket(strand), resolver(strand)
-    {
-    }
+    {}
 
     void close_socket()
     {

@@ -72,20 +72,17 @@ public:
         for (auto action = machine.begin();;) {
             IoResult result;
             switch (action) {
-                case HandshakeAction::send:
-                    result = stream_.write(machine.output(), until);
-                    action = result.status == IoStatus::ok ? machine.sent() : lost(machine, result);
-                    break;
-                case HandshakeAction::receive:
-                    result = stream_.read_some(buffer.data(), buffer.size(), until);
-                    action = result.status == IoStatus::ok ? machine.received({buffer.data(), result.size})
-                                                           : lost(machine, result);
-                    break;
-                case HandshakeAction::done:
-                    return true;
-                case HandshakeAction::failed:
-                    close();
-                    return false;
+            case HandshakeAction::send:
+                result = stream_.write(machine.output(), until);
+                action = result.status == IoStatus::ok ? machine.sent() : lost(machine, result);
+                break;
+            case HandshakeAction::receive:
+                result = stream_.read_some(buffer.data(), buffer.size(), until);
+                action = result.status == IoStatus::ok ? machine.received({buffer.data(), result.size})
+                                                       : lost(machine, result);
+                break;
+            case HandshakeAction::done: return true;
+            case HandshakeAction::failed: close(); return false;
             }
         }
     }
@@ -112,6 +109,7 @@ public:
         }
     }
 
+    /// Reads what is there, at least one byte, in the clear. With a `bell`: until the bell is rung, at most.
     IoResult read_some(
         char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell = nullptr)
     {
@@ -120,16 +118,13 @@ public:
         for (;;) {
             IoResult result;
             switch (tls_->session->decrypt(out, size, result.size)) {
-                case TlsStatus::ok:
-                    return result;
-                case TlsStatus::closed:
-                    return {IoStatus::closed, 0, 0};
-                case TlsStatus::failed:
-                    static_cast<void>(
-                        flush(TimePoint::min()));  // tells the server why, if that goes without waiting
-                    return {IoStatus::failed, 0, EPROTO};
-                case TlsStatus::more:
-                    break;
+            case TlsStatus::ok: return result;
+            case TlsStatus::closed: return {IoStatus::closed, 0, 0};
+            case TlsStatus::failed:
+                static_cast<void>(
+                    flush(TimePoint::min()));  // tells the server why, if that goes without waiting
+                return {IoStatus::failed, 0, EPROTO};
+            case TlsStatus::more: break;
             }
             if (result = flush(deadline); result.status == IoStatus::timeout && bell != nullptr)
                 return {IoStatus::failed, 0, ETIMEDOUT};  // half of a record may have left

@@ -11,8 +11,6 @@
 #include <interlock/core/kit/net/tls_session.hpp>
 #include <interlock/core/outcome.hpp>
 
-#include <cstddef>
-#include <memory>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -20,6 +18,9 @@
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+
+#include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -161,12 +162,9 @@ private:
     TlsStatus judge(int result)
     {
         switch (::SSL_get_error(ssl_.get(), result)) {
-            case SSL_ERROR_WANT_READ:
-                return TlsStatus::more;
-            case SSL_ERROR_ZERO_RETURN:
-                return TlsStatus::closed;
-            default:
-                break;
+        case SSL_ERROR_WANT_READ: return TlsStatus::more;
+        case SSL_ERROR_ZERO_RETURN: return TlsStatus::closed;
+        default: break;
         }
         auto const code = ::ERR_peek_error();
         code_ = Errc::misconfigured;
@@ -208,24 +206,21 @@ private:
     std::string explain_certificate(long result) const
     {
         switch (result) {
-            case X509_V_ERR_CERT_HAS_EXPIRED:
-                return "the server's certificate, or its signer's, has expired";
-            case X509_V_ERR_CERT_NOT_YET_VALID:
-                return "the server's certificate, or its signer's, is not valid yet";
-            case X509_V_ERR_HOSTNAME_MISMATCH:
-                return "the server's certificate is not for the name " + name_;
-            case X509_V_ERR_IP_ADDRESS_MISMATCH:
-                return "the server's certificate is not for the address " + name_;
-            case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-            case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-            case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-            case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-            case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-            case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-                return std::string("the server's certificate is not signed by anybody trusted: ") +
-                       ::X509_verify_cert_error_string(result);
-            default:
-                break;
+        case X509_V_ERR_CERT_HAS_EXPIRED: return "the server's certificate, or its signer's, has expired";
+        case X509_V_ERR_CERT_NOT_YET_VALID:
+            return "the server's certificate, or its signer's, is not valid yet";
+        case X509_V_ERR_HOSTNAME_MISMATCH: return "the server's certificate is not for the name " + name_;
+        case X509_V_ERR_IP_ADDRESS_MISMATCH:
+            return "the server's certificate is not for the address " + name_;
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+            return std::string("the server's certificate is not signed by anybody trusted: ") +
+                   ::X509_verify_cert_error_string(result);
+        default: break;
         }
         return std::string("the server's certificate is refused: ") + ::X509_verify_cert_error_string(result);
     }
@@ -266,11 +261,9 @@ private:
     };
 
     OpenSslContext(TlsOptions options, std::string store)
-        : options_(std::move(options)),
-          store_(std::move(store)),
+        : options_(std::move(options)), store_(std::move(store)),
           context_(::SSL_CTX_new(::TLS_client_method()))
-    {
-    }
+    {}
 
     Outcome<void> prepare()
     {
@@ -284,8 +277,7 @@ private:
         ::SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
         ::SSL_CTX_set_client_cert_cb(context, &OpenSslSession::no_certificate);
         ::SSL_CTX_set_verify(
-            context,
-            options_.verification == TlsVerification::full ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+            context, options_.verification == TlsVerification::full ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
             nullptr);
 
         ::ERR_clear_error();

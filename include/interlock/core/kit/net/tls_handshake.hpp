@@ -39,28 +39,29 @@ public:
     /// `session` outlives it.
     explicit TlsHandshake(TlsSession& session) noexcept : session_(session) {}
 
+    /// What is done first. It and the events below say what the driver does next.
     HandshakeAction begin() { return advance(); }
     /// What is to be sent. Stays as it is until the next event.
     std::string_view output() const noexcept { return output_; }
 
+    /// All of `output()` was written.
     HandshakeAction sent()
     {
         output_.clear();
         switch (status_) {
-            case TlsStatus::ok:
-                return HandshakeAction::done;
-            case TlsStatus::more:
-                return HandshakeAction::receive;
-            case TlsStatus::closed:
-            case TlsStatus::failed:
-                break;
+        case TlsStatus::ok: return HandshakeAction::done;
+        case TlsStatus::more: return HandshakeAction::receive;
+        case TlsStatus::closed:
+        case TlsStatus::failed: break;
         }
         return fail("the server ended the TLS handshake");
     }
+    /// The server has sent `bytes`.
     HandshakeAction received(std::string_view bytes)
     {
         return session_.feed(bytes) ? advance() : fail("no memory for TLS");
     }
+    /// The driver could not write or read; `why` says so in words.
     HandshakeAction lost(HandshakeLoss loss, std::string_view why)
     {
         // The session had failed, and the server was about to be told: that explains more than the loss of

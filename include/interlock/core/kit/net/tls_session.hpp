@@ -54,6 +54,7 @@ public:
     /// detail is empty when there is nothing to say.
     virtual Failure failure() const = 0;
 
+    /// The most that one record of TLS may contain.
     static constexpr std::size_t record_size = std::size_t{16} << 10;
 };
 

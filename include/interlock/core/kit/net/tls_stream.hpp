@@ -23,8 +23,10 @@ inline namespace v0 {
 /// **Thread safety.** One thread at a time.
 class TlsStream {
 public:
+    /// `session`: its handshake was begun, or is over.
     explicit TlsStream(std::unique_ptr<TlsSession> session) noexcept : session_(std::move(session)) {}
 
+    /// The session itself, for the handshake and for what it says of a failure.
     TlsSession& session() noexcept { return *session_; }
 
     /// Makes records of `batch`, which are then `unwritten`. False: the session failed.

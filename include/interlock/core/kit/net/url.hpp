@@ -78,6 +78,7 @@ public:
     /// What follows the '?', as it stands in the URL; `next_parameter` takes it apart.
     std::string_view query{};
 
+    /// Takes `text` apart.
     static Outcome<Url> read(std::string_view text, char const* begins_failures)
     {
         Url url;
@@ -86,6 +87,7 @@ public:
         return url;
     }
 
+    /// `name=value`.
     struct Parameter {
         std::string_view name;
         std::string value;  // percent-decoded
