@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The first bytes of a Redis connection, in every order of events: TLS takes one round trip or two, fails, or is cut off; the
-// server answers the greeting in pieces, refuses any part of it, says too much, or dies at any byte. No server and no socket:
-// the machine that decides is given the events by hand, and a TLS session whose cipher can be told from plain text.
+// The first bytes of a Redis connection, in every order of events: TLS takes one round trip or two, fails, or
+// is cut off; the server answers the greeting in pieces, refuses any part of it, says too much, or dies at
+// any byte. No server and no socket: the machine that decides is given the events by hand, and a TLS session
+// whose cipher can be told from plain text.
 //
 // An order of events is a path of choices, and every path is run anew from the beginning.
 
@@ -48,8 +49,8 @@ std::string ciphered(std::string_view text)
     return out;
 }
 
-/// Each of the server's flights is one byte: 'h' goes on with the handshake, 'x' is a certificate that nobody trusts, 'q' ends
-/// the session. Cipher has the highest bit set.
+/// Each of the server's flights is one byte: 'h' goes on with the handshake, 'x' is a certificate that nobody
+/// trusts, 'q' ends the session. Cipher has the highest bit set.
 class ScriptedTls final : public TlsSession {
 public:
     explicit ScriptedTls(int flights) : flights_(flights) {}
@@ -98,7 +99,10 @@ public:
     }
     void drain(std::string& out) override { out += std::exchange(out_, {}); }
     bool empty() const noexcept override { return in_.empty(); }
-    Failure failure() const override { return {Errc::misconfigured, failed_ ? std::string(untrusted) : std::string{}}; }
+    Failure failure() const override
+    {
+        return {Errc::misconfigured, failed_ ? std::string(untrusted) : std::string{}};
+    }
 
     bool ready{false};
 
@@ -146,7 +150,8 @@ public:
         options_.database = scope.database;
         if (scope.tls)
             tls_ = std::make_unique<ScriptedTls>(scope.flights);
-        handshake_ = std::make_unique<Handshake>(options_, tls_.get(), reader_, reply_, scope.life ? &life_ : nullptr);
+        handshake_ =
+            std::make_unique<Handshake>(options_, tls_.get(), reader_, reply_, scope.life ? &life_ : nullptr);
         take(handshake_->begin());
     }
 
@@ -223,7 +228,10 @@ private:
             expect(Errc::unavailable);
         take(handshake_->lost(loss, "cut"));
     }
-    void answer(std::string_view bytes) { take(handshake_->received(tls_ ? ciphered(bytes) : std::string(bytes))); }
+    void answer(std::string_view bytes)
+    {
+        take(handshake_->received(tls_ ? ciphered(bytes) : std::string(bytes)));
+    }
 
     void take(HandshakeAction action)
     {
@@ -232,9 +240,10 @@ private:
         case HandshakeAction::send: look_at(handshake_->output()); break;
         case HandshakeAction::receive:
             if (was_sending)
-                claim(handshake_->output().find(password) == std::string_view::npos, "a copy of the password stays behind");
-            claim(
-                greeted_ ? answered_ < commands_.size() : tls_ != nullptr, "waits for more than is due");
+                claim(
+                    handshake_->output().find(password) == std::string_view::npos,
+                    "a copy of the password stays behind");
+            claim(greeted_ ? answered_ < commands_.size() : tls_ != nullptr, "waits for more than is due");
             break;
         case HandshakeAction::done:
             claim(expected_ == Errc::ok, "is ready although something went wrong");
@@ -265,9 +274,12 @@ private:
         claim(!bytes.empty(), "sends nothing");
         bool const cipher = std::all_of(bytes.begin(), bytes.end(), [](char c) { return (c & '\x80') != 0; });
         if (tls_ && !tls_->ready)
-            return claim(bytes.find_first_not_of('c') == std::string_view::npos, "something is sent before TLS is ready");
+            return claim(
+                bytes.find_first_not_of('c') == std::string_view::npos,
+                "something is sent before TLS is ready");
         if (tls_ && !cipher)  // the last bytes of the TLS handshake
-            return claim(bytes.find_first_not_of('c') == std::string_view::npos, "something is sent in the clear");
+            return claim(
+                bytes.find_first_not_of('c') == std::string_view::npos, "something is sent in the clear");
         claim(!std::exchange(greeted_, true), "greets twice");
         auto const plain = tls_ ? ciphered(bytes) : std::string(bytes);
         for (std::string_view const name : {"AUTH", "SELECT", "CLIENT", "INFO", "PING"})
@@ -286,8 +298,8 @@ private:
     std::vector<std::string_view> commands_;  // of the greeting
     std::size_t answered_{0};
     bool greeted_{false};
-    std::string rest_;           // of a reply of which half has come
-    Errc expected_{Errc::ok};    // how it is to fail
+    std::string rest_;         // of a reply of which half has come
+    Errc expected_{Errc::ok};  // how it is to fail
     char const* problem_{nullptr};
 };
 
@@ -335,7 +347,8 @@ private:
     std::vector<Event> path_;
 };
 
-TEST_CASE("redis: a connection is ready only when TLS and every reply to the greeting say so", "[redis][handshake]")
+TEST_CASE(
+    "redis: a connection is ready only when TLS and every reply to the greeting say so", "[redis][handshake]")
 {
     for (auto const& scope : {
              Scope{"in the clear, nobody in particular", false, 0, false, 0, false},

@@ -4,8 +4,8 @@
 #define INTERLOCK_BACKENDS_REDIS_ACCESS_HPP
 
 /// @file
-/// What a command does to the data of a Redis server. Whoever sends a command says so, since the library cannot know it of
-/// a script:
+/// What a command does to the data of a Redis server. Whoever sends a command says so, since the library
+/// cannot know it of a script:
 ///
 ///     connection.async_execute(redis::Command{"GET", "x"}, redis::Access::read, token);
 ///     connection.async_execute(redis::Command{"INCR", "x"}, redis::Access::write, token);
@@ -18,11 +18,11 @@ namespace redis {
 enum class Access : unsigned char {
     /// It changes nothing. When the reply is lost the call fails, and that is all.
     read,
-    /// It may change something. When the reply is lost after a byte of the command may have left, the call ends as
-    /// `outcome_unknown`.
+    /// It may change something. When the reply is lost after a byte of the command may have left, the call
+    /// ends as `outcome_unknown`.
     write,
-    /// As `write`; the command keeps a record of an answer. A server whose memory is full is `overloaded`, not
-    /// `unavailable`.
+    /// As `write`; the command keeps a record of an answer. A server whose memory is full is `overloaded`,
+    /// not `unavailable`.
     record,
 };
 

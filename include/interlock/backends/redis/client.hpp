@@ -47,16 +47,19 @@ namespace redis {
 
 /// What a server says about itself, as far as promises depend on it.
 struct ServerCheck {
-    /// False: the user may not ask (INFO is denied), so nothing below is known and fenced locks are granted unverified.
+    /// False: the user may not ask (INFO is denied), so nothing below is known and fenced locks are granted
+    /// unverified.
     bool verified{false};
     std::string version{};
     /// "master"; anything else is refused.
     std::string role{};
-    /// Matters when `max_memory` is not 0: everything but "noeviction" may drop a lease or a record, and is refused.
+    /// Matters when `max_memory` is not 0: everything but "noeviction" may drop a lease or a record, and is
+    /// refused.
     std::string eviction_policy{};
     std::uint64_t max_memory{0};
-    /// False: a restart loses locks, values, records and the fence counters together. Old holders are refused all the
-    /// same, since their records are gone; tokens and versions go on above the old ones by the server's clock.
+    /// False: a restart loses locks, values, records and the fence counters together. Old holders are refused
+    /// all the same, since their records are gone; tokens and versions go on above the old ones by the
+    /// server's clock.
     bool append_only{false};
     /// More than 0: a failover may lose what was acknowledged last, locks and values alike.
     std::uint64_t replicas{0};
@@ -120,13 +123,15 @@ public:
         typename Pool::Lease lease_;
     };
 
-    /// Sends `command` and gives back its reply, which is no error. `script`: what `command` calls, if it does. What surely
-    /// had no effect is sent again within the deadline where that may help; see `RetryRule`.
+    /// Sends `command` and gives back its reply, which is no error. `script`: what `command` calls, if it
+    /// does. What surely had no effect is sent again within the deadline where that may help; see
+    /// `RetryRule`.
     Outcome<Exchange> execute(Command const& command, Script const* script, Access access, Deadline deadline)
     {
         return execute(command.bytes(), script, access, deadline, nullptr);
     }
-    /// `bytes`: a command, or two; then `second` becomes the reply to the other. `life`: not 0: in this one only.
+    /// `bytes`: a command, or two; then `second` becomes the reply to the other. `life`: not 0: in this one
+    /// only.
     Outcome<Exchange> execute(
         std::string_view bytes, Script const* script, Access access, Deadline deadline, Reply* second,
         std::uint64_t life = 0)
@@ -134,7 +139,8 @@ public:
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
         if (forked())
-            return Failure{Errc::misconfigured, "this redis client was made before a fork; make a new one in the child"};
+            return Failure{
+                Errc::misconfigured, "this redis client was made before a fork; make a new one in the child"};
         auto const until = deadline.at(runtime_.now());
         RetryRule rule{script != nullptr};
         std::string spelled_out;
@@ -204,15 +210,18 @@ public:
         return check;
     }
 
-    /// Whether the server is known to do without a script what `delete_if_equal` does. Asks it once, in a part of the time.
+    /// Whether the server is known to do without a script what `delete_if_equal` does. Asks it once, in a
+    /// part of the time.
     bool compares_and_deletes(TimePoint until)
     {
         if (compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::unknown) {
             auto const now = runtime_.now();
             auto const check = server_check(Deadline{now + (until - now) / 4});
-            if (check || check.error() == Errc::misconfigured) {  // unless it has said what it is, it will not
+            // A server that has answered and not named such a command will not name it later.
+            if (check || check.error() == Errc::misconfigured) {
                 auto unknown = CompareAndDelete::unknown;
-                compare_and_delete_.compare_exchange_strong(unknown, CompareAndDelete::script, std::memory_order_relaxed);
+                compare_and_delete_.compare_exchange_strong(
+                    unknown, CompareAndDelete::script, std::memory_order_relaxed);
             }
         }
         return compare_and_delete_.load(std::memory_order_relaxed) > CompareAndDelete::script;
@@ -264,9 +273,12 @@ private:
     static std::optional<Failure> unfit(ServerCheck const& check, bool cluster)
     {
         if (!at_least(check.version, 7, 0))
-            return Failure{Errc::misconfigured, "redis: the server's version is " + check.version + ", 7.0 is needed"};
+            return Failure{
+                Errc::misconfigured, "redis: the server's version is " + check.version + ", 7.0 is needed"};
         if (cluster)
-            return Failure{Errc::misconfigured, "redis: the server is part of a cluster, which this backend does not support"};
+            return Failure{
+                Errc::misconfigured,
+                "redis: the server is part of a cluster, which this backend does not support"};
         if (check.role != "master")
             return Failure{Errc::misconfigured, "redis: the server is a replica (role " + check.role + ")"};
         if (check.max_memory != 0 && check.eviction_policy != "noeviction")
@@ -280,9 +292,9 @@ private:
     {
         auto lease = pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
             auto connection = std::make_unique<Connection>(options_);
-            auto const soon = std::min(until, interlock::detail::add(runtime_.now(), options_.connect_timeout));
-            auto connected =
-                connection->connect(options_, interlock::detail::socket_deadline(runtime_, soon), life_.get());
+            auto const latest = interlock::detail::add(runtime_.now(), options_.connect_timeout);
+            auto connected = connection->connect(
+                options_, interlock::detail::socket_deadline(runtime_, std::min(until, latest)), life_.get());
             if (!connected)
                 return std::move(connected).failure();
             return connection;
@@ -299,7 +311,7 @@ private:
     std::uint64_t generation_;               // of the process that made it: a forked child is another one
     std::shared_ptr<Life> life_{std::make_shared<Life>()};
     std::once_flag shared_made_;
-    std::unique_ptr<PipelineHandle<R>> shared_;  // the connection of all asynchronous calls, from the first one on
+    std::unique_ptr<PipelineHandle<R>> shared_;  // of all asynchronous calls, once there was one
     std::shared_ptr<Subscriber> subscriber_;
     Pool pool_{"redis", options_.max_connections, options_.max_waiting, runtime_};  // of the blocking calls
     mutable std::mutex mutex_;                                                      // of `check_`
@@ -307,7 +319,8 @@ private:
     std::atomic<CompareAndDelete> compare_and_delete_{CompareAndDelete::unknown};
 };
 
-/// Completes and checks what all stores on a client have in common: where their records are, and for how long.
+/// Completes and checks what all stores on a client have in common: where their records are, and for how
+/// long.
 template <class StoreOptions>
 void check_placement(StoreOptions& options, Options const& client)
 {
@@ -315,7 +328,8 @@ void check_placement(StoreOptions& options, Options const& client)
         options.name_space = client.name_space;
     if (!valid_name_space(options.name_space))
         throw Error(
-            Errc::invalid_argument, "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+            Errc::invalid_argument,
+            "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
     if (options.shards == 0 || options.shards > 16384)
         throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
     if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
@@ -326,22 +340,25 @@ void check_placement(StoreOptions& options, Options const& client)
 
 /// A Redis server (7.0 or later) or Valkey (8 or later), and the connections to it.
 ///
-/// **Guarantee.** A command of which nothing was written is `unavailable` or `deadline_exceeded`: not applied. Once a
-/// byte of a writing command may have left, a lost or late reply is `outcome_unknown`; it is never sent again. A
-/// connection with a reply that was not read is closed. Passwords are in no error.
-/// **Does not guarantee.** Anything in a cluster: `misconfigured`. A bound on looking up the host's name: that is the
-/// system's.
+/// **Guarantee.** A command of which nothing was written is `unavailable` or `deadline_exceeded`: not
+/// applied. Once a byte of a writing command may have left, a lost or late reply is `outcome_unknown`; it is
+/// never sent again. A connection with a reply that was not read is closed. Passwords are in no error.
+/// **Does not guarantee.** Anything in a cluster: `misconfigured`. A bound on looking up the host's name:
+/// that is the system's.
 /// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any
-/// repository or store made from one. In a forked child every call is `misconfigured`: make a new client there.
-/// **Executor.** The one named in the constructor does the I/O of asynchronous calls, of all on one connection that
-/// pipelines (see `Connection`, which says what happens when its execution context goes away); completion handlers run
-/// on executors of their own. Without one it is the process's own threads (`boost::asio::system_executor`): simpler, and
-/// two switches of threads per turn dearer. Blocking calls do not use it.
+/// repository or store made from one. In a forked child every call is `misconfigured`: make a new client
+/// there.
+/// **Executor.** The one named in the constructor does the I/O of asynchronous calls, of all on one
+/// connection that pipelines (see `Connection`, which says what happens when its execution context goes
+/// away); completion handlers run on executors of their own. Without one it is the process's own threads
+/// (`boost::asio::system_executor`): simpler, and two switches of threads per turn dearer. Blocking calls do
+/// not use it.
 /// **Thread safety.** Everything: safe.
-/// **Runtime.** `Client` is the client of the system's runtime. Another one, in tests, moves the time of everything but blocking
-/// reads and writes, for which the system waits.
-/// **Cost.** None until the first call. A blocking call does its own I/O on the calling thread and a pooled connection.
-/// One connection more for all asynchronous calls, and one with a thread once somebody waits for a lock.
+/// **Runtime.** `Client` is the client of the system's runtime. Another one, in tests, moves the time of
+/// everything but blocking reads and writes, for which the system waits.
+/// **Cost.** None until the first call. A blocking call does its own I/O on the calling thread and a pooled
+/// connection. One connection more for all asynchronous calls, and one with a thread once somebody waits for
+/// a lock.
 template <class Runtime>
 class BasicClient {
 public:
@@ -356,22 +373,26 @@ public:
     BasicClient(boost::asio::any_io_executor executor, std::string_view url)
         : BasicClient(std::move(executor), Options::parse(url).value())
     {}
-    /// With a runtime that is not the system's: for tests. The I/O of asynchronous calls is done on its executor.
+    /// With a runtime that is not the system's: for tests. The I/O of asynchronous calls is done on its
+    /// executor.
     BasicClient(Runtime runtime, Options options)
         : state_(make(runtime, std::move(options), boost::asio::any_io_executor(runtime.executor()), true))
     {}
     /// On the executor of an execution context.
     template <class Context, class Where>
         requires std::derived_from<Context, boost::asio::execution_context> &&
-                 (std::same_as<std::remove_cvref_t<Where>, Options> || std::convertible_to<Where, std::string_view>)
-    BasicClient(Context& context, Where&& where) : BasicClient(context.get_executor(), std::forward<Where>(where))
+                 (std::same_as<std::remove_cvref_t<Where>, Options> ||
+                  std::convertible_to<Where, std::string_view>)
+    BasicClient(Context& context, Where&& where)
+        : BasicClient(context.get_executor(), std::forward<Where>(where))
     {}
 
     Options const& options() const noexcept { return state_->options(); }
 
-    /// What the server says about itself; asked once, and again after a failure. `misconfigured` names what keeps fenced
-    /// locks, operation ids and idempotency keys from being safe there: a version below 7, a cluster, a replica, a policy
-    /// that evicts. A user who may not ask INFO gets `verified == false`. One round trip the first time.
+    /// What the server says about itself; asked once, and again after a failure. `misconfigured` names what
+    /// keeps fenced locks, operation ids and idempotency keys from being safe there: a version below 7, a
+    /// cluster, a replica, a policy that evicts. A user who may not ask INFO gets `verified == false`. One
+    /// round trip the first time.
     Outcome<ServerCheck> server_check(Deadline deadline = {}) const { return state_->server_check(deadline); }
 
     /// What the connection of the asynchronous calls has done so far.
@@ -392,7 +413,8 @@ private:
         Runtime runtime, Options options, boost::asio::any_io_executor executor, bool own_threads)
     {
         options.validate().value();
-        return std::make_shared<State>(std::move(runtime), std::move(options), std::move(executor), own_threads);
+        return std::make_shared<State>(
+            std::move(runtime), std::move(options), std::move(executor), own_threads);
     }
 
     std::shared_ptr<State> state_;

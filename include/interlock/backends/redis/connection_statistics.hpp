@@ -4,8 +4,8 @@
 #define INTERLOCK_BACKENDS_REDIS_CONNECTION_STATISTICS_HPP
 
 /// @file
-/// What a `Connection` has done so far: `connection.statistics().writes`. How well commands share writes is the quotient of
-/// `commands` and `writes`.
+/// What a `Connection` has done so far: `connection.statistics().writes`. How well commands share writes is
+/// the quotient of `commands` and `writes`.
 
 #include <cstdint>
 
@@ -17,7 +17,8 @@ namespace redis {
 struct ConnectionStatistics {
     /// System calls that sent commands. A large one may count twice.
     std::uint64_t writes{0};
-    /// Commands that were handed to those system calls. Calls of one script that left as one command count once.
+    /// Commands that were handed to those system calls. Calls of one script that left as one command count
+    /// once.
     std::uint64_t commands{0};
     /// Times that a connection was made after the first one.
     std::uint64_t reconnects{0};

@@ -4,11 +4,11 @@
 #define INTERLOCK_BACKENDS_REDIS_FWD_HPP
 
 /// @file
-/// Forward declarations of what the Redis backend gives its users, with all default template arguments. Cheap: neither Asio
-/// nor hiredis is included.
+/// Forward declarations of what the Redis backend gives its users, with all default template arguments.
+/// Cheap: neither Asio nor hiredis is included.
 ///
-/// The templates `Basic...` take the runtime, see `core/runtime/runtime.hpp`. The names without `Basic` are those of the
-/// system's runtime; tests put another one in its place and move time by hand.
+/// The templates `Basic...` take the runtime, see `core/runtime/runtime.hpp`. The names without `Basic` are
+/// those of the system's runtime; tests put another one in its place and move time by hand.
 
 #include <interlock/fwd.hpp>
 

@@ -103,10 +103,7 @@ struct Options {
     Outcome<void> validate() const;
 
     /// Host and port, or the path of the socket, for messages. Without user and password.
-    std::string endpoint() const
-    {
-        return Endpoint{host, port, unix_path}.text();
-    }
+    std::string endpoint() const { return Endpoint{host, port, unix_path}.text(); }
 };
 
 namespace detail {
@@ -119,9 +116,9 @@ inline bool valid_name_space(std::string_view name) noexcept
     if (name.empty() || name.size() > 64)
         return false;
     for (char c : name)
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-              c == '.' || c == '/'))
-            return false;  // above all no braces, which choose the slot, and nothing that a pattern would expand
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+              c == '-' || c == '.' || c == '/'))
+            return false;  // no braces, which choose the slot, and nothing that a pattern would expand
     return true;
 }
 
@@ -131,8 +128,9 @@ inline std::optional<Failure> missing_tls(Options const& options)
     if (!options.tls || options.tls_context)
         return std::nullopt;
     return Failure{
-        Errc::misconfigured, "redis: rediss: needs TLS; use redis::with_tls or redis::TlsBackend of "
-                             "backends/redis/tls.hpp (component redis_tls)"};
+        Errc::misconfigured,
+        "redis: rediss: needs TLS; use redis::with_tls or redis::TlsBackend of "
+        "backends/redis/tls.hpp (component redis_tls)"};
 }
 
 /// The member of this name, if it is a text.
@@ -205,7 +203,8 @@ inline Outcome<void> read_parameter(Url::Parameter parameter, Options& options)
             value == "full" ? TlsVerification::full : TlsVerification::dangerously_disabled;
     } else {
         return bad_url(
-            "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss ca_file, "
+            "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss "
+            "ca_file, "
             "ca_path, certificate_file, private_key_file, server_name, verification");
     }
     return success();
@@ -242,7 +241,9 @@ inline Outcome<Options> Options::parse(std::string_view text, TlsOptions tls)
 
 inline Outcome<void> Options::validate() const
 {
-    auto const wrong = [](char const* what) { return Failure{Errc::invalid_argument, std::string("redis options: ") + what}; };
+    auto const wrong = [](char const* what) {
+        return Failure{Errc::invalid_argument, std::string("redis options: ") + what};
+    };
     if (host.empty() && unix_path.empty())
         return wrong("host is empty");
     if (port == 0)

@@ -4,9 +4,11 @@
 #define INTERLOCK_BACKENDS_REDIS_REPLY_HPP
 
 /// @file
-/// What a Redis server answers to one command. A script that returns `{1, 'ok'}` answers with an array of two:
+/// What a Redis server answers to one command. A script that returns `{1, 'ok'}` answers with an array of
+/// two:
 ///
-///     redis::Reply const reply = co_await connection.async_evaluate(call, redis::Access::read, asio::use_awaitable);
+///     auto const answer = co_await connection.async_evaluate(call, redis::Access::read, asio::deferred);
+///     redis::Reply const& reply = answer.value();
 ///     reply.root()[0].integer();  // 1
 ///     reply.root()[1].text();     // "ok"
 
@@ -30,6 +32,7 @@ class ReplyReader;
 /// The six kinds of value in Redis' protocol, version 2. `status` is a short text such as "OK".
 enum class ReplyType : unsigned char { nil, string, status, error, integer, array };
 
+/// The owner of such values; see below.
 class Reply;
 
 /// One value inside a `Reply`. A view: the reply must outlive it.
@@ -37,6 +40,7 @@ class Reply;
 /// **Thread safety.** A reply that nobody changes may be viewed by any number of threads.
 class ReplyView {
 public:
+    /// The kind of the value.
     ReplyType type() const noexcept;
     /// Whether the value is of this kind.
     bool is(ReplyType expected) const noexcept { return type() == expected; }
@@ -58,8 +62,8 @@ private:
 
 /// A whole reply, which owns its values.
 ///
-/// **Cost.** A reply of at most 24 bytes that is no array takes no allocation; a longer one takes one. The memory that an
-/// array took is kept, up to a bound, for the next reply that is read into the same object.
+/// **Cost.** A reply of at most 24 bytes that is no array takes no allocation; a longer one takes one. The
+/// memory that an array took is kept, up to a bound, for the next reply that is read into the same object.
 class Reply {
 public:
     /// The value itself: everything else is reached from here. Nil while nothing was read.
@@ -73,7 +77,8 @@ public:
             Reply part;
             part.root_ = node(at);
             part.rest_.assign(
-                rest_.begin() + static_cast<std::ptrdiff_t>(at), rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
+                rest_.begin() + static_cast<std::ptrdiff_t>(at),
+                rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
             part.take_text(part.root_, *this);
             for (auto& inner : part.rest_) {
                 part.nested_ = part.nested_ || inner.type == ReplyType::array;
@@ -117,7 +122,8 @@ private:
     {
         if (!is_text(node.type))
             return {};
-        return std::string_view{bytes_.data(), bytes_.size()}.substr(static_cast<std::size_t>(node.number), node.size);
+        return std::string_view{bytes_.data(), bytes_.size()}.substr(
+            static_cast<std::size_t>(node.number), node.size);
     }
     /// Appends the text of a node that was copied from `other`.
     void take_text(Node& node, Reply const& other)
@@ -148,12 +154,16 @@ private:
     }
 
     Node root_;
-    std::vector<Node> rest_;  // the elements, in the order in which they came: an array stands before its elements
+    std::vector<Node>
+        rest_;  // the elements, in the order in which they came: an array stands before its elements
     boost::container::small_vector<char, 24> bytes_;  // all texts; a token or a version needs no allocation
     bool nested_{false};  // some array is inside another one, so that the i-th element must be searched for
 };
 
-inline ReplyType ReplyView::type() const noexcept { return reply_->node(index_).type; }
+inline ReplyType ReplyView::type() const noexcept
+{
+    return reply_->node(index_).type;
+}
 
 inline std::string_view ReplyView::text() const noexcept
 {

@@ -21,15 +21,16 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// EncodedWords as they go over the wire, one behind the other; any byte may be in one. What hiredis' `redisFormatCommandArgv` writes,
-/// which spends most of its time in sprintf: a quarter of all that a pipelined command costs us.
+/// The words of a command as they go over the wire, one behind the other; a word may contain any byte. The
+/// result is what hiredis' `redisFormatCommandArgv` writes. That function spends most of its time in sprintf,
+/// which was a quarter of the cost of a pipelined command. `UsualSize`: bytes that take no allocation.
 template <std::size_t UsualSize>
 class EncodedWords {
 public:
     EncodedWords() = default;
     std::string_view bytes() const noexcept { return {bytes_.data(), bytes_.size()}; }
 
-    /// Text, a number, or what consists of `parts()`.
+    /// Adds a word: a text, a number, or something that has `parts()`, which are written as one word.
     template <class W>
     void add(W const& word)
     {
@@ -61,7 +62,7 @@ public:
         end_line(out);
     }
 
-    /// 64 bits have 20 digits at most, or 19 and a sign.
+    /// In decimal. A number of 64 bits has at most 20 digits, or 19 and a sign.
     static std::string_view write_number(std::array<char, 20>& out, std::integral auto number) noexcept
     {
         auto const end = std::to_chars(out.data(), out.data() + out.size(), number);
@@ -75,7 +76,7 @@ public:
     }
 
 protected:
-    /// Behind `room` bytes to be filled later.
+    /// Leaves `room` bytes in front of the words, to be filled later.
     explicit EncodedWords(std::size_t room) : bytes_(room, boost::container::default_init) {}
     char* data() noexcept { return bytes_.data(); }
     std::size_t size() const noexcept { return bytes_.size(); }
@@ -84,8 +85,8 @@ private:
     boost::container::small_vector<char, UsualSize> bytes_;
 };
 
-/// A command, made word by word.
-class Command : private EncodedWords<304> {  // usual is a call of a script
+/// A command, made word by word. A call of a script usually fits without an allocation.
+class Command : private EncodedWords<304> {
     using Base = EncodedWords<304>;
 
 public:
@@ -95,7 +96,7 @@ public:
             Base::add(word);
         count(words.size());
     }
-    /// As `add`.
+    /// Each of `words` is something that `add` takes.
     template <class... W>
     explicit Command(std::string_view name, W const&... words) : Base(room_for_count)
     {
@@ -118,9 +119,10 @@ public:
     std::string_view bytes() const noexcept { return Base::bytes().substr(begin_); }
 
 private:
-    static constexpr std::size_t room_for_count = 1 + 20 + 2;  // '*', a number, the end of the line
+    static constexpr std::size_t room_for_count = 1 + 20 + 2;  // '*', a number, end of line
 
-    /// The number of words stands in front, as far to the right as there is room.
+    /// Writes the number of words, which stands in front of them and ends where they begin. How many digits
+    /// it has is known only now, so there is room for the longest number, and `begin_` says where it begins.
     void count(std::size_t words) noexcept
     {
         words_ = words;

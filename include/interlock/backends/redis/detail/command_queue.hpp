@@ -3,21 +3,25 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_COMMAND_QUEUE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_COMMAND_QUEUE_HPP
 
-// Everything that is decided on one connection that many commands share: what leaves next and with what, which reply is
-// whose, what becomes of the commands when the connection is lost, when there is another attempt to connect, whose time is
-// over. A machine without I/O: no mutex, no clock, no socket. Its driver, `Pipeline`, reports events, with the time where
-// that matters, and carries out the steps that come back.
+// Everything that is decided on one connection that many commands share: what leaves next and with what,
+// which reply is whose, what becomes of the commands when the connection is lost, when there is another
+// attempt to connect, whose time is over. A machine without I/O: no mutex, no clock, no socket. Its driver,
+// `Pipeline`, reports events, with the time where that matters, and carries out the steps that come back.
 //
 // The laws that `tests/interleaving/redis_command_queue.cpp` checks in every order of events:
 //
 // 1. Every command that was submitted gets exactly one outcome, unless its owner forgets it.
-// 2. Replies are matched in order: a command gets the reply to itself, or none. A command that was given up stays in its
+// 2. Replies are matched in order: a command gets the reply to itself, or none. A command that was given up
+// stays in its
 //    place, so that its late reply is nobody else's.
-// 3. A command of which a byte may have been written is never sent again by the queue. When its reply does not come, a
+// 3. A command of which a byte may have been written is never sent again by the queue. When its reply does
+// not come, a
 //    command that changes something is unknown, and one that only reads has failed.
-// 4. A command of which no byte was written when the connection was lost goes back to the front, in its order.
+// 4. A command of which no byte was written when the connection was lost goes back to the front, in its
+// order.
 // 5. A command is not sent after its deadline.
-// 6. What waits, in number and in bytes, and what is in flight is bounded by the options; beyond the former bounds a command
+// 6. What waits, in number and in bytes, and what is in flight is bounded by the options; beyond the former
+// bounds a command
 //    is refused as `overloaded`.
 
 #include <interlock/backends/redis/access.hpp>
@@ -47,12 +51,12 @@ namespace detail {
 
 /// What the driver of a `CommandQueue` does next.
 enum class QueueStep : unsigned char {
-    rest,            ///< nothing until the next event
-    look,            ///< see whether the connection, on which nothing is due, is still quiet; then `looked`, then `next`
-    close,           ///< close the connection; then `closed`, then `next`
-    connect,         ///< connect and greet; then `connected` or `connect_failed`
-    wait,            ///< nothing until the alarm, but there is work: the executor must not think that there is none
-    write,           ///< write `batch()`; then `write_ended`. A read is under way
+    rest,     ///< nothing until the next event
+    look,     ///< see whether the connection is quiet, as it should be; then `looked`, then `next`
+    close,    ///< close the connection; then `closed`, then `next`
+    connect,  ///< connect and greet; then `connected` or `connect_failed`
+    wait,     ///< nothing until the alarm, but there is work: the executor must not think that there is none
+    write,    ///< write `batch()`; then `write_ended`. A read is under way
     write_and_read,  ///< likewise, and begin to read
 };
 struct QueueAction {
@@ -75,7 +79,8 @@ struct QueueTick {
 
 /// See above. Events of those who submit commands come first, those of the connection after them.
 ///
-/// **Thread safety.** One thread at a time. `batch()` may be read by another thread between `write` and `write_ended`.
+/// **Thread safety.** One thread at a time. `batch()` may be read by another thread between `write` and
+/// `write_ended`.
 class CommandQueue {
     using State = QueuedCommand::State;
 
@@ -86,9 +91,9 @@ public:
     CommandQueue& operator=(CommandQueue const&) = delete;
 
     // ---- Events of those who submit commands
-    /// Takes in an idle command. What `payload` refers to stays valid until the outcome was taken or the command was
-    /// cancelled or forgotten. True: it waits, and the driver sees to it that `tick` comes at its deadline, and `next`
-    /// soon where that is `wanted`. False: it was refused, and has its outcome.
+    /// Takes in an idle command. What `payload` refers to stays valid until the outcome was taken or the
+    /// command was cancelled or forgotten. True: it waits, and the driver sees to it that `tick` comes at its
+    /// deadline, and `next` soon where that is `wanted`. False: it was refused, and has its outcome.
     bool submit(QueuedCommand& command, Payload payload) noexcept
     {
         command.submitted_ = true;
@@ -97,18 +102,19 @@ public:
             return false;
         }
         command.payload_ = payload;
-        enqueue(command, &CommandList::push_back);
+        pending_.push_back(command);
         return true;
     }
-    /// Takes in again what a server that is still loading its data has not run. Nothing is sent to it before `at`.
+    /// Takes in again what a server that is still loading its data has not run. Nothing is sent to it before
+    /// `at`.
     bool submit_at(QueuedCommand& command, Payload payload, TimePoint at) noexcept
     {
         if (command.connection_ == connections_)
             pause_until_ = std::max(pause_until_, at);
         return submit(command, payload);
     }
-    /// Takes in again what a replica has not run, for another connection than the one that led there. That one is closed
-    /// when all replies that are due on it have come.
+    /// Takes in again what a replica has not run, for another connection than the one that led there. That
+    /// one is closed when all replies that are due on it have come.
     bool submit_elsewhere(QueuedCommand& command, Payload payload) noexcept
     {
         if (command.connection_ == connections_)
@@ -172,7 +178,8 @@ public:
             return {};
         if (drop_ != Drop::no)
             return {QueueStep::close};
-        if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !writing_ && !std::exchange(quiet_, false))
+        if (phase_ == Phase::ready && in_flight_.empty() && !reading_ && !writing_ &&
+            !std::exchange(quiet_, false))
             return {QueueStep::look};
         if (phase_ == Phase::ready && leaving_) {
             if (writing_ || reading_ || !in_flight_.empty())
@@ -205,12 +212,12 @@ public:
         return {QueueStep::write_and_read, interlock::detail::add(now, options_.reply_timeout)};
     }
 
-    /// `quiet`: the connection is there, and nothing has come in that nobody asked for. Otherwise the server has ended it, or
-    /// says what nobody asked for: better to know that now than with a command lost.
+    /// `quiet`: the connection is there, and nothing has come in that nobody asked for. Otherwise the server
+    /// has ended it, or says what nobody asked for: better to know that now than with a command lost.
     void looked(bool quiet) noexcept
     {
         quiet_ = quiet;
-        if (!quiet)  // one that was ended at once, after letting us in, is not to be made again without a pause
+        if (!quiet)  // one that was ended as soon as we were let in is not made again without a pause
             drop_ = stream_end_ == 0 ? Drop::refused : Drop::ended;
     }
     /// After `QueueStep::close`. `random`: 64 random bits, for the pause before the next attempt.
@@ -218,7 +225,8 @@ public:
     {
         auto const why = std::exchange(drop_, Drop::no);
         if (why == Drop::refused)
-            return connect_failed(Failure{Errc::unavailable, "redis: the server closed the connection"}, now, random);
+            return connect_failed(
+                Failure{Errc::unavailable, "redis: the server closed the connection"}, now, random);
         phase_ = Phase::idle;
         if (why == Drop::replica)
             retry_at_ = interlock::detail::add(now, options_.reconnect.delay(++departures_, random));
@@ -236,7 +244,8 @@ public:
         stream_end_ = 0;
         stream_sent_ = 0;
     }
-    /// Neither connected nor connecting. What was not sent waits for the next attempt, where that makes sense.
+    /// Neither connected nor connecting. What was not sent waits for the next attempt, where that makes
+    /// sense.
     void connect_failed(Failure failure, TimePoint now, std::uint64_t random)
     {
         phase_ = Phase::idle;
@@ -277,7 +286,8 @@ public:
             departures_ = 0;
         return wrong;
     }
-    /// The next reply was too large and is gone: it is the failure of the commands that it answered, and of no other.
+    /// The next reply was too large and is gone: it is the failure of the commands that it answered, and of
+    /// no other.
     char const* replied_too_much()
     {
         if (closed_ || phase_ != Phase::ready)
@@ -286,22 +296,24 @@ public:
         return in_flight_.replied_too_much();
     }
 
-    /// The connection is of no use any more; the driver closes it. Which commands have left is known only when its reads and
-    /// writes have come back: then `settle`.
+    /// The connection is of no use any more; the driver closes it. Which commands have left is known only
+    /// when its reads and writes have come back: then `settle`.
     void lost(Errc code, std::string detail)
     {
         lost_.emplace(code, std::move(detail));
         phase_ = Phase::closing;
     }
-    /// A connection that was lost: true once nothing of it is under way. Its commands then have an outcome, or wait again.
+    /// A connection that was lost: true once nothing of it is under way. Its commands then have an outcome,
+    /// or wait again.
     bool settle(TimePoint now, std::uint64_t random)
     {
         if (writing_ || reading_)
             return false;
         auto const lost = *std::exchange(lost_, std::nullopt);
-        in_flight_.lose(stream_sent_, lost, [this](QueuedCommand& command) {  // from the last: they keep their order
-            enqueue(command, &CommandList::push_front);
-        });
+        in_flight_.lose(
+            stream_sent_, lost, [this](QueuedCommand& command) {  // from the last: they keep their order
+                pending_.push_front(command);
+            });
         connect_failed(Failure{Errc::unavailable, lost.detail()}, now, random);
         return true;
     }
@@ -352,7 +364,7 @@ private:
             return Failure{Errc::cancelled};
         if (auto failure = missing_tls(options_))
             return failure;
-        auto const room = options_.max_pending_bytes - std::min(pending_bytes_, options_.max_pending_bytes);
+        auto const room = options_.max_pending_bytes - std::min(pending_.bytes(), options_.max_pending_bytes);
         if (pending_.size() >= options_.max_pending || bytes > room)
             return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
         return std::nullopt;
@@ -361,8 +373,9 @@ private:
     /// What it means that the deadline of a command came before it was sent.
     Failure too_late() const
     {
-        return reason_ ? *reason_
-                       : Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
+        return reason_
+                   ? *reason_
+                   : Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
     }
 
     /// Takes a command out of its row.
@@ -372,28 +385,17 @@ private:
             in_flight_.leave(command);
         if (command.state_ != State::pending)
             return;
-        unqueue(command);
+        pending_.remove(command);
         if (!pending_.empty())
             return;
         pausing_ = false;
         if (phase_ == Phase::waiting)
             phase_ = Phase::idle;
     }
-    void enqueue(QueuedCommand& command, void (CommandList::*push)(QueuedCommand&) noexcept) noexcept
-    {
-        (pending_.*push)(command);
-        command.state_ = State::pending;
-        pending_bytes_ += command.payload_.size();
-    }
-    void unqueue(QueuedCommand& command) noexcept
-    {
-        pending_.remove(command);
-        pending_bytes_ -= command.payload_.size();
-    }
     void give_up_pending(Failure const& failure) noexcept
     {
         while (auto* const command = pending_.front()) {
-            unqueue(*command);
+            pending_.remove(*command);
             command->finish(Outcome<Reply>{failure});
         }
     }
@@ -402,19 +404,22 @@ private:
     void gather(TimePoint now, std::uint64_t life)
     {
         batch_.clear();
-        while (!pending_.empty() && in_flight_.size() < options_.max_in_flight && batch_.size() < write_bound) {
+        while (!pending_.empty() && in_flight_.size() < options_.max_in_flight &&
+               batch_.size() < write_bound) {
             gather_alike(now, life);
             if (together_.empty())
                 return;
             auto const begin = stream_end_ - batch_.size();
             in_flight_.push(together_, stream_end_, connections_);
-            Payload::append(
-                batch_, together_, [](QueuedCommand const* command) -> Payload const& { return command->payload_; });
+            Payload::append(batch_, together_, [](QueuedCommand const* command) -> Payload const& {
+                return command->payload_;
+            });
             stream_end_ = begin + batch_.size();
             ++statistics_.commands;
         }
     }
-    /// Takes the first command that may be sent, and those behind it that can leave as one with it, out of the queue.
+    /// Takes the first command that may be sent, and those behind it that can leave as one with it, out of
+    /// the queue.
     void gather_alike(TimePoint now, std::uint64_t life)
     {
         together_.clear();
@@ -423,7 +428,7 @@ private:
             auto& command = *pending_.front();
             if (!together_.empty() && !together_.front()->payload_.like(command.payload_))
                 return;
-            unqueue(command);
+            pending_.remove(command);
             if (command.deadline_ <= now)
                 command.finish(too_late());
             else if (command.life_ != 0 && command.life_ != life)
@@ -443,7 +448,7 @@ private:
                 next = std::min(next, command.deadline_);
                 continue;
             }
-            unqueue(command);
+            pending_.remove(command);
             command.finish(too_late());
         }
         return next;
@@ -456,10 +461,9 @@ private:
     bool quiet_{false};    // the driver has just looked: the next write may go
     bool writing_{false};  // a write is under way, which `batch_` belongs to
     bool reading_{false};
-    bool leaving_{false};  // the present connection led to a replica
-    bool pausing_{false};  // the server is loading its data, and commands wait for `pause_until_`
-    CommandList pending_;  // not sent yet
-    std::size_t pending_bytes_{0};
+    bool leaving_{false};         // the present connection led to a replica
+    bool pausing_{false};         // the server is loading its data, and commands wait for `pause_until_`
+    CommandList pending_;         // not sent yet
     InFlightCommands in_flight_;  // sent, or about to be
     std::string batch_;
     std::vector<QueuedCommand*> together_;  // while a batch is gathered: those that leave as one command

@@ -3,7 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTION_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTION_HPP
 
-// One connection, driven by the thread that calls.
+// One connection of which the calling thread does the reading and writing.
 
 #include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
@@ -29,8 +29,8 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// A connection to a server, open or broken. Once a reply was not read to its end it is broken for good: a late reply
-/// must never be taken for another command's.
+/// A connection to a server, open or broken. When a reply is not read to its end the connection is closed for
+/// good, so that a late reply is never taken for the reply to another command.
 ///
 /// **Thread safety.** One thread at a time.
 class Connection {
@@ -45,7 +45,7 @@ public:
     bool fit() const noexcept { return open() && reader_.empty() && channel_.quiet(); }
     bool reusable() const noexcept { return open(); }
 
-    /// Connects, and says who we are; asks who the server is for `life`, if there is one. Failures are "not applied": no
+    /// Connects, by `until` at the latest, and carries out the `Handshake`. Failures are "not applied": no
     /// command of the caller was sent.
     Outcome<void> connect(Options const& options, TimePoint until, Life* life = nullptr)
     {
@@ -67,9 +67,10 @@ public:
         return success();
     }
 
-    /// One command, one reply, which stays here until the next. Failures: `unavailable` when nothing was written;
-    /// for a `read` `unavailable` or `deadline_exceeded`; for a write of which something may have left,
-    /// `outcome_unknown`. An error reply of the server is a reply.
+    /// Sends one command and reads its reply, which stays in `reply()` until the next one is read. An error
+    /// reply of the server is a reply. Failures: `unavailable` when nothing was written; `unavailable` or
+    /// `deadline_exceeded` for a command that reads; `outcome_unknown` for a write of which a byte may have
+    /// left.
     Outcome<void> exchange(std::string_view command, Access access, TimePoint deadline)
     {
         auto const written = channel_.write(command, deadline);
@@ -84,8 +85,8 @@ public:
         return receive(reply_, access, deadline);
     }
 
-    /// The next reply, or, with a `bell`, a subscriber's next message; then `interrupted` says that the bell was rung or
-    /// the deadline came, which leaves the connection as it was.
+    /// Reads the next reply, or, for a subscriber, the next message. A subscriber passes a `bell`: when the
+    /// bell is rung or the deadline comes, `interrupted` becomes true, and the connection is as it was.
     Outcome<void> receive(
         Reply& out, Access access, TimePoint deadline, interlock::detail::Doorbell const* bell = nullptr,
         bool* interrupted = nullptr)
@@ -99,7 +100,8 @@ public:
                 return Failure{Errc::corrupt_state, std::string(large_reply)};
             case ReplyReader::Status::broken: {
                 channel_.close();
-                auto const what = std::string(reader_.too_large() ? large_reply : "redis: what the server sent is no reply");
+                auto const what = std::string(
+                    reader_.too_large() ? large_reply : "redis: what the server sent is no reply");
                 if (access != Access::read)
                     return Failure::unknown(Errc::corrupt_state, what);
                 return Failure{Errc::corrupt_state, what};
@@ -140,9 +142,10 @@ private:
         bool const late = result.status == interlock::detail::IoStatus::timeout;
         auto const code = late ? Errc::deadline_exceeded : Errc::unavailable;
         auto const secured = channel_.tls_failure();
-        auto detail = late      ? std::string("redis: no reply within the deadline")
-                      : secured ? secured->detail()
-                                : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
+        auto detail = late ? std::string("redis: no reply within the deadline")
+                      : secured
+                          ? secured->detail()
+                          : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
         if (access != Access::read)
             return Failure::unknown(code, std::move(detail));
         return Failure{code, std::move(detail)};

@@ -65,7 +65,8 @@ public:
         if (options.unix_path.empty())
             return owner_.wire().resolver.resolve(
                 options.host, options.port,
-                [this, self = std::move(self)](Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
+                [this, self = std::move(self)](
+                    Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
                     endpoints_ = std::move(found);
                     connect_next(std::move(self), error);
                 });
@@ -94,11 +95,12 @@ private:
             return fail(timed_out_ ? "timed out" : error.message());
         auto& socket = owner_.wire().socket;
         owner_.wire().close_socket();
-        socket.async_connect(endpoints_[next_endpoint_++], [this, self = std::move(self)](Error result) mutable {
-            if (result)
-                return connect_next(std::move(self), result);
-            shake_hands(std::move(self));
-        });
+        socket.async_connect(
+            endpoints_[next_endpoint_++], [this, self = std::move(self)](Error result) mutable {
+                if (result)
+                    return connect_next(std::move(self), result);
+                shake_hands(std::move(self));
+            });
     }
 
     void shake_hands(Self self)
@@ -138,19 +140,22 @@ private:
         }
         case HandshakeAction::receive:
             return wire.socket.async_read_some(
-                boost::asio::buffer(wire.buffer), [this, self = std::move(self)](Error error, std::size_t size) mutable {
+                boost::asio::buffer(wire.buffer),
+                [this, self = std::move(self)](Error error, std::size_t size) mutable {
                     if (owner_.connecting())
                         go_on(
                             std::move(self),
                             error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
                 });
         case HandshakeAction::done: handshake_.reset(); return owner_.connected();
-        case HandshakeAction::failed: return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
+        case HandshakeAction::failed:
+            return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
         }
     }
     HandshakeAction lost(Error error)
     {
-        return handshake_->lost(timed_out_ ? HandshakeLoss::timed_out : HandshakeLoss::broken, why_lost(error));
+        return handshake_->lost(
+            timed_out_ ? HandshakeLoss::timed_out : HandshakeLoss::broken, why_lost(error));
     }
     void fail(std::string const& why) { owner_.connect_failed(cannot_connect(owner_.options(), why)); }
 

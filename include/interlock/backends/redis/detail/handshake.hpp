@@ -3,13 +3,15 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_HANDSHAKE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_HANDSHAKE_HPP
 
-// From a connected socket to a connection that may be used: TLS, the greeting, and what the server says to both.
+// From a connected socket to a connection that may be used: TLS, the greeting, and what the server says to
+// both.
 //
-// A machine without I/O: its driver writes `output()`, hands over what it reads, and reports losses. The blocking connection
-// and the pipeline drive the same machine, so that the rules are written once:
+// A machine without I/O: its driver writes `output()`, hands over what it reads, and reports losses. The
+// blocking connection and the pipeline drive the same machine, so that the rules are written once:
 // * through TLS nothing of the greeting, the password least of all, is sent before the TLS session is ready;
 // * whoever is not let in (login, database, a server that loads its data) has a connection of no use;
-// * the connection is ready only when every reply to the greeting was read, and not a byte more has come: what follows
+// * the connection is ready only when every reply to the greeting was read, and not a byte more has come:
+// what follows
 //   would be taken for the reply to the first command;
 // * every failure is "not applied", since no command of a user was sent.
 
@@ -37,10 +39,12 @@ namespace detail {
 
 inline Failure cannot_connect(Options const& options, std::string_view why)
 {
-    return Failure{Errc::unavailable, "redis: cannot connect to " + options.endpoint() + ": " + std::string(why)};
+    return Failure{
+        Errc::unavailable, "redis: cannot connect to " + options.endpoint() + ": " + std::string(why)};
 }
 
-/// A session for a new connection; null where the options ask for none. The context is there: see `missing_tls`.
+/// A session for a new connection; null where the options ask for none. The context is there: see
+/// `missing_tls`.
 inline Outcome<std::unique_ptr<TlsSession>> new_tls_session(Options const& options)
 {
     if (!options.tls)
@@ -56,8 +60,8 @@ inline Outcome<std::unique_ptr<TlsSession>> new_tls_session(Options const& optio
 /// **Thread safety.** One thread at a time.
 class Handshake {
 public:
-    /// Everything that is passed by reference or pointer outlives it. `tls`: null in the clear. `reader` is new; `reply`
-    /// becomes the last reply that was read. `life`: null where nobody cares which server it is.
+    /// Everything that is passed by reference or pointer outlives it. `tls`: null in the clear. `reader` is
+    /// new; `reply` becomes the last reply that was read. `life`: null where nobody cares which server it is.
     Handshake(Options const& options, TlsSession* tls, ReplyReader& reader, Reply& reply, Life* life)
         : options_(options), tls_(tls), reader_(reader), reply_(reply), greeting_(options, life)
     {
@@ -185,7 +189,8 @@ private:
     TlsSession* tls_;
     ReplyReader& reader_;
     Reply& reply_;
-    std::optional<TlsHandshake> secure_;  // until the session is ready; from then on only the greeting is left
+    std::optional<TlsHandshake>
+        secure_;  // until the session is ready; from then on only the greeting is left
     Greeting greeting_;
     std::string sealed_;  // the greeting as it goes over the wire through TLS
     int heard_{0};        // replies to the greeting

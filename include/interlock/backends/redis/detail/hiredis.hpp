@@ -3,11 +3,10 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 
-// The one door to hiredis, which decodes replies. Commands are encoded in command.hpp. No I/O, and no exception but
-// std::bad_alloc. Fits hiredis 0.14 and 1.x.
+// The one door to hiredis, which decodes replies. Commands are encoded in command.hpp. No I/O, and no
+// exception but std::bad_alloc. Fits hiredis 0.14 and 1.x.
 
 #include <interlock/backends/redis/reply.hpp>
-
 #include <interlock/fwd.hpp>
 
 #include <hiredis/hiredis.h>
@@ -28,15 +27,17 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// What a server may send at most in one reply. What has more bytes is read to its end, and not kept; more of the others ends
-/// the connection.
+/// What a server may send in one reply. A reply with more bytes is read to its end and dropped. One with more
+/// elements, or deeper arrays, ends the connection.
 struct ReplyLimits {
     std::size_t bytes{std::size_t{64} << 20};
     std::size_t elements{std::size_t{1} << 20};
     std::size_t depth{7};  // arrays in arrays; newer versions of hiredis know no limit
 };
 
-/// Bytes in, replies out.
+/// Bytes go in, replies come out.
+///
+/// **Thread safety.** One thread at a time.
 class ReplyReader {
 public:
     enum class Status : unsigned char {
@@ -46,7 +47,8 @@ public:
         broken,  ///< what came is no reply, or is beyond the other limits: nothing more can be read
     };
 
-    explicit ReplyReader(ReplyLimits limits = {}) : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
+    explicit ReplyReader(ReplyLimits limits = {})
+        : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
     {
         if (!reader_)
             throw std::bad_alloc();
@@ -117,7 +119,8 @@ private:
     using ElementCount = int;
 #endif
 
-    /// From where hiredis is, which would keep all of it: its buffer is let go.
+    /// The reply is beyond the limit. hiredis would keep all of it, so from here on its bytes are counted and
+    /// dropped, and hiredis is replaced, which frees its buffer.
     void begin_to_skip()
     {
         // A value whose first byte was read has a type; the rest of its first line was not read yet.
@@ -143,7 +146,7 @@ private:
         fed_ = 0;
         feed({former->buf + former->pos, former->len - former->pos});
     }
-    /// How many of them belong to the reply.
+    /// Drops what belongs to the reply; returns how many bytes that was.
     std::size_t skip(std::string_view bytes)
     {
         std::size_t at = 0;
@@ -164,7 +167,8 @@ private:
             std::int64_t number = 0;
             bool const counts = line.starts_with('$') || line.starts_with('*');
             if (counts)
-                broken_ = std::from_chars(line.data() + 1, line.data() + line.size(), number).ec != std::errc{};
+                broken_ =
+                    std::from_chars(line.data() + 1, line.data() + line.size(), number).ec != std::errc{};
             else
                 broken_ = line.empty() || std::string_view{"+-:"}.find(line[0]) == std::string_view::npos;
             if (line.starts_with('$') && number >= 0) {
@@ -188,14 +192,18 @@ private:
         return Status::large;
     }
 
-    static ReplyReader& self(redisReadTask const* task) noexcept { return *static_cast<ReplyReader*>(task->privdata); }
+    static ReplyReader& self(redisReadTask const* task) noexcept
+    {
+        return *static_cast<ReplyReader*>(task->privdata);
+    }
 
     std::size_t values_before(redisReadTask const* task) const noexcept
     {
         return task->parent == nullptr ? 0 : reply_->count();
     }
 
-    /// hiredis wants a pointer for each value and never looks behind it. Null tells it to stop.
+    /// Keeps a value. hiredis wants a pointer for each one and never looks at what it points to; null tells
+    /// hiredis to stop.
     void* put(redisReadTask const* task, ReplyType type, std::int64_t number, std::size_t size) noexcept
     {
         left_ += (type == ReplyType::array ? size : 0) - 1;
@@ -245,7 +253,8 @@ private:
         std::size_t depth = 1;
         for (auto const* around = task->parent; around != nullptr; around = around->parent)
             ++depth;
-        if (depth > me.limits_.depth || me.reply_ == nullptr || count > me.limits_.elements - me.values_before(task)) {
+        if (depth > me.limits_.depth || me.reply_ == nullptr ||
+            count > me.limits_.elements - me.values_before(task)) {
             me.too_large_ = true;
             return nullptr;
         }
@@ -261,7 +270,8 @@ private:
     static redisReplyObjectFunctions* functions() noexcept
     {
         static redisReplyObjectFunctions table = [] {
-            redisReplyObjectFunctions t{};  // what later versions have beyond these belongs to a protocol we do not ask for
+            redisReplyObjectFunctions
+                t{};  // what later versions have beyond these belongs to a protocol we do not ask for
             t.createString = &on_string;
             t.createArray = &on_array;
             t.createInteger = &on_integer;
@@ -281,8 +291,8 @@ private:
     bool large_{false};     // the reply has more bytes than are kept
     bool skipping_{false};  // the rest of it does not go to hiredis any more
     std::size_t left_{0};   // values of the reply that have not come yet
-    std::size_t bulk_{0};   // bytes of the present one, while skipping
-    std::string line_;      // the first of its line
+    std::size_t bulk_{0};   // while skipping: bytes of the present value that have not come yet
+    std::string line_;      // while skipping: the line that is being read, as far as it matters
     std::unique_ptr<redisReader, Free> reader_;
 };
 

@@ -25,8 +25,8 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// A row of places, one for each reply that is due. A command that is given up leaves its place behind, so that its late reply
-/// is nobody else's. Part of a `CommandQueue`: no I/O, no clock.
+/// A row of places, one for each reply that is due. A command that is given up leaves its place behind, so
+/// that its late reply is nobody else's. Part of a `CommandQueue`: no I/O, no clock.
 class InFlightCommands {
     using State = QueuedCommand::State;
 
@@ -34,8 +34,8 @@ public:
     bool empty() const noexcept { return places_.empty(); }
     std::size_t size() const noexcept { return places_.size(); }
 
-    /// `commands`, one or several that are all alike, leave as one command, which begins at byte `begin` of what this
-    /// connection sends; `connection` is its number.
+    /// `commands`, one or several that are all alike, leave as one command, which begins at byte `begin` of
+    /// what this connection sends; `connection` is its number.
     void push(std::vector<QueuedCommand*> const& commands, std::uint64_t begin, std::uint64_t connection)
     {
         std::size_t folded = commands.size();
@@ -51,8 +51,8 @@ public:
     /// Nobody waits for the reply to `command` any more.
     void leave(QueuedCommand const& command) noexcept { places_[command.place_ - base_].command = nullptr; }
 
-    /// The next reply. Returns what is wrong with it, or null. `accepted` becomes true when it says that the server has
-    /// carried out a write.
+    /// The next reply. Returns what is wrong with it, or null. `accepted` becomes true when it says that the
+    /// server has carried out a write.
     char const* replied(Reply& reply, bool& accepted)
     {
         if (places_.empty())
@@ -70,7 +70,8 @@ public:
         }
         return nullptr;
     }
-    /// The next reply was too large and is gone: it is the failure of the commands that it answered, and of no other.
+    /// The next reply was too large and is gone: it is the failure of the commands that it answered, and of
+    /// no other.
     char const* replied_too_much()
     {
         if (places_.empty())
@@ -88,8 +89,8 @@ public:
             if (auto* const command = std::exchange(place.command, nullptr))
                 command->finish(command->given_up(Errc::cancelled, {}));
     }
-    /// The connection was lost after `sent` bytes may have left: no reply will come. Ends the commands of which a byte may have
-    /// left, and calls `not_sent(command)` for the others, from the last to the first.
+    /// The connection was lost after `sent` bytes may have left: no reply will come. Ends the commands of
+    /// which a byte may have left, and calls `not_sent(command)` for the others, from the last to the first.
     template <class NotSent>
     void lose(std::uint64_t sent, Failure const& why, NotSent not_sent)
     {

@@ -3,12 +3,14 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_PIPELINE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_PIPELINE_HPP
 
-// One connection that many asynchronous commands share: the driver of a `CommandQueue`, which decides everything.
+// One connection that many asynchronous commands share: the driver of a `CommandQueue`, which decides
+// everything.
 //
-// Commands may come from any thread: the mutex guards the queue. The socket belongs to the strand. A turn is posted to the
-// strand by the first command after an idle time, so that it finds all that were issued before it ran; while a write is under
-// way further commands gather for the next one. Nothing is read while no reply is due: then an idle connection is no work of
-// its executor, and what the server did meanwhile is looked at before the next write.
+// Commands may come from any thread: the mutex guards the queue. The socket belongs to the strand. The first
+// command after an idle time posts a turn to the strand, so that the turn finds all that were issued before
+// it ran; while a write is under way further commands gather for the next one. Nothing is read while no reply
+// is due: an idle connection is no work of its executor. What the server did meanwhile is looked at before
+// the next write.
 //
 // Order of mutexes: the pipeline's, then that of a command's operation, then that of its context's list.
 
@@ -83,12 +85,12 @@ public:
     }
 
     // ---- For those who send commands: see the members of `CommandQueue` with the same names
-
     void submit(QueuedCommand& command, Payload payload) noexcept
     {
         if (forked())  // the mutex may be one that nobody here will unlock
             return command.refuse(Failure{
-                Errc::misconfigured, "this redis connection was made before a fork; make a new one in the child"});
+                Errc::misconfigured,
+                "this redis connection was made before a fork; make a new one in the child"});
         std::lock_guard lock(mutex_);
         arrange(command, queue_.submit(command, payload));
     }
@@ -102,7 +104,8 @@ public:
         std::lock_guard lock(mutex_);
         arrange(command, queue_.submit_elsewhere(command, payload));
     }
-    /// The outcome, once there is one, which stays where it is until the command is submitted again; it is idle from now on.
+    /// The outcome, once there is one, which stays where it is until the command is submitted again; it is
+    /// idle from now on.
     Outcome<Reply>* take(QueuedCommand& command) noexcept
     {
         if (!command.has_outcome())
@@ -129,30 +132,18 @@ public:
     /// Nobody will ask for more: all commands end as cancelled.
     void close() noexcept
     {
-        {
-            std::lock_guard lock(mutex_);
-            if (std::exchange(closed_, true))
-                return;
-        }
-        runtime_.cancel(*this);
+        if (!end())
+            return;
         std::lock_guard lock(mutex_);
-        queue_.close();
-        settle_work();
         if (wire_)
             boost::asio::post(wire_->strand, [self = this->shared_from_this()] { self->drop_socket(); });
     }
     /// The execution context goes away.
     void abandon() noexcept override
     {
-        {
-            std::lock_guard lock(mutex_);
-            closed_ = true;
-        }
-        runtime_.cancel(*this);
+        end();
         std::unique_ptr<Wire> dropped;
         std::lock_guard lock(mutex_);
-        queue_.close();
-        settle_work();
         dropped = std::move(wire_);
     }
 
@@ -172,10 +163,25 @@ private:
     using Lock = std::unique_lock<std::mutex>;
 
     Pipeline(R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
-        : options_(std::move(options)), life_(std::move(life)), runtime_(std::move(runtime)), executor_(std::move(executor)),
-          generation_(runtime_.generation()), service_list_(PipelineService::of(executor_)),
-          wire_(std::make_unique<Wire>(executor_))
+        : options_(std::move(options)), life_(std::move(life)), runtime_(std::move(runtime)),
+          executor_(std::move(executor)), generation_(runtime_.generation()),
+          service_list_(PipelineService::of(executor_)), wire_(std::make_unique<Wire>(executor_))
     {}
+
+    /// False: that was done before.
+    bool end() noexcept
+    {
+        bool first = false;
+        {
+            std::lock_guard lock(mutex_);
+            first = !std::exchange(closed_, true);
+        }
+        runtime_.cancel(*this);
+        std::lock_guard lock(mutex_);
+        queue_.close();
+        settle_work();
+        return first;
+    }
 
     /// The mutex is held, as in everything down to the strand's functions.
     void arrange(QueuedCommand& command, bool submitted) noexcept
@@ -207,7 +213,6 @@ private:
     }
 
     // ---- From here on: on the strand.
-
     void turn()
     {
         Lock lock(mutex_);
@@ -243,12 +248,10 @@ private:
     }
 
     // ---- Writing
-
     void write(Lock& lock, bool read)
     {
         lock.unlock();
-        rest_ = queue_.batch();
-        if (wire_->tls && !wire_->tls->seal(rest_)) {
+        if (!wire_->begin_to_write(queue_.batch())) {
             lock.lock();
             queue_.write_ended();
             if (read)
@@ -259,29 +262,22 @@ private:
         if (read)
             read_some();
     }
-    /// What is left of the batch, as it goes over the wire.
-    std::string_view unwritten() const noexcept { return wire_->tls ? wire_->tls->unwritten() : rest_; }
-
     void write_some()
     {
-        auto const bytes = unwritten();
+        auto const bytes = wire_->unwritten();
         wire_->socket.async_write_some(
             boost::asio::buffer(bytes.data(), bytes.size()),
-            [self = this->shared_from_this()](Error error, std::size_t size) { self->on_written(error, size); });
+            [self = this->shared_from_this()](Error error, std::size_t size) {
+                self->on_written(error, size);
+            });
     }
-
     void on_written(Error error, std::size_t size)
     {
         Lock lock(mutex_);
         if (closed_)
             return;
-        if (wire_->tls) {
-            queue_.wrote(wire_->tls->wrote(size));
-        } else {
-            queue_.wrote(size);
-            rest_.remove_prefix(size);
-        }
-        if (!queue_.closing() && !error && !unwritten().empty()) {
+        queue_.wrote(wire_->wrote(size));
+        if (!queue_.closing() && !error && !wire_->unwritten().empty()) {
             lock.unlock();
             return write_some();
         }
@@ -296,7 +292,6 @@ private:
     }
 
     // ---- Reading
-
     void read_some()
     {
         wire_->socket.async_read_some(
@@ -325,7 +320,7 @@ private:
         queue_.heard(runtime_.now());
         if (queue_.nothing_in_flight()) {
             queue_.read_ended();
-            if (!wire_->reader->empty() || (wire_->tls && !wire_->tls->session().empty()))
+            if (!wire_->nothing_left())
                 return lose(lock, Errc::corrupt_state, "redis: the server sent what nobody asked for");
             return advance(lock);  // more may have waited for room in flight
         }
@@ -424,14 +419,15 @@ private:
 
     mutable std::mutex mutex_;
     CommandQueue queue_{options_};
-    bool closed_{false};       // before the queue is: no alarm is armed, and no handler does anything, from then on
-    bool turn_posted_{false};  // and has not run yet
+    bool closed_{
+        false};  // before the queue is: no alarm is armed, and no handler does anything, from then on
+    bool turn_posted_{false};               // and has not run yet
     TimePoint alarm_at_{TimePoint::max()};  // for when the alarm is armed
-    boost::asio::any_io_executor work_;     // while commands wait for time, or else empty: keeps the executor at work
+    boost::asio::any_io_executor
+        work_;  // while commands wait for time, or else empty: keeps the executor at work
 
     // Used on the strand only, with `wire_`.
     Connector<Pipeline> connector_{*this};
-    std::string_view rest_;  // of the batch: not written yet, where it goes in the clear
 };
 
 }  // namespace detail

@@ -25,10 +25,12 @@ template <class R>
 class PipelineHandle {
 public:
     PipelineHandle(
-        R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life = nullptr)
+        R runtime, boost::asio::any_io_executor executor, Options options,
+        std::shared_ptr<Life> life = nullptr)
     {
         options.validate().value();
-        pipeline = Pipeline<R>::make(std::move(runtime), std::move(executor), std::move(options), std::move(life));
+        pipeline =
+            Pipeline<R>::make(std::move(runtime), std::move(executor), std::move(options), std::move(life));
     }
     PipelineHandle(PipelineHandle const&) = delete;
     PipelineHandle& operator=(PipelineHandle const&) = delete;
@@ -36,8 +38,8 @@ public:
     {
         if (!pipeline)
             return;
-        // In a forked child it is kept for ever: what polls the socket is shared with the parent, whose connection must
-        // not be taken out of it.
+        // In a forked child it is kept for ever: what polls the socket is shared with the parent, whose
+        // connection must not be taken out of it.
         if (pipeline->forked())
             static_cast<void>(new (std::nothrow) std::shared_ptr<Pipeline<R>>(pipeline));
         else

@@ -24,14 +24,14 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// What a command sends: its bytes, or a call of a script that may leave together with other calls of the same script, as one
-/// command. Refers to what it was made of.
+/// What a command sends: its bytes, or a call of a script that may leave together with other calls of the
+/// same script, as one command. Refers to what it was made of.
 class Payload {
 public:
     Payload() = default;
-    Payload(std::string_view bytes) noexcept : bytes_(bytes) {}  // NOLINT
+    Payload(std::string_view bytes) noexcept : bytes_(bytes) {}            // NOLINT
     Payload(Command const& command) noexcept : bytes_(command.bytes()) {}  // NOLINT
-    Payload(ScriptCall const& call) noexcept : call_(&call) {}  // NOLINT
+    Payload(ScriptCall const& call) noexcept : call_(&call) {}             // NOLINT
 
     /// The bytes of the command, or a little more.
     std::size_t size() const noexcept
@@ -45,14 +45,16 @@ public:
     {
         return call_ != nullptr && other.call_ != nullptr && call_->like(*other.call_);
     }
-    /// Appends one command. `commands`: one, or several that are all like the first one; `of(command)` is its payload.
+    /// Appends one command. `commands`: one, or several that are all like the first one; `of(command)` is its
+    /// payload.
     template <class Commands, class Of>
     static void append(std::string& out, Commands const& commands, Of of)
     {
         if (Payload const& first = of(*commands.begin()); first.call_ == nullptr)
             out += first.bytes_;
         else
-            ScriptCall::append(out, commands, [&](auto const& command) -> ScriptCall const& { return *of(command).call_; });
+            ScriptCall::append(
+                out, commands, [&](auto const& command) -> ScriptCall const& { return *of(command).call_; });
     }
 
 private:
@@ -60,11 +62,11 @@ private:
     ScriptCall const* call_{nullptr};  // null where it is none
 };
 
-/// A command between `CommandQueue::submit` and its outcome. Whoever submits it derives from it, and keeps it alive until its
-/// outcome was taken or it was cancelled or forgotten.
+/// A command between `CommandQueue::submit` and its outcome. Whoever submits it derives from it, and keeps it
+/// alive until its outcome was taken or it was cancelled or forgotten.
 ///
-/// **Thread safety.** The queue's owner guards everything but `finished_`, which says without a lock whether there is an
-/// outcome.
+/// **Thread safety.** The queue's owner guards everything but `finished_`, which says without a lock whether
+/// there is an outcome.
 class QueuedCommand {
 public:
     QueuedCommand(QueuedCommand const&) = delete;
@@ -76,7 +78,8 @@ public:
     bool has_outcome() const noexcept { return finished_.load(std::memory_order_acquire); }
     /// Whether a queue may know of it. For whoever submits it.
     bool is_submitted() const noexcept { return submitted_; }
-    /// The outcome, which stays where it is until the command is submitted again. The command is its owner's alone from now on.
+    /// The outcome, which stays where it is until the command is submitted again. The command is its owner's
+    /// alone from now on.
     Outcome<Reply>* take() noexcept
     {
         settle();
@@ -93,8 +96,8 @@ protected:
     QueuedCommand(Access access, TimePoint deadline) : access_(access), deadline_(deadline) {}
     ~QueuedCommand() = default;
     Access access() const noexcept { return access_; }
-    /// The payload holds two commands from now on, or one again (null). The outcome is the reply to the first command, and
-    /// `second` becomes the reply to the other one before there is an outcome.
+    /// The payload holds two commands from now on, or one again (null). The outcome is the reply to the first
+    /// command, and `second` becomes the reply to the other one before there is an outcome.
     void expect_second(Reply* second) noexcept { second_ = second; }
     /// The command is to be sent in this life of the server only; see `Life`. 0: in any.
     void of_life(std::uint64_t life) noexcept { life_ = life; }
@@ -137,19 +140,22 @@ private:
     TimePoint deadline_;
     QueuedCommand* before_{nullptr};  // its neighbours while it is pending
     QueuedCommand* behind_{nullptr};
-    std::uint64_t place_{0};          // while it is in flight: which of all commands since the beginning it is
+    std::uint64_t place_{0};  // while it is in flight: which of all commands since the beginning it is
     std::uint64_t life_{0};
-    std::uint64_t connection_{0};     // the number of the connection that it was sent over last
+    std::uint64_t connection_{0};  // the number of the connection that it was sent over last
     Outcome<Reply> result_;
     Reply* second_{nullptr};
     std::atomic<bool> finished_{false};
     bool submitted_{false};  // the queue may know of it; used by whoever submits it only
 };
 
-/// Commands in a row. Each is a link of the row, so that one that goes leaves no place behind, and joining takes no memory.
+/// Commands that wait, in a row. Each is a link of the row, so that one that goes leaves no place behind, and
+/// joining takes no memory.
 class CommandList {
 public:
     std::size_t size() const noexcept { return size_; }
+    /// Of all their payloads.
+    std::size_t bytes() const noexcept { return bytes_; }
     bool empty() const noexcept { return size_ == 0; }
     /// Null where there is none.
     QueuedCommand* front() const noexcept { return front_; }
@@ -164,21 +170,25 @@ public:
         command.before_ = nullptr;
         command.behind_ = nullptr;
         --size_;
+        bytes_ -= command.payload_.size();
     }
 
 private:
     void insert(QueuedCommand& command, QueuedCommand* before, QueuedCommand* behind) noexcept
     {
+        command.state_ = QueuedCommand::State::pending;
         command.before_ = before;
         command.behind_ = behind;
         (before != nullptr ? before->behind_ : front_) = &command;
         (behind != nullptr ? behind->before_ : back_) = &command;
         ++size_;
+        bytes_ += command.payload_.size();
     }
 
     QueuedCommand* front_{nullptr};
     QueuedCommand* back_{nullptr};
     std::size_t size_{0};
+    std::size_t bytes_{0};
 };
 
 }  // namespace detail

@@ -38,7 +38,8 @@ public:
         pipeline.submit(command, payload_);
     }
 
-    /// After the server's `error`, which was taken: true, the command was submitted again; false, the error is the answer.
+    /// After the server's `error`, which was taken: true, the command was submitted again; false, the error
+    /// is the answer.
     template <class Pipeline>
     bool again(Pipeline& pipeline, QueuedCommand& command, TimePoint deadline, std::string_view error)
     {

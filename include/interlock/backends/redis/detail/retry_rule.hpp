@@ -3,9 +3,10 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_RETRY_RULE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_RETRY_RULE_HPP
 
-// What may be sent again. A command whose reply is an error was not run if the error is one of those below, and a command of
-// which no byte was written was not run either; every other command stays as it is, since to send it again could apply it
-// twice. The rule for blocking calls (`ClientState`) and for those of the pipeline (`Resender`).
+// What may be sent again. A command whose reply is an error was not run if the error is one of those below,
+// and a command of which no byte was written was not run either; every other command stays as it is, since to
+// send it again could apply it twice. The rule for blocking calls (`ClientState`) and for those of the
+// pipeline (`Resender`).
 
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/core/backoff.hpp>
@@ -57,8 +58,9 @@ public:
         return {};
     }
 
-    /// Whether a command of which nothing was written goes to another connection. `fresh`: the connection was made for it. If
-    /// it was not, the server had ended it while nobody used it, which says nothing about the server now.
+    /// Whether a command of which nothing was written goes to another connection. `fresh`: the connection was
+    /// made for it. If it was not, the server had ended it while nobody used it, which says nothing about the
+    /// server now.
     static bool after_unsent(bool fresh) noexcept { return !fresh; }
 
 private:

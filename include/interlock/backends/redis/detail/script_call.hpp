@@ -21,32 +21,40 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
+/// A Lua script. Made once, and kept for as long as anything refers to it.
 struct Script {
     template <class... Parts>
     explicit Script(Parts... parts)
-        : text((std::string{} += ... += parts)), name(sha1(text)), call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
+        : text((std::string{} += ... += parts)), name(sha1(text)),
+          call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
     {}
     Script(Script const&) = delete;
     Script& operator=(Script const&) = delete;
 
     std::string const text;
     std::string const name;
-    std::string const call;  // the first two words of a call
+    std::string const call;  // the first two words of a call, as they go over the wire
 };
 
-/// The bytes of an EVALSHA, with the script's text instead of its name.
+/// `evalsha`, the bytes of a call by name, becomes a call by `text`: for a server that does not have the
+/// script.
 inline std::string spell_out(std::string_view evalsha, std::string_view text)
 {
     auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
     constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
     std::string out(evalsha.substr(0, head));
-    out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
+    out.append("$4\r\nEVAL\r\n$")
+        .append(std::to_string(text.size()))
+        .append("\r\n")
+        .append(text)
+        .append("\r\n");
     return out.append(evalsha.substr(head + name));
 }
 
-/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
-/// of its own. Such a script takes several calls in one, and answers with an array of what it would have said to each, or with
-/// what it would have said to all of them.
+/// How the words of a call are counted, for a script that takes several calls as one command. Some keys are
+/// the same in all calls that leave together, and so are some arguments; the rest are each call's own. Such a
+/// script answers with an array of what it would have said to each call, or, if that is the same for all,
+/// with what it would have said to one.
 struct Folding {
     std::uint8_t shared_keys{0};
     std::uint8_t own_keys{0};
@@ -56,8 +64,9 @@ struct Folding {
     friend bool operator==(Folding, Folding) = default;
 };
 
-/// A call of such a script: its words, in the order of `Folding`'s members. Only as a command do they get what stands in
-/// front of them, alone or with those of others.
+/// A call of such a script. Its words are added in the order of `Folding`'s members. What stands in front of
+/// them, the script's name and the number of keys, is written when the call becomes a command, alone or
+/// together with other calls.
 class ScriptCall : private EncodedWords<160> {
     using Base = EncodedWords<160>;
 
@@ -77,17 +86,18 @@ public:
     }
 
     Script const& script() const noexcept { return *script_; }
-    /// Of the words.
+    /// Bytes of the words.
     using Base::size;
 
     /// Whether one command can stand for both.
     bool like(ScriptCall const& other) const noexcept
     {
-        return script_ == other.script_ && folding_ == other.folding_ && shared_keys() == other.shared_keys() &&
-               shared_arguments() == other.shared_arguments();
+        return script_ == other.script_ && folding_ == other.folding_ &&
+               shared_keys() == other.shared_keys() && shared_arguments() == other.shared_arguments();
     }
 
-    /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a `ScriptCall`.
+    /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a
+    /// `ScriptCall`.
     template <class Calls, class Of>
     static void append(std::string& out, Calls const& calls, Of of)
     {
@@ -131,7 +141,10 @@ private:
                 ends_[i] = size();
         }
     }
-    std::string_view part(std::size_t begin, std::size_t end) const noexcept { return bytes().substr(begin, end - begin); }
+    std::string_view part(std::size_t begin, std::size_t end) const noexcept
+    {
+        return bytes().substr(begin, end - begin);
+    }
     std::string_view shared_keys() const noexcept { return part(0, ends_[0]); }
     std::string_view own_keys() const noexcept { return part(ends_[0], ends_[1]); }
     std::string_view shared_arguments() const noexcept { return part(ends_[1], ends_[2]); }
@@ -140,7 +153,7 @@ private:
     Script const* script_;
     Folding folding_;
     std::size_t words_{0};
-    std::array<std::size_t, 3> ends_{};  // of all kinds of words but the last
+    std::array<std::size_t, 3> ends_{};  // where each kind of words ends; the last kind ends with the words
 };
 
 }  // namespace detail

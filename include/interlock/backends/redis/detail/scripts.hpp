@@ -8,33 +8,47 @@
 // What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
-//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has waited in line, 16
-//             digits of their wake channel, and the owners who wait, 16 bytes each: a release makes the record the
-//             first one's, who is told and has half a second to ask for it; expires with the lease, and the line with it
-//   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the answer;
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has
+//   waited in line, 16
+//             digits of their wake channel, and the owners who wait, 16 bytes each: a release makes the
+//             record the first one's, who is told and has half a second to ask for it; expires with the
+//             lease, and the line with it
+//   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the
+//   answer;
 //             expires with the retention
-//   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected; expires likewise
+//   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected;
+//   expires likewise
 //   count     string: a user's counter, decimal
 //   once      string: what came of a change of one, its value, the change; expires with the retention
 //   counter   hash, one per shard: token (last reserved), floor (greatest erased version), sequence
 //
 // Laws of all scripts:
 //
-// 1. Everything that may fail, types, numbers and rights included, is looked at before the first write, since a script is
-//    not undone. The rights are asked for in each call, of each key, since they may change while a client is connected: a
-//    script with more than one write says `need` of all but its first one, whose refusal leaves nothing behind. What the
+// 1. Everything that may fail, types, numbers and rights included, is looked at before the first write, since
+// a script is
+//    not undone. The rights are asked for in each call, of each key, since they may change while a client is
+//    connected: a
+//    script with more than one write says `need` of all but its first one, whose refusal leaves nothing
+//    behind. What the
 //    server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
-// 4. Every block of tokens ends at the greater of two numbers: 1,024 above the last block, and 2^22 for each second since
-//    2025. So a server that has lost grants, all its data or the last ones in a failover, goes on above them, unless more
-//    were used up before (more than 4,096 grants a second, since the counter was last behind the clock) or its clock is
+// 4. Every block of tokens ends at the greater of two numbers: 1,024 above the last block, and 2^22 for each
+// second since
+//    2025. So a server that has lost grants, all its data or the last ones in a failover, goes on above them,
+//    unless more
+//    were used up before (more than 4,096 grants a second, since the counter was last behind the clock) or
+//    its clock is
 //    behind the former one by as much as was lost. The version of an inserted value follows the same rule.
-// 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
-// 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves the others
+// 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the
+// keys.
+// 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves
+// the others
 //    as they are.
-// 7. What is asked for most comes first, in a straight line: every function that a script defines, and every local that one
-//    uses, is made anew by each call, which costs as much as the commands. Constants go to commands as text: the server
+// 7. What is asked for most comes first, in a straight line: every function that a script defines, and every
+// local that one
+//    uses, is made anew by each call, which costs as much as the commands. Constants go to commands as text:
+//    the server
 //    prints numbers as floating point. So does '%.0f', but '%d' is exact on 64-bit servers only.
 
 #include <interlock/backends/redis/detail/command.hpp>
@@ -98,7 +112,8 @@ if last then
 end
 )lua";
 
-/// The first token of a block, the same for all locks of one call, or false: they are used up. `lock` is what it is for.
+/// The first token of a block, the same for all locks of one call, or false: they are used up. `lock` is what
+/// it is for.
 inline constexpr std::string_view reserve_lua = R"lua(
 local redis, string, counter, first = redis, string, KEYS[1], nil
 local function reserve(lock)
@@ -120,8 +135,9 @@ local function publish(kind, owner, lock, number)
 end
 )lua";
 
-// The holder of `record` leaves: the lock goes to the first in line, else it is free. Free, too, when the server refuses
-// the former, for want of memory, say: a release must not fail of that. A long string that is no record of ours has no line.
+// The holder of `record` leaves: the lock goes to the first in line, else it is free. Free, too, when the
+// server refuses the former, for want of memory, say: a release must not fail of that. A long string that is
+// no record of ours has no line.
 inline constexpr std::string_view pass_on_lua = R"lua(
 local function pass_on(lock, record)
   if #record > 64 and #record % 16 == 0 and string.find(sub(record, 49, 64), '^%d+$') then
@@ -138,8 +154,8 @@ local function pass_on(lock, record)
 end
 )lua";
 
-// A call for one lock returns what `one(1)` does. One for several returns that for each, in an array, or once if it is the
-// same for all, and no array: `attempt(i)` is what `one(i)` returns or raises. Most need less.
+// A call for one lock returns what `one(1)` does. One for several returns that for each, in an array, or once
+// if it is the same for all, and no array: `attempt(i)` is what `one(i)` returns or raises. Most need less.
 inline constexpr std::string_view each_lua = R"lua(
 if count == 1 then return one(1) end
 local function attempt(i)
@@ -152,35 +168,46 @@ local replies = {}
 )lua";
 
 /// What a script says of a call that left with others, and that it has left out: it is to leave alone.
-inline bool asks_for_one(ReplyView reply) noexcept { return reply.is(ReplyType::array) && reply[0].integer() == -3; }
+inline bool asks_for_one(ReplyView reply) noexcept
+{
+    return reply.is(ReplyType::array) && reply[0].integer() == -3;
+}
 
-/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, how many bytes of values may be
-/// read ('0': there are none to be read), then for each owner, and behind it, to wait in line, 16 digits of the wake channel.
-/// Returns for each a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and
-/// if there is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a
-/// string that is none of ours is stored there, {-3}: with those of the others the value would be too much, see
-/// `asks_for_one`.
+/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, how many bytes
+/// of values may be read ('0': there are none to be read), then for each owner, and behind it, to wait in
+/// line, 16 digits of the wake channel. Returns for each a string (an array costs a microsecond more): first
+/// token as 16 digits, 'w' if somebody is in line, and if there is one 'v' and the value; or {0, what is left
+/// of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a string that is none of ours is stored
+/// there, {-3}: with those of the others the value would be too much, see `asks_for_one`.
 inline Script const& create_script()
 {
-    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua,
+        R"lua(
 local ttl, most = ARGV[1], tonumber(ARGV[2])
 local loads, room = most > 0, most
 if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody who has waited in line for it
   local value = loads and call('GET', KEYS[3])
-)lua", draw_lua, R"lua(
+)lua",
+        draw_lua,
+        R"lua(
   if last and last <= 9007199254740991 and redis.acl_check_cmd('HSET', KEYS[1], 'token', '') and
      not (value and #value > room) then
     local token = string.format('%016.0f', last - 1023)
-    -- Asked for and taken in one step: NX and GET answer false to one that was free, and make no table as OK would.
+    -- Asked for and taken in one step: NX and GET answer false to one that was free, and make no table
+    -- as OK would.
     if redis.pcall('SET', KEYS[2], ARGV[3] .. token .. token, 'PX', ttl, 'NX', 'GET') == false then
       call('HSET', KEYS[1], 'token', string.format('%.0f', last))
       return value and token .. 'v' .. value or token
     end
   end
 end
-)lua", need_lua, reserve_lua, draw_lua, reserved_lua, R"lua(
+)lua",
+        need_lua, reserve_lua, draw_lua, reserved_lua,
+        R"lua(
 local count, keys = #ARGV - 2, loads and 2 or 1
--- Together they may read less, since nobody else is served meanwhile, and each says 64 bytes more. What is left out leaves alone.
+-- Together they may read less, since nobody else is served meanwhile, and each says 64 bytes more. What is
+-- left out leaves alone.
 if count > 1 then room = math.min(most, 1048576) - 64 * count end
 local function one(i)
   local lock, owner = KEYS[keys * (i - 1) + 2], sub(ARGV[i + 2], 1, 16)
@@ -215,10 +242,12 @@ local function one(i)
   if value then return token .. (wanted and 'wv' or 'v') .. value end
   return wanted and token .. 'w' or token
 end
-)lua", each_lua, R"lua(
--- Values are read in few steps, and not without end; there is nothing for what is no string. A lock is asked for and taken
--- in one step, but for the first one: only once some lock is free are tokens drawn, and they are drawn before anything is
--- written.
+)lua",
+        each_lua,
+        R"lua(
+-- Values are read in few steps, and not without end; there is nothing for what is no string. A lock is asked
+-- for and taken in one step, but for the first one: only once some lock is free are tokens drawn, and they
+-- are drawn before anything is written.
 local found, read = nil, 0
 local try, same, tail = redis.pcall, not loads, nil
 for i = 1, count do
@@ -247,8 +276,8 @@ return same or replies
     return script;
 }
 
-/// KEYS: locks. ARGV: ttl in milliseconds, and the owner of each. Returns for each: 1: prolonged; 0: no record; -1: another
-/// owner's; or the error that asking for this one alone would have been.
+/// KEYS: locks. ARGV: ttl in milliseconds, and the owner of each. Returns for each: 1: prolonged; 0: no
+/// record; -1: another owner's; or the error that asking for this one alone would have been.
 inline Script const& renew_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(R"lua(
@@ -262,8 +291,11 @@ for i, key in ipairs(KEYS) do
   elseif type(reply) == 'string' then
     reply = -1
   end
-  -- What concerns one key (its type, a right to it) is that one's failure; what concerns the server is everybody's.
-  if type(reply) == 'table' and not ('WRONGTYPE NOPERM ERR'):find(string.match(reply.err, '^%u*')) then error(reply) end
+  -- What concerns one key (its type, a right to it) is that one's failure; what concerns the server is
+  -- everybody's.
+  if type(reply) == 'table' and not ('WRONGTYPE NOPERM ERR'):find(string.match(reply.err, '^%u*')) then
+    error(reply)
+  end
   found[i] = reply
 end
 return found
@@ -271,11 +303,13 @@ return found
     return script;
 }
 
-/// KEYS: counter, then locks. ARGV: the owner of each, or '' for whoever it is. Takes an owner out of the line, too.
-/// Returns for each 1, 0 or -1 as `renew_script`.
+/// KEYS: counter, then locks. ARGV: the owner of each, or '' for whoever it is. Takes an owner out of the
+/// line, too. Returns for each 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
-    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua,
+        R"lua(
 local count = #ARGV
 if count == 1 then
   local record = call('GET', KEYS[2])
@@ -284,7 +318,9 @@ if count == 1 then
     return 1
   end
 end
-)lua", need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
+)lua",
+        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
+        R"lua(
 local function one(i)
   local lock, owner = KEYS[i + 1], ARGV[i]
   local record = call('GET', lock)
@@ -299,7 +335,9 @@ local function one(i)
   pass_on(lock, record)
   return 1
 end
-)lua", each_lua, R"lua(
+)lua",
+        each_lua,
+        R"lua(
 local found, free = call('MGET', unpack(KEYS, 2)), {}
 for i = 1, count do
   local record = found[i]
@@ -342,22 +380,26 @@ enum class ChangeResult : int {
     corrupt_state,
 };
 
-/// KEYS: counter, then for each change value and lock, then the operation if there is one.
-/// ARGV: for each change two words, then, of an operation, attempt as 10 digits, answer, retention in ms. The first word of a
-/// change: kind (w, e, v, g), 16 digits of the expected version, 16 of the one after it (of either '-' when there is none),
-/// and where it is guarded owner, 16 digits of token, and '1' to release the lock or '0'; the second one: data.
-/// Returns a string, for each change 16 digits of version ('-' if it has none), or {'refused', ChangeResult for each change},
-/// {'duplicate', answer}, {'superseded'} or {'corrupt'}.
+/// KEYS: counter, then for each change value and lock, then the operation if there is one. ARGV: for each
+/// change two words, then, of an operation, attempt as 10 digits, answer, retention in ms. The first word of
+/// a change: kind (w, e, v, g), 16 digits of the expected version, 16 of the one after it (of either '-' when
+/// there is none), and where it is guarded owner, 16 digits of token, and '1' to release the lock or '0'; the
+/// second one: data. Returns a string, for each change 16 digits of version ('-' if it has none), or
+/// {'refused', ChangeResult for each change}, {'duplicate', answer}, {'superseded'} or {'corrupt'}.
 inline Script const& commit_script()
 {
-    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
-if #KEYS == 3 then  -- one value, most likely there, of the expected version, and its lock still ours and wanted by nobody
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua,
+        R"lua(
+-- One value, most likely there, of the expected version, and its lock still ours and wanted by nobody.
+if #KEYS == 3 then
   local how = ARGV[1]
   if sub(how, 1, 1) == 'w' and sub(how, 18, 18) ~= '-' then
     local fit = #how == 33
     if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
-      fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
+      fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and
+            sub(how, 50, 65) >= sub(record, 33, 48)
     end
     if fit and call('GETRANGE', KEYS[2], '0', '15') == sub(how, 2, 17) then
       local version = sub(how, 18, 33)
@@ -367,7 +409,9 @@ if #KEYS == 3 then  -- one value, most likely there, of the expected version, an
     end
   end
 end
-)lua", need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
+)lua",
+        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
+        R"lua(
 local none = '----------------'
 local count = math.floor((#KEYS - 1) / 2)
 local operation, attempt = #KEYS % 2 == 0 and KEYS[#KEYS], ARGV[2 * count + 1]
@@ -437,7 +481,8 @@ for i = 1, count do
   failed = failed or code ~= 0
 end
 if failed then return codes end
--- Everything is made, and all rights are there, before the first write. Then the record comes first, the values last.
+-- Everything is made, and all rights are there, before the first write. Then the record comes first, the
+-- values last.
 local versions, stored, top = '', {}, nil
 for i = 1, count do
   local value, lock, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i - 1]
@@ -503,10 +548,11 @@ return record
     return script;
 }
 
-/// KEYS: idem. ARGV: owner, fingerprint ('' for none, else version:value), lease in ms, retention in ms,
-/// '1' to take over, home and attempt that the owner names, '1' to name them instead of what its record names. Returns
-/// {'claimed', home, attempt}, {'taken_over', home, attempt}, {'completed', answer, rejected}, {'in_progress', ms left},
-/// {'mismatch'} or {'abandoned'}. In the record, o is '' after it was given back with what a former owner had named, which i = '1' marks.
+/// KEYS: idem. ARGV: owner, fingerprint ('' for none, else version:value), lease in ms, retention in ms, '1'
+/// to take over, home and attempt that the owner names, '1' to name them instead of what its record names.
+/// Returns {'claimed', home, attempt}, {'taken_over', home, attempt}, {'completed', answer, rejected},
+/// {'in_progress', ms left}, {'mismatch'} or {'abandoned'}. In the record, o is '' after it was given back
+/// with what a former owner had named, which i = '1' marks.
 inline Script const& claim_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
@@ -515,7 +561,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function own(print, inherited, home, attempt)
   need('PEXPIRE', KEYS[1], '1')
-  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', print, 'e', string.format('%.0f', now + ARGV[3] + 1), 'i', inherited,
+  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', print, 'e', string.format('%.0f', now + ARGV[3] + 1),
+             'i', inherited,
              'h', home, 'n', attempt)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
   return {inherited == '1' and 'taken_over' or 'claimed', home, attempt}
@@ -547,8 +594,8 @@ return own(r[2] or '', '1', r[8] or '', r[9] or '0')
     return script;
 }
 
-/// KEYS: idem. ARGV: owner, answer, rejected ('0' or '1'), retention in ms, wake channel. Returns 1, or 0: not the
-/// owner's. Asked again after a lost reply it says 1.
+/// KEYS: idem. ARGV: owner, answer, rejected ('0' or '1'), retention in ms, wake channel. Returns 1, or 0:
+/// not the owner's. Asked again after a lost reply it says 1.
 inline Script const& complete_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
@@ -584,8 +631,9 @@ return 1
     return script;
 }
 
-/// KEYS: count, once. ARGV: amount, least ('' for none), most, retention in ms. Returns {'changed' or 'kept', value, 1 if it
-/// is an earlier answer}, {'mismatch'}, {'range'}: the counter would pass 2^53, or {'corrupt'}.
+/// KEYS: count, once. ARGV: amount, least ('' for none), most, retention in ms. Returns {'changed' or 'kept',
+/// value, 1 if it is an earlier answer}, {'mismatch'}, {'range'}: the counter would pass 2^53, or
+/// {'corrupt'}.
 inline Script const& atomic_once_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(

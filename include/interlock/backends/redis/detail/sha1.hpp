@@ -36,8 +36,14 @@ inline std::string sha1(std::string_view text)
             w[i] = turn(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
         auto [a, b, c, d, e] = h;
         for (std::size_t i = 0; i < 80; ++i) {
-            auto const f = i < 20 ? (b & c) | (~b & d) : i < 40 ? b ^ c ^ d : i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
-            std::uint32_t const k = i < 20 ? 0x5a827999 : i < 40 ? 0x6ed9eba1 : i < 60 ? 0x8f1bbcdc : 0xca62c1d6;
+            auto const f = i < 20   ? (b & c) | (~b & d)
+                           : i < 40 ? b ^ c ^ d
+                           : i < 60 ? (b & c) | (b & d) | (c & d)
+                                    : b ^ c ^ d;
+            std::uint32_t const k = i < 20   ? 0x5a827999
+                                    : i < 40 ? 0x6ed9eba1
+                                    : i < 60 ? 0x8f1bbcdc
+                                             : 0xca62c1d6;
             auto const next = turn(a, 5) + f + e + k + w[i];
             e = d;
             d = c;

@@ -30,7 +30,9 @@ namespace detail {
 
 /// What a connection consists of. Belongs to the execution context, and is used on the strand only.
 struct Wire {
-    explicit Wire(boost::asio::any_io_executor const& executor) : strand(executor), socket(strand), resolver(strand) {}
+    explicit Wire(boost::asio::any_io_executor const& executor)
+        : strand(executor), socket(strand), resolver(strand)
+    {}
 
     void close_socket()
     {
@@ -38,8 +40,9 @@ struct Wire {
         socket.close(ignored);
     }
 
-    /// Takes what the server has sent, through TLS where there is TLS. Calls `take(Reply*)` for each whole reply, with null for
-    /// one that was too large; it returns what is wrong with the reply, or null. Returns what is wrong, if anything.
+    /// Takes what the server has sent, through TLS where there is TLS. Calls `take(Reply*)` for each whole
+    /// reply, with null for one that was too large; it returns what is wrong with the reply, or null. Returns
+    /// what is wrong, if anything.
     template <class Take>
     std::optional<Failure> take_in(std::string_view bytes, Take take)
     {
@@ -65,6 +68,26 @@ struct Wire {
         return Failure{Errc::corrupt_state, wrong};
     }
 
+    /// False: TLS failed. `batch` stays as it is until all of it was written, or the write was given up.
+    bool begin_to_write(std::string_view batch)
+    {
+        rest_ = batch;
+        return !tls || tls->seal(batch);
+    }
+    /// What is left of the batch, as it goes over the wire.
+    std::string_view unwritten() const noexcept { return tls ? tls->unwritten() : rest_; }
+    /// So many bytes of `unwritten()` were written. Returns the bytes of the batch that may have reached the
+    /// server.
+    std::size_t wrote(std::size_t size)
+    {
+        if (tls)
+            return tls->wrote(size);
+        rest_.remove_prefix(size);
+        return size;
+    }
+    /// Whether all that the server has sent was taken.
+    bool nothing_left() const noexcept { return reader->empty() && (!tls || tls->session().empty()); }
+
     interlock::detail::IoStrand strand;
     interlock::detail::AsyncSocket socket;
     interlock::detail::AsyncResolver resolver;
@@ -74,7 +97,8 @@ struct Wire {
     std::array<char, std::size_t{64} << 10> buffer;
 
 private:
-    static constexpr std::size_t feed_size = std::size_t{4} << 10;  // hiredis moves the rest after each kilobyte
+    static constexpr std::size_t feed_size = std::size_t{4}
+                                             << 10;  // hiredis moves the rest after each kilobyte
 
     template <class Take>
     char const* take_replies(std::string_view bytes, Take& take)
@@ -88,13 +112,16 @@ private:
                 if (status == ReplyReader::Status::more)
                     break;
                 if (status == ReplyReader::Status::broken)
-                    return reader->too_large() ? large_reply.data() : "redis: what the server sent is no reply";
+                    return reader->too_large() ? large_reply.data()
+                                               : "redis: what the server sent is no reply";
                 if (auto const* const wrong = take(status == ReplyReader::Status::large ? nullptr : &reply))
                     return wrong;
             }
         }
         return nullptr;
     }
+
+    std::string_view rest_;  // of the batch: not written yet, where it goes in the clear
 };
 
 }  // namespace detail

@@ -29,8 +29,8 @@ inline namespace v0 {
 
 /// Connected, or not. Deadlines and results are those of `detail::Stream`.
 ///
-/// A connection is made in three steps: `connect`, then `use_tls` where it is to be secure, then `run` with a machine that
-/// begins with a `TlsHandshake`.
+/// A connection is made in three steps: `connect`, then `use_tls` where it is to be secure, then `run` with a
+/// machine that begins with a `TlsHandshake`.
 ///
 /// **Thread safety.** One thread at a time.
 class Channel {
@@ -49,8 +49,9 @@ public:
     {
         IoResult result;
         tls_.reset();
-        stream_ = endpoint.unix_path.empty() ? Stream::connect_tcp(endpoint.host, endpoint.port, until, result, why)
-                                             : Stream::connect_unix(endpoint.unix_path, until, result, why);
+        stream_ = endpoint.unix_path.empty()
+                      ? Stream::connect_tcp(endpoint.host, endpoint.port, until, result, why)
+                      : Stream::connect_unix(endpoint.unix_path, until, result, why);
         return static_cast<bool>(stream_);
     }
 
@@ -63,8 +64,8 @@ public:
     /// Null without TLS.
     TlsSession* tls() const noexcept { return tls_ ? tls_->session.get() : nullptr; }
 
-    /// Carries out what `machine`, a handshake, asks for, until it is done or has failed; then the connection is closed. The
-    /// bytes are those of the wire. `buffer` is for what is read.
+    /// Carries out what `machine`, a handshake, asks for, until it is done or has failed; then the connection
+    /// is closed. The bytes are those of the wire. `buffer` is for what is read.
     template <class Machine>
     bool run(Machine& machine, std::span<char> buffer, TimePoint until)
     {
@@ -86,7 +87,8 @@ public:
         }
     }
 
-    /// `size` of the result is 0 only when nothing of `bytes` has left; through TLS it says no more than that.
+    /// `size` of the result is 0 only when nothing of `bytes` has left; through TLS it says no more than
+    /// that.
     IoResult write(std::string_view bytes, TimePoint deadline)
     {
         if (!tls_)
@@ -107,7 +109,9 @@ public:
         }
     }
 
-    IoResult read_some(char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell = nullptr)
+    /// Reads what is there, at least one byte, in the clear. With a `bell`: until the bell is rung, at most.
+    IoResult read_some(
+        char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell = nullptr)
     {
         if (!tls_)
             return stream_.read_some(out, size, deadline, bell);
@@ -117,7 +121,8 @@ public:
             case TlsStatus::ok: return result;
             case TlsStatus::closed: return {IoStatus::closed, 0, 0};
             case TlsStatus::failed:
-                static_cast<void>(flush(TimePoint::min()));  // tells the server why, if that goes without waiting
+                static_cast<void>(
+                    flush(TimePoint::min()));  // tells the server why, if that goes without waiting
                 return {IoStatus::failed, 0, EPROTO};
             case TlsStatus::more: break;
             }
@@ -145,14 +150,15 @@ public:
 private:
     struct Tls {
         std::unique_ptr<TlsSession> session;
-        std::string out;                                  // drained from the session, on its way; kept for its memory
+        std::string out;  // drained from the session, on its way; kept for its memory
         std::array<char, std::size_t{16} << 10> cipher;  // read from the server, on its way into the session
     };
 
     template <class Machine>
     static HandshakeAction lost(Machine& machine, IoResult const& result)
     {
-        auto const loss = result.status == IoStatus::timeout ? HandshakeLoss::timed_out : HandshakeLoss::broken;
+        auto const loss =
+            result.status == IoStatus::timeout ? HandshakeLoss::timed_out : HandshakeLoss::broken;
         return machine.lost(loss, Stream::explain(result));
     }
 

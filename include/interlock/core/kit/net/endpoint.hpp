@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_KIT_NET_ENDPOINT_HPP
 
 /// @file
-/// Where a server is, and whom a client trusts there. Each store's own `Options` say the same in their own words; this is
-/// what the connections of the kit are given.
+/// Where a server is, and whom a client trusts there. Each store's own `Options` say the same in their own
+/// words; this is what the connections of the kit are given.
 
 #include <cstdint>
 #include <string>
@@ -34,7 +34,8 @@ struct Endpoint {
 enum class TlsVerification : unsigned char {
     /// By a certificate that is trusted, valid now, and for the host's name or address.
     full,
-    /// Not at all: whoever sits between client and server may read and change everything, the password first. For tests.
+    /// Not at all: whoever sits between client and server may read and change everything, the password first.
+    /// For tests.
     dangerously_disabled,
 };
 
@@ -48,7 +49,8 @@ struct TlsOptions {
     std::string certificate_file{};
     /// The key of `certificate_file`. It has no passphrase.
     std::string private_key_file{};
-    /// For whom the server's certificate must be, when that is not the host that was connected to: behind a tunnel, say.
+    /// For whom the server's certificate must be, when that is not the host that was connected to: behind a
+    /// tunnel, say.
     std::string server_name{};
     TlsVerification verification{TlsVerification::full};
 };

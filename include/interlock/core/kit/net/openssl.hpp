@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_KIT_NET_OPENSSL_HPP
 
 /// @file
-/// The one header that includes OpenSSL (1.1.1 or newer). There is no socket in it: bytes go through memory in both
-/// directions. A component that includes it links OpenSSL; the core does not.
+/// The one header that includes OpenSSL (1.1.1 or newer). There is no socket in it: bytes go through memory
+/// in both directions. A component that includes it links OpenSSL; the core does not.
 
 #include <interlock/core/kit/net/endpoint.hpp>
 #include <interlock/core/kit/net/tls_session.hpp>
@@ -29,8 +29,8 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// The process's threads for asynchronous calls outlive the cleanup that OpenSSL does at exit, unless it is told not to.
-/// Whoever has used OpenSSL before has decided that already.
+/// The process's threads for asynchronous calls outlive the cleanup that OpenSSL does at exit, unless it is
+/// told not to. Whoever has used OpenSSL before has decided that already.
 inline void keep_openssl_until_the_end() noexcept
 {
 #ifdef OPENSSL_INIT_NO_ATEXIT
@@ -128,8 +128,9 @@ public:
         if (why_.empty() && asked_for_certificate_)
             return Failure{
                 Errc::unavailable,
-                store_ + ": TLS: the connection was lost after the server had asked for a client certificate, "
-                "and none is configured"};
+                store_ +
+                    ": TLS: the connection was lost after the server had asked for a client certificate, "
+                    "and none is configured"};
         return Failure{code_, why_};
     }
 
@@ -152,7 +153,8 @@ private:
         if (::X509_VERIFY_PARAM_set1_ip_asc(expected, name_.c_str()) == 1)
             return true;  // an address; SNI is for names only
         ::X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        if (verified && (name_.empty() || ::X509_VERIFY_PARAM_set1_host(expected, name_.c_str(), name_.size()) != 1))
+        if (verified &&
+            (name_.empty() || ::X509_VERIFY_PARAM_set1_host(expected, name_.c_str(), name_.size()) != 1))
             return false;
         return SSL_set_tlsext_host_name(ssl_.get(), name_.c_str()) == 1;
     }
@@ -180,7 +182,8 @@ private:
         auto const reason = ::ERR_GET_LIB(code) == ERR_LIB_SSL ? ::ERR_GET_REASON(code) : 0;
         // Alerts of the server have 1000 and the number of RFC 8446.
         auto const alert = reason > SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : 0;
-        if (alert == SSL_AD_CERTIFICATE_REQUIRED || (alert == SSL_AD_HANDSHAKE_FAILURE && asked_for_certificate_))
+        if (alert == SSL_AD_CERTIFICATE_REQUIRED ||
+            (alert == SSL_AD_HANDSHAKE_FAILURE && asked_for_certificate_))
             return "the server demands a client certificate, and none is configured";
         if (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN)
             return "the server refuses the client certificate: " + openssl_reason(code);
@@ -189,7 +192,8 @@ private:
         if (!established_ && (alert == SSL_AD_HANDSHAKE_FAILURE || alert == SSL_AD_PROTOCOL_VERSION ||
                               alert == SSL_AD_INSUFFICIENT_SECURITY || alert == SSL_AD_UNRECOGNIZED_NAME))
             return "the server refuses the handshake: " + openssl_reason(code);
-        if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)
+        if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
+            reason == SSL_R_HTTPS_PROXY_REQUEST)
             return "what the server sent is no TLS; is this the right port?";
         if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_NO_PROTOCOLS_AVAILABLE)
             return "the server has no version of TLS that is safe: " + openssl_reason(code);
@@ -203,9 +207,11 @@ private:
     {
         switch (result) {
         case X509_V_ERR_CERT_HAS_EXPIRED: return "the server's certificate, or its signer's, has expired";
-        case X509_V_ERR_CERT_NOT_YET_VALID: return "the server's certificate, or its signer's, is not valid yet";
+        case X509_V_ERR_CERT_NOT_YET_VALID:
+            return "the server's certificate, or its signer's, is not valid yet";
         case X509_V_ERR_HOSTNAME_MISMATCH: return "the server's certificate is not for the name " + name_;
-        case X509_V_ERR_IP_ADDRESS_MISMATCH: return "the server's certificate is not for the address " + name_;
+        case X509_V_ERR_IP_ADDRESS_MISMATCH:
+            return "the server's certificate is not for the address " + name_;
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
         case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -255,7 +261,8 @@ private:
     };
 
     OpenSslContext(TlsOptions options, std::string store)
-        : options_(std::move(options)), store_(std::move(store)), context_(::SSL_CTX_new(::TLS_client_method()))
+        : options_(std::move(options)), store_(std::move(store)),
+          context_(::SSL_CTX_new(::TLS_client_method()))
     {}
 
     Outcome<void> prepare()
@@ -270,7 +277,8 @@ private:
         ::SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
         ::SSL_CTX_set_client_cert_cb(context, &OpenSslSession::no_certificate);
         ::SSL_CTX_set_verify(
-            context, options_.verification == TlsVerification::full ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+            context, options_.verification == TlsVerification::full ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+            nullptr);
 
         ::ERR_clear_error();
         if (!options_.ca_file.empty() &&
@@ -279,14 +287,16 @@ private:
         if (!options_.ca_path.empty() &&
             ::SSL_CTX_load_verify_locations(context, nullptr, options_.ca_path.c_str()) != 1)
             return wrong("cannot use ca_path " + options_.ca_path);
-        if (options_.ca_file.empty() && options_.ca_path.empty() && ::SSL_CTX_set_default_verify_paths(context) != 1)
+        if (options_.ca_file.empty() && options_.ca_path.empty() &&
+            ::SSL_CTX_set_default_verify_paths(context) != 1)
             return wrong("cannot find the system's trusted certificates");
         if (options_.certificate_file.empty())
             return success();
         if (::SSL_CTX_use_certificate_chain_file(context, options_.certificate_file.c_str()) != 1)
             return wrong("cannot read a certificate from certificate_file " + options_.certificate_file);
         if (::SSL_CTX_use_PrivateKey_file(context, options_.private_key_file.c_str(), SSL_FILETYPE_PEM) != 1)
-            return wrong("cannot read a key without passphrase from private_key_file " + options_.private_key_file);
+            return wrong(
+                "cannot read a key without passphrase from private_key_file " + options_.private_key_file);
         if (::SSL_CTX_check_private_key(context) != 1)
             return wrong("the key of private_key_file is not that of certificate_file");
         return success();

@@ -4,8 +4,9 @@
 #define INTERLOCK_CORE_KIT_NET_TLS_HANDSHAKE_HPP
 
 /// @file
-/// The first bytes of a TLS connection, as a machine without I/O: its driver carries bytes to and fro and reports how that
-/// went. The blocking and the asynchronous driver of a connection obey the same machine, so the rules are written once.
+/// The first bytes of a TLS connection, as a machine without I/O: its driver carries bytes to and fro and
+/// reports how that went. The blocking and the asynchronous driver of a connection obey the same machine, so
+/// the rules are written once.
 
 #include <interlock/core/kit/net/tls_session.hpp>
 
@@ -38,10 +39,12 @@ public:
     /// `session` outlives it.
     explicit TlsHandshake(TlsSession& session) noexcept : session_(session) {}
 
+    /// What is done first. It and the events below say what the driver does next.
     HandshakeAction begin() { return advance(); }
     /// What is to be sent. Stays as it is until the next event.
     std::string_view output() const noexcept { return output_; }
 
+    /// All of `output()` was written.
     HandshakeAction sent()
     {
         output_.clear();
@@ -53,23 +56,27 @@ public:
         }
         return fail("the server ended the TLS handshake");
     }
+    /// The server has sent `bytes`.
     HandshakeAction received(std::string_view bytes)
     {
         return session_.feed(bytes) ? advance() : fail("no memory for TLS");
     }
+    /// The driver could not write or read; `why` says so in words.
     HandshakeAction lost(HandshakeLoss loss, std::string_view why)
     {
-        // The session had failed, and the server was about to be told: that explains more than the loss of the connection.
+        // The session had failed, and the server was about to be told: that explains more than the loss of
+        // the connection.
         if (status_ == TlsStatus::failed || status_ == TlsStatus::closed)
             return sent();
         timed_out_ = loss == HandshakeLoss::timed_out;
         if (timed_out_)
-            return fail("the TLS handshake was not finished in time; does the server speak TLS at this port?");
+            return fail(
+                "the TLS handshake was not finished in time; does the server speak TLS at this port?");
         return fail("the TLS handshake was cut off: " + std::string(why));
     }
 
-    /// Why it failed, in words that may follow "cannot connect to x: ". What the session itself has to say about it, see
-    /// `TlsSession::failure`, is more exact.
+    /// Why it failed, in words that may follow "cannot connect to x: ". What the session itself has to say
+    /// about it, see `TlsSession::failure`, is more exact.
     std::string const& why() const noexcept { return why_; }
     /// Whether it failed for want of time only.
     bool timed_out() const noexcept { return timed_out_; }
@@ -90,7 +97,8 @@ private:
     }
 
     TlsSession& session_;
-    TlsStatus status_{TlsStatus::more};  // what the session said last: it decides what follows once `output_` has left
+    TlsStatus status_{
+        TlsStatus::more};  // what the session said last: it decides what follows once `output_` has left
     bool timed_out_{false};
     std::string output_;
     std::string why_;

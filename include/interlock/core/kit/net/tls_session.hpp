@@ -4,9 +4,9 @@
 #define INTERLOCK_CORE_KIT_NET_TLS_SESSION_HPP
 
 /// @file
-/// TLS as those see it who drive a connection: bytes go in, bytes come out. There is no socket in it, so that a calling
-/// thread and an executor drive the same session; and no TLS library is named, so that a program which does not use TLS
-/// links none. `openssl.hpp` implements it.
+/// TLS as those see it who drive a connection: bytes go in, bytes come out. There is no socket in it, so that
+/// a calling thread and an executor drive the same session; and no TLS library is named, so that a program
+/// which does not use TLS links none. `openssl.hpp` implements it.
 
 #include <interlock/core/outcome.hpp>
 
@@ -26,8 +26,8 @@ enum class TlsStatus : unsigned char {
     failed,  ///< the session is over; `failure` says why
 };
 
-/// The client's side of one TLS session. After any call there may be something to `drain`. What was drained must be sent
-/// before anybody waits for the server's bytes, since the server may be waiting for it.
+/// The client's side of one TLS session. After any call there may be something to `drain`. What was drained
+/// must be sent before anybody waits for the server's bytes, since the server may be waiting for it.
 ///
 /// **Thread safety.** One thread at a time.
 class TlsSession {
@@ -37,7 +37,8 @@ public:
     TlsSession& operator=(TlsSession const&) = delete;
     virtual ~TlsSession() = default;
 
-    /// Begins the handshake, or goes on with it. `ok`: the server is who it should be, as far as that is verified.
+    /// Begins the handshake, or goes on with it. `ok`: the server is who it should be, as far as that is
+    /// verified.
     virtual TlsStatus handshake() = 0;
     /// Makes one record of at most `record_size` bytes.
     virtual TlsStatus encrypt(std::string_view plain) = 0;
@@ -49,10 +50,11 @@ public:
     virtual void drain(std::string& out) = 0;
     /// Whether all bytes that were fed have come out of `decrypt`.
     virtual bool empty() const noexcept = 0;
-    /// Why the session failed; or, when the connection was lost, what may explain that. "Not applied". Its detail is empty
-    /// when there is nothing to say.
+    /// Why the session failed; or, when the connection was lost, what may explain that. "Not applied". Its
+    /// detail is empty when there is nothing to say.
     virtual Failure failure() const = 0;
 
+    /// The most that one record of TLS may contain.
     static constexpr std::size_t record_size = std::size_t{16} << 10;
 };
 

@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_KIT_NET_TLS_STREAM_HPP
 
 /// @file
-/// A TLS session that is ready, for a driver that writes in batches and must know how much of a batch may have reached the
-/// server when the connection is lost. No I/O.
+/// A TLS session that is ready, for a driver that writes in batches and must know how much of a batch may
+/// have reached the server when the connection is lost. No I/O.
 
 #include <interlock/core/kit/net/tls_session.hpp>
 
@@ -23,8 +23,10 @@ inline namespace v0 {
 /// **Thread safety.** One thread at a time.
 class TlsStream {
 public:
+    /// `session`: its handshake was begun, or is over.
     explicit TlsStream(std::unique_ptr<TlsSession> session) noexcept : session_(std::move(session)) {}
 
+    /// The session itself, for the handshake and for what it says of a failure.
     TlsSession& session() noexcept { return *session_; }
 
     /// Makes records of `batch`, which are then `unwritten`. False: the session failed.
@@ -47,8 +49,8 @@ public:
     /// What is left of the batch, as it goes over the wire.
     std::string_view unwritten() const noexcept { return std::string_view{sealed_}.substr(written_); }
 
-    /// So many bytes of `unwritten()` were written. Returns the bytes of the batch, in the clear, that may have reached the
-    /// server with them: a record of which one byte was written counts whole.
+    /// So many bytes of `unwritten()` were written. Returns the bytes of the batch, in the clear, that may
+    /// have reached the server with them: a record of which one byte was written counts whole.
     std::size_t wrote(std::size_t size)
     {
         written_ += size;
@@ -65,8 +67,9 @@ public:
             sealed_ = {};
     }
 
-    /// Calls `take(std::string_view)` with what the server's bytes say in the clear, until they are used up or `take`
-    /// returns false. `more`: all is well. `failed` with an empty `TlsSession::failure`: there is no memory.
+    /// Calls `take(std::string_view)` with what the server's bytes say in the clear, until they are used up
+    /// or `take` returns false. `more`: all is well. `failed` with an empty `TlsSession::failure`: there is
+    /// no memory.
     template <class Take>
     TlsStatus open(std::string_view cipher, Take take)
     {
@@ -74,7 +77,8 @@ public:
             return TlsStatus::failed;
         for (;;) {
             std::size_t got = 0;
-            if (auto const status = session_->decrypt(plain_.data(), plain_.size(), got); status != TlsStatus::ok)
+            if (auto const status = session_->decrypt(plain_.data(), plain_.size(), got);
+                status != TlsStatus::ok)
                 return status;
             if (!take(std::string_view{plain_.data(), got}))
                 return TlsStatus::more;

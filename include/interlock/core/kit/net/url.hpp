@@ -4,7 +4,8 @@
 #define INTERLOCK_CORE_KIT_NET_URL_HPP
 
 /// @file
-/// The parts of a URL that names a server. What the parts mean (a database, a name space) is each store's business.
+/// The parts of a URL that names a server. What the parts mean (a database, a name space) is each store's
+/// business.
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
@@ -49,7 +50,8 @@ bool parse_number(std::string_view text, Number least, Number most, Number& out)
 {
     Number value{};
     auto const end = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (text.empty() || end.ec != std::errc{} || end.ptr != text.data() + text.size() || value < least || value > most)
+    if (text.empty() || end.ec != std::errc{} || end.ptr != text.data() + text.size() || value < least ||
+        value > most)
         return false;
     out = value;
     return true;
@@ -59,8 +61,9 @@ bool parse_number(std::string_view text, Number least, Number most, Number& out)
 
 /// `scheme://[[user]:password@][host[:port]][/path][?name=value&...]`, taken apart.
 ///
-/// **Outcome.** `read` and `next_parameter` fail with `invalid_argument`. Its detail says what is wrong, begins with the
-/// words that the caller gives ("redis URL: ") and never quotes the text, which may hold a password.
+/// **Outcome.** `read` and `next_parameter` fail with `invalid_argument`. Its detail says what is wrong,
+/// begins with the words that the caller gives ("redis URL: ") and never quotes the text, which may hold a
+/// password.
 /// **Lifetimes.** `scheme`, `path` and `query` refer to the text that was read, which must outlive them.
 class Url {
 public:
@@ -75,6 +78,7 @@ public:
     /// What follows the '?', as it stands in the URL; `next_parameter` takes it apart.
     std::string_view query{};
 
+    /// Takes `text` apart.
     static Outcome<Url> read(std::string_view text, char const* begins_failures)
     {
         Url url;
@@ -83,6 +87,7 @@ public:
         return url;
     }
 
+    /// `name=value`.
     struct Parameter {
         std::string_view name;
         std::string value;  // percent-decoded
@@ -96,7 +101,8 @@ public:
         query = end == std::string_view::npos ? std::string_view{} : query.substr(end + 1);
         auto const equals = pair.find('=');
         Parameter parameter{pair.substr(0, equals), {}};
-        if (equals == std::string_view::npos || !detail::percent_decode(pair.substr(equals + 1), parameter.value))
+        if (equals == std::string_view::npos ||
+            !detail::percent_decode(pair.substr(equals + 1), parameter.value))
             return Failure{
                 Errc::invalid_argument,
                 std::string(begins_failures) + "a parameter has no value, or a malformed percent escape"};
