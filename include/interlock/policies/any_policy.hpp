@@ -124,8 +124,8 @@ public:
         return std::visit([&](auto const& s) { return s.unfit(keys, deadline); }, session_);
     }
 
-    template <std::size_t N, Form Shape>
     /// The transaction of whichever policy was chosen.
+    template <std::size_t N, Form Shape>
     class Transaction {
         template <class S>
         using Of = typename S::template Transaction<N, Shape>;

@@ -59,23 +59,16 @@ private:
 ///     TransactionService{PessimisticRowLock{}, jobs}.do_in_transaction("mail", [](Job& job) {...});
 ///
 /// **Guarantee.** No two transactions have one row at a time; the row meets the condition as it was when it
-/// was locked.
-/// A worker that dies leaves its row as it was, and free. No worker waits for another's row, whatever the
-/// policy's
-/// `wait` says.
+/// was locked. A worker that dies leaves its row as it was, and free. No worker waits for another's row,
+/// whatever the policy's `wait` says.
 /// **Does not guarantee.** The order of `order_by` among those who ask at the same time: who comes second
-/// skips the
-/// first row even if its transaction is then rolled back. That an operation that is run again, after a
-/// conflict, gets
-/// the same row.
+/// skips the first row even if its transaction is then rolled back. That an operation that is run again,
+/// after a conflict, gets the same row.
 /// **Outcomes.** No such row is free: `not_found`, also under `Missing::create`. Whether there are rows that
-/// others
-/// hold cannot be told from that: ask again later, or LISTEN. A condition that is no SQL is `misconfigured`.
-/// Others as
-/// `RowTransaction`.
+/// others hold cannot be told from that: ask again later, or LISTEN. A condition that is no SQL is
+/// `misconfigured`. Others as `RowTransaction`.
 /// **Needs.** A table of the user's, and a state with a key. Not for operation ids: those are kept by the key
-/// of the
-/// row, which is not known before. A row that says itself that it is done needs none.
+/// of the row, which is not known before. A row that says itself that it is done needs none.
 /// **Lifetimes.** A shared handle, independent of the repository. **Thread safety.** Everything: safe.
 /// **Cost.** Two round trips, as for a row that is named.
 template <class T, class K>

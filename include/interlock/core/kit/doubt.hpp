@@ -57,13 +57,10 @@ public:
     /// The store has said in another way what became of every attempt.
     void answered() noexcept { earlier_ = under_way_ = false; }
 
-    /// Makes what one attempt came to the outcome of all of them: a failure that is no answer is unknown,
-    /// because of that
-    /// failure, while an earlier attempt is in doubt. A value is an answer; of the failures, `answers` are.
-    template <class X>
     /// Makes what one attempt came to the outcome of all of them. While an earlier attempt is in doubt, a
     /// failure that is no answer becomes unknown, because of that failure. A value is an answer; of the
     /// failures, those in `answers` are.
+    template <class X>
     void settle(Outcome<X>& outcome, std::initializer_list<Errc> answers = {}) noexcept
     {
         auto const code = outcome.error();

@@ -12,17 +12,14 @@
 //
 // 1. Every command that was submitted gets exactly one outcome, unless its owner forgets it.
 // 2. Replies are matched in order: a command gets the reply to itself, or none. A command that was given up
-// stays in its
-//    place, so that its late reply is nobody else's.
+//    stays in its place, so that its late reply is nobody else's.
 // 3. A command of which a byte may have been written is never sent again by the queue. When its reply does
-// not come, a
-//    command that changes something is unknown, and one that only reads has failed.
+//    not come, a command that changes something is unknown, and one that only reads has failed.
 // 4. A command of which no byte was written when the connection was lost goes back to the front, in its
 // order.
 // 5. A command is not sent after its deadline.
 // 6. What waits, in number and in bytes, and what is in flight is bounded by the options; beyond the former
-// bounds a command
-//    is refused as `overloaded`.
+//    bounds a command is refused as `overloaded`.
 
 #include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/connection_statistics.hpp>

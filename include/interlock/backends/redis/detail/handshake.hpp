@@ -11,8 +11,7 @@
 // * through TLS nothing of the greeting, the password least of all, is sent before the TLS session is ready;
 // * whoever is not let in (login, database, a server that loads its data) has a connection of no use;
 // * the connection is ready only when every reply to the greeting was read, and not a byte more has come:
-// what follows
-//   would be taken for the reply to the first command;
+// what follows would be taken for the reply to the first command;
 // * every failure is "not applied", since no command of a user was sent.
 
 #include <interlock/backends/redis/detail/greeting.hpp>

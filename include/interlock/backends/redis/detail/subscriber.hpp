@@ -8,11 +8,9 @@
 // A message is one of three:
 //   'f' and a physical name: the lock is free, or the request is no longer executed.
 //   'g', the first four bytes of an owner token and the name of a lock: that owner has waited in line, and
-//   the lock
-//       is now its own.
+//   the lock is now its own.
 //   'w', the first four bytes of the holder's token and the name of a lock: somebody waits in line for it, so
-//   its
-//       holder should not hand it on locally for ever.
+//   its holder should not hand it on locally for ever.
 // Messages are hints, and nothing depends on their arrival: whoever waits asks again at the latest when the
 // lease is over or the poll interval ends, and each such question makes the server say 'w' again.
 
