@@ -33,6 +33,14 @@ constexpr TimePoint zero{1h};
 constexpr TimePoint lease_end = zero + 100ms;
 constexpr Backoff polls{.initial = 30ms, .cap = 30ms, .immediate = 0};
 
+/// When an attempt was answered, and the luck of the next delay.
+struct Moment {
+    TimePoint at;
+    std::uint64_t random;
+    TimePoint now() const noexcept { return at; }
+    std::uint64_t random_bits() const noexcept { return random; }
+};
+
 enum class Record : unsigned char { ours, gone, taken };
 
 struct Run {
@@ -106,7 +114,7 @@ private:
         for (std::uint64_t const random : {std::uint64_t{0}, ~std::uint64_t{0}}) {
             Run r = run;
             auto removed = outcome;
-            if (r.machine.answered(removed, r.now, random) == RemovalMachine::Action::over) {
+            if (r.machine.answered(removed, Moment{r.now, random}) == RemovalMachine::Action::over) {
                 expect(r.machine.over(), "over, and does not know it");
                 over(r, removed, random == 0);
             } else {
@@ -200,7 +208,7 @@ TEST_CASE("A removal that takes over from another one takes over its doubt", "[i
     doubt.sent();
     RemovalMachine machine{polls, lease_end, doubt};
     Outcome<Removal> removed{Removal::taken};
-    CHECK(machine.answered(removed, zero, 0) == RemovalMachine::Action::over);
+    CHECK(machine.answered(removed, Moment{zero, 0}) == RemovalMachine::Action::over);
     CHECK(removed.error() == Errc::outcome_unknown);
     CHECK(removed.cause() == Errc::lock_lost);
 }
@@ -210,9 +218,9 @@ TEST_CASE("A definite refusal behind an unknown attempt is asked about again", "
     using namespace removal;
     RemovalMachine machine{polls, lease_end};
     Outcome<Removal> first{Failure::unknown(Errc::unavailable)};
-    REQUIRE(machine.answered(first, zero, 0) == RemovalMachine::Action::ask_again);
+    REQUIRE(machine.answered(first, Moment{zero, 0}) == RemovalMachine::Action::ask_again);
     Outcome<Removal> second{Errc::misconfigured};
-    CHECK(machine.answered(second, zero, 0) == RemovalMachine::Action::ask_again);
+    CHECK(machine.answered(second, Moment{zero, 0}) == RemovalMachine::Action::ask_again);
     CHECK(second.error() == Errc::outcome_unknown);
     CHECK(second.cause() == Errc::misconfigured);
 }

@@ -13,6 +13,7 @@
 ///     interlock::LockStateService locks{repository, options};
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/observer.hpp>
 

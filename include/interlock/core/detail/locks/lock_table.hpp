@@ -251,7 +251,7 @@ private:
         }
         for (;;) {
             auto removed = remove(node, hold.fence().owner, Deadline{deadline});
-            auto const action = removal.answered(removed, this->runtime_.now(), this->runtime_.random_bits());
+            auto const action = removal.answered(removed, this->runtime_);
             if (action == RemovalMachine::Action::over && go_on(hold, node, removed))
                 return released(hold, status, removed, now);
             if (action == RemovalMachine::Action::ask_again && removal.again_at() < until) {
@@ -264,16 +264,16 @@ private:
             if (action == RemovalMachine::Action::over) {
                 hold.remove_record(node, new_removal(hold.valid_until()), nullptr);
             } else {
-                hold.remove_record(node, removal, nullptr);
+                hold.remove_record(node, new_removal(hold.valid_until(), removal.doubt()), nullptr);
                 removed = std::move(removed).failure().in_doubt();  // the attempts that follow may be applied
             }
             return released(hold, status, removed, now);
         }
     }
 
-    RemovalMachine new_removal(TimePoint lease_end) const noexcept
+    RemovalMachine new_removal(TimePoint lease_end, Doubt doubt = {}) const noexcept
     {
-        return {this->options_.poll, lease_end};
+        return {this->options_.poll, lease_end, doubt};
     }
 
     /// `node` is left to this call.

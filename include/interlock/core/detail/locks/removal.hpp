@@ -232,8 +232,7 @@ private:
     /// attempt.
     bool record_attempt(Outcome<Removal>& removed) noexcept
     {
-        if (machine_.answered(removed, runtime().now(), runtime().random_bits()) ==
-            RemovalMachine::Action::over)
+        if (machine_.answered(removed, runtime()) == RemovalMachine::Action::over)
             return true;
         if (ask_again_at(machine_.again_at()))
             return false;

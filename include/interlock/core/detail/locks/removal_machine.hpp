@@ -15,8 +15,6 @@
 #include <interlock/core/kit/doubt.hpp>
 #include <interlock/core/kit/repeated_call.hpp>
 
-#include <cstdint>
-
 namespace interlock {
 inline namespace v0 {
 namespace detail {
@@ -42,8 +40,10 @@ public:
     {
     }
 
-    /// One attempt came to `removed`. Makes that the outcome of all attempts so far.
-    Action answered(Outcome<Removal>& removed, TimePoint now, std::uint64_t random_bits) noexcept
+    /// One attempt came to `removed`. Makes that the outcome of all attempts so far. `moment` is asked for
+    /// `now()` and `random_bits()` only when there may be another attempt: hardly ever.
+    template <class Moment>
+    Action answered(Outcome<Removal>& removed, Moment const& moment) noexcept
     {
         INTERLOCK_ASSERT(!over_, "a removal that is over is not asked for again");
         // Another acquisition's record, behind an attempt that may have been applied: either that attempt
@@ -52,7 +52,9 @@ public:
             removed = Failure::unknown(Errc::lock_lost);
         else
             doubt_.settle(removed);
-        again_at_ = was_in_vain(removed) ? repetition_.next(now, random_bits) : TimePoint::max();
+        again_at_ = TimePoint::max();
+        if (was_in_vain(removed))
+            again_at_ = repetition_.next(moment.now(), moment.random_bits());
         over_ = again_at_ == TimePoint::max();
         return over_ ? Action::over : Action::ask_again;
     }
@@ -61,6 +63,8 @@ public:
     void give_up() noexcept { over_ = true; }
 
     TimePoint again_at() const noexcept { return again_at_; }
+    /// For whoever goes on in place of this one.
+    Doubt doubt() const noexcept { return doubt_; }
     bool over() const noexcept { return over_; }
 
 private:
