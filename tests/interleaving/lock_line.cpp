@@ -337,7 +337,7 @@ private:
         reach(fails);
         if (w.model.grant == 3)
             return;
-        for (std::uint8_t const count : {1, 2, 4}) {
+        for (std::uint32_t const count : {1U, 2U, 4U}) {
             World granted = w;
             auto& m = granted.model;
             Grant const grant{FencingToken{m.end_token + 1U}, count, 300ms};

@@ -71,6 +71,17 @@ public:
         : handle_(std::make_shared<Handle>(std::make_shared<Table>(std::move(repository), options)))
     {}
 
+    template <class R>
+        requires std::same_as<R, Repository>
+    INTERLOCK_WRITE_INSTEAD("pass the repository itself instead of a pointer: it is a handle, and its copies share one store")
+    explicit LockStateService(R* repository, LockOptions options = {});
+    template <class P>
+        requires TransactionPolicy<P>
+    INTERLOCK_WRITE_INSTEAD(
+        "pass the repository, and LockOptions: LockStateService locks{repository, {.ttl = 10s}}; a policy goes to a "
+        "TransactionService, together with these locks")
+    LockStateService(P policy, Repository repository, LockOptions options = {});
+
     Repository const& repository() const noexcept { return table()->repository(); }
     LockOptions const& options() const noexcept { return table()->options(); }
     /// Callers of this service, blocking and asynchronous, that wait for a lock at this moment. For a gauge.
@@ -283,6 +294,10 @@ private:
 template <class Repository, Assurance Level = Assurance::fenced>
 using LockStateServiceFor = LockStateService<typename Repository::value_type, Repository, Level>;
 
+template <class R>
+LockStateService(R*, LockOptions = {}) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
+template <TransactionPolicy P, class R>
+LockStateService(P, R, LockOptions = {}) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
 template <class R>
 LockStateService(R) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
 template <class R>

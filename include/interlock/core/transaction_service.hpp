@@ -8,6 +8,7 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/detail/combining/combining.hpp>
+#include <interlock/core/detail/transaction/mistaken_calls.hpp>
 #include <interlock/core/detail/transaction/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -65,6 +66,12 @@ struct is_idempotent<IdempotencyKeys<I, S>> : std::true_type {};
 template <class Policy>
     requires requires { requires Policy::idempotent; }
 struct is_idempotent<Policy> : std::true_type {};
+
+template <class Policy, class Repository>
+using session_of = typename service_session<typename Policy::template Session<Repository>, Repository>::type;
+template <class Policy, class Repository>
+using mistaken_calls_of = MistakenCalls<
+    session_of<Policy, Repository>, AsyncFace<session_of<Policy, Repository>>, is_idempotent<Policy>::value>;
 
 template <class R, bool Try, bool Idempotent>
 struct completion {
@@ -131,9 +138,10 @@ concept ReturnsADefaultConstructible =
 ///
 /// An operation is called with the first argument list it accepts; see `Form`. It may return a value, not a reference.
 template <class T, class Policy, class Repository>
-class TransactionService {
+class TransactionService : private detail::mistaken_calls_of<Policy, Repository> {
+    using Mistaken = detail::mistaken_calls_of<Policy, Repository>;
     using PolicySession = typename Policy::template Session<Repository>;
-    using Session = typename detail::service_session<PolicySession, Repository>::type;
+    using Session = detail::session_of<Policy, Repository>;
     using Async = detail::InAsyncCall<Session>;
     using K = typename Repository::key_type;
     template <class A>
@@ -163,6 +171,17 @@ public:
         : session_(make_session(std::move(policy), std::move(locks), options)),
           observer_(options.observer), generation_(session_->repository().runtime().generation())
     {}
+
+    template <class R>
+        requires std::same_as<R, Repository>
+    INTERLOCK_WRITE_INSTEAD("pass the repository itself instead of a pointer: it is a handle, and its copies share one store")
+    TransactionService(Policy policy, R* repository, ServiceOptions options = {});
+
+    // What a call that fits nothing is told.
+    using Mistaken::async_do_in_transaction;
+    using Mistaken::async_try_do_in_transaction;
+    using Mistaken::do_in_transaction;
+    using Mistaken::try_do_in_transaction;
 
     Repository const& repository() const noexcept { return session_->repository(); }
     session_type const& session() const noexcept { return *session_; }
@@ -467,6 +486,9 @@ template <class P, class R>
 TransactionService(P, R, ServiceOptions = {}) -> TransactionService<typename R::value_type, P, R>;
 template <class P, class T, class R, Assurance Level>
 TransactionService(P, LockStateService<T, R, Level>, ServiceOptions = {}) -> TransactionService<T, P, R>;
+template <class P, class R>
+    requires PolicyFor<P, R>
+TransactionService(P, R*, ServiceOptions = {}) -> TransactionService<typename R::value_type, P, R>;
 
 }  // namespace v0
 }  // namespace interlock
