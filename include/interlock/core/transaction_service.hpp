@@ -71,7 +71,7 @@ template <class Policy, class Repository>
 using session_of = typename service_session<typename Policy::template Session<Repository>, Repository>::type;
 template <class Policy, class Repository>
 using mistaken_calls_of = MistakenCalls<
-    session_of<Policy, Repository>, AsyncFace<session_of<Policy, Repository>>, is_idempotent<Policy>::value>;
+    session_of<Policy, Repository>, InAsyncCall<session_of<Policy, Repository>>, is_idempotent<Policy>::value>;
 
 template <class R, bool Try, bool Idempotent>
 struct completion {
