@@ -53,9 +53,6 @@ set(seam_words
     random_device mt19937 mt19937_64 default_random_engine getrandom
     tcp::socket)
 
-# Stores that run on any runtime. Only their fwd.hpp says which one a user gets.
-set(stores_on_any_runtime memory redis)
-
 set(violations 0)
 
 macro(violation header line_number text)
@@ -236,9 +233,9 @@ foreach(header IN LISTS headers)
                 violation("${header}" ${line_number} "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
             endif()
         endif()
+        # A store runs on any runtime. Only its fwd.hpp says which one a user gets.
         if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
-           AND header MATCHES "^backends/([^/]+)/(.*)$" AND NOT CMAKE_MATCH_2 STREQUAL "fwd.hpp"
-           AND CMAKE_MATCH_1 IN_LIST stores_on_any_runtime)
+           AND header MATCHES "^backends/([^/]+)/(.*)$" AND NOT CMAKE_MATCH_2 STREQUAL "fwd.hpp")
             violation("${header}" ${line_number}
                 "'SystemRuntime' is not for '${CMAKE_MATCH_1}' to choose, its runtime is a template argument")
         endif()

@@ -125,6 +125,10 @@ plant("<libpq-fe.h> may be included by backends/postgres/detail/pqxx.hpp only"
 # The runtime of a store.
 plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/h.hpp "auto now = SystemRuntime::now()")
 plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.hpp "// fine" "using R = SystemRuntime")
+plant("'SystemRuntime' is not for 'postgres' to choose" backends/postgres/detail/f.hpp
+    "SystemRuntimes fine" "return SystemRuntime{}")
+plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp "using R = SystemRuntime")
+header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime." "using Pool = BasicPool<SystemRuntime>")
 header(backends/redis/fwd.hpp "using Client = BasicClient<SystemRuntime>")
 # Umbrella includes of dependencies.
 plant("<boost/asio.hpp> brings in the whole library" core/g.hpp "#include <boost/asio.hpp>")

@@ -49,13 +49,16 @@ namespace postgres {
 /// **Lifetimes.** One run of the operation. Texts and parameters are copied.
 /// **Thread safety.** Only the operation may use it.
 /// **Cost.** That of `Transaction`, and two changes of thread.
-class AsyncTransaction {
+///
+/// `AsyncTransaction` is the one of the system's runtime.
+template <class Runtime>
+class BasicAsyncTransaction {
 public:
-    AsyncTransaction(AsyncTransaction const&) = delete;
-    AsyncTransaction& operator=(AsyncTransaction const&) = delete;
+    BasicAsyncTransaction(BasicAsyncTransaction const&) = delete;
+    BasicAsyncTransaction& operator=(BasicAsyncTransaction const&) = delete;
     /// A statement that was not awaited is not sent any more; if it is running, the destructor waits for its
     /// end.
-    ~AsyncTransaction()
+    ~BasicAsyncTransaction()
     {
         std::unique_lock lock(line_->mutex);
         line_->gone = true;
@@ -78,10 +81,11 @@ public:
     }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class RowTransaction;
+    using Transaction = BasicTransaction<Runtime>;
 
-    explicit AsyncTransaction(Transaction& transaction) noexcept : transaction_(transaction) {}
+    explicit BasicAsyncTransaction(Transaction& transaction) noexcept : transaction_(transaction) {}
 
     // Whether all statements have ended.
     bool idle() const
@@ -143,7 +147,7 @@ private:
     struct Call {
         Outcome<Result> operator()()
         {
-            using Savepoint = Transaction::Savepoint;
+            using detail::Savepoint;
             auto const mine = std::move(turn);
             if (!mine || !mine.begin())
                 return not_awaited();
@@ -171,7 +175,7 @@ private:
     {
         constexpr auto count = std::tuple_size_v<All> - 1;
         auto params = [&]<std::size_t... I>(std::index_sequence<I...>) {
-            return Transaction::parameters_of(std::get<I>(all)...);
+            return detail::parameters_of(std::get<I>(all)...);
         }(std::make_index_sequence<count>{});
         using Token = std::tuple_element_t<count, All>;
         using Signature = std::conditional_t<Try, void(Outcome<Result>), void(std::exception_ptr, Result)>;
@@ -184,14 +188,14 @@ private:
                     async_call(
                         interlock::detail::CallAlone{},
                         never,
-                        SystemRuntime{},
+                        transaction_.pool_->runtime(),
                         std::move(handler),
                         std::move(call));
                 else
                     async_call(
                         interlock::detail::CallHere{},
                         never,
-                        SystemRuntime{},
+                        transaction_.pool_->runtime(),
                         std::move(handler),
                         std::move(call));
             },

@@ -71,7 +71,7 @@ private:
 /// of the row, which is not known before. A row that says itself that it is done needs none.
 /// **Lifetimes.** A shared handle, independent of the repository. **Thread safety.** Everything: safe.
 /// **Cost.** Two round trips, as for a row that is named.
-template <class T, class K>
+template <class T, class K, class Runtime>
 /// A table as workers see it, for `PessimisticRowLock`: a key names not one certain row but some row that
 /// meets a condition and that nobody has locked.
 ///
@@ -91,12 +91,12 @@ template <class T, class K>
 /// **Thread safety.** Every member may be called from several threads at once.
 /// **Cost.** Two round trips, as for a row that is named.
 class FreeRows {
-    using Repository = StateRepository<T, K>;
+    using Repository = StateRepository<T, K, Runtime>;
 
 public:
     using value_type = T;
     using key_type = FreeRowsKey;
-    using runtime_type = SystemRuntime;
+    using runtime_type = Runtime;
     using transaction_type = typename Repository::transaction_type;
     static constexpr std::string_view name = "postgres";
 
@@ -110,7 +110,7 @@ public:
           identity_(intern_store(*repository_.store_->identity + "/" + statement_.text()))
     {}
 
-    SystemRuntime const& runtime() const noexcept { return repository_.runtime(); }
+    Runtime const& runtime() const noexcept { return repository_.runtime(); }
     /// Equal for handles of one table with one condition, and different from the repository's identity.
     void const* identity() const noexcept { return identity_.get(); }
     Capabilities capabilities() const noexcept
@@ -147,7 +147,8 @@ public:
 
 private:
     static detail::Statement statement(
-        detail::StateTable<T, typename Repository::key_type> const& store, FreeRowsOptions const& options)
+        detail::StateTable<T, typename Repository::key_type, Runtime> const& store,
+        FreeRowsOptions const& options)
     {
         if (!store.mapped)
             throw Error(Errc::invalid_argument, "postgres: free rows need RepositoryOptions::table");
@@ -167,8 +168,8 @@ private:
     std::shared_ptr<std::string const> identity_;
 };
 
-template <class T, class K>
-FreeRows(StateRepository<T, K>, FreeRowsOptions) -> FreeRows<T, K>;
+template <class T, class K, class Runtime>
+FreeRows(StateRepository<T, K, Runtime>, FreeRowsOptions) -> FreeRows<T, K, Runtime>;
 
 }  // namespace postgres
 }  // namespace v0

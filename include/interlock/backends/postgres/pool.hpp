@@ -43,13 +43,18 @@ namespace postgres {
 /// **Cost.** Nothing until the first call. The calling thread does its own I/O. A new connection costs one
 /// round trip more than the server's own greeting, and behind a pooler also a second connection for a moment.
 /// Once somebody waits for a lock, there is one thread and one connection more.
-class Pool {
+/// **Runtime.** `Pool` is the pool of the system's runtime. Another runtime, in tests, moves the time of
+/// everything but exchanges with the server: for their replies the system waits.
+template <class Runtime>
+class BasicPool {
 public:
     /// Does not connect. Throws `Error` (`invalid_argument`) for options out of range.
-    explicit Pool(Options options) : state_(make(std::move(options))) {}
+    explicit BasicPool(Options options) : BasicPool(Runtime{}, std::move(options)) {}
     /// With `Options::parse(url)`. Throws `Error` (`invalid_argument`) without the URL's text.
-    explicit Pool(std::string_view url) : Pool(Options::parse(url).value()) {}
-    explicit Pool(char const* url) : Pool(std::string_view{url}) {}
+    explicit BasicPool(std::string_view url) : BasicPool(Options::parse(url).value()) {}
+    explicit BasicPool(char const* url) : BasicPool(std::string_view{url}) {}
+    /// With a runtime that is not the system's: for tests.
+    BasicPool(Runtime runtime, Options options) : state_(make(std::move(runtime), std::move(options))) {}
 
     /// What this pool was made with.
     Options const& options() const noexcept { return state_->options(); }
@@ -59,24 +64,31 @@ public:
     std::size_t idle_count() const { return state_->idle_count(); }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class StateRepository;
-    friend class Counters;
-    friend class IdempotencyStore;
+    template <class>
+    friend class BasicCounters;
+    template <class>
+    friend class BasicIdempotencyStore;
     friend struct PoolAccess;
+    using State = detail::PoolState<Runtime>;
 
-    static std::shared_ptr<detail::PoolState> make(Options options)
+    static std::shared_ptr<State> make(Runtime runtime, Options options)
     {
         options.validate().value();
-        return std::make_shared<detail::PoolState>(std::move(options));
+        return std::make_shared<State>(std::move(runtime), std::move(options));
     }
 
-    std::shared_ptr<detail::PoolState> state_;
+    std::shared_ptr<State> state_;
 };
 
-/// For the functions of this backend, which are no friends of `Pool`.
+/// For the functions of this backend, which are no friends of `BasicPool`.
 struct PoolAccess {
-    static std::shared_ptr<detail::PoolState> const& state(Pool const& pool) noexcept { return pool.state_; }
+    template <class Runtime>
+    static std::shared_ptr<detail::PoolState<Runtime>> const& state(BasicPool<Runtime> const& pool) noexcept
+    {
+        return pool.state_;
+    }
 };
 
 }  // namespace postgres

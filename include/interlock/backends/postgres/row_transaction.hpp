@@ -28,14 +28,15 @@ inline namespace v0 {
 namespace postgres {
 
 /// An open row transaction of a `postgres::StateRepository`. Models `interlock::RowTransaction`.
-template <class T, class K>
-class RowTransaction : public Transaction {
-    using StateTable = detail::StateTable<T, K>;
+template <class T, class K, class Runtime>
+class RowTransaction : public BasicTransaction<Runtime> {
+    using Base = BasicTransaction<Runtime>;
+    using StateTable = detail::StateTable<T, K, Runtime>;
 
 public:
     /// What operations get of it: nothing that ends it.
-    using operation_type = Transaction;
-    using async_operation_type = AsyncTransaction;
+    using operation_type = BasicTransaction<Runtime>;
+    using async_operation_type = BasicAsyncTransaction<Runtime>;
 
     RowTransaction(RowTransaction&&) noexcept = default;
     RowTransaction& operator=(RowTransaction&&) noexcept = default;
@@ -47,7 +48,7 @@ public:
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
         if (async_ && !async_->idle())
-            return AsyncTransaction::not_awaited();
+            return async_operation_type::not_awaited();
         if (own_key_)
             for (auto& change : changes)
                 change.key = &*own_key_;
@@ -62,9 +63,9 @@ public:
     }
 
     /// For one run of an asynchronous operation.
-    explicit operator AsyncTransaction&()
+    explicit operator async_operation_type&()
     {
-        async_.reset(new AsyncTransaction(*this));
+        async_.reset(new async_operation_type(*this));
         return *async_;
     }
     /// Whether a commit writes something although no state has changed.
@@ -74,13 +75,25 @@ public:
     std::optional<Failure> const& failure() const noexcept { return failure_; }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class StateRepository;
-    template <class, class>
+    template <class, class, class>
     friend class FreeRows;
+    using Base::before_commit_;
+    using Base::end;
+    using Base::failure_;
+    using Base::life_;
+    using Base::pool_;
+    using Base::session_;
+    using Base::step;
+    using Base::until_;
+    using Base::used_;
+    using Base::xid_;
 
-    RowTransaction(std::shared_ptr<StateTable> store, detail::PoolState::Session session, TimePoint until)
-        : Transaction(store->pool, std::move(session), until), store_(std::move(store))
+    RowTransaction(
+        std::shared_ptr<StateTable> store, typename detail::PoolState<Runtime>::Session session,
+        TimePoint until)
+        : Base(store->pool, std::move(session), until), store_(std::move(store))
     {}
 
     /// BEGIN and the locking reads, in one trip when all rows are there. Keys are locked in their order, each
@@ -216,8 +229,9 @@ private:
     {
         if (failure_)
             return *failure_;
-        auto const until = std::min(deadline.at(SystemRuntime::now()), until_);
-        if (SystemRuntime::now() >= until)
+        auto const& runtime = pool_->runtime();
+        auto const until = std::min(deadline.at(runtime.now()), until_);
+        if (runtime.now() >= until)
             return Failure{Errc::deadline_exceeded, "the deadline came before the commit was sent"};
         if (!session_ || !session_->is_open())
             return Failure{Errc::unavailable, "postgres: the connection is lost; nothing was committed"};
@@ -238,7 +252,7 @@ private:
             !added)
             return std::move(added).failure();
         batch.add(store_->commit);
-        auto done = Transaction::commit(batch, until);
+        auto done = Base::commit(batch, until);
         if (!done)
             return std::move(done).failure();
         if (done->error) {
@@ -340,7 +354,7 @@ private:
         }
         detail::Batch last;
         last.add(store_->commit);
-        auto done = Transaction::commit(last, until);
+        auto done = Base::commit(last, until);
         if (!done)
             return std::move(done).failure();
         if (done->error)
@@ -367,7 +381,7 @@ private:
     std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
     bool healed_{false};  // opening it again may help
-    std::unique_ptr<AsyncTransaction> async_;  // goes first: it waits for what was not awaited
+    std::unique_ptr<async_operation_type> async_;  // goes first: it waits for what was not awaited
 };
 
 }  // namespace postgres

@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -101,24 +102,52 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
     // clang-format on
 }
 
-/// Runs `schema_sql` for the pool's name space, in one transaction. The role needs CREATE on the schema.
-///
-/// **Outcome.** `misconfigured` when the role has not the right; `unavailable`; `outcome_unknown` when the
-/// reply was lost: then run it again.
-inline Outcome<void> create_schema(Pool const& pool, Deadline deadline = std::chrono::seconds{30})
+namespace detail {
+
+/// What `create_schema` runs.
+inline Batch creation_of(std::string const& name_space)
 {
-    auto const text = schema_sql(pool.options().name_space);
-    detail::Batch batch;
+    auto const text = schema_sql(name_space);
+    Batch batch;
     // Two sessions that run CREATE ... IF NOT EXISTS at once may collide, so they take turns.
     batch.add(
         "SELECT pg_advisory_xact_lock(" +
-        std::to_string(static_cast<std::int64_t>(detail::stable_hash("schema", pool.options().name_space))) +
-        ")");
+        std::to_string(static_cast<std::int64_t>(stable_hash("schema", name_space))) + ")");
     for (std::size_t at = 0; at < text.size();) {
         auto const end = text.find(";\n", at);
         batch.add(text.substr(at, end - at));
         at = end + 2;
     }
+    return batch;
+}
+
+/// What `purge` runs.
+inline Batch purge_of(std::string const& ns, std::size_t limit)
+{
+    auto const most = std::to_string(limit);
+    Batch batch;
+    for (auto const* table : {"_operation", "_idempotency", "_once"})
+        batch.add(
+            "DELETE FROM " + ns + table + " WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + ns + table +
+            " WHERE kept_until < clock_timestamp() LIMIT " + most + " FOR UPDATE SKIP LOCKED))");
+    // A day is longer than any statement may take that drew its token before the record was deleted.
+    batch.add(
+        "DELETE FROM " + ns + "_lock WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + ns +
+        "_lock WHERE owner IS NULL AND expires < clock_timestamp() - interval '1 day' LIMIT " + most +
+        " FOR UPDATE SKIP LOCKED))");
+    return batch;
+}
+
+}  // namespace detail
+
+/// Runs `schema_sql` for the pool's name space, in one transaction. The role needs CREATE on the schema.
+///
+/// **Outcome.** `misconfigured` when the role has not the right; `unavailable`; `outcome_unknown` when the
+/// reply was lost: then run it again.
+template <class Runtime>
+Outcome<void> create_schema(BasicPool<Runtime> const& pool, Deadline deadline = std::chrono::seconds{30})
+{
+    auto const batch = detail::creation_of(pool.options().name_space);
     auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
     if (!done)
         return std::move(done).failure();
@@ -129,8 +158,9 @@ inline Outcome<void> create_schema(Pool const& pool, Deadline deadline = std::ch
 ///
 /// **Outcome.** That of the first statement that fails; then nothing was changed. `outcome_unknown` when the
 /// reply was lost.
-inline Outcome<void> run_script(
-    Pool const& pool,
+template <class Runtime>
+Outcome<void> run_script(
+    BasicPool<Runtime> const& pool,
     std::span<std::string_view const> statements,
     Deadline deadline = std::chrono::seconds{30})
 {
@@ -150,21 +180,11 @@ inline Outcome<void> run_script(
 /// Retention does not depend on `purge`: what is over is not seen any more. It bounds the space that the
 /// tables take; run it from a job every few minutes. Repositories also do a part of it themselves, now and
 /// then.
-inline Outcome<std::size_t> purge(
-    Pool const& pool, std::size_t limit = 10'000, Deadline deadline = std::chrono::seconds{30})
+template <class Runtime>
+Outcome<std::size_t> purge(
+    BasicPool<Runtime> const& pool, std::size_t limit = 10'000, Deadline deadline = std::chrono::seconds{30})
 {
-    auto const& ns = pool.options().name_space;
-    auto const most = std::to_string(limit);
-    detail::Batch batch;
-    for (auto const* table : {"_operation", "_idempotency", "_once"})
-        batch.add(
-            "DELETE FROM " + ns + table + " WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + ns + table +
-            " WHERE kept_until < clock_timestamp() LIMIT " + most + " FOR UPDATE SKIP LOCKED))");
-    // A day is longer than any statement may take that drew its token before the record was deleted.
-    batch.add(
-        "DELETE FROM " + ns + "_lock WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + ns +
-        "_lock WHERE owner IS NULL AND expires < clock_timestamp() - interval '1 day' LIMIT " + most +
-        " FOR UPDATE SKIP LOCKED))");
+    auto const batch = detail::purge_of(pool.options().name_space, limit);
     auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
     if (!done)
         return std::move(done).failure();

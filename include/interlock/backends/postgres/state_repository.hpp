@@ -69,29 +69,27 @@ namespace postgres {
 /// open, and so does waiting for a row.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
-template <class T, class K>
-class StateRepository : public CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
-    using StateTable = detail::StateTable<T, interlock::detail::repository_key_t<T, K>>;
+template <class T, class K, class Runtime>
+class StateRepository
+    : public CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members =
+        CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>>;
+    using StateTable = detail::StateTable<T, interlock::detail::repository_key_t<T, K>, Runtime>;
 
 public:
     using value_type = T;
     using key_type = interlock::detail::repository_key_t<T, K>;
-    using runtime_type = SystemRuntime;
-    using transaction_type = RowTransaction<T, key_type>;
+    using runtime_type = Runtime;
+    using transaction_type = RowTransaction<T, key_type, Runtime>;
     static constexpr std::string_view name = "postgres";
 
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a table. Does not
     /// connect.
-    explicit StateRepository(Pool pool, RepositoryOptions options = {})
+    explicit StateRepository(BasicPool<Runtime> pool, RepositoryOptions options = {})
         : store_(std::make_shared<StateTable>(pool.state_, detail::check_retention(std::move(options))))
     {}
 
-    SystemRuntime const& runtime() const noexcept
-    {
-        static constexpr SystemRuntime system{};
-        return system;
-    }
+    Runtime const& runtime() const noexcept { return store_->pool->runtime(); }
     /// Equal for all repositories of this process with the same server address, database, name space and table. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return store_->identity.get(); }
@@ -153,7 +151,7 @@ public:
     {
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
-        Deadline const until{deadline.at(SystemRuntime::now())};
+        Deadline const until{deadline.at(runtime().now())};
         auto result = commit.changes.size() > 1 ? commit_several(commit.changes, commit.operation, until)
                                                 : commit_one(commit.changes, commit.operation, until);
         if (commit.operation != nullptr && result &&
@@ -197,7 +195,7 @@ public:
     template <class Visit>
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
-        Deadline const until{deadline.at(SystemRuntime::now())};
+        Deadline const until{deadline.at(runtime().now())};
         std::string key;
         std::string id;
         for (;;) {
@@ -344,14 +342,14 @@ public:
     }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class FreeRows;
 
     /// A new transaction that `begin` has begun.
     template <class F>
     Outcome<transaction_type> open(Deadline deadline, F begin) const
     {
-        auto const until = deadline.at(SystemRuntime::now());
+        auto const until = deadline.at(runtime().now());
         for (bool again = true;; again = false) {
             bool fresh = false;
             auto session = store_->pool->take(until, fresh);
@@ -424,7 +422,7 @@ private:
 
     Outcome<CommitResult> commit_several(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
     {
-        auto const until = deadline.at(SystemRuntime::now());
+        auto const until = deadline.at(runtime().now());
         auto session = store_->pool->take(until);
         if (!session)
             return std::move(session).failure();

@@ -16,8 +16,10 @@
 #include <interlock/backends/postgres/detail/statement_text.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/core/backoff.hpp>
-#include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/runtime/stream.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <algorithm>
@@ -156,6 +158,58 @@ bool add_parameter(Params& params, A const& value)
     return true;
 }
 
+/// The parameters of a user's statement.
+template <class... A>
+Outcome<Params> parameters_of(A const&... parameters)
+{
+    Params params;
+    bool good = true;
+    ((good = good && add_parameter(params, parameters)), ...);
+    if (!good)
+        return Failure{Errc::invalid_argument, "postgres: a text parameter has a NUL; see postgres::Bytes"};
+    return params;
+}
+
+/// Why a user's statement may not be executed in the operation's transaction; nothing when it may. `word`:
+/// its `first_word`.
+inline std::optional<Failure> refusal_of(std::string_view sql, std::string_view word)
+{
+    if (sql.find('\0') != std::string_view::npos)
+        return Failure{Errc::invalid_argument, "postgres: a statement has a NUL"};
+    if (is_any(
+            word,
+            {"commit", "rollback", "abort", "end", "begin", "start", "savepoint", "release", "prepare"}))
+        return Failure{Errc::invalid_argument, "postgres: the transaction is not the operation's to end"};
+    return std::nullopt;
+}
+
+/// Asks the server what became of the transaction with the id `xid`. Two columns: the state, and whether
+/// commits wait for a synchronous standby.
+inline Batch status_of(std::string const& xid)
+{
+    static auto const& status = interlock::detail::immortal<Statement>(
+        "SELECT pg_xact_status($1::text::xid8), current_setting('synchronous_standby_names') <> ''");
+    Batch batch;
+    Params params;
+    params.text(xid);
+    batch.add(status, std::move(params));
+    return batch;
+}
+
+/// Whether a synchronous standby has what was committed before: it has, once it confirms a commit that comes
+/// after. `until` is a time of sockets.
+inline bool confirmed(Connection& connection, TimePoint until)
+{
+    Batch later;
+    // The least that a commit waits for.
+    later.add("SELECT pg_logical_emit_message(true, 'interlock', '')");
+    auto const exchange = connection.run(later, until, Connection::Bounded::by_session, Access::commit);
+    return exchange.progress == Progress::answered && !exchange.error && !exchange.unconfirmed;
+}
+
+/// Whether a failed statement can be undone alone.
+enum class Savepoint : unsigned char { no, yes };
+
 }  // namespace detail
 
 /// The open transaction of an operation, for the operation's own statements, under `PessimisticRowLock`.
@@ -179,34 +233,37 @@ bool add_parameter(Params& params, A const& value)
 /// **Cost.** One round trip for each statement; two for a `try_exec` that fails. An operation that takes a
 /// transaction does not share its commit with others.
 /// **Asynchronous operations** get an `AsyncTransaction` instead, on which nothing blocks their executor.
-class Transaction {
+///
+/// `Transaction` is the one of the system's runtime.
+template <class Runtime>
+class BasicTransaction {
 public:
-    Transaction(Transaction const&) = delete;
-    Transaction& operator=(Transaction const&) = delete;
+    BasicTransaction(BasicTransaction const&) = delete;
+    BasicTransaction& operator=(BasicTransaction const&) = delete;
 
     /// Executes one statement. Throws `Error` when it fails; the operation then cannot be committed any more.
     template <class... A>
     Result exec(std::string_view sql, A const&... parameters)
     {
-        return run(sql, parameters_of(parameters...), Savepoint::no).value();
+        return run(sql, detail::parameters_of(parameters...), detail::Savepoint::no).value();
     }
     /// Executes one statement behind a savepoint. A failure is returned, and is undone if the operation may
     /// go on.
     template <class... A>
     Outcome<Result> try_exec(std::string_view sql, A const&... parameters)
     {
-        return run(sql, parameters_of(parameters...), Savepoint::yes);
+        return run(sql, detail::parameters_of(parameters...), detail::Savepoint::yes);
     }
 
 protected:
-    /// Whether a failed statement can be undone alone.
-    enum class Savepoint : unsigned char { no, yes };
+    using PoolState = detail::PoolState<Runtime>;
 
-    Transaction(std::shared_ptr<detail::PoolState> pool, detail::PoolState::Session session, TimePoint until)
+    BasicTransaction(
+        std::shared_ptr<PoolState> pool, typename PoolState::Session session, TimePoint until)
         : pool_(std::move(pool)), session_(std::move(session)), until_(until)
     {}
-    Transaction(Transaction&&) noexcept = default;
-    Transaction& operator=(Transaction&& other) noexcept
+    BasicTransaction(BasicTransaction&&) noexcept = default;
+    BasicTransaction& operator=(BasicTransaction&& other) noexcept
     {
         if (this != &other) {
             end();
@@ -221,7 +278,7 @@ protected:
         }
         return *this;
     }
-    ~Transaction() { end(); }
+    ~BasicTransaction() { end(); }
 
     /// Rolls back what is open, and gives the connection back. If the rollback does not succeed by the
     /// transaction's deadline, the connection is closed instead, which makes the server roll back as soon as
@@ -234,9 +291,10 @@ protected:
             if (session_->is_open() && !session_->idle() && !pool_->forked()) {
                 detail::Batch batch;
                 batch.add("ROLLBACK");
-                auto const soon = interlock::detail::add(SystemRuntime::now(), rollback_time);
+                auto const soon = interlock::detail::add(pool_->runtime().now(), rollback_time);
+                auto const by = std::min(soon, until_);
                 static_cast<void>(
-                    session_->run(batch, std::min(soon, until_), detail::Connection::Bounded::by_caller));
+                    session_->run(batch, socket_time(by), detail::Connection::Bounded::by_caller));
             }
         } catch (...) {
             session_->close();
@@ -249,7 +307,7 @@ protected:
         detail::Batch const& batch, TimePoint until,
         detail::Connection::Bounded bounded = detail::Connection::Bounded::by_caller)
     {
-        auto exchange = session_->run(batch, until, bounded);
+        auto exchange = session_->run(batch, socket_time(until), bounded);
         if (exchange.progress == detail::Progress::answered)
             return exchange;
         return failure_of(exchange, detail::Access::write);
@@ -263,8 +321,8 @@ protected:
     /// counts once a later commit is confirmed.
     Outcome<detail::Exchange> commit(detail::Batch const& batch, TimePoint until)
     {
-        auto exchange =
-            session_->run(batch, until, detail::Connection::Bounded::by_caller, detail::Access::commit);
+        auto exchange = session_->run(
+            batch, socket_time(until), detail::Connection::Bounded::by_caller, detail::Access::commit);
         if (exchange.progress == detail::Progress::answered && !exchange.error) {
             if (exchange.replies.back().tag() != "COMMIT")
                 return Failure{Errc::misconfigured, "postgres: the transaction had failed before its COMMIT"};
@@ -279,8 +337,14 @@ protected:
         return resolve(std::move(failure), until);
     }
 
-    std::shared_ptr<detail::PoolState> pool_;
-    detail::PoolState::Session session_;
+    /// A time of the runtime as one of sockets.
+    TimePoint socket_time(TimePoint time) const
+    {
+        return interlock::detail::socket_deadline(pool_->runtime(), time);
+    }
+
+    std::shared_ptr<PoolState> pool_;
+    typename PoolState::Session session_;
     TimePoint until_;
     detail::Batch before_commit_;     // statements that leave together with the changes
     std::string xid_;                 // the transaction's id, by which a lost COMMIT is looked for
@@ -289,55 +353,41 @@ protected:
     bool used_{false};                // the operation has executed a statement
 
 private:
-    friend class TransactionalIdempotencyStore;
-    friend class AsyncTransaction;
+    template <class>
+    friend class BasicTransactionalIdempotencyStore;
+    template <class>
+    friend class BasicAsyncTransaction;
     // How long a rollback may take, within the transaction's deadline.
     static constexpr std::chrono::seconds rollback_time{1};
 
-    template <class... A>
-    static Outcome<detail::Params> parameters_of(A const&... parameters)
-    {
-        detail::Params params;
-        bool good = true;
-        ((good = good && detail::add_parameter(params, parameters)), ...);
-        if (!good)
-            return Failure{
-                Errc::invalid_argument, "postgres: a text parameter has a NUL; see postgres::Bytes"};
-        return params;
-    }
-
     // Executes one statement of the user's, and notes a failure after which nothing can be committed.
-    Outcome<Result> run(std::string_view sql, Outcome<detail::Params> params, Savepoint savepoint)
+    Outcome<Result> run(std::string_view sql, Outcome<detail::Params> params, detail::Savepoint savepoint)
     {
         if (failure_)
             return *failure_;
         if (!params)
             return std::move(params).failure();
-        if (sql.find('\0') != std::string_view::npos)
-            return Failure{Errc::invalid_argument, "postgres: a statement has a NUL"};
         auto const word = detail::first_word(sql);
-        if (detail::is_any(
-                word,
-                {"commit", "rollback", "abort", "end", "begin", "start", "savepoint", "release", "prepare"}))
-            return Failure{Errc::invalid_argument, "postgres: the transaction is not the operation's to end"};
-        if (SystemRuntime::now() >= until_)
+        if (auto refused = detail::refusal_of(sql, word))
+            return *std::move(refused);
+        if (pool_->runtime().now() >= until_)
             return fail(Failure{Errc::deadline_exceeded, "the transaction's deadline has come"});
         if (detail::changes_session(sql, word))
             session_->mark_unusable();
         used_ = true;
         detail::Batch batch;
-        if (savepoint == Savepoint::yes)
+        if (savepoint == detail::Savepoint::yes)
             batch.add("SAVEPOINT interlock");
         batch.add(std::string(sql), *std::move(params));
-        if (savepoint == Savepoint::yes)
+        if (savepoint == detail::Savepoint::yes)
             batch.add("RELEASE SAVEPOINT interlock");
         auto exchange = step(batch, until_);
         if (!exchange)
             return fail(std::move(exchange).failure());
         if (!exchange->error)
-            return Result{std::move(exchange->replies[savepoint == Savepoint::yes ? 1 : 0])};
+            return Result{std::move(exchange->replies[savepoint == detail::Savepoint::yes ? 1 : 0])};
         auto failure = failure_of(*exchange->error, detail::Access::write);
-        if (savepoint == Savepoint::no || must_run_again(failure.code()))
+        if (savepoint == detail::Savepoint::no || must_run_again(failure.code()))
             return fail(std::move(failure));
         detail::Batch undo;
         undo.add("ROLLBACK TO SAVEPOINT interlock");
@@ -369,24 +419,19 @@ private:
         session_.release();  // it is closed, and another connection may need its place
         if (xid_.empty())
             return unknown;
-        static auto const& status = interlock::detail::immortal<detail::Statement>(
-            "SELECT pg_xact_status($1::text::xid8), current_setting('synchronous_standby_names') <> ''");
         for (int attempt = 1;; ++attempt) {
             auto session = pool_->take(until);
             if (session) {
                 if ((*session)->life() != life_)  // the id may be another transaction's by now
                     return unknown;
-                detail::Batch batch;
-                detail::Params params;
-                params.text(xid_);
-                batch.add(status, std::move(params));
-                auto const exchange = (*session)->run(batch, until, detail::Connection::Bounded::by_session);
+                auto const exchange = (*session)->run(
+                    detail::status_of(xid_), socket_time(until), detail::Connection::Bounded::by_session);
                 if (exchange.progress == detail::Progress::answered) {
                     if (exchange.error || exchange.replies[0].null(0, 0))
                         return unknown;
                     auto const what = exchange.replies[0].text(0, 0);
                     if (what == "committed" && exchange.replies[0].boolean(0, 1) &&
-                        !confirmed(**session, until))
+                        !detail::confirmed(**session, socket_time(until)))
                         return unknown;
                     if (what == "committed")
                         return detail::Exchange{detail::Progress::lost, {}, std::nullopt};
@@ -397,25 +442,14 @@ private:
                 }
             }
             // The connection goes back before the sleep.
-            session = Outcome<detail::PoolState::Session>{Errc::unavailable};
-            auto const at = interlock::detail::add(
-                SystemRuntime::now(), asking.delay(attempt, SystemRuntime::random_bits()));
+            session = Outcome<typename PoolState::Session>{Errc::unavailable};
+            auto const& runtime = pool_->runtime();
+            auto const at =
+                interlock::detail::add(runtime.now(), asking.delay(attempt, runtime.random_bits()));
             if (at >= until)
                 return unknown;
-            SystemRuntime::sleep_until(at);
+            runtime.sleep_until(at);
         }
-    }
-
-    // Whether a synchronous standby has what was committed before: it has, once it confirms a commit that
-    // comes after.
-    static bool confirmed(detail::Connection& connection, TimePoint until)
-    {
-        detail::Batch later;
-        // The least that a commit waits for.
-        later.add("SELECT pg_logical_emit_message(true, 'interlock', '')");
-        auto const exchange =
-            connection.run(later, until, detail::Connection::Bounded::by_session, detail::Access::commit);
-        return exchange.progress == detail::Progress::answered && !exchange.error && !exchange.unconfirmed;
     }
 
     // How long to wait between two questions about a lost COMMIT.

@@ -20,6 +20,7 @@
 
 #include <array>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -27,6 +28,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -37,12 +39,13 @@ inline namespace v0 {
 ///
 /// **Does not guarantee.** A wake-up. Without a thread, a descriptor or memory nobody is woken, so whoever
 /// waits must also look now and then.
-/// **Requirements.** `Waiting` is a struct with a member `waiter`, a `Waiter*`. Objects of derived classes
-/// are made by `std::make_shared`.
+/// **Requirements.** `Waiting` is a struct with a member `waiter`, a `Waiter*`. `R` is the runtime by whose
+/// clock the thread connects again and notes grow old. Objects of derived classes are made by
+/// `std::make_shared`.
 /// **Lifetimes.** The thread owns a reference to the object and is never joined; `stop` ends it.
 /// **Thread safety.** Every public member may be called from several threads at once.
-template <class Waiting>
-class WakeupListener : public std::enable_shared_from_this<WakeupListener<Waiting>> {
+template <class Waiting, class R = SystemRuntime>
+class WakeupListener : public std::enable_shared_from_this<WakeupListener<Waiting, R>> {
 public:
     WakeupListener(WakeupListener const&) = delete;
     WakeupListener& operator=(WakeupListener const&) = delete;
@@ -62,6 +65,7 @@ public:
         std::lock_guard lock(mutex_);
         stopping_ = true;
         bell_.ring();
+        stopped_.notify_all();
     }
 
     /// How many waiters there are, for tests.
@@ -72,7 +76,7 @@ public:
     }
 
 protected:
-    WakeupListener() = default;
+    explicit WakeupListener(R runtime = {}) : runtime_(std::move(runtime)) {}
     ~WakeupListener() = default;
 
     /// Runs on the thread, without the mutex: connects, and listens until the connection breaks, or until the
@@ -108,13 +112,13 @@ protected:
     /// mutex.
     void note_wanted(std::uint64_t hash, std::uint32_t holder)
     {
-        wants_[hash % wants_.size()] = {hash, holder, detail::add(SystemRuntime::now(), want_lasts)};
+        wants_[hash % wants_.size()] = {hash, holder, detail::add(runtime_.now(), want_lasts)};
     }
     /// Whether somebody has lately asked in vain for what `holder` has. The caller holds the mutex.
     bool is_wanted(std::uint64_t hash, std::uint32_t holder) const
     {
         auto const& want = wants_[hash % wants_.size()];
-        return want.hash == hash && want.holder == holder && SystemRuntime::now() < want.until;
+        return want.hash == hash && want.holder == holder && runtime_.now() < want.until;
     }
 
     /// What stands for an owner in messages: the first four bytes of its token. The whole token is secret.
@@ -147,14 +151,17 @@ private:
                     failures = 0;
                 ++failures;
                 auto const again =
-                    detail::add(SystemRuntime::now(), backoff_.delay(failures, SystemRuntime::random_bits()));
-                while (!stopping() && SystemRuntime::now() < again)
-                    static_cast<void>(detail::wait_for_bell(again, bell_));
+                    detail::add(runtime_.now(), backoff_.delay(failures, runtime_.random_bits()));
+                std::unique_lock lock(mutex_);
+                while (!stopping_ && runtime_.now() < again)
+                    runtime_.wait_until(stopped_, lock, again);
             }
         } catch (std::exception const&) {  // out of memory: waiters poll from now on
         }
     }
 
+    [[no_unique_address]] R runtime_;
+    std::condition_variable stopped_;  // `stop` was called
     Backoff backoff_{
         .initial = std::chrono::milliseconds{20}, .cap = std::chrono::seconds{2}, .immediate = 0};
     std::array<Want, 256> wants_{};  // by hash; a note that comes later takes the place of an earlier one

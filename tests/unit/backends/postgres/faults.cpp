@@ -455,7 +455,7 @@ TEST_CASE(
     namespace detail = postgres::detail;
     auto options = postgres::Options::parse(postgres_server().tcp_url()).value();
     auto const until = interlock::detail::add(SystemRuntime::now(), 20s);
-    detail::PoolState state{options};
+    detail::PoolState<SystemRuntime> state{{}, options};
     auto session = state.take(until).value();
     auto const ours = [&](int level, int name) {
         int value = -1;

@@ -7,16 +7,17 @@
 /// What all handles of one `Pool` share: the connections, how each of them is opened and checked, and the
 /// rule of what may be sent again.
 
-#include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/greeting.hpp>
 #include <interlock/backends/postgres/detail/pqxx.hpp>
-#include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
+#include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/options.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/connection_pool.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/stream.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -30,6 +31,7 @@
 namespace interlock {
 inline namespace v0 {
 namespace postgres {
+
 namespace detail {
 
 /// What libpq is told: the URL's settings, and ours where the URL is silent.
@@ -56,15 +58,18 @@ inline Settings settings_of(Options const& options)
     return settings;
 }
 
-/// What all handles of one pool share.
+/// What all handles of one pool share. `R`: the runtime.
+template <class R>
 class PoolState {
 public:
-    explicit PoolState(Options options)
-        : options_(std::move(options)),
+    PoolState(R runtime, Options options)
+        : runtime_(std::move(runtime)),
+          options_(std::move(options)),
           settings_(settings_of(options_)),
           endpoint_(endpoint_of(settings_)),
-          generation_(SystemRuntime::generation()),
-          subscriber_(std::make_shared<Subscriber>(settings_, endpoint_, options_.name_space + "_wake"))
+          generation_(runtime_.generation()),
+          subscriber_(std::make_shared<Subscriber<R>>(
+              runtime_, settings_, endpoint_, options_.name_space + "_wake"))
     {}
     PoolState(PoolState const&) = delete;
     PoolState& operator=(PoolState const&) = delete;
@@ -74,13 +79,14 @@ public:
             subscriber_->stop();
     }
 
+    R const& runtime() const noexcept { return runtime_; }
     Options const& options() const noexcept { return options_; }
     std::string const& endpoint() const noexcept { return endpoint_; }
-    Subscriber& subscriber() const noexcept { return *subscriber_; }
-    bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
+    Subscriber<R>& subscriber() const noexcept { return *subscriber_; }
+    bool forked() const noexcept { return runtime_.generation() != generation_; }
 
     /// A borrowed connection.
-    using Session = ConnectionPool<Connection>::Lease;
+    using Session = typename ConnectionPool<Connection, R>::Lease;
 
     /// Lends a connection that is outside of a transaction. `fresh` becomes true when the connection was
     /// opened for this call.
@@ -110,19 +116,21 @@ public:
     {
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
-        auto const until = deadline.at(SystemRuntime::now());
+        auto const until = deadline.at(runtime_.now());
         for (bool again = true;; again = false) {
             bool fresh = false;
             auto session = take(until, fresh);
             if (!session)
                 return std::move(session).failure();
-            auto exchange = (*session)->run(batch, until, Connection::Bounded::by_session, access);
+            auto const socket_until = interlock::detail::socket_deadline(runtime_, until);
+            auto exchange = (*session)->run(batch, socket_until, Connection::Bounded::by_session, access);
             if (exchange.progress == Progress::answered && !exchange.error && !exchange.unconfirmed)
                 return exchange;
             // The session's `lock_timeout` is the time of the call, too. No statement here takes a lock
             // without waiting for it (NOWAIT), so once the deadline has come, a lock that could not be had is
             // the deadline.
-            if (exchange.error && exchange.error->state == "55P03" && SystemRuntime::now() >= until)
+            if (exchange.error && exchange.error->state == "55P03" &&
+                interlock::detail::socket_now() >= socket_until)
                 exchange.error->state = "57014";
             // The server had ended the session while it lay in the pool. What was only to be read, or was not
             // sent, may be sent again on another one; a fresh session shows that the server itself is the
@@ -186,91 +194,33 @@ public:
     std::size_t idle_count() const { return pool_.idle_count(); }
 
 private:
+    // Connects, and greets the server.
     Outcome<void> connect(Connection& connection, TimePoint until)
-    // Connects, asks the server once for what must be known of it, and sets what the statements of this
-    // library build on.
     {
-        auto const soon = interlock::detail::add(SystemRuntime::now(), options_.connect_timeout);
+        auto const soon = interlock::detail::add(runtime_.now(), options_.connect_timeout);
         auto const by = std::min(until, soon);
-        if (auto opened = connection.open(settings_, endpoint_, by); !opened) {
-            if (by == until && SystemRuntime::now() >= until)
+        auto const socket_by = interlock::detail::socket_deadline(runtime_, by);
+        if (auto opened = connection.open(settings_, endpoint_, socket_by); !opened) {
+            if (by == until && runtime_.now() >= until)
                 return Failure{
                     Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
             return opened;
         }
-        if (connection.server_version() < 150000)
-            return Failure{
-                Errc::misconfigured,
-                "postgres: the server's version is " + std::to_string(connection.server_version() / 10000) +
-                    ", 15 is needed"};
-        // The role or the database may have set these otherwise.
-        static auto const& greeting = interlock::detail::immortal<Statement>(
-            "SELECT set_config('default_transaction_isolation', 'read committed', false), "
-            "set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false), "
-            "set_config('DateStyle', 'ISO', false), pg_is_in_recovery(), "
-            "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, "
-            "(SELECT stats_reset FROM pg_stat_bgwriter), "
-            // These settings let the server, too, notice when this client is gone, and free what it had
-            // locked.
-            "set_config('tcp_keepalives_idle', '10', false), "
-            "set_config('tcp_keepalives_interval', '3', false), "
-            "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false), "
-            "set_config('client_connection_check_interval', '2000', false), "
-            // A row that a row-level policy hides would pass for a missing one, so it must be an error.
-            "set_config('row_security', 'off', false), "
-            // The one warning that matters must be heard, see `Connection::take_notice`.
-            "set_config('client_min_messages', 'warning', false), pg_backend_pid()");
-        Batch batch;
-        batch.add(greeting);
-        auto const exchange = connection.run(batch, by, Connection::Bounded::by_caller);
-        if (exchange.progress != Progress::answered || exchange.error)
-            return failure_of(exchange, Access::read);
-        if (exchange.replies[0].boolean(0, 4))
-            return Failure{Errc::unavailable, "postgres: " + endpoint_ + " is a replica"};
-        connection.set_life(
-            std::string(exchange.replies[0].text(0, 5)) + " " + std::string(exchange.replies[0].text(0, 6)));
-        auto const& reply = exchange.replies[0];
-        auto const pid = reply.text(0, reply.columns() - 1);
-        return pid == std::to_string(connection.pid()) ? success() : check_pooler(connection, pid, by);
+        return greet(connection, settings_, endpoint_, socket_by);
     }
 
-    // The server's session has another `pid` than the connection was told, so a pooler answers for the
-    // server.
-    // Checks whether that session stays this client's. A second client begins a transaction meanwhile: if the
-    // pooler shares sessions, the second client gets this session, and our next statement gets another one.
-    Outcome<void> check_pooler(Connection& connection, std::string_view pid, TimePoint until)
-    {
-        Connection other;
-        if (auto opened = other.open(settings_, endpoint_, until); !opened)
-            return opened;
-        Batch begin;
-        begin.add("BEGIN");
-        Batch ask;
-        ask.add("SELECT pg_backend_pid()");
-        auto const begun = other.run(begin, until, Connection::Bounded::by_caller);
-        auto const its = other.run(ask, until, Connection::Bounded::by_caller);
-        auto const now = connection.run(ask, until, Connection::Bounded::by_caller);
-        for (auto const* exchange : {&begun, &its, &now})
-            if (exchange->progress != Progress::answered || exchange->error)
-                return failure_of(*exchange, Access::read);
-        if (its.replies[0].text(0, 0) == pid || now.replies[0].text(0, 0) != pid)
-            return Failure{
-                Errc::misconfigured,
-                "postgres: at " + endpoint_ +
-                    " a pooler shares sessions between clients; it must keep them apart, as PgBouncer "
-                    "does with pool_mode = session"};
-        return success();
-    }
-
+    [[no_unique_address]] R runtime_;
     Options options_;
     Settings settings_;
     std::string endpoint_;
     std::uint64_t generation_;  // the process that made the pool
-    std::shared_ptr<Subscriber> subscriber_;
-    ConnectionPool<Connection> pool_{"postgres", options_.max_connections, options_.max_waiting};
+    std::shared_ptr<Subscriber<R>> subscriber_;
+    ConnectionPool<Connection, R> pool_{
+        "postgres", options_.max_connections, options_.max_waiting, runtime_};
 };
 
 }  // namespace detail
+
 }  // namespace postgres
 }  // namespace v0
 }  // namespace interlock

@@ -15,7 +15,7 @@
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/random.hpp>
 #include <interlock/core/runtime/socket.hpp>
 #include <interlock/core/runtime/stream.hpp>
 #include <interlock/core/runtime/thread.hpp>
@@ -241,11 +241,11 @@ struct Exchange {
 
 // ---- the connection ---------------------------------------------------------------------------------------
 
-/// From now until `until`, rounded up, and bounded to what the server's settings take.
+/// From now until `until`, a time of sockets, rounded up, and bounded to what the server's settings take.
 inline std::int64_t milliseconds_until(TimePoint until) noexcept
 {
-    auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count();
-    return std::clamp<std::int64_t>(left, 1, 86'400'000);
+    auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - interlock::detail::socket_now());
+    return std::clamp<std::int64_t>(left.count(), 1, 86'400'000);
 }
 
 /// Why there is no connection. The server's text is left out, since it may name users and files of the
@@ -280,19 +280,20 @@ inline SqlError error_of(PGresult const* result)
         field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
 }
 
-/// One session of the server.
+/// One session of the server. Its deadlines are on the time line of the system's sockets (`socket_now`),
+/// whatever runtime its pool has.
 ///
 /// **Thread safety.** One thread at a time.
 class Connection {
 public:
-    Connection() : generation_(SystemRuntime::generation()) {}
+    Connection() : generation_(interlock::detail::process_generation()) {}
     Connection(Connection const&) = delete;
     Connection& operator=(Connection const&) = delete;
     ~Connection()
     {
         // The session is the parent's, and saying goodbye would end it there. Only the descriptor is ours to
         // close; the rest of the object is leaked.
-        if (SystemRuntime::generation() != generation_) {
+        if (interlock::detail::process_generation() != generation_) {
             // The parent's session: saying goodbye would end it there. The descriptor is ours to close, the
             // rest is lost.
             if (connection_ != nullptr)
@@ -399,7 +400,7 @@ public:
         exchange.replies.resize(batch.size());
         if (!is_open())
             return exchange;
-        if (SystemRuntime::now() >= until) {
+        if (interlock::detail::socket_now() >= until) {
             exchange.progress = Progress::too_late;
             return exchange;
         }
@@ -604,7 +605,7 @@ private:
             }
             if (flushed && PQisBusy(connection_) == 0)
                 return true;
-            auto const now = SystemRuntime::now();
+            auto const now = interlock::detail::socket_now();
             if (now >= until) {
                 if (asked_to_cancel_)
                     return false;

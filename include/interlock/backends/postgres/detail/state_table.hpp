@@ -53,11 +53,11 @@ inline std::string_view as_text(std::array<char, 16> const& bytes) noexcept
     return {bytes.data(), bytes.size()};
 }
 
-/// What all handles of one repository share, and its transactions.
-template <class T, class K>
+/// What all handles of one repository share, and its transactions. `R`: the runtime.
+template <class T, class K, class R>
 class StateTable {
 public:
-    StateTable(std::shared_ptr<PoolState> p, RepositoryOptions o)
+    StateTable(std::shared_ptr<PoolState<R>> p, RepositoryOptions o)
         : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
           table(table_of(options, pool->options().name_space, mapped)),
           statements(
@@ -331,7 +331,7 @@ public:
         return refused;
     }
 
-    std::shared_ptr<PoolState> pool;
+    std::shared_ptr<PoolState<R>> pool;
     RepositoryOptions options;
     bool mapped;
     Table table;

@@ -24,7 +24,7 @@
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/runtime/immortal.hpp>
-#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/random.hpp>
 
 #include <array>
 #include <cstddef>
@@ -48,8 +48,8 @@ inline constexpr std::uint32_t token_block = 1024;
 inline std::string const& race_word()
 {
     static auto const& word = interlock::detail::immortal<std::string>(
-        "interlock: decided by somebody else " + std::to_string(SystemRuntime::random_bits()) + "-" +
-        std::to_string(SystemRuntime::random_bits()));
+        "interlock: decided by somebody else " + std::to_string(interlock::detail::random_bits()) + "-" +
+        std::to_string(interlock::detail::random_bits()));
     return word;
 }
 

@@ -18,13 +18,14 @@
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/wakeup_listener.hpp>
-#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/stream.hpp>
 
 #include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -66,13 +67,39 @@ struct Waiting {
     Waiter* waiter;
 };
 
-/// Keeps the waiters of one pool, and listens for them.
+/// What a message says.
+struct WakeupMessage {
+    std::uint64_t hash{0};                // of the name that it is about
+    std::optional<std::uint32_t> wanted;  // of whose holder; empty: the name became free
+};
+
+/// Reads a message. Nothing for one that is neither of the two kinds: it is not from this library.
+inline std::optional<WakeupMessage> read_wakeup(std::string_view payload) noexcept
+{
+    auto const number = [](std::string_view digits, auto& out) {
+        auto const end = std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
+        return end.ec == std::errc{} && end.ptr == digits.data() + digits.size();
+    };
+    WakeupMessage message;
+    if (payload.size() == 17 && payload[0] == 'f' && number(payload.substr(1), message.hash))
+        return message;
+    if (payload.size() == 25 && payload[0] == 'w' && number(payload.substr(1, 8), message.wanted.emplace()) &&
+        number(payload.substr(9), message.hash))
+        return message;
+    return std::nullopt;
+}
+
+/// Keeps the waiters of one pool, and listens for them. `R`: the pool's runtime.
 ///
 /// **Thread safety.** Every public member may be called from several threads at once.
-class Subscriber final : public WakeupListener<Waiting> {
+template <class R>
+class Subscriber final : public WakeupListener<Waiting, R> {
 public:
-    Subscriber(Settings settings, std::string endpoint, std::string channel)
-        : settings_(std::move(settings)), endpoint_(std::move(endpoint)), channel_(std::move(channel))
+    Subscriber(R runtime, Settings settings, std::string endpoint, std::string channel)
+        : WakeupListener<Waiting, R>(std::move(runtime)),
+          settings_(std::move(settings)),
+          endpoint_(std::move(endpoint)),
+          channel_(std::move(channel))
     {}
 
     std::string const& channel() const noexcept { return channel_; }
@@ -83,7 +110,7 @@ public:
     {
         std::lock_guard lock(mutex_);
         waiters_.emplace(hash, Waiting{&waiter});
-        static_cast<void>(start());
+        static_cast<void>(this->start());
     }
 
     /// Whether somebody has lately asked in vain for what `owner` holds, as far as this pool knows. The
@@ -91,11 +118,15 @@ public:
     bool wanted(std::uint64_t hash, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
-        static_cast<void>(start());
-        return is_wanted(hash, first_bytes(owner.bytes().data()));
+        static_cast<void>(this->start());
+        return this->is_wanted(hash, this->first_bytes(owner.bytes().data()));
     }
 
 private:
+    using WakeupListener<Waiting, R>::bell_;
+    using WakeupListener<Waiting, R>::mutex_;
+    using WakeupListener<Waiting, R>::waiters_;
+
     // After that time it is asked whether the server is still there.
     static constexpr std::chrono::seconds silence{15};
 
@@ -105,7 +136,7 @@ private:
         return connection.open(settings_, endpoint_, soon()) && serve(connection);
     }
 
-    static TimePoint soon() { return interlock::detail::add(SystemRuntime::now(), silence); }
+    static TimePoint soon() { return interlock::detail::add(interlock::detail::socket_now(), silence); }
 
     static bool ask(Connection& connection, std::string text)
     {
@@ -126,49 +157,36 @@ private:
                 waiting.waiter->wake();
         // What became free before LISTEN was not heard, so everybody looks.
         }
-        auto heard = SystemRuntime::now();
+        auto heard = interlock::detail::socket_now();
         std::vector<Notification> messages;
-        while (!stopping()) {
+        while (!this->stopping()) {
             messages.clear();
             if (!connection.listen(messages, bell_, interlock::detail::add(heard, silence)))
                 return true;
             for (auto const& message : messages)
                 handle(message.payload);
             if (!messages.empty())
-                heard = SystemRuntime::now();
-            if (SystemRuntime::now() - heard >= silence) {
+                heard = interlock::detail::socket_now();
+            if (interlock::detail::socket_now() - heard >= silence) {
                 if (!ask(connection, "SELECT 1"))
                     return true;
-                heard = SystemRuntime::now();
+                heard = interlock::detail::socket_now();
             }
         }
         return true;
     }
 
-    // Reads hexadecimal digits; false when they are anything else.
-    template <class N>
-    static bool number(std::string_view digits, N& out) noexcept
-    {
-        auto const end = std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
-        return end.ec == std::errc{} && end.ptr == digits.data() + digits.size();
-    }
-
-    // A message that is neither of the two kinds is not from this library, and is ignored.
     void handle(std::string_view payload)
     {
-        std::uint64_t hash = 0;
-        std::uint32_t holder = 0;
-        if (payload.size() == 17 && payload[0] == 'f' && number(payload.substr(1), hash)) {
-            std::lock_guard lock(mutex_);
-            auto const [begin, end] = waiters_.equal_range(hash);
-            for (auto it = begin; it != end; ++it)
-                it->second.waiter->wake();
-        } else if (
-            payload.size() == 25 && payload[0] == 'w' && number(payload.substr(1, 8), holder) &&
-            number(payload.substr(9), hash)) {
-            std::lock_guard lock(mutex_);
-            note_wanted(hash, holder);
-        }
+        auto const message = read_wakeup(payload);
+        if (!message)
+            return;
+        std::lock_guard lock(mutex_);
+        if (message->wanted)
+            return this->note_wanted(message->hash, *message->wanted);
+        auto const [begin, end] = waiters_.equal_range(message->hash);
+        for (auto it = begin; it != end; ++it)
+            it->second.waiter->wake();
     }
 
     Settings settings_;
