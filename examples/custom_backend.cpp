@@ -191,7 +191,7 @@ int main()
     check(left.value.quantity == 200 && left.version <= 201);  // some sales may have shared a write
 
     stock.erase(key, left.version).value();
-    check(stock.load(key).error() == il::Errc::not_found);
+    check(stock.load(key).errc() == il::Errc::not_found);
     check(stock.insert(key, {"sku-1", 1}).value() > left.version);
     std::filesystem::remove_all(folder);
 }

@@ -89,7 +89,7 @@ int main()
     stock.lose_next_reply();
     outcome = service.try_do_in_transaction("sku-1", take_one, {.deadline = 200ms});
     fmt::print("without an id: {}: {}\n", outcome.failure(), advice(outcome));
-    check(outcome.error() == il::Errc::outcome_unknown && outcome.cause() == il::Errc::unavailable);
+    check(outcome.errc() == il::Errc::outcome_unknown && outcome.cause() == il::Errc::unavailable);
     check(stock.load("sku-1").value().value.quantity == 9);  // it was applied, as it happens
 
     // With an id the library asks the store what became of it.

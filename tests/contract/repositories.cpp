@@ -55,7 +55,7 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
         Change<Stock>{.key = &b, .version = version, .value = &value},
         Change<Stock>{.key = &c, .version = version, .value = &value}};
     auto const refused = repository.commit(changes, nullptr, soon);
-    CHECK(refused.error() == Errc::not_found);
+    CHECK(refused.errc() == Errc::not_found);
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("b: ") && Catch::Matchers::ContainsSubstring("c: "));
     CHECK(repository.load(a, soon).value().value.quantity == 1);
     changes[1].version = changes[2].version = no_version;
@@ -63,10 +63,10 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
     for (auto const& change : changes)
         CHECK(repository.load(*change.key, soon).value().version == change.version);
     std::array verify{Change<Stock>{.key = &a, .kind = ChangeKind::verify, .version = version}};
-    CHECK(repository.commit(verify, nullptr, soon).error() == Errc::version_conflict);
+    CHECK(repository.commit(verify, nullptr, soon).errc() == Errc::version_conflict);
     std::array erase{Change<Stock>{.key = &b, .kind = ChangeKind::erase, .version = changes[1].version}};
     CHECK(repository.commit(erase, nullptr, soon));
-    CHECK(repository.load(b, soon).error() == Errc::not_found);
+    CHECK(repository.load(b, soon).errc() == Errc::not_found);
 }
 
 // ---- OperationRepository ------------------------------------------------------------------------------------------
@@ -86,8 +86,8 @@ TEMPLATE_LIST_TEST_CASE(
     Stock const value{"x", 1};
     std::array changes{Change<Stock>{.key = &x, .value = &value}};
     OperationCommit operation{&x, &id, 1, "answer"};
-    CHECK(repository.commit(changes, &operation, soon).error() == Errc::superseded);
-    CHECK(repository.load(x, soon).error() == Errc::not_found);
+    CHECK(repository.commit(changes, &operation, soon).errc() == Errc::superseded);
+    CHECK(repository.load(x, soon).errc() == Errc::not_found);
     operation.attempt = 2;
     CHECK_FALSE(repository.commit(changes, &operation, soon).value().duplicate);
     auto const again = repository.commit(changes, &operation, soon).value();
@@ -147,14 +147,14 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     CHECK(tx->state(0)->value.quantity == 1);
     CHECK_FALSE(tx->state(1));
     auto const busy = [](auto const& outcome) {
-        return outcome.error() == Errc::lock_busy || outcome.error() == Errc::deadline_exceeded;
+        return outcome.errc() == Errc::lock_busy || outcome.errc() == Errc::deadline_exceeded;
     };
     CHECK(busy(repository.compare_and_set(x, version, Stock{"x", 9}, Deadline{50ms})));
     CHECK(busy(repository.erase(x, version, Deadline{50ms})));
     CHECK(busy(repository.insert(y, Stock{"y", 9}, Deadline{50ms})));  // a key without a value is locked as well
-    CHECK(repository.load_for_update(one, Wait::no, soon).error() == Errc::lock_busy);
-    CHECK(repository.load_for_update(missing, Wait::no, soon).error() == Errc::lock_busy);
-    CHECK(repository.load_for_update(one, Wait::until_deadline, Deadline{50ms}).error() == Errc::deadline_exceeded);
+    CHECK(repository.load_for_update(one, Wait::no, soon).errc() == Errc::lock_busy);
+    CHECK(repository.load_for_update(missing, Wait::no, soon).errc() == Errc::lock_busy);
+    CHECK(repository.load_for_update(one, Wait::until_deadline, Deadline{50ms}).errc() == Errc::deadline_exceeded);
     Stock const value{"x", 2};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value}};
     CHECK(tx->commit(changes, nullptr, soon));
@@ -209,20 +209,20 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(grant.ttl == 10s);
     CHECK(repository.create(x, owner(1), 10s, soon).value().first == grant.first);
     auto const busy = repository.create(x, owner(2), 10s, soon);
-    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.errc() == Errc::lock_busy);
     CHECK(busy.failure().retry_after() > 0s);
-    CHECK(repository.renew(x, owner(2), 10s, soon).error() == Errc::lock_lost);
+    CHECK(repository.renew(x, owner(2), 10s, soon).errc() == Errc::lock_lost);
     CHECK(repository.remove(x, owner(2), soon).value() == Removal::taken);
     CHECK(repository.renew(x, owner(1), 10s, soon));
     CHECK(repository.remove(x, owner(1), soon).value() == Removal::removed);
     CHECK(repository.remove(x, owner(1), soon).value() == Removal::gone);
     CHECK(repository.create(x, owner(2), 10s, soon).value().first > grant.first);
-    CHECK(repository.load(x, soon).error() == Errc::not_found);  // lock records are no values
+    CHECK(repository.load(x, soon).errc() == Errc::not_found);  // lock records are no values
     std::atomic<int> granted{0};
     run_threads(8, [&](std::size_t i) { granted += backend.other().create(key("y"), owner(i + 1), 10s, soon) ? 1 : 0; });
     CHECK(granted == 1);
     for (Ttl bad : {Ttl{0s}, Ttl{-1s}, Ttl{1ms}, Ttl{25h}})
-        CHECK(repository.create(key("z"), owner(1), bad, soon).error() == Errc::invalid_argument);
+        CHECK(repository.create(key("z"), owner(1), bad, soon).errc() == Errc::invalid_argument);
 }
 
 TEMPLATE_LIST_TEST_CASE(
@@ -243,7 +243,7 @@ TEMPLATE_LIST_TEST_CASE(
     }));
     CHECK(std::chrono::steady_clock::now() - began >= 200ms);
     CHECK(second->first > first.first);
-    CHECK(repository.renew(x, owner(1), 10s, soon).error() == Errc::lock_lost);
+    CHECK(repository.renew(x, owner(1), 10s, soon).errc() == Errc::lock_lost);
 }
 
 TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, whatever the clock says", "[contract][fenced]", Backends)
@@ -261,7 +261,7 @@ TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, w
         auto const result = repository.commit(changes, nullptr, soon);
         if (result)
             version = changes[0].version;
-        return result.error();
+        return result.errc();
     };
     CHECK(write({owner(1), FencingToken{1}}) == Errc::fenced_out);
     auto const first = repository.create(x, owner(1), 10s, soon).value();
@@ -284,7 +284,7 @@ TEMPLATE_LIST_TEST_CASE("a grant and the state come in one step", "[contract][fu
     auto const x = key("x");
     auto const empty = repository.create_and_load(x, owner(1), 10s, soon).value();
     CHECK_FALSE(empty.state);
-    CHECK(repository.create_and_load(x, owner(2), 10s, soon).error() == Errc::lock_busy);
+    CHECK(repository.create_and_load(x, owner(2), 10s, soon).errc() == Errc::lock_busy);
     CHECK(repository.remove(x, owner(1), soon));
     auto const version = repository.insert(x, Stock{"x", 4}, soon).value();
     auto const full = repository.create_and_load(x, owner(2), 10s, soon).value();
@@ -312,8 +312,8 @@ TEMPLATE_LIST_TEST_CASE(
     });
     CHECK(claimed == 1);
     CHECK(store.claim(other, owner(99), 10s, AfterLease::take_over, soon).value().state == ClaimState::mismatch);
-    CHECK(store.complete(request, owner(99), "x", false, soon).error() == Errc::fenced_out);
-    CHECK(store.give_back(request, owner(99), soon).error() == Errc::fenced_out);
+    CHECK(store.complete(request, owner(99), "x", false, soon).errc() == Errc::fenced_out);
+    CHECK(store.give_back(request, owner(99), soon).errc() == Errc::fenced_out);
 
     IdempotentRequest const second("k2", Scope("s"));
     CHECK(store.claim(second, owner(1), 10s, AfterLease::refuse, soon).value().state == ClaimState::claimed);
@@ -323,7 +323,7 @@ TEMPLATE_LIST_TEST_CASE(
     std::this_thread::sleep_for(150ms);
     CHECK(store.claim(second, owner(3), 10s, AfterLease::refuse, soon).value().state == ClaimState::abandoned);
     CHECK(store.claim(second, owner(3), 10s, AfterLease::take_over, soon).value().state == ClaimState::taken_over);
-    CHECK(store.complete(second, owner(2), "late", false, soon).error() == Errc::fenced_out);
+    CHECK(store.complete(second, owner(2), "late", false, soon).errc() == Errc::fenced_out);
     std::string const answer("a\0b", 3);
     CHECK(store.complete(second, owner(3), answer, true, soon));
     auto const replay = store.claim(second, owner(4), 10s, AfterLease::take_over, soon).value();
@@ -354,8 +354,8 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
             store.claim(request, owner(2), 10s, take, soon, NamedAttempt{&second, 1}).value(), ClaimState::taken_over, first, 3);
     // Given back without having been settled: the next one takes it over, at once, but no other request.
     CHECK(store.give_back(request, owner(2), soon));
-    CHECK(store.complete(request, owner(2), "late", false, soon).error() == Errc::fenced_out);
-    CHECK(store.give_back(request, owner(2), soon).error() == Errc::fenced_out);
+    CHECK(store.complete(request, owner(2), "late", false, soon).errc() == Errc::fenced_out);
+    CHECK(store.give_back(request, owner(2), soon).errc() == Errc::fenced_out);
     CHECK(store.claim(other, owner(3), 10s, take, soon, NamedAttempt{&second, 1}).value().state == ClaimState::mismatch);
     names(
         store.claim(request, owner(3), 10s, AfterLease::refuse, soon, NamedAttempt{&second, 1}).value(),

@@ -86,7 +86,7 @@ TEMPLATE_LIST_TEST_CASE("of several writers that name one version exactly one su
             auto const handle = i % 2 == 0 ? backend.repository() : backend.other();
             auto const written = handle.compare_and_set(x, version, Stock{"x", static_cast<int>(i)}, soon);
             won += written ? 1 : 0;
-            conflicts += written.error() == Errc::version_conflict ? 1 : 0;
+            conflicts += written.errc() == Errc::version_conflict ? 1 : 0;
         });
         CHECK(won == 1);
         CHECK(conflicts == 3);
@@ -102,18 +102,18 @@ TEMPLATE_LIST_TEST_CASE("a version is never used again and a refused write chang
     TestType const backend;
     auto const repository = backend.repository();
     auto const x = key("x");
-    CHECK(repository.load(x, soon).error() == Errc::not_found);
-    CHECK(repository.compare_and_set(x, 1, Stock{"x", 1}, soon).error() == Errc::not_found);
-    CHECK(repository.erase(x, 1, soon).error() == Errc::not_found);
+    CHECK(repository.load(x, soon).errc() == Errc::not_found);
+    CHECK(repository.compare_and_set(x, 1, Stock{"x", 1}, soon).errc() == Errc::not_found);
+    CHECK(repository.erase(x, 1, soon).errc() == Errc::not_found);
     Version highest = no_version;
     for (int i = 0; i < 5; ++i) {
         auto const first = repository.insert(x, Stock{"x", 1}, soon).value();
         CHECK(first > highest);
-        CHECK(repository.insert(x, Stock{"x", 9}, soon).error() == Errc::already_exists);
+        CHECK(repository.insert(x, Stock{"x", 9}, soon).errc() == Errc::already_exists);
         auto const second = repository.compare_and_set(x, first, Stock{"x", 2}, soon).value();
         CHECK(second > first);
-        CHECK(repository.compare_and_set(x, first, Stock{"x", 9}, soon).error() == Errc::version_conflict);
-        CHECK(repository.erase(x, first, soon).error() == Errc::version_conflict);
+        CHECK(repository.compare_and_set(x, first, Stock{"x", 9}, soon).errc() == Errc::version_conflict);
+        CHECK(repository.erase(x, first, soon).errc() == Errc::version_conflict);
         CHECK(repository.load(x, soon).value() == Versioned<Stock>{Stock{"x", 2}, second});
         CHECK(repository.erase(x, second, soon).value() == second);
         highest = second;
@@ -133,8 +133,8 @@ TEMPLATE_LIST_TEST_CASE("several keys are loaded in their order, with nothing fo
     CHECK(loaded[2] == Versioned<Stock>{Stock{"a", 1}, first});
     CHECK(loaded[3] == loaded[0]);
     CHECK(repository.load(std::vector<std::string>{}, soon).value().empty());
-    CHECK(repository.load(std::vector{key("a"), key("")}, soon).error() == Errc::invalid_argument);
-    CHECK(repository.load(std::vector{key("a")}, Deadline{std::chrono::duration<double>(NAN)}).error() == Errc::invalid_argument);
+    CHECK(repository.load(std::vector{key("a"), key("")}, soon).errc() == Errc::invalid_argument);
+    CHECK(repository.load(std::vector{key("a")}, Deadline{std::chrono::duration<double>(NAN)}).errc() == Errc::invalid_argument);
     std::vector<Stock> many;
     for (int i = 0; i < 300; ++i) {
         many.push_back(Stock{"many-" + std::to_string(i), i});
@@ -157,9 +157,9 @@ TEMPLATE_LIST_TEST_CASE("what a repository does for a caller that blocks it does
     Stock const ten{"x", 10};
     auto const version = wait(repository.async_insert(ten, soon, token)).value();
     CHECK(repository.load("x").value() == Versioned<Stock>{ten, version});
-    CHECK(wait(repository.async_insert("x", ten, token)).error() == Errc::already_exists);
+    CHECK(wait(repository.async_insert("x", ten, token)).errc() == Errc::already_exists);
     CHECK(wait(repository.async_load("x", token)).value() == Versioned<Stock>{ten, version});
-    CHECK(wait(repository.async_load("none", soon, token)).error() == Errc::not_found);
+    CHECK(wait(repository.async_load("none", soon, token)).errc() == Errc::not_found);
     auto const both = wait(repository.async_load(std::array{"none", "x"}, token)).value();
     REQUIRE(both.size() == 2);
     CHECK_FALSE(both[0]);
@@ -167,16 +167,16 @@ TEMPLATE_LIST_TEST_CASE("what a repository does for a caller that blocks it does
     Stock const nine{"x", 9};
     auto const next = wait(repository.async_compare_and_set("x", version, nine, soon, token)).value();
     CHECK(next > version);
-    CHECK(wait(repository.async_compare_and_set("x", version, nine, token)).error() == Errc::version_conflict);
-    CHECK(wait(repository.async_compare_and_set("x", no_version, nine, token)).error() == Errc::invalid_argument);
+    CHECK(wait(repository.async_compare_and_set("x", version, nine, token)).errc() == Errc::version_conflict);
+    CHECK(wait(repository.async_compare_and_set("x", no_version, nine, token)).errc() == Errc::invalid_argument);
     auto const last = wait(async_save_if(repository, next, ten, token)).value();
     CHECK(last > next);
-    CHECK(wait(repository.async_erase("x", version, token)).error() == Errc::version_conflict);
+    CHECK(wait(repository.async_erase("x", version, token)).errc() == Errc::version_conflict);
     CHECK(wait(repository.async_erase("x", last, soon, token)).value() == last);
-    CHECK(wait(repository.async_erase("x", last, token)).error() == Errc::not_found);
-    CHECK(wait(repository.async_load(key(""), token)).error() == Errc::invalid_argument);
+    CHECK(wait(repository.async_erase("x", last, token)).errc() == Errc::not_found);
+    CHECK(wait(repository.async_load(key(""), token)).errc() == Errc::invalid_argument);
     Deadline const no_number{std::chrono::duration<double>(NAN)};
-    CHECK(wait(repository.async_load("x", no_number, token)).error() == Errc::invalid_argument);
+    CHECK(wait(repository.async_load("x", no_number, token)).errc() == Errc::invalid_argument);
 }
 
 TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned]", VersionedBackends)
@@ -193,8 +193,8 @@ TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned
     for (auto const& name : names)
         CHECK(repository.load(key(name), soon).value().value == Stock{name, n++});
     for (auto const& bad : {std::string(), std::string(513, 'a'), std::string(1 << 20, 'a')}) {
-        CHECK(repository.load(key(bad), soon).error() == Errc::invalid_argument);
-        CHECK(repository.insert(key(bad), Stock{bad, 1}, soon).error() == Errc::invalid_argument);
+        CHECK(repository.load(key(bad), soon).errc() == Errc::invalid_argument);
+        CHECK(repository.insert(key(bad), Stock{bad, 1}, soon).errc() == Errc::invalid_argument);
     }
 }
 
@@ -204,8 +204,8 @@ TEMPLATE_LIST_TEST_CASE(
     TestType const backend;
     auto const repository = backend.repository();
     CHECK(repository.insert(key("x"), Stock{std::string(std::size_t{1} << 16, 'x'), 1}, soon));
-    CHECK(repository.insert(key("y"), Stock{std::string(std::size_t{1} << 25, 'x'), 1}, soon).error() == Errc::invalid_argument);
-    CHECK(repository.load(key("y"), soon).error() == Errc::not_found);
+    CHECK(repository.insert(key("y"), Stock{std::string(std::size_t{1} << 25, 'x'), 1}, soon).errc() == Errc::invalid_argument);
+    CHECK(repository.load(key("y"), soon).errc() == Errc::not_found);
 }
 
 }  // namespace

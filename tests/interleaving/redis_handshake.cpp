@@ -255,7 +255,7 @@ private:
         case HandshakeAction::failed: {
             auto const& failure = handshake_->failure();
             claim(failure.effect() == Effect::not_applied, "a command may have been sent");
-            claim(failure.code() == expected_, "the failure has another code");
+            claim(failure.errc() == expected_, "the failure has another code");
             claim(!failure.detail().empty(), "a failure without a word");
             claim(failure.detail().find(password) == std::string_view::npos, "the password is in an error");
             break;

@@ -169,7 +169,7 @@ private:
                 "reports the lock lost although an attempt has removed the record, or may have");
             return;
         }
-        bool const unknown = removed.error() == Errc::outcome_unknown;
+        bool const unknown = removed.errc() == Errc::outcome_unknown;
         ++results[unknown ? 4 : 3];
         expect(
             unknown || (!run.removed_by_us && run.late == 0),
@@ -177,7 +177,7 @@ private:
         expect(!unknown || run.doubtful, "reports unknown without a reason");
         bool const undecidable = unknown && removed.cause() == Errc::lock_lost;
         expect(!undecidable || run.record == Record::taken, "reports another's record that is not there");
-        bool const refused = removed.error() == Errc::misconfigured;
+        bool const refused = removed.errc() == Errc::misconfigured;
         expect(
             undecidable || refused || !could_ask_again || run.now >= lease_end,
             "does not ask again although nobody knows and there is time");
@@ -209,7 +209,7 @@ TEST_CASE("A removal that takes over from another one takes over its doubt", "[i
     RemovalMachine machine{polls, lease_end, doubt};
     Outcome<Removal> removed{Removal::taken};
     CHECK(machine.answered(removed, Moment{zero, 0}) == RemovalMachine::Action::over);
-    CHECK(removed.error() == Errc::outcome_unknown);
+    CHECK(removed.errc() == Errc::outcome_unknown);
     CHECK(removed.cause() == Errc::lock_lost);
 }
 
@@ -221,6 +221,6 @@ TEST_CASE("A definite refusal behind an unknown attempt is asked about again", "
     REQUIRE(machine.answered(first, Moment{zero, 0}) == RemovalMachine::Action::ask_again);
     Outcome<Removal> second{Errc::misconfigured};
     CHECK(machine.answered(second, Moment{zero, 0}) == RemovalMachine::Action::ask_again);
-    CHECK(second.error() == Errc::outcome_unknown);
+    CHECK(second.errc() == Errc::outcome_unknown);
     CHECK(second.cause() == Errc::misconfigured);
 }

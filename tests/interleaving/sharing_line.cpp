@@ -134,7 +134,7 @@ public:
         for (auto const& o : operations_) {
             auto const& m = o.member;
             put(static_cast<int>(m.phase));
-            put(m.outcome ? static_cast<int>(m.outcome->error()) + 1 : 0);
+            put(m.outcome ? static_cast<int>(m.outcome->errc()) + 1 : 0);
             put(m.again), put(m.runs_again), put(m.promoted), put(m.first), put(m.late), put(m.single);
             put((m.since.load() - zero).count()), put((m.began_at - zero).count()), put(m.look_again.count());
             put(batch_number(m.batch.get()));
@@ -451,10 +451,10 @@ private:
                 bool const part = batch.parts.contains(index(&o.member));
                 expect(!outcome || o.applied == (part ? 1 : 0), "told applied, and it was not");
                 expect(
-                    outcome || outcome.error() == Errc::outcome_unknown || o.applied == 0,
+                    outcome || outcome.errc() == Errc::outcome_unknown || o.applied == 0,
                     "applied, and told otherwise");
                 o.member.runs_again = false;
-                o.over = outcome || outcome.error() == Errc::outcome_unknown;
+                o.over = outcome || outcome.errc() == Errc::outcome_unknown;
                 return;
             }
             case Line::Wait::leads:

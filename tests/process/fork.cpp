@@ -111,8 +111,8 @@ TEST_CASE(
     auto const take = [](Stock& s) { return --s.quantity; };
     CHECK(service.do_in_transaction("x", take) == 9);
     auto const found = finish(start([&] {
-        std::string out = name_of(service.try_do_in_transaction("x", take).error());
-        out += std::string(" ") + name_of(locking.try_do_in_transaction("x", take).error());
+        std::string out = name_of(service.try_do_in_transaction("x", take).errc());
+        out += std::string(" ") + name_of(locking.try_do_in_transaction("x", take).errc());
         try {
             static_cast<void>(locks.try_acquire("x"));
         } catch (Error const& error) {
@@ -156,8 +156,8 @@ TEST_CASE(
     REQUIRE(gate.wait_for(1));
     auto const child = start([&] {
         ::alarm(10);
-        std::string out = name_of(lock.ensure(1h).error());
-        out += std::string(" ") + name_of(interlock::LockAccess::hold(lock)->release_and_report().error());
+        std::string out = name_of(lock.ensure(1h).errc());
+        out += std::string(" ") + name_of(interlock::LockAccess::hold(lock)->release_and_report().errc());
         lock = Lock<Stock>{};
         return out + " gone";
     });

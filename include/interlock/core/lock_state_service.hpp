@@ -105,7 +105,7 @@ public:
     std::optional<lock_type> try_acquire(A const& state) const
     {
         auto outcome = acquire_outcome(state, Wait::no, {});
-        if (!outcome && outcome.error() == Errc::lock_busy)
+        if (!outcome && outcome.errc() == Errc::lock_busy)
             return std::nullopt;
         return explained(std::move(outcome)).value();
     }
@@ -137,7 +137,7 @@ public:
             verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr},
             Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
         if (!committed) {
-            if (committed.error() == Errc::outcome_unknown)
+            if (committed.errc() == Errc::outcome_unknown)
                 hold.set_unresolved();
             return std::move(committed).failure();
         }
@@ -189,7 +189,7 @@ public:
                     return detail::start_release(self, std::move(handler), std::move(hold));
                 auto release = [hold = std::move(hold)] {
                     auto const outcome = hold ? hold->release_and_report() : success();
-                    return outcome ? error_code{} : make_error_code(outcome.error());
+                    return outcome ? error_code{} : make_error_code(outcome.errc());
                 };
                 detail::async_call(
                     detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler), std::move(release));

@@ -187,7 +187,7 @@ public:
                 return Claim{ClaimState::claimed};
             },
             false);
-        if (!claimed && claimed.error() == Errc::outcome_unknown) {  // with the connection the transaction went
+        if (!claimed && claimed.errc() == Errc::outcome_unknown) {  // with the connection the transaction went
             transaction.rollback();
             return Errc::unavailable;
         }

@@ -20,10 +20,10 @@ TEST_CASE("a change of a counter is checked before it is sent", "[core][counter]
     CHECK(decrement(1, 0).amount == -1);
     CHECK(*decrement(1, 0).at_least == 0);
     CHECK(increment(CounterChange::limit).validate());
-    CHECK(increment(CounterChange::limit + 1).validate().error() == Errc::invalid_argument);
-    CHECK(increment(std::numeric_limits<std::int64_t>::min()).validate().error() == Errc::invalid_argument);
-    CHECK(decrement(1, -CounterChange::limit - 1).validate().error() == Errc::invalid_argument);
-    CHECK(CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().error() == Errc::invalid_argument);
+    CHECK(increment(CounterChange::limit + 1).validate().errc() == Errc::invalid_argument);
+    CHECK(increment(std::numeric_limits<std::int64_t>::min()).validate().errc() == Errc::invalid_argument);
+    CHECK(decrement(1, -CounterChange::limit - 1).validate().errc() == Errc::invalid_argument);
+    CHECK(CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().errc() == Errc::invalid_argument);
 }
 
 TEST_CASE(
@@ -56,7 +56,7 @@ TEST_CASE(
     auto const mismatch = ask_until_known(until(), [&]() -> Outcome<CounterAnswer> {
         return ++asked == 1 ? Errc::outcome_unknown : Errc::idempotency_mismatch;
     });
-    CHECK(mismatch.error() == Errc::idempotency_mismatch);
+    CHECK(mismatch.errc() == Errc::idempotency_mismatch);
     // Without any doubt a failure is told at once.
     asked = 0;
     auto const refused = ask_until_known(detail::add(SystemRuntime::now(), 60s), [&]() -> Outcome<CounterAnswer> {
@@ -64,7 +64,7 @@ TEST_CASE(
         return Errc::unavailable;
     });
     CHECK(asked == 1);
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
 }
 
 }  // namespace counter_test

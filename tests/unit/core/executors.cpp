@@ -244,7 +244,7 @@ TEST_CASE("a store call that gets no thread by its deadline is never made", "[co
     auto ended = crowd.service.async_try_do_in_transaction(
         "free", add_free, {.deadline = 200ms}, asio::bind_executor(crowd.pool, asio::use_future));
     auto const outcome = ended.get();
-    CHECK(outcome.error() == Errc::deadline_exceeded);
+    CHECK(outcome.errc() == Errc::deadline_exceeded);
     CHECK(std::chrono::steady_clock::now() - begin < 5s);
 
     asio::cancellation_signal signal;
@@ -252,7 +252,7 @@ TEST_CASE("a store call that gets no thread by its deadline is never made", "[co
     crowd.service.async_try_do_in_transaction(
         "free", add_free, {.deadline = 60s},
         asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(crowd.pool, [&](std::exception_ptr, Outcome<int> o) {
-                                         promise.set_value(o.error());
+                                         promise.set_value(o.errc());
                                      })));
     std::this_thread::sleep_for(50ms);
     signal.emit(asio::cancellation_type::terminal);
@@ -341,9 +341,9 @@ TEST_CASE(
         io.restart();
         CHECK_NOTHROW(io.run());
         REQUIRE(outcome);
-        CHECK(service.try_do_in_transaction("free", add_free).error() == outcome->error());
+        CHECK(service.try_do_in_transaction("free", add_free).errc() == outcome->errc());
         store.before_calls({});
-        return std::pair{outcome->error(), outcome->cause()};
+        return std::pair{outcome->errc(), outcome->cause()};
     };
     CHECK(outcome_of("load") == std::pair{Errc::corrupt_state, Errc::ok});
     CHECK(outcome_of("compare_and_set") == std::pair{Errc::outcome_unknown, Errc::corrupt_state});  // sent, or not

@@ -31,7 +31,7 @@ TEST_CASE("a key in double quotes is the same key as the one without", "[core][i
     CHECK(quoted.key() == "k-1");
     CHECK(IdempotentRequest("\"", Scope("t")).key() == "\"");
     CHECK(IdempotentRequest("\"a", Scope("t")).key() == "\"a");
-    CHECK(IdempotentRequest("\"\"", Scope("t")).validate().error() == Errc::invalid_argument);
+    CHECK(IdempotentRequest("\"\"", Scope("t")).validate().errc() == Errc::invalid_argument);
 }
 
 TEST_CASE("an idempotency key has 1 to 255 bytes without control characters", "[core][idempotent_request]")
@@ -111,8 +111,8 @@ TEST_CASE("the phases of a request are requests of their own", "[core][idempoten
     CHECK(request.phase("a").phase("b").name() != request.phase("ab").name());
     for (auto const& name : {""s, std::string(65, 'a'), "a\nb"s, "a\0b"s, "\0"s}) {
         INFO(name);
-        CHECK(request.phase(name).validate().error() == Errc::invalid_argument);
-        CHECK(request.phase(name).phase("good").validate().error() == Errc::invalid_argument);
+        CHECK(request.phase(name).validate().errc() == Errc::invalid_argument);
+        CHECK(request.phase(name).phase("good").validate().errc() == Errc::invalid_argument);
     }
     CHECK(request.phase(std::string(64, 'a')).validate());
 }

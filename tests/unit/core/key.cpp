@@ -56,7 +56,7 @@ TEST_CASE("a view of a key's bytes is taken like the bytes", "[core][key]")
 
 TEST_CASE("a literal with an embedded NUL is refused and never cut", "[core][key]")
 {
-    CHECK(stock_key("acct\0A").validate().error() == Errc::invalid_argument);
+    CHECK(stock_key("acct\0A").validate().errc() == Errc::invalid_argument);
     CHECK(stock_key("acct").bytes() == "acct");
 }
 
@@ -89,13 +89,13 @@ TEST_CASE("keys that differ only in case or Unicode normalisation are different 
 
 TEST_CASE("a key has 1 to 512 bytes", "[core][key]")
 {
-    CHECK(Key{""s}.validate().error() == Errc::invalid_argument);
-    CHECK(Key{}.validate().error() == Errc::invalid_argument);
+    CHECK(Key{""s}.validate().errc() == Errc::invalid_argument);
+    CHECK(Key{}.validate().errc() == Errc::invalid_argument);
     CHECK(Key{"a"s}.validate());
     CHECK(Key{std::string(512, 'a')}.validate());
-    CHECK(Key{std::string(513, 'a')}.validate().error() == Errc::invalid_argument);
+    CHECK(Key{std::string(513, 'a')}.validate().errc() == Errc::invalid_argument);
     auto const large = Key{std::string(1 << 20, 'a')}.validate();
-    CHECK(large.error() == Errc::invalid_argument);
+    CHECK(large.errc() == Errc::invalid_argument);
     CHECK_THAT(large.detail(), Catch::Matchers::ContainsSubstring("1048576"));
     CHECK_THAT(large.detail(), Catch::Matchers::ContainsSubstring("512"));
 }

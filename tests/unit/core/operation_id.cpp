@@ -14,11 +14,11 @@ using namespace std::string_literals;
 
 TEST_CASE("an operation id has 1 to 255 bytes of any value", "[core][operation_id]")
 {
-    CHECK(OperationId{""}.validate().error() == Errc::invalid_argument);
+    CHECK(OperationId{""}.validate().errc() == Errc::invalid_argument);
     CHECK(OperationId{"x"}.validate());
     CHECK(OperationId{std::string(255, 'x')}.validate());
     auto const long_one = OperationId{std::string(256, 'x')}.validate();
-    CHECK(long_one.error() == Errc::invalid_argument);
+    CHECK(long_one.errc() == Errc::invalid_argument);
     CHECK_THAT(long_one.detail(), Catch::Matchers::ContainsSubstring("256"));
     CHECK(OperationId{"\0\n\xff"s}.validate());
     CHECK(OperationId{"a\0b"s}.value().size() == 3);

@@ -74,7 +74,7 @@ TEST_CASE(
     Key const x{std::string("x")};
     OwnerToken const owner{{1, 1}};
     auto const words = [](auto const& outcome, char const* what) {
-        CHECK(outcome.error() == Errc::misconfigured);
+        CHECK(outcome.errc() == Errc::misconfigured);
         CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("plain"));
         CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring(what));
     };

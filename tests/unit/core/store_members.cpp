@@ -135,7 +135,7 @@ TEST_CASE("cancelling a started call that reads lets its caller go, one that wri
         std::optional<Errc> code;
         repository.async_load(
             "x", asio::bind_cancellation_slot(
-                     cancel.slot(), asio::bind_executor(io, [&](Outcome<Versioned<Stock>> o) { code = o.error(); })));
+                     cancel.slot(), asio::bind_executor(io, [&](Outcome<Versioned<Stock>> o) { code = o.errc(); })));
         asio::post(io, [&] { cancel.emit(asio::cancellation_type::terminal); });
         io.run();
         CHECK(code == Errc::cancelled);
@@ -146,7 +146,7 @@ TEST_CASE("cancelling a started call that reads lets its caller go, one that wri
         std::optional<Errc> code;
         repository.async_erase(
             "x", 1, asio::bind_cancellation_slot(
-                        cancel.slot(), asio::bind_executor(io, [&](Outcome<Version> o) { code = o.error(); })));
+                        cancel.slot(), asio::bind_executor(io, [&](Outcome<Version> o) { code = o.errc(); })));
         asio::post(io, [&] { cancel.emit(asio::cancellation_type::terminal); });
         io.poll();
         CHECK_FALSE(code);
@@ -154,7 +154,7 @@ TEST_CASE("cancelling a started call that reads lets its caller go, one that wri
         io.restart();
         io.run();
         CHECK(code == Errc::ok);
-        CHECK(repository.load("x").error() == Errc::not_found);
+        CHECK(repository.load("x").errc() == Errc::not_found);
     }
 }
 
@@ -172,7 +172,7 @@ TEST_CASE("a call that never found a thread in time was not made", "[core][store
         repository.async_load("x", 20s, asio::bind_executor(io, [&](Outcome<Versioned<Stock>> o) { loaded += o ? 1 : 0; }));
     std::optional<Errc> late;
     repository.async_erase("x", 1, 50ms, asio::bind_executor(io, [&](Outcome<Version> o) {
-        late = o.error();
+        late = o.errc();
         gate.open();
     }));
     io.run();

@@ -142,7 +142,7 @@ TEST_CASE(
     CHECK(quantity(repository) == 9);
     auto const inner = service.try_do_in_transaction("sku-1", [](Stock&) { return Outcome<int>{Errc::lock_busy}; });
     REQUIRE(inner.has_value());
-    CHECK(inner->error() == Errc::lock_busy);
+    CHECK(inner->errc() == Errc::lock_busy);
 }
 
 TEST_CASE("a mutable operation is called itself, and not as a copy", "[core][transaction_service]")
@@ -214,10 +214,10 @@ TEMPLATE_TEST_CASE(
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
     auto const outcome = service.try_do_in_transaction("sku-1", [](Stock& s) { s = Stock{"sku-7", 3}; });
-    CHECK(outcome.error() == Errc::invalid_argument);
+    CHECK(outcome.errc() == Errc::invalid_argument);
     CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("key"));
     CHECK(quantity(repository) == 10);
-    CHECK(repository.load("sku-7").error() == Errc::not_found);
+    CHECK(repository.load("sku-7").errc() == Errc::not_found);
 }
 
 TEMPLATE_TEST_CASE(
@@ -227,7 +227,7 @@ TEMPLATE_TEST_CASE(
     Repository const repository;
     auto const strict = service_of(TestType{}, repository);
     bool run = false;
-    CHECK(strict.try_do_in_transaction("sku-9", [&](Stock&) { run = true; }).error() == Errc::not_found);
+    CHECK(strict.try_do_in_transaction("sku-9", [&](Stock&) { run = true; }).errc() == Errc::not_found);
     CHECK_FALSE(run);
 
     TestType creating{};
@@ -239,7 +239,7 @@ TEMPLATE_TEST_CASE(
     CHECK(quantity(repository, "sku-8") == 4);
     CHECK(service.do_in_transaction(Stock{"sku-8", 5}, decrement) == 3);  // what is stored, not what is named
     CHECK_THROWS(service.do_in_transaction("sku-6", [](Stock&) { throw 1; }));
-    CHECK(repository.load("sku-6").error() == Errc::not_found);
+    CHECK(repository.load("sku-6").errc() == Errc::not_found);
     CHECK(repository.key_count() == 2);
 }
 
@@ -252,23 +252,23 @@ TEMPLATE_TEST_CASE(
     int runs = 0;
     auto const count = [&](Stock&) { return ++runs; };
     std::chrono::duration<double> const nan{std::numeric_limits<double>::quiet_NaN()};
-    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = nan}).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = 0s}).error() == Errc::deadline_exceeded);
-    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = -1h}).error() == Errc::deadline_exceeded);
-    CHECK(service.try_do_in_transaction("", count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(std::string(513, 'k'), count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction("a\0b", count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(OperationId{""}, "sku-1", count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(OperationId{std::string(256, 'i')}, "sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = nan}).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = 0s}).errc() == Errc::deadline_exceeded);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = -1h}).errc() == Errc::deadline_exceeded);
+    CHECK(service.try_do_in_transaction("", count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(std::string(513, 'k'), count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("a\0b", count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(OperationId{""}, "sku-1", count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(OperationId{std::string(256, 'i')}, "sku-1", count).errc() == Errc::invalid_argument);
     CHECK(service.try_do_in_transaction(
-              keys("sku-1", "sku-1"), [&](Stock&, Stock&) { ++runs; }).error() == Errc::invalid_argument);
+              keys("sku-1", "sku-1"), [&](Stock&, Stock&) { ++runs; }).errc() == Errc::invalid_argument);
 
     TestType none{};
     none.max_attempts = 0;
-    CHECK(service_of(none, repository).try_do_in_transaction("sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service_of(none, repository).try_do_in_transaction("sku-1", count).errc() == Errc::invalid_argument);
     TestType backwards{};
     backwards.backoff = {.initial = 2s, .cap = 1s};
-    CHECK(service_of(backwards, repository).try_do_in_transaction("sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service_of(backwards, repository).try_do_in_transaction("sku-1", count).errc() == Errc::invalid_argument);
     CHECK(runs == 0);
     CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = std::chrono::hours::max()}).has_value());
 }
@@ -284,9 +284,9 @@ TEMPLATE_TEST_CASE(
     int nested = 0;
     service.do_in_transaction("sku-1", [&](Stock& s) {
         --s.quantity;
-        inner = other.try_do_in_transaction("sku-1", decrement, {.deadline = 60s}).error();
+        inner = other.try_do_in_transaction("sku-1", decrement, {.deadline = 60s}).errc();
         nested = other.do_in_transaction("sku-2", [&](Stock& t) {
-            if (service.try_do_in_transaction("sku-1", decrement).error() != Errc::would_deadlock)
+            if (service.try_do_in_transaction("sku-1", decrement).errc() != Errc::would_deadlock)
                 return -1;
             return --t.quantity;
         });
@@ -389,7 +389,7 @@ TEMPLATE_TEST_CASE(
     service.do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return Response{200, std::to_string(--s.quantity)}; });
     auto const outcome =
         service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return std::vector<int>{--s.quantity}; });
-    CHECK(outcome.error() == Errc::outcome_unknown);
+    CHECK(outcome.errc() == Errc::outcome_unknown);
     CHECK(outcome.cause() == Errc::corrupt_state);
     CHECK(quantity(repository) == 9);
 }
@@ -431,7 +431,7 @@ TEMPLATE_TEST_CASE(
     };
     auto const refused =
         service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", answer_of((std::size_t{1} << 20) + 1));
-    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(refused.errc() == Errc::invalid_argument);
     CHECK(quantity(repository) == 10);
     CHECK_FALSE(*repository.find_operation(Key{std::string("sku-1")}, OperationId{"op-1"}));
     CHECK(service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", answer_of(std::size_t{1} << 20)));
@@ -508,7 +508,7 @@ TEST_CASE(
 
     repository.lose_next(after);
     auto const unknown = service.try_do_in_transaction("sku-1", take);
-    CHECK(unknown.error() == Errc::outcome_unknown);
+    CHECK(unknown.errc() == Errc::outcome_unknown);
     CHECK(unknown.cause() == Errc::unavailable);
     CHECK(runs == 1);  // never again without an id
 
@@ -544,7 +544,7 @@ TEST_CASE("an observer is told of every end of a transaction", "[core][transacti
     service.do_in_transaction(OperationId{"op"}, "sku-1", decrement);
     service.do_in_transaction(OperationId{"op"}, "sku-1", decrement);
     CHECK_THROWS(service.do_in_transaction("sku-1", [](Stock&) { throw 1; }));
-    CHECK(service.try_do_in_transaction("sku-0", decrement).error() == Errc::not_found);
+    CHECK(service.try_do_in_transaction("sku-0", decrement).errc() == Errc::not_found);
     auto const events = observer.transactions();
     REQUIRE(events.size() == 5);
     for (auto const& event : events) {
@@ -641,7 +641,7 @@ void check_async(R const& repository, Repository const& store, P policy)
         }
         CHECK(thrown);
         auto outcome = co_await service.async_try_do_in_transaction("sku-0", decrement, asio::use_awaitable);
-        CHECK(outcome.error() == Errc::not_found);
+        CHECK(outcome.errc() == Errc::not_found);
         OperationId const id{"op"};
         auto first = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
         auto second = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
@@ -712,7 +712,7 @@ TEMPLATE_TEST_CASE(
         asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
                                          CHECK(ended);
                                          CHECK_FALSE(e);
-                                         result = outcome.error();
+                                         result = outcome.errc();
                                      })));
     asio::steady_timer timer(io, 20ms);
     timer.async_wait([&](error_code) { signal.emit(asio::cancellation_type::terminal); });
@@ -735,7 +735,7 @@ TEST_CASE(
         auto operation = [&](Stock&, TransactionContext& context) -> asio::awaitable<void> {
             auto again = co_await service.async_try_do_in_transaction(
                 "sku-1", decrement, {.deadline = 60s, .within = &context}, asio::use_awaitable);
-            inner = again.error();
+            inner = again.errc();
         };
         co_await service.async_do_in_transaction("sku-1", operation, asio::use_awaitable);
     });

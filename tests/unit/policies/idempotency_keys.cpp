@@ -140,11 +140,11 @@ TEST_CASE("a missing, overlong or malformed key is refused", "[policies][idempot
 {
     World<> world;
     for (auto const& bad : {std::string(), std::string(256, 'k'), std::string("a\nb")})
-        CHECK(world.take(request(bad)).error() == Errc::invalid_argument);
+        CHECK(world.take(request(bad)).errc() == Errc::invalid_argument);
     CHECK(world.runs == 0);
     CHECK(world.store.size() == 0);
     World<> unfit(IdempotencyOptions{.lease = 1ms});
-    CHECK(unfit.take().error() == Errc::invalid_argument);
+    CHECK(unfit.take().errc() == Errc::invalid_argument);
 }
 
 TEST_CASE(
@@ -154,11 +154,11 @@ TEST_CASE(
     World<> world;
     std::optional<Errc> during;
     world.service.do_in_transaction(request(), "x", [&](Stock& s) {
-        run_threads(1, [&](std::size_t) { during = world.take(request("k-1", "another body")).error(); });
+        run_threads(1, [&](std::size_t) { during = world.take(request("k-1", "another body")).errc(); });
         return Response{200, std::to_string(--s.quantity)};
     });
     CHECK(during == Errc::idempotency_mismatch);
-    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.take(request("k-1", "another body")).errc() == Errc::idempotency_mismatch);
     CHECK(world.runs == 0);
     CHECK(world.take()->value().body == "9");
     CHECK(world.observer.count(IdempotencyEvent::mismatch) == 2);
@@ -172,7 +172,7 @@ TEST_CASE(
     static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
     world.runtime.advance(4s);
     auto const refused = world.take();
-    CHECK(refused.error() == Errc::idempotency_in_progress);
+    CHECK(refused.errc() == Errc::idempotency_in_progress);
     CHECK(refused.failure().retry_after() == 6s);
     CHECK(world.runs == 0);
     CHECK(world.observer.count(IdempotencyEvent::in_progress) == 1);
@@ -184,7 +184,7 @@ TEST_CASE("a duplicate that waits gets the answer, or ends by its deadline", "[p
     OwnerToken const other{{1, 1}};
     static_cast<void>(world.store.claim(request(), other, 1min, AfterLease::take_over).value());
     world.runtime.waits_advance(true);
-    CHECK(world.take().error() == Errc::deadline_exceeded);
+    CHECK(world.take().errc() == Errc::deadline_exceeded);
     world.runtime.waits_advance(false);
     std::optional<Outcome<Answer<Response>>> answer;
     run_threads(2, [&](std::size_t i) {
@@ -241,17 +241,17 @@ TEST_CASE(
     OwnerToken const crashed{{1, 1}};
     static_cast<void>(world.store.claim(request(), crashed, 10s, AfterLease::take_over).value());
     world.runtime.advance(10s - 1ms);
-    CHECK(world.take().error() == Errc::idempotency_in_progress);
+    CHECK(world.take().errc() == Errc::idempotency_in_progress);
     world.runtime.advance(1ms);
     CHECK(world.take());
     CHECK(world.runs == 1);
-    CHECK(world.store.complete(request(), crashed, "late", false).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request(), crashed, "late", false).errc() == Errc::fenced_out);
     CHECK(world.observer.count(IdempotencyEvent::taken_over) == 1);
 
     World<> strict(IdempotencyOptions{.lease = 10s, .after_lease = AfterLease::refuse});
     static_cast<void>(strict.store.claim(request(), crashed, 10s, AfterLease::take_over).value());
     strict.runtime.advance(1h);
-    CHECK(strict.take().error() == Errc::idempotency_in_progress);
+    CHECK(strict.take().errc() == Errc::idempotency_in_progress);
     CHECK(strict.runs == 0);
 }
 
@@ -323,7 +323,7 @@ TEST_CASE(
     CHECK(runs == 1);
     CHECK(world.quantity() == 10);
     // What was not applied for other reasons is not stored either.
-    CHECK(world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).error() == Errc::not_found);
+    CHECK(world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).errc() == Errc::not_found);
     CHECK(world.store.size() == 1);
 }
 
@@ -352,7 +352,7 @@ TEST_CASE("a rejection is not final if the claim was taken over meanwhile", "[po
         static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
         throw FinalRejection("insufficient funds");
     }, {.deadline = 60s});
-    CHECK(slow.error() == Errc::idempotency_in_progress);
+    CHECK(slow.errc() == Errc::idempotency_in_progress);
     CHECK(slow.effect() == Effect::not_applied);
     CHECK(world.quantity() == 10);
 }
@@ -444,7 +444,7 @@ TEST_CASE(
     CHECK(retry->replayed());
     CHECK(retry->value().body == "theirs");
     CHECK(world.repository.load("y")->value.quantity == 10);
-    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.take(request("k-1", "another body")).errc() == Errc::idempotency_mismatch);
 }
 
 TEST_CASE(
@@ -476,7 +476,7 @@ TEST_CASE("a claim that is given back unsettled still names its attempt", "[poli
     world.runtime.advance(11s);
     CHECK(world.store.claim(request(), second, 10s, AfterLease::take_over).value().state == ClaimState::taken_over);
     CHECK(world.store.give_back(request(), second));
-    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.take(request("k-1", "another body")).errc() == Errc::idempotency_mismatch);
     CHECK(world.take());  // at once
     CHECK(world.quantity() == 9);
     CHECK(world.observer.count(IdempotencyEvent::taken_over) == 1);
@@ -520,7 +520,7 @@ TEST_CASE("an answer too large to be kept is refused before the effect", "[polic
         --s.quantity;
         return std::string((std::size_t{1} << 20) + 1, 'x');
     });
-    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(refused.errc() == Errc::invalid_argument);
     CHECK(world.quantity() == 10);
     CHECK(world.take());
 }
@@ -552,7 +552,7 @@ TEST_CASE(
     TransactionService const service{IdempotencyKeys{OptimisticVersioning{}, store}, repository};
     auto const take = [](Stock& s) { return --s.quantity; };
     CHECK(service.try_do_in_transaction(request("1"), "x", take));
-    CHECK(service.try_do_in_transaction(request("2"), "x", take).error() == Errc::overloaded);
+    CHECK(service.try_do_in_transaction(request("2"), "x", take).errc() == Errc::overloaded);
     CHECK(repository.load("x")->value.quantity == 9);
 }
 

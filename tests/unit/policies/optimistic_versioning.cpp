@@ -48,7 +48,7 @@ TEST_CASE("of many writers that read one version exactly one succeeds", "[polici
         run_threads(8, [&](std::size_t i) {
             auto const written = repository.compare_and_set("x", version, Stock{"x", static_cast<int>(i)});
             won += written ? 1 : 0;
-            conflicts += written.error() == Errc::version_conflict ? 1 : 0;
+            conflicts += written.errc() == Errc::version_conflict ? 1 : 0;
         });
         CHECK(won == 1);
         CHECK(conflicts == 7);
@@ -74,7 +74,7 @@ TEST_CASE("a value that was changed and changed back is a conflict", "[policies]
     CHECK(runs == 2);
     CHECK(repository.load("x")->value.quantity == 11);
     CHECK(repository.load("x")->version == first + 3);
-    CHECK(repository.compare_and_set("x", first, Stock{"x", 9}).error() == Errc::version_conflict);
+    CHECK(repository.compare_and_set("x", first, Stock{"x", 9}).errc() == Errc::version_conflict);
 }
 
 TEST_CASE("a storm of conflicts makes progress and ends by the deadline", "[policies][optimistic_versioning]")
@@ -105,7 +105,7 @@ TEST_CASE("a storm of conflicts makes progress and ends by the deadline", "[poli
                 auto const second = static_cast<std::size_t>((std::chrono::steady_clock::now() - begin) / 1s);
                 if (outcome && second < applied_in_second.size())
                     ++applied_in_second[second];
-                if (!outcome && outcome.error() != Errc::version_conflict && outcome.error() != Errc::deadline_exceeded)
+                if (!outcome && outcome.errc() != Errc::version_conflict && outcome.errc() != Errc::deadline_exceeded)
                     ++wrong;
             }
         });
@@ -130,12 +130,12 @@ TEST_CASE("attempts are bounded and the last error is told", "[policies][optimis
         static_cast<void>(repository.compare_and_set("x", now.version, Stock{"x", now.value.quantity + 1}).value());
         s.quantity = -1;
     };
-    CHECK(service.try_do_in_transaction("x", interfere).error() == Errc::version_conflict);
+    CHECK(service.try_do_in_transaction("x", interfere).errc() == Errc::version_conflict);
     CHECK(runs == 3);
     TransactionService const slow{
         OptimisticVersioning{.backoff = {.initial = 1s, .cap = 1s, .immediate = 0}}, repository};
     auto const late = slow.try_do_in_transaction("x", interfere, {.deadline = 3s});
-    CHECK(late.error() == Errc::deadline_exceeded);
+    CHECK(late.errc() == Errc::deadline_exceeded);
     CHECK_THAT(late.detail(), Catch::Matchers::ContainsSubstring("version_conflict"));
     CHECK(repository.load("x")->value.quantity > 0);
 }
@@ -189,9 +189,9 @@ TEST_CASE(
     auto const second = save_if(repository, first, Stock{"x", 2});
     REQUIRE(second);
     CHECK(*second > first);
-    CHECK(save_if(repository, first, Stock{"x", 3}).error() == Errc::version_conflict);
-    CHECK(save_if(repository, 1, Stock{"y", 3}).error() == Errc::not_found);
-    CHECK(save_if(repository, no_version, Stock{"x", 3}).error() == Errc::invalid_argument);
+    CHECK(save_if(repository, first, Stock{"x", 3}).errc() == Errc::version_conflict);
+    CHECK(save_if(repository, 1, Stock{"y", 3}).errc() == Errc::not_found);
+    CHECK(save_if(repository, no_version, Stock{"x", 3}).errc() == Errc::invalid_argument);
     CHECK(repository.load("x")->value.quantity == 2);
     CHECK(repository.load("x")->version == *second);
 }
@@ -263,7 +263,7 @@ TEST_CASE("a remembered state saves the load, and is never believed", "[policies
     SECTION("a state that was erased meanwhile is not_found")
     {
         inner.erase(Key{"a"}, inner.load("a").value().version).value();
-        CHECK(service.try_do_in_transaction("a", take_one).error() == Errc::not_found);
+        CHECK(service.try_do_in_transaction("a", take_one).errc() == Errc::not_found);
         inner.insert(Stock{"a", 3}).value();
         CHECK(service.do_in_transaction("a", take_one) == 2);
     }

@@ -157,7 +157,7 @@ private:
     Step<void> poll(Row& row, Wait wait, Waiter& waiter)
     {
         auto polled = try_poll(row, wait, waiter);
-        if (polled.done() && polled.outcome().error() == Errc::overloaded && store_->make_room()) [[unlikely]]
+        if (polled.done() && polled.outcome().errc() == Errc::overloaded && store_->make_room()) [[unlikely]]
             return try_poll(row, wait, waiter);
         return polled;
     }

@@ -347,7 +347,7 @@ public:
             return std::move(exchange).failure();
         if (exchange->error) {
             auto failure = failure_of(*exchange->error, detail::Access::write);
-            if (failure.code() == Errc::lock_busy)
+            if (failure.errc() == Errc::lock_busy)
                 return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
             return failure;
         }

@@ -220,7 +220,7 @@ private:
     static Failure refused(detail::SqlError const& error, Wait wait)
     {
         auto failure = failure_of(error, detail::Access::write);
-        if (failure.code() == Errc::lock_busy && wait == Wait::until_deadline)
+        if (failure.errc() == Errc::lock_busy && wait == Wait::until_deadline)
             return Failure{Errc::deadline_exceeded, "postgres: a row is locked by somebody else"};
         return failure;
     }

@@ -360,7 +360,7 @@ private:
             if (opened)
                 return tx;
             // It had died in the pool, or its plans were too old; nothing was changed by reading.
-            if (again && (tx.healed_ || (opened.error() == Errc::unavailable && !fresh)))
+            if (again && (tx.healed_ || (opened.errc() == Errc::unavailable && !fresh)))
                 continue;
             return std::move(opened).failure();
         }

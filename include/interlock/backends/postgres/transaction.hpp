@@ -332,7 +332,7 @@ protected:
             return exchange;  // the session lives, so nothing was committed
         }
         auto failure = failure_of(exchange, detail::Access::commit);
-        if (failure.code() != Errc::outcome_unknown)
+        if (failure.errc() != Errc::outcome_unknown)
             return failure;
         return resolve(std::move(failure), until);
     }
@@ -387,7 +387,7 @@ private:
         if (!exchange->error)
             return Result{std::move(exchange->replies[savepoint == detail::Savepoint::yes ? 1 : 0])};
         auto failure = failure_of(*exchange->error, detail::Access::write);
-        if (savepoint == detail::Savepoint::no || must_run_again(failure.code()))
+        if (savepoint == detail::Savepoint::no || must_run_again(failure.errc()))
             return fail(std::move(failure));
         detail::Batch undo;
         undo.add("ROLLBACK TO SAVEPOINT interlock");

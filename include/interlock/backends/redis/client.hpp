@@ -218,7 +218,7 @@ public:
             auto const now = runtime_.now();
             auto const check = server_check(Deadline{now + (until - now) / 4});
             // A server that has answered and not named such a command will not name it later.
-            if (check || check.error() == Errc::misconfigured) {
+            if (check || check.errc() == Errc::misconfigured) {
                 auto unknown = CompareAndDelete::unknown;
                 compare_and_delete_.compare_exchange_strong(
                     unknown, CompareAndDelete::script, std::memory_order_relaxed);
@@ -234,7 +234,7 @@ public:
                                  ? Command("DELEX", name, "IFEQ", value)
                                  : Command("DELIFEQ", name, value);
         auto const exchange = execute(command, nullptr, Access::write, deadline);
-        if (!exchange && exchange.error() == Errc::misconfigured)  // no right to it, or another server by now
+        if (!exchange && exchange.errc() == Errc::misconfigured)  // no right to it, or another server by now
             compare_and_delete_.store(CompareAndDelete::script, std::memory_order_relaxed);
         if (!exchange)
             return exchange.failure();

@@ -222,8 +222,8 @@ private:
             return false;
         auto failure = map_error(text, access());
         // What a script did before it raised this, or before one of its commands was refused, is not undone.
-        if (script_ && access() != Access::read && raised_by_script(text, failure.code()))
-            failure = Failure::unknown(failure.code(), std::string(failure.detail()));
+        if (script_ && access() != Access::read && raised_by_script(text, failure.errc()))
+            failure = Failure::unknown(failure.errc(), std::string(failure.detail()));
         result_ = Outcome<Reply>{std::move(failure)};
         return true;
     }

@@ -287,7 +287,7 @@ public:
     Outcome<GrantAndState<T>> carry_out(verb::CreateAndLoad<T> const& create, Deadline deadline) const
     {
         auto both = create_by<GrantAndState<T>>(blocking(), create, deadline);
-        if (!both && both.error() == Errc::corrupt_state)
+        if (!both && both.errc() == Errc::corrupt_state)
             static_cast<void>(carry_out(verb::Remove{create.key, create.owner}, deadline));  // ours, perhaps, and of no use
         return both;
     }
@@ -429,7 +429,7 @@ private:
         if (deleted && *deleted)
             return Removal::removed;
         auto removed = take_away_by(blocking(), remove.key, secret, until);
-        if (!removed && deleted.error() == Errc::outcome_unknown)
+        if (!removed && deleted.errc() == Errc::outcome_unknown)
             return Failure::unknown(deleted.cause(), removed.detail());
         return removed;
     }

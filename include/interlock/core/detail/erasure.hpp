@@ -327,7 +327,7 @@ private:
         auto state = r_.carry_out(verb::Load<T>{both.key}, deadline);
         if (state)
             return GrantAndState<T>{*grant, *std::move(state)};
-        if (state.error() == Errc::not_found)
+        if (state.errc() == Errc::not_found)
             return GrantAndState<T>{*grant, std::nullopt};
         static_cast<void>(carry_out_or_refuse(verb::Remove{both.key, both.owner}, deadline));
         return std::move(state).failure();

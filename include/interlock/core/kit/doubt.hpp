@@ -63,7 +63,7 @@ public:
     template <class X>
     void settle(Outcome<X>& outcome, std::initializer_list<Errc> answers = {}) noexcept
     {
-        auto const code = outcome.error();
+        auto const code = outcome.errc();
         came(code, outcome.has_value() || std::find(answers.begin(), answers.end(), code) != answers.end());
         if (!outcome && open())
             outcome = std::move(outcome).failure().in_doubt();

@@ -54,7 +54,7 @@ Outcome<std::vector<std::optional<Versioned<typename R::value_type>>>> load_each
         auto loaded = repository.carry_out(verb::Load<T>{key}, until);
         if (loaded)
             all.emplace_back(*std::move(loaded));
-        else if (loaded.error() == Errc::not_found)
+        else if (loaded.errc() == Errc::not_found)
             all.emplace_back();
         else
             return std::move(loaded).failure();

@@ -44,7 +44,7 @@ Outcome<void> end_claim(
 /// Whether the store has said no last word about the end of a claim. Ending is idempotent for its owner.
 inline bool worth_ending_again(Outcome<void> const& ended) noexcept
 {
-    return is_no_answer(ended.error());
+    return is_no_answer(ended.errc());
 }
 
 /// `X`: the executor whose threads may be blocked.

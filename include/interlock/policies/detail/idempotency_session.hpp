@@ -44,7 +44,7 @@ constexpr std::chrono::nanoseconds longer(std::chrono::nanoseconds a, std::chron
 /// The effect was undone, but that it was rejected for good could not be stored, or is not known to be.
 inline Failure not_rejected(Failure const& why)
 {
-    auto const code = why.code() == Errc::outcome_unknown ? Errc::unavailable : why.code();
+    auto const code = why.errc() == Errc::outcome_unknown ? Errc::unavailable : why.errc();
     return Failure{code, "the rejection could not be stored: " + why.detail()};
 }
 
@@ -146,7 +146,7 @@ public:
             machine_.committing();
             auto step = commit_step(inner_, operation, waiter);
             if (step.done())
-                machine_.committed(step.outcome().error());
+                machine_.committed(step.outcome().errc());
             return step;
         }
         std::uint32_t attempt() const noexcept { return machine_.attempt(); }
@@ -184,7 +184,7 @@ public:
                 machine_.ended();
                 return Step<Begun>{Outcome<Begun>{Begun{true, true, std::string(text)}}};
             }
-            if (done.error() == Errc::fenced_out) {
+            if (done.errc() == Errc::fenced_out) {
                 machine_.ended();
                 observe(IdempotencyEvent::lease_lost);
                 return Failure{Errc::idempotency_in_progress, "rejected, but somebody else had taken the claim over"};
@@ -272,8 +272,8 @@ public:
                     auto claimed = ask_claim();
                     if (!claimed) {
                         // Unknown: the claim may be ours. It is idempotent for its owner, so it is simply made again.
-                        machine_.claim_failed(claimed.error());
-                        if (claimed.error() == Errc::outcome_unknown)
+                        machine_.claim_failed(claimed.errc());
+                        if (claimed.errc() == Errc::outcome_unknown)
                             return Step<Begun>{Errc::unavailable};
                         return Step<Begun>{std::move(claimed).failure()};
                     }
@@ -440,7 +440,7 @@ public:
             if (!late())
                 claimed = ask_claim();
             if (!claimed)
-                return Failure::unknown(claimed.error(), "whose the stored answer is could not be found out");
+                return Failure::unknown(claimed.errc(), "whose the stored answer is could not be found out");
             switch (claimed->state) {
             case ClaimState::mismatch: return refused(*claimed);
             case ClaimState::claimed:

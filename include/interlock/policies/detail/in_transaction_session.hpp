@@ -85,7 +85,7 @@ public:
                 return begun;
             if (!begun.outcome()) {
                 // Perhaps because of what the first one did: it erased its state, say.
-                auto const code = begun.outcome().error();
+                auto const code = begun.outcome().errc();
                 if (code != Errc::not_found)
                     return begun;
                 auto found = store.find(request(), deadline);

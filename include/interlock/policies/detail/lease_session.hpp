@@ -287,7 +287,7 @@ public:
             Change<T> change{
                 .key = &keys_[0], .kind = ChangeKind::verify, .version = slots_[0].version(), .fence = &fences_[0]};
             auto same = send(waiter, std::span<Change<T>>{&change, 1}, nullptr);
-            if (same.done() && !same.outcome() && same.outcome().error() == Errc::not_found)
+            if (same.done() && !same.outcome() && same.outcome().errc() == Errc::not_found)
                 return Errc::version_conflict;  // erased meanwhile: run again
             return same;
         }
@@ -363,7 +363,7 @@ public:
                 loaded_[i].reset();
                 if (loaded)
                     loaded_[i].emplace(*std::move(loaded));
-                else if (loaded.error() != Errc::not_found)
+                else if (loaded.errc() != Errc::not_found)
                     return std::move(loaded).failure();
             }
             if (loaded_[i]) {
@@ -390,7 +390,7 @@ public:
             if (!asked)
                 return Step<CommitResult>::under_way();
             if constexpr (Rows::possible)
-                if ((*asked).error() == Errc::lock_busy && session_.waits_for_rows())
+                if ((*asked).errc() == Errc::lock_busy && session_.waits_for_rows())
                     rows_.want();
             return std::move(*asked);
         }
@@ -403,13 +403,13 @@ public:
                 return step;
             auto& result = step.outcome();
             if (!result) {
-                if (result.error() == Errc::fenced_out)
+                if (result.errc() == Errc::fenced_out)
                     if (auto* const observer = session_.locks().options().observer)
                         observer->on_fenced_out(fences_[0].token);
                 // The record went with the write, or did not, so that from here on nobody holds the lock: what became of the
                 // write, it is compared and deleted, never handed on. If the write was not applied, and the operation runs
                 // again, it queues for the lock again. No record lets a write through that is still on its way.
-                if (result.error() == Errc::outcome_unknown && releasing_)
+                if (result.errc() == Errc::outcome_unknown && releasing_)
                     release_all(true);
                 return step;
             }

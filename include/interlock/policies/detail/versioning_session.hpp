@@ -79,7 +79,7 @@ public:
                     slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
                     continue;
                 }
-                bool const create = loaded.error() == Errc::not_found && session_.policy().missing == Missing::create;
+                bool const create = loaded.errc() == Errc::not_found && session_.policy().missing == Missing::create;
                 auto made = create ? slots_[i].create(keys_[i], named_[i]) : Outcome<void>{std::move(loaded).failure()};
                 if (!made) {
                     ready_ = 0;

@@ -105,12 +105,12 @@ TEST_CASE(
     CHECK(world.claim("k", 2).state == ClaimState::taken_over);
     CHECK(world.claim("k", 3).state == ClaimState::in_progress);
     // The former owner can neither answer nor give back what is not its own any more.
-    CHECK(world.store.complete(request("k"), owner(1), "late", false).error() == Errc::fenced_out);
-    CHECK(world.store.give_back(request("k"), owner(1)).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request("k"), owner(1), "late", false).errc() == Errc::fenced_out);
+    CHECK(world.store.give_back(request("k"), owner(1)).errc() == Errc::fenced_out);
     CHECK(world.store.complete(request("k"), owner(2), "mine", false));
-    CHECK(world.store.complete(request("k"), owner(2), "twice", false).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request("k"), owner(2), "twice", false).errc() == Errc::fenced_out);
     CHECK(world.claim("k", 3).answer == "mine");
-    CHECK(world.store.complete(request("unknown"), owner(1), "", false).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request("unknown"), owner(1), "", false).errc() == Errc::fenced_out);
 }
 
 TEST_CASE(
@@ -118,7 +118,7 @@ TEST_CASE(
 {
     World const world;
     static_cast<void>(world.claim("k", 1));
-    CHECK(world.store.give_back(request("k"), owner(2)).error() == Errc::fenced_out);
+    CHECK(world.store.give_back(request("k"), owner(2)).errc() == Errc::fenced_out);
     CHECK(world.store.give_back(request("k"), owner(1)));
     CHECK(world.store.size() == 0);
     CHECK(world.store.claim(request("k", "corrected"), owner(2), 10s, AfterLease::refuse)->state == ClaimState::claimed);
@@ -156,12 +156,12 @@ TEST_CASE(
 TEST_CASE("arguments out of range are refused and a full store is overloaded", "[memory][idempotency_store]")
 {
     World const world({.retention = 1h, .max_records = 2});
-    CHECK(world.store.claim(request(""), owner(1), 10s, AfterLease::refuse).error() == Errc::invalid_argument);
-    CHECK(world.store.claim(request("a\n"), owner(1), 10s, AfterLease::refuse).error() == Errc::invalid_argument);
-    CHECK(world.store.claim(request("k"), owner(1), 0s, AfterLease::refuse).error() == Errc::invalid_argument);
+    CHECK(world.store.claim(request(""), owner(1), 10s, AfterLease::refuse).errc() == Errc::invalid_argument);
+    CHECK(world.store.claim(request("a\n"), owner(1), 10s, AfterLease::refuse).errc() == Errc::invalid_argument);
+    CHECK(world.store.claim(request("k"), owner(1), 0s, AfterLease::refuse).errc() == Errc::invalid_argument);
     static_cast<void>(world.claim("1", 1));
     static_cast<void>(world.claim("2", 1));
-    CHECK(world.store.claim(request("3"), owner(1), 10s, AfterLease::refuse).error() == Errc::overloaded);
+    CHECK(world.store.claim(request("3"), owner(1), 10s, AfterLease::refuse).errc() == Errc::overloaded);
     CHECK(world.claim("1", 1).state == ClaimState::claimed);
     CHECK(world.store.give_back(request("1"), owner(1)));
     CHECK(world.claim("3", 1).state == ClaimState::claimed);

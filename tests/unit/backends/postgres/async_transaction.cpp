@@ -156,7 +156,7 @@ TEST_CASE("awaited statements report errors as blocking statements do", "[postgr
             auto const fine = co_await tx.async_try_exec("SELECT $1::int + 1", 41, use_awaitable);
             --s.quantity;
             std::string said;
-            for (auto const code : {twice.error(), nul.error(), end.error()})
+            for (auto const code : {twice.errc(), nul.errc(), end.errc()})
                 said += std::string(name_of(code)) + " ";
             co_return said + std::to_string(fine->value<int>());
         };
@@ -214,7 +214,7 @@ TEST_CASE(
             asio::steady_timer timer(co_await asio::this_coro::executor, 1ms);
             co_await timer.async_wait(use_awaitable);
         }
-        co_return first.get() && second.error() == Errc::invalid_argument ? 1 : 0;
+        co_return first.get() && second.errc() == Errc::invalid_argument ? 1 : 0;
     };
     CHECK(shop.service.async_do_in_transaction("x", two, asio::use_future).get() == 1);
     CHECK(shop.ordered() == 0);
@@ -226,7 +226,7 @@ TEST_CASE(
             [&](std::exception_ptr, postgres::Result const&) { ++ended; });
     };
     auto const outcome = shop.service.async_try_do_in_transaction("x", forgotten, asio::use_future).get();
-    CHECK(outcome.error() == Errc::invalid_argument);
+    CHECK(outcome.errc() == Errc::invalid_argument);
     CHECK(outcome.effect() == Effect::not_applied);
     CHECK(eventually([&] { return ended == 1; }));
     CHECK(shop.ordered() == 0);
@@ -250,7 +250,7 @@ TEST_CASE("a statement that nobody awaits does not stop the only thread", "[post
     for (int round = 1; round <= 20; ++round) {
         shop.service.async_try_do_in_transaction(
             "x", forgotten,
-            asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) { call = outcome.error(); }));
+            asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) { call = outcome.errc(); }));
         context.run();
         context.restart();
         applied += call == Errc::ok ? 1 : 0;  // it may have ended in time
@@ -311,7 +311,7 @@ TEST_CASE("a cancelled operation waits for its statement and leaves nothing", "[
         "x", operation,
         asio::bind_cancellation_slot(
             cancel.slot(), asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) {
-                ended = outcome.error();
+                ended = outcome.errc();
             })));
     context.run();
     CHECK(ended == Errc::cancelled);

@@ -117,7 +117,7 @@ TEST_CASE("a COMMIT that never arrived is looked for, and the operation runs aga
     proxy.cut(Cut::request, commit_on_the_wire());
     auto const once = TransactionService{PessimisticRowLock{.max_attempts = 1}, b.stock}.try_do_in_transaction(
         "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
-    CHECK(once.error() == Errc::unavailable);
+    CHECK(once.errc() == Errc::unavailable);
     CHECK(once.effect() == Effect::not_applied);
     CHECK(b.left() == 10);
     proxy.cut(Cut::request, commit_on_the_wire());
@@ -153,7 +153,7 @@ TEST_CASE(
             return --s.quantity;
         }, {.deadline = 700ms});
         door.join();
-        CHECK(outcome.error() == Errc::outcome_unknown);
+        CHECK(outcome.errc() == Errc::outcome_unknown);
         CHECK(outcome.cause() == Errc::unavailable);
         CHECK(std::chrono::steady_clock::now() - began < 3s);
         proxy.close_the_door(false);
@@ -212,7 +212,7 @@ TEST_CASE(
         return --s.quantity;
     };
     proxy.cut(Cut::reply, commit_on_the_wire());
-    CHECK(bare.try_do_in_transaction("x", take, {.deadline = 20s}).error() == Errc::outcome_unknown);
+    CHECK(bare.try_do_in_transaction("x", take, {.deadline = 20s}).errc() == Errc::outcome_unknown);
     CHECK(runs == 1);
     CHECK(b.left() == 9);
     proxy.cut(Cut::reply, commit_on_the_wire());
@@ -254,7 +254,7 @@ TEST_CASE(
         proxy.cut(cut, update(false));
         auto const before = b.left();
         auto const unknown = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
-        CHECK(unknown.error() == Errc::outcome_unknown);
+        CHECK(unknown.errc() == Errc::outcome_unknown);
         CHECK(b.left() == (cut == Cut::reply ? before - 1 : before));
     }
     CHECK(proxy.cuts() == 2);
@@ -281,7 +281,7 @@ TEST_CASE("a server that falls silent is given up by the deadline", "[postgres][
     auto began = std::chrono::steady_clock::now();
     auto const silent = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 300ms});
     CHECK(std::chrono::steady_clock::now() - began < 2s);
-    CHECK(silent.error() == Errc::outcome_unknown);
+    CHECK(silent.errc() == Errc::outcome_unknown);
     CHECK(silent.cause() == Errc::deadline_exceeded);
     // A read has nothing to be in doubt about.
     static_cast<void>(b.stock.load("y").value());
@@ -291,7 +291,7 @@ TEST_CASE("a server that falls silent is given up by the deadline", "[postgres][
                               .name() +
                           '\0');
     began = std::chrono::steady_clock::now();
-    CHECK(b.stock.load(Key{"x"}, 200ms).error() == Errc::deadline_exceeded);
+    CHECK(b.stock.load(Key{"x"}, 200ms).errc() == Errc::deadline_exceeded);
     CHECK(std::chrono::steady_clock::now() - began < 2s);
     CHECK(proxy.cuts() == 2);
 }
@@ -333,7 +333,7 @@ TEST_CASE(
         kill();
         return ++s.quantity;
     });
-    CHECK((ended.error() == Errc::unavailable || ended.error() == Errc::outcome_unknown));
+    CHECK((ended.errc() == Errc::unavailable || ended.errc() == Errc::outcome_unknown));
     CHECK(stock.load("x").value().value.quantity == 1);
     CHECK(runs == 1);
     CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [&](Stock& s) {
@@ -387,7 +387,7 @@ TEST_CASE("a pool without a free connection says overloaded by the deadline", "[
         REQUIRE(a);
         REQUIRE(b);
         auto const began = std::chrono::steady_clock::now();
-        CHECK(stock.load(x, 100ms).error() == Errc::overloaded);
+        CHECK(stock.load(x, 100ms).errc() == Errc::overloaded);
         CHECK(std::chrono::steady_clock::now() - began < 2s);
         CHECK(pool.connection_count() == 2);
     }
@@ -407,7 +407,7 @@ TEST_CASE(
     auto const before = sessions();
     auto const child = ::fork();
     if (child == 0) {
-        auto const told = stock->load("x").error() == Errc::misconfigured;
+        auto const told = stock->load("x").errc() == Errc::misconfigured;
         stock.reset();
         pool.reset();
         ::_exit(told ? 0 : 1);
@@ -444,9 +444,9 @@ TEST_CASE(
         REQUIRE(holder.commit(changes, nullptr, 20s));
         waiting.join();
     }
-    CHECK(waited->error() == Errc::not_found);
+    CHECK(waited->errc() == Errc::not_found);
     CHECK_FALSE(ran);
-    CHECK(stock.load("x").error() == Errc::not_found);
+    CHECK(stock.load("x").errc() == Errc::not_found);
 }
 
 TEST_CASE(
@@ -496,7 +496,7 @@ TEST_CASE(
     CHECK(taken < 3500ms);
     std::array none{Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
     auto const late = silent->commit(none, nullptr, 5s);
-    CHECK(late.error() == Errc::deadline_exceeded);
+    CHECK(late.errc() == Errc::deadline_exceeded);
     CHECK(late.effect() == Effect::not_applied);
 }
 
@@ -616,9 +616,9 @@ TEST_CASE("a replica is refused, and commits that are not durable are reported",
     std::ofstream{server.directory() + "/data/standby.signal"};
     server.start();
     auto const refused = stock.load("x");
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("is a replica"));
-    CHECK(stock.compare_and_set("x", 1, Stock{"x", 2}).error() == Errc::unavailable);
+    CHECK(stock.compare_and_set("x", 1, Stock{"x", 2}).errc() == Errc::unavailable);
     std::filesystem::permissions(server.directory() + "/data/standby.signal", std::filesystem::perms::all);
     CHECK(server.command("SELECT pg_promote()") == "t");
     CHECK(interlock_test::eventually([&] { return stock.insert(Stock{"y", 1}).has_value(); }));
@@ -649,13 +649,13 @@ TEST_CASE(
     Fence const old{former, first.first};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &old}};
     auto const fenced = stock.commit(changes, nullptr, 5s);
-    CHECK(fenced.error() == Errc::fenced_out);
-    CHECK(stock.renew(x, former, 10s).error() == Errc::lock_lost);
+    CHECK(fenced.errc() == Errc::fenced_out);
+    CHECK(stock.renew(x, former, 10s).errc() == Errc::lock_lost);
     CHECK(stock.load(x).value().value.quantity == 10);
 
     clock_jumps("-1 hour");  // the lease seems to last longer: busy, and released all the same
     auto const busy = stock.create(x, former, 10s);
-    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.errc() == Errc::lock_busy);
     CHECK(stock.remove(x, next).value() == Removal::removed);
     CHECK(stock.create(x, former, 10s));
 
@@ -667,7 +667,7 @@ TEST_CASE(
         CHECK(stock.create(x, former, 10s));
         return --s.quantity;
     }, {.deadline = 20s});
-    CHECK(section.error() == Errc::fenced_out);
+    CHECK(section.errc() == Errc::fenced_out);
     CHECK(section.effect() == Effect::not_applied);
     CHECK(stock.load(x).value().value.quantity == 10);
 }
@@ -691,7 +691,7 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     CHECK(row_lock());
     // One that does not is seen at the value.
     postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE text USING 'three'");
-    CHECK(stock.load("x").error() == Errc::corrupt_state);
+    CHECK(stock.load("x").errc() == Errc::corrupt_state);
     postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE int USING 3");
     CHECK(row_lock().value() == 4);
 
@@ -700,19 +700,19 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     postgres_server().command(
         "CREATE TRIGGER no BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION " + ns + "_no()");
     auto const raised = row_lock();
-    CHECK(raised.error() == Errc::misconfigured);
+    CHECK(raised.errc() == Errc::misconfigured);
     CHECK(raised.effect() == Effect::not_applied);
     CHECK_THAT(raised.detail(), Catch::Matchers::ContainsSubstring("not today"));
     postgres_server().command("DROP TRIGGER no ON " + table);
     CHECK(row_lock().value() == 5);
 
     postgres_server().command("ALTER TABLE " + table + " RENAME quantity TO amount");
-    CHECK(stock.load("x").error() == Errc::misconfigured);
-    CHECK(row_lock().error() == Errc::misconfigured);
+    CHECK(stock.load("x").errc() == Errc::misconfigured);
+    CHECK(row_lock().errc() == Errc::misconfigured);
     postgres_server().command("DROP TABLE " + table);
-    CHECK(stock.load("x").error() == Errc::misconfigured);
+    CHECK(stock.load("x").errc() == Errc::misconfigured);
     postgres_server().command("DROP TABLE " + ns + "_lock");
-    CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).error() == Errc::misconfigured);
+    CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).errc() == Errc::misconfigured);
 }
 
 TEST_CASE(
@@ -737,9 +737,9 @@ TEST_CASE(
         postgres_server().command("ALTER TABLE " + ns + table + " ENABLE ROW LEVEL SECURITY");
         postgres_server().command("CREATE POLICY hidden ON " + ns + table + " USING (key <> 'x')");
     }
-    CHECK(tenant.load("x").error() == Errc::misconfigured);
-    CHECK(tenant.insert(Stock{"x", 5}).error() == Errc::misconfigured);
-    CHECK(tenant.create(x, OwnerToken{{3, 4}}, 10s).error() == Errc::misconfigured);
+    CHECK(tenant.load("x").errc() == Errc::misconfigured);
+    CHECK(tenant.insert(Stock{"x", 5}).errc() == Errc::misconfigured);
+    CHECK(tenant.create(x, OwnerToken{{3, 4}}, 10s).errc() == Errc::misconfigured);
     CHECK(all.renew(x, OwnerToken{{1, 2}}, 10s));
 }
 
@@ -771,7 +771,7 @@ TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres
             TransactionService const service{PessimisticRowLock{.missing = Missing::create}, stock};
             CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 1);
         } else {
-            CHECK(made.error() == Errc::misconfigured);
+            CHECK(made.errc() == Errc::misconfigured);
             CHECK_THAT(made.detail(), Catch::Matchers::ContainsSubstring("pooler"));
         }
         if (pid > 0)

@@ -72,10 +72,10 @@ TEST_CASE("claim, effect and answer commit together", "[postgres][idempotency_st
     auto const again = service.do_in_transaction(request("k"), "x", take);
     CHECK(again.replayed());
     CHECK(again.value() == 9);
-    CHECK(service.try_do_in_transaction(request("k", "another body"), "x", take).error() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(request("k", "another body"), "x", take).errc() == Errc::idempotency_mismatch);
     static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
-    CHECK(service.try_do_in_transaction(request("k", "another body"), "y", take).error() == Errc::idempotency_mismatch);
-    CHECK(service.try_do_in_transaction(request(""), "x", take).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(request("k", "another body"), "y", take).errc() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(request(""), "x", take).errc() == Errc::invalid_argument);
     CHECK(runs == 1);
     CHECK(shop.left() == 9);
     CHECK(shop.records() == 1);
@@ -219,7 +219,7 @@ TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][ide
         run_threads(1, [&](std::size_t) {
             duplicate = shop.service(Duplicates::refuse)
                             .try_do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
-                            .error();
+                            .errc();
         });
         return --s.quantity;
     });
@@ -243,7 +243,7 @@ TEST_CASE(
     auto const replay = service.do_in_transaction(request("k"), "x", take);
     CHECK(replay.replayed());
     CHECK(replay.value() == 9);
-    CHECK(service.try_do_in_transaction(request("new"), "x", take).error() == Errc::not_found);
+    CHECK(service.try_do_in_transaction(request("new"), "x", take).errc() == Errc::not_found);
     REQUIRE(stock.insert(Stock{"x", 5}));
     std::this_thread::sleep_for(1100ms);
     auto const anew = service.do_in_transaction(request("k"), "x", take);
@@ -289,7 +289,7 @@ TEST_CASE("a leased claim is kept at least as long as its lease", "[postgres][id
     CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().state == ClaimState::in_progress);
     CHECK(store.complete(request("k"), me, "a", false));
     CHECK(store.complete(request("k"), me, "a", false));  // asked again after a lost reply
-    CHECK(store.complete(request("k"), me, "b", false).error() == Errc::fenced_out);
+    CHECK(store.complete(request("k"), me, "b", false).errc() == Errc::fenced_out);
     CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().answer == "a");
     std::this_thread::sleep_for(1100ms);
     CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().state == ClaimState::claimed);

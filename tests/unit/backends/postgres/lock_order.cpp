@@ -179,8 +179,8 @@ TEST_CASE(
     auto const version = inserted->value();
     CHECK(version != first);
     CHECK(version != second);
-    CHECK(stock.compare_and_set("x", first, Stock{"x", 9}).error() == Errc::version_conflict);
-    CHECK(stock.compare_and_set("x", second, Stock{"x", 9}).error() == Errc::version_conflict);
+    CHECK(stock.compare_and_set("x", first, Stock{"x", 9}).errc() == Errc::version_conflict);
+    CHECK(stock.compare_and_set("x", second, Stock{"x", 9}).errc() == Errc::version_conflict);
     // From the next change on it is above all of them.
     CHECK(stock.compare_and_set("x", version, Stock{"x", 4}).value() > second);
     // A service that remembers the former row, with the greater version, is not led astray by it.

@@ -128,7 +128,7 @@ void resumes(Rides& rides, Service const& service)
     CHECK_THROWS_AS(rides.run(service, ride, [](int) {}), Error);
     auto const look = [](Stock& s) { return s.quantity; };
     auto const nameless = service.try_do_in_transaction(request("k9").phase(""), "car", look);
-    CHECK(nameless.error() == Errc::invalid_argument);
+    CHECK(nameless.errc() == Errc::invalid_argument);
 }
 
 TEST_CASE(

@@ -127,12 +127,12 @@ TEST_CASE(
             REQUIRE(held);
             auto began = std::chrono::steady_clock::now();
             auto const refused = now.try_do_in_transaction(id, [](Job&) {}, {.deadline = 20s});
-            CHECK(refused.error() == Errc::lock_busy);
+            CHECK(refused.errc() == Errc::lock_busy);
             CHECK(refused.effect() == Effect::not_applied);
             CHECK(std::chrono::steady_clock::now() - began < 5s);
             began = std::chrono::steady_clock::now();
             auto const late = service.try_do_in_transaction(id, [](Job&) {}, {.deadline = 200ms});
-            CHECK(late.error() == Errc::deadline_exceeded);
+            CHECK(late.errc() == Errc::deadline_exceeded);
             CHECK(std::chrono::steady_clock::now() - began >= 150ms);
             CHECK(std::chrono::steady_clock::now() - began < 5s);
         }
@@ -214,7 +214,7 @@ TEST_CASE(
             throw std::runtime_error("mine");
         }),
         std::runtime_error);
-    CHECK(stock.load("other").error() == Errc::not_found);
+    CHECK(stock.load("other").errc() == Errc::not_found);
     CHECK(advisory_locks() == 0);
 }
 
@@ -266,8 +266,8 @@ TEST_CASE("two keys with one hash exclude each other, and nothing else happens",
         };
         service.do_in_transaction(a, [&](Stock& s) {
             ++s.quantity;
-            CHECK(now.try_do_in_transaction(b, add, {.deadline = 20s}).error() == Errc::lock_busy);
-            CHECK(service.try_do_in_transaction(b, add, {.deadline = 100ms}).error() == Errc::deadline_exceeded);
+            CHECK(now.try_do_in_transaction(b, add, {.deadline = 20s}).errc() == Errc::lock_busy);
+            CHECK(service.try_do_in_transaction(b, add, {.deadline = 100ms}).errc() == Errc::deadline_exceeded);
             CHECK(now.try_do_in_transaction("another", add, {.deadline = 20s}).has_value());
         });
         // In one transaction, and in both orders at once: no deadlock.
@@ -314,7 +314,7 @@ TEST_CASE("workers of one queue get a row each without waiting", "[postgres][row
     CHECK(inside == 3);
     CHECK(taken == std::set<std::int64_t>{1, 2, 3});
     auto const none = service.try_do_in_transaction("mail", finish);
-    CHECK(none.error() == Errc::not_found);
+    CHECK(none.errc() == Errc::not_found);
     CHECK_THAT(none.detail(), Catch::Matchers::ContainsSubstring(jobs.table));
     CHECK(service.do_in_transaction("print", finish) == 4);
     CHECK(jobs.ask("SELECT count(*) FROM " + jobs.table + " WHERE done AND version = 2") == "4");
@@ -335,7 +335,7 @@ TEST_CASE(
             auto const began = std::chrono::steady_clock::now();
             Key const mail{"mail"};
             std::array const rows{&mail};
-            CHECK(free.load_for_update(rows, Wait::until_deadline, 20s).error() == Errc::not_found);
+            CHECK(free.load_for_update(rows, Wait::until_deadline, 20s).errc() == Errc::not_found);
             CHECK(std::chrono::steady_clock::now() - began < 5s);
             return job.id;
         }) == 2);
@@ -361,7 +361,7 @@ TEST_CASE("a worker that fails or dies leaves its row as it was", "[postgres][ro
         job.done = true;
         static_cast<void>(tx.try_exec("SELECT pg_terminate_backend(pg_backend_pid())"));
     });
-    CHECK(killed.error() == Errc::unavailable);
+    CHECK(killed.errc() == Errc::unavailable);
     CHECK(eventually([&] {
         return service.try_do_in_transaction("mail", [](Job& job) { return job.done = true; }).has_value();
     }));
@@ -398,15 +398,15 @@ TEST_CASE(
     CHECK_THROWS_AS((postgres::FreeRows{postgres::StateRepository<Stock>{jobs.pool}, {.where = "true"}}), Error);
     CHECK_THROWS_AS((postgres::FreeRows{jobs.repository, {}}), Error);
     auto const nonsense = jobs.free("no_such_column = $1");
-    CHECK(service(nonsense).try_do_in_transaction("mail", [](Job&) {}).error() == Errc::misconfigured);
+    CHECK(service(nonsense).try_do_in_transaction("mail", [](Job&) {}).errc() == Errc::misconfigured);
     auto const two = jobs.free("true); COMMIT; SELECT (true");
-    CHECK(service(two).try_do_in_transaction("mail", [](Job&) {}).error() == Errc::misconfigured);
+    CHECK(service(two).try_do_in_transaction("mail", [](Job&) {}).errc() == Errc::misconfigured);
     auto const free = jobs.free();
-    CHECK(service(free).try_do_in_transaction(std::string("a\0b", 3), [](Job&) {}).error() == Errc::invalid_argument);
+    CHECK(service(free).try_do_in_transaction(std::string("a\0b", 3), [](Job&) {}).errc() == Errc::invalid_argument);
     auto const hostile = "'; DROP TABLE " + jobs.table + "; --";
-    CHECK(service(free).try_do_in_transaction(hostile, [](Job&) {}).error() == Errc::not_found);
+    CHECK(service(free).try_do_in_transaction(hostile, [](Job&) {}).errc() == Errc::not_found);
     auto const renamed = service(free).try_do_in_transaction("mail", [](Job& job) { job.id = 7; });
-    CHECK(renamed.error() == Errc::invalid_argument);
+    CHECK(renamed.errc() == Errc::invalid_argument);
     CHECK(jobs.ask("SELECT id FROM " + jobs.table) == "1");
 }
 

@@ -74,7 +74,7 @@ TEST_CASE(
         CAPTURE(state);
         r.raise(state, "not on a Sunday");
         auto const is_the_users = [&](auto const& outcome) {
-            CHECK(outcome.error() == postgres::detail::rule_of(state).errc);
+            CHECK(outcome.errc() == postgres::detail::rule_of(state).errc);
             CHECK(outcome.effect() == Effect::not_applied);
             CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("not on a Sunday"));
             CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring(state));
@@ -119,7 +119,7 @@ TEST_CASE("a trigger that raises the library's own words is not taken for a lost
         "_refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM current_query()::int; RETURN NEW; END $$");
     auto const cast = run();
-    CHECK(cast.error() == Errc::invalid_argument);
+    CHECK(cast.errc() == Errc::invalid_argument);
     CHECK_THAT(cast.detail(), Catch::Matchers::ContainsSubstring("22P02"));
     CHECK(runs == 1);
     postgres_server().command(
@@ -127,7 +127,7 @@ TEST_CASE("a trigger that raises the library's own words is not taken for a lost
         "_refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM 1 / 0; RETURN NEW; END $$");
     auto const divided = run();
-    CHECK(divided.error() == Errc::invalid_argument);
+    CHECK(divided.errc() == Errc::invalid_argument);
     CHECK_THAT(divided.detail(), Catch::Matchers::ContainsSubstring("22012"));
     CHECK(runs == 2);
 }

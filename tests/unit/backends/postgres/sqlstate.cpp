@@ -115,9 +115,9 @@ TEST_CASE("only what ends a session leaves a commit in doubt", "[postgres][sqlst
     for (auto const& row : rows) {
         CAPTURE(row.state);
         SqlError const error{row.state, "", ""};
-        CHECK(failure_of(error, Access::write).code() == row.errc);
+        CHECK(failure_of(error, Access::write).errc() == row.errc);
         auto const commit = failure_of(error, Access::commit);
-        CHECK((commit.code() == Errc::outcome_unknown) == (row.certain == Certain::no));
+        CHECK((commit.errc() == Errc::outcome_unknown) == (row.certain == Certain::no));
         if (row.certain == Certain::no)
             CHECK(commit.cause() == row.errc);
     }
@@ -344,7 +344,7 @@ TEST_CASE("a full disk is overloaded", "[postgres][sqlstate][server]")
     c.open(*parse_settings(server.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s)).value();
     auto const error = run(c, "INSERT INTO filling SELECT repeat(md5(i::text), 20) FROM generate_series(1, 99999) i");
     CHECK(error.state == "53100");
-    CHECK(failure_of(error, Access::commit).code() == Errc::overloaded);
+    CHECK(failure_of(error, Access::commit).errc() == Errc::overloaded);
     CHECK(c.fit());
 }
 
@@ -357,7 +357,7 @@ TEST_CASE("too many connections are overloaded", "[postgres][sqlstate][server]")
         connections.push_back(std::make_unique<Connection>());
         refused = connections.back()
                       ->open(*parse_settings(small.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s))
-                      .error();
+                      .errc();
     }
     CHECK(refused == Errc::overloaded);
 }

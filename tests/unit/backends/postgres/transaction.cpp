@@ -76,7 +76,7 @@ TEST_CASE("an operation's own statements commit with its state, or not at all", 
     // Also where the state itself is left as it was.
     service.do_in_transaction("x", [&](Stock& s, Transaction& tx) { tx.exec(shop.insert(), s.sku, 1, "bob"); });
     CHECK(shop.reserved() == 2);
-    CHECK(service.try_do_in_transaction("nothing", [&](Stock&, Transaction& tx) { tx.exec("SELECT 1"); }).error() == Errc::not_found);
+    CHECK(service.try_do_in_transaction("nothing", [&](Stock&, Transaction& tx) { tx.exec("SELECT 1"); }).errc() == Errc::not_found);
 }
 
 TEST_CASE("an operation id covers the operation's own statements", "[postgres][transaction]")
@@ -117,7 +117,7 @@ TEST_CASE("values are read as they were written", "[postgres][transaction]")
         CHECK_THROWS_AS(rows.get<int>(0, "none"), Error);
         CHECK_THROWS_AS(rows.get<int>(2, 0), Error);
         CHECK_THROWS_AS(rows.value<int>(), Error);
-        CHECK(tx.try_exec("SELECT $1::text", std::string("a\0b", 3)).error() == Errc::invalid_argument);
+        CHECK(tx.try_exec("SELECT $1::text", std::string("a\0b", 3)).errc() == Errc::invalid_argument);
     });
 }
 
@@ -142,7 +142,7 @@ TEST_CASE("a COMMIT that the server makes a ROLLBACK is not applied", "[postgres
     REQUIRE(tx.run("INSERT INTO " + shop.reservations + " (sku, quantity) VALUES ('x', 1)", false));
     CHECK(tx.run("SELECT 1 / 0", false).value().error->state == "22012");  // and whoever asked does not care
     auto const done = tx.run("COMMIT", true);  // the server reports no error
-    CHECK(done.error() == Errc::misconfigured);
+    CHECK(done.errc() == Errc::misconfigured);
     CHECK(done.effect() == Effect::not_applied);
     CHECK(shop.reserved() == 0);
 }
@@ -158,7 +158,7 @@ TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction
         CAPTURE(sql);
         service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
             --s.quantity;
-            CHECK(tx.try_exec(sql).error() == Errc::invalid_argument);
+            CHECK(tx.try_exec(sql).errc() == Errc::invalid_argument);
             ++s.quantity;
         });
     }
@@ -197,7 +197,7 @@ TEST_CASE(
     auto const answer = shop.service().do_in_transaction("x", [&](Stock& s, Transaction& tx) {
         tx.exec(shop.insert(), s.sku, 1, "ann");
         auto const twice = tx.try_exec(shop.insert(), s.sku, 1, "ann");
-        CHECK(twice.error() == Errc::constraint_violated);
+        CHECK(twice.errc() == Errc::constraint_violated);
         CHECK(twice.effect() == Effect::not_applied);
         CHECK_THAT(twice.detail(), Catch::Matchers::ContainsSubstring(shop.one_each));
         auto const none = tx.try_exec(shop.insert(), s.sku, 0, "bob");
@@ -225,7 +225,7 @@ TEST_CASE(
         }
         return 1;
     });
-    CHECK(swallowed.error() == Errc::constraint_violated);
+    CHECK(swallowed.errc() == Errc::constraint_violated);
     CHECK_THAT(swallowed.detail(), Catch::Matchers::ContainsSubstring(shop.one_each));
     CHECK(shop.reserved() == 0);
     CHECK(shop.left() == 10);

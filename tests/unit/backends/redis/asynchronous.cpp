@@ -102,7 +102,7 @@ TEST_CASE("a release while the server is away is tried again until it is back", 
     CHECK(released == -1);
     server.start();
     Repository const other{redis::Client{o}};
-    CHECK(other.create(Key{"x"}, interlock_test::owner(1), 60s).error() == Errc::lock_busy);
+    CHECK(other.create(Key{"x"}, interlock_test::owner(1), 60s).errc() == Errc::lock_busy);
     CHECK(eventually([&] {
         io.restart();
         io.run_for(10ms);
@@ -179,12 +179,12 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         auto const& one = granted[static_cast<std::size_t>(i)];
         switch (i) {
         case 2:
-            CHECK(one.error() == Errc::lock_busy);
+            CHECK(one.errc() == Errc::lock_busy);
             CHECK(one.failure().retry_after() > 20s);
             continue;
         case 3:
-        case 4: CHECK(one.error() == Errc::corrupt_state); continue;
-        case 5: CHECK(one.error() == Errc::lock_busy); continue;
+        case 4: CHECK(one.errc() == Errc::corrupt_state); continue;
+        case 5: CHECK(one.errc() == Errc::lock_busy); continue;
         default: break;
         }
         REQUIRE(one);
@@ -193,7 +193,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         CHECK(one->state.has_value() == (i == 1));
     }
     CHECK(granted[1]->state->value.quantity == 11);
-    CHECK(other.create(Key{"299"}, owner(1001), 30s).error() == Errc::lock_busy);
+    CHECK(other.create(Key{"299"}, owner(1001), 30s).errc() == Errc::lock_busy);
     CHECK(other.create(Key{"later"}, owner(1001), 30s)->first.value() >= latest + redis::detail::token_block);
 
     // Asked again by their owners, and by a server that has forgotten the script.
@@ -202,7 +202,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
     for (int i = 0; i < count; ++i) {
         CAPTURE(i);
         auto const& one = again[static_cast<std::size_t>(i)];
-        CHECK(one.error() == granted[static_cast<std::size_t>(i)].error());
+        CHECK(one.errc() == granted[static_cast<std::size_t>(i)].errc());
         if (one)
             CHECK(one->grant.first == granted[static_cast<std::size_t>(i)]->grant.first);
     }
@@ -212,7 +212,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         CAPTURE(i);
         auto const& one = removed[static_cast<std::size_t>(i)];
         if (i == 3)
-            CHECK(one.error() == Errc::corrupt_state);
+            CHECK(one.errc() == Errc::corrupt_state);
         else
             CHECK(one.value() == (i == 2 || i == 5 ? Removal::taken : i == 4 ? Removal::gone : Removal::removed));
     }
@@ -240,11 +240,11 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
             CAPTURE(i);
             auto const& one = mixed[static_cast<std::size_t>(i)];
             if (i == 0 || i == 7)
-                CHECK(one.error() == Errc::lock_busy);
+                CHECK(one.errc() == Errc::lock_busy);
             else if (i == 8)
                 CHECK(one.value().first == mine.first);
             else if (i == 9)
-                CHECK(one.error() == Errc::corrupt_state);
+                CHECK(one.errc() == Errc::corrupt_state);
             else
                 CHECK(one.value().first > mine.first);
         }
@@ -257,7 +257,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         CHECK(server.command({"HGET", keys.counter(0).text(), "token"}) == token);
         auto const left = together<Removal>(io, 100, remove);
         CHECK(left[0].value() == Removal::taken);
-        CHECK(left[9].error() == Errc::corrupt_state);
+        CHECK(left[9].errc() == Errc::corrupt_state);
         CHECK(left[10].value() == Removal::removed);
     }
     // One lock that is asked for, and removed, twice in one command.
@@ -268,7 +268,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         };
         auto const twice = together<Grant>(io, 4, ask);  // the first and the third for the same owner
         CHECK(twice[0]);
-        CHECK(twice[1].error() == Errc::lock_busy);
+        CHECK(twice[1].errc() == Errc::lock_busy);
         CHECK(twice[2].value().first == twice[0].value().first);
         CHECK(twice[3]);
         auto const leave = [&](Key const&, int i, Waiter& waiter) {
@@ -326,7 +326,7 @@ TEST_CASE(
         CAPTURE(i);
         auto const& one = granted[static_cast<std::size_t>(i)];
         if (i == 7) {
-            CHECK(one.error() == Errc::corrupt_state);
+            CHECK(one.errc() == Errc::corrupt_state);
             CHECK(server.command({"EXISTS", redis::detail::KeySpace{o.name_space, 1}.name("lock", "7").text()}) == "0");
             continue;
         }
@@ -334,8 +334,8 @@ TEST_CASE(
         CHECK(one->state->value.quantity == (i % 5 == 0 ? 1 : i));
     }
     CHECK(client.statistics().reconnects == 0);
-    CHECK(repository.create_and_load(Key{"7"}, owner(1), 30s).error() == Errc::corrupt_state);
-    CHECK(repository.load(Key{"7"}).error() == Errc::corrupt_state);
+    CHECK(repository.create_and_load(Key{"7"}, owner(1), 30s).errc() == Errc::corrupt_state);
+    CHECK(repository.load(Key{"7"}).errc() == Errc::corrupt_state);
 }
 
 TEST_CASE("folded calls whose connection is lost are all unknown", "[redis][asynchronous]")
@@ -358,7 +358,7 @@ TEST_CASE("folded calls whose connection is lost are all unknown", "[redis][asyn
     io.run_for(200ms);  // written
     server.kill();
     for (auto& call : calls)
-        CHECK(end_of(io, *call).error() == Errc::outcome_unknown);
+        CHECK(end_of(io, *call).errc() == Errc::outcome_unknown);
 }
 
 TEST_CASE(
@@ -374,7 +374,7 @@ TEST_CASE(
     auto const end = [](auto& call) {
         for (;; std::this_thread::sleep_for(1ms))
             if (auto const outcome = call->poll())
-                return outcome->error();
+                return outcome->errc();
     };
     interlock_test::CountingWaiter waiter;
     auto first = repository.start(verb::Load<Stock>{Key{"a"}}, 20s, waiter);
@@ -512,7 +512,7 @@ TEST_CASE(
         io.run_one();
     server.resume();
     REQUIRE(outcome);
-    CHECK((outcome->error() == Errc::outcome_unknown || outcome->error() == Errc::deadline_exceeded));
+    CHECK((outcome->errc() == Errc::outcome_unknown || outcome->errc() == Errc::deadline_exceeded));
     static_cast<void>(lost.wait_for(5s));
     io.restart();
     // The connection is of use again.

@@ -38,8 +38,8 @@ TEST_CASE("numbers that a counter cannot hold exactly are refused", "[redis][cou
     redis::Counters const counters{redis::Client{o}};
     interlock_test::counters_refuse_what_they_cannot_hold(counters);
     interlock_test::redis_server().command({"SET", "v1:{" + o.name_space + ".0}:count:3:odd", "1.5"});
-    CHECK(counters.atomic_once(OperationId{"6"}, Key{"odd"}, increment(1)).error() == Errc::corrupt_state);
-    CHECK(counters.load(Key{"odd"}).error() == Errc::corrupt_state);
+    CHECK(counters.atomic_once(OperationId{"6"}, Key{"odd"}, increment(1)).errc() == Errc::corrupt_state);
+    CHECK(counters.load(Key{"odd"}).errc() == Errc::corrupt_state);
 }
 
 TEST_CASE("many buyers never sell below the floor, each retry included", "[redis][counters]")

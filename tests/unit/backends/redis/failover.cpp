@@ -70,7 +70,7 @@ TEST_CASE(
     {
         CountingWaiter waiter;
         repository.subscribe(x, owner(5), waiter);
-        CHECK(repository.create(x, owner(5), 60s).error() == Errc::lock_busy);
+        CHECK(repository.create(x, owner(5), 60s).errc() == Errc::lock_busy);
         CHECK(repository.remove(x, owner(4)).value() == Removal::removed);  // makes it the waiter's
         redis_server().command({"HSET", counter, "token", known});
         grown(repository.create(x, owner(5), 60s).value());

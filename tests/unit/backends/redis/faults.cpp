@@ -91,10 +91,10 @@ TEST_CASE("a holder that will be stopped", "[.][redis][stopped_holder]")
     repository.insert(Stock{"ready", 1}).value();
     ::raise(SIGSTOP);
     CHECK(lock.status() == LockStatus::lost);
-    CHECK(locks.write(lock, seen.version, Stock{"x", 666}).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, seen.version, Stock{"x", 666}).errc() == Errc::lock_lost);
     // The check passed before the pause, the write comes after it.
-    CHECK(guarded_write(repository, lock.fence(), seen.version, 666).error() == Errc::fenced_out);
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(guarded_write(repository, lock.fence(), seen.version, 666).errc() == Errc::fenced_out);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
     // The control: without a fence the write of the past goes through.
     auto const control = repository.load("control").value();
     CHECK(repository.compare_and_set(Key{"control"}, control.version, Stock{"control", 666}));
@@ -178,16 +178,16 @@ TEST_CASE(
         middleman.cut_next_reply(after);
         auto const lost = cut.create(key, owner(1), 30s, Deadline{5s});
         if (!lost)
-            CHECK(lost.error() == Errc::outcome_unknown);
+            CHECK(lost.errc() == Errc::outcome_unknown);
         // The record may be there; if so it is ours, by our own token.
         auto again = cut.create(key, owner(1), 30s, Deadline{5s});
-        if (again.error() == Errc::outcome_unknown)  // the farewell came with this one
+        if (again.errc() == Errc::outcome_unknown)  // the farewell came with this one
             again = cut.create(key, owner(1), 30s, Deadline{5s});
-        INFO(after << ": " << name_of(lost.error()) << ", then " << name_of(again.error()) << " " << again.detail());
+        INFO(after << ": " << name_of(lost.errc()) << ", then " << name_of(again.errc()) << " " << again.detail());
         REQUIRE(again);
         if (lost)
             CHECK(lost->first == again->first);
-        CHECK(sure.create(key, owner(2), 30s).error() == Errc::lock_busy);
+        CHECK(sure.create(key, owner(2), 30s).errc() == Errc::lock_busy);
         CHECK(sure.remove(key, owner(1)).value() == Removal::removed);
     }
     // The same through the service: it asks again by itself.
@@ -197,7 +197,7 @@ TEST_CASE(
         middleman.cut_next_reply(after);
         auto lock = locks.acquire("by itself", {.deadline = 20s});
         CHECK(lock.status() == LockStatus::held);
-        CHECK(sure.create(Key{"by itself"}, owner(2), 30s).error() == Errc::lock_busy);
+        CHECK(sure.create(Key{"by itself"}, owner(2), 30s).errc() == Errc::lock_busy);
         CHECK(locks.release(lock));
     }
 }
@@ -254,8 +254,8 @@ TEST_CASE("B5, B6: requests that arrive late or twice harm nobody", "[redis][fau
     auto const second = repository.create(x, owner(2), 30s).value();
     CHECK(second.first > first.first);
     CHECK(repository.remove(x, owner(1)).value() == Removal::taken);  // a late release
-    CHECK(repository.renew(x, owner(1), 30s).error() == Errc::lock_lost);
-    CHECK(repository.create(x, owner(1), 30s).error() == Errc::lock_busy);  // a late acquire
+    CHECK(repository.renew(x, owner(1), 30s).errc() == Errc::lock_lost);
+    CHECK(repository.create(x, owner(1), 30s).errc() == Errc::lock_busy);  // a late acquire
     CHECK(repository.renew(x, owner(2), 30s));
 }
 
@@ -272,10 +272,10 @@ TEST_CASE(
     server.pause();
     std::this_thread::sleep_for(1s);
     CHECK(lock.status() == LockStatus::lost);
-    CHECK(locks.write(lock, version, Stock{"x", 2}).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, version, Stock{"x", 2}).errc() == Errc::lock_lost);
     server.resume();
     auto other = locks.acquire("x", {.deadline = 20s});
-    CHECK(guarded_write(repository, lock.fence(), version, 3).error() == Errc::fenced_out);
+    CHECK(guarded_write(repository, lock.fence(), version, 3).errc() == Errc::fenced_out);
     CHECK(locks.write(other, version, Stock{"x", 4}));
 }
 
@@ -292,7 +292,7 @@ TEST_CASE(
     auto o2 = redis_options(replica);
     o2.name_space = o.name_space;
     Repository const after{redis::Client{o2}};
-    REQUIRE(eventually([&] { return after.load(x, Deadline{5s}).error() == Errc::ok; }));
+    REQUIRE(eventually([&] { return after.load(x, Deadline{5s}).errc() == Errc::ok; }));
     replica.pause();
     primary.command({"CLIENT", "KILL", "TYPE", "replica"});  // or it would find the grant when it wakes up
     auto const lost = before.create(x, owner(1), 60s).value();
@@ -302,8 +302,8 @@ TEST_CASE(
     auto const granted = after.create(x, owner(2), 60s, Deadline{20s});
     REQUIRE(granted);  // both believe
     CHECK(granted->first.value() >= lost.first.value() + lost.count);  // whoever compares tokens refuses the first one
-    CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).error() == Errc::fenced_out);
-    CHECK(after.renew(x, owner(1), 60s).error() == Errc::lock_lost);
+    CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).errc() == Errc::fenced_out);
+    CHECK(after.renew(x, owner(1), 60s).errc() == Errc::lock_lost);
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
 }
 
@@ -342,14 +342,14 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
         replica.pause();
         primary.command({"SCRIPT", "FLUSH"});
         auto const refused = create(asynchronous);
-        CHECK(refused.error() == Errc::unavailable);
+        CHECK(refused.errc() == Errc::unavailable);
         CHECK(refused.effect() == Effect::not_applied);
         CHECK(refused.failure().detail() == "redis: 0 of 1 replicas have the grant; it was taken back");
         CHECK(primary.command({"EXISTS", name}) == "0");
         // Another's is left alone, and there is time to take it back before the deadline.
-        CHECK(create(asynchronous, Deadline{250ms}).error() == Errc::unavailable);
+        CHECK(create(asynchronous, Deadline{250ms}).errc() == Errc::unavailable);
         REQUIRE(Repository{redis::Client{o}}.create(x, owner(2), 60s));
-        CHECK(create(asynchronous).error() == Errc::lock_busy);
+        CHECK(create(asynchronous).errc() == Errc::lock_busy);
         CHECK(repository.remove(x, owner(2)).value() == Removal::removed);
         replica.resume();
         REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
@@ -362,8 +362,8 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
     io.run_for(50ms);
     CHECK_FALSE(call->poll());
     call.reset();
-    CHECK(repository.load(x, 20s).error() == Errc::not_found);
-    CHECK(create(true, 20s).error() == Errc::unavailable);
+    CHECK(repository.load(x, 20s).errc() == Errc::not_found);
+    CHECK(create(true, 20s).errc() == Errc::unavailable);
     call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
     io.restart();
     io.run_for(50ms);
@@ -371,7 +371,7 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
     io.run_for(50ms);
     auto const cut = call->poll();
     REQUIRE(cut);
-    CHECK(cut->error() == Errc::outcome_unknown);
+    CHECK(cut->errc() == Errc::outcome_unknown);
     CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
     replica.resume();
     REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
@@ -387,7 +387,7 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
 
     Repository const unentitled{redis::Client{primary.options()}, one};
     auto const refused = unentitled.create(x, owner(1), 60s);
-    CHECK(refused.error() == Errc::misconfigured);
+    CHECK(refused.errc() == Errc::misconfigured);
     CHECK(refused.failure().detail().find("WAIT") != std::string::npos);
     CHECK_THROWS_AS((Repository{redis::Client{o}, {.replica_timeout = 0ms}}), Error);
     CHECK_THROWS_AS((Repository{redis::Client{o}, {.replicas = 1001}}), Error);
@@ -422,7 +422,7 @@ TEST_CASE(
     REQUIRE(eventually([&] { return (second = there.try_acquire("x")).has_value(); }));  // Valkey 9 looks at it now and then
     CHECK(second->status() == LockStatus::held);
     CHECK(lock.status() == LockStatus::held);  // it believes: exclusion is void
-    CHECK(guarded_write(repository, lock.fence(), version, 2).error() == Errc::fenced_out);
+    CHECK(guarded_write(repository, lock.fence(), version, 2).errc() == Errc::fenced_out);
     CHECK(guarded_write(repository, second->fence(), version, 3));
     CHECK(repository.load("x").value().value.quantity == 3);
     // Back again: a lease lasts longer than it should, and tokens go on.
@@ -470,8 +470,8 @@ TEST_CASE("a process whose clocks jump", "[.][redis][jumping_process]")
     CHECK(lock.status() == LockStatus::lost);
     CHECK(lock.lost_reason() == LostReason::expired);
     CHECK(lock.remaining() == 0ns);
-    CHECK(locks.write(lock, version, Stock{"x", 3}).error() == Errc::lock_lost);
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, version, Stock{"x", 3}).errc() == Errc::lock_lost);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
     CHECK(repository.load("x").value().value.quantity == 2);
     CHECK(locks.release(locks.acquire("x", {.deadline = 20s})));
     ::close(file);
@@ -510,7 +510,7 @@ TEST_CASE(
     repository.insert(Stock{"x", 1}).value();
     server.command({"REPLICAOF", "127.0.0.1", std::to_string(primary.port())});
     auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
 }
 
 // ---- B13, B20: operators ---------------------------------------------------------------------------------------------
@@ -522,7 +522,7 @@ TEST_CASE("B13: an operator takes a lock away, and its holder is refused", "[red
     LockStateService const locks{repository, {.ttl = 60s}};
     auto lock = locks.acquire("x");
     CHECK(repository.force_release("x").value() == Removal::removed);
-    CHECK(locks.write(lock, version, Stock{"x", 2}).error() == Errc::fenced_out);
+    CHECK(locks.write(lock, version, Stock{"x", 2}).errc() == Errc::fenced_out);
     auto const grant = repository.create(x, owner(7), 60s).value();
     CHECK(grant.first > lock.fencing_token());
     CHECK(repository.force_release("x").value() == Removal::removed);
@@ -541,11 +541,11 @@ TEST_CASE(
     auto const name = keys.substr(0, keys.find('\n'));
     server.command({"SET", name, "mine"});
     auto const busy = repository.create(x, owner(2), 60s);
-    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.errc() == Errc::lock_busy);
     CHECK(busy.detail().find("not one of ours") != std::string::npos);
     LockStateService const locks{repository, {.ttl = 60s}};
     auto const waited = time_of([&] {
-        CHECK(locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).error() == Errc::deadline_exceeded);
+        CHECK(locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).errc() == Errc::deadline_exceeded);
     });
     CHECK(waited >= 300ms);
     CHECK(repository.force_release("x").value() == Removal::removed);
@@ -563,7 +563,7 @@ TEST_CASE(
     RedisServer server({"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"});
     Repository const repository{redis::Client{redis_options(server)}};
     LockStateService const fenced{repository, {.ttl = 60s}};
-    CHECK(fenced.acquire_outcome("x", Wait::no, {}).error() == Errc::misconfigured);
+    CHECK(fenced.acquire_outcome("x", Wait::no, {}).errc() == Errc::misconfigured);
     Listener listener;
     EfficiencyLockStateService<Stock, Repository> const efficiency{repository, {.ttl = 60s, .observer = &listener}};
     CHECK(efficiency.try_acquire("x"));
@@ -586,7 +586,7 @@ TEST_CASE(
     server.command({"ACL", "SETUSER", "worker", "-evalsha", "-eval"});
     CHECK(eventually([&] { return lock.status() == LockStatus::lost; }, 3s));
     auto const refused = repository.create(Key{"y"}, owner(1), 30s);
-    CHECK(refused.error() == Errc::misconfigured);
+    CHECK(refused.errc() == Errc::misconfigured);
     CHECK(refused.detail().find("password") == std::string::npos);
 }
 
@@ -625,8 +625,8 @@ TEST_CASE("B25: waiters are bounded, and only one of each process asks the serve
     for (int i = 0; i < 60; ++i)
         threads.emplace_back([&] {
             auto const outcome = crowd.acquire_outcome("x", Wait::until_deadline, {.deadline = 60s});
-            overloaded += outcome.error() == Errc::overloaded;
-            got += outcome.error() == Errc::ok;
+            overloaded += outcome.errc() == Errc::overloaded;
+            got += outcome.errc() == Errc::ok;
         });
     REQUIRE(eventually([&] { return overloaded >= 19; }));
     auto const calls = [&] {
@@ -663,14 +663,14 @@ TEST_CASE(
     auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
     ::setrlimit(RLIMIT_NOFILE, &all);
     REQUIRE(limited);
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
     CHECK(repository.create(x, owner(1), 30s));
 }
 
 TEST_CASE("G8: a host name that cannot be resolved is unavailable", "[redis][faults]")
 {
     Repository const repository{redis::Client{"redis://no-such-host.invalid"}};
-    CHECK(repository.create(x, owner(1), 30s, Deadline{20s}).error() == Errc::unavailable);
+    CHECK(repository.create(x, owner(1), 30s, Deadline{20s}).errc() == Errc::unavailable);
 }
 
 TEST_CASE("G6: a descriptor that this library opens is closed by exec", "[redis][faults]")

@@ -60,7 +60,7 @@ TEST_CASE("the waiters of a claim are woken when another client ends it", "[redi
         if (completes) {
             CHECK(first.complete(request, owner(1), "answer", false));
             CHECK(first.complete(request, owner(1), "answer", false));  // a lost reply, asked again
-            CHECK(first.complete(request, owner(1), "another", false).error() == Errc::fenced_out);
+            CHECK(first.complete(request, owner(1), "another", false).errc() == Errc::fenced_out);
         } else {
             CHECK(first.give_back(request, owner(1)));
         }
@@ -134,7 +134,7 @@ TEST_CASE(
     CHECK(shop.proxy.cuts() == 1);
     CHECK(shop.left() == 9);
     IdempotentRequest const other{"k", Scope("s"), fingerprint("take all")};
-    CHECK(service.try_do_in_transaction(other, "x", marked).error() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(other, "x", marked).errc() == Errc::idempotency_mismatch);
     CHECK(keys.claim(shop.request, owner(1), 10s, AfterLease::refuse).value().state == ClaimState::completed);
 }
 
@@ -155,7 +155,7 @@ TEMPLATE_TEST_CASE(
         once.max_attempts = 1;
         TransactionService const service{IdempotencyKeys{once, keys}, stock};
         shop.proxy.cut(CuttingProxy::Cut::request, "CUT-THIS-ONE");
-        CHECK(service.try_do_in_transaction(shop.request, "x", marked, {.deadline = 30s}).error() == Errc::unavailable);
+        CHECK(service.try_do_in_transaction(shop.request, "x", marked, {.deadline = 30s}).errc() == Errc::unavailable);
         CHECK(shop.left() == 10);
     }
     TransactionService const service{IdempotencyKeys{TestType{}, keys}, stock};
@@ -254,7 +254,7 @@ TEST_CASE(
     service.async_try_do_in_transaction(
         IdempotentRequest{"k", Scope("s")}, "nobody", touch, CallOptions{.deadline = 2s},
         boost::asio::bind_executor(io, [&](std::exception_ptr, Outcome<Answer<int>> outcome) {
-            code = outcome.error();
+            code = outcome.errc();
             done = true;
         }));
     while (!done) {

@@ -68,7 +68,7 @@ struct End {
 template <class X>
 End end_of(Outcome<X> const& outcome)
 {
-    return {outcome.error(), outcome.effect()};
+    return {outcome.errc(), outcome.effect()};
 }
 
 Change<Stock> change(Key const& key, ChangeKind kind, Version version, Stock const& value, Fence const* fence, bool release)
@@ -404,7 +404,7 @@ TEST_CASE(
     repository.renew_all(renewals, 60s);
     for (std::size_t i = 0; i < renewals.size(); ++i) {
         CAPTURE(i);
-        CHECK(renewals[i].granted.error() == (i == 7 ? Errc::corrupt_state : Errc::ok));
+        CHECK(renewals[i].granted.errc() == (i == 7 ? Errc::corrupt_state : Errc::ok));
     }
 }
 

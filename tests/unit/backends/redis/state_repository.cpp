@@ -63,7 +63,7 @@ TEST_CASE("one server, database and name space is one store, by whatever client"
     CHECK(a.identity() != Repository{redis::Client{other_database}}.identity());
     CHECK(a.insert(Stock{"x", 1}));
     CHECK(b.load("x").value().value.quantity == 1);
-    CHECK(Repository{redis::Client{other_database}}.load("x").error() == Errc::not_found);
+    CHECK(Repository{redis::Client{other_database}}.load("x").errc() == Errc::not_found);
 }
 
 TEST_CASE("redis repository options out of range are refused", "[redis][state_repository]")
@@ -88,7 +88,7 @@ TEST_CASE(
     // Unlike an erase this raises no floor: the version comes from the server's clock.
     auto const name = redis::detail::KeySpace{o.name_space, 1}.name("value", "x").text();
     CHECK(interlock_test::redis_server().command({"DEL", name}) == "1");
-    CHECK(repository.compare_and_set("x", version, Stock{"x", 2}).error() == Errc::not_found);
+    CHECK(repository.compare_and_set("x", version, Stock{"x", 2}).errc() == Errc::not_found);
     CHECK(repository.insert(Stock{"x", 1}).value() > version);
 }
 
@@ -106,9 +106,9 @@ TEST_CASE("one transaction cannot have keys of several shards", "[redis][state_r
             Change<Stock>{.key = &keys[0], .kind = ChangeKind::verify},
             Change<Stock>{.key = &keys[i], .kind = ChangeKind::write, .value = &value}};
         auto const done = repository.commit(changes, nullptr);
-        refused += done.error() == Errc::invalid_argument ? 1 : 0;
+        refused += done.errc() == Errc::invalid_argument ? 1 : 0;
         accepted += done ? 1 : 0;
-        CHECK(repository.load(keys[i]).error() == (done ? Errc::ok : Errc::not_found));
+        CHECK(repository.load(keys[i]).errc() == (done ? Errc::ok : Errc::not_found));
     }
     CHECK(refused > 0);
     CHECK(refused + accepted == 31);
@@ -125,14 +125,14 @@ TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][s
     CHECK(repository.load("x").value().version == 9007199254740990);
     CHECK(repository.compare_and_set("x", 9007199254740990, Stock{"x", 2}).value() == 9007199254740991);
     CHECK(repository.load("x").value().version == 9007199254740991);
-    CHECK(repository.compare_and_set("x", 9007199254740991, Stock{"x", 3}).error() == Errc::version_exhausted);
-    CHECK(repository.compare_and_set("x", last_version, Stock{"x", 3}).error() == Errc::version_conflict);
+    CHECK(repository.compare_and_set("x", 9007199254740991, Stock{"x", 3}).errc() == Errc::version_exhausted);
+    CHECK(repository.compare_and_set("x", last_version, Stock{"x", 3}).errc() == Errc::version_conflict);
     CHECK(repository.load("x").value().value.quantity == 2);
     CHECK(repository.erase("x", 9007199254740991).value() == 9007199254740991);
-    CHECK(repository.insert(Stock{"x", 1}).error() == Errc::version_exhausted);
-    CHECK(repository.load("x").error() == Errc::not_found);
+    CHECK(repository.insert(Stock{"x", 1}).errc() == Errc::version_exhausted);
+    CHECK(repository.load("x").errc() == Errc::not_found);
     redis_server().command({"HSET", prefix + "counter", "token", "9007199254740800"});
-    CHECK(repository.create(x, owner(1), 10s).error() == Errc::version_exhausted);
+    CHECK(repository.create(x, owner(1), 10s).errc() == Errc::version_exhausted);
     CHECK(repository.remove(x, owner(1)).value() == Removal::gone);
 }
 
@@ -165,7 +165,7 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
         auto const done = repository.commit(changes, nullptr);
         if (done)
             version = changes[0].version;
-        return done.error();
+        return done.errc();
     };
     CHECK(write(fence) == Errc::ok);
     std::this_thread::sleep_for(1100ms);
@@ -194,8 +194,8 @@ TEST_CASE(
         return info.substr(at, info.find('\r', at) - at);
     };
     auto const before = changes();
-    CHECK(repository.create(x, owner(2), 30s).error() == Errc::lock_busy);
-    CHECK(repository.create_and_load(x, owner(2), 30s).error() == Errc::lock_busy);
+    CHECK(repository.create(x, owner(2), 30s).errc() == Errc::lock_busy);
+    CHECK(repository.create_and_load(x, owner(2), 30s).errc() == Errc::lock_busy);
     CHECK(repository.remove(x, owner(2)).value() == Removal::taken);
     CHECK(changes() == before);
     CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
@@ -235,7 +235,7 @@ TEST_CASE(
     Repository const other{redis::Client{options}};
     CountingWaiter waiter;
     other.subscribe(x, owner(2), waiter);
-    CHECK(release(locks.acquire("x"), [&] { CHECK(other.create(x, owner(2), 30s).error() == Errc::lock_busy); }) == 1);
+    CHECK(release(locks.acquire("x"), [&] { CHECK(other.create(x, owner(2), 30s).errc() == Errc::lock_busy); }) == 1);
     CHECK(other.create(x, owner(2), 30s));
     other.unsubscribe(x, waiter);
     CHECK(other.remove(x, owner(2)).value() == Removal::removed);
@@ -296,15 +296,15 @@ TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis
         renewed += renewal.granted && *renewal.granted == 1h;
     CHECK(renewed == 598);
     CHECK(renewals[7].key == &names[7]);
-    CHECK(renewals[7].granted.error() == Errc::lock_lost);
+    CHECK(renewals[7].granted.errc() == Errc::lock_lost);
     CHECK(renewals[7].granted.cause() == Errc::not_found);
     CHECK(renewals[8].granted.cause() == Errc::lock_busy);
     CHECK(repository.create(names[9], owner(9999), 60s).failure().retry_after() > 50min);
     CHECK(repository.create(names[8], owner(9999), 60s).failure().retry_after() <= 1min);
     server.kill();
     repository.renew_all(std::span{renewals}.first(2), 1h, Deadline{200ms});
-    CHECK(renewals[0].granted.error() != Errc::ok);
-    CHECK(renewals[0].granted.error() != Errc::lock_lost);
+    CHECK(renewals[0].granted.errc() != Errc::ok);
+    CHECK(renewals[0].granted.errc() != Errc::lock_lost);
 }
 
 TEST_CASE(
@@ -318,7 +318,7 @@ TEST_CASE(
         OperationId const id{"id:" + std::to_string(i)};
         OperationCommit const operation{&key, &id, 1, "a"};
         std::array changes{Change<Stock>{.key = &key, .kind = ChangeKind::guard}};
-        CHECK(repository.commit(changes, &operation).error() == Errc::ok);
+        CHECK(repository.commit(changes, &operation).errc() == Errc::ok);
         expected.insert(std::string(key.bytes()) + "/" + id.value());
     }
     CHECK(repository.forbid_operation(x, OperationId{"tombstone"}, 7).value().attempt == 7);
@@ -369,7 +369,7 @@ TEST_CASE("a lock that is removed wakes its own waiters and no others", "[redis]
     CHECK(eventually([&] { return waiter.count() > 0 && foreign.count() > 0; }));  // it listens now: look again
     auto const before = waiter.count();
     auto const before_foreign = foreign.count();
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);  // who waits has looked; so the release is announced
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);  // who waits has looked; so the release is announced
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.count() > before; }));
     CHECK(waiting.remove(x, owner(2)).value() == Removal::removed);  // it was its turn
@@ -378,8 +378,8 @@ TEST_CASE("a lock that is removed wakes its own waiters and no others", "[redis]
     Fence const fence{owner(1), grant.first};
     std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence, .release = true}};
     auto const again = waiter.count();
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
     CHECK(holder.create(x, owner(1), 10s).value().first == grant.first);
     CHECK(holder.commit(changes, nullptr));
     CHECK(eventually([&] { return waiter.count() > again; }));
@@ -432,7 +432,7 @@ TEST_CASE(
             CHECK(holder.create(key, owner(1), 10s));
             other.subscribe(key, owner(2), waiter);
             CHECK(eventually([&] { return waiter.count() > 0; }));
-            CHECK(other.create(key, owner(2), 10s).error() == Errc::lock_busy);
+            CHECK(other.create(key, owner(2), 10s).errc() == Errc::lock_busy);
             auto const before = waiter.count();
             CHECK(holder.remove(key, owner(1)));
             CHECK(eventually([&] { return waiter.count() > before; }));
@@ -450,13 +450,13 @@ TEST_CASE("a holder hears that somebody elsewhere waits for its lock", "[redis][
     CHECK(holder.create(x, owner(1), 10s));
     CHECK_FALSE(holder.wanted(x, owner(1)));
     for (int i = 0; i < 3; ++i) {
-        CHECK(other.create(x, owner(2), 10s).error() == Errc::lock_busy);
+        CHECK(other.create(x, owner(2), 10s).errc() == Errc::lock_busy);
         std::this_thread::sleep_for(20ms);
         CHECK_FALSE(holder.wanted(x, owner(1)));  // who only tries does not wait
     }
     other.subscribe(x, owner(2), waiter);
     CHECK(eventually([&] {
-        CHECK(other.create(x, owner(2), 10s).error() == Errc::lock_busy);
+        CHECK(other.create(x, owner(2), 10s).errc() == Errc::lock_busy);
         return holder.wanted(x, owner(1));
     }));
     CHECK_FALSE(holder.wanted(x, owner(3)));  // a later holder is not blamed for it
@@ -478,7 +478,7 @@ struct InLine {
     ~InLine() { repository.unsubscribe(x, waiter); }
     InLine(InLine const&) = delete;
     InLine& operator=(InLine const&) = delete;
-    bool ask() const { return repository.create(x, me, 10s).error() == Errc::ok; }
+    bool ask() const { return repository.create(x, me, 10s).errc() == Errc::ok; }
     Repository repository;
     OwnerToken me;
     CountingWaiter waiter;
@@ -500,7 +500,7 @@ TEST_CASE(
     auto const before = third.waiter.count();
 
     CHECK(holder.remove(x, owner(1)).value() == Removal::removed);
-    CHECK(holder.create(x, owner(4), 10s).error() == Errc::lock_busy);  // faster than the one whose turn it is
+    CHECK(holder.create(x, owner(4), 10s).errc() == Errc::lock_busy);  // faster than the one whose turn it is
     CHECK(eventually([&] { return second.waiter.count() > 1; }));
     CHECK(third.waiter.count() == before);  // only the one whose turn it is is woken
     CHECK_FALSE(third.ask());
@@ -511,7 +511,7 @@ TEST_CASE(
     // The former holder is fenced out from the moment of its release on, taken up or not.
     Fence const old{owner(1), grant.first};
     std::array late{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &old}};
-    CHECK(holder.commit(late, nullptr).error() == Errc::fenced_out);
+    CHECK(holder.commit(late, nullptr).errc() == Errc::fenced_out);
 
     // And by the fused way.
     Fence const fence{second.me, next.first};
@@ -563,7 +563,7 @@ TEST_CASE("a waiter that died in line holds up the others for a moment only", "[
     }
     CHECK(holder.remove(x, owner(1)));
     CHECK(holder.create(x, owner(3), 60s).failure().retry_after() <= 500ms);
-    CHECK(eventually([&] { return holder.create(x, owner(3), 60s).error() == Errc::ok; }));
+    CHECK(eventually([&] { return holder.create(x, owner(3), 60s).errc() == Errc::ok; }));
     CHECK(holder.remove(x, owner(3)));
 }
 
@@ -577,7 +577,7 @@ TEST_CASE(
     CountingWaiter waiter;
     for (int i = 0; i < 200; ++i) {
         holder.subscribe(x, owner(static_cast<unsigned char>(10 + i)), waiter);
-        CHECK(holder.create(x, owner(static_cast<unsigned char>(10 + i)), 60s).error() == Errc::lock_busy);
+        CHECK(holder.create(x, owner(static_cast<unsigned char>(10 + i)), 60s).errc() == Errc::lock_busy);
         holder.unsubscribe(x, waiter);
     }
     CHECK(server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes()).text()}) ==
@@ -603,7 +603,7 @@ TEST_CASE("wake-ups work again after the server was away", "[redis][state_reposi
     CHECK(eventually([&] { return waiter.count() > before; }));
     auto const again = waiter.count();
     CHECK(holder.create(x, owner(1), 10s));
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.count() > again; }));
     waiting.unsubscribe(x, waiter);

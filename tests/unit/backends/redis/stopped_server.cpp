@@ -81,7 +81,7 @@ Errc started(Start start)
     eventually(
         [&] {
             if (auto outcome = call->poll())
-                end = outcome->error();
+                end = outcome->errc();
             return end.has_value();
         },
         10s);
@@ -124,37 +124,37 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
     };
     auto const commit = [&](Version version, OperationCommit const* operation) {
         auto all = changes(ChangeKind::write, version);
-        return states.commit(all, operation, deadline).error();
+        return states.commit(all, operation, deadline).errc();
     };
 
     std::vector<Row> const rows{
-        {"load", [&] { return states.load(x, deadline).error(); }},
-        {"insert", [&] { return states.insert(x, value, deadline).error(); }},
-        {"compare_and_set", [&] { return states.compare_and_set(x, 1, value, deadline).error(); }},
-        {"erase", [&] { return states.erase(x, 1, deadline).error(); }},
+        {"load", [&] { return states.load(x, deadline).errc(); }},
+        {"insert", [&] { return states.insert(x, value, deadline).errc(); }},
+        {"compare_and_set", [&] { return states.compare_and_set(x, 1, value, deadline).errc(); }},
+        {"erase", [&] { return states.erase(x, 1, deadline).errc(); }},
         {"commit", [&] { return commit(1, nullptr); }},
         {"commit once", [&] { return commit(1, &once); }},
-        {"find_operation", [&] { return states.find_operation(x, id, deadline).error(); }},
-        {"forbid_operation", [&] { return states.forbid_operation(x, id, 1, deadline).error(); }},
+        {"find_operation", [&] { return states.find_operation(x, id, deadline).errc(); }},
+        {"forbid_operation", [&] { return states.forbid_operation(x, id, 1, deadline).errc(); }},
         {"for_each_operation",
          [&] {
-             return states.for_each_operation([](Key const&, OperationId const&, OperationRecord const&) {}, deadline).error();
+             return states.for_each_operation([](Key const&, OperationId const&, OperationRecord const&) {}, deadline).errc();
          }},
-        {"create", [&] { return states.create(x, owner(1), ttl, deadline).error(); }},
-        {"create with replicas", [&] { return replicated.create(x, owner(1), ttl, deadline).error(); }},
-        {"create_and_load", [&] { return states.create_and_load(x, owner(1), ttl, deadline).error(); }},
-        {"renew", [&] { return states.renew(x, owner(1), ttl, deadline).error(); }},
+        {"create", [&] { return states.create(x, owner(1), ttl, deadline).errc(); }},
+        {"create with replicas", [&] { return replicated.create(x, owner(1), ttl, deadline).errc(); }},
+        {"create_and_load", [&] { return states.create_and_load(x, owner(1), ttl, deadline).errc(); }},
+        {"renew", [&] { return states.renew(x, owner(1), ttl, deadline).errc(); }},
         {"renew_all",
          [&] {
              std::array renewals{Renewal{&x, owner(1)}, Renewal{&x, owner(2)}};
              states.renew_all(renewals, ttl, deadline);
-             return renewals[1].granted.error();
+             return renewals[1].granted.errc();
          }},
-        {"remove", [&] { return states.remove(x, owner(1), deadline).error(); }},
-        {"remove of a known grant", [&] { return states.carry_out(verb::Remove{x, owner(1), FencingToken{1}}, deadline).error(); }},
-        {"force_release", [&] { return states.force_release(x, deadline).error(); }},
-        {"verify_fencing", [&] { return Repository{redis::Client{options}}.verify_fencing(deadline).error(); }},
-        {"server_check", [&] { return redis::Client{options}.server_check(deadline).error(); }},
+        {"remove", [&] { return states.remove(x, owner(1), deadline).errc(); }},
+        {"remove of a known grant", [&] { return states.carry_out(verb::Remove{x, owner(1), FencingToken{1}}, deadline).errc(); }},
+        {"force_release", [&] { return states.force_release(x, deadline).errc(); }},
+        {"verify_fencing", [&] { return Repository{redis::Client{options}}.verify_fencing(deadline).errc(); }},
+        {"server_check", [&] { return redis::Client{options}.server_check(deadline).errc(); }},
         {"start load", [&] { return started([&](Waiter& waiter) { return states.start(verb::Load<Stock>{x}, deadline, waiter); }); }},
         {"start commit",
          [&] {
@@ -180,20 +180,20 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
              return connection
                  .async_execute(redis::Command{"SET", "x", 1}, redis::Access::write, deadline, asio::use_future)
                  .get()
-                 .error();
+                 .errc();
          }},
         {"async_evaluate",
          [&] {
              return connection
                  .async_evaluate(redis::Evaluation{script, 0}, redis::Access::write, deadline, asio::use_future)
                  .get()
-                 .error();
+                 .errc();
          }},
-        {"atomic_once", [&] { return counters.atomic_once(id, x, CounterChange{.amount = 1}, deadline).error(); }},
-        {"load of a counter", [&] { return counters.load(x, deadline).error(); }},
-        {"claim", [&] { return requests.claim(request, owner(1), ttl, AfterLease::take_over, deadline).error(); }},
-        {"complete", [&] { return requests.complete(request, owner(1), answer, false, deadline).error(); }},
-        {"give_back", [&] { return requests.give_back(request, owner(1), deadline).error(); }},
+        {"atomic_once", [&] { return counters.atomic_once(id, x, CounterChange{.amount = 1}, deadline).errc(); }},
+        {"load of a counter", [&] { return counters.load(x, deadline).errc(); }},
+        {"claim", [&] { return requests.claim(request, owner(1), ttl, AfterLease::take_over, deadline).errc(); }},
+        {"complete", [&] { return requests.complete(request, owner(1), answer, false, deadline).errc(); }},
+        {"give_back", [&] { return requests.give_back(request, owner(1), deadline).errc(); }},
         {"acquire", [&] { return error_thrown_by([&] { return locks.acquire("y", {.deadline = deadline}); }); }},
         {"async_acquire",
          [&] {
@@ -202,39 +202,39 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
              });
          }},
         {"try_acquire", [&] { return error_thrown_by([&] { return locks.try_acquire("y"); }); }, by_default},
-        {"release", [&] { return locks.release(next_lock()).error(); }, by_default},
+        {"release", [&] { return locks.release(next_lock()).errc(); }, by_default},
         {"async_release",
          [&] {
              return told_to_handler([&](auto handler) { locks.async_release(next_lock(), std::move(handler)); });
          },
          by_default},
-        {"write", [&] { return locks.write(held.front(), 1, Stock{"held 0", 1}).error(); }, by_default},
-        {"optimistic", [&] { return optimistic.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).error(); }},
+        {"write", [&] { return locks.write(held.front(), 1, Stock{"held 0", 1}).errc(); }, by_default},
+        {"optimistic", [&] { return optimistic.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).errc(); }},
         {"optimistic, once",
          [&] {
              return optimistic
                  .try_do_in_transaction(OperationId{"a"}, "x", [](Stock& stock) { return ++stock.quantity; },
                                         CallOptions{.deadline = deadline})
-                 .error();
+                 .errc();
          }},
         {"optimistic, asynchronous",
          [&] {
              return optimistic
                  .async_try_do_in_transaction("x", change, CallOptions{.deadline = deadline}, asio::use_future)
                  .get()
-                 .error();
+                 .errc();
          }},
-        {"locking", [&] { return locking.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).error(); }},
+        {"locking", [&] { return locking.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).errc(); }},
         {"locking, asynchronous", [&] {
              return locking.async_try_do_in_transaction("x", change, CallOptions{.deadline = deadline}, asio::use_future)
                  .get()
-                 .error();
+                 .errc();
          }},
-        {"idempotent", [&] { return keyed.try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline}).error(); }},
+        {"idempotent", [&] { return keyed.try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline}).errc(); }},
         {"idempotent, asynchronous", [&] {
              return keyed.async_try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline}, asio::use_future)
                  .get()
-                 .error();
+                 .errc();
          }}};
 
     // With connections from before, which go silent, and again with none, since those were given up.
@@ -281,7 +281,7 @@ TEST_CASE("a server of one thread answers other requests at once while its store
     // Outcomes have names: a CHECK may evaluate its expression twice where that has a co_await in it.
     ask([&]() -> asio::awaitable<void> {
         auto const loaded = co_await states.async_load("x", 20s, asio::use_awaitable);
-        CHECK(loaded.error() == Errc::ok);
+        CHECK(loaded.errc() == Errc::ok);
     });
     ask([&]() -> asio::awaitable<void> {
         std::array const both{"x", "z"};
@@ -290,7 +290,7 @@ TEST_CASE("a server of one thread answers other requests at once while its store
     });
     ask([&]() -> asio::awaitable<void> {
         auto const inserted = co_await states.async_insert(other, 20s, asio::use_awaitable);
-        CHECK(inserted.error() == Errc::ok);
+        CHECK(inserted.errc() == Errc::ok);
     });
     ask([&]() -> asio::awaitable<void> {
         auto const saved = co_await async_save_if(states, version, two, 20s, asio::use_awaitable);
@@ -298,7 +298,7 @@ TEST_CASE("a server of one thread answers other requests at once while its store
     });
     ask([&]() -> asio::awaitable<void> {
         auto const erased = co_await states.async_erase("none", 1, 20s, asio::use_awaitable);
-        CHECK(erased.error() == Errc::not_found);
+        CHECK(erased.errc() == Errc::not_found);
     });
     ask([&]() -> asio::awaitable<void> {
         CounterChange const one{.amount = 1};

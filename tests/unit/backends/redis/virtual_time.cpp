@@ -97,9 +97,9 @@ TEST_CASE(
     CHECK_FALSE(write);
     world.runtime.advance(2min);
     REQUIRE(world.run_until([&] { return read && write; }));
-    CHECK(read->error() == Errc::unavailable);
+    CHECK(read->errc() == Errc::unavailable);
     CHECK(read->detail().find("stopped answering") != std::string::npos);
-    CHECK(write->error() == Errc::outcome_unknown);
+    CHECK(write->errc() == Errc::outcome_unknown);
     CHECK(write->cause() == Errc::unavailable);
     server.resume();
 }
@@ -121,7 +121,7 @@ TEST_CASE("redis: a deadline is kept by the runtime's clock, sent or not", "[red
     CHECK_FALSE(sent);
     world.runtime.advance(2s);
     REQUIRE(world.run_until([&] { return sent.has_value(); }));
-    CHECK(sent->error() == Errc::outcome_unknown);
+    CHECK(sent->errc() == Errc::outcome_unknown);
     CHECK(sent->cause() == Errc::deadline_exceeded);
 
     server.resume();
@@ -135,7 +135,7 @@ TEST_CASE("redis: a deadline is kept by the runtime's clock, sent or not", "[red
         world.run();
     }
     REQUIRE(waiting);
-    CHECK((waiting->error() == Errc::unavailable || waiting->error() == Errc::deadline_exceeded));
+    CHECK((waiting->errc() == Errc::unavailable || waiting->errc() == Errc::deadline_exceeded));
     CHECK(waiting->effect() == Effect::not_applied);
 }
 
@@ -185,7 +185,7 @@ TEST_CASE(
     CHECK_FALSE(result);
     world.runtime.advance(1h);
     REQUIRE(world.run_until([&] { return result.has_value(); }));
-    CHECK(result->error() == Errc::unavailable);
+    CHECK(result->errc() == Errc::unavailable);
     CHECK(result->detail().find("timed out") != std::string::npos);
     server.resume();
 }

@@ -48,7 +48,7 @@ public:
         Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
     {
         auto result = try_create(key, owner, ttl, state);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+        if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_create(key, owner, ttl, state);
         return result;
     }

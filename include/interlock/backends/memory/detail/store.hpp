@@ -90,7 +90,7 @@ public:
     Outcome<Version> change_one(Change<T> const& change, TransactionId transaction)
     {
         auto result = try_change_one(change, transaction);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+        if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_change_one(change, transaction);
         return result;
     }
@@ -131,7 +131,7 @@ public:
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
     {
         auto result = try_commit(changes, operation, transaction);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+        if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_commit(changes, operation, transaction);
         return result;
     }
@@ -223,7 +223,7 @@ public:
     Outcome<OperationRecord> forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
     {
         auto result = try_forbid_operation(home, id, attempt);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+        if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_forbid_operation(home, id, attempt);
         return result;
     }

@@ -72,8 +72,8 @@ struct Replication {
                                    (undone ? "taken back" : "to be taken back, or ends with its lease")};
         if (waited.is(ReplyType::error))
             failure = Failure{
-                map_error(waited.text(), Access::read).code(), "redis: WAIT: " + std::string(waited.text())};
-        return undone ? failure : Failure::unknown(failure.code(), std::string(failure.detail()));
+                map_error(waited.text(), Access::read).errc(), "redis: WAIT: " + std::string(waited.text())};
+        return undone ? failure : Failure::unknown(failure.errc(), std::string(failure.detail()));
     }
 };
 

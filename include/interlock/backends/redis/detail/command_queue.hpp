@@ -248,7 +248,7 @@ public:
         phase_ = Phase::idle;
         pausing_ = false;
         retry_at_ = interlock::detail::add(now, options_.reconnect.delay(++failures_, random));
-        if (failure.code() == Errc::misconfigured)
+        if (failure.errc() == Errc::misconfigured)
             give_up_pending(failure);
         reason_ = std::move(failure);
     }

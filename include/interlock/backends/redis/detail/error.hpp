@@ -50,7 +50,7 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
 /// Whether `failure` says that the user has no right to the command.
 inline bool denied(Failure const& failure)
 {
-    return failure.code() == Errc::misconfigured && failure.detail().starts_with(denial);
+    return failure.errc() == Errc::misconfigured && failure.detail().starts_with(denial);
 }
 
 /// The failure that an error reply means. Errors that Redis gives before it executes a command, or before the

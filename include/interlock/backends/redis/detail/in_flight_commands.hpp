@@ -100,7 +100,7 @@ public:
             if (place.command == nullptr)
                 continue;
             if (place.begin < sent)
-                place.command->finish(place.command->given_up(why.code(), why.detail()));
+                place.command->finish(place.command->given_up(why.errc(), why.detail()));
             else
                 not_sent(*place.command);
         }
@@ -146,7 +146,7 @@ private:
         if (command->second_ != nullptr && reply)
             *command->second_ = *std::exchange(reply, std::move(command->result_));
         if (!reply)
-            reply = command->given_up(reply.error(), std::string(reply.detail()));
+            reply = command->given_up(reply.errc(), std::string(reply.detail()));
         else if (command->access_ != Access::read && !reply->root().is(ReplyType::error))
             accepted = true;
         command->finish(std::move(reply));

@@ -315,7 +315,7 @@ private:
             wrong = Failure{Errc::unavailable, "redis: the connection was lost: " + why_lost(error)};
         if (wrong) {
             queue_.read_ended();
-            return lose(lock, wrong->code(), std::string(wrong->detail()));
+            return lose(lock, wrong->errc(), std::string(wrong->detail()));
         }
         queue_.heard(runtime_.now());
         if (queue_.nothing_in_flight()) {

@@ -106,7 +106,7 @@ public:
             if (!step.done() || step.outcome())
                 return step;
             // It has no effect of its own: to run it again is always right.
-            self_.runs_again = self_.runs_again || step.outcome().error() == Errc::outcome_unknown;
+            self_.runs_again = self_.runs_again || step.outcome().errc() == Errc::outcome_unknown;
             return Errc::version_conflict;
         }
         if constexpr (can_verify<Inner>)

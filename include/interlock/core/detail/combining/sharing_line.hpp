@@ -317,7 +317,7 @@ public:
         if (batch != nullptr) {
             // What the store has refused may be what another one made of it: the leader runs again, first
             // without the others.
-            if (!outcome && batch->shared && is_refusal(outcome.error()))
+            if (!outcome && batch->shared && is_refusal(outcome.errc()))
                 member.runs_again = member.single = true;
             tell(*batch, outcome);
         }
@@ -544,12 +544,12 @@ private:
         for (auto* const member : batch.ran) {
             if (outcome) {
                 member->outcome.emplace(std::in_place);
-            } else if (outcome.error() == Errc::outcome_unknown) {
+            } else if (outcome.errc() == Errc::outcome_unknown) {
                 member->outcome.emplace(Failure::unknown(outcome.cause(), {}));
             } else {  // not applied, whatever it was: so what it has seen is not so
                 member->outcome.emplace(Errc::version_conflict);
-                member->again = !is_conflict(outcome.error());
-                if (is_refusal(outcome.error()))  // each is to hear what is said of its own
+                member->again = !is_conflict(outcome.errc());
+                if (is_refusal(outcome.errc()))  // each is to hear what is said of its own
                     member->late = member->single = true;
             }
         }

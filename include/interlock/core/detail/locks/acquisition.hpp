@@ -188,7 +188,7 @@ private:
             store_time_ += now - sent_;
             if (answer)
                 return granted(waiter, *answer);
-            auto const code = answer.error();
+            auto const code = answer.errc();
             // A state that cannot be decoded may have come with a grant, which is of no use then. That
             // another caller has the lock now is no answer about an earlier attempt: that one may still be on
             // its way.
@@ -270,7 +270,7 @@ private:
 
     Holds give_up(Failure failure)
     {
-        auto const code = failure.code();
+        auto const code = failure.errc();
         stop_driving();
         report(code, false);
         return failure;

@@ -102,7 +102,7 @@ private:
             return false;
         }
         if (!answer_->outcome())
-            return fail(answer_->outcome().error());
+            return fail(answer_->outcome().errc());
         hold_ = *std::move(answer_->outcome());
         return true;
     }
@@ -194,7 +194,7 @@ private:
             this->wake_at(step.wake_at());
             return false;
         }
-        code_ = step.outcome().error();
+        code_ = step.outcome().errc();
         return true;
     }
 

@@ -131,7 +131,7 @@ public:
             auto* const observer = this->options_.observer;
             if (observer != nullptr && !verified_.exchange(true, std::memory_order_acq_rel))
                 if (auto verified = this->repository_.carry_out(verb::VerifyFencing{}, deadline);
-                    !verified && verified.error() == Errc::misconfigured)
+                    !verified && verified.errc() == Errc::misconfigured)
                     observer->on_unsafe_store(verified.detail());
         }
         return std::nullopt;
@@ -373,7 +373,7 @@ private:
     Outcome<void> released(
         Holder const& hold, LockStatus status, Outcome<Removal> const& removed, TimePoint now)
     {
-        Errc code = removed.error();
+        Errc code = removed.errc();
         if (removed && (*removed == Removal::taken || status == LockStatus::lost))
             code = Errc::lock_lost;
         observe_release(code, hold, false, now);

@@ -275,7 +275,7 @@ private:
             if (waiter_ != nullptr)
                 waiter_->wake();
         } else if (!removed) {
-            table_.observe_late_failure(removed.error());
+            table_.observe_late_failure(removed.errc());
         }
         uncount();
     }

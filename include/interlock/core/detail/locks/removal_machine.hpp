@@ -23,8 +23,8 @@ namespace detail {
 /// `answered`) is not.
 inline bool was_in_vain(Outcome<Removal> const& removed) noexcept
 {
-    return is_no_answer(removed.error()) &&
-           !(removed.error() == Errc::outcome_unknown && removed.cause() == Errc::lock_lost);
+    return is_no_answer(removed.errc()) &&
+           !(removed.errc() == Errc::outcome_unknown && removed.cause() == Errc::lock_lost);
 }
 
 class RemovalMachine {

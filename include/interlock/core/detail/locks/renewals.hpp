@@ -197,7 +197,7 @@ private:
             case LeaseMachine::Action::renew:
                 if (in_place()) {
                     auto const answer = ask_to_renew(node->first, line.owner(), Deadline{});
-                    round.answers.push_back({answer.error(), now - planned});
+                    round.answers.push_back({answer.errc(), now - planned});
                     return apply_renewal(shard, node, now, answer, round.losses);
                 }
                 round.due.push_back(*std::move(due));
@@ -275,7 +275,7 @@ private:
         shard.renewed.notify_all();
         if (this->options_.observer != nullptr)
             for (std::size_t i = 0; i < sending.size(); ++i)
-                this->options_.observer->on_renewal(renewals[i].granted.error(), sent - sending[i]->planned);
+                this->options_.observer->on_renewal(renewals[i].granted.errc(), sent - sending[i]->planned);
         tell(losses);
     }
 
@@ -294,7 +294,7 @@ private:
             return lose(shard, node, LostReason::expired, losses);
         if (answer) {
             lease.renewed(sent, *answer);
-        } else if (lease.renewal_failed(answer.error(), now) == LeaseMachine::Action::lost) {
+        } else if (lease.renewal_failed(answer.errc(), now) == LeaseMachine::Action::lost) {
             return lose(
                 shard,
                 node,

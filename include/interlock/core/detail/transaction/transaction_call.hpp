@@ -282,7 +282,7 @@ public:
             end = explained(std::move(end).failure(), session_.repository());
         if (observer_ != nullptr)
             observer_->on_transaction(
-                {name(), machine_.attempts(), end.error(), exception() != nullptr, end.replayed(),
+                {name(), machine_.attempts(), end.errc(), exception() != nullptr, end.replayed(),
                  runtime_now() - started_});
         return end;
     }
@@ -342,7 +342,7 @@ private:
 
     void took(Failure failure)
     {
-        code_ = failure.code();
+        code_ = failure.errc();
         cause_ = failure.cause();
         failure_.emplace(std::move(failure));
     }
@@ -389,7 +389,7 @@ private:
             transaction_.rollback(false);
         }
         if (action == Action::commit)  // nobody knows whether it was sent before
-            failure = Failure::unknown(failure.code(), failure.detail());
+            failure = Failure::unknown(failure.errc(), failure.detail());
         if (reports(action))
             took(std::move(failure));
         return true;
@@ -627,7 +627,7 @@ private:
         if (lost())
             return machine_.ran(Ran::lock_lost, TimePoint{});
         if (auto refusal = transaction_.refusal()) {
-            auto const code = refusal->code();
+            auto const code = refusal->errc();
             failure_.emplace(std::move(*refusal));
             return machine_.refused(code);
         }
@@ -740,7 +740,7 @@ private:
         }
         if (code == Errc::outcome_unknown)
             return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
-        if (failure_ && failure_->code() == code)
+        if (failure_ && failure_->errc() == code)
             return *std::move(failure_);
         if (machine_.last_error() != Errc::ok) {
             auto text = place_of(session_.repository());
