@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Waiting for the lock itself, without a transaction around it.
+// Callers that wait for the lock itself, without a transaction around it.
 
 #include "services.hpp"
 
@@ -36,6 +36,6 @@ Cost lock_state_service(std::size_t waiters, Style style)
                     static_cast<void>(locks.release(lock));
                 }));
         },
-        [&] { return locks.table()->waiter_count(); }, [&] { static_cast<void>(locks.release(held)); },
+        [&] { return locks.waiter_count(); }, [&] { static_cast<void>(locks.release(held)); },
         [&] { return done; });
 }

@@ -11,6 +11,6 @@ Cost set_nx_lock(std::size_t waiters, Style style)
     interlock::TransactionService const service{interlock::SetNxLock{}, locks};
     auto held = locks.acquire(name);
     return weigh_service(
-        waiters, style, service, name, [&] { return locks.table()->waiter_count(); },
+        waiters, style, service, name, [&] { return locks.waiter_count(); },
         [&] { static_cast<void>(locks.release(held)); });
 }

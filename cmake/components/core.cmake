@@ -1,5 +1,6 @@
 # What every program uses: the core, the policies, the patterns, and the store that needs no client library.
 set(component_headers "*.hpp" "core/*.hpp" "policies/*.hpp" "patterns/*.hpp" "backends/memory/*.hpp")
+set(component_headers_of_others "/kit/net/openssl\\.hpp$")
 set(component_needs threads boost fmt)
 
 set(threads_package Threads)

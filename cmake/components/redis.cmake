@@ -1,7 +1,7 @@
 # The Redis store.
 set(component_built_on core)
 set(component_headers "backends/redis/*.hpp")
-set(component_headers_of_others "/(tls|openssl)\\.hpp$")
+set(component_headers_of_others "/tls\\.hpp$")
 set(component_needs hiredis)
 
 set(hiredis_pkg_config hiredis)

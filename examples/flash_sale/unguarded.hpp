@@ -7,6 +7,7 @@
 // everybody who wrote between his read and his write are lost. It is a complete policy of one's own, made of
 // the public plug shape.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/core/versioned.hpp>
 
@@ -78,7 +79,7 @@ public:
                 auto written = repository_.compare_and_set(key_, current->version, state_, deadline_);
                 if (written)
                     return interlock::CommitResult{};
-                if (written.error() != interlock::Errc::version_conflict)
+                if (written.errc() != interlock::Errc::version_conflict)
                     return std::move(written).failure();
             }
         }

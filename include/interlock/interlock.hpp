@@ -13,14 +13,20 @@
 /// - `backends/` WHERE the state lives: one folder per store, the same file names in each. Only `memory/` is included
 ///   here; the others need a client library and are included by name.
 ///
-/// `core/format.hpp` (fmt formatters) is included by name, too: not everybody uses fmt.
+/// `core/format.hpp` (fmt formatters) comes along where fmt is installed.
 
 // IWYU pragma: begin_exports
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
+#include <interlock/backends/memory/options.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
+#include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/contracts/waiter.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
@@ -28,8 +34,10 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/lock_options.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/observer.hpp>
+#include <interlock/core/open.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_repository.hpp>
@@ -41,10 +49,14 @@
 #include <interlock/policies/any_policy.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/idempotency_options.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 #include <interlock/version.hpp>
+#if __has_include(<fmt/core.h>)
+#include <interlock/core/format.hpp>
+#endif
 // IWYU pragma: end_exports
 
 #endif  // INTERLOCK_INTERLOCK_HPP

@@ -1,4 +1,4 @@
-// expect: ReturnsADefaultConstructible
+// expect: call async_try_do_in_transaction
 // SPDX-License-Identifier: BSL-1.0
 
 // Asio makes a default result beside an exception; the try form needs none.

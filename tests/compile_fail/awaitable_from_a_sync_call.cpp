@@ -1,4 +1,4 @@
-// expect: ReturnsNoAwaitable
+// expect: call async_do_in_transaction
 // SPDX-License-Identifier: BSL-1.0
 
 // A synchronous call would never run the coroutine.

@@ -9,6 +9,7 @@
 #     // expect-gcc: <CMake regex>      for g++ only
 #     // expect-clang: <CMake regex>    for clang only
 #     // error-elsewhere                the first error may be in another file
+#     // options: <flag>...             more flags for this file; likewise options-gcc and options-clang
 #
 # Echoes of source text are switched off and file names do not count, so an expectation cannot match itself.
 #
@@ -45,6 +46,21 @@ else()
     list(APPEND command -fno-caret-diagnostics)
 endif()
 
+set(own_suffix -gcc)
+if(compiler_id MATCHES "Clang")
+    set(own_suffix -clang)
+endif()
+interlock_read_lines("${SOURCE}" lines)
+foreach(line IN LISTS lines)
+    if(line MATCHES "^// options(-gcc|-clang)?: *([^ ].*)$")
+        set(only_for "${CMAKE_MATCH_1}")
+        separate_arguments(flags NATIVE_COMMAND "${CMAKE_MATCH_2}")
+        if(only_for STREQUAL "" OR only_for STREQUAL own_suffix)
+            list(APPEND command ${flags})
+        endif()
+    endif()
+endforeach()
+
 # The C locale keeps the quotation marks of g++ in ASCII.
 execute_process(
     COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C ${command} "${SOURCE}"
@@ -67,13 +83,8 @@ if(NOT code MATCHES "^[0-9]+$" OR output MATCHES "internal compiler error|PLEASE
     message(FATAL_ERROR "the compiler broke down instead of refusing the file (${code})")
 endif()
 
-set(own_suffix -gcc)
-if(compiler_id MATCHES "Clang")
-    set(own_suffix -clang)
-endif()
 set(expected "")
 set(elsewhere FALSE)
-interlock_read_lines("${SOURCE}" lines)
 foreach(line IN LISTS lines)
     if(line MATCHES "^// expect(-gcc|-clang)?: *([^ ].*)$")
         set(only_for "${CMAKE_MATCH_1}")

@@ -1,4 +1,4 @@
-// expect: ReturnsAStorable|StorableState
+// expect: return what can be stored
 // SPDX-License-Identifier: BSL-1.0
 
 // A result that cannot be stored cannot be given again.

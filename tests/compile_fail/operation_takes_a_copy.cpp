@@ -1,4 +1,4 @@
-// expect: TakesStatesByReference
+// expect: take the state by reference
 // SPDX-License-Identifier: BSL-1.0
 
 // What is done to a copy is lost.

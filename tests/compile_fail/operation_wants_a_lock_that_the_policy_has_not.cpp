@@ -1,4 +1,4 @@
-// expect: OperationFor
+// expect: write an operation that takes what the policy offers
 // SPDX-License-Identifier: BSL-1.0
 
 // Optimistic versioning holds no lock.

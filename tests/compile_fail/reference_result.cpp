@@ -1,4 +1,4 @@
-// expect: ReturnsAValue|is_reference
+// expect: return a value: what a reference refers to would be gone
 // SPDX-License-Identifier: BSL-1.0
 
 // What the reference names would be gone.

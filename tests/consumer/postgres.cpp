@@ -16,7 +16,7 @@ int main()
 {
     interlock::postgres::Pool const pool{"postgresql:///none?host=/nowhere"};
     interlock::postgres::StateRepository<std::string> const names{pool};
-    if (names.load("x").error() != interlock::Errc::unavailable)
+    if (names.load("x").errc() != interlock::Errc::unavailable)
         return 1;
     std::printf("interlock %d.%d.%d\n", INTERLOCK_VERSION_MAJOR, INTERLOCK_VERSION_MINOR, INTERLOCK_VERSION_PATCH);
     return 0;

@@ -13,6 +13,9 @@
 /// records. `row_locks` says whether the store has row locks; INTERLOCK_TESTS_CONTRACT_ROW_LOCKS is defined
 /// where any fixture has, since Catch2 refuses empty lists.
 
+#include <chrono>
+#include <cstdint>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -23,6 +26,16 @@
 #include INTERLOCK_TESTS_CONTRACT_BACKENDS
 
 namespace contract {
+
+inline interlock::Key key(std::string name)
+{
+    return interlock::Key{std::move(name)};
+}
+inline interlock::OwnerToken owner(std::uint64_t n)
+{
+    return interlock::OwnerToken{{n, ~n}};
+}
+inline constexpr interlock::Deadline soon{std::chrono::seconds{10}};
 
 template <class... B>
 auto with_row_locks(std::tuple<B...>) -> decltype(std::tuple_cat(

@@ -73,7 +73,7 @@ bool destroyed_at(std::uint64_t n, Scene const& scene, Start start)
     CHECK(called == was_called);
     CHECK(alive.use_count() == 1);
     if (locks)
-        CHECK(locks->table()->waiter_count() == 0);
+        CHECK(locks->waiter_count() == 0);
     locks.reset();
     world.context.run_for(2s);
     CHECK(world.store.waiter_count() == 0);

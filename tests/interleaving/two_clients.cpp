@@ -126,7 +126,7 @@ public:
         if (!world_.is_free("a"))
             problem = "something is left behind";
         for (auto const& client : clients_)
-            if (client.locks.table()->waiter_count() != 0)
+            if (client.locks.waiter_count() != 0)
                 problem = "a waiter is left";
     }
 
@@ -168,7 +168,7 @@ private:
                 problem = "P1: a write after one with a greater token";
             mark_ = client.lock->fencing_token();
             written_ = loaded->value.value + 1;
-        } else if (result.error() == Errc::outcome_unknown) {
+        } else if (result.errc() == Errc::outcome_unknown) {
             unknown_ = false;  // the script applies, and then loses the reply
             written_ = world_.value("a");
         } else {

@@ -227,6 +227,19 @@ foreach(header IN LISTS headers)
             endif()
         endif()
 
+        if(header STREQUAL "fwd.hpp" AND code MATCHES "namespace[ ]+([a-z0-9_]+)")
+            set(named "${CMAKE_MATCH_1}")
+            if(IS_DIRECTORY "${ROOT}/interlock/backends/${named}")
+                violation("${header}" ${line_number} "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
+            endif()
+        endif()
+        # A store runs on any runtime. Only its fwd.hpp says which one a user gets.
+        if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
+           AND header MATCHES "^backends/([^/]+)/(.*)$" AND NOT CMAKE_MATCH_2 STREQUAL "fwd.hpp")
+            violation("${header}" ${line_number}
+                "'SystemRuntime' is not for '${CMAKE_MATCH_1}' to choose, its runtime is a template argument")
+        endif()
+
         if(NOT header MATCHES "${seam_headers}"
            AND code MATCHES "(^|[^A-Za-z0-9_])(${any_seam_word})($|[^A-Za-z0-9_])")
             foreach(word IN LISTS seam_words)

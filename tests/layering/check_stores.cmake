@@ -5,14 +5,14 @@
 # the build names it, but for its line in the support matrix. What has the store's name in its own path is the
 # store's.
 #
-# Not looked at: prose (*.md), patches, and programs in examples/ and benchmarks/, which use whatever store
-# they like.
+# Not looked at: prose (*.md), patches, the list of known habits, and programs in examples/ and benchmarks/,
+# which use whatever store they like.
 
 cmake_minimum_required(VERSION 3.23)
 
 set(allowed "tests/compile_pass/support_matrix.cpp")
 # These make up trees of their own in order to test a checker.
-set(not_looked_at "(^|/)self_test\\.cmake$|\\.md$|\\.patch$")
+set(not_looked_at "(^|/)self_test\\.cmake$|\\.md$|\\.patch$|(^|/)habits/known\\.txt$")
 
 file(GLOB_RECURSE components RELATIVE "${ROOT}/cmake/components" "${ROOT}/cmake/components/*.cmake")
 list(TRANSFORM components REPLACE "\\.cmake$" "")

@@ -114,14 +114,22 @@ plant("only interlock/backends/memory/ may reach its detail/"
 # One door per client library.
 plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
     backends/redis/e.hpp "#include <hiredis/read.h>")
-plant("<openssl/ssl.h> may be included by backends/redis/detail/openssl.hpp only"
+plant("<openssl/ssl.h> may be included by core/kit/net/openssl.hpp only"
     backends/redis/f.hpp "#include <openssl/ssl.h>")
-plant("<boost/asio/ssl/stream.hpp> may be included by backends/redis/detail/openssl.hpp only"
+plant("<boost/asio/ssl/stream.hpp> may be included by core/kit/net/openssl.hpp only"
     backends/redis/g.hpp "#include <boost/asio/ssl/stream.hpp>")
 plant("<pqxx/result> may be included by backends/postgres/detail/pqxx.hpp only"
     patterns/e.hpp "#include <pqxx/result>")
 plant("<libpq-fe.h> may be included by backends/postgres/detail/pqxx.hpp only"
     backends/postgres/e.hpp "#include <libpq-fe.h>")
+# The runtime of a store.
+plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/h.hpp "auto now = SystemRuntime::now()")
+plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.hpp "// fine" "using R = SystemRuntime")
+plant("'SystemRuntime' is not for 'postgres' to choose" backends/postgres/detail/f.hpp
+    "SystemRuntimes fine" "return SystemRuntime{}")
+plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp "using R = SystemRuntime")
+header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime." "using Pool = BasicPool<SystemRuntime>")
+header(backends/redis/fwd.hpp "using Client = BasicClient<SystemRuntime>")
 # Umbrella includes of dependencies.
 plant("<boost/asio.hpp> brings in the whole library" core/g.hpp "#include <boost/asio.hpp>")
 plant("<pqxx/pqxx> brings in the whole library" backends/postgres/detail/pqxx.hpp "#include <pqxx/pqxx>")
@@ -157,6 +165,10 @@ set(planted "")
 plant("fwd.hpp may include version.hpp and light core headers only" fwd.hpp
     "#include <interlock/policies/optimistic.hpp>")
 expect_fail("fwd.hpp includes a policy" "${planted}" ${check_layering})
+clean_tree()
+set(planted "")
+plant("fwd.hpp names no store, 'redis' has a fwd.hpp of its own" fwd.hpp "namespace detail {" "namespace redis {")
+expect_fail("fwd.hpp names a store" "${planted}" ${check_layering})
 clean_tree()
 header(core/key.hpp "#include <interlock/core/awaitable.hpp>")
 header(core/awaitable.hpp "#include <boost/asio/awaitable.hpp>")

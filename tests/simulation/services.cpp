@@ -119,7 +119,7 @@ asio::awaitable<Ended> call(
         auto token = asio::bind_cancellation_slot(signal.slot(), asio::use_awaitable);
         auto running = service.async_try_do_in_transaction(once..., key, f, options, std::move(token));
         auto end = co_await std::move(running);
-        ended.result = end.error();
+        ended.result = end.errc();
         ended.detail = end.detail();
         if (end) {
             if constexpr (keyed) {
@@ -285,8 +285,8 @@ Outcome<interlock::Version> Process::write(Lock const& lock, interlock::Version 
 std::size_t Process::waiter_count() const
 {
     auto const& s = *services_;
-    return s.locks.table()->waiter_count() + s.lease.session().locks().table()->waiter_count() +
-           s.keyed_lease.session().inner().locks().table()->waiter_count();
+    return s.locks.waiter_count() + s.lease.session().locks().waiter_count() +
+           s.keyed_lease.session().inner().locks().waiter_count();
 }
 
 }  // namespace simulated

@@ -4,13 +4,29 @@
 #define INTERLOCK_CORE_ERRC_HPP
 
 /// @file
-/// What can go wrong, and what is then known about the effect.
+/// What can go wrong, and what is then known about the change that was to be made.
+///
+/// Every failure of the library is one `Errc`, and each `Errc` has exactly one `Effect`. So a caller need not know what
+/// `fenced_out` means in order to react rightly: it asks for the effect, and only an effect that is unknown needs thought.
+/// The throwing calls throw `Error`; `Failure` and `Outcome` (see `outcome.hpp`) answer the same questions by the same
+/// names: `errc()`, `cause()`, `effect()`, `message()`, `retry_after()`.
+///
+///     try {
+///         stock_service.do_in_transaction("sku-1", take_one);
+///     } catch (interlock::Error const& error) {
+///         if (error.effect() == interlock::Effect::unknown)
+///             ask_again_with_the_same_id();         // never with a new one: the change may have been made
+///         else
+///             log(error.errc(), error.what());      // nothing was changed
+///     }
 
 #include <interlock/fwd.hpp>
 
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <chrono>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -132,6 +148,37 @@ constexpr char const* name_of(Errc code) noexcept
     return "?";
 }
 
+/// What the code means, in a few words, for the text of a message. Empty for a value that is no enumerator.
+constexpr char const* explanation_of(Errc code) noexcept
+{
+    switch (code) {
+    case Errc::ok: return "";
+    case Errc::invalid_argument: return "an argument is out of its range";
+    case Errc::not_found: return "there is no value under this key";
+    case Errc::already_exists: return "there is a value under this key already";
+    case Errc::corrupt_state: return "the stored bytes are not a state of this type";
+    case Errc::version_exhausted: return "the version cannot be raised any more";
+    case Errc::would_deadlock: return "the caller already works on this key";
+    case Errc::constraint_violated: return "the store refused the change by a rule of its own";
+    case Errc::version_conflict: return "somebody else changed the value";
+    case Errc::lock_busy: return "somebody else holds the lock";
+    case Errc::serialization_failure: return "the store asks to run the transaction again";
+    case Errc::deadlock: return "the store broke a cycle of transactions that waited for each other";
+    case Errc::idempotency_in_progress: return "the same request is being executed";
+    case Errc::idempotency_mismatch: return "the key was used for a different request before";
+    case Errc::superseded: return "a later attempt of the same operation took the place of this one";
+    case Errc::lock_lost: return "the lease ended, or could not be renewed in time";
+    case Errc::fenced_out: return "somebody else has been given the lock since; nothing was written";
+    case Errc::deadline_exceeded: return "the deadline came before anything was changed";
+    case Errc::cancelled: return "the call was cancelled before anything was changed";
+    case Errc::overloaded: return "a configured limit is reached";
+    case Errc::unavailable: return "the store cannot be reached, or refuses service";
+    case Errc::misconfigured: return "the store or the program is set up so that a promise cannot be kept";
+    case Errc::outcome_unknown: return "the change may have been made";
+    }
+    return "";
+}
+
 namespace detail {
 class ErrorCategory final : public boost::system::error_category {
 public:
@@ -162,23 +209,57 @@ inline Effect effect_of(error_code const& code) noexcept
     return code.failed() ? Effect::unknown : Effect::applied;
 }
 
-/// The exception of the throwing interface. `code()` has the category `error_category()`.
+namespace detail {
+/// `outcome_unknown because of unavailable: redis: the connection was closed`
+inline std::string message_of(Errc code, Errc cause, std::string const& detail)
+{
+    std::string text = name_of(code);
+    if (cause != Errc::ok)
+        (text += " because of ") += name_of(cause);
+    if (!detail.empty())
+        (text += ": ") += detail;
+    return text;
+}
+}  // namespace detail
+
+/// What the throwing calls throw. The same questions with the same names as on `Failure` and `Outcome`.
+///
+/// `code()` comes from `boost::system::system_error` and is what Asio's handlers take: an `error_code` of the category
+/// `error_category()`. To tell cases apart, `switch (error.errc())`.
+/// **Thread safety.** Distinct objects: safe, copies too. Shared objects: safe, since nothing can be changed.
 class Error : public boost::system::system_error {
 public:
-    explicit Error(Errc code, std::string const& detail = {}, Errc cause = Errc::ok)
-        : boost::system::system_error(
-              detail.empty() ? boost::system::system_error(make_error_code(code))
-                             : boost::system::system_error(make_error_code(code), detail)),
-          cause_(cause)
+    explicit Error(
+        Errc code, std::string detail = {}, Errc cause = Errc::ok, std::chrono::nanoseconds retry_after = {})
+        : boost::system::system_error(make_error_code(code)), cause_(cause), retry_after_(retry_after),
+          text_(std::make_shared<Text const>(detail::message_of(code, cause, detail), std::move(detail)))
     {}
 
     Errc errc() const noexcept { return static_cast<Errc>(code().value()); }
-    Effect effect() const noexcept { return effect_of(errc()); }
-    /// Why the outcome is unknown; `Errc::ok` for every other code.
+    /// Why the outcome is unknown, or the nearer reason of another code; `Errc::ok` when there is none.
     Errc cause() const noexcept { return cause_; }
+    /// What is known of the change that the call was to make.
+    Effect effect() const noexcept { return effect_of(errc()); }
+    /// When it makes sense to ask again; zero when nobody knows.
+    std::chrono::nanoseconds retry_after() const noexcept { return retry_after_; }
+    /// The whole sentence, for a log: the code, what caused it, and the detail.
+    std::string message() const { return text_->message; }
+    /// As `message()`.
+    char const* what() const noexcept override { return text_->message.c_str(); }
+    /// Which store it was and what was wrong, without the code; may be empty.
+    std::string detail() const { return text_->detail; }
 
 private:
+    // Shared, because copying an exception must not throw.
+    struct Text {
+        Text(std::string m, std::string d) : message(std::move(m)), detail(std::move(d)) {}
+        std::string message;
+        std::string detail;
+    };
+
     Errc cause_;
+    std::chrono::nanoseconds retry_after_;
+    std::shared_ptr<Text const> text_;
 };
 
 }  // namespace v0

@@ -4,8 +4,16 @@
 #define INTERLOCK_CORE_FORMAT_HPP
 
 /// @file
-/// fmt formatters for the public types. Secrets stay out: an owner token shows its first four bytes, keys and values
-/// are never shown.
+/// fmt formatters for the public types, and their names as text. Comes with `interlock.hpp` where fmt is
+/// installed.
+///
+/// Secrets stay out: an owner token shows its first four bytes; keys and values are never shown. The format
+/// specifications are those of a text, for tokens those of a number.
+///
+///     fmt::print("token {}\n", lock.fencing_token());                      // token 17
+///     fmt::print("{:>12}|\n", lock.status());                              //         held|
+///     if (auto outcome = service.try_do_in_transaction("sku-1", take_one); !outcome)
+///         fmt::print("{}\n", outcome.failure());                          // lock_busy: redis name space ...
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/fencing_token.hpp>
@@ -13,16 +21,21 @@
 #include <interlock/core/observer.hpp>
 #include <interlock/core/outcome.hpp>
 
-#include <fmt/format.h>
+// Not <fmt/format.h>: interlock.hpp brings this header to everybody, whether they format or not.
+#include <fmt/core.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace interlock {
 inline namespace v0 {
 
-/// The enumerator's name, as formatters print it.
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(Effect effect) noexcept
 {
     switch (effect) {
@@ -33,7 +46,7 @@ constexpr std::string_view name_of(Effect effect) noexcept
     return "unknown";
 }
 
-/// Likewise.
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(LockStatus status) noexcept
 {
     switch (status) {
@@ -44,7 +57,7 @@ constexpr std::string_view name_of(LockStatus status) noexcept
     return "lost";
 }
 
-/// Likewise.
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(LostReason reason) noexcept
 {
     switch (reason) {
@@ -57,82 +70,127 @@ constexpr std::string_view name_of(LostReason reason) noexcept
     return "released";
 }
 
+namespace detail {
+
+/// Formats what it is given as a `Shown`, a text or a number, by whatever specification stands in the braces.
+template <class Shown>
+class FormatterAs {
+public:
+    constexpr auto parse(fmt::format_parse_context& context) -> fmt::format_parse_context::iterator
+    {
+        auto const begin = context.begin();
+        fmt::formatter<Shown> checks{};
+        auto const end = checks.parse(context);
+        for (auto at = begin; at != end; ++at) {
+            if (*at == '{' || size_ + 3 >= sizeof specification_)
+                throw std::runtime_error("interlock's types take no width or precision from an argument");
+            specification_[size_++] = *at;
+        }
+        specification_[size_] = '}';
+        return end;
+    }
+
+protected:
+    template <class Context>
+    auto write(Shown shown, Context& context) const
+    {
+        // Of all that formats, this alone is compiled into fmt's library for every compiler.
+        auto const text = fmt::vformat(fmt::string_view{specification_, size_ + 1}, fmt::make_format_args(shown));
+        return std::copy(text.begin(), text.end(), context.out());
+    }
+
+private:
+    char specification_[32]{'{', ':'};
+    std::size_t size_{2};
+};
+
+inline fmt::string_view shown(std::string_view text) noexcept
+{
+    return {text.data(), text.size()};
+}
+
+}  // namespace detail
+
 }  // namespace v0
 }  // namespace interlock
 
+/// The code's name, as `name_of` gives it.
 template <>
-struct fmt::formatter<interlock::Errc> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<interlock::Errc> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
-    auto format(interlock::Errc code, Context& context) const
+    auto format(interlock::Errc value, Context& context) const
     {
-        return fmt::formatter<fmt::string_view>::format(interlock::name_of(code), context);
+        return this->write(interlock::detail::shown(interlock::name_of(value)), context);
     }
 };
 
+/// The effect's name.
 template <>
-struct fmt::formatter<interlock::Effect> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<interlock::Effect> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
-    auto format(interlock::Effect effect, Context& context) const
+    auto format(interlock::Effect value, Context& context) const
     {
-        auto const name = interlock::name_of(effect);
-        return fmt::formatter<fmt::string_view>::format({name.data(), name.size()}, context);
+        return this->write(interlock::detail::shown(interlock::name_of(value)), context);
     }
 };
 
+/// The status's name.
 template <>
-struct fmt::formatter<interlock::LockStatus> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<interlock::LockStatus> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
-    auto format(interlock::LockStatus status, Context& context) const
+    auto format(interlock::LockStatus value, Context& context) const
     {
-        auto const name = interlock::name_of(status);
-        return fmt::formatter<fmt::string_view>::format({name.data(), name.size()}, context);
+        return this->write(interlock::detail::shown(interlock::name_of(value)), context);
     }
 };
 
+/// The reason's name.
 template <>
-struct fmt::formatter<interlock::LostReason> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<interlock::LostReason> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
-    auto format(interlock::LostReason reason, Context& context) const
+    auto format(interlock::LostReason value, Context& context) const
     {
-        auto const name = interlock::name_of(reason);
-        return fmt::formatter<fmt::string_view>::format({name.data(), name.size()}, context);
+        return this->write(interlock::detail::shown(interlock::name_of(value)), context);
     }
 };
 
+/// The token's number.
 template <>
-struct fmt::formatter<interlock::FencingToken> : fmt::formatter<std::uint64_t> {
+struct fmt::formatter<interlock::FencingToken> : interlock::detail::FormatterAs<std::uint64_t> {
     template <class Context>
-    auto format(interlock::FencingToken token, Context& context) const
+    auto format(interlock::FencingToken value, Context& context) const
     {
-        return fmt::formatter<std::uint64_t>::format(token.value(), context);
+        return this->write(value.value(), context);
     }
 };
 
+/// The first four bytes of the token as eight hexadecimal digits: enough to tell two acquisitions apart in a
+/// log, and not enough to release a lock.
 template <>
-struct fmt::formatter<interlock::OwnerToken> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<interlock::OwnerToken> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
-    auto format(interlock::OwnerToken token, Context& context) const
+    auto format(interlock::OwnerToken value, Context& context) const
     {
-        auto const bytes = token.bytes();
+        auto const bytes = value.bytes();
         std::uint32_t head = 0;
         std::memcpy(&head, bytes.data(), sizeof head);
-        auto const text = fmt::format("{:08x}...", head);
-        return fmt::formatter<fmt::string_view>::format({text.data(), text.size()}, context);
+        std::string text;
+        for (int bit = 28; bit >= 0; bit -= 4)
+            text += "0123456789abcdef"[head >> bit & 15U];
+        text += "...";
+        return this->write(interlock::detail::shown(text), context);
     }
 };
 
-/// `outcome_unknown because of lock_lost: detail`
+/// The code, the cause and the detail, as far as there are any: `outcome_unknown because of lock_lost:
+/// detail`.
 template <>
-struct fmt::formatter<interlock::Failure> : fmt::formatter<fmt::string_view> {
+struct fmt::formatter<interlock::Failure> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
-    auto format(interlock::Failure const& failure, Context& context) const
+    auto format(interlock::Failure const& value, Context& context) const
     {
-        std::string text = interlock::name_of(failure.code());
-        if (failure.cause() != interlock::Errc::ok)
-            text += std::string(" because of ") + interlock::name_of(failure.cause());
-        if (auto const detail = failure.detail(); !detail.empty())
-            text += ": " + detail;
-        return fmt::formatter<fmt::string_view>::format({text.data(), text.size()}, context);
+        auto const text = value.message();
+        return this->write(interlock::detail::shown(text), context);
     }
 };
 

@@ -16,10 +16,13 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <utility>
 
 namespace interlock {
 inline namespace v0 {
+
+class LockAccess;
 
 /// What a handle knows of its lock.
 enum class LockStatus : unsigned char {
@@ -29,6 +32,19 @@ enum class LockStatus : unsigned char {
 };
 
 namespace detail {
+
+/// Why a lock is lost, in words.
+constexpr char const* meaning_of(LostReason reason) noexcept
+{
+    switch (reason) {
+    case LostReason::none: return "the lock is held";
+    case LostReason::expired: return "the lease ended before a renewal was confirmed";
+    case LostReason::taken: return "somebody else has been given the lock";
+    case LostReason::removed: return "the lock's record was removed from the store";
+    case LostReason::released: break;
+    }
+    return "the lock was released, or never acquired";
+}
 
 /// One local grant, shared by its handle and the service that gave it.
 class Hold {
@@ -41,6 +57,8 @@ public:
     virtual ~Hold() = default;
 
     virtual TimePoint now() const noexcept = 0;
+    /// Of the store, for messages.
+    virtual std::string place() const { return {}; }
     /// Gives the lock back without blocking. `unresolved`: a write of this holder may still arrive.
     virtual void release(bool unresolved) noexcept = 0;
     /// Gives the lock back and reports; may block until the deadline that every call has.
@@ -90,6 +108,15 @@ public:
     {
         auto const reason = reason_.load(std::memory_order_acquire);
         return reason == LostReason::none && now() >= valid_until() ? LostReason::expired : reason;
+    }
+
+    /// `lock_lost` in words. Precondition: it is lost.
+    Error lost_error() const
+    {
+        auto text = place();
+        if (!text.empty())
+            text += ": ";
+        return Error(Errc::lock_lost, text + meaning_of(lost_reason()));
     }
 
     /// Marks the lock lost (once) and tells who listens. Not to be called under a lock.
@@ -205,11 +232,30 @@ public:
     /// at each call, and the fence.
     std::stop_token stop_token() const { return hold_ ? hold_->stop_token() : std::stop_token{}; }
 
-    // For services and policies.
-    std::shared_ptr<Hold> const& hold() const noexcept { return hold_; }
-    std::shared_ptr<Hold> detach() noexcept { return std::move(hold_); }
+    /// Throws `Error` (`lock_lost`, with the reason) if the lock is lost by now. One look at the clock, no trip: for the line
+    /// before a side effect that nobody would fence. It says nothing about the time after it; see `ensure`.
+    void check() const
+    {
+        if (status() == LockStatus::lost)
+            throw hold_ ? hold_->lost_error() : Error(Errc::lock_lost, meaning_of(LostReason::released));
+    }
+
+    /// Gives the lock back and reports; the handle is empty afterwards. `ok` also when it was empty before. `lock_lost`
+    /// when the lock had been lost before: work done under it may have met another holder's. Blocks for one trip to the
+    /// store, more when that fails, but 5 s at most; what is not done by then goes on without the caller and is
+    /// `outcome_unknown`. The destructor gives the lock back as well, without blocking and without a report.
+    Outcome<void> release()
+    {
+        auto const hold = std::move(hold_);
+        return hold ? hold->release_and_report() : success();
+    }
+
+protected:
+    Hold const* held() const noexcept { return hold_.get(); }
 
 private:
+    friend class interlock::LockAccess;
+
     void give_back() noexcept
     {
         if (hold_)
@@ -241,10 +287,10 @@ public:
     /// Greater than that of every earlier holder of this key.
     FencingToken fencing_token() const noexcept
     {
-        return this->hold() ? this->hold()->fence().token : FencingToken{};
+        return this->held() != nullptr ? this->held()->fence().token : FencingToken{};
     }
     /// What a guarded write carries. Secret: it authorises writes.
-    Fence fence() const noexcept { return this->hold() ? this->hold()->fence() : Fence{}; }
+    Fence fence() const noexcept { return this->held() != nullptr ? this->held()->fence() : Fence{}; }
 };
 
 /// A lock that keeps work from being done twice most of the time, and no more: it has no fencing token, because

@@ -6,10 +6,16 @@
 /// @file
 /// Acquires and releases locks on states: queues locally, tries the store, waits, renews, hands on.
 
+#include <interlock/core/detail/locks/lock_operations.hpp>
 #include <interlock/core/detail/locks/lock_table.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/async_operation.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/lock_access.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/lock_options.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/async_result.hpp>
@@ -31,6 +37,8 @@ struct AcquireOptions {
     Deadline deadline{};
     /// Attempts at the store; the service's `max_attempts` bounds it, too.
     int max_attempts{std::numeric_limits<int>::max()};
+    /// Ends the call as `cancelled` while it waits. A stop that was requested before the call sends nothing to the store.
+    StopSignal stop{};
 };
 
 /// The article's `LockStateService`: gives out `Lock<T>` (or, asked for by `Assurance::efficiency`,
@@ -57,16 +65,27 @@ public:
     using repository_type = Repository;
     using key_type = typename Repository::key_type;
     using lock_type = std::conditional_t<Level == Assurance::fenced, Lock<T>, EfficiencyLock<T>>;
-    using Ticket = typename Table::Ticket;
-    using Releasing = typename Table::Releasing;
 
     explicit LockStateService(Repository repository, LockOptions options = {})
         requires LeaseRepository<Repository> && FencedRepository<detail::needed<Level == Assurance::fenced, Repository>>
         : handle_(std::make_shared<Handle>(std::make_shared<Table>(std::move(repository), options)))
     {}
 
+    template <class R>
+        requires std::same_as<R, Repository>
+    INTERLOCK_WRITE_INSTEAD("pass the repository itself instead of a pointer: it is a handle, and its copies share one store")
+    explicit LockStateService(R* repository, LockOptions options = {});
+    template <class P>
+        requires TransactionPolicy<P>
+    INTERLOCK_WRITE_INSTEAD(
+        "pass the repository, and LockOptions: LockStateService locks{repository, {.ttl = 10s}}; a policy goes to a "
+        "TransactionService, together with these locks")
+    LockStateService(P policy, Repository repository, LockOptions options = {});
+
     Repository const& repository() const noexcept { return table()->repository(); }
     LockOptions const& options() const noexcept { return table()->options(); }
+    /// Callers of this service, blocking and asynchronous, that wait for a lock at this moment. For a gauge.
+    std::size_t waiter_count() const { return table()->waiter_count(); }
 
     /// Waits for the lock on `state` (a `T`, or its key) until the deadline.
     ///
@@ -78,7 +97,7 @@ public:
     template <KeyOrState<T, key_type> A>
     lock_type acquire(A const& state, AcquireOptions options = {}) const
     {
-        return acquire_outcome(state, Wait::until_deadline, options).value();
+        return explained(acquire_outcome(state, Wait::until_deadline, options)).value();
     }
 
     /// The lock if it is free, nothing if somebody holds it. Throws `Error` as `acquire` does for the rest.
@@ -86,21 +105,17 @@ public:
     std::optional<lock_type> try_acquire(A const& state) const
     {
         auto outcome = acquire_outcome(state, Wait::no, {});
-        if (!outcome && outcome.error() == Errc::lock_busy)
+        if (!outcome && outcome.errc() == Errc::lock_busy)
             return std::nullopt;
-        return std::move(outcome).value();
+        return explained(std::move(outcome)).value();
     }
 
-    /// Releases and reports: `ok` also when it was released before; `lock_lost` when it had been lost, so that
-    /// work done under it may have met another holder's. Blocks for one trip to the store, more when that fails, but 5 s at
-    /// most; what is not done by then goes on without the caller and is `outcome_unknown`. Letting the handle go out of
-    /// scope releases as well, without blocking and without a report.
+    /// As `lock.release()`: the article's word for it.
     Outcome<void> release(lock_type& lock) const
     {
-        auto const hold = lock.detach();
-        return hold ? hold->release_and_report() : success();
+        return lock.release();
     }
-    Outcome<void> release(lock_type&& lock) const { return release(lock); }
+    Outcome<void> release(lock_type&& lock) const { return lock.release(); }
 
     /// Writes a value under the lock's fence: applied only while the store still names this acquisition.
     ///
@@ -117,11 +132,12 @@ public:
         auto const fence = lock.fence();
         Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
         auto repository = table()->repository();
-        auto& hold = *lock.hold();
-        auto committed = repository.commit(
-            std::span<Change<T>>{&change, 1}, nullptr, Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
+        auto& hold = *LockAccess::hold(lock);
+        auto committed = repository.carry_out(
+            verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr},
+            Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
         if (!committed) {
-            if (committed.error() == Errc::outcome_unknown)
+            if (committed.errc() == Errc::outcome_unknown)
                 hold.set_unresolved();
             return std::move(committed).failure();
         }
@@ -173,24 +189,12 @@ public:
                     return detail::start_release(self, std::move(handler), std::move(hold));
                 auto release = [hold = std::move(hold)] {
                     auto const outcome = hold ? hold->release_and_report() : success();
-                    return outcome ? error_code{} : make_error_code(outcome.error());
+                    return outcome ? error_code{} : make_error_code(outcome.errc());
                 };
                 detail::async_call(
                     detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler), std::move(release));
             },
-            token, lock.detach());
-    }
-
-    // ---- for policies -------------------------------------------------------------------------------------------
-
-    /// Nothing when locks on `key` can be had at all.
-    std::optional<Failure> unfit(Key const& key, Deadline deadline) const { return table()->unfit(key, deadline); }
-    std::shared_ptr<Table> const& table() const noexcept { return handle_->table; }
-    /// Whether polling a ticket never blocks when its waiter says that it must not. The first call for a store asks whether
-    /// it is fit, which may block.
-    bool in_place() const noexcept
-    {
-        return runs_in_place(repository()) || (starts_calls(repository()) && table()->verified());
+            token, LockAccess::detach(lock));
     }
 
     /// As `acquire` and `try_acquire`, without throwing.
@@ -202,48 +206,57 @@ public:
             return Failure{Errc::invalid_argument, "acquire options out of range"};
         auto const deadline = options.deadline.at(runtime.now());
         auto const key = make_key<T, key_type>(state);
-        if (auto failure = unfit(key, Deadline{deadline}))
+        if (auto failure = table()->unfit(key, Deadline{deadline}))
             return std::move(*failure);
         auto const* const context = detail::current_context;
         if (context != nullptr && context->holds(repository().identity(), key))
             return Failure{Errc::would_deadlock, "an operation of this thread works on the same key"};
         BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
-        Ticket ticket{table(), key, wait, options.max_attempts, false};
+        auto const stop = options.stop.token();
+        if (stop.stop_requested())
+            return Failure{Errc::cancelled, "cancelled before anything was sent"};
+        detail::WakeOnStop const wakes{stop, waiter};
+        typename Table::Ticket ticket{table(), key, wait, options.max_attempts, false};
         for (;;) {
             auto step = ticket.poll(waiter, deadline);
             if (step.done()) {
                 if (!step.outcome())
                     return std::move(step.outcome()).failure();
                 (*step.outcome())->take();
-                return lock_type{state_of<T>(state), *std::move(step.outcome())};
+                return lock_type{state_of(state), *std::move(step.outcome())};
             }
             auto const until = std::min(step.wake_at(), deadline);
             waiter.wait_until(until);
-            if (runtime.now() >= deadline) {
+            bool const stopped = stop.stop_requested();
+            if (stopped || runtime.now() >= deadline) {
                 ticket.abandon();
-                return Errc::deadline_exceeded;
+                return stopped ? Errc::cancelled : Errc::deadline_exceeded;
             }
-        }
-    }
-
-    /// The state a lock shows: the one given, or a fresh one with the key given.
-    template <class U, class A>
-    static U state_of(A const& argument)
-    {
-        if constexpr (std::same_as<std::remove_cvref_t<A>, U>) {
-            return argument;
-        } else {
-            static_assert(
-                requires(key_type k) { StateTraits<U>::from_key(std::move(k)); },
-                "a lock shows a state: name it by a T, or give StateTraits<T> a from_key");
-            if constexpr (std::same_as<std::remove_cvref_t<A>, Key>)
-                return StateTraits<U>::from_key(KeyTraits<key_type>::decode(argument.bytes()));
-            else
-                return StateTraits<U>::from_key(static_cast<key_type>(argument));
         }
     }
 
 private:
+    friend class LockAccess;
+
+    std::shared_ptr<Table> const& table() const noexcept { return handle_->table; }
+
+    /// The state a lock shows: the one given, or a fresh one with the key given.
+    template <class A>
+    static T state_of(A const& argument)
+    {
+        if constexpr (std::same_as<std::remove_cvref_t<A>, T>) {
+            return argument;
+        } else {
+            static_assert(
+                requires(key_type k) { StateTraits<T>::from_key(std::move(k)); },
+                "a lock shows a state: name it by a T, or give StateTraits<T> a from_key");
+            if constexpr (std::same_as<std::remove_cvref_t<A>, Key>)
+                return StateTraits<T>::from_key(KeyTraits<key_type>::decode(argument.bytes()));
+            else
+                return StateTraits<T>::from_key(static_cast<key_type>(argument));
+        }
+    }
+
     template <class Signature, bool Optional, class A, class CompletionToken>
     auto initiate(A const& state, Wait wait, AcquireOptions options, CompletionToken& token) const
     {
@@ -255,7 +268,16 @@ private:
             },
             token,
             std::unique_ptr<Request>(new Request{
-                *this, make_key<T, key_type>(state), state_of<T>(state), wait, options.deadline, options.max_attempts}));
+                *this, make_key<T, key_type>(state), state_of(state), wait, options.deadline, options.max_attempts,
+                options.stop.token()}));
+    }
+
+    /// Says which store it was, where a failure is thrown.
+    Outcome<lock_type> explained(Outcome<lock_type> outcome) const
+    {
+        if (!outcome)
+            return interlock::explained(std::move(outcome).failure(), repository());
+        return outcome;
     }
 
     struct Handle {
@@ -268,6 +290,14 @@ private:
     std::shared_ptr<Handle> handle_;
 };
 
+/// The service of a repository, as the type of a data member: `LockStateServiceFor<decltype(orders_)> locks_{orders_};`
+template <class Repository, Assurance Level = Assurance::fenced>
+using LockStateServiceFor = LockStateService<typename Repository::value_type, Repository, Level>;
+
+template <class R>
+LockStateService(R*, LockOptions = {}) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
+template <TransactionPolicy P, class R>
+LockStateService(P, R, LockOptions = {}) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
 template <class R>
 LockStateService(R) -> LockStateService<typename R::value_type, R, Assurance::fenced>;
 template <class R>

@@ -4,7 +4,18 @@
 #define INTERLOCK_CORE_OUTCOME_HPP
 
 /// @file
-/// The honest answer of every call: a value, or a failure whose effect is known to be unknown or not.
+/// The honest answer of a call that does not throw: a value, or a `Failure` that says whether anything was changed.
+///
+/// Every `try_` form, and every member of a store, returns an `Outcome<R>`. It is one of three: *applied* (it holds the
+/// value), *not applied* (nothing was changed; try again or give up), *unknown* (the change may have been made, for
+/// instance since the reply to a commit was lost). The third must never be taken for the second.
+///
+///     interlock::Outcome<int> left = service.try_do_in_transaction(id, "sku-1", take_one);
+///     if (left)
+///         return Reply{200, *left};
+///     if (left.effect() == interlock::Effect::unknown)
+///         return Reply{504, "ask again with the same id"};
+///     return Reply{503, left.message(), left.retry_after()};
 
 #include <interlock/core/errc.hpp>
 
@@ -18,6 +29,13 @@
 
 namespace interlock {
 inline namespace v0 {
+
+namespace detail {
+template <class R>
+inline constexpr bool is_answer = false;
+template <class R>
+inline constexpr bool is_answer<Answer<R>> = true;
+}  // namespace detail
 
 /// Why a call has no value. Small, cheap to move; the text is allocated only where there is something to say.
 class [[nodiscard]] Failure {
@@ -62,6 +80,16 @@ public:
         return std::move(*this);
     }
 
+    /// This failure with a text made of `place`, which may be empty, and what the code means.
+    Failure explained(std::string place) &&
+    {
+        std::string const meaning = explanation_of(code_);
+        if (!place.empty() && !meaning.empty())
+            place += ": ";
+        detail_ = std::make_unique<std::string>(std::move(place) + meaning);
+        return std::move(*this);
+    }
+
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;
     Failure(Failure const& other)
@@ -76,15 +104,22 @@ public:
     }
     ~Failure() = default;
 
-    Errc code() const noexcept { return code_; }
+    Errc errc() const noexcept { return code_; }
+    INTERLOCK_WRITE_INSTEAD("write errc()") Errc code() const;
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
     Errc cause() const noexcept { return cause_; }
+    /// What is known of the change that the call was to make. Never `applied`.
     Effect effect() const noexcept { return effect_of(code_); }
-    /// Zero when the store gave no hint.
+    /// When it makes sense to ask again; zero when nobody knows.
     std::chrono::nanoseconds retry_after() const noexcept { return retry_after_; }
-    /// Names what was wrong; may be empty.
+    /// The whole sentence, for a log: the code, what caused it, and the detail.
+    std::string message() const { return detail::message_of(code_, cause_, detail()); }
+    /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return detail_ ? *detail_ : std::string{}; }
-    [[noreturn]] void raise() const { throw Error(code_, detail(), cause_); }
+    bool has_detail() const noexcept { return detail_ != nullptr && !detail_->empty(); }
+    /// The exception that the throwing form of the call throws.
+    Error exception() const { return Error(code_, detail(), cause_, retry_after_); }
+    [[noreturn]] void raise() const { throw exception(); }
 
 private:
     Errc code_;
@@ -109,7 +144,7 @@ public:
     Outcome() noexcept : state_(std::in_place_index<1>, Errc::outcome_unknown) {}
     /// A failure with the code `ok` is none, and says nothing of an effect: `outcome_unknown`.
     Outcome(Failure failure) noexcept  // NOLINT
-        : state_(std::in_place_index<1>, failure.code() == Errc::ok ? Failure{Errc::outcome_unknown} : std::move(failure))
+        : state_(std::in_place_index<1>, failure.errc() == Errc::ok ? Failure{Errc::outcome_unknown} : std::move(failure))
     {}
     Outcome(Errc code) noexcept : Outcome(Failure{code}) {}                                   // NOLINT
     template <class U = stored_type>
@@ -130,16 +165,34 @@ public:
     bool has_value() const noexcept { return state_.index() == 0; }
 
     /// `ok` when there is a value.
-    Errc error() const noexcept { return has_value() ? Errc::ok : std::get_if<1>(&state_)->code(); }
+    Errc errc() const noexcept { return has_value() ? Errc::ok : std::get_if<1>(&state_)->errc(); }
+    INTERLOCK_WRITE_INSTEAD("write errc()") Errc error() const;
+    /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
     Errc cause() const noexcept { return has_value() ? Errc::ok : std::get_if<1>(&state_)->cause(); }
-    Effect effect() const noexcept { return effect_of(error()); }
-    std::string detail() const { return has_value() ? std::string{} : std::get<1>(state_).detail(); }
+    /// What is known of the change that the call was to make: `applied` when there is a value.
+    Effect effect() const noexcept { return effect_of(errc()); }
+    /// When it makes sense to ask again; zero when nobody knows, or there is a value.
+    std::chrono::nanoseconds retry_after() const noexcept
+    {
+        return has_value() ? std::chrono::nanoseconds{0} : std::get_if<1>(&state_)->retry_after();
+    }
+    /// The whole sentence, for a log: the code, what caused it, and the detail. `ok` when there is a value.
+    std::string message() const { return has_value() ? name_of(Errc::ok) : std::get_if<1>(&state_)->message(); }
+    /// Which store it was and what was wrong, without the code; may be empty.
+    std::string detail() const { return has_value() ? std::string{} : std::get_if<1>(&state_)->detail(); }
     /// Precondition: no value.
     Failure const& failure() const& { return std::get<1>(state_); }
     Failure&& failure() && { return std::get<1>(std::move(state_)); }
 
-    /// True when the value is the stored answer of an earlier execution of the same operation id.
-    bool replayed() const noexcept { return replayed_; }
+    /// True when the value is the stored answer of an earlier execution of the same operation id, or of the same
+    /// idempotent request.
+    bool replayed() const noexcept
+    {
+        if constexpr (detail::is_answer<R>)
+            return has_value() && (*this)->replayed();
+        else
+            return replayed_;
+    }
     void mark_replayed() noexcept { replayed_ = true; }
 
     /// Precondition: a value.

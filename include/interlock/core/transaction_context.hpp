@@ -4,21 +4,16 @@
 #define INTERLOCK_CORE_TRANSACTION_CONTEXT_HPP
 
 /// @file
-/// What a running operation can ask about itself, and the step by which a policy answers its driver.
+/// What a running operation can ask about itself, and the options of one call.
 
-#include <interlock/core/backoff.hpp>
-#include <interlock/core/contracts/store.hpp>
-#include <interlock/core/observer.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/fencing_token.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/operation_id.hpp>
 
-#include <concepts>
 #include <cstddef>
-#include <optional>
 #include <span>
 #include <stop_token>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <variant>
 
 namespace interlock {
 inline namespace v0 {
@@ -31,6 +26,10 @@ struct CallOptions {
     /// for a key they already hold is `would_deadlock` at once instead of a wait until the deadline; for
     /// synchronous ones the thread tells.
     TransactionContext const* within{nullptr};
+    /// Ends the call as `cancelled` while it waits: in the queue, between two attempts, or before the store was asked. A
+    /// stop that was requested before the call sends nothing to the store. A commit that was sent is waited for. A
+    /// blocking operation that runs is not interrupted, but what it made is rolled back; one that awaits is cancelled.
+    StopSignal stop{};
 };
 
 /// Knows when an operation's locks are lost. Implemented by policies with leases.
@@ -82,17 +81,12 @@ public:
         return false;
     }
 
-    // ---- for drivers and policies -------------------------------------------------------------------------------
-    void set_attempt(int attempt) noexcept { attempt_ = attempt; }
-    void set_fences(std::span<Fence const> fences) noexcept { fences_ = fences; }
-    void set_loss_source(LossSource* source) noexcept { loss_ = source; }
-    void set_operation_id(OperationId const* id) noexcept { operation_id_ = id; }
-    void set_request(IdempotentRequest const* request) noexcept { request_ = request; }
-    IdempotentRequest const* request() const noexcept { return request_; }
-    void set_outer(TransactionContext const* outer) noexcept { outer_ = outer; }
+    /// What the call works on, in the order given to it.
     std::span<Key const> keys() const noexcept { return keys_; }
 
 private:
+    friend class ContextAccess;
+
     void const* store_;
     std::span<Key const> keys_;
     TimePoint deadline_;
@@ -123,169 +117,6 @@ private:
     TransactionContext const* before_;
 };
 }  // namespace detail
-
-/// What a step of a policy came to: an outcome, or "not yet". After "not yet" the driver calls the same step
-/// again once the waiter it passed was woken, or at `wake_at()`, whichever is first.
-template <class R>
-class [[nodiscard]] Step {
-public:
-    Step(Outcome<R> outcome) : state_(std::move(outcome)) {}  // NOLINT
-    Step(Failure failure) : state_(std::in_place_index<0>, std::move(failure)) {}  // NOLINT
-    Step(Errc code) : state_(std::in_place_index<0>, code) {}                     // NOLINT
-    /// An outcome made in place.
-    template <class... A>
-    explicit Step(std::in_place_t, A&&... arguments)
-        : state_(std::in_place_index<0>, std::forward<A>(arguments)...)
-    {}
-    static Step pending(TimePoint wake_at = TimePoint::max()) { return Step{Later{wake_at, false}}; }
-    /// Not yet, because a call of the store is under way: nobody is waited for.
-    static Step under_way() { return Step{Later{TimePoint::max(), true}}; }
-
-    bool done() const noexcept { return state_.index() == 0; }
-    bool calling() const noexcept { return std::get<1>(state_).calling; }
-    TimePoint wake_at() const noexcept { return std::get<1>(state_).at; }
-    Outcome<R>& outcome() & { return std::get<0>(state_); }
-    Outcome<R>&& outcome() && { return std::get<0>(std::move(state_)); }
-
-private:
-    struct Later {
-        TimePoint at;
-        bool calling;
-    };
-    explicit Step(Later later) : state_(later) {}
-    std::variant<Outcome<R>, Later> state_;
-};
-
-namespace detail {
-
-/// The one of the two forms of `commit` and `verify` that a transaction has.
-template <class X>
-Step<CommitResult> commit_step(X& transaction, OperationCommit const* operation, Waiter& waiter)
-{
-    if constexpr (requires { transaction.commit(operation, waiter); })
-        return transaction.commit(operation, waiter);
-    else
-        return transaction.commit(operation);
-}
-template <class X>
-inline constexpr bool can_verify = requires(X& t, Waiter& waiter) { t.verify(waiter); } || requires(X& t) { t.verify(); };
-template <class X>
-Step<CommitResult> verify_step(X& transaction, Waiter& waiter)
-{
-    if constexpr (requires { transaction.verify(waiter); })
-        return transaction.verify(waiter);
-    else
-        return transaction.verify();
-}
-
-}  // namespace detail
-
-/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later ones
-/// are never instantiated. With several keys each part stands once per key, in the order of the call.
-enum class Form : unsigned char {
-    states,              ///< `T&`
-    states_transaction,  ///< `T&, Repository::transaction_type&`
-    states_context,      ///< `T&, TransactionContext&`
-    locks,               ///< `Lock<T>&`: runs under the lock, reads and writes no value
-    locks_context,       ///< `Lock<T>&, TransactionContext&`
-    states_locks,        ///< `T&, Lock<T>&`
-};
-
-/// Whether the value is loaded before and committed after the operation.
-constexpr bool uses_values(Form form) noexcept
-{
-    return form != Form::locks && form != Form::locks_context;
-}
-
-/// What a policy's begin came to: ready to run, or answered by an earlier execution.
-struct Begun {
-    Begun() noexcept {}  // not an aggregate: made in place without being zeroed first
-    Begun(bool was_replayed, bool was_rejected, std::string its_answer)
-        : replayed(was_replayed), rejected(was_rejected), answer(std::move(its_answer))
-    {}
-
-    bool replayed{false};
-    bool rejected{false};  ///< the answer is the text of a `FinalRejection`
-    std::string answer{};
-};
-
-/// What a call came to, as `conclude` is told it.
-enum class CallEnd : unsigned char {
-    applied,
-    found,        ///< applied, by this call or by another one: its answer was found in the operation's record
-    not_applied,  ///< the operation threw, too
-    unknown,      ///< it may have been applied
-};
-
-/// Limits of a policy's retry loop.
-struct RetryLimits {
-    /// In total, including the first. At least 1.
-    int max_attempts{1};
-    Backoff backoff{};
-    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is no attempt.
-    bool begin_waits{false};
-};
-
-/// What a policy needs of a repository; see `PolicyFor`.
-struct Needs {
-    bool versions{false};    ///< `VersionedRepository`
-    bool row_locks{false};   ///< `RowLockingRepository`
-    bool leases{false};      ///< `LeaseRepository`
-    bool fences{false};      ///< `FencedRepository`
-    bool operations{false};  ///< `OperationRepository`
-};
-
-/// Says that a type means to be a policy; syntax alone cannot tell.
-struct transaction_policy_tag {};
-
-/// How conflicts are handled: a value with its configuration, plugged into `TransactionService`.
-///
-/// | member | meaning |
-/// |---|---|
-/// | `P::policy_concept` | `transaction_policy_tag` |
-/// | `P::name` | for metrics |
-/// | `P::needs` | a `Needs` |
-/// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
-///
-/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now),
-/// optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not), the constants
-/// `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the effect is a write
-/// made through the store), and `S::Transaction<N, form>`, one call on N keys:
-///
-/// | member of a transaction | result | meaning |
-/// |---|---|---|
-/// | `t.begin(waiter)` | `Step<Begun>` | make the states ready; called again after "not yet", and to run again after a conflict |
-/// | `t.refusal()` | `std::optional<Failure>` | after the operation: why its result must not be committed |
-/// | `t.commit(operation)`, or `t.commit(operation, waiter)` | `Outcome<CommitResult>`, or `Step<CommitResult>` | apply, and end the transaction when applied; with a waiter: called again after "not yet" |
-/// | `t.rollback(unresolved)` | | undo and end; `unresolved`: a commit may still arrive |
-/// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
-/// | `t.lost()`, `t.listen(waiter)` | | optional: whether a lock is lost; whom to wake then |
-/// | `t.verify()`, or `t.verify(waiter)` | likewise | optional: after a throw; a conflict means that the states were torn: run again |
-/// | `t.reject(text)`, or `t.reject(text, waiter)` | likewise, of `Begun` | optional: the operation threw `FinalRejection`; called before `rollback`. What the request came to: this rejection, or what somebody else stored meanwhile; a failure: nothing is stored |
-/// | `t.attempt()` | `std::uint32_t` | optional: the attempt that `commit` makes, where the policy knows it better than the call |
-/// | `t.resolved(applied)` | | optional: what became of a commit that was unknown. Applied: now is the time for all that a commit which is applied at once does; `rollback` follows. Not applied: its attempt is forbidden, `begin` follows |
-/// | `t.conclude(end, answer, waiter)` | `Step<Begun>` | optional: the last step of every call, after `rollback`. Replayed: the same operation was applied elsewhere, and that is the answer |
-/// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
-///
-/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.
-// clang-format off
-template <class P>
-concept TransactionPolicy = std::copyable<P> && requires {
-    requires std::same_as<typename P::policy_concept, transaction_policy_tag>;
-    { P::name } -> std::convertible_to<std::string_view>;
-    { P::needs } -> std::convertible_to<Needs>;
-};
-
-/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the missing member
-/// without extra flags.
-template <class P, class R>
-concept PolicyFor = TransactionPolicy<P> && Repository<R> &&
-    VersionedRepository<detail::needed<P::needs.versions, R>> &&
-    RowLockingRepository<detail::needed<P::needs.row_locks, R>> &&
-    LeaseRepository<detail::needed<P::needs.leases, R>> &&
-    FencedRepository<detail::needed<P::needs.fences, R>> &&
-    OperationRepository<detail::needed<P::needs.operations, R>>;
-// clang-format on
 
 }  // namespace v0
 }  // namespace interlock

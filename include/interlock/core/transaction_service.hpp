@@ -6,7 +6,9 @@
 /// @file
 /// Runs an operation on a state so that concurrent ones do no harm: the library's front door.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/detail/combining/combining.hpp>
+#include <interlock/core/detail/transaction/mistaken_calls.hpp>
 #include <interlock/core/detail/transaction/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -21,6 +23,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -63,6 +66,12 @@ struct is_idempotent<IdempotencyKeys<I, S>> : std::true_type {};
 template <class Policy>
     requires requires { requires Policy::idempotent; }
 struct is_idempotent<Policy> : std::true_type {};
+
+template <class Policy, class Repository>
+using session_of = typename service_session<typename Policy::template Session<Repository>, Repository>::type;
+template <class Policy, class Repository>
+using mistaken_calls_of = MistakenCalls<
+    session_of<Policy, Repository>, InAsyncCall<session_of<Policy, Repository>>, is_idempotent<Policy>::value>;
 
 template <class R, bool Try, bool Idempotent>
 struct completion {
@@ -129,10 +138,11 @@ concept ReturnsADefaultConstructible =
 ///
 /// An operation is called with the first argument list it accepts; see `Form`. It may return a value, not a reference.
 template <class T, class Policy, class Repository>
-class TransactionService {
+class TransactionService : private detail::mistaken_calls_of<Policy, Repository> {
+    using Mistaken = detail::mistaken_calls_of<Policy, Repository>;
     using PolicySession = typename Policy::template Session<Repository>;
-    using Session = typename detail::service_session<PolicySession, Repository>::type;
-    using Async = detail::AsyncFace<Session>;
+    using Session = detail::session_of<Policy, Repository>;
+    using Async = detail::InAsyncCall<Session>;
     using K = typename Repository::key_type;
     template <class A>
     static constexpr std::size_t count = detail::keys_size<std::remove_cvref_t<A>>::value;
@@ -161,6 +171,17 @@ public:
         : session_(make_session(std::move(policy), std::move(locks), options)),
           observer_(options.observer), generation_(session_->repository().runtime().generation())
     {}
+
+    template <class R>
+        requires std::same_as<R, Repository>
+    INTERLOCK_WRITE_INSTEAD("pass the repository itself instead of a pointer: it is a handle, and its copies share one store")
+    TransactionService(Policy policy, R* repository, ServiceOptions options = {});
+
+    // What a call that fits nothing is told.
+    using Mistaken::async_do_in_transaction;
+    using Mistaken::async_try_do_in_transaction;
+    using Mistaken::do_in_transaction;
+    using Mistaken::try_do_in_transaction;
 
     Repository const& repository() const noexcept { return session_->repository(); }
     session_type const& session() const noexcept { return *session_; }
@@ -396,12 +417,13 @@ private:
     {
         auto const& runtime = session_->repository().runtime();
         auto const where = target(key);
+        auto const stop = options.stop.token();
         BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
         detail::TransactionCall<Session, count<A>, F, Mode> call{
-            *session_, where.keys, where.named(), operation, id,        request, options,
+            *session_, where.keys, where.named(), operation, id, request, options, stop,
             options.within != nullptr ? options.within : detail::current_context,
             runtime.now(), observer_, generation_};
-        return detail::drive_blocking(call, waiter, runtime);
+        return detail::drive_blocking(call, waiter, runtime, stop);
     }
 
     template <detail::Once Mode, bool Try, class A, class F, class CompletionToken>
@@ -428,6 +450,7 @@ private:
             Function function;
             detail::OnceArguments<Mode> once;
             CallOptions options;
+            std::stop_token stop;  // of its own: `options.stop` refers to the caller's
             Observer* observer;
             std::uint64_t generation;
         };
@@ -436,11 +459,12 @@ private:
                 using Handler = decltype(handler);
                 detail::start_operation<detail::TransactionOperation<Handler, Session, n, Target::has_states, Function, Mode, Try>>(
                     std::move(handler), std::move(start->session), std::move(start->where), std::move(start->function),
-                    std::move(start->once), start->options, start->observer, start->generation);
+                    std::move(start->once), start->options, start->stop, start->observer, start->generation);
             },
             token,
             std::unique_ptr<Start>(new Start{
-                session_, target(key), std::forward<F>(operation), std::move(once), options, observer_, generation_}));
+                session_, target(key), std::forward<F>(operation), std::move(once), options, options.stop.token(),
+                observer_, generation_}));
     }
 
     std::shared_ptr<Session const> session_;  // shared with pending operations, which stay small
@@ -448,11 +472,23 @@ private:
     std::uint64_t generation_;
 };
 
+/// The service of a policy and a repository, as the type of a data member, where nothing can be deduced:
+///
+///     class Shop {
+///         interlock::memory::StateRepository<Stock> stock_;
+///         interlock::TransactionServiceFor<interlock::OptimisticVersioning, decltype(stock_)> service_{{}, stock_};
+///     };
+template <class Policy, class Repository>
+using TransactionServiceFor = TransactionService<typename Repository::value_type, Policy, Repository>;
+
 template <class P, class R>
     requires PolicyFor<P, R>
 TransactionService(P, R, ServiceOptions = {}) -> TransactionService<typename R::value_type, P, R>;
 template <class P, class T, class R, Assurance Level>
 TransactionService(P, LockStateService<T, R, Level>, ServiceOptions = {}) -> TransactionService<T, P, R>;
+template <class P, class R>
+    requires PolicyFor<P, R>
+TransactionService(P, R*, ServiceOptions = {}) -> TransactionService<typename R::value_type, P, R>;
 
 }  // namespace v0
 }  // namespace interlock

@@ -10,11 +10,13 @@
 #include <interlock/core/state_repository.hpp>
 
 #include "support/blocking_repository.hpp"
+#include "support/started_repository.hpp"
 #include "support/states.hpp"
 
 #include <tuple>
 
 #define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
+#define INTERLOCK_TESTS_CONTRACT_CUSTOM_BACKEND
 
 namespace contract {
 
@@ -50,7 +52,20 @@ struct ErasedBlockingMemory : Memory {
     auto other() const { return repository(); }
 };
 
-using Backends = std::tuple<Memory, ErasedMemory, BlockingMemory, ErasedBlockingMemory>;
+/// Whose calls are started for asynchronous callers: the paths of stores that answer over a connection of their own.
+struct StartedMemory : Memory {
+    interlock_test::StartedRepository<interlock::memory::StateRepository<Stock>> started{store};
+    auto repository() const { return started; }
+    auto other() const { return interlock_test::StartedRepository{store}; }
+};
+
+struct ErasedStartedMemory : StartedMemory {
+    auto repository() const { return interlock::StateRepository<Stock>{started}; }
+    auto other() const { return interlock::StateRepository<Stock>{StartedMemory::other()}; }
+};
+
+using Backends = std::tuple<
+    Memory, ErasedMemory, BlockingMemory, ErasedBlockingMemory, StartedMemory, ErasedStartedMemory>;
 
 }  // namespace contract
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <interlock/core/format.hpp>
+#include <interlock/interlock.hpp>
 
 #include "support/catch.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,18 @@ TEST_CASE("public types are formatted by their names", "[core][format]")
     CHECK(fmt::format("{}", LostReason::taken) == "taken");
     CHECK(fmt::format("{}", FencingToken{17}) == "17");
     CHECK(fmt::format("{:>12}|{:<4}|", Errc::lock_busy, FencingToken{1}) == "   lock_busy|1   |");
+}
+
+TEST_CASE("what only fmt/core.h shows is enough, and a wrong specification is refused", "[core][format]")
+{
+    // This file includes no other header of fmt.
+    CHECK(fmt::format("{:*^10}{:x}", LockStatus::lost, FencingToken{255}) == "***lost***ff");
+    auto const token = FencingToken{5};
+    auto const code = Errc::ok;
+    CHECK_THROWS_AS(fmt::vformat("{:d}", fmt::make_format_args(code)), std::runtime_error);
+    CHECK_THROWS_AS(fmt::vformat("{:s}", fmt::make_format_args(token)), std::runtime_error);
+    int const width = 5;
+    CHECK_THROWS_AS(fmt::vformat("{:{}}", fmt::make_format_args(token, width)), std::runtime_error);
 }
 
 TEST_CASE("the reasons of a loss have names of their own", "[core][format]")

@@ -48,7 +48,7 @@ TEST_CASE("an empty handle is lost and releases nothing", "[core][lock]")
     CHECK_FALSE(lock.fencing_token());
     CHECK_FALSE(lock.fence().owner);
     CHECK_FALSE(lock.stop_token().stop_possible());
-    CHECK(lock.ensure(1ns).error() == Errc::lock_lost);
+    CHECK(lock.ensure(1ns).errc() == Errc::lock_lost);
 }
 
 TEST_CASE("a lock says what it locks and how long it may be believed", "[core][lock]")
@@ -64,7 +64,8 @@ TEST_CASE("a lock says what it locks and how long it may be believed", "[core][l
     CHECK(world.locks.acquire(Stock{"sku-2", 5}).state().quantity == 5);
 }
 
-TEST_CASE("a lock that is not renewed is lost by the clock, at the end of its lease less drift and margin", "[core][lock]")
+TEST_CASE(
+    "a lock that is not renewed says lock_lost at the end of its lease less drift and margin", "[core][lock]")
 {
     World world;
     auto const lock = world.fading.acquire("sku-1");
@@ -97,7 +98,9 @@ TEST_CASE("a lock is renewed at a third of its lease for as long as it is held",
     CHECK(world.runtime.armed() == 0);  // law P9: nothing is renewed any more
 }
 
-TEST_CASE("ensure renews when too little is left, and says when a lease cannot be that long", "[core][lock]")
+TEST_CASE(
+    "ensure() renews when too little of the lease is left, and refuses a time that no lease can have",
+    "[core][lock]")
 {
     World world;
     auto lock = world.fading.acquire("sku-1");
@@ -106,12 +109,50 @@ TEST_CASE("ensure renews when too little is left, and says when a lease cannot b
     CHECK(lock.remaining() == World::usable - 5s);
     CHECK(lock.ensure(9s));
     CHECK(lock.remaining() == World::usable);
-    CHECK(lock.ensure(11s).error() == Errc::invalid_argument);
+    CHECK(lock.ensure(11s).errc() == Errc::invalid_argument);
     world.runtime.advance(1min);
-    CHECK(lock.ensure(1ns).error() == Errc::lock_lost);
+    CHECK(lock.ensure(1ns).errc() == Errc::lock_lost);
 }
 
-TEST_CASE("ensure notices that the lock was taken away", "[core][lock]")
+TEST_CASE("check throws lock_lost from the moment at which the lease may be over, and names store and reason", "[core][lock]")
+{
+    World world;
+    auto lock = world.fading.acquire("sku-1");
+    CHECK_NOTHROW(lock.check());
+    world.runtime.advance(World::usable - 1ns);
+    CHECK_NOTHROW(lock.check());
+    world.runtime.advance(1ns);
+    try {
+        lock.check();
+        FAIL("no exception");
+    } catch (Error const& error) {
+        CHECK(error.errc() == Errc::lock_lost);
+        CHECK(error.effect() == Effect::not_applied);
+        CHECK(error.message() == "lock_lost: memory: the lease ended before a renewal was confirmed");
+    }
+    CHECK_THROWS_AS(Lock<Stock>{}.check(), Error);
+    EfficiencyLockStateService<Stock, Repository> const efficient{world.repository};
+    CHECK_NOTHROW(efficient.acquire("sku-2").check());
+}
+
+TEST_CASE("release gives the lock back, says whether it was still held, and leaves the handle empty", "[core][lock]")
+{
+    World world;
+    auto lock = world.locks.acquire("sku-1");
+    CHECK(lock.release());
+    CHECK_FALSE(lock);
+    CHECK(lock.release());  // a second time is no mistake
+    CHECK(lock.lost_reason() == LostReason::released);
+    auto fading = world.fading.acquire("sku-1");
+    world.runtime.advance(1min);
+    CHECK(fading.release().errc() == Errc::lock_lost);
+    EfficiencyLockStateService<Stock, Repository> const efficient{world.repository};
+    auto other = efficient.acquire("sku-2");
+    CHECK(other.release());
+    CHECK(world.locks.try_acquire("sku-2"));
+}
+
+TEST_CASE("ensure() notices that the lock was taken away", "[core][lock]")
 {
     World world;
     auto lock = world.locks.acquire("sku-1");
@@ -119,12 +160,12 @@ TEST_CASE("ensure notices that the lock was taken away", "[core][lock]")
     CHECK(lock.status() == LockStatus::held);  // nobody has told it yet
     CHECK(lock.ensure(9799ms));
     world.runtime.advance(1s);
-    CHECK(lock.ensure(9799ms).error() == Errc::lock_lost);
+    CHECK(lock.ensure(9799ms).errc() == Errc::lock_lost);
     CHECK(lock.status() == LockStatus::lost);
     CHECK(lock.lost_reason() == LostReason::removed);
 }
 
-TEST_CASE("a lock can be moved but not copied, and a moved one has let go", "[core][lock]")
+TEST_CASE("a lock can be moved but not copied, and the one that was moved from holds nothing", "[core][lock]")
 {
     static_assert(!std::is_copy_constructible_v<Lock<Stock>> && !std::is_copy_assignable_v<Lock<Stock>>);
     static_assert(std::is_nothrow_move_constructible_v<Lock<Stock>>);

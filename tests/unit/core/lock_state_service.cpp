@@ -143,13 +143,13 @@ TEST_CASE("waiting threads get the lock in the order in which they came", "[core
             std::lock_guard const guard(mutex);
             order.push_back(i);
         });
-        REQUIRE(eventually([&] { return locks.table()->waiter_count() == static_cast<std::size_t>(i) + 1; }));
+        REQUIRE(eventually([&] { return locks.waiter_count() == static_cast<std::size_t>(i) + 1; }));
     }
     lock.reset();
     for (auto& thread : threads)
         thread.join();
     CHECK(order == std::vector{0, 1, 2, 3, 4, 5, 6, 7});
-    CHECK(locks.table()->waiter_count() == 0);
+    CHECK(locks.waiter_count() == 0);
 }
 
 TEST_CASE("asking again within an operation on the same key is would_deadlock at once", "[core][lock_state_service]")
@@ -189,7 +189,7 @@ TEST_CASE("a wait ends at its deadline and leaves no trace", "[core][lock_state_
     CHECK(code_of([&] { static_cast<void>(others.acquire("sku-1", {.deadline = 3s})); }) == Errc::deadline_exceeded);
     CHECK(runtime.now() <= began + 6s + 1ms);
     CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1")); }) == Errc::deadline_exceeded);  // finite by default
-    CHECK(locks.table()->waiter_count() == 0);
+    CHECK(locks.waiter_count() == 0);
     CHECK(lock.status() == LockStatus::held);
 }
 
@@ -227,7 +227,7 @@ TEST_CASE("more waiters than allowed are overloaded", "[core][lock_state_service
             auto const mine = locks.acquire("sku-1", {.deadline = 60s});
             ++got;
         });
-    REQUIRE(eventually([&] { return locks.table()->waiter_count() == 2; }));
+    REQUIRE(eventually([&] { return locks.waiter_count() == 2; }));
     CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = 60s})); }) == Errc::overloaded);
     CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-2")); }) == Errc::ok);
     lock.reset();
@@ -316,7 +316,7 @@ TEST_CASE("a lock that is taken away is lost at the next renewal, and its holder
     CHECK(stop.stop_requested());
     REQUIRE(observer.lost().size() == 1);
     CHECK(observer.lost()[0] == std::pair{token, LostReason::removed});
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
 
     auto second = locks.acquire("sku-1");
     static_cast<void>(repository.force_release(sku1));
@@ -324,7 +324,7 @@ TEST_CASE("a lock that is taken away is lost at the next renewal, and its holder
     runtime.advance(3s);
     CHECK(second.status() == LockStatus::lost);
     CHECK(second.lost_reason() == LostReason::taken);
-    CHECK(locks.release(second).error() == Errc::lock_lost);
+    CHECK(locks.release(second).errc() == Errc::lock_lost);
     CHECK(thief.status() == LockStatus::held);  // not touched by the loser's release
     CHECK(others.repository().wanted(sku1, thief.fence().owner) == false);
 }
@@ -345,7 +345,7 @@ TEST_CASE("a lock without renewal is lost, its release says so, and others get i
     auto const next = others.try_acquire("sku-1");
     REQUIRE(next);
     CHECK(next->fencing_token() > lock.fencing_token());
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
     CHECK(next->status() == LockStatus::held);
 }
 
@@ -358,21 +358,21 @@ TEST_CASE("a guarded write is applied under the lock and refused after it", "[co
     auto const lock = locks.acquire("sku-1");
     auto const first = locks.write(lock, no_version, Stock{"sku-1", 1});
     REQUIRE(first);
-    CHECK(locks.write(lock, no_version, Stock{"sku-1", 2}).error() == Errc::already_exists);
+    CHECK(locks.write(lock, no_version, Stock{"sku-1", 2}).errc() == Errc::already_exists);
     auto const second = locks.write(lock, *first, Stock{"sku-1", 2});
     REQUIRE(second);
     CHECK(*second > *first);
-    CHECK(locks.write(lock, *first, Stock{"sku-1", 3}).error() == Errc::version_conflict);
-    CHECK(locks.write(lock, no_version, Stock{"sku-2", 3}).error() == Errc::fenced_out);  // not what was locked
+    CHECK(locks.write(lock, *first, Stock{"sku-1", 3}).errc() == Errc::version_conflict);
+    CHECK(locks.write(lock, no_version, Stock{"sku-2", 3}).errc() == Errc::fenced_out);  // not what was locked
 
     static_cast<void>(repository.force_release(sku1));
-    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::fenced_out);
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).errc() == Errc::fenced_out);
     auto const next = others.acquire("sku-1");
-    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::fenced_out);
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).errc() == Errc::fenced_out);
     CHECK(others.write(next, *second, Stock{"sku-1", 5}));
     runtime.advance(1min);
-    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::lock_lost);
-    CHECK(locks.write({}, *second, Stock{"sku-1", 4}).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).errc() == Errc::lock_lost);
+    CHECK(locks.write({}, *second, Stock{"sku-1", 4}).errc() == Errc::lock_lost);
     CHECK(repository.load("sku-1")->value.quantity == 5);
 }
 
@@ -423,7 +423,7 @@ TEST_CASE("the hand-on budget bounds local grants once somebody elsewhere waits"
         auto const mine = b.acquire("sku-1", {.deadline = 60s});
         local_before_other = local.load();
     });
-    REQUIRE(eventually([&] { return a.table()->waiter_count() == 10 && repository.wanted(sku1, lock->fence().owner); }));
+    REQUIRE(eventually([&] { return a.waiter_count() == 10 && repository.wanted(sku1, lock->fence().owner); }));
     lock.reset();
     for (auto& thread : threads)
         thread.join();
@@ -549,16 +549,19 @@ public:
     explicit Coarse(std::chrono::nanoseconds granted)
         : BlockingRepository<Repository>(Repository{}), granted_(granted)
     {}
-    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl, Deadline deadline) const
+    using BlockingRepository<Repository>::carry_out;
+    Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
     {
-        auto grant = BlockingRepository<Repository>::create(key, owner, Ttl{granted_}, deadline);
+        auto grant = BlockingRepository<Repository>::carry_out(
+            verb::Create{create.key, create.owner, Ttl{granted_}}, deadline);
         if (grant)
             grant->ttl = granted_;
         return grant;
     }
-    Outcome<GrantAndState<Stock>> create_and_load(Key const& key, OwnerToken owner, Ttl, Deadline deadline) const
+    Outcome<GrantAndState<Stock>> carry_out(verb::CreateAndLoad<Stock> const& create, Deadline deadline) const
     {
-        auto both = BlockingRepository<Repository>::create_and_load(key, owner, Ttl{granted_}, deadline);
+        auto both = BlockingRepository<Repository>::carry_out(
+            verb::CreateAndLoad<Stock>{create.key, create.owner, Ttl{granted_}}, deadline);
         if (both)
             both->grant.ttl = granted_;
         return both;
@@ -606,7 +609,7 @@ TEST_CASE("a wake-up that meets the end of a call on the pool is not lost", "[co
         "sku-1", {.deadline = 20s},
         asio::bind_executor(io, [&](error_code error, Lock<Stock>) { result = error; }));
     io.run_one();  // sends the first look to the pool
-    REQUIRE(eventually([&] { return face.locks.table()->waiter_count() == 1; }));
+    REQUIRE(eventually([&] { return face.locks.waiter_count() == 1; }));
     CHECK(face.locks.release(std::move(*held)));  // wakes it, before it has taken note of that look's result
     auto const began = std::chrono::steady_clock::now();
     io.run();
@@ -652,7 +655,7 @@ void check_cancellation(F face)
     CHECK(calls == 1);
     REQUIRE(result);
     CHECK(*result == Errc::cancelled);
-    CHECK(face.locks.table()->waiter_count() == 0);
+    CHECK(face.locks.waiter_count() == 0);
     held.reset();
     CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));
 }
@@ -725,11 +728,11 @@ TEST_CASE("an execution context that goes away destroys waiting acquires and cal
                                      called = true;
                                  }));
         io.poll();
-        CHECK(face.locks.table()->waiter_count() == 1);
+        CHECK(face.locks.waiter_count() == 1);
     }
     CHECK_FALSE(called);
     CHECK(alive.use_count() == 1);
-    CHECK(face.locks.table()->waiter_count() == 0);
+    CHECK(face.locks.waiter_count() == 0);
     held.reset();
     CHECK(face.locks.try_acquire("sku-1"));
 }

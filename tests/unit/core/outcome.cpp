@@ -16,20 +16,20 @@ namespace outcome_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 
-TEST_CASE("a failure that says ok is none, and is not believed", "[core][outcome]")
+TEST_CASE("a failure with the code ok makes an unknown outcome", "[core][outcome]")
 {
     Outcome<int> const outcome{Errc::ok};
     CHECK_FALSE(outcome);
-    CHECK(outcome.error() == Errc::outcome_unknown);
+    CHECK(outcome.errc() == Errc::outcome_unknown);
     CHECK(outcome.effect() == Effect::unknown);
     static_assert(!std::is_convertible_v<int, Outcome<std::vector<int>>>);
 }
 
-TEST_CASE("an outcome without anything is unknown", "[core][outcome]")
+TEST_CASE("an outcome as it is made is unknown", "[core][outcome]")
 {
     Outcome<int> const outcome;
     CHECK_FALSE(outcome);
-    CHECK(outcome.error() == Errc::outcome_unknown);
+    CHECK(outcome.errc() == Errc::outcome_unknown);
     CHECK(outcome.effect() == Effect::unknown);
 }
 
@@ -39,19 +39,19 @@ TEST_CASE("an outcome is a value or a failure, and the effect follows", "[core][
     CHECK(good);
     CHECK(good.has_value());
     CHECK(*good == 7);
-    CHECK(good.error() == Errc::ok);
+    CHECK(good.errc() == Errc::ok);
     CHECK(good.effect() == Effect::applied);
     CHECK(good.detail().empty());
 
     Outcome<int> const bad = Failure{Errc::not_found, "sku-1"};
     CHECK_FALSE(bad);
-    CHECK(bad.error() == Errc::not_found);
+    CHECK(bad.errc() == Errc::not_found);
     CHECK(bad.effect() == Effect::not_applied);
     CHECK(bad.detail() == "sku-1");
-    CHECK(bad.failure().code() == Errc::not_found);
+    CHECK(bad.failure().errc() == Errc::not_found);
 
     Outcome<int> const unknown = Failure::unknown(Errc::unavailable, "reply lost");
-    CHECK(unknown.error() == Errc::outcome_unknown);
+    CHECK(unknown.errc() == Errc::outcome_unknown);
     CHECK(unknown.cause() == Errc::unavailable);
     CHECK(unknown.effect() == Effect::unknown);
     CHECK(unknown.detail() == "reply lost");
@@ -97,7 +97,7 @@ TEST_CASE("copies of a failure are independent and complete", "[core][outcome]")
     Failure second = busy;
     second = first;
     first = Failure{Errc::cancelled};
-    CHECK(second.code() == Errc::outcome_unknown);
+    CHECK(second.errc() == Errc::outcome_unknown);
     CHECK(second.cause() == Errc::unavailable);
     CHECK(second.detail() == "text");
     CHECK(second.retry_after() == 0ns);
@@ -105,10 +105,10 @@ TEST_CASE("copies of a failure are independent and complete", "[core][outcome]")
     CHECK(Failure::because(Errc::lock_lost, Errc::not_found).cause() == Errc::not_found);
 }
 
-TEST_CASE("a bare code is a failure and a replayed outcome says so", "[core][outcome]")
+TEST_CASE("a bare code is a failure, and an outcome says whether it was replayed", "[core][outcome]")
 {
     Outcome<std::string> outcome = Errc::lock_busy;
-    CHECK(outcome.error() == Errc::lock_busy);
+    CHECK(outcome.errc() == Errc::lock_busy);
     CHECK(outcome.cause() == Errc::ok);
     Outcome<std::string> value = std::string("x");
     CHECK_FALSE(value.replayed());
@@ -116,6 +116,46 @@ TEST_CASE("a bare code is a failure and a replayed outcome says so", "[core][out
     CHECK(value.replayed());
     CHECK(value->size() == 1);
     static_assert(!std::is_convertible_v<Outcome<int>, bool>);
+}
+
+TEST_CASE("error, failure and outcome answer the same questions by the same names", "[core][outcome]")
+{
+    auto const check = [](auto const& told, Errc errc, Errc cause, std::chrono::nanoseconds retry_after, std::string message) {
+        CHECK(told.errc() == errc);
+        CHECK(told.cause() == cause);
+        CHECK(told.effect() == effect_of(errc));
+        CHECK(told.retry_after() == retry_after);
+        CHECK(told.message() == message);
+    };
+    auto const check_all = [&](Failure const& failure, std::chrono::nanoseconds retry_after, std::string const& message) {
+        check(failure, failure.errc(), failure.cause(), retry_after, message);
+        check(Outcome<int>{failure}, failure.errc(), failure.cause(), retry_after, message);
+        check(Outcome<void>{failure}, failure.errc(), failure.cause(), retry_after, message);
+        try {
+            failure.raise();
+        } catch (Error const& error) {
+            check(error, failure.errc(), failure.cause(), retry_after, message);
+            CHECK(error.what() == message);
+            CHECK(error.detail() == failure.detail());
+        }
+    };
+    check_all(Errc::not_found, 0ns, "not_found");
+    check_all({Errc::not_found, "memory: no sku-1"}, 0ns, "not_found: memory: no sku-1");
+    check_all(Failure::busy(Errc::idempotency_in_progress, 20ms), 20ms, "idempotency_in_progress");
+    check_all(
+        Failure::unknown(Errc::unavailable, "redis: reply lost"), 0ns,
+        "outcome_unknown because of unavailable: redis: reply lost");
+    check(Outcome<int>{1}, Errc::ok, Errc::ok, 0ns, "ok");
+}
+
+TEST_CASE("a copy of an error says the same after the original is gone", "[core][outcome]")
+{
+    static_assert(std::is_nothrow_copy_constructible_v<Error>);
+    auto first = std::make_unique<Error>(Errc::lock_lost, "redis: the lease ended", Errc::not_found, 5ms);
+    Error const second = *first;
+    first.reset();
+    CHECK(std::string(second.what()) == "lock_lost because of not_found: redis: the lease ended");
+    CHECK(second.retry_after() == 5ms);
 }
 
 TEST_CASE("a boolean outcome tells its value from its success", "[core][outcome]")

@@ -50,23 +50,25 @@ TEST_CASE("each policy does its work when chosen at run time", "[policies][any_p
                 s.quantity = -1;
                 throw std::runtime_error("mine");
             }), std::runtime_error);
-        CHECK(service.try_do_in_transaction("none", [](Stock&) {}).error() == Errc::not_found);
+        CHECK(service.try_do_in_transaction("none", [](Stock&) {}).errc() == Errc::not_found);
         CHECK(repository.load("x")->value.quantity == 59);
     }
 }
 
-TEST_CASE("the policy's own settings stay in force", "[policies][any_policy]")
+TEST_CASE("the settings of the chosen policy stay in force", "[policies][any_policy]")
 {
     auto const repository = open<Stock>("memory:", memory::backend);
     TransactionService<Stock> const creating{OptimisticVersioning{.missing = Missing::create}, repository};
     CHECK(creating.do_in_transaction("x", [](Stock& s) { return s.sku; }) == "x");
     TransactionService<Stock> const unfit{SetNxLock{.lock = {.ttl = 1ms}}, repository};
-    CHECK(unfit.try_do_in_transaction("x", [](Stock&) {}).error() == Errc::invalid_argument);
+    CHECK(unfit.try_do_in_transaction("x", [](Stock&) {}).errc() == Errc::invalid_argument);
     TransactionService<Stock> const never{OptimisticVersioning{.max_attempts = 0}, repository};
-    CHECK(never.try_do_in_transaction("x", [](Stock&) {}).error() == Errc::invalid_argument);
+    CHECK(never.try_do_in_transaction("x", [](Stock&) {}).errc() == Errc::invalid_argument);
 }
 
-TEST_CASE("a run-time lock fences, and tells its token and its observer", "[policies][any_policy]")
+TEST_CASE(
+    "a lock policy that is chosen at run time fences, and tells the observer its token",
+    "[policies][any_policy]")
 {
     memory::StateRepository<Stock> const memory;
     static_cast<void>(memory.insert(Stock{"x", 1}).value());
@@ -78,7 +80,7 @@ TEST_CASE("a run-time lock fences, and tells its token and its observer", "[poli
         static_cast<void>(memory.force_release(Key{std::string("x")}));
         s.quantity = 9;
     });
-    CHECK(outcome.error() == Errc::fenced_out);
+    CHECK(outcome.errc() == Errc::fenced_out);
     CHECK(token);
     CHECK(memory.load("x")->value.quantity == 1);
     CHECK(observer.fenced_out().size() == 1);
@@ -98,7 +100,9 @@ auto torn_between_loads(memory::StateRepository<Stock> const& inner)
     return repository;
 }
 
-TEST_CASE("what an operation throws about a torn picture is not believed, whatever wraps the policy", "[policies][any_policy]")
+TEST_CASE(
+    "an exception about states of different moments is not believed, whatever wraps the policy",
+    "[policies][any_policy]")
 {
     int runs = 0;
     auto const move_one = [&](Stock& a, Stock& b) {
@@ -131,6 +135,44 @@ TEST_CASE("what an operation throws about a torn picture is not believed, whatev
     }
     CHECK(runs == 2);
     CHECK(inner.load("a")->value.quantity == 3);
+}
+
+TEST_CASE("a service that is a data member is named by its policy and its repository", "[policies][any_policy]")
+{
+    struct Shop {
+        memory::StateRepository<Stock> stock{};
+        LockStateServiceFor<decltype(stock)> locks{stock};
+        TransactionServiceFor<SetNxLock, decltype(stock)> service{{}, locks};
+        TransactionServiceFor<IdempotencyKeys<OptimisticVersioning, memory::IdempotencyStore>, decltype(stock)> payments{
+            {OptimisticVersioning{}, memory::IdempotencyStore{}}, stock};
+    };
+    Shop shop;
+    static_cast<void>(shop.stock.insert(Stock{"x", 3}).value());
+    CHECK(shop.service.do_in_transaction("x", [](Stock& s) { return --s.quantity; }) == 2);
+    IdempotentRequest const request{"key", Scope("user")};
+    for (bool const replayed : {false, true}) {
+        auto const outcome = shop.payments.try_do_in_transaction(request, "x", [](Stock& s) { return --s.quantity; });
+        REQUIRE(outcome);
+        CHECK(outcome->value() == 1);
+        CHECK(outcome.replayed() == replayed);
+        CHECK(outcome->replayed() == replayed);
+    }
+}
+
+TEST_CASE("an idempotent service is chosen at run time as a whole", "[policies][any_policy]")
+{
+    auto const repository = open<Stock>("memory:", memory::backend);
+    static_cast<void>(repository.insert(Stock{"x", 3}).value());
+    IdempotentTransactionService<Stock> const payments{IdempotencyKeys{SetNxLock{}, memory::IdempotencyStore{}}, repository};
+    IdempotentRequest const request{"key", Scope("user")};
+    for (bool const replayed : {false, true}) {
+        auto const answer = payments.do_in_transaction(request, "x", [](Stock& s) { return --s.quantity; });
+        CHECK(*answer == 2);
+        CHECK(answer.replayed() == replayed);
+    }
+    IdempotentTransactionService<Stock> const other{
+        IdempotencyKeys{AnyPolicy{PessimisticRowLock{}}, open_idempotency_store("memory:", memory::backend)}, repository};
+    CHECK(*other.do_in_transaction(IdempotentRequest{"other", Scope("user")}, "x", [](Stock& s) { return --s.quantity; }) == 1);
 }
 
 }  // namespace any_policy_test

@@ -8,6 +8,8 @@
 
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 
 #include <string>

@@ -4,20 +4,21 @@
 #define INTERLOCK_BACKENDS_MEMORY_FWD_HPP
 
 /// @file
-/// Forward declarations of the memory store, with all default template arguments. No client library is needed for them.
+/// Forward declarations of what the memory backend gives its users, with all default template arguments. Cheap.
 
 #include <interlock/fwd.hpp>
 
 namespace interlock {
 inline namespace v0 {
-
 namespace memory {
+
 template <class T, class K = void, class Runtime = SystemRuntime>
 class StateRepository;
 template <class Runtime = SystemRuntime>
 class BasicIdempotencyStore;
-}  // namespace memory
+using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
 
+}  // namespace memory
 }  // namespace v0
 }  // namespace interlock
 

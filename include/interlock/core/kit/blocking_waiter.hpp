@@ -8,13 +8,14 @@
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/runtime/runtime.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <algorithm>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <stop_token>
 #include <utility>
 
 namespace interlock {
@@ -75,6 +76,29 @@ private:
     std::shared_ptr<Signal> signal_;  // set once, under the mutex
     bool woken_{false};               // before there was a signal
 };
+
+namespace detail {
+
+/// Wakes a waiter, for as long as this lives, when a stop is requested.
+class WakeOnStop {
+public:
+    WakeOnStop(std::stop_token const& stop, Waiter& waiter)
+    {
+        if (stop.stop_possible())
+            callback_.emplace(stop, Wake{&waiter});
+    }
+    WakeOnStop(WakeOnStop const&) = delete;
+    WakeOnStop& operator=(WakeOnStop const&) = delete;
+
+private:
+    struct Wake {
+        void operator()() const noexcept { waiter->wake(); }
+        Waiter* waiter;
+    };
+    std::optional<std::stop_callback<Wake>> callback_;
+};
+
+}  // namespace detail
 
 /// Whether a row transaction of R can be waited for without blocking: opened first, then polled.
 template <class R>

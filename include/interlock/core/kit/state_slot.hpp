@@ -6,9 +6,9 @@
 /// @file
 /// One state inside a transaction: what was loaded, what the operation made of it, what to commit.
 
+#include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/state_traits.hpp>
-#include <interlock/core/transaction_context.hpp>
 
 #include <array>
 #include <cstddef>
@@ -151,7 +151,7 @@ public:
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form) noexcept { return true; }
     /// How many operations on states others work on may wait for their turn.
-    std::size_t turns() const noexcept
+    std::size_t max_waiting_operations() const noexcept
     {
         if constexpr (requires { policy_.wait; })
             if (policy_.wait == Wait::no)
@@ -159,7 +159,7 @@ public:
         return default_max_waiters;
     }
     /// Whether a transaction holds what others wait for in `begin`.
-    static constexpr bool begin_waits() noexcept { return true; }
+    static constexpr bool holds_in_begin() noexcept { return true; }
     std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
 
 private:

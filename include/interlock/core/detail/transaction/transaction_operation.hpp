@@ -23,6 +23,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <type_traits>
 #include <utility>
 
@@ -30,10 +31,28 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// The sleep between two attempts. A stop ends it, unless it is the end of a commit that is being found out.
+template <class Call, class R>
+void sleep_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std::stop_token const& stop)
+{
+    auto const until = call.machine().wake_at();
+    if (!stop.stop_possible() || !call.machine().may_wake_early())
+        return static_cast<void>(runtime.sleep_until(until));
+    while (runtime.now() < until && !stop.stop_requested())
+        waiter.wait_until(until);
+}
+
 /// Drives a call on this thread to its end. Rethrows what the operation threw.
 template <class Call, class R>
-auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
+auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std::stop_token const& stop)
 {
+    WakeOnStop const wakes{stop, waiter};
+    auto const stopped = [&] {
+        if (!stop.stop_requested())
+            return false;
+        call.machine().cancel();
+        return true;
+    };
     Action action = call.start();
     // The way of nearly all calls, laid out straight: nobody else is there, nothing fails.
     bool waits = false;
@@ -41,6 +60,7 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
         waits = !call.perform(Action::begin, waiter);
         if (!waits && (action = call.feed(Action::begin)) == Action::run) {
             call.run();
+            stopped();
             if ((action = call.feed(Action::run)) == Action::commit) {
                 waits = !call.perform(Action::commit, waiter);
                 if (!waits)
@@ -52,17 +72,20 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
         if (action == Action::run) {
             call.run();
         } else if (action == Action::sleep) {
-            runtime.sleep_until(call.machine().wake_at());
+            sleep_blocking(call, waiter, runtime, stop);
         } else if (std::exchange(waits, false) || !call.perform(action, waiter)) {
             if (action != Action::begin) {  // what has run is not given up
                 waiter.wait_until(call.wake_at());
                 continue;
             }
             waiter.wait_until(std::min(call.wake_at(), call.deadline()));
-            if (runtime.now() >= call.deadline())
+            if (stopped())
+                action = call.expire(Errc::cancelled);
+            else if (runtime.now() >= call.deadline())
                 action = call.expire(Errc::deadline_exceeded);
             continue;
         }
+        stopped();
         action = call.feed(action);
     }
     auto outcome = call.outcome();
@@ -74,25 +97,29 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime)
 template <class Handler, class Session, std::size_t N, bool Named, class F, Once Mode, bool Try>
 class TransactionOperation final : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Session::repository_type::runtime_type>;
-    using Call = TransactionCall<AsyncFace<Session>, N, F, Mode>;
+    using Call = TransactionCall<InAsyncCall<Session>, N, F, Mode>;
     using R = typename Call::result_type;
 
 public:
     TransactionOperation(
         Handler handler, std::shared_ptr<Session const> session, CallTarget<typename Session::value_type, N, Named> target, F operation,
-        OnceArguments<Mode> once, CallOptions options, Observer* observer, std::uint64_t generation)
-        : Base(std::move(handler), session->repository().runtime()), session_(std::move(session)),
+        OnceArguments<Mode> once, CallOptions options, std::stop_token const& stop, Observer* observer,
+        std::uint64_t generation)
+        : Base(std::move(handler), session->repository().runtime(), stop), session_(std::move(session)),
           target_(std::move(target)), operation_(std::move(operation)), once_(std::move(once)),
           call_(
-              *session_, target_.keys, target_.named(), operation_, once_.id(), once_.request(), options, options.within,
+              *session_, target_.keys, target_.named(), operation_, once_.id(), once_.request(), options, stop, options.within,
               this->runtime().now(), observer, generation)
     {}
 
 private:
     bool step() override
     {
-        if (!std::exchange(started_, true))
+        if (!std::exchange(started_, true)) {
+            if (this->cancel_requested())
+                call_.cancel_before_start();
             action_ = call_.start();
+        }
         if (this->cancel_requested())
             call_.machine().cancel();
         for (;;) {
@@ -111,6 +138,8 @@ private:
                         return false;
                 } else {
                     call_.run();
+                    if (this->cancel_requested())  // meanwhile
+                        call_.machine().cancel();
                 }
                 break;
             default:
@@ -193,10 +222,7 @@ private:
     /// Others may wait for whatever ends a transaction that holds something, and for nothing else.
     BlockingCalls kind_of_call() const noexcept
     {
-        bool holds = true;
-        if constexpr (requires { session_->begin_waits(); })
-            holds = session_->begin_waits();
-        bool const ends = action_ == Action::rollback || (holds && (action_ == Action::commit || action_ == Action::verify));
+        bool const ends = action_ == Action::rollback || (holds_in_begin(*session_) && (action_ == Action::commit || action_ == Action::verify));
         return ends ? BlockingCalls::ending : BlockingCalls::waiting;
     }
 
@@ -258,7 +284,7 @@ private:
 
     void spawn()
     {
-        using Executor = typename awaited<raw_result<F, AsyncFace<Session>, N>>::executor_type;
+        using Executor = typename awaited<raw_result<F, InAsyncCall<Session>, N>>::executor_type;
         auto done = [self = Ref<Base>(this), this, run = run_.now](std::exception_ptr exception) {
             run->stage.store(Stage::ended, std::memory_order_release);
             if (exception)
@@ -341,8 +367,7 @@ private:
             std::move(handler)(std::move(exception), std::move(outcome));
         } else {
             if (!exception && !outcome)
-                exception = std::make_exception_ptr(
-                    Error(outcome.error(), outcome.detail(), outcome.cause()));
+                exception = std::make_exception_ptr(outcome.failure().exception());
             if constexpr (std::is_void_v<Result>)
                 std::move(handler)(std::move(exception));
             else

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_CONTEXT_ACCESS_HPP
+#define INTERLOCK_CORE_KIT_CONTEXT_ACCESS_HPP
+
+/// @file
+/// What a policy tells the context of a running operation, and what it may ask beyond what the operation may.
+///
+/// An operation sees a `TransactionContext` that it can only read. Its policy fills it in: a policy with locks says which
+/// fences they have and who knows when they are lost, an idempotent one asks which request is being executed.
+///
+///     Transaction(..., TransactionContext& context) : context_(context) { ContextAccess::set_loss_source(context_, this); }
+///     ...
+///     ContextAccess::set_fences(context_, fences_);
+///     auto const* request = ContextAccess::request(context_);
+
+#include <interlock/core/transaction_context.hpp>
+
+#include <span>
+
+namespace interlock {
+inline namespace v0 {
+
+/// The only way to what `TransactionContext` keeps from the operation. For policies, and for the driver of a call.
+class ContextAccess {
+public:
+    // For policies.
+    /// The fence of each key's lock, in the order of the keys; must outlive the call.
+    static void set_fences(TransactionContext& context, std::span<Fence const> fences) noexcept
+    {
+        context.fences_ = fences;
+    }
+    /// Null takes it back.
+    static void set_loss_source(TransactionContext& context, LossSource* source) noexcept { context.loss_ = source; }
+    /// Null when the call is no idempotent one.
+    static IdempotentRequest const* request(TransactionContext const& context) noexcept { return context.request_; }
+
+    // For the driver.
+    static void set_attempt(TransactionContext& context, int attempt) noexcept { context.attempt_ = attempt; }
+    static void set_operation_id(TransactionContext& context, OperationId const* id) noexcept
+    {
+        context.operation_id_ = id;
+    }
+    static void set_request(TransactionContext& context, IdempotentRequest const* request) noexcept
+    {
+        context.request_ = request;
+    }
+    static void set_outer(TransactionContext& context, TransactionContext const* outer) noexcept
+    {
+        context.outer_ = outer;
+    }
+};
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_CONTEXT_ACCESS_HPP

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_PLACE_HPP
+#define INTERLOCK_CORE_KIT_PLACE_HPP
+
+/// @file
+/// Which store a failure came from, for the text of `Error::what()`.
+///
+/// A program that talks to two stores, or to two tables of one, must be able to tell from one line of its log which of
+/// them had no value or was busy. A store says so by an optional member, and every call that fails names it:
+///
+///     std::string place() const { return "redis name space \"shop\""; }
+///     // what(): not_found: redis name space "shop": there is no value under this key
+///
+/// A place never contains a key, a value, a user name or a password.
+
+#include <interlock/core/outcome.hpp>
+
+#include <string>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+
+/// What `repository` says of its place; empty when it says nothing.
+template <class R>
+std::string place_of(R const& repository)
+{
+    if constexpr (requires { repository.place(); })
+        return repository.place();
+    else
+        return {};
+}
+
+/// `failure` with the place and a sentence about its code, if it has no text of its own.
+template <class R>
+Failure explained(Failure failure, R const& repository)
+{
+    return failure.has_detail() ? std::move(failure) : std::move(failure).explained(place_of(repository));
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_PLACE_HPP

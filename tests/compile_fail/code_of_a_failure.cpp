@@ -1,0 +1,23 @@
+// expect: write errc[(][)]
+// SPDX-License-Identifier: BSL-1.0
+
+// The code of a failure is called errc().
+
+#include <interlock/interlock.hpp>
+
+#include <boost/describe/class.hpp>
+
+#include <string>
+
+namespace il = interlock;
+
+struct Stock {
+    std::string sku;
+    int quantity{0};
+};
+BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
+
+bool use(il::Failure const& failure)
+{
+    return failure.code() == il::Errc::lock_busy;
+}

@@ -1,0 +1,23 @@
+// expect: write an operation that takes what the policy offers
+// SPDX-License-Identifier: BSL-1.0
+
+// An operation that takes nothing, though it is called with the state.
+
+#include <interlock/interlock.hpp>
+
+#include <boost/describe/class.hpp>
+
+#include <string>
+
+namespace il = interlock;
+
+struct Stock {
+    std::string sku;
+    int quantity{0};
+};
+BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
+
+void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service)
+{
+    service.do_in_transaction("sku-1", [] { return 1; });
+}
