@@ -11,6 +11,7 @@
 #include "support/catch.hpp"
 #include "support/started_repository.hpp"
 #include "support/threads.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -216,8 +217,7 @@ void fail_in_transactions(Policy const& policy)
         fail_each_allocation(
             [&] {
                 service.do_in_transaction(
-                    OperationId{id = "the operation with number " + std::to_string(++round)},
-                    first_key,
+                    OperationId{id = "the operation with number " + std::to_string(++round)}, first_key,
                     write);
             },
             [&](bool failed) {

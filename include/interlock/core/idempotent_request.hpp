@@ -52,8 +52,7 @@ public:
     constexpr Fingerprint() noexcept = default;
     constexpr Fingerprint(std::uint64_t value, std::uint8_t version) noexcept
         : value_(value), version_(version)
-    {
-    }
+    {}
     constexpr std::uint64_t value() const noexcept { return value_; }
     constexpr std::uint8_t version() const noexcept { return version_; }
 

@@ -80,17 +80,14 @@ public:
     static constexpr std::string_view name = AnyPolicy::name;
 
     AnySession(AnyPolicy policy, R repository, Observer* observer)
-        : repository_(repository),
-          session_(std::visit(
-              [&](auto const& held) -> Sessions {
-                  using P = std::remove_cvref_t<decltype(held)>;
-                  return Sessions{
-                      std::in_place_type<typename P::template Session<R>>,
-                      held,
-                      std::move(repository),
-                      observer};
-              },
-              policy.held_))
+        : repository_(repository), session_(std::visit(
+                                       [&](auto const& held) -> Sessions {
+                                           using P = std::remove_cvref_t<decltype(held)>;
+                                           return Sessions{
+                                               std::in_place_type<typename P::template Session<R>>, held,
+                                               std::move(repository), observer};
+                                       },
+                                       policy.held_))
     {}
 
     R const& repository() const noexcept { return repository_; }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What one uncontended call costs and how far it goes: its round trips, and the frames and files of this library between the
-// front door and the store. The table is printed; the trips are exact, the way has a bound that may only shrink.
+// What one uncontended call costs and how far it goes: its round trips, and the frames and files of this
+// library between the front door and the store. The table is printed; the trips are exact, the way has a
+// bound that may only shrink.
 //
-// How it works: a store that blocks calls a hook with the name of each verb before it carries the verb out. The hook notes
-// the name, and the addresses of the call stack, which `addr2line` turns into functions and files by the debug information
-// of this program. Frames are those of the source, inlined or not; frames of the standard library do not count.
+// How it works: a store that blocks calls a hook with the name of each verb before it carries the verb out.
+// The hook notes the name, and the addresses of the call stack, which `addr2line` turns into functions and
+// files by the debug information of this program. Frames are those of the source, inlined or not; frames of
+// the standard library do not count.
 
 #include <interlock/interlock.hpp>
 
@@ -97,7 +99,9 @@ std::vector<Trip> trips_of(Policy const& policy, Call call)
     return trips;
 }
 
-void show(char const* what, std::vector<Trip> const& trips, std::vector<std::string> const& expected, int most_frames)
+void show(
+    char const* what, std::vector<Trip> const& trips, std::vector<std::string> const& expected,
+    int most_frames)
 {
     std::vector<std::string> verbs;
     for (auto const& trip : trips) {
@@ -124,7 +128,9 @@ TEST_CASE("an uncontended call makes the trips that its policy promises, by a sh
     };
     using Verbs = std::vector<std::string>;
     show("optimistic", trips_of(OptimisticVersioning{}, one), Verbs{"load", "compare_and_set"}, 24);
-    show("optimistic, remembering", trips_of(OptimisticVersioning{.remember = 16}, one), Verbs{"compare_and_set"}, 24);
+    show(
+        "optimistic, remembering", trips_of(OptimisticVersioning{.remember = 16}, one),
+        Verbs{"compare_and_set"}, 24);
     show("optimistic, two keys", trips_of(OptimisticVersioning{}, two), Verbs{"load", "load", "commit"}, 24);
     show("row lock", trips_of(PessimisticRowLock{}, one), Verbs{"load_for_update"}, 24);
     show("lease", trips_of(SetNxLock{}, one), Verbs{"create_and_load", "commit"}, 24);

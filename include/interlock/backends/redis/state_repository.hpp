@@ -42,16 +42,17 @@ namespace redis {
 struct RepositoryOptions {
     /// Instead of the client's; empty: that one.
     std::string name_space{};
-    /// Parts that keys are spread over, by a stable hash of their bytes. All keys of one transaction must be in one part,
-    /// else it is `invalid_argument`; with one, the default, any keys may be. Every client of a name space must say the
-    /// same, for ever: another number finds other keys.
+    /// Parts that keys are spread over, by a stable hash of their bytes. All keys of one transaction must be
+    /// in one part, else it is `invalid_argument`; with one, the default, any keys may be. Every client of a
+    /// name space must say the same, for ever: another number finds other keys.
     std::size_t shards{1};
     /// Encoded size of one value; beyond it `invalid_argument`.
     std::size_t max_value_bytes{std::size_t{1} << 20};
-    /// Replicas that must have a lock's grant before it counts. With fewer of them within `replica_timeout`, and half of the
-    /// time to the deadline, the grant is taken back and the acquire fails as `unavailable`: not applied. A failover to one
-    /// that has it then loses no lock. For each acquire the time that the replicas take, on the connection of the
-    /// asynchronous calls before the next commands; acquires are not folded then. The right to `WAIT` is needed.
+    /// Replicas that must have a lock's grant before it counts. With fewer of them within `replica_timeout`,
+    /// and half of the time to the deadline, the grant is taken back and the acquire fails as `unavailable`:
+    /// not applied. A failover to one that has it then loses no lock. For each acquire the time that the
+    /// replicas take, on the connection of the asynchronous calls before the next commands; acquires are not
+    /// folded then. The right to `WAIT` is needed.
     std::size_t replicas{0};
     std::chrono::nanoseconds replica_timeout{std::chrono::milliseconds{300}};
     /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
@@ -60,7 +61,8 @@ struct RepositoryOptions {
 
 namespace detail {
 
-/// `number`, from 0 on, as `Width` digits, with zeros in front. All of them 9 when it has more, which equals no stored number.
+/// `number`, from 0 on, as `Width` digits, with zeros in front. All of them 9 when it has more, which equals
+/// no stored number.
 template <std::size_t Width>
 class PaddedNumber {
 public:
@@ -96,33 +98,35 @@ inline Failure damaged(char const* what)
 /// States, locks and operation records in a Redis server.
 ///
 /// **Guarantee.** Models `VersionedRepository`, `AtomicRepository`, `OperationRepository`, `LeaseRepository`,
-/// `FencedRepository` and `FusedRepository`; not `RowLockingRepository`, since Redis has no row locks. A guarded write is
-/// applied only while the lock record names its acquisition (law P1), decided in one script with the write; a record that
-/// expired refuses it. Versions are below 2^53 and never reused while the server keeps its data: erasing raises the
-/// floor above which keys of that shard begin. The tokens of a grant are above all earlier ones and not below the server's
-/// clock, so that a failover that has lost the last grants does not repeat their tokens, unless the promoted server's clock is
-/// behind by more than the failover took or more than 4,096 grants a second had been made. A script needs all its rights
-/// before its first write: without one of them a call is `misconfigured` and nothing was written.
-/// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, when a
-/// replica without the latest writes is promoted (see `RepositoryOptions::replicas`), or when a server restarts without
-/// its data; the fence refuses writes of the former holder in each of these. What a failover or a crash without
-/// `appendfsync always` forgets is forgotten as a whole prefix: values, locks, records and counters together. So the versions
-/// of values that were forgotten are given again, and across such a failover updates may be lost (P3): a commit whose
-/// connection leads to another server than its versions were read from is a `version_conflict`, and what
-/// `OptimisticVersioning::remember` keeps is forgotten (see `life`), but who has read before, and commits after others have
-/// met the new server, is not told. The right to `INFO` is needed for both.
-/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`
-/// for what writes. Ask again with the same owner token (`create`, `renew`, `remove`) or operation id (`commit`).
-/// A full server: `overloaded` with an operation id, else `unavailable`; removing a lock still works. A key of another
-/// type, or bytes that are none of ours: `corrupt_state`.
-/// **Lifetimes.** A shared handle; it keeps its client alive.
-/// **Thread safety.** Everything: safe.
-/// **Cost.** One round trip per member; `for_each_operation` scans the whole database.
+/// `FencedRepository` and `FusedRepository`; not `RowLockingRepository`, since Redis has no row locks. A
+/// guarded write is applied only while the lock record names its acquisition (law P1), decided in one script
+/// with the write; a record that expired refuses it. Versions are below 2^53 and never reused while the
+/// server keeps its data: erasing raises the floor above which keys of that shard begin. The tokens of a
+/// grant are above all earlier ones and not below the server's clock, so that a failover that has lost the
+/// last grants does not repeat their tokens, unless the promoted server's clock is behind by more than the
+/// failover took or more than 4,096 grants a second had been made. A script needs all its rights before its
+/// first write: without one of them a call is `misconfigured` and nothing was written. **Does not
+/// guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, when a
+/// replica without the latest writes is promoted (see `RepositoryOptions::replicas`), or when a server
+/// restarts without its data; the fence refuses writes of the former holder in each of these. What a failover
+/// or a crash without `appendfsync always` forgets is forgotten as a whole prefix: values, locks, records and
+/// counters together. So the versions of values that were forgotten are given again, and across such a
+/// failover updates may be lost (P3): a commit whose connection leads to another server than its versions
+/// were read from is a `version_conflict`, and what `OptimisticVersioning::remember` keeps is forgotten (see
+/// `life`), but who has read before, and commits after others have met the new server, is not told. The right
+/// to `INFO` is needed for both. **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or
+/// `overloaded`. Sent, but no reply: `outcome_unknown` for what writes. Ask again with the same owner token
+/// (`create`, `renew`, `remove`) or operation id (`commit`). A full server: `overloaded` with an operation
+/// id, else `unavailable`; removing a lock still works. A key of another type, or bytes that are none of
+/// ours: `corrupt_state`. **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.**
+/// Everything: safe. **Cost.** One round trip per member; `for_each_operation` scans the whole database.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K, class Runtime>
-class StateRepository : public CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>>;
+class StateRepository
+    : public CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members =
+        CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>>;
     static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
 
 public:
@@ -137,20 +141,22 @@ public:
     {}
 
     Runtime const& runtime() const noexcept { return shared_->client->runtime(); }
-    /// Equal for all repositories of this process with the same server address, database and name space. One server
-    /// reached by two addresses is two stores here.
+    /// Equal for all repositories of this process with the same server address, database and name space. One
+    /// server reached by two addresses is two stores here.
     void const* identity() const noexcept { return shared_->identity.get(); }
     /// For messages. Names no server: its address may hold a password.
     std::string place() const { return "redis name space \"" + shared_->options.name_space + "\""; }
 
-    /// Another number once another server, or history of its data, was found behind the address, as after a failover: versions
-    /// that were read before it may be those of other values now. A commit that finds out so is a `version_conflict`.
+    /// Another number once another server, or history of its data, was found behind the address, as after a
+    /// failover: versions that were read before it may be those of other values now. A commit that finds out
+    /// so is a `version_conflict`.
     std::uint64_t life() const noexcept { return shared_->client->life(); }
 
-    /// Asynchronous calls are started, and end without anybody running an executor where the client has its own threads.
+    /// Asynchronous calls are started, and end without anybody running an executor where the client has its
+    /// own threads.
     Capabilities capabilities() const noexcept { return {.owns_threads = shared_->client->own_threads()}; }
 
-    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
+    // ---- values: VersionedRepository, AtomicRepository ------------------------------------------
     using Members::carry_out;
 
     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const
@@ -162,7 +168,8 @@ public:
         return load_by(starting(waiter), load.key, deadline);
     }
     /// One `MGET`: the values are of one moment.
-    Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(verb::LoadAll<T> const& load, Deadline deadline) const
+    Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(
+        verb::LoadAll<T> const& load, Deadline deadline) const
     {
         return load_all_by(blocking(), load.keys, deadline);
     }
@@ -177,7 +184,8 @@ public:
     {
         auto const changes = commit.changes;
         return commit_by(blocking(), changes, commit.operation, deadline, [changes](ReplyView reply) {
-            auto done = committed(reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
+            auto done =
+                committed(reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
             if (done && !done->duplicate)
                 for (std::size_t i = 0; i < changes.size(); ++i)
                     if (changes[i].kind == ChangeKind::write)
@@ -207,13 +215,14 @@ public:
     StartedCall<Version> start(verb::Insert<T> const& insert, Deadline deadline, Waiter& waiter) const
     {
         return start_change(
-            {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value}, deadline, waiter);
+            {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value},
+            deadline, waiter);
     }
     StartedCall<Version> start(verb::CompareAndSet<T> const& write, Deadline deadline, Waiter& waiter) const
     {
         return start_change(
-            {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value}, deadline, waiter,
-            write.version > no_version);
+            {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value},
+            deadline, waiter, write.version > no_version);
     }
     StartedCall<Version> start(verb::Erase const& erase, Deadline deadline, Waiter& waiter) const
     {
@@ -222,8 +231,9 @@ public:
             erase.version > no_version);
     }
 
-    // ---- operation records: OperationRepository -----------------------------------------------------------------
-    Outcome<std::optional<OperationRecord>> carry_out(verb::FindOperation const& find, Deadline deadline) const
+    // ---- operation records: OperationRepository -------------------------------------------------
+    Outcome<std::optional<OperationRecord>> carry_out(
+        verb::FindOperation const& find, Deadline deadline) const
     {
         return find_by(blocking(), find.key, find.id, deadline);
     }
@@ -236,21 +246,23 @@ public:
     {
         return forbid_by(blocking(), forbid.key, forbid.id, forbid.attempt, deadline);
     }
-    StartedCall<OperationRecord> start(verb::ForbidOperation const& forbid, Deadline deadline, Waiter& waiter) const
+    StartedCall<OperationRecord> start(
+        verb::ForbidOperation const& forbid, Deadline deadline, Waiter& waiter) const
     {
         return forbid_by(starting(waiter), forbid.key, forbid.id, forbid.attempt, deadline);
     }
 
-    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
-    /// call, in no particular order; sort by `sequence` for the order of the commits of one shard. Scans the database:
-    /// for reports and audits.
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed
+    /// before the call, in no particular order; sort by `sequence` for the order of the commits of one shard.
+    /// Scans the database: for reports and audits.
     template <class Visit>
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
         Deadline const until = deadline.at(runtime().now());
         for (std::size_t shard = 0; shard < shared_->keys.shards(); ++shard) {
             auto const prefix = shared_->keys.operations(shard);
-            auto const pattern = prefix + "*";  // nothing in it is special: name spaces have no such characters
+            // Nothing in it is special: name spaces have no such characters.
+            auto const pattern = prefix + "*";
             std::unordered_set<std::string> seen;
             std::string cursor = "0";
             do {
@@ -273,9 +285,9 @@ public:
         return success();
     }
 
-    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
-    /// Busy: the holder's remaining lease as `retry_after`. A record that somebody put there by hand counts as one, too;
-    /// the detail says so.
+    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -----------------------
+    /// Busy: the holder's remaining lease as `retry_after`. A record that somebody put there by hand counts
+    /// as one, too; the detail says so.
     Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
     {
         return create_by<Grant>(blocking(), create, deadline);
@@ -288,10 +300,12 @@ public:
     {
         auto both = create_by<GrantAndState<T>>(blocking(), create, deadline);
         if (!both && both.errc() == Errc::corrupt_state)
-            static_cast<void>(carry_out(verb::Remove{create.key, create.owner}, deadline));  // ours, perhaps, and of no use
+            // Ours, perhaps, and of no use.
+            static_cast<void>(carry_out(verb::Remove{create.key, create.owner}, deadline));
         return both;
     }
-    StartedCall<GrantAndState<T>> start(verb::CreateAndLoad<T> const& create, Deadline deadline, Waiter& waiter) const
+    StartedCall<GrantAndState<T>> start(
+        verb::CreateAndLoad<T> const& create, Deadline deadline, Waiter& waiter) const
     {
         return create_by<GrantAndState<T>>(starting(waiter), create, deadline);
     }
@@ -324,9 +338,10 @@ public:
         }
         return success();
     }
-    /// Where the caller knows the first token of the grant, the server can compare and delete by itself, and nobody is known
-    /// to wait, the server is asked to delete exactly the record that was granted, which takes no script; what else became of
-    /// that takes a second trip. The first such release of a client that has not called `server_check` does so.
+    /// Where the caller knows the first token of the grant, the server can compare and delete by itself, and
+    /// nobody is known to wait, the server is asked to delete exactly the record that was granted, which
+    /// takes no script; what else became of that takes a second trip. The first such release of a client that
+    /// has not called `server_check` does so.
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline deadline) const
     {
         if (remove.granted && remove.key.valid() && deadline.valid()) {
@@ -342,16 +357,17 @@ public:
     {
         return take_away_by(starting(waiter), remove.key, remove.owner.bytes(), deadline);
     }
-    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
-    /// next renewal finds the lock lost. The lock is then the first one's in line, if there is one. For operators.
+    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and
+    /// its next renewal finds the lock lost. The lock is then the first one's in line, if there is one. For
+    /// operators.
     template <KeyOrState<T, key_type> A>
     Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
     {
         return take_away_by(blocking(), make_key<T, key_type>(key), std::string_view{}, deadline);
     }
 
-    /// See `Client::server_check`. The fence counter is as durable as the data it guards: both are in one store and are
-    /// written by the same scripts.
+    /// See `Client::server_check`. The fence counter is as durable as the data it guards: both are in one
+    /// store and are written by the same scripts.
     Outcome<void> carry_out(verb::VerifyFencing const&, Deadline deadline) const
     {
         auto checked = shared_->client->server_check(deadline);
@@ -360,10 +376,11 @@ public:
         return success();
     }
 
-    /// From now on a `create` by `owner` in vain takes a place in the line for the lock of `key`, which all clients share.
-    /// Whoever removes the lock makes it the first one's, whose `waiter` is woken and who has half a second to `create` it;
-    /// else the lock is free, and the line is gone. So: subscribe, ask, wait, ask again; and `remove` to leave the line.
-    /// Nobody is woken when a lock expires, and a line has 128 places: whoever waits must also look now and then.
+    /// From now on a `create` by `owner` in vain takes a place in the line for the lock of `key`, which all
+    /// clients share. Whoever removes the lock makes it the first one's, whose `waiter` is woken and who has
+    /// half a second to `create` it; else the lock is free, and the line is gone. So: subscribe, ask, wait,
+    /// ask again; and `remove` to leave the line. Nobody is woken when a lock expires, and a line has 128
+    /// places: whoever waits must also look now and then.
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
     {
         shared_->client->subscriber().subscribe(shared_->group, wake_name(key), owner, waiter);
@@ -372,8 +389,8 @@ public:
     {
         shared_->client->subscriber().unsubscribe(wake_name(key).hash, waiter);
     }
-    /// Whether somebody waited in line for the lock of `owner` within the last second. Costs no trip: it is heard by
-    /// the connection for wake-ups, from the first question on, and comes with a grant.
+    /// Whether somebody waited in line for the lock of `owner` within the last second. Costs no trip: it is
+    /// heard by the connection for wake-ups, from the first question on, and comes with a grant.
     bool wanted(Key const& key, OwnerToken owner) const
     {
         return shared_->client->subscriber().wanted(shared_->group, wake_name(key), owner);
@@ -401,11 +418,14 @@ private:
     {
         detail::check_placement(options, client);
         if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
-            throw Error(Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
+            throw Error(
+                Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
         if (options.replicas > 1000)
             throw Error(Errc::invalid_argument, "redis: replicas must be from 0 to 1000");
-        if (options.replica_timeout < std::chrono::milliseconds{1} || options.replica_timeout > std::chrono::hours{1})
-            throw Error(Errc::invalid_argument, "redis: replica_timeout must be from 1 millisecond to 1 hour");
+        if (options.replica_timeout < std::chrono::milliseconds{1} ||
+            options.replica_timeout > std::chrono::hours{1})
+            throw Error(
+                Errc::invalid_argument, "redis: replica_timeout must be from 1 millisecond to 1 hour");
         return options;
     }
 
@@ -416,7 +436,10 @@ private:
         return key.validate();
     }
 
-    detail::Blocking<Runtime> blocking() const noexcept { return detail::Blocking<Runtime>{*shared_->client}; }
+    detail::Blocking<Runtime> blocking() const noexcept
+    {
+        return detail::Blocking<Runtime>{*shared_->client};
+    }
     detail::Starting<Runtime> starting(Waiter& waiter) const noexcept { return {*shared_->client, waiter}; }
 
     /// The record that was granted, deleted by one command of the server's own, or removed by the script.
@@ -425,7 +448,8 @@ private:
         auto const secret = remove.owner.bytes();
         detail::PaddedNumber<16> const token{remove.granted.value()};
         std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
-        auto const deleted = shared_->client->delete_if_equal(shared_->keys.name("lock", remove.key.bytes()), record, until);
+        auto const deleted =
+            shared_->client->delete_if_equal(shared_->keys.name("lock", remove.key.bytes()), record, until);
         if (deleted && *deleted)
             return Removal::removed;
         auto removed = take_away_by(blocking(), remove.key, secret, until);
@@ -435,7 +459,8 @@ private:
     }
 
     /// The change of one key; its new version, or the erased one.
-    StartedCall<Version> start_change(Change<T> change, Deadline deadline, Waiter& waiter, bool valid = true) const
+    StartedCall<Version> start_change(
+        Change<T> change, Deadline deadline, Waiter& waiter, bool valid = true) const
     {
         detail::Starting<Runtime> const way = starting(waiter);
         if (!valid)
@@ -505,8 +530,8 @@ private:
     {
         using X = std::optional<OperationRecord>;
         return way.template send<X>(
-            detail::Command("GET", shared_->keys.operation(key.bytes(), id.value())), nullptr, Access::read, deadline,
-            [](ReplyView reply) -> Outcome<X> {
+            detail::Command("GET", shared_->keys.operation(key.bytes(), id.value())), nullptr, Access::read,
+            deadline, [](ReplyView reply) -> Outcome<X> {
                 if (reply.is(ReplyType::nil))
                     return X{};
                 auto record = operation_record(reply.text());
@@ -526,8 +551,7 @@ private:
             script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::PaddedNumber<10>{attempt},
             detail::whole_milliseconds(id.kept_for(shared_->retention)).count());
         return way.template send<X>(
-            std::move(command), &script, Access::record, deadline,
-            [](ReplyView reply) -> Outcome<X> {
+            std::move(command), &script, Access::record, deadline, [](ReplyView reply) -> Outcome<X> {
                 auto record = operation_record(reply.text());
                 if (!record)
                     return detail::damaged("an operation record is damaged");
@@ -537,23 +561,26 @@ private:
 
     template <class X = CommitResult, class Way, class Read>
     typename Way::template result<X> commit_by(
-        Way way, std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, Read read) const
+        Way way, std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline,
+        Read read) const
     {
         if (changes.empty() && operation == nullptr)
             return way.template nothing<X>();
         auto const life = shared_->client->life();
         auto const& keys = shared_->keys;
-        auto const shard = keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
+        auto const shard =
+            keys.shard_of(operation != nullptr ? operation->home->bytes() : changes[0].key->bytes());
         auto const& script = detail::commit_script();
-        auto command =
-            detail::evaluate(script, 1 + 2 * changes.size() + (operation != nullptr ? 1 : 0), keys.counter(shard));
+        auto command = detail::evaluate(
+            script, 1 + 2 * changes.size() + (operation != nullptr ? 1 : 0), keys.counter(shard));
         for (auto const& change : changes) {
             if (!change.key->valid())
                 return way.template refuse<X>(change.key->validate().failure());
             if (keys.shard_of(change.key->bytes()) != shard)
                 return way.template refuse<X>(Failure{
                     Errc::invalid_argument,
-                    "the keys of one transaction are in several shards of this repository; see RepositoryOptions::shards"});
+                    "the keys of one transaction are in several shards of this repository; see "
+                    "RepositoryOptions::shards"});
             if (change.version < no_version)
                 return way.template refuse<X>(Failure{Errc::corrupt_state, "a version is negative"});
             command.add(keys.name("value", change.key->bytes()));
@@ -574,7 +601,8 @@ private:
                     return way.template refuse<X>(*std::move(failure));
                 if (encoded.size() > shared_->options.max_value_bytes)
                     return way.template refuse<X>(Failure{
-                        Errc::invalid_argument, "value has " + std::to_string(encoded.size()) + " bytes, the limit is " +
+                        Errc::invalid_argument, "value has " + std::to_string(encoded.size()) +
+                                                    " bytes, the limit is " +
                                                     std::to_string(shared_->options.max_value_bytes)});
             }
             add_change(command, change);
@@ -587,8 +615,8 @@ private:
         }
 
         return way.template send<X>(
-            std::move(command), &script, operation != nullptr ? Access::record : Access::write,
-            deadline, std::move(read), by_version ? life : 0);
+            std::move(command), &script, operation != nullptr ? Access::record : Access::write, deadline,
+            std::move(read), by_version ? life : 0);
     }
 
     /// The word that says of a change everything but its data.
@@ -605,20 +633,25 @@ private:
         detail::PaddedNumber<16> const expected{version};
         detail::PaddedNumber<16> const next{version + 1};
         std::array<std::string_view, 6> parts{
-            kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
+            kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "",
+            ""};
         if (change.fence == nullptr) {
             command.add_parts(parts);
             return;
         }
         auto const owner = change.fence->owner.bytes();
-        detail::PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)};
+        detail::PaddedNumber<16> const token{
+            std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)};
         parts[3] = {owner.data(), owner.size()};
         parts[4] = token;
         parts[5] = change.release ? "1" : "0";
         command.add_parts(parts);
     }
 
-    detail::KeySpace::WakeName wake_name(Key const& key) const { return shared_->keys.wake_name("lock", key.bytes()); }
+    detail::KeySpace::WakeName wake_name(Key const& key) const
+    {
+        return shared_->keys.wake_name("lock", key.bytes());
+    }
 
     static Outcome<Versioned<T>> decode(std::string_view stored)
     {
@@ -628,7 +661,8 @@ private:
         auto value = interlock::detail::decode_state<T>(stored.substr(16));
         if (!value)
             return Failure{
-                Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(*version)};
+                Errc::corrupt_state,
+                "redis: a stored value cannot be decoded; version " + std::to_string(*version)};
         return Versioned<T>{*std::move(value), *version};
     }
 
@@ -703,24 +737,32 @@ private:
         bool const in_line = shared_->client->subscriber().is_subscribed(called, owner);
         detail::PaddedNumber<16> const channel{keys.within_shard(called.channel)};
         detail::ScriptCall call{
-            detail::create_script(), {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1}};
+            detail::create_script(),
+            {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1}};
         call.add(keys.counter(keys.shard_of(key.bytes())));
         call.add(keys.name("lock", key.bytes()));
         if constexpr (loads)
             call.add(keys.name("value", key.bytes()));
         call.add(granted.count());
-        call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);  // without what stands around it
+        // Without what stands around it.
+        call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);
         call.add_parts(std::array<std::string_view, 2>{
-            std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
+            std::string_view{secret.data(), secret.size()},
+            in_line ? std::string_view{channel} : std::string_view{}});
         auto read = [granted, called, owner, client = shared_->client](ReplyView reply) -> Outcome<X> {
             if (!reply.is(ReplyType::string)) {
                 switch (reply[0].integer()) {
                 case 0: {
-                    auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
+                    auto const left =
+                        std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
                     return Failure::busy(Errc::lock_busy, left);
                 }
-                case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
-                default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+                case -1:
+                    return Failure{
+                        Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+                default:
+                    return Failure{
+                        Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
                 }
             }
             auto const first = detail::number_of(reply.text().substr(0, 16));
@@ -748,7 +790,8 @@ private:
         if (shared_->options.replicas != 0)
             return way.template send_replicated<X>(
                 std::move(call), deadline, std::move(read),
-                {shared_->options.replicas, detail::whole_milliseconds(shared_->options.replica_timeout), removal(key, secret)});
+                {shared_->options.replicas, detail::whole_milliseconds(shared_->options.replica_timeout),
+                 removal(key, secret)});
         return way.template send<X>(std::move(call), Access::write, deadline, std::move(read));
     }
 
@@ -756,7 +799,8 @@ private:
     detail::ScriptCall removal(Key const& key, Owner const& owner) const
     {
         auto const& keys = shared_->keys;
-        detail::ScriptCall call{detail::remove_script(), {.shared_keys = 1, .own_keys = 1, .own_arguments = 1}};
+        detail::ScriptCall call{
+            detail::remove_script(), {.shared_keys = 1, .own_keys = 1, .own_arguments = 1}};
         call.add(keys.counter(keys.shard_of(key.bytes())));
         call.add(keys.name("lock", key.bytes()));
         call.add(std::string_view{owner.data(), owner.size()});
@@ -765,7 +809,8 @@ private:
 
     /// `owner`: its bytes, or nothing: whoever it is.
     template <class Way, class Owner>
-    typename Way::template result<Removal> take_away_by(Way way, Key const& key, Owner const& owner, Deadline deadline) const
+    typename Way::template result<Removal> take_away_by(
+        Way way, Key const& key, Owner const& owner, Deadline deadline) const
     {
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
@@ -802,14 +847,16 @@ private:
             else if (found.integer() == 1)
                 outcome = std::chrono::nanoseconds{granted};
             else
-                outcome = Failure::because(Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
+                outcome = Failure::because(
+                    Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
         }
     }
 
-    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out. A command asks for
-    /// no more of them than fit into one reply, since an answer may have a mebibyte.
+    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out. A
+    /// command asks for no more of them than fit into one reply, since an answer may have a mebibyte.
     template <class Visit>
-    Outcome<void> show(std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
+    Outcome<void> show(
+        std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
     {
         constexpr std::size_t largest = interlock::detail::max_answer_bytes + (std::size_t{1} << 10);
         auto const most = std::max<std::size_t>(shared_->client->options().max_reply_bytes / largest, 1);
@@ -847,10 +894,12 @@ private:
                     rest.size() < colon + 1 + length)
                     continue;
                 records.emplace_back(
-                    Key{rest.substr(colon + 1, length)}, OperationId{rest.substr(colon + 1 + length)}, *std::move(record));
+                    Key{rest.substr(colon + 1, length)}, OperationId{rest.substr(colon + 1 + length)},
+                    *std::move(record));
             }
         }
-        for (auto const& [key, id, record] : records)  // not while holding a connection: the visitor may use the store
+        // Not while holding a connection: the visitor may use the store.
+        for (auto const& [key, id, record] : records)
             visit(key, id, record);
         return success();
     }
