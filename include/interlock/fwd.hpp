@@ -6,7 +6,8 @@
 /// @file
 /// Forward declarations of every public template and class, with all default template arguments.
 ///
-/// For a header that only mentions a repository or a service, and must not make everybody who includes it compile them:
+/// For a header that only mentions a repository or a service, and must not make everybody who includes it
+/// compile them:
 ///
 ///     #include <interlock/fwd.hpp>
 ///
@@ -14,9 +15,10 @@
 ///         interlock::StateRepository<Stock>& stock;
 ///     };
 ///
-/// Cheap enough for any header: no Asio, no client library, no heavy standard header. Constraints are on the constructors
-/// of the services, not on the class heads, so nothing has to be repeated here. Every other header of the library comes
-/// to this one first, so that a compiler that cannot build interlock is told so before anything else.
+/// Cheap enough for any header: no Asio, no client library, no heavy standard header. Constraints are on the
+/// constructors of the services, not on the class heads, so nothing has to be repeated here. Every other
+/// header of the library comes to this one first, so that a compiler that cannot build interlock is told so
+/// before anything else.
 
 #if !defined(__cplusplus) || __cplusplus < 202002L
 #error "interlock needs C++20: compile with -std=c++20, or write target_compile_features(<target> PRIVATE cxx_std_20)"
@@ -33,7 +35,8 @@
 
 #include <cstddef>
 
-/// In front of a declaration that only a mistake can choose: the compiler refuses it on the user's own line, in these words.
+/// In front of a declaration that only a mistake can choose: the compiler refuses it on the user's own line,
+/// in these words.
 #if defined(INTERLOCK_DOXYGEN)
 #define INTERLOCK_WRITE_INSTEAD(words)
 #else

@@ -4,7 +4,8 @@
 #define INTERLOCK_CORE_DEADLINE_HPP
 
 /// @file
-/// When an operation must have ended, what may end it earlier, and how long a lease lives. No clock is read here.
+/// When an operation must have ended, what may end it earlier, and how long a lease lives. No clock is read
+/// here.
 
 #include <interlock/fwd.hpp>
 
@@ -128,16 +129,16 @@ private:
     std::chrono::nanoseconds value_{std::chrono::seconds{10}};
 };
 
-/// What may end a call before its deadline: a `std::stop_token`, or the `std::stop_source` that it comes from, as a
-/// program has one for its shutdown.
+/// What may end a call before its deadline: a `std::stop_token`, or the `std::stop_source` that it comes
+/// from, as a program has one for its shutdown.
 ///
 ///     void worker(std::stop_token stop)  // of a std::jthread
 ///     {
 ///         auto lock = locks.acquire("nightly", {.deadline = 1h, .stop = stop});
 ///
-/// Only refers to what it was made from, which therefore must have a name and live until the call was *made*; an
-/// asynchronous call keeps a token of its own. (It is trivially destructible, so that options may be written in braces
-/// inside a `co_await` on g++ 12, which destroys such temporaries twice.)
+/// Only refers to what it was made from, which therefore must have a name and live until the call was *made*;
+/// an asynchronous call keeps a token of its own. (It is trivially destructible, so that options may be
+/// written in braces inside a `co_await` on g++ 12, which destroys such temporaries twice.)
 class StopSignal {
 public:
     constexpr StopSignal() noexcept = default;

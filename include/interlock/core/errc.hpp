@@ -6,10 +6,11 @@
 /// @file
 /// What can go wrong, and what is then known about the change that was to be made.
 ///
-/// Every failure of the library is one `Errc`, and each `Errc` has exactly one `Effect`. So a caller need not know what
-/// `fenced_out` means in order to react rightly: it asks for the effect, and only an effect that is unknown needs thought.
-/// The throwing calls throw `Error`; `Failure` and `Outcome` (see `outcome.hpp`) answer the same questions by the same
-/// names: `errc()`, `cause()`, `effect()`, `message()`, `retry_after()`.
+/// Every failure of the library is one `Errc`, and each `Errc` has exactly one `Effect`. So a caller need not
+/// know what `fenced_out` means in order to react rightly: it asks for the effect, and only an effect that is
+/// unknown needs thought. The throwing calls throw `Error`; `Failure` and `Outcome` (see `outcome.hpp`)
+/// answer the same questions by the same names: `errc()`, `cause()`, `effect()`, `message()`,
+/// `retry_after()`.
 ///
 ///     try {
 ///         stock_service.do_in_transaction("sku-1", take_one);
@@ -224,8 +225,8 @@ inline std::string message_of(Errc code, Errc cause, std::string const& detail)
 
 /// What the throwing calls throw. The same questions with the same names as on `Failure` and `Outcome`.
 ///
-/// `code()` comes from `boost::system::system_error` and is what Asio's handlers take: an `error_code` of the category
-/// `error_category()`. To tell cases apart, `switch (error.errc())`.
+/// `code()` comes from `boost::system::system_error` and is what Asio's handlers take: an `error_code` of the
+/// category `error_category()`. To tell cases apart, `switch (error.errc())`.
 /// **Thread safety.** Distinct objects: safe, copies too. Shared objects: safe, since nothing can be changed.
 class Error : public boost::system::system_error {
 public:

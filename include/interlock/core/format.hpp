@@ -4,7 +4,8 @@
 #define INTERLOCK_CORE_FORMAT_HPP
 
 /// @file
-/// fmt formatters for the public types, and their names as text. Comes with `interlock.hpp` where fmt is installed.
+/// fmt formatters for the public types, and their names as text. Comes with `interlock.hpp` where fmt is
+/// installed.
 ///
 /// Secrets stay out: an owner token shows its first four bytes; keys and values are never shown. The format
 /// specifications are those of a text, for tokens those of a number.

@@ -33,23 +33,26 @@ struct AcquireOptions {
     Deadline deadline{};
     /// Attempts at the store; the service's `max_attempts` bounds it, too.
     int max_attempts{std::numeric_limits<int>::max()};
-    /// Ends the call as `cancelled` while it waits. A stop that was requested before the call sends nothing to the store.
+    /// Ends the call as `cancelled` while it waits. A stop that was requested before the call sends nothing
+    /// to the store.
     StopSignal stop{};
 };
 
 /// The article's `LockStateService`: gives out `Lock<T>` (or, asked for by `Assurance::efficiency`,
 /// `EfficiencyLock<T>`) on states of a repository.
 ///
-/// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all services
-/// on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant that arrives
-/// after its caller gave up is given back. Nothing is renewed after its release has completed.
-/// Who was granted the lock, or is next in line, and does not come for it within a second, since its executor stands still,
-/// keeps it from nobody: that lease is not renewed, that turn passes to the next.
-/// **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
+/// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all
+/// services on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant
+/// that arrives after its caller gave up is given back. Nothing is renewed after its release has completed.
+/// Who was granted the lock, or is next in line, and does not come for it within a second, since its executor
+/// stands still, keeps it from nobody: that lease is not renewed, that turn passes to the next.
+/// **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of
+/// the store.
 /// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`.
-/// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. The last service
-/// to go waits, for a second at most, for locks that are being released on the library's threads; an observer must outlive
-/// it and the locks it gave out. Made before a fork it is `misconfigured` in the child, where its locks release nothing.
+/// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. The
+/// last service to go waits, for a second at most, for locks that are being released on the library's
+/// threads; an observer must outlive it and the locks it gave out. Made before a fork it is `misconfigured`
+/// in the child, where its locks release nothing.
 /// **Thread safety.** Everything: safe. A lock may be released on another thread than it was acquired on.
 /// **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally: none.
 template <class T, class Repository, Assurance Level>
@@ -87,8 +90,9 @@ public:
     ///
     /// **Outcome.** The lock, or throws `Error`: `deadline_exceeded`, `lock_busy` (attempts used up),
     /// `would_deadlock` (an operation of this thread works on the same key), `overloaded`, `unavailable`,
-    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all the same, since an
-    /// answer was lost, is given back without the caller, as often as it takes until its lease is over.
+    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all the
+    /// same, since an answer was lost, is given back without the caller, as often as it takes until its lease
+    /// is over.
     /// **Cost.** One trip to the store when nobody else is there.
     template <KeyOrState<T, key_type> A>
     lock_type acquire(A const& state, AcquireOptions options = {}) const
@@ -116,8 +120,9 @@ public:
     /// Writes a value under the lock's fence: applied only while the store still names this acquisition.
     ///
     /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock;
-    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one). After
-    /// `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which fences the write out.
+    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one).
+    /// After `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which
+    /// fences the write out.
     /// **Deadline.** 5 s, or the end of the lease if that is earlier.
     Outcome<Version> write(lock_type const& lock, Version version, T const& value) const
         requires(Level == Assurance::fenced)
@@ -141,8 +146,8 @@ public:
 
     /// As `acquire`, without blocking.
     ///
-    /// **Completion.** `void(error_code, lock_type)`, on the handler's associated executor, exactly once, never from
-    /// within this call. An empty lock when there is an error.
+    /// **Completion.** `void(error_code, lock_type)`, on the handler's associated executor, exactly once,
+    /// never from within this call. An empty lock when there is an error.
     /// **Cancellation.** All types: leaves the queue, or gives back what was granted meanwhile; `cancelled`.
     template <
         KeyOrState<T, key_type> A, boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
@@ -174,7 +179,8 @@ public:
         return initiate<void(error_code, std::optional<lock_type>), true>(state, Wait::no, AcquireOptions{}, token);
     }
 
-    /// As `release`, by the same deadline. **Completion.** `void(error_code)`. **Cancellation.** None: the lock is released either way.
+    /// As `release`, by the same deadline. **Completion.** `void(error_code)`. **Cancellation.** None: the
+    /// lock is released either way.
     template <boost::asio::completion_token_for<void(error_code)> CompletionToken>
     auto async_release(lock_type&& lock, CompletionToken&& token) const
     {
@@ -285,7 +291,8 @@ private:
     std::shared_ptr<Handle> handle_;
 };
 
-/// The service of a repository, as the type of a data member: `LockStateServiceFor<decltype(orders_)> locks_{orders_};`
+/// The service of a repository, as the type of a data member: `LockStateServiceFor<decltype(orders_)>
+/// locks_{orders_};`
 template <class Repository, Assurance Level = Assurance::fenced>
 using LockStateServiceFor = LockStateService<typename Repository::value_type, Repository, Level>;
 

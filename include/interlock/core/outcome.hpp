@@ -4,11 +4,13 @@
 #define INTERLOCK_CORE_OUTCOME_HPP
 
 /// @file
-/// The honest answer of a call that does not throw: a value, or a `Failure` that says whether anything was changed.
+/// The honest answer of a call that does not throw: a value, or a `Failure` that says whether anything was
+/// changed.
 ///
-/// Every `try_` form, and every member of a store, returns an `Outcome<R>`. It is one of three: *applied* (it holds the
-/// value), *not applied* (nothing was changed; try again or give up), *unknown* (the change may have been made, for
-/// instance since the reply to a commit was lost). The third must never be taken for the second.
+/// Every `try_` form, and every member of a store, returns an `Outcome<R>`. It is one of three: *applied* (it
+/// holds the value), *not applied* (nothing was changed; try again or give up), *unknown* (the change may
+/// have been made, for instance since the reply to a commit was lost). The third must never be taken for the
+/// second.
 ///
 ///     interlock::Outcome<int> left = service.try_do_in_transaction(id, "sku-1", take_one);
 ///     if (left)
@@ -54,8 +56,8 @@ public:
         return f;
     }
 
-    /// `code` with a nearer reason. Stores answer a renewal with `lock_lost` because of `not_found` (no record) or
-    /// `lock_busy` (another acquisition's record).
+    /// `code` with a nearer reason. Stores answer a renewal with `lock_lost` because of `not_found` (no
+    /// record) or `lock_busy` (another acquisition's record).
     static Failure because(Errc code, Errc cause) noexcept
     {
         Failure f{code};
@@ -71,8 +73,8 @@ public:
         return f;
     }
 
-    /// This failure as that of one attempt of several, of which another may have been applied: `outcome_unknown` because
-    /// of it, with its text. One that is unknown stays as it is.
+    /// This failure as that of one attempt of several, of which another may have been applied:
+    /// `outcome_unknown` because of it, with its text. One that is unknown stays as it is.
     Failure in_doubt() && noexcept
     {
         if (code_ != Errc::outcome_unknown)
@@ -184,8 +186,8 @@ public:
     Failure const& failure() const& { return std::get<1>(state_); }
     Failure&& failure() && { return std::get<1>(std::move(state_)); }
 
-    /// True when the value is the stored answer of an earlier execution of the same operation id, or of the same
-    /// idempotent request.
+    /// True when the value is the stored answer of an earlier execution of the same operation id, or of the
+    /// same idempotent request.
     bool replayed() const noexcept
     {
         if constexpr (detail::is_answer<R>)

@@ -22,13 +22,14 @@ inline namespace v0 {
 struct CallOptions {
     /// Bounds local queue, store, wake-up and retries together; not the user's callable.
     Deadline deadline{};
-    /// The context of the operation that makes this call. Only asynchronous operations need it, so that asking
-    /// for a key they already hold is `would_deadlock` at once instead of a wait until the deadline; for
-    /// synchronous ones the thread tells.
+    /// The context of the operation that makes this call. Only asynchronous operations need it, so that
+    /// asking for a key they already hold is `would_deadlock` at once instead of a wait until the deadline;
+    /// for synchronous ones the thread tells.
     TransactionContext const* within{nullptr};
-    /// Ends the call as `cancelled` while it waits: in the queue, between two attempts, or before the store was asked. A
-    /// stop that was requested before the call sends nothing to the store. A commit that was sent is waited for. A
-    /// blocking operation that runs is not interrupted, but what it made is rolled back; one that awaits is cancelled.
+    /// Ends the call as `cancelled` while it waits: in the queue, between two attempts, or before the store
+    /// was asked. A stop that was requested before the call sends nothing to the store. A commit that was
+    /// sent is waited for. A blocking operation that runs is not interrupted, but what it made is rolled
+    /// back; one that awaits is cancelled.
     StopSignal stop{};
 };
 
@@ -60,7 +61,8 @@ public:
     int attempt() const noexcept { return attempt_; }
     /// No commit starts after it.
     TimePoint deadline() const noexcept { return deadline_; }
-    /// The fence of the i-th key's lock, in the order given to the call; no token under policies without locks.
+    /// The fence of the i-th key's lock, in the order given to the call; no token under policies without
+    /// locks.
     FencingToken fencing_token(std::size_t i = 0) const noexcept
     {
         return i < fences_.size() ? fences_[i].token : FencingToken{};

@@ -34,16 +34,17 @@ inline namespace v0 {
 struct ServiceOptions {
     /// Told what happens; must outlive the service and its pending operations. Null: nobody, at no cost.
     Observer* observer{nullptr};
-    /// So many operations of this service that wait for the same state and touch nothing else (`T&` is all they take, they
-    /// return without awaiting, have no id, and are not called by another operation) may run one after the other, in order,
-    /// each on its own thread or executor, and be committed by one write. Each sees what the one before made of the state;
-    /// each ends when that write is known to be applied, and runs again if it was not: that counts as an attempt only when
-    /// somebody else changed the state. 1: every operation has a commit of its own, and does not wait for the others' turns.
-    /// Stores that answer in place, policies whose commit is the user's, and those with `max_attempts = 1` have so anyhow.
+    /// How many operations may share one commit. Operations that wait for the same state run in order of
+    /// arrival on one loaded value, each on its own caller's thread or executor, and one write commits them
+    /// all. Each sees what the one before it did. A call returns when the shared write is known to be
+    /// applied; otherwise it runs again, which counts as an attempt only when somebody else changed the
+    /// state. Only operations that take nothing but `T&`, do not suspend, have no operation id and are not
+    /// nested take part. 1 switches sharing off; stores without I/O, policies of your own and policies with
+    /// `max_attempts = 1` do not share.
     int combine{64};
-    /// How long an operation that is to be committed with others waits for one of those others. Whoever takes longer runs
-    /// again, first in line; an operation that itself takes longer is not shared; who makes no progress for some
-    /// milliseconds more than a commit takes is waited for no longer.
+    /// How long an operation that is to be committed with others waits for one of those others. Whoever takes
+    /// longer runs again, first in line; an operation that itself takes longer is not shared; who makes no
+    /// progress for some milliseconds more than a commit takes is waited for no longer.
     std::chrono::microseconds combine_patience{1000};
 };
 
@@ -90,17 +91,18 @@ struct completion<R, true, Idempotent> {
 
 }  // namespace detail
 
-/// Names the state of a call: a `T`, something that converts to the key type, a `Key`, or `keys(...)` of those.
+/// Names the state of a call: a `T`, something that converts to the key type, a `Key`, or `keys(...)` of
+/// those.
 template <class A, class T, class K>
 concept NamesStates = detail::all_name_states<std::remove_cvref_t<A>, T, K>::value || KeyOrState<A, T, K>;
 
-/// The operation takes the state as `T&`, or `T const&`: what it did to a copy would be lost. Not noticed where the type
-/// does not say so: `auto`.
+/// The operation takes the state as `T&`, or `T const&`: what it did to a copy would be lost. Not noticed
+/// where the type does not say so: `auto`.
 template <class F, class Session>
 concept TakesStatesByReference = !detail::takes_copy<std::remove_cvref_t<F>, typename Session::value_type>();
 
-/// A callable that accepts one of the argument lists which the policy offers (see `Form`): a `T&` per key, and
-/// what the policy adds.
+/// A callable that accepts one of the argument lists which the policy offers (see `Form`): a `T&` per key,
+/// and what the policy adds.
 template <class F, class Session, std::size_t N>
 concept OperationFor =
     TakesStatesByReference<F, Session> && detail::Operation<std::remove_cvref_t<F>, Session, N>;
@@ -109,7 +111,8 @@ concept OperationFor =
 template <class F, class Session, std::size_t N>
 concept ReturnsAValue = !std::is_reference_v<detail::raw_result<std::remove_cvref_t<F>, Session, N>>;
 
-/// The operation does not return an awaitable: a synchronous call would never run it. Use `async_do_in_transaction`.
+/// The operation does not return an awaitable: a synchronous call would never run it. Use
+/// `async_do_in_transaction`.
 template <class F, class Session, std::size_t N>
 concept ReturnsNoAwaitable = !detail::awaited<detail::raw_result<std::remove_cvref_t<F>, Session, N>>::is;
 
@@ -126,17 +129,18 @@ concept ReturnsADefaultConstructible =
 
 /// The article's `TransactionService`: begin, run, commit or roll back, release.
 ///
-/// `T` is the state, `Policy` how conflicts are handled, `Repository` where the state lives; with `T` alone both are
-/// chosen at run time. Policy and repository that do not fit do not compile.
+/// `T` is the state, `Policy` how conflicts are handled, `Repository` where the state lives; with `T` alone
+/// both are chosen at run time. Policy and repository that do not fit do not compile.
 ///
-/// **Guarantee.** Each call ends as exactly one of *applied*, *not applied*, *unknown* (law P5), by its deadline plus the
-/// time the operation itself takes (P7). What the operation throws rolls back and reaches the caller unchanged. What
-/// else is promised is the policy's to say.
+/// **Guarantee.** Each call ends as exactly one of *applied*, *not applied*, *unknown* (law P5), by its
+/// deadline plus the time the operation itself takes (P7). What the operation throws rolls back and reaches
+/// the caller unchanged. What else is promised is the policy's to say.
 /// **Does not guarantee.** That the operation runs exactly once: policies with retries run it again.
 /// **Lifetimes.** A shared handle. Pending operations keep what they need; the service may go first.
 /// **Thread safety.** Everything: safe.
 ///
-/// An operation is called with the first argument list it accepts; see `Form`. It may return a value, not a reference.
+/// An operation is called with the first argument list it accepts; see `Form`. It may return a value, not a
+/// reference.
 template <class T, class Policy, class Repository>
 class TransactionService : private detail::mistaken_calls_of<Policy, Repository> {
     using Mistaken = detail::mistaken_calls_of<Policy, Repository>;
@@ -190,7 +194,8 @@ public:
 
     /// Runs `operation` on the state that `key` names, and returns what it returned.
     ///
-    /// **Outcome.** Returned: applied. Threw what the operation threw: not applied. Threw `Error`: see its `effect()`.
+    /// **Outcome.** Returned: applied. Threw what the operation threw: not applied. Threw `Error`: see its
+    /// `effect()`.
     /// **Cost.** The policy's; no thread, no `io_context`.
     template <class A, class F>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
@@ -209,8 +214,9 @@ public:
         return blocking<detail::Once::no>(key, operation, nullptr, nullptr, options);
     }
 
-    /// The same, at most once per `id`: whoever comes with the same id gets the first one's result, see `OperationId`.
-    /// A result that was stored before has `Outcome::replayed()`. Needs a result that `StateTraits` can store.
+    /// The same, at most once per `id`: whoever comes with the same id gets the first one's result, see
+    /// `OperationId`. A result that was stored before has `Outcome::replayed()`. Needs a result that
+    /// `StateTraits` can store.
     template <class A, class F>
         requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> && ReturnsAValue<F, Session, count<A>> &&
                 ReturnsNoAwaitable<F, Session, count<A>> && ReturnsAStorable<F, Session, count<A>> &&
@@ -254,11 +260,12 @@ public:
 
     /// As `do_in_transaction`. The operation may be a coroutine (return `boost::asio::awaitable<R>`).
     ///
-    /// **Completion.** `void(std::exception_ptr, R)`, or `void(std::exception_ptr)` when the operation returns nothing, on the
-    /// handler's associated executor, exactly once, never from within this call. The operation runs on that executor
-    /// as well (a coroutine on a strand of it).
-    /// **Cancellation.** All types. Before the commit is sent: the running operation is cancelled and awaited, everything is
-    /// rolled back, the call ends as `cancelled`. Once the commit was sent, cancellation waits for its outcome.
+    /// **Completion.** `void(std::exception_ptr, R)`, or `void(std::exception_ptr)` when the operation
+    /// returns nothing, on the handler's associated executor, exactly once, never from within this call. The
+    /// operation runs on that executor as well (a coroutine on a strand of it).
+    /// **Cancellation.** All types. Before the commit is sent: the running operation is cancelled and
+    /// awaited, everything is rolled back, the call ends as `cancelled`. Once the commit was sent,
+    /// cancellation waits for its outcome.
     /// **Lifetimes.** `operation` is moved or copied; what it refers to must outlive the call.
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
@@ -317,7 +324,8 @@ public:
 
     /// As `async_do_in_transaction`, with an `Outcome` for everything but what the operation throws.
     ///
-    /// **Completion.** `void(std::exception_ptr, Outcome<R>)`: with `use_awaitable` the result is the `Outcome<R>`.
+    /// **Completion.** `void(std::exception_ptr, Outcome<R>)`: with `use_awaitable` the result is the
+    /// `Outcome<R>`.
     template <class A, class F, class CompletionToken>
         requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> && ReturnsAValue<F, Async, count<A>> &&
                 (count<A> == 1 || AtomicRepository<Repository>)

@@ -4,8 +4,9 @@
 #define INTERLOCK_CORE_CONTRACTS_POLICY_HPP
 
 /// @file
-/// What a policy is: the members that a type must have so that `TransactionService` can run operations under it. For
-/// authors of policies; whoever only uses one names it (`OptimisticVersioning`, ...) and needs nothing from here.
+/// What a policy is: the members that a type must have so that `TransactionService` can run operations under
+/// it. For authors of policies; whoever only uses one names it (`OptimisticVersioning`, ...) and needs
+/// nothing from here.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -78,8 +79,8 @@ Step<CommitResult> verify_step(X& transaction, Waiter& waiter)
 
 }  // namespace detail
 
-/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later ones
-/// are never instantiated. With several keys each part stands once per key, in the order of the call.
+/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later
+/// ones are never instantiated. With several keys each part stands once per key, in the order of the call.
 enum class Form : unsigned char {
     states,              ///< `T&`
     states_transaction,  ///< `T&, Repository::transaction_type&`
@@ -120,7 +121,8 @@ struct RetryLimits {
     /// In total, including the first. At least 1.
     int max_attempts{1};
     Backoff backoff{};
-    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is no attempt.
+    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is
+    /// no attempt.
     bool begin_waits{false};
 };
 
@@ -145,10 +147,10 @@ struct transaction_policy_tag {};
 /// | `P::needs` | a `Needs` |
 /// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
 ///
-/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now),
-/// optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not), the constants
-/// `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the effect is a write
-/// made through the store), and `S::Transaction<N, form>`, one call on N keys:
+/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not
+/// now), optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not),
+/// the constants `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)`
+/// (whether the effect is a write made through the store), and `S::Transaction<N, form>`, one call on N keys:
 ///
 /// | member of a transaction | result | meaning |
 /// |---|---|---|
@@ -165,7 +167,8 @@ struct transaction_policy_tag {};
 /// | `t.conclude(end, answer, waiter)` | `Step<Begun>` | optional: the last step of every call, after `rollback`. Replayed: the same operation was applied elsewhere, and that is the answer |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///
-/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.
+/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp`
+/// does.
 // clang-format off
 template <class P>
 concept TransactionPolicy = std::copyable<P> && requires {
@@ -174,8 +177,8 @@ concept TransactionPolicy = std::copyable<P> && requires {
     { P::needs } -> std::convertible_to<Needs>;
 };
 
-/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the missing member
-/// without extra flags.
+/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the
+/// missing member without extra flags.
 template <class P, class R>
 concept PolicyFor = TransactionPolicy<P> && Repository<R> &&
     VersionedRepository<detail::needed<P::needs.versions, R>> &&

@@ -6,8 +6,9 @@
 /// @file
 /// What a policy tells the context of a running operation, and what it may ask beyond what the operation may.
 ///
-/// An operation sees a `TransactionContext` that it can only read. Its policy fills it in: a policy with locks says which
-/// fences they have and who knows when they are lost, an idempotent one asks which request is being executed.
+/// An operation sees a `TransactionContext` that it can only read. Its policy fills it in: a policy with
+/// locks says which fences they have and who knows when they are lost, an idempotent one asks which request
+/// is being executed.
 ///
 ///     Transaction(..., TransactionContext& context) : context_(context) { ContextAccess::set_loss_source(context_, this); }
 ///     ...
@@ -21,7 +22,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// The only way to what `TransactionContext` keeps from the operation. For policies, and for the driver of a call.
+/// The only way to what `TransactionContext` keeps from the operation. For policies, and for the driver of a
+/// call.
 class ContextAccess {
 public:
     // For policies.

@@ -6,8 +6,9 @@
 /// @file
 /// What locks and their service keep from a user, and show to the authors of policies.
 ///
-/// A policy with leases waits for a lock in steps, so that an asynchronous call blocks no thread, and may commit a write
-/// that ends the lock in the same trip. It needs the service's queue and the lock's inside for that:
+/// A policy with leases waits for a lock in steps, so that an asynchronous call blocks no thread, and may
+/// commit a write that ends the lock in the same trip. It needs the service's queue and the lock's inside for
+/// that:
 ///
 ///     std::optional<LockAccess::Ticket<Locks>> ticket;                    // a place in the queue
 ///     ticket.emplace(LockAccess::table(locks), key, Wait::until_deadline, attempts, false);
@@ -58,8 +59,8 @@ public:
     {
         return service.table()->unfit(key, deadline);
     }
-    /// Whether polling a ticket never blocks when its waiter says that it must not. The first call for a store asks
-    /// whether it is fit, which may block.
+    /// Whether polling a ticket never blocks when its waiter says that it must not. The first call for a
+    /// store asks whether it is fit, which may block.
     template <class Service>
     static bool in_place(Service const& service) noexcept
     {
