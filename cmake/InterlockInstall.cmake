@@ -27,6 +27,9 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/interlockConfigVersion.c
 install(FILES
     "${PROJECT_BINARY_DIR}/interlockConfig.cmake"
     "${PROJECT_BINARY_DIR}/interlockConfigVersion.cmake"
-    "${PROJECT_SOURCE_DIR}/cmake/InterlockDependencies.cmake"
+    "${PROJECT_SOURCE_DIR}/cmake/InterlockComponents.cmake"
     DESTINATION "${package_dir}")
+list(TRANSFORM components APPEND ".cmake" OUTPUT_VARIABLE component_files)
+list(TRANSFORM component_files PREPEND "${PROJECT_SOURCE_DIR}/cmake/components/")
+install(FILES ${component_files} DESTINATION "${package_dir}/components")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")

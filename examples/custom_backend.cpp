@@ -5,6 +5,7 @@
 // Needs: a folder to write in; it makes one among the temporary files.
 // Run with: custom_backend
 
+#include <interlock/core/kit/store_members.hpp>  // for authors of stores
 #include <interlock/interlock.hpp>
 
 #include <boost/describe.hpp>
@@ -25,27 +26,30 @@
 
 namespace il = interlock;
 
-/// Models `VersionedRepository`, the smallest shape that a policy can work on. Every member returns an
+/// Models `VersionedRepository`, the smallest shape that a policy can work on: it carries out four verbs, and
+/// `StoreMembers` makes of them the members that users call, with their asynchronous twins. Every verb returns an
 /// `Outcome`, throws nothing, and has changed nothing when it failed. Copies are handles to one folder; other
 /// processes must keep out of it.
 template <class T>
-class FileRepository {
+class FileRepository : public il::StoreMembers<FileRepository<T>, T, typename il::StateTraits<T>::key_type> {
 public:
     using value_type = T;
     using key_type = typename il::StateTraits<T>::key_type;
     using runtime_type = il::SystemRuntime;
-    // Reading a file waits for the disk, so there is no `immediate = true`: asynchronous calls run on a pool
-    // of threads.
+    // Reading a file waits for the disk, so there are no `capabilities()` that say `answers_in_place`: asynchronous
+    // calls run on a pool of threads.
 
     explicit FileRepository(std::filesystem::path where) : shared_(std::make_shared<Shared>(std::move(where))) {}
 
     il::SystemRuntime const& runtime() const noexcept { return shared_->runtime; }
     void const* identity() const noexcept { return shared_.get(); }
 
-    il::Outcome<il::Versioned<T>> load(il::Key const& key, il::Deadline = {}) const
+    il::Outcome<il::Versioned<T>> carry_out(il::verb::Load<T> const& load, il::Deadline) const
     {
+        if (!load.key.valid())
+            return load.key.validate().failure();
         std::lock_guard lock(shared_->mutex);
-        auto const found = read(key);
+        auto const found = read(load.key);
         if (!found.value)
             return il::Errc::not_found;
         auto value = il::StateTraits<T>::decode(*found.value);
@@ -53,22 +57,23 @@ public:
             return il::Errc::corrupt_state;
         return il::Versioned<T>{*std::move(value), found.version};
     }
-    il::Outcome<il::Version> insert(il::Key const& key, T const& value, il::Deadline = {}) const
+    il::Outcome<il::Version> carry_out(il::verb::Insert<T> const& insert, il::Deadline) const
     {
+        if (!insert.key.valid())
+            return insert.key.validate().failure();
         std::lock_guard lock(shared_->mutex);
-        auto const found = read(key);
+        auto const found = read(insert.key);
         if (found.value)
             return il::Errc::already_exists;
-        return write(key, found.version + 1, &value);  // above every version that the key ever had
+        return write(insert.key, found.version + 1, &insert.value);  // above every version that the key ever had
     }
-    il::Outcome<il::Version> compare_and_set(
-        il::Key const& key, il::Version version, T const& value, il::Deadline = {}) const
+    il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<T> const& write, il::Deadline) const
     {
-        return change(key, version, &value);
+        return change(write.key, write.version, &write.value);
     }
-    il::Outcome<il::Version> erase(il::Key const& key, il::Version version, il::Deadline = {}) const
+    il::Outcome<il::Version> carry_out(il::verb::Erase const& erase, il::Deadline) const
     {
-        return change(key, version, nullptr);
+        return change(erase.key, erase.version, nullptr);
     }
 
 private:
@@ -83,12 +88,16 @@ private:
         std::optional<std::string> value;  // none: erased; the file keeps its version from being used again
     };
 
-    std::filesystem::path path(il::Key const& key) const  // keys are any bytes, file names are not
+    std::filesystem::path path(il::Key const& key) const  // keys are any bytes, file names are neither that nor long
     {
+        auto where = shared_->folder;
         std::string name;
-        for (char c : key.bytes())
+        for (char c : key.bytes()) {
+            if (name.size() == 200)
+                where /= std::exchange(name, {});
             name += fmt::format("{:02x}", static_cast<unsigned char>(c));
-        return shared_->folder / name;
+        }
+        return where / (name + ".state");
     }
 
     File read(il::Key const& key) const
@@ -103,6 +112,10 @@ private:
 
     il::Outcome<il::Version> change(il::Key const& key, il::Version version, T const* value) const
     {
+        if (!key.valid())
+            return key.validate().failure();
+        if (version <= il::no_version)
+            return il::Failure{il::Errc::invalid_argument, "versions start at 1"};
         std::lock_guard lock(shared_->mutex);
         auto const found = read(key);
         if (!found.value)
@@ -121,9 +134,12 @@ private:
         std::string bytes = fmt::format("{} {}\n", version, value == nullptr ? 1 : 0);
         if (value != nullptr)
             il::StateTraits<T>::encode(*value, bytes);
+        if (bytes.size() > std::size_t{1} << 20)
+            return il::Failure{il::Errc::invalid_argument, "a value has at most 1 MiB"};
+        std::error_code failed;
+        std::filesystem::create_directories(path(key).parent_path(), failed);
         auto const fresh = shared_->folder / "fresh";
         std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
-        std::error_code failed;
         if (out << bytes && out.flush())
             std::filesystem::rename(fresh, path(key), failed);
         if (!out || failed)
@@ -142,7 +158,7 @@ BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
 static_assert(il::VersionedRepository<FileRepository<Stock>>);
 // It has no row locks, and says so: `il::TransactionService service{il::PessimisticRowLock{}, stock};` does
-// not compile, and the note below the error names the missing member, `load_for_update`.
+// not compile, and the note below the error names the missing verb, `load_for_update`.
 static_assert(!il::PolicyFor<il::PessimisticRowLock, FileRepository<Stock>>);
 
 void check(bool ok)  // like assert, but in release builds, too
@@ -175,7 +191,7 @@ int main()
     check(left.value.quantity == 200 && left.version <= 201);  // some sales may have shared a write
 
     stock.erase(key, left.version).value();
-    check(stock.load(key).error() == il::Errc::not_found);
+    check(stock.load(key).errc() == il::Errc::not_found);
     check(stock.insert(key, {"sku-1", 1}).value() > left.version);
     std::filesystem::remove_all(folder);
 }

@@ -92,7 +92,7 @@ public:
             auto step = Inner::commit(operation, waiter);
             if (step.done())  // a store that need not block is asked again
                 trail_->add(
-                    fmt::format("{}: {}", key_, step.outcome() ? "committed" : il::name_of(step.outcome().error())));
+                    fmt::format("{}: {}", key_, step.outcome() ? "committed" : il::name_of(step.outcome().errc())));
             return step;
         }
         void rollback(bool unresolved) noexcept

@@ -77,7 +77,7 @@ int honest_outcome(std::string const& request_id)
     il::Outcome<int> outcome = service.try_do_in_transaction(id, "sku-1", take_one, {.deadline = 200ms});
     switch (outcome.effect()) {
     case il::Effect::applied: return *outcome;
-    case il::Effect::not_applied: return try_later(outcome.error());
+    case il::Effect::not_applied: return try_later(outcome.errc());
     case il::Effect::unknown: return ask_again(request_id);  // never with a new id
     }
     // #endregion outcome

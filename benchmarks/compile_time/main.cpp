@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What including the library costs: user processor time of the compiler (the environment's CXX, or g++) for one-line
-// translation units with -fsyntax-only. Rivals are the Asio headers that users of the library include anyway.
+// What it costs to include the library.
+//
+// How it works: the compiler (the environment's CXX, or g++) reads translation units of one line with
+// -fsyntax-only, and its user processor time is taken. The rivals are the Asio headers that users of the
+// library include anyway.
 
 #include "../support/harness.hpp"
 
@@ -26,7 +29,7 @@ struct Compiler {
     fs::path includes;
     fs::path scratch;
 
-    /// User seconds, or nothing when it failed.
+    /// The compiler's user seconds, or nothing when it failed.
     std::optional<double> run(std::vector<std::string> arguments) const
     {
         arguments.insert(arguments.begin(), {command, "-std=c++20", "-I" + includes.string()});
@@ -45,7 +48,8 @@ struct Compiler {
         }
         int status = 0;
         rusage usage{};
-        ::wait4(child, &status, 0, &usage);  // with the children that it waited for: the compiler proper
+        // The usage includes the children that it waited for, and those are the compiler proper.
+        ::wait4(child, &status, 0, &usage);
         if (status != 0)
             return std::nullopt;
         return static_cast<double>(usage.ru_utime.tv_sec) + static_cast<double>(usage.ru_utime.tv_usec) * 1e-6;
@@ -65,7 +69,7 @@ struct Compiler {
         return run({"-fsyntax-only", unit(header).string()});
     }
 
-    /// Lines after preprocessing that are not blank.
+    /// How many lines are not blank after preprocessing.
     std::size_t lines(std::string const& header) const
     {
         auto const out = scratch / "preprocessed.ii";
@@ -80,7 +84,7 @@ struct Compiler {
     }
 };
 
-/// A directory that is gone at the end.
+/// A directory that the destructor removes.
 class Scratch {
 public:
     Scratch()
@@ -163,7 +167,7 @@ int main(int argc, char** argv)
             for (int i = 0; i < 3; ++i)
                 if (auto const one = compiler.seconds(header))
                     seconds.push_back(*one);
-            if (seconds.empty()) {  // its client library is not installed
+            if (seconds.empty()) {  // the header's client library is not installed
                 std::fprintf(stderr, "  %s: not measured, it does not compile here\n", header.c_str());
                 continue;
             }

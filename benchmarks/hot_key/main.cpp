@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Eight threads want one key, in memory: what is left of a plain mutex's throughput, and is it fair?
+// Eight threads change one key in memory. How much is left of a plain mutex's throughput, and does each
+// thread get its share?
 
 #include "../support/harness.hpp"
 #include "contestants.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The rivals: a std::mutex, alone and around a map that is searched for the key, and two fair mutexes made of a
-// std::mutex and condition variables.
+// The rivals: a std::mutex alone, a std::mutex around a map that is searched for the key, and two fair
+// mutexes that are made of a std::mutex and condition variables.
 
 #include "contestants.hpp"
 
@@ -13,8 +13,8 @@
 
 namespace {
 
-/// First come, first served: a queue of waiters, each with a condition variable of its own; the one who leaves hands
-/// the mutex to the first of them and wakes nobody else.
+/// A mutex that serves its waiters in the order in which they came. Each waiter has a condition variable of
+/// its own; whoever leaves hands the mutex to the first waiter and wakes nobody else.
 class FifoMutex {
 public:
     void lock()
@@ -39,7 +39,7 @@ public:
         auto* const next = waiters_.front();
         waiters_.pop_front();
         next->granted = true;
-        next->changed.notify_one();  // under the mutex: afterwards `next` may be gone
+        next->changed.notify_one();  // under the mutex, since `next` may be gone afterwards
     }
 
 private:
@@ -53,7 +53,8 @@ private:
     bool taken_{false};
 };
 
-/// The short one: a ticket each, and everybody looks whenever somebody leaves.
+/// The shorter way to a fair mutex: each waiter draws a ticket, and all look at the counter whenever somebody
+/// leaves.
 class TicketMutex {
 public:
     void lock()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Read-modify-write on a real PostgreSQL server of our own, over a unix socket, with fsync on.
+// Read-modify-write on a PostgreSQL server that this program starts, over a unix socket, with fsync on.
 
 #include "../../tests/support/postgres_server.hpp"
 #include "../support/harness.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// PostgreSQL's own load generator with the statements of bare_*. It counts from when all its clients are connected.
+// PostgreSQL's own load generator, with the statements of bare_*. It begins to count when all its clients are
+// connected.
 
 #include "../../tests/support/postgres_server.hpp"
 #include "../support/harness.hpp"
@@ -20,7 +21,7 @@ double measure(Plan const& plan, char const* name, std::string const& statements
 {
     auto const program = interlock_test::PostgresServer::binary("pgbench");
     auto const settings = interlock::postgres::detail::parse_settings(plan.url).value();
-    // The socket's directory is ours.
+    // The directory of the socket belongs to this program, so the script goes there.
     auto const script = interlock::postgres::detail::setting(settings, "host") + "/" + name;
     std::ofstream{script} << "\\set id random(1, " << plan.keys << ")\n" << statements;
     auto const whole_seconds = std::to_string(static_cast<int>(std::ceil(plan.seconds)));

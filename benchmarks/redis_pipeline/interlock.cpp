@@ -21,7 +21,7 @@ using namespace interlock;
 namespace asio = boost::asio;
 using clock_type = std::chrono::steady_clock;
 
-/// One key, again and again.
+/// Locks and unlocks one key, again and again.
 class Chain {
 public:
     Chain(redis::Connection connection, redis::Script script, std::string key, clock_type::time_point end, long& count)

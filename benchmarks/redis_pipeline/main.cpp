@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Many commands on one connection of a real redis-server of our own, over a unix socket.
+// Many commands on one connection to a redis-server that this program starts, over a unix socket.
 
 #include "contestants.hpp"
 

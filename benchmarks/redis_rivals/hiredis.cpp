@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The two commands of a lock without anything around them: the contestant of redis_pipeline, as a process.
+// The two commands of a lock and nothing else: the contestant of redis_pipeline, here in a process of its
+// own.
 
 #include "../redis_pipeline/contestants.hpp"
 #include "contestants.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Many locks held at once: what keeping them costs, and what they cost others.
+// Many locks that are held at once: what it costs to keep them, and what they cost other calls.
 
 #include "contestants.hpp"
 
@@ -83,7 +83,7 @@ void say(char const* what, double figure)
     std::fflush(stdout);
 }
 
-/// Microseconds for each acquire and release, by one thread.
+/// How many microseconds an acquire and a release take, by one thread.
 double one_by_one(Plan const& plan, Locks const& locks)
 {
     std::vector<std::string> keys;
@@ -108,7 +108,7 @@ asio::awaitable<void> again_and_again(Locks locks, std::string key, Meter& meter
     } while (meter.ended(0));
 }
 
-/// Microseconds for each, by 512 coroutines on as many keys.
+/// The same by 512 coroutines, each on a key of its own.
 double many_at_once(Plan const& plan, asio::io_context& io, Locks const& locks)
 {
     Meter meter{1, plan.seconds};
@@ -121,7 +121,7 @@ double many_at_once(Plan const& plan, asio::io_context& io, Locks const& locks)
     return 1e6 / bench::per_second_since(begin, meter.total());
 }
 
-/// Bytes for each of `count` handlers that wait for one held key.
+/// How many bytes each of `count` handlers takes that wait for one held key.
 double waiting(asio::io_context& io, Locks const& locks, std::size_t count, Plan const& plan, double& server)
 {
     auto lock = locks.acquire("wanted");
@@ -174,8 +174,9 @@ void leases(Plan const& plan, Arguments const& arguments)
     say("lost", static_cast<double>(lost));
 }
 
-/// After `ready`, lines: `one SECONDS` and `many SECONDS` (acquire and release other keys through the service that holds the
-/// locks), `fresh SECONDS` (through another service), `waiters N`. Each is answered by `figure`.
+/// After `ready` the process is told lines, and answers each by `figure`: `one SECONDS` and `many SECONDS`
+/// (acquire and release other keys through the service that holds the locks), `fresh SECONDS` (through
+/// another service), `waiters N`.
 void growth(Plan const& plan, Arguments const& arguments)
 {
     auto const count = static_cast<std::size_t>(std::stoul(arguments.at(0)));
@@ -212,5 +213,5 @@ void growth(Plan const& plan, Arguments const& arguments)
         }
     }
     std::fflush(stdout);
-    ::_exit(0);  // giving a million locks back is not what is measured; the server goes, too
+    ::_exit(0);  // to give a million locks back is not what is measured, and the server ends, too
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# Installs what benchmark_redis_rivals is compared with: redis-py from the distribution, redlock and ioredis from npm.
-# What cannot be had is left out, and the program says so.
+# Installs what benchmark_redis_rivals is compared with: redis-py from the distribution, redlock and ioredis
+# from npm. What cannot be had is left out, and the program says so.
 
 set -euo pipefail
 

@@ -47,7 +47,7 @@ asio::awaitable<void> lock_again_and_again(Locks locks, std::string key, Meter& 
     } while (meter.ended(i));
 }
 
-/// `waiters` coroutines on one thread and one connection; `key(i)` is the key of one.
+/// Runs `waiters` coroutines on one thread and one connection. `key(i)` is the key of the i-th coroutine.
 template <Assurance Level, class KeyOf>
 void coroutines(Plan const& plan, char const* kind, std::size_t waiters, bool with_waits, KeyOf key)
 {
@@ -73,7 +73,7 @@ std::string each(std::size_t i) { return std::to_string(i); }
 
 constexpr std::size_t callers = 64;
 
-/// The value that all increment, exact at the end.
+/// The value that all callers increment. At the end it must be exact.
 class Counted {
 public:
     explicit Counted(redis::Client client) : service_(SetNxLock{}, Store{std::move(client)})

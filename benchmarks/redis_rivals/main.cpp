@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The library's locks on Redis beside those of others, on a redis-server of our own, over a unix socket.
+// The library's locks on Redis beside the locks of others, on a redis-server that this program starts, over a
+// unix socket.
 //
-//   benchmark_redis_rivals [--only WORKLOAD]... [--rivals DIRECTORY] and what all programs here take
+//   benchmark_redis_rivals [--only WORKLOAD]... [--rivals DIRECTORY], and the options that all programs here
+//   take
 //
-// DIRECTORY is where install_rivals.sh installed them. What is missing is said to be, and not measured.
+// DIRECTORY is where install_rivals.sh has installed the rivals. A rival that is missing is reported as
+// missing, and not measured.
 
 #include "../support/process.hpp"
 #include "contestants.hpp"
@@ -44,7 +47,7 @@ constexpr Entry entries[] = {
     {"growth", growth},
 };
 
-/// As a process of its own: --contestant NAME SOCKET SECONDS RUN ARGUMENT...
+/// Runs one contestant in this process: --contestant NAME SOCKET SECONDS RUN ARGUMENT...
 int contest(int argc, char** argv)
 {
     if (argc < 6)
@@ -62,7 +65,8 @@ int contest(int argc, char** argv)
     return 0;
 }
 
-/// How to start one, without contestant, socket, seconds and run. Empty: it is not there.
+/// The command that starts a contestant, without its name, socket, seconds and run. Empty: the contestant is
+/// not installed.
 struct Programs {
     Words ours{"/proc/self/exe", "--contestant"};
     Words redis_py;
@@ -80,7 +84,8 @@ Programs find_programs(std::string const& directory)
 {
     std::string const scripts = INTERLOCK_RIVALS_SCRIPTS;
     Programs programs;
-    for (auto const* const python : {"python3", "/usr/bin/python3"})  // the distribution's own, when another is in front
+    // The distribution's Python has redis-py, and another one may stand in front of it.
+    for (auto const* const python : {"python3", "/usr/bin/python3"})
         if (Words words{python, scripts + "/redis_py.py"}; programs.redis_py.empty() && works(words))
             programs.redis_py = words;
     if (Words words{"node", scripts + "/redlock.mjs", directory}; works(words))
@@ -91,7 +96,7 @@ Programs find_programs(std::string const& directory)
     return programs;
 }
 
-/// What a run of one or several processes printed.
+/// What the processes of one run have printed, taken together.
 struct Result {
     double sections{bench::not_measured};  // per second
     double cpu{0};                 // seconds
@@ -105,7 +110,7 @@ struct Result {
     double lost{0};
 };
 
-/// Jain's index: 1 when all have the same, 1/n when one has all.
+/// Jain's index of fairness: 1 when all have the same, 1/n when one of n has everything.
 double jain(std::vector<double> const& shares)
 {
     double sum = 0;
@@ -117,7 +122,8 @@ double jain(std::vector<double> const& shares)
     return squares > 0 ? sum * sum / (static_cast<double>(shares.size()) * squares) : 0;
 }
 
-/// In the worst second of all that begin at a tenth of one. `bins[process]`
+/// Jain's index in the worst second; a second may begin at each tenth. `bins[process]` has the sections in
+/// each 100 ms.
 double worst_second(std::vector<std::vector<double>> const& bins)
 {
     double worst = 1;
@@ -152,13 +158,13 @@ double p99_to_mean(std::map<double, double> const& waits)
     return 0;
 }
 
-/// Numbers behind `name` in the server's INFO `section`.
+/// The numbers behind `name` in the section `section` of the server's INFO.
 double info(interlock_test::RedisServer const& server, char const* section, std::initializer_list<std::string_view> names)
 {
     auto const text = server.command({"INFO", section});
     double sum = 0;
     for (auto const name : names)
-        if (auto const at = text.find(std::string(1, '\n').append(name)); at != std::string::npos)  // the first is a title
+        if (auto const at = text.find(std::string(1, '\n').append(name)); at != std::string::npos)  // behind a title
             sum += std::strtod(text.c_str() + at + 1 + name.size(), nullptr);
     return sum;
 }
@@ -186,7 +192,7 @@ std::chrono::milliseconds patience(double seconds)
     return std::chrono::milliseconds{120'000 + static_cast<long>(seconds * 2000)};
 }
 
-/// `program` by the contestant `name`, as so many processes that begin together.
+/// Runs `program` by the contestant `name`, in so many processes that begin together.
 Result run(
     bench::RedisRuns& runs, Words program, std::string const& name, double seconds, std::size_t processes = 1,
     Words const& arguments = {})
@@ -239,7 +245,8 @@ Result run(
             throw std::runtime_error(name + " failed");
     }
     result.server_cpu = server_cpu(server) - cpu_before;
-    // Sent ones: what scripts call are GET, SET and DEL, and only redis-py sends such itself, one SET for each attempt.
+    // Only commands that were sent count. Scripts call GET, SET and DEL, which the server counts as well;
+    // only redis-py sends such a command itself, one SET for each attempt.
     result.commands = info(server, "commandstats", {"cmdstat_evalsha:calls=", "cmdstat_eval:calls="});
     if (program[1].ends_with("redis_py.py"))
         result.commands += info(server, "commandstats", {"cmdstat_set:calls="});
@@ -254,7 +261,7 @@ Result run(
     return result;
 }
 
-/// Contestants of a workload, and what else their runs told.
+/// The contestants of a workload, and the other figures of their runs.
 class Workload {
 public:
     Workload(bench::RedisRuns& runs, char const* name, std::string setting, double seconds)
@@ -276,7 +283,7 @@ public:
     {
         bench::compete(runs_.options(), name_, setting_, "sections per second", runs_.rounds(rounds), contestants_);
     }
-    /// Another figure of the runs that were. `targets` of the contestants by name.
+    /// Adds another figure of the runs so far. `targets`: by the names of the contestants.
     void show(char const* what, char const* unit, double Result::*figure, std::map<std::string, bench::Target> const& targets = {})
     {
         std::vector<std::vector<double>> figures;
@@ -383,7 +390,7 @@ void keep_leases(bench::RedisRuns& runs, Programs const& programs)
         throw std::runtime_error("leases were lost");
 }
 
-/// A process that holds `count` locks, on a server of its own.
+/// A process that holds `count` locks on a server that nobody else uses.
 class Holder {
 public:
     Holder(Words program, std::size_t count, bench::Placement& placement)
@@ -406,7 +413,7 @@ public:
                 return figures_["figure"];
         throw std::runtime_error("growth failed");
     }
-    /// What it said last.
+    /// The figure that the process told last.
     double figure(std::string const& name) { return figures_[name]; }
 
 private:
@@ -446,8 +453,8 @@ void compare_growth(bench::RedisRuns& runs, Programs const& programs)
     weigh("waiter_server", holders.front()->figure("server"));
     bench::table(runs.options(), "redis_rivals", "growth: memory", "bytes each", bytes, figures);
 
-    // One thread waits for the host more than for anybody else: many short turns. What 512 coroutines do is also a matter of
-    // warm caches: fewer long ones.
+    // One thread depends above all on the host, so it gets many short turns. 512 coroutines also depend on
+    // warm caches, so they get fewer and longer ones.
     struct Way {
         char const* setting;
         char const* word;

@@ -75,7 +75,8 @@ double interlock_hot_lock(Plan const& plan)
         [&] {
             return [&] {
                 auto lock = locks.acquire("sku", {.deadline = std::chrono::seconds{60}});
-                sum.store(sum.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // exact under the lock only
+                // The sum is exact only because the lock is held.
+                sum.store(sum.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
                 if (!locks.release(lock))
                     throw std::runtime_error("a release failed");
             };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Critical sections on a real redis-server of our own, over a unix socket.
+// Critical sections on a redis-server that this program starts, over a unix socket.
 
 #include "contestants.hpp"
 
@@ -10,7 +10,8 @@ int main(int argc, char** argv)
 {
     using Kind = bench::Target::Kind;
     return bench::redis_main(argc, argv, "redis_sections", 0.5, [](bench::RedisRuns& runs) {
-        // A target stands where the server is elsewhere. Sharing its processor shows the work alone, with little waiting.
+        // Only the runs with the server on another processor have targets. On the same processor the work is
+        // seen alone, with little waiting.
         for (bool const apart : {true, false}) {
             bench::Placement placement{apart};
             placement.place(runs.server());

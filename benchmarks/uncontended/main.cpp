@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Transactions on keys that nobody else wants, in memory: what does the library cost when there is nothing to
+// Transactions in memory, on keys that nobody else wants. What does the library cost when there is nothing to
 // coordinate?
 
 #include "../support/harness.hpp"

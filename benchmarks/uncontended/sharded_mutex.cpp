@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The rival: what one writes by hand. Changes the value in place, so an operation that throws leaves half a change;
-// the second form works on a copy and can roll back, as the library does.
+// The rival: what one writes by hand. The first form changes the value in place, so that an operation which
+// throws leaves half a change. The second form works on a copy and can roll back, as the library does.
 
 #include "contestants.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Waiting for the lock itself, without a transaction around it.
+// Callers that wait for the lock itself, without a transaction around it.
 
 #include "services.hpp"
 

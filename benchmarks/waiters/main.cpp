@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A hundred thousand coroutines wait for one key: bytes for each of them, and the cost of handing the key on as the
-// queue grows. Every figure comes from a process of its own, so that none inherits another's memory.
+// A hundred thousand coroutines wait for one key. How many bytes does each of them take, and how does the
+// cost of handing the key on grow with the queue? Each figure comes from a process of its own, so that none
+// inherits the memory of another.
 
 #include "../support/harness.hpp"
 #include "contestants.hpp"
@@ -13,7 +14,7 @@
 
 namespace {
 
-/// `measure()` in a forked process.
+/// Calls `measure()` in a forked process.
 template <class F>
 Cost apart(F measure)
 {
@@ -105,11 +106,13 @@ int main(int argc, char** argv)
                 auto const name = std::string(entry.name) + " " + std::to_string(length);
                 std::vector<bench::Target> targets;
                 if (length != lengths.front())
-                    targets.push_back({first, Kind::at_most, entry.ours ? 2.0 : 0});  // what the caches cost
+                    // Cache misses may cost that much.
+                    targets.push_back({first, Kind::at_most, entry.ours ? 2.0 : 0});
                 contestants.push_back(
                     {name,
                      [&entry, length](int) {
-                         // Short queues several times: what a process does once must not count.
+                         // Short queues run several times, since what a process does only once must not
+                         // count.
                          auto const times = length < 10'000 ? std::size_t{20} : std::size_t{1};
                          return apart([&] {
                                     Cost sum;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// No contestant: what co_spawn itself keeps for a suspended coroutine.
+// This is no contestant: it measures what co_spawn itself keeps for a suspended coroutine, which is then
+// subtracted.
 
 #include "contestants.hpp"
 
@@ -11,7 +12,7 @@ namespace {
 std::size_t parked_count = 0;
 double parked_bytes = 0;
 
-/// Keeps its handler and nothing else, for ever.
+/// An operation that keeps its handler and nothing else, for ever.
 template <class CompletionToken>
 auto async_park(std::size_t room, CompletionToken&& token)
 {
@@ -37,7 +38,7 @@ asio::awaitable<void> wait_for_ever(std::size_t room)
 
 double spawn_bytes(std::size_t coroutines)
 {
-    static asio::io_context context{1};  // what is parked is never destroyed
+    static asio::io_context context{1};  // never destroyed, and the coroutines in it neither
     auto const user = frame_bytes(coroutines, [=] { return wait_for_ever(coroutines); });
     auto const around = frame_bytes(coroutines, [=] { return async_park(coroutines, asio::use_awaitable); });
     auto const before = bytes_in_use();

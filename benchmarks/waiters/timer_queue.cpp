@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The rival: a fair asynchronous mutex as one writes it by hand, a queue of timers that never expire. It has neither
-// deadlines nor a state to protect.
+// The rival: a fair asynchronous mutex as one writes it by hand, which is a queue of timers that never
+// expire. It has neither deadlines nor a state to protect.
 
 #include "contestants.hpp"
 

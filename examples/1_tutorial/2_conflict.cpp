@@ -64,7 +64,7 @@ int main()
 
     check(il::save_if(pages, anns.version, anns.value).has_value());
     auto const refused = il::save_if(pages, bobs.version, bobs.value);
-    check(refused.error() == il::Errc::version_conflict);
+    check(refused.errc() == il::Errc::version_conflict);
 
     auto const now = pages.load("home").value();
     fmt::print("bob has to look again, it reads '{}' now\n", now.value.text);

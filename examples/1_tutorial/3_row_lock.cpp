@@ -60,7 +60,7 @@ int main()
         auto other = std::async(std::launch::async, [&] {
             return impatient.try_do_in_transaction("ann", [](Account& a) { a.balance = 0; });
         });
-        check(other.get().error() == il::Errc::lock_busy);
+        check(other.get().errc() == il::Errc::lock_busy);
     });
 
     // Somebody who waits, but not for ever. The deadline bounds everything except the operation itself.
@@ -68,13 +68,13 @@ int main()
         auto other = std::async(std::launch::async, [&] {
             return service.try_do_in_transaction("ann", [](Account& a) { a.balance = 0; }, {.deadline = 20ms});
         });
-        check(other.get().error() == il::Errc::deadline_exceeded);
+        check(other.get().errc() == il::Errc::deadline_exceeded);
     });
 
     // An operation that asks for a row which its own caller holds is told so instead of waiting for itself.
     service.do_in_transaction("ann", [&](Account&) {
         auto const again = service.try_do_in_transaction("ann", [](Account& a) { a.balance = 0; });
-        check(again.error() == il::Errc::would_deadlock);
+        check(again.errc() == il::Errc::would_deadlock);
     });
 
     auto const left = accounts.load("ann").value().value.balance;

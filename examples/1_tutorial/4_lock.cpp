@@ -74,14 +74,14 @@ int main()
 
     // Its late write is refused, whoever holds the lock by now; the new holder's is not.
     auto successor = locks.acquire("order-7");
-    check(locks.write(doomed, first_version, {"order-7", "shipped twice"}).error() == il::Errc::lock_lost);
+    check(locks.write(doomed, first_version, {"order-7", "shipped twice"}).errc() == il::Errc::lock_lost);
     check(locks.write(successor, first_version, {"order-7", "shipped"}).value() == first_version + 1);
 
     // The store decides that, not a flag in this process: the fence alone is enough to be refused.
     Order const late{"order-7", "shipped twice"};
     auto const fence = doomed.fence();
     il::Change<Order> change{.key = &key, .version = first_version + 1, .value = &late, .fence = &fence};
-    check(orders.commit({&change, 1}, nullptr).error() != il::Errc::ok);
+    check(orders.commit({&change, 1}, nullptr).errc() != il::Errc::ok);
 
     auto const now = orders.load("order-7").value();
     fmt::print("{} is {}\n", now.value.id, now.value.status);

@@ -71,7 +71,7 @@ asio::awaitable<void> hasty_guest(Service service, asio::cancellation_signal& ca
     auto take = [](Seat& seat) { seat.guest = "bob"; };
     auto const early =
         co_await service.async_try_do_in_transaction("12a", take, {.deadline = 50ms}, asio::use_awaitable);
-    check(early.error() == il::Errc::deadline_exceeded);
+    check(early.errc() == il::Errc::deadline_exceeded);
 
     // The other call ends when its operation has ended, and the seat is free again.
     cancel_the_other.emit(asio::cancellation_type::terminal);

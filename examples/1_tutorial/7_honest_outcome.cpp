@@ -35,16 +35,14 @@ class FarAway : public il::memory::StateRepository<Stock> {
 public:
     void lose_next_reply() { *lost_ = true; }
 
-    using Base::compare_and_set;
-    il::Outcome<il::Version> compare_and_set(
-        il::Key const& key, il::Version version, Stock const& value, il::Deadline deadline = {}) const
+    using Base::carry_out;  // all other verbs
+    il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<Stock> const& write, il::Deadline deadline) const
     {
-        return reply(Base::compare_and_set(key, version, value, deadline));
+        return reply(Base::carry_out(write, deadline));
     }
-    il::Outcome<il::CommitResult> commit(
-        std::span<il::Change<Stock>> changes, il::OperationCommit const* operation, il::Deadline deadline = {}) const
+    il::Outcome<il::CommitResult> carry_out(il::verb::Commit<Stock> const& commit, il::Deadline deadline) const
     {
-        return reply(Base::commit(changes, operation, deadline));
+        return reply(Base::carry_out(commit, deadline));
     }
 
 private:
@@ -91,7 +89,7 @@ int main()
     stock.lose_next_reply();
     outcome = service.try_do_in_transaction("sku-1", take_one, {.deadline = 200ms});
     fmt::print("without an id: {}: {}\n", outcome.failure(), advice(outcome));
-    check(outcome.error() == il::Errc::outcome_unknown && outcome.cause() == il::Errc::unavailable);
+    check(outcome.errc() == il::Errc::outcome_unknown && outcome.cause() == il::Errc::unavailable);
     check(stock.load("sku-1").value().value.quantity == 9);  // it was applied, as it happens
 
     // With an id the library asks the store what became of it.

@@ -36,7 +36,7 @@ int main()
     auto const visit = [](Visitors& v) { return ++v.count; };
 
     il::TransactionService strict{il::OptimisticVersioning{}, visitors};
-    check(strict.try_do_in_transaction("home", visit).error() == il::Errc::not_found);
+    check(strict.try_do_in_transaction("home", visit).errc() == il::Errc::not_found);
 
     // Several come first at once: one inserts, the others find what he inserted.
     il::TransactionService service{il::OptimisticVersioning{.missing = il::Missing::create}, visitors};
@@ -58,5 +58,5 @@ int main()
         check(false);
     } catch (std::runtime_error const&) {
     }
-    check(visitors.load("nowhere").error() == il::Errc::not_found);
+    check(visitors.load("nowhere").errc() == il::Errc::not_found);
 }

@@ -75,15 +75,15 @@ int main()
     Metrics optimistic;
     check(count(il::OptimisticVersioning{}, optimistic) == 20000);
     fmt::print(
-        "optimistic: {} calls, {} attempts, {} conflicts\n", optimistic.transactions, optimistic.attempts,
-        optimistic.conflicts);
+        "optimistic: {} calls, {} attempts, {} conflicts\n", optimistic.transactions.load(),
+        optimistic.attempts.load(), optimistic.conflicts.load());
     check(optimistic.transactions == 20001 && optimistic.failures == 1);
     check(optimistic.attempts == optimistic.transactions + optimistic.conflicts);
 
     Metrics locked;
     check(count(il::SetNxLock{}, locked) == 20000);
     fmt::print(
-        "lock: {} calls, {} conflicts, {} locks handed on without asking the store\n", locked.transactions,
-        locked.conflicts, locked.handed_on);
+        "lock: {} calls, {} conflicts, {} locks handed on without asking the store\n", locked.transactions.load(),
+        locked.conflicts.load(), locked.handed_on.load());
     check(locked.transactions == 20001 && locked.conflicts == 0);
 }

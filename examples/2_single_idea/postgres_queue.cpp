@@ -56,10 +56,10 @@ asio::awaitable<int> worker(Jobs jobs)
     };
     for (int sent = 0;; ++sent) {
         auto const one = co_await jobs.async_try_do_in_transaction("mail", send, asio::use_awaitable);
-        if (one.error() == il::Errc::not_found)  // nothing is left, or all that is left is in work
+        if (one.errc() == il::Errc::not_found)  // nothing is left, or all that is left is in work
             co_return sent;
         if (!one)
-            throw il::Error(one.error(), one.detail());
+            throw il::Error(one.errc(), one.detail());
     }
 }
 // #endregion worker

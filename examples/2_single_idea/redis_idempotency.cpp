@@ -63,6 +63,6 @@ int main(int argc, char** argv)
 
     // The same key for another request is refused, and changes nothing.
     il::IdempotentRequest const other{"key " + tag, il::Scope("ann"), il::fingerprint(std::string(R"({"pay": 31})"))};
-    check(payments.try_do_in_transaction(other, account, pay).error() == il::Errc::idempotency_mismatch);
+    check(payments.try_do_in_transaction(other, account, pay).errc() == il::Errc::idempotency_mismatch);
     fmt::print("paid once\n");
 }

@@ -46,11 +46,11 @@ class Scripted : public il::memory::StateRepository<Stock> {
 public:
     void fail_next(il::Failure failure) { script_->push_back(std::move(failure)); }
 
-    il::Outcome<il::Version> compare_and_set(
-        il::Key const& key, il::Version version, Stock const& value, il::Deadline deadline = {}) const
+    using Base::carry_out;  // all other verbs
+    il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<Stock> const& write, il::Deadline deadline) const
     {
         if (script_->empty())
-            return Base::compare_and_set(key, version, value, deadline);
+            return Base::carry_out(write, deadline);
         il::Outcome<il::Version> failed{std::move(script_->front())};
         script_->pop_front();
         return failed;

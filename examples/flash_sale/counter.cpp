@@ -315,7 +315,7 @@ Result hold_sale(Policy policy, Input const& input, Options const& options, Prog
     for (auto const& stock : input.stock)
         if (auto inserted = store.insert(stock); !inserted)
             throw il::Error(
-                inserted.error(), fmt::format("storing the stock of '{}': {}", stock.sku, inserted.detail()));
+                inserted.errc(), fmt::format("storing the stock of '{}': {}", stock.sku, inserted.detail()));
 
     Result result;
     result.policy = policy;

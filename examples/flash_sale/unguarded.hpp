@@ -79,7 +79,7 @@ public:
                 auto written = repository_.compare_and_set(key_, current->version, state_, deadline_);
                 if (written)
                     return interlock::CommitResult{};
-                if (written.error() != interlock::Errc::version_conflict)
+                if (written.errc() != interlock::Errc::version_conflict)
                     return std::move(written).failure();
             }
         }

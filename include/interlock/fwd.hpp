@@ -4,7 +4,8 @@
 #define INTERLOCK_FWD_HPP
 
 /// @file
-/// Forward declarations of every public template and class, with all default template arguments.
+/// Forward declarations of every public template and class of the core and the policies, with all default template
+/// arguments. Each store has a `fwd.hpp` of its own: `interlock/backends/redis/fwd.hpp`.
 ///
 /// For a header that only mentions a repository or a service, and must not make everybody who includes it
 /// compile them:
@@ -109,35 +110,6 @@ template <class Inner, class Store>
 class IdempotencyKeys;
 template <class Inner, class Store>
 class IdempotencyInTransaction;
-
-namespace memory {
-template <class T, class K = void, class Runtime = SystemRuntime>
-class StateRepository;
-template <class Runtime = SystemRuntime>
-class BasicIdempotencyStore;
-}  // namespace memory
-
-namespace redis {
-class Client;
-class Connection;
-class Counters;
-template <class T, class K = void>
-class StateRepository;
-class IdempotencyStore;
-}  // namespace redis
-
-namespace postgres {
-class Pool;
-class Counters;
-class Transaction;
-class AsyncTransaction;
-template <class T, class K = void>
-class StateRepository;
-template <class T, class K = void>
-class FreeRows;
-class IdempotencyStore;
-class TransactionalIdempotencyStore;
-}  // namespace postgres
 
 }  // namespace v0
 }  // namespace interlock

@@ -18,10 +18,15 @@
 // IWYU pragma: begin_exports
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
+#include <interlock/backends/memory/options.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/contracts/waiter.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
@@ -29,8 +34,10 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/lock_options.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/observer.hpp>
+#include <interlock/core/open.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_repository.hpp>
@@ -42,6 +49,7 @@
 #include <interlock/policies/any_policy.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/idempotency_options.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>

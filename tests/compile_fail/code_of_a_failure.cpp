@@ -1,4 +1,4 @@
-// expect: TODO
+// expect: write errc[(][)]
 // SPDX-License-Identifier: BSL-1.0
 
 // The code of a failure is called errc().

@@ -37,7 +37,8 @@ endfunction()
 source(broken.hpp "template <class T> void broken() { static_assert(sizeof(T) == 0, \"in a header\"); }")
 
 passes(as_expected.cpp "// expect: only [a-z]+\\(\\) here\nstatic_assert(false, \"only this() here\");")
-passes(several.cpp "// expect: one\n// expect: two\nstatic_assert(false, \"one\");\nstatic_assert(false, \"two\");")
+passes(several.cpp
+    "// expect: one\n// expect: two\nstatic_assert(false, \"one\");\nstatic_assert(false, \"two\");")
 passes(elsewhere.cpp
     "// expect: in a header\n// error-elsewhere\n#include \"broken.hpp\"\nvoid f() { broken<int>(); }")
 passes(per_compiler.cpp

@@ -4,79 +4,42 @@
 #define INTERLOCK_TESTS_CONTRACT_BACKENDS_HPP
 
 /// @file
-/// The backends that keep the laws. A backend joins with a fixture and one line in `Backends`.
+/// The stores that keep the laws. The same suite is compiled once for each folder contract/<store>: a store
+/// joins with the file backends.hpp there, which defines the list `contract::Backends` of its fixtures.
 ///
-/// A fixture is default-constructible and fresh: each has a store of its own, with at least one minute of retention.
-/// `repository()` gives a handle for `Stock`, `other()` a handle that was made separately from the same store, where
-/// the store can (another client), and `idempotency_store()` an empty store of idempotency records. `row_locks` says whether
-/// the store has row locks; INTERLOCK_TESTS_CONTRACT_ROW_LOCKS is defined where any has, since Catch2 refuses empty lists.
+/// A fixture is default-constructible and fresh: each has a store of its own, with at least one minute of
+/// retention. `repository()` gives a handle for `Stock`, `other()` a handle that was made separately from the
+/// same store, where the store can (another client), and `idempotency_store()` an empty store of idempotency
+/// records. `row_locks` says whether the store has row locks; INTERLOCK_TESTS_CONTRACT_ROW_LOCKS is defined
+/// where any fixture has, since Catch2 refuses empty lists.
 
-#include "support/states.hpp"
-
+#include <chrono>
+#include <cstdint>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-// The same suite is compiled once for each family of backends.
-#ifdef INTERLOCK_TESTS_CONTRACT_REDIS
-#include "contract/redis/backends.hpp"
-#elif defined(INTERLOCK_TESTS_CONTRACT_POSTGRES)
-#include "contract/postgres/backends.hpp"
-#else
-
-#include <interlock/backends/memory/backend.hpp>
-#include <interlock/core/state_repository.hpp>
-
-#include "support/blocking_repository.hpp"
-
-#define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
-
-namespace contract {
-
-using interlock_test::Stock;
-
-struct Memory {
-    static constexpr bool row_locks = true;
-    interlock::memory::StateRepository<Stock> store;
-    interlock::memory::IdempotencyStore keys;
-    auto repository() const { return store; }
-    auto other() const { return store; }
-    auto idempotency_store() const { return keys; }
-};
-
-/// Behind `StateRepository<Stock>`, as `open` gives it.
-struct ErasedMemory : Memory {
-    auto repository() const { return interlock::StateRepository<Stock>{store}; }
-    auto other() const { return interlock::StateRepository<Stock>{store}; }
-    auto idempotency_store() const { return interlock::AnyIdempotencyStore{keys}; }
-};
-
-/// With the members that the concepts state and no other: the paths of stores behind a network.
-struct BlockingMemory : Memory {
-    auto repository() const { return interlock_test::BlockingRepository{store}; }
-    auto other() const { return interlock_test::BlockingRepository{store}; }
-};
-
-struct ErasedBlockingMemory : Memory {
-    auto repository() const { return interlock::StateRepository<Stock>{interlock_test::BlockingRepository{store}}; }
-    auto other() const { return repository(); }
-};
-
-using Backends = std::tuple<
-    Memory,
-    ErasedMemory,
-    BlockingMemory,
-    ErasedBlockingMemory>;
-
-}  // namespace contract
-
+#ifndef INTERLOCK_TESTS_CONTRACT_BACKENDS
+#define INTERLOCK_TESTS_CONTRACT_BACKENDS "contract/memory/backends.hpp"
 #endif
+#include INTERLOCK_TESTS_CONTRACT_BACKENDS
 
 namespace contract {
+
+inline interlock::Key key(std::string name)
+{
+    return interlock::Key{std::move(name)};
+}
+inline interlock::OwnerToken owner(std::uint64_t n)
+{
+    return interlock::OwnerToken{{n, ~n}};
+}
+inline constexpr interlock::Deadline soon{std::chrono::seconds{10}};
 
 template <class... B>
-auto with_row_locks(std::tuple<B...>)
-    -> decltype(std::tuple_cat(std::declval<std::conditional_t<B::row_locks, std::tuple<B>, std::tuple<>>>()...));
+auto with_row_locks(std::tuple<B...>) -> decltype(std::tuple_cat(
+    std::declval<std::conditional_t<B::row_locks, std::tuple<B>, std::tuple<>>>()...));
 using RowLockingBackends = decltype(with_row_locks(std::declval<Backends>()));
 
 }  // namespace contract

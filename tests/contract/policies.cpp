@@ -100,10 +100,10 @@ TEMPLATE_LIST_TEST_CASE("a transaction is applied or leaves no trace", "[contrac
         s.sku = "z";
         return 0;
     };
-    CHECK(service.try_do_in_transaction("x", rename).error() == Errc::invalid_argument);
-    CHECK(run_async(service, std::string("x"), rename).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction("none", take).error() == Errc::not_found);
-    CHECK(run_async(service, std::string("none"), take).error() == Errc::not_found);
+    CHECK(service.try_do_in_transaction("x", rename).errc() == Errc::invalid_argument);
+    CHECK(run_async(service, std::string("x"), rename).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("none", take).errc() == Errc::not_found);
+    CHECK(run_async(service, std::string("none"), take).errc() == Errc::not_found);
     auto const move_two = [](Stock& from, Stock& to) {
         from.quantity -= 2;
         to.quantity += 2;
@@ -115,7 +115,10 @@ TEMPLATE_LIST_TEST_CASE("a transaction is applied or leaves no trace", "[contrac
     CHECK(pair.get("y") == 10);
 }
 
-TEMPLATE_LIST_TEST_CASE("no update is lost between threads, handles and faces", "[contract][policies]", Pairs)
+TEMPLATE_LIST_TEST_CASE(
+    "no update is lost between threads, handles, and blocking and asynchronous calls",
+    "[contract][policies]",
+    Pairs)
 {
     TestType const pair;
     pair.put("x", 0);
@@ -175,7 +178,7 @@ TEMPLATE_LIST_TEST_CASE("an idempotent request is executed once and answered ali
     CHECK(executions == 1);
     CHECK(pair.get("x") == 99);
     IdempotentRequest const other("k", Scope("s"), fingerprint("another body"));
-    CHECK(service.try_do_in_transaction(other, "x", [](Stock& s) { return --s.quantity; }).error() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(other, "x", [](Stock& s) { return --s.quantity; }).errc() == Errc::idempotency_mismatch);
 }
 
 TEMPLATE_LIST_TEST_CASE("a call ends by its deadline while the key is in use", "[contract][policies]", Pairs)
@@ -187,7 +190,7 @@ TEMPLATE_LIST_TEST_CASE("a call ends by its deadline while the key is in use", "
         std::optional<Errc> waited;
         service.do_in_transaction("x", [&](Stock&) {
             run_threads(1, [&](std::size_t) {
-                waited = service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 50ms}).error();
+                waited = service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 50ms}).errc();
             });
         });
         CHECK(waited == Errc::deadline_exceeded);

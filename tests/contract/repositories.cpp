@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The laws of the concepts in core/contracts/store.hpp, on every backend.
+// The laws of the concepts in core/contracts/store.hpp, run on every backend.
+//
+// How it works: each case is a template that is compiled for every fixture of `contract/backends.hpp`. A
+// fixture has a store of its own and two handles to it that were made separately, so that a law which holds
+// only within one client fails. The cases use nothing but the members that the concept states, and no case
+// knows which store it runs on.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 
 #include "contract/backends.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+#include <boost/asio/use_future.hpp>
+
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -28,104 +37,6 @@ namespace {
 using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::run_threads;
-
-Key key(std::string name)
-{
-    return Key{std::move(name)};
-}
-OwnerToken owner(std::uint64_t n)
-{
-    return OwnerToken{{n, ~n}};
-}
-Deadline const soon{10s};
-
-// ---- Repository ---------------------------------------------------------------------------------------------------
-
-TEMPLATE_LIST_TEST_CASE("handles of one store have one identity", "[contract][repository]", Backends)
-{
-    TestType const backend;
-    TestType const another;
-    CHECK(backend.repository().identity() == backend.other().identity());
-    CHECK(backend.repository().identity() != another.repository().identity());
-}
-
-// ---- VersionedRepository ------------------------------------------------------------------------------------------
-
-TEMPLATE_LIST_TEST_CASE("of several writers that name one version exactly one succeeds", "[contract][versioned]", Backends)
-{
-    TestType const backend;
-    auto const repository = backend.repository();
-    static_assert(VersionedRepository<std::remove_cvref_t<decltype(repository)>>);
-    auto const x = key("x");
-    auto version = repository.insert(x, Stock{"x", 0}, soon).value();
-    for (int round = 0; round < 10; ++round) {
-        std::atomic<int> won{0};
-        std::atomic<int> conflicts{0};
-        run_threads(4, [&](std::size_t i) {
-            auto const handle = i % 2 == 0 ? backend.repository() : backend.other();
-            auto const written = handle.compare_and_set(x, version, Stock{"x", static_cast<int>(i)}, soon);
-            won += written ? 1 : 0;
-            conflicts += written.error() == Errc::version_conflict ? 1 : 0;
-        });
-        CHECK(won == 1);
-        CHECK(conflicts == 3);
-        version = repository.load(x, soon).value().version;
-    }
-    std::atomic<int> inserted{0};
-    run_threads(4, [&](std::size_t) { inserted += repository.insert(key("new"), Stock{"new", 0}, soon) ? 1 : 0; });
-    CHECK(inserted == 1);
-}
-
-TEMPLATE_LIST_TEST_CASE("a version is never used again and a refused write changes nothing", "[contract][versioned]", Backends)
-{
-    TestType const backend;
-    auto const repository = backend.repository();
-    auto const x = key("x");
-    CHECK(repository.load(x, soon).error() == Errc::not_found);
-    CHECK(repository.compare_and_set(x, 1, Stock{"x", 1}, soon).error() == Errc::not_found);
-    CHECK(repository.erase(x, 1, soon).error() == Errc::not_found);
-    Version highest = no_version;
-    for (int i = 0; i < 5; ++i) {
-        auto const first = repository.insert(x, Stock{"x", 1}, soon).value();
-        CHECK(first > highest);
-        CHECK(repository.insert(x, Stock{"x", 9}, soon).error() == Errc::already_exists);
-        auto const second = repository.compare_and_set(x, first, Stock{"x", 2}, soon).value();
-        CHECK(second > first);
-        CHECK(repository.compare_and_set(x, first, Stock{"x", 9}, soon).error() == Errc::version_conflict);
-        CHECK(repository.erase(x, first, soon).error() == Errc::version_conflict);
-        CHECK(repository.load(x, soon).value() == Versioned<Stock>{Stock{"x", 2}, second});
-        CHECK(repository.erase(x, second, soon).value() == second);
-        highest = second;
-    }
-}
-
-TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned]", Backends)
-{
-    TestType const backend;
-    auto const repository = backend.repository();
-    std::vector<std::string> const names{
-        "acct",  std::string("acct\0A", 6), std::string("acct\0B", 6), "\xff\xfe", "sku", "SKU", "\xc3\xa9", "e\xcc\x81",
-        "a",     std::string(512, 'a'),     "/",  "..", "*", "?", "[", "]", "{}", ":", "\r\n", "%s%n", "'", "\"", ";", "--"};
-    int n = 0;
-    for (auto const& name : names)
-        CHECK(repository.insert(key(name), Stock{name, n++}, soon));
-    n = 0;
-    for (auto const& name : names)
-        CHECK(repository.load(key(name), soon).value().value == Stock{name, n++});
-    for (auto const& bad : {std::string(), std::string(513, 'a'), std::string(1 << 20, 'a')}) {
-        CHECK(repository.load(key(bad), soon).error() == Errc::invalid_argument);
-        CHECK(repository.insert(key(bad), Stock{bad, 1}, soon).error() == Errc::invalid_argument);
-    }
-}
-
-TEMPLATE_LIST_TEST_CASE("a value beyond the limit is refused on write", "[contract][versioned]", Backends)
-{
-    TestType const backend;
-    auto const repository = backend.repository();
-    CHECK(repository.insert(key("x"), Stock{std::string(std::size_t{1} << 16, 'x'), 1}, soon));
-    CHECK(repository.insert(key("y"), Stock{std::string(std::size_t{1} << 25, 'x'), 1}, soon).error() == Errc::invalid_argument);
-    CHECK(repository.load(key("y"), soon).error() == Errc::not_found);
-}
 
 // ---- AtomicRepository ---------------------------------------------------------------------------------------------
 
@@ -144,7 +55,7 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
         Change<Stock>{.key = &b, .version = version, .value = &value},
         Change<Stock>{.key = &c, .version = version, .value = &value}};
     auto const refused = repository.commit(changes, nullptr, soon);
-    CHECK(refused.error() == Errc::not_found);
+    CHECK(refused.errc() == Errc::not_found);
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("b: ") && Catch::Matchers::ContainsSubstring("c: "));
     CHECK(repository.load(a, soon).value().value.quantity == 1);
     changes[1].version = changes[2].version = no_version;
@@ -152,15 +63,18 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
     for (auto const& change : changes)
         CHECK(repository.load(*change.key, soon).value().version == change.version);
     std::array verify{Change<Stock>{.key = &a, .kind = ChangeKind::verify, .version = version}};
-    CHECK(repository.commit(verify, nullptr, soon).error() == Errc::version_conflict);
+    CHECK(repository.commit(verify, nullptr, soon).errc() == Errc::version_conflict);
     std::array erase{Change<Stock>{.key = &b, .kind = ChangeKind::erase, .version = changes[1].version}};
     CHECK(repository.commit(erase, nullptr, soon));
-    CHECK(repository.load(b, soon).error() == Errc::not_found);
+    CHECK(repository.load(b, soon).errc() == Errc::not_found);
 }
 
 // ---- OperationRepository ------------------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("an operation's answer is written with its effect, once, and a tombstone forbids", "[contract][operation]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "an operation's answer is written once, together with its effect, and a tombstone forbids the effect",
+    "[contract][operation]",
+    Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -172,8 +86,8 @@ TEMPLATE_LIST_TEST_CASE("an operation's answer is written with its effect, once,
     Stock const value{"x", 1};
     std::array changes{Change<Stock>{.key = &x, .value = &value}};
     OperationCommit operation{&x, &id, 1, "answer"};
-    CHECK(repository.commit(changes, &operation, soon).error() == Errc::superseded);
-    CHECK(repository.load(x, soon).error() == Errc::not_found);
+    CHECK(repository.commit(changes, &operation, soon).errc() == Errc::superseded);
+    CHECK(repository.load(x, soon).errc() == Errc::not_found);
     operation.attempt = 2;
     CHECK_FALSE(repository.commit(changes, &operation, soon).value().duplicate);
     auto const again = repository.commit(changes, &operation, soon).value();
@@ -233,14 +147,14 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     CHECK(tx->state(0)->value.quantity == 1);
     CHECK_FALSE(tx->state(1));
     auto const busy = [](auto const& outcome) {
-        return outcome.error() == Errc::lock_busy || outcome.error() == Errc::deadline_exceeded;
+        return outcome.errc() == Errc::lock_busy || outcome.errc() == Errc::deadline_exceeded;
     };
     CHECK(busy(repository.compare_and_set(x, version, Stock{"x", 9}, Deadline{50ms})));
     CHECK(busy(repository.erase(x, version, Deadline{50ms})));
     CHECK(busy(repository.insert(y, Stock{"y", 9}, Deadline{50ms})));  // a key without a value is locked as well
-    CHECK(repository.load_for_update(one, Wait::no, soon).error() == Errc::lock_busy);
-    CHECK(repository.load_for_update(missing, Wait::no, soon).error() == Errc::lock_busy);
-    CHECK(repository.load_for_update(one, Wait::until_deadline, Deadline{50ms}).error() == Errc::deadline_exceeded);
+    CHECK(repository.load_for_update(one, Wait::no, soon).errc() == Errc::lock_busy);
+    CHECK(repository.load_for_update(missing, Wait::no, soon).errc() == Errc::lock_busy);
+    CHECK(repository.load_for_update(one, Wait::until_deadline, Deadline{50ms}).errc() == Errc::deadline_exceeded);
     Stock const value{"x", 2};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value}};
     CHECK(tx->commit(changes, nullptr, soon));
@@ -252,7 +166,10 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     CHECK(repository.compare_and_set(x, changes[0].version, Stock{"x", 3}, soon));
 }
 
-TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[contract][row_locking]", RowLockingBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "a transaction that waited for a row sees it as the one before has left it",
+    "[contract][row_locking]",
+    RowLockingBackends)
 {
     TestType const backend;
     auto const x = key("x");
@@ -281,7 +198,8 @@ TEMPLATE_LIST_TEST_CASE("a waiter sees the row as the one before left it", "[con
 
 // ---- LeaseRepository, FencedRepository, FusedRepository -----------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a lock record names one owner, and only that one touches it", "[contract][lease]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a lock record names one owner, and only that owner can change it", "[contract][lease]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -291,23 +209,26 @@ TEMPLATE_LIST_TEST_CASE("a lock record names one owner, and only that one touche
     CHECK(grant.ttl == 10s);
     CHECK(repository.create(x, owner(1), 10s, soon).value().first == grant.first);
     auto const busy = repository.create(x, owner(2), 10s, soon);
-    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.errc() == Errc::lock_busy);
     CHECK(busy.failure().retry_after() > 0s);
-    CHECK(repository.renew(x, owner(2), 10s, soon).error() == Errc::lock_lost);
+    CHECK(repository.renew(x, owner(2), 10s, soon).errc() == Errc::lock_lost);
     CHECK(repository.remove(x, owner(2), soon).value() == Removal::taken);
     CHECK(repository.renew(x, owner(1), 10s, soon));
     CHECK(repository.remove(x, owner(1), soon).value() == Removal::removed);
     CHECK(repository.remove(x, owner(1), soon).value() == Removal::gone);
     CHECK(repository.create(x, owner(2), 10s, soon).value().first > grant.first);
-    CHECK(repository.load(x, soon).error() == Errc::not_found);  // lock records are no values
+    CHECK(repository.load(x, soon).errc() == Errc::not_found);  // lock records are no values
     std::atomic<int> granted{0};
     run_threads(8, [&](std::size_t i) { granted += backend.other().create(key("y"), owner(i + 1), 10s, soon) ? 1 : 0; });
     CHECK(granted == 1);
     for (Ttl bad : {Ttl{0s}, Ttl{-1s}, Ttl{1ms}, Ttl{25h}})
-        CHECK(repository.create(key("z"), owner(1), bad, soon).error() == Errc::invalid_argument);
+        CHECK(repository.create(key("z"), owner(1), bad, soon).errc() == Errc::invalid_argument);
 }
 
-TEMPLATE_LIST_TEST_CASE("a lease ends no earlier than its time, and then others may have it", "[contract][lease]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a lease ends no earlier than its time, and after that others can take the lock",
+    "[contract][lease]",
+    Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -322,7 +243,7 @@ TEMPLATE_LIST_TEST_CASE("a lease ends no earlier than its time, and then others 
     }));
     CHECK(std::chrono::steady_clock::now() - began >= 200ms);
     CHECK(second->first > first.first);
-    CHECK(repository.renew(x, owner(1), 10s, soon).error() == Errc::lock_lost);
+    CHECK(repository.renew(x, owner(1), 10s, soon).errc() == Errc::lock_lost);
 }
 
 TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, whatever the clock says", "[contract][fenced]", Backends)
@@ -340,7 +261,7 @@ TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, w
         auto const result = repository.commit(changes, nullptr, soon);
         if (result)
             version = changes[0].version;
-        return result.error();
+        return result.errc();
     };
     CHECK(write({owner(1), FencingToken{1}}) == Errc::fenced_out);
     auto const first = repository.create(x, owner(1), 10s, soon).value();
@@ -355,7 +276,7 @@ TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, w
     CHECK(repository.remove(x, owner(2), soon).value() == Removal::gone);
 }
 
-TEMPLATE_LIST_TEST_CASE("lock and state come in one step", "[contract][fused]", Backends)
+TEMPLATE_LIST_TEST_CASE("a grant and the state come in one step", "[contract][fused]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -363,7 +284,7 @@ TEMPLATE_LIST_TEST_CASE("lock and state come in one step", "[contract][fused]", 
     auto const x = key("x");
     auto const empty = repository.create_and_load(x, owner(1), 10s, soon).value();
     CHECK_FALSE(empty.state);
-    CHECK(repository.create_and_load(x, owner(2), 10s, soon).error() == Errc::lock_busy);
+    CHECK(repository.create_and_load(x, owner(2), 10s, soon).errc() == Errc::lock_busy);
     CHECK(repository.remove(x, owner(1), soon));
     auto const version = repository.insert(x, Stock{"x", 4}, soon).value();
     auto const full = repository.create_and_load(x, owner(2), 10s, soon).value();
@@ -374,7 +295,10 @@ TEMPLATE_LIST_TEST_CASE("lock and state come in one step", "[contract][fused]", 
 
 // ---- IdempotencyStore ---------------------------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a claim is one arbitration and belongs to its owner", "[contract][idempotency_store]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a claim is granted to one owner at a time, and only that owner can end it",
+    "[contract][idempotency_store]",
+    Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();
@@ -388,8 +312,8 @@ TEMPLATE_LIST_TEST_CASE("a claim is one arbitration and belongs to its owner", "
     });
     CHECK(claimed == 1);
     CHECK(store.claim(other, owner(99), 10s, AfterLease::take_over, soon).value().state == ClaimState::mismatch);
-    CHECK(store.complete(request, owner(99), "x", false, soon).error() == Errc::fenced_out);
-    CHECK(store.give_back(request, owner(99), soon).error() == Errc::fenced_out);
+    CHECK(store.complete(request, owner(99), "x", false, soon).errc() == Errc::fenced_out);
+    CHECK(store.give_back(request, owner(99), soon).errc() == Errc::fenced_out);
 
     IdempotentRequest const second("k2", Scope("s"));
     CHECK(store.claim(second, owner(1), 10s, AfterLease::refuse, soon).value().state == ClaimState::claimed);
@@ -399,7 +323,7 @@ TEMPLATE_LIST_TEST_CASE("a claim is one arbitration and belongs to its owner", "
     std::this_thread::sleep_for(150ms);
     CHECK(store.claim(second, owner(3), 10s, AfterLease::refuse, soon).value().state == ClaimState::abandoned);
     CHECK(store.claim(second, owner(3), 10s, AfterLease::take_over, soon).value().state == ClaimState::taken_over);
-    CHECK(store.complete(second, owner(2), "late", false, soon).error() == Errc::fenced_out);
+    CHECK(store.complete(second, owner(2), "late", false, soon).errc() == Errc::fenced_out);
     std::string const answer("a\0b", 3);
     CHECK(store.complete(second, owner(3), answer, true, soon));
     auto const replay = store.claim(second, owner(4), 10s, AfterLease::take_over, soon).value();
@@ -430,8 +354,8 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
             store.claim(request, owner(2), 10s, take, soon, NamedAttempt{&second, 1}).value(), ClaimState::taken_over, first, 3);
     // Given back without having been settled: the next one takes it over, at once, but no other request.
     CHECK(store.give_back(request, owner(2), soon));
-    CHECK(store.complete(request, owner(2), "late", false, soon).error() == Errc::fenced_out);
-    CHECK(store.give_back(request, owner(2), soon).error() == Errc::fenced_out);
+    CHECK(store.complete(request, owner(2), "late", false, soon).errc() == Errc::fenced_out);
+    CHECK(store.give_back(request, owner(2), soon).errc() == Errc::fenced_out);
     CHECK(store.claim(other, owner(3), 10s, take, soon, NamedAttempt{&second, 1}).value().state == ClaimState::mismatch);
     names(
         store.claim(request, owner(3), 10s, AfterLease::refuse, soon, NamedAttempt{&second, 1}).value(),
@@ -452,7 +376,9 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "a claim that arrives late brings back no attempt that its owner has gone beyond", "[contract][idempotency_store]", Backends)
+    "a claim that arrives late does not bring back an attempt that its owner has left behind",
+    "[contract][idempotency_store]",
+    Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();

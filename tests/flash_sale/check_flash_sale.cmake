@@ -1,7 +1,8 @@
-# cmake -D PROGRAM=<flash_sale> -D CHECKER=<ledger_checker> -D WORK=<empty folder> [-D ROWS=<n>] -P check_flash_sale.cmake
+# cmake -D PROGRAM=<flash_sale> -D CHECKER=<ledger_checker> -D WORK=<empty folder> [-D ROWS=<n>]
+#       -P check_flash_sale.cmake
 #
-# Runs the flash sale as its user would: good files and bad ones, every policy, threads and coroutines. The ledger is compared with
-# the final stock by a program that shares no code with it.
+# Runs the flash sale as its user would: good files and bad ones, every policy, threads and coroutines. The
+# ledger is compared with the final stock by a program that shares no code with it.
 
 cmake_minimum_required(VERSION 3.23)
 
@@ -79,14 +80,17 @@ string(REPEAT x 256 long_id)
 refused_row("a long order_id" "order_id has 256 bytes" "${long_id},bob,b,2")
 
 refused("no header in orders" "orders.csv:1: expected the header" "1,ann,a,1\n" "${good_stock}")
-refused("columns in another order" "orders.csv:1: expected the header" "customer,order_id,sku,quantity\n" "${good_stock}")
+refused("columns in another order" "orders.csv:1: expected the header" "customer,order_id,sku,quantity\n"
+    "${good_stock}")
 refused("an empty orders file" "orders.csv:1: the file is empty" "" "${good_stock}")
 refused("no header in stock" "stock.csv:1: expected the header" "${good_orders}" "a,5\n")
 refused("an empty stock file" "stock.csv:1: the file is empty" "${good_orders}" "")
 refused("a sku twice" "stock.csv:4: sku 'a' is already in line 2" "${good_orders}" "${good_stock}a,1\n")
 refused("a negative stock" "stock.csv:2: quantity is -5" "${good_orders}" "sku,quantity\na,-5\n")
-refused("a stock that is no number" "stock.csv:2: quantity is 'many'" "${good_orders}" "sku,quantity\na,many\n")
-refused("a stock row with three columns" "stock.csv:3: 3 columns" "${good_orders}" "sku,quantity\na,5\nb,1,1\n")
+refused("a stock that is no number" "stock.csv:2: quantity is 'many'" "${good_orders}"
+    "sku,quantity\na,many\n")
+refused("a stock row with three columns" "stock.csv:3: 3 columns" "${good_orders}"
+    "sku,quantity\na,5\nb,1,1\n")
 string(REPEAT y 513 long_sku)
 refused("a long sku" "stock.csv:2: sku has 513 bytes" "${good_orders}" "sku,quantity\n${long_sku},1\n")
 
@@ -112,7 +116,8 @@ refused_call("a missing value" "--workers needs a value" --workers)
 refused_call("a flag with a value" "--json takes no value" --json=yes)
 refused_call("too many duplicates" "--duplicates: '101'" --duplicates 101)
 refused_call("orders without stock" "--orders needs --stock" --orders orders.csv)
-refused_call("files and a generator" "--seed does not go together" --orders orders.csv --stock stock.csv --seed 1)
+refused_call("files and a generator" "--seed does not go together" --orders orders.csv --stock stock.csv
+    --seed 1)
 
 # ---- what is accepted, and how it ends
 
@@ -128,7 +133,8 @@ endfunction()
 
 # balanced(<name> <orders> <stock> <ledger> <final stock>): the checker agrees.
 function(balanced name)
-    execute_process(COMMAND "${CHECKER}" ${ARGN} WORKING_DIRECTORY "${WORK}" RESULT_VARIABLE code ERROR_VARIABLE err)
+    execute_process(COMMAND "${CHECKER}" ${ARGN} WORKING_DIRECTORY "${WORK}" RESULT_VARIABLE code
+        ERROR_VARIABLE err)
     if(NOT code STREQUAL "0")
         failed("${name}: ${err}")
     endif()
@@ -189,7 +195,8 @@ endforeach()
 # No orders at all.
 file(WRITE "${WORK}/orders.csv" "order_id,customer,sku,quantity\n")
 file(WRITE "${WORK}/stock.csv" "${good_stock}")
-accepted("no orders" --orders orders.csv --stock stock.csv --final-stock final.csv --ledger ledger.csv --policy lock)
+accepted("no orders" --orders orders.csv --stock stock.csv --final-stock final.csv --ledger ledger.csv
+    --policy lock)
 same("no orders" final.csv "${good_stock}")
 same("no orders" ledger.csv "sequence,order_id,customer,sku,quantity\n")
 
@@ -203,7 +210,8 @@ string(STRIP "${made}" made)
 message(NOTICE "${ROWS} orders, ${made}")
 foreach(mode IN ITEMS "" --async)
     set(name "all ${mode}")
-    accepted("${name}" --orders orders.csv --stock stock.csv ${mode} --ledger ledger.csv --final-stock final.csv
+    accepted("${name}" --orders orders.csv --stock stock.csv ${mode} --ledger ledger.csv --final-stock
+        final.csv
         --json)
     string(REGEX REPLACE "\n$" "" lines "${out}")
     string(REPLACE "\n" ";" lines "${lines}")
@@ -214,7 +222,8 @@ foreach(mode IN ITEMS "" --async)
     endif()
     foreach(line IN LISTS lines)
         string(JSON policy GET "${line}" policy)
-        foreach(member IN ITEMS backend workers orders accepted sold_out duplicates oversold_units lost_updates
+        foreach(member IN ITEMS backend workers orders accepted sold_out duplicates oversold_units
+            lost_updates
                 unknown conflicts retries seconds orders_per_second p50_us p99_us max_us)
             string(JSON ${member} ERROR_VARIABLE error GET "${line}" ${member})
             if(error)

@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 #
-# check_processes.sh <flash_sale> <ledger_checker> <empty folder> <backend>
+# check_processes.sh <flash_sale> <ledger_checker> <empty folder> <backend> <policies> <command that ends all
+# sessions>
 #
-# Several processes at one stock, first left alone, then with one of them killed half-way, then with a server that ends
-# all their sessions again and again. What they sold is compared by a program that shares no code with them.
+# The policies are one argument, separated by blanks. The command is given the backend; it may be missing.
+#
+# Several processes at one stock, first left alone, then with one of them killed half-way, then with a server
+# that ends all their sessions again and again. What they sold is compared by a program that shares no code
+# with them.
 
 set -euo pipefail
 
-program=$1 checker=$2 work=$3 backend=$4
+program=$1 checker=$2 work=$3 backend=$4 end_sessions=${6:-}
+read -r -a policies <<<"$5"
 rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
@@ -32,7 +37,8 @@ audited() {
     answered=$(($(member accepted "$line") + $(member sold_out "$line") + $(member duplicates "$line")))
     [[ $answered == "$rows" ]] || fail "$policy: $answered answers to $rows orders: $line"
     [[ $(member processes "$line") == 3 ]] || fail "$policy: $line"
-    "$checker" orders.csv stock.csv "ledger-$policy.csv" "final-$policy.csv" || fail "$policy: the ledger is wrong"
+    "$checker" orders.csv stock.csv "ledger-$policy.csv" "final-$policy.csv" \
+        || fail "$policy: the ledger is wrong"
 }
 
 # ---- what is refused
@@ -48,10 +54,9 @@ rows=1500
 "$checker" --make $rows orders.csv stock.csv
 sale=(--backend "$backend" --orders orders.csv --stock stock.csv --processes 3 --json)
 for mode in "" --async; do
-    "$program" "${sale[@]}" $mode --ledger ledger.csv --final-stock final.csv >out 2>err || fail "exit code $?"
-    policies=4
-    [[ $backend != postgres* ]] || policies=5  # with row locks
-    [[ $(wc -l <out) == "$policies" ]] || fail "$(wc -l <out) lines of JSON, expected $policies"
+    "$program" "${sale[@]}" $mode --ledger ledger.csv --final-stock final.csv >out 2>err \
+        || fail "exit code $?"
+    [[ $(wc -l <out) == "${#policies[@]}" ]] || fail "$(wc -l <out) lines of JSON, expected ${#policies[@]}"
     while read -r line; do
         policy=$(grep -o '"policy":"[a-z]*' <<<"$line" | cut -d'"' -f4)
         pids=$(sed -n "s/^flash_sale: $policy: processes //p" err)
@@ -78,8 +83,8 @@ killed() {
     for _ in 1 2 3 4 5; do
         "$checker" --make $rows orders.csv stock.csv
         : >err  # the pids of the sale before are not to be killed
-        "$program" "${sale[@]}" --policy "$@" --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" \
-            >out 2>err &
+        "$program" "${sale[@]}" --policy "$@" \
+            --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" >out 2>err &
         await_sellers $policy $!
         read -r _ victim _ <<<"$pids"
         kill -KILL "$victim" 2>/dev/null || true  # it may have finished
@@ -102,7 +107,7 @@ killed() {
 }
 killed optimistic
 killed lock
-[[ $backend != postgres* ]] || killed pessimistic
+[[ " ${policies[*]} " != *" pessimistic "* ]] || killed pessimistic
 killed lock --async
 killed idempotent
 killed unguarded
@@ -115,12 +120,11 @@ terminated() {
     for _ in 1 2 3 4 5; do
         "$checker" --make $rows orders.csv stock.csv
         : >err
-        "$program" "${sale[@]}" --policy "$@" --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" \
-            >out 2>err &
+        "$program" "${sale[@]}" --policy "$@" \
+            --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" >out 2>err &
         await_sellers $policy $!
         for _ in 1 2 3 4; do
-            psql -qAtc "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'" \
-                "$backend" >/dev/null 2>&1
+            "$end_sessions" "$backend" >/dev/null 2>&1
             sleep 0.1
         done
         if kill -0 $! 2>/dev/null; then
@@ -135,8 +139,9 @@ terminated() {
     done
     fail "$policy: sessions could not be ended in time"
 }
-if [[ $backend == postgres* ]]; then
-    for policy in optimistic pessimistic lock idempotent; do
+if [[ -n $end_sessions ]]; then
+    for policy in "${policies[@]}"; do
+        [[ $policy != unguarded ]] || continue
         terminated $policy
         terminated $policy --async
     done

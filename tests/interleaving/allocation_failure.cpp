@@ -7,7 +7,11 @@
 
 #include <boost/describe/class.hpp>
 
+#include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
+#include "support/started_repository.hpp"
+#include "support/threads.hpp"
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +19,8 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 
 namespace {
@@ -22,9 +28,20 @@ namespace allocation_failure {
 
 constexpr std::int64_t never = -1;
 thread_local std::int64_t allocations_left = never;
+thread_local bool no_memory = false;  // on this thread, until it is said that there is some again
+
+/// As long as it lives no allocation of this thread succeeds.
+struct WithoutMemory {
+    WithoutMemory() { no_memory = true; }
+    WithoutMemory(WithoutMemory const&) = delete;
+    WithoutMemory& operator=(WithoutMemory const&) = delete;
+    ~WithoutMemory() { no_memory = false; }
+};
 
 void* allocate(std::size_t size)
 {
+    if (no_memory)
+        throw std::bad_alloc();
     if (allocations_left != never && allocations_left-- == 0) {
         allocations_left = never;  // one failure: what follows may clean up
         throw std::bad_alloc();
@@ -111,8 +128,9 @@ void fail_each_allocation(Call call, Check check)
             failed = true;
         } catch (interlock::Error const& error) {
             // A call of the store that ran out of memory: not applied, or unknown where the commit had begun.
-            CHECK((error.code() == interlock::make_error_code(interlock::Errc::overloaded) ||
-                   error.code() == interlock::make_error_code(interlock::Errc::outcome_unknown)));
+            CHECK(
+                (error.code() == interlock::make_error_code(interlock::Errc::overloaded) ||
+                 error.code() == interlock::make_error_code(interlock::Errc::outcome_unknown)));
             failed = true;
         }
         bool const reached = allocations_left == never;
@@ -273,4 +291,86 @@ TEST_CASE("Locks survive every failing allocation", "[interleaving][allocation]"
                     fixture.repository.compare_and_set(first_key, loaded.version, Page{first_key, before}));
             });
     }
+}
+
+TEST_CASE("A granted lock is released and reported although no memory is left", "[interleaving][allocation]")
+{
+    using namespace allocation_failure;
+    Fixture fixture;
+    Locks const locks{fixture.repository};
+    SECTION("by a call that reports")
+    {
+        auto lock = locks.acquire(first_key);
+        interlock::Outcome<void> released;
+        {
+            WithoutMemory const here;
+            released = locks.release(lock);
+        }
+        CHECK(released);
+    }
+    SECTION("by the destructor of its handle")
+    {
+        std::optional<Locks::lock_type> lock{locks.acquire(first_key)};
+        WithoutMemory const here;
+        lock.reset();
+    }
+    fixture.check_free(locks);
+}
+
+TEST_CASE(
+    "A lock of a store that blocks is released soon although no memory was left at its end",
+    "[interleaving][allocation]")
+{
+    using namespace allocation_failure;
+    Fixture fixture;
+    interlock_test::BlockingRepository const store{fixture.repository};
+    interlock::LockStateService const locks{store};
+    std::atomic<std::thread::id> destroys{};
+    std::atomic<int> removed_here{0};
+    store.before_calls([&](std::string_view member) {
+        if (member == "remove" && std::this_thread::get_id() == destroys)
+            ++removed_here;
+    });
+    SECTION("by a call that reports")
+    {
+        auto lock = locks.acquire(first_key);
+        interlock::Outcome<void> released;
+        {
+            WithoutMemory const here;
+            released = locks.release(lock);
+        }
+        CHECK(released);
+    }
+    SECTION("by the destructor of its handle, which leaves the trip to another thread")
+    {
+        std::optional lock{locks.acquire(first_key)};
+        {
+            WithoutMemory const here;
+            destroys = std::this_thread::get_id();
+            lock.reset();
+        }
+        CHECK(removed_here == 0);
+    }
+    // Long before the lease of 10 s is over, so that it was not the lease that ended.
+    Locks const others{fixture.repository};
+    CHECK(interlock_test::eventually([&] { return others.try_acquire(first_key).has_value(); }, 3s));
+}
+
+TEST_CASE(
+    "A lock of a store that starts its calls is released soon although no memory was left at its end",
+    "[interleaving][allocation]")
+{
+    using namespace allocation_failure;
+    Fixture fixture;
+    interlock_test::StartedRepository const store{fixture.repository};
+    interlock::LockStateService const locks{store};
+    std::optional lock{locks.acquire(first_key)};
+    {
+        WithoutMemory const here;
+        lock.reset();
+    }
+    Locks const others{fixture.repository};
+    CHECK(interlock_test::eventually([&] { return others.try_acquire(first_key).has_value(); }, 3s));
+    CHECK(interlock_test::eventually([&] { return locks.try_acquire(first_key).has_value(); }, 3s));
+    CHECK(store.started() > 0);
 }

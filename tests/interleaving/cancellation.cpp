@@ -103,7 +103,7 @@ bool cancelled_at(std::uint64_t n, Scene const& scene, Tally& tally, std::int64_
         asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr exception, Outcome<R> end) {
             ++called;
             CHECK(!exception);
-            result = end.error();
+            result = end.errc();
         }));
     auto const first = world.context.steps();
     bool emitted = false;
@@ -273,7 +273,7 @@ TEST_CASE(
         operation,
         {.deadline = 1s},
         asio::bind_cancellation_slot(
-            signal.slot(), [&](std::exception_ptr, Outcome<std::int64_t> end) { result = end.error(); }));
+            signal.slot(), [&](std::exception_ptr, Outcome<std::int64_t> end) { result = end.errc(); }));
     REQUIRE_NOTHROW(world.context.run_for(10s));
     CHECK(result == Errc::outcome_unknown);
     CHECK(world.script->calls(Call::forbid_operation) < 1000);

@@ -68,7 +68,7 @@ TEST_CASE("A grant whose reply was lost is given back, whatever became of the at
                     }
                     CHECK(waiting.code == Errc::deadline_exceeded);
                 } else {
-                    CHECK(locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 500ms}).error() ==
+                    CHECK(locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 500ms}).errc() ==
                           Errc::deadline_exceeded);
                 }
                 CHECK(world.script->calls(Call::create) > 1);
@@ -91,7 +91,7 @@ TEST_CASE("That somebody else has the lock now does not say that an earlier atte
         if (call == Call::create && nth == 2)
             other = others.try_acquire("a");
     };
-    CHECK(locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 100ms}).error() == Errc::deadline_exceeded);
+    CHECK(locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 100ms}).errc() == Errc::deadline_exceeded);
     REQUIRE(other);
     CHECK(world.script->calls(Call::remove) == 1);  // asked to be given back, and not ours
     CHECK(other->status() == LockStatus::held);
@@ -148,7 +148,7 @@ TEST_CASE("A lock that a commit may have removed is handed on to nobody", "[inte
                         CHECK((end || end.effect() == Effect::not_applied));
                     }
                 } else {
-                    CHECK(end.error() == Errc::outcome_unknown);
+                    CHECK(end.errc() == Errc::outcome_unknown);
                 }
                 for (int i = 0; i < 200; ++i) {
                     world.context.run_for(5ms);
@@ -182,7 +182,7 @@ TEST_CASE("A lock under which a write is unknown is handed on to nobody", "[inte
             waiting.start(locks, {.deadline = 30s});
             world.context.run_for(1ms);
             world.script->fail(Call::commit, 1, Fault::lost_request);
-            CHECK(locks.write(lock, *version, Counter{"a", 9}).error() == Errc::outcome_unknown);
+            CHECK(locks.write(lock, *version, Counter{"a", 9}).errc() == Errc::outcome_unknown);
             auto const fence = lock.fence();
             if (dropped)
                 lock = Lock{};
@@ -194,7 +194,7 @@ TEST_CASE("A lock under which a write is unknown is handed on to nobody", "[inte
             interlock::Key const key{"a"};
             Counter const late{"a", 9};
             interlock::Change<Counter> change{.key = &key, .version = *version, .value = &late, .fence = &fence};
-            CHECK(world.store.commit(std::span{&change, 1}, nullptr).error() == Errc::fenced_out);
+            CHECK(world.store.commit(std::span{&change, 1}, nullptr).errc() == Errc::fenced_out);
             CHECK(world.script->calls(Call::create) == 2);
             CHECK(world.value("a") == 0);
         }
@@ -219,7 +219,7 @@ TEST_CASE("Another's record behind a removal that may have been made does not sa
             if (asynchronous)
                 locks.async_release(std::move(lock), [&](error_code error) { code = static_cast<Errc>(error.value()); });
             else
-                code = locks.release(std::move(lock)).error();
+                code = locks.release(std::move(lock)).errc();
             while (!code && world.context.step()) {
             }
             REQUIRE(other);
@@ -252,7 +252,7 @@ TEST_CASE("A release ends by its deadline, and the lock is free as soon as the s
                 REQUIRE(end);
                 CHECK(world.context.now() - start <= 5001ms);
                 CHECK(world.context.now() - start >= 4s);
-                CHECK(end->error() == Errc::outcome_unknown);  // it may be applied yet
+                CHECK(end->errc() == Errc::outcome_unknown);  // it may be applied yet
                 CHECK_FALSE(locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 100ms}));
                 world.script->fault = nullptr;
                 world.context.run_for(1s);

@@ -174,7 +174,7 @@ TEST_CASE(
             CHECK(lock.status() == LockStatus::lost);
             CHECK(lock.lost_reason() == interlock::LostReason::expired);
             CHECK(lock.stop_token().stop_requested());
-            CHECK(locks.write(lock, *inserted, Counter{"a", 9}).error() == Errc::lock_lost);
+            CHECK(locks.write(lock, *inserted, Counter{"a", 9}).errc() == Errc::lock_lost);
             CHECK(world.value("a") == 0);
         }
 }
@@ -211,7 +211,7 @@ TEST_CASE("A removal that fails is tried again until the lease is over", "[inter
             world.script->fail_between(Call::remove, 1, 1000000, fault);
             auto second = locks.acquire("a");
             auto const start = world.context.now();
-            CHECK(locks.release(std::move(second)).error() != Errc::ok);
+            CHECK(locks.release(std::move(second)).errc() != Errc::ok);
             CHECK(world.context.now() <= start + 300ms);
             world.script->fault = nullptr;
             world.context.run_for(301ms);
@@ -231,7 +231,7 @@ TEST_CASE("A removal that may have been made is unknown, whatever came of furthe
             world.script->fail(Call::remove, 1, first);
             auto const released = locks.release(std::move(lock));
             CHECK(world.script->calls(Call::remove) > 1);
-            CHECK(released.error() == (first == Fault::refused ? Errc::unavailable : Errc::outcome_unknown));
+            CHECK(released.errc() == (first == Fault::refused ? Errc::unavailable : Errc::outcome_unknown));
         }
 }
 
@@ -252,7 +252,7 @@ TEST_CASE("Releasing twice is fine, and releasing a lost lock says so", "[interl
         REQUIRE(world.store.force_release(interlock::Key{"a"sv}));
         Locks const others{world.repository(1, in_place), {.ttl = 300ms}};
         auto const taken = others.acquire("a");
-        CHECK(locks.release(lost).error() == Errc::lock_lost);
+        CHECK(locks.release(lost).errc() == Errc::lock_lost);
         CHECK(taken.status() == LockStatus::held);
         world.context.run_for(1s);
         CHECK(taken.status() == LockStatus::held);  // the other's record was not touched
@@ -270,7 +270,7 @@ TEST_CASE("A lease outlives neither a stalled process nor its next call", "[inte
         auto const lock = locks.acquire("a");
         world.context.stall(600ms);  // twice the lease; no alarm could ring
         CHECK(lock.status() == LockStatus::lost);
-        CHECK(locks.write(lock, *inserted, Counter{"a", 9}).error() == Errc::lock_lost);
+        CHECK(locks.write(lock, *inserted, Counter{"a", 9}).errc() == Errc::lock_lost);
 
         interlock::TransactionService const service{Policies{}.lease, locks};
         auto const stalling = [&](Counter& a) {
@@ -279,7 +279,7 @@ TEST_CASE("A lease outlives neither a stalled process nor its next call", "[inte
         };
         // The lock above is dead, and gives way.
         auto const end = service.try_do_in_transaction("a", stalling);
-        CHECK(end.error() == Errc::lock_lost);
+        CHECK(end.errc() == Errc::lock_lost);
         CHECK(world.value("a") == 0);
         CHECK(service.do_in_transaction("a", [](Counter& a) { return ++a.value; }) == 1);
     }
@@ -300,7 +300,7 @@ TEST_CASE("A row is loaded again when the look-up after a wait fails", "[interle
     world.context.add_timer(1, world.context.now() + 10ms, [&] { other.reset(); });
     auto const end =
         service.try_do_in_transaction(OperationId{"once"}, key, [](Counter& a) { return ++a.value; });
-    CHECK(end.error() == Errc::ok);
+    CHECK(end.errc() == Errc::ok);
     auto const loaded = world.store.load(key);
     REQUIRE(loaded);
     CHECK(loaded->value == Counter{"a long enough name to live on the heap", 42});
@@ -330,7 +330,7 @@ TEST_CASE("A wake-up during a blocking call is not lost", "[interleaving][failin
     auto const increment = [](Counter& a) { return ++a.value; };
     service.async_try_do_in_transaction(
         "a", increment, {.deadline = 5s}, [&](std::exception_ptr, Outcome<std::int64_t> end) {
-            result = end.error();
+            result = end.errc();
         });
     while (!result && world.context.step()) {
     }

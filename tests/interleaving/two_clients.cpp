@@ -168,7 +168,7 @@ private:
                 problem = "P1: a write after one with a greater token";
             mark_ = client.lock->fencing_token();
             written_ = loaded->value.value + 1;
-        } else if (result.error() == Errc::outcome_unknown) {
+        } else if (result.errc() == Errc::outcome_unknown) {
             unknown_ = false;  // the script applies, and then loses the reply
             written_ = world_.value("a");
         } else {

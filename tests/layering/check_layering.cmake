@@ -1,7 +1,7 @@
 # cmake -D ROOT=<folder that holds interlock/> -P check_layering.cmake
 #
-# Who may include what, and that only the runtime seam touches clocks, timers, threads, randomness and sockets.
-# Names every violation as `<header>:<line>: <rule>`, then fails.
+# Who may include what, and that only the runtime seam touches clocks, timers, threads, randomness and
+# sockets. Names every violation as `<header>:<line>: <rule>`, then fails.
 
 cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
@@ -13,8 +13,8 @@ set(policies_may_include core policies)
 set(backends_may_include core backends)
 set(patterns_may_include core policies)
 
-# Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but for those
-# that join everything. A folder of core/ that is not listed here is a violation.
+# Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but
+# for those that join everything. A folder of core/ that is not listed here is a violation.
 set(services core/transaction_service.hpp core/lock_state_service.hpp core/state_repository.hpp
     core/any_idempotency_store.hpp core/open.hpp)
 set(rooms nouns services contracts kit runtime codec detail)
@@ -26,14 +26,19 @@ set(kit_may_include nouns codec contracts runtime kit)
 set(detail_may_include nouns codec contracts runtime kit detail)
 set(services_may_include ${rooms})
 
-# Client library -> its include prefixes, and the one header that may use them.
-set(clients hiredis openssl libpqxx)
-set(hiredis_includes "^hiredis(/|\\.h)")
-set(hiredis_door backends/redis/detail/hiredis.hpp)
-set(openssl_includes "^(openssl/|boost/asio/ssl)")
-set(openssl_door backends/redis/detail/openssl.hpp)
-set(libpqxx_includes "^(pqxx/|libpq|postgresql/)")
-set(libpqxx_door backends/postgres/detail/pqxx.hpp)
+# Client library -> its include prefixes, and the one header that may use them: see
+# cmake/InterlockComponents.cmake.
+set(clients "")
+file(GLOB component_files "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components/*.cmake")
+foreach(file IN LISTS component_files)
+    set(component_needs "")
+    include("${file}")
+    foreach(need IN LISTS component_needs)
+        if(DEFINED ${need}_door)
+            list(APPEND clients ${need})
+        endif()
+    endforeach()
+endforeach()
 
 # Whole libraries behind one include: too slow to compile for a header.
 set(umbrella_includes boost/asio.hpp pqxx/pqxx)
@@ -107,7 +112,8 @@ macro(check_include header line_number included)
         endif()
     endforeach()
     if("${included}" IN_LIST umbrella_includes)
-        violation("${header}" ${line_number} "<${included}> brings in the whole library, include single headers")
+        violation("${header}" ${line_number}
+            "<${included}> brings in the whole library, include single headers")
     endif()
 endmacro()
 
@@ -144,7 +150,8 @@ macro(check_own_include header line_number target)
     endif()
 
     if("${header}" STREQUAL "version.hpp")
-        violation("${header}" ${line_number} "version.hpp includes nothing of interlock, here <interlock/${target}>")
+        violation("${header}" ${line_number}
+            "version.hpp includes nothing of interlock, here <interlock/${target}>")
     elseif("${header}" STREQUAL "fwd.hpp")
         if(NOT "${target}" STREQUAL "version.hpp" AND NOT to_layer STREQUAL "core")
             violation("${header}" ${line_number}
@@ -152,7 +159,8 @@ macro(check_own_include header line_number target)
         endif()
     elseif(from_layer)
         if("${target}" STREQUAL "interlock.hpp")
-            violation("${header}" ${line_number} "<interlock/interlock.hpp> is for users, include single headers")
+            violation("${header}" ${line_number}
+                "<interlock/interlock.hpp> is for users, include single headers")
         elseif(to_layer AND from_layer IN_LIST layers AND NOT to_layer IN_LIST ${from_layer}_may_include)
             violation("${header}" ${line_number}
                 "${from_layer} may not include ${to_layer}, here <interlock/${target}>")
@@ -217,6 +225,19 @@ foreach(header IN LISTS headers)
             if(included MATCHES "^boost/asio(/|\\.hpp)")
                 list(APPEND heavy_headers "${header}")
             endif()
+        endif()
+
+        if(header STREQUAL "fwd.hpp" AND code MATCHES "namespace[ ]+([a-z0-9_]+)")
+            set(named "${CMAKE_MATCH_1}")
+            if(IS_DIRECTORY "${ROOT}/interlock/backends/${named}")
+                violation("${header}" ${line_number} "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
+            endif()
+        endif()
+        # A store runs on any runtime. Only its fwd.hpp says which one a user gets.
+        if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
+           AND header MATCHES "^backends/([^/]+)/(.*)$" AND NOT CMAKE_MATCH_2 STREQUAL "fwd.hpp")
+            violation("${header}" ${line_number}
+                "'SystemRuntime' is not for '${CMAKE_MATCH_1}' to choose, its runtime is a template argument")
         endif()
 
         if(NOT header MATCHES "${seam_headers}"

@@ -7,6 +7,7 @@ include("${CMAKE_CURRENT_LIST_DIR}/../support/self_test.cmake")
 
 set(check_layering ${CMAKE_COMMAND} -D "ROOT=${WORK}" -P "${CMAKE_CURRENT_LIST_DIR}/check_layering.cmake")
 set(check_umbrella ${CMAKE_COMMAND} -D "ROOT=${WORK}" -P "${CMAKE_CURRENT_LIST_DIR}/check_umbrella.cmake")
+set(check_stores ${CMAKE_COMMAND} -D "ROOT=${WORK}" -P "${CMAKE_CURRENT_LIST_DIR}/check_stores.cmake")
 
 # header(<path> <line>...)
 function(header path)
@@ -36,7 +37,8 @@ function(clean_tree)
     header(core/key.hpp "#include <concepts>")
     header(core/format.hpp "#include <fmt/format.h>")
     header(core/contracts/store.hpp "#include <interlock/core/key.hpp>")
-    header(core/runtime/runtime.hpp "#include <boost/asio/steady_timer.hpp>" "std::chrono::steady_clock::now()")
+    header(core/runtime/runtime.hpp "#include <boost/asio/steady_timer.hpp>"
+        "std::chrono::steady_clock::now()")
     header(core/runtime/clock.hpp "clock_gettime(CLOCK_BOOTTIME, &now)")
     header(core/detail/locks/machine.hpp "#include <interlock/core/runtime/clock.hpp>")
     header(core/transaction_service.hpp
@@ -49,9 +51,11 @@ function(clean_tree)
         "char quote = '\"'  // a random_device would be wrong"
         "constexpr int many = 1'000'000  // and a system_clock too"
         "runtime.sleep_until(at)")
-    header(policies/optimistic.hpp "#include <interlock/core/transaction_service.hpp>" "#include <boost/asio/post.hpp>")
+    header(policies/optimistic.hpp "#include <interlock/core/transaction_service.hpp>"
+        "#include <boost/asio/post.hpp>")
     header(backends/memory/store.hpp
-        "#include <interlock/core/transaction_service.hpp>" "#include <interlock/backends/memory/detail/table.hpp>")
+        "#include <interlock/core/transaction_service.hpp>"
+            "#include <interlock/backends/memory/detail/table.hpp>")
     header(backends/memory/detail/table.hpp "#include <map>")
     header(backends/redis/store.hpp "#include <interlock/backends/redis/detail/hiredis.hpp>")
     header(backends/redis/detail/hiredis.hpp "#include <hiredis/hiredis.h>")
@@ -70,20 +74,28 @@ plant("core may not include backends" core/b.hpp "// first" "#include <interlock
 plant("core may not include patterns" core/c.hpp "  #  include  <interlock/patterns/election.hpp>")
 plant("policies may not include backends" policies/a.hpp "#include <interlock/backends/memory/store.hpp>")
 plant("policies may not include patterns" policies/b.hpp "#include <interlock/patterns/election.hpp>")
-plant("backends may not include policies" backends/memory/a.hpp "#include <interlock/policies/optimistic.hpp>")
+plant("backends may not include policies" backends/memory/a.hpp
+    "#include <interlock/policies/optimistic.hpp>")
 plant("backends may not include patterns" backends/memory/b.hpp "#include <interlock/patterns/election.hpp>")
-plant("backends may not include each other" backends/memory/c.hpp "#include <interlock/backends/redis/store.hpp>")
+plant("backends may not include each other" backends/memory/c.hpp
+    "#include <interlock/backends/redis/store.hpp>")
 plant("patterns may not include backends" patterns/a.hpp "#include <interlock/backends/memory/store.hpp>")
 # Rooms of core/.
 plant("the nouns of core may not include its kit" core/h.hpp "#include <interlock/core/kit/pool.hpp>")
-plant("the nouns of core may not include its detail" core/i.hpp "#include <interlock/core/detail/locks/machine.hpp>")
-plant("the nouns of core may not include its services" core/j.hpp "#include <interlock/core/transaction_service.hpp>")
-plant("the contracts of core may not include its kit" core/contracts/a.hpp "#include <interlock/core/kit/pool.hpp>")
+plant("the nouns of core may not include its detail" core/i.hpp
+    "#include <interlock/core/detail/locks/machine.hpp>")
+plant("the nouns of core may not include its services" core/j.hpp
+    "#include <interlock/core/transaction_service.hpp>")
+plant("the contracts of core may not include its kit" core/contracts/a.hpp
+    "#include <interlock/core/kit/pool.hpp>")
 plant("the contracts of core may not include its services"
     core/contracts/b.hpp "#include <interlock/core/transaction_service.hpp>")
-plant("the runtime of core may not include its kit" core/runtime/a.hpp "#include <interlock/core/kit/pool.hpp>")
-plant("the codec of core may not include its contracts" core/codec/a.hpp "#include <interlock/core/contracts/store.hpp>")
-plant("the kit of core may not include its detail" core/kit/a.hpp "#include <interlock/core/detail/locks/machine.hpp>")
+plant("the runtime of core may not include its kit" core/runtime/a.hpp
+    "#include <interlock/core/kit/pool.hpp>")
+plant("the codec of core may not include its contracts" core/codec/a.hpp
+    "#include <interlock/core/contracts/store.hpp>")
+plant("the kit of core may not include its detail" core/kit/a.hpp
+    "#include <interlock/core/detail/locks/machine.hpp>")
 plant("the detail of core may not include its services"
     core/detail/a.hpp "#include <interlock/core/transaction_service.hpp>")
 plant("'rooms' is no room of core" core/rooms/a.hpp "int a")
@@ -102,14 +114,22 @@ plant("only interlock/backends/memory/ may reach its detail/"
 # One door per client library.
 plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
     backends/redis/e.hpp "#include <hiredis/read.h>")
-plant("<openssl/ssl.h> may be included by backends/redis/detail/openssl.hpp only"
+plant("<openssl/ssl.h> may be included by core/kit/net/openssl.hpp only"
     backends/redis/f.hpp "#include <openssl/ssl.h>")
-plant("<boost/asio/ssl/stream.hpp> may be included by backends/redis/detail/openssl.hpp only"
+plant("<boost/asio/ssl/stream.hpp> may be included by core/kit/net/openssl.hpp only"
     backends/redis/g.hpp "#include <boost/asio/ssl/stream.hpp>")
 plant("<pqxx/result> may be included by backends/postgres/detail/pqxx.hpp only"
     patterns/e.hpp "#include <pqxx/result>")
 plant("<libpq-fe.h> may be included by backends/postgres/detail/pqxx.hpp only"
     backends/postgres/e.hpp "#include <libpq-fe.h>")
+# The runtime of a store.
+plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/h.hpp "auto now = SystemRuntime::now()")
+plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.hpp "// fine" "using R = SystemRuntime")
+plant("'SystemRuntime' is not for 'postgres' to choose" backends/postgres/detail/f.hpp
+    "SystemRuntimes fine" "return SystemRuntime{}")
+plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp "using R = SystemRuntime")
+header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime." "using Pool = BasicPool<SystemRuntime>")
+header(backends/redis/fwd.hpp "using Client = BasicClient<SystemRuntime>")
 # Umbrella includes of dependencies.
 plant("<boost/asio.hpp> brings in the whole library" core/g.hpp "#include <boost/asio.hpp>")
 plant("<pqxx/pqxx> brings in the whole library" backends/postgres/detail/pqxx.hpp "#include <pqxx/pqxx>")
@@ -120,7 +140,8 @@ foreach(word IN ITEMS
         std::thread std::jthread this_thread::sleep_for this_thread::sleep_until nanosleep usleep
         random_device mt19937 mt19937_64 default_random_engine getrandom tcp::socket)
     string(REPLACE "::" "_" name "${word}")
-    plant("'${word}' belongs behind the runtime seam" core/seam_${name}.hpp "// fine" "x(${word}{})  // planted")
+    plant("'${word}' belongs behind the runtime seam" core/seam_${name}.hpp "// fine"
+        "x(${word}{})  // planted")
 endforeach()
 plant("'steady_timer' belongs behind" core/seam_include.hpp "#include <boost/asio/steady_timer.hpp>")
 plant("'std::thread' belongs behind" core/seam_after_url.hpp "f(\"redis://host\", std::thread{})")
@@ -141,8 +162,13 @@ message(NOTICE "layering: all ${count} planted violations are named, and no othe
 # The row of fwd.hpp: its includes, and what they reach.
 clean_tree()
 set(planted "")
-plant("fwd.hpp may include version.hpp and light core headers only" fwd.hpp "#include <interlock/policies/optimistic.hpp>")
+plant("fwd.hpp may include version.hpp and light core headers only" fwd.hpp
+    "#include <interlock/policies/optimistic.hpp>")
 expect_fail("fwd.hpp includes a policy" "${planted}" ${check_layering})
+clean_tree()
+set(planted "")
+plant("fwd.hpp names no store, 'redis' has a fwd.hpp of its own" fwd.hpp "namespace detail {" "namespace redis {")
+expect_fail("fwd.hpp names a store" "${planted}" ${check_layering})
 clean_tree()
 header(core/key.hpp "#include <interlock/core/awaitable.hpp>")
 header(core/awaitable.hpp "#include <boost/asio/awaitable.hpp>")
@@ -166,3 +192,28 @@ clean_tree()
 file(APPEND "${WORK}/interlock/interlock.hpp" "#include <interlock/backends/redis/store.hpp>\n")
 expect_fail("umbrella includes a client library"
     "must not include <interlock/backends/redis/store.hpp>" ${check_umbrella})
+
+# Shared files that name a store.
+function(store_tree)
+    file(REMOVE_RECURSE "${WORK}")
+    file(WRITE "${WORK}/CMakeLists.txt" "the components are found by their files\n")
+    file(WRITE "${WORK}/cmake/components/redis.cmake" "redis\n")
+    file(WRITE "${WORK}/include/interlock/backends/redis/store.hpp" "namespace redis\n")
+    file(WRITE "${WORK}/include/interlock/core/a.hpp" "\"redis://url\"; predisposed\n")
+    file(WRITE "${WORK}/tests/contract/redis/backends.hpp" "redis\n")
+    file(WRITE "${WORK}/tests/support/redis_server.hpp" "redis\n")
+    file(WRITE "${WORK}/tests/README.md" "redis\n")
+    file(WRITE "${WORK}/tests/compile_pass/support_matrix.cpp" "redis::StateRepository\n")
+endfunction()
+store_tree()
+expect_pass("clean tree, stores" ${check_stores})
+foreach(file IN ITEMS CMakeLists.txt include/interlock/core/a.hpp tests/run tests/contract/backends.hpp)
+    foreach(text IN ITEMS "using redis::StateRepository" "#ifdef REDIS" "if(x MATCHES \"redis|other\")")
+        store_tree()
+        file(APPEND "${WORK}/${file}" "${text}\n")
+        expect_fail("a shared file names a store" "${file}: a shared file names the store redis: ${text}"
+            ${check_stores})
+    endforeach()
+endforeach()
+file(REMOVE_RECURSE "${WORK}")
+expect_fail("no store" "there is no store" ${check_stores})

@@ -1,9 +1,9 @@
 # cmake -D PROGRAM=<test program> -D "TEST=<name or tags>" -P check_mutant.cmake
 # cmake -D PROGRAM=<program> -D "TEST=--<arguments>" -P check_mutant.cmake
 #
-# Passes when the program, which was built with a mutant, fails that test, crashes in it, or does not end. For a program of its
-# own, not to end is to survive.
-# Fails when the mutant survives, and when there is no such test.
+# Passes when the program, which was built with a mutant, fails that test, crashes in it, or does not end. For
+# a program of its own, not to end is to survive. Fails when the mutant survives, and when there is no such
+# test.
 
 cmake_minimum_required(VERSION 3.23)
 
@@ -25,7 +25,8 @@ execute_process(
 if(output MATCHES "No test cases matched|No tests ran|^usage:")
     message(FATAL_ERROR "there is no test '${TEST}':\n${output}")
 endif()
-if(code STREQUAL "0" OR ("${TEST}" MATCHES "^--" AND code MATCHES "timeout"))  # so many seeds do not end in time
+if(code STREQUAL "0" OR ("${TEST}" MATCHES "^--" AND code MATCHES "timeout"))  # so many seeds do not end in
+    time
     message(FATAL_ERROR "the mutant survives '${TEST}':\n${output}")
 endif()
 string(REGEX MATCH "[^\n]*(: FAILED:|FAILED seed:)[^\n]*" where "${output}")

@@ -1,7 +1,8 @@
 # cmake -D WORK=<scratch folder> -D INCLUDE=<folder of the headers> -P check_patches.cmake
 #
-# Every patch still applies to the headers and changes one of them. The lane that builds and runs the mutants is slow and
-# seldom run; a patch that no longer fits is found here, with the change that moved what it takes out.
+# Every patch still applies to the headers and changes one of them. The lane that builds and runs the mutants
+# is slow and seldom run; a patch that no longer fits is found here, with the change that moved what it takes
+# out.
 
 cmake_minimum_required(VERSION 3.23)
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A child writes what it found into a pipe and leaves by _exit: nothing of the parent's is destroyed in it.
+// What a fork does to services, locks and random numbers, in the child and in the parent.
+//
+// How it works: the test forks, often while other threads of the parent are in the middle of something. The
+// child makes its calls, writes what it found into a pipe, and leaves by _exit, so that nothing of the
+// parent's is destroyed in the child. The parent reads the pipe and makes its own calls after that.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -95,7 +99,9 @@ std::string finish(Child child)
     return out;
 }
 
-TEST_CASE("a service made before a fork is misconfigured in the child and works on in the parent", "[process][fork]")
+TEST_CASE(
+    "a service made before a fork is misconfigured in the child and works on in the parent",
+    "[process][fork]")
 {
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
@@ -105,8 +111,8 @@ TEST_CASE("a service made before a fork is misconfigured in the child and works 
     auto const take = [](Stock& s) { return --s.quantity; };
     CHECK(service.do_in_transaction("x", take) == 9);
     auto const found = finish(start([&] {
-        std::string out = name_of(service.try_do_in_transaction("x", take).error());
-        out += std::string(" ") + name_of(locking.try_do_in_transaction("x", take).error());
+        std::string out = name_of(service.try_do_in_transaction("x", take).errc());
+        out += std::string(" ") + name_of(locking.try_do_in_transaction("x", take).errc());
         try {
             static_cast<void>(locks.try_acquire("x"));
         } catch (Error const& error) {
@@ -119,7 +125,7 @@ TEST_CASE("a service made before a fork is misconfigured in the child and works 
     CHECK(locks.try_acquire("x"));
 }
 
-TEST_CASE("a lock held over a fork is not renewed by the child", "[process][fork]")
+TEST_CASE("a lock that is held over a fork is not renewed by the child", "[process][fork]")
 {
     LockStateService const locks{memory::StateRepository<Stock>{}, LockOptions{.ttl = 1s}};
     auto lock = locks.acquire("x");
@@ -131,7 +137,9 @@ TEST_CASE("a lock held over a fork is not renewed by the child", "[process][fork
     CHECK(lock.status() == LockStatus::held);
 }
 
-TEST_CASE("a child leaves its parent's lock alone, whatever the parent's threads were doing at the fork", "[process][fork]")
+TEST_CASE(
+    "a child leaves its parent's lock alone, whatever the parent's threads were doing at the fork",
+    "[process][fork]")
 {
     auto const script = std::make_shared<scripted::Script<Stock>>();
     scripted::ScriptedRepository<Stock, std::string, SystemRuntime> const repository{
@@ -148,8 +156,8 @@ TEST_CASE("a child leaves its parent's lock alone, whatever the parent's threads
     REQUIRE(gate.wait_for(1));
     auto const child = start([&] {
         ::alarm(10);
-        std::string out = name_of(lock.ensure(1h).error());
-        out += std::string(" ") + name_of(interlock::LockAccess::hold(lock)->release_and_report().error());
+        std::string out = name_of(lock.ensure(1h).errc());
+        out += std::string(" ") + name_of(interlock::LockAccess::hold(lock)->release_and_report().errc());
         lock = Lock<Stock>{};
         return out + " gone";
     });
@@ -176,7 +184,9 @@ TEST_CASE("a new service in the child works, renewals included", "[process][fork
     CHECK(held.status() == LockStatus::held);
 }
 
-TEST_CASE("a new service on a blocking store works in the child, renewals and async calls included", "[process][fork]")
+TEST_CASE(
+    "a new service on a blocking store works in the child, renewals and async calls included",
+    "[process][fork]")
 {
     std::atomic<bool> ran{false};
     asio::post(SystemRuntime::blocking_executor(), [&] { ran = true; });
@@ -237,7 +247,8 @@ struct Globals {
     Lock<Stock> lock{locks.acquire("x")};
 };
 
-TEST_CASE("a program with static handles, a held lock and renewals under way exits cleanly", "[process][fork]")
+TEST_CASE(
+    "a program with static handles, a held lock and renewals under way exits cleanly", "[process][fork]")
 {
     for (int round = 0; round < 5; ++round) {
         auto const pid = ::fork();

@@ -1,4 +1,4 @@
-# cmake -D README=<README.md> -D HEADER=<tests/support/redis_server.hpp> -P check_rights.cmake
+# cmake -D README=<README.md> -D HEADER=<header that starts a server> -P check_rights.cmake
 #
 # The rights that README tells an operator to give are those that the tests run with.
 

@@ -63,7 +63,8 @@ fails("a left-out line" "README.md:2: ${elsewhere}"
     "${sum}\n```cpp\nint sum = 0;\nfor (int value : values) {\n```\n")
 fails("another order" "README.md:2: ${elsewhere}"
     "${sum}\n```cpp\nint values[] = {1, 2};\nint sum = 0;\n```\n")
-fails("outside of the region" "README.md:2: ${elsewhere} sum" "${sum_region}\n```cpp\n#include <cstdio>\n```\n")
+fails("outside of the region" "README.md:2: ${elsewhere} sum"
+    "${sum_region}\n```cpp\n#include <cstdio>\n```\n")
 fails("only the second block is wrong" "README.md:6: ${elsewhere}"
     "${sum}\n```cpp\nint sum = 0;\n```\n${sum}\n```cpp\nint sum = 1;\n```\n")
 fails("no marker" "README.md:3: no '<!-- example: <path> -->'" "text\n\n```cpp\nint sum = 0;\n```\n")

@@ -119,7 +119,7 @@ asio::awaitable<Ended> call(
         auto token = asio::bind_cancellation_slot(signal.slot(), asio::use_awaitable);
         auto running = service.async_try_do_in_transaction(once..., key, f, options, std::move(token));
         auto end = co_await std::move(running);
-        ended.result = end.error();
+        ended.result = end.errc();
         ended.detail = end.detail();
         if (end) {
             if constexpr (keyed) {

@@ -100,11 +100,11 @@ inline Client hold(Run& run, Host host, Random& random)
         bool const lost = lock.status() == interlock::LockStatus::lost;
         auto const number = checks.new_call();
         loaded->value.change(task, 1, number);
-        if (own.repository().in_place()) {  // a blocking call; elsewhere it would block the client
+        if (own.repository().capabilities().answers_in_place) {  // a blocking call; elsewhere it would block the client
             auto const written = own.write(lock, loaded->version, loaded->value);
             auto& record = checks.record(task, number);
             record.completions = 1;
-            record.result = written.error();
+            record.result = written.errc();
             if (written)
                 record.answer = number;
             run.coverage().note(interlock::name_of(record.result));
@@ -133,7 +133,7 @@ inline void tally(Run& run, Host host, Random& random)
     auto const outcome =
         run.tallies(host).change(id, Key{std::string_view{"tally"}}, change, {random.time(1ms, 600ms)});
     run.checks().told_of_tally(id.value(), outcome);
-    run.coverage().note(std::string("counter: ") + interlock::name_of(outcome.error()));
+    run.coverage().note(std::string("counter: ") + interlock::name_of(outcome.errc()));
     if (outcome && outcome->replayed)
         run.coverage().note("counter: replayed");
 }

@@ -4,11 +4,12 @@
 #define INTERLOCK_TESTS_SUPPORT_BLOCKING_REPOSITORY_HPP
 
 /// @file
-/// Any repository as one that may block: it offers the members that the concepts state and none of the optional ones
-/// (`immediate`, `poll`, `subscribe`), as a store behind a network would. Asynchronous calls then run on the
+/// Any repository as one that may block: it carries out the same verbs and has nothing that is optional (no capabilities,
+/// `poll`, `subscribe`), as a store behind a network would. Asynchronous calls then run on the
 /// blocking executor, and lock waiters poll.
 
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/lock_state_service.hpp>
 
 #include <cstddef>
@@ -24,7 +25,8 @@
 namespace interlock_test {
 
 template <class R>
-class BlockingRepository {
+class BlockingRepository
+    : public interlock::StoreMembers<BlockingRepository<R>, typename R::value_type, typename R::key_type> {
     using Changes = std::span<interlock::Change<typename R::value_type>>;
 
 public:
@@ -61,85 +63,21 @@ public:
     runtime_type runtime() const { return inner_.runtime(); }
     void const* identity() const noexcept { return inner_.identity(); }
 
-    auto load(interlock::Key const& key, interlock::Deadline deadline) const
+    template <class Verb>
+        requires interlock::CarriesOut<R, Verb>
+    interlock::Outcome<typename Verb::answer> carry_out(Verb const& verb, interlock::Deadline deadline) const
     {
-        call("load");
-        return inner_.load(key, deadline);
+        call(Verb::name);
+        return inner_.carry_out(verb, deadline);
     }
-    interlock::Outcome<interlock::Version> insert(
-        interlock::Key const& key, value_type const& value, interlock::Deadline deadline) const
-    {
-        call("insert");
-        return inner_.insert(key, value, deadline);
-    }
-    interlock::Outcome<interlock::Version> compare_and_set(
-        interlock::Key const& key, interlock::Version version, value_type const& value,
-        interlock::Deadline deadline) const
-    {
-        call("compare_and_set");
-        return inner_.compare_and_set(key, version, value, deadline);
-    }
-    interlock::Outcome<interlock::Version> erase(
-        interlock::Key const& key, interlock::Version version, interlock::Deadline deadline) const
-    {
-        call("erase");
-        return inner_.erase(key, version, deadline);
-    }
-    interlock::Outcome<interlock::CommitResult> commit(
-        Changes changes, interlock::OperationCommit const* operation, interlock::Deadline deadline) const
-    {
-        call("commit");
-        return inner_.commit(changes, operation, deadline);
-    }
-    auto find_operation(
-        interlock::Key const& key, interlock::OperationId const& id, interlock::Deadline deadline) const
-    {
-        call("find_operation");
-        return inner_.find_operation(key, id, deadline);
-    }
-    auto forbid_operation(
-        interlock::Key const& key, interlock::OperationId const& id, std::uint32_t attempt,
-        interlock::Deadline deadline) const
-    {
-        call("forbid_operation");
-        return inner_.forbid_operation(key, id, attempt, deadline);
-    }
-    interlock::Outcome<transaction_type> load_for_update(
-        std::span<interlock::Key const* const> keys, interlock::Wait wait, interlock::Deadline deadline) const
+    interlock::Outcome<transaction_type> carry_out(
+        interlock::verb::LoadForUpdate<transaction_type> const& rows, interlock::Deadline deadline) const
     {
         call("load_for_update");
-        auto opened = inner_.load_for_update(keys, wait, deadline);
+        auto opened = inner_.load_for_update(rows.keys, rows.wait, deadline);
         if (!opened)
             return std::move(opened).failure();
         return transaction_type{*std::move(opened)};
-    }
-    auto create(
-        interlock::Key const& key, interlock::OwnerToken owner, interlock::Ttl ttl, interlock::Deadline deadline) const
-    {
-        call("create");
-        return inner_.create(key, owner, ttl, deadline);
-    }
-    auto create_and_load(
-        interlock::Key const& key, interlock::OwnerToken owner, interlock::Ttl ttl, interlock::Deadline deadline) const
-    {
-        call("create_and_load");
-        return inner_.create_and_load(key, owner, ttl, deadline);
-    }
-    auto renew(
-        interlock::Key const& key, interlock::OwnerToken owner, interlock::Ttl ttl, interlock::Deadline deadline) const
-    {
-        call("renew");
-        return inner_.renew(key, owner, ttl, deadline);
-    }
-    auto remove(interlock::Key const& key, interlock::OwnerToken owner, interlock::Deadline deadline) const
-    {
-        call("remove");
-        return inner_.remove(key, owner, deadline);
-    }
-    auto verify_fencing(interlock::Deadline deadline) const
-    {
-        call("verify_fencing");
-        return inner_.verify_fencing(deadline);
     }
 
 private:

@@ -39,7 +39,7 @@ void counters_change_once_per_operation_id(Counters const& counters)
     CHECK(again.changed);
     CHECK(again.value == 7);
     CHECK(counters.load(seats).value() == 4);
-    CHECK(counters.atomic_once(OperationId{"a"}, seats, decrement(2, 0)).error() == Errc::idempotency_mismatch);
+    CHECK(counters.atomic_once(OperationId{"a"}, seats, decrement(2, 0)).errc() == Errc::idempotency_mismatch);
     CHECK(counters.atomic_once(OperationId{"a"}, Key{"others"}, increment(1)).value().value == 1);  // another operation
 }
 
@@ -64,15 +64,15 @@ void counters_refuse_what_they_cannot_hold(Counters const& counters)
 {
     using namespace interlock;
     auto const most = CounterChange::limit;
-    CHECK(counters.atomic_once(OperationId{"1"}, Key{"k"}, increment(most + 1)).error() == Errc::invalid_argument);
+    CHECK(counters.atomic_once(OperationId{"1"}, Key{"k"}, increment(most + 1)).errc() == Errc::invalid_argument);
     CHECK(counters.atomic_once(OperationId{"2"}, Key{"k"}, increment(most)).value().value == most);
-    CHECK(counters.atomic_once(OperationId{"3"}, Key{"k"}, increment(1)).error() == Errc::invalid_argument);
+    CHECK(counters.atomic_once(OperationId{"3"}, Key{"k"}, increment(1)).errc() == Errc::invalid_argument);
     CHECK(counters.load(Key{"k"}).value() == most);
     CHECK(counters.atomic_once(OperationId{"3"}, Key{"k"}, increment(-1)).value().value == most - 1);
-    CHECK(counters.atomic_once(OperationId{""}, Key{"k"}, increment(1)).error() == Errc::invalid_argument);
-    CHECK(counters.atomic_once(OperationId{"4"}, Key{""}, increment(1)).error() == Errc::invalid_argument);
+    CHECK(counters.atomic_once(OperationId{""}, Key{"k"}, increment(1)).errc() == Errc::invalid_argument);
+    CHECK(counters.atomic_once(OperationId{"4"}, Key{""}, increment(1)).errc() == Errc::invalid_argument);
     CounterChange const empty{.amount = 1, .at_least = 2, .at_most = 1};
-    CHECK(counters.atomic_once(OperationId{"5"}, Key{"k"}, empty).error() == Errc::invalid_argument);
+    CHECK(counters.atomic_once(OperationId{"5"}, Key{"k"}, empty).errc() == Errc::invalid_argument);
 }
 
 template <class Counters>
@@ -110,7 +110,7 @@ void counters_survive_lost_replies(Counters const& counters, Cut cut)
     int failed = 0;
     for (int i = 0; i < 300;) {
         auto const answer = counters.atomic_once(OperationId{std::to_string(i)}, Key{"k"}, increment(1), {60s});
-        if (answer.error() == Errc::unavailable)
+        if (answer.errc() == Errc::unavailable)
             continue;  // cut while it connected: not applied
         failed += answer ? 0 : 1;
         ++i;

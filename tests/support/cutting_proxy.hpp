@@ -78,6 +78,8 @@ public:
     /// Nobody is let through any more; who comes sees an end at once.
     void close_the_door(bool closed) noexcept { closed_ = closed; }
     int cuts() const noexcept { return cuts_; }
+    /// How many clients have come, those before a closed door included.
+    int arrivals() const noexcept { return arrivals_; }
 
 private:
     static sockaddr_in loopback(std::uint16_t port) noexcept
@@ -98,6 +100,7 @@ private:
             int const client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
             if (client < 0)
                 continue;
+            ++arrivals_;
             int const server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
             auto const address = loopback(server_);
             if (closed_ || ::connect(server, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0) {
@@ -174,6 +177,7 @@ private:
     std::atomic<bool> stopping_{false};
     std::atomic<bool> closed_{false};
     std::atomic<int> cuts_{0};
+    std::atomic<int> arrivals_{0};
     std::mutex mutex_;
     Cut cut_{Cut::nothing};
     std::string trigger_;

@@ -29,20 +29,20 @@ struct VersionsOnly {
     using runtime_type = il::SystemRuntime;
     il::SystemRuntime runtime() const;
     void const* identity() const;
-    il::Outcome<il::Versioned<Stock>> load(il::Key const&, il::Deadline) const;
-    il::Outcome<il::Version> insert(il::Key const&, Stock const&, il::Deadline) const;
-    il::Outcome<il::Version> compare_and_set(il::Key const&, il::Version, Stock const&, il::Deadline) const;
-    il::Outcome<il::Version> erase(il::Key const&, il::Version, il::Deadline) const;
+    il::Outcome<il::Versioned<Stock>> carry_out(il::verb::Load<Stock> const&, il::Deadline) const;
+    il::Outcome<il::Version> carry_out(il::verb::Insert<Stock> const&, il::Deadline) const;
+    il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<Stock> const&, il::Deadline) const;
+    il::Outcome<il::Version> carry_out(il::verb::Erase const&, il::Deadline) const;
 };
 static_assert(il::VersionedRepository<VersionsOnly>);
 
 // Atomic commits and lock records, but no fence.
 struct Leases : VersionsOnly {
-    il::Outcome<il::Grant> create(il::Key const&, il::OwnerToken, il::Ttl, il::Deadline) const;
-    il::Outcome<std::chrono::nanoseconds> renew(il::Key const&, il::OwnerToken, il::Ttl, il::Deadline) const;
-    il::Outcome<il::Removal> remove(il::Key const&, il::OwnerToken, il::Deadline) const;
-    il::Outcome<il::CommitResult> commit(
-        std::span<il::Change<Stock>>, il::OperationCommit const*, il::Deadline) const;
+    using VersionsOnly::carry_out;
+    il::Outcome<il::Grant> carry_out(il::verb::Create const&, il::Deadline) const;
+    il::Outcome<std::chrono::nanoseconds> carry_out(il::verb::Renew const&, il::Deadline) const;
+    il::Outcome<il::Removal> carry_out(il::verb::Remove const&, il::Deadline) const;
+    il::Outcome<il::CommitResult> carry_out(il::verb::Commit<Stock> const&, il::Deadline) const;
 };
 static_assert(il::LeaseRepository<Leases> && il::AtomicRepository<Leases>);
 

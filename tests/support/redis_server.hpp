@@ -102,7 +102,7 @@ public:
         auto const until = interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{20});
         detail::Connection connection{options};
         connection.connect(options, until).value();
-        connection.exchange(detail::Command{words}.bytes(), detail::Access::read, until).value();
+        connection.exchange(detail::Command{words}.bytes(), interlock::redis::Access::read, until).value();
         auto const reply = connection.reply();
         std::string out = text(reply);
         for (std::size_t i = 0; i < reply.size(); ++i)
@@ -160,9 +160,9 @@ public:
     void resume() const noexcept { process_.send(SIGCONT); }
 
 private:
-    static std::string text(interlock::redis::detail::ReplyView reply)
+    static std::string text(interlock::redis::ReplyView reply)
     {
-        if (reply.is(interlock::redis::detail::ReplyType::integer))
+        if (reply.is(interlock::redis::ReplyType::integer))
             return std::to_string(reply.integer());
         return std::string(reply.text());
     }
@@ -186,7 +186,7 @@ private:
         if (!connection.connect(bare, until))
             return connection_refused_by_password(connection, until);
         return static_cast<bool>(
-                   connection.exchange(detail::Command{"PING"}.bytes(), detail::Access::read, until)) &&
+                   connection.exchange(detail::Command{"PING"}.bytes(), interlock::redis::Access::read, until)) &&
                !connection.reply().text().starts_with("LOADING");
     }
     static bool connection_refused_by_password(interlock::redis::detail::Connection& connection, interlock::TimePoint)

@@ -9,6 +9,7 @@
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/store_members.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -20,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -129,6 +131,23 @@ R failed(Call call)
     if (reads(call))
         return Errc::unavailable;
     return Failure::unknown(Errc::unavailable, "the reply was lost");
+}
+
+/// How a verb is counted.
+template <class Verb>
+constexpr Call call_of() noexcept
+{
+    constexpr std::string_view name = Verb::name;
+    return name == "load"               ? Call::load
+           : name == "insert"           ? Call::insert
+           : name == "compare_and_set"  ? Call::compare_and_set
+           : name == "erase"            ? Call::erase
+           : name == "commit"           ? Call::commit
+           : name == "find_operation"   ? Call::find_operation
+           : name == "forbid_operation" ? Call::forbid_operation
+           : name == "renew"            ? Call::renew
+           : name == "remove"           ? Call::remove
+                                        : Call::create;
 }
 
 struct NeverArrives {
@@ -315,7 +334,9 @@ private:
 /// Handles to one store may differ, as those of several processes do: in their runtime, and in whether
 /// asynchronous callers run their members in place or on the pool for blocking calls.
 template <class T, class K, class R>
-class ScriptedRepository {
+class ScriptedRepository
+    : public interlock::StoreMembers<
+          ScriptedRepository<T, K, R>, T, typename interlock::memory::StateRepository<T, K, R>::key_type> {
     using Store = interlock::memory::StateRepository<T, K, R>;
 
 public:
@@ -335,46 +356,28 @@ public:
 
     R const& runtime() const noexcept { return runtime_; }
     void const* identity() const noexcept { return store_.identity(); }
-    bool in_place() const noexcept { return in_place_; }
+    interlock::Capabilities capabilities() const noexcept { return {.answers_in_place = in_place_}; }
     Store const& store() const noexcept { return store_; }
     Script<T>& script() const noexcept { return *script_; }
 
-    Outcome<interlock::Versioned<T>> load(Key const& key, Deadline deadline = {}) const
+    /// Every verb of the memory store, as the script says.
+    template <class Verb>
+        requires interlock::CarriesOut<Store, Verb>
+    Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline deadline) const
     {
-        return detail::play(*script_, Call::load, [&](bool) { return store_.load(key, deadline); });
-    }
-    Outcome<Version> insert(Key const& key, T const& value, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::insert, [&](bool) {
-            auto version = store_.insert(key, value, deadline);
-            applied(version, {.key = &key, .value = &value});
-            return version;
+        return detail::play(*script_, detail::call_of<Verb>(), [&](bool confirmed) {
+            auto outcome = store_.carry_out(verb, deadline);
+            tell(verb, outcome, confirmed);
+            return outcome;
         });
     }
-    Outcome<Version> compare_and_set(
-        Key const& key, Version version, T const& value, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::compare_and_set, [&](bool) {
-            auto written = store_.compare_and_set(key, version, value, deadline);
-            applied(written, {.key = &key, .value = &value});
-            return written;
-        });
-    }
-    Outcome<Version> erase(Key const& key, Version version, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::erase, [&](bool) {
-            auto erased = store_.erase(key, version, deadline);
-            applied(erased, {.key = &key, .kind = interlock::ChangeKind::erase});
-            return erased;
-        });
-    }
-    Outcome<CommitResult> commit(
-        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
+    /// A commit may also arrive after its caller has gone.
+    Outcome<CommitResult> carry_out(interlock::verb::Commit<T> const& commit, Deadline deadline) const
     {
         return detail::play(
-            *script_, Call::commit, [&](bool) { return do_commit(changes, operation, deadline); },
+            *script_, Call::commit, [&](bool) { return do_commit(commit.changes, commit.operation, deadline); },
             [&] {
-                auto kept = std::make_shared<detail::KeptCommit<T>>(changes, operation);
+                auto kept = std::make_shared<detail::KeptCommit<T>>(commit.changes, commit.operation);
                 script_->later([self = *this, kept] {
                     detail::arrive(*self.script_, [&] {
                         static_cast<void>(self.do_commit(kept->changes(), kept->operation(), {}));
@@ -382,72 +385,18 @@ public:
                 });
             });
     }
+    Outcome<transaction_type> carry_out(
+        interlock::verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
+    {
+        return interlock::wait_for_rows(*this, rows.keys, rows.wait, deadline);
+    }
+    Outcome<void> carry_out(interlock::verb::VerifyFencing const&, Deadline) const { return interlock::success(); }
 
-    Outcome<std::optional<OperationRecord>> find_operation(
-        Key const& key, OperationId const& id, Deadline deadline = {}) const
-    {
-        return detail::play(
-            *script_, Call::find_operation, [&](bool) { return store_.find_operation(key, id, deadline); });
-    }
-    Outcome<OperationRecord> forbid_operation(
-        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::forbid_operation, [&](bool) {
-            return store_.forbid_operation(key, id, attempt, deadline);
-        });
-    }
-
-    Outcome<transaction_type> load_for_update(
-        std::span<Key const* const> keys, interlock::Wait wait, Deadline deadline = {}) const
-    {
-        return interlock::wait_for_rows(*this, keys, wait, deadline);
-    }
     transaction_type open_transaction(std::span<Key const* const> keys) const
     {
         return transaction_type{store_.open_transaction(keys), script_};
     }
-
-    Outcome<interlock::Grant> create(
-        Key const& key, OwnerToken owner, interlock::Ttl ttl, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::create, [&](bool confirmed) {
-            auto grant = store_.create(key, owner, ttl, deadline);
-            if (grant && script_->on_created)
-                script_->on_created(key, owner, *grant, confirmed);
-            return grant;
-        });
-    }
-    Outcome<interlock::GrantAndState<T>> create_and_load(
-        Key const& key, OwnerToken owner, interlock::Ttl ttl, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::create, [&](bool confirmed) {
-            auto both = store_.create_and_load(key, owner, ttl, deadline);
-            if (both && script_->on_created)
-                script_->on_created(key, owner, both->grant, confirmed);
-            return both;
-        });
-    }
-    Outcome<std::chrono::nanoseconds> renew(
-        Key const& key, OwnerToken owner, interlock::Ttl ttl, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::renew, [&](bool confirmed) {
-            auto renewed = store_.renew(key, owner, ttl, deadline);
-            if (script_->on_renewed)
-                script_->on_renewed(key, owner, renewed ? std::optional{*renewed} : std::nullopt, confirmed);
-            return renewed;
-        });
-    }
-    Outcome<interlock::Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
-    {
-        return detail::play(*script_, Call::remove, [&](bool confirmed) {
-            auto removed = store_.remove(key, owner, deadline);
-            if (script_->on_removed)
-                script_->on_removed(key, owner, confirmed);
-            return removed;
-        });
-    }
     Outcome<interlock::Removal> force_release(Key const& key) const { return store_.force_release(key); }
-    Outcome<void> verify_fencing(Deadline = {}) const { return interlock::success(); }
 
     void subscribe(Key const& key, OwnerToken owner, interlock::Waiter& waiter) const
     {
@@ -471,6 +420,30 @@ private:
         return committed;
     }
 
+    // What was really done, for those who listen to the script.
+    template <class Verb>
+    void tell(Verb const& verb, Outcome<typename Verb::answer> const& outcome, [[maybe_unused]] bool confirmed) const
+    {
+        namespace verbs = interlock::verb;
+        if constexpr (std::is_same_v<Verb, verbs::Insert<T>> || std::is_same_v<Verb, verbs::CompareAndSet<T>>) {
+            applied(outcome, {.key = &verb.key, .value = &verb.value});
+        } else if constexpr (std::is_same_v<Verb, verbs::Erase>) {
+            applied(outcome, {.key = &verb.key, .kind = interlock::ChangeKind::erase});
+        } else if constexpr (std::is_same_v<Verb, verbs::Create>) {
+            if (outcome && script_->on_created)
+                script_->on_created(verb.key, verb.owner, *outcome, confirmed);
+        } else if constexpr (std::is_same_v<Verb, verbs::CreateAndLoad<T>>) {
+            if (outcome && script_->on_created)
+                script_->on_created(verb.key, verb.owner, outcome->grant, confirmed);
+        } else if constexpr (std::is_same_v<Verb, verbs::Renew>) {
+            if (script_->on_renewed)
+                script_->on_renewed(
+                    verb.key, verb.owner, outcome ? std::optional{*outcome} : std::nullopt, confirmed);
+        } else if constexpr (std::is_same_v<Verb, verbs::Remove>) {
+            if (script_->on_removed)
+                script_->on_removed(verb.key, verb.owner, confirmed);
+        }
+    }
     void applied(Outcome<Version> const& outcome, Change<T> const& change) const
     {
         if (outcome && script_->on_applied)

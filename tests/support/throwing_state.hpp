@@ -76,8 +76,8 @@ interlock::Errc end_of_change(Service const& service, int amount)
         }));
     CHECK_NOTHROW(io.run());
     REQUIRE(outcome);
-    CHECK(outcome->error() == here.error());
-    return here.error();
+    CHECK(outcome->errc() == here.errc());
+    return here.errc();
 }
 
 /// Traits that throw end the call, whatever face and policy it has, and nothing else.
@@ -93,7 +93,7 @@ void throwing_traits_end_the_call(Repository const& repository)
     CHECK(end_of_change(optimistic, -1) == Errc::ok);
     CHECK(end_of_change(locking, -4) == Errc::ok);  // zero now
     static_cast<void>(optimistic.try_do_in_transaction("x", [](Moody& state) { --state.value; }));
-    CHECK(repository.load("x").error() == Errc::corrupt_state);
+    CHECK(repository.load("x").errc() == Errc::corrupt_state);
     CHECK(end_of_change(optimistic, 1) == Errc::corrupt_state);
     CHECK(end_of_change(locking, 1) == Errc::corrupt_state);
 }

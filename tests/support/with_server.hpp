@@ -4,7 +4,7 @@
 #define INTERLOCK_TESTS_SUPPORT_WITH_SERVER_HPP
 
 /// @file
-/// The programs with_<store>_server: with_redis_server <command> [argument]...
+/// The programs with_<store>_server: with_<store>_server <command> [argument]...
 
 #include "support/child_process.hpp"
 

@@ -130,7 +130,7 @@ private:
             .end = effect == il::Effect::applied       ? "applied"
                    : effect == il::Effect::not_applied ? "not"
                                                        : "unknown",
-            .error = il::name_of(outcome.error()),
+            .error = il::name_of(outcome.errc()),
             .cause = il::name_of(outcome.cause()),
             .replayed = outcome.replayed()};
         if constexpr (requires { outcome->replayed(); })

@@ -60,10 +60,6 @@ public:
     virtual void forget_clients() = 0;
 };
 
-/// `variant`: see the workers.
-std::unique_ptr<TorturedServer> make_redis(std::string const& variant);
-std::unique_ptr<TorturedServer> make_postgres(std::string const& variant);
-
 /// What the network does, whatever server it leads to.
 inline std::vector<Fault> network_faults(LossyProxy& proxy, Dice& dice)
 {

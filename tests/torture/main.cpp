@@ -42,21 +42,27 @@ namespace torture {
 namespace {
 
 constexpr std::string_view usage =
-    R"(usage: interlock_torture --store memory|redis|postgres [--seconds S] [--seed N] [--workers P]
+    R"(usage: interlock_torture --store <store> [--seconds S] [--seed N] [--workers P]
                          [--threads T] [--variant V] [--calm] [--keep]
 
   --seconds   how long (default: 120)
   --seed      of the faults and of each client's choices (default: from the clock); what the threads make of
               it is the system's
-  --workers   client processes (default: 3; memory: 1)
-  --threads   of each (default: 4; memory: 8)
-  --variant   postgres: library (default), table, advisory, serializable: whose table, and how its rows are
-              locked
-              redis: single (default), failover: to a replica that has not seen the last writes; then only
-              what is still promised is checked: tokens, deadlines, ids that can be used
+  --workers   client processes (default: 3; a store without a server: 1)
+  --threads   of each (default: 4; a store without a server: 8)
+  --variant   how the store is used, if it can be used in several ways: see below
   --calm      no faults
   --keep      the journals stay, also when nothing is wrong
+
+stores, and their variants:
 )";
+
+std::string whole_usage()
+{
+    std::string text{usage};
+    for (auto const& [name, store] : stores()) text += fmt::format("  {:<12}{}\n", name, store.variants);
+    return text;
+}
 
 struct Options {
     std::string store;
@@ -79,35 +85,19 @@ Number number(std::string_view name, std::string_view text)
     return value;
 }
 
-int work_on(std::string const& store, WorkerOptions const& options)
+TorturedStore const& store_named(std::string const& name)
 {
-    if (store == "memory")
-        return work_on_memory(options);
-#ifdef INTERLOCK_TORTURE_REDIS
-    if (store == "redis")
-        return work_on_redis(options);
-#endif
-#ifdef INTERLOCK_TORTURE_POSTGRES
-    if (store == "postgres")
-        return work_on_postgres(options);
-#endif
-    throw std::invalid_argument("there is no store '" + store + "'");
+    auto const found = stores().find(name);
+    if (found == stores().end())
+        throw std::invalid_argument("there is no store '" + name + "'");
+    return found->second;
 }
 
-/// None: memory.
+/// None: the store lives in its only client.
 std::unique_ptr<TorturedServer> make_server(Options const& options)
 {
-#ifdef INTERLOCK_TORTURE_REDIS
-    if (options.store == "redis")
-        return make_redis(options.variant);
-#endif
-#ifdef INTERLOCK_TORTURE_POSTGRES
-    if (options.store == "postgres")
-        return make_postgres(options.variant);
-#endif
-    if (options.store != "memory")
-        throw std::invalid_argument("there is no store '" + options.store + "'");
-    return nullptr;
+    auto const& store = store_named(options.store);
+    return store.make_server ? store.make_server(options.variant) : nullptr;
 }
 
 std::string fresh_directory()
@@ -301,7 +291,7 @@ int be_worker(std::vector<std::string> const& words)
         else if (name == "--settle")
             options.settle.push_back(value);
     }
-    return work_on(store, options);
+    return store_named(store).work(options);
 }
 
 Options parse(std::vector<std::string> const& words)
@@ -331,17 +321,18 @@ Options parse(std::vector<std::string> const& words)
         else
             throw std::invalid_argument("unknown: " + name);
     }
-    bool const memory = options.store == "memory";
+    auto const& store = store_named(options.store);
+    bool const one_process = !store.make_server;
     if (options.variant.empty())
-        options.variant = options.store == "postgres" ? "library" : "single";
+        options.variant = store.default_variant;
     if (options.seed == 0)
         options.seed =
             static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) %
             1'000'000'000;
-    if (options.workers == 0 || memory)
-        options.workers = memory ? 1 : 3;
+    if (options.workers == 0 || one_process)
+        options.workers = one_process ? 1 : 3;
     if (options.threads == 0)
-        options.threads = memory ? 8 : 4;
+        options.threads = one_process ? 8 : 4;
     return options;
 }
 
@@ -357,7 +348,7 @@ int main(int argc, char** argv)
         if (!words.empty() && words[0] == "worker")
             return be_worker({words.begin() + 1, words.end()});
         if (words.empty() || words[0] == "--help") {
-            fmt::print("{}", usage);
+            fmt::print("{}", whole_usage());
             return words.empty() ? 2 : 0;
         }
         auto const options = parse(words);
@@ -370,7 +361,7 @@ int main(int argc, char** argv)
         std::fflush(stdout);
         return Run{options}.go() ? 0 : 1;
     } catch (std::invalid_argument const& e) {
-        fmt::print(stderr, "{}\n{}", e.what(), usage);
+        fmt::print(stderr, "{}\n{}", e.what(), whole_usage());
         return 2;
     } catch (std::exception const& e) {
         fmt::print(stderr, "interlock_torture: {}\n", e.what());

@@ -6,6 +6,7 @@
 #include <interlock/backends/memory/state_repository.hpp>
 
 #include "torture/run_worker.hpp"
+#include "torture/worker.hpp"
 
 namespace torture {
 
@@ -16,11 +17,12 @@ struct MemoryStore {
     il::memory::IdempotencyStore keys{};
 };
 
-}  // namespace
+JoiningStore const joining{"memory", [](TorturedStore& store) {
+                               store.work = [](WorkerOptions const& options) {
+                                   return run_worker(MemoryStore{}, options, true);
+                               };
+                           }};
 
-int work_on_memory(WorkerOptions const& options)
-{
-    return run_worker(MemoryStore{}, options, true);
-}
+}  // namespace
 
 }  // namespace torture

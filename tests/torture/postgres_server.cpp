@@ -3,6 +3,7 @@
 #include "support/postgres_server.hpp"
 
 #include "torture/faults.hpp"
+#include "torture/worker.hpp"
 #include <cstdlib>
 #include <memory>
 #include <signal.h>
@@ -107,11 +108,14 @@ private:
     interlock_test::PostgresServer server_;
 };
 
-}  // namespace
+JoiningStore const joining{
+    "postgres", [](TorturedStore& store) {
+        store.default_variant = "library";
+        store.variants =
+            "library (default), table, advisory, serializable: whose table, and how its rows are locked";
+        store.make_server = [](std::string const&) { return std::make_unique<TorturedPostgres>(); };
+    }};
 
-std::unique_ptr<TorturedServer> make_postgres(std::string const&)
-{
-    return std::make_unique<TorturedPostgres>();
-}
+}  // namespace
 
 }  // namespace torture

@@ -6,6 +6,7 @@
 #include <interlock/backends/postgres/state_repository.hpp>
 
 #include "torture/run_worker.hpp"
+#include "torture/worker.hpp"
 
 namespace torture {
 
@@ -30,19 +31,20 @@ il::postgres::RepositoryOptions table_options(std::string const& variant)
 struct PostgresStore {
     PostgresStore(il::postgres::Pool const& pool, std::string const& variant)
         : repository(pool, table_options(variant)), keys(pool), counters(pool), records(pool)
-    {
-    }
+    {}
     il::postgres::StateRepository<Account> repository;
     il::postgres::IdempotencyStore keys;
     il::postgres::Counters counters;
     il::postgres::TransactionalIdempotencyStore records;
 };
 
-}  // namespace
+JoiningStore const joining{
+    "postgres", [](TorturedStore& store) {
+        store.work = [](WorkerOptions const& options) {
+            return run_worker(PostgresStore{il::postgres::Pool{options.url}, options.variant}, options);
+        };
+    }};
 
-int work_on_postgres(WorkerOptions const& options)
-{
-    return run_worker(PostgresStore{il::postgres::Pool{options.url}, options.variant}, options);
-}
+}  // namespace
 
 }  // namespace torture

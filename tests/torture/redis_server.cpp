@@ -3,6 +3,7 @@
 #include "support/redis_server.hpp"
 
 #include "torture/faults.hpp"
+#include "torture/worker.hpp"
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -134,13 +135,18 @@ private:
     interlock_test::RedisServer* replica_{&other_};
 };
 
-}  // namespace
+JoiningStore const joining{
+    "redis", [](TorturedStore& store) {
+        store.variants =
+            "single (default), failover: to a replica that has not seen the last writes; then only what is still\n"
+            "              promised is checked: tokens, deadlines, ids that can be used";
+        store.make_server = [](std::string const& variant) -> std::unique_ptr<TorturedServer> {
+            if (variant == "failover")
+                return std::make_unique<RedisFailover>();
+            return std::make_unique<TorturedRedis>();
+        };
+    }};
 
-std::unique_ptr<TorturedServer> make_redis(std::string const& variant)
-{
-    if (variant == "failover")
-        return std::make_unique<RedisFailover>();
-    return std::make_unique<TorturedRedis>();
-}
+}  // namespace
 
 }  // namespace torture

@@ -6,6 +6,7 @@
 #include <interlock/backends/redis/state_repository.hpp>
 
 #include "torture/run_worker.hpp"
+#include "torture/worker.hpp"
 
 namespace torture {
 
@@ -13,20 +14,21 @@ namespace {
 
 struct RedisStore {
     explicit RedisStore(il::redis::Client const& client) : repository(client), keys(client), counters(client)
-    {
-    }
+    {}
     il::redis::StateRepository<Account> repository;
     il::redis::IdempotencyStore keys;
     il::redis::Counters counters;
 };
 
-}  // namespace
+JoiningStore const joining{
+    "redis", [](TorturedStore& store) {
+        store.work = [](WorkerOptions const& options) {
+            auto client = il::redis::Options::parse(options.url).value();
+            client.reply_timeout = 2s;  // a connection that has fallen silent is noticed
+            return run_worker(RedisStore{il::redis::Client{std::move(client)}}, options);
+        };
+    }};
 
-int work_on_redis(WorkerOptions const& options)
-{
-    auto client = il::redis::Options::parse(options.url).value();
-    client.reply_timeout = 2s;  // a connection that has fallen silent is noticed
-    return run_worker(RedisStore{il::redis::Client{std::move(client)}}, options);
-}
+}  // namespace
 
 }  // namespace torture

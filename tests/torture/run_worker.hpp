@@ -101,8 +101,8 @@ void settle(
         if (found)
             journal.line(fmt::format(
                 "K {} {} {} {}", key, found->version, found->value.value, word(found->value.trail)));
-        else if (found.error() != il::Errc::not_found)
-            throw std::runtime_error("cannot read " + key + ": " + il::name_of(found.error()));
+        else if (found.errc() != il::Errc::not_found)
+            throw std::runtime_error("cannot read " + key + ": " + il::name_of(found.errc()));
     }
     if constexpr (requires { store.counters; })
         for (auto const& key : counters)

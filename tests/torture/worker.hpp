@@ -6,9 +6,14 @@
 /// @file
 /// A client process: it works until it is told to stop, or settles and reads out what others have left.
 
+#include "torture/faults.hpp"
 #include "torture/history.hpp"
 #include "torture/journal.hpp"
+
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,10 +32,33 @@ struct WorkerOptions {
     std::vector<std::string> settle;
 };
 
-/// What the program exits with. Each store has one; not all may be built.
-int work_on_memory(WorkerOptions const& options);
-int work_on_redis(WorkerOptions const& options);
-int work_on_postgres(WorkerOptions const& options);
+/// A store that can be tortured. Each stands in files of its own, <store>_worker.cpp and, if its server is
+/// hurt, <store>_server.cpp, which enter it here before `main` begins.
+struct TorturedStore {
+    /// Makes a client of the store work; returns what the program exits with.
+    std::function<int(WorkerOptions const&)> work;
+    /// None: the store lives in the one process that uses it.
+    std::function<std::unique_ptr<TorturedServer>(std::string const& variant)> make_server{};
+    /// What is used without --variant, and what --help says of all variants.
+    std::string default_variant{"single"};
+    std::string variants{};
+};
+
+/// By name.
+inline std::map<std::string, TorturedStore>& stores()
+{
+    static std::map<std::string, TorturedStore> all;
+    return all;
+}
+
+/// A namespace-scope variable of this type enters what a store can do.
+struct JoiningStore {
+    template <class Enter>
+    JoiningStore(std::string const& store, Enter enter)
+    {
+        enter(stores()[store]);
+    }
+};
 
 }  // namespace torture
 

@@ -575,7 +575,7 @@ private:
                 auto const deadline = call->deadline();
                 auto const& repository = store_.repository;
                 auto found = repository.load(key, deadline);
-                if (!found && found.error() != il::Errc::not_found)
+                if (!found && found.errc() != il::Errc::not_found)
                     return il::Errc::unavailable;  // nothing was changed, whatever became of the question
                 auto const before = found ? found->version : il::no_version;
                 bool const erases = found && actor.one_in(4);

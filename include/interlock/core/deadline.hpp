@@ -4,8 +4,14 @@
 #define INTERLOCK_CORE_DEADLINE_HPP
 
 /// @file
-/// When an operation must have ended, what may end it earlier, and how long a lease lives. No clock is read
-/// here.
+/// When a call must have ended (`Deadline`), what may end it earlier (`StopSignal`), and how long a lease
+/// lives (`Ttl`).
+///
+///     interlock::Deadline const soon = 200ms;              // relative: counts from the call that gets it
+///     auto lock = locks.acquire("seat-12", {.deadline = soon});
+///     interlock::LockStateService<Seat, Repository> locks{repository, {.ttl = 10s}};
+///
+/// No clock is read in this header: a time line is a type here, and a `Runtime` reads the clock.
 
 #include <interlock/fwd.hpp>
 
@@ -19,8 +25,9 @@
 namespace interlock {
 inline namespace v0 {
 
-/// The time line of deadlines and leases: monotonic, counts suspend, unrelated to wall clocks and to other
-/// machines. A tag: only a `Runtime` can read it.
+/// The time line of deadlines and leases. It is monotonic, counts the time in which the machine sleeps, and
+/// has nothing to do with wall clocks or with the clocks of other machines. The type is a tag without
+/// `now()`: only a `Runtime` can read the clock, so that a test can put a virtual one in its place.
 struct MonotonicClock {
     using duration = std::chrono::nanoseconds;
     using rep = duration::rep;
@@ -29,16 +36,19 @@ struct MonotonicClock {
     static constexpr bool is_steady = true;
 };
 
+/// A point of time on that time line.
 using TimePoint = MonotonicClock::time_point;
 
 namespace detail {
 
-/// Any duration as nanoseconds, clamped to what 63 bits hold; `valid` is false for NaN only.
+/// Any duration as nanoseconds, clamped to what 63 bits hold. `valid` is false for a NaN, and only then.
 struct Nanoseconds {
     std::chrono::nanoseconds value{0};
     bool valid{true};
 };
 
+/// Converts a duration of any unit. A duration that nanoseconds cannot express becomes the nearest one that
+/// they can, and never wraps to the other sign.
 template <class Rep, class Period>
 constexpr Nanoseconds saturate(std::chrono::duration<Rep, Period> d) noexcept
 {
@@ -54,7 +64,7 @@ constexpr Nanoseconds saturate(std::chrono::duration<Rep, Period> d) noexcept
         return {nanoseconds{static_cast<nanoseconds::rep>(ns)}, true};
     } else {
         using Ratio = std::ratio_divide<Period, std::nano>;
-        __extension__ using Wide = __int128;  // 63 bits times any ratio that a 64-bit one can hold
+        __extension__ using Wide = __int128;  // holds 63 bits times every ratio that 64 bits can hold
         auto const ns = static_cast<Wide>(d.count()) * Ratio::num / Ratio::den;
         if (ns > static_cast<Wide>(nanoseconds::max().count()))
             return {nanoseconds::max(), true};
@@ -64,7 +74,7 @@ constexpr Nanoseconds saturate(std::chrono::duration<Rep, Period> d) noexcept
     }
 }
 
-/// `a + b` that stays at the ends of the time line instead of overflowing.
+/// `a + b`, which stays at the end of the time line where the sum would overflow.
 constexpr TimePoint add(TimePoint a, std::chrono::nanoseconds b) noexcept
 {
     auto const x = a.time_since_epoch().count();
@@ -77,56 +87,75 @@ constexpr TimePoint add(TimePoint a, std::chrono::nanoseconds b) noexcept
 
 }  // namespace detail
 
-/// When a call must have ended. Written as a duration (`{.deadline = 200ms}`), which the service turns into
-/// a point of time at entry, once: local queue, store, wake-up and retries share it (law P7). It bounds
-/// everything except the user's callable; no commit starts after it.
+/// When a call must have ended.
 ///
-/// Default: 5 seconds. Zero or negative: the call ends with `deadline_exceeded` unless it needs no wait at
-/// all. NaN is `invalid_argument`. Durations beyond 292 years mean "292 years".
+/// A user writes a duration (`{.deadline = 200ms}`). The service turns it into a point of time once, when the
+/// call begins, and every part of the call shares that point: the local queue, the store, the wake-up and
+/// all retries together (law P7). A `TimePoint` is taken as it is.
+///
+/// **Guarantee.** The deadline bounds everything except the user's own callable, and no commit starts after
+/// it. A call whose deadline comes before its effect was sent to the store fails with `deadline_exceeded`.
+/// **Values.** The default is 5 seconds. With zero or a negative duration the call ends with
+/// `deadline_exceeded` unless it needs no wait at all. NaN is refused with `invalid_argument`. A duration
+/// beyond 292 years means 292 years.
 class Deadline {
 public:
+    /// 5 seconds.
     constexpr Deadline() noexcept = default;
+    /// A relative deadline: it counts from the moment at which a call gets it.
     template <class Rep, class Period>
     constexpr Deadline(std::chrono::duration<Rep, Period> after) noexcept  // NOLINT: reads as a duration
-        : when_(detail::saturate(after).value), kind_(detail::saturate(after).valid ? Kind::relative : Kind::invalid)
+        : when_(detail::saturate(after).value),
+          kind_(detail::saturate(after).valid ? Kind::relative : Kind::invalid)
     {}
-    constexpr Deadline(TimePoint at) noexcept : when_(at.time_since_epoch()), kind_(Kind::absolute) {}  // NOLINT
+    /// An absolute deadline. Several calls that share one end together, however late each of them begins.
+    constexpr Deadline(TimePoint at) noexcept
+        : when_(at.time_since_epoch()), kind_(Kind::absolute) {}  // NOLINT
 
+    /// False when the deadline was made from a NaN.
     constexpr bool valid() const noexcept { return kind_ != Kind::invalid; }
 
-    /// The point of time, counting a relative deadline from `now`.
+    /// The point of time that this deadline stands for. A relative deadline counts from `now`.
     constexpr TimePoint at(TimePoint now) const noexcept
     {
         return kind_ == Kind::absolute ? TimePoint{when_} : detail::add(now, when_);
     }
 
-    /// True when no later call of `at` can move it.
+    /// True when the deadline is absolute, so that no later call of `at` can move it.
     constexpr bool pinned() const noexcept { return kind_ == Kind::absolute; }
 
 private:
     enum class Kind : unsigned char { relative, absolute, invalid };
+    // For a relative deadline the duration; for an absolute one the distance from the clock's epoch.
     std::chrono::nanoseconds when_{std::chrono::seconds{5}};
     Kind kind_{Kind::relative};
 };
 
-/// How long a lease lives without renewal. Accepted: 50 ms to 24 h; everything else, NaN included, is
-/// `invalid_argument` before any I/O. Backends disagree about the rest (some take 292 million years).
+/// How long a lease lives when nobody renews it.
+///
+/// From 50 ms to 24 h are accepted. Everything else, NaN included, is refused with `invalid_argument` before
+/// any I/O, by every backend alike: the stores themselves disagree about other values (some accept 292
+/// million years). The default is 10 seconds.
 class Ttl {
 public:
+    /// What is accepted.
     static constexpr std::chrono::nanoseconds min{std::chrono::milliseconds{50}};
     static constexpr std::chrono::nanoseconds max{std::chrono::hours{24}};
 
+    /// 10 seconds.
     constexpr Ttl() noexcept = default;
     template <class Rep, class Period>
     constexpr Ttl(std::chrono::duration<Rep, Period> ttl) noexcept  // NOLINT: reads as a duration
         : value_(detail::saturate(ttl).valid ? detail::saturate(ttl).value : std::chrono::nanoseconds{-1})
     {}
 
+    /// Whether the value lies between `min` and `max`.
     constexpr bool valid() const noexcept { return value_ >= min && value_ <= max; }
+    /// The duration as it was given, in nanoseconds; it may be one that `valid` refuses.
     constexpr std::chrono::nanoseconds value() const noexcept { return value_; }
 
 private:
-    std::chrono::nanoseconds value_{std::chrono::seconds{10}};
+    std::chrono::nanoseconds value_{std::chrono::seconds{10}};  // -1 stands for a NaN, which is never valid
 };
 
 /// What may end a call before its deadline: a `std::stop_token`, or the `std::stop_source` that it comes

@@ -13,7 +13,7 @@
 ///     fmt::print("token {}\n", lock.fencing_token());                      // token 17
 ///     fmt::print("{:>12}|\n", lock.status());                              //         held|
 ///     if (auto outcome = service.try_do_in_transaction("sku-1", take_one); !outcome)
-///         fmt::print("{}\n", outcome.failure());                           // lock_busy: redis name space "shop": ...
+///         fmt::print("{}\n", outcome.failure());                          // lock_busy: redis name space ...
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/fencing_token.hpp>
@@ -35,6 +35,7 @@
 namespace interlock {
 inline namespace v0 {
 
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(Effect effect) noexcept
 {
     switch (effect) {
@@ -45,6 +46,7 @@ constexpr std::string_view name_of(Effect effect) noexcept
     return "unknown";
 }
 
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(LockStatus status) noexcept
 {
     switch (status) {
@@ -55,6 +57,7 @@ constexpr std::string_view name_of(LockStatus status) noexcept
     return "lost";
 }
 
+/// A stable lower-case name, for logs, metrics and tests.
 constexpr std::string_view name_of(LostReason reason) noexcept
 {
     switch (reason) {
@@ -111,6 +114,7 @@ inline fmt::string_view shown(std::string_view text) noexcept
 }  // namespace v0
 }  // namespace interlock
 
+/// The code's name, as `name_of` gives it.
 template <>
 struct fmt::formatter<interlock::Errc> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -120,6 +124,7 @@ struct fmt::formatter<interlock::Errc> : interlock::detail::FormatterAs<fmt::str
     }
 };
 
+/// The effect's name.
 template <>
 struct fmt::formatter<interlock::Effect> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -129,6 +134,7 @@ struct fmt::formatter<interlock::Effect> : interlock::detail::FormatterAs<fmt::s
     }
 };
 
+/// The status's name.
 template <>
 struct fmt::formatter<interlock::LockStatus> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -138,6 +144,7 @@ struct fmt::formatter<interlock::LockStatus> : interlock::detail::FormatterAs<fm
     }
 };
 
+/// The reason's name.
 template <>
 struct fmt::formatter<interlock::LostReason> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -147,6 +154,7 @@ struct fmt::formatter<interlock::LostReason> : interlock::detail::FormatterAs<fm
     }
 };
 
+/// The token's number.
 template <>
 struct fmt::formatter<interlock::FencingToken> : interlock::detail::FormatterAs<std::uint64_t> {
     template <class Context>
@@ -156,6 +164,8 @@ struct fmt::formatter<interlock::FencingToken> : interlock::detail::FormatterAs<
     }
 };
 
+/// The first four bytes of the token as eight hexadecimal digits: enough to tell two acquisitions apart in a
+/// log, and not enough to release a lock.
 template <>
 struct fmt::formatter<interlock::OwnerToken> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -172,7 +182,8 @@ struct fmt::formatter<interlock::OwnerToken> : interlock::detail::FormatterAs<fm
     }
 };
 
-/// `outcome_unknown because of lock_lost: detail`
+/// The code, the cause and the detail, as far as there are any: `outcome_unknown because of lock_lost:
+/// detail`.
 template <>
 struct fmt::formatter<interlock::Failure> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>

@@ -4,9 +4,16 @@
 #define INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
 
 /// @file
-/// A request that may arrive several times, its answer, and the store that tells them apart.
+/// A request that may arrive several times, and the answer to it.
+///
+///     interlock::IdempotentRequest const request{
+///         header["Idempotency-Key"], interlock::Scope{"tenant-7/charge"}, interlock::fingerprint(body)};
+///     auto const answer = service.do_in_transaction(request, "alice", charge);  // under `IdempotencyKeys`
+///     if (answer.replayed())
+///         headers["Idempotent-Replayed"] = "true";
 
-#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -21,7 +28,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Whose key it is: tenant, principal, operation. Two scopes never see each other's answers.
+/// Whose key it is: a tenant, a principal, an operation, or several of them together. Two scopes never see
+/// each other's answers.
 class Scope {
 public:
     explicit Scope(std::string value) : value_(std::move(value)) {}
@@ -33,17 +41,23 @@ private:
     std::string value_;
 };
 
-/// What a request asked for, in short: the same key with another fingerprint is `idempotency_mismatch`. Carries the
-/// version of the algorithm, so that a deploy that changes it does not refuse every retry in flight: fingerprints
-/// of different versions are never compared. 0: no fingerprint, nothing is compared.
+/// What a request asked for, in short. If the same key comes with another fingerprint, the call fails with
+/// `idempotency_mismatch`.
+///
+/// A fingerprint carries the version of the algorithm that made it, and fingerprints of different versions
+/// are never compared. A deploy that changes the algorithm therefore does not refuse the retries that are
+/// under way. Version 0 means "no fingerprint": nothing is compared.
 class Fingerprint {
 public:
     constexpr Fingerprint() noexcept = default;
-    constexpr Fingerprint(std::uint64_t value, std::uint8_t version) noexcept : value_(value), version_(version) {}
+    constexpr Fingerprint(std::uint64_t value, std::uint8_t version) noexcept
+        : value_(value), version_(version)
+    {
+    }
     constexpr std::uint64_t value() const noexcept { return value_; }
     constexpr std::uint8_t version() const noexcept { return version_; }
 
-    /// True when both are known, of one version, and differ.
+    /// True when both fingerprints are known, are of one version, and differ.
     friend constexpr bool mismatch(Fingerprint a, Fingerprint b) noexcept
     {
         return a.version_ != 0 && a.version_ == b.version_ && a.value_ != b.value_;
@@ -55,8 +69,8 @@ private:
     std::uint8_t version_{0};
 };
 
-/// The fingerprint of a request's bytes: FNV-1a of 64 bits, finished by a mixer. It finds mistakes, not attacks:
-/// whoever can forge a collision can also send the first request. Version 1.
+/// The fingerprint of a request's bytes, by version 1 of the algorithm: FNV-1a of 64 bits, finished by a
+/// mixer. It finds mistakes, not attacks: whoever can forge a collision can also send the first request.
 constexpr Fingerprint fingerprint(std::string_view body) noexcept
 {
     std::uint64_t hash = 14695981039346656037ULL;
@@ -70,8 +84,9 @@ constexpr Fingerprint fingerprint(std::string_view body) noexcept
 
 namespace detail {
 
-/// 256 bits that stand for a request's name, which may be too long for an operation id. Against mistakes, not attacks:
-/// whoever may choose keys at will can look for two of one digest, which then count as one request.
+/// 256 bits that stand for a request's name, which may be too long for an operation id. They guard against
+/// mistakes, not against attacks: a caller that may choose keys at will can look for two with one digest, and
+/// these then count as one request.
 inline std::string request_digest(std::string_view name)
 {
     std::string out;
@@ -89,22 +104,26 @@ inline std::string request_digest(std::string_view name)
 
 }  // namespace detail
 
-/// One request: its key, whose it is, and what it asks for. Fixed when it is made; a handler that changes the
-/// request afterwards changes nothing here.
+/// One request: its key, whose key it is, and what it asks for. All three are fixed when the object is made;
+/// a handler that changes the request afterwards changes nothing here.
 ///
-/// The key is 1 to 255 bytes without control characters; one in double quotes, as the IETF draft writes it, is the same
-/// key as without. A class with a constructor, so that g++ 12 handles it as a temporary of a `co_await`.
+/// The key has 1 to 255 bytes and no control characters. A key in double quotes, as the IETF draft writes it,
+/// is the same key as the one without. The type is a class with a constructor because g++ 12 destroys the
+/// temporaries of a `co_await` expression twice when they are aggregates.
 ///
-/// **Recovery points.** Work of several transactions, or with calls to others in between, is done in phases:
+/// **Recovery points.** Work that takes several transactions, or has calls to other systems in between, is
+/// done in phases:
 ///
 ///     auto const ride = service.do_in_transaction(request.phase("ride"), user, book);
-///     auto const charge = bank.charge(request.phase("charge").derived_key(), ride->price);  // theirs, by its own key
+///     // The bank has an idempotent interface of its own, which gets a key of its own.
+///     auto const charge = bank.charge(request.phase("charge").derived_key(), ride->price);
 ///     return service.do_in_transaction(request.phase("receipt"), user, note(charge));
 ///
-/// Each phase has a record of its own under its name, stored with the phase's effect as strictly as the policy
-/// promises: in one transaction with it under `IdempotencyInTransaction`. After a crash, whoever comes with the request
-/// again runs the same code: phases that are stored give their answers and are not run, the first that is not stored
-/// goes on. A phase that threw `FinalRejection` throws it again. What stands between phases is run each time.
+/// Each phase has a record of its own under its name. The record is stored with the phase's effect as
+/// strictly as the policy promises: under `IdempotencyInTransaction` in one transaction with it. After a
+/// crash, whoever comes with the request again runs the same code: the phases that are stored give their
+/// answers and are not run, and the first phase that is not stored goes on. A phase that threw
+/// `FinalRejection` throws it again. What stands between the phases is run each time.
 class IdempotentRequest {
 public:
     static constexpr std::size_t max_key_size = 255;
@@ -117,18 +136,20 @@ public:
     Scope const& scope() const noexcept { return scope_; }
     Fingerprint fingerprint() const noexcept { return fingerprint_; }
 
-    /// This request's phase `name`, 1 to 64 bytes without control characters: a request of its own, with the same
-    /// fingerprint. A phase may have phases.
+    /// The phase `name` of this request: a request of its own, with the same fingerprint. The name has 1 to
+    /// 64 bytes and no control characters, else every call refuses the phase with `invalid_argument`. A phase
+    /// may have phases.
     IdempotentRequest phase(std::string_view name) const
     {
         auto part = *this;
-        // One with a NUL would be two: no name, which every call refuses.
+        // A name that contains a NUL would count as two names. It becomes an empty name, which every call
+        // refuses.
         (part.phases_ += '\0') += name.find('\0') == std::string_view::npos ? name : std::string_view{};
         return part;
     }
 
-    /// 64 hexadecimal digits made from scope, key and phase, always the same: for the idempotent interface of somebody
-    /// else, who must not meet the caller's own key again.
+    /// 64 hexadecimal digits that are made from scope, key and phases and are always the same. Use them as
+    /// the key for somebody else's idempotent interface, which must not meet the caller's own key again.
     std::string derived_key() const
     {
         std::string out;
@@ -139,7 +160,8 @@ public:
         return out;
     }
 
-    /// Scope, key and phase as one name, without ambiguity.
+    /// Scope, key and phases as one name. Two different requests never have the same name, since the length
+    /// of the scope stands in front.
     std::string name() const
     {
         auto const n = scope_.value().size();
@@ -149,6 +171,8 @@ public:
         return out + scope_.value() + key_ + phases_;
     }
 
+    /// Success, or `invalid_argument` with a text that says what is wrong with the key or with the name of a
+    /// phase.
     Outcome<void> validate() const
     {
         if (key_.empty())
@@ -164,7 +188,8 @@ public:
             auto const name = rest.substr(0, rest.find('\0'));
             if (name.empty() || name.size() > 64 || has_control_character(name))
                 return Failure{
-                    Errc::invalid_argument, "the name of a phase must have 1 to 64 bytes and no control characters"};
+                    Errc::invalid_argument,
+                    "the name of a phase must have 1 to 64 bytes and no control characters"};
             rest.remove_prefix(name.size());
         }
         return success();
@@ -187,12 +212,13 @@ private:
     }
 
     std::string key_;
-    std::string phases_;  // each with a NUL in front, which no key has
+    std::string phases_;  // each phase with a NUL in front, which no key contains
     Scope scope_;
     Fingerprint fingerprint_;
 };
 
-/// The result of an idempotent request, and whether it is the first one's.
+/// The result of an idempotent request, and whether it is the result of an earlier execution. It converts to
+/// the result, so that code which does not care about replays stays as it is.
 template <class R>
 class Answer {
 public:
@@ -201,7 +227,7 @@ public:
     Answer(R value, bool replayed) : value_(std::move(value)), replayed_(replayed) {}
 
     R const& value() const& noexcept { return value_; }
-    /// Moved out, so that nothing refers to an answer that is gone.
+    /// The value is moved out, so that nothing refers to an answer that is gone.
     R value() && noexcept(std::is_nothrow_move_constructible_v<R>) { return std::move(value_); }
     operator R const&() const noexcept { return value_; }  // NOLINT
     R const& operator*() const& noexcept { return value_; }
@@ -215,88 +241,15 @@ private:
     bool replayed_{false};
 };
 
-/// A refusal that is the answer: thrown by an operation under `IdempotencyKeys`, it is stored like a result, and
-/// everybody who comes with the same key gets it again. For what would fail again just so: "insufficient funds".
+/// A refusal that is the answer. An operation under `IdempotencyKeys` throws it for what would fail in the
+/// same way again, such as "insufficient funds". It is then stored like a result, and everybody who comes
+/// with the same key gets it again.
+///
 /// Any other exception gives the claim back, and the next one with the key runs the operation.
 class FinalRejection : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
 };
-
-/// What `claim` found.
-enum class ClaimState : unsigned char {
-    claimed,      ///< ours: run, then `complete` or `give_back`
-    taken_over,   ///< ours, after an owner whose lease is over: it may have been applied
-    completed,    ///< there is an answer
-    in_progress,  ///< somebody else's lease runs
-    mismatch,     ///< same key, other fingerprint; whatever its state
-    abandoned,    ///< somebody else's lease is over, and taking over is not allowed
-};
-
-struct Claim {
-    ClaimState state{ClaimState::in_progress};
-    std::string answer{};                          ///< when `completed`
-    bool rejected{false};                          ///< the answer is the text of a `FinalRejection`
-    std::chrono::nanoseconds retry_after{0};       ///< when `in_progress`: the rest of the lease
-    std::string named_home{};                      ///< when ours: the bytes of the home key that the record names
-    std::uint32_t named_attempt{0};                ///< and the attempt; 0: the one of this claim, or none
-};
-
-/// The attempt that an owner is going to make at the request's effect: the only one that may be applied under its claim.
-/// Whoever takes the claim over learns it, and settles it before it makes another.
-struct NamedAttempt {
-    Key const* home{nullptr};  ///< the key that the operation's record belongs to; null: none is named
-    std::uint32_t number{1};
-    /// Instead of what the owner's own record names, since that can surely not be applied any more. False: what is named
-    /// stays, if the claim is the owner's already or is taken over.
-    bool replaces{false};
-};
-
-/// What a claim does about an owner whose lease is over.
-enum class AfterLease : unsigned char {
-    take_over,  ///< run again; the operation id makes sure that the effect is made once
-    refuse,     ///< never run again by itself: `idempotency_in_progress` until the record's retention ends
-};
-
-/// A store of idempotency records.
-///
-/// | expression | result | meaning | may fail with |
-/// |---|---|---|---|
-/// | `s.claim(request, owner, lease, after_lease, deadline, attempt)` | `Outcome<Claim>` | one atomic arbitration; idempotent for its own `owner` | `overloaded`, `unavailable` |
-/// | `s.complete(request, owner, answer, rejected, deadline)` | `Outcome<void>` | store the answer if `owner` still has the claim | `fenced_out` |
-/// | `s.give_back(request, owner, deadline, settled)` | `Outcome<void>` | end the claim if `owner` still has it: the next one has it at once | `fenced_out` |
-/// | `s.retention()` | `std::chrono::nanoseconds` | optional: how long records are kept; operation records are then kept at least as long | |
-///
-/// Laws: 1. The fingerprint is compared before the state is looked at. 2. `complete`, `give_back` and taking over are
-/// compare-and-set on the owner. 3. Answers are kept for the retention, by the store's clock, and never evicted early.
-/// 4. `s.subscribe(request, waiter)`, where a store can, wakes `waiter` when the claim ends, until `s.unsubscribe`.
-/// 5. A fresh claim's record names `attempt`. One that is taken over goes on naming what it named, fingerprint included,
-/// until its owner claims with `attempt.replaces`; until then every claim of that owner is answered by `taken_over`. Such a
-/// claim may arrive after a later one of the same owner. So it changes nothing if it names a lower number, at the same home,
-/// than the owner has named by then: whoever takes over would else settle an attempt that is no longer the owner's.
-/// 6. A claim given back is forgotten if it is `settled` or was not taken over; else its record stays, without an owner,
-/// and the next claim takes it over at once.
-/// A store whose members never wait for I/O says so by `static constexpr bool immediate = true`.
-// clang-format off
-template <class S>
-concept IdempotencyStore = std::copyable<S> &&
-    requires(S s, IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after, std::string_view answer,
-             bool rejected, bool settled, NamedAttempt const& attempt, Deadline deadline) {
-    { s.claim(request, owner, lease, after, deadline, attempt) } -> std::same_as<Outcome<Claim>>;
-    { s.complete(request, owner, answer, rejected, deadline) } -> std::same_as<Outcome<void>>;
-    { s.give_back(request, owner, deadline, settled) } -> std::same_as<Outcome<void>>;
-};
-// clang-format on
-
-/// How long `store` keeps its records; zero where it does not say.
-template <class S>
-constexpr std::chrono::nanoseconds retention_of(S const& store) noexcept
-{
-    if constexpr (requires { store.retention(); })
-        return store.retention();
-    else
-        return std::chrono::nanoseconds{0};
-}
 
 }  // namespace v0
 }  // namespace interlock

@@ -4,7 +4,16 @@
 #define INTERLOCK_CORE_KEY_HPP
 
 /// @file
-/// What decides which operations conflict: bytes, equal or not, ordered as bytes.
+/// What decides which operations conflict: two operations conflict when their keys have the same bytes.
+///
+///     auto lock = locks.acquire("seat-12A");                              // a text names itself
+///     service.do_in_transaction(42, [](Account& account) { ++account.balance; });
+///     service.do_in_transaction(interlock::keys("alice", "bob"), [](Account& from, Account& to) {
+///         std::swap(from.balance, to.balance);
+///     });
+///
+/// Users pass values of their own key type, or a state that contains its key. `KeyTraits` turns them into
+/// the bytes of a `Key`, which is what crosses the boundary to a store.
 
 #include <interlock/core/outcome.hpp>
 
@@ -23,22 +32,33 @@
 namespace interlock {
 inline namespace v0 {
 
-/// An encoded key: 1 to 512 bytes, any of them, embedded NUL included. Compared byte by byte: no case, no
-/// Unicode normalisation, no collation. Two different keys are never one key in any backend.
+/// An encoded key: 1 to 512 bytes with any values, NUL included. Keys are compared and ordered byte by byte,
+/// without regard to case, Unicode normalisation or collation.
+///
+/// **Guarantee.** Two different keys are never one key in any backend.
+/// **Thread safety.** A key never changes after it was made, except by assignment.
 class Key {
 public:
+    /// The most bytes of a key.
     static constexpr std::size_t max_size = 512;
 
+    /// An empty key, which every call refuses.
     Key() = default;
-    explicit Key(std::string bytes) : bytes_(std::move(bytes)), hash_(std::hash<std::string_view>{}(bytes_)) {}
+    explicit Key(std::string bytes) : bytes_(std::move(bytes)), hash_(std::hash<std::string_view>{}(bytes_))
+    {
+    }
+    /// The bytes up to the first NUL.
     explicit Key(char const* text) : Key(std::string_view{text}) {}
     explicit Key(std::string_view bytes) : bytes_(bytes), hash_(std::hash<std::string_view>{}(bytes)) {}
 
+    /// The bytes, valid as long as this key.
     std::string_view bytes() const noexcept { return bytes_; }
+    /// `std::hash` of the bytes, computed once, when the key is made.
     std::size_t hash() const noexcept { return hash_; }
 
+    /// Whether the key has a length that stores accept.
     bool valid() const noexcept { return !bytes_.empty() && bytes_.size() <= max_size; }
-    /// `invalid_argument`, naming what is wrong, for an empty or an overlong key.
+    /// Success, or `invalid_argument` with a text that says what is wrong with an empty or an overlong key.
     Outcome<void> validate() const
     {
         if (valid())
@@ -54,6 +74,7 @@ public:
     {
         return a.hash_ == b.hash_ && a.bytes_ == b.bytes_;
     }
+    /// The order of the bytes as unsigned numbers. In this order the keys of one transaction are locked.
     friend std::strong_ordering operator<=>(Key const& a, Key const& b) noexcept
     {
         return a.bytes_.compare(b.bytes_) <=> 0;
@@ -61,17 +82,23 @@ public:
 
 private:
     std::string bytes_;
-    std::size_t hash_{0};
+    std::size_t hash_{0};  // kept, since queues, caches and shards look the same key up again and again
 };
 
-/// How a key type becomes bytes. `encode` must be injective. Given for everything that converts to
-/// `std::string_view` (its bytes), integers and enumerations (8 bytes, big-endian, in numeric order), pairs, tuples and
-/// `BOOST_DESCRIBE_STRUCT` types of those (each part with its length in front). Specialise it for other key types, with
-/// `static std::string encode(K const&)`; add `static K decode(std::string_view)` for backends that map keys
-/// onto typed columns.
+/// How a key type becomes bytes. The library specialises it for these types; `encode` gives:
+///
+/// - for everything that converts to `std::string_view`: its bytes;
+/// - for integers and enumerations: 8 bytes, big-endian, so that the order of bytes is the order of numbers;
+/// - for pairs, tuples and `BOOST_DESCRIBE_STRUCT` types of those: each part with its length in front.
+///
+/// Specialise `KeyTraits` for another key type with `static std::string encode(K const&)`, which must give
+/// different bytes for different keys. Add `static K decode(std::string_view)` if a backend has to map the
+/// key onto typed columns. `matches(key, value)`, where it is present, tells whether `key` is what `encode`
+/// makes of `value`, without making a string for the answer.
 template <class K>
 struct KeyTraits;
 
+/// Texts: the bytes as they are.
 template <class K>
     requires std::convertible_to<K const&, std::string_view>
 struct KeyTraits<K> {
@@ -84,6 +111,8 @@ struct KeyTraits<K> {
     static bool matches(Key const& key, std::string_view value) noexcept { return key.bytes() == value; }
 };
 
+/// Integers: 8 bytes whatever the type, so that an `int` and a `long` of one value are one key. `decode`
+/// gives the number back; bytes that `encode` did not make give some number.
 template <class K>
     requires std::integral<K>
 struct KeyTraits<K> {
@@ -91,7 +120,7 @@ struct KeyTraits<K> {
     {
         auto bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(key));
         if constexpr (std::is_signed_v<K>)
-            bits ^= std::uint64_t{1} << 63;  // so that byte order is numeric order
+            bits ^= std::uint64_t{1} << 63;  // negative numbers come first: the order of bytes is numeric
         else
             bits = static_cast<std::uint64_t>(key);
         std::string out(8, '\0');
@@ -111,6 +140,7 @@ struct KeyTraits<K> {
     static bool matches(Key const& key, K value) { return key.bytes() == encode(value); }
 };
 
+/// Enumerations: the number of the enumerator, so that renaming an enumerator changes no key.
 template <class K>
     requires std::is_enum_v<K>
 struct KeyTraits<K> {
@@ -120,6 +150,8 @@ struct KeyTraits<K> {
 };
 
 namespace detail {
+/// The bytes of a key of several parts: each part with its length, as 4 bytes, in front. Without the lengths
+/// ("ab", "c") and ("a", "bc") would be one key.
 template <class Tuple>
 std::string encode_key_parts(Tuple const& parts)
 {
@@ -136,7 +168,8 @@ std::string encode_key_parts(Tuple const& parts)
     return out;
 }
 
-/// The next part of a key of parts. Of bytes that no `encode` made, something.
+/// Takes the next part off the front of `bytes`. Bytes that no `encode` made give a part of unspecified
+/// value, and never an access out of bounds.
 template <class K>
 K decode_key_part(std::string_view& bytes)
 {
@@ -149,20 +182,24 @@ K decode_key_part(std::string_view& bytes)
     return K(KeyTraits<K>::decode(part));
 }
 
+/// A part that a key of parts can be decoded into.
 template <class K>
 concept DecodableKey = requires(std::string_view bytes) { K(KeyTraits<K>::decode(bytes)); };
 }  // namespace detail
 
+/// Tuples: each part with its length in front. `decode` needs a `decode` of every part.
 template <class... Parts>
 struct KeyTraits<std::tuple<Parts...>> {
     static std::string encode(std::tuple<Parts...> const& key) { return detail::encode_key_parts(key); }
     static std::tuple<Parts...> decode(std::string_view bytes)
         requires(detail::DecodableKey<Parts> && ...)
     {
-        return std::tuple<Parts...>{detail::decode_key_part<Parts>(bytes)...};  // braces: from left to right
+        // Braces, since they call from left to right: each part is taken off the front.
+        return std::tuple<Parts...>{detail::decode_key_part<Parts>(bytes)...};
     }
 };
 
+/// Pairs: as a tuple of two parts.
 template <class A, class B>
 struct KeyTraits<std::pair<A, B>> {
     static std::string encode(std::pair<A, B> const& key) { return detail::encode_key_parts(key); }
@@ -181,17 +218,20 @@ concept KeyType = requires(K const& key) {
 
 namespace detail {
 
-/// Whether a character array has something behind the NUL that ends it: whoever took it for a text would cut it there
-/// and name another key. It is refused, not guessed.
+/// Whether a character array has other bytes behind the NUL that ends its text. A reader that took such an
+/// array for a text would cut it there and name another key. What was meant is not guessed: callers refuse
+/// the array.
 template <class Array>
 bool hides_bytes(Array const& array) noexcept
 {
     std::string_view const text{array};
     return text.size() + 1 < std::extent_v<Array> &&
-           std::string_view(array, std::extent_v<Array>).find_first_not_of('\0', text.size()) != std::string_view::npos;
+           std::string_view(array, std::extent_v<Array>).find_first_not_of('\0', text.size()) !=
+               std::string_view::npos;
 }
 
-/// A part as `keys` keeps it: arrays of characters as their text, one that hides bytes as a key that every call refuses.
+/// A part as `keys` keeps it. An array of characters becomes the `Key` of its text, or, if it hides bytes, an
+/// empty `Key`, which every call refuses. Everything else is copied.
 template <class A>
 auto keys_part(A const& part)
 {
@@ -203,22 +243,28 @@ auto keys_part(A const& part)
 
 }  // namespace detail
 
-/// Several keys, or states, of one transaction, in the order in which the operation receives them. Made by
-/// `keys(a, b)`. A class with a constructor, so that g++ 12 handles it as a temporary of a `co_await`.
+/// Several keys, or states, of one transaction, in the order in which the operation receives them. `keys(a,
+/// b)` makes one. It is a class with a constructor because g++ 12 destroys the temporaries of a `co_await`
+/// expression twice when they are aggregates.
 template <class... A>
 class Keys {
 public:
+    /// How many they are.
     static constexpr std::size_t size = sizeof...(A);
+    /// As `keys` does.
     explicit Keys(A... parts) : parts_(std::move(parts)...) {}
+    /// The keys or states, in the order of the call. Arrays of characters are kept as `Key`.
     std::tuple<A...> const& parts() const noexcept { return parts_; }
 
 private:
     std::tuple<A...> parts_;
 };
 
-/// The keys, or states, of one transaction: at least two, no two the same (`invalid_argument`). They are
-/// locked in the order of their encoded bytes, whatever order is given here, so that two transactions that
-/// name the same keys cannot wait for each other in a circle.
+/// Names the keys, or states, of one transaction. There must be at least two; if two of them are the same,
+/// the call fails with `invalid_argument`.
+///
+/// **Guarantee.** The states are locked in the order of their encoded bytes, whatever order is given here.
+/// Two transactions that name the same keys can therefore not wait for each other in a circle.
 template <class... A>
     requires(sizeof...(A) >= 2)
 auto keys(A const&... parts)
@@ -227,6 +273,7 @@ auto keys(A const&... parts)
 }
 
 namespace detail {
+/// How many states an argument of a call names.
 template <class A>
 struct keys_size {
     static constexpr std::size_t value = 1;

@@ -6,12 +6,16 @@
 /// @file
 /// Acquires and releases locks on states: queues locally, tries the store, waits, renews, hands on.
 
+#include <interlock/core/detail/locks/lock_operations.hpp>
 #include <interlock/core/detail/locks/lock_table.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/async_operation.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/lock_options.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/async_result.hpp>
@@ -105,7 +109,7 @@ public:
     std::optional<lock_type> try_acquire(A const& state) const
     {
         auto outcome = acquire_outcome(state, Wait::no, {});
-        if (!outcome && outcome.error() == Errc::lock_busy)
+        if (!outcome && outcome.errc() == Errc::lock_busy)
             return std::nullopt;
         return explained(std::move(outcome)).value();
     }
@@ -134,10 +138,11 @@ public:
         Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
         auto repository = table()->repository();
         auto& hold = *LockAccess::hold(lock);
-        auto committed = repository.commit(
-            std::span<Change<T>>{&change, 1}, nullptr, Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
+        auto committed = repository.carry_out(
+            verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr},
+            Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
         if (!committed) {
-            if (committed.error() == Errc::outcome_unknown)
+            if (committed.errc() == Errc::outcome_unknown)
                 hold.set_unresolved();
             return std::move(committed).failure();
         }
@@ -190,7 +195,7 @@ public:
                     return detail::start_release(self, std::move(handler), std::move(hold));
                 auto release = [hold = std::move(hold)] {
                     auto const outcome = hold ? hold->release_and_report() : success();
-                    return outcome ? error_code{} : make_error_code(outcome.error());
+                    return outcome ? error_code{} : make_error_code(outcome.errc());
                 };
                 detail::async_call(
                     detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler), std::move(release));

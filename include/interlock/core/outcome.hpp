@@ -107,7 +107,7 @@ public:
     ~Failure() = default;
 
     Errc errc() const noexcept { return code_; }
-    Errc code() const noexcept { return code_; }
+    INTERLOCK_WRITE_INSTEAD("write errc()") Errc code() const;
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
     Errc cause() const noexcept { return cause_; }
     /// What is known of the change that the call was to make. Never `applied`.
@@ -168,7 +168,7 @@ public:
 
     /// `ok` when there is a value.
     Errc errc() const noexcept { return has_value() ? Errc::ok : std::get_if<1>(&state_)->errc(); }
-    Errc error() const noexcept { return errc(); }
+    INTERLOCK_WRITE_INSTEAD("write errc()") Errc error() const;
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
     Errc cause() const noexcept { return has_value() ? Errc::ok : std::get_if<1>(&state_)->cause(); }
     /// What is known of the change that the call was to make: `applied` when there is a value.

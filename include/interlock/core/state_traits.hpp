@@ -4,7 +4,16 @@
 #define INTERLOCK_CORE_STATE_TRAITS_HPP
 
 /// @file
-/// How a user's type is named and stored.
+/// How a user's type is named and stored. A described struct needs nothing more than this:
+///
+///     struct Account {
+///         std::string owner;  // the first member is the key
+///         int balance = 0;
+///     };
+///     BOOST_DESCRIBE_STRUCT(Account, (), (owner, balance))
+///
+/// A type of another kind, or a stored form of your own, takes a specialisation of `StateTraits`: the example
+/// `state_traits.cpp` shows one.
 
 #include <interlock/core/codec/describe_codec.hpp>
 #include <interlock/core/deadline.hpp>
@@ -30,16 +39,19 @@
 namespace interlock {
 inline namespace v0 {
 
-/// What the library gives for strings, integers, `BOOST_DESCRIBE_STRUCT` types (nested ones, too), optionals,
-/// vectors, pairs and tuples of those: `encode`, `decode`, `encoded_size`. A specialisation of `StateTraits`
-/// may inherit from it to keep those.
+/// The stored form that the library gives to strings, integers, `BOOST_DESCRIBE_STRUCT` types (nested ones,
+/// too), and optionals, vectors, pairs and tuples of those: `encode`, `decode`, `encoded_size`. A
+/// specialisation of `StateTraits` may inherit from it to keep those.
 ///
-/// Strings are stored as their bytes, integers as decimal text; everything else starts with a format byte
-/// and a hash of the member names and kinds, so that `decode` refuses bytes written by another shape of the
-/// struct. Member names count, so renaming one makes stored values `corrupt_state`: give such a type an
-/// `encode` and `decode` of its own before it is first stored.
+/// Strings are stored as their bytes and integers as decimal text. Everything else begins with a format byte
+/// and a hash of the member names and kinds. By that hash `decode` refuses bytes that another shape of the
+/// struct has written.
+///
+/// **Renaming a member** changes the hash, too, and makes stored values `corrupt_state`. Give such a type an
+/// `encode` and a `decode` of its own before it is first stored.
 template <class T>
 struct DefaultStateTraits {
+    /// Appends the stored form of `value` to `out`.
     static void encode(T const& value, std::string& out)
         requires(detail::codable<T>())
     {
@@ -55,7 +67,8 @@ struct DefaultStateTraits {
         }
     }
 
-    /// Nothing when the bytes are not a `T`, have bytes too many, or were written by another shape of `T`.
+    /// The value, or nothing: when the bytes are not a `T`, when there are bytes too many, or when another
+    /// shape of `T` has written them.
     static std::optional<T> decode(std::string_view bytes)
         requires(detail::codable<T>())
     {
@@ -72,6 +85,7 @@ struct DefaultStateTraits {
         }
     }
 
+    /// How many bytes `encode` appends for `value`.
     static std::size_t encoded_size(T const& value)
         requires(detail::codable<T>())
     {
@@ -79,7 +93,8 @@ struct DefaultStateTraits {
             return value.size();
         } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool> && sizeof(T) > 1) {
             char buffer[24];
-            return static_cast<std::size_t>(std::to_chars(buffer, buffer + sizeof buffer, value).ptr - buffer);
+            return static_cast<std::size_t>(
+                std::to_chars(buffer, buffer + sizeof buffer, value).ptr - buffer);
         } else {
             detail::SizeSink sink;
             detail::encode_with_schema(sink, value);
@@ -97,7 +112,7 @@ auto tie_members(K& key, L<D...>)
 }
 }  // namespace detail
 
-/// Of a struct whose members are its parts: the bytes of a tuple of them.
+/// For a struct whose members are its parts: the bytes are those of a tuple of the members.
 template <class K>
     requires(detail::Described<K> && !std::convertible_to<K const&, std::string_view>)
 struct KeyTraits<K> {
@@ -110,13 +125,16 @@ struct KeyTraits<K> {
     {
         K key{};
         std::apply(
-            [&](auto&... part) { ((part = detail::decode_key_part<std::remove_cvref_t<decltype(part)>>(bytes)), ...); },
+            [&](auto&... part) {
+                ((part = detail::decode_key_part<std::remove_cvref_t<decltype(part)>>(bytes)), ...);
+            },
             detail::tie_members(key, detail::described_members<K>{}));
         return key;
     }
 };
 
 namespace detail {
+/// The first described member of `T`, which is its key by default. Undefined where there is none.
 template <class T>
 struct first_member;
 template <class T>
@@ -127,19 +145,38 @@ struct first_member<T> {
 };
 }  // namespace detail
 
-/// What the library must know about a state `T`. Customise by specialising; every member is optional except
-/// as a backend or a service needs it:
+/// What the library must know about a state `T`. Customise it by a specialisation. Each member is optional
+/// until a backend or a service needs it; without it, that use does not compile.
 ///
 /// | member | meaning | by default |
 /// |---|---|---|
-/// | `key_type` | what names a state; has `KeyTraits` | type of the first described member; `T` itself for strings and integers |
+/// | `key_type` | what names a state; has `KeyTraits` | type of the first member; `T` for strings, integers |
 /// | `key(T const&)` | the key of a state | the first described member; the value itself |
 /// | `from_key(key)` | a fresh state with that key | a default `T` with the first member set |
-/// | `encode(T const&, std::string&)`, `decode(std::string_view) -> std::optional<T>` | stored form; what `encode` throws is `invalid_argument`, what `decode` throws, or nothing, is `corrupt_state` | see `DefaultStateTraits` |
-/// | `encoded_size(T const&)` | bytes that `encode` appends | likewise |
+/// | `encode(T const&, std::string&)` | appends the stored form | see `DefaultStateTraits` |
+/// | `decode(std::string_view)` | `std::optional<T>`, empty for foreign bytes | likewise |
+/// | `encoded_size(T const&)` | how many bytes `encode` appends | likewise |
+///
+/// A class that keeps its members to itself is given a key and a stored form like this:
+///
+///     template <>
+///     struct interlock::StateTraits<Cabin> {
+///         using key_type = std::string;
+///         static key_type key(Cabin const& cabin) { return cabin.flight(); }
+///         static void encode(Cabin const& cabin, std::string& out) { out += cabin.to_text(); }
+///         static std::optional<Cabin> decode(std::string_view bytes) { return Cabin::from_text(bytes); }
+///     };
+///
+/// **Stability.** What `encode` writes stays in the store. A later version of the program must still `decode`
+/// it, also while both versions run beside each other during a deploy.
+/// **Failures.** If `encode` throws, the write fails with `invalid_argument` and nothing is stored. If
+/// `decode` throws or gives nothing, the read fails with `corrupt_state`. `std::bad_alloc` alone is passed
+/// on.
+/// **Thread safety.** The members are static, and several threads call them at once.
 template <class T>
 struct StateTraits : DefaultStateTraits<T> {};
 
+/// A string or an integer is its own key.
 template <class T>
     requires(std::same_as<T, std::string> || (std::integral<T> && !std::same_as<T, bool>))
 struct StateTraits<T> : DefaultStateTraits<T> {
@@ -148,6 +185,7 @@ struct StateTraits<T> : DefaultStateTraits<T> {
     static T from_key(T key) { return key; }
 };
 
+/// A described struct is named by its first member.
 template <class T>
     requires requires { typename detail::first_member<T>::type; }
 struct StateTraits<T> : DefaultStateTraits<T> {
@@ -162,23 +200,25 @@ struct StateTraits<T> : DefaultStateTraits<T> {
     }
 };
 
-/// A type whose key the library can derive.
+/// A type whose key the library can derive from a value, so that calls may name a state by itself:
+/// `service.do_in_transaction(account, ...)`. A type that does not model it needs a `StateRepository<T,
+/// Key>`.
 template <class T>
 concept KeyedState = requires(T const& value) {
     typename StateTraits<T>::key_type;
     { StateTraits<T>::key(value) } -> std::convertible_to<typename StateTraits<T>::key_type>;
 };
 
-/// A type that can be turned into bytes and back: states of remote stores, results of operations with an
-/// operation id or an idempotency key. `void` counts.
+/// A type that can be turned into bytes and back: the states of remote stores, and the results of operations
+/// with an operation id or an idempotency key. `void` counts as one.
 template <class T>
 concept StorableState = std::is_void_v<T> || requires(T const& value, std::string& out, std::string_view in) {
     StateTraits<T>::encode(value, out);
     { StateTraits<T>::decode(in) } -> std::convertible_to<std::optional<T>>;
 };
 
-/// What may name a state of a repository with values `T` and keys `K` in a call: exactly a `T` (when its key is
-/// derived from it), or anything that converts to `K`.
+/// What may name a state in a call to a repository with values `T` and keys `K`: a `T` exactly, if its key
+/// can be derived, or anything that converts to `K`.
 template <class A, class T, class K>
 concept KeyOrState =
     (std::same_as<std::remove_cvref_t<A>, T> && KeyedState<T>) || std::convertible_to<A const&, K> ||
@@ -187,8 +227,9 @@ concept KeyOrState =
 
 /// The key that `argument` names in a repository with values `T` and keys `K`. A `Key` is taken as it is.
 ///
-/// A string literal, or a buffer, with bytes behind the NUL that ends its text becomes an empty `Key`, which every call
-/// refuses with `invalid_argument`: it is not guessed what was meant. Pass a `std::string_view` with the length instead.
+/// A string literal, or a buffer, that has other bytes behind the NUL which ends its text becomes an empty
+/// `Key`, and every call refuses an empty key with `invalid_argument`: the library does not guess what was
+/// meant. Pass a `std::string_view` with the length instead.
 template <class T, class K, KeyOrState<T, K> A>
 Key make_key(A const& argument)
 {
@@ -209,52 +250,6 @@ Key make_key(A const& argument)
     }
 }
 
-/// The members of a repository under friendlier names for direct use: any key or state instead of an encoded
-/// `Key`, and a default deadline. `Derived` has the members of `VersionedRepository`. They return what those
-/// return, or `invalid_argument` for a bad key.
-template <class Derived, class T, class K>
-class RepositoryMembers {
-public:
-    /// The value and its version, or `not_found`.
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    auto load(A const& key) const
-    {
-        return self().load(make_key<T, K>(key), Deadline{});
-    }
-    /// Stores a value that must not exist yet; its version, or `already_exists`.
-    Outcome<Version> insert(T const& state) const
-        requires KeyedState<T>
-    {
-        return self().insert(make_key<T, K>(state), state, Deadline{});
-    }
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    Outcome<Version> insert(A const& key, T const& value) const
-    {
-        return self().insert(make_key<T, K>(key), value, Deadline{});
-    }
-    /// Replaces a value if its version is still `version`; the new version, or `version_conflict`, `not_found`.
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    Outcome<Version> compare_and_set(A const& key, Version version, T const& value) const
-    {
-        return self().compare_and_set(make_key<T, K>(key), version, value, Deadline{});
-    }
-    template <KeyOrState<T, K> A>
-        requires(!std::same_as<A, Key>)
-    Outcome<Version> erase(A const& key, Version version) const
-    {
-        return self().erase(make_key<T, K>(key), version, Deadline{});
-    }
-
-protected:
-    RepositoryMembers() = default;
-
-private:
-    Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
-};
-
 namespace detail {
 
 /// `StateTraits<T>::key_type`, or `void` where there is none.
@@ -268,7 +263,7 @@ struct key_type_or<T, K> {
     using type = typename StateTraits<T>::key_type;
 };
 
-/// The key type that a repository for `T` was given, or else `T`'s own.
+/// The key type that a repository for `T` was given; if it was given none (`void`), that of `T` itself.
 template <class T, class K>
 struct repository_key {
     using type = K;
@@ -288,22 +283,25 @@ struct repository_key<T, void> {
         "enumeration first, or specialise KeyTraits for it");
     static_assert(
         KeyedState<T>,
-        "this state has no key: describe it with BOOST_DESCRIBE_STRUCT, give its StateTraits a key, or name the type of the "
-        "key, as in StateRepository<T, std::string>");
-    using type = std::conditional_t<KeyedState<T>, typename key_type_or<T, void>::type, std::string>;  // one error is enough
+        "this state has no key: describe it with BOOST_DESCRIBE_STRUCT, give its StateTraits a key, or name "
+        "the "
+        "type of the key, as in StateRepository<T, std::string>");
+    // A type without a key goes on as if its key were a string, so that the message above stays the only one.
+    using type = std::conditional_t<KeyedState<T>, typename key_type_or<T, void>::type, std::string>;
 };
 template <class T, class K>
 using repository_key_t = typename repository_key<T, K>::type;
 
-/// Equal as far as can be told; false when it cannot be told.
+/// Whether two values are equal, as far as this can be told; false where it cannot be told.
 template <class T>
 bool surely_equal(T const& a, T const& b)
 {
     if constexpr (std::is_floating_point_v<T>) {
-        // 0.0 and -0.0 are equal and stored differently; a NaN is unequal to itself and stored alike.
+        // The bytes are compared: 0.0 and -0.0 are equal and yet stored differently, and a NaN is unequal to
+        // itself and yet stored alike. Of a long double the first 10 bytes count; the rest is padding.
         return std::memcmp(&a, &b, std::is_same_v<T, long double> ? 10 : sizeof a) == 0;
     } else if constexpr (Described<T>) {
-        // Numbers first: cheap to compare, and most changes are in one of them.
+        // The numbers come first: they are cheap to compare, and most changes are in one of them.
         bool equal = true;
         boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
             if constexpr (std::is_scalar_v<std::remove_cvref_t<decltype(a.*member.pointer)>>)
@@ -328,13 +326,15 @@ bool surely_equal(T const& a, T const& b)
     }
 }
 
+/// Whether `surely_equal` can ever answer yes for a `T`.
 template <class T>
 constexpr bool can_compare() noexcept
 {
     return std::equality_comparable<T> || Described<T>;
 }
 
-/// Appends the stored form of `value`. Nothing, or why there is none: `encode` threw.
+/// Appends the stored form of `value`. Returns nothing, or the reason why there is no stored form: `encode`
+/// threw.
 template <class T>
 std::optional<Failure> encode_state(T const& value, std::string& out)
 {
@@ -350,7 +350,7 @@ std::optional<Failure> encode_state(T const& value, std::string& out)
     }
 }
 
-/// Nothing for bytes that are not a `T`, in whatever way `decode` says so.
+/// The value, or nothing for bytes that are not a `T`, in whatever way `decode` says so.
 template <class T>
 std::optional<T> decode_state(std::string_view bytes)
 {
@@ -373,6 +373,7 @@ std::string encode_answer(R const& result)
     return out;
 }
 
+/// The result that `encode_answer` has stored, or nothing when the bytes are not an `R`.
 template <class R>
 std::optional<R> decode_answer(std::string_view bytes)
 {

@@ -72,7 +72,7 @@ template <class Policy, class Repository>
 using session_of = typename service_session<typename Policy::template Session<Repository>, Repository>::type;
 template <class Policy, class Repository>
 using mistaken_calls_of = MistakenCalls<
-    session_of<Policy, Repository>, AsyncFace<session_of<Policy, Repository>>, is_idempotent<Policy>::value>;
+    session_of<Policy, Repository>, InAsyncCall<session_of<Policy, Repository>>, is_idempotent<Policy>::value>;
 
 template <class R, bool Try, bool Idempotent>
 struct completion {
@@ -146,7 +146,7 @@ class TransactionService : private detail::mistaken_calls_of<Policy, Repository>
     using Mistaken = detail::mistaken_calls_of<Policy, Repository>;
     using PolicySession = typename Policy::template Session<Repository>;
     using Session = detail::session_of<Policy, Repository>;
-    using Async = detail::AsyncFace<Session>;
+    using Async = detail::InAsyncCall<Session>;
     using K = typename Repository::key_type;
     template <class A>
     static constexpr std::size_t count = detail::keys_size<std::remove_cvref_t<A>>::value;

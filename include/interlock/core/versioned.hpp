@@ -4,7 +4,12 @@
 #define INTERLOCK_CORE_VERSIONED_HPP
 
 /// @file
-/// A value and the version it was read at.
+/// A value together with the version at which it was read.
+///
+///     auto const seen = repository.load("alice").value();       // Versioned<Account>
+///     Account next = seen.value;
+///     next.balance -= 5;
+///     auto const version = repository.compare_and_set("alice", seen.version, next);
 
 #include <interlock/fwd.hpp>
 
@@ -15,19 +20,22 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Counts the changes of one key. At least 1, grows with each accepted write, is never reused: a key that was erased and
-/// inserted again continues above its old versions (law P3). 0 means "no value".
+/// Counts the changes of one key. A version is at least 1 and grows with each accepted write; 0 means "no
+/// value". A version is never used twice: a key that was erased and inserted again continues above its old
+/// versions (law P3), so that a late writer cannot mistake the new value for the one it read.
 using Version = std::int64_t;
 
+/// The version of a key without a value.
 inline constexpr Version no_version = 0;
-/// At this version a value can no longer change: `Errc::version_exhausted`, never a wrap to 0.
+/// A value with this version can no longer be changed: the write fails with `version_exhausted`. The version
+/// never wraps to 0.
 inline constexpr Version last_version = std::numeric_limits<Version>::max();
 
-/// A value and the version it was read at.
+/// A value and the version at which it was read.
 template <class T>
 struct Versioned {
     using value_type = T;
-    T value;  // no initialiser: clang 14 would need a default constructor of every T
+    T value;  // has no initialiser, since clang 14 would then need a default constructor of every T
     Version version{no_version};
 
     friend bool operator==(Versioned const&, Versioned const&) = default;

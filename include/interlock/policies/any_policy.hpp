@@ -4,7 +4,15 @@
 #define INTERLOCK_POLICIES_ANY_POLICY_HPP
 
 /// @file
-/// A policy chosen at run time: what `TransactionService<T>` holds.
+/// A policy that is chosen at run time. `TransactionService<T>` holds one, together with a repository that is
+/// chosen at run time.
+///
+///     interlock::AnyPolicy policy = interlock::OptimisticVersioning{};
+///     if (config.pessimistic)
+///         policy = interlock::PessimisticRowLock{};
+///     auto const accounts = interlock::open<Account>(config.url, interlock::memory::backend);
+///     interlock::TransactionService<Account> service{policy, accounts};
+///     service.do_in_transaction("alice", [](Account& account) { account.balance -= 5; });
 
 #include <interlock/core/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -28,8 +36,14 @@ template <class R>
 class AnySession;
 }  // namespace detail
 
-/// One of `OptimisticVersioning`, `PessimisticRowLock`, `SetNxLock`; converts from each. The operation takes `T&`, and
-/// a `TransactionContext&` if it likes. A policy that the store cannot serve is `misconfigured` when it is used.
+/// One of `OptimisticVersioning`, `PessimisticRowLock` and `SetNxLock`, from each of which it converts.
+///
+/// **Guarantee.** That of the policy that it holds.
+/// **Operations** take `T&`, and after it a `TransactionContext&` if they want one. A lock or a store's
+/// transaction is not passed, since their types depend on the choice.
+/// **Misuse.** With a fixed policy, a combination of policy and store that does not fit fails to compile.
+/// Here the store is known only at run time, so the call fails with `misconfigured`.
+/// **Cost.** That of the policy, and one branch at each step of a transaction.
 class AnyPolicy {
 public:
     AnyPolicy(OptimisticVersioning policy) : held_(std::move(policy)) {}  // NOLINT
@@ -52,12 +66,14 @@ private:
 
 namespace detail {
 
+/// The session of whichever policy was chosen.
 template <class R>
 class AnySession {
-    using Sessions = std::variant<OptimisticVersioning::Session<R>, PessimisticRowLock::Session<R>, SetNxLock::Session<R>>;
+    using Sessions =
+        std::variant<OptimisticVersioning::Session<R>, PessimisticRowLock::Session<R>, SetNxLock::Session<R>>;
 
 public:
-    using combines = AnySession;
+    using supports_combining = AnySession;
     using repository_type = R;
     using value_type = typename R::value_type;
     static constexpr std::array forms{Form::states, Form::states_context};
@@ -69,12 +85,16 @@ public:
               [&](auto const& held) -> Sessions {
                   using P = std::remove_cvref_t<decltype(held)>;
                   return Sessions{
-                      std::in_place_type<typename P::template Session<R>>, held, std::move(repository), observer};
+                      std::in_place_type<typename P::template Session<R>>,
+                      held,
+                      std::move(repository),
+                      observer};
               },
               policy.held_))
     {}
 
     R const& repository() const noexcept { return repository_; }
+    /// The members of the session below are those of the chosen policy's session.
     RetryLimits retry_limits() const noexcept
     {
         return std::visit([](auto const& s) { return s.retry_limits(); }, session_);
@@ -91,19 +111,20 @@ public:
             },
             session_);
     }
-    bool begin_waits() const noexcept
+    bool holds_in_begin() const noexcept
     {
-        return std::visit([](auto const& s) { return s.begin_waits(); }, session_);
+        return std::visit([](auto const& s) { return s.holds_in_begin(); }, session_);
     }
-    std::size_t turns() const noexcept
+    std::size_t max_waiting_operations() const noexcept
     {
-        return std::visit([](auto const& s) { return s.turns(); }, session_);
+        return std::visit([](auto const& s) { return s.max_waiting_operations(); }, session_);
     }
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {
         return std::visit([&](auto const& s) { return s.unfit(keys, deadline); }, session_);
     }
 
+    /// The transaction of whichever policy was chosen.
     template <std::size_t N, Form Shape>
     class Transaction {
         template <class S>
@@ -119,7 +140,8 @@ public:
         {
             std::visit(
                 [&](auto const& s) {
-                    held_.template emplace<Of<std::remove_cvref_t<decltype(s)>>>(s, keys, order, named, context);
+                    held_.template emplace<Of<std::remove_cvref_t<decltype(s)>>>(
+                        s, keys, order, named, context);
                 },
                 session.session_);
         }
@@ -136,13 +158,15 @@ public:
         {
             return visit([&](auto& t) { return commit_step(t, operation, waiter); });
         }
+        /// A policy without a `verify` has loaded its states in one moment, under locks, and nobody could
+        /// change them since: there is nothing to verify.
         Step<CommitResult> verify(Waiter& waiter)
             requires AtomicRepository<R>
         {
             return visit([&](auto& t) -> Step<CommitResult> {
                 if constexpr (can_verify<std::remove_cvref_t<decltype(t)>>)
                     return verify_step(t, waiter);
-                else  // one moment's, and nobody could change it since
+                else
                     return Step<CommitResult>{std::in_place, std::in_place};
             });
         }
@@ -176,7 +200,7 @@ public:
         }
 
     private:
-        /// The constructor has made one of them.
+        // Calls `f` with the transaction that the constructor has made.
         template <class F>
         decltype(auto) visit(F f)
         {
@@ -202,8 +226,8 @@ private:
 ///         interlock::IdempotencyKeys{interlock::SetNxLock{}, interlock::open_idempotency_store(url, backends...)},
 ///         interlock::open<Account>(url, backends...)};
 ///
-/// What only one store has (`IdempotencyInTransaction`, which needs that store's own transactions) is chosen when the
-/// program is compiled.
+/// What only one store has (`IdempotencyInTransaction`, which needs that store's own transactions) is chosen
+/// when the program is compiled.
 template <class T>
 using IdempotentTransactionService = TransactionService<T, IdempotencyKeys<AnyPolicy, AnyIdempotencyStore>>;
 

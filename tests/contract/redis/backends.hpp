@@ -28,7 +28,10 @@ struct Redis {
     interlock::redis::IdempotencyStore keys{client};
     auto repository() const { return store; }
     /// Another client: connections of its own.
-    auto other() const { return interlock::redis::StateRepository<Stock>{interlock::redis::Client{options()}}; }
+    auto other() const
+    {
+        return interlock::redis::StateRepository<Stock>{interlock::redis::Client{options()}};
+    }
     auto idempotency_store() const { return keys; }
 
     interlock::redis::Options options() const

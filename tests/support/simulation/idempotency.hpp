@@ -78,7 +78,7 @@ private:
 };
 
 /// A handle to a memory store of claims behind a script. Models `IdempotencyStore`.
-class ScriptedClaims {
+class ScriptedClaims : public interlock::IdempotencyMembers<ScriptedClaims> {
     using Store = interlock::memory::BasicIdempotencyStore<SimulationRuntime>;
     using Call = RecordScript::Call;
 
@@ -89,17 +89,18 @@ public:
         : store_(std::move(store)), script_(std::move(script)), in_place_(in_place)
     {
     }
-    bool in_place() const noexcept { return in_place_; }
+    interlock::Capabilities capabilities() const noexcept { return {.answers_in_place = in_place_}; }
 
-    Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, interlock::Ttl lease, AfterLease after, Deadline,
-        interlock::NamedAttempt const& attempt) const
+    Outcome<Claim> carry_out(interlock::verb::Claim const& asked, Deadline) const
     {
         blocks();
+        auto const& request = asked.request;
+        auto const& attempt = asked.attempt;
         interlock::Key const home = attempt.home != nullptr ? *attempt.home : interlock::Key{std::string_view{}};
         return script_->play<Outcome<Claim>>(
             Call::claim, request,
-            [store = store_, script = script_, request, owner, lease, after, attempt, home] {
+            [store = store_, script = script_, request, owner = asked.owner, lease = asked.lease,
+             after = asked.after_lease, attempt, home] {
                 auto named = attempt;
                 if (named.home != nullptr)
                     named.home = &home;
@@ -109,26 +110,26 @@ public:
                 return claimed;
             });
     }
-    Outcome<void> complete(
-        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
-        Deadline = {}) const
+    Outcome<void> carry_out(interlock::verb::Complete const& asked, Deadline) const
     {
         blocks();
+        auto const& request = asked.request;
         return script_->play<Outcome<void>>(
             Call::complete, request,
-            [store = store_, script = script_, request, owner, answer = std::string(answer), rejected] {
+            [store = store_, script = script_, request, owner = asked.owner, answer = std::string(asked.text),
+             rejected = asked.rejected] {
                 auto done = store.complete(request, owner, answer, rejected);
                 if (done && script->on_completed)
                     script->on_completed(request);
                 return done;
             });
     }
-    Outcome<void> give_back(
-        IdempotentRequest const& request, OwnerToken owner, Deadline = {}, bool settled = false) const
+    Outcome<void> carry_out(interlock::verb::GiveBack const& asked, Deadline) const
     {
         blocks();
+        auto const& request = asked.request;
         return script_->play<Outcome<void>>(
-            Call::give_back, request, [store = store_, request, owner, settled] {
+            Call::give_back, request, [store = store_, request, owner = asked.owner, settled = asked.settled] {
                 return store.give_back(request, owner, {}, settled);
             });
     }
@@ -186,7 +187,7 @@ public:
                 return Claim{ClaimState::claimed};
             },
             false);
-        if (!claimed && claimed.error() == Errc::outcome_unknown) {  // with the connection the transaction went
+        if (!claimed && claimed.errc() == Errc::outcome_unknown) {  // with the connection the transaction went
             transaction.rollback();
             return Errc::unavailable;
         }

@@ -31,7 +31,7 @@ TEST_CASE("the first retries do not wait and the limit doubles up to the cap", "
     CHECK(backoff.limit(8) == 10ms);
 }
 
-TEST_CASE("a wait is never longer than the cap nor shorter than nothing, however many retries", "[core][backoff]")
+TEST_CASE("a wait lies between zero and the cap, however many retries there were", "[core][backoff]")
 {
     Backoff const wide{.initial = 1ns, .cap = nanoseconds::max(), .immediate = 0};
     Backoff const usual{};
@@ -52,7 +52,7 @@ TEST_CASE("a wait is never longer than the cap nor shorter than nothing, however
     CHECK(usual.limit(std::numeric_limits<int>::min()) == 0ns);
 }
 
-TEST_CASE("callers stay spread out at the cap", "[core][backoff]")
+TEST_CASE("waits that have reached the cap are still spread over the whole range", "[core][backoff]")
 {
     Backoff const backoff{.initial = 1ms, .cap = 8ms, .immediate = 0};
     std::mt19937_64 random(4);

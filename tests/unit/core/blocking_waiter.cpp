@@ -31,7 +31,7 @@ TEST_CASE("a waiter returns at its time", "[core][blocking_waiter]")
     waiter.wait_until(runtime.now() - 1s);
 }
 
-TEST_CASE("a wake before the wait is not lost, and counts once", "[core][blocking_waiter]")
+TEST_CASE("a wake-up that comes before the wait ends the next wait, and no other", "[core][blocking_waiter]")
 {
     ManualRuntime const runtime;
     BlockingWaiter waiter{runtime};
@@ -45,7 +45,7 @@ TEST_CASE("a wake before the wait is not lost, and counts once", "[core][blockin
     CHECK(runtime.now() == before + 3s);
 }
 
-TEST_CASE("a wake from another thread ends the wait", "[core][blocking_waiter]")
+TEST_CASE("a wake-up from another thread ends the wait", "[core][blocking_waiter]")
 {
     SystemRuntime const runtime;
     BlockingWaiter waiter{runtime};
@@ -59,7 +59,9 @@ TEST_CASE("a wake from another thread ends the wait", "[core][blocking_waiter]")
     waker.join();
 }
 
-TEST_CASE("waiting for rows ends with the rows, or at the deadline and leaves the queue", "[core][blocking_waiter]")
+TEST_CASE(
+    "a blocking wait for rows ends with the rows, or leaves the queue at the deadline",
+    "[core][blocking_waiter]")
 {
     ManualRuntime const runtime;
     memory::StateRepository<Stock, void, ManualRuntime> const repository{{}, runtime};
@@ -67,10 +69,10 @@ TEST_CASE("waiting for rows ends with the rows, or at the deadline and leaves th
     std::array const keys{&key};
     auto held = wait_for_rows(repository, keys, Wait::no, Deadline{1s});
     REQUIRE(held);
-    CHECK(wait_for_rows(repository, keys, Wait::no, Deadline{1s}).error() == Errc::lock_busy);
+    CHECK(wait_for_rows(repository, keys, Wait::no, Deadline{1s}).errc() == Errc::lock_busy);
     runtime.waits_advance(true);
     auto const before = runtime.now();
-    CHECK(wait_for_rows(repository, keys, Wait::until_deadline, Deadline{2s}).error() == Errc::deadline_exceeded);
+    CHECK(wait_for_rows(repository, keys, Wait::until_deadline, Deadline{2s}).errc() == Errc::deadline_exceeded);
     CHECK(runtime.now() == before + 2s);
     CHECK(repository.waiter_count() == 0);
     held->rollback();

@@ -140,7 +140,7 @@ TEST_CASE("a cancellation belongs to one run of an operation", "[core][cancellat
             context.add_timer(0, context.now() + 100us, [&] { lock.lose(); });
         REQUIRE_NOTHROW(context.run());
         REQUIRE(outcome);
-        CHECK((outcome->has_value() || outcome->error() == Errc::lock_lost));
+        CHECK((outcome->has_value() || outcome->errc() == Errc::lock_lost));
         CHECK_FALSE(found_cancelled);
     }
     CHECK(cancelled > 100);

@@ -73,25 +73,26 @@ public:
             std::this_thread::sleep_for(story->trip);
         });
     }
-    Outcome<Version> compare_and_set(Key const& key, Version version, Stock const& value, Deadline deadline) const
+    using BlockingRepository::carry_out;
+    Outcome<Version> carry_out(verb::CompareAndSet<Stock> const& write, Deadline deadline) const
     {
         ++story->commits;
         if (story->intrude.exchange(false)) {  // somebody who knows nothing of this service
-            auto now = inner().load(key, deadline).value();
+            auto now = inner().load(write.key, deadline).value();
             now.value.quantity += 1000;
-            inner().compare_and_set(key, now.version, now.value, deadline).value();
+            inner().compare_and_set(write.key, now.version, now.value, deadline).value();
         }
-        if (value.quantity > most)
+        if (write.value.quantity > most)
             return Errc::constraint_violated;
-        auto result = BlockingRepository::compare_and_set(key, version, value, deadline);
+        auto result = BlockingRepository::carry_out(write, deadline);
         if (story->lose_reply.exchange(false))
             return Failure::unknown(Errc::unavailable);
         return result;
     }
-    Outcome<CommitResult> commit(std::span<Change<Stock>> changes, OperationCommit const* operation, Deadline deadline) const
+    Outcome<CommitResult> carry_out(verb::Commit<Stock> const& commit, Deadline deadline) const
     {
         ++story->commits;
-        return BlockingRepository::commit(changes, operation, deadline);
+        return BlockingRepository::carry_out(commit, deadline);
     }
     int quantity() const { return inner().load("x").value().value.quantity; }
 
@@ -239,7 +240,7 @@ TEST_CASE("one that changes its key is refused alone", "[core][combining]")
             if (i % 3 == 0)
                 s.sku = "y";
         });
-        refused += outcome.error() == Errc::invalid_argument;
+        refused += outcome.errc() == Errc::invalid_argument;
     });
     CHECK(refused == 3);
     CHECK(store.quantity() == 7);
@@ -277,7 +278,7 @@ TEST_CASE("an unknown commit is unknown for all that ran in it, and nobody tries
                 store.story->lose_reply = true;
             return ++s.quantity;
         });
-        unknown += outcome.error() == Errc::outcome_unknown && outcome.cause() == Errc::unavailable;
+        unknown += outcome.errc() == Errc::outcome_unknown && outcome.cause() == Errc::unavailable;
     });
     CHECK(unknown > 1);
     CHECK(runs == 10);
@@ -326,7 +327,7 @@ void refused_at_once(Slow const& store, Service const& service)
     auto const begin = std::chrono::steady_clock::now();
     service.do_in_transaction("x", [&](Stock& s) {
         ++s.quantity;
-        std::thread other([&] { refused = service.try_do_in_transaction("x", add_one, {.deadline = 60s}).error(); });
+        std::thread other([&] { refused = service.try_do_in_transaction("x", add_one, {.deadline = 60s}).errc(); });
         other.join();  // before this operation ends
     });
     CHECK(refused == Errc::lock_busy);
@@ -363,7 +364,7 @@ TEST_CASE("no more wait for their turn than the policy's limit says", "[core][co
             others.emplace_back([&] {
                 auto const outcome = service.try_do_in_transaction("x", add_one, {.deadline = 60s});
                 applied += outcome.has_value();
-                overloaded += outcome.error() == Errc::overloaded;
+                overloaded += outcome.errc() == Errc::overloaded;
             });
         CHECK(interlock_test::eventually([&] { return overloaded == 7; }));
     });
@@ -530,7 +531,7 @@ TEST_CASE("who has run takes the place of a leader that does not go on", "[core]
     // Goes on after all: with what is its own, and its own conflict.
     auto const late = leader.commit();
     REQUIRE(late);
-    CHECK(late->error() == Errc::version_conflict);
+    CHECK(late->errc() == Errc::version_conflict);
     CHECK_FALSE(leader.runs_again());
     REQUIRE(leader.begin());
     leader.add(1);
@@ -782,7 +783,7 @@ TEST_CASE("what the store refuses of one is refused to that one alone", "[core][
     in_one_batch(store, service, 9, [&](int i) {
         auto const outcome = service.try_do_in_transaction(
             "x", [&](Stock& s) { s.quantity += i == 4 ? Slow::most + 1 : 1; }, {.deadline = 60s});
-        (i == 4 ? refused : applied) += i == 4 ? outcome.error() == Errc::constraint_violated : outcome.has_value();
+        (i == 4 ? refused : applied) += i == 4 ? outcome.errc() == Errc::constraint_violated : outcome.has_value();
     });
     CHECK(refused == 1);
     CHECK(applied == 8);

@@ -2,6 +2,7 @@
 
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_repository.hpp>
@@ -31,24 +32,27 @@ static_assert(models_everything<Blocking>);
 static_assert(models_everything<Erased>);
 static_assert(IdempotencyStore<memory::IdempotencyStore> && IdempotencyStore<AnyIdempotencyStore>);
 
-// Taking one member away takes away the concepts that need it, and no other.
+// Taking one verb away takes away the concepts that need it, and no other.
 struct WithoutCommit : Blocking {
     using Blocking::Blocking;
-    void commit() const;
+    using Blocking::carry_out;
+    void carry_out(verb::Commit<Stock> const&, Deadline) const = delete;
 };
 static_assert(VersionedRepository<WithoutCommit> && LeaseRepository<WithoutCommit> && RowLockingRepository<WithoutCommit>);
 static_assert(!AtomicRepository<WithoutCommit> && !OperationRepository<WithoutCommit> && !FencedRepository<WithoutCommit>);
 
 struct WithoutFence : Blocking {
     using Blocking::Blocking;
-    void verify_fencing() const;
+    using Blocking::carry_out;
+    void carry_out(verb::VerifyFencing const&, Deadline) const = delete;
 };
 static_assert(LeaseRepository<WithoutFence> && OperationRepository<WithoutFence>);
 static_assert(!FencedRepository<WithoutFence> && !FusedRepository<WithoutFence>);
 
 struct WithoutRows : Blocking {
     using Blocking::Blocking;
-    void load_for_update() const;
+    using Blocking::carry_out;
+    void carry_out(verb::LoadForUpdate<transaction_type> const&, Deadline) const = delete;
 };
 static_assert(FusedRepository<WithoutRows> && !RowLockingRepository<WithoutRows>);
 
@@ -69,7 +73,7 @@ TEST_CASE("a handle says whether its store blocks, and whether it wakes waiters"
     CHECK_FALSE(wakes_waiters(Erased{blocking}));
 }
 
-TEST_CASE("a wake-up is given once, at the latest when it goes away", "[core][concepts]")
+TEST_CASE("a wake-up fires exactly once, at the latest in its destructor", "[core][concepts]")
 {
     struct Counting final : Waiter {
         void wake() noexcept override { ++woken; }

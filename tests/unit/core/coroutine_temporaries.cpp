@@ -66,7 +66,7 @@ void run(World& world, F coroutine)
     CHECK(world.repository.load(world.name)->value.quantity == 7);
 }
 
-TEST_CASE("a named operation is right in every form", "[core][coroutine_temporaries]")
+TEST_CASE("an operation that has a name works in every asynchronous form", "[core][coroutine_temporaries]")
 {
     World world;
     auto const& service = world.service;
@@ -117,7 +117,8 @@ TEST_CASE("a named operation is right in every form", "[core][coroutine_temporar
     }
 }
 
-TEST_CASE("an unnamed operation that captures by reference only is right", "[core][coroutine_temporaries]")
+TEST_CASE(
+    "an operation without a name works if it captures by reference only", "[core][coroutine_temporaries]")
 {
     World world;
     run(world, [&]() -> asio::awaitable<void> {
@@ -126,7 +127,9 @@ TEST_CASE("an unnamed operation that captures by reference only is right", "[cor
     });
 }
 
-TEST_CASE("options, ids, keys and strings may be written in place", "[core][coroutine_temporaries]")
+TEST_CASE(
+    "options, ids, keys and strings may be written inside of a co_await expression",
+    "[core][coroutine_temporaries]")
 {
     using namespace std::chrono_literals;
     World world;
@@ -161,7 +164,9 @@ TEST_CASE("options, ids, keys and strings may be written in place", "[core][coro
     }
 }
 
-TEST_CASE("what the compiler gets wrong is what the library refuses", "[core][coroutine_temporaries]")
+TEST_CASE(
+    "the library refuses exactly those arguments that the compiler destroys twice",
+    "[core][coroutine_temporaries]")
 {
     auto const three = std::make_shared<int>(3);
     auto capturing = [three](Stock& s) { s.quantity -= *three; };

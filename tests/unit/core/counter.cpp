@@ -20,13 +20,14 @@ TEST_CASE("a change of a counter is checked before it is sent", "[core][counter]
     CHECK(decrement(1, 0).amount == -1);
     CHECK(*decrement(1, 0).at_least == 0);
     CHECK(increment(CounterChange::limit).validate());
-    CHECK(increment(CounterChange::limit + 1).validate().error() == Errc::invalid_argument);
-    CHECK(increment(std::numeric_limits<std::int64_t>::min()).validate().error() == Errc::invalid_argument);
-    CHECK(decrement(1, -CounterChange::limit - 1).validate().error() == Errc::invalid_argument);
-    CHECK(CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().error() == Errc::invalid_argument);
+    CHECK(increment(CounterChange::limit + 1).validate().errc() == Errc::invalid_argument);
+    CHECK(increment(std::numeric_limits<std::int64_t>::min()).validate().errc() == Errc::invalid_argument);
+    CHECK(decrement(1, -CounterChange::limit - 1).validate().errc() == Errc::invalid_argument);
+    CHECK(CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().errc() == Errc::invalid_argument);
 }
 
-TEST_CASE("a change that may have been made is unknown, whatever became of the questions after it", "[core][counter][doubt]")
+TEST_CASE(
+    "a change that may have been made stays unknown when the later questions fail", "[core][counter][doubt]")
 {
     auto const until = [] { return detail::add(SystemRuntime::now(), 300ms); };
     for (auto const code : {Errc::unavailable, Errc::overloaded, Errc::deadline_exceeded, Errc::misconfigured}) {
@@ -55,7 +56,7 @@ TEST_CASE("a change that may have been made is unknown, whatever became of the q
     auto const mismatch = ask_until_known(until(), [&]() -> Outcome<CounterAnswer> {
         return ++asked == 1 ? Errc::outcome_unknown : Errc::idempotency_mismatch;
     });
-    CHECK(mismatch.error() == Errc::idempotency_mismatch);
+    CHECK(mismatch.errc() == Errc::idempotency_mismatch);
     // Without any doubt a failure is told at once.
     asked = 0;
     auto const refused = ask_until_known(detail::add(SystemRuntime::now(), 60s), [&]() -> Outcome<CounterAnswer> {
@@ -63,7 +64,7 @@ TEST_CASE("a change that may have been made is unknown, whatever became of the q
         return Errc::unavailable;
     });
     CHECK(asked == 1);
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
 }
 
 }  // namespace counter_test

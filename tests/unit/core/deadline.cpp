@@ -39,7 +39,7 @@ TEST_CASE("a relative deadline counts from the call and an absolute one does not
     CHECK(absolute.at(start + 1h) == start + 3s);
 }
 
-TEST_CASE("deadlines of any unit are taken, fractions too", "[core][deadline]")
+TEST_CASE("a deadline may have any unit, and may be a fraction of it", "[core][deadline]")
 {
     CHECK(after(Deadline{Seconds{0.25}}) == 250ms);
     CHECK(after(Deadline{std::chrono::duration<float, std::milli>{1.5F}}) == 1500us);
@@ -50,7 +50,7 @@ TEST_CASE("deadlines of any unit are taken, fractions too", "[core][deadline]")
     CHECK(after(Deadline{std::chrono::duration<int, std::ratio<1, 60>>{90}}) == 1500ms);
 }
 
-TEST_CASE("a deadline that is not a number is invalid and nothing else is", "[core][deadline]")
+TEST_CASE("a deadline is invalid if it is not a number, and only then", "[core][deadline]")
 {
     CHECK_FALSE(Deadline{Seconds{std::numeric_limits<double>::quiet_NaN()}}.valid());
     CHECK(Deadline{Seconds{std::numeric_limits<double>::infinity()}}.valid());
@@ -73,7 +73,7 @@ TEST_CASE("deadlines saturate instead of overflowing", "[core][deadline]")
     CHECK(Deadline{nanoseconds::min()}.at(start) < start);
 }
 
-TEST_CASE("deadlines in units that are no whole number of nanoseconds saturate, too", "[core][deadline]")
+TEST_CASE("deadlines whose unit is no whole number of nanoseconds saturate, too", "[core][deadline]")
 {
     using Frames = std::chrono::duration<std::int64_t, std::ratio<1, 60>>;
     CHECK(Deadline{Frames::max()}.at(start) == TimePoint::max());

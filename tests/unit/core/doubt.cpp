@@ -12,12 +12,12 @@ using interlock::Failure;
 using interlock::Outcome;
 using interlock::detail::Doubt;
 
-TEST_CASE("without an attempt that may have been applied, a failure is what it is", "[core][doubt]")
+TEST_CASE("while no attempt may have been applied, a failure is reported as it is", "[core][doubt]")
 {
     Doubt doubt;
     Outcome<int> refused{Failure{Errc::unavailable, "no connection"}};
     doubt.settle(refused);
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
     CHECK(refused.detail() == "no connection");
     CHECK_FALSE(doubt.open());
 }
@@ -62,7 +62,7 @@ TEST_CASE("an answer of the store about all attempts ends the doubt", "[core][do
         doubt.settle(lost);
         Outcome<int> mismatch{Errc::idempotency_mismatch};
         doubt.settle(mismatch, {Errc::invalid_argument, Errc::idempotency_mismatch});
-        CHECK(mismatch.error() == Errc::idempotency_mismatch);
+        CHECK(mismatch.errc() == Errc::idempotency_mismatch);
         CHECK_FALSE(doubt.open());
     }
     SECTION("what was found out in another way")

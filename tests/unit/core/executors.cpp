@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Asynchronous calls from pools of threads, strands and foreign executors: the same results, and every completion where
-// its handler says.
+// Asynchronous calls from pools of threads, strands and foreign executors: the results are the same on all of
+// them, and each completion runs where its handler says.
+//
+// How it works: many coroutines add to the same three states and count the steps at which they found
+// themselves on another executor than their own; that count must be zero, and the sum must be right. Stores
+// that hang or throw are wrappers of a memory store.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
@@ -154,7 +158,8 @@ TEMPLATE_TEST_CASE(
     CHECK(repository.load("a")->value.quantity == callers + callers * 7);  // every third of 20 rounds, begun with "a"
 }
 
-TEST_CASE("a context at the address of an earlier one is another one", "[core][executors]")
+TEST_CASE(
+    "an execution context at the address of a destroyed one is not taken for that one", "[core][executors]")
 {
     Memory const repository;
     static_cast<void>(repository.insert(Stock{"a", 0}).value());
@@ -217,7 +222,9 @@ struct Crowded {
 
 auto const add_free = [](Stock& s) { return ++s.quantity; };
 
-TEST_CASE("calls that wait for locked rows keep no thread from one for a free row", "[core][executors][threads]")
+TEST_CASE(
+    "calls that wait for locked rows do not take the thread that a call for a free row needs",
+    "[core][executors][threads]")
 {
     Crowded crowd{8};
     REQUIRE(crowd.pressed);
@@ -229,7 +236,7 @@ TEST_CASE("calls that wait for locked rows keep no thread from one for a free ro
     CHECK(crowd.applied == 0);
 }
 
-TEST_CASE("a call for which there is no thread ends by its deadline, and is not made", "[core][executors][threads]")
+TEST_CASE("a store call that gets no thread by its deadline is never made", "[core][executors][threads]")
 {
     Crowded crowd{16};
     REQUIRE(crowd.pressed);
@@ -237,7 +244,7 @@ TEST_CASE("a call for which there is no thread ends by its deadline, and is not 
     auto ended = crowd.service.async_try_do_in_transaction(
         "free", add_free, {.deadline = 200ms}, asio::bind_executor(crowd.pool, asio::use_future));
     auto const outcome = ended.get();
-    CHECK(outcome.error() == Errc::deadline_exceeded);
+    CHECK(outcome.errc() == Errc::deadline_exceeded);
     CHECK(std::chrono::steady_clock::now() - begin < 5s);
 
     asio::cancellation_signal signal;
@@ -245,7 +252,7 @@ TEST_CASE("a call for which there is no thread ends by its deadline, and is not 
     crowd.service.async_try_do_in_transaction(
         "free", add_free, {.deadline = 60s},
         asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(crowd.pool, [&](std::exception_ptr, Outcome<int> o) {
-                                         promise.set_value(o.error());
+                                         promise.set_value(o.errc());
                                      })));
     std::this_thread::sleep_for(50ms);
     signal.emit(asio::cancellation_type::terminal);
@@ -265,7 +272,9 @@ TEST_CASE("a call for which there is no thread ends by its deadline, and is not 
     CHECK(crowd.store.inner().load("free")->value.quantity == 0);
 }
 
-TEST_CASE("a call that runs on a thread is not taken back", "[core][executors][threads]")
+TEST_CASE(
+    "a store call that runs on a thread already is not taken back at the deadline",
+    "[core][executors][threads]")
 {
     for (std::string_view const slow : {"load", "compare_and_set"}) {
         CAPTURE(slow);
@@ -289,7 +298,7 @@ TEST_CASE("a call that runs on a thread is not taken back", "[core][executors][t
     }
 }
 
-TEST_CASE("a store that hangs costs the locks of another one nothing", "[core][executors][threads]")
+TEST_CASE("a store that hangs does not cost another store its locks", "[core][executors][threads]")
 {
     BlockingRepository<Memory> const hung{Memory{}};
     BlockingRepository<Memory> const healthy{Memory{}};
@@ -311,7 +320,8 @@ TEST_CASE("a store that hangs costs the locks of another one nothing", "[core][e
     hung.before_calls({});
 }
 
-TEST_CASE("what leaves a store's call as an exception ends the call, not the executor", "[core][executors][threads]")
+TEST_CASE(
+    "an exception that leaves a store ends the call, and not the executor", "[core][executors][threads]")
 {
     BlockingRepository<Memory> const store{Memory{}};
     static_cast<void>(store.inner().insert(Stock{"free", 0}).value());
@@ -331,9 +341,9 @@ TEST_CASE("what leaves a store's call as an exception ends the call, not the exe
         io.restart();
         CHECK_NOTHROW(io.run());
         REQUIRE(outcome);
-        CHECK(service.try_do_in_transaction("free", add_free).error() == outcome->error());
+        CHECK(service.try_do_in_transaction("free", add_free).errc() == outcome->errc());
         store.before_calls({});
-        return std::pair{outcome->error(), outcome->cause()};
+        return std::pair{outcome->errc(), outcome->cause()};
     };
     CHECK(outcome_of("load") == std::pair{Errc::corrupt_state, Errc::ok});
     CHECK(outcome_of("compare_and_set") == std::pair{Errc::outcome_unknown, Errc::corrupt_state});  // sent, or not
@@ -350,7 +360,9 @@ TEST_CASE("what leaves a store's call as an exception ends the call, not the exe
     CHECK(*error);
 }
 
-TEST_CASE("what a handler throws leaves by its executor, after the call has ended", "[core][executors]")
+TEST_CASE(
+    "an exception of a completion handler leaves by its executor, after the call has ended",
+    "[core][executors]")
 {
     Memory const repository;
     static_cast<void>(repository.insert(Stock{"a", 0}).value());

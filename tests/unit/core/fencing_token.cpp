@@ -11,7 +11,7 @@ namespace fencing_token_test {
 
 using namespace interlock;
 
-TEST_CASE("fencing tokens are ordered and zero is none", "[core][fencing_token]")
+TEST_CASE("fencing tokens are ordered, and zero means no token", "[core][fencing_token]")
 {
     CHECK(FencingToken{1} < FencingToken{2});
     CHECK(FencingToken{2} == FencingToken{2});
@@ -21,7 +21,7 @@ TEST_CASE("fencing tokens are ordered and zero is none", "[core][fencing_token]"
     CHECK(FencingToken{7}.value() == 7);
 }
 
-TEST_CASE("an owner token is its 128 bits and all zero is none", "[core][fencing_token]")
+TEST_CASE("an owner token is its 128 bits, and all zero means no token", "[core][fencing_token]")
 {
     OwnerToken const a{{1, 2}};
     CHECK(a == OwnerToken{{1, 2}});

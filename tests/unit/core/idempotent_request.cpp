@@ -14,7 +14,8 @@ namespace idempotent_request_test {
 using namespace interlock;
 using namespace std::string_literals;
 
-TEST_CASE("an answer that goes away gives its value, no reference to it", "[core][idempotent_request]")
+TEST_CASE(
+    "an answer that is a temporary gives its value and no reference to it", "[core][idempotent_request]")
 {
     static_assert(std::is_same_v<decltype(std::declval<Answer<std::string>>().value()), std::string>);
     static_assert(std::is_same_v<decltype(*std::declval<Answer<std::string>>()), std::string>);
@@ -22,7 +23,7 @@ TEST_CASE("an answer that goes away gives its value, no reference to it", "[core
     CHECK(kept == "long enough to live on the heap, and to be missed");
 }
 
-TEST_CASE("a quoted key is the same key as without quotes", "[core][idempotent_request]")
+TEST_CASE("a key in double quotes is the same key as the one without", "[core][idempotent_request]")
 {
     IdempotentRequest const plain("k-1", Scope("tenant"));
     IdempotentRequest const quoted("\"k-1\"", Scope("tenant"));
@@ -30,7 +31,7 @@ TEST_CASE("a quoted key is the same key as without quotes", "[core][idempotent_r
     CHECK(quoted.key() == "k-1");
     CHECK(IdempotentRequest("\"", Scope("t")).key() == "\"");
     CHECK(IdempotentRequest("\"a", Scope("t")).key() == "\"a");
-    CHECK(IdempotentRequest("\"\"", Scope("t")).validate().error() == Errc::invalid_argument);
+    CHECK(IdempotentRequest("\"\"", Scope("t")).validate().errc() == Errc::invalid_argument);
 }
 
 TEST_CASE("an idempotency key has 1 to 255 bytes without control characters", "[core][idempotent_request]")
@@ -69,7 +70,9 @@ TEST_CASE("two scopes never share a name, however scope and key are cut", "[core
     CHECK(seen.size() > 1000);
 }
 
-TEST_CASE("fingerprints tell bodies apart, within one version only", "[core][idempotent_request]")
+TEST_CASE(
+    "fingerprints of one version tell bodies apart, and those of two versions are not compared",
+    "[core][idempotent_request]")
 {
     CHECK(mismatch(fingerprint("a"), fingerprint("b")));
     CHECK_FALSE(mismatch(fingerprint("a"), fingerprint("a")));
@@ -108,13 +111,15 @@ TEST_CASE("the phases of a request are requests of their own", "[core][idempoten
     CHECK(request.phase("a").phase("b").name() != request.phase("ab").name());
     for (auto const& name : {""s, std::string(65, 'a'), "a\nb"s, "a\0b"s, "\0"s}) {
         INFO(name);
-        CHECK(request.phase(name).validate().error() == Errc::invalid_argument);
-        CHECK(request.phase(name).phase("good").validate().error() == Errc::invalid_argument);
+        CHECK(request.phase(name).validate().errc() == Errc::invalid_argument);
+        CHECK(request.phase(name).phase("good").validate().errc() == Errc::invalid_argument);
     }
     CHECK(request.phase(std::string(64, 'a')).validate());
 }
 
-TEST_CASE("a derived key is the same in every process, and nobody else's", "[core][idempotent_request]")
+TEST_CASE(
+    "a derived key is the same in every process, and differs for each request and phase",
+    "[core][idempotent_request]")
 {
     IdempotentRequest const request("k", Scope("t"), fingerprint("body"));
     auto const key = request.phase("charge").derived_key();
@@ -127,7 +132,7 @@ TEST_CASE("a derived key is the same in every process, and nobody else's", "[cor
     CHECK(key != IdempotentRequest("k", Scope("u")).phase("charge").derived_key());
 }
 
-TEST_CASE("an answer is its value and whether it was given before", "[core][idempotent_request]")
+TEST_CASE("an answer has its value and says whether it was given before", "[core][idempotent_request]")
 {
     Answer<std::string> const answer{"paid", true};
     CHECK(*answer == "paid");

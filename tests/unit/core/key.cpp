@@ -56,7 +56,7 @@ TEST_CASE("a view of a key's bytes is taken like the bytes", "[core][key]")
 
 TEST_CASE("a literal with an embedded NUL is refused and never cut", "[core][key]")
 {
-    CHECK(stock_key("acct\0A").validate().error() == Errc::invalid_argument);
+    CHECK(stock_key("acct\0A").validate().errc() == Errc::invalid_argument);
     CHECK(stock_key("acct").bytes() == "acct");
 }
 
@@ -80,7 +80,7 @@ TEST_CASE("bytes that are no UTF-8 make a key like any other", "[core][key]")
     CHECK(key.bytes() == "\xff\xfe");
 }
 
-TEST_CASE("keys that are equal by case or normalisation only are distinct", "[core][key]")
+TEST_CASE("keys that differ only in case or Unicode normalisation are different keys", "[core][key]")
 {
     CHECK(stock_key("sku"s) != stock_key("SKU"s));
     CHECK(stock_key("\xc3\xa9"s) != stock_key("e\xcc\x81"s));  // the same letter, composed and decomposed
@@ -89,18 +89,18 @@ TEST_CASE("keys that are equal by case or normalisation only are distinct", "[co
 
 TEST_CASE("a key has 1 to 512 bytes", "[core][key]")
 {
-    CHECK(Key{""s}.validate().error() == Errc::invalid_argument);
-    CHECK(Key{}.validate().error() == Errc::invalid_argument);
+    CHECK(Key{""s}.validate().errc() == Errc::invalid_argument);
+    CHECK(Key{}.validate().errc() == Errc::invalid_argument);
     CHECK(Key{"a"s}.validate());
     CHECK(Key{std::string(512, 'a')}.validate());
-    CHECK(Key{std::string(513, 'a')}.validate().error() == Errc::invalid_argument);
+    CHECK(Key{std::string(513, 'a')}.validate().errc() == Errc::invalid_argument);
     auto const large = Key{std::string(1 << 20, 'a')}.validate();
-    CHECK(large.error() == Errc::invalid_argument);
+    CHECK(large.errc() == Errc::invalid_argument);
     CHECK_THAT(large.detail(), Catch::Matchers::ContainsSubstring("1048576"));
     CHECK_THAT(large.detail(), Catch::Matchers::ContainsSubstring("512"));
 }
 
-TEST_CASE("special characters in keys are inert", "[core][key]")
+TEST_CASE("special characters in a key have no effect", "[core][key]")
 {
     std::vector<std::string> const names{"/", "..", "*", "?", "[", "]", "{}", ":", "\r\n", "%s%n", "'", "\"", ";", "--", "a/../b"};
     std::set<Key> seen;
@@ -128,7 +128,7 @@ void check_integer_order(std::vector<K> values)
     }
 }
 
-TEST_CASE("integer keys are ordered as numbers and come back", "[core][key]")
+TEST_CASE("integer keys are ordered as numbers, and are decoded to the same numbers", "[core][key]")
 {
     constexpr auto max = std::numeric_limits<std::int64_t>::max();
     constexpr auto min = std::numeric_limits<std::int64_t>::min();
@@ -153,7 +153,7 @@ TEST_CASE("the key of a state is its first described member", "[core][key]")
     CHECK(stock_key(Key{"raw"s}) == Key{"raw"s});
 }
 
-TEST_CASE("keys of several parts are injective", "[core][key]")
+TEST_CASE("different keys of several parts have different bytes", "[core][key]")
 {
     using Pair = std::pair<std::string, std::string>;
     CHECK(KeyTraits<Pair>::encode({"a", "bc"}) != KeyTraits<Pair>::encode({"ab", "c"}));
@@ -180,7 +180,7 @@ TEST_CASE("keys of several parts are injective", "[core][key]")
     CHECK(different > 1000);
 }
 
-TEST_CASE("keys of several parts come back, and bytes that are none do no harm", "[core][key]")
+TEST_CASE("keys of several parts are decoded to the same parts, and other bytes do no harm", "[core][key]")
 {
     using Triple = std::tuple<std::string, int, std::pair<std::int64_t, std::string>>;
     Triple const key{"a\0b"s, -7, {std::numeric_limits<std::int64_t>::min(), ""}};

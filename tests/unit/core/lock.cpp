@@ -64,7 +64,8 @@ TEST_CASE("a lock says what it locks and how long it may be believed", "[core][l
     CHECK(world.locks.acquire(Stock{"sku-2", 5}).state().quantity == 5);
 }
 
-TEST_CASE("a lock that is not renewed is lost by the clock, at the end of its lease less drift and margin", "[core][lock]")
+TEST_CASE(
+    "a lock that is not renewed says lock_lost at the end of its lease less drift and margin", "[core][lock]")
 {
     World world;
     auto const lock = world.fading.acquire("sku-1");
@@ -97,7 +98,9 @@ TEST_CASE("a lock is renewed at a third of its lease for as long as it is held",
     CHECK(world.runtime.armed() == 0);  // law P9: nothing is renewed any more
 }
 
-TEST_CASE("ensure renews when too little is left, and says when a lease cannot be that long", "[core][lock]")
+TEST_CASE(
+    "ensure() renews when too little of the lease is left, and refuses a time that no lease can have",
+    "[core][lock]")
 {
     World world;
     auto lock = world.fading.acquire("sku-1");
@@ -149,7 +152,7 @@ TEST_CASE("release gives the lock back, says whether it was still held, and leav
     CHECK(world.locks.try_acquire("sku-2"));
 }
 
-TEST_CASE("ensure notices that the lock was taken away", "[core][lock]")
+TEST_CASE("ensure() notices that the lock was taken away", "[core][lock]")
 {
     World world;
     auto lock = world.locks.acquire("sku-1");
@@ -162,7 +165,7 @@ TEST_CASE("ensure notices that the lock was taken away", "[core][lock]")
     CHECK(lock.lost_reason() == LostReason::removed);
 }
 
-TEST_CASE("a lock can be moved but not copied, and a moved one has let go", "[core][lock]")
+TEST_CASE("a lock can be moved but not copied, and the one that was moved from holds nothing", "[core][lock]")
 {
     static_assert(!std::is_copy_constructible_v<Lock<Stock>> && !std::is_copy_assignable_v<Lock<Stock>>);
     static_assert(std::is_nothrow_move_constructible_v<Lock<Stock>>);

@@ -316,7 +316,7 @@ TEST_CASE("a lock that is taken away is lost at the next renewal, and its holder
     CHECK(stop.stop_requested());
     REQUIRE(observer.lost().size() == 1);
     CHECK(observer.lost()[0] == std::pair{token, LostReason::removed});
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
 
     auto second = locks.acquire("sku-1");
     static_cast<void>(repository.force_release(sku1));
@@ -324,7 +324,7 @@ TEST_CASE("a lock that is taken away is lost at the next renewal, and its holder
     runtime.advance(3s);
     CHECK(second.status() == LockStatus::lost);
     CHECK(second.lost_reason() == LostReason::taken);
-    CHECK(locks.release(second).error() == Errc::lock_lost);
+    CHECK(locks.release(second).errc() == Errc::lock_lost);
     CHECK(thief.status() == LockStatus::held);  // not touched by the loser's release
     CHECK(others.repository().wanted(sku1, thief.fence().owner) == false);
 }
@@ -345,7 +345,7 @@ TEST_CASE("a lock without renewal is lost, its release says so, and others get i
     auto const next = others.try_acquire("sku-1");
     REQUIRE(next);
     CHECK(next->fencing_token() > lock.fencing_token());
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
     CHECK(next->status() == LockStatus::held);
 }
 
@@ -358,21 +358,21 @@ TEST_CASE("a guarded write is applied under the lock and refused after it", "[co
     auto const lock = locks.acquire("sku-1");
     auto const first = locks.write(lock, no_version, Stock{"sku-1", 1});
     REQUIRE(first);
-    CHECK(locks.write(lock, no_version, Stock{"sku-1", 2}).error() == Errc::already_exists);
+    CHECK(locks.write(lock, no_version, Stock{"sku-1", 2}).errc() == Errc::already_exists);
     auto const second = locks.write(lock, *first, Stock{"sku-1", 2});
     REQUIRE(second);
     CHECK(*second > *first);
-    CHECK(locks.write(lock, *first, Stock{"sku-1", 3}).error() == Errc::version_conflict);
-    CHECK(locks.write(lock, no_version, Stock{"sku-2", 3}).error() == Errc::fenced_out);  // not what was locked
+    CHECK(locks.write(lock, *first, Stock{"sku-1", 3}).errc() == Errc::version_conflict);
+    CHECK(locks.write(lock, no_version, Stock{"sku-2", 3}).errc() == Errc::fenced_out);  // not what was locked
 
     static_cast<void>(repository.force_release(sku1));
-    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::fenced_out);
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).errc() == Errc::fenced_out);
     auto const next = others.acquire("sku-1");
-    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::fenced_out);
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).errc() == Errc::fenced_out);
     CHECK(others.write(next, *second, Stock{"sku-1", 5}));
     runtime.advance(1min);
-    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).error() == Errc::lock_lost);
-    CHECK(locks.write({}, *second, Stock{"sku-1", 4}).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).errc() == Errc::lock_lost);
+    CHECK(locks.write({}, *second, Stock{"sku-1", 4}).errc() == Errc::lock_lost);
     CHECK(repository.load("sku-1")->value.quantity == 5);
 }
 
@@ -549,16 +549,19 @@ public:
     explicit Coarse(std::chrono::nanoseconds granted)
         : BlockingRepository<Repository>(Repository{}), granted_(granted)
     {}
-    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl, Deadline deadline) const
+    using BlockingRepository<Repository>::carry_out;
+    Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
     {
-        auto grant = BlockingRepository<Repository>::create(key, owner, Ttl{granted_}, deadline);
+        auto grant = BlockingRepository<Repository>::carry_out(
+            verb::Create{create.key, create.owner, Ttl{granted_}}, deadline);
         if (grant)
             grant->ttl = granted_;
         return grant;
     }
-    Outcome<GrantAndState<Stock>> create_and_load(Key const& key, OwnerToken owner, Ttl, Deadline deadline) const
+    Outcome<GrantAndState<Stock>> carry_out(verb::CreateAndLoad<Stock> const& create, Deadline deadline) const
     {
-        auto both = BlockingRepository<Repository>::create_and_load(key, owner, Ttl{granted_}, deadline);
+        auto both = BlockingRepository<Repository>::carry_out(
+            verb::CreateAndLoad<Stock>{create.key, create.owner, Ttl{granted_}}, deadline);
         if (both)
             both->grant.ttl = granted_;
         return both;

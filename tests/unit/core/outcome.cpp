@@ -16,7 +16,7 @@ namespace outcome_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 
-TEST_CASE("a failure that says ok is none, and is not believed", "[core][outcome]")
+TEST_CASE("a failure with the code ok makes an unknown outcome", "[core][outcome]")
 {
     Outcome<int> const outcome{Errc::ok};
     CHECK_FALSE(outcome);
@@ -25,7 +25,7 @@ TEST_CASE("a failure that says ok is none, and is not believed", "[core][outcome
     static_assert(!std::is_convertible_v<int, Outcome<std::vector<int>>>);
 }
 
-TEST_CASE("an outcome without anything is unknown", "[core][outcome]")
+TEST_CASE("an outcome as it is made is unknown", "[core][outcome]")
 {
     Outcome<int> const outcome;
     CHECK_FALSE(outcome);
@@ -105,7 +105,7 @@ TEST_CASE("copies of a failure are independent and complete", "[core][outcome]")
     CHECK(Failure::because(Errc::lock_lost, Errc::not_found).cause() == Errc::not_found);
 }
 
-TEST_CASE("a bare code is a failure and a replayed outcome says so", "[core][outcome]")
+TEST_CASE("a bare code is a failure, and an outcome says whether it was replayed", "[core][outcome]")
 {
     Outcome<std::string> outcome = Errc::lock_busy;
     CHECK(outcome.errc() == Errc::lock_busy);

@@ -60,7 +60,7 @@ TEST_CASE("an alarm rings once, at or after its time, not within arm", "[core][r
     runtime.cancel(alarm);
 }
 
-TEST_CASE("a time that is past rings at once", "[core][runtime]")
+TEST_CASE("an alarm for a time in the past rings at once", "[core][runtime]")
 {
     SystemRuntime const runtime;
     TestAlarm alarm;
@@ -96,7 +96,7 @@ TEST_CASE("arming again moves an alarm, and one that rang may be armed again", "
     CHECK(alarm.rings == 2);
 }
 
-TEST_CASE("cancel waits for an alarm that is ringing, but not from within it", "[core][runtime]")
+TEST_CASE("cancel waits for an alarm that is ringing, unless the alarm itself calls it", "[core][runtime]")
 {
     SystemRuntime const runtime;
     std::atomic<bool> inside{false};

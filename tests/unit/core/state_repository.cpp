@@ -33,13 +33,13 @@ public:
 
     SystemRuntime runtime() const { return {}; }
     void const* identity() const { return inner_.identity(); }
-    Outcome<Versioned<Stock>> load(Key const& k, Deadline d) const { return inner_.load(k, d); }
-    Outcome<Version> insert(Key const& k, Stock const& v, Deadline d) const { return inner_.insert(k, v, d); }
-    Outcome<Version> compare_and_set(Key const& k, Version at, Stock const& v, Deadline d) const
+    Outcome<Versioned<Stock>> carry_out(verb::Load<Stock> const& load, Deadline d) const { return inner_.carry_out(load, d); }
+    Outcome<Version> carry_out(verb::Insert<Stock> const& insert, Deadline d) const { return inner_.carry_out(insert, d); }
+    Outcome<Version> carry_out(verb::CompareAndSet<Stock> const& write, Deadline d) const
     {
-        return inner_.compare_and_set(k, at, v, d);
+        return inner_.carry_out(write, d);
     }
-    Outcome<Version> erase(Key const& k, Version at, Deadline d) const { return inner_.erase(k, at, d); }
+    Outcome<Version> carry_out(verb::Erase const& erase, Deadline d) const { return inner_.carry_out(erase, d); }
 
 private:
     memory::StateRepository<Stock> inner_;
@@ -67,13 +67,14 @@ TEST_CASE("an erased repository is a handle to the store that it was made from",
     CHECK(memory.key_count() == 0);
 }
 
-TEST_CASE("what a store lacks is misconfigured, in words", "[core][state_repository]")
+TEST_CASE(
+    "a member that the store lacks is misconfigured, with a text that names it", "[core][state_repository]")
 {
     StateRepository<Stock> const erased = Plain{};
     Key const x{std::string("x")};
     OwnerToken const owner{{1, 1}};
     auto const words = [](auto const& outcome, char const* what) {
-        CHECK(outcome.error() == Errc::misconfigured);
+        CHECK(outcome.errc() == Errc::misconfigured);
         CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("plain"));
         CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring(what));
     };
@@ -133,7 +134,8 @@ TEST_CASE("an error of open names the schemes and never the rest of the url", "[
     }
 }
 
-TEST_CASE("a url that is all password is not shown either", "[core][state_repository]")
+TEST_CASE(
+    "a URL without a scheme is not shown either, since it may be a password", "[core][state_repository]")
 {
     try {
         static_cast<void>(open<Stock>("user-secret@host/0", memory::backend));

@@ -17,7 +17,7 @@ using namespace interlock;
 using interlock_test::Account;
 using interlock_test::Stock;
 
-TEST_CASE("a slot knows whether the operation changed the state", "[core][state_slot]")
+TEST_CASE("a state slot knows whether the operation changed the state", "[core][state_slot]")
 {
     StateSlot<Stock, std::string> slot;
     Versioned<Stock> loaded{Stock{"x", 1}, 7};
@@ -55,13 +55,13 @@ TEST_CASE("a repository may have keys of another type than the state", "[core][s
     REQUIRE(narrow.create(make_key<Account, std::int16_t>(std::int16_t{12}), std::nullopt));
     CHECK(narrow.value().id == 12);
     StateSlot<Account, std::string> text;
-    CHECK(text.create(Key{"twelve"}, std::nullopt).error() == Errc::not_found);
+    CHECK(text.create(Key{"twelve"}, std::nullopt).errc() == Errc::not_found);
     Account const named{12, 0, {}};
     REQUIRE(text.create(Key{"twelve"}, named));
     CHECK(text.value().id == 12);
 }
 
-TEST_CASE("of several states one with a changed key is enough to refuse", "[core][state_slot]")
+TEST_CASE("one state with a changed key among several is enough for a refusal", "[core][state_slot]")
 {
     std::array<StateSlot<Stock, std::string>, 2> slots;
     std::array const keys{Key{"x"}, Key{"y"}};
@@ -71,7 +71,7 @@ TEST_CASE("of several states one with a changed key is enough to refuse", "[core
     slots[1].value().sku = "x";
     auto const refused = detail::changed_key(slots, std::span<Key const, 2>(keys));
     REQUIRE(refused);
-    CHECK(refused->code() == Errc::invalid_argument);
+    CHECK(refused->errc() == Errc::invalid_argument);
 }
 
 }  // namespace state_slot_test

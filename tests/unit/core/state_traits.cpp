@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// The stored form of described types: what is written is read back, and what was not written by this very
+// shape is refused.
+//
+// How it works: a large sample (`Order`) has a member of every kind. Its bytes are cut at each place,
+// lengthened, or replaced by random ones, and other structs with almost the same shape (`Renamed`,
+// `Reordered`, `Retyped`, `Extended`) try to read them. Nothing may be read wrongly, and nothing may be
+// allocated for a false length.
+
 #include <interlock/core/state_traits.hpp>
 
 #include "support/catch.hpp"
@@ -125,7 +133,7 @@ void check_round_trip(T const& value)
     CHECK(StateTraits<T>::encoded_size(value) == bytes.size());
 }
 
-TEST_CASE("described structs come back as they were", "[core][state_traits]")
+TEST_CASE("described structs are decoded to the same values", "[core][state_traits]")
 {
     check_round_trip(Stock{"sku-1", 3});
     check_round_trip(Stock{});
@@ -156,7 +164,7 @@ TEST_CASE("described structs come back as they were", "[core][state_traits]")
     CHECK(back->own == 5);
 }
 
-TEST_CASE("values of the vocabulary types come back as they were", "[core][state_traits]")
+TEST_CASE("values of the vocabulary types are decoded to the same values", "[core][state_traits]")
 {
     check_round_trip(std::string("a\0b", 3));
     check_round_trip(std::string());
@@ -224,7 +232,9 @@ TEST_CASE("a number that does not fit the reader is refused and never wrapped", 
     CHECK_FALSE(StateTraits<Wide>::decode(encoded(std::vector<std::uint64_t>{~std::uint64_t{0}})));
 }
 
-TEST_CASE("random bytes are decoded or refused, and what is decoded is encoded to the same bytes", "[core][state_traits]")
+TEST_CASE(
+    "random bytes are decoded or refused, and what is decoded is encoded to the same bytes",
+    "[core][state_traits]")
 {
     std::mt19937_64 random(6);
     auto const good = encoded(sample());
@@ -286,12 +296,12 @@ TEST_CASE("described states without operator== are compared by member", "[core][
     CHECK_FALSE(detail::surely_equal(Stock{"a", 1}, Stock{"a", 2}));
 }
 
-TEST_CASE("what is equal and yet stored differently is not surely equal", "[core][state_traits]")
+TEST_CASE("values that are equal but stored differently do not count as equal", "[core][state_traits]")
 {
     CHECK_FALSE(detail::surely_equal(0.0, -0.0));
 }
 
-TEST_CASE("answers of nothing are nothing", "[core][state_traits]")
+TEST_CASE("the stored answer of an operation without a result is empty", "[core][state_traits]")
 {
     CHECK(detail::encode_answer(std::monostate{}).empty());
     CHECK(detail::decode_answer<std::monostate>(""));

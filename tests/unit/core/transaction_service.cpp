@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// What `do_in_transaction` and its asynchronous twins promise, whatever the policy: one section per promise.
+//
+// How it works: the store is in memory, and most cases run under all three policies. Lost replies come from a
+// store that forgets to answer (`Forgetful`), stores that block from `BlockingRepository`. A case looks at
+// three things: what the call returned, what is in the store afterwards, and what an observer was told.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -69,7 +75,7 @@ int quantity(Repository const& repository, std::string const& sku = "sku-1")
 
 auto const decrement = [](Stock& s) { return --s.quantity; };
 
-// ---- what an operation may take and return -------------------------------------------------------------------
+// ---- an operation takes the first list that fits, and returns what it likes -------------------------------
 
 struct TakesAll {
     std::string operator()(Stock&) const { return "states"; }
@@ -77,7 +83,8 @@ struct TakesAll {
     std::string operator()(Lock<Stock>&) const { return "lock"; }
 };
 
-TEST_CASE("the first documented argument list that an operation accepts is used", "[core][transaction_service]")
+TEST_CASE(
+    "the first documented argument list that an operation accepts is used", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const optimistic{OptimisticVersioning{}, repository};
@@ -104,7 +111,9 @@ TEST_CASE("the first documented argument list that an operation accepts is used"
     }));
 }
 
-TEST_CASE("an operation may return nothing, a move-only value, and a value without a default", "[core][transaction_service]")
+TEST_CASE(
+    "an operation may return nothing, a move-only value, and a value without a default",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -120,7 +129,8 @@ TEST_CASE("an operation may return nothing, a move-only value, and a value witho
     CHECK(service.do_in_transaction("sku-1", [](Stock const& s) { return s; }) == Stock{"sku-1", 8});
 }
 
-TEST_CASE("an operation may return a code, a failure or an outcome as its value", "[core][transaction_service]")
+TEST_CASE(
+    "an operation may return a code, a failure or an outcome as its value", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -132,10 +142,10 @@ TEST_CASE("an operation may return a code, a failure or an outcome as its value"
     CHECK(quantity(repository) == 9);
     auto const inner = service.try_do_in_transaction("sku-1", [](Stock&) { return Outcome<int>{Errc::lock_busy}; });
     REQUIRE(inner.has_value());
-    CHECK(inner->error() == Errc::lock_busy);
+    CHECK(inner->errc() == Errc::lock_busy);
 }
 
-TEST_CASE("a mutable operation keeps what it counts", "[core][transaction_service]")
+TEST_CASE("a mutable operation is called itself, and not as a copy", "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
@@ -146,7 +156,7 @@ TEST_CASE("a mutable operation keeps what it counts", "[core][transaction_servic
     CHECK(calls == 2);
 }
 
-// ---- under every policy ---------------------------------------------------------------------------------------
+// ---- whatever goes wrong leaves no trace, and nothing deadlocks -------------------------------------------
 
 template <class P>
 auto service_of(P policy, Repository const& repository, ServiceOptions options = {})
@@ -155,8 +165,11 @@ auto service_of(P policy, Repository const& repository, ServiceOptions options =
 }
 
 TEMPLATE_TEST_CASE(
-    "what an operation throws rolls back and arrives unchanged", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an exception of an operation rolls back and arrives unchanged",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -192,16 +205,19 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an operation must not change the key of its state", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an operation that changes the key of its state is refused",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
     auto const outcome = service.try_do_in_transaction("sku-1", [](Stock& s) { s = Stock{"sku-7", 3}; });
-    CHECK(outcome.error() == Errc::invalid_argument);
+    CHECK(outcome.errc() == Errc::invalid_argument);
     CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("key"));
     CHECK(quantity(repository) == 10);
-    CHECK(repository.load("sku-7").error() == Errc::not_found);
+    CHECK(repository.load("sku-7").errc() == Errc::not_found);
 }
 
 TEMPLATE_TEST_CASE(
@@ -211,7 +227,7 @@ TEMPLATE_TEST_CASE(
     Repository const repository;
     auto const strict = service_of(TestType{}, repository);
     bool run = false;
-    CHECK(strict.try_do_in_transaction("sku-9", [&](Stock&) { run = true; }).error() == Errc::not_found);
+    CHECK(strict.try_do_in_transaction("sku-9", [&](Stock&) { run = true; }).errc() == Errc::not_found);
     CHECK_FALSE(run);
 
     TestType creating{};
@@ -223,7 +239,7 @@ TEMPLATE_TEST_CASE(
     CHECK(quantity(repository, "sku-8") == 4);
     CHECK(service.do_in_transaction(Stock{"sku-8", 5}, decrement) == 3);  // what is stored, not what is named
     CHECK_THROWS(service.do_in_transaction("sku-6", [](Stock&) { throw 1; }));
-    CHECK(repository.load("sku-6").error() == Errc::not_found);
+    CHECK(repository.load("sku-6").errc() == Errc::not_found);
     CHECK(repository.key_count() == 2);
 }
 
@@ -236,23 +252,23 @@ TEMPLATE_TEST_CASE(
     int runs = 0;
     auto const count = [&](Stock&) { return ++runs; };
     std::chrono::duration<double> const nan{std::numeric_limits<double>::quiet_NaN()};
-    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = nan}).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = 0s}).error() == Errc::deadline_exceeded);
-    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = -1h}).error() == Errc::deadline_exceeded);
-    CHECK(service.try_do_in_transaction("", count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(std::string(513, 'k'), count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction("a\0b", count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(OperationId{""}, "sku-1", count).error() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(OperationId{std::string(256, 'i')}, "sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = nan}).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = 0s}).errc() == Errc::deadline_exceeded);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = -1h}).errc() == Errc::deadline_exceeded);
+    CHECK(service.try_do_in_transaction("", count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(std::string(513, 'k'), count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction("a\0b", count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(OperationId{""}, "sku-1", count).errc() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(OperationId{std::string(256, 'i')}, "sku-1", count).errc() == Errc::invalid_argument);
     CHECK(service.try_do_in_transaction(
-              keys("sku-1", "sku-1"), [&](Stock&, Stock&) { ++runs; }).error() == Errc::invalid_argument);
+              keys("sku-1", "sku-1"), [&](Stock&, Stock&) { ++runs; }).errc() == Errc::invalid_argument);
 
     TestType none{};
     none.max_attempts = 0;
-    CHECK(service_of(none, repository).try_do_in_transaction("sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service_of(none, repository).try_do_in_transaction("sku-1", count).errc() == Errc::invalid_argument);
     TestType backwards{};
     backwards.backoff = {.initial = 2s, .cap = 1s};
-    CHECK(service_of(backwards, repository).try_do_in_transaction("sku-1", count).error() == Errc::invalid_argument);
+    CHECK(service_of(backwards, repository).try_do_in_transaction("sku-1", count).errc() == Errc::invalid_argument);
     CHECK(runs == 0);
     CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = std::chrono::hours::max()}).has_value());
 }
@@ -268,9 +284,9 @@ TEMPLATE_TEST_CASE(
     int nested = 0;
     service.do_in_transaction("sku-1", [&](Stock& s) {
         --s.quantity;
-        inner = other.try_do_in_transaction("sku-1", decrement, {.deadline = 60s}).error();
+        inner = other.try_do_in_transaction("sku-1", decrement, {.deadline = 60s}).errc();
         nested = other.do_in_transaction("sku-2", [&](Stock& t) {
-            if (service.try_do_in_transaction("sku-1", decrement).error() != Errc::would_deadlock)
+            if (service.try_do_in_transaction("sku-1", decrement).errc() != Errc::would_deadlock)
                 return -1;
             return --t.quantity;
         });
@@ -309,8 +325,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "a chain of transactions applies each or nothing", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "the result of one transaction can be used in the next one",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -320,7 +339,7 @@ TEMPLATE_TEST_CASE(
     CHECK(quantity(repository, "sku-2") == 13);
 }
 
-// ---- operation ids --------------------------------------------------------------------------------------------
+// ---- law P4: one operation id has one effect and one answer -----------------------------------------------
 
 TEMPLATE_TEST_CASE(
     "the same operation id gets the first answer and has one effect", "[core][transaction_service]",
@@ -359,15 +378,18 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an answer of another type is unknown because of a corrupt state", "[core][transaction_service]",
-    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+    "an answer that was stored as another type is unknown because of corrupt_state",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
     service.do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return Response{200, std::to_string(--s.quantity)}; });
     auto const outcome =
         service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return std::vector<int>{--s.quantity}; });
-    CHECK(outcome.error() == Errc::outcome_unknown);
+    CHECK(outcome.errc() == Errc::outcome_unknown);
     CHECK(outcome.cause() == Errc::corrupt_state);
     CHECK(quantity(repository) == 9);
 }
@@ -409,7 +431,7 @@ TEMPLATE_TEST_CASE(
     };
     auto const refused =
         service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", answer_of((std::size_t{1} << 20) + 1));
-    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(refused.errc() == Errc::invalid_argument);
     CHECK(quantity(repository) == 10);
     CHECK_FALSE(*repository.find_operation(Key{std::string("sku-1")}, OperationId{"op-1"}));
     CHECK(service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", answer_of(std::size_t{1} << 20)));
@@ -417,8 +439,11 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an answer is kept for the retention, to the millisecond", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "an operation's answer is kept until its retention ends, to the millisecond",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     ManualRuntime const runtime;
     memory::StateRepository<Stock, void, ManualRuntime> const repository{{.retention = 1h}, runtime};
@@ -444,19 +469,20 @@ TEST_CASE("several keys share one operation record, at the smallest of them", "[
     CHECK_FALSE(*repository.find_operation(Key{std::string("sku-2")}, OperationId{"op"}));
 }
 
-// ---- unknown outcomes -----------------------------------------------------------------------------------------
+// ---- law P5: a lost reply is unknown, or found out --------------------------------------------------------
 
 /// A store that loses the reply of its next commit, before or after it was applied.
 class Forgetful : public BlockingRepository<Repository> {
 public:
     enum class Lose { nothing, before, after };
     explicit Forgetful(Repository inner) : BlockingRepository(std::move(inner)), lose_(std::make_shared<std::atomic<Lose>>(Lose::nothing)) {}
-    Outcome<CommitResult> commit(std::span<Change<Stock>> changes, OperationCommit const* operation, Deadline deadline) const
+    using BlockingRepository::carry_out;
+    Outcome<CommitResult> carry_out(verb::Commit<Stock> const& commit, Deadline deadline) const
     {
         auto const lose = lose_->exchange(Lose::nothing);
         if (lose == Lose::before)
             return Failure::unknown(Errc::unavailable);
-        auto result = BlockingRepository::commit(changes, operation, deadline);
+        auto result = BlockingRepository::carry_out(commit, deadline);
         if (lose == Lose::after)
             return Failure::unknown(Errc::unavailable);
         return result;
@@ -467,7 +493,8 @@ private:
     std::shared_ptr<std::atomic<Lose>> lose_;
 };
 
-TEST_CASE("a lost reply to a commit is unknown, or found out by the operation id", "[core][transaction_service]")
+TEST_CASE(
+    "a lost reply to a commit is unknown, or found out by the operation id", "[core][transaction_service]")
 {
     using enum Forgetful::Lose;
     Forgetful const repository{stocked()};
@@ -481,7 +508,7 @@ TEST_CASE("a lost reply to a commit is unknown, or found out by the operation id
 
     repository.lose_next(after);
     auto const unknown = service.try_do_in_transaction("sku-1", take);
-    CHECK(unknown.error() == Errc::outcome_unknown);
+    CHECK(unknown.errc() == Errc::outcome_unknown);
     CHECK(unknown.cause() == Errc::unavailable);
     CHECK(runs == 1);  // never again without an id
 
@@ -506,7 +533,7 @@ TEST_CASE("a lost reply to a commit is unknown, or found out by the operation id
     CHECK(events[2].resolved == Effect::not_applied);
 }
 
-// ---- observers ------------------------------------------------------------------------------------------------
+// ---- an observer is told of every end ---------------------------------------------------------------------
 
 TEST_CASE("an observer is told of every end of a transaction", "[core][transaction_service]")
 {
@@ -517,7 +544,7 @@ TEST_CASE("an observer is told of every end of a transaction", "[core][transacti
     service.do_in_transaction(OperationId{"op"}, "sku-1", decrement);
     service.do_in_transaction(OperationId{"op"}, "sku-1", decrement);
     CHECK_THROWS(service.do_in_transaction("sku-1", [](Stock&) { throw 1; }));
-    CHECK(service.try_do_in_transaction("sku-0", decrement).error() == Errc::not_found);
+    CHECK(service.try_do_in_transaction("sku-0", decrement).errc() == Errc::not_found);
     auto const events = observer.transactions();
     REQUIRE(events.size() == 5);
     for (auto const& event : events) {
@@ -536,7 +563,9 @@ TEST_CASE("an observer is told of every end of a transaction", "[core][transacti
     CHECK_FALSE(events[4].user_exception);
 }
 
-TEST_CASE("an observer is told of conflicts, and a run that throws after one was not applied", "[core][transaction_service]")
+TEST_CASE(
+    "an observer is told of conflicts, and a run that throws after one was not applied",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     RecordingObserver observer;
@@ -565,7 +594,7 @@ TEST_CASE("an observer is told of conflicts, and a run that throws after one was
     CHECK(quantity(repository) == 15);
 }
 
-// ---- asynchronous ---------------------------------------------------------------------------------------------
+// ---- asynchronous calls keep the same promises, and none outlives its executor ----------------------------
 
 template <class F>
 void run_on(asio::io_context& io, F coroutine)
@@ -612,7 +641,7 @@ void check_async(R const& repository, Repository const& store, P policy)
         }
         CHECK(thrown);
         auto outcome = co_await service.async_try_do_in_transaction("sku-0", decrement, asio::use_awaitable);
-        CHECK(outcome.error() == Errc::not_found);
+        CHECK(outcome.errc() == Errc::not_found);
         OperationId const id{"op"};
         auto first = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
         auto second = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
@@ -646,8 +675,11 @@ void check_async(R const& repository, Repository const& store, P policy)
 }
 
 TEMPLATE_TEST_CASE(
-    "the asynchronous calls do what the others do", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "the asynchronous calls do what the blocking calls do",
+    "[core][transaction_service]",
+    OptimisticVersioning,
+    PessimisticRowLock,
+    SetNxLock)
 {
     auto const store = stocked();
     SECTION("on an immediate store") { check_async(store, store, TestType{}); }
@@ -680,7 +712,7 @@ TEMPLATE_TEST_CASE(
         asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
                                          CHECK(ended);
                                          CHECK_FALSE(e);
-                                         result = outcome.error();
+                                         result = outcome.errc();
                                      })));
     asio::steady_timer timer(io, 20ms);
     timer.async_wait([&](error_code) { signal.emit(asio::cancellation_type::terminal); });
@@ -691,7 +723,9 @@ TEMPLATE_TEST_CASE(
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);
 }
 
-TEST_CASE("an asynchronous operation says by its context what it already holds", "[core][transaction_service]")
+TEST_CASE(
+    "an asynchronous operation that passes its context is told that it would deadlock with itself",
+    "[core][transaction_service]")
 {
     auto const repository = stocked();
     TransactionService const service{SetNxLock{}, repository};
@@ -701,14 +735,15 @@ TEST_CASE("an asynchronous operation says by its context what it already holds",
         auto operation = [&](Stock&, TransactionContext& context) -> asio::awaitable<void> {
             auto again = co_await service.async_try_do_in_transaction(
                 "sku-1", decrement, {.deadline = 60s, .within = &context}, asio::use_awaitable);
-            inner = again.error();
+            inner = again.errc();
         };
         co_await service.async_do_in_transaction("sku-1", operation, asio::use_awaitable);
     });
     CHECK(inner == Errc::would_deadlock);
 }
 
-TEST_CASE("an asynchronous call on a blocking store calls it from the pool only", "[core][transaction_service]")
+TEST_CASE(
+    "an asynchronous call on a blocking store calls it from the pool only", "[core][transaction_service]")
 {
     BlockingRepository const repository{stocked()};
     auto const here = std::this_thread::get_id();
@@ -734,7 +769,7 @@ TEST_CASE("an asynchronous call on a blocking store calls it from the pool only"
 }
 
 TEMPLATE_TEST_CASE(
-    "an execution context that goes away takes pending transactions along", "[core][transaction_service]",
+    "an execution context that is destroyed destroys its pending transactions", "[core][transaction_service]",
     OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked();
@@ -760,7 +795,9 @@ TEMPLATE_TEST_CASE(
     CHECK(service.do_in_transaction("sku-1", decrement) == 9);
 }
 
-TEST_CASE("the context may go away while a blocking store is being asked", "[core][transaction_service]")
+TEST_CASE(
+    "an execution context may be destroyed while a blocking store is being asked",
+    "[core][transaction_service]")
 {
     BlockingRepository const repository{stocked()};
     TransactionService const service{PessimisticRowLock{}, repository};

@@ -11,7 +11,7 @@ namespace versioned_test {
 
 using namespace interlock;
 
-TEST_CASE("a version has 63 bits and no value is below every version", "[core][versioned]")
+TEST_CASE("a version has 63 bits, and no_version is below all of them", "[core][versioned]")
 {
     static_assert(std::is_same_v<Version, std::int64_t>);
     CHECK(no_version < 1);

@@ -55,7 +55,7 @@ TEST_CASE("each policy does its work when chosen at run time", "[policies][any_p
     }
 }
 
-TEST_CASE("the policy's own settings stay in force", "[policies][any_policy]")
+TEST_CASE("the settings of the chosen policy stay in force", "[policies][any_policy]")
 {
     auto const repository = open<Stock>("memory:", memory::backend);
     TransactionService<Stock> const creating{OptimisticVersioning{.missing = Missing::create}, repository};
@@ -66,7 +66,9 @@ TEST_CASE("the policy's own settings stay in force", "[policies][any_policy]")
     CHECK(never.try_do_in_transaction("x", [](Stock&) {}).errc() == Errc::invalid_argument);
 }
 
-TEST_CASE("a run-time lock fences, and tells its token and its observer", "[policies][any_policy]")
+TEST_CASE(
+    "a lock policy that is chosen at run time fences, and tells the observer its token",
+    "[policies][any_policy]")
 {
     memory::StateRepository<Stock> const memory;
     static_cast<void>(memory.insert(Stock{"x", 1}).value());
@@ -98,7 +100,9 @@ auto torn_between_loads(memory::StateRepository<Stock> const& inner)
     return repository;
 }
 
-TEST_CASE("what an operation throws about a torn picture is not believed, whatever wraps the policy", "[policies][any_policy]")
+TEST_CASE(
+    "an exception about states of different moments is not believed, whatever wraps the policy",
+    "[policies][any_policy]")
 {
     int runs = 0;
     auto const move_one = [&](Stock& a, Stock& b) {

@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// One request, one effect, one answer: under duplicates, crashes, slow owners, rejections, lost wake-ups and
+// full stores.
+//
+// How it works: `World` has a repository, a store of records and a clock that moves only when a case says so
+// (`ManualRuntime`), so that leases and retentions end exactly when the case wants. A crashed owner is a
+// claim that the case makes itself and never ends. `runs` counts how often the operation ran, which may be
+// more often than it has effects.
+
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -78,7 +86,9 @@ struct World {
     int runs{0};
 };
 
-TEST_CASE("what an operation does outside the store happens again when its execution is taken over", "[policies][idempotency_keys]")
+TEST_CASE(
+    "an operation's effects outside the store are repeated when its claim is taken over",
+    "[policies][idempotency_keys]")
 {
     // Documented as at least once: only the write made through the library is made once.
     World<> world;
@@ -130,47 +140,51 @@ TEST_CASE("a missing, overlong or malformed key is refused", "[policies][idempot
 {
     World<> world;
     for (auto const& bad : {std::string(), std::string(256, 'k'), std::string("a\nb")})
-        CHECK(world.take(request(bad)).error() == Errc::invalid_argument);
+        CHECK(world.take(request(bad)).errc() == Errc::invalid_argument);
     CHECK(world.runs == 0);
     CHECK(world.store.size() == 0);
     World<> unfit(IdempotencyOptions{.lease = 1ms});
-    CHECK(unfit.take().error() == Errc::invalid_argument);
+    CHECK(unfit.take().errc() == Errc::invalid_argument);
 }
 
-TEST_CASE("another fingerprint is refused, also while the first is in progress", "[policies][idempotency_keys]")
+TEST_CASE(
+    "the same key with another fingerprint is refused, also while the first request is in progress",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     std::optional<Errc> during;
     world.service.do_in_transaction(request(), "x", [&](Stock& s) {
-        run_threads(1, [&](std::size_t) { during = world.take(request("k-1", "another body")).error(); });
+        run_threads(1, [&](std::size_t) { during = world.take(request("k-1", "another body")).errc(); });
         return Response{200, std::to_string(--s.quantity)};
     });
     CHECK(during == Errc::idempotency_mismatch);
-    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.take(request("k-1", "another body")).errc() == Errc::idempotency_mismatch);
     CHECK(world.runs == 0);
     CHECK(world.take()->value().body == "9");
     CHECK(world.observer.count(IdempotencyEvent::mismatch) == 2);
 }
 
-TEST_CASE("a duplicate during the execution is refused with the rest of the lease", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a duplicate is refused during the execution, and is told the rest of the lease",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
     world.runtime.advance(4s);
     auto const refused = world.take();
-    CHECK(refused.error() == Errc::idempotency_in_progress);
+    CHECK(refused.errc() == Errc::idempotency_in_progress);
     CHECK(refused.failure().retry_after() == 6s);
     CHECK(world.runs == 0);
     CHECK(world.observer.count(IdempotencyEvent::in_progress) == 1);
 }
 
-TEST_CASE("a duplicate that waits gets the answer, or its deadline", "[policies][idempotency_keys]")
+TEST_CASE("a duplicate that waits gets the answer, or ends by its deadline", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 1min, .duplicates = Duplicates::wait});
     OwnerToken const other{{1, 1}};
     static_cast<void>(world.store.claim(request(), other, 1min, AfterLease::take_over).value());
     world.runtime.waits_advance(true);
-    CHECK(world.take().error() == Errc::deadline_exceeded);
+    CHECK(world.take().errc() == Errc::deadline_exceeded);
     world.runtime.waits_advance(false);
     std::optional<Outcome<Answer<Response>>> answer;
     run_threads(2, [&](std::size_t i) {
@@ -195,7 +209,8 @@ public:
     void unsubscribe(IdempotentRequest const&, Waiter&) const noexcept {}
 };
 
-TEST_CASE("a duplicate that waits gets the answer although every wake-up is lost", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a duplicate that waits gets the answer although every wake-up is lost", "[policies][idempotency_keys]")
 {
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
@@ -218,23 +233,25 @@ TEST_CASE("a duplicate that waits gets the answer although every wake-up is lost
     CHECK((*answer)->value().body == "theirs");
 }
 
-TEST_CASE("a crashed owner's claim is taken over when its lease is over, to the millisecond", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a crashed owner's claim is taken over when its lease ends, to the millisecond",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     OwnerToken const crashed{{1, 1}};
     static_cast<void>(world.store.claim(request(), crashed, 10s, AfterLease::take_over).value());
     world.runtime.advance(10s - 1ms);
-    CHECK(world.take().error() == Errc::idempotency_in_progress);
+    CHECK(world.take().errc() == Errc::idempotency_in_progress);
     world.runtime.advance(1ms);
     CHECK(world.take());
     CHECK(world.runs == 1);
-    CHECK(world.store.complete(request(), crashed, "late", false).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request(), crashed, "late", false).errc() == Errc::fenced_out);
     CHECK(world.observer.count(IdempotencyEvent::taken_over) == 1);
 
     World<> strict(IdempotencyOptions{.lease = 10s, .after_lease = AfterLease::refuse});
     static_cast<void>(strict.store.claim(request(), crashed, 10s, AfterLease::take_over).value());
     strict.runtime.advance(1h);
-    CHECK(strict.take().error() == Errc::idempotency_in_progress);
+    CHECK(strict.take().errc() == Errc::idempotency_in_progress);
     CHECK(strict.runs == 0);
 }
 
@@ -275,7 +292,9 @@ TEMPLATE_TEST_CASE(
     CHECK(world.take()->value().body == "successor 9");
 }
 
-TEST_CASE("an operation that throws gives its claim back, a final rejection is an answer", "[policies][idempotency_keys]")
+TEST_CASE(
+    "an operation that throws gives its claim back, while a final rejection is kept as the answer",
+    "[policies][idempotency_keys]")
 {
     World<> world;
     CHECK_THROWS_AS(
@@ -304,11 +323,13 @@ TEST_CASE("an operation that throws gives its claim back, a final rejection is a
     CHECK(runs == 1);
     CHECK(world.quantity() == 10);
     // What was not applied for other reasons is not stored either.
-    CHECK(world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).error() == Errc::not_found);
+    CHECK(world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).errc() == Errc::not_found);
     CHECK(world.store.size() == 1);
 }
 
-TEST_CASE("a rejection of somebody whose successor was applied gives way to the answer", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a slow owner's rejection gives way to the answer of the successor that was applied",
+    "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
@@ -323,7 +344,7 @@ TEST_CASE("a rejection of somebody whose successor was applied gives way to the 
     CHECK(world.quantity() == 9);
 }
 
-TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[policies][idempotency_keys]")
+TEST_CASE("a rejection is not final if the claim was taken over meanwhile", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
@@ -331,12 +352,13 @@ TEST_CASE("a rejection of somebody whose claim was taken over is not final", "[p
         static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
         throw FinalRejection("insufficient funds");
     }, {.deadline = 60s});
-    CHECK(slow.error() == Errc::idempotency_in_progress);
+    CHECK(slow.errc() == Errc::idempotency_in_progress);
     CHECK(slow.effect() == Effect::not_applied);
     CHECK(world.quantity() == 10);
 }
 
-TEST_CASE("what was rejected is not applied by a slow owner", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a slow owner cannot apply a request that its successor has rejected", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     bool once = false;
@@ -399,7 +421,8 @@ TEMPLATE_TEST_CASE(
     }
 }
 
-TEST_CASE("who dies after its effect is found by a retry that names another state", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a retry that names another state finds the effect of an owner that died", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
     static_cast<void>(world.repository.insert(Stock{"y", 10}).value());
@@ -421,10 +444,11 @@ TEST_CASE("who dies after its effect is found by a retry that names another stat
     CHECK(retry->replayed());
     CHECK(retry->value().body == "theirs");
     CHECK(world.repository.load("y")->value.quantity == 10);
-    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.take(request("k-1", "another body")).errc() == Errc::idempotency_mismatch);
 }
 
-TEST_CASE("a tombstone of an earlier call does not keep a request from being run", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a tombstone of an earlier call does not keep a request from being run", "[policies][idempotency_keys]")
 {
     World<> world;
     auto const id = world.service_operation_id();
@@ -440,7 +464,7 @@ TEST_CASE("a tombstone of an earlier call does not keep a request from being run
     CHECK(record->attempt == 8);
 }
 
-TEST_CASE("a claim given back without having been settled keeps what it names", "[policies][idempotency_keys]")
+TEST_CASE("a claim that is given back unsettled still names its attempt", "[policies][idempotency_keys]")
 {
     // The owner takes over and then cannot end: as if its call had been destroyed.
     World<> world;
@@ -452,13 +476,15 @@ TEST_CASE("a claim given back without having been settled keeps what it names", 
     world.runtime.advance(11s);
     CHECK(world.store.claim(request(), second, 10s, AfterLease::take_over).value().state == ClaimState::taken_over);
     CHECK(world.store.give_back(request(), second));
-    CHECK(world.take(request("k-1", "another body")).error() == Errc::idempotency_mismatch);
+    CHECK(world.take(request("k-1", "another body")).errc() == Errc::idempotency_mismatch);
     CHECK(world.take());  // at once
     CHECK(world.quantity() == 9);
     CHECK(world.observer.count(IdempotencyEvent::taken_over) == 1);
 }
 
-TEST_CASE("an operation record is kept as long as its request's, whatever the repository's retention is", "[policies][idempotency_keys]")
+TEST_CASE(
+    "an operation record is kept as long as its request's, whatever the repository's retention is",
+    "[policies][idempotency_keys]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.retention = 1s}, runtime};
@@ -494,12 +520,14 @@ TEST_CASE("an answer too large to be kept is refused before the effect", "[polic
         --s.quantity;
         return std::string((std::size_t{1} << 20) + 1, 'x');
     });
-    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(refused.errc() == Errc::invalid_argument);
     CHECK(world.quantity() == 10);
     CHECK(world.take());
 }
 
-TEST_CASE("an answer is kept for the retention of the store, to the millisecond", "[policies][idempotency_keys]")
+TEST_CASE(
+    "the answer to a request is kept until the store's retention ends, to the millisecond",
+    "[policies][idempotency_keys]")
 {
     // The operation records are kept longer here, so that a purged claim alone repeats nothing.
     World<> world(IdempotencyOptions{.lease = 10s}, 1h);
@@ -515,7 +543,8 @@ TEST_CASE("an answer is kept for the retention of the store, to the millisecond"
     CHECK(world.quantity() == 8);
 }
 
-TEST_CASE("a store that is full fails the request and never runs it unguarded", "[policies][idempotency_keys]")
+TEST_CASE(
+    "a store that is full fails the request and never runs it unguarded", "[policies][idempotency_keys]")
 {
     Repository const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
@@ -523,12 +552,12 @@ TEST_CASE("a store that is full fails the request and never runs it unguarded", 
     TransactionService const service{IdempotencyKeys{OptimisticVersioning{}, store}, repository};
     auto const take = [](Stock& s) { return --s.quantity; };
     CHECK(service.try_do_in_transaction(request("1"), "x", take));
-    CHECK(service.try_do_in_transaction(request("2"), "x", take).error() == Errc::overloaded);
+    CHECK(service.try_do_in_transaction(request("2"), "x", take).errc() == Errc::overloaded);
     CHECK(repository.load("x")->value.quantity == 9);
 }
 
 TEMPLATE_TEST_CASE(
-    "64 duplicates at once have one execution's effect and one answer", "[policies][idempotency_keys]",
+    "64 duplicates at once have one effect and one answer", "[policies][idempotency_keys]",
     OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     memory::StateRepository<Stock> const repository;

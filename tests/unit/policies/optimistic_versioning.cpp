@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Optimistic versioning: conflicts, retries and their bounds, several keys, remembered states.
+//
+// How it works: stores in memory. A case makes a conflict by writing through the repository from within the
+// operation, or by letting threads meet. Where the number of trips matters, the store notes the names of the
+// members that were called.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -42,7 +48,7 @@ TEST_CASE("of many writers that read one version exactly one succeeds", "[polici
         run_threads(8, [&](std::size_t i) {
             auto const written = repository.compare_and_set("x", version, Stock{"x", static_cast<int>(i)});
             won += written ? 1 : 0;
-            conflicts += written.error() == Errc::version_conflict ? 1 : 0;
+            conflicts += written.errc() == Errc::version_conflict ? 1 : 0;
         });
         CHECK(won == 1);
         CHECK(conflicts == 7);
@@ -68,7 +74,7 @@ TEST_CASE("a value that was changed and changed back is a conflict", "[policies]
     CHECK(runs == 2);
     CHECK(repository.load("x")->value.quantity == 11);
     CHECK(repository.load("x")->version == first + 3);
-    CHECK(repository.compare_and_set("x", first, Stock{"x", 9}).error() == Errc::version_conflict);
+    CHECK(repository.compare_and_set("x", first, Stock{"x", 9}).errc() == Errc::version_conflict);
 }
 
 TEST_CASE("a storm of conflicts makes progress and ends by the deadline", "[policies][optimistic_versioning]")
@@ -99,7 +105,7 @@ TEST_CASE("a storm of conflicts makes progress and ends by the deadline", "[poli
                 auto const second = static_cast<std::size_t>((std::chrono::steady_clock::now() - begin) / 1s);
                 if (outcome && second < applied_in_second.size())
                     ++applied_in_second[second];
-                if (!outcome && outcome.error() != Errc::version_conflict && outcome.error() != Errc::deadline_exceeded)
+                if (!outcome && outcome.errc() != Errc::version_conflict && outcome.errc() != Errc::deadline_exceeded)
                     ++wrong;
             }
         });
@@ -124,12 +130,12 @@ TEST_CASE("attempts are bounded and the last error is told", "[policies][optimis
         static_cast<void>(repository.compare_and_set("x", now.version, Stock{"x", now.value.quantity + 1}).value());
         s.quantity = -1;
     };
-    CHECK(service.try_do_in_transaction("x", interfere).error() == Errc::version_conflict);
+    CHECK(service.try_do_in_transaction("x", interfere).errc() == Errc::version_conflict);
     CHECK(runs == 3);
     TransactionService const slow{
         OptimisticVersioning{.backoff = {.initial = 1s, .cap = 1s, .immediate = 0}}, repository};
     auto const late = slow.try_do_in_transaction("x", interfere, {.deadline = 3s});
-    CHECK(late.error() == Errc::deadline_exceeded);
+    CHECK(late.errc() == Errc::deadline_exceeded);
     CHECK_THAT(late.detail(), Catch::Matchers::ContainsSubstring("version_conflict"));
     CHECK(repository.load("x")->value.quantity > 0);
 }
@@ -145,7 +151,9 @@ TEST_CASE("an operation that changes nothing writes nothing", "[policies][optimi
     CHECK(repository.load("x")->version == version + 1);
 }
 
-TEST_CASE("several keys are of one moment, and one that is only read is verified", "[policies][optimistic_versioning]")
+TEST_CASE(
+    "several states are of one moment, and a state that was only read is verified",
+    "[policies][optimistic_versioning]")
 {
     Repository const repository;
     static_cast<void>(repository.insert(Stock{"a", 1}).value());
@@ -162,7 +170,9 @@ TEST_CASE("several keys are of one moment, and one that is only read is verified
     CHECK(repository.load("b")->version == 2);
 }
 
-TEST_CASE("of two that create one key both are applied, one after the other", "[policies][optimistic_versioning]")
+TEST_CASE(
+    "two operations that create one key are both applied, one after the other",
+    "[policies][optimistic_versioning]")
 {
     Repository const repository;
     TransactionService const service{OptimisticVersioning{.missing = Missing::create}, repository};
@@ -170,16 +180,18 @@ TEST_CASE("of two that create one key both are applied, one after the other", "[
     CHECK(repository.load("x")->value.quantity == 8);
 }
 
-TEST_CASE("save_if writes on the version it names and never tries again", "[policies][optimistic_versioning]")
+TEST_CASE(
+    "save_if writes if the version is still the one it names, and never tries again",
+    "[policies][optimistic_versioning]")
 {
     Repository const repository;
     auto const first = repository.insert(Stock{"x", 1}).value();
     auto const second = save_if(repository, first, Stock{"x", 2});
     REQUIRE(second);
     CHECK(*second > first);
-    CHECK(save_if(repository, first, Stock{"x", 3}).error() == Errc::version_conflict);
-    CHECK(save_if(repository, 1, Stock{"y", 3}).error() == Errc::not_found);
-    CHECK(save_if(repository, no_version, Stock{"x", 3}).error() == Errc::invalid_argument);
+    CHECK(save_if(repository, first, Stock{"x", 3}).errc() == Errc::version_conflict);
+    CHECK(save_if(repository, 1, Stock{"y", 3}).errc() == Errc::not_found);
+    CHECK(save_if(repository, no_version, Stock{"x", 3}).errc() == Errc::invalid_argument);
     CHECK(repository.load("x")->value.quantity == 2);
     CHECK(repository.load("x")->version == *second);
 }
@@ -223,7 +235,7 @@ TEST_CASE("a remembered state saves the load, and is never believed", "[policies
         CHECK(service.do_in_transaction("a", take_one) == 99);
         CHECK(calls.take() == "compare_and_set load compare_and_set ");
     }
-    SECTION("what it threw about a state that is gone is not believed")
+    SECTION("an exception about a state that is gone is not believed")
     {
         service.do_in_transaction("a", [](Stock& s) { s.quantity = 0; });
         somebody_else_sets(5);
@@ -235,27 +247,27 @@ TEST_CASE("a remembered state saves the load, and is never believed", "[policies
         CHECK_THROWS_AS(service.do_in_transaction("a", take_one), std::runtime_error);
         CHECK(calls.take() == "load ");
     }
-    SECTION("nor what it only read")
+    SECTION("a result that was read from a state that is gone is not believed")
     {
         somebody_else_sets(77);
         CHECK(service.do_in_transaction("a", [](Stock& s) { return s.quantity; }) == 77);
         CHECK(calls.take() == "load ");
     }
-    SECTION("an operation id is written with it")
+    SECTION("an operation id is written together with the commit")
     {
         CHECK(service.do_in_transaction(OperationId{"op"}, "a", take_one) == 7);
         CHECK(calls.take() == "find_operation commit ");
         CHECK(service.do_in_transaction(OperationId{"op"}, "a", take_one) == 7);
         CHECK(inner.load("a").value().value.quantity == 7);
     }
-    SECTION("erased meanwhile")
+    SECTION("a state that was erased meanwhile is not_found")
     {
         inner.erase(Key{"a"}, inner.load("a").value().version).value();
-        CHECK(service.try_do_in_transaction("a", take_one).error() == Errc::not_found);
+        CHECK(service.try_do_in_transaction("a", take_one).errc() == Errc::not_found);
         inner.insert(Stock{"a", 3}).value();
         CHECK(service.do_in_transaction("a", take_one) == 2);
     }
-    SECTION("only so many are remembered")
+    SECTION("only the configured number of states is remembered")
     {
         inner.insert(Stock{"b", 1}).value();
         inner.insert(Stock{"c", 1}).value();
@@ -265,7 +277,7 @@ TEST_CASE("a remembered state saves the load, and is never believed", "[policies
         service.do_in_transaction("a", take_one);
         CHECK(calls.take() == "load compare_and_set ");
     }
-    SECTION("a single attempt has no use for it")
+    SECTION("with a single attempt nothing is remembered")
     {
         TransactionService const once{OptimisticVersioning{.max_attempts = 1, .remember = 2}, store};
         once.do_in_transaction("a", take_one);

@@ -58,9 +58,9 @@ TEST_CASE("while an operation runs its row can be neither written nor locked", "
         });
     });
     REQUIRE(gate.wait_for(1));
-    CHECK(repository.compare_and_set("x", version, Stock{"x", 9}).error() == Errc::lock_busy);
-    CHECK(impatient.try_do_in_transaction("x", [](Stock&) {}).error() == Errc::lock_busy);
-    CHECK(service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20ms}).error() == Errc::deadline_exceeded);
+    CHECK(repository.compare_and_set("x", version, Stock{"x", 9}).errc() == Errc::lock_busy);
+    CHECK(impatient.try_do_in_transaction("x", [](Stock&) {}).errc() == Errc::lock_busy);
+    CHECK(service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20ms}).errc() == Errc::deadline_exceeded);
     CHECK(repository.waiter_count() == 0);
     gate.open();
     holder.join();

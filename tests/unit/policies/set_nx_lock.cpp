@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Operations under a leased lock: fencing, lost leases, renewals, hand-on, and other writers beside the lock.
+//
+// How it works: `World` has a store in memory whose clock moves only when a case says so (`ManualRuntime`), a
+// service that renews its leases and one (`fading`) that does not. A lock is taken away through the
+// repository behind the service's back; a write without the lock comes from within the operation.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
@@ -51,7 +57,7 @@ struct World {
         SetNxLock{.lock = {.ttl = 9s, .renew = false}}, repository, {.observer = &observer}};
     Key const x{std::string("x")};
     int quantity() const { return repository.load("x")->value.quantity; }
-    bool locked() const { return repository.create(x, OwnerToken{{9, 9}}, 1s).error() == Errc::lock_busy; }
+    bool locked() const { return repository.create(x, OwnerToken{{9, 9}}, 1s).errc() == Errc::lock_busy; }
 };
 
 TEST_CASE("an operation runs under the lock, and afterwards nothing is left of it", "[policies][set_nx_lock]")
@@ -81,7 +87,7 @@ TEST_CASE("a write after the lock was taken away is fenced out", "[policies][set
         static_cast<void>(world.repository.force_release(world.x));
         s.quantity = -1;
     });
-    CHECK(outcome.error() == Errc::fenced_out);
+    CHECK(outcome.errc() == Errc::fenced_out);
     CHECK(outcome.effect() == Effect::not_applied);
     CHECK(runs == 1);
     CHECK(world.quantity() == 10);
@@ -94,12 +100,14 @@ TEST_CASE("a write after the lock was taken away is fenced out", "[policies][set
         static_cast<void>(world.repository.create(world.x, other, 1h).value());
         s.quantity = -1;
     });
-    CHECK(second.error() == Errc::fenced_out);
+    CHECK(second.errc() == Errc::fenced_out);
     CHECK(world.quantity() == 10);
     CHECK(*world.repository.remove(world.x, other) == Removal::removed);
 }
 
-TEST_CASE("losing the lease midway is lock_lost with a guarded write and unknown without", "[policies][set_nx_lock]")
+TEST_CASE(
+    "a lease that is lost midway is lock_lost for a guarded write, and unknown without one",
+    "[policies][set_nx_lock]")
 {
     World world;
     bool stopped = false;
@@ -109,7 +117,7 @@ TEST_CASE("losing the lease midway is lock_lost with a guarded write and unknown
         world.runtime.advance(9s);
         stopped = stop.stop_requested();
     });
-    CHECK(guarded.error() == Errc::lock_lost);
+    CHECK(guarded.errc() == Errc::lock_lost);
     CHECK(stopped);
     CHECK(world.quantity() == 10);
     REQUIRE(world.observer.lost().size() == 1);
@@ -119,7 +127,7 @@ TEST_CASE("losing the lease midway is lock_lost with a guarded write and unknown
         world.runtime.advance(9s);
         CHECK(lock.status() == LockStatus::lost);
     });
-    CHECK(unguarded.error() == Errc::outcome_unknown);
+    CHECK(unguarded.errc() == Errc::outcome_unknown);
     CHECK(unguarded.cause() == Errc::lock_lost);
     CHECK(unguarded.effect() == Effect::unknown);
 
@@ -150,7 +158,7 @@ TEST_CASE("no commit starts after the deadline", "[policies][set_nx_lock]")
         world.runtime.advance(3s);
         s.quantity = -1;
     }, {.deadline = 2s});
-    CHECK(outcome.error() == Errc::deadline_exceeded);
+    CHECK(outcome.errc() == Errc::deadline_exceeded);
     CHECK(world.quantity() == 10);
     CHECK_FALSE(world.locked());
 }
@@ -169,18 +177,18 @@ TEST_CASE("somebody who writes without the lock makes the operation run again", 
     CHECK(world.observer.acquires().size() == 1);  // under the same lock
 }
 
-TEST_CASE("without waiting a busy lock is told at once", "[policies][set_nx_lock]")
+TEST_CASE("a policy that does not wait reports a busy lock at once", "[policies][set_nx_lock]")
 {
     World world;
     TransactionService const impatient{SetNxLock{.lock = {.ttl = 9s}, .wait = Wait::no}, world.repository};
     Errc seen{};
     world.service.do_in_transaction("x", [&](Stock&) {
         auto const other = OwnerToken{{1, 1}};
-        seen = world.repository.create(world.x, other, 1s).error();
+        seen = world.repository.create(world.x, other, 1s).errc();
     });
     CHECK(seen == Errc::lock_busy);
     static_cast<void>(world.repository.create(world.x, OwnerToken{{1, 1}}, 1h).value());
-    CHECK(impatient.try_do_in_transaction("x", [](Stock&) {}).error() == Errc::lock_busy);
+    CHECK(impatient.try_do_in_transaction("x", [](Stock&) {}).errc() == Errc::lock_busy);
 }
 
 TEST_CASE("a service made from a lock service shares its queue", "[policies][set_nx_lock]")
@@ -189,7 +197,7 @@ TEST_CASE("a service made from a lock service shares its queue", "[policies][set
     LockStateService const locks{world.repository, LockOptions{.ttl = 9s}};
     TransactionService const service{SetNxLock{.wait = Wait::no}, locks};
     auto lock = locks.acquire("x");
-    CHECK(service.try_do_in_transaction("x", [](Stock&) {}).error() == Errc::lock_busy);
+    CHECK(service.try_do_in_transaction("x", [](Stock&) {}).errc() == Errc::lock_busy);
     CHECK(locks.release(lock));
     CHECK(service.try_do_in_transaction("x", [](Stock&) {}));
 }
@@ -252,7 +260,7 @@ TEST_CASE("losing the lock cancels an asynchronous operation", "[policies][set_n
     service.async_try_do_in_transaction(
         "x", operation, {.deadline = 60s}, asio::bind_executor(io, [&](std::exception_ptr e, Outcome<void> outcome) {
             CHECK_FALSE(e);
-            result = outcome.error();
+            result = outcome.errc();
         }));
     io.run();
     CHECK(cancelled);
@@ -308,7 +316,9 @@ struct HandedOn {
     TransactionService<Stock, SetNxLock, Blocking> service{SetNxLock{}, locks, {.combine = 1}};
 };
 
-TEST_CASE("who is handed the lock is handed the state, too, and loads nothing", "[policies][set_nx_lock]")
+TEST_CASE(
+    "the next local holder gets the state together with the lock, and loads nothing",
+    "[policies][set_nx_lock]")
 {
     HandedOn world;
     CHECK(world.second([](Stock& s) { return --s.quantity; }).value() == 8);
@@ -318,7 +328,9 @@ TEST_CASE("who is handed the lock is handed the state, too, and loads nothing", 
     CHECK(world.inner.load("x")->value.quantity == 8);
 }
 
-TEST_CASE("a state that was handed on is not believed when somebody wrote without the lock", "[policies][set_nx_lock]")
+TEST_CASE(
+    "a state that was handed on is not believed when somebody wrote without the lock",
+    "[policies][set_nx_lock]")
 {
     HandedOn world;
     int runs = 0;
@@ -360,7 +372,7 @@ TEST_CASE("a state that was handed on is not believed when somebody wrote withou
                 throw std::runtime_error("sold out");
             return s.quantity;
         });
-        CHECK(end.error() == Errc::not_found);
+        CHECK(end.errc() == Errc::not_found);
         CHECK(runs == 1);
         return;
     }
@@ -416,8 +428,8 @@ void waits_for_a_locked_row(memory::StateRepository<Stock> const& repository, Le
     TransactionService const impatient{SetNxLock{.wait = Wait::no, .max_attempts = 1}, leased};
     auto const before = repository.load("x")->value.quantity;
     LockedRow row{repository};
-    CHECK(impatient.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }).error() == Errc::lock_busy);
-    CHECK(service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 300ms}).error() ==
+    CHECK(impatient.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }).errc() == Errc::lock_busy);
+    CHECK(service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 300ms}).errc() ==
           Errc::deadline_exceeded);
     CHECK(repository.waiter_count() == 0);
     std::atomic<int> done{0};
@@ -455,7 +467,7 @@ TEST_CASE("a write that waits until its deadline waits for a row that is locked"
     SECTION("on the pool") { waits_for_a_locked_row(repository, interlock_test::BlockingRepository{repository}); }
 }
 
-TEST_CASE("those who lock rows do not starve those who hold leases", "[policies][set_nx_lock]")
+TEST_CASE("transactions that lock rows do not starve transactions under leases", "[policies][set_nx_lock]")
 {
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 0}).value());
@@ -485,7 +497,9 @@ TEST_CASE("those who lock rows do not starve those who hold leases", "[policies]
     CHECK(repository.load("x")->value.quantity == changes);
 }
 
-TEST_CASE("a renewal that is being sent when a commit removes the record harms nobody who comes after", "[policies][set_nx_lock]")
+TEST_CASE(
+    "a renewal that is under way when a commit removes the record does not harm the next holder",
+    "[policies][set_nx_lock]")
 {
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
@@ -508,7 +522,7 @@ TEST_CASE("a renewal that is being sent when a commit removes the record harms n
     gate.open();  // it leaves now
     std::this_thread::sleep_for(300ms);
     CHECK(next.status() == LockStatus::held);
-    CHECK(repository.create(Key{std::string("x")}, OwnerToken{{1, 1}}, 1s).error() == Errc::lock_busy);
+    CHECK(repository.create(Key{std::string("x")}, OwnerToken{{1, 1}}, 1s).errc() == Errc::lock_busy);
     std::this_thread::sleep_for(3500ms);
     CHECK(next.status() == LockStatus::held);
     blocking.before_calls({});

@@ -8,6 +8,8 @@
 
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 
 #include <string>
@@ -21,6 +23,7 @@ namespace memory {
 struct Backend {
     static constexpr std::string_view scheme = "memory";
 
+    /// A new store of states `T`. Throws `Error` (`invalid_argument`) for any URL but `memory:`.
     template <class T>
     interlock::StateRepository<T> open(std::string_view url) const
     {
@@ -30,6 +33,7 @@ struct Backend {
         else
             return StateRepository<T, std::string>{};
     }
+    /// A new store of idempotency records, under the same rule.
     AnyIdempotencyStore open_idempotency_store(std::string_view url) const
     {
         check(url);
@@ -44,6 +48,7 @@ private:
     }
 };
 
+/// What `open` is given.
 inline constexpr Backend backend{};
 
 }  // namespace memory

@@ -6,6 +6,8 @@
 /// @file
 /// Idempotency records in this process's memory.
 
+#include <interlock/backends/memory/fwd.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
@@ -37,19 +39,18 @@ struct IdempotencyStoreOptions {
 ///
 /// **Lifetimes.** A shared handle. **Thread safety.** Everything: safe. **Cost.** One mutex.
 template <class R>
-class BasicIdempotencyStore {
+class BasicIdempotencyStore : public IdempotencyMembers<BasicIdempotencyStore<R>> {
 public:
     using runtime_type = R;
-    static constexpr bool immediate = true;
+    static constexpr Capabilities capabilities() noexcept { return {.answers_in_place = true, .owns_threads = true}; }
 
     explicit BasicIdempotencyStore(IdempotencyStoreOptions options = {}, R runtime = {})
         : shared_(std::make_shared<Shared>(options, std::move(runtime)))
     {}
 
-    Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline = {},
-        NamedAttempt const& attempt = {}) const
+    Outcome<Claim> carry_out(verb::Claim const& asked, Deadline) const
     {
+        auto const& [request, owner, lease, after_lease, attempt] = asked;
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
         if (!lease.valid())
@@ -98,9 +99,9 @@ public:
         return ours(record);
     }
 
-    Outcome<void> complete(
-        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected, Deadline = {}) const
+    Outcome<void> carry_out(verb::Complete const& asked, Deadline) const
     {
+        auto const& [request, owner, answer, rejected] = asked;
         auto& s = *shared_;
         std::lock_guard lock(s.mutex);
         auto const it = s.records.find(request.name());
@@ -115,9 +116,9 @@ public:
         return success();
     }
 
-    Outcome<void> give_back(
-        IdempotentRequest const& request, OwnerToken owner, Deadline = {}, bool settled = false) const
+    Outcome<void> carry_out(verb::GiveBack const& asked, Deadline) const
     {
+        auto const& [request, owner, settled] = asked;
         auto& s = *shared_;
         std::lock_guard lock(s.mutex);
         auto const it = s.records.find(request.name());
@@ -269,8 +270,6 @@ private:
 };
 
 /// The store for production use.
-using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
-
 }  // namespace memory
 }  // namespace v0
 }  // namespace interlock

@@ -8,10 +8,12 @@
 /// no promise while the process lives.
 
 #include <interlock/backends/memory/detail/store.hpp>
+#include <interlock/backends/memory/fwd.hpp>
+#include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
-#include <interlock/core/kit/committing_members.hpp>
+#include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -155,7 +157,7 @@ private:
     Step<void> poll(Row& row, Wait wait, Waiter& waiter)
     {
         auto polled = try_poll(row, wait, waiter);
-        if (polled.done() && polled.outcome().error() == Errc::overloaded && store_->make_room()) [[unlikely]]
+        if (polled.done() && polled.outcome().errc() == Errc::overloaded && store_->make_room()) [[unlikely]]
             return try_poll(row, wait, waiter);
         return polled;
     }
@@ -249,8 +251,6 @@ public:
     using key_type = interlock::detail::repository_key_t<T, K>;
     using runtime_type = R;
     using transaction_type = Transaction<T, R>;
-    /// No member but `load_for_update` waits.
-    static constexpr bool immediate = true;
     static constexpr std::string_view name = "memory";
 
     /// A new, empty store.
@@ -263,36 +263,37 @@ public:
     /// For messages.
     std::string place() const { return "memory"; }
 
-    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
-    using Members::load;
+    static constexpr Capabilities capabilities() noexcept { return {.answers_in_place = true, .owns_threads = true}; }
 
-    Outcome<Versioned<T>> load(Key const& key, Deadline = {}) const
+    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
+    using Members::carry_out;
+
+    Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline) const
     {
-        if (!key.valid())
-            return key.validate().failure();
-        return store_->load(key);
+        if (!load.key.valid())
+            return load.key.validate().failure();
+        return store_->load(load.key);
     }
-    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {}) const
+    Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline) const
     {
-        for (auto const& change : changes) {
+        for (auto const& change : commit.changes) {
             if (!change.key->valid())
                 return change.key->validate().failure();
             if (change.kind == ChangeKind::write)
                 if (auto checked = store_->check_value(*change.value); !checked)
                     return std::move(checked).failure();
         }
-        return store_->commit(changes, operation);
+        return store_->commit(commit.changes, commit.operation);
     }
 
     // ---- operation records: OperationRepository -----------------------------------------------------------------
-    Outcome<std::optional<OperationRecord>> find_operation(Key const& key, OperationId const& id, Deadline = {}) const
+    Outcome<std::optional<OperationRecord>> carry_out(verb::FindOperation const& find, Deadline) const
     {
-        return store_->find_operation(key, id);
+        return store_->find_operation(find.key, find.id);
     }
-    Outcome<OperationRecord> forbid_operation(
-        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline = {}) const
+    Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline) const
     {
-        return store_->forbid_operation(key, id, attempt);
+        return store_->forbid_operation(forbid.key, forbid.id, forbid.attempt);
     }
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
     /// call, in no particular order; sort by `sequence` for the order of commits.
@@ -303,14 +304,14 @@ public:
     }
 
     // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
-    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    Outcome<transaction_type> carry_out(verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
-        auto opened = wait_for_rows(*this, keys, wait, deadline);
+        auto opened = wait_for_rows(*this, rows.keys, rows.wait, deadline);
         if (opened)
             opened->owner_ = store_;
         return opened;
     }
-    /// The same without blocking: `poll` the result until it is done. `keys` must live until then, a handle of this
+    /// `load_for_update` without blocking: `poll` the result until it is done. `keys` must live until then, a handle of this
     /// store as long as the result.
     transaction_type open_transaction(std::span<Key const* const> keys) const
     {
@@ -318,33 +319,36 @@ public:
     }
 
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
-    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline = {}) const
+    Outcome<Grant> carry_out(verb::Create const& create, Deadline) const
     {
-        if (auto valid = check(key, ttl); !valid)
+        if (auto valid = check(create.key, create.ttl); !valid)
             return std::move(valid).failure();
-        return store_->create(key, owner, ttl.value(), nullptr);
+        return store_->create(create.key, create.owner, create.ttl.value(), nullptr);
     }
-    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline = {}) const
+    Outcome<GrantAndState<T>> carry_out(verb::CreateAndLoad<T> const& create, Deadline) const
     {
-        if (auto valid = check(key, ttl); !valid)
+        if (auto valid = check(create.key, create.ttl); !valid)
             return std::move(valid).failure();
         GrantAndState<T> both;
-        auto grant = store_->create(key, owner, ttl.value(), &both.state);
+        auto grant = store_->create(create.key, create.owner, create.ttl.value(), &both.state);
         if (!grant)
             return std::move(grant).failure();
         both.grant = *grant;
         return both;
     }
-    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline = {}) const
+    Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline) const
     {
-        if (auto valid = check(key, ttl); !valid)
+        if (auto valid = check(renew.key, renew.ttl); !valid)
             return std::move(valid).failure();
-        return store_->renew(key, owner, ttl.value());
+        return store_->renew(renew.key, renew.owner, renew.ttl.value());
     }
-    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline = {}) const
+    Outcome<Removal> carry_out(verb::Remove const& remove, Deadline) const
     {
-        return store_->remove(key, &owner);
+        return store_->remove(remove.key, &remove.owner);
     }
+    /// The fence counter lives and dies with the data it guards.
+    Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const { return success(); }
+
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
     /// next renewal finds the lock lost. For operators.
     template <KeyOrState<T, key_type> A>
@@ -352,8 +356,6 @@ public:
     {
         return store_->remove(make_key<T, key_type>(key), nullptr);
     }
-    /// The fence counter lives and dies with the data it guards.
-    Outcome<void> verify_fencing(Deadline = {}) const { return success(); }
 
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const { store_->subscribe(key, owner, waiter); }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept { store_->unsubscribe(key, waiter); }

@@ -4,7 +4,13 @@
 #define INTERLOCK_BACKENDS_POSTGRES_ASYNC_TRANSACTION_HPP
 
 /// @file
-/// A user's own statements inside of an asynchronous operation.
+/// A user's own statements in an asynchronous operation.
+///
+///     service.async_do_in_transaction(
+///         17, [](Product& p, interlock::postgres::AsyncTransaction& tx) -> boost::asio::awaitable<void> {
+///             co_await tx.async_exec("INSERT INTO sold VALUES ($1)", p.id, boost::asio::use_awaitable);
+///         },
+///         token);
 
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/kit/async_operation.hpp>
@@ -26,46 +32,47 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// The open transaction of an asynchronous operation, for statements of its own:
+/// The open transaction of an asynchronous operation, for the operation's own statements.
 ///
-///     [](Product& p, postgres::AsyncTransaction& tx) -> boost::asio::awaitable<void> {
-///         co_await tx.async_exec("INSERT INTO orders (product) VALUES ($1)", p.id, boost::asio::use_awaitable);
-///     }
+/// **Guarantee.** That of `Transaction`; and the executor is never blocked, because each statement runs on a
+/// thread of its own, of which there are at most as many as the pool has connections. An operation that takes
+/// a `Transaction` does not compile in an asynchronous call.
+/// **Does not guarantee.** Statements beside each other: they run one at a time, and a second one is
+/// `invalid_argument` and is not sent. A commit beside a statement: if an operation returns without having
+/// awaited a statement, and the statement has not ended by then, the call ends as `invalid_argument`, not
+/// applied.
+/// **Completion.** `async_exec`: `void(std::exception_ptr, Result)`, with the exception that
+/// `Transaction::exec` throws. `async_try_exec`: `void(Outcome<Result>)`, with what `Transaction::try_exec`
+/// returns. Both complete on the handler's associated executor, never from within the call.
+/// **Cancellation.** None: a statement ends by the transaction's deadline. The operation's own cancellation
+/// waits for it.
+/// **Lifetimes.** One run of the operation. Texts and parameters are copied.
+/// **Thread safety.** Only the operation may use it.
+/// **Cost.** That of `Transaction`, and two changes of thread.
 ///
-/// **Guarantee.** As `Transaction`, and the executor is never blocked: each statement runs on a thread of its own, of
-/// which there are at most as many as the pool has connections. An operation that takes a `Transaction` does not
-/// compile in an asynchronous call.
-/// **Does not guarantee.** Statements beside each other: one at a time, a second one is `invalid_argument`, unsent.
-/// A commit beside a statement: an operation that returns without having awaited one ends as `invalid_argument`, not
-/// applied, if the statement has not ended by then.
-/// **Completion.** `async_exec`: `void(std::exception_ptr, Result)`, the exception as `Transaction::exec` throws it.
-/// `async_try_exec`: `void(Outcome<Result>)`, as `Transaction::try_exec` returns it. On the handler's associated
-/// executor, never from within the call.
-/// **Cancellation.** None: a statement ends by the transaction's deadline. The operation's own cancellation waits for
-/// it.
-/// **Lifetimes.** The operation's run; texts and parameters are copied. **Thread safety.** To be used by the operation
-/// only.
-/// **Cost.** Those of `Transaction`, and two changes of thread.
-class AsyncTransaction {
+/// `AsyncTransaction` is the one of the system's runtime.
+template <class Runtime>
+class BasicAsyncTransaction {
 public:
-    AsyncTransaction(AsyncTransaction const&) = delete;
-    AsyncTransaction& operator=(AsyncTransaction const&) = delete;
-    /// A statement that was not awaited is not sent any more, or waited for.
-    ~AsyncTransaction()
+    BasicAsyncTransaction(BasicAsyncTransaction const&) = delete;
+    BasicAsyncTransaction& operator=(BasicAsyncTransaction const&) = delete;
+    /// A statement that was not awaited is not sent any more; if it is running, the destructor waits for its
+    /// end.
+    ~BasicAsyncTransaction()
     {
         std::unique_lock lock(line_->mutex);
         line_->gone = true;
         line_->ended.wait(lock, [&] { return !line_->running; });
     }
 
-    /// `async_exec(sql, parameters..., token)`.
+    /// `async_exec(sql, parameters..., token)`: as `Transaction::exec`.
     template <class... A>
         requires(sizeof...(A) > 0)
     auto async_exec(std::string_view sql, A&&... parameters_and_token)
     {
         return initiate<false>(sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
     }
-    /// `async_try_exec(sql, parameters..., token)`.
+    /// `async_try_exec(sql, parameters..., token)`: as `Transaction::try_exec`.
     template <class... A>
         requires(sizeof...(A) > 0)
     auto async_try_exec(std::string_view sql, A&&... parameters_and_token)
@@ -74,31 +81,33 @@ public:
     }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class RowTransaction;
+    using Transaction = BasicTransaction<Runtime>;
 
-    explicit AsyncTransaction(Transaction& transaction) noexcept : transaction_(transaction) {}
+    explicit BasicAsyncTransaction(Transaction& transaction) noexcept : transaction_(transaction) {}
 
-    /// Whether all statements have ended.
+    // Whether all statements have ended.
     bool idle() const
     {
         std::lock_guard lock(line_->mutex);
         return !line_->taken;
     }
 
-    /// What statements know of the transaction, which one that was not awaited may outlive.
+    // What a statement knows of the transaction. A statement that was not awaited may outlive the
+    // transaction, so the line is shared.
     struct Line {
         std::mutex mutex;
-        std::condition_variable ended;
-        bool taken{false};
-        bool running{false};
-        bool gone{false};
+        std::condition_variable ended;  // a statement has ended
+        bool taken{false};              // a statement has the connection
+        bool running{false};            // and it runs, on its thread
+        bool gone{false};               // the transaction is gone
     };
 
-    /// The right to use the connection; ends with it.
+    // The right to use the connection, which ends with the object.
     class Turn {
     public:
-        /// None when somebody has it.
+        // Takes no right when somebody has it.
         explicit Turn(std::shared_ptr<Line> line)
         {
             std::lock_guard lock(line->mutex);
@@ -116,7 +125,7 @@ private:
             line_->ended.notify_all();
         }
         explicit operator bool() const noexcept { return line_ != nullptr; }
-        /// False: the transaction is gone.
+        // The statement is about to run. False: the transaction is gone.
         bool begin() const
         {
             std::lock_guard lock(line_->mutex);
@@ -127,6 +136,7 @@ private:
         std::shared_ptr<Line> line_;
     };
 
+    // What is to be executed; on the heap, so that the call moves cheaply.
     struct Statement {
         std::string sql;
         Outcome<detail::Params> params;
@@ -137,7 +147,7 @@ private:
     struct Call {
         Outcome<Result> operator()()
         {
-            using Savepoint = Transaction::Savepoint;
+            using detail::Savepoint;
             auto const mine = std::move(turn);
             if (!mine || !mine.begin())
                 return not_awaited();
@@ -159,12 +169,13 @@ private:
         std::unique_ptr<Statement> statement;
     };
 
+    // Takes the turn on the caller's thread, so that of two statements the one that was started first runs.
     template <bool Try, class All>
     auto initiate(std::string_view sql, All all)
     {
         constexpr auto count = std::tuple_size_v<All> - 1;
         auto params = [&]<std::size_t... I>(std::index_sequence<I...>) {
-            return Transaction::parameters_of(std::get<I>(all)...);
+            return detail::parameters_of(std::get<I>(all)...);
         }(std::make_index_sequence<count>{});
         using Token = std::tuple_element_t<count, All>;
         using Signature = std::conditional_t<Try, void(Outcome<Result>), void(std::exception_ptr, Result)>;
@@ -174,11 +185,22 @@ private:
                 Call<Try> call{&transaction_, Turn{line_}, std::move(statement)};
                 auto constexpr never = TimePoint::max();
                 if (call.turn)
-                    async_call(interlock::detail::CallAlone{}, never, SystemRuntime{}, std::move(handler), std::move(call));
+                    async_call(
+                        interlock::detail::CallAlone{},
+                        never,
+                        transaction_.pool_->runtime(),
+                        std::move(handler),
+                        std::move(call));
                 else
-                    async_call(interlock::detail::CallHere{}, never, SystemRuntime{}, std::move(handler), std::move(call));
+                    async_call(
+                        interlock::detail::CallHere{},
+                        never,
+                        transaction_.pool_->runtime(),
+                        std::move(handler),
+                        std::move(call));
             },
-            std::get<count>(all), std::unique_ptr<Statement>(new Statement{std::string(sql), std::move(params)}));
+            std::get<count>(all),
+            std::unique_ptr<Statement>(new Statement{std::string(sql), std::move(params)}));
     }
 
     static Failure not_awaited()

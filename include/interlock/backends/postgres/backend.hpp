@@ -9,6 +9,8 @@
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 
 #include <string>
@@ -25,6 +27,7 @@ namespace postgres {
 struct Backend {
     std::string_view scheme{"postgresql"};
 
+    /// The states `T` in the library's own table of that server.
     template <class T>
     interlock::StateRepository<T> open(std::string_view url) const
     {
@@ -34,9 +37,11 @@ struct Backend {
         else
             return StateRepository<T, std::string>{pool};
     }
+    /// The idempotency records of that server and name space.
     AnyIdempotencyStore open_idempotency_store(std::string_view url) const { return IdempotencyStore{Pool{url}}; }
 };
 
+/// What `open` is given for `postgresql:` URLs.
 inline constexpr Backend backend{};
 /// `open` chooses by one scheme, so the other one is an entry of its own.
 inline constexpr Backend short_backend{"postgres"};

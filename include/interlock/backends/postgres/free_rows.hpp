@@ -4,7 +4,15 @@
 #define INTERLOCK_BACKENDS_POSTGRES_FREE_ROWS_HPP
 
 /// @file
-/// Some row that nobody has locked: `SKIP LOCKED`, for tables that are worked off by several workers.
+/// Some row that nobody has locked (`SKIP LOCKED`), for tables that several workers work off.
+///
+///     interlock::postgres::FreeRows jobs{
+///         repository, {.where = "queue = $1 AND NOT done", .order_by = "id"}};
+///     interlock::TransactionService service{interlock::PessimisticRowLock{}, jobs};
+///     service.do_in_transaction("mail", [](Job& job) {
+///         send(job);
+///         job.done = true;
+///     });
 
 #include <interlock/backends/postgres/state_repository.hpp>
 
@@ -19,19 +27,20 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// Which rows, and which of them first.
+/// Which rows are meant, and which of them come first.
 struct FreeRowsOptions {
-    /// A condition in SQL over the table's columns; `$1` is the key that the call names, as a text:
-    /// `queue = $1 AND NOT done`. A part of the program, like a statement of its own: never made from what a user sent,
-    /// that comes by `$1`.
+    /// A condition in SQL over the table's columns: `queue = $1 AND NOT done`. `$1` is the key that the call
+    /// names, as a text. The condition is a part of the program, like a statement of its own. Never make it
+    /// from what a user sent; such values come by `$1`.
     std::string where{};
     /// Likewise what stands behind ORDER BY: `priority DESC, id`. Give the two an index.
     std::string order_by{};
 };
 
-/// What a call names: `$1` of the condition, a queue's name, say.
+/// What a call names: `$1` of the condition, say the name of a queue.
 class FreeRowsKey {
 public:
+    /// Any text may be one.
     template <std::convertible_to<std::string_view> S>
         requires(!std::same_as<S, FreeRowsKey>)
     FreeRowsKey(S const& text) : text_(std::string_view{text})  // NOLINT
@@ -42,53 +51,79 @@ private:
     std::string text_;
 };
 
-/// A table as workers see it: a key names not one row but some row that meets a condition and that nobody has locked.
+/// A table as workers see it: a key names not one row but some row that meets a condition and that nobody has
+/// locked.
 /// For `PessimisticRowLock`:
 ///
 ///     postgres::FreeRows jobs{repository, {.where = "queue = $1 AND NOT done", .order_by = "id"}};
 ///     TransactionService{PessimisticRowLock{}, jobs}.do_in_transaction("mail", [](Job& job) {...});
 ///
-/// **Guarantee.** No two transactions have one row at a time; the row meets the condition as it was when it was locked.
-/// A worker that dies leaves its row as it was, and free. No worker waits for another's row, whatever the policy's
-/// `wait` says.
-/// **Does not guarantee.** The order of `order_by` among those who ask at the same time: who comes second skips the
-/// first row even if its transaction is then rolled back. That an operation that is run again, after a conflict, gets
-/// the same row.
-/// **Outcomes.** No such row is free: `not_found`, also under `Missing::create`. Whether there are rows that others
-/// hold cannot be told from that: ask again later, or LISTEN. A condition that is no SQL is `misconfigured`. Others as
-/// `RowTransaction`.
-/// **Needs.** A table of the user's, and a state with a key. Not for operation ids: those are kept by the key of the
-/// row, which is not known before. A row that says itself that it is done needs none.
+/// **Guarantee.** No two transactions have one row at a time; the row meets the condition as it was when it
+/// was locked. A worker that dies leaves its row as it was, and free. No worker waits for another's row,
+/// whatever the policy's `wait` says.
+/// **Does not guarantee.** The order of `order_by` among those who ask at the same time: who comes second
+/// skips the first row even if its transaction is then rolled back. That an operation that is run again,
+/// after a conflict, gets the same row.
+/// **Outcomes.** No such row is free: `not_found`, also under `Missing::create`. Whether there are rows that
+/// others hold cannot be told from that: ask again later, or LISTEN. A condition that is no SQL is
+/// `misconfigured`. Others as `RowTransaction`.
+/// **Needs.** A table of the user's, and a state with a key. Not for operation ids: those are kept by the key
+/// of the row, which is not known before. A row that says itself that it is done needs none.
 /// **Lifetimes.** A shared handle, independent of the repository. **Thread safety.** Everything: safe.
 /// **Cost.** Two round trips, as for a row that is named.
-template <class T, class K>
+template <class T, class K, class Runtime>
+/// A table as workers see it, for `PessimisticRowLock`: a key names not one certain row but some row that
+/// meets a condition and that nobody has locked.
+///
+/// **Guarantee.** No two transactions have the same row at a time, and the row meets the condition as it was
+/// when it was locked. A worker that dies leaves its row as it was, and free. No worker waits for the row of
+/// another one, whatever the policy's `wait` says.
+/// **Does not guarantee.** The order of `order_by` among those who ask at the same time: whoever comes second
+/// skips the first row, even if the transaction of the first comer is then rolled back. That an operation
+/// which is run again after a conflict gets the same row.
+/// **Outcomes.** If no such row is free, `not_found`, also under `Missing::create`. Whether others hold such
+/// rows cannot be told from that: ask again later, or LISTEN. A condition that is not SQL is `misconfigured`.
+/// The rest is as for `RowTransaction`.
+/// **Needs.** A table of the user's own, and a state with a key. Operation ids cannot be used, because their
+/// records are kept by the key of the row, which is not known before. A row that says itself that it is done
+/// needs none.
+/// **Lifetimes.** A shared handle, independent of the repository.
+/// **Thread safety.** Every member may be called from several threads at once.
+/// **Cost.** Two round trips, as for a row that is named.
 class FreeRows {
-    using Repository = StateRepository<T, K>;
+    using Repository = StateRepository<T, K, Runtime>;
 
 public:
     using value_type = T;
     using key_type = FreeRowsKey;
-    using runtime_type = SystemRuntime;
+    using runtime_type = Runtime;
     using transaction_type = typename Repository::transaction_type;
     static constexpr std::string_view name = "postgres";
-    static constexpr bool one_state_per_key = false;
 
-    /// Throws `Error` (`invalid_argument`) for a repository on the library's own table, and without a condition.
-    FreeRows(Repository repository, FreeRowsOptions options)
-        requires KeyedState<T> && std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
-        : repository_(std::move(repository)), named_(options.where.find("$1") != std::string::npos),
+    /// Throws `Error` (`invalid_argument`) for a repository on the library's own table, and for options
+    /// without a condition.
+    FreeRows(Repository repository, FreeRowsOptions options) requires
+        KeyedState<T> && std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
+        : repository_(std::move(repository)),
+          named_(options.where.find("$1") != std::string::npos),
           statement_(statement(*repository_.store_, options)),
           identity_(intern_store(*repository_.store_->identity + "/" + statement_.text()))
     {}
 
-    SystemRuntime const& runtime() const noexcept { return repository_.runtime(); }
-    /// Equal for handles of one table with one condition; not the repository's.
+    Runtime const& runtime() const noexcept { return repository_.runtime(); }
+    /// Equal for handles of one table with one condition, and different from the repository's identity.
     void const* identity() const noexcept { return identity_.get(); }
-    std::size_t blocking_calls() const noexcept { return repository_.blocking_calls(); }
+    Capabilities capabilities() const noexcept
+    {
+        auto known = repository_.capabilities();
+        known.one_state_per_key = false;
+        return known;
+    }
 
     /// BEGIN, its bounds and the locking read in one trip. Of one key only, else `invalid_argument`.
-    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait, Deadline deadline = {}) const
+    Outcome<transaction_type> carry_out(verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
+        auto const keys = rows.keys;
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
         if (keys.size() != 1)
@@ -105,9 +140,15 @@ public:
         });
     }
 
+    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    {
+        return carry_out(verb::LoadForUpdate<transaction_type>{keys, wait}, deadline);
+    }
+
 private:
     static detail::Statement statement(
-        detail::Store<T, typename Repository::key_type> const& store, FreeRowsOptions const& options)
+        detail::StateTable<T, typename Repository::key_type, Runtime> const& store,
+        FreeRowsOptions const& options)
     {
         if (!store.mapped)
             throw Error(Errc::invalid_argument, "postgres: free rows need RepositoryOptions::table");
@@ -122,13 +163,13 @@ private:
     }
 
     Repository repository_;
-    bool named_;
+    bool named_;  // whether the condition has a `$1`
     detail::Statement statement_;
     std::shared_ptr<std::string const> identity_;
 };
 
-template <class T, class K>
-FreeRows(StateRepository<T, K>, FreeRowsOptions) -> FreeRows<T, K>;
+template <class T, class K, class Runtime>
+FreeRows(StateRepository<T, K, Runtime>, FreeRowsOptions) -> FreeRows<T, K, Runtime>;
 
 }  // namespace postgres
 }  // namespace v0

@@ -9,6 +9,7 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
@@ -43,6 +44,100 @@ inline Fingerprint fingerprint_of(std::string_view text) noexcept
     return {value, static_cast<std::uint8_t>(version)};
 }
 
+/// The statements of the `IdempotencyStore` of one name space.
+struct ClaimStatements {
+    explicit ClaimStatements(std::string const& ns)
+    {
+        auto const table = ns + "_idempotency";
+        auto const wake = "SELECT pg_notify('" + ns + "_wake', ";
+        // Times are read anew under the lock of the record: what stands in VALUES was read before the wait.
+        // The fingerprint is looked at first, whatever the state; "" is none, and one of another version is
+        // not compared.
+        std::string const same =
+            "(r.fingerprint = '' OR excluded.fingerprint = '' OR r.fingerprint = excluded.fingerprint OR "
+            "split_part(r.fingerprint, ':', 1) <> split_part(excluded.fingerprint, ':', 1))";
+        std::string const over = "r.kept_until <= clock_timestamp()";
+        auto const unless_over = [&](std::string const& column) {
+            return column + " = CASE WHEN " + over + " THEN excluded." + column + " ELSE r." + column + " END, ";
+        };
+        // What is named stays until its owner names something else, or the record is over.
+        auto const named = [&](std::string const& column) {
+            // A request that arrives late does not bring back an attempt that its owner has gone beyond.
+            return column + " = CASE WHEN " + over + " OR (r.owner = excluded.owner AND $9::boolean AND (r.inherited OR "
+                   "r.home IS DISTINCT FROM excluded.home OR r.attempt <= excluded.attempt)) THEN excluded." + column +
+                   " ELSE r." + column + " END, ";
+        };
+        claim = Statement{
+            "INSERT INTO " + table + " AS r (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until, "
+            "inherited, home, attempt) VALUES ($1::bytea, $2::bytea, $3::text, clock_timestamp() + $4::bigint * interval "
+            "'1 microsecond', false, false, '', clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond', "
+            "false, $7::bytea, $8::bigint) "
+            "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, " + unless_over("fingerprint") + named("home") +
+            named("attempt") + "inherited = " + "NOT " + over + " AND CASE WHEN r.owner = excluded.owner THEN r.inherited AND NOT "
+            "$9::boolean ELSE true END, "
+            "rejected = false, completed = false, answer = '', wanted = false, "
+            "lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
+            "kept_until = clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond' "
+            "WHERE " + over + " OR (" + same + " AND NOT r.completed AND (r.owner IS NULL OR "
+            "r.owner = excluded.owner OR ($6::boolean AND r.lease_end <= clock_timestamp()))) "
+            "RETURNING r.inherited, r.home, r.attempt"};
+        // Messages are sent only where somebody waits: a commit that sends one keeps all others that do from
+        // committing beside it. Who asks in vain leaves a mark; asking again after having subscribed cannot
+        // miss the answer.
+        find = Statement{
+            "WITH b AS (UPDATE " + table + " SET wanted = true WHERE name = $1::bytea AND owner <> $2::bytea AND NOT completed "
+            "AND NOT wanted RETURNING 1) SELECT fingerprint, completed, rejected, answer, "
+            "(extract(epoch FROM lease_end - clock_timestamp()) * 1000000)::bigint, (SELECT count(*) FROM b) FROM " + table +
+            " WHERE name = $1::bytea AND kept_until > clock_timestamp()"};
+        complete = Statement{
+            "WITH u AS (UPDATE " + table + " SET completed = true, answer = $3::bytea, rejected = $4::boolean, "
+            "kept_until = clock_timestamp() + $5::bigint * interval '1 microsecond' "
+            "WHERE name = $1::bytea AND owner = $2::bytea AND (NOT completed OR (answer = $3::bytea AND rejected = $4::boolean)) "
+            "RETURNING wanted), "
+            "n AS MATERIALIZED (" + wake + "$6::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+        std::string const own = " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed AND ";
+        give_back = Statement{
+            "WITH d AS (DELETE FROM " + table + own + "(NOT inherited OR $4::boolean) RETURNING wanted), "
+            "k AS (UPDATE " + table + " SET owner = NULL, lease_end = clock_timestamp()" + own + "inherited AND NOT $4::boolean "
+            "RETURNING wanted), u AS (SELECT wanted FROM d UNION ALL SELECT wanted FROM k), "
+            "n AS MATERIALIZED (" + wake + "$3::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+    }
+
+    Statement claim;
+    Statement find;
+    Statement complete;
+    Statement give_back;
+};
+
+/// The statements of the `TransactionalIdempotencyStore` of one name space.
+struct RecordStatements {
+    explicit RecordStatements(std::string const& ns)
+    {
+        auto const table = ns + "_idempotency";
+        lock = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
+        look = Statement{"SELECT pg_try_advisory_xact_lock_shared($1::bigint)"};
+        std::string const over =
+            "(kept_until <= clock_timestamp() OR (NOT completed AND lease_end <= clock_timestamp()))";
+        claim = Statement{
+            "SELECT fingerprint, completed, rejected, answer, " + over + " FROM " + table +
+            " WHERE name = $1::bytea"};
+        forget = Statement{"DELETE FROM " + table + " WHERE name = $1::bytea AND " + over};
+        auto const values = "INSERT INTO " + table +
+                            " (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) VALUES ($1::bytea, "
+                            "NULL, $2::text, clock_timestamp(), true, $4::boolean, $3::bytea, clock_timestamp() + $5::bigint * "
+                            "interval '1 microsecond')";
+        insert = Statement{values};
+        insert_if_none = Statement{values + " ON CONFLICT (name) DO NOTHING"};
+    }
+
+    Statement lock;
+    Statement look;
+    Statement claim;
+    Statement forget;
+    Statement insert;
+    Statement insert_if_none;
+};
+
 }  // namespace detail
 
 struct IdempotencyStoreOptions {
@@ -61,19 +156,21 @@ struct IdempotencyStoreOptions {
 /// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`.
 /// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per member. Waiters listen on the pool's connection for wake-ups.
-class IdempotencyStore {
+///
+/// `IdempotencyStore` is the one of the system's runtime.
+template <class Runtime>
+class BasicIdempotencyStore : public IdempotencyMembers<BasicIdempotencyStore<Runtime>> {
 public:
-    using runtime_type = SystemRuntime;
+    using runtime_type = Runtime;
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit IdempotencyStore(Pool pool, IdempotencyStoreOptions options = {})
+    explicit BasicIdempotencyStore(BasicPool<Runtime> pool, IdempotencyStoreOptions options = {})
         : shared_(std::make_shared<Shared>(pool.state_, detail::check_retention(options)))
     {}
 
-    Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {},
-        NamedAttempt const& attempt = {}) const
+    Outcome<Claim> carry_out(verb::Claim const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, lease, after_lease, attempt] = asked;
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
         if (!lease.valid())
@@ -91,11 +188,12 @@ public:
         params.number(attempt.home != nullptr ? attempt.number : 0);
         params.boolean(attempt.replaces);
         detail::Batch batch;
-        batch.add(shared_->claim, std::move(params));
+        batch.add(shared_->statements.claim, std::move(params));
         detail::Params named;
         named.bytes(request.name());
         named.bytes({secret.data(), secret.size()});
-        batch.add(shared_->find, std::move(named));  // as it is now: a statement of its own sees what the first waited for
+        // As it is now: a statement of its own sees what the first waited for.
+        batch.add(shared_->statements.find, std::move(named));
         auto replies = shared_->pool->execute(batch, detail::Access::commit, deadline);
         if (!replies)
             return std::move(replies).failure();
@@ -126,10 +224,9 @@ public:
             std::chrono::milliseconds{1}};
     }
 
-    Outcome<void> complete(
-        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
-        Deadline deadline = {}) const
+    Outcome<void> carry_out(verb::Complete const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, answer, rejected] = asked;
         auto const secret = owner.bytes();
         detail::Params params;
         params.bytes(request.name());
@@ -138,19 +235,19 @@ public:
         params.boolean(rejected);
         params.number(microseconds(shared_->options.retention));
         params.text(message(request));
-        return owned(shared_->complete, std::move(params), deadline);
+        return owned(shared_->statements.complete, std::move(params), deadline);
     }
 
-    Outcome<void> give_back(
-        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
+    Outcome<void> carry_out(verb::GiveBack const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, settled] = asked;
         auto const secret = owner.bytes();
         detail::Params params;
         params.bytes(request.name());
         params.bytes({secret.data(), secret.size()});
         params.text(message(request));
         params.boolean(settled);
-        return owned(shared_->give_back, std::move(params), deadline);
+        return owned(shared_->statements.give_back, std::move(params), deadline);
     }
 
     /// How long an answer is kept.
@@ -167,67 +264,12 @@ public:
 
 private:
     struct Shared {
-        Shared(std::shared_ptr<detail::PoolState> p, IdempotencyStoreOptions o) : pool(std::move(p)), options(o)
-        {
-            auto const& ns = pool->options().name_space;
-            auto const table = ns + "_idempotency";
-            auto const wake = "SELECT pg_notify('" + ns + "_wake', ";
-            // Times are read anew under the lock of the record: what stands in VALUES was read before the wait.
-            // The fingerprint is looked at first, whatever the state; "" is none, and one of another version is not compared.
-            std::string const same =
-                "(r.fingerprint = '' OR excluded.fingerprint = '' OR r.fingerprint = excluded.fingerprint OR "
-                "split_part(r.fingerprint, ':', 1) <> split_part(excluded.fingerprint, ':', 1))";
-            std::string const over = "r.kept_until <= clock_timestamp()";
-            auto const unless_over = [&](std::string const& column) {
-                return column + " = CASE WHEN " + over + " THEN excluded." + column + " ELSE r." + column + " END, ";
-            };
-            // What is named stays until its owner names something else, or the record is over.
-            auto const named = [&](std::string const& column) {
-                // A request that arrives late does not bring back an attempt that its owner has gone beyond.
-                return column + " = CASE WHEN " + over + " OR (r.owner = excluded.owner AND $9::boolean AND (r.inherited OR "
-                       "r.home IS DISTINCT FROM excluded.home OR r.attempt <= excluded.attempt)) THEN excluded." + column +
-                       " ELSE r." + column + " END, ";
-            };
-            claim = detail::Statement{
-                "INSERT INTO " + table + " AS r (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until, "
-                "inherited, home, attempt) VALUES ($1::bytea, $2::bytea, $3::text, clock_timestamp() + $4::bigint * interval "
-                "'1 microsecond', false, false, '', clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond', "
-                "false, $7::bytea, $8::bigint) "
-                "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, " + unless_over("fingerprint") + named("home") +
-                named("attempt") + "inherited = " + "NOT " + over + " AND CASE WHEN r.owner = excluded.owner THEN r.inherited AND NOT "
-                "$9::boolean ELSE true END, "
-                "rejected = false, completed = false, answer = '', wanted = false, "
-                "lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
-                "kept_until = clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond' "
-                "WHERE " + over + " OR (" + same + " AND NOT r.completed AND (r.owner IS NULL OR "
-                "r.owner = excluded.owner OR ($6::boolean AND r.lease_end <= clock_timestamp()))) "
-                "RETURNING r.inherited, r.home, r.attempt"};
-            // Messages are sent only where somebody waits: a commit that sends one keeps all others that do from committing
-            // beside it. Who asks in vain leaves a mark; asking again after having subscribed cannot miss the answer.
-            find = detail::Statement{
-                "WITH b AS (UPDATE " + table + " SET wanted = true WHERE name = $1::bytea AND owner <> $2::bytea AND NOT completed "
-                "AND NOT wanted RETURNING 1) SELECT fingerprint, completed, rejected, answer, "
-                "(extract(epoch FROM lease_end - clock_timestamp()) * 1000000)::bigint, (SELECT count(*) FROM b) FROM " + table +
-                " WHERE name = $1::bytea AND kept_until > clock_timestamp()"};
-            complete = detail::Statement{
-                "WITH u AS (UPDATE " + table + " SET completed = true, answer = $3::bytea, rejected = $4::boolean, "
-                "kept_until = clock_timestamp() + $5::bigint * interval '1 microsecond' "
-                "WHERE name = $1::bytea AND owner = $2::bytea AND (NOT completed OR (answer = $3::bytea AND rejected = $4::boolean)) "
-                "RETURNING wanted), "
-                "n AS MATERIALIZED (" + wake + "$6::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
-            std::string const own = " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed AND ";
-            give_back = detail::Statement{
-                "WITH d AS (DELETE FROM " + table + own + "(NOT inherited OR $4::boolean) RETURNING wanted), "
-                "k AS (UPDATE " + table + " SET owner = NULL, lease_end = clock_timestamp()" + own + "inherited AND NOT $4::boolean "
-                "RETURNING wanted), u AS (SELECT wanted FROM d UNION ALL SELECT wanted FROM k), "
-                "n AS MATERIALIZED (" + wake + "$3::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
-        }
-        std::shared_ptr<detail::PoolState> pool;
+        Shared(std::shared_ptr<detail::PoolState<Runtime>> p, IdempotencyStoreOptions o)
+            : pool(std::move(p)), options(o), statements(pool->options().name_space)
+        {}
+        std::shared_ptr<detail::PoolState<Runtime>> pool;
         IdempotencyStoreOptions options;
-        detail::Statement claim;
-        detail::Statement find;
-        detail::Statement complete;
-        detail::Statement give_back;
+        detail::ClaimStatements statements;
     };
 
     static std::int64_t microseconds(std::chrono::nanoseconds time) noexcept
@@ -260,10 +302,13 @@ private:
 /// **Outcomes.** As `RowTransaction`. **Lifetimes.** A shared handle. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip in the transaction; the answer leaves with the commit. Duplicates are told apart from each other
 /// by a 64-bit hash while they run: two requests may wait for each other without need.
-class TransactionalIdempotencyStore {
+///
+/// `TransactionalIdempotencyStore` is the one of the system's runtime.
+template <class Runtime>
+class BasicTransactionalIdempotencyStore {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit TransactionalIdempotencyStore(Pool pool, IdempotencyStoreOptions options = {})
+    explicit BasicTransactionalIdempotencyStore(BasicPool<Runtime> pool, IdempotencyStoreOptions options = {})
         : shared_(std::make_shared<Shared>(PoolAccess::state(pool), detail::check_retention(options)))
     {}
 
@@ -275,8 +320,9 @@ public:
         detail::Batch batch;
         detail::Params number;
         number.number(hash(request));
-        batch.add(shared_->look, std::move(number));  // first: who had it has committed before we can have it
-        batch.add(shared_->claim, named(request));
+        // First: who had it has committed before we can have it.
+        batch.add(shared_->statements.look, std::move(number));
+        batch.add(shared_->statements.claim, named(request));
         auto replies = shared_->pool->execute(batch, detail::Access::read, deadline);
         if (!replies)
             return std::move(replies).failure();
@@ -287,34 +333,35 @@ public:
     }
 
     /// Inside of `tx`: waits until no other transaction executes the request, then `claimed`, `completed` or `mismatch`.
-    Outcome<Claim> claim(Transaction& tx, IdempotentRequest const& request) const
+    Outcome<Claim> claim(BasicTransaction<Runtime>& tx, IdempotentRequest const& request) const
     {
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
         detail::Batch batch;
         detail::Params number;
         number.number(hash(request));
-        batch.add(shared_->lock, std::move(number));
-        batch.add(shared_->claim, named(request));
+        batch.add(shared_->statements.lock, std::move(number));
+        batch.add(shared_->statements.claim, named(request));
         auto exchange = tx.step(batch, tx.until_);
         if (!exchange)
             return std::move(exchange).failure();
         if (exchange->error) {
             auto failure = failure_of(*exchange->error, detail::Access::write);
-            if (failure.code() == Errc::lock_busy)
+            if (failure.errc() == Errc::lock_busy)
                 return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
             return failure;
         }
         auto const& reply = exchange->replies[1];
         if (reply.rows() > 0 && reply.boolean(0, is_over))
-            tx.before_commit_.add(shared_->forget, named(request));
+            tx.before_commit_.add(shared_->statements.forget, named(request));
         return read(reply, request);
     }
 
     /// With the commit of `tx`.
-    void complete(Transaction& tx, IdempotentRequest const& request, std::string_view answer) const
+    void complete(
+        BasicTransaction<Runtime>& tx, IdempotentRequest const& request, std::string_view answer) const
     {
-        tx.before_commit_.add(shared_->insert, record(request, answer, false));
+        tx.before_commit_.add(shared_->statements.insert, record(request, answer, false));
     }
 
     /// Without an effect: the operation threw `FinalRejection`. In one transaction, which waits for whoever executes the
@@ -324,10 +371,10 @@ public:
         detail::Batch batch;
         detail::Params number;
         number.number(hash(request));
-        batch.add(shared_->lock, std::move(number));
-        batch.add(shared_->forget, named(request));
-        batch.add(shared_->insert_if_none, record(request, text, true));
-        batch.add(shared_->claim, named(request));
+        batch.add(shared_->statements.lock, std::move(number));
+        batch.add(shared_->statements.forget, named(request));
+        batch.add(shared_->statements.insert_if_none, record(request, text, true));
+        batch.add(shared_->statements.claim, named(request));
         auto replies = shared_->pool->execute(batch, detail::Access::commit, deadline);
         if (!replies)
             return std::move(replies).failure();
@@ -336,32 +383,12 @@ public:
 
 private:
     struct Shared {
-        Shared(std::shared_ptr<detail::PoolState> p, IdempotencyStoreOptions o) : pool(std::move(p)), options(o)
-        {
-            auto const table = pool->options().name_space + "_idempotency";
-            lock = detail::Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-            look = detail::Statement{"SELECT pg_try_advisory_xact_lock_shared($1::bigint)"};
-            std::string const over =
-                "(kept_until <= clock_timestamp() OR (NOT completed AND lease_end <= clock_timestamp()))";
-            claim = detail::Statement{
-                "SELECT fingerprint, completed, rejected, answer, " + over + " FROM " + table +
-                " WHERE name = $1::bytea"};
-            forget = detail::Statement{"DELETE FROM " + table + " WHERE name = $1::bytea AND " + over};
-            auto const values = "INSERT INTO " + table +
-                                " (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) VALUES ($1::bytea, "
-                                "NULL, $2::text, clock_timestamp(), true, $4::boolean, $3::bytea, clock_timestamp() + $5::bigint * "
-                                "interval '1 microsecond')";
-            insert = detail::Statement{values};
-            insert_if_none = detail::Statement{values + " ON CONFLICT (name) DO NOTHING"};
-        }
-        std::shared_ptr<detail::PoolState> pool;
+        Shared(std::shared_ptr<detail::PoolState<Runtime>> p, IdempotencyStoreOptions o)
+            : pool(std::move(p)), options(o), statements(pool->options().name_space)
+        {}
+        std::shared_ptr<detail::PoolState<Runtime>> pool;
         IdempotencyStoreOptions options;
-        detail::Statement lock;
-        detail::Statement look;
-        detail::Statement claim;
-        detail::Statement forget;
-        detail::Statement insert;
-        detail::Statement insert_if_none;
+        detail::RecordStatements statements;
     };
 
     std::int64_t hash(IdempotentRequest const& request) const

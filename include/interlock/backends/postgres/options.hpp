@@ -5,8 +5,16 @@
 
 /// @file
 /// Where a PostgreSQL server is, and how to talk to it.
+///
+///     interlock::postgres::Options options{.url = "postgresql://shop@db.example/shop"};
+///     options.name_space = "orders";
+///     options.max_connections = 32;
+///     interlock::postgres::Pool const pool{options};
+///     // The same from a configuration:
+///     auto const same = interlock::postgres::Options::parse(
+///         "postgresql://shop@db.example/shop?name_space=orders");
 
-#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <chrono>
@@ -20,132 +28,42 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// How a `Pool` reaches its server, and the bounds it keeps (law P10).
+/// How a `Pool` reaches its server, and the bounds that it keeps (law P10).
 struct Options {
-    /// `postgresql://[user[:password]@][host][:port][/database][?...]`, or `postgres://`, as libpq takes it, with its
-    /// settings behind the question mark. What it leaves out comes from libpq's environment (`PGHOST`, `PGPASSFILE` and so
-    /// on). Never part of an error or a log.
+    /// `postgresql://[user[:password]@][host][:port][/database][?...]`, or `postgres://`, as libpq takes it,
+    /// with libpq's settings behind the question mark. What the URL leaves out comes from libpq's environment
+    /// (`PGHOST`, `PGPASSFILE` and so on). The URL never becomes part of an error or a log.
     ///
-    /// Unless the URL says otherwise: `sslmode` is `verify-full`, except for a unix socket or a host of this machine;
-    /// TCP keepalives start after 10 s and give up after 9 s more; of several hosts the one that accepts writes is taken.
+    /// The following hold unless the URL says otherwise. `sslmode` is `verify-full`, except for a unix socket
+    /// or a host of this machine. TCP keepalives start after 10 s and give up after 9 s more. Of several
+    /// hosts the one that accepts writes is taken.
     std::string url{"postgresql://"};
-    /// What the tables of the library are called: `<name_space>_state`, `<name_space>_lock` and so on, on the search path
-    /// of the role. Repositories with different ones never meet. A letter, then up to 30 lower-case letters, digits and `_`.
+    /// What the tables of the library are called: `<name_space>_state`, `<name_space>_lock` and so on, on the
+    /// search path of the role. Repositories with different name spaces never meet. A name space is a letter
+    /// or `_`, and then up to 30 lower-case letters, digits and `_`.
     std::string name_space{"interlock"};
-    /// Shown by `pg_stat_activity`.
+    /// The name that `pg_stat_activity` shows.
     std::string application_name{"interlock"};
-    /// Bounds one attempt to connect; the call's own deadline bounds all of them.
+    /// Bounds one attempt to connect. The call's own deadline bounds all attempts together.
     std::chrono::nanoseconds connect_timeout{std::chrono::seconds{5}};
     /// How long sent data may stay unacknowledged before the connection counts as broken.
     std::chrono::milliseconds tcp_user_timeout{std::chrono::seconds{10}};
-    /// Opened when needed and kept. One call occupies one for its round trip, an open transaction for as long as it is
-    /// open, a caller that waits for a locked row as long as it waits. The server must allow as many.
+    /// How many connections the pool may open for calls. A connection is opened when it is needed, and kept.
+    /// A call occupies one for its round trip, an open transaction for as long as it is open, and a caller
+    /// that waits for a locked row for as long as it waits. The server must allow that many, and one more for
+    /// wake-ups.
     std::size_t max_connections{16};
-    /// Callers that wait for a connection; beyond it `overloaded`.
+    /// How many callers may wait for a connection. The next one gets `overloaded`.
     std::size_t max_waiting{4096};
 
-    /// From a URL. `name_space=...` among its settings is ours, the rest is libpq's. `invalid_argument` names what is
-    /// wrong and never quotes what may hold a password.
+    /// The options in a URL. The setting `name_space=...` is this library's, all others are libpq's. A URL
+    /// that cannot be used is `invalid_argument`; the text names what is wrong and never quotes what may hold
+    /// a password.
     static Outcome<Options> parse(std::string_view url);
 
-    /// `invalid_argument`, naming the member that is out of range.
+    /// Success, or `invalid_argument` with a text that names the member which is out of range.
     Outcome<void> validate() const;
 };
-
-namespace detail {
-
-/// Identifiers are put into statements as they are, so only those are taken that mean the same with and without quotes.
-inline bool valid_identifier(std::string_view name, std::size_t longest = 63) noexcept
-{
-    if (name.empty() || name.size() > longest || (name[0] >= '0' && name[0] <= '9'))
-        return false;
-    for (char c : name)
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'))
-            return false;
-    return true;
-}
-
-/// Throws `Error` (`invalid_argument`) unless records of these options can be kept as long as they say.
-template <class RecordOptions>
-RecordOptions check_retention(RecordOptions options)
-{
-    if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-        throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
-    return options;
-}
-
-inline std::string setting(Settings const& settings, std::string_view keyword)
-{
-    for (auto const& [key, value] : settings)
-        if (key == keyword)
-            return value;
-    return {};
-}
-
-/// A unix socket, or this machine by its usual names. All of a comma-separated list must be.
-inline bool local_host(std::string_view hosts) noexcept
-{
-    for (;;) {
-        auto const comma = hosts.find(',');
-        auto const host = hosts.substr(0, comma);
-        if (!(host.empty() || host[0] == '/' || host[0] == '@' || host == "localhost" || host == "127.0.0.1" || host == "::1"))
-            return false;
-        if (comma == std::string_view::npos)
-            return true;
-        hosts.remove_prefix(comma + 1);
-    }
-}
-
-inline Failure bad_url(char const* what)
-{
-    return Failure{Errc::invalid_argument, std::string("postgres URL: ") + what};
-}
-
-/// The host that libpq will go to.
-inline std::string host_of(Settings const& settings)
-{
-    auto host = setting(settings, "host");
-    return host.empty() ? default_setting("host") : host;
-}
-
-/// What libpq is told: the URL's settings, and ours where it is silent.
-inline Settings settings_of(Options const& options)
-{
-    auto settings = parse_settings(options.url).value_or(Settings{});
-    auto const add = [&](char const* keyword, std::string value) {
-        if (setting(settings, keyword).empty())
-            settings.emplace_back(keyword, std::move(value));
-    };
-    std::erase_if(settings, [](auto const& entry) { return entry.first == "client_encoding"; });
-    settings.emplace_back("client_encoding", "UTF8");
-    add("application_name", options.application_name);
-    add("keepalives_idle", "10");
-    add("keepalives_interval", "3");
-    add("keepalives_count", "3");
-    add("tcp_user_timeout", std::to_string(options.tcp_user_timeout.count()));
-    auto const host = host_of(settings);
-    if (!local_host(host) || !local_host(setting(settings, "hostaddr")))
-        add("sslmode", "verify-full");
-    if (host.find(',') != std::string::npos)
-        add("target_session_attrs", "read-write");
-    return settings;
-}
-
-/// Host, port and database: for messages, and to tell servers apart. Without user and password.
-inline std::string endpoint_of(Settings const& settings)
-{
-    auto const or_default = [&](char const* keyword) {
-        auto value = setting(settings, keyword);
-        return value.empty() ? default_setting(keyword) : value;
-    };
-    auto host = host_of(settings);
-    auto database = or_default("dbname");
-    if (database.empty())
-        database = or_default("user");
-    return (host.empty() ? std::string("local") : host) + ":" + or_default("port") + "/" + database;
-}
-
-}  // namespace detail
 
 inline Outcome<Options> Options::parse(std::string_view url)
 {
@@ -157,6 +75,7 @@ inline Outcome<Options> Options::parse(std::string_view url)
     auto const question = url.find('?');
     options.url = std::string(url.substr(0, question));
     if (question != std::string_view::npos) {
+        // Every setting of libpq goes back behind the question mark.
         char separator = '?';
         for (auto rest = url.substr(question + 1); !rest.empty();) {
             auto const entry = rest.substr(0, rest.find('&'));
@@ -179,7 +98,9 @@ inline Outcome<void> Options::validate() const
         return detail::bad_url("the scheme must be postgresql or postgres");
     if (url.find('\0') != std::string::npos || !detail::parse_settings(url))
         return detail::bad_url("libpq cannot read it");
-    auto const wrong = [](char const* what) { return Failure{Errc::invalid_argument, std::string("postgres: ") + what}; };
+    auto const wrong = [](char const* what) {
+        return Failure{Errc::invalid_argument, std::string("postgres: ") + what};
+    };
     if (!detail::valid_identifier(name_space, 31))
         return wrong("name_space must be a letter or '_' and up to 30 lower-case letters, digits and '_'");
     if (application_name.find('\0') != std::string::npos || application_name.size() > 63)

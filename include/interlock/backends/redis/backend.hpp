@@ -9,6 +9,8 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 
 #include <string>
@@ -18,9 +20,9 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-/// For `open<T>("redis://localhost", redis::backend)`. The URL is that of `Options::parse`; a bad one throws `Error`
-/// (`invalid_argument`) without its text. Does not connect: that a server is not there says the first call. States of
-/// different types need different name spaces: `redis://localhost?name_space=accounts`.
+/// For `open<T>("redis://localhost", redis::backend)`. The URL is that of `Options::parse`; a bad one throws
+/// `Error` (`invalid_argument`) without its text. Does not connect: that a server is not there says the first
+/// call. States of different types need different name spaces: `redis://localhost?name_space=accounts`.
 struct Backend {
     std::string_view scheme{"redis"};
 
@@ -29,7 +31,10 @@ struct Backend {
     {
         return open_client<T>(Client{url});
     }
-    AnyIdempotencyStore open_idempotency_store(std::string_view url) const { return IdempotencyStore{Client{url}}; }
+    AnyIdempotencyStore open_idempotency_store(std::string_view url) const
+    {
+        return IdempotencyStore{Client{url}};
+    }
 
     /// The same on a client that is there already.
     template <class T>

@@ -6,17 +6,23 @@
 /// @file
 /// A Redis server, as repositories and stores share it.
 
+#include <interlock/backends/redis/access.hpp>
+#include <interlock/backends/redis/connection_statistics.hpp>
 #include <interlock/backends/redis/detail/connection.hpp>
 #include <interlock/backends/redis/detail/life.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
-#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/detail/pipeline_handle.hpp>
+#include <interlock/backends/redis/detail/retry_rule.hpp>
+#include <interlock/backends/redis/detail/script_call.hpp>
 #include <interlock/backends/redis/detail/subscriber.hpp>
+#include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/options.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/connection_pool.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
-#include <interlock/fwd.hpp>
+#include <interlock/core/runtime/stream.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -41,16 +47,19 @@ namespace redis {
 
 /// What a server says about itself, as far as promises depend on it.
 struct ServerCheck {
-    /// False: the user may not ask (INFO is denied), so nothing below is known and fenced locks are granted unverified.
+    /// False: the user may not ask (INFO is denied), so nothing below is known and fenced locks are granted
+    /// unverified.
     bool verified{false};
     std::string version{};
     /// "master"; anything else is refused.
     std::string role{};
-    /// Matters when `max_memory` is not 0: everything but "noeviction" may drop a lease or a record, and is refused.
+    /// Matters when `max_memory` is not 0: everything but "noeviction" may drop a lease or a record, and is
+    /// refused.
     std::string eviction_policy{};
     std::uint64_t max_memory{0};
-    /// False: a restart loses locks, values, records and the fence counters together. Old holders are refused all the
-    /// same, since their records are gone; tokens and versions go on above the old ones by the server's clock.
+    /// False: a restart loses locks, values, records and the fence counters together. Old holders are refused
+    /// all the same, since their records are gone; tokens and versions go on above the old ones by the
+    /// server's clock.
     bool append_only{false};
     /// More than 0: a failover may lose what was acknowledged last, locks and values alike.
     std::uint64_t replicas{0};
@@ -66,37 +75,44 @@ enum class CompareAndDelete : unsigned char {
     delifeq,  ///< `DELIFEQ key value`: Valkey 9
 };
 
-/// What all handles of one client share.
+/// What all handles of one client share. `R`: the runtime.
+template <class R>
 class ClientState {
 public:
-    ClientState(Options options, boost::asio::any_io_executor executor, bool own_threads)
-        : options_(std::move(options)), executor_(std::move(executor)), own_threads_(own_threads), generation_(SystemRuntime::generation()),
+    using Pool = ConnectionPool<Connection, R>;
+
+    ClientState(R runtime, Options options, boost::asio::any_io_executor executor, bool own_threads)
+        : runtime_(std::move(runtime)), options_(std::move(options)), executor_(std::move(executor)),
+          own_threads_(own_threads), generation_(runtime_.generation()),
           subscriber_(std::make_shared<Subscriber>(options_))
     {}
     ClientState(ClientState const&) = delete;
     ClientState& operator=(ClientState const&) = delete;
     ~ClientState()
     {
-        if (SystemRuntime::generation() == generation_)
+        if (!forked())
             subscriber_->stop();
     }
 
+    R const& runtime() const noexcept { return runtime_; }
     Options const& options() const noexcept { return options_; }
     /// The one connection of all asynchronous calls. Made by the first.
-    std::shared_ptr<Pipeline> pipeline()
+    std::shared_ptr<Pipeline<R>> pipeline()
     {
-        std::call_once(shared_made_, [&] { shared_ = std::make_unique<PipelineHandle>(executor_, options_, life_); });
+        std::call_once(shared_made_, [&] {
+            shared_ = std::make_unique<PipelineHandle<R>>(runtime_, executor_, options_, life_);
+        });
         return shared_->pipeline;
     }
     bool own_threads() const noexcept { return own_threads_; }
     Subscriber& subscriber() const noexcept { return *subscriber_; }
-    bool forked() const noexcept { return SystemRuntime::generation() != generation_; }
+    bool forked() const noexcept { return runtime_.generation() != generation_; }
 
     /// A connection borrowed for one exchange, with its reply.
     class Exchange {
     public:
         Exchange() = default;
-        explicit Exchange(ConnectionPool<Connection>::Lease lease) noexcept : lease_(std::move(lease)) {}
+        explicit Exchange(typename Pool::Lease lease) noexcept : lease_(std::move(lease)) {}
 
         /// Valid until this ends.
         ReplyView reply() const noexcept { return lease_->reply(); }
@@ -104,19 +120,18 @@ public:
         void release() noexcept { lease_.release(); }
 
     private:
-        ConnectionPool<Connection>::Lease lease_;
+        typename Pool::Lease lease_;
     };
 
-    /// Sends `command` and gives back its reply, which is no error. `script`: what `command` calls, if it does.
-    ///
-    /// What surely had no effect is tried again within the deadline where that may help: a connection that turned out
-    /// to be dead before the first byte was written, a script that the server has forgotten, a server that is still
-    /// loading, and once a server that turned out to be a replica.
+    /// Sends `command` and gives back its reply, which is no error. `script`: what `command` calls, if it
+    /// does. What surely had no effect is sent again within the deadline where that may help; see
+    /// `RetryRule`.
     Outcome<Exchange> execute(Command const& command, Script const* script, Access access, Deadline deadline)
     {
         return execute(command.bytes(), script, access, deadline, nullptr);
     }
-    /// `bytes`: a command, or two; then `second` becomes the reply to the other. `life`: not 0: in this one only.
+    /// `bytes`: a command, or two; then `second` becomes the reply to the other. `life`: not 0: in this one
+    /// only.
     Outcome<Exchange> execute(
         std::string_view bytes, Script const* script, Access access, Deadline deadline, Reply* second,
         std::uint64_t life = 0)
@@ -124,11 +139,12 @@ public:
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
         if (forked())
-            return Failure{Errc::misconfigured, "this redis client was made before a fork; make a new one in the child"};
-        auto const until = deadline.at(SystemRuntime::now());
-        bool moved = false;
+            return Failure{
+                Errc::misconfigured, "this redis client was made before a fork; make a new one in the child"};
+        auto const until = deadline.at(runtime_.now());
+        RetryRule rule{script != nullptr};
         std::string spelled_out;
-        for (int attempt = 1;; ++attempt) {
+        for (;;) {
             bool fresh = false;
             auto taken = take(until, fresh);
             if (!taken)
@@ -137,40 +153,31 @@ public:
                 return another_life();
             auto exchange = *std::move(taken);
             auto& connection = exchange.connection();
-            auto done = connection.exchange(spelled_out.empty() ? bytes : spelled_out, access, until);
+            auto const socket_until = interlock::detail::socket_deadline(runtime_, until);
+            auto done = connection.exchange(spelled_out.empty() ? bytes : spelled_out, access, socket_until);
             if (done && second != nullptr)
-                done = connection.receive(*second, access, until);
-            if (!done) {
-                if (connection.unsent() && !fresh)
-                    continue;  // the server had ended it while it lay in the pool
+                done = connection.receive(*second, access, socket_until);
+            if (!done && connection.unsent() && RetryRule::after_unsent(fresh))
+                continue;
+            if (!done)
                 return std::move(done).failure();
-            }
             if (!exchange.reply().is(ReplyType::error))
                 return exchange;
             auto const text = exchange.reply().text();
-            auto const word = error_word(text);
-            if (word == "NOSCRIPT" && script != nullptr && spelled_out.empty()) {
-                spelled_out = spell_out(bytes, script->text);
-                continue;
-            }
-            auto failure = map_error(text, access);
-            if (word == "READONLY" && !moved) {
-                moved = true;
+            auto const verdict = rule.after_error(text, runtime_.now(), until, runtime_.random_bits());
+            switch (verdict.next) {
+            case RetryRule::Next::give_up: return map_error(text, access);
+            case RetryRule::Next::spell_out: spelled_out = spell_out(bytes, script->text); break;
+            case RetryRule::Next::elsewhere:
                 connection.close();
                 exchange.release();
                 pool_.drop_idle();  // they lead to the same former primary
-                continue;
-            }
-            if (word == "LOADING") {
+                break;
+            case RetryRule::Next::later:
                 exchange.release();
-                auto const at = interlock::detail::add(
-                    SystemRuntime::now(), loading_backoff.delay(attempt, SystemRuntime::random_bits()));
-                if (at < until) {
-                    SystemRuntime::sleep_until(at);
-                    continue;
-                }
+                runtime_.sleep_until(verdict.at);
+                break;
             }
-            return failure;
         }
     }
 
@@ -203,15 +210,18 @@ public:
         return check;
     }
 
-    /// Whether the server is known to do without a script what `delete_if_equal` does. Asks it once, in a part of the time.
+    /// Whether the server is known to do without a script what `delete_if_equal` does. Asks it once, in a
+    /// part of the time.
     bool compares_and_deletes(TimePoint until)
     {
         if (compare_and_delete_.load(std::memory_order_relaxed) == CompareAndDelete::unknown) {
-            auto const now = SystemRuntime::now();
+            auto const now = runtime_.now();
             auto const check = server_check(Deadline{now + (until - now) / 4});
-            if (check || check.error() == Errc::misconfigured) {  // unless it has said what it is, it will not
+            // A server that has answered and not named such a command will not name it later.
+            if (check || check.errc() == Errc::misconfigured) {
                 auto unknown = CompareAndDelete::unknown;
-                compare_and_delete_.compare_exchange_strong(unknown, CompareAndDelete::script, std::memory_order_relaxed);
+                compare_and_delete_.compare_exchange_strong(
+                    unknown, CompareAndDelete::script, std::memory_order_relaxed);
             }
         }
         return compare_and_delete_.load(std::memory_order_relaxed) > CompareAndDelete::script;
@@ -224,7 +234,7 @@ public:
                                  ? Command("DELEX", name, "IFEQ", value)
                                  : Command("DELIFEQ", name, value);
         auto const exchange = execute(command, nullptr, Access::write, deadline);
-        if (!exchange && exchange.error() == Errc::misconfigured)  // no right to it, or another server by now
+        if (!exchange && exchange.errc() == Errc::misconfigured)  // no right to it, or another server by now
             compare_and_delete_.store(CompareAndDelete::script, std::memory_order_relaxed);
         if (!exchange)
             return exchange.failure();
@@ -263,9 +273,12 @@ private:
     static std::optional<Failure> unfit(ServerCheck const& check, bool cluster)
     {
         if (!at_least(check.version, 7, 0))
-            return Failure{Errc::misconfigured, "redis: the server's version is " + check.version + ", 7.0 is needed"};
+            return Failure{
+                Errc::misconfigured, "redis: the server's version is " + check.version + ", 7.0 is needed"};
         if (cluster)
-            return Failure{Errc::misconfigured, "redis: the server is part of a cluster, which this backend does not support"};
+            return Failure{
+                Errc::misconfigured,
+                "redis: the server is part of a cluster, which this backend does not support"};
         if (check.role != "master")
             return Failure{Errc::misconfigured, "redis: the server is a replica (role " + check.role + ")"};
         if (check.max_memory != 0 && check.eviction_policy != "noeviction")
@@ -279,7 +292,10 @@ private:
     {
         auto lease = pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
             auto connection = std::make_unique<Connection>(options_);
-            if (auto connected = connection->connect(options_, until, life_.get()); !connected)
+            auto const latest = interlock::detail::add(runtime_.now(), options_.connect_timeout);
+            auto connected = connection->connect(
+                options_, interlock::detail::socket_deadline(runtime_, std::min(until, latest)), life_.get());
+            if (!connected)
                 return std::move(connected).failure();
             return connection;
         });
@@ -288,21 +304,23 @@ private:
         return Exchange{*std::move(lease)};
     }
 
+    [[no_unique_address]] R runtime_;
     Options options_;
-    boost::asio::any_io_executor executor_;
-    bool own_threads_;
-    std::uint64_t generation_;
+    boost::asio::any_io_executor executor_;  // of the asynchronous calls
+    bool own_threads_;                       // that executor is the process's own
+    std::uint64_t generation_;               // of the process that made it: a forked child is another one
     std::shared_ptr<Life> life_{std::make_shared<Life>()};
     std::once_flag shared_made_;
-    std::unique_ptr<PipelineHandle> shared_;
+    std::unique_ptr<PipelineHandle<R>> shared_;  // of all asynchronous calls, once there was one
     std::shared_ptr<Subscriber> subscriber_;
-    ConnectionPool<Connection> pool_{"redis", options_.max_connections, options_.max_waiting};
-    mutable std::mutex mutex_;
-    std::optional<ServerCheck> check_;
+    Pool pool_{"redis", options_.max_connections, options_.max_waiting, runtime_};  // of the blocking calls
+    mutable std::mutex mutex_;                                                      // of `check_`
+    std::optional<ServerCheck> check_;  // what the server has said, once it was asked
     std::atomic<CompareAndDelete> compare_and_delete_{CompareAndDelete::unknown};
 };
 
-/// Completes and checks what all stores on a client have in common: where their records are, and for how long.
+/// Completes and checks what all stores on a client have in common: where their records are, and for how
+/// long.
 template <class StoreOptions>
 void check_placement(StoreOptions& options, Options const& client)
 {
@@ -310,7 +328,8 @@ void check_placement(StoreOptions& options, Options const& client)
         options.name_space = client.name_space;
     if (!valid_name_space(options.name_space))
         throw Error(
-            Errc::invalid_argument, "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+            Errc::invalid_argument,
+            "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
     if (options.shards == 0 || options.shards > 16384)
         throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
     if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
@@ -321,45 +340,59 @@ void check_placement(StoreOptions& options, Options const& client)
 
 /// A Redis server (7.0 or later) or Valkey (8 or later), and the connections to it.
 ///
-/// **Guarantee.** A command of which nothing was written is `unavailable` or `deadline_exceeded`: not applied. Once a
-/// byte of a writing command may have left, a lost or late reply is `outcome_unknown`; it is never sent again. A
-/// connection with a reply that was not read is closed. Passwords are in no error.
-/// **Does not guarantee.** Anything in a cluster: `misconfigured`. A bound on looking up the host's name: that is the
-/// system's.
+/// **Guarantee.** A command of which nothing was written is `unavailable` or `deadline_exceeded`: not
+/// applied. Once a byte of a writing command may have left, a lost or late reply is `outcome_unknown`; it is
+/// never sent again. A connection with a reply that was not read is closed. Passwords are in no error.
+/// **Does not guarantee.** Anything in a cluster: `misconfigured`. A bound on looking up the host's name:
+/// that is the system's.
 /// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any
-/// repository or store made from one. In a forked child every call is `misconfigured`: make a new client there.
-/// **Executor.** The one named in the constructor does the I/O of asynchronous calls, of all on one connection that
-/// pipelines (see `Connection`, which says what happens when its execution context goes away); completion handlers run
-/// on executors of their own. Without one it is the process's own threads (`boost::asio::system_executor`): simpler, and
-/// two switches of threads per turn dearer. Blocking calls do not use it.
+/// repository or store made from one. In a forked child every call is `misconfigured`: make a new client
+/// there.
+/// **Executor.** The one named in the constructor does the I/O of asynchronous calls, of all on one
+/// connection that pipelines (see `Connection`, which says what happens when its execution context goes
+/// away); completion handlers run on executors of their own. Without one it is the process's own threads
+/// (`boost::asio::system_executor`): simpler, and two switches of threads per turn dearer. Blocking calls do
+/// not use it.
 /// **Thread safety.** Everything: safe.
-/// **Cost.** None until the first call. A blocking call does its own I/O on the calling thread and a pooled connection.
-/// One connection more for all asynchronous calls, and one with a thread once somebody waits for a lock.
-class Client {
+/// **Runtime.** `Client` is the client of the system's runtime. Another one, in tests, moves the time of
+/// everything but blocking reads and writes, for which the system waits.
+/// **Cost.** None until the first call. A blocking call does its own I/O on the calling thread and a pooled
+/// connection. One connection more for all asynchronous calls, and one with a thread once somebody waits for
+/// a lock.
+template <class Runtime>
+class BasicClient {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit Client(Options options) : state_(make(std::move(options), SystemRuntime::executor(), true)) {}
+    explicit BasicClient(Options options) : BasicClient(Runtime{}, std::move(options)) {}
     /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
-    explicit Client(std::string_view url) : Client(Options::parse(url).value()) {}
-    explicit Client(char const* url) : Client(std::string_view{url}) {}
-    Client(boost::asio::any_io_executor executor, Options options)
-        : state_(make(std::move(options), std::move(executor), false))
+    explicit BasicClient(std::string_view url) : BasicClient(Options::parse(url).value()) {}
+    explicit BasicClient(char const* url) : BasicClient(std::string_view{url}) {}
+    BasicClient(boost::asio::any_io_executor executor, Options options)
+        : state_(make(Runtime{}, std::move(options), std::move(executor), false))
     {}
-    Client(boost::asio::any_io_executor executor, std::string_view url)
-        : Client(std::move(executor), Options::parse(url).value())
+    BasicClient(boost::asio::any_io_executor executor, std::string_view url)
+        : BasicClient(std::move(executor), Options::parse(url).value())
+    {}
+    /// With a runtime that is not the system's: for tests. The I/O of asynchronous calls is done on its
+    /// executor.
+    BasicClient(Runtime runtime, Options options)
+        : state_(make(runtime, std::move(options), boost::asio::any_io_executor(runtime.executor()), true))
     {}
     /// On the executor of an execution context.
     template <class Context, class Where>
         requires std::derived_from<Context, boost::asio::execution_context> &&
-                 (std::same_as<std::remove_cvref_t<Where>, Options> || std::convertible_to<Where, std::string_view>)
-    Client(Context& context, Where&& where) : Client(context.get_executor(), std::forward<Where>(where))
+                 (std::same_as<std::remove_cvref_t<Where>, Options> ||
+                  std::convertible_to<Where, std::string_view>)
+    BasicClient(Context& context, Where&& where)
+        : BasicClient(context.get_executor(), std::forward<Where>(where))
     {}
 
     Options const& options() const noexcept { return state_->options(); }
 
-    /// What the server says about itself; asked once, and again after a failure. `misconfigured` names what keeps fenced
-    /// locks, operation ids and idempotency keys from being safe there: a version below 7, a cluster, a replica, a policy
-    /// that evicts. A user who may not ask INFO gets `verified == false`. One round trip the first time.
+    /// What the server says about itself; asked once, and again after a failure. `misconfigured` names what
+    /// keeps fenced locks, operation ids and idempotency keys from being safe there: a version below 7, a
+    /// cluster, a replica, a policy that evicts. A user who may not ask INFO gets `verified == false`. One
+    /// round trip the first time.
     Outcome<ServerCheck> server_check(Deadline deadline = {}) const { return state_->server_check(deadline); }
 
     /// What the connection of the asynchronous calls has done so far.
@@ -368,19 +401,23 @@ public:
     std::size_t connection_count() const { return state_->connection_count(); }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class StateRepository;
-    friend class Counters;
-    friend class IdempotencyStore;
+    template <class>
+    friend class BasicCounters;
+    template <class>
+    friend class BasicIdempotencyStore;
+    using State = detail::ClientState<Runtime>;
 
-    static std::shared_ptr<detail::ClientState> make(
-        Options options, boost::asio::any_io_executor executor, bool own_threads)
+    static std::shared_ptr<State> make(
+        Runtime runtime, Options options, boost::asio::any_io_executor executor, bool own_threads)
     {
         options.validate().value();
-        return std::make_shared<detail::ClientState>(std::move(options), std::move(executor), own_threads);
+        return std::make_shared<State>(
+            std::move(runtime), std::move(options), std::move(executor), own_threads);
     }
 
-    std::shared_ptr<detail::ClientState> state_;
+    std::shared_ptr<State> state_;
 };
 
 }  // namespace redis

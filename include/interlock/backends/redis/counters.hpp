@@ -9,10 +9,13 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/fwd.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/counter_call.hpp>
+#include <interlock/core/kit/counter_members.hpp>
 #include <interlock/core/operation_id.hpp>
+#include <interlock/core/runtime/runtime.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -44,20 +47,29 @@ struct CountersOptions {
 /// safe; `outcome_unknown` only when it comes first. Before the first change the server is checked as for locks.
 /// **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per call.
-class Counters {
+template <class Runtime>
+class BasicCounters : public CounterMembers<BasicCounters<Runtime>> {
 public:
+    using runtime_type = Runtime;
+
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit Counters(Client client, CountersOptions options = {})
+    explicit BasicCounters(BasicClient<Runtime> client, CountersOptions options = {})
         : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
     {}
 
-    /// Changes a counter (one that was never changed is 0), or says that a bound was in the way.
-    Outcome<CounterAnswer> atomic_once(
-        OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
+    Runtime const& runtime() const noexcept { return shared_->client->runtime(); }
+    /// Equal for all counters of one client.
+    void const* identity() const noexcept { return shared_->client.get(); }
+    Capabilities capabilities() const noexcept { return {}; }
+
+    Outcome<CounterAnswer> carry_out(verb::ChangeCounter const& asked, Deadline deadline) const
     {
+        auto const& id = asked.id;
+        auto const& key = asked.key;
+        auto const& change = asked.change;
         if (auto valid = validate_counter_call(id, key, change, deadline); !valid)
             return std::move(valid).failure();
-        Deadline const until{deadline.at(SystemRuntime::now())};
+        Deadline const until{deadline.at(shared_->client->runtime().now())};
         if (auto fit = shared_->client->server_check(until); !fit)
             return std::move(fit).failure();
         auto const& keys = shared_->keys;
@@ -67,26 +79,26 @@ public:
             script, 2, keys.name("count", key.bytes()), keys.once(key.bytes(), id.value()), change.amount,
             bound(change.at_least), bound(change.at_most),
             detail::whole_milliseconds(shared_->options.retention).count());
-        return ask_until_known(until.at(SystemRuntime::now()), [&]() -> Outcome<CounterAnswer> {
-            auto exchange = shared_->client->execute(command, &script, detail::Access::record, until);
+        return ask_until_known(until.at(shared_->client->runtime().now()), [&]() -> Outcome<CounterAnswer> {
+            auto exchange = shared_->client->execute(command, &script, Access::record, until);
             if (!exchange)
                 return std::move(exchange).failure();
             return answer(exchange->reply());
-        });
+        }, shared_->client->runtime());
     }
 
-    /// The counter now; 0 if it was never changed.
-    Outcome<std::int64_t> load(Key const& key, Deadline deadline = {}) const
+    Outcome<std::int64_t> carry_out(verb::LoadCounter const& asked, Deadline deadline) const
     {
+        auto const& key = asked.key;
         if (auto valid = key.validate(); !valid)
             return std::move(valid).failure();
         detail::Command const command("GET", shared_->keys.name("count", key.bytes()));
-        auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
+        auto exchange = shared_->client->execute(command, nullptr, Access::read, deadline);
         if (!exchange)
             return std::move(exchange).failure();
         auto const reply = exchange->reply();
         std::int64_t value = 0;
-        if (!reply.is(detail::ReplyType::nil) &&
+        if (!reply.is(ReplyType::nil) &&
             !detail::parse_number(reply.text(), -CounterChange::limit, CounterChange::limit, value))
             return not_a_counter();
         return value;
@@ -94,10 +106,10 @@ public:
 
 private:
     struct Shared {
-        Shared(std::shared_ptr<detail::ClientState> c, CountersOptions o)
+        Shared(std::shared_ptr<detail::ClientState<Runtime>> c, CountersOptions o)
             : client(std::move(c)), options(std::move(o)), keys(options.name_space, options.shards)
         {}
-        std::shared_ptr<detail::ClientState> client;
+        std::shared_ptr<detail::ClientState<Runtime>> client;
         CountersOptions options;
         detail::KeySpace keys;
     };
@@ -110,7 +122,7 @@ private:
 
     static Failure not_a_counter() { return Failure{Errc::corrupt_state, "redis: what is stored is not a counter"}; }
 
-    static Outcome<CounterAnswer> answer(detail::ReplyView reply)
+    static Outcome<CounterAnswer> answer(ReplyView reply)
     {
         auto const what = reply[0].text();
         CounterAnswer answer;

@@ -9,6 +9,8 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/fwd.hpp>
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 
@@ -46,19 +48,19 @@ struct IdempotencyStoreOptions {
 /// **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per member, and one `Client::server_check` before the first claim. Waiters listen on the
 /// client's connection for wake-ups.
-class IdempotencyStore {
+template <class Runtime>
+class BasicIdempotencyStore : public IdempotencyMembers<BasicIdempotencyStore<Runtime>> {
 public:
-    using runtime_type = SystemRuntime;
+    using runtime_type = Runtime;
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit IdempotencyStore(Client client, IdempotencyStoreOptions options = {})
+    explicit BasicIdempotencyStore(BasicClient<Runtime> client, IdempotencyStoreOptions options = {})
         : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
     {}
 
-    Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {},
-        NamedAttempt const& attempt = {}) const
+    Outcome<Claim> carry_out(verb::Claim const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, lease, after_lease, attempt] = asked;
         if (auto valid = request.validate(); !valid)
             return std::move(valid).failure();
         if (!lease.valid())
@@ -76,7 +78,7 @@ public:
             after_lease == AfterLease::take_over ? 1 : 0,
             attempt.home != nullptr ? attempt.home->bytes() : std::string_view{},
             attempt.home != nullptr ? attempt.number : std::uint32_t{0}, attempt.replaces ? 1 : 0);
-        auto exchange = shared_->client->execute(command, &script, detail::Access::record, deadline);
+        auto exchange = shared_->client->execute(command, &script, Access::record, deadline);
         if (!exchange)
             return std::move(exchange).failure();
         auto const reply = exchange->reply();
@@ -99,29 +101,28 @@ public:
         return Failure{Errc::corrupt_state, "redis: an idempotency record is damaged"};
     }
 
-    Outcome<void> complete(
-        IdempotentRequest const& request, OwnerToken owner, std::string_view answer, bool rejected,
-        Deadline deadline = {}) const
+    Outcome<void> carry_out(verb::Complete const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, answer, rejected] = asked;
         auto const secret = owner.bytes();
         auto const& script = detail::complete_script();
         return owned(
             detail::evaluate(
                 script, 1, name(request), std::string_view{secret.data(), secret.size()}, answer, rejected ? 1 : 0, kept(),
-                shared_->keys.channel(heard(request).channel)),
-            script, detail::Access::record, deadline);
+                shared_->keys.channel(wake_name(request).channel)),
+            script, Access::record, deadline);
     }
 
-    Outcome<void> give_back(
-        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
+    Outcome<void> carry_out(verb::GiveBack const& asked, Deadline deadline) const
     {
+        auto const& [request, owner, settled] = asked;
         auto const secret = owner.bytes();
         auto const& script = detail::give_back_script();
         return owned(
             detail::evaluate(
                 script, 1, name(request), std::string_view{secret.data(), secret.size()},
-                shared_->keys.channel(heard(request).channel), settled ? 1 : 0),
-            script, detail::Access::write, deadline);
+                shared_->keys.channel(wake_name(request).channel), settled ? 1 : 0),
+            script, Access::write, deadline);
     }
 
     /// How long an answer is kept.
@@ -129,20 +130,20 @@ public:
 
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, heard(request), OwnerToken{}, waiter);
+        shared_->client->subscriber().subscribe(shared_->group, wake_name(request), OwnerToken{}, waiter);
     }
     void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
     {
-        shared_->client->subscriber().unsubscribe(heard(request).hash, waiter);
+        shared_->client->subscriber().unsubscribe(wake_name(request).hash, waiter);
     }
 
 private:
     struct Shared {
-        Shared(std::shared_ptr<detail::ClientState> c, IdempotencyStoreOptions o)
+        Shared(std::shared_ptr<detail::ClientState<Runtime>> c, IdempotencyStoreOptions o)
             : client(std::move(c)), keys(std::move(o.name_space), o.shards), retention(o.retention),
               group(client->subscriber().group(keys))
         {}
-        std::shared_ptr<detail::ClientState> client;
+        std::shared_ptr<detail::ClientState<Runtime>> client;
         detail::KeySpace keys;
         std::chrono::nanoseconds retention;
         detail::Subscriber::Group group;
@@ -155,14 +156,14 @@ private:
     }
 
     std::string name(IdempotentRequest const& request) const { return shared_->keys.name("idem", request.name()).text(); }
-    detail::KeySpace::Heard heard(IdempotentRequest const& request) const
+    detail::KeySpace::WakeName wake_name(IdempotentRequest const& request) const
     {
-        return shared_->keys.heard("idem", request.name());
+        return shared_->keys.wake_name("idem", request.name());
     }
     std::int64_t kept() const { return detail::whole_milliseconds(shared_->retention).count(); }
 
     Outcome<void> owned(
-        detail::Command const& command, detail::Script const& script, detail::Access access, Deadline deadline) const
+        detail::Command const& command, detail::Script const& script, Access access, Deadline deadline) const
     {
         auto exchange = shared_->client->execute(command, &script, access, deadline);
         if (!exchange)

@@ -5,156 +5,132 @@
 
 /// @file
 /// Where a Redis server is, and how to talk to it.
+///
+///     interlock::redis::Options options{.host = "db.example.org", .password = secret, .name_space = "shop"};
+///     options.max_connections = 32;
+///     interlock::redis::Client const client{options};
+///     // The same from a configuration:
+///     auto const same = interlock::redis::Options::parse("redis://:secret@db.example.org?name_space=shop");
 
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/kit/net/endpoint.hpp>
+#include <interlock/core/kit/net/tls_session.hpp>
+#include <interlock/core/kit/net/url.hpp>
 #include <interlock/core/outcome.hpp>
 
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-namespace detail {
-class TlsContext;
-}
-
-/// Whether the server must prove who it is.
-enum class TlsVerification : unsigned char {
-    /// By a certificate that is trusted, valid now, and for the host's name or address.
-    full,
-    /// Not at all: whoever sits between us and the server may read and change everything, the password first. For tests.
-    dangerously_disabled,
-};
-
-/// Whom to trust over TLS, and who we are. In a `rediss:` URL as parameters of the same names. All files are PEM.
-struct TlsOptions {
-    /// Certificates of those who may sign the server's. Empty, with `ca_path`: those that the system trusts.
-    std::string ca_file{};
-    /// A directory of such, prepared by `openssl rehash`. With `ca_file`: both count.
-    std::string ca_path{};
-    /// Our certificate, with those between it and its signer, for a server that demands one; and its key, which has no
-    /// passphrase.
-    std::string certificate_file{};
-    std::string private_key_file{};
-    /// For whom the server's certificate must be, when that is not `Options::host`: behind a tunnel, say.
-    std::string server_name{};
-    TlsVerification verification{TlsVerification::full};
-};
+/// As the kit has them: `redis::TlsOptions{.ca_file = "ca.pem"}`. In a `rediss:` URL the members are
+/// parameters of the same names.
+using interlock::TlsOptions;
+using interlock::TlsVerification;
 
 /// How a `Client` or a `Connection` reaches its server, and the bounds it keeps (law P10).
 struct Options {
     /// Name or address; not used when `unix_path` is set.
     std::string host{"localhost"};
     std::uint16_t port{6379};
-    /// A unix socket instead of host and port.
+    /// The path of a unix socket, in place of host and port.
     std::string unix_path{};
-    /// Of the ACL; empty: the server's default user.
+    /// The user of the server's ACL; empty: the server's default user.
     std::string user{};
-    /// Empty: no AUTH is sent. Never part of an error or a log.
+    /// Empty: no AUTH is sent. The password never becomes part of an error or a log.
     std::string password{};
+    /// The number of the database, for SELECT.
     int database{0};
-    /// `rediss`. Needs what `redis::with_tls` (`backends/redis/tls.hpp`) adds; without it every call is `misconfigured`.
+    /// Whether to use TLS (`rediss`). That needs what `redis::with_tls` (`backends/redis/tls.hpp`) adds to
+    /// the options; without it each call is `misconfigured`.
     bool tls{false};
     TlsOptions tls_options{};
     /// From `redis::with_tls`.
-    std::shared_ptr<detail::TlsContext const> tls_context{};
+    std::shared_ptr<TlsContext const> tls_context{};
     /// Shown by CLIENT LIST. A server that refuses it is used all the same.
     std::string client_name{"interlock"};
-    /// What the physical keys of a repository begin with: repositories with different name spaces never meet. States of
-    /// different types need different ones. 1 to 64 letters, digits and `_ - . /`.
+    /// With this the physical keys of a repository begin, so repositories with different name spaces never
+    /// meet. States of different types need different ones. A name space has 1 to 64 letters, digits and `_ -
+    /// . /`.
     std::string name_space{"interlock"};
-    /// Bounds one attempt to connect; the call's own deadline bounds all of them.
+    /// Bounds one attempt to connect. The call's own deadline bounds all attempts together.
     std::chrono::nanoseconds connect_timeout{std::chrono::seconds{2}};
-    /// Connections for calls, opened when needed and kept. One call occupies one for its round trip.
+    /// How many connections there may be for blocking calls. A connection is opened when it is needed, and
+    /// kept. A call occupies one for its round trip.
     std::size_t max_connections{16};
-    /// Callers that wait for a connection; beyond it `overloaded`.
+    /// How many callers may wait for a connection. The next one gets `overloaded`.
     std::size_t max_waiting{4096};
-    /// Bytes of one reply; a larger one is read and dropped, and is the failure (`corrupt_state`) of its call alone.
+    /// How many bytes one reply may have. A larger one is read and dropped, and fails its own call
+    /// (`corrupt_state`) and no other.
     std::size_t max_reply_bytes{std::size_t{64} << 20};
 
-    // Of a `Connection` only, which many commands share.
+    // The following are for a `Connection`, which many commands share.
 
-    /// Commands that were written and whose replies are still due; those behind them wait.
+    /// How many commands may be written while their replies are still due. The commands behind them wait.
     std::size_t max_in_flight{16384};
-    /// Commands that wait to be written, and their bytes; beyond either `overloaded`.
+    /// How many commands may wait to be written. The next one gets `overloaded`.
     std::size_t max_pending{65536};
+    /// How many bytes those commands may have together. Beyond it a command gets `overloaded`.
     std::size_t max_pending_bytes{std::size_t{64} << 20};
-    /// A server that sends nothing for so long while replies are due is given up: the connection is made anew. Longer
-    /// than the slowest command.
+    /// If the server sends nothing for so long while replies are due, it is given up and the connection is
+    /// made anew. Choose it longer than the slowest command takes.
     std::chrono::nanoseconds reply_timeout{std::chrono::seconds{30}};
-    /// Before each attempt to connect again, with full jitter. It grows until a command is answered.
-    Backoff reconnect{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{1}, .immediate = 1};
+    /// The wait before each new attempt to connect, with full jitter. It grows until a command is answered.
+    Backoff reconnect{
+        .initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{1}, .immediate = 1};
 
-    /// From `redis://[[user]:password@]host[:port][/database][?name_space=...]`, the same with `rediss:`, or
-    /// `unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]`. User, password, path and values are
-    /// percent-decoded; an IPv6 address stands in brackets. With `rediss:` the members of `TlsOptions` are parameters, too,
-    /// and `tls` is what they are without. `invalid_argument` names what is wrong and never quotes what may hold a password.
+    /// The options in a URL of one of these forms:
+    ///
+    ///     redis://[[user]:password@]host[:port][/database][?name_space=...]
+    ///     rediss://...                                       (the same, with TLS)
+    ///     unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]
+    ///
+    /// User, password, path and values are percent-decoded; an IPv6 address stands in brackets. With
+    /// `rediss:` the members of `TlsOptions` are parameters, too; where the URL is silent, they are as in
+    /// `tls`. A URL that cannot be used is `invalid_argument`; the text names what is wrong and never quotes
+    /// what may hold a password.
     static Outcome<Options> parse(std::string_view url, TlsOptions tls = {});
 
-    /// `invalid_argument`, naming the member that is out of range.
+    /// Success, or `invalid_argument` with a text that names the member which is out of range.
     Outcome<void> validate() const;
 
-    /// Host and port, or the path: for messages. Without user and password.
-    std::string endpoint() const
-    {
-        if (!unix_path.empty())
-            return "unix:" + unix_path;
-        return (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + std::to_string(port);
-    }
+    /// Host and port, or the path of the socket, for messages. Without user and password.
+    std::string endpoint() const { return Endpoint{host, port, unix_path}.text(); }
 };
 
 namespace detail {
+
+using interlock::detail::parse_number;
+using interlock::detail::percent_decode;
 
 inline bool valid_name_space(std::string_view name) noexcept
 {
     if (name.empty() || name.size() > 64)
         return false;
     for (char c : name)
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-              c == '.' || c == '/'))
-            return false;  // above all no braces, which choose the slot, and nothing that a pattern would expand
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+              c == '-' || c == '.' || c == '/'))
+            return false;  // no braces, which choose the slot, and nothing that a pattern would expand
     return true;
 }
 
-/// False when an escape is malformed.
-inline bool percent_decode(std::string_view text, std::string& out)
+/// What `rediss:` is told where nobody has brought TLS along.
+inline std::optional<Failure> missing_tls(Options const& options)
 {
-    out.clear();
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != '%') {
-            out += text[i];
-            continue;
-        }
-        unsigned value = 0;
-        if (i + 2 >= text.size())
-            return false;
-        auto const end = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
-        if (end.ec != std::errc{} || end.ptr != text.data() + i + 3)
-            return false;
-        out += static_cast<char>(value);
-        i += 2;
-    }
-    return true;
-}
-
-template <class Number>
-bool parse_number(std::string_view text, Number least, Number most, Number& out) noexcept
-{
-    Number value{};
-    auto const end = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (text.empty() || end.ec != std::errc{} || end.ptr != text.data() + text.size() || value < least || value > most)
-        return false;
-    out = value;
-    return true;
+    if (!options.tls || options.tls_context)
+        return std::nullopt;
+    return Failure{
+        Errc::misconfigured,
+        "redis: rediss: needs TLS; use redis::with_tls or redis::TlsBackend of "
+        "backends/redis/tls.hpp (component redis_tls)"};
 }
 
 /// The member of this name, if it is a text.
@@ -168,126 +144,95 @@ inline std::string* tls_text(TlsOptions& options, std::string_view name) noexcep
                                         : nullptr;
 }
 
+inline constexpr char const* begins_url_failures = "redis URL: ";
+
 inline Failure bad_url(char const* what)
 {
-    return Failure{Errc::invalid_argument, std::string("redis URL: ") + what};
+    return Failure{Errc::invalid_argument, std::string(begins_url_failures) + what};
 }
 
 }  // namespace detail
 
-inline Outcome<Options> Options::parse(std::string_view url, TlsOptions tls)
+namespace detail {
+
+/// Where the server is, once its URL was split.
+inline Outcome<void> read_place(Url& url, Options& options)
 {
-    using detail::bad_url;
-    Options options;
-    auto const scheme_end = url.find("://");
-    if (scheme_end == std::string_view::npos)
-        return bad_url("'://' is missing");
-    auto const scheme = url.substr(0, scheme_end);
-    bool const is_unix = scheme == "unix";
-    options.tls_options = std::move(tls);
-    options.tls = scheme == "rediss";
-    if (!is_unix && !options.tls && scheme != "redis")
-        return bad_url("the scheme must be redis, rediss or unix");
-    auto rest = url.substr(scheme_end + 3);
-    if (url.find('\0') != std::string_view::npos)
-        return bad_url("it contains a NUL");
-    if (rest.find('#') != std::string_view::npos)
-        return bad_url("a '#' must be written %23");
-
-    std::string_view query;
-    if (auto const mark = rest.find('?'); mark != std::string_view::npos) {
-        query = rest.substr(mark + 1);
-        rest = rest.substr(0, mark);
-    }
-    auto const path_start = rest.find('/');
-    auto authority = rest.substr(0, path_start);
-    auto const path = path_start == std::string_view::npos ? std::string_view{} : rest.substr(path_start);
-    if (auto const at = authority.rfind('@'); at != std::string_view::npos) {
-        auto const who = authority.substr(0, at);
-        authority = authority.substr(at + 1);
-        auto const colon = who.find(':');
-        if (!detail::percent_decode(who.substr(0, colon), options.user))
-            return bad_url("the user has a malformed percent escape");
-        if (colon == std::string_view::npos)
-            return bad_url("there is a user without a password; write user:password@");
-        if (!detail::percent_decode(who.substr(colon + 1), options.password))
-            return bad_url("the password has a malformed percent escape");
-        if (options.password.empty())
-            return bad_url("the password is empty");
-    }
-
-    if (is_unix) {
-        if (!authority.empty())
+    if (url.scheme == "unix") {
+        if (!url.host.empty() || url.port)
             return bad_url("a unix socket needs an absolute path: unix:///path/of/socket");
-        if (path.size() < 2)
+        if (url.path.size() < 2)
             return bad_url("the path of the unix socket is missing");
-        if (!detail::percent_decode(path, options.unix_path))
+        if (!percent_decode(url.path, options.unix_path))
             return bad_url("the path has a malformed percent escape");
         if (options.unix_path.find('\0') != std::string::npos)
             return bad_url("the path contains a NUL");
-    } else {
-        std::string_view port;
-        bool has_port = false;
-        std::string_view host = authority;
-        if (authority.starts_with('[')) {
-            auto const close = authority.find(']');
-            if (close == std::string_view::npos)
-                return bad_url("the address has no closing ']'");
-            host = authority.substr(1, close - 1);
-            auto const behind = authority.substr(close + 1);
-            if (!behind.empty() && behind.front() != ':')
-                return bad_url("there is something between ']' and the port");
-            has_port = !behind.empty();
-            port = has_port ? behind.substr(1) : std::string_view{};
-        } else if (auto const colon = authority.find(':'); colon != std::string_view::npos) {
-            host = authority.substr(0, colon);
-            port = authority.substr(colon + 1);
-            has_port = true;
-        }
-        if (host.empty())
-            return bad_url("the host is missing");
-        if (!detail::percent_decode(host, options.host) || options.host.find('\0') != std::string::npos)
-            return bad_url("the host has a malformed percent escape");
-        // The port is not quoted: with an '@' forgotten it would be the password.
-        if (has_port && !detail::parse_number<std::uint16_t>(port, 1, 65535, options.port))
-            return bad_url("the port must be a number from 1 to 65535");
-        if (path.size() > 1 && !detail::parse_number(path.substr(1), 0, 1'000'000, options.database))
-            return bad_url("what follows the host must be the number of a database");
+        return success();
     }
+    if (url.host.empty())
+        return bad_url("the host is missing");
+    options.host = std::move(url.host);
+    options.port = url.port.value_or(options.port);
+    if (url.path.size() > 1 && !parse_number(url.path.substr(1), 0, 1'000'000, options.database))
+        return bad_url("what follows the host must be the number of a database");
+    return success();
+}
 
-    while (!query.empty()) {
-        auto const end = query.find('&');
-        auto const pair = query.substr(0, end);
-        query = end == std::string_view::npos ? std::string_view{} : query.substr(end + 1);
-        auto const equals = pair.find('=');
-        auto const name = pair.substr(0, equals);
-        std::string value;
-        if (equals == std::string_view::npos || !detail::percent_decode(pair.substr(equals + 1), value))
-            return bad_url("a parameter has no value, or a malformed percent escape");
-        if (name == "db") {
-            if (!detail::parse_number(std::string_view{value}, 0, 1'000'000, options.database))
-                return bad_url("db must be the number of a database");
-        } else if (name == "name_space") {
-            options.name_space = std::move(value);
-        } else if (name == "client_name") {
-            options.client_name = std::move(value);
-        } else if (name == "max_connections") {
-            if (!detail::parse_number<std::size_t>(value, 1, 65536, options.max_connections))
-                return bad_url("max_connections must be a number from 1 to 65536");
-        } else if (auto* const text = options.tls ? detail::tls_text(options.tls_options, name) : nullptr) {
-            if (value.empty() || value.find('\0') != std::string::npos)
-                return bad_url("a parameter of TLS is empty, or contains a NUL");
-            *text = std::move(value);
-        } else if (options.tls && name == "verification") {
-            if (value != "full" && value != "dangerously_disabled")
-                return bad_url("verification must be full or dangerously_disabled");
-            options.tls_options.verification =
-                value == "full" ? TlsVerification::full : TlsVerification::dangerously_disabled;
-        } else {
-            return bad_url(
-                "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss ca_file, "
-                "ca_path, certificate_file, private_key_file, server_name, verification");
-        }
+inline Outcome<void> read_parameter(Url::Parameter parameter, Options& options)
+{
+    auto const name = parameter.name;
+    auto& value = parameter.value;
+    if (name == "db") {
+        if (!parse_number(std::string_view{value}, 0, 1'000'000, options.database))
+            return bad_url("db must be the number of a database");
+    } else if (name == "name_space") {
+        options.name_space = std::move(value);
+    } else if (name == "client_name") {
+        options.client_name = std::move(value);
+    } else if (name == "max_connections") {
+        if (!parse_number<std::size_t>(value, 1, 65536, options.max_connections))
+            return bad_url("max_connections must be a number from 1 to 65536");
+    } else if (auto* const text = options.tls ? tls_text(options.tls_options, name) : nullptr) {
+        if (value.empty() || value.find('\0') != std::string::npos)
+            return bad_url("a parameter of TLS is empty, or contains a NUL");
+        *text = std::move(value);
+    } else if (options.tls && name == "verification") {
+        if (value != "full" && value != "dangerously_disabled")
+            return bad_url("verification must be full or dangerously_disabled");
+        options.tls_options.verification =
+            value == "full" ? TlsVerification::full : TlsVerification::dangerously_disabled;
+    } else {
+        return bad_url(
+            "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss "
+            "ca_file, "
+            "ca_path, certificate_file, private_key_file, server_name, verification");
+    }
+    return success();
+}
+
+}  // namespace detail
+
+inline Outcome<Options> Options::parse(std::string_view text, TlsOptions tls)
+{
+    auto read = Url::read(text, detail::begins_url_failures);
+    if (!read)
+        return std::move(read).failure();
+    auto url = *std::move(read);
+    Options options;
+    options.tls_options = std::move(tls);
+    options.tls = url.scheme == "rediss";
+    if (url.scheme != "unix" && !options.tls && url.scheme != "redis")
+        return detail::bad_url("the scheme must be redis, rediss or unix");
+    options.user = std::move(url.user);
+    options.password = std::move(url.password);
+    if (auto place = detail::read_place(url, options); !place)
+        return std::move(place).failure();
+    while (!url.query.empty()) {
+        auto parameter = url.next_parameter(detail::begins_url_failures);
+        if (!parameter)
+            return std::move(parameter).failure();
+        if (auto known = detail::read_parameter(*std::move(parameter), options); !known)
+            return std::move(known).failure();
     }
     if (auto valid = options.validate(); !valid)
         return std::move(valid).failure();
@@ -296,7 +241,9 @@ inline Outcome<Options> Options::parse(std::string_view url, TlsOptions tls)
 
 inline Outcome<void> Options::validate() const
 {
-    auto const wrong = [](char const* what) { return Failure{Errc::invalid_argument, std::string("redis options: ") + what}; };
+    auto const wrong = [](char const* what) {
+        return Failure{Errc::invalid_argument, std::string("redis options: ") + what};
+    };
     if (host.empty() && unix_path.empty())
         return wrong("host is empty");
     if (port == 0)

@@ -10,10 +10,11 @@
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/fwd.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
-#include <interlock/core/kit/committing_members.hpp>
 #include <interlock/core/kit/store_identity.hpp>
+#include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -61,9 +62,9 @@ namespace detail {
 
 /// `number`, from 0 on, as `Width` digits, with zeros in front. All of them 9 when it has more, which equals no stored number.
 template <std::size_t Width>
-class Digits {
+class PaddedNumber {
 public:
-    explicit Digits(std::uint64_t number) noexcept
+    explicit PaddedNumber(std::uint64_t number) noexcept
     {
         for (auto digit = digits_.rbegin(); digit != digits_.rend(); ++digit, number /= 10)
             *digit = static_cast<char>('0' + number % 10);
@@ -119,27 +120,23 @@ inline Failure damaged(char const* what)
 /// **Cost.** One round trip per member; `for_each_operation` scans the whole database.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
-template <class T, class K>
-class StateRepository : public CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>> {
-    using Members = CommittingMembers<StateRepository<T, K>, T, interlock::detail::repository_key_t<T, K>>;
+template <class T, class K, class Runtime>
+class StateRepository : public CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>> {
+    using Members = CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>>;
     static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
 
 public:
     using value_type = T;
     using key_type = interlock::detail::repository_key_t<T, K>;
-    using runtime_type = SystemRuntime;
+    using runtime_type = Runtime;
     static constexpr std::string_view name = "redis";
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    explicit StateRepository(Client client, RepositoryOptions options = {})
+    explicit StateRepository(BasicClient<Runtime> client, RepositoryOptions options = {})
         : shared_(std::make_shared<Shared>(client.state_, check(std::move(options), client.options())))
     {}
 
-    SystemRuntime const& runtime() const noexcept
-    {
-        static constexpr SystemRuntime system{};
-        return system;
-    }
+    Runtime const& runtime() const noexcept { return shared_->client->runtime(); }
     /// Equal for all repositories of this process with the same server address, database and name space. One server
     /// reached by two addresses is two stores here.
     void const* identity() const noexcept { return shared_->identity.get(); }
@@ -150,23 +147,36 @@ public:
     /// that were read before it may be those of other values now. A commit that finds out so is a `version_conflict`.
     std::uint64_t life() const noexcept { return shared_->client->life(); }
 
-    /// Whether asynchronous calls end without anybody running an executor.
-    bool has_own_threads() const noexcept { return shared_->client->own_threads(); }
+    /// Asynchronous calls are started, and end without anybody running an executor where the client has its own threads.
+    Capabilities capabilities() const noexcept { return {.owns_threads = shared_->client->own_threads()}; }
 
     // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
-    using Members::load;
+    using Members::carry_out;
 
-    Outcome<Versioned<T>> load(Key const& key, Deadline deadline = {}) const { return load_by(blocking(), key, deadline); }
-    StartedCall<Versioned<T>> start_load(Key const& key, Deadline deadline, Waiter& waiter) const
+    Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const
     {
-        return load_by(starting(waiter), key, deadline);
+        return load_by(blocking(), load.key, deadline);
+    }
+    StartedCall<Versioned<T>> start(verb::Load<T> const& load, Deadline deadline, Waiter& waiter) const
+    {
+        return load_by(starting(waiter), load.key, deadline);
+    }
+    /// One `MGET`: the values are of one moment.
+    Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(verb::LoadAll<T> const& load, Deadline deadline) const
+    {
+        return load_all_by(blocking(), load.keys, deadline);
+    }
+    StartedCall<std::vector<std::optional<Versioned<T>>>> start(
+        verb::LoadAll<T> const& load, Deadline deadline, Waiter& waiter) const
+    {
+        return load_all_by(starting(waiter), load.keys, deadline);
     }
 
-    /// All of `changes` in one script. Keys of several shards are `invalid_argument`.
-    Outcome<CommitResult> commit(
-        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
+    /// All of the changes in one script. Keys of several shards are `invalid_argument`.
+    Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline deadline) const
     {
-        return commit_by(blocking(), changes, operation, deadline, [changes](detail::ReplyView reply) {
+        auto const changes = commit.changes;
+        return commit_by(blocking(), changes, commit.operation, deadline, [changes](ReplyView reply) {
             auto done = committed(reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
             if (done && !done->duplicate)
                 for (std::size_t i = 0; i < changes.size(); ++i)
@@ -175,17 +185,17 @@ public:
             return done;
         });
     }
-    StartedCall<CommitResult> start_commit(
-        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, Waiter& waiter) const
+    StartedCall<CommitResult> start(verb::Commit<T> const& commit, Deadline deadline, Waiter& waiter) const
     {
+        auto const changes = commit.changes;
         std::vector<std::string> names;
         if (changes.size() > 1)
             for (auto const& change : changes)
                 names.push_back(printable_key(change.key->bytes()));
         bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
         return commit_by(
-            starting(waiter), changes, operation, deadline,
-            [size = changes.size(), names = std::move(names), writes](detail::ReplyView reply) {
+            starting(waiter), changes, commit.operation, deadline,
+            [size = changes.size(), names = std::move(names), writes](ReplyView reply) {
                 auto done = committed(reply, size, [&](std::size_t i) -> std::string_view {
                     return names.empty() ? std::string_view{} : names[i];
                 });
@@ -194,27 +204,41 @@ public:
                 return done;
             });
     }
+    StartedCall<Version> start(verb::Insert<T> const& insert, Deadline deadline, Waiter& waiter) const
+    {
+        return start_change(
+            {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value}, deadline, waiter);
+    }
+    StartedCall<Version> start(verb::CompareAndSet<T> const& write, Deadline deadline, Waiter& waiter) const
+    {
+        return start_change(
+            {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value}, deadline, waiter,
+            write.version > no_version);
+    }
+    StartedCall<Version> start(verb::Erase const& erase, Deadline deadline, Waiter& waiter) const
+    {
+        return start_change(
+            {.key = &erase.key, .kind = ChangeKind::erase, .version = erase.version}, deadline, waiter,
+            erase.version > no_version);
+    }
 
     // ---- operation records: OperationRepository -----------------------------------------------------------------
-    Outcome<std::optional<OperationRecord>> find_operation(
-        Key const& key, OperationId const& id, Deadline deadline = {}) const
+    Outcome<std::optional<OperationRecord>> carry_out(verb::FindOperation const& find, Deadline deadline) const
     {
-        return find_by(blocking(), key, id, deadline);
+        return find_by(blocking(), find.key, find.id, deadline);
     }
-    StartedCall<std::optional<OperationRecord>> start_find_operation(
-        Key const& key, OperationId const& id, Deadline deadline, Waiter& waiter) const
+    StartedCall<std::optional<OperationRecord>> start(
+        verb::FindOperation const& find, Deadline deadline, Waiter& waiter) const
     {
-        return find_by(starting(waiter), key, id, deadline);
+        return find_by(starting(waiter), find.key, find.id, deadline);
     }
-    Outcome<OperationRecord> forbid_operation(
-        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
+    Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline deadline) const
     {
-        return forbid_by(blocking(), key, id, attempt, deadline);
+        return forbid_by(blocking(), forbid.key, forbid.id, forbid.attempt, deadline);
     }
-    StartedCall<OperationRecord> start_forbid_operation(
-        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline, Waiter& waiter) const
+    StartedCall<OperationRecord> start(verb::ForbidOperation const& forbid, Deadline deadline, Waiter& waiter) const
     {
-        return forbid_by(starting(waiter), key, id, attempt, deadline);
+        return forbid_by(starting(waiter), forbid.key, forbid.id, forbid.attempt, deadline);
     }
 
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
@@ -223,7 +247,7 @@ public:
     template <class Visit>
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
-        Deadline const until = deadline.at(SystemRuntime::now());
+        Deadline const until = deadline.at(runtime().now());
         for (std::size_t shard = 0; shard < shared_->keys.shards(); ++shard) {
             auto const prefix = shared_->keys.operations(shard);
             auto const pattern = prefix + "*";  // nothing in it is special: name spaces have no such characters
@@ -233,7 +257,7 @@ public:
                 std::vector<std::string> names;
                 {
                     detail::Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
-                    auto page = shared_->client->execute(scan, nullptr, detail::Access::read, until);
+                    auto page = shared_->client->execute(scan, nullptr, Access::read, until);
                     if (!page)
                         return std::move(page).failure();
                     auto const found = page->reply()[1];
@@ -252,44 +276,42 @@ public:
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
     /// Busy: the holder's remaining lease as `retry_after`. A record that somebody put there by hand counts as one, too;
     /// the detail says so.
-    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
     {
-        return create_by<Grant>(blocking(), key, owner, ttl, deadline);
+        return create_by<Grant>(blocking(), create, deadline);
     }
-    StartedCall<Grant> start_create(
-        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) const
+    StartedCall<Grant> start(verb::Create const& create, Deadline deadline, Waiter& waiter) const
     {
-        return create_by<Grant>(starting(waiter), key, owner, ttl, deadline);
+        return create_by<Grant>(starting(waiter), create, deadline);
     }
-    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    Outcome<GrantAndState<T>> carry_out(verb::CreateAndLoad<T> const& create, Deadline deadline) const
     {
-        auto both = create_by<GrantAndState<T>>(blocking(), key, owner, ttl, deadline);
-        if (!both && both.error() == Errc::corrupt_state)
-            static_cast<void>(remove(key, owner, deadline));  // ours, perhaps, and of no use
+        auto both = create_by<GrantAndState<T>>(blocking(), create, deadline);
+        if (!both && both.errc() == Errc::corrupt_state)
+            static_cast<void>(carry_out(verb::Remove{create.key, create.owner}, deadline));  // ours, perhaps, and of no use
         return both;
     }
-    StartedCall<GrantAndState<T>> start_create_and_load(
-        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, Waiter& waiter) const
+    StartedCall<GrantAndState<T>> start(verb::CreateAndLoad<T> const& create, Deadline deadline, Waiter& waiter) const
     {
-        return create_by<GrantAndState<T>>(starting(waiter), key, owner, ttl, deadline);
+        return create_by<GrantAndState<T>>(starting(waiter), create, deadline);
     }
-    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline deadline) const
     {
-        if (auto valid = check(key, ttl); !valid)
+        if (auto valid = check(renew.key, renew.ttl); !valid)
             return std::move(valid).failure();
-        Renewal renewal{&key, owner};
+        Renewal renewal{&renew.key, renew.owner};
         auto* const one = &renewal;
-        renew_some({&one, 1}, ttl, deadline);
+        renew_some({&one, 1}, renew.ttl, deadline);
         return std::move(renewal.granted);
     }
     /// One trip for each 256 of them, and at least one for each shard.
-    void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline = {}) const
+    Outcome<void> carry_out(verb::RenewAll const& all, Deadline deadline) const
     {
         constexpr std::size_t most = 256;
         auto const& keys = shared_->keys;
         auto const shard = [&](Renewal const* renewal) { return keys.shard_of(renewal->key->bytes()); };
         std::vector<Renewal*> sorted;
-        for (auto& renewal : renewals)
+        for (auto& renewal : all.renewals)
             sorted.push_back(&renewal);
         if (keys.shards() > 1)
             std::sort(sorted.begin(), sorted.end(), [&](auto* a, auto* b) { return shard(a) < shard(b); });
@@ -297,40 +319,28 @@ public:
             std::size_t count = 1;
             while (count < std::min(most, rest.size()) && shard(rest[count]) == shard(rest[0]))
                 ++count;
-            renew_some(rest.first(count), ttl, deadline);
+            renew_some(rest.first(count), all.ttl, deadline);
             rest = rest.subspan(count);
         }
+        return success();
     }
-    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
+    /// Where the caller knows the first token of the grant, the server can compare and delete by itself, and nobody is known
+    /// to wait, the server is asked to delete exactly the record that was granted, which takes no script; what else became of
+    /// that takes a second trip. The first such release of a client that has not called `server_check` does so.
+    Outcome<Removal> carry_out(verb::Remove const& remove, Deadline deadline) const
     {
-        return take_away_by(blocking(), key, owner.bytes(), deadline);
+        if (remove.granted && remove.key.valid() && deadline.valid()) {
+            auto const at = deadline.at(runtime().now());
+            if (shared_->client->compares_and_deletes(at) &&
+                !shared_->client->subscriber().is_wanted(wake_name(remove.key), remove.owner))
+                return remove_granted(remove, Deadline{at});
+            deadline = Deadline{at};
+        }
+        return take_away_by(blocking(), remove.key, remove.owner.bytes(), deadline);
     }
-    /// As `remove`. `first`: the first token that `create` has granted. Where the server can compare and delete by itself, and
-    /// nobody is known to wait, it is asked to delete exactly the record that was granted, which takes no script; what else
-    /// became of that takes a second trip. The first release of a client that has not called `server_check` does so.
-    Outcome<Removal> remove_granted(Key const& key, OwnerToken owner, FencingToken first, Deadline deadline = {}) const
+    StartedCall<Removal> start(verb::Remove const& remove, Deadline deadline, Waiter& waiter) const
     {
-        auto& client = *shared_->client;
-        if (!key.valid() || !deadline.valid())
-            return remove(key, owner, deadline);
-        auto const at = deadline.at(SystemRuntime::now());
-        Deadline const until{at};
-        if (!client.compares_and_deletes(at) || client.subscriber().noted_wanted(heard(key), owner))
-            return remove(key, owner, until);
-        auto const secret = owner.bytes();
-        detail::Digits<16> const token{first.value()};
-        std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
-        auto const deleted = client.delete_if_equal(shared_->keys.name("lock", key.bytes()), record, until);
-        if (deleted && *deleted)
-            return Removal::removed;
-        auto removed = remove(key, owner, until);
-        if (!removed && deleted.error() == Errc::outcome_unknown)
-            return Failure::unknown(deleted.cause(), removed.detail());
-        return removed;
-    }
-    StartedCall<Removal> start_remove(Key const& key, OwnerToken owner, Deadline deadline, Waiter& waiter) const
-    {
-        return take_away_by(starting(waiter), key, owner.bytes(), deadline);
+        return take_away_by(starting(waiter), remove.key, remove.owner.bytes(), deadline);
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
     /// next renewal finds the lock lost. The lock is then the first one's in line, if there is one. For operators.
@@ -342,7 +352,7 @@ public:
 
     /// See `Client::server_check`. The fence counter is as durable as the data it guards: both are in one store and are
     /// written by the same scripts.
-    Outcome<void> verify_fencing(Deadline deadline = {}) const
+    Outcome<void> carry_out(verb::VerifyFencing const&, Deadline deadline) const
     {
         auto checked = shared_->client->server_check(deadline);
         if (!checked)
@@ -356,22 +366,22 @@ public:
     /// Nobody is woken when a lock expires, and a line has 128 places: whoever waits must also look now and then.
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
     {
-        shared_->client->subscriber().subscribe(shared_->group, heard(key), owner, waiter);
+        shared_->client->subscriber().subscribe(shared_->group, wake_name(key), owner, waiter);
     }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept
     {
-        shared_->client->subscriber().unsubscribe(heard(key).hash, waiter);
+        shared_->client->subscriber().unsubscribe(wake_name(key).hash, waiter);
     }
     /// Whether somebody waited in line for the lock of `owner` within the last second. Costs no trip: it is heard by
     /// the connection for wake-ups, from the first question on, and comes with a grant.
     bool wanted(Key const& key, OwnerToken owner) const
     {
-        return shared_->client->subscriber().wanted(shared_->group, heard(key), owner);
+        return shared_->client->subscriber().wanted(shared_->group, wake_name(key), owner);
     }
 
 private:
     struct Shared {
-        Shared(std::shared_ptr<detail::ClientState> c, RepositoryOptions o)
+        Shared(std::shared_ptr<detail::ClientState<Runtime>> c, RepositoryOptions o)
             : client(std::move(c)), options(std::move(o)), keys(options.name_space, options.shards),
               retention(detail::whole_milliseconds(options.retention)),
               identity(intern_store(
@@ -379,7 +389,7 @@ private:
                   options.name_space)),
               group(client->subscriber().group(keys))
         {}
-        std::shared_ptr<detail::ClientState> client;
+        std::shared_ptr<detail::ClientState<Runtime>> client;
         RepositoryOptions options;
         detail::KeySpace keys;
         std::chrono::milliseconds retention;
@@ -406,10 +416,73 @@ private:
         return key.validate();
     }
 
-    detail::Blocking blocking() const noexcept { return detail::Blocking{*shared_->client}; }
-    detail::Starting starting(Waiter& waiter) const noexcept { return {*shared_->client, waiter}; }
+    detail::Blocking<Runtime> blocking() const noexcept { return detail::Blocking<Runtime>{*shared_->client}; }
+    detail::Starting<Runtime> starting(Waiter& waiter) const noexcept { return {*shared_->client, waiter}; }
 
-    // Each member once, for both ways of carrying it out.
+    /// The record that was granted, deleted by one command of the server's own, or removed by the script.
+    Outcome<Removal> remove_granted(verb::Remove const& remove, Deadline until) const
+    {
+        auto const secret = remove.owner.bytes();
+        detail::PaddedNumber<16> const token{remove.granted.value()};
+        std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
+        auto const deleted = shared_->client->delete_if_equal(shared_->keys.name("lock", remove.key.bytes()), record, until);
+        if (deleted && *deleted)
+            return Removal::removed;
+        auto removed = take_away_by(blocking(), remove.key, secret, until);
+        if (!removed && deleted.errc() == Errc::outcome_unknown)
+            return Failure::unknown(deleted.cause(), removed.detail());
+        return removed;
+    }
+
+    /// The change of one key; its new version, or the erased one.
+    StartedCall<Version> start_change(Change<T> change, Deadline deadline, Waiter& waiter, bool valid = true) const
+    {
+        detail::Starting<Runtime> const way = starting(waiter);
+        if (!valid)
+            return way.template refuse<Version>(Failure{Errc::invalid_argument, "versions start at 1"});
+        bool const writes = change.kind == ChangeKind::write;
+        return commit_by<Version>(
+            way, std::span<Change<T>>{&change, 1}, nullptr, deadline,
+            [writes, version = change.version](ReplyView reply) -> Outcome<Version> {
+                auto done = committed(reply, 1, [](std::size_t) { return std::string_view{}; });
+                if (!done)
+                    return std::move(done).failure();
+                return writes ? version_of(reply, 0) : version;
+            });
+    }
+
+    // Each verb once, for both ways of carrying it out.
+
+    template <class Way>
+    auto load_all_by(Way way, std::span<Key const> wanted, Deadline deadline) const
+    {
+        using X = std::vector<std::optional<Versioned<T>>>;
+        using Result = typename Way::template result<X>;
+        if (wanted.empty())
+            return Result{way.template nothing<X>()};
+        detail::Command command{"MGET"};
+        for (auto const& key : wanted) {
+            if (!key.valid())
+                return Result{way.template refuse<X>(key.validate().failure())};
+            command.add(shared_->keys.name("value", key.bytes()));
+        }
+        return Result{way.template send<X>(
+            std::move(command), nullptr, Access::read, deadline,
+            [count = wanted.size()](ReplyView reply) -> Outcome<X> {
+                X all;
+                all.reserve(count);
+                for (std::size_t i = 0; i < count; ++i) {
+                    all.emplace_back();
+                    if (reply[i].is(ReplyType::nil))
+                        continue;
+                    auto loaded = decode(reply[i].text());
+                    if (!loaded)
+                        return std::move(loaded).failure();
+                    all.back().emplace(*std::move(loaded));
+                }
+                return all;
+            })};
+    }
 
     template <class Way>
     typename Way::template result<Versioned<T>> load_by(Way way, Key const& key, Deadline deadline) const
@@ -418,9 +491,9 @@ private:
         if (!key.valid())
             return way.template refuse<X>(key.validate().failure());
         return way.template send<X>(
-            detail::Command("GET", shared_->keys.name("value", key.bytes())), nullptr, detail::Access::read, deadline,
-            [](detail::ReplyView reply) -> Outcome<X> {
-                if (reply.is(detail::ReplyType::nil))
+            detail::Command("GET", shared_->keys.name("value", key.bytes())), nullptr, Access::read, deadline,
+            [](ReplyView reply) -> Outcome<X> {
+                if (reply.is(ReplyType::nil))
                     return Errc::not_found;
                 return decode(reply.text());
             });
@@ -432,9 +505,9 @@ private:
     {
         using X = std::optional<OperationRecord>;
         return way.template send<X>(
-            detail::Command("GET", shared_->keys.operation(key.bytes(), id.value())), nullptr, detail::Access::read, deadline,
-            [](detail::ReplyView reply) -> Outcome<X> {
-                if (reply.is(detail::ReplyType::nil))
+            detail::Command("GET", shared_->keys.operation(key.bytes(), id.value())), nullptr, Access::read, deadline,
+            [](ReplyView reply) -> Outcome<X> {
+                if (reply.is(ReplyType::nil))
                     return X{};
                 auto record = operation_record(reply.text());
                 if (!record)
@@ -450,11 +523,11 @@ private:
         using X = OperationRecord;
         auto const& script = detail::forbid_script();
         auto command = detail::evaluate(
-            script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::Digits<10>{attempt},
+            script, 1, shared_->keys.operation(key.bytes(), id.value()), detail::PaddedNumber<10>{attempt},
             detail::whole_milliseconds(id.kept_for(shared_->retention)).count());
         return way.template send<X>(
-            std::move(command), &script, detail::Access::record, deadline,
-            [](detail::ReplyView reply) -> Outcome<X> {
+            std::move(command), &script, Access::record, deadline,
+            [](ReplyView reply) -> Outcome<X> {
                 auto record = operation_record(reply.text());
                 if (!record)
                     return detail::damaged("an operation record is damaged");
@@ -462,11 +535,10 @@ private:
             });
     }
 
-    template <class Way, class Read>
-    typename Way::template result<CommitResult> commit_by(
+    template <class X = CommitResult, class Way, class Read>
+    typename Way::template result<X> commit_by(
         Way way, std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, Read read) const
     {
-        using X = CommitResult;
         if (changes.empty() && operation == nullptr)
             return way.template nothing<X>();
         auto const life = shared_->client->life();
@@ -509,13 +581,13 @@ private:
             command.add(encoded);
         }
         if (operation != nullptr) {
-            command.add(detail::Digits<10>{operation->attempt});
+            command.add(detail::PaddedNumber<10>{operation->attempt});
             command.add(operation->answer);
             command.add(detail::whole_milliseconds(operation->id->kept_for(shared_->retention)).count());
         }
 
         return way.template send<X>(
-            std::move(command), &script, operation != nullptr ? detail::Access::record : detail::Access::write,
+            std::move(command), &script, operation != nullptr ? Access::record : Access::write,
             deadline, std::move(read), by_version ? life : 0);
     }
 
@@ -530,8 +602,8 @@ private:
         auto const version = static_cast<std::uint64_t>(change.version);
         bool const absent = change.version == no_version;
         bool const last = absent || change.version >= detail::greatest_number;
-        detail::Digits<16> const expected{version};
-        detail::Digits<16> const next{version + 1};
+        detail::PaddedNumber<16> const expected{version};
+        detail::PaddedNumber<16> const next{version + 1};
         std::array<std::string_view, 6> parts{
             kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
         if (change.fence == nullptr) {
@@ -539,14 +611,14 @@ private:
             return;
         }
         auto const owner = change.fence->owner.bytes();
-        detail::Digits<16> const token{std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)};
+        detail::PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), detail::greatest_number)};
         parts[3] = {owner.data(), owner.size()};
         parts[4] = token;
         parts[5] = change.release ? "1" : "0";
         command.add_parts(parts);
     }
 
-    detail::KeySpace::Heard heard(Key const& key) const { return shared_->keys.heard("lock", key.bytes()); }
+    detail::KeySpace::WakeName wake_name(Key const& key) const { return shared_->keys.wake_name("lock", key.bytes()); }
 
     static Outcome<Versioned<T>> decode(std::string_view stored)
     {
@@ -588,16 +660,16 @@ private:
     }
 
     /// Of the i-th change that was applied.
-    static Version version_of(detail::ReplyView reply, std::size_t i) noexcept
+    static Version version_of(ReplyView reply, std::size_t i) noexcept
     {
         return detail::number_of(reply.text().substr(16 * i, 16)).value_or(no_version);
     }
 
     /// `key_of(i)`: the key of the i-th change, where there are several.
     template <class KeyOf>
-    static Outcome<CommitResult> committed(detail::ReplyView reply, std::size_t changes, KeyOf key_of)
+    static Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
     {
-        if (reply.is(detail::ReplyType::string) && reply.text().size() == 16 * changes)
+        if (reply.is(ReplyType::string) && reply.text().size() == 16 * changes)
             return Outcome<CommitResult>{std::in_place};
         auto const what = reply[0].text();
         if (what == "duplicate")
@@ -614,19 +686,22 @@ private:
         return std::move(refusal).failure();
     }
 
-    /// X: `Grant`, or `GrantAndState<T>`.
-    template <class X, class Way>
-    typename Way::template result<X> create_by(Way way, Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) const
+    /// X: `Grant`, or `GrantAndState<T>`; `Verb`: `Create`, or `CreateAndLoad<T>`.
+    template <class X, class Way, class Verb>
+    typename Way::template result<X> create_by(Way way, Verb const& create, Deadline deadline) const
     {
         constexpr bool loads = std::is_same_v<X, GrantAndState<T>>;
+        auto const& key = create.key;
+        auto const owner = create.owner;
+        auto const ttl = create.ttl;
         if (auto valid = check(key, ttl); !valid)
             return way.template refuse<X>(std::move(valid).failure());
         auto const& keys = shared_->keys;
-        auto const called = heard(key);
+        auto const called = wake_name(key);
         auto const secret = owner.bytes();
         auto const granted = detail::whole_milliseconds(ttl.value());
-        bool const in_line = shared_->client->subscriber().waits(called, owner);
-        detail::Digits<16> const channel{keys.within_shard(called.channel)};
+        bool const in_line = shared_->client->subscriber().is_subscribed(called, owner);
+        detail::PaddedNumber<16> const channel{keys.within_shard(called.channel)};
         detail::ScriptCall call{
             detail::create_script(), {.shared_keys = 1, .own_keys = loads ? 2 : 1, .shared_arguments = 2, .own_arguments = 1}};
         call.add(keys.counter(keys.shard_of(key.bytes())));
@@ -637,8 +712,8 @@ private:
         call.add(loads ? shared_->client->options().max_reply_bytes - 512 : 0);  // without what stands around it
         call.add_parts(std::array<std::string_view, 2>{
             std::string_view{secret.data(), secret.size()}, in_line ? std::string_view{channel} : std::string_view{}});
-        auto read = [granted, called, owner, client = shared_->client](detail::ReplyView reply) -> Outcome<X> {
-            if (!reply.is(detail::ReplyType::string)) {
+        auto read = [granted, called, owner, client = shared_->client](ReplyView reply) -> Outcome<X> {
+            if (!reply.is(ReplyType::string)) {
                 switch (reply[0].integer()) {
                 case 0: {
                     auto const left = std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)};
@@ -674,7 +749,7 @@ private:
             return way.template send_replicated<X>(
                 std::move(call), deadline, std::move(read),
                 {shared_->options.replicas, detail::whole_milliseconds(shared_->options.replica_timeout), removal(key, secret)});
-        return way.template send<X>(std::move(call), detail::Access::write, deadline, std::move(read));
+        return way.template send<X>(std::move(call), Access::write, deadline, std::move(read));
     }
 
     template <class Owner>
@@ -695,7 +770,7 @@ private:
         if (!key.valid())
             return way.template refuse<Removal>(key.validate().failure());
         return way.template send<Removal>(
-            removal(key, owner), detail::Access::write, deadline, [](detail::ReplyView reply) -> Outcome<Removal> {
+            removal(key, owner), Access::write, deadline, [](ReplyView reply) -> Outcome<Removal> {
                 switch (reply.integer()) {
                 case 1: return Removal::removed;
                 case 0: return Removal::gone;
@@ -717,13 +792,13 @@ private:
             auto const secret = renewal->owner.bytes();
             command.add(std::string_view{secret.data(), secret.size()});
         }
-        auto exchange = shared_->client->execute(command, &script, detail::Access::write, deadline);
+        auto exchange = shared_->client->execute(command, &script, Access::write, deadline);
         for (std::size_t i = 0; i < renewals.size(); ++i) {
             auto& outcome = renewals[i]->granted;
             if (!exchange)
                 outcome = exchange.failure();
-            else if (auto const found = exchange->reply()[i]; found.is(detail::ReplyType::error))
-                outcome = detail::map_error(found.text(), detail::Access::write);
+            else if (auto const found = exchange->reply()[i]; found.is(ReplyType::error))
+                outcome = detail::map_error(found.text(), Access::write);
             else if (found.integer() == 1)
                 outcome = std::chrono::nanoseconds{granted};
             else
@@ -756,7 +831,7 @@ private:
             detail::Command command{"MGET"};
             for (auto const& record : names)
                 command.add(record);
-            auto exchange = shared_->client->execute(command, nullptr, detail::Access::read, deadline);
+            auto exchange = shared_->client->execute(command, nullptr, Access::read, deadline);
             if (!exchange)
                 return std::move(exchange).failure();
             auto const reply = exchange->reply();

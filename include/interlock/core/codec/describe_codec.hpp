@@ -3,10 +3,13 @@
 #ifndef INTERLOCK_CORE_CODEC_DESCRIBE_CODEC_HPP
 #define INTERLOCK_CORE_CODEC_DESCRIBE_CODEC_HPP
 
-// A small codec for described structs and the vocabulary types inside them. One byte of format, four bytes of
-// schema hash, then the members in order. The hash covers member names and kinds, so that bytes written by
-// another shape of the struct are refused instead of misread. Integers are zigzag varints: `int` and `long`
-// of one value have the same bytes; a value that does not fit the reader's type is refused.
+/// @file
+/// A small codec for described structs and for the standard types inside them.
+///
+/// The stored form is one byte of format, four bytes of schema hash, and the members in order. The hash
+/// covers the names and the kinds of the members, so that bytes which another shape of the struct has written
+/// are refused instead of misread. Integers are zigzag varints: an `int` and a `long` of the same value have
+/// the same bytes, and a value that does not fit the reader's type is refused.
 
 #include <interlock/fwd.hpp>
 
@@ -34,9 +37,11 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// A struct that `BOOST_DESCRIBE_STRUCT` describes.
 template <class T>
 concept Described = std::is_class_v<T> && boost::describe::has_describe_members<T>::value;
 
+/// Its public members, those of its bases included.
 template <class T>
 using described_members =
     boost::describe::describe_members<T, boost::describe::mod_public | boost::describe::mod_inherited>;
@@ -56,6 +61,7 @@ struct is_tuple<std::tuple<T...>> : std::true_type {};
 template <class A, class B>
 struct is_tuple<std::pair<A, B>> : std::true_type {};
 
+/// Whether the codec can write and read a `T`, members of members included.
 template <class T>
 constexpr bool codable() noexcept;
 
@@ -89,6 +95,7 @@ constexpr bool codable() noexcept
 
 // ---- schema ---------------------------------------------------------------------------------------------
 
+/// FNV-1a over a text, closed by a byte that no text contains, so that "ab" + "c" and "a" + "bc" differ.
 constexpr std::uint32_t fnv(std::uint32_t hash, char const* text) noexcept
 {
     for (; *text != '\0'; ++text)
@@ -96,6 +103,8 @@ constexpr std::uint32_t fnv(std::uint32_t hash, char const* text) noexcept
     return (hash ^ 0xffU) * 16777619U;
 }
 
+/// Mixes the shape of `T` into `hash`. All integer types and enumerations are one kind, so that an `int`
+/// member may become a `long` one.
 template <class T>
 constexpr std::uint32_t schema(std::uint32_t hash) noexcept;
 
@@ -138,16 +147,19 @@ constexpr std::uint32_t schema(std::uint32_t hash) noexcept
 
 // ---- writing ----------------------------------------------------------------------------------------------
 
+/// Takes the bytes of an encoding.
 struct StringSink {
     std::string& out;
     void append(char const* p, std::size_t n) { out.append(p, n); }
 };
 
+/// Only counts the bytes of an encoding.
 struct SizeSink {
     std::size_t size{0};
     void append(char const*, std::size_t n) noexcept { size += n; }
 };
 
+/// Writes a number in groups of seven bits, the lowest group first.
 template <class Sink>
 void put_varint(Sink& sink, std::uint64_t v)
 {
@@ -160,6 +172,7 @@ void put_varint(Sink& sink, std::uint64_t v)
     sink.append(buffer, n);
 }
 
+/// Writes `v` without a schema.
 template <class T, class Sink>
 void put(Sink& sink, T const& v)
 {
@@ -173,7 +186,8 @@ void put(Sink& sink, T const& v)
         auto const wide = static_cast<std::int64_t>(v);
         put_varint(sink, (static_cast<std::uint64_t>(wide) << 1) ^ static_cast<std::uint64_t>(wide >> 63));
     } else if constexpr (std::is_integral_v<T>) {
-        // Unsigned and signed share one form: an unsigned above 2^63-1 needs its 65th bit, kept as a flag byte.
+        // Signed and unsigned integers share one form. An unsigned number above 2^63-1 would need a 65th bit;
+        // ten bytes that no varint of 64 bits has stand in front of it instead.
         auto const wide = static_cast<std::uint64_t>(v);
         if (wide >> 63 != 0) {
             sink.append("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10);  // no zigzag of 64 bits looks so
@@ -202,8 +216,10 @@ void put(Sink& sink, T const& v)
     }
 }
 
-// ---- reading ------------------------------------------------------------------------------------------------
+// ---- reading ----------------------------------------------------------------------------------------------
 
+/// Reads a varint off the front of `in`. False when the bytes end too early, have more than 64 bits, or are
+/// not the shortest form of the number: every number has one form only.
 inline bool get_varint(std::string_view& in, std::uint64_t& v) noexcept
 {
     v = 0;
@@ -216,11 +232,13 @@ inline bool get_varint(std::string_view& in, std::uint64_t& v) noexcept
             return false;
         v |= static_cast<std::uint64_t>(byte & 0x7fU) << shift;
         if ((byte & 0x80U) == 0)
-            return byte != 0 || shift == 0;  // one form per number
+            return byte != 0 || shift == 0;  // a last byte of 0 would be a second form of the same number
     }
     return false;
 }
 
+/// Reads a `T` off the front of `in`. False when the bytes are not a `T`; `v` and `in` are then of no use. No
+/// bytes, however made, lead outside `in` or allocate more than in proportion to its size.
 template <class T>
 bool get(std::string_view& in, T& v)
 {
@@ -260,10 +278,11 @@ bool get(std::string_view& in, T& v)
             v = wide == 1;
             return wide == 0 || wide == 1;
         } else {
-            if (!std::in_range<std::conditional_t<std::is_same_v<T, char> || sizeof(T) == 1,
-                                                  std::conditional_t<std::is_signed_v<T>, std::int8_t, std::uint8_t>,
-                                                  std::conditional_t<std::is_signed_v<T>, std::make_signed_t<T>,
-                                                                     std::make_unsigned_t<T>>>>(wide))
+            if (!std::in_range<std::conditional_t<
+                    std::is_same_v<T, char> || sizeof(T) == 1,
+                    std::conditional_t<std::is_signed_v<T>, std::int8_t, std::uint8_t>,
+                    std::conditional_t<std::is_signed_v<T>, std::make_signed_t<T>, std::make_unsigned_t<T>>>>(
+                    wide))
                 return false;
             v = static_cast<T>(wide);
             return true;
@@ -289,9 +308,11 @@ bool get(std::string_view& in, T& v)
         return get(in, v.emplace());
     } else if constexpr (is_vector<T>::value) {
         std::uint64_t n = 0;
-        // Every element but monostate has at least one byte.
+        // An element has at least one byte, so that a false number cannot make the reader allocate much. Only
+        // monostate has none, and its number is bounded here.
         constexpr std::uint64_t most_empty = 1 << 20;
-        if (!get_varint(in, n) || n > (std::is_same_v<typename T::value_type, std::monostate> ? most_empty : in.size()))
+        if (!get_varint(in, n) ||
+            n > (std::is_same_v<typename T::value_type, std::monostate> ? most_empty : in.size()))
             return false;
         v.clear();
         v.reserve(n);
@@ -312,8 +333,10 @@ bool get(std::string_view& in, T& v)
     }
 }
 
+/// The first byte of every stored form.
 inline constexpr char codec_format = 1;
 
+/// Writes the format, the schema hash and `value`.
 template <class T, class Sink>
 void encode_with_schema(Sink& sink, T const& value)
 {
@@ -324,6 +347,7 @@ void encode_with_schema(Sink& sink, T const& value)
     put(sink, value);
 }
 
+/// The value, or nothing when the format, the shape or the length is another one.
 template <class T>
 std::optional<T> decode_with_schema(std::string_view in)
 {

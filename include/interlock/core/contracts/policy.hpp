@@ -4,9 +4,8 @@
 #define INTERLOCK_CORE_CONTRACTS_POLICY_HPP
 
 /// @file
-/// What a policy is: the members that a type must have so that `TransactionService` can run operations under
-/// it. For authors of policies; whoever only uses one names it (`OptimisticVersioning`, ...) and needs
-/// nothing from here.
+/// What a policy is: the members that a type must have so that `TransactionService` can run operations under it. For
+/// authors of policies; whoever only uses one names it (`OptimisticVersioning`, ...) and needs nothing from here.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -15,6 +14,7 @@
 #include <interlock/core/transaction_context.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +22,16 @@
 
 namespace interlock {
 inline namespace v0 {
+
+/// Waiters of one service, unless it is told otherwise (law P10).
+inline constexpr std::size_t default_max_waiters = std::size_t{1} << 20;
+
+/// What a policy does about a key without a value.
+enum class Missing : unsigned char {
+    fail,  ///< `not_found`
+    /// The operation gets a fresh state (the one named in the call, or `StateTraits<T>::from_key`), inserted at commit.
+    create,
+};
 
 /// What a step of a policy came to: an outcome, or "not yet". After "not yet" the driver calls the same step
 /// again once the waiter it passed was woken, or at `wake_at()`, whichever is first.
@@ -79,8 +89,8 @@ Step<CommitResult> verify_step(X& transaction, Waiter& waiter)
 
 }  // namespace detail
 
-/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later
-/// ones are never instantiated. With several keys each part stands once per key, in the order of the call.
+/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later ones
+/// are never instantiated. With several keys each part stands once per key, in the order of the call.
 enum class Form : unsigned char {
     states,              ///< `T&`
     states_transaction,  ///< `T&, Repository::transaction_type&`
@@ -121,9 +131,8 @@ struct RetryLimits {
     /// In total, including the first. At least 1.
     int max_attempts{1};
     Backoff backoff{};
-    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is
-    /// no attempt.
-    bool begin_waits{false};
+    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is no attempt.
+    bool waits_when_busy{false};
 };
 
 /// What a policy needs of a repository; see `PolicyFor`.
@@ -138,6 +147,18 @@ struct Needs {
 /// Says that a type means to be a policy; syntax alone cannot tell.
 struct transaction_policy_tag {};
 
+/// Whether a transaction of `session` holds something, from its `begin` on, that others wait for in theirs: a lock, a row.
+/// Only the end of such a transaction lets others go on, so its threads are never those that others wait on. A session that
+/// does not say so by `holds_in_begin()` is taken to hold something, which is the careful answer.
+template <class Session>
+constexpr bool holds_in_begin(Session const& session) noexcept
+{
+    if constexpr (requires { session.holds_in_begin(); })
+        return session.holds_in_begin();
+    else
+        return true;
+}
+
 /// How conflicts are handled: a value with its configuration, plugged into `TransactionService`.
 ///
 /// | member | meaning |
@@ -147,10 +168,11 @@ struct transaction_policy_tag {};
 /// | `P::needs` | a `Needs` |
 /// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
 ///
-/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not
-/// now), optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not),
-/// the constants `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)`
-/// (whether the effect is a write made through the store), and `S::Transaction<N, form>`, one call on N keys:
+/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now),
+/// optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not) and
+/// `holds_in_begin()` (see the function of that name), the constants
+/// `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the effect is a write
+/// made through the store), and `S::Transaction<N, form>`, one call on N keys:
 ///
 /// | member of a transaction | result | meaning |
 /// |---|---|---|
@@ -167,8 +189,7 @@ struct transaction_policy_tag {};
 /// | `t.conclude(end, answer, waiter)` | `Step<Begun>` | optional: the last step of every call, after `rollback`. Replayed: the same operation was applied elsewhere, and that is the answer |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///
-/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp`
-/// does.
+/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.
 // clang-format off
 template <class P>
 concept TransactionPolicy = std::copyable<P> && requires {
@@ -177,8 +198,8 @@ concept TransactionPolicy = std::copyable<P> && requires {
     { P::needs } -> std::convertible_to<Needs>;
 };
 
-/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the
-/// missing member without extra flags.
+/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the missing member
+/// without extra flags.
 template <class P, class R>
 concept PolicyFor = TransactionPolicy<P> && Repository<R> &&
     VersionedRepository<detail::needed<P::needs.versions, R>> &&

@@ -4,12 +4,16 @@
 #define INTERLOCK_CORE_CONTRACTS_STORE_HPP
 
 /// @file
-/// The plug shapes: what a store must offer so that a policy can keep its promise. The whole design on one page.
+/// The plug shapes of stores: which verbs a store must carry out so that a policy can keep its promise.
 ///
-/// A backend models as many of these as its store can honestly keep; a policy names the ones it needs, and a
-/// combination that does not fit does not compile. Members are stated in their blocking form. A repository
-/// whose blocking members never wait for I/O says `static constexpr bool immediate = true`; asynchronous calls
-/// then run them in place, otherwise on the executors of `runtime()` for blocking calls.
+/// A backend models as many of these concepts as its store can honestly keep; a policy names the ones it needs, and a
+/// combination that does not fit does not compile. An author writes one function per verb of `requests.hpp`,
+///
+///     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const;
+///
+/// and derives from `StoreMembers`, which makes the members that users call: `stock.load("sku-1")`.
+/// `carry_out` may block. A store that can also start a call and report later overloads `start`, see
+/// `NonblockingRepository`. What else sets a store apart stands in its `Capabilities`.
 ///
 /// Common laws, tested by `tests/contract/`:
 /// 1. Copies of a repository are handles to one store; `identity()` is equal for them and only for them.
@@ -19,6 +23,8 @@
 /// 4. A relative `Deadline` counts from the call. No member returns later than its deadline plus one
 ///    scheduling quantum.
 
+#include <interlock/core/contracts/requests.hpp>
+#include <interlock/core/contracts/waiter.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/fencing_token.hpp>
 #include <interlock/core/key.hpp>
@@ -26,180 +32,74 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/versioned.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
-#include <string>
-#include <string_view>
 #include <type_traits>
-#include <utility>
 
 namespace interlock {
 inline namespace v0 {
 
-// ---- what crosses the boundary -----------------------------------------------------------------------------
+// clang-format off
 
-/// What a lock-taking call does when somebody else is there.
-enum class Wait : unsigned char {
-    no,              ///< `lock_busy` at once
-    until_deadline,  ///< queue, first come first served where the store can
+/// A store that carries out `Verb` by blocking its caller until the answer is there, or the deadline has passed.
+template <class R, class Verb>
+concept CarriesOut = requires(R const& r, Verb const& verb, Deadline deadline) {
+    { r.carry_out(verb, deadline) } -> std::same_as<Outcome<typename Verb::answer>>;
 };
 
-/// Waiters of one service, unless it is told otherwise (law P10).
-inline constexpr std::size_t default_max_waiters = std::size_t{1} << 20;
-
-/// What a policy does about a key without a value.
-enum class Missing : unsigned char {
-    fail,    ///< `not_found`
-    create,  ///< the operation gets a fresh state (the one named in the call, or `StateTraits<T>::from_key`), inserted at commit
+/// A store that starts `Verb` without blocking; `waiter` is woken when it is time to look.
+template <class R, class Verb>
+concept Starts = requires(R const& r, Verb const& verb, Deadline deadline, Waiter& waiter) {
+    { r.start(verb, deadline, waiter) } -> std::same_as<StartedCall<typename Verb::answer>>;
 };
 
-/// What a commit does to one key.
-enum class ChangeKind : unsigned char {
-    write,   ///< store `value`, if the version is still `version` (`no_version`: if there is no value)
-    erase,   ///< remove the value, if the version is still `version`
-    verify,  ///< change nothing, but fail like `write` if the version moved
-    guard,   ///< look at the fence only
+// ---- what a store can do besides ---------------------------------------------------------------------------------
+
+/// What sets one handle of a store apart from others. A store says it by `r.capabilities()`, as a static constexpr function
+/// where all handles of the type are alike; a store that says nothing has `Capabilities{}`.
+struct Capabilities {
+    /// No member but `load_for_update` waits for I/O, so asynchronous calls run it in place instead of on a thread.
+    bool answers_in_place{false};
+    /// Whether the type's `start`, where there is one, may be used on this handle.
+    bool starts_calls{true};
+    /// Whether calls that were started end although nobody runs an executor, so that somebody may block until they do.
+    bool owns_threads{false};
+    /// Whether the type's `subscribe`, where there is one, wakes those who wait; else they look again now and then.
+    bool wakes_waiters{true};
+    /// Whether a key names one state. False: every transaction on a key gets another one of many, so that operations on one
+    /// key are not in each other's way and do not share a commit.
+    bool one_state_per_key{true};
+    /// How many blocking calls make sense at once, as where each needs a connection; asynchronous callers get as many
+    /// threads. 0: as many as the runtime's default.
+    std::size_t blocking_calls{0};
 };
 
-/// One key of an atomic commit. Points into its caller's storage.
-template <class T>
-struct Change {
-    Key const* key{nullptr};
-    ChangeKind kind{ChangeKind::write};
-    Version version{no_version};   ///< in: expected; out: the new version, when the commit was applied
-    T const* value{nullptr};       ///< for `write`
-    Fence const* fence{nullptr};   ///< law P1; null: unguarded
-    bool release{false};           ///< remove the lock record that `fence` names, in the same step
-};
-
-struct CommitResult {
-    CommitResult() noexcept {}  // not an aggregate: made in place without being zeroed first
-    CommitResult(bool was_duplicate, std::string its_answer) : duplicate(was_duplicate), answer(std::move(its_answer)) {}
-
-    bool duplicate{false};  ///< nothing was written: an earlier execution of the same operation id was applied
-    std::string answer;     ///< its stored answer, when `duplicate`
-    Version version{no_version};  ///< of a started commit: the new version of its first change, where that is a write
-};
-
-/// A granted lock record. A store grant reserves `count` consecutive tokens from `first`: whoever holds the
-/// record may hand it on locally, each time under the next of them.
-struct Grant {
-    FencingToken first;
-    std::uint32_t count{1};
-    std::chrono::nanoseconds ttl{0};  ///< what the store really granted; validity is computed from this
-};
-
-/// One lease of several that are prolonged together. Points into its caller's storage.
-struct Renewal {
-    Key const* key{nullptr};
-    OwnerToken owner{};
-    Outcome<std::chrono::nanoseconds> granted{Errc::outcome_unknown};  ///< out, as `renew` says it
-};
-
-template <class T>
-struct GrantAndState {
-    Grant grant;
-    std::optional<Versioned<T>> state;
-};
-
-/// What `remove` found.
-enum class Removal : unsigned char {
-    removed,  ///< our record; gone now
-    gone,     ///< no record
-    taken,    ///< another acquisition's record; untouched
-};
-
-class Waiter;
-
-/// A wake-up that is still to be given: `fire`, or the destructor, gives it. It keeps alive what it needs. Declared
-/// before a lock it fires when the lock is free: whoever is woken under a lock only runs into it.
-class Wakeup {
-public:
-    Wakeup() = default;
-    explicit Wakeup(std::shared_ptr<Waiter> waiter) noexcept : waiter_(std::move(waiter)) {}
-    Wakeup(Wakeup&&) noexcept = default;
-    Wakeup& operator=(Wakeup&& other) noexcept
-    {
-        fire();
-        waiter_ = std::move(other.waiter_);
-        return *this;
-    }
-    ~Wakeup() { fire(); }
-    void fire() noexcept
-    {
-        if (waiter_)
-            fire_now();
-    }
-
-private:
-    void fire_now() noexcept;
-    std::shared_ptr<Waiter> waiter_;
-};
-
-/// Something that waits in a queue of a store. `wake` is a hint: the waiter looks again, and may find nothing.
-/// It may be called under the queue's lock, so it must neither block nor call back.
-class Waiter {
-public:
-    virtual void wake() noexcept = 0;
-    /// For queues that wake when their lock is free. Called under the lock, while the waiter is known to live.
-    virtual Wakeup wake_later() noexcept
-    {
-        wake();
-        return {};
-    }
-    /// False for one whose thread must go on: a store that can, starts its calls for it and does not wait.
-    virtual bool may_block() const noexcept { return true; }
-
-protected:
-    Waiter() = default;
-    Waiter(Waiter const&) = default;
-    Waiter& operator=(Waiter const&) = default;
-    ~Waiter() = default;
-};
-
-inline void Wakeup::fire_now() noexcept
-{
-    auto const waiter = std::move(waiter_);
-    waiter->wake();
-}
-
-/// A call of a store that is under way while nobody blocks. Its waiter is woken, perhaps more than once, when it is time
-/// to look. Destroying it gives it up: what was not sent is not sent any more, what was may still happen, and the waiter
-/// is not woken any more once the destructor has returned. One thread at a time.
-template <class X>
-class StoreCall {
-public:
-    StoreCall() = default;
-    StoreCall(StoreCall const&) = delete;
-    StoreCall& operator=(StoreCall const&) = delete;
-    virtual ~StoreCall() = default;
-    /// The outcome, once; nothing while there is none.
-    virtual std::optional<Outcome<X>> poll() = 0;
-};
-template <class X>
-using StartedCall = std::unique_ptr<StoreCall<X>>;
-
-// ---- repositories --------------------------------------------------------------------------------------------
-
-/// Whether the members of `repository` that do not queue return without waiting for I/O: what the type says by
-/// `immediate`, or, where that is known at run time only, the handle by `in_place()`; otherwise no.
+/// The capabilities of `r`, or the default ones where its type says nothing.
 template <class R>
-constexpr bool runs_in_place(R const& repository) noexcept
+constexpr Capabilities capabilities_of(R const& r) noexcept
 {
-    if constexpr (requires { R::immediate; })
-        return R::immediate;
-    else if constexpr (requires { repository.in_place(); })
-        return repository.in_place();
+    if constexpr (requires { { r.capabilities() } -> std::convertible_to<Capabilities>; })
+        return r.capabilities();
     else
-        return false;
+        return {};
 }
 
-/// A store that wakes those who wait for a lock, see `LeaseRepository`.
+/// Whether all handles of the type answer in place, known when the program is compiled.
+template <class R>
+concept AlwaysInPlace = requires { requires std::bool_constant<R::capabilities().answers_in_place>::value; };
+
+/// A store that wakes those who wait for a lock.
+///
+/// | expression | meaning |
+/// |---|---|
+/// | `r.subscribe(key, owner, waiter)` | wakes `waiter` when `create` may succeed for `owner`, until `unsubscribe` has returned |
+/// | `r.unsubscribe(key, waiter)` | afterwards `waiter` is not woken any more |
+/// | `r.wanted(key, owner)` | tells the holder `owner` whether somebody elsewhere waits |
+///
+/// Such a store may keep a line of those who asked in vain after having subscribed; `remove` leaves the line, too.
 template <class R>
 concept SubscribableRepository = requires(R r, Key const& key, OwnerToken owner, Waiter& waiter) {
     r.subscribe(key, owner, waiter);
@@ -207,30 +107,7 @@ concept SubscribableRepository = requires(R r, Key const& key, OwnerToken owner,
     { r.wanted(key, owner) } -> std::convertible_to<bool>;
 };
 
-/// Whether waiting for a lock of `repository` ends with a wake-up: what the type says, or, where that is known at run
-/// time only, the handle by `wakes()`.
-template <class R>
-constexpr bool wakes_waiters(R const& repository) noexcept
-{
-    if constexpr (requires { repository.wakes(); })
-        return repository.wakes();
-    else
-        return SubscribableRepository<R>;
-}
-
-/// A store that prolongs many leases in one trip, see `LeaseRepository`.
-template <class R>
-concept BatchRenewing = requires(R r, std::span<Renewal> renewals, Ttl ttl, Deadline deadline) {
-    r.renew_all(renewals, ttl, deadline);
-};
-
-/// A store that can remove a lock record with less when it is told what it granted: `first` is the first token of the grant.
-template <class R>
-concept GrantRemoving = requires(R r, Key const& key, OwnerToken owner, FencingToken first, Deadline deadline) {
-    { r.remove_granted(key, owner, first, deadline) } -> std::same_as<Outcome<Removal>>;
-};
-
-// clang-format off
+// ---- repositories --------------------------------------------------------------------------------------------
 
 /// A shared handle to a store of states. See the common laws above.
 ///
@@ -239,10 +116,8 @@ concept GrantRemoving = requires(R r, Key const& key, OwnerToken owner, FencingT
 /// | `R::value_type`, `R::key_type`, `R::runtime_type` | types | state, key, clock and so on |
 /// | `r.runtime()` | `R::runtime_type` | what all clocks and waits of services on `r` come from |
 /// | `r.identity()` | `void const*` | equal for handles of one store |
-///
-/// One whose blocking calls need a connection each may say by `r.blocking_calls()` how many it has: asynchronous callers get as
-/// many threads for them. One whose keys each name many states, of which every transaction gets another, says
-/// `static constexpr bool one_state_per_key = false`.
+/// | `r.capabilities()` | `Capabilities` | optional |
+/// | `r.life()` | `std::uint64_t` | optional: another number when versions that were read before may be those of other values by now, as after a failover |
 template <class R>
 concept Repository = std::copyable<R> && requires(R const& r) {
     typename R::value_type;
@@ -252,34 +127,23 @@ concept Repository = std::copyable<R> && requires(R const& r) {
     { r.identity() } -> std::convertible_to<void const*>;
 };
 
-/// A store that knows the version of every value.
-///
-/// | expression | result | meaning | may fail with |
-/// |---|---|---|---|
-/// | `r.load(key, deadline)` | `Outcome<Versioned<T>>` | value and version, as of one moment | `not_found`, `corrupt_state` |
-/// | `r.insert(key, value, deadline)` | `Outcome<Version>` | if there is no value | `already_exists` |
-/// | `r.compare_and_set(key, version, value, deadline)` | `Outcome<Version>` | if the version is still `version` | `version_conflict`, `not_found`, `lock_busy`, `version_exhausted` |
-/// | `r.erase(key, version, deadline)` | `Outcome<Version>` | likewise; returns the erased version | `version_conflict`, `not_found`, `lock_busy` |
+/// A store that knows the version of every value: it carries out `Load`, `Insert`, `CompareAndSet` and `Erase`.
 ///
 /// Laws: 1. Of several writers that name one version, exactly one succeeds. 2. A version is never reused: a
-/// key that is inserted again gets a greater version than it ever had. 3. A refused write changes nothing.
+/// key that is inserted again gets a version that it never had before. 3. A refused write changes nothing.
 /// 4. A value larger than the store's limit is `invalid_argument` on write. 5. A write to a key that is row
 /// locked by a transaction waits or is refused with `lock_busy`; it never slips in.
-/// Models in this library: `memory::StateRepository`, `StateRepository<T>`.
 template <class R>
 concept VersionedRepository = Repository<R> &&
-    requires(R r, Key const& key, typename R::value_type const& value, Version version, Deadline deadline) {
-    { r.load(key, deadline) } -> std::same_as<Outcome<Versioned<typename R::value_type>>>;
-    { r.insert(key, value, deadline) } -> std::same_as<Outcome<Version>>;
-    { r.compare_and_set(key, version, value, deadline) } -> std::same_as<Outcome<Version>>;
-    { r.erase(key, version, deadline) } -> std::same_as<Outcome<Version>>;
+    requires(R const& r, verb::Load<typename R::value_type> const& load, verb::Insert<typename R::value_type> const& insert,
+             verb::CompareAndSet<typename R::value_type> const& compare_and_set, verb::Erase const& erase, Deadline deadline) {
+    { r.carry_out(load, deadline) } -> std::same_as<Outcome<Versioned<typename R::value_type>>>;
+    { r.carry_out(insert, deadline) } -> std::same_as<Outcome<Version>>;
+    { r.carry_out(compare_and_set, deadline) } -> std::same_as<Outcome<Version>>;
+    { r.carry_out(erase, deadline) } -> std::same_as<Outcome<Version>>;
 };
 
-/// A versioned store that changes several keys in one atomic step, guarded by fences where given.
-///
-/// | expression | result | meaning | may fail with |
-/// |---|---|---|---|
-/// | `r.commit(changes, operation, deadline)` | `Outcome<CommitResult>` | all of `changes`, and the operation's record if given, or nothing | as `compare_and_set`, `fenced_out`, `superseded`, `overloaded` |
+/// A versioned store that changes several keys in one atomic step, guarded by fences where given: it carries out `Commit`.
 ///
 /// Laws: 1. All or nothing, for observers too. 2. The detail of a failure names every key that failed.
 /// 3. A change with a fence is applied only while the lock record of its key names `fence.owner` and
@@ -288,26 +152,22 @@ concept VersionedRepository = Repository<R> &&
 /// if a tombstone forbids the attempt, `superseded`; else the record is written in the same step.
 template <class R>
 concept AtomicRepository = VersionedRepository<R> &&
-    requires(R r, std::span<Change<typename R::value_type>> changes, OperationCommit const* operation, Deadline deadline) {
-    { r.commit(changes, operation, deadline) } -> std::same_as<Outcome<CommitResult>>;
+    requires(R const& r, verb::Commit<typename R::value_type> const& commit, Deadline deadline) {
+    { r.carry_out(commit, deadline) } -> std::same_as<Outcome<CommitResult>>;
 };
 
-/// An atomic store that remembers operation ids.
+/// An atomic store that remembers operation ids: it carries out `FindOperation` and `ForbidOperation`.
 ///
-/// | expression | result | meaning |
-/// |---|---|---|
-/// | `r.find_operation(key, id, deadline)` | `Outcome<std::optional<OperationRecord>>` | answer, tombstone or nothing |
-/// | `r.forbid_operation(key, id, attempt, deadline)` | `Outcome<OperationRecord>` | if there is no answer yet, forbid all attempts up to `attempt`; returns the record as it then is |
-///
-/// Laws: 1. After `forbid_operation` returned a tombstone, no attempt up to it is ever applied. 2. An answer is
+/// Laws: 1. After `ForbidOperation` returned a tombstone, no attempt up to its number is ever applied. 2. An answer is
 /// kept for the store's retention by the store's clock, and never evicted early: a full store refuses new ones
 /// with `overloaded`. `r.for_each_operation(visit)`, where a store can, shows every answer committed before
 /// the call, in no particular order.
 template <class R>
 concept OperationRepository = AtomicRepository<R> &&
-    requires(R r, Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline) {
-    { r.find_operation(key, id, deadline) } -> std::same_as<Outcome<std::optional<OperationRecord>>>;
-    { r.forbid_operation(key, id, attempt, deadline) } -> std::same_as<Outcome<OperationRecord>>;
+    requires(R const& r, verb::FindOperation const& find_operation, verb::ForbidOperation const& forbid_operation,
+             Deadline deadline) {
+    { r.carry_out(find_operation, deadline) } -> std::same_as<Outcome<std::optional<OperationRecord>>>;
+    { r.carry_out(forbid_operation, deadline) } -> std::same_as<Outcome<OperationRecord>>;
 };
 
 /// One open transaction of a row-locking store. Move-only; its destructor rolls back.
@@ -315,7 +175,7 @@ concept OperationRepository = AtomicRepository<R> &&
 /// | expression | result | meaning |
 /// |---|---|---|
 /// | `tx.state(i)` | `std::optional<Versioned<T>>&` | the i-th locked row, as the locking read returned it |
-/// | `tx.commit(changes, operation, deadline)` | `Outcome<CommitResult>` | as `AtomicRepository::commit`, and ends the transaction |
+/// | `tx.commit(changes, operation, deadline)` | `Outcome<CommitResult>` | as the verb `Commit`, and ends the transaction |
 /// | `tx.rollback()` | | ends the transaction, `noexcept` |
 template <class X, class T>
 concept RowTransaction = std::movable<X> &&
@@ -325,124 +185,103 @@ concept RowTransaction = std::movable<X> &&
     { tx.rollback() } noexcept;
 };
 
-/// A store that locks rows for the length of a transaction.
-///
-/// | expression | result | meaning | may fail with |
-/// |---|---|---|---|
-/// | `r.load_for_update(keys, wait, deadline)` | `Outcome<R::transaction_type>` | open a transaction, lock `keys` in the order given, read them | `lock_busy`, `deadlock`, `deadline_exceeded`, `overloaded` |
+/// A store that locks rows for the length of a transaction: it has a `transaction_type` and carries out `LoadForUpdate`.
 ///
 /// Laws: 1. Until the transaction ends nobody else changes or locks these rows. 2. A key without a value is
 /// locked as well, or two that create it cannot both succeed. 3. Waiters get the row in the order they came,
 /// where the store can. `keys` come sorted by bytes, without duplicates.
 template <class R>
 concept RowLockingRepository = Repository<R> &&
-    requires(R r, std::span<Key const* const> keys, Wait wait, Deadline deadline) {
-    r.load_for_update(keys, wait, deadline);  // first, so that a compiler names it when it is missing
-    typename R::transaction_type;
-    { r.load_for_update(keys, wait, deadline) } -> std::same_as<Outcome<typename R::transaction_type>>;
+    requires(R const& r, verb::LoadForUpdate<typename R::transaction_type> const& load_for_update, Deadline deadline) {
+    { r.carry_out(load_for_update, deadline) } -> std::same_as<Outcome<typename R::transaction_type>>;
     requires RowTransaction<typename R::transaction_type, typename R::value_type>;
 };
 
-/// A store that keeps lock records with a lease. Touches lock records only, never values.
+/// A store that keeps lock records with a lease: it carries out `Create`, `Renew` and `Remove`, which touch lock records
+/// only, never values.
 ///
-/// | expression | result | meaning | may fail with |
-/// |---|---|---|---|
-/// | `r.create(key, owner, ttl, deadline)` | `Outcome<Grant>` | take the record if it is free or its lease is over; idempotent for its own `owner` | `lock_busy` with `retry_after` |
-/// | `r.renew(key, owner, ttl, deadline)` | `Outcome<std::chrono::nanoseconds>` | prolong; returns the granted time | `lock_lost` |
-/// | `r.remove(key, owner, deadline)` | `Outcome<Removal>` | remove the record if it names `owner` | |
-///
-/// Laws: 1. At most one record per key; it names one owner. 2. `renew` and `remove` touch only their own
+/// Laws: 1. At most one record per key; it names one owner. 2. `Renew` and `Remove` touch only their own
 /// owner's record (law P8). 3. The tokens of a grant are greater than all earlier ones of the key, and the mark
 /// of the record rises at grant: an earlier holder's write is refused from then on. 4. A lease ends no earlier
 /// than its ttl after the grant, by the store's clock.
-/// Where a store can: `r.subscribe(key, owner, waiter)` wakes `waiter` when `create` may succeed for `owner`,
-/// until `r.unsubscribe(key, waiter)` has returned; `r.wanted(key, owner)` tells a holder that somebody elsewhere waits.
-/// Such a store may keep a line of those who asked in vain after having subscribed; `remove` leaves it, too.
-/// `r.renew_all(renewals, ttl, deadline)` is `renew` for each of them in fewer trips.
 template <class R>
 concept LeaseRepository = Repository<R> &&
-    requires(R r, Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) {
-    { r.create(key, owner, ttl, deadline) } -> std::same_as<Outcome<Grant>>;
-    { r.renew(key, owner, ttl, deadline) } -> std::same_as<Outcome<std::chrono::nanoseconds>>;
-    { r.remove(key, owner, deadline) } -> std::same_as<Outcome<Removal>>;
+    requires(R const& r, verb::Create const& create, verb::Renew const& renew, verb::Remove const& remove, Deadline deadline) {
+    { r.carry_out(create, deadline) } -> std::same_as<Outcome<Grant>>;
+    { r.carry_out(renew, deadline) } -> std::same_as<Outcome<std::chrono::nanoseconds>>;
+    { r.carry_out(remove, deadline) } -> std::same_as<Outcome<Removal>>;
 };
 
 /// A lease store whose fence counter is at least as durable as the data it guards, and which checks fences
-/// inside its commits.
-///
-/// | expression | result | meaning | may fail with |
-/// |---|---|---|---|
-/// | `r.verify_fencing(deadline)` | `Outcome<void>` | asked once per service before the first grant | `misconfigured` |
+/// inside its commits: it carries out `VerifyFencing`, too.
 template <class R>
-concept FencedRepository = LeaseRepository<R> && AtomicRepository<R> && requires(R r, Deadline deadline) {
-    { r.verify_fencing(deadline) } -> std::same_as<Outcome<void>>;
+concept FencedRepository = LeaseRepository<R> && AtomicRepository<R> &&
+    requires(R const& r, verb::VerifyFencing const& verify_fencing, Deadline deadline) {
+    { r.carry_out(verify_fencing, deadline) } -> std::same_as<Outcome<void>>;
 };
 
-/// A fenced store that takes the lock and reads the state in one trip. The way back, write + fence check +
-/// release, is `commit` with `Change::release`.
+/// A fenced store that takes the lock and reads the state in one trip, `CreateAndLoad`. The way back, write + fence check +
+/// release, is `Commit` with `Change::release`.
 template <class R>
 concept FusedRepository = FencedRepository<R> &&
-    requires(R r, Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline) {
-    { r.create_and_load(key, owner, ttl, deadline) } -> std::same_as<Outcome<GrantAndState<typename R::value_type>>>;
+    requires(R const& r, verb::CreateAndLoad<typename R::value_type> const& create_and_load, Deadline deadline) {
+    { r.carry_out(create_and_load, deadline) } -> std::same_as<Outcome<GrantAndState<typename R::value_type>>>;
 };
 
-/// A store whose calls can be started without waiting for their ends, so that asynchronous callers need no thread each.
+/// A store whose calls can be started without waiting for their ends, so that asynchronous callers need no thread each:
+/// `r.start(verb, deadline, waiter)` for each verb below.
 ///
-/// | expression | result | meaning |
-/// |---|---|---|
-/// | `r.start_load(key, deadline, waiter)` | `StartedCall<Versioned<T>>` | as the member without `start_`, likewise below |
-/// | `r.start_commit(changes, operation, deadline, waiter)` | `StartedCall<CommitResult>` | `changes` and `operation` are read during this call only; the new version is in the result |
-/// | `r.start_find_operation(key, id, deadline, waiter)` | `StartedCall<std::optional<OperationRecord>>` | |
-/// | `r.start_forbid_operation(key, id, attempt, deadline, waiter)` | `StartedCall<OperationRecord>` | |
-/// | `r.start_create(key, owner, ttl, deadline, waiter)` | `StartedCall<Grant>` | |
-/// | `r.start_create_and_load(key, owner, ttl, deadline, waiter)` | `StartedCall<GrantAndState<T>>` | |
-/// | `r.start_remove(key, owner, deadline, waiter)` | `StartedCall<Removal>` | |
-///
-/// Laws: 1. None of these blocks, and each ends by its deadline, though nobody looks: its waiter is woken for that,
+/// Laws: 1. `start` never blocks, and each call ends by its deadline, though nobody looks: its waiter is woken for that,
 /// unless the call had ended when it was returned. An executor that the call needs must be running. 2. The outcomes are
-/// those of the blocking members. 3. Of two calls for one key, the second of which was started after the first was
-/// given up, the store sees the first no later than the second, unless the connection was lost between them.
-/// Where that is known at run time only, `r.starts_calls()` says whether these may be used. `r.has_own_threads()`, where there
-/// is such a member, says that started calls end although nobody runs an executor.
+/// those of `carry_out`; the new version of a commit's first change is in its result. 3. Of two calls for one key, the second
+/// of which was started after the first was given up, the store sees the first no later than the second, unless the
+/// connection was lost between them.
 template <class R>
 concept NonblockingRepository = FusedRepository<R> && OperationRepository<R> &&
-    requires(
-        R r, Key const& key, OwnerToken owner, Ttl ttl, std::span<Change<typename R::value_type>> changes,
-        OperationCommit const* operation, OperationId const& id, std::uint32_t attempt, Deadline deadline, Waiter& waiter) {
-    { r.start_load(key, deadline, waiter) } -> std::same_as<StartedCall<Versioned<typename R::value_type>>>;
-    { r.start_commit(changes, operation, deadline, waiter) } -> std::same_as<StartedCall<CommitResult>>;
-    { r.start_find_operation(key, id, deadline, waiter) } -> std::same_as<StartedCall<std::optional<OperationRecord>>>;
-    { r.start_forbid_operation(key, id, attempt, deadline, waiter) } -> std::same_as<StartedCall<OperationRecord>>;
-    { r.start_create(key, owner, ttl, deadline, waiter) } -> std::same_as<StartedCall<Grant>>;
-    { r.start_create_and_load(key, owner, ttl, deadline, waiter) }
-        -> std::same_as<StartedCall<GrantAndState<typename R::value_type>>>;
-    { r.start_remove(key, owner, deadline, waiter) } -> std::same_as<StartedCall<Removal>>;
-};
+    Starts<R, verb::Load<typename R::value_type>> &&
+    Starts<R, verb::Commit<typename R::value_type>> &&
+    Starts<R, verb::FindOperation> &&
+    Starts<R, verb::ForbidOperation> &&
+    Starts<R, verb::Create> &&
+    Starts<R, verb::CreateAndLoad<typename R::value_type>> &&
+    Starts<R, verb::Remove>;
 
-/// Whether `repository` starts calls: what the type says, or, where that is known at run time only, the handle.
+// clang-format on
+
+// ---- questions about a handle ----------------------------------------------------------------------------------
+
+/// Whether the members of `repository` that do not queue return without waiting for I/O.
+template <class R>
+constexpr bool runs_in_place(R const& repository) noexcept
+{
+    return capabilities_of(repository).answers_in_place;
+}
+
+/// Whether waiting for a lock of `repository` ends with a wake-up.
+template <class R>
+constexpr bool wakes_waiters(R const& repository) noexcept
+{
+    if constexpr (SubscribableRepository<R>)
+        return capabilities_of(repository).wakes_waiters;
+    else
+        return false;
+}
+
+/// Whether `repository` starts calls.
 template <class R>
 constexpr bool starts_calls(R const& repository) noexcept
 {
-    if constexpr (!NonblockingRepository<R>)
-        return false;
-    else if constexpr (requires { repository.starts_calls(); })
-        return repository.starts_calls();
+    if constexpr (NonblockingRepository<R>)
+        return capabilities_of(repository).starts_calls;
     else
-        return true;
+        return false;
 }
-
-// clang-format on
 
 /// Whether somebody may block until a call that was started, or posted to the runtime's pool, has ended.
 template <class R>
 constexpr bool ends_by_itself(R const& repository) noexcept
 {
-    if (!starts_calls(repository))
-        return true;
-    if constexpr (requires { repository.has_own_threads(); })
-        return repository.has_own_threads();
-    else
-        return false;
+    return !starts_calls(repository) || capabilities_of(repository).owns_threads;
 }
 
 /// A number that changes when versions which were read before may be those of other values by now; 0: they never are.
@@ -469,18 +308,8 @@ struct AnyRepositoryArchetype {
     using key_type = int;
     runtime_type runtime() const;
     void const* identity() const;
-    Outcome<Versioned<int>> load(Key const&, Deadline);
-    Outcome<Version> insert(Key const&, int, Deadline);
-    Outcome<Version> compare_and_set(Key const&, Version, int, Deadline);
-    Outcome<Version> erase(Key const&, Version, Deadline);
-    Outcome<CommitResult> commit(std::span<Change<int>>, OperationCommit const*, Deadline);
-    Outcome<std::optional<OperationRecord>> find_operation(Key const&, OperationId const&, Deadline);
-    Outcome<OperationRecord> forbid_operation(Key const&, OperationId const&, std::uint32_t, Deadline);
-    Outcome<transaction_type> load_for_update(std::span<Key const* const>, Wait, Deadline);
-    Outcome<Grant> create(Key const&, OwnerToken, Ttl, Deadline);
-    Outcome<std::chrono::nanoseconds> renew(Key const&, OwnerToken, Ttl, Deadline);
-    Outcome<Removal> remove(Key const&, OwnerToken, Deadline);
-    Outcome<void> verify_fencing(Deadline);
+    template <class Verb>
+    Outcome<typename Verb::answer> carry_out(Verb const&, Deadline) const;
 };
 
 template <bool Needed, class R>

@@ -12,8 +12,8 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/kit/lock_access.hpp>
-#include <interlock/core/lock.hpp>
+#include <interlock/core/kit/ref.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/thread.hpp>
 
@@ -45,30 +45,6 @@
 namespace interlock {
 inline namespace v0 {
 namespace detail {
-
-/// Shared ownership without a second allocation.
-template <class Op>
-class Ref {
-public:
-    Ref() = default;
-    explicit Ref(Op* op) noexcept : op_(op) { op_->add_reference(); }
-    Ref(Ref&& other) noexcept : op_(std::exchange(other.op_, nullptr)) {}
-    Ref& operator=(Ref&& other) noexcept
-    {
-        Ref(std::move(other)).swap(*this);
-        return *this;
-    }
-    ~Ref()
-    {
-        if (op_ != nullptr)
-            op_->drop_reference();
-    }
-    void swap(Ref& other) noexcept { std::swap(op_, other.op_); }
-    Op* operator->() const noexcept { return op_; }
-
-private:
-    Op* op_{nullptr};
-};
 
 /// The operations pending on one execution context. When it is destroyed they are, too (Asio's rule): their
 /// handlers are destroyed and never called.
@@ -245,7 +221,7 @@ protected:
     {
         if (at == TimePoint::max() || (alarm_armed_ && alarm_at_ == at && runtime_.now() < at))
             return;
-        still();
+        disarm();
         add_reference();
         alarm_armed_ = true;
         alarm_at_ = at;
@@ -253,7 +229,7 @@ protected:
     }
 
     /// Takes the alarm back.
-    void still() noexcept
+    void disarm() noexcept
     {
         // Not taken back: it is ringing, and drops its reference itself.
         if (std::exchange(alarm_armed_, false) && runtime_.disarm(*this))
@@ -430,7 +406,7 @@ private:
             std::lock_guard lock(mutex_);
             finished_ = true;
         }
-        still();
+        disarm();
         stop_.reset();  // waits for a callback that runs
         boost::asio::get_associated_cancellation_slot(handler_).clear();
         {
@@ -454,7 +430,7 @@ private:
             offload_->returned.wait(lock, [&] { return offload_->running == 0; });
         }
         leave();
-        still();
+        disarm();
         stop_.reset();  // waits for a callback that runs
         boost::asio::get_associated_cancellation_slot(handler_).clear();
         drop_reference();
@@ -590,195 +566,6 @@ void async_call(Where where, TimePoint until, R const& runtime, Handler handler,
 {
     start_operation<CallOperation<Handler, R, Where, F>>(
         std::move(handler), runtime, std::move(where), until, std::move(call));
-}
-
-/// What is asked of `LockStateService::async_acquire` or `async_try_acquire`.
-template <class Service>
-struct AcquireRequest {
-    Service service;
-    Key key;
-    typename Service::value_type state;
-    Wait wait;
-    Deadline deadline;
-    int max_attempts;
-    std::stop_token stop;
-};
-
-template <bool Optional, class Service, class Handler>
-class AcquireOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
-    using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
-    using Repository = typename Service::repository_type;
-
-public:
-    AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
-        : Base(std::move(handler), request->service.repository().runtime(), request->stop), request_(std::move(request)),
-          deadline_(request_->deadline.at(this->runtime().now())),
-          ticket_(LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts, false)
-    {}
-
-    void start() { this->start_here(); }
-
-private:
-    bool step() override
-    {
-        if (offloaded_) {
-            if (!this->offload_done()) {
-                bool const late = this->runtime().now() >= deadline_;
-                if (!(late || this->cancel_requested()) || !this->take_back())
-                    return false;
-                return fail(late ? Errc::deadline_exceeded : Errc::cancelled);
-            }
-            offloaded_ = false;
-            if (!answer_->done() && this->take_wake())  // perhaps by what the call found in use
-                return step();
-        } else {
-            if (!request_->deadline.valid() || request_->max_attempts < 1)
-                return fail(Errc::invalid_argument);
-            if (this->cancel_requested())
-                return fail(Errc::cancelled);
-            if (polled_ && this->runtime().now() >= deadline_)
-                return fail(Errc::deadline_exceeded);
-            blockable_ = !LockAccess::in_place(request_->service);
-            if (!blockable_) {
-                poll();
-            } else {
-                offloaded_ = true;
-                this->take_wake();
-                this->wake_at(deadline_);  // waiting for a thread counts
-                auto const& repository = request_->service.repository();
-                this->offload([this] { poll(); }, store_executor(this->runtime(), BlockingCalls::waiting, repository));
-                return false;
-            }
-        }
-        if (!answer_->done()) {
-            if (this->cancel_requested())
-                return fail(Errc::cancelled);
-            this->wake_at(std::min(answer_->wake_at(), deadline_));
-            return false;
-        }
-        if (!answer_->outcome())
-            return fail(answer_->outcome().error());
-        hold_ = *std::move(answer_->outcome());
-        return true;
-    }
-
-    void failed(std::exception_ptr) noexcept override { fail(Errc::overloaded); }
-
-    void poll()
-    {
-        if (!polled_) {
-            polled_ = true;
-            if (auto failure = LockAccess::unfit(request_->service, request_->key, Deadline{deadline_})) {
-                answer_.emplace(std::move(*failure));
-                return;
-            }
-        }
-        answer_.emplace(ticket_.poll(*this, deadline_));
-    }
-
-    bool may_block() const noexcept override { return blockable_; }
-
-    bool fail(Errc code) noexcept
-    {
-        ticket_.abandon();
-        code_ = code;
-        return true;
-    }
-
-    void complete(Ref<Base> self) override
-    {
-        using Lock = typename Service::lock_type;
-        auto handler = std::move(this->handler());
-        if (hold_ && this->cancel_requested()) {  // on its way here
-            hold_.reset();
-            code_ = Errc::cancelled;
-        }
-        if (hold_)
-            hold_->take();
-        auto const code = code_;
-        Lock lock = hold_ ? Lock{std::move(request_->state), std::move(hold_)} : Lock{};
-        { Ref<Base> const last = std::move(self); }
-        if constexpr (Optional) {
-            std::optional<Lock> maybe;
-            if (lock)
-                maybe.emplace(std::move(lock));
-            std::move(handler)(
-                code == Errc::ok || code == Errc::lock_busy ? error_code{} : make_error_code(code), std::move(maybe));
-        } else {
-            std::move(handler)(code == Errc::ok ? error_code{} : make_error_code(code), std::move(lock));
-        }
-    }
-
-    void leave() noexcept override { ticket_.abandon(); }
-    void destroy() noexcept override { destroy_operation(this, this->allocator()); }
-
-    std::unique_ptr<AcquireRequest<Service>> request_;
-    TimePoint deadline_;
-    bool polled_{false};
-    bool offloaded_{false};
-    bool blockable_{false};  // the thread that polls is one of the pool
-    Errc code_{Errc::ok};
-    std::optional<Step<std::shared_ptr<Hold>>> answer_;
-    std::shared_ptr<Hold> hold_;
-    LockAccess::Ticket<Service> ticket_;
-};
-
-/// `LockStateService::async_release` where it cannot be done in place.
-template <class Service, class Handler>
-class ReleaseOperation final : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
-    using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
-
-public:
-    ReleaseOperation(Handler handler, Service const& service, std::shared_ptr<Hold> hold)
-        : Base(std::move(handler), service.repository().runtime()), releasing_(LockAccess::table(service), std::move(hold))
-    {}
-
-    void start() { this->start_here(); }
-
-private:
-    bool step() override
-    {
-        auto step = releasing_.poll(*this);
-        if (!step.done()) {
-            this->wake_at(step.wake_at());
-            return false;
-        }
-        code_ = step.outcome().error();
-        return true;
-    }
-
-    void failed(std::exception_ptr) noexcept override
-    {
-        releasing_.abandon();
-        code_ = Errc::outcome_unknown;
-    }
-
-    void complete(Ref<Base> self) override
-    {
-        auto handler = std::move(this->handler());
-        auto const code = code_;
-        { Ref<Base> const last = std::move(self); }
-        std::move(handler)(code == Errc::ok ? error_code{} : make_error_code(code));
-    }
-
-    bool may_block() const noexcept override { return false; }
-    void leave() noexcept override { releasing_.abandon(); }
-    void destroy() noexcept override { destroy_operation(this, this->allocator()); }
-
-    LockAccess::Releasing<Service> releasing_;
-    Errc code_{Errc::ok};
-};
-
-template <class Service, class Handler>
-void start_release(Service const& service, Handler handler, std::shared_ptr<Hold> hold)
-{
-    start_operation<ReleaseOperation<Service, Handler>>(std::move(handler), service, std::move(hold));
-}
-
-template <bool Optional, class Service, class Handler>
-void start_acquire(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
-{
-    start_operation<AcquireOperation<Optional, Service, Handler>>(std::move(handler), std::move(request));
 }
 
 }  // namespace detail

@@ -25,6 +25,7 @@ inline namespace v0 {
 template <Runtime R>
 class BlockingWaiter final : public Waiter {
 public:
+    /// Waits by the clock of `runtime`.
     explicit BlockingWaiter(R runtime) : runtime_(std::move(runtime)) {}
 
     void wake() noexcept override { static_cast<void>(wake_later()); }

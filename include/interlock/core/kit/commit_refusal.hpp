@@ -4,7 +4,13 @@
 #define INTERLOCK_CORE_KIT_COMMIT_REFUSAL_HPP
 
 /// @file
-/// For backends: how a commit says which of its changes were refused.
+/// For authors of stores: how a commit says which of its changes were refused.
+///
+///     interlock::CommitRefusal refusal{changes.size()};
+///     for (auto const& change : changes)
+///         refusal.add(change.key->bytes(), what_became_of(change));
+///     if (refusal)
+///         return std::move(refusal).failure();  // "alice: version_conflict, bob: not_found"
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
@@ -17,7 +23,7 @@
 namespace interlock {
 inline namespace v0 {
 
-/// The beginning of a key, as it may be shown.
+/// The first 64 bytes of a key in a form that may be shown: bytes that are not printable ASCII become `?`.
 inline std::string printable_key(std::string_view bytes)
 {
     std::string out;
@@ -26,13 +32,15 @@ inline std::string printable_key(std::string_view bytes)
     return out;
 }
 
-/// The failure of a commit of so many changes: the code of the first that was refused, and, where there are several,
-/// every refused one's key and code in the detail.
+/// The failure of a commit. Its code is that of the first change that was refused. If the commit has several
+/// changes, the detail names the key and the code of each refused one; of a single change the caller knows
+/// the key.
 class CommitRefusal {
 public:
+    /// `changes`: how many changes the commit has.
     explicit CommitRefusal(std::size_t changes) noexcept : several_(changes > 1) {}
 
-    /// What became of the change of `key`, its bytes; `ok` says nothing.
+    /// Says what became of the change of the key with these bytes. `ok` is not a refusal.
     void add(std::string_view key, Errc code)
     {
         if (code == Errc::ok)
@@ -46,14 +54,15 @@ public:
         refused_ += ": ";
         refused_ += name_of(code);
     }
-    /// Whether any was refused.
+    /// Whether a change was refused.
     explicit operator bool() const noexcept { return first_ != Errc::ok; }
+    /// Precondition: a change was refused.
     Failure failure() && { return several_ ? Failure{first_, std::move(refused_)} : Failure{first_}; }
 
 private:
-    bool several_;
-    Errc first_{Errc::ok};
-    std::string refused_;
+    bool several_;          // else the detail stays empty
+    Errc first_{Errc::ok};  // the code of the first refused change
+    std::string refused_;   // the text of the detail
 };
 
 }  // namespace v0

@@ -4,7 +4,13 @@
 #define INTERLOCK_CORE_KIT_CONNECTION_POOL_HPP
 
 /// @file
-/// For backends: a bounded number of connections, lent for one exchange or one transaction.
+/// For authors of stores: a bounded number of connections, lent for one exchange or one transaction.
+///
+///     ConnectionPool<Connection> pool{"Redis", options.max_connections, options.max_waiting};
+///     bool fresh = false;  // an old connection may turn out dead; a fresh one tells that the server is
+///     auto lease = pool.take(until, fresh, [&] { return Connection::open(options, until); });
+///     if (!lease)
+///         return std::move(lease).failure();
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
@@ -23,18 +29,26 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Connections of type `C`, lent one at a time, the one used last first.
+/// Lends connections of type `C`, one at a time to one borrower, the most recently used connection first.
+/// `R`: the runtime by whose clock callers wait.
 ///
-/// `c.fit()`: whether an idle one may be lent. `c.reusable()`: whether one that comes back may be kept.
-/// **Thread safety.** Everything: safe. Whoever has borrowed must give back before the pool goes.
-template <class C>
+/// **Requirements.** `c.fit()` tells whether an idle connection may be lent; `c.reusable()` tells whether a
+/// returned connection may be kept.
+/// **Guarantee.** There are never more than `most` connections, and never more than `most_waiting` callers
+/// wait (law P10).
+/// **Lifetimes.** A borrower must give its connection back before the pool is destroyed.
+/// **Thread safety.** Every member may be called from several threads at once.
+template <class C, class R = SystemRuntime>
 class ConnectionPool {
 public:
-    /// Gives back by itself.
+    /// A borrowed connection, or none. The destructor gives the connection back.
     class Lease {
     public:
         Lease() = default;
-        Lease(ConnectionPool* pool, std::unique_ptr<C> connection) noexcept : pool_(pool), connection_(std::move(connection)) {}
+        Lease(ConnectionPool* pool, std::unique_ptr<C> connection) noexcept
+            : pool_(pool), connection_(std::move(connection))
+        {
+        }
         Lease(Lease&&) noexcept = default;
         Lease& operator=(Lease&& other) noexcept
         {
@@ -48,6 +62,7 @@ public:
         explicit operator bool() const noexcept { return connection_ != nullptr; }
         C& operator*() const noexcept { return *connection_; }
         C* operator->() const noexcept { return connection_.get(); }
+        /// Gives the connection back now.
         void release() noexcept
         {
             if (connection_)
@@ -59,17 +74,25 @@ public:
         std::unique_ptr<C> connection_;
     };
 
-    /// `store` begins the texts of failures.
-    ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting)
-        : store_(std::move(store)), most_(most), most_waiting_(most_waiting), generation_(SystemRuntime::generation())
+    /// `store`: the name with which the texts of failures begin. `most`: how many connections there may be.
+    /// `most_waiting`: how many callers may wait for one.
+    ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting, R runtime = {})
+        : store_(std::move(store)),
+          most_(most),
+          most_waiting_(most_waiting),
+          runtime_(std::move(runtime)),
+          generation_(runtime_.generation())
     {}
     ConnectionPool(ConnectionPool const&) = delete;
     ConnectionPool& operator=(ConnectionPool const&) = delete;
 
-    /// An idle one, or else `open()`, an `Outcome<std::unique_ptr<C>>`, where there may be one more; waits until `until`.
-    /// `fresh`: it was opened for this.
+    /// Lends an idle connection. If none is idle and there may be one more, calls `open()`, which gives an
+    /// `Outcome<std::unique_ptr<C>>`. If there may be none, waits until one is given back, at most until
+    /// `until`. `fresh` becomes true when the connection was opened for this call.
     ///
-    /// **Outcome.** What `open` said; `deadline_exceeded`; `overloaded`: too many wait, or none was given back in time.
+    /// **Outcome.** The failure of `open`; `deadline_exceeded`, when the deadline came before a connection
+    /// could be taken; `overloaded`, when too many callers wait or none was given back in time. An exception
+    /// of `open` is passed on.
     template <class Open>
     Outcome<Lease> take(TimePoint until, bool& fresh, Open open)
     {
@@ -77,25 +100,29 @@ public:
             std::unique_ptr<C> connection;
             {
                 std::unique_lock lock(mutex_);
-                if (SystemRuntime::now() >= until)
-                    return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to " + store_};
+                if (runtime_.now() >= until)
+                    return Failure{
+                        Errc::deadline_exceeded, "the deadline came before anything was sent to " + store_};
                 if (idle_.empty() && count_ >= most_) {
                     if (waiting_ >= most_waiting_)
                         return Failure{Errc::overloaded, store_ + ": too many callers wait for a connection"};
                     ++waiting_;
-                    while (idle_.empty() && count_ >= most_ && SystemRuntime::now() < until)
-                        SystemRuntime::wait_until(returned_, lock, until);
+                    while (idle_.empty() && count_ >= most_ && runtime_.now() < until)
+                        runtime_.wait_until(returned_, lock, until);
                     --waiting_;
                     if (idle_.empty() && count_ >= most_)
                         return Failure{
-                            Errc::overloaded, store_ + ": all connections are in use; see Options::max_connections"};
+                            Errc::overloaded,
+                            store_ + ": all connections are in use; see Options::max_connections"};
                     continue;
                 }
                 if (!idle_.empty()) {
-                    connection = std::move(idle_.back());  // the last one used: the rest may grow cold
+                    // the most recently used connection; the others may grow cold
+                    connection = std::move(idle_.back());
                     idle_.pop_back();
                 } else {
                     ++count_;
+                // The room is taken before `open` runs, without the mutex, so that there are never too many.
                 }
             }
             if (connection) {
@@ -121,7 +148,8 @@ public:
         }
     }
 
-    /// What is idle leads nowhere any more.
+    /// Closes the idle connections, since they lead nowhere any more: to a server that is gone, say. Borrowed
+    /// connections stay.
     void drop_idle() noexcept
     {
         std::vector<std::unique_ptr<C>> dropped;
@@ -133,12 +161,13 @@ public:
         returned_.notify_all();
     }
 
-    /// In use or not.
+    /// How many connections there are, borrowed or idle.
     std::size_t count() const
     {
         std::lock_guard lock(mutex_);
         return count_;
     }
+    /// How many connections are idle.
     std::size_t idle_count() const
     {
         std::lock_guard lock(mutex_);
@@ -148,8 +177,8 @@ public:
 private:
     void put_back(std::unique_ptr<C> connection) noexcept
     {
-        if (SystemRuntime::generation() != generation_)
-            return;  // in a forked child, where the mutex may be one that nobody will unlock
+        if (runtime_.generation() != generation_)
+            return;  // in a forked child nobody may ever unlock the parent's mutex
         if (!connection->reusable()) {
             connection.reset();
             return lose();
@@ -158,11 +187,12 @@ private:
             std::lock_guard lock(mutex_);
             idle_.push_back(std::move(connection));
         } catch (...) {
-            return lose();
+            return lose();  // without memory for the list the connection is closed instead
         }
         returned_.notify_one();
     }
 
+    // A connection is gone, and somebody else may open one.
     void lose() noexcept
     {
         {
@@ -172,15 +202,16 @@ private:
         returned_.notify_one();
     }
 
-    std::string store_;
+    std::string store_;  // the beginning of the texts of failures
     std::size_t most_;
     std::size_t most_waiting_;
-    std::uint64_t generation_;
+    [[no_unique_address]] R runtime_;
+    std::uint64_t generation_;  // the process that made the pool
     mutable std::mutex mutex_;
-    std::condition_variable returned_;
-    std::vector<std::unique_ptr<C>> idle_;
-    std::size_t count_{0};
-    std::size_t waiting_{0};
+    std::condition_variable returned_;      // a connection was given back, or there may be one more
+    std::vector<std::unique_ptr<C>> idle_;  // the most recently used one last
+    std::size_t count_{0};                  // borrowed, idle, and being opened
+    std::size_t waiting_{0};                // callers in `take` that wait for a connection
 };
 
 }  // namespace v0

@@ -4,13 +4,14 @@
 #define INTERLOCK_CORE_KIT_PENDING_CALL_HPP
 
 /// @file
-/// One call of a store, made so that its caller need not know how: blocking where the caller has a thread to spare, else
-/// started and looked at.
+/// One call of a store, made so that its caller need not know how: the call blocks where the caller has a thread to spare,
+/// else it is started and looked at.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
 
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -24,35 +25,54 @@ struct Returned {
     Outcome<X>& operator*() noexcept { return outcome; }
 };
 
-/// For stores that only block: nothing to remember.
-template <class R, class X>
+namespace detail {
+
+/// `repository.carry_out(verb, deadline)`; what a commit came to has the new version of its first change, as that of a
+/// started commit has.
+template <class R, class Verb>
+Outcome<typename Verb::answer> carry_out(R& repository, Verb const& verb, Deadline deadline)
+{
+    if constexpr (std::is_same_v<Verb, verb::Commit<typename R::value_type>>) {
+        auto result = repository.carry_out(verb, deadline);
+        if (result && !verb.changes.empty() && verb.changes[0].kind == ChangeKind::write)
+            result->version = verb.changes[0].version;
+        return result;
+    } else {
+        return repository.carry_out(verb, deadline);
+    }
+}
+
+}  // namespace detail
+
+/// A call of `R` by `Verb`, of which there is one at a time. For stores that only block: nothing to remember.
+template <class R, class Verb>
 class PendingCall {
 public:
     static constexpr bool under_way() noexcept { return false; }
     void give_up() noexcept {}
 
-    /// The outcome of `block(repository)`, or of the call begun by `start(repository)`; nothing while there is none: ask
-    /// again when `waiter` was woken.
-    template <class Block, class Start>
-    Returned<X> ask(R& repository, Waiter&, Block block, Start)
+    /// The outcome of the call, which is begun if none is under way; nothing while there is no outcome: ask again when
+    /// `waiter` was woken. `verb` is read when the call is begun.
+    Returned<typename Verb::answer> ask(R& repository, Waiter&, Verb const& verb, Deadline deadline)
     {
-        return {block(repository)};
+        return {detail::carry_out(repository, verb, deadline)};
     }
 };
 
-template <NonblockingRepository R, class X>
-class PendingCall<R, X> {
+template <NonblockingRepository R, class Verb>
+class PendingCall<R, Verb> {
+    using X = typename Verb::answer;
+
 public:
     bool under_way() const noexcept { return call_ != nullptr; }
     void give_up() noexcept { call_.reset(); }
 
-    template <class Block, class Start>
-    std::optional<Outcome<X>> ask(R& repository, Waiter& waiter, Block block, Start start)
+    std::optional<Outcome<X>> ask(R& repository, Waiter& waiter, Verb const& verb, Deadline deadline)
     {
         if (!call_) {
             if (waiter.may_block() || !starts_calls(repository))
-                return block(repository);
-            call_ = start(repository);
+                return detail::carry_out(repository, verb, deadline);
+            call_ = repository.start(verb, deadline, waiter);
         }
         auto outcome = call_->poll();
         if (outcome)

@@ -4,8 +4,14 @@
 #define INTERLOCK_CORE_KIT_STATE_CACHE_HPP
 
 /// @file
-/// The states that a service saw last, with their versions. Never believed: whoever starts from one names its version in a
-/// commit, or looks at the store before it answers.
+/// The states that a service saw last, with their versions, for policies that begin without a reading trip.
+///
+/// A cached state is never believed. Whoever starts from one either names its version in a commit, so that
+/// the store refuses the commit if the state has moved, or looks at the store before an answer leaves.
+///
+///     StateCache<Account> cache{1000};
+///     auto seen = cache.find(key);                          // perhaps stale
+///     cache.put(key, next, committed_version, life);        // after the commit has succeeded
 
 #include <interlock/core/key.hpp>
 #include <interlock/core/versioned.hpp>
@@ -22,13 +28,19 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Bounded; forgets what was not used for longest.
+/// A bounded cache. Beyond its capacity it forgets the state that was not used for longest.
+///
+/// **Cost.** Copies of `T`, made while a mutex is held.
+/// **Thread safety.** Every member may be called from several threads at once.
 template <class T>
 class StateCache {
 public:
+    /// `capacity`: how many states are kept. 0 switches the cache off.
     explicit StateCache(std::size_t capacity) : capacity_(capacity) {}
+    /// Does it keep nothing?
     bool off() const noexcept { return capacity_ == 0; }
 
+    /// The state that was seen last, or nothing.
     std::optional<Versioned<T>> find(Key const& key)
     {
         std::lock_guard lock(mutex_);
@@ -39,7 +51,8 @@ public:
         return it->second->second;
     }
 
-    /// What belongs to another life of the store (`life_of`) is forgotten.
+    /// Tells in which life the store is now (`life_of`). If the store was emptied or replaced since (another
+    /// life), versions may begin anew, so everything that belongs to another life is forgotten.
     void live(std::uint64_t life) noexcept
     {
         std::lock_guard lock(mutex_);
@@ -49,7 +62,8 @@ public:
         states_.clear();
     }
 
-    /// An older version never replaces a newer one, nor does one of another life. Without memory it is not remembered.
+    /// Remembers a state. An older version never replaces a newer one, nor is a state of another life taken.
+    /// If there is no memory, nothing is remembered.
     void put(Key const& key, T const& value, Version version, std::uint64_t life) noexcept
     {
         try {
@@ -77,6 +91,7 @@ public:
         }
     }
 
+    /// Forgets a state: its commit was refused, say.
     void drop(Key const& key) noexcept
     {
         std::lock_guard lock(mutex_);
@@ -92,9 +107,9 @@ private:
 
     std::size_t capacity_;
     std::mutex mutex_;
-    std::uint64_t life_{0};
-    States states_;  // the last used first
-    std::unordered_map<Key, typename States::iterator> places_;
+    std::uint64_t life_{0};  // the life of the store that the states belong to
+    States states_;  // the most recently used first
+    std::unordered_map<Key, typename States::iterator> places_;  // where each key is in the list
 };
 
 }  // namespace v0

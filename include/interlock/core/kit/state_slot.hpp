@@ -99,8 +99,11 @@ public:
     /// Whether the state still belongs to `key`.
     bool keeps(Key const& key) const { return detail::belongs_to<T, K>(*value_, key); }
 
+    /// Is the state made by the caller, so that the store has none?
     bool fresh() const noexcept { return fresh_; }
+    /// The version that a commit expects, or `no_version` for a fresh state.
     Version version() const noexcept { return version_; }
+    /// What a commit of this state is: a write where it changed, else a check that nobody else wrote.
     Change<T> change(Key const& key, Fence const* fence = nullptr)
     {
         return {.key = &key,
@@ -148,7 +151,7 @@ public:
     RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff}; }
     static constexpr bool guarded(Form) noexcept { return true; }
     /// How many operations on states others work on may wait for their turn.
-    std::size_t turns() const noexcept
+    std::size_t max_waiting_operations() const noexcept
     {
         if constexpr (requires { policy_.wait; })
             if (policy_.wait == Wait::no)
@@ -156,7 +159,7 @@ public:
         return default_max_waiters;
     }
     /// Whether a transaction holds what others wait for in `begin`.
-    static constexpr bool begin_waits() noexcept { return true; }
+    static constexpr bool holds_in_begin() noexcept { return true; }
     std::optional<Failure> unfit(std::span<Key const>, Deadline) const { return std::nullopt; }
 
 private:

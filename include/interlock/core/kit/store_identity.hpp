@@ -4,7 +4,12 @@
 #define INTERLOCK_CORE_KIT_STORE_IDENTITY_HPP
 
 /// @file
-/// For backends: what `identity()` of a repository of a distant store points to.
+/// For authors of stores: what `identity()` of a repository of a distant store points to.
+///
+/// Two clients may have been made for one server, and their repositories must still be known as handles to
+/// one store: a call that is made within another one must see that both ask for the same lock. A backend
+/// makes up the name of its store from what distinguishes it: the server's address, the database, the name
+/// space.
 
 #include <interlock/core/runtime/immortal.hpp>
 
@@ -17,7 +22,9 @@
 namespace interlock {
 inline namespace v0 {
 
-/// One object per distinct store of this process, by whatever client it was reached. Lives as long as somebody has it.
+/// The object that stands for the store `name` in this process, whatever client was made for it. It lives as
+/// long as somebody has it; after that a new object with another address takes its place. Safe to call from
+/// several threads at once.
 inline std::shared_ptr<std::string const> intern_store(std::string name)
 {
     static std::mutex mutex;

@@ -4,7 +4,12 @@
 #define INTERLOCK_CORE_KIT_WAKEUP_LISTENER_HPP
 
 /// @file
-/// For backends: who waits for which name, and the thread that hears from the server when to wake them.
+/// For authors of stores: who waits for which name, and the thread that hears from the server when to wake
+/// them.
+///
+/// A store derives from `WakeupListener`, connects and listens in `listen()`, and wakes the waiters of a name
+/// when the server sends a message about that name. Wake-ups are hints: a lost one costs time and nothing
+/// else.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -15,6 +20,7 @@
 
 #include <array>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -22,23 +28,29 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
 
-/// Waiters by the hash of the name that they wait for, the holders that were lately waited for, and a thread that
-/// listens on a connection of its own from the first `start` on; after a failure it tries again, later each time.
-/// Without a thread, or without memory, nobody is woken: whoever waits must also look now and then.
+/// Keeps the waiters, by the hash of the name that each waits for, and the holders for whose locks somebody
+/// has lately waited. From the first `start` on a thread listens on a connection of its own. After a failure
+/// it connects again, later each time (`Backoff`, up to 2 seconds).
 ///
-/// `Waiting`: a struct with a member `waiter`. What derives from this is made by `std::make_shared`.
-/// **Thread safety.** Everything that is public: safe. Its thread owns a reference, so it is never joined.
-template <class Waiting>
-class WakeupListener : public std::enable_shared_from_this<WakeupListener<Waiting>> {
+/// **Does not guarantee.** A wake-up. Without a thread, a descriptor or memory nobody is woken, so whoever
+/// waits must also look now and then.
+/// **Requirements.** `Waiting` is a struct with a member `waiter`, a `Waiter*`. `R` is the runtime by whose
+/// clock the thread connects again and notes grow old. Objects of derived classes are made by
+/// `std::make_shared`.
+/// **Lifetimes.** The thread owns a reference to the object and is never joined; `stop` ends it.
+/// **Thread safety.** Every public member may be called from several threads at once.
+template <class Waiting, class R = SystemRuntime>
+class WakeupListener : public std::enable_shared_from_this<WakeupListener<Waiting, R>> {
 public:
     WakeupListener(WakeupListener const&) = delete;
     WakeupListener& operator=(WakeupListener const&) = delete;
 
-    /// When it returns, `waiter` is not being woken and will not be.
+    /// Forgets `waiter`. Once the call returns, `waiter` is not being woken and will not be.
     void unsubscribe(std::uint64_t hash, Waiter& waiter) noexcept
     {
         std::lock_guard lock(mutex_);
@@ -47,14 +59,16 @@ public:
             it = it->second.waiter == &waiter ? waiters_.erase(it) : std::next(it);
     }
 
-    /// Ends the thread, soon. Also done when it was never started.
+    /// Ends the thread, soon. If there is no thread, none will start any more.
     void stop() noexcept
     {
         std::lock_guard lock(mutex_);
         stopping_ = true;
         bell_.ring();
+        stopped_.notify_all();
     }
 
+    /// How many waiters there are, for tests.
     std::size_t waiter_count() const
     {
         std::lock_guard lock(mutex_);
@@ -62,11 +76,12 @@ public:
     }
 
 protected:
-    WakeupListener() = default;
+    explicit WakeupListener(R runtime = {}) : runtime_(std::move(runtime)) {}
     ~WakeupListener() = default;
 
-    /// On the thread, without the mutex: connects, and listens until the connection breaks, the bell rings and it is
-    /// `stopping`. False: it never came to listening.
+    /// Runs on the thread, without the mutex: connects, and listens until the connection breaks, or until the
+    /// bell rings and `stopping` is true. Returns false if it never came to listening, so that the next
+    /// attempt comes later.
     virtual bool listen() = 0;
 
     bool stopping() const
@@ -75,35 +90,38 @@ protected:
         return stopping_;
     }
 
-    // With the mutex held:
+    // The caller of the following members holds the mutex.
 
-    /// Whether there is a thread; the first call makes it.
+    /// Whether there is a thread; the first call makes it. The caller holds the mutex.
     bool start()
     {
         if (stopping_)
             return false;
-        if (!started_ && bell_.valid()) {  // else no descriptor is left
+        if (!started_ && bell_.valid()) {  // else no descriptor was left
             try {
                 detail::start_detached_thread([self = this->shared_from_this()] { self->run(); });
                 started_ = true;
-            } catch (std::exception const&) {  // nor a thread
+            } catch (std::exception const&) {  // no thread was left either: waiters poll
             }
         }
         return started_;
     }
 
-    /// Somebody asked in vain for what `holder` has, see `first_bytes`.
-    void mark_wanted(std::uint64_t hash, std::uint32_t holder)
+    /// Notes, for a second, that somebody has asked in vain for what `holder` has (see `first_bytes`). A
+    /// holder of whom this is noted does not hand its lock on to local callers for long. The caller holds the
+    /// mutex.
+    void note_wanted(std::uint64_t hash, std::uint32_t holder)
     {
-        wants_[hash % wants_.size()] = {hash, holder, detail::add(SystemRuntime::now(), want_lasts)};
+        wants_[hash % wants_.size()] = {hash, holder, detail::add(runtime_.now(), want_lasts)};
     }
+    /// Whether somebody has lately asked in vain for what `holder` has. The caller holds the mutex.
     bool is_wanted(std::uint64_t hash, std::uint32_t holder) const
     {
         auto const& want = wants_[hash % wants_.size()];
-        return want.hash == hash && want.holder == holder && SystemRuntime::now() < want.until;
+        return want.hash == hash && want.holder == holder && runtime_.now() < want.until;
     }
 
-    /// What stands for an owner in messages: four bytes of its token.
+    /// What stands for an owner in messages: the first four bytes of its token. The whole token is secret.
     static std::uint32_t first_bytes(char const* token) noexcept
     {
         std::uint32_t out = 0;
@@ -113,16 +131,17 @@ protected:
     }
 
     mutable std::mutex mutex_;
-    detail::Doorbell bell_;
-    std::unordered_multimap<std::uint64_t, Waiting> waiters_;
+    detail::Doorbell bell_;                                    // wakes the thread while it listens
+    std::unordered_multimap<std::uint64_t, Waiting> waiters_;  // by the hash of the name that each waits for
 
 private:
+    /// One note of `note_wanted`.
     struct Want {
         std::uint64_t hash{0};
         std::uint32_t holder{0};
         TimePoint until{};
     };
-    static constexpr std::chrono::seconds want_lasts{1};
+    static constexpr std::chrono::seconds want_lasts{1};  // a waiter repeats its note when it asks again
 
     void run() noexcept
     {
@@ -132,18 +151,22 @@ private:
                     failures = 0;
                 ++failures;
                 auto const again =
-                    detail::add(SystemRuntime::now(), backoff_.delay(failures, SystemRuntime::random_bits()));
-                while (!stopping() && SystemRuntime::now() < again)
-                    static_cast<void>(detail::wait_for_bell(again, bell_));
+                    detail::add(runtime_.now(), backoff_.delay(failures, runtime_.random_bits()));
+                std::unique_lock lock(mutex_);
+                while (!stopping_ && runtime_.now() < again)
+                    runtime_.wait_until(stopped_, lock, again);
             }
         } catch (std::exception const&) {  // out of memory: waiters poll from now on
         }
     }
 
-    Backoff backoff_{.initial = std::chrono::milliseconds{20}, .cap = std::chrono::seconds{2}, .immediate = 0};
-    std::array<Want, 256> wants_{};  // by hash; a later one takes the place of an earlier one
-    bool started_{false};
-    bool stopping_{false};
+    [[no_unique_address]] R runtime_;
+    std::condition_variable stopped_;  // `stop` was called
+    Backoff backoff_{
+        .initial = std::chrono::milliseconds{20}, .cap = std::chrono::seconds{2}, .immediate = 0};
+    std::array<Want, 256> wants_{};  // by hash; a note that comes later takes the place of an earlier one
+    bool started_{false};            // the thread exists
+    bool stopping_{false};           // `stop` was called
 };
 
 }  // namespace v0

@@ -3,9 +3,12 @@
 #ifndef INTERLOCK_CORE_RUNTIME_ALARM_HPP
 #define INTERLOCK_CORE_RUNTIME_ALARM_HPP
 
-// One thread per process that calls back at points of time: renewals, lease ends, deadlines of asynchronous
-// waits. Started by the first alarm. It outlives every service, so nothing ever joins it; a service that goes
-// away takes its alarms back instead (`cancel` waits for one that is ringing).
+/// @file
+/// One thread per process that calls back at points of time: for renewals, lease ends, and deadlines of
+/// asynchronous waits.
+///
+/// The first alarm starts the thread. It outlives every service, so that nothing has to join it. A service
+/// that goes away takes its alarms back instead: `cancel` waits for an alarm that is ringing.
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/random.hpp>
@@ -23,10 +26,11 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Something that wants to be called at a point of time. The owner keeps it alive while it is armed.
+/// Something that wants to be called at a point of time. Its owner keeps it alive while it is armed or rings.
 class Alarm {
 public:
-    /// Called once per arming, on the runtime's alarm thread, with no lock held. Must not block.
+    /// Called once for each arming, on the runtime's alarm thread, while no mutex is held. It must not block,
+    /// since every other alarm of the process waits for it.
     virtual void ring() noexcept = 0;
 
     Alarm() = default;
@@ -38,20 +42,26 @@ protected:
 
 private:
     friend struct AlarmAccess;
-    using Place = boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+    using Place =
+        boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+    /// When it is to ring.
     TimePoint at_{};
+    /// Where it is linked in its queue, so that arming allocates nothing.
     Place place_;
+    /// The queue that it is linked in. A forked child must not touch a queue of its parent.
     void const* queue_{nullptr};
     bool armed_{false};
 };
 
-/// For runtimes only: the fields an alarm queue keeps in the node.
+/// For runtimes only: the members of an `Alarm` that an alarm queue uses.
 struct AlarmAccess {
+    /// When it goes off, and whether it is to.
     static TimePoint& at(Alarm& a) noexcept { return a.at_; }
     static bool& armed(Alarm& a) noexcept { return a.armed_; }
-    /// The queue that `place` belongs to, where alarms are linked.
+    /// The queue that `place` belongs to, while the alarm is linked.
     static void const*& queue(Alarm& a) noexcept { return a.queue_; }
 
+    /// The order of the queue.
     struct Earlier {
         bool operator()(Alarm const& a, Alarm const& b) const noexcept { return a.at_ < b.at_; }
     };
@@ -60,7 +70,7 @@ struct AlarmAccess {
 
 namespace detail {
 
-/// CLOCK_BOOTTIME: monotonic and counting suspend, where the standard's steady clock stops in suspend on Linux.
+/// CLOCK_BOOTTIME: it is monotonic and counts suspend. The standard's steady clock stops in suspend on Linux.
 inline TimePoint boottime_now() noexcept
 {
     timespec t{};
@@ -68,9 +78,11 @@ inline TimePoint boottime_now() noexcept
     return TimePoint{std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec}};
 }
 
+/// The thread, and the queue of alarms in the order of their times.
 class AlarmClock {
 public:
-    /// The process's alarm clock. A forked child gets one of its own: the parent's thread is not in it.
+    /// The alarm clock of this process. A forked child gets one of its own, since the parent's thread does
+    /// not exist in the child.
     static AlarmClock& instance()
     {
         static std::atomic<AlarmClock*> current{nullptr};
@@ -82,13 +94,14 @@ public:
             return *clock;
         std::lock_guard lock(creating);
         if (current.load() == nullptr || generation.load() != now) {
-            current.store(new AlarmClock, std::memory_order_release);  // never destroyed, see above
+            // never destroyed: its thread goes on until the process ends
+            current.store(new AlarmClock, std::memory_order_release);
             generation.store(now, std::memory_order_release);
         }
         return *current.load();
     }
 
-    /// Arms, or moves an armed alarm.
+    /// Arms an alarm, or moves one that is armed.
     void arm(Alarm& alarm, TimePoint at)
     {
         bool wake = false;
@@ -109,14 +122,15 @@ public:
             changed_.notify_one();
     }
 
-    /// True: it was armed and will not ring. False: it was not armed, or is ringing now.
+    /// True: the alarm was armed and will not ring. False: it was not armed, or is ringing now.
     bool disarm(Alarm& alarm) noexcept
     {
         std::lock_guard lock(mutex_);
         return take_back(alarm);
     }
 
-    /// Disarms and, unless called from `ring` itself, waits until a ringing one has returned.
+    /// Disarms the alarm. If it is ringing, waits until `ring` has returned, unless `ring` itself is the
+    /// caller.
     void cancel(Alarm& alarm) noexcept
     {
         std::unique_lock lock(mutex_);
@@ -126,16 +140,19 @@ public:
     }
 
 private:
+    // Unlinks the alarm; false when it was not armed. The caller holds the mutex.
     bool take_back(Alarm& alarm) noexcept
     {
         if (!AlarmAccess::armed(alarm))
             return false;
-        if (AlarmAccess::queue(alarm) == this)  // not one that was armed before a fork
+        // an alarm that was armed before a fork is in the parent's queue
+        if (AlarmAccess::queue(alarm) == this)
             queue_.erase(queue_.iterator_to(alarm));
         AlarmAccess::armed(alarm) = false;
         return true;
     }
 
+    // The thread: sleeps until the first alarm is due, and rings it without the mutex.
     void run()
     {
         std::unique_lock lock(mutex_);
@@ -165,16 +182,16 @@ private:
     }
 
     std::mutex mutex_;
-    std::condition_variable changed_;
-    std::condition_variable returned_;
+    std::condition_variable changed_;   // the queue has an earlier alarm than the one that is slept for
+    std::condition_variable returned_;  // an alarm has rung
     boost::intrusive::multiset<
         Alarm, AlarmAccess::place, boost::intrusive::compare<AlarmAccess::Earlier>,
         boost::intrusive::constant_time_size<false>>
         queue_;
-    Alarm* ringing_{nullptr};
-    TimePoint sleeping_until_{TimePoint::max()};  // it looks then, or is woken
-    std::thread::id thread_;
-    bool started_{false};
+    Alarm* ringing_{nullptr};                     // the alarm whose `ring` is running; null: none
+    TimePoint sleeping_until_{TimePoint::max()};  // when the thread looks at the queue again by itself
+    std::thread::id thread_;                      // the alarm thread; `cancel` on it must not wait for itself
+    bool started_{false};                         // whether the thread exists
 };
 
 }  // namespace detail

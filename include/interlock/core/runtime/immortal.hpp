@@ -4,7 +4,7 @@
 #define INTERLOCK_CORE_RUNTIME_IMMORTAL_HPP
 
 /// @file
-/// What lives as long as the process: for the library itself.
+/// Objects that live as long as the process, for the statics of the library itself.
 
 #include <interlock/fwd.hpp>
 
@@ -14,9 +14,13 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// What a static of the library refers to, where it has a destructor: `static auto& x = immortal<X>(...)`. It is never
-/// destroyed, since `exit` destroys statics while the threads of the library go on.
+/// Makes an object that is never destroyed. A function that has a static of a type with a destructor writes
+/// `static auto& x = immortal<X>(...)`. The reason: `exit` destroys statics while the threads of the library
+/// still run, and such a thread must not meet a destroyed object.
 template <class T, class... Arguments>
+#if __has_cpp_attribute(gnu::no_dangling)
+[[gnu::no_dangling]]  // g++ 14 would suspect that it returns one of its arguments
+#endif
 T& immortal(Arguments&&... arguments)
 {
     return *new T(std::forward<Arguments>(arguments)...);

@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_CORE_RUNTIME_RANDOM_HPP
 #define INTERLOCK_CORE_RUNTIME_RANDOM_HPP
 
-// Random bits from the operating system, drawn in blocks per thread. A block is dropped after fork, so that
-// parent and child never hand out the same token.
+/// @file
+/// Random bits from the operating system, drawn in blocks, one block per thread. After a fork the child drops
+/// the block, so that parent and child never hand out the same token.
 
 #include <interlock/fwd.hpp>
 
@@ -29,11 +30,12 @@ inline std::atomic<std::uint64_t>& fork_counter() noexcept
     return counter;
 }
 
-/// Differs between a process and its forked children. One relaxed load.
+/// A number that differs between a process and its forked children. It costs one relaxed load.
 inline std::uint64_t process_generation() noexcept
 {
     static bool const registered = [] {
-        return pthread_atfork(nullptr, nullptr, [] { fork_counter().fetch_add(1, std::memory_order_relaxed); }) == 0;
+        return pthread_atfork(
+                   nullptr, nullptr, [] { fork_counter().fetch_add(1, std::memory_order_relaxed); }) == 0;
     }();
     static_cast<void>(registered);
     return fork_counter().load(std::memory_order_relaxed);
@@ -56,18 +58,18 @@ inline void os_random(void* data, std::size_t size)
     }
 }
 
-/// 64 random bits; one system call in 256.
+/// 64 random bits. One call in 256 makes a system call.
 inline std::uint64_t random_bits()
 {
     struct Block {
         std::array<std::uint64_t, 256> bits;
-        std::size_t left;
-        std::uint64_t generation;
+        std::size_t left;          // the numbers that are not used yet are the first `left`
+        std::uint64_t generation;  // the process that has drawn the block
     };
     static thread_local Block block{{}, 0, 0};
     auto const generation = process_generation();
     if (block.left == 0 || block.generation != generation) {
-        block.left = 0;
+        block.left = 0;  // so that no used number is handed out if the next line throws
         os_random(block.bits.data(), sizeof block.bits);
         block.left = block.bits.size();
         block.generation = generation;

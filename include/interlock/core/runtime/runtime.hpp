@@ -4,10 +4,11 @@
 #define INTERLOCK_CORE_RUNTIME_RUNTIME_HPP
 
 /// @file
-/// The only door to the outside: clock, alarms, blocking waits, randomness, executors.
+/// The only door to the outside: clock, alarms, blocking waits, randomness and executors.
 ///
-/// Everything else in the library asks its repository's `runtime_type`. Production uses `SystemRuntime`;
-/// tests put a deterministic one in its place, with virtual time and seeded scheduling, and run the same code.
+/// Everything else in the library asks the `runtime_type` of its repository. Production uses `SystemRuntime`.
+/// Tests put a deterministic runtime in its place, with virtual time and seeded scheduling, and run the same
+/// code.
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/fencing_token.hpp>
@@ -30,32 +31,38 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Why a store call blocks a thread. Calls of one kind never wait for the threads of another.
+/// Why a store call blocks a thread. Calls of one kind never wait for the threads of another kind: if a call
+/// that waits could take the thread of the call that ends the wait, both would wait for ever.
 enum class BlockingCalls : unsigned char {
     waiting,  ///< it may wait for what other callers hold, or for a connection
-    ending,   ///< it ends what others may wait for, and has what it needs for that
-    keeping,  ///< renewals and removals of locks, which nobody may keep from their threads
+    ending,   ///< it ends what others may wait for, and already has what it needs for that
+    keeping,  ///< renewals and removals of locks, which must never be kept from their threads
 };
 
-/// What the library needs of the outside world. A copyable handle.
+/// What the library needs of the outside world. A runtime is a copyable handle, and its members may be called
+/// from several threads at once.
 ///
 /// | expression | result | meaning |
 /// |---|---|---|
-/// | `r.now()` | `TimePoint` | monotonic, counts suspend |
+/// | `r.now()` | `TimePoint` | the monotonic time, which counts suspend |
 /// | `r.random_bits()` | `std::uint64_t` | 64 unpredictable bits (predictable only in a simulator) |
-/// | `r.arm(alarm, at)` | | calls `alarm.ring()` once, at or after `at`, not from within this call |
-/// | `r.disarm(alarm)` | `bool` | true: it was armed and will not ring |
-/// | `r.cancel(alarm)` | | disarms; when it returns, `ring` is not running (unless the caller is `ring`) |
+/// | `r.arm(alarm, at)` | | calls `alarm.ring()` once, at or after `at`, never from within this call |
+/// | `r.disarm(alarm)` | `bool` | true: the alarm was armed and will not ring |
+/// | `r.cancel(alarm)` | | disarms; once it returns, `ring` is not running (unless `ring` called it) |
 /// | `r.wait_until(cv, lock, at)` | | blocks like a condition variable, at most until `at` |
 /// | `r.sleep_until(at)` | | blocks the calling thread |
 /// | `r.executor()` | executor | runs handlers that have no executor of their own |
 /// | `r.blocking_executor()` | executor | runs blocking store calls on behalf of asynchronous callers |
-/// | `r.store_executor(kind, store, most)` | executor | optional: likewise, with threads for the calls of this `BlockingCalls` kind of the store with this `identity()` only, at most `most` |
+/// | `r.store_executor(kind, store, most)` | executor | optional, see below |
 /// | `r.generation()` | `std::uint64_t` | differs between a process and its forked children |
+///
+/// `store_executor` is like `blocking_executor`, with threads that make nothing but calls of this
+/// `BlockingCalls` kind to the store with this `identity()`, at most `most` at a time.
 // clang-format off
 template <class R>
 concept Runtime = std::copyable<R> &&
-    requires(R const& r, Alarm& alarm, TimePoint at, std::condition_variable& cv, std::unique_lock<std::mutex>& lock) {
+    requires(R const& r, Alarm& alarm, TimePoint at, std::condition_variable& cv,
+             std::unique_lock<std::mutex>& lock) {
     { r.now() } -> std::same_as<TimePoint>;
     { r.random_bits() } -> std::same_as<std::uint64_t>;
     r.arm(alarm, at);
@@ -71,13 +78,14 @@ concept Runtime = std::copyable<R> &&
 
 namespace detail {
 
-/// Runs what blocks on the threads of one store.
+/// Runs blocking calls on the threads that belong to one store and one `BlockingCalls` kind.
 class StoreExecutor {
 public:
     StoreExecutor(void const* store, BlockingCalls kind, std::size_t most) noexcept
         : store_(store), most_(most), kind_(kind)
     {}
 
+    // `execute` never runs the call on the thread that asks for it.
     static constexpr boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) noexcept
     {
         return boost::asio::execution::blocking.never;
@@ -100,16 +108,20 @@ private:
 
 }  // namespace detail
 
-/// The real world. Empty: using it costs nothing over calling the system directly.
+/// The real world. The class is empty: using it costs no more than calling the system directly.
 ///
-/// **Threads.** None until needed: one for alarms (renewals, lease ends, deadlines of asynchronous waits), started by the
-/// first alarm, and for each store those on which its blocking calls are made for asynchronous callers and for locks: as
-/// many as there are calls at a time, with a bound for each kind (see `BlockingCalls`), so that a store that hangs takes no
-/// thread from another one, nor a call that waits from one that ends the wait. They go when they have had nothing to do for
-/// some seconds and are never joined.
-/// **Thread safety.** Everything: safe.
+/// **Threads.** There are none until they are needed. The first alarm starts one thread for all alarms:
+/// renewals, lease ends, and deadlines of asynchronous waits. Each store has threads for the blocking calls
+/// that are made for asynchronous callers and for locks: as many as there are calls at a time, with a bound
+/// for each kind (see `BlockingCalls`). A store that hangs therefore takes no thread from another store, and
+/// a call that waits takes none from the call that ends the wait. Such a thread ends when it has had nothing
+/// to do for some seconds. No thread is ever joined.
+/// **Thread safety.** Every member may be called from several threads at once.
 class SystemRuntime {
 public:
+    /// Its clock is the one by which the system's sockets wait; see `detail::socket_deadline`.
+    using waits_in_real_time = void;
+
     static TimePoint now() noexcept { return detail::boottime_now(); }
     static std::uint64_t random_bits() { return detail::random_bits(); }
     static std::uint64_t generation() noexcept { return detail::process_generation(); }
@@ -134,51 +146,21 @@ public:
     static boost::asio::system_executor executor() noexcept { return {}; }
 
     static detail::StoreExecutor blocking_executor() noexcept { return {nullptr, BlockingCalls::ending, 16}; }
-    static detail::StoreExecutor store_executor(BlockingCalls kind, void const* store, std::size_t most) noexcept
+    static detail::StoreExecutor store_executor(
+        BlockingCalls kind, void const* store, std::size_t most) noexcept
     {
         return {store, kind, most};
     }
 
 private:
-    // The system's own conversions overflow on "for ever".
+    // No single wait is longer, since the system's own conversions overflow on "for ever". The callers of
+    // `wait_until` look again anyhow.
     static constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours{1};
 };
 
 static_assert(Runtime<SystemRuntime>);
 
-/// How many blocking calls of `repository` are of use at a time: as many as it has connections, where it says so by
-/// `blocking_calls()`; more would only wait for one.
-template <class Repository>
-std::size_t blocking_calls(Repository const& repository) noexcept
-{
-    if constexpr (requires { repository.blocking_calls(); })
-        return repository.blocking_calls();
-    else
-        return 16;
-}
-
-/// Where the blocking calls of `repository` are made for those who must not block. `owner`: whose threads these are, by
-/// default the store's.
-template <Runtime R, class Repository>
-auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository, void const* owner)
-{
-    auto most = blocking_calls(repository);
-    if (kind == BlockingCalls::ending)
-        most *= 4;  // some have ended what they held, and wait for a connection to say so elsewhere
-    if (kind == BlockingCalls::keeping)
-        most = 4;
-    if constexpr (requires { runtime.store_executor(kind, owner, most); })
-        return runtime.store_executor(kind, owner, most);
-    else
-        return runtime.blocking_executor();
-}
-template <Runtime R, class Repository>
-auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository)
-{
-    return store_executor(runtime, kind, repository, repository.identity());
-}
-
-/// A new owner token: 128 bits of the runtime's randomness, never zero.
+/// A new owner token: 128 random bits, never all zero.
 template <Runtime R>
 OwnerToken new_owner_token(R const& runtime)
 {

@@ -3,7 +3,9 @@
 #ifndef INTERLOCK_CORE_RUNTIME_SOCKET_HPP
 #define INTERLOCK_CORE_RUNTIME_SOCKET_HPP
 
-// A stream of bytes to a store, driven by an executor. TCP and unix sockets are one type.
+/// @file
+/// A stream of bytes to a store that an executor drives: the asynchronous twin of `stream.hpp`. TCP and unix
+/// sockets are one type, so that the code above is written once.
 
 #include <interlock/fwd.hpp>
 
@@ -28,22 +30,26 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// All handlers of one connection run on one strand, so that its state needs no mutex.
 using IoStrand = boost::asio::strand<boost::asio::any_io_executor>;
 using AsyncSocket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, IoStrand>;
 using AsyncEndpoint = boost::asio::generic::stream_protocol::endpoint;
 
-/// Host names to endpoints. One look-up at a time.
+/// Turns host names into endpoints. One look-up at a time.
 class AsyncResolver {
 public:
     explicit AsyncResolver(IoStrand const& strand) : resolver_(strand) {}
 
-    /// Calls `done(error_code, std::vector<AsyncEndpoint>)` on the strand.
+    /// Looks `host` up and calls `done(error_code, std::vector<AsyncEndpoint>)` on the strand. How long the
+    /// look-up takes is the system's business: cancelling may not end it before the system does.
     template <class F>
     void resolve(std::string const& host, std::uint16_t port, F done)
     {
         resolver_.async_resolve(
-            host, std::to_string(port),
-            [done = std::move(done)](boost::system::error_code error, Resolver::results_type const& found) mutable {
+            host,
+            std::to_string(port),
+            [done = std::move(done)](
+                boost::system::error_code error, Resolver::results_type const& found) mutable {
                 std::vector<AsyncEndpoint> endpoints;
                 for (auto const& entry : found)
                     endpoints.emplace_back(entry.endpoint());
@@ -57,7 +63,7 @@ private:
     Resolver resolver_;
 };
 
-/// False when `path` is longer than the system takes.
+/// The endpoint of a unix socket. False when `path` is longer than the system takes.
 inline bool unix_endpoint(std::string const& path, AsyncEndpoint& endpoint)
 {
     if (path.size() >= sizeof(sockaddr_un::sun_path))
@@ -66,14 +72,16 @@ inline bool unix_endpoint(std::string const& path, AsyncEndpoint& endpoint)
     return true;
 }
 
-/// What a fresh connection wants before it is used.
+/// Switches off Nagle's delay, which would keep the last packet of a command back. On a unix socket nothing
+/// happens.
 inline void set_no_delay(AsyncSocket& socket)
 {
-    boost::system::error_code ignored;  // not TCP
+    boost::system::error_code ignored;  // a unix socket knows no such option
     socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
 }
 
-/// Still there, and with nothing to read.
+/// Whether the other side is still there, as far as this side knows, and has sent nothing that is not read
+/// yet.
 inline bool quiet(AsyncSocket& socket) noexcept
 {
     char byte = 0;

@@ -3,11 +3,14 @@
 #ifndef INTERLOCK_CORE_RUNTIME_STREAM_HPP
 #define INTERLOCK_CORE_RUNTIME_STREAM_HPP
 
-// A stream of bytes to a store, driven by the calling thread. Every call has an absolute deadline on the runtime's time
-// line.
-//
-// A reply that comes soon costs one system call: a recv(2) that waits for at most `patience`. Only then, or when the
-// deadline is near, or when somebody may ring, ppoll(2) waits to the nanosecond.
+/// @file
+/// A stream of bytes to a store that the calling thread drives. Every call has an absolute deadline on the
+/// time line of the system's sockets, `socket_now`, which is that of `SystemRuntime`. A deadline of another
+/// runtime is turned into such a one by `socket_deadline`.
+///
+/// A reply that comes soon costs one system call: a recv(2) that waits for at most `patience`. ppoll(2),
+/// which waits to the nanosecond, is called only when the reply is late, when the deadline is near, or when
+/// somebody may ring the `Doorbell`.
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/alarm.hpp>
@@ -41,22 +44,38 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// The time by which blocking sockets wait. It is the system's whatever runtime a store has, since the system
+/// does the waiting.
+inline TimePoint socket_now() noexcept { return boottime_now(); }
+
+/// `until`, a time on the time line of `runtime`, as a deadline for blocking sockets.
+template <class R>
+TimePoint socket_deadline(R const& runtime, TimePoint until)
+{
+    if constexpr (requires { typename R::waits_in_real_time; })
+        return until;
+    else
+        return add(socket_now(), until - runtime.now());
+}
+
+/// How a read, a write or a wait has ended.
 enum class IoStatus : unsigned char {
     ok,
     timeout,      ///< the deadline came
     closed,       ///< the other side ended the stream
-    failed,       ///< the system says why: `error`
+    failed,       ///< the system refused; `IoResult::error` says why
     interrupted,  ///< somebody rang the `Doorbell`
 };
 
-/// What became of a read or a write: `size` bytes went through, also when the status is not `ok`.
+/// What became of a read or a write. `size` bytes went through, also when the status is not `ok`.
 struct IoResult {
     IoStatus status{IoStatus::ok};
     std::size_t size{0};
+    /// The `errno` of a call that `failed`.
     int error{0};
 };
 
-/// A file descriptor with an owner.
+/// Owns a file descriptor, and closes it.
 class FileDescriptor {
 public:
     FileDescriptor() = default;
@@ -84,16 +103,20 @@ private:
     int fd_{-1};
 };
 
-/// Ends a wait of another thread. Rung once or often: the next wait ends once. Thread-safe.
+/// Ends a wait of another thread. However often it is rung before the next wait, that wait ends once. All
+/// members may be called from several threads at once.
 class Doorbell {
 public:
     Doorbell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    /// False when the system had no descriptor to give.
     bool valid() const noexcept { return static_cast<bool>(fd_); }
     void ring() const noexcept
     {
         std::uint64_t const one = 1;
-        [[maybe_unused]] auto const written = ::write(fd_.get(), &one, sizeof one);  // fails only when it is rung already
+        // fails only when it is rung already
+        [[maybe_unused]] auto const written = ::write(fd_.get(), &one, sizeof one);
     }
+    /// Takes back all rings so far.
     void silence() const noexcept
     {
         std::uint64_t count = 0;
@@ -105,17 +128,21 @@ private:
     FileDescriptor fd_;
 };
 
-/// Waits until `fd` is ready for `events`, `bell` is rung, or `deadline`.
+/// Waits until `fd` is ready for `events`, until `bell` is rung, or until `deadline`. A `bell` that ended the
+/// wait is silent afterwards.
 inline IoStatus wait_for_io(int fd, short events, TimePoint deadline, Doorbell const* bell = nullptr) noexcept
 {
     for (;;) {
         auto const left = std::clamp<std::chrono::nanoseconds>(
-            deadline - std::min(deadline, boottime_now()), std::chrono::nanoseconds{0}, std::chrono::hours{1});
+            deadline - std::min(deadline, boottime_now()),
+            std::chrono::nanoseconds{0},
+            std::chrono::hours{1});
         auto const seconds = std::chrono::floor<std::chrono::seconds>(left);
         timespec time{};
         time.tv_sec = static_cast<time_t>(seconds.count());
         time.tv_nsec = static_cast<long>((left - seconds).count());
-        std::array<pollfd, 2> polled{{{fd, events, 0}, {bell != nullptr ? bell->native_handle() : -1, POLLIN, 0}}};
+        std::array<pollfd, 2> polled{
+            {{fd, events, 0}, {bell != nullptr ? bell->native_handle() : -1, POLLIN, 0}}};
         auto const ready = ::ppoll(polled.data(), 2, &time, nullptr);
         if (ready < 0 && errno != EINTR)
             return IoStatus::failed;
@@ -130,7 +157,7 @@ inline IoStatus wait_for_io(int fd, short events, TimePoint deadline, Doorbell c
     }
 }
 
-/// Sleeps until `deadline`, or until `bell` is rung.
+/// Sleeps until `deadline` (`timeout`), or until `bell` is rung (`interrupted`).
 inline IoStatus wait_for_bell(TimePoint deadline, Doorbell const& bell) noexcept
 {
     return wait_for_io(-1, 0, deadline, &bell);
@@ -138,6 +165,7 @@ inline IoStatus wait_for_bell(TimePoint deadline, Doorbell const& bell) noexcept
 
 /// A connected socket, or none.
 ///
+/// **Lifetime.** The destructor closes the socket.
 /// **Thread safety.** One thread at a time.
 class Stream {
 public:
@@ -145,9 +173,11 @@ public:
     explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
     void close() noexcept { fd_.reset(); }
 
-    /// Tries the addresses of `host` in the system's order until one answers. Looking the name up is the system's
-    /// business and is not bounded by the deadline. `why` says what went wrong last.
-    static Stream connect_tcp(std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why)
+    /// Tries the addresses of `host` in the system's order until one of them answers. The deadline bounds
+    /// connecting; looking the name up is the system's business and is not bounded. When there is no
+    /// connection, `result` and `why` tell what went wrong with the last address.
+    static Stream connect_tcp(
+        std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why)
     {
         Stream stream;
         addrinfo hints{};
@@ -155,7 +185,8 @@ public:
         hints.ai_socktype = SOCK_STREAM;
         hints.ai_flags = AI_NUMERICSERV;
         addrinfo* found = nullptr;
-        if (int const code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); code != 0) {
+        if (int const code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+            code != 0) {
             result = {IoStatus::failed, 0, 0};
             why = ::gai_strerror(code);
             return stream;
@@ -169,6 +200,7 @@ public:
                 ::setsockopt(stream.fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
                 return stream;
             }
+            // The deadline is common to all addresses.
             if (result.status == IoStatus::timeout)
                 break;
         }
@@ -176,7 +208,9 @@ public:
         return stream;
     }
 
-    static Stream connect_unix(std::string const& path, TimePoint deadline, IoResult& result, std::string& why)
+    /// Connects to the unix socket at `path`. `result` and `why` as above.
+    static Stream connect_unix(
+        std::string const& path, TimePoint deadline, IoResult& result, std::string& why)
     {
         Stream stream;
         sockaddr_un address{};
@@ -187,18 +221,23 @@ public:
             return stream;
         }
         std::memcpy(address.sun_path, path.data(), path.size());
-        stream.connect(AF_UNIX, reinterpret_cast<sockaddr const*>(&address), sizeof address, deadline, result);
+        stream.connect(
+            AF_UNIX, reinterpret_cast<sockaddr const*>(&address), sizeof address, deadline, result);
         if (result.status != IoStatus::ok)
             why = explain(result);
         return stream;
     }
 
-    /// Writes all of `bytes`, or as much as goes until the deadline or a failure.
+    /// Writes all of `bytes`, or as much as goes through until the deadline or a failure.
     IoResult write(std::string_view bytes, TimePoint deadline) noexcept
     {
         IoResult result;
         while (result.size < bytes.size()) {
-            auto const n = ::send(fd_.get(), bytes.data() + result.size, bytes.size() - result.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+            auto const n = ::send(
+                fd_.get(),
+                bytes.data() + result.size,
+                bytes.size() - result.size,
+                MSG_NOSIGNAL | MSG_DONTWAIT);
             if (n >= 0) {
                 result.size += static_cast<std::size_t>(n);
                 continue;
@@ -216,14 +255,19 @@ public:
         return result;
     }
 
-    /// Reads what is there, at least one byte; waits for it until the deadline, or until `bell` is rung.
-    IoResult read_some(char* out, std::size_t size, TimePoint deadline, Doorbell const* bell = nullptr) noexcept
+    /// Reads what has come in, at least one byte. If nothing has come in, waits for it until the deadline, or
+    /// until `bell` is rung.
+    IoResult read_some(
+        char* out, std::size_t size, TimePoint deadline, Doorbell const* bell = nullptr) noexcept
     {
         IoResult result;
+        // The first recv(2) waits by itself, for `patience` at most. That is only right if nobody may ring,
+        // and if the deadline is not so near that the wait could pass it.
         bool patient = bell == nullptr && deadline - boottime_now() > 2 * patience;
         for (;; patient = false) {
             if (!patient)
-                if (result.status = wait_for_io(fd_.get(), POLLIN, deadline, bell); result.status != IoStatus::ok)
+                if (result.status = wait_for_io(fd_.get(), POLLIN, deadline, bell);
+                    result.status != IoStatus::ok)
                     return result;
             auto const n = ::recv(fd_.get(), out, size, patient ? 0 : MSG_DONTWAIT);
             if (n > 0) {
@@ -246,9 +290,11 @@ public:
     bool quiet() const noexcept
     {
         char byte = 0;
-        return ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+        return ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+               (errno == EAGAIN || errno == EWOULDBLOCK);
     }
 
+    /// The result as a text for a failure's detail.
     static std::string explain(IoResult const& result)
     {
         switch (result.status) {
@@ -263,6 +309,7 @@ public:
     }
 
 private:
+    // How long a blocking recv(2) waits before ppoll(2) takes over.
     static constexpr std::chrono::milliseconds patience{20};
 
     void connect(int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result)
@@ -270,7 +317,7 @@ private:
         connect_without_blocking(family, address, size, deadline, result);
         if (!fd_)
             return;
-        // From here on it blocks, where a call does not say otherwise, but not for long.
+        // From here on a recv(2) blocks, for `patience` at most, unless the call itself says otherwise.
         timeval time{};
         time.tv_usec = std::chrono::microseconds{patience}.count();
         auto const flags = ::fcntl(fd_.get(), F_GETFL);
@@ -282,6 +329,7 @@ private:
         }
     }
 
+    // Leaves `fd_` connected and non-blocking, or empty with the reason in `result`.
     void connect_without_blocking(
         int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result)
     {
@@ -299,13 +347,13 @@ private:
                 continue;
             if (errno == EISCONN)
                 return;
-            if (errno == EAGAIN) {  // a unix socket whose backlog is full: nothing to wait on
+            if (errno == EAGAIN) {  // a unix socket whose backlog is full gives nothing to wait for
                 if (boottime_now() >= deadline) {
                     result.status = IoStatus::timeout;
                     return fd_.reset();
                 }
-                static_cast<void>(
-                    wait_for_io(-1, 0, std::min(deadline, add(boottime_now(), std::chrono::milliseconds{1}))));
+                static_cast<void>(wait_for_io(
+                    -1, 0, std::min(deadline, add(boottime_now(), std::chrono::milliseconds{1}))));
                 continue;
             }
             if (errno != EINPROGRESS && errno != EALREADY)

@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_CORE_RUNTIME_THREAD_HPP
 #define INTERLOCK_CORE_RUNTIME_THREAD_HPP
 
-// Threads for what must listen for as long as somebody is interested: wake-ups of a store; and for calls that may wait
-// for each other.
+/// @file
+/// Threads that nobody joins: for those who listen as long as somebody is interested, such as the wake-ups of
+/// a store, and for blocking calls that may wait for each other.
 
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/random.hpp>
@@ -27,31 +28,36 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// Runs `work` on a thread of its own that nobody joins, so that whatever it keeps alive may be dropped on it. `work`
-/// must own all it touches, and must not throw. Throws `std::system_error` when the system has no thread to give.
+/// Runs `work` on a new thread that nobody joins, so that even the last handle of what `work` keeps alive may
+/// be dropped on that thread. `work` must own all it touches, and must not throw. Throws `std::system_error`
+/// when the system has no thread to give.
 template <class F>
 void start_detached_thread(F work)
 {
     std::thread(std::move(work)).detach();
 }
 
-/// Threads on which calls are made that may block: at most `most` at a time, made when they are needed; what comes beyond
-/// waits in line. One that has nothing to do is kept for a few seconds. Nobody joins them: they own what they need.
+/// Threads on which blocking calls are made, at most `most` at a time. A thread is made when a call needs it;
+/// calls beyond `most` wait in line. A thread that has nothing to do for 5 seconds ends. Nobody joins the
+/// threads: each of them owns what it needs.
 class CallThreads : public std::enable_shared_from_this<CallThreads> {
 public:
     explicit CallThreads(std::size_t most) : most_(most) {}
 
-    /// Throws `std::system_error` when the system has no thread to give, and there is none yet.
+    /// Makes `call` on one of the threads, or puts it in line. Throws `std::system_error` when there is no
+    /// thread yet and the system has none to give.
     template <class F>
     void run(F call)
     {
         std::unique_ptr<Call> next = std::make_unique<CallOf<F>>(std::move(call));
         std::unique_lock lock(mutex_);
+        // More calls are waiting than threads are free to take them.
         if (idle_ <= calls_.size() && threads_ < most_) {
             try {
                 start_detached_thread([threads = shared_from_this()] { threads->serve(); });
                 ++threads_;
             } catch (std::system_error const&) {
+                // An existing thread will make the call, later.
                 if (threads_ == 0)
                     throw;
             }
@@ -60,13 +66,15 @@ public:
         called_.notify_one();
     }
 
-    /// As many threads as there are calls: none waits for another's thread. A forked child has its own.
+    /// Threads without a bound: no call waits for the thread of another call. A forked child has threads of
+    /// its own.
     static std::shared_ptr<CallThreads> unbounded();
-    /// Those for the calls of one `kind` of the store `store`, shared by all that ask for them while they are there. A
-    /// forked child has its own.
+    /// The threads for the calls of one `kind` to the store `store`, shared by all who ask for them while any
+    /// of them exists. A forked child has threads of its own.
     static std::shared_ptr<CallThreads> of(void const* store, unsigned kind, std::size_t most);
 
 private:
+    /// A call in line, without its type.
     struct Call {
         Call() = default;
         Call(Call const&) = delete;
@@ -81,12 +89,14 @@ private:
         F function;
     };
 
+    // What each thread does: makes calls, one after the other, without the mutex.
     void serve()
     {
         std::unique_lock lock(mutex_);
         for (;;) {
             ++idle_;
-            bool const called = called_.wait_for(lock, std::chrono::seconds{5}, [&] { return !calls_.empty(); });
+            bool const called =
+                called_.wait_for(lock, std::chrono::seconds{5}, [&] { return !calls_.empty(); });
             --idle_;
             if (!called) {
                 --threads_;
@@ -96,20 +106,20 @@ private:
             calls_.pop();
             lock.unlock();
             call->make();
-            call.reset();
+            call.reset();  // what the call kept alive is dropped without the mutex
             lock.lock();
         }
     }
 
     std::mutex mutex_;
-    std::condition_variable called_;
-    std::queue<std::unique_ptr<Call>> calls_;
+    std::condition_variable called_;           // a call came in
+    std::queue<std::unique_ptr<Call>> calls_;  // the line of calls that no thread has taken
     std::size_t const most_;
-    std::size_t threads_{0};
-    std::size_t idle_{0};
+    std::size_t threads_{0};  // threads that exist
+    std::size_t idle_{0};     // threads that wait for a call
 };
 
-/// The threads of this process.
+/// All `CallThreads` of this process, by the store and the kind of calls that they belong to.
 class ThreadRegistry {
 public:
     using Name = std::tuple<void const*, unsigned>;
@@ -121,6 +131,7 @@ public:
         if (auto const it = registry.known_.find(name); it != registry.known_.end())
             if (auto threads = it->second.lock())
                 return threads;
+        // The threads of stores that are gone leave the list, so that the list does not grow for ever.
         std::erase_if(registry.known_, [](auto const& entry) { return entry.second.expired(); });
         auto threads = std::make_shared<CallThreads>(most);
         registry.known_[name] = threads;
@@ -130,7 +141,8 @@ public:
 private:
     static ThreadRegistry& instance()
     {
-        // Never destroyed: threads may outlive main. A forked child leaves its parent's alone, which may be locked.
+        // The registry is never destroyed, since threads may outlive main. A forked child leaves its parent's
+        // registry alone, whose mutex may be locked, and makes its own.
         static auto& creating = immortal<std::mutex>();
         static ThreadRegistry* registry = nullptr;
         static std::uint64_t made_for = 0;
@@ -143,7 +155,7 @@ private:
     }
 
     std::mutex mutex_;
-    std::map<Name, std::weak_ptr<CallThreads>> known_;  // alive as long as one of their threads is
+    std::map<Name, std::weak_ptr<CallThreads>> known_;  // the threads themselves keep these objects alive
 };
 
 inline std::shared_ptr<CallThreads> CallThreads::unbounded()

@@ -20,9 +20,9 @@ TEST_CASE("the memory backend opens a new, empty store", "[memory][backend]")
 {
     CHECK(memory::backend.scheme == "memory");
     auto const repository = memory::backend.open<interlock_test::Stock>("memory:");
-    CHECK(repository.load("x").error() == Errc::not_found);
+    CHECK(repository.load("x").errc() == Errc::not_found);
     CHECK(repository.insert(interlock_test::Stock{"x", 1}));
-    CHECK(memory::backend.open<interlock_test::Stock>("memory:").load("x").error() == Errc::not_found);
+    CHECK(memory::backend.open<interlock_test::Stock>("memory:").load("x").errc() == Errc::not_found);
     CHECK_THROWS_AS(memory::backend.open<interlock_test::Stock>("memory:x"), Error);
     CHECK_THROWS_AS(memory::backend.open_idempotency_store("memory:x"), Error);
 }

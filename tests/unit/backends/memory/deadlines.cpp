@@ -55,7 +55,7 @@ Errc answer_of(Future future)
 {
     if (future.wait_for(20s) != std::future_status::ready)
         return Errc::ok;
-    return future.get().error();
+    return future.get().errc();
 }
 
 /// A call of `service`, in both ways.
@@ -64,12 +64,12 @@ void both_ways_end_in_time(std::string const& name, Service const& service)
 {
     auto const change = [](Stock& s) { return ++s.quantity; };
     CallOptions const options{.deadline = deadline};
-    ends_in_time(name, [&] { return service.try_do_in_transaction("x", change, options).error(); });
+    ends_in_time(name, [&] { return service.try_do_in_transaction("x", change, options).errc(); });
     ends_in_time(name + ", asynchronous", [&] {
         return answer_of(service.async_try_do_in_transaction("x", change, options, use_future));
     });
     ends_in_time(name + ", with an id", [&] {
-        return service.try_do_in_transaction(OperationId{"id"}, "x", change, options).error();
+        return service.try_do_in_transaction(OperationId{"id"}, "x", change, options).errc();
     });
     ends_in_time(name + ", with an id, asynchronous", [&] {
         return answer_of(
@@ -86,7 +86,7 @@ TEST_CASE("a row that is never unlocked is waited for until the deadline", "[mem
     auto held = stock.load_for_update(rows, Wait::no);
     REQUIRE(held);
     ends_in_time("load_for_update", [&] {
-        return stock.load_for_update(rows, Wait::until_deadline, deadline).error();
+        return stock.load_for_update(rows, Wait::until_deadline, deadline).errc();
     });
     both_ways_end_in_time("row lock", TransactionService{PessimisticRowLock{}, stock});
     CHECK(stock.waiter_count() == 0);
@@ -129,7 +129,7 @@ TEST_CASE("a request that somebody else never ends is waited for until the deadl
     auto const change = [](Stock& s) { return ++s.quantity; };
     CallOptions const options{.deadline = deadline};
     ends_in_time(
-        "a duplicate", [&] { return service.try_do_in_transaction(request, "x", change, options).error(); });
+        "a duplicate", [&] { return service.try_do_in_transaction(request, "x", change, options).errc(); });
     ends_in_time("a duplicate, asynchronous", [&] {
         return answer_of(service.async_try_do_in_transaction(request, "x", change, options, use_future));
     });

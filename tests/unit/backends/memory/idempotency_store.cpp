@@ -46,7 +46,7 @@ struct World {
     }
 };
 
-TEST_CASE("the first claim is granted and others learn how long it lasts", "[memory][idempotency_store]")
+TEST_CASE("the first claim is granted, and the others learn how long it lasts", "[memory][idempotency_store]")
 {
     World const world;
     CHECK(world.claim("k", 1).state == ClaimState::claimed);
@@ -59,7 +59,8 @@ TEST_CASE("the first claim is granted and others learn how long it lasts", "[mem
     CHECK(world.store.claim({"k", Scope("other tenant")}, owner(3), 10s, AfterLease::refuse)->state == ClaimState::claimed);
 }
 
-TEST_CASE("another fingerprint is a mismatch in every state and changes nothing", "[memory][idempotency_store]")
+TEST_CASE(
+    "another fingerprint is a mismatch in every state and changes nothing", "[memory][idempotency_store]")
 {
     World const world;
     auto const other = request("k", "another body");
@@ -72,7 +73,8 @@ TEST_CASE("another fingerprint is a mismatch in every state and changes nothing"
     CHECK(world.claim("k", 3).answer == "answer");
 }
 
-TEST_CASE("an answer is kept byte for byte for the retention, to the millisecond", "[memory][idempotency_store]")
+TEST_CASE(
+    "an answer is kept byte for byte for the retention, to the millisecond", "[memory][idempotency_store]")
 {
     World const world;
     static_cast<void>(world.claim("k", 1));
@@ -90,7 +92,9 @@ TEST_CASE("an answer is kept byte for byte for the retention, to the millisecond
     CHECK(world.claim("empty", 2).state == ClaimState::completed);
 }
 
-TEST_CASE("a claim whose lease is over is taken over or left, to the millisecond", "[memory][idempotency_store]")
+TEST_CASE(
+    "a claim is taken over, or refused, as soon as its lease ends, to the millisecond",
+    "[memory][idempotency_store]")
 {
     World const world;
     static_cast<void>(world.claim("k", 1));
@@ -101,25 +105,27 @@ TEST_CASE("a claim whose lease is over is taken over or left, to the millisecond
     CHECK(world.claim("k", 2).state == ClaimState::taken_over);
     CHECK(world.claim("k", 3).state == ClaimState::in_progress);
     // The former owner can neither answer nor give back what is not its own any more.
-    CHECK(world.store.complete(request("k"), owner(1), "late", false).error() == Errc::fenced_out);
-    CHECK(world.store.give_back(request("k"), owner(1)).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request("k"), owner(1), "late", false).errc() == Errc::fenced_out);
+    CHECK(world.store.give_back(request("k"), owner(1)).errc() == Errc::fenced_out);
     CHECK(world.store.complete(request("k"), owner(2), "mine", false));
-    CHECK(world.store.complete(request("k"), owner(2), "twice", false).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request("k"), owner(2), "twice", false).errc() == Errc::fenced_out);
     CHECK(world.claim("k", 3).answer == "mine");
-    CHECK(world.store.complete(request("unknown"), owner(1), "", false).error() == Errc::fenced_out);
+    CHECK(world.store.complete(request("unknown"), owner(1), "", false).errc() == Errc::fenced_out);
 }
 
-TEST_CASE("a claim given back is free, and its fingerprint forgotten", "[memory][idempotency_store]")
+TEST_CASE(
+    "a claim that is given back is free, and its fingerprint is forgotten", "[memory][idempotency_store]")
 {
     World const world;
     static_cast<void>(world.claim("k", 1));
-    CHECK(world.store.give_back(request("k"), owner(2)).error() == Errc::fenced_out);
+    CHECK(world.store.give_back(request("k"), owner(2)).errc() == Errc::fenced_out);
     CHECK(world.store.give_back(request("k"), owner(1)));
     CHECK(world.store.size() == 0);
     CHECK(world.store.claim(request("k", "corrected"), owner(2), 10s, AfterLease::refuse)->state == ClaimState::claimed);
 }
 
-TEST_CASE("waiters are woken by an answer, and one of them by a claim given back", "[memory][idempotency_store]")
+TEST_CASE(
+    "waiters are woken by an answer, and one of them by a claim given back", "[memory][idempotency_store]")
 {
     World const world;
     CountingWaiter first;
@@ -150,12 +156,12 @@ TEST_CASE("waiters are woken by an answer, and one of them by a claim given back
 TEST_CASE("arguments out of range are refused and a full store is overloaded", "[memory][idempotency_store]")
 {
     World const world({.retention = 1h, .max_records = 2});
-    CHECK(world.store.claim(request(""), owner(1), 10s, AfterLease::refuse).error() == Errc::invalid_argument);
-    CHECK(world.store.claim(request("a\n"), owner(1), 10s, AfterLease::refuse).error() == Errc::invalid_argument);
-    CHECK(world.store.claim(request("k"), owner(1), 0s, AfterLease::refuse).error() == Errc::invalid_argument);
+    CHECK(world.store.claim(request(""), owner(1), 10s, AfterLease::refuse).errc() == Errc::invalid_argument);
+    CHECK(world.store.claim(request("a\n"), owner(1), 10s, AfterLease::refuse).errc() == Errc::invalid_argument);
+    CHECK(world.store.claim(request("k"), owner(1), 0s, AfterLease::refuse).errc() == Errc::invalid_argument);
     static_cast<void>(world.claim("1", 1));
     static_cast<void>(world.claim("2", 1));
-    CHECK(world.store.claim(request("3"), owner(1), 10s, AfterLease::refuse).error() == Errc::overloaded);
+    CHECK(world.store.claim(request("3"), owner(1), 10s, AfterLease::refuse).errc() == Errc::overloaded);
     CHECK(world.claim("1", 1).state == ClaimState::claimed);
     CHECK(world.store.give_back(request("1"), owner(1)));
     CHECK(world.claim("3", 1).state == ClaimState::claimed);
@@ -171,7 +177,7 @@ TEST_CASE("a running claim outlives a short retention", "[memory][idempotency_st
     CHECK(world.claim("k", 2).state == ClaimState::claimed);
 }
 
-TEST_CASE("a retention of nothing forgets at once and never hangs", "[memory][idempotency_store]")
+TEST_CASE("a retention of zero forgets at once and never hangs", "[memory][idempotency_store]")
 {
     auto finished = std::make_shared<std::promise<void>>();
     auto done = finished->get_future();

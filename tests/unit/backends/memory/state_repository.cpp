@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// The store in memory, member by member, where the contract suite cannot ask: exact bounds, exact times, the
+// order in which waiters are served, and what is forgotten.
+//
+// How it works: the runtime is a `ManualRuntime`, whose clock moves only when a case says so, so that "to the
+// millisecond" can be checked at both sides. Waiters are counters (`CountingWaiter`), so that a case sees who
+// is woken and when. Cases about exclusion run threads against each other and check a sum.
+
 #include <interlock/backends/memory/state_repository.hpp>
 
 #include "support/catch.hpp"
@@ -45,7 +52,7 @@ OwnerToken owner(std::uint64_t n)
     return OwnerToken{{n, n}};
 }
 
-TEST_CASE("handles of one store are equal and those of two are not", "[memory][state_repository]")
+TEST_CASE("handles of one store are equal, and handles of two stores are not", "[memory][state_repository]")
 {
     Repository const a;
     auto const b = a;
@@ -54,7 +61,7 @@ TEST_CASE("handles of one store are equal and those of two are not", "[memory][s
     CHECK(a.identity() != c.identity());
     CHECK(a.insert(Stock{"x", 1}));
     CHECK(b.load("x"));
-    CHECK(c.load("x").error() == Errc::not_found);
+    CHECK(c.load("x").errc() == Errc::not_found);
 }
 
 TEST_CASE("a version is never used again, not even after erasing", "[memory][state_repository]")
@@ -71,7 +78,7 @@ TEST_CASE("a version is never used again, not even after erasing", "[memory][sta
         }
         CHECK(repository.erase("x", version).value() == version);
         highest = version;
-        CHECK(repository.compare_and_set("x", version, Stock{"x", 9}).error() == Errc::not_found);
+        CHECK(repository.compare_and_set("x", version, Stock{"x", 9}).errc() == Errc::not_found);
     }
     CHECK(repository.key_count() == 0);
 }
@@ -80,24 +87,24 @@ TEST_CASE("versions out of range are refused and the last one never wraps", "[me
 {
     Repository const repository;
     auto const version = repository.insert(Stock{"x", 1}).value();
-    CHECK(repository.compare_and_set("x", 0, Stock{"x", 2}).error() == Errc::invalid_argument);
-    CHECK(repository.compare_and_set("x", -1, Stock{"x", 2}).error() == Errc::invalid_argument);
-    CHECK(repository.compare_and_set("x", last_version, Stock{"x", 2}).error() == Errc::version_conflict);
-    CHECK(repository.erase("x", 0).error() == Errc::invalid_argument);
+    CHECK(repository.compare_and_set("x", 0, Stock{"x", 2}).errc() == Errc::invalid_argument);
+    CHECK(repository.compare_and_set("x", -1, Stock{"x", 2}).errc() == Errc::invalid_argument);
+    CHECK(repository.compare_and_set("x", last_version, Stock{"x", 2}).errc() == Errc::version_conflict);
+    CHECK(repository.erase("x", 0).errc() == Errc::invalid_argument);
     auto const where = key("x");
     Stock const value{"x", 2};
     std::array changes{Change<Stock>{.key = &where, .version = -5, .value = &value}};
-    CHECK(repository.commit(changes, nullptr).error() == Errc::corrupt_state);
+    CHECK(repository.commit(changes, nullptr).errc() == Errc::corrupt_state);
     CHECK(repository.load("x")->version == version);
 
     // Only a store that is made so reaches the end of the versions.
     memory::detail::Store<Stock, ManualRuntime> store{{}, ManualRuntime{}};
     store.shard_of(where).erased = last_version - 1;
     CHECK(store.change_one({.key = &where, .version = no_version, .value = &value}, 0).value() == last_version);
-    CHECK(store.change_one({.key = &where, .version = last_version, .value = &value}, 0).error() == Errc::version_exhausted);
+    CHECK(store.change_one({.key = &where, .version = last_version, .value = &value}, 0).errc() == Errc::version_exhausted);
     CHECK(store.load(where)->version == last_version);
     CHECK(store.change_one({.key = &where, .kind = ChangeKind::erase, .version = last_version}, 0));
-    CHECK(store.change_one({.key = &where, .version = no_version, .value = &value}, 0).error() == Errc::version_exhausted);
+    CHECK(store.change_one({.key = &where, .version = no_version, .value = &value}, 0).errc() == Errc::version_exhausted);
 }
 
 TEST_CASE("values up to the limit are stored and larger ones refused", "[memory][state_repository]")
@@ -109,17 +116,17 @@ TEST_CASE("values up to the limit are stored and larger ones refused", "[memory]
         CHECK(repository.load(name)->value.size() == size);
     }
     auto const refused = repository.insert("large", std::string(65538, 'x'));
-    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(refused.errc() == Errc::invalid_argument);
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("65537"));
     auto const version = repository.load("1")->version;
-    CHECK(repository.compare_and_set("1", version, std::string(65538, 'x')).error() == Errc::invalid_argument);
+    CHECK(repository.compare_and_set("1", version, std::string(65538, 'x')).errc() == Errc::invalid_argument);
     auto const where = key("1");
     std::string const large(65538, 'x');
     std::array changes{Change<std::string>{.key = &where, .version = version, .value = &large}};
-    CHECK(repository.commit(changes, nullptr).error() == Errc::invalid_argument);
+    CHECK(repository.commit(changes, nullptr).errc() == Errc::invalid_argument);
     CHECK(repository.load("1")->version == version);
     CHECK(Strings{}.insert("mebibyte", std::string(1 << 20, 'x')));
-    CHECK(Strings{}.insert("mebibyte", std::string((1 << 20) + 1, 'x')).error() == Errc::invalid_argument);
+    CHECK(Strings{}.insert("mebibyte", std::string((1 << 20) + 1, 'x')).errc() == Errc::invalid_argument);
 }
 
 TEST_CASE("keys are checked by every member", "[memory][state_repository]")
@@ -127,22 +134,24 @@ TEST_CASE("keys are checked by every member", "[memory][state_repository]")
     Repository const repository;
     for (auto const& bad : {Key{}, key(std::string(513, 'k'))}) {
         Stock const value{"x", 1};
-        CHECK(repository.load(bad).error() == Errc::invalid_argument);
-        CHECK(repository.insert(bad, value, {}).error() == Errc::invalid_argument);
-        CHECK(repository.compare_and_set(bad, 1, value, {}).error() == Errc::invalid_argument);
-        CHECK(repository.erase(bad, 1, {}).error() == Errc::invalid_argument);
-        CHECK(repository.create(bad, owner(1), 1s).error() == Errc::invalid_argument);
-        CHECK(repository.create_and_load(bad, owner(1), 1s).error() == Errc::invalid_argument);
-        CHECK(repository.renew(bad, owner(1), 1s).error() == Errc::invalid_argument);
+        CHECK(repository.load(bad).errc() == Errc::invalid_argument);
+        CHECK(repository.insert(bad, value, {}).errc() == Errc::invalid_argument);
+        CHECK(repository.compare_and_set(bad, 1, value, {}).errc() == Errc::invalid_argument);
+        CHECK(repository.erase(bad, 1, {}).errc() == Errc::invalid_argument);
+        CHECK(repository.create(bad, owner(1), 1s).errc() == Errc::invalid_argument);
+        CHECK(repository.create_and_load(bad, owner(1), 1s).errc() == Errc::invalid_argument);
+        CHECK(repository.renew(bad, owner(1), 1s).errc() == Errc::invalid_argument);
         std::array changes{Change<Stock>{.key = &bad, .value = &value}};
-        CHECK(repository.commit(changes, nullptr).error() == Errc::invalid_argument);
+        CHECK(repository.commit(changes, nullptr).errc() == Errc::invalid_argument);
     }
     for (Ttl ttl : {Ttl{0s}, Ttl{-1s}, Ttl{49ms}, Ttl{25h}})
-        CHECK(repository.create(key("x"), owner(1), ttl).error() == Errc::invalid_argument);
+        CHECK(repository.create(key("x"), owner(1), ttl).errc() == Errc::invalid_argument);
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("a commit applies all of its changes or none, and names every key that failed", "[memory][state_repository]")
+TEST_CASE(
+    "a commit applies all of its changes or none, and names every key that failed",
+    "[memory][state_repository]")
 {
     Repository const repository;
     auto const stale = key("stale");
@@ -171,7 +180,7 @@ TEST_CASE("a commit applies all of its changes or none, and names every key that
     CHECK_THAT(refused.detail(), !Catch::Matchers::ContainsSubstring("good"));
     for (auto const* name : {"good", "stale", "fenced"})
         CHECK(repository.load(name)->value.quantity == 1);
-    CHECK(repository.load("missing").error() == Errc::not_found);
+    CHECK(repository.load("missing").errc() == Errc::not_found);
     CHECK_FALSE(*repository.find_operation(good, id));
 
     Fence const right{owner(1), grant.first};
@@ -235,7 +244,9 @@ TEST_CASE("a reader of several keys never sees half of a commit", "[memory][stat
     CHECK(seen >= 100);
 }
 
-TEST_CASE("a guarded write needs the record, its owner and a token that is not below the mark", "[memory][state_repository]")
+TEST_CASE(
+    "a guarded write needs the record, its owner and a token that is not below the mark",
+    "[memory][state_repository]")
 {
     ManualRuntime const runtime;
     Repository const repository{{}, runtime};
@@ -245,7 +256,7 @@ TEST_CASE("a guarded write needs the record, its owner and a token that is not b
     auto const write = [&](Fence fence) {
         auto const version = repository.load("x")->version;
         std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
-        return repository.commit(changes, nullptr).error();
+        return repository.commit(changes, nullptr).errc();
     };
     CHECK(write({owner(1), FencingToken{1}}) == Errc::fenced_out);  // no record
     auto const first = repository.create(x, owner(1), 1s).value();
@@ -286,26 +297,28 @@ TEST_CASE("a lock record is taken, kept and given up by its owner only", "[memor
     CHECK(grant.ttl == 1s);
     CHECK(repository.create(x, owner(1), 1s)->first == grant.first);  // idempotent for its own owner
     auto const busy = repository.create(x, owner(2), 1s);
-    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.errc() == Errc::lock_busy);
     CHECK(busy.failure().retry_after() == 1s);
-    CHECK(repository.renew(x, owner(2), 1s).error() == Errc::lock_lost);
+    CHECK(repository.renew(x, owner(2), 1s).errc() == Errc::lock_lost);
     CHECK(repository.renew(x, owner(2), 1s).cause() == Errc::lock_busy);
     CHECK(repository.renew(key("y"), owner(2), 1s).cause() == Errc::not_found);
     CHECK(*repository.remove(x, owner(2)) == Removal::taken);
     runtime.advance(900ms);
     CHECK(*repository.renew(x, owner(1), 2s) == 2s);
     runtime.advance(1999ms);
-    CHECK(repository.create(x, owner(2), 1s).error() == Errc::lock_busy);
+    CHECK(repository.create(x, owner(2), 1s).errc() == Errc::lock_busy);
     runtime.advance(1ms);
     CHECK(repository.create(x, owner(2), 1s)->first > grant.first);
-    CHECK(repository.renew(x, owner(1), 1s).error() == Errc::lock_lost);
+    CHECK(repository.renew(x, owner(1), 1s).errc() == Errc::lock_lost);
     CHECK(*repository.remove(x, owner(1)) == Removal::taken);
     CHECK(*repository.remove(x, owner(2)) == Removal::removed);
     CHECK(*repository.remove(x, owner(2)) == Removal::gone);
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("subscribers are woken when the record is free, in the order in which they came", "[memory][state_repository]")
+TEST_CASE(
+    "subscribers are woken when the record is free, in the order in which they came",
+    "[memory][state_repository]")
 {
     Repository const repository;
     auto const x = key("x");
@@ -319,8 +332,8 @@ TEST_CASE("subscribers are woken when the record is free, in the order in which 
     static_cast<void>(repository.remove(x, owner(1)));
     CHECK(first.count() == 1);
     CHECK(second.count() == 0);
-    CHECK(repository.create(x, owner(3), 10s).error() == Errc::lock_busy);  // it is the first one's turn
-    CHECK(repository.create(x, owner(4), 10s).error() == Errc::lock_busy);
+    CHECK(repository.create(x, owner(3), 10s).errc() == Errc::lock_busy);  // it is the first one's turn
+    CHECK(repository.create(x, owner(4), 10s).errc() == Errc::lock_busy);
     repository.unsubscribe(x, first);  // gives up: the next one is told
     CHECK(second.count() == 1);
     CHECK(repository.create(x, owner(3), 10s));
@@ -329,7 +342,9 @@ TEST_CASE("subscribers are woken when the record is free, in the order in which 
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("row locks are served in the order of the waiters, and exclude plain writes", "[memory][state_repository]")
+TEST_CASE(
+    "row locks are served in the order of the waiters, and exclude plain writes",
+    "[memory][state_repository]")
 {
     Repository const repository{{.max_waiters = 3}};
     auto const version = repository.insert(Stock{"x", 1}).value();
@@ -339,8 +354,8 @@ TEST_CASE("row locks are served in the order of the waiters, and exclude plain w
     auto holder = repository.open_transaction(rows);
     REQUIRE(holder.poll(Wait::no, waiter).done());
     CHECK(holder.state(0)->value.quantity == 1);
-    CHECK(repository.compare_and_set("x", version, Stock{"x", 5}).error() == Errc::lock_busy);
-    CHECK(repository.erase("x", version).error() == Errc::lock_busy);
+    CHECK(repository.compare_and_set("x", version, Stock{"x", 5}).errc() == Errc::lock_busy);
+    CHECK(repository.erase("x", version).errc() == Errc::lock_busy);
     CHECK(repository.load("x"));  // reading is not locked
 
     std::array<CountingWaiter, 4> waiters;
@@ -349,8 +364,8 @@ TEST_CASE("row locks are served in the order of the waiters, and exclude plain w
         queue.push_back(repository.open_transaction(rows));
     for (std::size_t i = 0; i < 3; ++i)
         CHECK_FALSE(queue[i].poll(Wait::until_deadline, waiters[i]).done());
-    CHECK(queue[3].poll(Wait::no, waiters[3]).outcome().error() == Errc::lock_busy);
-    CHECK(queue[3].poll(Wait::until_deadline, waiters[3]).outcome().error() == Errc::overloaded);
+    CHECK(queue[3].poll(Wait::no, waiters[3]).outcome().errc() == Errc::lock_busy);
+    CHECK(queue[3].poll(Wait::until_deadline, waiters[3]).outcome().errc() == Errc::overloaded);
     CHECK(repository.waiter_count() == 3);
     queue[1].abandon();
     CHECK(repository.waiter_count() == 2);
@@ -370,7 +385,8 @@ TEST_CASE("row locks are served in the order of the waiters, and exclude plain w
     CHECK(repository.compare_and_set("x", changes[0].version, Stock{"x", 3}));
 }
 
-TEST_CASE("a key without a value is locked as well, so that only one creates it", "[memory][state_repository]")
+TEST_CASE(
+    "a key without a value is locked as well, so that only one creates it", "[memory][state_repository]")
 {
     Repository const repository;
     auto const x = key("x");
@@ -379,13 +395,13 @@ TEST_CASE("a key without a value is locked as well, so that only one creates it"
     auto first = repository.open_transaction(rows);
     CHECK(first.poll(Wait::no, waiter).done());
     CHECK_FALSE(first.state(0));
-    CHECK(repository.insert(Stock{"x", 1}).error() == Errc::lock_busy);
+    CHECK(repository.insert(Stock{"x", 1}).errc() == Errc::lock_busy);
     auto second = repository.open_transaction(rows);
-    CHECK(second.poll(Wait::no, waiter).outcome().error() == Errc::lock_busy);
+    CHECK(second.poll(Wait::no, waiter).outcome().errc() == Errc::lock_busy);
     Stock const value{"x", 1};
     std::array changes{Change<Stock>{.key = &x, .value = &value}};
     CHECK(first.commit(changes, nullptr));
-    CHECK(repository.insert(Stock{"x", 1}).error() == Errc::already_exists);
+    CHECK(repository.insert(Stock{"x", 1}).errc() == Errc::already_exists);
     {
         auto moved = repository.open_transaction(rows);
         CHECK(moved.poll(Wait::no, waiter).done());
@@ -396,7 +412,9 @@ TEST_CASE("a key without a value is locked as well, so that only one creates it"
     CHECK(repository.key_count() == 0);
 }
 
-TEST_CASE("a tombstone forbids its attempts for good, and an answer is never replaced", "[memory][state_repository]")
+TEST_CASE(
+    "a tombstone forbids its attempts for good, and an answer is never replaced",
+    "[memory][state_repository]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.retention = 1h}, runtime};
@@ -410,11 +428,11 @@ TEST_CASE("a tombstone forbids its attempts for good, and an answer is never rep
     auto const commit = [&](std::uint32_t attempt) {
         std::array changes{Change<Stock>{.key = &x, .value = &value}};
         OperationCommit const operation{&x, &id, attempt, "a"};
-        return repository.commit(changes, &operation).error();
+        return repository.commit(changes, &operation).errc();
     };
     CHECK(commit(1) == Errc::superseded);
     CHECK(commit(2) == Errc::superseded);
-    CHECK(repository.load("x").error() == Errc::not_found);
+    CHECK(repository.load("x").errc() == Errc::not_found);
     CHECK(commit(3) == Errc::ok);
     auto const answered = repository.forbid_operation(x, id, 9).value();
     CHECK(answered.answered);
@@ -426,7 +444,9 @@ TEST_CASE("a tombstone forbids its attempts for good, and an answer is never rep
     CHECK_FALSE(*repository.find_operation(x, id));
 }
 
-TEST_CASE("every answer is shown, in the order of commits by its sequence", "[memory][state_repository]")
+TEST_CASE(
+    "every answered record is shown, and its sequence tells the order of the commits",
+    "[memory][state_repository]")
 {
     Repository const repository;
     Stock const value{"x", 1};
@@ -454,12 +474,12 @@ TEST_CASE("beyond its bounds a store is overloaded, and recovers", "[memory][sta
     Repository const repository{{.max_keys = 3, .max_operations = 2}};
     for (auto const* name : {"a", "b", "c"})
         CHECK(repository.insert(Stock{name, 1}));
-    CHECK(repository.insert(Stock{"d", 1}).error() == Errc::overloaded);
-    CHECK(repository.create(key("d"), owner(1), 1s).error() == Errc::overloaded);
+    CHECK(repository.insert(Stock{"d", 1}).errc() == Errc::overloaded);
+    CHECK(repository.create(key("d"), owner(1), 1s).errc() == Errc::overloaded);
     auto const d = key("d");
     std::array const rows{&d};
     CountingWaiter waiter;
-    CHECK(repository.open_transaction(rows).poll(Wait::no, waiter).outcome().error() == Errc::overloaded);
+    CHECK(repository.open_transaction(rows).poll(Wait::no, waiter).outcome().errc() == Errc::overloaded);
     CHECK(repository.create(key("a"), owner(1), 1s));  // known keys go on
     CHECK(repository.erase("c", 1));
     CHECK(repository.insert(Stock{"d", 1}));
@@ -467,16 +487,18 @@ TEST_CASE("beyond its bounds a store is overloaded, and recovers", "[memory][sta
 
     CHECK(repository.forbid_operation(d, OperationId{"1"}, 1));
     CHECK(repository.forbid_operation(d, OperationId{"2"}, 1));
-    CHECK(repository.forbid_operation(d, OperationId{"3"}, 1).error() == Errc::overloaded);
+    CHECK(repository.forbid_operation(d, OperationId{"3"}, 1).errc() == Errc::overloaded);
     Stock const value{"d", 2};
     OperationId const id{"3"};
     OperationCommit const operation{&d, &id, 1, ""};
     std::array changes{Change<Stock>{.key = &d, .version = repository.load("d")->version, .value = &value}};
-    CHECK(repository.commit(changes, &operation).error() == Errc::overloaded);
+    CHECK(repository.commit(changes, &operation).errc() == Errc::overloaded);
     CHECK(repository.load("d")->value.quantity == 1);
 }
 
-TEST_CASE("records whose retention is over take no room, whichever keys they belong to", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "records whose retention is over take no room, whichever keys they belong to",
+    "[memory][state_repository][bounds]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.max_operations = 1, .retention = 1s}, runtime};
@@ -489,7 +511,7 @@ TEST_CASE("records whose retention is over take no room, whichever keys they bel
         OperationCommit const operation{&k, &id, 1, "answer"};
         std::array changes{Change<Stock>{.key = &k, .version = 1, .value = &value}};
         CHECK(repository.commit(changes, &operation));
-        CHECK(repository.forbid_operation(k, OperationId{"other"}, 1).error() == Errc::overloaded);
+        CHECK(repository.forbid_operation(k, OperationId{"other"}, 1).errc() == Errc::overloaded);
         runtime.advance(1s);
         CHECK(repository.forbid_operation(key("t" + std::to_string(i)), OperationId{"other"}, 1));
         runtime.advance(1s);
@@ -499,7 +521,8 @@ TEST_CASE("records whose retention is over take no room, whichever keys they bel
     CHECK(shown == 0);
 }
 
-TEST_CASE("a record that is written again and again takes the room of one", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "a record that is written again and again takes the room of one", "[memory][state_repository][bounds]")
 {
     Repository const repository{{.max_operations = 2}};
     auto const k = key("k");
@@ -523,7 +546,9 @@ TEST_CASE("a record that is written again and again takes the room of one", "[me
     CHECK(spent < 60s);
 }
 
-TEST_CASE("leases that are over take no room, values and running leases keep theirs", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "leases that are over take no room, values and running leases keep theirs",
+    "[memory][state_repository][bounds]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.max_keys = 2}, runtime};
@@ -532,12 +557,12 @@ TEST_CASE("leases that are over take no room, values and running leases keep the
         CAPTURE(i);
         auto const k = key("k" + std::to_string(i));
         CHECK(repository.create(k, owner(1), 1s));
-        CHECK(repository.create(key("other"), owner(1), 1s).error() == Errc::overloaded);
-        CHECK(repository.insert(Stock{"other", 1}).error() == Errc::overloaded);
+        CHECK(repository.create(key("other"), owner(1), 1s).errc() == Errc::overloaded);
+        CHECK(repository.insert(Stock{"other", 1}).errc() == Errc::overloaded);
         runtime.advance(500ms);
         CHECK(repository.renew(k, owner(1), 1s));
         runtime.advance(500ms);
-        CHECK(repository.insert(Stock{"other", 1}).error() == Errc::overloaded);
+        CHECK(repository.insert(Stock{"other", 1}).errc() == Errc::overloaded);
         runtime.advance(500ms);
         auto const other = key("other");
         std::array const rows{&other};
@@ -547,7 +572,7 @@ TEST_CASE("leases that are over take no room, values and running leases keep the
         case 1: CHECK(repository.create(other, owner(2), 1s)); break;
         default: CHECK(repository.open_transaction(rows).poll(Wait::no, waiter).outcome()); break;
         }
-        CHECK(repository.renew(k, owner(1), 1s).error() == Errc::lock_lost);
+        CHECK(repository.renew(k, owner(1), 1s).errc() == Errc::lock_lost);
         if (i % 3 == 0)
             CHECK(repository.erase("other", repository.load("other")->version));
         if (i % 3 == 1)
@@ -557,7 +582,8 @@ TEST_CASE("leases that are over take no room, values and running leases keep the
     CHECK(repository.key_count() == 1);
 }
 
-TEST_CASE("a lease that somebody waits for stays until that one has it", "[memory][state_repository][bounds]")
+TEST_CASE(
+    "the record of an ended lease stays while somebody waits for it", "[memory][state_repository][bounds]")
 {
     ManualRuntime const runtime;
     Repository const repository{{.max_keys = 1}, runtime};
@@ -565,7 +591,7 @@ TEST_CASE("a lease that somebody waits for stays until that one has it", "[memor
     CHECK(repository.create(key("a"), owner(1), 1s));
     repository.subscribe(key("a"), owner(2), waiter);
     runtime.advance(2s);
-    CHECK(repository.create(key("b"), owner(3), 1s).error() == Errc::overloaded);
+    CHECK(repository.create(key("b"), owner(3), 1s).errc() == Errc::overloaded);
     CHECK(repository.create(key("a"), owner(2), 1s));
     repository.unsubscribe(key("a"), waiter);
     CHECK(repository.remove(key("a"), owner(2)).value() == Removal::removed);
@@ -579,11 +605,13 @@ TEST_CASE("one commit cannot go beyond the bound on keys either", "[memory][stat
     auto const b = key("b");
     Stock const value{"a", 1};
     std::array changes{Change<Stock>{.key = &a, .value = &value}, Change<Stock>{.key = &b, .value = &value}};
-    CHECK(repository.commit(changes, nullptr).error() == Errc::overloaded);
+    CHECK(repository.commit(changes, nullptr).errc() == Errc::overloaded);
     CHECK(repository.key_count() <= 1);
 }
 
-TEST_CASE("a million locks on distinct keys are bounded by the options and leave nothing behind", "[memory][state_repository]")
+TEST_CASE(
+    "a million locks on distinct keys are bounded by the options and leave nothing behind",
+    "[memory][state_repository]")
 {
     constexpr int count = 1'000'000;
     Repository const repository{{.max_keys = 50'000}};
@@ -596,7 +624,7 @@ TEST_CASE("a million locks on distinct keys are bounded by the options and leave
             auto const k = key("k" + std::to_string(i));
             auto const grant = repository.create(k, owner(7), 1h);
             granted += grant ? 1 : 0;
-            overloaded += grant.error() == Errc::overloaded ? 1 : 0;
+            overloaded += grant.errc() == Errc::overloaded ? 1 : 0;
         }
         most = interlock_test::kept_memory();
         for (int i = 0; i < count; ++i)

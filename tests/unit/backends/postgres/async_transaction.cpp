@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Statements of an operation that runs on an executor: nothing blocks there, and nothing is committed too
+// early.
+//
+// How it works: `run_alone` gives the coroutine an io_context with this one thread. Anything that blocks that
+// thread stops the whole case, so a case proves that nothing does by letting something else run meanwhile.
+// What became of a transaction is looked up through a second connection.
+
 #include <interlock/backends/postgres/async_transaction.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -75,7 +82,9 @@ auto run_alone(F const& coroutine)
     return result.get();
 }
 
-TEST_CASE("one thread goes on while a statement of an operation sleeps", "[postgres][async_transaction]")
+TEST_CASE(
+    "the only thread goes on while an operation's statement sleeps in the server",
+    "[postgres][async_transaction]")
 {
     Shop const shop;
     int ticks = 0;
@@ -135,7 +144,7 @@ TEST_CASE("an asynchronous operation cannot block on a statement", "[postgres][a
     shop.service.async_do_in_transaction("x", any, asio::use_future).get();
 }
 
-TEST_CASE("statements that are awaited have the errors of those that block", "[postgres][async_transaction]")
+TEST_CASE("awaited statements report errors as blocking statements do", "[postgres][async_transaction]")
 {
     Shop const shop;
     auto const answer = run_alone([&]() -> asio::awaitable<std::string> {
@@ -147,7 +156,7 @@ TEST_CASE("statements that are awaited have the errors of those that block", "[p
             auto const fine = co_await tx.async_try_exec("SELECT $1::int + 1", 41, use_awaitable);
             --s.quantity;
             std::string said;
-            for (auto const code : {twice.error(), nul.error(), end.error()})
+            for (auto const code : {twice.errc(), nul.errc(), end.errc()})
                 said += std::string(name_of(code)) + " ";
             co_return said + std::to_string(fine->value<int>());
         };
@@ -171,7 +180,8 @@ TEST_CASE("statements that are awaited have the errors of those that block", "[p
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("a slow statement of an asynchronous operation ends by the deadline", "[postgres][async_transaction]")
+TEST_CASE(
+    "a slow statement of an asynchronous operation ends by the deadline", "[postgres][async_transaction]")
 {
     Shop const shop;
     auto const began = std::chrono::steady_clock::now();
@@ -192,7 +202,9 @@ TEST_CASE("a slow statement of an asynchronous operation ends by the deadline", 
     CHECK(shop.left() == 10);
 }
 
-TEST_CASE("statements are one at a time, and what was not awaited is not committed", "[postgres][async_transaction]")
+TEST_CASE(
+    "statements run one at a time, and an operation with one that was not awaited is not committed",
+    "[postgres][async_transaction]")
 {
     Shop const shop;
     auto two = [&](Stock& s, AsyncTransaction& tx) -> asio::awaitable<int> {
@@ -202,7 +214,7 @@ TEST_CASE("statements are one at a time, and what was not awaited is not committ
             asio::steady_timer timer(co_await asio::this_coro::executor, 1ms);
             co_await timer.async_wait(use_awaitable);
         }
-        co_return first.get() && second.error() == Errc::invalid_argument ? 1 : 0;
+        co_return first.get() && second.errc() == Errc::invalid_argument ? 1 : 0;
     };
     CHECK(shop.service.async_do_in_transaction("x", two, asio::use_future).get() == 1);
     CHECK(shop.ordered() == 0);
@@ -214,7 +226,7 @@ TEST_CASE("statements are one at a time, and what was not awaited is not committ
             [&](std::exception_ptr, postgres::Result const&) { ++ended; });
     };
     auto const outcome = shop.service.async_try_do_in_transaction("x", forgotten, asio::use_future).get();
-    CHECK(outcome.error() == Errc::invalid_argument);
+    CHECK(outcome.errc() == Errc::invalid_argument);
     CHECK(outcome.effect() == Effect::not_applied);
     CHECK(eventually([&] { return ended == 1; }));
     CHECK(shop.ordered() == 0);
@@ -238,7 +250,7 @@ TEST_CASE("a statement that nobody awaits does not stop the only thread", "[post
     for (int round = 1; round <= 20; ++round) {
         shop.service.async_try_do_in_transaction(
             "x", forgotten,
-            asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) { call = outcome.error(); }));
+            asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) { call = outcome.errc(); }));
         context.run();
         context.restart();
         applied += call == Errc::ok ? 1 : 0;  // it may have ended in time
@@ -249,7 +261,9 @@ TEST_CASE("a statement that nobody awaits does not stop the only thread", "[post
     CHECK(shop.left() == 10 - applied);
 }
 
-TEST_CASE("statements that wait for others' transactions do not run out of threads", "[postgres][async_transaction]")
+TEST_CASE(
+    "statements that wait for others' transactions do not run out of threads",
+    "[postgres][async_transaction]")
 {
     Shop const shop;
     constexpr int callers = 12;  // each on a row of its own, all of them on one more
@@ -297,7 +311,7 @@ TEST_CASE("a cancelled operation waits for its statement and leaves nothing", "[
         "x", operation,
         asio::bind_cancellation_slot(
             cancel.slot(), asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) {
-                ended = outcome.error();
+                ended = outcome.errc();
             })));
     context.run();
     CHECK(ended == Errc::cancelled);
@@ -306,7 +320,9 @@ TEST_CASE("a cancelled operation waits for its statement and leaves nothing", "[
     CHECK(shop.left() == 10);
 }
 
-TEST_CASE("a context that goes away takes the operation with it, not the row", "[postgres][async_transaction]")
+TEST_CASE(
+    "a context that is destroyed ends the operation and leaves its row unlocked",
+    "[postgres][async_transaction]")
 {
     Shop const shop;
     for (auto const pause : {0ms, 20ms, 60ms}) {

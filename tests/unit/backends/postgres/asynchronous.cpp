@@ -34,7 +34,7 @@ using interlock_test::fresh_pool;
 using interlock_test::Gate;
 using interlock_test::Stock;
 
-TEST_CASE("calls that wait for locked rows keep none for a free row waiting", "[postgres][asynchronous]")
+TEST_CASE("calls that wait for locked rows do not hold up a call for a free row", "[postgres][asynchronous]")
 {
     postgres::StateRepository<Stock> const rows{fresh_pool()};
     constexpr int locked = 8;
@@ -71,7 +71,8 @@ TEST_CASE("calls that wait for locked rows keep none for a free row waiting", "[
     CHECK(applied == locked);
 }
 
-TEST_CASE("traits of a state that throw end the call on a blocking store, too", "[postgres][asynchronous]")
+TEST_CASE(
+    "an exception of a state's traits ends the call on a blocking store, too", "[postgres][asynchronous]")
 {
     postgres::StateRepository<interlock_test::Moody> const repository{fresh_pool()};
     interlock_test::throwing_traits_end_the_call(repository);

@@ -93,14 +93,14 @@ TEST_CASE("a key of several columns names one row", "[postgres][composite_keys]"
     REQUIRE(orders.lines.insert(Line{{1, "a"}, 10}).value() == 1);
     REQUIRE(orders.lines.insert(Line{{1, "b"}, 20}).value() == 1);
     REQUIRE(orders.flat.insert(FlatLine{30, "a", 2}).value() == 1);
-    CHECK(orders.lines.insert(Line{{1, "a"}, 11}).error() == Errc::already_exists);
+    CHECK(orders.lines.insert(Line{{1, "a"}, 11}).errc() == Errc::already_exists);
     CHECK(orders.lines.load(LineId{1, "a"}).value().value.quantity == 10);
     CHECK(orders.lines.load(LineId{2, "a"}).value().value.id == LineId{2, "a"});
     CHECK(orders.flat.load(std::tuple{std::int64_t{1}, std::string("b")}).value().value.quantity == 20);
-    CHECK(orders.lines.load(LineId{2, "b"}).error() == Errc::not_found);
+    CHECK(orders.lines.load(LineId{2, "b"}).errc() == Errc::not_found);
     CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 1, Line{{1, "a"}, 12}).value() == 2);
-    CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 1, Line{{1, "a"}, 12}).error() == Errc::version_conflict);
-    CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 2, Line{{1, "b"}, 12}).error() == Errc::invalid_argument);
+    CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 1, Line{{1, "a"}, 12}).errc() == Errc::version_conflict);
+    CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 2, Line{{1, "b"}, 12}).errc() == Errc::invalid_argument);
     CHECK(orders.lines.erase(LineId{1, "b"}, 1).value() == 1);
     CHECK(orders.ask("string_agg(order_id || line || quantity, ' ' ORDER BY order_id, line)") == "1a12 2a30");
 }
@@ -115,16 +115,16 @@ TEST_CASE("parts of a key do not run into each other", "[postgres][composite_key
     postgres::StateRepository<Cell, Pair> const cells{pool, {.table = table, .key = "a, b"}};
     REQUIRE(cells.insert(Pair{"a", "bc"}, Cell{1, "a"}));
     REQUIRE(cells.insert(Pair{"ab", "c"}, Cell{2, "ab"}));
-    CHECK(cells.insert(Pair{"ab", "c"}, Cell{3, "ab"}).error() == Errc::already_exists);
+    CHECK(cells.insert(Pair{"ab", "c"}, Cell{3, "ab"}).errc() == Errc::already_exists);
     CHECK(cells.load(Pair{"a", "bc"}).value().value.n == 1);
     CHECK(cells.load(Pair{"ab", "c"}).value().value.n == 2);
-    CHECK(cells.load(Pair{"ab", ""}).error() == Errc::not_found);
+    CHECK(cells.load(Pair{"ab", ""}).errc() == Errc::not_found);
     Orders const orders;
     REQUIRE(orders.lines.insert(Line{{1, "1a"}, 1}));
     REQUIRE(orders.lines.insert(Line{{11, "a"}, 2}));
     CHECK(orders.lines.load(LineId{1, "1a"}).value().value.quantity == 1);
     CHECK(orders.lines.load(LineId{11, "a"}).value().value.quantity == 2);
-    CHECK(orders.lines.load(LineId{-1, ""}).error() == Errc::not_found);
+    CHECK(orders.lines.load(LineId{-1, ""}).errc() == Errc::not_found);
     REQUIRE(orders.lines.insert(Line{{-1, ""}, 3}));
     CHECK(orders.lines.load(LineId{-1, ""}).value().value.quantity == 3);
 }
@@ -169,10 +169,10 @@ TEST_CASE("every policy works on a key of several columns", "[postgres][composit
     CHECK(orders.ask("quantity", "order_id = 3") == "0");
     // No operation moves a state to another key.
     auto const moved = row_lock.try_do_in_transaction(a, [](Line& line) { line.id.line = "c"; });
-    CHECK(moved.error() == Errc::invalid_argument);
+    CHECK(moved.errc() == Errc::invalid_argument);
 }
 
-TEST_CASE("a key that fits its columns not is refused by name", "[postgres][composite_keys]")
+TEST_CASE("a key that does not fit its columns is refused by name", "[postgres][composite_keys]")
 {
     Orders const orders;
     auto const says = [&](char const* key) -> std::string {
@@ -197,8 +197,8 @@ TEST_CASE("a key that fits its columns not is refused by name", "[postgres][comp
     }
     CHECK_THAT(flat, ContainsSubstring("key names 1 columns, its type has 2"));
     // Bytes that are no such key name no row, rather than another one.
-    CHECK(orders.lines.load(Key{"abc"}).error() == Errc::invalid_argument);
-    CHECK(orders.lines.load(LineId{1, std::string("a\0b", 3)}).error() == Errc::invalid_argument);
+    CHECK(orders.lines.load(Key{"abc"}).errc() == Errc::invalid_argument);
+    CHECK(orders.lines.load(LineId{1, std::string("a\0b", 3)}).errc() == Errc::invalid_argument);
 }
 
 }  // namespace postgres_composite_keys_test

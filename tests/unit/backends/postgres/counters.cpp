@@ -21,12 +21,14 @@ postgres::Counters fresh_counters()
     return postgres::Counters{interlock_test::fresh_pool()};
 }
 
-TEST_CASE("a counter is changed once per operation id, and everybody gets the first answer", "[postgres][counters]")
+TEST_CASE(
+    "a counter is changed once per operation id, and every caller gets the first answer",
+    "[postgres][counters]")
 {
     interlock_test::counters_change_once_per_operation_id(fresh_counters());
 }
 
-TEST_CASE("a bound in the way is an answer, and stays the answer", "[postgres][counters]")
+TEST_CASE("a refusal by a bound is an answer, and stays the answer", "[postgres][counters]")
 {
     interlock_test::bounds_of_counters_are_answers(fresh_counters());
 }

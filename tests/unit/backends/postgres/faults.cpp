@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Lost replies, ended sessions, restarted servers: what is answered then, and whether it is true.
+// Lost replies, ended sessions, restarted servers and moved clocks: what a call answers then, and whether the
+// answer is true.
+//
+// How it works: a `CuttingProxy` between client and server drops the request or the reply at a place that the
+// case names (the prepared COMMIT, say). `Behind` has a repository through the proxy and another one around
+// it; the second one tells what the server really did. The cases named "the ledger agrees with the table" run
+// threads under such faults and count every answer: applied ones must be in the table, refused ones must not,
+// unknown ones may be either.
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
@@ -74,7 +81,7 @@ struct Behind {
     postgres::StateRepository<Stock> stock{through};
 };
 
-TEST_CASE("a COMMIT whose reply is lost is looked for: it was applied", "[postgres][faults]")
+TEST_CASE("a COMMIT whose reply is lost is looked for, and is found to be applied", "[postgres][faults]")
 {
     Behind const b;
     TransactionService const service{PessimisticRowLock{}, b.stock};
@@ -103,14 +110,14 @@ TEST_CASE("a COMMIT whose reply is lost is looked for: it was applied", "[postgr
     CHECK(b.left() == 8);
 }
 
-TEST_CASE("a COMMIT that never arrived is looked for: it was not applied, and the operation runs again", "[postgres][faults]")
+TEST_CASE("a COMMIT that never arrived is looked for, and the operation runs again", "[postgres][faults]")
 {
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
     proxy.cut(Cut::request, commit_on_the_wire());
     auto const once = TransactionService{PessimisticRowLock{.max_attempts = 1}, b.stock}.try_do_in_transaction(
         "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
-    CHECK(once.error() == Errc::unavailable);
+    CHECK(once.errc() == Errc::unavailable);
     CHECK(once.effect() == Effect::not_applied);
     CHECK(b.left() == 10);
     proxy.cut(Cut::request, commit_on_the_wire());
@@ -124,7 +131,9 @@ TEST_CASE("a COMMIT that never arrived is looked for: it was not applied, and th
     CHECK(b.left() == 9);
 }
 
-TEST_CASE("a COMMIT that nobody can be asked about is unknown, and its operation id tells later", "[postgres][faults]")
+TEST_CASE(
+    "a COMMIT that nobody can be asked about is unknown, and its operation id tells later",
+    "[postgres][faults]")
 {
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
@@ -144,7 +153,7 @@ TEST_CASE("a COMMIT that nobody can be asked about is unknown, and its operation
             return --s.quantity;
         }, {.deadline = 700ms});
         door.join();
-        CHECK(outcome.error() == Errc::outcome_unknown);
+        CHECK(outcome.errc() == Errc::outcome_unknown);
         CHECK(outcome.cause() == Errc::unavailable);
         CHECK(std::chrono::steady_clock::now() - began < 3s);
         proxy.close_the_door(false);
@@ -180,7 +189,9 @@ TEST_CASE("an idempotent request whose COMMIT is lost is looked for by its recor
     CHECK(proxy.cuts() == 2);
 }
 
-TEST_CASE("a transaction whose status the server has forgotten is unknown, unless a record tells", "[postgres][faults]")
+TEST_CASE(
+    "a transaction whose status the server has forgotten is unknown, unless a record tells",
+    "[postgres][faults]")
 {
     PostgresServer server;
     // It says so of transactions that are too old, or that a promoted replica never got. Here, of all.
@@ -201,7 +212,7 @@ TEST_CASE("a transaction whose status the server has forgotten is unknown, unles
         return --s.quantity;
     };
     proxy.cut(Cut::reply, commit_on_the_wire());
-    CHECK(bare.try_do_in_transaction("x", take, {.deadline = 20s}).error() == Errc::outcome_unknown);
+    CHECK(bare.try_do_in_transaction("x", take, {.deadline = 20s}).errc() == Errc::outcome_unknown);
     CHECK(runs == 1);
     CHECK(b.left() == 9);
     proxy.cut(Cut::reply, commit_on_the_wire());
@@ -215,7 +226,8 @@ TEST_CASE("a transaction whose status the server has forgotten is unknown, unles
     CHECK(proxy.cuts() == 3);
 }
 
-TEST_CASE("a single statement whose reply is lost is unknown, unless an operation id tells", "[postgres][faults]")
+TEST_CASE(
+    "a single statement whose reply is lost is unknown, unless an operation id tells", "[postgres][faults]")
 {
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
@@ -242,7 +254,7 @@ TEST_CASE("a single statement whose reply is lost is unknown, unless an operatio
         proxy.cut(cut, update(false));
         auto const before = b.left();
         auto const unknown = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
-        CHECK(unknown.error() == Errc::outcome_unknown);
+        CHECK(unknown.errc() == Errc::outcome_unknown);
         CHECK(b.left() == (cut == Cut::reply ? before - 1 : before));
     }
     CHECK(proxy.cuts() == 2);
@@ -269,7 +281,7 @@ TEST_CASE("a server that falls silent is given up by the deadline", "[postgres][
     auto began = std::chrono::steady_clock::now();
     auto const silent = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 300ms});
     CHECK(std::chrono::steady_clock::now() - began < 2s);
-    CHECK(silent.error() == Errc::outcome_unknown);
+    CHECK(silent.errc() == Errc::outcome_unknown);
     CHECK(silent.cause() == Errc::deadline_exceeded);
     // A read has nothing to be in doubt about.
     static_cast<void>(b.stock.load("y").value());
@@ -279,12 +291,13 @@ TEST_CASE("a server that falls silent is given up by the deadline", "[postgres][
                               .name() +
                           '\0');
     began = std::chrono::steady_clock::now();
-    CHECK(b.stock.load(Key{"x"}, 200ms).error() == Errc::deadline_exceeded);
+    CHECK(b.stock.load(Key{"x"}, 200ms).errc() == Errc::deadline_exceeded);
     CHECK(std::chrono::steady_clock::now() - began < 2s);
     CHECK(proxy.cuts() == 2);
 }
 
-TEST_CASE("sessions that were ended in the pool are replaced without a word", "[postgres][faults]")
+TEST_CASE(
+    "sessions that the server ended while they were idle are replaced without an error", "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -302,7 +315,9 @@ TEST_CASE("sessions that were ended in the pool are replaced without a word", "[
     }
 }
 
-TEST_CASE("a transaction whose session was ended is not applied, and nothing of it is sent again", "[postgres][faults]")
+TEST_CASE(
+    "a transaction whose session was ended is not applied, and nothing of it is sent again",
+    "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -318,7 +333,7 @@ TEST_CASE("a transaction whose session was ended is not applied, and nothing of 
         kill();
         return ++s.quantity;
     });
-    CHECK((ended.error() == Errc::unavailable || ended.error() == Errc::outcome_unknown));
+    CHECK((ended.errc() == Errc::unavailable || ended.errc() == Errc::outcome_unknown));
     CHECK(stock.load("x").value().value.quantity == 1);
     CHECK(runs == 1);
     CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [&](Stock& s) {
@@ -330,7 +345,7 @@ TEST_CASE("a transaction whose session was ended is not applied, and nothing of 
     CHECK(stock.load("x").value().value.quantity == 2);
 }
 
-TEST_CASE("what a session's role had set otherwise does not matter", "[postgres][faults][pool]")
+TEST_CASE("other settings of the role do not matter", "[postgres][faults][pool]")
 {
     auto const pool = fresh_pool();
     auto const role = pool.options().name_space + "_odd";
@@ -354,7 +369,7 @@ TEST_CASE("what a session's role had set otherwise does not matter", "[postgres]
     });
 }
 
-TEST_CASE("a pool that is used up says so by the deadline", "[postgres][faults][pool]")
+TEST_CASE("a pool without a free connection says overloaded by the deadline", "[postgres][faults][pool]")
 {
     auto options = fresh_pool().options();
     options.max_connections = 2;
@@ -372,7 +387,7 @@ TEST_CASE("a pool that is used up says so by the deadline", "[postgres][faults][
         REQUIRE(a);
         REQUIRE(b);
         auto const began = std::chrono::steady_clock::now();
-        CHECK(stock.load(x, 100ms).error() == Errc::overloaded);
+        CHECK(stock.load(x, 100ms).errc() == Errc::overloaded);
         CHECK(std::chrono::steady_clock::now() - began < 2s);
         CHECK(pool.connection_count() == 2);
     }
@@ -380,7 +395,8 @@ TEST_CASE("a pool that is used up says so by the deadline", "[postgres][faults][
     CHECK(pool.idle_count() == 2);
 }
 
-TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "[postgres][faults][pool]")
+TEST_CASE(
+    "a forked child is misconfigured, and leaves its parent's sessions alone", "[postgres][faults][pool]")
 {
     auto pool = std::make_optional(fresh_pool());
     auto stock = std::make_optional(postgres::StateRepository<Stock>{*pool});
@@ -391,7 +407,7 @@ TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "
     auto const before = sessions();
     auto const child = ::fork();
     if (child == 0) {
-        auto const told = stock->load("x").error() == Errc::misconfigured;
+        auto const told = stock->load("x").errc() == Errc::misconfigured;
         stock.reset();
         pool.reset();
         ::_exit(told ? 0 : 1);
@@ -403,7 +419,9 @@ TEST_CASE("a forked child is told so, and leaves its parent's sessions alone", "
     CHECK(sessions() == before);
 }
 
-TEST_CASE("a row that is deleted while its lock is waited for is not found, and not made again", "[postgres][faults]")
+TEST_CASE(
+    "a row that is deleted while somebody waits for its lock is not_found, and is not made again",
+    "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -426,17 +444,18 @@ TEST_CASE("a row that is deleted while its lock is waited for is not found, and 
         REQUIRE(holder.commit(changes, nullptr, 20s));
         waiting.join();
     }
-    CHECK(waited->error() == Errc::not_found);
+    CHECK(waited->errc() == Errc::not_found);
     CHECK_FALSE(ran);
-    CHECK(stock.load("x").error() == Errc::not_found);
+    CHECK(stock.load("x").errc() == Errc::not_found);
 }
 
-TEST_CASE("both sides are told to notice a peer that is gone", "[postgres][faults][pool]")
+TEST_CASE(
+    "client and server are both set up to notice that the other one is gone", "[postgres][faults][pool]")
 {
     namespace detail = postgres::detail;
     auto options = postgres::Options::parse(postgres_server().tcp_url()).value();
     auto const until = interlock::detail::add(SystemRuntime::now(), 20s);
-    detail::PoolState state{options};
+    detail::PoolState<SystemRuntime> state{{}, options};
     auto session = state.take(until).value();
     auto const ours = [&](int level, int name) {
         int value = -1;
@@ -460,7 +479,9 @@ TEST_CASE("both sides are told to notice a peer that is gone", "[postgres][fault
         CHECK(theirs.replies[0].text(0, i++) == value);
 }
 
-TEST_CASE("a row lock whose owner has gone silent is free when its transaction's time is over", "[postgres][faults]")
+TEST_CASE(
+    "the row lock of an owner that fell silent is free when its transaction's time is over",
+    "[postgres][faults]")
 {
     Behind const b;
     Key const x{"x"};
@@ -475,7 +496,7 @@ TEST_CASE("a row lock whose owner has gone silent is free when its transaction's
     CHECK(taken < 3500ms);
     std::array none{Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
     auto const late = silent->commit(none, nullptr, 5s);
-    CHECK(late.error() == Errc::deadline_exceeded);
+    CHECK(late.errc() == Errc::deadline_exceeded);
     CHECK(late.effect() == Effect::not_applied);
 }
 
@@ -511,7 +532,7 @@ private:
     bool good_{false};
 };
 
-TEST_CASE("a row lock is free soon after its owner's machine is out of reach", "[postgres][faults]")
+TEST_CASE("the row lock of an owner that cannot be reached any more is free soon", "[postgres][faults]")
 {
     Network const network;
     if (!network.good()) {
@@ -577,7 +598,7 @@ TEST_CASE("a row transaction is four statements in two trips", "[postgres][fault
     CHECK(statements() - then == 5);
 }
 
-TEST_CASE("a replica, and forgetful commits, are reported", "[postgres][faults][pool]")
+TEST_CASE("a replica is refused, and commits that are not durable are reported", "[postgres][faults][pool]")
 {
     PostgresServer server;
     auto const pool = fresh_pool(server);
@@ -595,15 +616,17 @@ TEST_CASE("a replica, and forgetful commits, are reported", "[postgres][faults][
     std::ofstream{server.directory() + "/data/standby.signal"};
     server.start();
     auto const refused = stock.load("x");
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("is a replica"));
-    CHECK(stock.compare_and_set("x", 1, Stock{"x", 2}).error() == Errc::unavailable);
+    CHECK(stock.compare_and_set("x", 1, Stock{"x", 2}).errc() == Errc::unavailable);
     std::filesystem::permissions(server.directory() + "/data/standby.signal", std::filesystem::perms::all);
     CHECK(server.command("SELECT pg_promote()") == "t");
     CHECK(interlock_test::eventually([&] { return stock.insert(Stock{"y", 1}).has_value(); }));
 }
 
-TEST_CASE("a jump of the server's clock ends a lease early or late; the fence holds", "[postgres][faults][lease]")
+TEST_CASE(
+    "a jump of the server's clock ends a lease early or late, and the fence holds",
+    "[postgres][faults][lease]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -626,13 +649,13 @@ TEST_CASE("a jump of the server's clock ends a lease early or late; the fence ho
     Fence const old{former, first.first};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &old}};
     auto const fenced = stock.commit(changes, nullptr, 5s);
-    CHECK(fenced.error() == Errc::fenced_out);
-    CHECK(stock.renew(x, former, 10s).error() == Errc::lock_lost);
+    CHECK(fenced.errc() == Errc::fenced_out);
+    CHECK(stock.renew(x, former, 10s).errc() == Errc::lock_lost);
     CHECK(stock.load(x).value().value.quantity == 10);
 
     clock_jumps("-1 hour");  // the lease seems to last longer: busy, and released all the same
     auto const busy = stock.create(x, former, 10s);
-    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.errc() == Errc::lock_busy);
     CHECK(stock.remove(x, next).value() == Removal::removed);
     CHECK(stock.create(x, former, 10s));
 
@@ -644,7 +667,7 @@ TEST_CASE("a jump of the server's clock ends a lease early or late; the fence ho
         CHECK(stock.create(x, former, 10s));
         return --s.quantity;
     }, {.deadline = 20s});
-    CHECK(section.error() == Errc::fenced_out);
+    CHECK(section.errc() == Errc::fenced_out);
     CHECK(section.effect() == Effect::not_applied);
     CHECK(stock.load(x).value().value.quantity == 10);
 }
@@ -668,7 +691,7 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     CHECK(row_lock());
     // One that does not is seen at the value.
     postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE text USING 'three'");
-    CHECK(stock.load("x").error() == Errc::corrupt_state);
+    CHECK(stock.load("x").errc() == Errc::corrupt_state);
     postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE int USING 3");
     CHECK(row_lock().value() == 4);
 
@@ -677,22 +700,24 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     postgres_server().command(
         "CREATE TRIGGER no BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION " + ns + "_no()");
     auto const raised = row_lock();
-    CHECK(raised.error() == Errc::misconfigured);
+    CHECK(raised.errc() == Errc::misconfigured);
     CHECK(raised.effect() == Effect::not_applied);
     CHECK_THAT(raised.detail(), Catch::Matchers::ContainsSubstring("not today"));
     postgres_server().command("DROP TRIGGER no ON " + table);
     CHECK(row_lock().value() == 5);
 
     postgres_server().command("ALTER TABLE " + table + " RENAME quantity TO amount");
-    CHECK(stock.load("x").error() == Errc::misconfigured);
-    CHECK(row_lock().error() == Errc::misconfigured);
+    CHECK(stock.load("x").errc() == Errc::misconfigured);
+    CHECK(row_lock().errc() == Errc::misconfigured);
     postgres_server().command("DROP TABLE " + table);
-    CHECK(stock.load("x").error() == Errc::misconfigured);
+    CHECK(stock.load("x").errc() == Errc::misconfigured);
     postgres_server().command("DROP TABLE " + ns + "_lock");
-    CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).error() == Errc::misconfigured);
+    CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).errc() == Errc::misconfigured);
 }
 
-TEST_CASE("a row that a policy of the table hides does not pass for missing, nor a lock for free", "[postgres][faults]")
+TEST_CASE(
+    "a row that a policy of the table hides does not pass for missing, nor a lock for free",
+    "[postgres][faults]")
 {
     auto const pool = fresh_pool();
     auto const ns = pool.options().name_space;
@@ -712,9 +737,9 @@ TEST_CASE("a row that a policy of the table hides does not pass for missing, nor
         postgres_server().command("ALTER TABLE " + ns + table + " ENABLE ROW LEVEL SECURITY");
         postgres_server().command("CREATE POLICY hidden ON " + ns + table + " USING (key <> 'x')");
     }
-    CHECK(tenant.load("x").error() == Errc::misconfigured);
-    CHECK(tenant.insert(Stock{"x", 5}).error() == Errc::misconfigured);
-    CHECK(tenant.create(x, OwnerToken{{3, 4}}, 10s).error() == Errc::misconfigured);
+    CHECK(tenant.load("x").errc() == Errc::misconfigured);
+    CHECK(tenant.insert(Stock{"x", 5}).errc() == Errc::misconfigured);
+    CHECK(tenant.create(x, OwnerToken{{3, 4}}, 10s).errc() == Errc::misconfigured);
     CHECK(all.renew(x, OwnerToken{{1, 2}}, 10s));
 }
 
@@ -746,7 +771,7 @@ TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres
             TransactionService const service{PessimisticRowLock{.missing = Missing::create}, stock};
             CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 1);
         } else {
-            CHECK(made.error() == Errc::misconfigured);
+            CHECK(made.errc() == Errc::misconfigured);
             CHECK_THAT(made.detail(), Catch::Matchers::ContainsSubstring("pooler"));
         }
         if (pid > 0)
@@ -817,7 +842,7 @@ void end_all_sessions(PostgresServer& server)
     server.command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
 }
 
-TEST_CASE("sessions ended under load: the ledger agrees with the table", "[postgres][faults][load]")
+TEST_CASE("the ledger agrees with the table when sessions are ended under load", "[postgres][faults][load]")
 {
     auto& server = postgres_server();
     SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { end_all_sessions(server); }); }
@@ -825,7 +850,9 @@ TEST_CASE("sessions ended under load: the ledger agrees with the table", "[postg
     SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { end_all_sessions(server); }); }
 }
 
-TEST_CASE("a server restarted without farewell under load: the ledger agrees with the table", "[postgres][faults][load]")
+TEST_CASE(
+    "the ledger agrees with the table when the server is restarted without farewell under load",
+    "[postgres][faults][load]")
 {
     PostgresServer server;
     SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); }); }
@@ -833,7 +860,9 @@ TEST_CASE("a server restarted without farewell under load: the ledger agrees wit
     SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { server.restart_immediately(); }); }
 }
 
-TEST_CASE("a backend killed under load takes all sessions with it: the ledger agrees with the table", "[postgres][faults][load]")
+TEST_CASE(
+    "the ledger agrees with the table when a killed backend takes all sessions with it under load",
+    "[postgres][faults][load]")
 {
     PostgresServer server;
     under_load(server, PessimisticRowLock{}, [&] {

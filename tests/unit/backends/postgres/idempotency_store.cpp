@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Idempotency records in the transaction of the effect (`IdempotencyInTransaction`), and records with a
+// lease.
+//
+// How it works: a real server, a stock of ten, and a service that takes one piece per request. The stock and
+// the number of records, both read through a connection of their own, tell whether effect and record came
+// together. Duplicates run on threads and from a second pool.
+
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -65,16 +72,18 @@ TEST_CASE("claim, effect and answer commit together", "[postgres][idempotency_st
     auto const again = service.do_in_transaction(request("k"), "x", take);
     CHECK(again.replayed());
     CHECK(again.value() == 9);
-    CHECK(service.try_do_in_transaction(request("k", "another body"), "x", take).error() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(request("k", "another body"), "x", take).errc() == Errc::idempotency_mismatch);
     static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
-    CHECK(service.try_do_in_transaction(request("k", "another body"), "y", take).error() == Errc::idempotency_mismatch);
-    CHECK(service.try_do_in_transaction(request(""), "x", take).error() == Errc::invalid_argument);
+    CHECK(service.try_do_in_transaction(request("k", "another body"), "y", take).errc() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(request(""), "x", take).errc() == Errc::invalid_argument);
     CHECK(runs == 1);
     CHECK(shop.left() == 9);
     CHECK(shop.records() == 1);
 }
 
-TEST_CASE("an operation that throws leaves no claim, and one that rejects leaves its rejection", "[postgres][idempotency_store]")
+TEST_CASE(
+    "an operation that throws leaves no claim, and one that rejects leaves its rejection",
+    "[postgres][idempotency_store]")
 {
     Shop const shop;
     auto const service = shop.service();
@@ -99,7 +108,7 @@ TEST_CASE("an operation that throws leaves no claim, and one that rejects leaves
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("everybody with one key is told the same, when the first one rejects and the second one would not",
+TEST_CASE("every caller with one key gets the first one's rejection, also a caller that would not reject",
           "[postgres][idempotency_store]")
 {
     Shop const shop;
@@ -134,7 +143,9 @@ TEST_CASE("everybody with one key is told the same, when the first one rejects a
     CHECK(rejected + applied == 40);
 }
 
-TEST_CASE("a rejection that cannot be stored is not final, and ends by the deadline", "[postgres][idempotency_store]")
+TEST_CASE(
+    "a rejection that cannot be stored is not final, and its call ends by the deadline",
+    "[postgres][idempotency_store]")
 {
     Shop const shop;
     static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
@@ -208,7 +219,7 @@ TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][ide
         run_threads(1, [&](std::size_t) {
             duplicate = shop.service(Duplicates::refuse)
                             .try_do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
-                            .error();
+                            .errc();
         });
         return --s.quantity;
     });
@@ -217,7 +228,9 @@ TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][ide
     CHECK(shop.service(Duplicates::refuse).do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; }).replayed());
 }
 
-TEST_CASE("an answer outlives its state, and is forgotten after its retention", "[postgres][idempotency_store]")
+TEST_CASE(
+    "an answer outlives the state that it is about, and is forgotten after its retention",
+    "[postgres][idempotency_store]")
 {
     Shop const shop;
     postgres::TransactionalIdempotencyStore const brief{shop.pool, {.retention = 1s}};
@@ -230,7 +243,7 @@ TEST_CASE("an answer outlives its state, and is forgotten after its retention", 
     auto const replay = service.do_in_transaction(request("k"), "x", take);
     CHECK(replay.replayed());
     CHECK(replay.value() == 9);
-    CHECK(service.try_do_in_transaction(request("new"), "x", take).error() == Errc::not_found);
+    CHECK(service.try_do_in_transaction(request("new"), "x", take).errc() == Errc::not_found);
     REQUIRE(stock.insert(Stock{"x", 5}));
     std::this_thread::sleep_for(1100ms);
     auto const anew = service.do_in_transaction(request("k"), "x", take);
@@ -238,7 +251,9 @@ TEST_CASE("an answer outlives its state, and is forgotten after its retention", 
     CHECK(anew.value() == 4);
 }
 
-TEST_CASE("sessions ended under load leave neither a claim without an effect nor the other way round", "[postgres][idempotency_store]")
+TEST_CASE(
+    "sessions that are ended under load leave no claim without an effect, and no effect without a claim",
+    "[postgres][idempotency_store]")
 {
     Shop const shop;
     auto const service = shop.service();
@@ -274,7 +289,7 @@ TEST_CASE("a leased claim is kept at least as long as its lease", "[postgres][id
     CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().state == ClaimState::in_progress);
     CHECK(store.complete(request("k"), me, "a", false));
     CHECK(store.complete(request("k"), me, "a", false));  // asked again after a lost reply
-    CHECK(store.complete(request("k"), me, "b", false).error() == Errc::fenced_out);
+    CHECK(store.complete(request("k"), me, "b", false).errc() == Errc::fenced_out);
     CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().answer == "a");
     std::this_thread::sleep_for(1100ms);
     CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().state == ClaimState::claimed);

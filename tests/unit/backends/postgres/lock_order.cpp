@@ -104,7 +104,7 @@ TEST_CASE(
     CHECK(stock.load("b").value().value.quantity == 4);
 }
 
-TEST_CASE("keys that come and go are locked in one order by everybody", "[postgres][lock_order]")
+TEST_CASE("every transaction locks keys that come and go in the same order", "[postgres][lock_order]")
 {
     PostgresServer const server{{"deadlock_timeout=60s"}};
     auto const pool = fresh_pool(server);
@@ -147,7 +147,7 @@ TEST_CASE("keys that come and go are locked in one order by everybody", "[postgr
 }
 
 TEST_CASE(
-    "a key that is made while its former row goes has a version of its own, if not the greatest",
+    "a key that is made while its former row is deleted gets a version of its own",
     "[postgres][lock_order]")
 {
     auto const pool = fresh_pool();
@@ -179,8 +179,8 @@ TEST_CASE(
     auto const version = inserted->value();
     CHECK(version != first);
     CHECK(version != second);
-    CHECK(stock.compare_and_set("x", first, Stock{"x", 9}).error() == Errc::version_conflict);
-    CHECK(stock.compare_and_set("x", second, Stock{"x", 9}).error() == Errc::version_conflict);
+    CHECK(stock.compare_and_set("x", first, Stock{"x", 9}).errc() == Errc::version_conflict);
+    CHECK(stock.compare_and_set("x", second, Stock{"x", 9}).errc() == Errc::version_conflict);
     // From the next change on it is above all of them.
     CHECK(stock.compare_and_set("x", version, Stock{"x", 4}).value() > second);
     // A service that remembers the former row, with the greater version, is not led astray by it.

@@ -15,7 +15,7 @@ using postgres::Options;
 using postgres::detail::setting;
 using postgres::detail::settings_of;
 
-TEST_CASE("a postgres URL is libpq's, and the name space is ours", "[postgres][options]")
+TEST_CASE("a postgres URL is read by libpq, except for the name space", "[postgres][options]")
 {
     auto const options = Options::parse("postgresql://me:s%40cret@db.example.org:5433/shop?name_space=orders&connect_timeout=3").value();
     CHECK(options.name_space == "orders");
@@ -28,12 +28,14 @@ TEST_CASE("a postgres URL is libpq's, and the name space is ours", "[postgres][o
     CHECK(setting(settings, "application_name") == "interlock");
     CHECK(postgres::detail::endpoint_of(settings) == "db.example.org:5433/shop");
     CHECK(Options::parse("postgres://h/d?name_space=a").value().url == "postgres://h/d");
-    CHECK(Options::parse("postgres://h/d?a_name=1&name_space=a").error() == Errc::invalid_argument);  // libpq knows no a_name
+    CHECK(Options::parse("postgres://h/d?a_name=1&name_space=a").errc() == Errc::invalid_argument);  // libpq knows no a_name
     CHECK(Options::parse("postgresql:///d?name_space=a&host=/run/x").value().url == "postgresql:///d?host=/run/x");
     CHECK(setting(settings_of(Options::parse("postgresql:///d?application_name=till").value()), "application_name") == "till");
 }
 
-TEST_CASE("the server's certificate is verified unless the host is this machine or the URL says otherwise", "[postgres][options]")
+TEST_CASE(
+    "the server's certificate is verified unless the host is this machine or the URL says otherwise",
+    "[postgres][options]")
 {
     auto const mode = [](char const* url) { return setting(settings_of(Options::parse(url).value()), "sslmode"); };
     ::unsetenv("PGHOST");
@@ -53,7 +55,9 @@ TEST_CASE("the server's certificate is verified unless the host is this machine 
     ::unsetenv("PGHOST");
 }
 
-TEST_CASE("dead peers are noticed, and of several servers the one that accepts writes is taken", "[postgres][options]")
+TEST_CASE(
+    "dead peers are noticed, and of several servers the one that accepts writes is taken",
+    "[postgres][options]")
 {
     auto const settings = settings_of(Options::parse("postgresql://a,b/d").value());
     CHECK(setting(settings, "target_session_attrs") == "read-write");
@@ -71,11 +75,11 @@ TEST_CASE("a bad postgres URL is refused without a word of its password", "[post
           "postgresql://h/d?name_space=1a", "postgresql://h/d?nonsense=hunter2", "postgresql://u:hunter2@h/d?host"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
-        CHECK(parsed.error() == Errc::invalid_argument);
+        CHECK(parsed.errc() == Errc::invalid_argument);
         CHECK_FALSE(parsed.detail().empty());
         CHECK(parsed.detail().find("hunter2") == std::string::npos);
     }
-    CHECK(Options::parse(std::string("postgresql://h\0x/d", 18)).error() == Errc::invalid_argument);
+    CHECK(Options::parse(std::string("postgresql://h\0x/d", 18)).errc() == Errc::invalid_argument);
 }
 
 TEST_CASE("options out of range are refused by name", "[postgres][options]")
@@ -83,17 +87,17 @@ TEST_CASE("options out of range are refused by name", "[postgres][options]")
     Options options;
     CHECK(options.validate());
     options.max_connections = 0;
-    CHECK(options.validate().error() == Errc::invalid_argument);
+    CHECK(options.validate().errc() == Errc::invalid_argument);
     CHECK_THROWS_AS(postgres::Pool{options}, Error);
     options = {};
     options.name_space = "a b";
-    CHECK(options.validate().error() == Errc::invalid_argument);
+    CHECK(options.validate().errc() == Errc::invalid_argument);
     options = {};
     options.connect_timeout = std::chrono::seconds{0};
-    CHECK(options.validate().error() == Errc::invalid_argument);
+    CHECK(options.validate().errc() == Errc::invalid_argument);
     options = {};
     options.tcp_user_timeout = std::chrono::milliseconds{0};
-    CHECK(options.validate().error() == Errc::invalid_argument);
+    CHECK(options.validate().errc() == Errc::invalid_argument);
     CHECK_THROWS_AS(postgres::Pool{"mysql://u:hunter2@h"}, Error);
 }
 

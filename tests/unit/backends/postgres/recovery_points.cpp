@@ -128,16 +128,19 @@ void resumes(Rides& rides, Service const& service)
     CHECK_THROWS_AS(rides.run(service, ride, [](int) {}), Error);
     auto const look = [](Stock& s) { return s.quantity; };
     auto const nameless = service.try_do_in_transaction(request("k9").phase(""), "car", look);
-    CHECK(nameless.error() == Errc::invalid_argument);
+    CHECK(nameless.errc() == Errc::invalid_argument);
 }
 
-TEST_CASE("a retry goes on behind the last stored phase: records in the transactions", "[postgres][recovery_points]")
+TEST_CASE(
+    "a retry goes on behind the last stored phase when records are part of the transactions",
+    "[postgres][recovery_points]")
 {
     Rides rides;
     resumes(rides, rides.in_transaction());
 }
 
-TEST_CASE("a retry goes on behind the last stored phase: leased records", "[postgres][recovery_points]")
+TEST_CASE(
+    "a retry goes on behind the last stored phase when records have leases", "[postgres][recovery_points]")
 {
     Rides rides;
     resumes(rides, rides.leased());
@@ -173,7 +176,9 @@ TEST_CASE("a phase whose session is killed leaves no record", "[postgres][recove
     CHECK(postgres_server().command("SELECT string_agg(what, ' ' ORDER BY what) FROM " + rides.journal) == "pay seat");
 }
 
-TEST_CASE("a refusal that is final ends the request at its phase, again and again", "[postgres][recovery_points]")
+TEST_CASE(
+    "a final rejection ends the request at its phase each time the request comes",
+    "[postgres][recovery_points]")
 {
     Rides rides;
     auto const service = rides.in_transaction();
@@ -190,7 +195,8 @@ TEST_CASE("a refusal that is final ends the request at its phase, again and agai
     CHECK(rides.runs["seat"] == 1);
 }
 
-TEST_CASE("sessions are killed under load: every phase is applied once", "[postgres][recovery_points][load]")
+TEST_CASE(
+    "every phase is applied once when sessions are killed under load", "[postgres][recovery_points][load]")
 {
     Rides rides;
     auto const service = rides.in_transaction();

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What is locked, for whom, and for how long: looked at from a second connection.
+// Which rows and keys are locked, for whom, and for how long; and queues whose workers skip locked rows.
+//
+// How it works: while an operation holds its rows, the case looks from a second connection. That connection's
+// statements give up on a lock after 20 ms (`impatient`), so "locked" is told apart from "done" and from an
+// error without any guess about timing.
 
 #include <interlock/backends/postgres/free_rows.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
@@ -84,7 +88,9 @@ std::string impatient(std::string const& sql)
     }
 }
 
-TEST_CASE("FOR NO KEY UPDATE lets a foreign key refer to the locked row, FOR UPDATE does not", "[postgres][row_locks]")
+TEST_CASE(
+    "FOR NO KEY UPDATE lets a foreign key refer to the locked row, FOR UPDATE does not",
+    "[postgres][row_locks]")
 {
     for (auto const row_lock : {RowLock::for_update, RowLock::for_no_key_update, RowLock::advisory}) {
         CAPTURE(static_cast<int>(row_lock));
@@ -103,7 +109,9 @@ TEST_CASE("FOR NO KEY UPDATE lets a foreign key refer to the locked row, FOR UPD
     }
 }
 
-TEST_CASE("who does not wait is told at once, who waits gives up by the deadline", "[postgres][row_locks]")
+TEST_CASE(
+    "a call that does not wait is refused at once, and one that waits gives up by the deadline",
+    "[postgres][row_locks]")
 {
     for (auto const row_lock : {RowLock::for_update, RowLock::advisory}) {
         CAPTURE(static_cast<int>(row_lock));
@@ -119,19 +127,21 @@ TEST_CASE("who does not wait is told at once, who waits gives up by the deadline
             REQUIRE(held);
             auto began = std::chrono::steady_clock::now();
             auto const refused = now.try_do_in_transaction(id, [](Job&) {}, {.deadline = 20s});
-            CHECK(refused.error() == Errc::lock_busy);
+            CHECK(refused.errc() == Errc::lock_busy);
             CHECK(refused.effect() == Effect::not_applied);
             CHECK(std::chrono::steady_clock::now() - began < 5s);
             began = std::chrono::steady_clock::now();
             auto const late = service.try_do_in_transaction(id, [](Job&) {}, {.deadline = 200ms});
-            CHECK(late.error() == Errc::deadline_exceeded);
+            CHECK(late.errc() == Errc::deadline_exceeded);
             CHECK(std::chrono::steady_clock::now() - began >= 150ms);
             CHECK(std::chrono::steady_clock::now() - began < 5s);
         }
     }
 }
 
-TEST_CASE("the transaction's bounds are its deadline's, and its isolation is the repository's", "[postgres][row_locks]")
+TEST_CASE(
+    "the transaction's bounds are its deadline's, and its isolation is the repository's",
+    "[postgres][row_locks]")
 {
     std::pair<Isolation, std::string> const levels[] = {
         {Isolation::read_committed, "read committed"},
@@ -169,7 +179,9 @@ int advisory_locks()
     return std::stoi(postgres_server().command("SELECT count(*)" + granted));
 }
 
-TEST_CASE("an advisory lock excludes where there is no row yet, and ends with the transaction", "[postgres][row_locks]")
+TEST_CASE(
+    "a key without a row is locked by an advisory lock that ends with the transaction",
+    "[postgres][row_locks]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool, {.row_lock = RowLock::advisory}};
@@ -202,7 +214,7 @@ TEST_CASE("an advisory lock excludes where there is no row yet, and ends with th
             throw std::runtime_error("mine");
         }),
         std::runtime_error);
-    CHECK(stock.load("other").error() == Errc::not_found);
+    CHECK(stock.load("other").errc() == Errc::not_found);
     CHECK(advisory_locks() == 0);
 }
 
@@ -232,7 +244,7 @@ TEST_CASE("an advisory lock keeps the other kinds of writers out as well", "[pos
     CHECK(plain.load("x").value().value.quantity == 60);
 }
 
-TEST_CASE("two keys of one hash exclude each other, and nothing else happens", "[postgres][row_locks]")
+TEST_CASE("two keys with one hash exclude each other, and nothing else happens", "[postgres][row_locks]")
 {
     // Searched for: the hash is of 64 bits, so nobody meets such keys by chance.
     std::string const a = "2yVD_EHl0dG";
@@ -254,8 +266,8 @@ TEST_CASE("two keys of one hash exclude each other, and nothing else happens", "
         };
         service.do_in_transaction(a, [&](Stock& s) {
             ++s.quantity;
-            CHECK(now.try_do_in_transaction(b, add, {.deadline = 20s}).error() == Errc::lock_busy);
-            CHECK(service.try_do_in_transaction(b, add, {.deadline = 100ms}).error() == Errc::deadline_exceeded);
+            CHECK(now.try_do_in_transaction(b, add, {.deadline = 20s}).errc() == Errc::lock_busy);
+            CHECK(service.try_do_in_transaction(b, add, {.deadline = 100ms}).errc() == Errc::deadline_exceeded);
             CHECK(now.try_do_in_transaction("another", add, {.deadline = 20s}).has_value());
         });
         // In one transaction, and in both orders at once: no deadlock.
@@ -274,7 +286,7 @@ TEST_CASE("two keys of one hash exclude each other, and nothing else happens", "
 
 // ---- free rows ----------------------------------------------------------------------------------------------------
 
-TEST_CASE("workers of one queue get a row each and wait for nobody", "[postgres][row_locks][free_rows]")
+TEST_CASE("workers of one queue get a row each without waiting", "[postgres][row_locks][free_rows]")
 {
     Jobs const jobs;
     for (std::int64_t id = 1; id <= 3; ++id)
@@ -302,13 +314,14 @@ TEST_CASE("workers of one queue get a row each and wait for nobody", "[postgres]
     CHECK(inside == 3);
     CHECK(taken == std::set<std::int64_t>{1, 2, 3});
     auto const none = service.try_do_in_transaction("mail", finish);
-    CHECK(none.error() == Errc::not_found);
+    CHECK(none.errc() == Errc::not_found);
     CHECK_THAT(none.detail(), Catch::Matchers::ContainsSubstring(jobs.table));
     CHECK(service.do_in_transaction("print", finish) == 4);
     CHECK(jobs.ask("SELECT count(*) FROM " + jobs.table + " WHERE done AND version = 2") == "4");
 }
 
-TEST_CASE("a row that somebody else has locked is skipped without waiting", "[postgres][row_locks][free_rows]")
+TEST_CASE(
+    "a row that somebody else has locked is skipped without waiting", "[postgres][row_locks][free_rows]")
 {
     Jobs const jobs;
     jobs.add(1);
@@ -322,7 +335,7 @@ TEST_CASE("a row that somebody else has locked is skipped without waiting", "[po
             auto const began = std::chrono::steady_clock::now();
             Key const mail{"mail"};
             std::array const rows{&mail};
-            CHECK(free.load_for_update(rows, Wait::until_deadline, 20s).error() == Errc::not_found);
+            CHECK(free.load_for_update(rows, Wait::until_deadline, 20s).errc() == Errc::not_found);
             CHECK(std::chrono::steady_clock::now() - began < 5s);
             return job.id;
         }) == 2);
@@ -348,7 +361,7 @@ TEST_CASE("a worker that fails or dies leaves its row as it was", "[postgres][ro
         job.done = true;
         static_cast<void>(tx.try_exec("SELECT pg_terminate_backend(pg_backend_pid())"));
     });
-    CHECK(killed.error() == Errc::unavailable);
+    CHECK(killed.errc() == Errc::unavailable);
     CHECK(eventually([&] {
         return service.try_do_in_transaction("mail", [](Job& job) { return job.done = true; }).has_value();
     }));
@@ -375,7 +388,9 @@ TEST_CASE("many workers do every job once", "[postgres][row_locks][free_rows]")
     CHECK(jobs.ask("SELECT count(DISTINCT job) FROM " + jobs.table + "_notes") == "60");
 }
 
-TEST_CASE("free rows say what is wrong with them", "[postgres][row_locks][free_rows]")
+TEST_CASE(
+    "free rows with wrong options are refused with a text that says what is wrong",
+    "[postgres][row_locks][free_rows]")
 {
     Jobs const jobs;
     jobs.add(1);
@@ -383,15 +398,15 @@ TEST_CASE("free rows say what is wrong with them", "[postgres][row_locks][free_r
     CHECK_THROWS_AS((postgres::FreeRows{postgres::StateRepository<Stock>{jobs.pool}, {.where = "true"}}), Error);
     CHECK_THROWS_AS((postgres::FreeRows{jobs.repository, {}}), Error);
     auto const nonsense = jobs.free("no_such_column = $1");
-    CHECK(service(nonsense).try_do_in_transaction("mail", [](Job&) {}).error() == Errc::misconfigured);
+    CHECK(service(nonsense).try_do_in_transaction("mail", [](Job&) {}).errc() == Errc::misconfigured);
     auto const two = jobs.free("true); COMMIT; SELECT (true");
-    CHECK(service(two).try_do_in_transaction("mail", [](Job&) {}).error() == Errc::misconfigured);
+    CHECK(service(two).try_do_in_transaction("mail", [](Job&) {}).errc() == Errc::misconfigured);
     auto const free = jobs.free();
-    CHECK(service(free).try_do_in_transaction(std::string("a\0b", 3), [](Job&) {}).error() == Errc::invalid_argument);
+    CHECK(service(free).try_do_in_transaction(std::string("a\0b", 3), [](Job&) {}).errc() == Errc::invalid_argument);
     auto const hostile = "'; DROP TABLE " + jobs.table + "; --";
-    CHECK(service(free).try_do_in_transaction(hostile, [](Job&) {}).error() == Errc::not_found);
+    CHECK(service(free).try_do_in_transaction(hostile, [](Job&) {}).errc() == Errc::not_found);
     auto const renamed = service(free).try_do_in_transaction("mail", [](Job& job) { job.id = 7; });
-    CHECK(renamed.error() == Errc::invalid_argument);
+    CHECK(renamed.errc() == Errc::invalid_argument);
     CHECK(jobs.ask("SELECT id FROM " + jobs.table) == "1");
 }
 

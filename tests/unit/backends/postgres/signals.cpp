@@ -74,7 +74,7 @@ TEST_CASE(
         CAPTURE(state);
         r.raise(state, "not on a Sunday");
         auto const is_the_users = [&](auto const& outcome) {
-            CHECK(outcome.error() == postgres::detail::rule_of(state).errc);
+            CHECK(outcome.errc() == postgres::detail::rule_of(state).errc);
             CHECK(outcome.effect() == Effect::not_applied);
             CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("not on a Sunday"));
             CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring(state));
@@ -101,7 +101,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("a trigger that raises our own words is not taken for a lost race", "[postgres][signals]")
+TEST_CASE("a trigger that raises the library's own words is not taken for a lost race", "[postgres][signals]")
 {
     Refusing const r;
     int runs = 0;
@@ -119,7 +119,7 @@ TEST_CASE("a trigger that raises our own words is not taken for a lost race", "[
         "_refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM current_query()::int; RETURN NEW; END $$");
     auto const cast = run();
-    CHECK(cast.error() == Errc::invalid_argument);
+    CHECK(cast.errc() == Errc::invalid_argument);
     CHECK_THAT(cast.detail(), Catch::Matchers::ContainsSubstring("22P02"));
     CHECK(runs == 1);
     postgres_server().command(
@@ -127,12 +127,12 @@ TEST_CASE("a trigger that raises our own words is not taken for a lost race", "[
         "_refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM 1 / 0; RETURN NEW; END $$");
     auto const divided = run();
-    CHECK(divided.error() == Errc::invalid_argument);
+    CHECK(divided.errc() == Errc::invalid_argument);
     CHECK_THAT(divided.detail(), Catch::Matchers::ContainsSubstring("22012"));
     CHECK(runs == 2);
 }
 
-TEST_CASE("what a trigger raises costs no connection but its own", "[postgres][signals]")
+TEST_CASE("an error that a trigger raises costs no connection but its own", "[postgres][signals]")
 {
     Refusing const r;
     {

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The classifier over its whole table, and the rows that a server can be brought to say.
+// What each SQLSTATE means, and whether a real server says those states.
+//
+// How it works: the first cases compare the table in `detail/sqlstate.hpp` with a list that is written out
+// here by hand from the standard's classes and PostgreSQL's appendix A, so that a wrong row and its
+// expectation cannot come from one mistake. The others bring a server to report states: by deadlocks, time
+// limits, constraints, a full disk, too many connections.
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
@@ -110,9 +115,9 @@ TEST_CASE("only what ends a session leaves a commit in doubt", "[postgres][sqlst
     for (auto const& row : rows) {
         CAPTURE(row.state);
         SqlError const error{row.state, "", ""};
-        CHECK(failure_of(error, Access::write).code() == row.errc);
+        CHECK(failure_of(error, Access::write).errc() == row.errc);
         auto const commit = failure_of(error, Access::commit);
-        CHECK((commit.code() == Errc::outcome_unknown) == (row.certain == Certain::no));
+        CHECK((commit.errc() == Errc::outcome_unknown) == (row.certain == Certain::no));
         if (row.certain == Certain::no)
             CHECK(commit.cause() == row.errc);
     }
@@ -133,7 +138,7 @@ SqlError run(Connection& connection, std::string text)
     return exchange.error.value_or(SqlError{exchange.progress == Progress::answered ? "00000" : "", "", ""});
 }
 
-TEST_CASE("the server says what the table has", "[postgres][sqlstate][server]")
+TEST_CASE("the server reports errors with the states that the table has", "[postgres][sqlstate][server]")
 {
     Connection first;
     connected(first);
@@ -196,7 +201,8 @@ TEST_CASE("the server says what the table has", "[postgres][sqlstate][server]")
     }
 }
 
-TEST_CASE("locks, timeouts, deadlocks and conflicts have the states of the table", "[postgres][sqlstate][server]")
+TEST_CASE(
+    "locks, timeouts, deadlocks and conflicts have the states of the table", "[postgres][sqlstate][server]")
 {
     Connection a;
     Connection b;
@@ -268,7 +274,9 @@ TEST_CASE("locks, timeouts, deadlocks and conflicts have the states of the table
     CHECK_FALSE(b.is_open());
 }
 
-TEST_CASE("a deferred constraint fails at the commit, and definitely", "[postgres][sqlstate][server]")
+TEST_CASE(
+    "a deferred constraint fails at the commit, and the commit is definitely not applied",
+    "[postgres][sqlstate][server]")
 {
     Connection c;
     connected(c);
@@ -286,7 +294,7 @@ TEST_CASE("a deferred constraint fails at the commit, and definitely", "[postgre
     CHECK(c.fit());
 }
 
-TEST_CASE("COMMIT of a failed transaction is known by its tag", "[postgres][sqlstate][server]")
+TEST_CASE("the COMMIT of a failed transaction is recognised by its tag", "[postgres][sqlstate][server]")
 {
     Connection c;
     connected(c);
@@ -318,7 +326,7 @@ struct SmallDisk {
     bool mounted;
 };
 
-TEST_CASE("a full disk is overload", "[postgres][sqlstate][server]")
+TEST_CASE("a full disk is overloaded", "[postgres][sqlstate][server]")
 {
     interlock_test::PostgresServer const server;
     SmallDisk const disk{server.directory() + "/full"};
@@ -336,11 +344,11 @@ TEST_CASE("a full disk is overload", "[postgres][sqlstate][server]")
     c.open(*parse_settings(server.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s)).value();
     auto const error = run(c, "INSERT INTO filling SELECT repeat(md5(i::text), 20) FROM generate_series(1, 99999) i");
     CHECK(error.state == "53100");
-    CHECK(failure_of(error, Access::commit).code() == Errc::overloaded);
+    CHECK(failure_of(error, Access::commit).errc() == Errc::overloaded);
     CHECK(c.fit());
 }
 
-TEST_CASE("too many connections are overload", "[postgres][sqlstate][server]")
+TEST_CASE("too many connections are overloaded", "[postgres][sqlstate][server]")
 {
     interlock_test::PostgresServer const small{{"max_connections=5", "superuser_reserved_connections=0", "max_wal_senders=0"}};
     std::vector<std::unique_ptr<Connection>> connections;
@@ -349,7 +357,7 @@ TEST_CASE("too many connections are overload", "[postgres][sqlstate][server]")
         connections.push_back(std::make_unique<Connection>());
         refused = connections.back()
                       ->open(*parse_settings(small.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s))
-                      .error();
+                      .errc();
     }
     CHECK(refused == Errc::overloaded);
 }

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Users' own tables, wake-ups, versions and records on PostgreSQL, where the contract suite cannot ask.
+//
+// How it works: each case makes a table of its own (`fresh_table`) on a real server, maps a described struct
+// onto it, and looks at the rows by plain SQL through another connection: what must be there, and what must
+// have been left alone.
+
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -110,8 +116,8 @@ TEST_CASE("states are rows of the user's own table", "[postgres][state_repositor
     changed.weight = -0.1;
     auto const version = repository.compare_and_set(std::int64_t{7}, 1, changed).value();
     CHECK(version == 2);
-    CHECK(repository.compare_and_set(std::int64_t{7}, 1, changed).error() == Errc::version_conflict);
-    CHECK(repository.compare_and_set(std::int64_t{8}, 1, changed).error() == Errc::invalid_argument);  // that state is another's
+    CHECK(repository.compare_and_set(std::int64_t{7}, 1, changed).errc() == Errc::version_conflict);
+    CHECK(repository.compare_and_set(std::int64_t{8}, 1, changed).errc() == Errc::invalid_argument);  // that state is another's
     auto const again = repository.load(std::int64_t{7}).value();
     CHECK(again.value.name == changed.name);
     CHECK(again.value.note == "");
@@ -123,9 +129,9 @@ TEST_CASE("states are rows of the user's own table", "[postgres][state_repositor
     CHECK(postgres_server().command("SELECT kind || unseen FROM " + table) == "fancyleft alone");
 
     CHECK(repository.insert(Product{.id = 8, .name = "jam"}).value() == 1);
-    CHECK(repository.insert(Product{.id = 8, .name = "jam"}).error() == Errc::already_exists);
+    CHECK(repository.insert(Product{.id = 8, .name = "jam"}).errc() == Errc::already_exists);
     CHECK(repository.erase(std::int64_t{8}, 1).value() == 1);
-    CHECK(repository.load(std::int64_t{8}).error() == Errc::not_found);
+    CHECK(repository.load(std::int64_t{8}).errc() == Errc::not_found);
 }
 
 TEST_CASE("every policy works on the user's own table", "[postgres][state_repository][own_table]")
@@ -165,7 +171,7 @@ TEST_CASE("every policy works on the user's own table", "[postgres][state_reposi
     }) == 60);
     CHECK(repository.load(std::int64_t{1}).value().value.inventory_count == 120);
     auto const rename = [](Product& p) { p.id = 9; };
-    CHECK(optimistic.try_do_in_transaction(std::int64_t{1}, rename).error() == Errc::invalid_argument);
+    CHECK(optimistic.try_do_in_transaction(std::int64_t{1}, rename).errc() == Errc::invalid_argument);
     // What an operation writes to the member of the version is ignored.
     CHECK(optimistic.do_in_transaction(std::int64_t{1}, [](Product& p) { return p.version = 77; }) == 77);
     CHECK(repository.load(std::int64_t{1}).value().version < 200);
@@ -182,14 +188,16 @@ TEST_CASE("a constraint refuses by name and nothing is changed", "[postgres][sta
         auto const take = [](Product& p) { p.inventory_count -= 2; };
         auto const refused = i == 0 ? optimistic.try_do_in_transaction(std::int64_t{1}, take)
                                     : row_lock.try_do_in_transaction(std::int64_t{1}, take);
-        CHECK(refused.error() == Errc::constraint_violated);
+        CHECK(refused.errc() == Errc::constraint_violated);
         CHECK(refused.effect() == Effect::not_applied);
         CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("not_sold_out"));
         CHECK(repository.load(std::int64_t{1}).value().value.inventory_count == 1);
     }
 }
 
-TEST_CASE("unique, check and exclusion are results under their names", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "violations of unique, check and exclusion constraints are results that name the constraint",
+    "[postgres][state_repository][own_table]")
 {
     auto const pool = fresh_pool();
     auto const table = fresh_table(
@@ -205,7 +213,7 @@ TEST_CASE("unique, check and exclusion are results under their names", "[postgre
     TransactionService const row_lock{PessimisticRowLock{}, rooms};
     TransactionService const lease{SetNxLock{}, rooms};
     auto const refused_by = [&](auto const& outcome, std::string const& name) {
-        CHECK(outcome.error() == Errc::constraint_violated);
+        CHECK(outcome.errc() == Errc::constraint_violated);
         CHECK(outcome.effect() == Effect::not_applied);
         CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("constraint " + name));
         CHECK(rooms.load(std::int64_t{2}).value().version == 1);
@@ -234,30 +242,33 @@ TEST_CASE("unique, check and exclusion are results under their names", "[postgre
     }
 }
 
-TEST_CASE("a text that no column can hold is refused by name, never cut", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "a text that no column can hold is refused by name, never cut", "[postgres][state_repository][own_table]")
 {
     auto const pool = fresh_pool();
     auto const table = fresh_table("word text PRIMARY KEY, \"order\" bigint, version bigint NOT NULL");
     postgres::StateRepository<Word> const words{pool, {.table = table, .key = "word"}};
     REQUIRE(words.insert(Word{"acct", 1}));
     std::string const hidden("acct\0A", 6);
-    CHECK(words.load(hidden).error() == Errc::invalid_argument);
-    CHECK(words.insert(Word{hidden, 2}).error() == Errc::invalid_argument);
-    CHECK(words.compare_and_set(hidden, 1, Word{hidden, 2}).error() == Errc::invalid_argument);
-    CHECK(words.load(std::string("\xff\xfe")).error() == Errc::invalid_argument);
+    CHECK(words.load(hidden).errc() == Errc::invalid_argument);
+    CHECK(words.insert(Word{hidden, 2}).errc() == Errc::invalid_argument);
+    CHECK(words.compare_and_set(hidden, 1, Word{hidden, 2}).errc() == Errc::invalid_argument);
+    CHECK(words.load(std::string("\xff\xfe")).errc() == Errc::invalid_argument);
     CHECK(words.load("acct").value().value.order == 1);
     auto const repository = products(pool, products_table());
     auto const refused = repository.insert(Product{.id = 1, .name = std::string("zq\0a", 4)});
-    CHECK(refused.error() == Errc::invalid_argument);
+    CHECK(refused.errc() == Errc::invalid_argument);
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("name"));
     CHECK(refused.detail().find("zq") == std::string::npos);
     // Too long for its column: the server's word, without the value.
     auto const long_note = repository.insert(Product{.id = 1, .name = "tea", .note = std::string(30, 'q')});
-    CHECK(long_note.error() == Errc::invalid_argument);
+    CHECK(long_note.errc() == Errc::invalid_argument);
     CHECK(long_note.detail().find("qq") == std::string::npos);
 }
 
-TEST_CASE("names that are not plain identifiers are refused before anything is sent", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "names that are not plain identifiers are refused before anything is sent",
+    "[postgres][state_repository][own_table]")
 {
     postgres::Pool const nowhere{"postgresql://127.0.0.1:1/none"};
     using postgres::RepositoryOptions;
@@ -275,22 +286,22 @@ TEST_CASE("names that are not plain identifiers are refused before anything is s
     CHECK_NOTHROW(postgres::StateRepository<Word>{nowhere, {.table = "shop.words", .key = "word"}});
     CHECK_THROWS_AS((postgres::StateRepository<int, std::string>{nowhere, {.table = "t", .key = "k"}}), Error);
     CHECK_THROWS_AS((postgres::StateRepository<Word>{nowhere, {.retention = 1ms}}), Error);
-    CHECK(postgres::StateRepository<Word>{nowhere}.load("x").error() == Errc::unavailable);
+    CHECK(postgres::StateRepository<Word>{nowhere}.load("x").errc() == Errc::unavailable);
 }
 
 TEST_CASE("a table that is not as it should be is misconfigured, and says so", "[postgres][state_repository]")
 {
     auto const pool = fresh_pool();
-    CHECK(products(pool, "no_such_table").load(std::int64_t{1}).error() == Errc::misconfigured);
+    CHECK(products(pool, "no_such_table").load(std::int64_t{1}).errc() == Errc::misconfigured);
     auto const table = products_table();
     auto const repository = products(pool, table);
     REQUIRE(repository.insert(Product{.id = 1, .name = "tea", .inventory_count = 1}));
     postgres_server().command("UPDATE " + table + " SET version = 0");
-    CHECK(repository.load(std::int64_t{1}).error() == Errc::corrupt_state);
+    CHECK(repository.load(std::int64_t{1}).errc() == Errc::corrupt_state);
     postgres_server().command("UPDATE " + table + " SET version = 1, grade = NULL, kind = 'round' WHERE false");
     postgres_server().command("UPDATE " + table + " SET version = 1, kind = 'round'");
     auto const damaged = repository.load(std::int64_t{1});
-    CHECK(damaged.error() == Errc::corrupt_state);
+    CHECK(damaged.errc() == Errc::corrupt_state);
     CHECK_THAT(damaged.detail(), Catch::Matchers::ContainsSubstring("kind"));
     postgres_server().command("UPDATE " + table + " SET kind = 'plain'");
     // Changed under prepared statements: the next call is right, whatever the plans were.
@@ -298,18 +309,20 @@ TEST_CASE("a table that is not as it should be is misconfigured, and says so", "
     CHECK(repository.load(std::int64_t{1}).value().value.inventory_count == 1);
     postgres_server().command("ALTER TABLE " + table + " RENAME note TO remark");
     auto const missing = repository.load(std::int64_t{1});
-    CHECK(missing.error() == Errc::misconfigured);
+    CHECK(missing.errc() == Errc::misconfigured);
     CHECK_THAT(missing.detail(), Catch::Matchers::ContainsSubstring("note"));
     postgres_server().command(
         "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'mine'; END $$; ");
     postgres_server().command("ALTER TABLE " + table + " RENAME remark TO note");
     postgres_server().command("CREATE TRIGGER refuse BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION refuse()");
     auto const product = repository.load(std::int64_t{1}).value();
-    CHECK(repository.compare_and_set(std::int64_t{1}, product.version, product.value).error() == Errc::misconfigured);
+    CHECK(repository.compare_and_set(std::int64_t{1}, product.version, product.value).errc() == Errc::misconfigured);
     CHECK(repository.load(std::int64_t{1}).value().version == product.version);
 }
 
-TEST_CASE("with a sequence versions are never used again on the user's table either", "[postgres][state_repository][own_table]")
+TEST_CASE(
+    "a version sequence keeps versions from being used again on the user's own table",
+    "[postgres][state_repository][own_table]")
 {
     auto const pool = fresh_pool();
     auto const table = fresh_table("word text PRIMARY KEY, \"order\" bigint, version bigint NOT NULL");
@@ -326,11 +339,11 @@ TEST_CASE("with a sequence versions are never used again on the user's table eit
     }
     postgres_server().command("ALTER SEQUENCE " + table + "_version CACHE 10");
     auto const refused = words.verify_fencing();
-    CHECK(refused.error() == Errc::misconfigured);
+    CHECK(refused.errc() == Errc::misconfigured);
     CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring(table + "_version"));
 }
 
-TEST_CASE("a sequence of tokens with a cache is no fence", "[postgres][state_repository]")
+TEST_CASE("a token sequence with a cache is refused, since it is no fence", "[postgres][state_repository]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -346,7 +359,9 @@ TEST_CASE("a sequence of tokens with a cache is no fence", "[postgres][state_rep
     CHECK(refused == Errc::misconfigured);
 }
 
-TEST_CASE("who waits for a lock is woken by whoever frees it, in another pool", "[postgres][state_repository][wake]")
+TEST_CASE(
+    "a waiter is woken by the holder that frees the lock, also from another pool",
+    "[postgres][state_repository][wake]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const here{pool};
@@ -368,7 +383,9 @@ TEST_CASE("who waits for a lock is woken by whoever frees it, in another pool", 
     }
 }
 
-TEST_CASE("a straggler cannot commit over a tombstone that it did not see", "[postgres][state_repository][operation]")
+TEST_CASE(
+    "a straggler cannot commit over a tombstone that was planted after its snapshot",
+    "[postgres][state_repository][operation]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -403,12 +420,12 @@ TEST_CASE("a straggler cannot commit over a tombstone that it did not see", "[po
         REQUIRE_FALSE(other.run(commit, until, detail::Connection::Bounded::by_caller).error);
         committing.join();
     }
-    CHECK(straggler->error() == Errc::superseded);
+    CHECK(straggler->errc() == Errc::superseded);
     CHECK(stock.load("x").value().value.quantity == 1);
     CHECK(stock.load("x").value().version == version);
 }
 
-TEST_CASE("an answer is kept for its retention and then it is not there", "[postgres][state_repository][operation]")
+TEST_CASE("an answer is kept for its retention and no longer", "[postgres][state_repository][operation]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool, {.retention = 1s}};
@@ -425,7 +442,8 @@ TEST_CASE("an answer is kept for its retention and then it is not there", "[post
     CHECK(postgres::purge(pool).value() == 1);
 }
 
-TEST_CASE("records are shown in the order of the commits of their key", "[postgres][state_repository][operation]")
+TEST_CASE(
+    "records are shown in the order of the commits of their key", "[postgres][state_repository][operation]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -448,7 +466,8 @@ TEST_CASE("records are shown in the order of the commits of their key", "[postgr
         CHECK(answer == std::to_string(++expected));
 }
 
-TEST_CASE("the row that an operation sees is the one that the locking read returned", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "an operation sees the row that the locking read returned", "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -479,7 +498,9 @@ TEST_CASE("the row that an operation sees is the one that the locking read retur
     }
 }
 
-TEST_CASE("a row that is deleted while it is waited for is gone, not empty", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "a row that is deleted while somebody waits for it is gone, and not an empty state",
+    "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -491,7 +512,7 @@ TEST_CASE("a row that is deleted while it is waited for is gone, not empty", "[p
     {
         auto tx = stock.load_for_update(rows, Wait::until_deadline, 20s).value();
         waiting = std::thread([&] {
-            waited = TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20s}).error();
+            waited = TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20s}).errc();
         });
         std::this_thread::sleep_for(50ms);
         std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = version}};
@@ -501,7 +522,9 @@ TEST_CASE("a row that is deleted while it is waited for is gone, not empty", "[p
     CHECK(waited == Errc::not_found);
 }
 
-TEST_CASE("a transaction that is left alone is ended by the server, and its row is free", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "a transaction that is left alone is ended by the server, and its row is free",
+    "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -516,13 +539,15 @@ TEST_CASE("a transaction that is left alone is ended by the server, and its row 
     Stock const late{"x", 9};
     std::array changes{Change<Stock>{.key = &x, .version = abandoned.state(0)->version, .value = &late}};
     auto const refused = abandoned.commit(changes, nullptr, 20s);
-    CHECK(refused.error() == Errc::deadline_exceeded);
+    CHECK(refused.errc() == Errc::deadline_exceeded);
     CHECK(refused.effect() == Effect::not_applied);
     next->rollback();
     CHECK(stock.load("x").value().value.quantity == 1);
 }
 
-TEST_CASE("two keys without a value are locked, and of two creators one succeeds", "[postgres][state_repository][row_lock]")
+TEST_CASE(
+    "two keys without a value are locked, and of two creators one succeeds",
+    "[postgres][state_repository][row_lock]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};
@@ -561,7 +586,7 @@ TEST_CASE("opposite orders of two keys end without a deadlock", "[postgres][stat
     CHECK(stock.load("a").value().value.quantity + stock.load("b").value().value.quantity == 200);
 }
 
-TEST_CASE("the server tells what decides the promises", "[postgres][state_repository]")
+TEST_CASE("server_check() reports the settings on which the promises depend", "[postgres][state_repository]")
 {
     auto const check = postgres::StateRepository<Stock>{fresh_pool()}.server_check().value();
     CHECK(check.version >= 150000);
@@ -591,7 +616,7 @@ TEST_CASE("the DDL may be run again, and by a role that owns nothing afterwards"
     CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [](Stock& s) { return --s.quantity; }) == 1);
     postgres::Pool const poor{url};
     postgres_server().command("REVOKE INSERT ON " + ns + "_state FROM " + role);
-    CHECK(stock.insert(Stock{"y", 3}).error() == Errc::misconfigured);
+    CHECK(stock.insert(Stock{"y", 3}).errc() == Errc::misconfigured);
 }
 
 }  // namespace postgres_state_repository_test

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every public call, blocking and asynchronous, in front of a server that has stopped: all of its processes
-// are there, the kernel takes our bytes, and nothing answers. Each call ends by its deadline, none says that
-// it was applied, and what was under way costs the connection.
+// Law P7 in front of a PostgreSQL server that has stopped: each public call, blocking or asynchronous, ends
+// by its deadline, none says that it was applied, and what was under way costs the connection.
+//
+// How it works: `Stopped` sends SIGSTOP to all processes of a real server. They exist, the kernel takes our
+// bytes, and nothing answers. The cases are tables of rows: each row prepares a call while the server runs,
+// the server is stopped, the call is made, and its time and its outcome are checked. Each row runs with a
+// pool that has its connections already, and with one that must open them.
 
 #include <interlock/backends/postgres/counters.hpp>
 #include <interlock/backends/postgres/free_rows.hpp>
@@ -196,21 +200,21 @@ TEST_CASE(
             Change<Stock>{.key = &w.key, .version = w.version, .value = &value}};
         if (two)
             changes.push_back(Change<Stock>{.key = &other, .value = &other_value});
-        return w.stock.commit(changes, operation, deadline).error();
+        return w.stock.commit(changes, operation, deadline).errc();
     };
     std::vector<Row> const rows{
-        at_once("load", [](World& w) { return w.stock.load(w.key, deadline).error(); }),
+        at_once("load", [](World& w) { return w.stock.load(w.key, deadline).errc(); }),
         at_once(
             "insert",
             [](World& w) {
-                return w.stock.insert(Key{"new"}, Stock{"new", 1}, deadline).error();
+                return w.stock.insert(Key{"new"}, Stock{"new", 1}, deadline).errc();
             }),
         at_once(
             "compare_and_set",
             [](World& w) {
-                return w.stock.compare_and_set(w.key, w.version, Stock{w.name, 1}, deadline).error();
+                return w.stock.compare_and_set(w.key, w.version, Stock{w.name, 1}, deadline).errc();
             }),
-        at_once("erase", [](World& w) { return w.stock.erase(w.key, w.version, deadline).error(); }),
+        at_once("erase", [](World& w) { return w.stock.erase(w.key, w.version, deadline).errc(); }),
         at_once("commit of one", [=](World& w) { return commit(w, nullptr, false); }),
         at_once("commit of two", [=](World& w) { return commit(w, nullptr, true); }),
         at_once(
@@ -229,76 +233,76 @@ TEST_CASE(
             }),
         at_once(
             "find_operation",
-            [](World& w) { return w.stock.find_operation(w.key, OperationId{"id"}, deadline).error(); }),
+            [](World& w) { return w.stock.find_operation(w.key, OperationId{"id"}, deadline).errc(); }),
         at_once(
             "forbid_operation",
-            [](World& w) { return w.stock.forbid_operation(w.key, OperationId{"id"}, 1, deadline).error(); }),
+            [](World& w) { return w.stock.forbid_operation(w.key, OperationId{"id"}, 1, deadline).errc(); }),
         at_once(
             "for_each_operation",
-            [](World& w) { return w.stock.for_each_operation([](auto const&...) {}, deadline).error(); }),
+            [](World& w) { return w.stock.for_each_operation([](auto const&...) {}, deadline).errc(); }),
         at_once(
             "load_for_update",
             [](World& w) {
                 std::array const keys{&w.key};
-                return w.stock.load_for_update(keys, Wait::until_deadline, deadline).error();
+                return w.stock.load_for_update(keys, Wait::until_deadline, deadline).errc();
             }),
         at_once(
             "load_for_update without waiting",
             [](World& w) {
                 std::array const keys{&w.key};
-                return w.stock.load_for_update(keys, Wait::no, deadline).error();
+                return w.stock.load_for_update(keys, Wait::no, deadline).errc();
             }),
         at_once(
             "free rows",
             [](World& w) {
                 postgres::FreeRows const free{w.jobs, {.where = "quantity = 1 AND sku = $1"}};
                 std::array const keys{&w.key};
-                return free.load_for_update(keys, Wait::no, deadline).error();
+                return free.load_for_update(keys, Wait::no, deadline).errc();
             }),
-        at_once("create", [](World& w) { return w.stock.create(w.key, w.owner, 10s, deadline).error(); }),
+        at_once("create", [](World& w) { return w.stock.create(w.key, w.owner, 10s, deadline).errc(); }),
         at_once(
             "create_and_load",
-            [](World& w) { return w.stock.create_and_load(w.key, w.owner, 10s, deadline).error(); }),
-        at_once("renew", [](World& w) { return w.stock.renew(w.key, w.owner, 10s, deadline).error(); }),
-        at_once("remove", [](World& w) { return w.stock.remove(w.key, w.owner, deadline).error(); }),
-        at_once("force_release", [](World& w) { return w.stock.force_release(w.name, deadline).error(); }),
-        at_once("verify_fencing", [](World& w) { return w.stock.verify_fencing(deadline).error(); }),
-        at_once("server_check", [](World& w) { return w.stock.server_check(deadline).error(); }),
-        at_once("create_schema", [](World& w) { return postgres::create_schema(w.pool, deadline).error(); }),
+            [](World& w) { return w.stock.create_and_load(w.key, w.owner, 10s, deadline).errc(); }),
+        at_once("renew", [](World& w) { return w.stock.renew(w.key, w.owner, 10s, deadline).errc(); }),
+        at_once("remove", [](World& w) { return w.stock.remove(w.key, w.owner, deadline).errc(); }),
+        at_once("force_release", [](World& w) { return w.stock.force_release(w.name, deadline).errc(); }),
+        at_once("verify_fencing", [](World& w) { return w.stock.verify_fencing(deadline).errc(); }),
+        at_once("server_check", [](World& w) { return w.stock.server_check(deadline).errc(); }),
+        at_once("create_schema", [](World& w) { return postgres::create_schema(w.pool, deadline).errc(); }),
         at_once(
             "run_script",
             [](World& w) {
                 std::array<std::string_view, 1> const script{"SELECT 1"};
-                return postgres::run_script(w.pool, script, deadline).error();
+                return postgres::run_script(w.pool, script, deadline).errc();
             }),
-        at_once("purge", [](World& w) { return postgres::purge(w.pool, 10, deadline).error(); }),
+        at_once("purge", [](World& w) { return postgres::purge(w.pool, 10, deadline).errc(); }),
         at_once(
             "counter change",
             [](World& w) {
-                return w.counters.atomic_once(OperationId{w.name}, w.key, {.amount = 1}, deadline).error();
+                return w.counters.atomic_once(OperationId{w.name}, w.key, {.amount = 1}, deadline).errc();
             }),
-        at_once("counter load", [](World& w) { return w.counters.load(w.key, deadline).error(); }),
+        at_once("counter load", [](World& w) { return w.counters.load(w.key, deadline).errc(); }),
         at_once(
             "claim",
             [](World& w) {
-                return w.claims.claim(w.request, w.owner, 10s, AfterLease::take_over, deadline).error();
+                return w.claims.claim(w.request, w.owner, 10s, AfterLease::take_over, deadline).errc();
             }),
         at_once(
             "complete",
             [](World& w) {
-                return w.claims.complete(w.request, w.owner, "answer", false, deadline).error();
+                return w.claims.complete(w.request, w.owner, "answer", false, deadline).errc();
             }),
         at_once(
-            "give_back", [](World& w) { return w.claims.give_back(w.request, w.owner, deadline).error(); }),
-        at_once("find a record", [](World& w) { return w.records.find(w.request, deadline).error(); }),
-        at_once("reject", [](World& w) { return w.records.reject(w.request, "no", deadline).error(); }),
+            "give_back", [](World& w) { return w.claims.give_back(w.request, w.owner, deadline).errc(); }),
+        at_once("find a record", [](World& w) { return w.records.find(w.request, deadline).errc(); }),
+        at_once("reject", [](World& w) { return w.records.reject(w.request, "no", deadline).errc(); }),
     };
     check(rows, false);
     check(rows, true);
 }
 
 TEST_CASE(
-    "what is done with an open transaction ends by its deadline when the server has stopped",
+    "every step of an open transaction ends by its deadline when the server has stopped",
     "[postgres][stopped_server]")
 {
     using Open = postgres::StateRepository<Stock>::transaction_type;
@@ -317,11 +321,11 @@ TEST_CASE(
     auto const commit = [](World& w, Open& tx, OperationCommit const* operation) {
         Stock const value{w.name, 5};
         std::array changes{Change<Stock>{.key = &w.key, .version = w.version, .value = &value}};
-        return tx.commit(changes, operation, deadline).error();
+        return tx.commit(changes, operation, deadline).errc();
     };
     check(
         {with("exec", [](World&, Open& tx) { return error_thrown_by([&] { tx.exec("SELECT 1"); }); }),
-         with("try_exec", [](World&, Open& tx) { return tx.try_exec("SELECT 1").error(); }),
+         with("try_exec", [](World&, Open& tx) { return tx.try_exec("SELECT 1").errc(); }),
          with("commit", [=](World& w, Open& tx) { return commit(w, tx, nullptr); }),
          with(
              "commit with a record",
@@ -340,7 +344,7 @@ TEST_CASE(
          with("destructor", [](World&, Open&) { return Errc::unavailable; }),
          with(
              "claim in the transaction",
-             [](World& w, Open& tx) { return w.records.claim(tx, w.request).error(); })},
+             [](World& w, Open& tx) { return w.records.claim(tx, w.request).errc(); })},
         true);
 }
 
@@ -379,7 +383,7 @@ Errc answer_of(Future future)
 {
     if (future.wait_for(20s) != std::future_status::ready)
         return Errc::ok;
-    return future.get().error();
+    return future.get().errc();
 }
 
 template <class Make>
@@ -390,13 +394,13 @@ void add_both_ways(std::vector<Row>& rows, std::string const& name, When when, M
                               : when == When::before_the_commit ? ", stopped by the operation"
                                                                 : ", stopped by the operation, which throws");
     add(rows, full, when, [=](World& w, auto const& operation, CallOptions options) {
-        return make(w).try_do_in_transaction(w.name, operation, options).error();
+        return make(w).try_do_in_transaction(w.name, operation, options).errc();
     });
     add(rows, full + ", asynchronous", when, [=](World& w, auto const& operation, CallOptions options) {
         return answer_of(make(w).async_try_do_in_transaction(w.name, operation, options, use_future));
     });
     add(rows, full + ", with an id", when, [=](World& w, auto const& operation, CallOptions options) {
-        return make(w).try_do_in_transaction(OperationId{"id"}, w.name, operation, options).error();
+        return make(w).try_do_in_transaction(OperationId{"id"}, w.name, operation, options).errc();
     });
     add(rows,
         full + ", with an id, asynchronous",
@@ -415,7 +419,7 @@ void add_requests(std::vector<Row>& rows, std::string const& name, When when, Ma
                               : when == When::before_the_commit ? ", stopped by the operation"
                                                                 : ", stopped by the operation, which throws");
     add(rows, full, when, [=](World& w, auto const& operation, CallOptions options) {
-        return make(w).try_do_in_transaction(w.request, w.name, operation, options).error();
+        return make(w).try_do_in_transaction(w.request, w.name, operation, options).errc();
     });
     add(rows, full + ", asynchronous", when, [=](World& w, auto const& operation, CallOptions options) {
         return answer_of(
@@ -449,7 +453,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "a lock is not waited for beyond the deadline when the server has stopped", "[postgres][stopped_server]")
+    "a wait for a lock ends by its deadline when the server has stopped", "[postgres][stopped_server]")
 {
     std::vector<Row> rows{
         at_once(
@@ -472,7 +476,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "what is done with a lock ends by the default deadline when the server has stopped",
+    "every call about a held lock ends by the default deadline when the server has stopped",
     "[postgres][stopped_server]")
 {
     constexpr auto by_default = 5s;
@@ -488,7 +492,7 @@ TEST_CASE(
             by_default};
     };
     check(
-        {with("release", [](World&, Locks& locks, auto& lock) { return locks.release(lock).error(); }),
+        {with("release", [](World&, Locks& locks, auto& lock) { return locks.release(lock).errc(); }),
          with(
              "release, asynchronous",
              [](World&, Locks& locks, auto& lock) {
@@ -498,7 +502,7 @@ TEST_CASE(
          with(
              "write",
              [](World& w, Locks& locks, auto& lock) {
-                 return locks.write(lock, w.version, Stock{w.name, 5}).error();
+                 return locks.write(lock, w.version, Stock{w.name, 5}).errc();
              }),
          with(
              "try_acquire",
@@ -552,7 +556,7 @@ TEST_CASE(
     std::optional<Errc> waited;
     auto const took = time_of([&] {
         std::thread waiting(
-            [&] { waited = w.stock.load_for_update(keys, Wait::until_deadline, deadline).error(); });
+            [&] { waited = w.stock.load_for_update(keys, Wait::until_deadline, deadline).errc(); });
         CHECK(interlock_test::eventually([&] {
             return server().command("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") ==
                    "1";

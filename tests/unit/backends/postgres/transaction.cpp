@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// A user's own statements in the transaction that locks and commits the states.
+//
+// How it works: a real server, a stock of ten, and a table of reservations with constraints of its own. An
+// operation takes from the stock and inserts a reservation; stock and reservations, counted through another
+// connection, tell whether both were committed or neither.
+
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
@@ -70,7 +76,7 @@ TEST_CASE("an operation's own statements commit with its state, or not at all", 
     // Also where the state itself is left as it was.
     service.do_in_transaction("x", [&](Stock& s, Transaction& tx) { tx.exec(shop.insert(), s.sku, 1, "bob"); });
     CHECK(shop.reserved() == 2);
-    CHECK(service.try_do_in_transaction("nothing", [&](Stock&, Transaction& tx) { tx.exec("SELECT 1"); }).error() == Errc::not_found);
+    CHECK(service.try_do_in_transaction("nothing", [&](Stock&, Transaction& tx) { tx.exec("SELECT 1"); }).errc() == Errc::not_found);
 }
 
 TEST_CASE("an operation id covers the operation's own statements", "[postgres][transaction]")
@@ -90,7 +96,7 @@ TEST_CASE("an operation id covers the operation's own statements", "[postgres][t
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("values come back as they went", "[postgres][transaction]")
+TEST_CASE("values are read as they were written", "[postgres][transaction]")
 {
     Shop const shop;
     shop.service().do_in_transaction("x", [&](Stock&, Transaction& tx) {
@@ -111,7 +117,7 @@ TEST_CASE("values come back as they went", "[postgres][transaction]")
         CHECK_THROWS_AS(rows.get<int>(0, "none"), Error);
         CHECK_THROWS_AS(rows.get<int>(2, 0), Error);
         CHECK_THROWS_AS(rows.value<int>(), Error);
-        CHECK(tx.try_exec("SELECT $1::text", std::string("a\0b", 3)).error() == Errc::invalid_argument);
+        CHECK(tx.try_exec("SELECT $1::text", std::string("a\0b", 3)).errc() == Errc::invalid_argument);
     });
 }
 
@@ -136,7 +142,7 @@ TEST_CASE("a COMMIT that the server makes a ROLLBACK is not applied", "[postgres
     REQUIRE(tx.run("INSERT INTO " + shop.reservations + " (sku, quantity) VALUES ('x', 1)", false));
     CHECK(tx.run("SELECT 1 / 0", false).value().error->state == "22012");  // and whoever asked does not care
     auto const done = tx.run("COMMIT", true);  // the server reports no error
-    CHECK(done.error() == Errc::misconfigured);
+    CHECK(done.errc() == Errc::misconfigured);
     CHECK(done.effect() == Effect::not_applied);
     CHECK(shop.reserved() == 0);
 }
@@ -152,7 +158,7 @@ TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction
         CAPTURE(sql);
         service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
             --s.quantity;
-            CHECK(tx.try_exec(sql).error() == Errc::invalid_argument);
+            CHECK(tx.try_exec(sql).errc() == Errc::invalid_argument);
             ++s.quantity;
         });
     }
@@ -173,7 +179,8 @@ TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction
     CHECK(shop.reserved() == 0);
 }
 
-TEST_CASE("an operation that takes any transaction is shown no commit", "[postgres][transaction]")
+TEST_CASE(
+    "an operation that takes any kind of transaction gets one without a commit", "[postgres][transaction]")
 {
     Shop const shop;
     shop.service().do_in_transaction("x", [](Stock&, auto& tx) {
@@ -183,13 +190,14 @@ TEST_CASE("an operation that takes any transaction is shown no commit", "[postgr
     });
 }
 
-TEST_CASE("a constraint is a result under its name, and the operation may go on", "[postgres][transaction]")
+TEST_CASE(
+    "a violated constraint is a result that names it, and the operation may go on", "[postgres][transaction]")
 {
     Shop const shop;
     auto const answer = shop.service().do_in_transaction("x", [&](Stock& s, Transaction& tx) {
         tx.exec(shop.insert(), s.sku, 1, "ann");
         auto const twice = tx.try_exec(shop.insert(), s.sku, 1, "ann");
-        CHECK(twice.error() == Errc::constraint_violated);
+        CHECK(twice.errc() == Errc::constraint_violated);
         CHECK(twice.effect() == Effect::not_applied);
         CHECK_THAT(twice.detail(), Catch::Matchers::ContainsSubstring(shop.one_each));
         auto const none = tx.try_exec(shop.insert(), s.sku, 0, "bob");
@@ -203,7 +211,9 @@ TEST_CASE("a constraint is a result under its name, and the operation may go on"
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("after an error that was not undone nothing is committed, whatever the operation returns", "[postgres][transaction]")
+TEST_CASE(
+    "after an error that was not undone nothing is committed, whatever the operation returns",
+    "[postgres][transaction]")
 {
     Shop const shop;
     auto const swallowed = shop.service().try_do_in_transaction("x", [&](Stock& s, Transaction& tx) {
@@ -215,7 +225,7 @@ TEST_CASE("after an error that was not undone nothing is committed, whatever the
         }
         return 1;
     });
-    CHECK(swallowed.error() == Errc::constraint_violated);
+    CHECK(swallowed.errc() == Errc::constraint_violated);
     CHECK_THAT(swallowed.detail(), Catch::Matchers::ContainsSubstring(shop.one_each));
     CHECK(shop.reserved() == 0);
     CHECK(shop.left() == 10);
@@ -228,7 +238,7 @@ TEST_CASE("after an error that was not undone nothing is committed, whatever the
     CHECK(thrown == Errc::misconfigured);
 }
 
-TEST_CASE("a conflict of an operation's own statement runs the operation again", "[postgres][transaction]")
+TEST_CASE("a conflict in an operation's own statement runs the operation again", "[postgres][transaction]")
 {
     Shop const shop{{.isolation = postgres::Isolation::serializable}};
     // Write skew: each reads the sum of all reservations and adds one only while there are fewer than one.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Locks and transactions over the one connection that asynchronous calls share.
+// Locks and transactions over the one connection that all asynchronous calls of a client share.
+//
+// How it works: an io_context that one thread runs, a real server, and counters of the connection
+// (`statistics()`), which tell how many commands and writes there were. Faults are made from outside: the
+// server is paused, killed, or its connections are ended, while calls are under way.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -51,7 +55,8 @@ using interlock_test::RedisServer;
 using interlock_test::Stock;
 using Repository = redis::StateRepository<Stock>;
 
-TEST_CASE("five hundred coroutines lock and unlock over one connection, in few writes", "[redis][asynchronous]")
+TEST_CASE(
+    "five hundred coroutines lock and unlock over one connection, in few writes", "[redis][asynchronous]")
 {
     asio::io_context io;
     redis::Client const client{io, redis_options()};
@@ -97,7 +102,7 @@ TEST_CASE("a release while the server is away is tried again until it is back", 
     CHECK(released == -1);
     server.start();
     Repository const other{redis::Client{o}};
-    CHECK(other.create(Key{"x"}, interlock_test::owner(1), 60s).error() == Errc::lock_busy);
+    CHECK(other.create(Key{"x"}, interlock_test::owner(1), 60s).errc() == Errc::lock_busy);
     CHECK(eventually([&] {
         io.restart();
         io.run_for(10ms);
@@ -143,7 +148,7 @@ OwnerToken owner(int n)
 
 }  // namespace
 
-TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynchronous]")
+TEST_CASE("calls that leave as one command end each with an outcome of its own", "[redis][asynchronous]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -153,10 +158,10 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
     Repository const other{redis::Client{o}};
     redis::detail::KeySpace const keys{o.name_space, 1};
     auto const create = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_create_and_load(key, owner(i), 30s, 20s, waiter);
+        return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
     };
     auto const remove = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_remove(key, owner(i), 20s, waiter);
+        return repository.start(verb::Remove{key, owner(i)}, 20s, waiter);
     };
     other.insert(Stock{"1", 11}).value();
     static_cast<void>(other.create(Key{"2"}, owner(1000), 30s).value());
@@ -174,12 +179,12 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
         auto const& one = granted[static_cast<std::size_t>(i)];
         switch (i) {
         case 2:
-            CHECK(one.error() == Errc::lock_busy);
+            CHECK(one.errc() == Errc::lock_busy);
             CHECK(one.failure().retry_after() > 20s);
             continue;
         case 3:
-        case 4: CHECK(one.error() == Errc::corrupt_state); continue;
-        case 5: CHECK(one.error() == Errc::lock_busy); continue;
+        case 4: CHECK(one.errc() == Errc::corrupt_state); continue;
+        case 5: CHECK(one.errc() == Errc::lock_busy); continue;
         default: break;
         }
         REQUIRE(one);
@@ -188,7 +193,7 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
         CHECK(one->state.has_value() == (i == 1));
     }
     CHECK(granted[1]->state->value.quantity == 11);
-    CHECK(other.create(Key{"299"}, owner(1001), 30s).error() == Errc::lock_busy);
+    CHECK(other.create(Key{"299"}, owner(1001), 30s).errc() == Errc::lock_busy);
     CHECK(other.create(Key{"later"}, owner(1001), 30s)->first.value() >= latest + redis::detail::token_block);
 
     // Asked again by their owners, and by a server that has forgotten the script.
@@ -197,7 +202,7 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
     for (int i = 0; i < count; ++i) {
         CAPTURE(i);
         auto const& one = again[static_cast<std::size_t>(i)];
-        CHECK(one.error() == granted[static_cast<std::size_t>(i)].error());
+        CHECK(one.errc() == granted[static_cast<std::size_t>(i)].errc());
         if (one)
             CHECK(one->grant.first == granted[static_cast<std::size_t>(i)]->grant.first);
     }
@@ -207,14 +212,14 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
         CAPTURE(i);
         auto const& one = removed[static_cast<std::size_t>(i)];
         if (i == 3)
-            CHECK(one.error() == Errc::corrupt_state);
+            CHECK(one.errc() == Errc::corrupt_state);
         else
             CHECK(one.value() == (i == 2 || i == 5 ? Removal::taken : i == 4 ? Removal::gone : Removal::removed));
     }
     // Without their values: all alike, and all but some.
     {
         auto const ask = [&](Key const& key, int i, Waiter& waiter) {
-            return repository.start_create(key, owner(i), 30s, 20s, waiter);
+            return repository.start(verb::Create{key, owner(i), 30s}, 20s, waiter);
         };
         auto const all_removed = [&](std::vector<Outcome<Removal>> const& outcomes) {
             return std::all_of(outcomes.begin(), outcomes.end(), [](auto const& one) { return one.value() == Removal::removed; });
@@ -235,39 +240,39 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
             CAPTURE(i);
             auto const& one = mixed[static_cast<std::size_t>(i)];
             if (i == 0 || i == 7)
-                CHECK(one.error() == Errc::lock_busy);
+                CHECK(one.errc() == Errc::lock_busy);
             else if (i == 8)
                 CHECK(one.value().first == mine.first);
             else if (i == 9)
-                CHECK(one.error() == Errc::corrupt_state);
+                CHECK(one.errc() == Errc::corrupt_state);
             else
                 CHECK(one.value().first > mine.first);
         }
         // All in vain: nothing is written, and no token used up.
         auto const token = server.command({"HGET", keys.counter(0).text(), "token"});
         for (auto const& one : together<Grant>(io, 100, [&](Key const& key, int, Waiter& waiter) {
-                 return repository.start_create(key, owner(2000), 30s, 20s, waiter);
+                 return repository.start(verb::Create{key, owner(2000), 30s}, 20s, waiter);
              }))
             CHECK_FALSE(one);
         CHECK(server.command({"HGET", keys.counter(0).text(), "token"}) == token);
         auto const left = together<Removal>(io, 100, remove);
         CHECK(left[0].value() == Removal::taken);
-        CHECK(left[9].error() == Errc::corrupt_state);
+        CHECK(left[9].errc() == Errc::corrupt_state);
         CHECK(left[10].value() == Removal::removed);
     }
     // One lock that is asked for, and removed, twice in one command.
     {
         Key const key{"twice"};
         auto const ask = [&](Key const&, int i, Waiter& waiter) {
-            return repository.start_create(i == 3 ? Key{"alone"} : key, owner(i % 2), 30s, 20s, waiter);
+            return repository.start(verb::Create{i == 3 ? Key{"alone"} : key, owner(i % 2), 30s}, 20s, waiter);
         };
         auto const twice = together<Grant>(io, 4, ask);  // the first and the third for the same owner
         CHECK(twice[0]);
-        CHECK(twice[1].error() == Errc::lock_busy);
+        CHECK(twice[1].errc() == Errc::lock_busy);
         CHECK(twice[2].value().first == twice[0].value().first);
         CHECK(twice[3]);
         auto const leave = [&](Key const&, int i, Waiter& waiter) {
-            return repository.start_remove(i == 3 ? Key{"alone"} : key, owner(i % 2), 20s, waiter);
+            return repository.start(verb::Remove{i == 3 ? Key{"alone"} : key, owner(i % 2)}, 20s, waiter);
         };
         auto const gone = together<Removal>(io, 4, leave);
         CHECK(gone[0].value() == Removal::removed);
@@ -289,7 +294,8 @@ TEST_CASE("what leaves as one command ends each in its own way", "[redis][asynch
     }
 }
 
-TEST_CASE("acquires whose states together are beyond the limit are answered, each of them", "[redis][asynchronous]")
+TEST_CASE(
+    "acquires whose states are together beyond the reply limit are all answered", "[redis][asynchronous]")
 {
     RedisServer server;
     auto o = redis_options(server);
@@ -311,7 +317,7 @@ TEST_CASE("acquires whose states together are beyond the limit are answered, eac
                 .value();
     auto const before = client.statistics().commands;
     auto const granted = together<GrantAndState<Stock>>(io, count, [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_create_and_load(key, owner(i), 30s, 20s, waiter);
+        return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
     });
     auto const commands = client.statistics().commands - before;
     CHECK(commands > 20);  // one for all, and one for each of those that it had no room for
@@ -320,7 +326,7 @@ TEST_CASE("acquires whose states together are beyond the limit are answered, eac
         CAPTURE(i);
         auto const& one = granted[static_cast<std::size_t>(i)];
         if (i == 7) {
-            CHECK(one.error() == Errc::corrupt_state);
+            CHECK(one.errc() == Errc::corrupt_state);
             CHECK(server.command({"EXISTS", redis::detail::KeySpace{o.name_space, 1}.name("lock", "7").text()}) == "0");
             continue;
         }
@@ -328,11 +334,11 @@ TEST_CASE("acquires whose states together are beyond the limit are answered, eac
         CHECK(one->state->value.quantity == (i % 5 == 0 ? 1 : i));
     }
     CHECK(client.statistics().reconnects == 0);
-    CHECK(repository.create_and_load(Key{"7"}, owner(1), 30s).error() == Errc::corrupt_state);
-    CHECK(repository.load(Key{"7"}).error() == Errc::corrupt_state);
+    CHECK(repository.create_and_load(Key{"7"}, owner(1), 30s).errc() == Errc::corrupt_state);
+    CHECK(repository.load(Key{"7"}).errc() == Errc::corrupt_state);
 }
 
-TEST_CASE("folded calls whose connection is lost are unknown, each of them", "[redis][asynchronous]")
+TEST_CASE("folded calls whose connection is lost are all unknown", "[redis][asynchronous]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -340,7 +346,7 @@ TEST_CASE("folded calls whose connection is lost are unknown, each of them", "[r
     redis::Client const client{io, o};
     Repository const repository{client};
     auto const create = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start_create(key, owner(i), 30s, 20s, waiter);
+        return repository.start(verb::Create{key, owner(i), 30s}, 20s, waiter);
     };
     CHECK(together<Grant>(io, 1, create).at(0));  // connected
     server.pause();
@@ -352,10 +358,11 @@ TEST_CASE("folded calls whose connection is lost are unknown, each of them", "[r
     io.run_for(200ms);  // written
     server.kill();
     for (auto& call : calls)
-        CHECK(end_of(io, *call).error() == Errc::outcome_unknown);
+        CHECK(end_of(io, *call).errc() == Errc::outcome_unknown);
 }
 
-TEST_CASE("a deadline is kept while a server that stopped answering is given up", "[redis][asynchronous]")
+TEST_CASE(
+    "a call keeps its deadline while a server that stopped answering is given up", "[redis][asynchronous]")
 {
     RedisServer server;
     auto o = redis_options(server);
@@ -367,15 +374,15 @@ TEST_CASE("a deadline is kept while a server that stopped answering is given up"
     auto const end = [](auto& call) {
         for (;; std::this_thread::sleep_for(1ms))
             if (auto const outcome = call->poll())
-                return outcome->error();
+                return outcome->errc();
     };
     interlock_test::CountingWaiter waiter;
-    auto first = repository.start_load(Key{"a"}, 20s, waiter);
+    auto first = repository.start(verb::Load<Stock>{Key{"a"}}, 20s, waiter);
     CHECK(end(first) == Errc::not_found);
     server.pause();
     auto const begin = std::chrono::steady_clock::now();
-    auto in_flight = repository.start_load(Key{"a"}, 60s, waiter);
-    auto behind = repository.start_load(Key{"a"}, 500ms, waiter);
+    auto in_flight = repository.start(verb::Load<Stock>{Key{"a"}}, 60s, waiter);
+    auto behind = repository.start(verb::Load<Stock>{Key{"a"}}, 500ms, waiter);
     CHECK(end(behind) != Errc::ok);
     CHECK(std::chrono::steady_clock::now() - begin < 10s);  // not when connecting anew is given up
     server.resume();
@@ -402,7 +409,7 @@ int count_to(asio::io_context& io, Service const& service, int callers, std::opt
     return failed;
 }
 
-TEST_CASE("asynchronous transactions lose no update and use no thread each", "[redis][asynchronous]")
+TEST_CASE("asynchronous transactions lose no update and take no threads", "[redis][asynchronous]")
 {
     asio::io_context io;
     redis::Client const client{io, redis_options()};
@@ -443,7 +450,9 @@ TEST_CASE("asynchronous transactions lose no update and use no thread each", "[r
     CHECK(client.statistics().commands > 0);
 }
 
-TEST_CASE("several keys, an exception and a state that was handed on", "[redis][asynchronous]")
+TEST_CASE(
+    "asynchronous transactions on several keys lose no update, and their exceptions arrive",
+    "[redis][asynchronous]")
 {
     asio::io_context io;
     redis::Client const client{io, redis_options()};
@@ -478,7 +487,9 @@ TEST_CASE("several keys, an exception and a state that was handed on", "[redis][
     SECTION("lock") { run(TransactionService{SetNxLock{}, repository}); }
 }
 
-TEST_CASE("a server that stops answering is unknown for a write and found out by its id", "[redis][asynchronous]")
+TEST_CASE(
+    "a write to a server that stops answering is unknown, and is found out by its operation id",
+    "[redis][asynchronous]")
 {
     RedisServer server;
     asio::io_context io;
@@ -501,7 +512,7 @@ TEST_CASE("a server that stops answering is unknown for a write and found out by
         io.run_one();
     server.resume();
     REQUIRE(outcome);
-    CHECK((outcome->error() == Errc::outcome_unknown || outcome->error() == Errc::deadline_exceeded));
+    CHECK((outcome->errc() == Errc::outcome_unknown || outcome->errc() == Errc::deadline_exceeded));
     static_cast<void>(lost.wait_for(5s));
     io.restart();
     // The connection is of use again.
@@ -546,7 +557,7 @@ TEST_CASE("cancelling an acquire gives back what may have been granted", "[redis
     }));
 }
 
-TEST_CASE("an execution context may go away under calls that are under way", "[redis][asynchronous]")
+TEST_CASE("an execution context may be destroyed while calls are under way", "[redis][asynchronous]")
 {
     auto held = std::make_shared<int>(1);
     std::weak_ptr<int> const watch = held;
@@ -575,7 +586,7 @@ TEST_CASE("an execution context may go away under calls that are under way", "[r
     }
 }
 
-TEST_CASE("without an executor of its own a client uses the process's", "[redis][asynchronous]")
+TEST_CASE("a client without an executor of its own uses the process's", "[redis][asynchronous]")
 {
     redis::Client const client{redis_options()};
     Repository const repository{client};

@@ -27,14 +27,14 @@ TEST_CASE("open knows every scheme of redis", "[redis][backend]")
     CHECK(repository.store_name() == "redis");
     CHECK(repository.insert(Stock{"x", 1}));
     CHECK(open<Stock>(url, redis::unix_backend).load("x").value().value.quantity == 1);
-    CHECK(open<Stock>("rediss://h", redis::tls_backend).load("x").error() == Errc::misconfigured);
-    CHECK(open<Stock>("redis://127.0.0.1:1", redis::backend).load("x").error() == Errc::unavailable);
+    CHECK(open<Stock>("rediss://h", redis::tls_backend).load("x").errc() == Errc::misconfigured);
+    CHECK(open<Stock>("redis://127.0.0.1:1", redis::backend).load("x").errc() == Errc::unavailable);
     CHECK_THROWS_AS(open<Stock>("redis://h:x", redis::backend), Error);
     auto const keys = open_idempotency_store(url, redis::unix_backend);
-    CHECK(keys.wakes());
+    CHECK(keys.capabilities().wakes_waiters);
     CHECK(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse));
     std::array const rows{&x};
-    CHECK(repository.load_for_update(rows, Wait::no).error() == Errc::misconfigured);
+    CHECK(repository.load_for_update(rows, Wait::no).errc() == Errc::misconfigured);
 }
 
 }  // namespace redis_backend_test

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a client says when the server, or the way to it, fails; against real servers.
+// What a blocking client says when the server, or the way to it, fails.
+//
+// How it works: each case brings a real server into the state that it is about (paused, killed, restarted
+// without data, out of memory, a replica, with other rights), makes calls, and checks code, cause, effect and
+// time. No text may contain the password, so the users of the tests have one that is easy to find.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
@@ -45,17 +49,19 @@ OwnerToken const me{{1, 2}};
 OwnerToken const you{{3, 4}};
 Key const x{"x"};
 
-TEST_CASE("a server that is not there is unavailable, in time and without the password", "[redis][client]")
+TEST_CASE(
+    "a server that does not exist is unavailable, in time and without the password in the text",
+    "[redis][client]")
 {
     for (auto const* url : {"unix://u:hunter2@/nowhere/redis.sock", "redis://u:hunter2@127.0.0.1:1"}) {
         Repository const repository{redis::Client{url}};
         auto const written = repository.insert(x, Stock{"x", 1}, Deadline{5s});
-        CHECK(written.error() == Errc::unavailable);
+        CHECK(written.errc() == Errc::unavailable);
         CHECK(written.detail().find("hunter2") == std::string::npos);
-        CHECK(repository.load(x, Deadline{5s}).error() == Errc::unavailable);
+        CHECK(repository.load(x, Deadline{5s}).errc() == Errc::unavailable);
     }
     Repository const tls{redis::Client{"rediss://127.0.0.1"}};
-    CHECK(tls.load(x).error() == Errc::misconfigured);
+    CHECK(tls.load(x).errc() == Errc::misconfigured);
     CHECK(tls.load(x).detail().find("TLS") != std::string::npos);
 }
 
@@ -63,11 +69,11 @@ TEST_CASE("nothing is sent after the deadline", "[redis][client]")
 {
     redis::Client const client{redis_options()};
     Repository const repository{client};
-    CHECK(repository.insert(x, Stock{"x", 1}, Deadline{0s}).error() == Errc::deadline_exceeded);
-    CHECK(repository.load(x).error() == Errc::not_found);
+    CHECK(repository.insert(x, Stock{"x", 1}, Deadline{0s}).errc() == Errc::deadline_exceeded);
+    CHECK(repository.load(x).errc() == Errc::not_found);
 }
 
-TEST_CASE("a reply that does not come in time is unknown for a write and nothing for a read", "[redis][client]")
+TEST_CASE("a write whose reply does not come in time is unknown, and a read has failed", "[redis][client]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -79,17 +85,17 @@ TEST_CASE("a reply that does not come in time is unknown for a write and nothing
     static_cast<void>(locker.load(x).value());
     server.pause();
     auto const began = std::chrono::steady_clock::now();
-    CHECK(repository.load(x, Deadline{50ms}).error() == Errc::deadline_exceeded);
+    CHECK(repository.load(x, Deadline{50ms}).errc() == Errc::deadline_exceeded);
     // The next one needs a new connection, and nothing of it is sent before the server has greeted.
-    CHECK(repository.insert(Key{"y"}, Stock{"y", 1}, Deadline{50ms}).error() == Errc::unavailable);
+    CHECK(repository.insert(Key{"y"}, Stock{"y", 1}, Deadline{50ms}).errc() == Errc::unavailable);
     Stock const value{"x", 2};
     OperationId const id{"op"};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value}};
     OperationCommit operation{&x, &id, 1, "answer"};
     auto const unknown = writer.commit(changes, &operation, Deadline{50ms});
-    CHECK(unknown.error() == Errc::outcome_unknown);
+    CHECK(unknown.errc() == Errc::outcome_unknown);
     CHECK(unknown.cause() == Errc::deadline_exceeded);
-    CHECK(locker.create(x, me, 10s, Deadline{50ms}).error() == Errc::outcome_unknown);
+    CHECK(locker.create(x, me, 10s, Deadline{50ms}).errc() == Errc::outcome_unknown);
     CHECK(std::chrono::steady_clock::now() - began < 2s);
     server.resume();
     // The operation id resolves it: applied by the late command, or never any more; and once in any case.
@@ -118,21 +124,24 @@ TEST_CASE("a reply that came too late is never taken for another one's", "[redis
     static_cast<void>(repository.insert("b", Stock{"b", 2}).value());
     for (int i = 0; i < 5; ++i) {
         server.pause();
-        CHECK(repository.load(Key{"a"}, Deadline{20ms}).error() == Errc::deadline_exceeded);
+        CHECK(repository.load(Key{"a"}, Deadline{20ms}).errc() == Errc::deadline_exceeded);
         server.resume();
         CHECK(repository.load("b").value().value == Stock{"b", 2});
     }
     CHECK(client.connection_count() == 1);
 }
 
-TEST_CASE("a connection killed in the middle of a write makes it unknown, one that died in the pool does not", "[redis][client]")
+TEST_CASE(
+    "a connection that is killed during a write makes the write unknown, and one that died in the pool does "
+    "not",
+    "[redis][client]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
     auto const version = repository.insert(x, Stock{"x", 1}).value();
     server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
     auto const second = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{10s});
-    CHECK(second.error() == Errc::ok);
+    CHECK(second.errc() == Errc::ok);
     server.command({"CLIENT", "PAUSE", "10000", "ALL"});  // taken in, not executed
     std::optional<Outcome<Version>> third;
     run_threads(2, [&](std::size_t i) {
@@ -143,33 +152,36 @@ TEST_CASE("a connection killed in the middle of a write makes it unknown, one th
             server.kill();
         }
     });
-    CHECK(third->error() == Errc::outcome_unknown);
+    CHECK(third->errc() == Errc::outcome_unknown);
     CHECK(third->cause() == Errc::unavailable);
-    CHECK(repository.load(x, Deadline{1s}).error() == Errc::unavailable);
+    CHECK(repository.load(x, Deadline{1s}).errc() == Errc::unavailable);
 }
 
-TEST_CASE("after a restart without data old holders are fenced out and nobody is told 'not held' by a lost script", "[redis][client]")
+TEST_CASE(
+    "after a restart without data old holders are fenced out, and a lost script is not taken for a lost lock",
+    "[redis][client]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
     auto const version = repository.insert(x, Stock{"x", 1}).value();
     auto const grant = repository.create(x, me, 10s).value();
     server.kill();
-    CHECK(repository.renew(x, me, 10s, Deadline{1s}).error() == Errc::unavailable);
+    CHECK(repository.renew(x, me, 10s, Deadline{1s}).errc() == Errc::unavailable);
     server.start();
     Fence const fence{me, grant.first};
     Stock const value{"x", 2};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
-    CHECK(repository.commit(changes, nullptr, Deadline{10s}).error() == Errc::fenced_out);
+    CHECK(repository.commit(changes, nullptr, Deadline{10s}).errc() == Errc::fenced_out);
     auto const renewed = repository.renew(x, me, 10s, Deadline{10s});
-    CHECK(renewed.error() == Errc::lock_lost);
+    CHECK(renewed.errc() == Errc::lock_lost);
     CHECK(renewed.cause() == Errc::not_found);
     // Tokens and versions are greater than all that were given out before.
     CHECK(repository.create(x, you, 10s).value().first > grant.first);
     CHECK(repository.insert(x, value).value() > version);
 }
 
-TEST_CASE("after a restart with its data a lock is still its holder's, and tokens go on", "[redis][client]")
+TEST_CASE(
+    "after a restart with its data a lock still belongs to its holder, and tokens go on", "[redis][client]")
 {
     RedisServer server({"--appendonly", "yes", "--appendfsync", "always"});
     redis::Client const client{redis_options(server)};
@@ -179,7 +191,7 @@ TEST_CASE("after a restart with its data a lock is still its holder's, and token
     auto const grant = repository.create(x, me, 60s).value();
     server.kill();
     server.start();
-    CHECK(repository.create(x, you, 10s, Deadline{10s}).error() == Errc::lock_busy);
+    CHECK(repository.create(x, you, 10s, Deadline{10s}).errc() == Errc::lock_busy);
     CHECK(repository.load(x).value().version == version);
     CHECK(repository.create(x, me, 60s).value().first == grant.first);
     CHECK(repository.remove(x, me).value() == Removal::removed);
@@ -198,7 +210,7 @@ TEST_CASE("a script that the server forgot is sent again", "[redis][client]")
     CHECK(repository.remove(x, me).value() == Removal::removed);
 }
 
-TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][client]")
+TEST_CASE("the pool and the callers that wait for it are bounded", "[redis][client]")
 {
     RedisServer server;
     auto o = redis_options(server);
@@ -211,7 +223,7 @@ TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][clie
     std::array<std::optional<Errc>, 4> codes;
     run_threads(codes.size(), [&](std::size_t i) {
         std::this_thread::sleep_for(i * 150ms);
-        codes[i] = repository.load(x, Deadline{i < 2 ? 2s : 1s}).error();
+        codes[i] = repository.load(x, Deadline{i < 2 ? 2s : 1s}).errc();
     });
     server.resume();
     CHECK(codes[0] == Errc::deadline_exceeded);
@@ -227,7 +239,7 @@ TEST_CASE("the pool is bounded, and so are those who wait for it", "[redis][clie
     CHECK(repository.load(x).value().value.quantity == 1);
 }
 
-TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
+TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
 {
     SECTION("WRONGTYPE: somebody else's data is damage, not a lock that is busy for ever")
     {
@@ -238,25 +250,25 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         server.command({"LPUSH", prefix + "value:1:x", "foreign"});
         server.command({"LPUSH", prefix + "lock:1:x", "foreign"});
         server.command({"LPUSH", prefix + "op:1:xid", "foreign"});
-        CHECK(repository.load(x).error() == Errc::corrupt_state);
-        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::corrupt_state);
-        CHECK(repository.create(x, me, 10s).error() == Errc::corrupt_state);
-        CHECK(repository.renew(x, me, 10s).error() == Errc::corrupt_state);
-        CHECK(repository.remove(x, me).error() == Errc::corrupt_state);
-        CHECK(repository.find_operation(x, OperationId{"id"}).error() == Errc::corrupt_state);
+        CHECK(repository.load(x).errc() == Errc::corrupt_state);
+        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).errc() == Errc::corrupt_state);
+        CHECK(repository.create(x, me, 10s).errc() == Errc::corrupt_state);
+        CHECK(repository.renew(x, me, 10s).errc() == Errc::corrupt_state);
+        CHECK(repository.remove(x, me).errc() == Errc::corrupt_state);
+        CHECK(repository.find_operation(x, OperationId{"id"}).errc() == Errc::corrupt_state);
         Key const y{"y"};
         server.command({"SET", prefix + "value:1:y", "foreign"});
         server.command({"SET", prefix + "lock:1:y", "foreign"});
-        CHECK(repository.load(y).error() == Errc::corrupt_state);
-        CHECK(repository.compare_and_set(y, 1, Stock{"y", 1}, Deadline{}).error() == Errc::corrupt_state);
+        CHECK(repository.load(y).errc() == Errc::corrupt_state);
+        CHECK(repository.compare_and_set(y, 1, Stock{"y", 1}, Deadline{}).errc() == Errc::corrupt_state);
         auto const by_hand = repository.create(y, me, 10s);  // an operator's way to keep everybody out
-        CHECK(by_hand.error() == Errc::lock_busy);
+        CHECK(by_hand.errc() == Errc::lock_busy);
         CHECK(by_hand.detail().find("not one of ours") != std::string::npos);
         CHECK(repository.remove(y, me).value() == Removal::taken);
         CHECK(repository.force_release("y").value() == Removal::removed);
         CHECK(repository.create(y, me, 10s));
         server.command({"SET", prefix + "value:1:y", "0000000000000001not a stock"});
-        CHECK(repository.load(y).error() == Errc::corrupt_state);
+        CHECK(repository.load(y).errc() == Errc::corrupt_state);
         CHECK(repository.load(y).detail().find("not a stock") == std::string::npos);
     }
     SECTION("OOM: full is overloaded for records, unavailable for the rest, and a lock can still be removed")
@@ -265,37 +277,37 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         Repository const repository{redis::Client{redis_options(server)}};
         static_cast<void>(repository.create(x, me, 60s).value());
         server.command({"CONFIG", "SET", "maxmemory", "1"});
-        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::unavailable);
-        CHECK(repository.create(Key{"y"}, me, 10s).error() == Errc::unavailable);
+        CHECK(repository.insert(x, Stock{"x", 1}, Deadline{}).errc() == Errc::unavailable);
+        CHECK(repository.create(Key{"y"}, me, 10s).errc() == Errc::unavailable);
         Stock const value{"x", 1};
         OperationId const id{"op"};
         std::array changes{Change<Stock>{.key = &x, .value = &value}};
         OperationCommit const operation{&x, &id, 1, "answer"};
-        CHECK(repository.commit(changes, &operation).error() == Errc::overloaded);
-        CHECK(repository.forbid_operation(x, id, 1).error() == Errc::overloaded);
-        CHECK(repository.load(x).error() == Errc::not_found);
+        CHECK(repository.commit(changes, &operation).errc() == Errc::overloaded);
+        CHECK(repository.forbid_operation(x, id, 1).errc() == Errc::overloaded);
+        CHECK(repository.load(x).errc() == Errc::not_found);
         CHECK(repository.remove(x, me).value() == Removal::removed);
     }
     SECTION("NOAUTH, WRONGPASS: misconfigured, and the password is not repeated")
     {
         RedisServer server({"--requirepass", "right"});
         auto o = server.operator_options();
-        CHECK(Repository{redis::Client{o}}.load(x).error() == Errc::misconfigured);
+        CHECK(Repository{redis::Client{o}}.load(x).errc() == Errc::misconfigured);
         o.password = "hunter2";
         auto const refused = Repository{redis::Client{o}}.insert(x, Stock{"x", 1}, Deadline{});
-        CHECK(refused.error() == Errc::misconfigured);
+        CHECK(refused.errc() == Errc::misconfigured);
         CHECK(refused.detail().find("hunter2") == std::string::npos);
         o.password = "right";
         CHECK(Repository{redis::Client{o}}.insert(x, Stock{"x", 1}, Deadline{}));
         o.database = 99;
-        CHECK(Repository{redis::Client{o}}.load(x).error() == Errc::misconfigured);
+        CHECK(Repository{redis::Client{o}}.load(x).errc() == Errc::misconfigured);
     }
     SECTION("a password where none is wanted")
     {
         auto o = redis_server().operator_options();
         o.password = "hunter2";
         auto const refused = Repository{redis::Client{o}}.load(x);
-        CHECK(refused.error() == Errc::misconfigured);
+        CHECK(refused.errc() == Errc::misconfigured);
         CHECK(refused.detail().find("hunter2") == std::string::npos);
     }
     SECTION("NOPERM: misconfigured; a user with the documented rights, as in all of these tests, can do everything")
@@ -306,8 +318,8 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         o.user = "reader";
         o.password = "pw";
         Repository const reader{redis::Client{o}};
-        CHECK(reader.load(x).error() == Errc::not_found);
-        CHECK(reader.insert(x, Stock{"x", 1}, Deadline{}).error() == Errc::misconfigured);
+        CHECK(reader.load(x).errc() == Errc::not_found);
+        CHECK(reader.insert(x, Stock{"x", 1}, Deadline{}).errc() == Errc::misconfigured);
         CHECK(reader.verify_fencing());  // unverified
         CHECK_FALSE(redis::Client{o}.server_check().value().verified);
 
@@ -316,13 +328,13 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         CHECK(client.server_check().value().verified);
         auto const version = worker.insert(x, Stock{"x", 1}).value();
         auto const grant = worker.create_and_load(x, me, 10s).value();
-        CHECK(worker.create(x, you, 10s).error() == Errc::lock_busy);
+        CHECK(worker.create(x, you, 10s).errc() == Errc::lock_busy);
         Fence const fence{me, FencingToken{grant.grant.first.value() + 1}};
         Stock const value{"x", 2};
         OperationId const id{"op"};
         OperationCommit const operation{&x, &id, 1, "answer"};
         std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
-        CHECK(worker.commit(changes, &operation).error() == Errc::ok);
+        CHECK(worker.commit(changes, &operation).errc() == Errc::ok);
         CHECK(worker.renew(x, me, 10s));
         CHECK(worker.remove(x, me));
         CHECK(worker.erase("x", changes[0].version));
@@ -334,7 +346,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         IdempotentRequest const request("k", Scope("s"), fingerprint("b"));
         CHECK(keys.claim(request, me, 10s, AfterLease::refuse));
         CHECK(keys.complete(request, me, "answer", false));
-        CHECK(keys.give_back(request, me).error() == Errc::fenced_out);
+        CHECK(keys.give_back(request, me).errc() == Errc::fenced_out);
         CHECK_FALSE(server.command({"ACL", "LOG"}).empty());  // the reader's attempts are in it
         // What scripts try and could do without would be in it, too.
         CHECK(server.command({"ACL", "LOG"}).find("worker") == std::string::npos);
@@ -355,15 +367,15 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
             return loaded && loaded->version == version;
         }));
         auto const refused = [&] {
-            CHECK(second.insert(Key{"y"}, Stock{"y", 2}, Deadline{}).error() == Errc::unavailable);
+            CHECK(second.insert(Key{"y"}, Stock{"y", 2}, Deadline{}).errc() == Errc::unavailable);
             auto const busy = second.create(x, me, 10s);
-            CHECK(busy.error() == Errc::unavailable);
+            CHECK(busy.errc() == Errc::unavailable);
             CHECK(busy.detail().find("replica") != std::string::npos);
             redis::IdempotencyStore const keys{client};
-            CHECK(effect_of(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).error()) ==
+            CHECK(effect_of(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).errc()) ==
                   Effect::not_applied);
             for (auto const& verified : {second.verify_fencing(), Repository{redis::Client{there}}.verify_fencing()}) {
-                CHECK(verified.error() == Errc::misconfigured);
+                CHECK(verified.errc() == Errc::misconfigured);
                 CHECK(verified.detail().find("replica") != std::string::npos);
             }
         };
@@ -375,9 +387,9 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         CHECK(second.load(x).value().value.quantity == 2);  // what it has it still shows
         replica.command({"CONFIG", "SET", "replica-serve-stale-data", "no"});
         auto const stale = second.load(x, Deadline{5s});
-        CHECK(stale.error() == Errc::unavailable);
+        CHECK(stale.errc() == Errc::unavailable);
         CHECK(stale.detail().find("lost its primary") != std::string::npos);
-        CHECK(effect_of(second.create(x, me, 10s, Deadline{5s}).error()) == Effect::not_applied);
+        CHECK(effect_of(second.create(x, me, 10s, Deadline{5s}).errc()) == Effect::not_applied);
         replica.command({"REPLICAOF", "NO", "ONE"});
         CHECK(second.verify_fencing());
         auto const now = second.load(x).value();
@@ -397,11 +409,11 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         Fence const fence{me, grant.first};
         Stock const value{"x", 2};
         std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
-        CHECK(repository.commit(changes, nullptr).error() == Errc::unavailable);
-        CHECK(repository.renew(x, me, 60s).error() == Errc::unavailable);  // not "lost"
-        CHECK(repository.create(Key{"y"}, me, 10s).error() == Errc::unavailable);
+        CHECK(repository.commit(changes, nullptr).errc() == Errc::unavailable);
+        CHECK(repository.renew(x, me, 60s).errc() == Errc::unavailable);  // not "lost"
+        CHECK(repository.create(Key{"y"}, me, 10s).errc() == Errc::unavailable);
         server.command({"REPLICAOF", "NO", "ONE"});
-        CHECK(repository.commit(changes, nullptr).error() == Errc::ok);
+        CHECK(repository.commit(changes, nullptr).errc() == Errc::ok);
     }
     SECTION("LOADING: asked again until the deadline")
     {
@@ -432,15 +444,15 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
             TransactionService const locking{SetNxLock{}, other};
             auto const async = locking.async_try_do_in_transaction(
                 "x", [](Stock& stock) { return ++stock.quantity; }, {.deadline = 20s}, boost::asio::use_future).get();
-            CHECK(async.error() == (appendonly == std::string_view{"yes"} ? Errc::ok : Errc::not_found));
+            CHECK(async.errc() == (appendonly == std::string_view{"yes"} ? Errc::ok : Errc::not_found));
             if (appendonly == std::string_view{"yes"}) {
-                CHECK((early.error() == Errc::unavailable || early.error() == Errc::deadline_exceeded));
+                CHECK((early.errc() == Errc::unavailable || early.errc() == Errc::deadline_exceeded));
                 CAPTURE(late.detail());
-                CHECK(late.error() == Errc::ok);
+                CHECK(late.errc() == Errc::ok);
                 CHECK(late.value().value.quantity == 1);
             } else {  // nothing was kept, so there is nothing to load
-                CHECK(early.error() == Errc::not_found);
-                CHECK(late.error() == Errc::not_found);
+                CHECK(early.errc() == Errc::not_found);
+                CHECK(late.errc() == Errc::not_found);
             }
         }
     }
@@ -459,8 +471,8 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
                 }
             } else {
                 std::this_thread::sleep_for(300ms);
-                codes[0] = repository.create(x, me, 10s, Deadline{5s}).error();
-                codes[1] = repository.load(x, Deadline{5s}).error();
+                codes[0] = repository.create(x, me, 10s, Deadline{5s}).errc();
+                codes[1] = repository.load(x, Deadline{5s}).errc();
                 server.command({"SCRIPT", "KILL"});
             }
         });
@@ -473,10 +485,10 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         RedisServer server({"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"});
         redis::Client const client{redis_options(server)};
         auto const checked = Repository{client}.verify_fencing();
-        CHECK(checked.error() == Errc::misconfigured);
+        CHECK(checked.errc() == Errc::misconfigured);
         CHECK(checked.detail().find("volatile-lru") != std::string::npos);
         redis::IdempotencyStore const keys{client};
-        CHECK(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).error() == Errc::misconfigured);
+        CHECK(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).errc() == Errc::misconfigured);
         server.command({"CONFIG", "SET", "maxmemory-policy", "noeviction"});
         CHECK(Repository{client}.verify_fencing());
     }
@@ -484,15 +496,15 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
     {
         RedisServer server({"--cluster-enabled", "yes", "--port", "0"});
         Repository const repository{redis::Client{redis_options(server)}};
-        CHECK(repository.load(x).error() == Errc::misconfigured);
+        CHECK(repository.load(x).errc() == Errc::misconfigured);
         CHECK(repository.load(x).detail().find("cluster") != std::string::npos);
         // Even where one node has all slots, and each script keeps to one of them.
         CHECK(server.command({"CLUSTER", "ADDSLOTSRANGE", "0", "16383"}) == "OK");
-        CHECK(eventually([&] { return repository.load(x).error() == Errc::not_found; }));
+        CHECK(eventually([&] { return repository.load(x).errc() == Errc::not_found; }));
         static_cast<void>(repository.create(x, me, 10s).value());
         interlock_test::CountingWaiter waiter;
         repository.subscribe(x, you, waiter);
-        CHECK(repository.create(x, you, 10s).error() == Errc::lock_busy);
+        CHECK(repository.create(x, you, 10s).errc() == Errc::lock_busy);
         CHECK(repository.remove(x, me).value() == Removal::removed);
         CHECK(repository.remove(x, you).value() == Removal::removed);
         repository.unsubscribe(x, waiter);
@@ -502,7 +514,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         CHECK(calls.substr(published, calls.find('\n', published) - published).find("rejected_calls=0,failed_calls=0") !=
               std::string::npos);
         auto const verified = repository.verify_fencing();
-        CHECK(verified.error() == Errc::misconfigured);
+        CHECK(verified.errc() == Errc::misconfigured);
         CHECK(verified.detail().find("cluster") != std::string::npos);
     }
     SECTION("too many clients")
@@ -513,7 +525,7 @@ TEST_CASE("every refusal of a server has its meaning", "[redis][client]")
         Repository const second{redis::Client{o}};
         CHECK(first.insert(x, Stock{"x", 1}, Deadline{}));
         CHECK(second.load(x));
-        CHECK(Repository{redis::Client{o}}.load(x, Deadline{1s}).error() == Errc::unavailable);
+        CHECK(Repository{redis::Client{o}}.load(x, Deadline{1s}).errc() == Errc::unavailable);
     }
 }
 
@@ -523,7 +535,7 @@ TEST_CASE("a forked child is told to make a client of its own", "[redis][client]
     static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
     auto const child = ::fork();
     if (child == 0) {
-        auto const code = repository.load(x).error();
+        auto const code = repository.load(x).errc();
         ::_exit(code == Errc::misconfigured ? 0 : 1);
     }
     int status = -1;

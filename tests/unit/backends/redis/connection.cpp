@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The asynchronous connection against real servers, and against one that says what it should not.
+// The asynchronous connection, command by command: order, bounds, losses, cancellation, lifetimes.
+//
+// How it works: most cases talk to a real server, which is paused or killed while replies are due. A few talk
+// to an `Impostor`, which takes the place of a server and says what no server should. `Results` notes the
+// outcomes in the order in which they complete; `Loop` is an io_context with threads of its own; a case that
+// runs the context itself knows that no other thread takes part.
 
 #include <interlock/backends/redis/connection.hpp>
 
@@ -121,7 +126,7 @@ bool run_until(asio::io_context& io, F condition)
     return condition();
 }
 
-TEST_CASE("redis connection: callback, future, coroutine and deferred", "[redis][connection]")
+TEST_CASE("redis connection: every kind of completion token works", "[redis][connection]")
 {
     asio::io_context io;
     Connection const connection{io, redis_server().operator_options()};
@@ -202,7 +207,7 @@ TEST_CASE("redis connection: commands are what hiredis would write", "[redis][co
     CHECK(detail::spell_out(named.bytes(), script.text()) == detail::Command("EVAL", script.text(), 1, odd, "x").bytes());
 }
 
-TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")
+TEST_CASE("redis connection: a server is reached by TCP and by name", "[redis][connection]")
 {
     asio::io_context io;
     std::uint16_t port = 0;
@@ -218,10 +223,11 @@ TEST_CASE("redis connection: by TCP and by name", "[redis][connection]")
     nowhere.async_execute(Command{"PING"}, Access::read, 200ms, results.next(1));
     io.run();
     CHECK(results[0].value().root().text() == "PONG");
-    CHECK((results[1].error() == Errc::unavailable || results[1].error() == Errc::deadline_exceeded));
+    CHECK((results[1].errc() == Errc::unavailable || results[1].errc() == Errc::deadline_exceeded));
 }
 
-TEST_CASE("redis connection: of a lost batch only what had left is unknown", "[redis][connection]")
+TEST_CASE(
+    "redis connection: of a lost batch only the commands that had left are unknown", "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -243,7 +249,7 @@ TEST_CASE("redis connection: of a lost batch only what had left is unknown", "[r
     REQUIRE(results.done.size() == 65);
     std::size_t sent = 0;
     for (std::size_t i = 0; i < 64; ++i) {
-        if (results[i].error() == Errc::outcome_unknown) {
+        if (results[i].errc() == Errc::outcome_unknown) {
             CHECK(sent == i);  // those before it had left, too
             ++sent;
         } else {
@@ -333,7 +339,8 @@ TEST_CASE("redis connection: many threads share one connection", "[redis][connec
     pool.join();
 }
 
-TEST_CASE("redis connection: a passed deadline leaves the others and the connection intact", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a passed deadline leaves the others and the connection intact", "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -347,9 +354,9 @@ TEST_CASE("redis connection: a passed deadline leaves the others and the connect
     connection.async_execute(Command{"GET", "a"}, Access::read, 60ms, results.next(3));
     connection.async_execute(Command{"ECHO", "x"}, Access::read, 10s, results.next(4));
     REQUIRE(run_until(io, [&] { return results.done.size() == 3; }));
-    CHECK(results[2].error() == Errc::outcome_unknown);
+    CHECK(results[2].errc() == Errc::outcome_unknown);
     CHECK(results[2].cause() == Errc::deadline_exceeded);
-    CHECK(results[3].error() == Errc::deadline_exceeded);
+    CHECK(results[3].errc() == Errc::deadline_exceeded);
     server.resume();
     connection.async_execute(Command{"GET", "a"}, Access::read, 10s, results.next(5));
     io.restart();
@@ -365,11 +372,14 @@ TEST_CASE("redis connection: a passed deadline leaves the others and the connect
     CHECK(results.done.size() == 6);
     io.restart();
     io.run();
-    CHECK(results[6].error() == Errc::deadline_exceeded);
-    CHECK(results[7].error() == Errc::invalid_argument);
+    CHECK(results[6].errc() == Errc::deadline_exceeded);
+    CHECK(results[7].errc() == Errc::invalid_argument);
 }
 
-TEST_CASE("redis connection: a lost connection is told by access, and made anew", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a loss is unknown for writes and unavailable for reads, and the connection is made "
+    "anew",
+    "[redis][connection]")
 {
     RedisServer server;
     Loop loop;
@@ -390,13 +400,13 @@ TEST_CASE("redis connection: a lost connection is told by access, and made anew"
     std::this_thread::sleep_for(50ms);
     server.kill();
     auto const written = write.get();
-    CHECK(written.error() == Errc::outcome_unknown);
+    CHECK(written.errc() == Errc::outcome_unknown);
     CHECK(written.cause() == Errc::unavailable);
-    CHECK(read.get().error() == Errc::unavailable);
+    CHECK(read.get().errc() == Errc::unavailable);
 
     // Nobody is there: waits, in vain or not.
     auto const nobody = call(connection, Command{"SET", "b", 1}, Access::write, 100ms);
-    CHECK(nobody.error() == Errc::unavailable);
+    CHECK(nobody.errc() == Errc::unavailable);
     CHECK(nobody.detail().find("cannot connect") != std::string::npos);
     auto patient = connection.async_execute(Command{"SET", "b", 1}, Access::write, 20s, asio::use_future);
     std::this_thread::sleep_for(50ms);
@@ -406,7 +416,9 @@ TEST_CASE("redis connection: a lost connection is told by access, and made anew"
     CHECK(connection.statistics().reconnects == 2);
 }
 
-TEST_CASE("redis connection: cancelled before and after it was written", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a cancelled command is not applied before it was written, and unknown after",
+    "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -421,7 +433,7 @@ TEST_CASE("redis connection: cancelled before and after it was written", "[redis
     signals[0].emit(asio::cancellation_type::terminal);
     CHECK(results.done.empty());
     io.run();
-    CHECK(results[0].error() == Errc::cancelled);
+    CHECK(results[0].errc() == Errc::cancelled);
     CHECK(server.command({"EXISTS", "gone"}) == "0");
 
     server.command({"CLIENT", "PAUSE", "300", "ALL"});
@@ -434,16 +446,16 @@ TEST_CASE("redis connection: cancelled before and after it was written", "[redis
     signals[2].emit(asio::cancellation_type::partial);
     io.restart();
     io.run();
-    CHECK(results[1].error() == Errc::outcome_unknown);
+    CHECK(results[1].errc() == Errc::outcome_unknown);
     CHECK(results[1].cause() == Errc::cancelled);
-    CHECK(results[2].error() == Errc::cancelled);
+    CHECK(results[2].errc() == Errc::cancelled);
     CHECK(results[3].value().root().text() == "mine");
     CHECK(server.command({"GET", "kept"}) == "1");
     signals[3].emit(asio::cancellation_type::all);  // nobody is there any more
     CHECK(connection.statistics().reconnects == 0);
 }
 
-TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][connection]")
+TEST_CASE("redis connection: a command beyond the bounds is overloaded", "[redis][connection]")
 {
     asio::io_context io;
     auto options = redis_server().operator_options();
@@ -457,15 +469,15 @@ TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][conne
     io.run();
     for (std::size_t i = 0; i < 8; ++i)
         CHECK(results[i].value().root().text() == std::to_string(i));
-    CHECK(results[8].error() == Errc::overloaded);
-    CHECK(results[9].error() == Errc::overloaded);
+    CHECK(results[8].errc() == Errc::overloaded);
+    CHECK(results[9].errc() == Errc::overloaded);
     CHECK(connection.statistics().writes >= 3);
 
     connection.async_execute(Command{"SET", "k", std::string(2000, 'x')}, Access::write, results.next(20));
     connection.async_execute(Command{"PING"}, Access::read, results.next(21));
     io.restart();
     io.run();
-    CHECK(results[20].error() == Errc::overloaded);
+    CHECK(results[20].errc() == Errc::overloaded);
     CHECK(results[21]);
 
     options.max_in_flight = 0;
@@ -473,7 +485,8 @@ TEST_CASE("redis connection: more than the bounds is overloaded", "[redis][conne
     CHECK_THROWS_AS((Connection{io, "redis://:@x"}), Error);
 }
 
-TEST_CASE("redis connection: calls that ended while no server is there leave nothing behind", "[redis][connection]")
+TEST_CASE(
+    "redis connection: calls that ended while no server is there leave nothing behind", "[redis][connection]")
 {
     asio::io_context io;
     auto options = redis::Options::parse("unix:///nonexistent/socket").value();
@@ -487,7 +500,7 @@ TEST_CASE("redis connection: calls that ended while no server is there leave not
             auto const before = ended;
             for (int i = 0; i < 1000; ++i)
                 connection.async_execute(Command{"GET", "x"}, Access::read, 1ms, [&](Result const& result) {
-                    ended += result.error() == Errc::deadline_exceeded || result.error() == Errc::unavailable;
+                    ended += result.errc() == Errc::deadline_exceeded || result.errc() == Errc::unavailable;
                 });
             REQUIRE(eventually([&] { return io.run_for(1ms), ended == before + 1000; }));
         }
@@ -499,7 +512,8 @@ TEST_CASE("redis connection: calls that ended while no server is there leave not
     CHECK(later - at_first < 200'000);  // four bytes for each
 }
 
-TEST_CASE("redis connection: a reply beyond the limit is that command's failure alone", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a reply beyond the limit fails its own command and no other", "[redis][connection]")
 {
     RedisServer server;
     Loop loop;
@@ -507,9 +521,9 @@ TEST_CASE("redis connection: a reply beyond the limit is that command's failure 
     options.max_reply_bytes = std::size_t{64} << 10;
     Connection const connection{loop.context, options};
     CHECK(call(connection, Command{"SET", "large", std::string(100'000, 'x')}));
-    CHECK(call(connection, Command{"GET", "large"}, Access::read).error() == Errc::corrupt_state);
+    CHECK(call(connection, Command{"GET", "large"}, Access::read).errc() == Errc::corrupt_state);
     auto const swapped = call(connection, Command{"GETSET", "large", 1}, Access::write);
-    CHECK(swapped.error() == Errc::outcome_unknown);
+    CHECK(swapped.errc() == Errc::outcome_unknown);
     CHECK(swapped.cause() == Errc::corrupt_state);
     CHECK(call(connection, Command{"GET", "large"}, Access::read).value().root().text() == "1");
     CHECK(connection.statistics().reconnects == 0);
@@ -525,11 +539,12 @@ TEST_CASE("redis connection: a reply beyond the limit is that command's failure 
             shared.async_execute(Command{"INCR", "counted"}, Access::write, results.next(i));
     io.run();
     for (std::size_t i = 0; i < 30; ++i)
-        CHECK(results[i].error() == (i % 3 == 1 ? Errc::corrupt_state : Errc::ok));
+        CHECK(results[i].errc() == (i % 3 == 1 ? Errc::corrupt_state : Errc::ok));
     CHECK(shared.statistics().reconnects == 0);
 }
 
-TEST_CASE("redis connection: a wrong password is misconfigured, and in no text", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a wrong password is misconfigured, and appears in no text", "[redis][connection]")
 {
     RedisServer server{{"--requirepass", "open sesame"}};
     Loop loop;
@@ -539,13 +554,13 @@ TEST_CASE("redis connection: a wrong password is misconfigured, and in no text",
     auto first = wrong.async_execute(Command{"PING"}, Access::read, 10s, asio::use_future);
     auto second = wrong.async_execute(Command{"SET", "a", 1}, Access::write, 10s, asio::use_future);
     for (auto const& refused : {first.get(), second.get(), call(wrong, Command{"PING"})}) {
-        CHECK(refused.error() == Errc::misconfigured);
+        CHECK(refused.errc() == Errc::misconfigured);
         CHECK(refused.detail().find("hunter2") == std::string::npos);
     }
     options.password.clear();
     options.client_name.clear();
     Connection const none{loop.context, options};
-    CHECK(call(none, Command{"PING"}).error() == Errc::misconfigured);
+    CHECK(call(none, Command{"PING"}).errc() == Errc::misconfigured);
     options.password = "open sesame";
     options.client_name = "one";
     options.database = 3;
@@ -553,21 +568,21 @@ TEST_CASE("redis connection: a wrong password is misconfigured, and in no text",
     CHECK(call(right, Command{"CLIENT", "GETNAME"}).value().root().text() == "one");
     CHECK(call(right, Command{"CLIENT", "INFO"}).value().root().text().find(" db=3 ") != std::string_view::npos);
     auto const secured = call(Connection{loop.context, "rediss://127.0.0.1:1"}, Command{"PING"});
-    CHECK(secured.error() == Errc::misconfigured);  // no TLS without its header
+    CHECK(secured.errc() == Errc::misconfigured);  // no TLS without its header
     CHECK(secured.detail().find("TLS") != std::string::npos);
 }
 
-TEST_CASE("redis connection: what the server says has its outcome", "[redis][connection]")
+TEST_CASE("redis connection: each kind of reply has its outcome", "[redis][connection]")
 {
     Loop loop;
     Connection const connection{loop.context, redis_server().operator_options()};
     CHECK(call(connection, Command{"RPUSH", "list", 1}));
-    CHECK(call(connection, Command{"INCR", "list"}).error() == Errc::corrupt_state);
-    CHECK(call(connection, Command{"NONSENSE"}).error() == Errc::misconfigured);
-    CHECK(call(connection, Command{"GET"}, Access::read).error() == Errc::misconfigured);
+    CHECK(call(connection, Command{"INCR", "list"}).errc() == Errc::corrupt_state);
+    CHECK(call(connection, Command{"NONSENSE"}).errc() == Errc::misconfigured);
+    CHECK(call(connection, Command{"GET"}, Access::read).errc() == Errc::misconfigured);
     for (auto const* word : {"SUBSCRIBE", "multi", "Monitor", "SELECT"})
-        CHECK(call(connection, Command{word, "0"}).error() == Errc::invalid_argument);
-    CHECK(call(connection, Command{"client", "reply", "off"}).error() == Errc::invalid_argument);
+        CHECK(call(connection, Command{word, "0"}).errc() == Errc::invalid_argument);
+    CHECK(call(connection, Command{"client", "reply", "off"}).errc() == Errc::invalid_argument);
     CHECK(call(connection, Command{"PING"}));
 
     // What a script did before an error stays done.
@@ -578,12 +593,12 @@ TEST_CASE("redis connection: what the server says has its outcome", "[redis][con
         std::promise<Outcome<Reply>> ended;
         connection.async_evaluate(
             redis::Evaluation{script, 0}, Access::write, 20s, [&](Outcome<Reply> end) { ended.set_value(std::move(end)); });
-        CHECK(ended.get_future().get().error() == Errc::outcome_unknown);
+        CHECK(ended.get_future().get().errc() == Errc::outcome_unknown);
     }
     CHECK(call(connection, Command{"GET", "before"}, Access::read).value().root().text() == "5");
 }
 
-TEST_CASE("redis connection: the last handle goes with commands in flight", "[redis][connection]")
+TEST_CASE("redis connection: the last handle may go while commands are in flight", "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -604,14 +619,16 @@ TEST_CASE("redis connection: the last handle goes with commands in flight", "[re
     io.restart();
     io.run();
     REQUIRE(results.done.size() == 5);
-    CHECK(results[1].error() == Errc::outcome_unknown);
+    CHECK(results[1].errc() == Errc::outcome_unknown);
     CHECK(results[1].cause() == Errc::cancelled);
-    CHECK(results[2].error() == Errc::cancelled);
-    CHECK(results[3].error() == Errc::cancelled);
-    CHECK(results[4].error() == Errc::cancelled);
+    CHECK(results[2].errc() == Errc::cancelled);
+    CHECK(results[3].errc() == Errc::cancelled);
+    CHECK(results[4].errc() == Errc::cancelled);
 }
 
-TEST_CASE("redis connection: a context that goes destroys its handlers, whoever lives longer", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a context that is destroyed destroys its handlers, whichever object lives longer",
+    "[redis][connection]")
 {
     RedisServer server;
     auto const alive = std::make_shared<int>(0);
@@ -650,10 +667,10 @@ TEST_CASE("redis connection: a context that goes destroys its handlers, whoever 
     Connection const connection{*io, server.operator_options()};
     auto pending = connection.async_execute(Command{"INCR", "a"}, Access::write, asio::bind_executor(other.context, asio::use_future));
     io.reset();
-    CHECK(pending.get().error() == Errc::cancelled);
+    CHECK(pending.get().errc() == Errc::cancelled);
 }
 
-TEST_CASE("redis connection: a forgotten script is spelled out once", "[redis][connection]")
+TEST_CASE("redis connection: a script that the server forgot is sent in full once", "[redis][connection]")
 {
     RedisServer server;
     Loop loop;
@@ -672,10 +689,11 @@ TEST_CASE("redis connection: a forgotten script is spelled out once", "[redis][c
     redis::Script const bad{"redis.call('SET', KEYS[1], 1) return redis.call('NONSENSE')"};
     auto const half =
         connection.async_evaluate(Evaluation{bad, 1, "half"}, Access::write, 5s, asio::use_future).get();
-    CHECK(half.error() == Errc::outcome_unknown);
+    CHECK(half.errc() == Errc::outcome_unknown);
 }
 
-TEST_CASE("redis connection: a server that is loading is asked again until the deadline", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a server that is loading is asked again until the deadline", "[redis][connection]")
 {
     RedisServer server{{"--appendonly", "yes"}};
     asio::io_context io;
@@ -698,12 +716,12 @@ TEST_CASE("redis connection: a server that is loading is asked again until the d
         Command{"INCR", "other"}, Access::write, 20s, asio::bind_cancellation_slot(signal.slot(), results.next(101)));
     io.restart();
     CHECK(run_until(io, [&] { return results.done.size() == 2; }));
-    CHECK(effect_of(results[100].error()) == Effect::not_applied);
+    CHECK(effect_of(results[100].errc()) == Effect::not_applied);
     signal.emit(asio::cancellation_type::terminal);
     io.restart();
     io.run();  // does not run out of work while it waits
     CHECK(results.done.size() == 102);
-    CHECK((results[101].error() == Errc::cancelled || results[101].error() == Errc::outcome_unknown));  // waiting, or asking
+    CHECK((results[101].errc() == Errc::cancelled || results[101].errc() == Errc::outcome_unknown));  // waiting, or asking
     std::uint64_t sum = 0;
     for (std::size_t i = 1; i < 100; ++i)
         sum += results[i] ? static_cast<std::uint64_t>(results[i]->root().integer()) : 0;
@@ -712,7 +730,9 @@ TEST_CASE("redis connection: a server that is loading is asked again until the d
     CHECK(server.command({"GET", "n"}) == "100");
 }
 
-TEST_CASE("redis connection: a replica is left once, with what is due on the way", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a server that turns out to be a replica is left once, with all commands that are due",
+    "[redis][connection]")
 {
     RedisServer server;
     asio::io_context io;
@@ -738,7 +758,7 @@ TEST_CASE("redis connection: a replica is left once, with what is due on the way
     run();
     REQUIRE(results.done.size() == 41);
     for (std::size_t i = 1; i < 41; i += 2) {
-        CHECK(results[i].error() == Errc::unavailable);
+        CHECK(results[i].errc() == Errc::unavailable);
         CHECK(results[i].detail().find("replica") != std::string::npos);
         CHECK(results[i + 1].value().root().text() == "1");
     }
@@ -829,7 +849,7 @@ private:
     std::thread thread_;
 };
 
-TEST_CASE("redis connection: what nobody asked for ends the connection", "[redis][connection]")
+TEST_CASE("redis connection: a reply that nobody asked for ends the connection", "[redis][connection]")
 {
     Loop loop;
     {
@@ -848,14 +868,16 @@ TEST_CASE("redis connection: what nobody asked for ends the connection", "[redis
     {
         Impostor const noise{"HTTP/1.1 400 Bad Request\r\n\r\n"};
         Connection const connection{loop.context, noise.options()};
-        CHECK(call(connection, Command{"PING"}, Access::read).error() == Errc::corrupt_state);
+        CHECK(call(connection, Command{"PING"}, Access::read).errc() == Errc::corrupt_state);
         auto const written = call(connection, Command{"INCR", "a"}, Access::write);
-        CHECK(written.error() == Errc::outcome_unknown);
+        CHECK(written.errc() == Errc::outcome_unknown);
         CHECK(written.cause() == Errc::corrupt_state);
     }
 }
 
-TEST_CASE("redis connection: a silent server is given up, one that hangs up is not stormed", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a silent server is given up, and a server that hangs up is not stormed",
+    "[redis][connection]")
 {
     Loop loop;
     {
@@ -864,13 +886,13 @@ TEST_CASE("redis connection: a silent server is given up, one that hangs up is n
         options.reply_timeout = 50ms;
         Connection const connection{loop.context, options};
         auto const read = call(connection, Command{"PING"}, Access::read);
-        CHECK(read.error() == Errc::unavailable);
+        CHECK(read.errc() == Errc::unavailable);
         CHECK(read.detail().find("stopped answering") != std::string::npos);
-        CHECK(call(connection, Command{"INCR", "a"}).error() == Errc::outcome_unknown);
+        CHECK(call(connection, Command{"INCR", "a"}).errc() == Errc::outcome_unknown);
         options.password = "x";
         options.connect_timeout = 50ms;
         auto const mute = call(Connection{loop.context, options}, Command{"PING"}, Access::read, 300ms);
-        CHECK(mute.error() == Errc::unavailable);
+        CHECK(mute.errc() == Errc::unavailable);
         CHECK(mute.detail().find("timed out") != std::string::npos);
     }
     Impostor const rude{""};
@@ -884,7 +906,9 @@ TEST_CASE("redis connection: a silent server is given up, one that hangs up is n
     CHECK(rude.visitors < 100);
 }
 
-TEST_CASE("redis connection: in a forked child it is misconfigured, and the parent's goes on", "[redis][connection]")
+TEST_CASE(
+    "redis connection: a forked child is misconfigured, and the parent's connection goes on",
+    "[redis][connection]")
 {
     asio::io_context io;
     Connection const connection{io, redis_server().operator_options()};
@@ -899,7 +923,7 @@ TEST_CASE("redis connection: in a forked child it is misconfigured, and the pare
         int code = 1;
         copy->async_execute(
             Command{"PING"}, Access::read, asio::bind_executor(own.get_executor(), [&](Result result) {
-                code = result.error() == Errc::misconfigured ? 0 : 2;
+                code = result.errc() == Errc::misconfigured ? 0 : 2;
             }));
         own.run();
         ::_exit(code);

@@ -21,12 +21,13 @@ redis::Counters fresh_counters()
     return redis::Counters{redis::Client{redis_options()}};
 }
 
-TEST_CASE("a counter is changed once per operation id, and everybody gets the first answer", "[redis][counters]")
+TEST_CASE(
+    "a counter is changed once per operation id, and every caller gets the first answer", "[redis][counters]")
 {
     interlock_test::counters_change_once_per_operation_id(fresh_counters());
 }
 
-TEST_CASE("a bound in the way is an answer, and stays the answer", "[redis][counters]")
+TEST_CASE("a refusal by a bound is an answer, and stays the answer", "[redis][counters]")
 {
     interlock_test::bounds_of_counters_are_answers(fresh_counters());
 }
@@ -37,8 +38,8 @@ TEST_CASE("numbers that a counter cannot hold exactly are refused", "[redis][cou
     redis::Counters const counters{redis::Client{o}};
     interlock_test::counters_refuse_what_they_cannot_hold(counters);
     interlock_test::redis_server().command({"SET", "v1:{" + o.name_space + ".0}:count:3:odd", "1.5"});
-    CHECK(counters.atomic_once(OperationId{"6"}, Key{"odd"}, increment(1)).error() == Errc::corrupt_state);
-    CHECK(counters.load(Key{"odd"}).error() == Errc::corrupt_state);
+    CHECK(counters.atomic_once(OperationId{"6"}, Key{"odd"}, increment(1)).errc() == Errc::corrupt_state);
+    CHECK(counters.load(Key{"odd"}).errc() == Errc::corrupt_state);
 }
 
 TEST_CASE("many buyers never sell below the floor, each retry included", "[redis][counters]")
@@ -62,7 +63,9 @@ TEST_CASE("a lost reply is asked for again and changes nothing twice", "[redis][
     CHECK(gone.effect() != Effect::applied);
 }
 
-TEST_CASE("a change whose reply was lost is not said to be not applied when nobody can be asked again", "[redis][counters][doubt]")
+TEST_CASE(
+    "a change whose reply was lost is not said to be not applied when nobody can be asked again",
+    "[redis][counters][doubt]")
 {
     interlock_test::RedisServer const server{{"--port", "@PORT@"}};
     interlock_test::CuttingProxy proxy{server.port()};

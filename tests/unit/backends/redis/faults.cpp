@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What becomes of locks when processes pause, servers stop, fail over or are told odd things by operators; on real
-// servers. Each case names its row of the fault catalogue.
+// What becomes of locks when processes pause or die, replies are cut, servers stop or fail over, clocks jump,
+// and operators do odd things. The letter and number in a name is a row of the fault catalogue in
+// tests/README.md.
+//
+// How it works: real servers, and a `Middleman` on the way that cuts after a given byte. A holder that is to
+// be stopped or killed is this test program in a child process, which runs a hidden case ("[.]"); child and
+// parent tell each other how far they are by what they store. Clocks are moved in such a child by a preloaded
+// module (`clock_shift`).
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -85,16 +91,18 @@ TEST_CASE("a holder that will be stopped", "[.][redis][stopped_holder]")
     repository.insert(Stock{"ready", 1}).value();
     ::raise(SIGSTOP);
     CHECK(lock.status() == LockStatus::lost);
-    CHECK(locks.write(lock, seen.version, Stock{"x", 666}).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, seen.version, Stock{"x", 666}).errc() == Errc::lock_lost);
     // The check passed before the pause, the write comes after it.
-    CHECK(guarded_write(repository, lock.fence(), seen.version, 666).error() == Errc::fenced_out);
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(guarded_write(repository, lock.fence(), seen.version, 666).errc() == Errc::fenced_out);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
     // The control: without a fence the write of the past goes through.
     auto const control = repository.load("control").value();
     CHECK(repository.compare_and_set(Key{"control"}, control.version, Stock{"control", 666}));
 }
 
-TEST_CASE("B1, B2: a holder that was paused beyond its lease is refused, whatever it believed", "[redis][faults]")
+TEST_CASE(
+    "B1, B2: the write of a holder that was paused beyond its lease is refused, whatever the holder believed",
+    "[redis][faults]")
 {
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};
@@ -124,7 +132,7 @@ TEST_CASE("B1, B2: a holder that was paused beyond its lease is refused, whateve
     CHECK(locks.release(lock));
 }
 
-TEST_CASE("G6: a killed holder's lock is free when its lease is over, not before", "[redis][faults]")
+TEST_CASE("G6: a killed holder's lock is free when its lease is over, and not before", "[redis][faults]")
 {
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};
@@ -151,7 +159,8 @@ TEST_CASE("G6: a killed holder's lock is free when its lease is over, not before
 
 // ---- B3 to B6: replies and requests that are lost, late or doubled -----------------------------------------------
 
-TEST_CASE("B3, B4: a grant whose reply is cut anywhere is recognised, and never given twice", "[redis][faults]")
+TEST_CASE(
+    "B3, B4: a grant whose reply is cut anywhere is recognised, and never given twice", "[redis][faults]")
 {
     RedisServer server({"--port", "@PORT@"});
     auto direct = redis_options(server);
@@ -169,16 +178,16 @@ TEST_CASE("B3, B4: a grant whose reply is cut anywhere is recognised, and never 
         middleman.cut_next_reply(after);
         auto const lost = cut.create(key, owner(1), 30s, Deadline{5s});
         if (!lost)
-            CHECK(lost.error() == Errc::outcome_unknown);
+            CHECK(lost.errc() == Errc::outcome_unknown);
         // The record may be there; if so it is ours, by our own token.
         auto again = cut.create(key, owner(1), 30s, Deadline{5s});
-        if (again.error() == Errc::outcome_unknown)  // the farewell came with this one
+        if (again.errc() == Errc::outcome_unknown)  // the farewell came with this one
             again = cut.create(key, owner(1), 30s, Deadline{5s});
-        INFO(after << ": " << name_of(lost.error()) << ", then " << name_of(again.error()) << " " << again.detail());
+        INFO(after << ": " << name_of(lost.errc()) << ", then " << name_of(again.errc()) << " " << again.detail());
         REQUIRE(again);
         if (lost)
             CHECK(lost->first == again->first);
-        CHECK(sure.create(key, owner(2), 30s).error() == Errc::lock_busy);
+        CHECK(sure.create(key, owner(2), 30s).errc() == Errc::lock_busy);
         CHECK(sure.remove(key, owner(1)).value() == Removal::removed);
     }
     // The same through the service: it asks again by itself.
@@ -188,12 +197,12 @@ TEST_CASE("B3, B4: a grant whose reply is cut anywhere is recognised, and never 
         middleman.cut_next_reply(after);
         auto lock = locks.acquire("by itself", {.deadline = 20s});
         CHECK(lock.status() == LockStatus::held);
-        CHECK(sure.create(Key{"by itself"}, owner(2), 30s).error() == Errc::lock_busy);
+        CHECK(sure.create(Key{"by itself"}, owner(2), 30s).errc() == Errc::lock_busy);
         CHECK(locks.release(lock));
     }
 }
 
-TEST_CASE("B4: a release whose reply is cut anywhere is made, and known to be", "[redis][faults]")
+TEST_CASE("B4: a release whose reply is cut anywhere is made, and is known to be made", "[redis][faults]")
 {
     RedisServer server({"--port", "@PORT@"});
     Middleman middleman{server.port()};
@@ -245,14 +254,15 @@ TEST_CASE("B5, B6: requests that arrive late or twice harm nobody", "[redis][fau
     auto const second = repository.create(x, owner(2), 30s).value();
     CHECK(second.first > first.first);
     CHECK(repository.remove(x, owner(1)).value() == Removal::taken);  // a late release
-    CHECK(repository.renew(x, owner(1), 30s).error() == Errc::lock_lost);
-    CHECK(repository.create(x, owner(1), 30s).error() == Errc::lock_busy);  // a late acquire
+    CHECK(repository.renew(x, owner(1), 30s).errc() == Errc::lock_lost);
+    CHECK(repository.create(x, owner(1), 30s).errc() == Errc::lock_busy);  // a late acquire
     CHECK(repository.renew(x, owner(2), 30s));
 }
 
 // ---- B7 to B10: the server stops, restarts, fails over --------------------------------------------------------------
 
-TEST_CASE("B7, B21: while the server sleeps beyond the lease, its holder knows by its own clock", "[redis][faults]")
+TEST_CASE(
+    "B7, B21: a holder knows by its own clock that its lease ended while the server slept", "[redis][faults]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
@@ -262,14 +272,16 @@ TEST_CASE("B7, B21: while the server sleeps beyond the lease, its holder knows b
     server.pause();
     std::this_thread::sleep_for(1s);
     CHECK(lock.status() == LockStatus::lost);
-    CHECK(locks.write(lock, version, Stock{"x", 2}).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, version, Stock{"x", 2}).errc() == Errc::lock_lost);
     server.resume();
     auto other = locks.acquire("x", {.deadline = 20s});
-    CHECK(guarded_write(repository, lock.fence(), version, 3).error() == Errc::fenced_out);
+    CHECK(guarded_write(repository, lock.fence(), version, 3).errc() == Errc::fenced_out);
     CHECK(locks.write(other, version, Stock{"x", 4}));
 }
 
-TEST_CASE("B10: after a failover that lost the grant two believe, and the fence lets one write", "[redis][faults]")
+TEST_CASE(
+    "B10: after a failover that lost the grant two callers believe they hold it, and one can write",
+    "[redis][faults]")
 {
     RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
     RedisServer replica(
@@ -280,7 +292,7 @@ TEST_CASE("B10: after a failover that lost the grant two believe, and the fence 
     auto o2 = redis_options(replica);
     o2.name_space = o.name_space;
     Repository const after{redis::Client{o2}};
-    REQUIRE(eventually([&] { return after.load(x, Deadline{5s}).error() == Errc::ok; }));
+    REQUIRE(eventually([&] { return after.load(x, Deadline{5s}).errc() == Errc::ok; }));
     replica.pause();
     primary.command({"CLIENT", "KILL", "TYPE", "replica"});  // or it would find the grant when it wakes up
     auto const lost = before.create(x, owner(1), 60s).value();
@@ -290,12 +302,12 @@ TEST_CASE("B10: after a failover that lost the grant two believe, and the fence 
     auto const granted = after.create(x, owner(2), 60s, Deadline{20s});
     REQUIRE(granted);  // both believe
     CHECK(granted->first.value() >= lost.first.value() + lost.count);  // whoever compares tokens refuses the first one
-    CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).error() == Errc::fenced_out);
-    CHECK(after.renew(x, owner(1), 60s).error() == Errc::lock_lost);
+    CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).errc() == Errc::fenced_out);
+    CHECK(after.renew(x, owner(1), 60s).errc() == Errc::lock_lost);
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
 }
 
-TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faults]")
+TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[redis][faults]")
 {
     RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
     RedisServer replica(
@@ -311,7 +323,7 @@ TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faul
         if (!asynchronous)
             return by.create(x, owner(1), 60s, deadline);
         CountingWaiter waiter;
-        auto call = by.start_create(x, owner(1), 60s, deadline, waiter);
+        auto call = by.start(verb::Create{x, owner(1), 60s}, deadline, waiter);
         for (;; io.restart()) {
             if (auto outcome = call->poll())
                 return *std::move(outcome);
@@ -330,14 +342,14 @@ TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faul
         replica.pause();
         primary.command({"SCRIPT", "FLUSH"});
         auto const refused = create(asynchronous);
-        CHECK(refused.error() == Errc::unavailable);
+        CHECK(refused.errc() == Errc::unavailable);
         CHECK(refused.effect() == Effect::not_applied);
         CHECK(refused.failure().detail() == "redis: 0 of 1 replicas have the grant; it was taken back");
         CHECK(primary.command({"EXISTS", name}) == "0");
         // Another's is left alone, and there is time to take it back before the deadline.
-        CHECK(create(asynchronous, Deadline{250ms}).error() == Errc::unavailable);
+        CHECK(create(asynchronous, Deadline{250ms}).errc() == Errc::unavailable);
         REQUIRE(Repository{redis::Client{o}}.create(x, owner(2), 60s));
-        CHECK(create(asynchronous).error() == Errc::lock_busy);
+        CHECK(create(asynchronous).errc() == Errc::lock_busy);
         CHECK(repository.remove(x, owner(2)).value() == Removal::removed);
         replica.resume();
         REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
@@ -345,21 +357,21 @@ TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faul
     // Given up, or cut off, between the two replies.
     replica.pause();
     CountingWaiter waiter;
-    auto call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    auto call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
     io.restart();
     io.run_for(50ms);
     CHECK_FALSE(call->poll());
     call.reset();
-    CHECK(repository.load(x, 20s).error() == Errc::not_found);
-    CHECK(create(true, 20s).error() == Errc::unavailable);
-    call = repository.start_create(x, owner(1), 60s, 20s, waiter);
+    CHECK(repository.load(x, 20s).errc() == Errc::not_found);
+    CHECK(create(true, 20s).errc() == Errc::unavailable);
+    call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
     io.restart();
     io.run_for(50ms);
     primary.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
     io.run_for(50ms);
     auto const cut = call->poll();
     REQUIRE(cut);
-    CHECK(cut->error() == Errc::outcome_unknown);
+    CHECK(cut->errc() == Errc::outcome_unknown);
     CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
     replica.resume();
     REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
@@ -375,13 +387,15 @@ TEST_CASE("B11: a grant that too few replicas have is taken back", "[redis][faul
 
     Repository const unentitled{redis::Client{primary.options()}, one};
     auto const refused = unentitled.create(x, owner(1), 60s);
-    CHECK(refused.error() == Errc::misconfigured);
+    CHECK(refused.errc() == Errc::misconfigured);
     CHECK(refused.failure().detail().find("WAIT") != std::string::npos);
     CHECK_THROWS_AS((Repository{redis::Client{o}, {.replica_timeout = 0ms}}), Error);
     CHECK_THROWS_AS((Repository{redis::Client{o}, {.replicas = 1001}}), Error);
 }
 
-TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence lets one write", "[redis][faults]")
+TEST_CASE(
+    "B12: after a jump of the server's wall clock two callers believe they hold it, and one can write",
+    "[redis][faults]")
 {
     std::string name = "/tmp/interlock_clock.XXXXXX";
     int const file = ::mkstemp(name.data());
@@ -408,7 +422,7 @@ TEST_CASE("B12: when the server's wall clock jumps, two believe, and the fence l
     REQUIRE(eventually([&] { return (second = there.try_acquire("x")).has_value(); }));  // Valkey 9 looks at it now and then
     CHECK(second->status() == LockStatus::held);
     CHECK(lock.status() == LockStatus::held);  // it believes: exclusion is void
-    CHECK(guarded_write(repository, lock.fence(), version, 2).error() == Errc::fenced_out);
+    CHECK(guarded_write(repository, lock.fence(), version, 2).errc() == Errc::fenced_out);
     CHECK(guarded_write(repository, second->fence(), version, 3));
     CHECK(repository.load("x").value().value.quantity == 3);
     // Back again: a lease lasts longer than it should, and tokens go on.
@@ -456,14 +470,15 @@ TEST_CASE("a process whose clocks jump", "[.][redis][jumping_process]")
     CHECK(lock.status() == LockStatus::lost);
     CHECK(lock.lost_reason() == LostReason::expired);
     CHECK(lock.remaining() == 0ns);
-    CHECK(locks.write(lock, version, Stock{"x", 3}).error() == Errc::lock_lost);
-    CHECK(locks.release(lock).error() == Errc::lock_lost);
+    CHECK(locks.write(lock, version, Stock{"x", 3}).errc() == Errc::lock_lost);
+    CHECK(locks.release(lock).errc() == Errc::lock_lost);
     CHECK(repository.load("x").value().value.quantity == 2);
     CHECK(locks.release(locks.acquire("x", {.deadline = 20s})));
     ::close(file);
 }
 
-TEST_CASE("G9: a holder's wall clock is of no account, and a suspend ends its lease", "[redis][faults]")
+TEST_CASE(
+    "G9: a jump of the holder's wall clock changes nothing, and a suspend ends its lease", "[redis][faults]")
 {
     RedisServer const server;
     std::string name = "/tmp/interlock_clock.XXXXXX";
@@ -485,7 +500,9 @@ TEST_CASE("G9: a holder's wall clock is of no account, and a suspend ends its le
     ::unlink(name.c_str());
 }
 
-TEST_CASE("a server that was made a replica is not written to, and is told apart from a lock that is held", "[redis][faults]")
+TEST_CASE(
+    "a server that became a replica is reported as unavailable, and not as a lock that is held",
+    "[redis][faults]")
 {
     RedisServer primary({"--port", "@PORT@"});
     RedisServer server({"--port", "@PORT@"});
@@ -493,7 +510,7 @@ TEST_CASE("a server that was made a replica is not written to, and is told apart
     repository.insert(Stock{"x", 1}).value();
     server.command({"REPLICAOF", "127.0.0.1", std::to_string(primary.port())});
     auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
 }
 
 // ---- B13, B20: operators ---------------------------------------------------------------------------------------------
@@ -505,14 +522,16 @@ TEST_CASE("B13: an operator takes a lock away, and its holder is refused", "[red
     LockStateService const locks{repository, {.ttl = 60s}};
     auto lock = locks.acquire("x");
     CHECK(repository.force_release("x").value() == Removal::removed);
-    CHECK(locks.write(lock, version, Stock{"x", 2}).error() == Errc::fenced_out);
+    CHECK(locks.write(lock, version, Stock{"x", 2}).errc() == Errc::fenced_out);
     auto const grant = repository.create(x, owner(7), 60s).value();
     CHECK(grant.first > lock.fencing_token());
     CHECK(repository.force_release("x").value() == Removal::removed);
     CHECK(repository.force_release("x").value() == Removal::gone);
 }
 
-TEST_CASE("B20: what an operator stored under a lock's name is busy until the deadline, and named", "[redis][faults]")
+TEST_CASE(
+    "B20: a value that an operator stored under a lock's name makes it busy until the deadline",
+    "[redis][faults]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -522,18 +541,20 @@ TEST_CASE("B20: what an operator stored under a lock's name is busy until the de
     auto const name = keys.substr(0, keys.find('\n'));
     server.command({"SET", name, "mine"});
     auto const busy = repository.create(x, owner(2), 60s);
-    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.errc() == Errc::lock_busy);
     CHECK(busy.detail().find("not one of ours") != std::string::npos);
     LockStateService const locks{repository, {.ttl = 60s}};
     auto const waited = time_of([&] {
-        CHECK(locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).error() == Errc::deadline_exceeded);
+        CHECK(locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).errc() == Errc::deadline_exceeded);
     });
     CHECK(waited >= 300ms);
     CHECK(repository.force_release("x").value() == Removal::removed);
     CHECK(locks.try_acquire("x"));
 }
 
-TEST_CASE("B14: where leases may be evicted fenced locks are refused, and efficiency locks come with a warning", "[redis][faults]")
+TEST_CASE(
+    "B14: where leases may be evicted fenced locks are refused, and efficiency locks come with a warning",
+    "[redis][faults]")
 {
     struct Listener final : Observer {
         void on_unsafe_store(std::string_view why) noexcept override { heard += std::string(why) + "\n"; }
@@ -542,7 +563,7 @@ TEST_CASE("B14: where leases may be evicted fenced locks are refused, and effici
     RedisServer server({"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"});
     Repository const repository{redis::Client{redis_options(server)}};
     LockStateService const fenced{repository, {.ttl = 60s}};
-    CHECK(fenced.acquire_outcome("x", Wait::no, {}).error() == Errc::misconfigured);
+    CHECK(fenced.acquire_outcome("x", Wait::no, {}).errc() == Errc::misconfigured);
     Listener listener;
     EfficiencyLockStateService<Stock, Repository> const efficiency{repository, {.ttl = 60s, .observer = &listener}};
     CHECK(efficiency.try_acquire("x"));
@@ -553,7 +574,9 @@ TEST_CASE("B14: where leases may be evicted fenced locks are refused, and effici
 
 // ---- B21, B22: rights and pauses in the middle ------------------------------------------------------------------------
 
-TEST_CASE("B22: a holder who loses its rights loses its lock by the clock, and no text has the password", "[redis][faults]")
+TEST_CASE(
+    "B22: a holder that loses its rights loses its lock by the clock, and no text has the password",
+    "[redis][faults]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -563,13 +586,13 @@ TEST_CASE("B22: a holder who loses its rights loses its lock by the clock, and n
     server.command({"ACL", "SETUSER", "worker", "-evalsha", "-eval"});
     CHECK(eventually([&] { return lock.status() == LockStatus::lost; }, 3s));
     auto const refused = repository.create(Key{"y"}, owner(1), 30s);
-    CHECK(refused.error() == Errc::misconfigured);
+    CHECK(refused.errc() == Errc::misconfigured);
     CHECK(refused.detail().find("password") == std::string::npos);
 }
 
 // ---- B24, B25: wake-ups and waiters -----------------------------------------------------------------------------------
 
-TEST_CASE("B24: without a single wake-up a lock still changes hands, by asking", "[redis][faults]")
+TEST_CASE("B24: a lock still changes hands when every wake-up is lost", "[redis][faults]")
 {
     RedisServer server;
     server.command({"ACL", "SETUSER", "worker", "-ssubscribe", "-spublish"});
@@ -589,7 +612,7 @@ TEST_CASE("B24: without a single wake-up a lock still changes hands, by asking",
     }
 }
 
-TEST_CASE("B25: waiters are bounded, and only one of a process asks the server", "[redis][faults]")
+TEST_CASE("B25: waiters are bounded, and only one of each process asks the server", "[redis][faults]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -602,8 +625,8 @@ TEST_CASE("B25: waiters are bounded, and only one of a process asks the server",
     for (int i = 0; i < 60; ++i)
         threads.emplace_back([&] {
             auto const outcome = crowd.acquire_outcome("x", Wait::until_deadline, {.deadline = 60s});
-            overloaded += outcome.error() == Errc::overloaded;
-            got += outcome.error() == Errc::ok;
+            overloaded += outcome.errc() == Errc::overloaded;
+            got += outcome.errc() == Errc::ok;
         });
     REQUIRE(eventually([&] { return overloaded >= 19; }));
     auto const calls = [&] {
@@ -623,7 +646,8 @@ TEST_CASE("B25: waiters are bounded, and only one of a process asks the server",
 
 // ---- G8: what the system refuses ----------------------------------------------------------------------------------------
 
-TEST_CASE("G8: without file descriptors the store is unavailable, and afterwards it is not", "[redis][faults]")
+TEST_CASE(
+    "G8: without file descriptors the store is unavailable, and afterwards it is not", "[redis][faults]")
 {
     Repository const repository{redis::Client{redis_options()}};
     rlimit const all = [] {
@@ -639,17 +663,17 @@ TEST_CASE("G8: without file descriptors the store is unavailable, and afterwards
     auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
     ::setrlimit(RLIMIT_NOFILE, &all);
     REQUIRE(limited);
-    CHECK(refused.error() == Errc::unavailable);
+    CHECK(refused.errc() == Errc::unavailable);
     CHECK(repository.create(x, owner(1), 30s));
 }
 
-TEST_CASE("G8: a name that nobody knows is unavailable", "[redis][faults]")
+TEST_CASE("G8: a host name that cannot be resolved is unavailable", "[redis][faults]")
 {
     Repository const repository{redis::Client{"redis://no-such-host.invalid"}};
-    CHECK(repository.create(x, owner(1), 30s, Deadline{20s}).error() == Errc::unavailable);
+    CHECK(repository.create(x, owner(1), 30s, Deadline{20s}).errc() == Errc::unavailable);
 }
 
-TEST_CASE("G6: what this library opens does not survive an exec", "[redis][faults]")
+TEST_CASE("G6: a descriptor that this library opens is closed by exec", "[redis][faults]")
 {
     Repository const repository{redis::Client{redis_options()}};
     LockStateService const locks{repository, {.ttl = 30s}};

@@ -19,6 +19,9 @@
 namespace redis_hiredis_test {
 
 using namespace interlock::redis::detail;
+using interlock::redis::Reply;
+using interlock::redis::ReplyType;
+using interlock::redis::ReplyView;
 using namespace std::string_view_literals;
 using Status = ReplyReader::Status;
 
@@ -60,7 +63,7 @@ TEST_CASE("a call of a script is the command of its words, alone and with others
     CHECK(removal.text().size() <= removal.size() + ScriptCall::room_for_head);
 }
 
-TEST_CASE("a reply comes out whole, however it was cut", "[redis][codec]")
+TEST_CASE("a reply is read whole, however its bytes were cut", "[redis][codec]")
 {
     auto const wire = "*5\r\n:-7\r\n*3\r\n$1\r\na\r\n*1\r\n:3\r\n$-1\r\n$3\r\nz\0z\r\n+OK\r\n-ERR no\r\n"sv;
     for (std::size_t cut = 1; cut <= wire.size(); ++cut) {
@@ -89,7 +92,7 @@ TEST_CASE("a reply comes out whole, however it was cut", "[redis][codec]")
     }
 }
 
-TEST_CASE("replies that came together are taken one by one", "[redis][codec]")
+TEST_CASE("replies that arrive together are read one by one", "[redis][codec]")
 {
     ReplyReader reader;
     Reply reply;
@@ -107,7 +110,8 @@ TEST_CASE("replies that came together are taken one by one", "[redis][codec]")
     CHECK(reader.empty());
 }
 
-TEST_CASE("what is no reply, or has too many elements, is refused for good", "[redis][codec]")
+TEST_CASE(
+    "bytes that are no reply, or that announce too many elements, are refused for good", "[redis][codec]")
 {
     std::string nested;
     for (int i = 0; i < 10'000; ++i)
@@ -133,7 +137,8 @@ TEST_CASE("what is no reply, or has too many elements, is refused for good", "[r
     }
 }
 
-TEST_CASE("a reply of too many bytes is read to its end and not kept, and the next one is whole", "[redis][codec]")
+TEST_CASE(
+    "a reply of too many bytes is read to its end and dropped, and the next one is whole", "[redis][codec]")
 {
     std::string const many(1001, 'x');
     std::string const bulk = "$1001\r\n" + many + "\r\n";
@@ -185,7 +190,7 @@ std::size_t walk(ReplyView reply, int depth = 0)
     return seen;
 }
 
-TEST_CASE("whatever bytes come, they are replies, more is awaited, or they are refused", "[redis][codec]")
+TEST_CASE("any bytes at all make replies, wait for more, or are refused", "[redis][codec]")
 {
     std::vector<std::string> const seeds{
         "+OK\r\n", "-ERR no\r\n", ":42\r\n", "$5\r\nhello\r\n", "$-1\r\n", "*-1\r\n", "*0\r\n",
@@ -229,7 +234,7 @@ TEST_CASE("whatever bytes come, they are replies, more is awaited, or they are r
     CHECK(refused > 5'000);
 }
 
-TEST_CASE("scripts are named as the server names them", "[redis][codec]")
+TEST_CASE("a script has the name that the server gives it", "[redis][codec]")
 {
     auto const& server = interlock_test::redis_server();
     for (auto const* script :

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
+// Idempotency records on Redis where the contract suite cannot ask: wake-ups between clients, retention on
+// the server's clock, and claims whose reply was lost.
+//
+// How it works: a real server, two clients, and a `CuttingProxy` on the way of one of them, which loses a
+// request or a reply that the case names. What is left is looked at through the other client.
+
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -35,7 +41,7 @@ using interlock_test::eventually;
 using interlock_test::owner;
 using interlock_test::redis_options;
 
-TEST_CASE("a claim's waiters are woken by its end, from another client", "[redis][idempotency_store]")
+TEST_CASE("the waiters of a claim are woken when another client ends it", "[redis][idempotency_store]")
 {
     auto const o = redis_options();
     redis::IdempotencyStore const first{redis::Client{o}};
@@ -54,7 +60,7 @@ TEST_CASE("a claim's waiters are woken by its end, from another client", "[redis
         if (completes) {
             CHECK(first.complete(request, owner(1), "answer", false));
             CHECK(first.complete(request, owner(1), "answer", false));  // a lost reply, asked again
-            CHECK(first.complete(request, owner(1), "another", false).error() == Errc::fenced_out);
+            CHECK(first.complete(request, owner(1), "another", false).errc() == Errc::fenced_out);
         } else {
             CHECK(first.give_back(request, owner(1)));
         }
@@ -65,7 +71,9 @@ TEST_CASE("a claim's waiters are woken by its end, from another client", "[redis
     }
 }
 
-TEST_CASE("an answer is kept for its retention and then runs again", "[redis][idempotency_store]")
+TEST_CASE(
+    "an answer is kept for its retention, and after that the request runs again",
+    "[redis][idempotency_store]")
 {
     redis::IdempotencyStore const store{redis::Client{redis_options()}, {.retention = 1s}};
     IdempotentRequest const request("k", Scope("s"), fingerprint("body"));
@@ -109,7 +117,8 @@ struct Shop {
 
 int take(Stock& s) { return --s.quantity; }
 
-TEST_CASE("a commit that is found to have been applied completes its request", "[redis][idempotency_store][faults]")
+TEST_CASE(
+    "a commit that is found to have been applied completes its request", "[redis][idempotency_store][faults]")
 {
     Shop shop;
     redis::Client const client{shop.through};
@@ -125,7 +134,7 @@ TEST_CASE("a commit that is found to have been applied completes its request", "
     CHECK(shop.proxy.cuts() == 1);
     CHECK(shop.left() == 9);
     IdempotentRequest const other{"k", Scope("s"), fingerprint("take all")};
-    CHECK(service.try_do_in_transaction(other, "x", marked).error() == Errc::idempotency_mismatch);
+    CHECK(service.try_do_in_transaction(other, "x", marked).errc() == Errc::idempotency_mismatch);
     CHECK(keys.claim(shop.request, owner(1), 10s, AfterLease::refuse).value().state == ClaimState::completed);
 }
 
@@ -146,7 +155,7 @@ TEMPLATE_TEST_CASE(
         once.max_attempts = 1;
         TransactionService const service{IdempotencyKeys{once, keys}, stock};
         shop.proxy.cut(CuttingProxy::Cut::request, "CUT-THIS-ONE");
-        CHECK(service.try_do_in_transaction(shop.request, "x", marked, {.deadline = 30s}).error() == Errc::unavailable);
+        CHECK(service.try_do_in_transaction(shop.request, "x", marked, {.deadline = 30s}).errc() == Errc::unavailable);
         CHECK(shop.left() == 10);
     }
     TransactionService const service{IdempotencyKeys{TestType{}, keys}, stock};
@@ -156,7 +165,9 @@ TEMPLATE_TEST_CASE(
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("a claim whose reply was lost is given back, though its call has ended by then", "[redis][idempotency_store][faults]")
+TEST_CASE(
+    "a claim whose reply was lost is given back, even after its call has ended",
+    "[redis][idempotency_store][faults]")
 {
     Shop shop;
     redis::Client const client{shop.through};
@@ -180,7 +191,9 @@ TEST_CASE("a claim whose reply was lost is given back, though its call has ended
     CHECK((first || first.effect() == Effect::not_applied));
 }
 
-TEST_CASE("the end of a claim keeps the call's deadline, and goes on behind it", "[redis][idempotency_store][faults]")
+TEST_CASE(
+    "the end of a claim keeps the call's deadline, and goes on in the background after it",
+    "[redis][idempotency_store][faults]")
 {
     RedisServer const server;
     memory::StateRepository<Stock> const stock;
@@ -224,7 +237,9 @@ private:
     RedisServer const& server_;
 };
 
-TEST_CASE("an asynchronous call that gives its claim back does not stand in its executor's way", "[redis][idempotency_store][faults]")
+TEST_CASE(
+    "an asynchronous call that gives its claim back does not block its executor",
+    "[redis][idempotency_store][faults]")
 {
     RedisServer const server;
     memory::StateRepository<Stock> const stock;
@@ -239,7 +254,7 @@ TEST_CASE("an asynchronous call that gives its claim back does not stand in its 
     service.async_try_do_in_transaction(
         IdempotentRequest{"k", Scope("s")}, "nobody", touch, CallOptions{.deadline = 2s},
         boost::asio::bind_executor(io, [&](std::exception_ptr, Outcome<Answer<int>> outcome) {
-            code = outcome.error();
+            code = outcome.errc();
             done = true;
         }));
     while (!done) {

@@ -71,7 +71,7 @@ TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][
           "rediss://h?verification=none", "rediss://h?certificate_file=/c", "unix:///s?verification=full"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
-        CHECK(parsed.error() == Errc::invalid_argument);
+        CHECK(parsed.errc() == Errc::invalid_argument);
         CHECK_FALSE(parsed.detail().empty());
     }
     for (std::string const url :
@@ -79,11 +79,11 @@ TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][
           "redis://u:hunter2@h/hunter2", "redis://u:hunter2@h?x=hunter2", "hunter2://u:hunter2@h", "redis://u:hunter2@h#hunter2"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
-        CHECK(parsed.error() == Errc::invalid_argument);
+        CHECK(parsed.errc() == Errc::invalid_argument);
         CHECK(parsed.detail().find("hunter2") == std::string::npos);
         CHECK_THROWS_AS(redis::Client{url}, Error);
     }
-    CHECK(Options::parse(std::string("redis://h\0x", 11)).error() == Errc::invalid_argument);
+    CHECK(Options::parse(std::string("redis://h\0x", 11)).errc() == Errc::invalid_argument);
 }
 
 TEST_CASE("redis options out of range are refused before any connection", "[redis][options]")
@@ -91,7 +91,7 @@ TEST_CASE("redis options out of range are refused before any connection", "[redi
     auto const refused = [](auto change) {
         Options options;
         change(options);
-        return options.validate().error() == Errc::invalid_argument;
+        return options.validate().errc() == Errc::invalid_argument;
     };
     CHECK(Options{}.validate());
     CHECK(refused([](Options& o) { o.host.clear(); }));

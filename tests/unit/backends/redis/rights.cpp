@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A script is all or nothing: whatever right the user lacks, and whatever somebody else has stored under the names that a
-// script looks at, a call that says that it was not applied has written nothing.
+// A script is all or nothing. Whatever right the user lacks, and whatever somebody else has stored under the
+// names that a script looks at, a call which says that it was not applied has written nothing.
+//
+// How it works: `calls()` lists every call of a repository, a store of requests and counters, each with what
+// must be there before. The cases run the whole list once per documented right, as a user that lacks this one
+// right, and once per foreign value under each of the library's names. Before and after the call, all that
+// the name space contains is read (`stored`) and compared.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/counters.hpp>
@@ -63,7 +68,7 @@ struct End {
 template <class X>
 End end_of(Outcome<X> const& outcome)
 {
-    return {outcome.error(), outcome.effect()};
+    return {outcome.errc(), outcome.effect()};
 }
 
 Change<Stock> change(Key const& key, ChangeKind kind, Version version, Stock const& value, Fence const* fence, bool release)
@@ -253,7 +258,7 @@ redis::Options without(std::string const& right, std::string const& name_space)
     auto options = redis_server().operator_options();
     redis::detail::Connection connection{options};
     connection.connect(options, until).value();
-    connection.exchange(command.bytes(), redis::detail::Access::read, until).value();
+    connection.exchange(command.bytes(), redis::Access::read, until).value();
     REQUIRE(connection.reply().text() == "OK");
     options.user = "less";
     options.password = "password";
@@ -261,7 +266,9 @@ redis::Options without(std::string const& right, std::string const& name_space)
     return options;
 }
 
-TEST_CASE("without any one of the rights a call is applied as a whole, or not at all and misconfigured", "[redis][rights]")
+TEST_CASE(
+    "a call that lacks any one of the rights is misconfigured and not applied, or applied as a whole",
+    "[redis][rights]")
 {
     std::map<std::string, std::set<std::string>> refused;
     for (auto const& right : documented_rights()) {
@@ -305,7 +312,9 @@ TEST_CASE("without any one of the rights a call is applied as a whole, or not at
 }
 
 /// Every name that a script looks at, in the words of `KeySpace`, with what somebody might have stored there.
-TEST_CASE("whatever somebody else has stored under our names, a call is applied as a whole or not at all", "[redis][rights]")
+TEST_CASE(
+    "a call is applied as a whole or not at all, whatever somebody else has stored under our names",
+    "[redis][rights]")
 {
     using Words = std::vector<std::string>;
     struct Foreign {
@@ -375,7 +384,9 @@ TEST_CASE("whatever somebody else has stored under our names, a call is applied 
     CHECK(refused > 100);
 }
 
-TEST_CASE("of locks that are renewed together one that is none costs no other its lease", "[redis][rights]")
+TEST_CASE(
+    "a foreign value among locks that are renewed together does not cost the others their leases",
+    "[redis][rights]")
 {
     auto const options = interlock_test::redis_options();
     Repository const repository{redis::Client{options}};
@@ -393,11 +404,12 @@ TEST_CASE("of locks that are renewed together one that is none costs no other it
     repository.renew_all(renewals, 60s);
     for (std::size_t i = 0; i < renewals.size(); ++i) {
         CAPTURE(i);
-        CHECK(renewals[i].granted.error() == (i == 7 ? Errc::corrupt_state : Errc::ok));
+        CHECK(renewals[i].granted.errc() == (i == 7 ? Errc::corrupt_state : Errc::ok));
     }
 }
 
-TEST_CASE("a long string that is no lock of ours is taken away by force, and nothing is made of it", "[redis][rights]")
+TEST_CASE(
+    "a long string under a lock's name is removed by force, and is not taken for a lock", "[redis][rights]")
 {
     auto const options = interlock_test::redis_options();
     Repository const repository{redis::Client{options}};

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What the contract suite cannot ask of every store.
+// The Redis repository where the contract suite cannot ask: exact versions, tokens and expiry, how many round
+// trips and writes a call takes, wake-ups and their order, and foreign hands on the keys.
+//
+// How it works: a real server. Cases read the server's keys, and its own counts of commands (`INFO`), beside
+// the answers of the repository. A second process is this test program again, running a hidden case.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -59,7 +63,7 @@ TEST_CASE("one server, database and name space is one store, by whatever client"
     CHECK(a.identity() != Repository{redis::Client{other_database}}.identity());
     CHECK(a.insert(Stock{"x", 1}));
     CHECK(b.load("x").value().value.quantity == 1);
-    CHECK(Repository{redis::Client{other_database}}.load("x").error() == Errc::not_found);
+    CHECK(Repository{redis::Client{other_database}}.load("x").errc() == Errc::not_found);
 }
 
 TEST_CASE("redis repository options out of range are refused", "[redis][state_repository]")
@@ -72,7 +76,9 @@ TEST_CASE("redis repository options out of range are refused", "[redis][state_re
     CHECK_THROWS_AS(Repository(client, {.max_value_bytes = std::size_t{1} << 40}), Error);
 }
 
-TEST_CASE("a value that somebody deletes by hand comes back with a version that it never had", "[redis][state_repository]")
+TEST_CASE(
+    "a value that somebody deletes by hand comes back with a version that it never had",
+    "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};
@@ -82,11 +88,11 @@ TEST_CASE("a value that somebody deletes by hand comes back with a version that 
     // Unlike an erase this raises no floor: the version comes from the server's clock.
     auto const name = redis::detail::KeySpace{o.name_space, 1}.name("value", "x").text();
     CHECK(interlock_test::redis_server().command({"DEL", name}) == "1");
-    CHECK(repository.compare_and_set("x", version, Stock{"x", 2}).error() == Errc::not_found);
+    CHECK(repository.compare_and_set("x", version, Stock{"x", 2}).errc() == Errc::not_found);
     CHECK(repository.insert(Stock{"x", 1}).value() > version);
 }
 
-TEST_CASE("keys of several shards are no transaction", "[redis][state_repository]")
+TEST_CASE("one transaction cannot have keys of several shards", "[redis][state_repository]")
 {
     Repository const repository{redis::Client{redis_options()}, {.shards = 16}};
     std::vector<Key> keys;
@@ -100,9 +106,9 @@ TEST_CASE("keys of several shards are no transaction", "[redis][state_repository
             Change<Stock>{.key = &keys[0], .kind = ChangeKind::verify},
             Change<Stock>{.key = &keys[i], .kind = ChangeKind::write, .value = &value}};
         auto const done = repository.commit(changes, nullptr);
-        refused += done.error() == Errc::invalid_argument ? 1 : 0;
+        refused += done.errc() == Errc::invalid_argument ? 1 : 0;
         accepted += done ? 1 : 0;
-        CHECK(repository.load(keys[i]).error() == (done ? Errc::ok : Errc::not_found));
+        CHECK(repository.load(keys[i]).errc() == (done ? Errc::ok : Errc::not_found));
     }
     CHECK(refused > 0);
     CHECK(refused + accepted == 31);
@@ -119,18 +125,19 @@ TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][s
     CHECK(repository.load("x").value().version == 9007199254740990);
     CHECK(repository.compare_and_set("x", 9007199254740990, Stock{"x", 2}).value() == 9007199254740991);
     CHECK(repository.load("x").value().version == 9007199254740991);
-    CHECK(repository.compare_and_set("x", 9007199254740991, Stock{"x", 3}).error() == Errc::version_exhausted);
-    CHECK(repository.compare_and_set("x", last_version, Stock{"x", 3}).error() == Errc::version_conflict);
+    CHECK(repository.compare_and_set("x", 9007199254740991, Stock{"x", 3}).errc() == Errc::version_exhausted);
+    CHECK(repository.compare_and_set("x", last_version, Stock{"x", 3}).errc() == Errc::version_conflict);
     CHECK(repository.load("x").value().value.quantity == 2);
     CHECK(repository.erase("x", 9007199254740991).value() == 9007199254740991);
-    CHECK(repository.insert(Stock{"x", 1}).error() == Errc::version_exhausted);
-    CHECK(repository.load("x").error() == Errc::not_found);
+    CHECK(repository.insert(Stock{"x", 1}).errc() == Errc::version_exhausted);
+    CHECK(repository.load("x").errc() == Errc::not_found);
     redis_server().command({"HSET", prefix + "counter", "token", "9007199254740800"});
-    CHECK(repository.create(x, owner(1), 10s).error() == Errc::version_exhausted);
+    CHECK(repository.create(x, owner(1), 10s).errc() == Errc::version_exhausted);
     CHECK(repository.remove(x, owner(1)).value() == Removal::gone);
 }
 
-TEST_CASE("the floor of versions is exact, also in one commit that erases and inserts", "[redis][state_repository]")
+TEST_CASE(
+    "the floor of versions is exact, also in one commit that erases and inserts", "[redis][state_repository]")
 {
     Repository const repository{redis::Client{redis_options()}};
     Key const y{"y"};
@@ -158,7 +165,7 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
         auto const done = repository.commit(changes, nullptr);
         if (done)
             version = changes[0].version;
-        return done.error();
+        return done.errc();
     };
     CHECK(write(fence) == Errc::ok);
     std::this_thread::sleep_for(1100ms);
@@ -173,7 +180,8 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
     CHECK(repository.create(x, owner(3), 10s).failure().retry_after() > 5s);
 }
 
-TEST_CASE("an attempt in vain writes nothing and uses no token up", "[redis][state_repository]")
+TEST_CASE(
+    "an attempt to get a lock that is held writes nothing and uses up no token", "[redis][state_repository]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -186,8 +194,8 @@ TEST_CASE("an attempt in vain writes nothing and uses no token up", "[redis][sta
         return info.substr(at, info.find('\r', at) - at);
     };
     auto const before = changes();
-    CHECK(repository.create(x, owner(2), 30s).error() == Errc::lock_busy);
-    CHECK(repository.create_and_load(x, owner(2), 30s).error() == Errc::lock_busy);
+    CHECK(repository.create(x, owner(2), 30s).errc() == Errc::lock_busy);
+    CHECK(repository.create_and_load(x, owner(2), 30s).errc() == Errc::lock_busy);
     CHECK(repository.remove(x, owner(2)).value() == Removal::taken);
     CHECK(changes() == before);
     CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
@@ -197,7 +205,8 @@ TEST_CASE("an attempt in vain writes nothing and uses no token up", "[redis][sta
     CHECK(repository.create(x, owner(2), 30s)->first.value() >= first.first.value() + first.count);
 }
 
-TEST_CASE("a release needs no script where the server compares and deletes by itself", "[redis][state_repository]")
+TEST_CASE(
+    "a release needs no script where the server compares and deletes by itself", "[redis][state_repository]")
 {
     RedisServer server;
     bool const delifeq = server.command({"DELIFEQ", "nothing", "x"}) == "0";
@@ -226,7 +235,7 @@ TEST_CASE("a release needs no script where the server compares and deletes by it
     Repository const other{redis::Client{options}};
     CountingWaiter waiter;
     other.subscribe(x, owner(2), waiter);
-    CHECK(release(locks.acquire("x"), [&] { CHECK(other.create(x, owner(2), 30s).error() == Errc::lock_busy); }) == 1);
+    CHECK(release(locks.acquire("x"), [&] { CHECK(other.create(x, owner(2), 30s).errc() == Errc::lock_busy); }) == 1);
     CHECK(other.create(x, owner(2), 30s));
     other.unsubscribe(x, waiter);
     CHECK(other.remove(x, owner(2)).value() == Removal::removed);
@@ -250,7 +259,8 @@ TEST_CASE("a release needs no script where the server compares and deletes by it
     CHECK(others.try_acquire("x"));
 }
 
-TEST_CASE("an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
+TEST_CASE(
+    "an expired lease leaves nothing behind, a held one exactly its record", "[redis][state_repository]")
 {
     RedisServer server;
     Repository const repository{redis::Client{redis_options(server)}};
@@ -286,18 +296,20 @@ TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis
         renewed += renewal.granted && *renewal.granted == 1h;
     CHECK(renewed == 598);
     CHECK(renewals[7].key == &names[7]);
-    CHECK(renewals[7].granted.error() == Errc::lock_lost);
+    CHECK(renewals[7].granted.errc() == Errc::lock_lost);
     CHECK(renewals[7].granted.cause() == Errc::not_found);
     CHECK(renewals[8].granted.cause() == Errc::lock_busy);
     CHECK(repository.create(names[9], owner(9999), 60s).failure().retry_after() > 50min);
     CHECK(repository.create(names[8], owner(9999), 60s).failure().retry_after() <= 1min);
     server.kill();
     repository.renew_all(std::span{renewals}.first(2), 1h, Deadline{200ms});
-    CHECK(renewals[0].granted.error() != Errc::ok);
-    CHECK(renewals[0].granted.error() != Errc::lock_lost);
+    CHECK(renewals[0].granted.errc() != Errc::ok);
+    CHECK(renewals[0].granted.errc() != Errc::lock_lost);
 }
 
-TEST_CASE("operation records end with their retention, in the order of commits, all of them shown", "[redis][state_repository]")
+TEST_CASE(
+    "operation records end with their retention, in the order of commits, all of them shown",
+    "[redis][state_repository]")
 {
     Repository const repository{redis::Client{redis_options()}, {.shards = 4, .retention = 1s}};
     std::set<std::string> expected;
@@ -306,7 +318,7 @@ TEST_CASE("operation records end with their retention, in the order of commits, 
         OperationId const id{"id:" + std::to_string(i)};
         OperationCommit const operation{&key, &id, 1, "a"};
         std::array changes{Change<Stock>{.key = &key, .kind = ChangeKind::guard}};
-        CHECK(repository.commit(changes, &operation).error() == Errc::ok);
+        CHECK(repository.commit(changes, &operation).errc() == Errc::ok);
         expected.insert(std::string(key.bytes()) + "/" + id.value());
     }
     CHECK(repository.forbid_operation(x, OperationId{"tombstone"}, 7).value().attempt == 7);
@@ -324,7 +336,8 @@ TEST_CASE("operation records end with their retention, in the order of commits, 
     CHECK(left == 0);
 }
 
-TEST_CASE("operation records that are too large for one reply are shown by several", "[redis][state_repository]")
+TEST_CASE(
+    "operation records that are too large for one reply are shown by several", "[redis][state_repository]")
 {
     auto options = redis_options();
     options.max_reply_bytes = 3 << 20;
@@ -343,7 +356,7 @@ TEST_CASE("operation records that are too large for one reply are shown by sever
     CHECK(shown == 8);
 }
 
-TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redis][state_repository]")
+TEST_CASE("a lock that is removed wakes its own waiters and no others", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -356,7 +369,7 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(eventually([&] { return waiter.count() > 0 && foreign.count() > 0; }));  // it listens now: look again
     auto const before = waiter.count();
     auto const before_foreign = foreign.count();
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);  // who waits has looked; so the release is announced
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);  // who waits has looked; so the release is announced
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.count() > before; }));
     CHECK(waiting.remove(x, owner(2)).value() == Removal::removed);  // it was its turn
@@ -365,8 +378,8 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     Fence const fence{owner(1), grant.first};
     std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence, .release = true}};
     auto const again = waiter.count();
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
     CHECK(holder.create(x, owner(1), 10s).value().first == grant.first);
     CHECK(holder.commit(changes, nullptr));
     CHECK(eventually([&] { return waiter.count() > again; }));
@@ -381,7 +394,9 @@ TEST_CASE("a lock that is removed wakes who waits for it, and only that", "[redi
     CHECK(waiter.count() == last);
 }
 
-TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][state_repository]")
+TEST_CASE(
+    "wake-up channels are in the cluster slots of their shards, and their number is bounded",
+    "[redis][state_repository]")
 {
     using redis::detail::KeySpace;
     for (std::size_t const shards : {1U, 2U, 5U, 64U, 100U, 16384U}) {
@@ -396,7 +411,7 @@ TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][sta
         for (int i = 0; i < 500; ++i) {
             auto const key = std::to_string(i);
             auto const name = keys.name("lock", key).text();
-            auto const heard = keys.heard("lock", key);
+            auto const heard = keys.wake_name("lock", key);
             CHECK(heard.hash == redis::detail::stable_hash(name));
             REQUIRE(heard.channel < keys.channel_count());
             auto const channel = keys.channel(heard.channel);
@@ -417,7 +432,7 @@ TEST_CASE("channels are in the slots of their shards, and bounded", "[redis][sta
             CHECK(holder.create(key, owner(1), 10s));
             other.subscribe(key, owner(2), waiter);
             CHECK(eventually([&] { return waiter.count() > 0; }));
-            CHECK(other.create(key, owner(2), 10s).error() == Errc::lock_busy);
+            CHECK(other.create(key, owner(2), 10s).errc() == Errc::lock_busy);
             auto const before = waiter.count();
             CHECK(holder.remove(key, owner(1)));
             CHECK(eventually([&] { return waiter.count() > before; }));
@@ -435,13 +450,13 @@ TEST_CASE("a holder hears that somebody elsewhere waits for its lock", "[redis][
     CHECK(holder.create(x, owner(1), 10s));
     CHECK_FALSE(holder.wanted(x, owner(1)));
     for (int i = 0; i < 3; ++i) {
-        CHECK(other.create(x, owner(2), 10s).error() == Errc::lock_busy);
+        CHECK(other.create(x, owner(2), 10s).errc() == Errc::lock_busy);
         std::this_thread::sleep_for(20ms);
         CHECK_FALSE(holder.wanted(x, owner(1)));  // who only tries does not wait
     }
     other.subscribe(x, owner(2), waiter);
     CHECK(eventually([&] {
-        CHECK(other.create(x, owner(2), 10s).error() == Errc::lock_busy);
+        CHECK(other.create(x, owner(2), 10s).errc() == Errc::lock_busy);
         return holder.wanted(x, owner(1));
     }));
     CHECK_FALSE(holder.wanted(x, owner(3)));  // a later holder is not blamed for it
@@ -463,7 +478,7 @@ struct InLine {
     ~InLine() { repository.unsubscribe(x, waiter); }
     InLine(InLine const&) = delete;
     InLine& operator=(InLine const&) = delete;
-    bool ask() const { return repository.create(x, me, 10s).error() == Errc::ok; }
+    bool ask() const { return repository.create(x, me, 10s).errc() == Errc::ok; }
     Repository repository;
     OwnerToken me;
     CountingWaiter waiter;
@@ -471,7 +486,8 @@ struct InLine {
 
 }  // namespace
 
-TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in between", "[redis][state_repository]")
+TEST_CASE(
+    "waiters of several clients get the lock in the order in which they asked", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -484,7 +500,7 @@ TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in 
     auto const before = third.waiter.count();
 
     CHECK(holder.remove(x, owner(1)).value() == Removal::removed);
-    CHECK(holder.create(x, owner(4), 10s).error() == Errc::lock_busy);  // faster than the one whose turn it is
+    CHECK(holder.create(x, owner(4), 10s).errc() == Errc::lock_busy);  // faster than the one whose turn it is
     CHECK(eventually([&] { return second.waiter.count() > 1; }));
     CHECK(third.waiter.count() == before);  // only the one whose turn it is is woken
     CHECK_FALSE(third.ask());
@@ -495,7 +511,7 @@ TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in 
     // The former holder is fenced out from the moment of its release on, taken up or not.
     Fence const old{owner(1), grant.first};
     std::array late{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &old}};
-    CHECK(holder.commit(late, nullptr).error() == Errc::fenced_out);
+    CHECK(holder.commit(late, nullptr).errc() == Errc::fenced_out);
 
     // And by the fused way.
     Fence const fence{second.me, next.first};
@@ -508,7 +524,7 @@ TEST_CASE("who waits for a lock gets it in the order of asking, whoever asks in 
     CHECK(holder.create(x, owner(4), 10s));  // nobody is left in line
 }
 
-TEST_CASE("who leaves the line is not waited for", "[redis][state_repository]")
+TEST_CASE("a waiter that leaves the line holds up nobody behind it", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -536,7 +552,7 @@ TEST_CASE("who leaves the line is not waited for", "[redis][state_repository]")
     CHECK(third.ask());
 }
 
-TEST_CASE("who died in line is waited for a moment", "[redis][state_repository]")
+TEST_CASE("a waiter that died in line holds up the others for a moment only", "[redis][state_repository]")
 {
     auto const o = redis_options();
     Repository const holder{redis::Client{o}};
@@ -547,11 +563,12 @@ TEST_CASE("who died in line is waited for a moment", "[redis][state_repository]"
     }
     CHECK(holder.remove(x, owner(1)));
     CHECK(holder.create(x, owner(3), 60s).failure().retry_after() <= 500ms);
-    CHECK(eventually([&] { return holder.create(x, owner(3), 60s).error() == Errc::ok; }));
+    CHECK(eventually([&] { return holder.create(x, owner(3), 60s).errc() == Errc::ok; }));
     CHECK(holder.remove(x, owner(3)));
 }
 
-TEST_CASE("a line is bounded, and a server without memory can be left", "[redis][state_repository]")
+TEST_CASE(
+    "the line of waiters is bounded, and can be left on a server without memory", "[redis][state_repository]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -560,7 +577,7 @@ TEST_CASE("a line is bounded, and a server without memory can be left", "[redis]
     CountingWaiter waiter;
     for (int i = 0; i < 200; ++i) {
         holder.subscribe(x, owner(static_cast<unsigned char>(10 + i)), waiter);
-        CHECK(holder.create(x, owner(static_cast<unsigned char>(10 + i)), 60s).error() == Errc::lock_busy);
+        CHECK(holder.create(x, owner(static_cast<unsigned char>(10 + i)), 60s).errc() == Errc::lock_busy);
         holder.unsubscribe(x, waiter);
     }
     CHECK(server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes()).text()}) ==
@@ -571,7 +588,7 @@ TEST_CASE("a line is bounded, and a server without memory can be left", "[redis]
     CHECK(holder.create(x, owner(2), 60s));  // at once: free, since nobody could be made its next holder
 }
 
-TEST_CASE("wake-ups come back after the server was away", "[redis][state_repository]")
+TEST_CASE("wake-ups work again after the server was away", "[redis][state_repository]")
 {
     RedisServer server;
     auto const o = redis_options(server);
@@ -586,13 +603,15 @@ TEST_CASE("wake-ups come back after the server was away", "[redis][state_reposit
     CHECK(eventually([&] { return waiter.count() > before; }));
     auto const again = waiter.count();
     CHECK(holder.create(x, owner(1), 10s));
-    CHECK(waiting.create(x, owner(2), 10s).error() == Errc::lock_busy);
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.count() > again; }));
     waiting.unsubscribe(x, waiter);
 }
 
-TEST_CASE("the last handle may go away on the thread that is woken, or while it connects", "[redis][state_repository]")
+TEST_CASE(
+    "the last handle may be dropped on the thread that is woken, or while the client connects",
+    "[redis][state_repository]")
 {
     for (int i = 0; i < 20; ++i) {
         Repository const repository{redis::Client{redis_options()}};

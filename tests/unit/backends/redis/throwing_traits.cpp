@@ -10,7 +10,7 @@ namespace redis_throwing_traits_test {
 
 using namespace interlock;
 
-TEST_CASE("traits of a state that throw end the call, not the executor", "[redis][throwing_traits]")
+TEST_CASE("an exception of a state's traits ends the call, and not the executor", "[redis][throwing_traits]")
 {
     redis::StateRepository<interlock_test::Moody> const repository{redis::Client{interlock_test::redis_options()}};
     interlock_test::throwing_traits_end_the_call(repository);

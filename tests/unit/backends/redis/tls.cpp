@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// TLS with a real server, by the calling thread and by the executor; and what is said when it does not come about.
+// TLS with a real server, over blocking and asynchronous connections; and what a call says when the session
+// does not come about.
+//
+// How it works: the tests are their own certificate authority (`Authority`) and issue good certificates and
+// bad ones: expired, for another name, by a stranger. A `Middleman` between client and server listens, cuts a
+// session within a reply, or damages bytes. Each write is tried both by the calling thread and by an
+// executor.
 
 #include <interlock/backends/redis/connection.hpp>
 #include <interlock/backends/redis/tls.hpp>
+#include <interlock/core/open.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -109,39 +116,41 @@ void check_refused(redis::Options const& options, Errc code, std::string const& 
 {
     for (auto const& refused : {write_blocking(options, deadline), write_async(options, deadline)}) {
         CAPTURE(refused.detail());
-        CHECK(refused.error() == code);
-        CHECK(effect_of(refused.error()) == Effect::not_applied);
+        CHECK(refused.errc() == code);
+        CHECK(effect_of(refused.errc()) == Effect::not_applied);
         CHECK(refused.detail().find(what) != std::string::npos);
         CHECK(refused.detail().find("hunter2") == std::string::npos);
     }
 }
 
-TEST_CASE("redis tls: a trusted server by name and by address", "[redis][tls]")
+TEST_CASE("redis tls: a trusted server is reached by name and by address", "[redis][tls]")
 {
     for (auto const* host : {"localhost", "127.0.0.1"}) {
         CAPTURE(host);
         auto options = to(server().port());
         options.host = host;
         options = redis::with_tls(options);
-        CHECK(write_blocking(options).error() == Errc::ok);
-        CHECK(write_async(options).error() == Errc::ok);
+        CHECK(write_blocking(options).errc() == Errc::ok);
+        CHECK(write_async(options).errc() == Errc::ok);
         CHECK(Repository{redis::Client{options}}.load(x).value().value.quantity == 1);
     }
     auto const port = std::to_string(server().port());
     auto const url = "rediss://worker:password@localhost:" + port + "?ca_file=" + authority().file();
-    CHECK(write_blocking(redis::with_tls(url)).error() == Errc::ok);
+    CHECK(write_blocking(redis::with_tls(url)).errc() == Errc::ok);
     auto elsewhere = to(server().port());
     elsewhere.host = "127.0.0.1";
     for (auto const* name : {"localhost", "localhost."}) {
         elsewhere.tls_options.server_name = name;
-        CHECK(write_async(redis::with_tls(elsewhere)).error() == Errc::ok);
+        CHECK(write_async(redis::with_tls(elsewhere)).errc() == Errc::ok);
         elsewhere.name_space = fresh_name_space();
     }
     // The system's own authorities do not know ours.
     check_refused(redis::with_tls("rediss://localhost:" + port), Errc::misconfigured, "not signed by anybody trusted");
 }
 
-TEST_CASE("redis tls: without the component it is said what is missing, and nothing is sent in the clear", "[redis][tls]")
+TEST_CASE(
+    "redis tls: without the component a call says what is missing, and nothing is sent in the clear",
+    "[redis][tls]")
 {
     Middleman const listener{std::string{}};
     auto options = to(listener.port());
@@ -149,7 +158,7 @@ TEST_CASE("redis tls: without the component it is said what is missing, and noth
     options.password = "hunter2";
     check_refused(options, Errc::misconfigured, "TLS");
     CHECK(listener.heard().empty());
-    CHECK(open<Stock>("rediss://localhost", redis::tls_backend).load("x").error() == Errc::misconfigured);
+    CHECK(open<Stock>("rediss://localhost", redis::tls_backend).load("x").errc() == Errc::misconfigured);
 }
 
 TEST_CASE("redis tls: a server that cannot prove who it is gets nothing", "[redis][tls]")
@@ -178,15 +187,15 @@ TEST_CASE("redis tls: a server that cannot prove who it is gets nothing", "[redi
             check_refused(redis::with_tls(options), Errc::misconfigured, "not for the address 127.0.0.1");
             options.tls_options.server_name = "other.example";
             options = RedisServer::as_worker(options);
-            CHECK(write_blocking(redis::with_tls(options)).error() == Errc::ok);
+            CHECK(write_blocking(redis::with_tls(options)).errc() == Errc::ok);
         }
         // The ugly way out; the certificate is not looked at.
         options = RedisServer::as_worker(options);
         options.tls_options.verification = redis::TlsVerification::dangerously_disabled;
         options = redis::with_tls(options);
         options.name_space = fresh_name_space();
-        CHECK(write_blocking(options).error() == Errc::ok);
-        CHECK(write_async(options).error() == Errc::ok);
+        CHECK(write_blocking(options).errc() == Errc::ok);
+        CHECK(write_async(options).errc() == Errc::ok);
         CHECK(one.command({"DBSIZE"}) != "0");
     }
 }
@@ -199,7 +208,7 @@ TEST_CASE("redis tls: a server may demand a certificate", "[redis][tls]")
     for (auto const& refused : {write_blocking(without, 1s), write_async(without, 1s)}) {
         CAPTURE(refused.detail());
         // Whether its words arrive before the end of the connection is a matter of luck.
-        CHECK(effect_of(refused.error()) == Effect::not_applied);
+        CHECK(effect_of(refused.errc()) == Effect::not_applied);
         CHECK(refused.detail().find("client certificate") != std::string::npos);
     }
     Authority unknown;
@@ -209,12 +218,12 @@ TEST_CASE("redis tls: a server may demand a certificate", "[redis][tls]")
         options.tls_options.private_key_file = certificate.key_file;
         auto const presenting = redis::with_tls(options);
         if (signer == &unknown) {
-            CHECK(effect_of(write_blocking(presenting, 1s).error()) == Effect::not_applied);
-            CHECK(effect_of(write_async(presenting, 1s).error()) == Effect::not_applied);
+            CHECK(effect_of(write_blocking(presenting, 1s).errc()) == Effect::not_applied);
+            CHECK(effect_of(write_async(presenting, 1s).errc()) == Effect::not_applied);
             CHECK(strict.command({"DBSIZE"}) == "0");
         } else {
-            CHECK(write_blocking(presenting).error() == Errc::ok);
-            CHECK(write_async(presenting).error() == Errc::ok);
+            CHECK(write_blocking(presenting).errc() == Errc::ok);
+            CHECK(write_async(presenting).errc() == Errc::ok);
         }
     }
 }
@@ -255,7 +264,7 @@ TEST_CASE("redis tls: files that are of no use are named when the options are ma
     CHECK_THROWS_AS(redis::Client{changed}, Error);
 }
 
-TEST_CASE("redis tls: what does not speak TLS is found out in time", "[redis][tls]")
+TEST_CASE("redis tls: a server that does not speak TLS is found out in time", "[redis][tls]")
 {
     {
         Middleman const noise{std::string{"-ERR unknown command\r\n"}};
@@ -277,14 +286,14 @@ TEST_CASE("redis tls: what does not speak TLS is found out in time", "[redis][tl
     auto const took = time_of([&] { check_refused(redis::with_tls(options), Errc::unavailable, "TLS handshake", 400ms); });
     CHECK(took < 3s);
     options.connect_timeout = 10s;
-    auto const bounded = time_of([&] { CHECK(write_blocking(redis::with_tls(options), 100ms).error() == Errc::unavailable); });
+    auto const bounded = time_of([&] { CHECK(write_blocking(redis::with_tls(options), 100ms).errc() == Errc::unavailable); });
     CHECK(bounded < 3s);
     // A server without TLS, which waits for the end of a line that never comes.
     RedisServer const plain({"--port", "@PORT@"});
     options.port = plain.port();
     options.connect_timeout = 200ms;
     auto const refused = write_blocking(redis::with_tls(options), 1s);
-    CHECK(effect_of(refused.error()) == Effect::not_applied);
+    CHECK(effect_of(refused.errc()) == Effect::not_applied);
     CHECK(refused.detail().find("TLS") != std::string::npos);
 }
 
@@ -298,11 +307,11 @@ TEST_CASE("redis tls: a session that ends within a reply leaves a write unknown"
         auto const version = repository.insert(x, Stock{"x", 1}).value();
         between.cut_next_reply(after);
         auto const lost = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{10s});
-        CHECK(lost.error() == Errc::outcome_unknown);
+        CHECK(lost.errc() == Errc::outcome_unknown);
         CHECK(lost.cause() == Errc::unavailable);
         CHECK(repository.load(x).value().value.quantity == 2);  // and it was applied
         between.cut_next_reply(after);
-        CHECK(repository.load(x, Deadline{10s}).error() == Errc::unavailable);
+        CHECK(repository.load(x, Deadline{10s}).errc() == Errc::unavailable);
         CHECK(repository.load(x).value().value.quantity == 2);
 
         boost::asio::io_context io;
@@ -323,15 +332,17 @@ TEST_CASE("redis tls: a session that ends within a reply leaves a write unknown"
         call(Command{"HGET", name, "n"}, Access::read);
         REQUIRE(results.size() == 4);
         CHECK(results[0]);
-        CHECK(results[1].error() == Errc::outcome_unknown);
+        CHECK(results[1].errc() == Errc::outcome_unknown);
         CHECK(results[1].cause() == Errc::unavailable);
         CHECK(results[2].value().root().text() == "2");
-        CHECK(results[3].error() == Errc::unavailable);
+        CHECK(results[3].errc() == Errc::unavailable);
         CHECK(connection.statistics().reconnects == 1);
     }
 }
 
-TEST_CASE("redis tls: a server that takes its leave within a reply leaves a write unknown, too", "[redis][tls]")
+TEST_CASE(
+    "redis tls: a server that closes the session properly within a reply leaves a write unknown, too",
+    "[redis][tls]")
 {
     RedisServer const one(with(authority().issue("DNS:localhost")));
     auto const options = redis::with_tls(to(one.port()));
@@ -357,10 +368,10 @@ TEST_CASE("redis tls: a server that takes its leave within a reply leaves a writ
                 std::this_thread::sleep_for(100ms);
                 one.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
             } else if (blocking) {
-                got = repository.insert(Key{"y"}, Stock{"y", 1}, Deadline{10s}).error();
+                got = repository.insert(Key{"y"}, Stock{"y", 1}, Deadline{10s}).errc();
             } else {
                 set();
-                got = results.back().error();
+                got = results.back().errc();
             }
         });
         CHECK(got == Errc::outcome_unknown);
@@ -371,7 +382,7 @@ TEST_CASE("redis tls: a server that takes its leave within a reply leaves a writ
     CHECK(results.back());
 }
 
-TEST_CASE("redis tls: of a lost batch only what had left is unknown", "[redis][tls]")
+TEST_CASE("redis tls: of a lost batch only the commands that had left are unknown", "[redis][tls]")
 {
     RedisServer one(with(authority().issue("DNS:localhost")));
     boost::asio::io_context io;
@@ -400,7 +411,7 @@ TEST_CASE("redis tls: of a lost batch only what had left is unknown", "[redis][t
     REQUIRE(done == count + 1);
     std::size_t sent = 0;
     for (std::size_t i = 0; i < count; ++i) {
-        if (results[i].error() == Errc::outcome_unknown) {
+        if (results[i].errc() == Errc::outcome_unknown) {
             CHECK(sent == i);  // those before it had left, too
             ++sent;
         } else {
@@ -420,11 +431,11 @@ TEST_CASE("redis tls: a reply that was damaged on the way is a loss, not an answ
     auto const version = repository.insert(x, Stock{"x", 1}).value();
     between.damage_next_reply();
     auto const lost = repository.compare_and_set(x, version, Stock{"x", 2}, Deadline{10s});
-    CHECK(lost.error() == Errc::outcome_unknown);
+    CHECK(lost.errc() == Errc::outcome_unknown);
     CHECK(lost.cause() == Errc::unavailable);
     CHECK(lost.detail().find("TLS") != std::string::npos);
     between.damage_next_reply();
-    CHECK(repository.load(x, Deadline{10s}).error() == Errc::unavailable);  // of the new connection, before anything was sent
+    CHECK(repository.load(x, Deadline{10s}).errc() == Errc::unavailable);  // of the new connection, before anything was sent
     CHECK(repository.load(x).value().value.quantity == 2);
 
     boost::asio::io_context io;
@@ -440,11 +451,11 @@ TEST_CASE("redis tls: a reply that was damaged on the way is a loss, not an answ
         io.run();
     }
     CHECK(results[0]);
-    CHECK(results[1].error() == Errc::outcome_unknown);
+    CHECK(results[1].errc() == Errc::outcome_unknown);
     CHECK(results[2].value().root().integer() == 3);
 }
 
-TEST_CASE("redis tls: large commands and replies, idle connections, and reconnecting", "[redis][tls]")
+TEST_CASE("redis tls: large commands and replies, idle connections, and reconnecting work", "[redis][tls]")
 {
     auto const options = redis::with_tls(to(server().port()));
     boost::asio::io_context io;
@@ -483,7 +494,7 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     CHECK(texts.load("t").value().value == "small");
 }
 
-TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
+TEST_CASE("redis tls: locks, wake-ups and transactions work", "[redis][tls]")
 {
     auto const options = redis::with_tls(to(server().port()));
     Repository const repository{redis::Client{options}};
@@ -495,7 +506,7 @@ TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
     CountingWaiter waiter;
     other.subscribe(x, you, waiter);
     CHECK(eventually([&] { return waiter.count() > 0; }));  // it listens now
-    CHECK(other.create(x, you, 10s).error() == Errc::lock_busy);
+    CHECK(other.create(x, you, 10s).errc() == Errc::lock_busy);
     auto const before = waiter.count();
     Fence const fence{me, grant.first};
     Stock const value{"x", 1};
@@ -504,7 +515,7 @@ TEST_CASE("redis tls: a lock, a wake-up, a transaction", "[redis][tls]")
     CHECK(eventually([&] { return waiter.count() > before; }));
     other.unsubscribe(x, waiter);
     CHECK(other.create(x, you, 10s).value().first > grant.first);
-    CHECK(repository.commit(changes, nullptr).error() == Errc::fenced_out);
+    CHECK(repository.commit(changes, nullptr).errc() == Errc::fenced_out);
     CHECK(other.remove(x, you).value() == Removal::removed);
 
     // The wake-ups come back when their connection was lost.

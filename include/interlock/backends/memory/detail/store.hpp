@@ -3,132 +3,54 @@
 #ifndef INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP
 #define INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP
 
-// What all handles of one memory::StateRepository share: values, row locks, lock records and operation records,
-// in shards with a mutex each. A call that touches several shards locks them in index order.
+/// @file
+/// What all handles of one `memory::StateRepository` share: values, row locks, lock records and operation
+/// records, in shards with a mutex each. A call that touches several shards locks them in the order of their
+/// index, so that two such calls cannot wait for each other.
 
+#include <interlock/backends/memory/detail/lock_records.hpp>
+#include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
-#include <algorithm>
-#include <array>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <list>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <tuple>
-#include <unordered_map>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace interlock {
 inline namespace v0 {
 namespace memory {
-
-/// Bounds of one memory store (law P10). Beyond each: `overloaded`, or `invalid_argument` for a value. What
-/// is over, an operation record behind its retention or a lease behind its end, takes no room.
-struct RepositoryOptions {
-    /// Encoded size of one value, for types that `StateTraits` can encode.
-    std::size_t max_value_bytes{std::size_t{1} << 20};
-    /// Keys with a value or a lock.
-    std::size_t max_keys{std::size_t{1} << 24};
-    /// Waiters for row locks, over all keys.
-    std::size_t max_waiters{std::size_t{1} << 20};
-    /// Kept operation records, over all keys.
-    std::size_t max_operations{std::size_t{1} << 24};
-    /// How long an operation record is kept, by the runtime's clock. Longer than anybody retries.
-    std::chrono::nanoseconds retention{std::chrono::hours{24}};
-};
-
 namespace detail {
 
-/// Names an open row transaction; 0 is none.
-using TransactionId = std::uint64_t;
-
-struct RowWaiter {
-    TransactionId transaction;
-    Waiter* waiter;
-};
-
-struct Subscriber {
-    OwnerToken owner;
-    Waiter* waiter;
-};
-
-/// One key's lock record. `owner` empty: free.
-struct LockRecord {
-    OwnerToken owner;
-    FencingToken first;
-    FencingToken mark;
-    TimePoint expires{};  // without an owner: since when it is the first subscriber's
-    std::chrono::nanoseconds ttl{0};
-    bool wanted{false};
-    std::list<Subscriber> subscribers;  // in the order in which they may take the record
-};
-
-template <class T>
-struct Entry {
-    std::optional<T> value;
-    Version version{no_version};
-    TransactionId row_owner{0};
-    std::list<RowWaiter> row_waiters;
-    std::unique_ptr<LockRecord> lock;
-
-    bool unused() const noexcept { return !value && row_owner == 0 && row_waiters.empty() && !lock; }
-};
-
-struct StoredOperation {
-    OperationRecord record;
-    TimePoint kept_until{};
-    std::string_view home;  // into the map's key
-    std::string_view id;
-};
-
-template <class T>
-struct alignas(64) Shard {
-    using Entries = std::unordered_map<Key, Entry<T>>;
-    using Node = typename Entries::value_type;
-    using Operations = std::unordered_map<std::string, StoredOperation>;
-
-    std::mutex mutex;
-    Node* recent{nullptr};  // last found, or null
-    std::size_t recent_hash{0};
-    Entries entries;
-    Operations operations;
-    std::vector<std::pair<TimePoint, std::string>> operation_order;  // a heap: the first that is over comes first
-    Version erased{no_version};                                     // no insert starts at or below it
-    TransactionId transactions{0};                                  // row transactions that began here
-    TimePoint leases_end{TimePoint::max()};                         // no lock record here ends before
-};
-
+/// The store itself: values, commits and operation records on top of the lock records. Every public member
+/// may be called from several threads at once, unless it says that a mutex is held.
 template <class T, class R>
-class Store {
+class Store : public LockRecords<T, R> {
+    using Base = LockRecords<T, R>;
+
 public:
-    static constexpr std::size_t shard_count = 64;
-    /// Tokens reserved by one grant. 2^53 / 2^10 leaves 2^43 grants.
-    static constexpr std::uint32_t token_block = 1024;
-    /// How long a free lock record is the first subscriber's alone.
-    static constexpr std::chrono::nanoseconds first_subscribers_patience = std::chrono::seconds{1};
+    using typename Base::Node;
+    using typename Base::Shard;
+    using Base::Base;
+    using Base::drop_if_unused;
+    using Base::find_or_make;
+    using Base::make_room;
+    using Base::shard_count;
+    using Base::shard_of;
+    using Base::unlock_row;
 
-    using Shard = detail::Shard<T>;
-    using Node = typename Shard::Node;
-
-    Store(RepositoryOptions options, R runtime) : options_(options), runtime_(std::move(runtime)) {}
-
-    R const& runtime() const noexcept { return runtime_; }
-    RepositoryOptions const& options() const noexcept { return options_; }
-
-    Shard& shard_of(Key const& key) noexcept { return shards_[index_of(key)]; }
-
+    /// Refuses a value that is larger than the options allow. The size of a trivially copyable type is its
+    /// own bound.
     Outcome<void> check_value(T const& value) const
     {
         if constexpr (requires { StateTraits<T>::encoded_size(value); }) {
@@ -136,21 +58,24 @@ public:
                 auto const size = StateTraits<T>::encoded_size(value);
                 if (size > options_.max_value_bytes)
                     return Failure{
-                        Errc::invalid_argument, "value has " + std::to_string(size) + " bytes, the limit is " +
-                                                    std::to_string(options_.max_value_bytes)};
+                        Errc::invalid_argument,
+                        "value has " + std::to_string(size) + " bytes, the limit is " +
+                            std::to_string(options_.max_value_bytes)};
             }
         }
         return success();
     }
 
-    /// A copy of a value, made where it is wanted.
+    /// A copy of a value, made where the value is wanted.
     struct Snapshot {
         Entry<T> const& entry;
         operator Versioned<T>() const { return {*entry.value, entry.version}; }  // NOLINT
     };
 
-    // ---- values ---------------------------------------------------------------------------------------------
+    // ---- values
+    // ----------------------------------------------------------------------------------------------
 
+    /// A copy of the value and its version, or `not_found`.
     Outcome<Versioned<T>> load(Key const& key)
     {
         auto& shard = shard_of(key);
@@ -161,14 +86,16 @@ public:
         return Outcome<Versioned<T>>{std::in_place, Snapshot{node->second}};
     }
 
-    /// One change without an operation record: the common case, under one mutex.
+    /// One change without an operation record. This is the common case, and it takes one mutex.
     Outcome<Version> change_one(Change<T> const& change, TransactionId transaction)
     {
         auto result = try_change_one(change, transaction);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+        if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_change_one(change, transaction);
         return result;
     }
+
+    /// Without another attempt when a bound is reached.
     Outcome<Version> try_change_one(Change<T> const& change, TransactionId transaction)
     {
         auto& shard = shard_of(*change.key);
@@ -180,14 +107,35 @@ public:
         return apply(shard, node, change, wakeup);
     }
 
+    /// Makes one change of a row that `transaction` has locked, and ends that lock, in one step.
+    Outcome<Version> change_and_unlock(
+        Shard& shard, Node* node, Change<T> const& change, TransactionId transaction)
+    {
+        Wakeup wakeup;
+        std::lock_guard lock(shard.mutex);
+        struct Unlock {  // also when copying the value throws
+            ~Unlock() { store.unlock_row(shard, node, wakeup); }
+            Store& store;
+            Shard& shard;
+            Node* node;
+            Wakeup& wakeup;
+        } const unlock{*this, shard, node, wakeup};
+        if (auto const code = check(shard, node, change, transaction); code != Errc::ok)
+            return code;
+        return apply(shard, node, change, wakeup);
+    }
+
+    /// All changes and the operation's record, or nothing. A commit that a bound refuses is tried once more
+    /// after `make_room`.
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
     {
         auto result = try_commit(changes, operation, transaction);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+        if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_commit(changes, operation, transaction);
         return result;
     }
+
     Outcome<CommitResult> try_commit(
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction)
     {
@@ -239,20 +187,26 @@ public:
                 prepared.values[i].emplace(*changes[i].value);
             }
         if (operation != nullptr) {
-            OperationRecord record{next_sequence_.fetch_add(1, std::memory_order_relaxed), operation->attempt, true,
-                                   std::string(operation->answer)};
+            OperationRecord record{
+                next_sequence_.fetch_add(1, std::memory_order_relaxed),
+                operation->attempt,
+                true,
+                std::string(operation->answer)};
             put_operation(shard_of(*operation->home), *operation->home, *operation->id, std::move(record));
         }
         for (std::size_t i = 0; i < changes.size(); ++i) {
             auto* const value = prepared.values[i] ? &*prepared.values[i] : nullptr;
-            changes[i].version = apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
+            changes[i].version =
+                apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
         }
         prepared.made.clear();
         return CommitResult{};
     }
 
-    // ---- operation records ----------------------------------------------------------------------------------
+    // ---- operation records
+    // -----------------------------------------------------------------------------------
 
+    /// The record of an operation id, as long as it is kept.
     std::optional<OperationRecord> find_operation(Key const& home, OperationId const& id)
     {
         auto& shard = shard_of(home);
@@ -264,14 +218,18 @@ public:
         return it->second.record;
     }
 
+    /// Plants a tombstone for `attempt`, unless the record has an answer or forbids that attempt already.
+    /// Returns the record.
     Outcome<OperationRecord> forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
     {
         auto result = try_forbid_operation(home, id, attempt);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
+        if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_forbid_operation(home, id, attempt);
         return result;
     }
-    Outcome<OperationRecord> try_forbid_operation(Key const& home, OperationId const& id, std::uint32_t attempt)
+
+    Outcome<OperationRecord> try_forbid_operation(
+        Key const& home, OperationId const& id, std::uint32_t attempt)
     {
         auto& shard = shard_of(home);
         std::lock_guard lock(shard.mutex);
@@ -279,7 +237,7 @@ public:
         auto const it = shard.operations.find(operation_key(home, id));
         if (it != shard.operations.end()) {
             if (!it->second.record.answered && it->second.record.attempt < attempt)
-                put_operation(shard, home, id, {0, attempt, false, {}});  // kept from now on
+                put_operation(shard, home, id, {0, attempt, false, {}});  // the retention begins anew
             return it->second.record;
         }
         if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations)
@@ -289,6 +247,8 @@ public:
         return tombstone;
     }
 
+    /// Calls `visit` for every answered operation record, in no order. What is recorded meanwhile may be
+    /// missing.
     template <class Visit>
     void for_each_operation(Visit&& visit)
     {
@@ -302,227 +262,31 @@ public:
                     if (stored.record.answered)
                         copies.emplace_back(Key{stored.home}, OperationId{stored.id}, stored.record);
             }
-            for (auto const& [key, id, record] : copies)  // not under the mutex: the visitor may use the store
+            // Without the mutex, since the visitor may use the store.
+            for (auto const& [key, id, record] : copies)
                 visit(key, id, record);
         }
     }
 
-    // ---- row locks ------------------------------------------------------------------------------------------
-
-    /// The node of `key`, made if need be. Null when the store is full. The shard's mutex is held.
-    Node* find_or_make(Shard& shard, Key const& key)
-    {
-        if (auto* node = find(shard, key))
-            return node;
-        if (key_count_.fetch_add(1, std::memory_order_relaxed) >= options_.max_keys) {
-            key_count_.fetch_sub(1, std::memory_order_relaxed);
-            return nullptr;
-        }
-        try {
-            return &*shard.entries.try_emplace(key).first;
-        } catch (...) {
-            key_count_.fetch_sub(1, std::memory_order_relaxed);
-            throw;
-        }
-    }
-
-    /// A row transaction's name. The shard's mutex is held.
-    TransactionId new_transaction(Shard& shard) noexcept
-    {
-        return ++shard.transactions * shard_count + static_cast<std::size_t>(&shard - shards_.data());
-    }
-
-    /// One change of a row that `transaction` has locked, and the end of that lock, in one step.
-    Outcome<Version> change_and_unlock(Shard& shard, Node* node, Change<T> const& change, TransactionId transaction)
-    {
-        Wakeup wakeup;
-        std::lock_guard lock(shard.mutex);
-        struct Unlock {  // also when copying the value throws
-            ~Unlock() { store.unlock_row(shard, node, wakeup); }
-            Store& store;
-            Shard& shard;
-            Node* node;
-            Wakeup& wakeup;
-        } const unlock{*this, shard, node, wakeup};
-        if (auto const code = check(shard, node, change, transaction); code != Errc::ok)
-            return code;
-        return apply(shard, node, change, wakeup);
-    }
-
-    void drop_if_unused(Shard& shard, Node* node) noexcept
-    {
-        if (node->second.unused()) {
-            shard.recent = nullptr;
-            shard.entries.erase(shard.entries.find(node->first));
-            key_count_.fetch_sub(1, std::memory_order_relaxed);
-        }
-    }
-
-    /// Gives the row to the next in line, or to nobody. The shard's mutex is held.
-    void unlock_row(Shard& shard, Node* node, Wakeup& wakeup) noexcept
-    {
-        auto& entry = node->second;
-        if (entry.row_waiters.empty()) {
-            entry.row_owner = 0;
-            drop_if_unused(shard, node);
-            return;
-        }
-        auto const next = entry.row_waiters.front();
-        entry.row_waiters.pop_front();
-        waiter_count_.fetch_sub(1, std::memory_order_relaxed);
-        entry.row_owner = next.transaction;
-        wakeup = next.waiter->wake_later();
-    }
-
-    bool count_waiter() noexcept
-    {
-        if (waiter_count_.fetch_add(1, std::memory_order_relaxed) < options_.max_waiters)
-            return true;
-        waiter_count_.fetch_sub(1, std::memory_order_relaxed);
-        return false;
-    }
-    void uncount_waiter() noexcept { waiter_count_.fetch_sub(1, std::memory_order_relaxed); }
-
-    // ---- lock records ---------------------------------------------------------------------------------------
-
-    Outcome<Grant> create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
-    {
-        auto result = try_create(key, owner, ttl, state);
-        if (result.error() == Errc::overloaded && make_room()) [[unlikely]]
-            return try_create(key, owner, ttl, state);
-        return result;
-    }
-    Outcome<Grant> try_create(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
-    {
-        auto& shard = shard_of(key);
-        std::lock_guard lock(shard.mutex);
-        auto* node = find_or_make(shard, key);
-        if (node == nullptr)
-            return Failure{Errc::overloaded, "keys: the limit is reached"};
-        auto& entry = node->second;
-        if (!entry.lock)
-            entry.lock = std::make_unique<LockRecord>();
-        auto& record = *entry.lock;
-        auto const now = runtime_.now();
-        bool const live = record.owner && now < record.expires;
-        if (!live || record.owner != owner) {
-            if (live) {
-                record.wanted = true;
-                return Failure::busy(Errc::lock_busy, record.expires - now);
-            }
-            // Not for ever: its executor may stand still.
-            if (!record.subscribers.empty() && record.subscribers.front().owner != owner &&
-                now < interlock::detail::add(record.expires, first_subscribers_patience))
-                return Failure::busy(Errc::lock_busy, std::chrono::milliseconds{10});  // somebody else is next
-            record.owner = owner;
-            record.first = FencingToken{next_token_.fetch_add(token_block, std::memory_order_relaxed)};
-            record.mark = record.first;  // from here on every earlier holder is fenced out
-            record.wanted = record.subscribers.size() > 1;
-        }
-        // Also when it is its own: the caller counts the lease from this request, not from the one it lost.
-        record.ttl = ttl;
-        record.expires = interlock::detail::add(now, ttl);
-        shard.leases_end = std::min(shard.leases_end, record.expires);
-        if (state != nullptr && entry.value)
-            state->emplace(Versioned<T>{*entry.value, entry.version});
-        return Grant{record.first, token_block, record.ttl};
-    }
-
-    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl)
-    {
-        auto& shard = shard_of(key);
-        std::lock_guard lock(shard.mutex);
-        auto* record = record_of(shard, key);
-        if (record == nullptr || !record->owner)
-            return Failure::because(Errc::lock_lost, Errc::not_found);
-        if (record->owner != owner)
-            return Failure::because(Errc::lock_lost, Errc::lock_busy);
-        record->ttl = ttl;
-        record->expires = interlock::detail::add(runtime_.now(), ttl);
-        shard.leases_end = std::min(shard.leases_end, record->expires);
-        return ttl;
-    }
-
-    Removal remove(Key const& key, OwnerToken const* owner)
-    {
-        auto& shard = shard_of(key);
-        Wakeup wakeup;
-        std::lock_guard lock(shard.mutex);
-        auto* node = find(shard, key);
-        if (node == nullptr || !node->second.lock || !node->second.lock->owner)
-            return Removal::gone;
-        if (owner != nullptr && node->second.lock->owner != *owner)
-            return Removal::taken;
-        release_record(shard, node, wakeup);
-        return Removal::removed;
-    }
-
-    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter)
-    {
-        auto& shard = shard_of(key);
-        std::lock_guard lock(shard.mutex);
-        auto* node = find_or_make(shard, key);
-        if (node == nullptr)
-            return;  // the next create says overloaded
-        if (!node->second.lock)
-            node->second.lock = std::make_unique<LockRecord>();
-        node->second.lock->subscribers.push_back({owner, &waiter});
-        node->second.lock->wanted = true;
-    }
-
-    void unsubscribe(Key const& key, Waiter& waiter) noexcept
-    {
-        auto& shard = shard_of(key);
-        std::lock_guard lock(shard.mutex);
-        auto* node = find(shard, key);
-        if (node == nullptr || !node->second.lock)
-            return;
-        auto& record = *node->second.lock;
-        bool const was_first = !record.subscribers.empty() && record.subscribers.front().waiter == &waiter;
-        record.subscribers.remove_if([&](Subscriber const& s) { return s.waiter == &waiter; });
-        if (!record.owner) {
-            if (record.subscribers.empty()) {
-                node->second.lock.reset();
-                drop_if_unused(shard, node);
-            } else if (was_first) {
-                record.expires = runtime_.now();
-                record.subscribers.front().waiter->wake();
-            }
-        }
-    }
-
-    bool wanted(Key const& key, OwnerToken owner)
-    {
-        auto& shard = shard_of(key);
-        std::lock_guard lock(shard.mutex);
-        auto* record = record_of(shard, key);
-        return record != nullptr && record->owner == owner && record->wanted;
-    }
-
-    /// Forgets in all shards what is over: operation records behind their retention, and lock records behind
-    /// their lease that nobody waits for on keys without a value. For whoever found the store full: a bound
-    /// counts only what is kept. True: something was forgotten. No mutex may be held.
-    bool make_room()
-    {
-        bool made = false;
-        for (auto& shard : shards_) {
-            std::lock_guard lock(shard.mutex);
-            made = purge(shard) || made;
-            made = drop_ended_leases(shard) || made;
-        }
-        return made;
-    }
-
-    std::size_t key_count() const noexcept { return key_count_.load(std::memory_order_relaxed); }
-    std::size_t waiter_count() const noexcept { return waiter_count_.load(std::memory_order_relaxed); }
-
 private:
-    static std::size_t index_of(Key const& key) noexcept { return (key.hash() ^ key.hash() >> 17) % shard_count; }
+    using Base::find;
+    using Base::index_of;
+    using Base::key_count_;
+    using Base::next_sequence_;
+    using Base::operation_count_;
+    using Base::operation_key;
+    using Base::options_;
+    using Base::purge;
+    using Base::put_operation;
+    using Base::release_record;
+    using Base::runtime_;
+    using Base::shards_;
 
-    /// The mutexes of all shards a commit touches, taken in index order.
+    /// The mutexes of all shards that a commit touches, taken in the order of their index.
     class Locks {
     public:
-        Locks(Store& store, std::span<Change<T> const> changes, OperationCommit const* operation) : store_(store)
+        Locks(Store& store, std::span<Change<T> const> changes, OperationCommit const* operation)
+            : store_(store)
         {
             for (auto const& change : changes)
                 wanted_ |= std::uint64_t{1} << index_of(*change.key);
@@ -547,30 +311,12 @@ private:
         std::uint64_t wanted_{0};
     };
 
-    static Node* find(Shard& shard, Key const& key) noexcept
-    {
-        // A transaction asks for its key more than once.
-        if (shard.recent != nullptr && shard.recent_hash == key.hash() && shard.recent->first == key)
-            return shard.recent;
-        auto const it = shard.entries.find(key);
-        if (it == shard.entries.end())
-            return nullptr;
-        shard.recent = &*it;
-        shard.recent_hash = key.hash();
-        return shard.recent;
-    }
-
-    static LockRecord* record_of(Shard& shard, Key const& key) noexcept
-    {
-        auto* node = find(shard, key);
-        return node == nullptr ? nullptr : node->second.lock.get();
-    }
-
+    /// Whether the change is allowed: `ok`, or the reason why not.
     Errc check(Shard const& shard, Node* node, Change<T> const& change, TransactionId transaction) const
     {
         if (change.fence != nullptr) {
             auto const* record = node == nullptr ? nullptr : node->second.lock.get();
-            // Law P1. No clock: a lease that is over but not yet taken still names its owner.
+            // Law P1. No clock is asked: a lease that is over but not taken yet still names its owner.
             if (record == nullptr || !record->owner || record->owner != change.fence->owner ||
                 change.fence->token < record->mark)
                 return Errc::fenced_out;
@@ -602,7 +348,7 @@ private:
         return Errc::ok;
     }
 
-    /// Precondition: `check` said ok, under the same mutex. Returns the version after it.
+    /// Precondition: `check` said ok, and the mutex was held since. Returns the version after the change.
     Version apply(Shard& shard, Node* node, Change<T> const& change, Wakeup& wakeup)
     {
         if (change.kind != ChangeKind::write)
@@ -656,131 +402,6 @@ private:
             drop_if_unused(shard, node);
         return version;
     }
-
-    void release_record(Shard& shard, Node* node, Wakeup& wakeup) noexcept
-    {
-        auto& record = *node->second.lock;
-        record.owner = OwnerToken{};
-        if (record.subscribers.empty()) {
-            node->second.lock.reset();
-            drop_if_unused(shard, node);
-        } else {
-            record.expires = runtime_.now();
-            wakeup = record.subscribers.front().waiter->wake_later();
-        }
-    }
-
-    static std::string operation_key(Key const& home, OperationId const& id)
-    {
-        std::string out;
-        out.reserve(2 + home.bytes().size() + id.value().size());
-        out += static_cast<char>(home.bytes().size() >> 8);  // at most 512
-        out += static_cast<char>(home.bytes().size());
-        out += home.bytes();
-        out += id.value();
-        return out;
-    }
-
-    void put_operation(Shard& shard, Key const& home, OperationId const& id, OperationRecord record)
-    {
-        auto const until = interlock::detail::add(runtime_.now(), id.kept_for(options_.retention));
-        auto name = operation_key(home, id);
-        forget_former_times(shard);
-        shard.operation_order.emplace_back(until, name);
-        auto it = shard.operations.end();
-        try {
-            bool fresh = false;
-            std::tie(it, fresh) = shard.operations.try_emplace(std::move(name));
-            if (fresh)
-                operation_count_.fetch_add(1, std::memory_order_relaxed);
-        } catch (...) {
-            shard.operation_order.pop_back();
-            throw;
-        }
-        std::push_heap(shard.operation_order.begin(), shard.operation_order.end(), std::greater<>{});
-        it->second.record = std::move(record);
-        it->second.kept_until = until;
-        std::string_view const stored = it->first;
-        it->second.home = stored.substr(2, home.bytes().size());
-        it->second.id = stored.substr(2 + home.bytes().size());
-    }
-
-    /// A lease that is over guards nothing that anybody waits for, and a write under it is `fenced_out`
-    /// without its record.
-    bool drop_ended_leases(Shard& shard)
-    {
-        auto const now = runtime_.now();
-        if (now < shard.leases_end)
-            return false;
-        shard.leases_end = TimePoint::max();
-        shard.recent = nullptr;
-        bool dropped = false;
-        for (auto it = shard.entries.begin(); it != shard.entries.end();) {
-            auto& entry = it->second;
-            if (entry.lock && entry.lock->owner) {
-                if (now < entry.lock->expires)
-                    shard.leases_end = std::min(shard.leases_end, entry.lock->expires);
-                else if (entry.lock->subscribers.empty() && !entry.value)
-                    entry.lock.reset();
-            }
-            if (!entry.unused()) {
-                ++it;
-                continue;
-            }
-            it = shard.entries.erase(it);
-            key_count_.fetch_sub(1, std::memory_order_relaxed);
-            dropped = true;
-        }
-        return dropped;
-    }
-
-    /// A record that is written again gets another place in the heap, with its new time, and its former place stays. Once
-    /// there are twice as many places as records, the former ones are taken out, so that a record that is written again and
-    /// again does not fill the memory.
-    void forget_former_times(Shard& shard)
-    {
-        auto& order = shard.operation_order;
-        if (order.size() <= 2 * shard.operations.size() + 64)
-            return;
-        std::erase_if(order, [&](auto const& place) {
-            auto const it = shard.operations.find(place.second);
-            return it == shard.operations.end() || it->second.kept_until != place.first;
-        });
-        // A record that was written twice at one time has two equal places, of which one is enough. Sorting brings them
-        // together, and leaves a heap, since its first place is the earliest.
-        std::sort(order.begin(), order.end());
-        order.erase(std::unique(order.begin(), order.end()), order.end());
-    }
-
-    /// Forgets what need not be kept any longer, exactly then and not before. True: something.
-    bool purge(Shard& shard)
-    {
-        if (shard.operation_order.empty())
-            return false;
-        auto const now = runtime_.now();
-        bool purged = false;
-        while (!shard.operation_order.empty() && now >= shard.operation_order.front().first) {
-            auto const it = shard.operations.find(shard.operation_order.front().second);
-            // A record that was written again is in the heap once more, with its new time.
-            if (it != shard.operations.end() && it->second.kept_until == shard.operation_order.front().first) {
-                shard.operations.erase(it);
-                operation_count_.fetch_sub(1, std::memory_order_relaxed);
-                purged = true;
-            }
-            std::pop_heap(shard.operation_order.begin(), shard.operation_order.end(), std::greater<>{});
-            shard.operation_order.pop_back();
-        }
-        return purged;
-    }
-
-    RepositoryOptions options_;
-    R runtime_;
-    std::array<Shard, shard_count> shards_;
-    std::atomic<std::uint64_t> next_token_{1};
-    std::atomic<std::uint64_t> next_sequence_{1};
-    std::atomic<std::size_t> key_count_{0};
-    std::atomic<std::size_t> waiter_count_{0};
-    std::atomic<std::size_t> operation_count_{0};
 };
 
 }  // namespace detail

@@ -3,8 +3,10 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_COLUMNS_HPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_COLUMNS_HPP
 
-// Members of a described struct as columns of a table. Values cross as text, as the column's type reads and writes it, so
-// that a column may have any type whose text the member's type can hold: an integer in a numeric, a string in a uuid.
+/// @file
+/// The members of a described struct as columns of a table. Values cross as text, as the column's type reads
+/// and writes it. A column may therefore have any type whose text the member's type can hold: an integer in a
+/// numeric column, a string in a uuid.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -27,6 +29,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// Whether a member of type `M` is one column.
 template <class M>
 constexpr bool is_column_type() noexcept
 {
@@ -40,6 +43,7 @@ constexpr bool is_column_type() noexcept
 template <class T>
 constexpr bool is_row_type() noexcept;
 
+/// Whether each member is a column, or a struct of columns.
 template <class T, template <class...> class L, class... D>
 constexpr bool members_are_columns(L<D...>) noexcept
 {
@@ -53,12 +57,13 @@ template <class T>
 constexpr bool is_row_type() noexcept
 {
     if constexpr (interlock::detail::Described<T>)
-        return std::is_default_constructible_v<T> && members_are_columns<T>(interlock::detail::described_members<T>{});
+        return std::is_default_constructible_v<T> &&
+               members_are_columns<T>(interlock::detail::described_members<T>{});
     else
         return false;
 }
 
-/// Calls `visit(name, member)` for every column of `row`, in order.
+/// Calls `visit(name, member)` for each column of `row`, in order.
 template <class T, class F>
 void for_each_column(T& row, F&& visit)
 {
@@ -71,7 +76,8 @@ void for_each_column(T& row, F&& visit)
     });
 }
 
-/// Calls `visit(part)` for every column of a key: of a pair, a tuple or a struct its parts, of others itself.
+/// Calls `visit(part)` for each column of a key: for a pair, a tuple or a struct its parts, for other keys
+/// the key itself.
 template <class K, class F>
 void for_each_part(K const& key, F&& visit)
 {
@@ -83,19 +89,23 @@ void for_each_part(K const& key, F&& visit)
         std::apply([&](auto const&... part) { (visit(part), ...); }, key);
 }
 
+/// A pair or a tuple whose parts are columns.
 template <class K>
 struct is_tuple_of_columns : std::false_type {};
 template <class... P>
 struct is_tuple_of_columns<std::tuple<P...>> : std::bool_constant<(is_column_type<P>() && ...)> {};
 template <class A, class B>
-struct is_tuple_of_columns<std::pair<A, B>> : std::bool_constant<is_column_type<A>() && is_column_type<B>()> {};
+struct is_tuple_of_columns<std::pair<A, B>> : std::bool_constant<is_column_type<A>() && is_column_type<B>()> {
+};
 
-/// A key that comes back from its bytes, and whose parts are columns.
+/// A key that can be made from its bytes again, and whose parts are columns.
 template <class K>
-inline constexpr bool is_key_type =
-    interlock::detail::DecodableKey<K> && (is_column_type<K>() || is_row_type<K>() || is_tuple_of_columns<K>::value);
+inline constexpr bool is_key_type = interlock::detail::DecodableKey<K> &&
+                                    (is_column_type<K>() || is_row_type<K>() ||
+                                     is_tuple_of_columns<K>::value);
 
-/// False: a text with a NUL, which no text column can hold.
+/// Adds the value of a column to `params`. Returns false for a text with a NUL, which no text column can
+/// hold. An enumerator crosses by its described name, or, without one, by its number.
 template <class M>
 bool add_column(Params& params, M const& value)
 {
@@ -127,7 +137,8 @@ bool add_column(Params& params, M const& value)
     return true;
 }
 
-/// False: not a text of an `M`.
+/// Reads the value of a column into `out`. Returns false when the text is not that of an `M`, or is a null
+/// and `M` no optional.
 template <class M>
 bool read_column(Reply const& reply, std::size_t row, std::size_t column, M& out)
 {

@@ -3,7 +3,8 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_ERROR_HPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_ERROR_HPP
 
-// What became of a batch that was not answered as it should be.
+/// @file
+/// What a batch that was not answered as it should be means for its caller.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
@@ -17,14 +18,16 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// For people. Never values: the server's messages quote them, so they are shown only of states that are
-/// about the schema, and where the user's schema itself has raised the error.
+/// The error as a text for people. Values must not get into it, but the server's messages quote values. A
+/// message is therefore shown only for states that are about the schema, and where the user's schema itself
+/// has raised the error.
 inline std::string describe(SqlError const& error)
 {
     std::string out = "postgres: ";
     if (!error.constraint.empty() && !error.raised)
         return out + "constraint " + error.constraint;
-    out += error.constraint.empty() ? std::string(rule_of(error.state).name) : "constraint " + error.constraint;
+    out +=
+        error.constraint.empty() ? std::string(rule_of(error.state).name) : "constraint " + error.constraint;
     if (!error.state.empty())
         out += " (" + error.state + ")";
     bool shown = error.raised;
@@ -38,6 +41,8 @@ inline std::string describe(SqlError const& error)
     return out;
 }
 
+/// What the server's error means. Only as the answer to a commit, and only for a state that is not certain,
+/// is the outcome unknown.
 inline Failure failure_of(SqlError const& error, Access access)
 {
     auto const& rule = rule_of(error.state);
@@ -46,7 +51,8 @@ inline Failure failure_of(SqlError const& error, Access access)
     return Failure{rule.errc, describe(error)};
 }
 
-/// Precondition: it was not answered, or with an error, or is unconfirmed.
+/// What the end of an exchange means. Precondition: the exchange was not answered, or was answered with an
+/// error, or is unconfirmed.
 inline Failure failure_of(Exchange const& exchange, Access access)
 {
     switch (exchange.progress) {

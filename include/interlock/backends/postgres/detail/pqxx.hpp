@@ -3,17 +3,19 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_PQXX_HPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_PQXX_HPP
 
-// The only door to libpqxx (6.4, 7.5 and later, 8.x) and to libpq, which it is built on.
-//
-// libpqxx owns the connection and converts the values of users' own statements (`pqxx::string_traits`). Statements are
-// sent through the libpq connection inside it, because libpqxx hides what an honest outcome needs: the command tag of
-// COMMIT, the name of a violated constraint, the state of the transaction, and a bound on waiting for a reply. Nothing
-// is ever sent by libpqxx itself, so that its silent reconnect (6.4) and its in-doubt reports cannot happen here.
+/// @file
+/// The only door to libpqxx (6.4, 7.5 and later, 8.x), and to libpq, on which libpqxx is built.
+///
+/// libpqxx owns the connection, and converts the values of users' own statements (`pqxx::string_traits`).
+/// Statements are sent through the libpq connection inside it, because libpqxx hides what an honest outcome
+/// needs: the command tag of COMMIT, the name of a violated constraint, the state of the transaction, and a
+/// bound on waiting for a reply. libpqxx itself never sends anything, so its silent reconnect (6.4) and its
+/// in-doubt reports cannot happen here.
 
-#include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/random.hpp>
 #include <interlock/core/runtime/socket.hpp>
 #include <interlock/core/runtime/stream.hpp>
 #include <interlock/core/runtime/thread.hpp>
@@ -37,11 +39,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -51,21 +51,28 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-// ---- what differs between the versions of libpqxx -------------------------------------------------------------
+// ---- what differs between the versions of libpqxx ---------------------------------------------------------
 
 #if PQXX_VERSION_MAJOR < 7
-/// A libpqxx connection around an established one. 6.4 would reconnect by itself; it never gets to send anything.
+/// A libpqxx connection around an established one. libpqxx 6.4 would reconnect by itself; here it never gets
+/// to send anything.
 class PqxxConnection final : public pqxx::connection_base {
 public:
-    explicit PqxxConnection(PGconn* connection) : pqxx::connection_base(policy_), policy_(connection) { init(); }
+    explicit PqxxConnection(PGconn* connection) : pqxx::connection_base(policy_), policy_(connection)
+    {
+        init();
+    }
     PqxxConnection(PqxxConnection const&) = delete;
     PqxxConnection& operator=(PqxxConnection const&) = delete;
     ~PqxxConnection() { close(); }
 
 private:
+    /// Gives libpqxx the connection that exists, instead of making one.
     class Adopted final : public pqxx::connectionpolicy {
     public:
-        explicit Adopted(PGconn* connection) : pqxx::connectionpolicy(std::string{}), connection_(connection) {}
+        explicit Adopted(PGconn* connection) : pqxx::connectionpolicy(std::string{}), connection_(connection)
+        {
+        }
         handle do_startconnect(handle known) override
         {
             return known != nullptr ? known : std::exchange(connection_, nullptr);
@@ -77,6 +84,7 @@ private:
     };
     Adopted policy_;
 };
+/// Hands an established connection over to libpqxx.
 inline std::unique_ptr<PqxxConnection> adopt(PGconn* connection)
 {
     return std::make_unique<PqxxConnection>(connection);
@@ -95,7 +103,7 @@ std::string pqxx_text(T const& value)
 {
     return std::string(pqxx::to_string(value));
 }
-/// Throws what the traits throw for a text that is no `T`.
+/// The value of a text. Throws what the traits throw for a text that is no `T`.
 template <class T>
 T pqxx_value(std::string const& text)
 {
@@ -108,12 +116,10 @@ T pqxx_value(std::string const& text)
 #endif
 }
 
-// ---- connection strings -------------------------------------------------------------------------------------------
+// ---- connection strings -----------------------------------------------------------------------------------
 
-/// Keywords of libpq and their values.
-using Settings = std::vector<std::pair<std::string, std::string>>;
-
-/// Nothing when libpq cannot read `url`; its own words may quote a password, so they are not passed on.
+/// The settings in a connection URL. Nothing when libpq cannot read `url`: libpq's own words may quote a
+/// password, so they are not passed on.
 inline std::optional<Settings> parse_settings(std::string const& url)
 {
     std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const parsed{
@@ -127,70 +133,21 @@ inline std::optional<Settings> parse_settings(std::string const& url)
     return settings;
 }
 
-/// What libpq would take for `keyword` when nothing is stated: the environment's, a service file's, or its own.
+/// What libpq takes for `keyword` when the URL says nothing: the environment's value, a service file's, or
+/// its own default.
 inline std::string default_setting(std::string_view keyword)
 {
-    std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const defaults{PQconndefaults(), &PQconninfoFree};
+    std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const defaults{
+        PQconndefaults(), &PQconninfoFree};
     for (auto const* option = defaults.get(); option != nullptr && option->keyword != nullptr; ++option)
         if (keyword == option->keyword && option->val != nullptr)
             return option->val;
     return {};
 }
 
-// ---- statements, parameters, replies --------------------------------------------------------------------------
+// ---- replies ----------------------------------------------------------------------------------------------
 
-/// A statement that is prepared once per connection. Equal texts are one statement.
-class Statement {
-public:
-    Statement() = default;
-    explicit Statement(std::string text) : text_(std::move(text)), name_(intern(text_)) {}
-    std::string const& text() const noexcept { return text_; }
-    std::string const& name() const noexcept { return name_; }
-
-private:
-    static std::string intern(std::string const& text)
-    {
-        // Never destroyed: threads of the library still use statements while the process ends.
-        static auto& mutex = interlock::detail::immortal<std::mutex>();
-        static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
-        std::lock_guard lock(mutex);
-        return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
-    }
-    std::string text_;
-    std::string name_;
-};
-
-/// The parameters of one statement. Values cross as parameters only, never as part of a text.
-class Params {
-public:
-    Params() = default;
-
-    /// `value` must have no NUL: libpq would cut it there.
-    void text(std::string value) { add({std::move(value), Kind::text}); }
-    void bytes(std::string_view value) { add({std::string(value), Kind::binary}); }
-    void null() { add({{}, Kind::null}); }
-    void number(std::int64_t value) { text(std::to_string(value)); }
-    void boolean(bool value) { text(value ? "t" : "f"); }
-
-    std::size_t size() const noexcept { return values_.size(); }
-
-private:
-    friend class Connection;
-    enum class Kind : unsigned char { text, binary, null };
-    struct Value {
-        std::string bytes;
-        Kind kind;
-    };
-    void add(Value value)
-    {
-        if (values_.empty())
-            values_.reserve(8);  // most statements have fewer
-        values_.push_back(std::move(value));
-    }
-    std::vector<Value> values_;
-};
-
-/// One statement's rows.
+/// The rows that one statement answered, or none.
 class Reply {
 public:
     Reply() = default;
@@ -203,7 +160,8 @@ public:
     {
         return PQgetisnull(result_.get(), static_cast<int>(row), static_cast<int>(column)) != 0;
     }
-    /// Valid as long as this. Empty for a null, and for what is not there.
+    /// The value as the server writes it, valid as long as this object. Empty for a null, and for a place
+    /// that does not exist.
     std::string_view text(std::size_t row, std::size_t column) const noexcept
     {
         if (row >= rows() || column >= columns())
@@ -212,6 +170,7 @@ public:
         auto const c = static_cast<int>(column);
         return {PQgetvalue(result_.get(), r, c), static_cast<std::size_t>(PQgetlength(result_.get(), r, c))};
     }
+    /// The value as a number; nothing when it is no number, or a null.
     std::optional<std::int64_t> number(std::size_t row, std::size_t column) const noexcept
     {
         auto const digits = text(row, column);
@@ -222,7 +181,7 @@ public:
         return value;
     }
     bool boolean(std::size_t row, std::size_t column) const noexcept { return text(row, column) == "t"; }
-    /// Of a `bytea`; nothing when it is none.
+    /// The value of a `bytea`; nothing when the value is not one.
     std::optional<std::string> bytes(std::size_t row, std::size_t column) const
     {
         auto const hex = text(row, column);
@@ -239,14 +198,16 @@ public:
         }
         return out;
     }
+    /// The place of the column with this name, in its exact case.
     std::optional<std::size_t> column(std::string const& name) const noexcept
     {
         int const at = PQfnumber(result_.get(), ("\"" + name + "\"").c_str());
         return at < 0 ? std::nullopt : std::optional<std::size_t>{static_cast<std::size_t>(at)};
     }
-    /// What the server says it did: "COMMIT", or "ROLLBACK" for a COMMIT of a transaction that had failed.
+    /// What the server says that it did: "COMMIT", or "ROLLBACK" for the COMMIT of a transaction that had
+    /// failed before.
     std::string_view tag() const noexcept { return PQcmdStatus(result_.get()); }
-    /// Rows changed by an INSERT, UPDATE, DELETE or MERGE.
+    /// How many rows an INSERT, UPDATE, DELETE or MERGE changed.
     std::size_t affected() const noexcept
     {
         std::string_view const digits = PQcmdTuples(result_.get());
@@ -267,82 +228,81 @@ private:
     std::unique_ptr<PGresult, Clear> result_;
 };
 
-/// What the server refused.
-struct SqlError {
-    std::string state;       ///< SQLSTATE; empty: the connection broke
-    std::string message;     ///< the primary message; the detail, which quotes values, is left out
-    std::string constraint;  ///< name of the violated one
-    /// By a RAISE of the user's schema: state and text are the user's own words. Such an error came before
-    /// the commit and says nothing about the session, whatever state it has.
-    bool raised{false};
-};
-
-/// Statements that leave in one write and are answered in one reading. Outside of a transaction block they are one
-/// transaction.
-class Batch {
-public:
-    void add(Statement const& statement, Params params = {}) { steps_.push_back({&statement, {}, std::move(params)}); }
-    /// Not prepared.
-    void add(std::string text, Params params = {}) { steps_.push_back({nullptr, std::move(text), std::move(params)}); }
-    std::size_t size() const noexcept { return steps_.size(); }
-
-private:
-    friend class Connection;
-    struct Step {
-        Statement const* statement;
-        std::string text;
-        Params params;
-    };
-    std::vector<Step> steps_;
-};
-
-/// What a batch does, and so what a lost answer to it means.
-enum class Access : unsigned char {
-    read,   ///< changes nothing
-    write,  ///< changes something inside of a transaction that stays open: without its COMMIT nothing was applied
-    commit, ///< commits: a lost answer is `outcome_unknown`
-};
-
-/// How far a batch got.
-enum class Progress : unsigned char {
-    answered,  ///< everything, or up to an error of the server, which is in `error`
-    unsent,    ///< nothing of it left: the connection was broken
-    too_late,  ///< nothing of it left: it was not begun before the deadline
-    lost,      ///< the connection broke; `error` may have the server's last words
-    late,      ///< not answered in time, nor after it was cancelled; the connection is closed
-};
-
+/// How a batch went.
 struct Exchange {
     Progress progress{Progress::unsent};
-    std::vector<Reply> replies;  ///< one for each step; empty for those that were not run
+    std::vector<Reply> replies;  ///< one for each statement of the batch; empty for those that were not run
+    /// The first error that the server reported.
     std::optional<SqlError> error;
-    /// Of a commit that was answered as made: a synchronous standby has not confirmed it, or perhaps not,
-    /// since the wait for it is what a cancel request ends.
+    /// True for a commit that the server answered as made although a synchronous standby has not, or perhaps
+    /// has not, confirmed it. Perhaps: a cancel request ends the server's wait for the standby, too.
     bool unconfirmed{false};
 };
 
-/// A message of NOTIFY.
-struct Notification {
-    std::string channel;
-    std::string payload;
-};
+// ---- the connection ---------------------------------------------------------------------------------------
 
-/// One session. **Thread safety.** One thread at a time.
+/// From now until `until`, a time of sockets, rounded up, and bounded to what the server's settings take.
+inline std::int64_t milliseconds_until(TimePoint until) noexcept
+{
+    auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - interlock::detail::socket_now());
+    return std::clamp<std::int64_t>(left.count(), 1, 86'400'000);
+}
+
+/// Why there is no connection. The server's text is left out, since it may name users and files of the
+/// client's machine.
+inline Failure connect_failure(PGconn* connection, std::string const& endpoint)
+{
+    std::string_view const said = PQerrorMessage(connection);
+    // libpq does not tell the SQLSTATE here. All that matters is whether trying again can help.
+    for (std::string_view never :
+         {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
+          "certificate", "does not support SSL", "SSL error", "invalid "})
+        if (said.find(never) != std::string_view::npos)
+            return Failure{
+                Errc::misconfigured,
+                "postgres: " + endpoint + " refuses the connection: " + std::string(never)};
+    if (said.find("too many clients") != std::string_view::npos ||
+        said.find("remaining connection slots") != std::string_view::npos ||
+        said.find("too many connections") != std::string_view::npos)
+        return Failure{Errc::overloaded, "postgres: " + endpoint + " has too many connections"};
+    return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
+}
+
+/// The parts of an error that are of use, without the detail.
+inline SqlError error_of(PGresult const* result)
+{
+    auto const field = [&](int code) {
+        char const* const text = PQresultErrorField(result, code);
+        return std::string(text != nullptr ? text : "");
+    };
+    return {
+        field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
+        field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
+}
+
+/// One session of the server. Its deadlines are on the time line of the system's sockets (`socket_now`),
+/// whatever runtime its pool has.
+///
+/// **Thread safety.** One thread at a time.
 class Connection {
 public:
-    Connection() : generation_(SystemRuntime::generation()) {}
+    Connection() : generation_(interlock::detail::process_generation()) {}
     Connection(Connection const&) = delete;
     Connection& operator=(Connection const&) = delete;
     ~Connection()
     {
-        if (SystemRuntime::generation() != generation_) {
-            // The parent's session: saying goodbye would end it there. The descriptor is ours to close, the rest is lost.
+        // The session is the parent's, and saying goodbye would end it there. Only the descriptor is ours to
+        // close; the rest of the object is leaked.
+        if (interlock::detail::process_generation() != generation_) {
+            // The parent's session: saying goodbye would end it there. The descriptor is ours to close, the
+            // rest is lost.
             if (connection_ != nullptr)
                 ::close(PQsocket(connection_));
             static_cast<void>(owner_.release());
         }
     }
 
+    /// Connects, at most until `until`. The failure tells whether trying again can help.
     Outcome<void> open(Settings const& settings, std::string const& endpoint, TimePoint until)
     {
         std::vector<char const*> keywords;
@@ -357,19 +317,23 @@ public:
             PQconnectStartParams(keywords.data(), values.data(), 0), &PQfinish};
         if (!opening)
             return Failure{Errc::unavailable, "postgres: out of memory"};
-        PQsetNoticeProcessor(opening.get(), [](void*, char const*) {}, nullptr);  // the default prints to stderr
-        auto next = PGRES_POLLING_WRITING;
+        PQsetNoticeProcessor(
+            opening.get(), [](void*, char const*) {}, nullptr);  // the default prints to stderr
+        auto next = PGRES_POLLING_WRITING;                       // the default prints to stderr
         while (PQstatus(opening.get()) != CONNECTION_BAD) {
             if (next == PGRES_POLLING_OK)
                 break;
             if (next == PGRES_POLLING_FAILED)
-                return refused(opening.get(), endpoint);
-            if (!wait(PQsocket(opening.get()), static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT), until))
+                return connect_failure(opening.get(), endpoint);
+            if (!wait(
+                    PQsocket(opening.get()),
+                    static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT),
+                    until))
                 return Failure{Errc::unavailable, "postgres: no connection to " + endpoint + " in time"};
             next = PQconnectPoll(opening.get());
         }
         if (PQstatus(opening.get()) == CONNECTION_BAD)
-            return refused(opening.get(), endpoint);
+            return connect_failure(opening.get(), endpoint);
         pid_ = PQbackendPID(opening.get());
         connection_ = opening.get();
         owner_ = adopt(opening.release());
@@ -380,6 +344,7 @@ public:
     }
 
     bool is_open() const noexcept { return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK; }
+    /// Closes the connection; the server rolls back what was open.
     void close() noexcept
     {
         connection_ = nullptr;
@@ -387,54 +352,55 @@ public:
         prepared_.clear();
     }
 
-    /// Open, outside of a transaction, with nothing to read: the server has neither ended it nor said anything. The
-    /// backend is the one that we connected to.
+    /// Whether the session may be lent: it is open, outside of a transaction, with nothing to read (the
+    /// server has neither ended it nor said anything), and the backend is still the one that was connected
+    /// to.
     bool fit() const noexcept
     {
-        if (!is_open() || cancelled_ || PQtransactionStatus(connection_) != PQTRANS_IDLE || PQbackendPID(connection_) != pid_)
+        if (!is_open() || cancelled_ || PQtransactionStatus(connection_) != PQTRANS_IDLE ||
+            PQbackendPID(connection_) != pid_)
             return false;
         pollfd waiting{PQsocket(connection_), POLLIN, 0};
         return ::poll(&waiting, 1, 0) == 0;
     }
+    /// Open, and outside of a transaction.
     bool idle() const noexcept { return is_open() && PQtransactionStatus(connection_) == PQTRANS_IDLE; }
     /// In a transaction that has not failed.
-    bool in_transaction() const noexcept { return is_open() && PQtransactionStatus(connection_) == PQTRANS_INTRANS; }
+    bool in_transaction() const noexcept
+    {
+        return is_open() && PQtransactionStatus(connection_) == PQTRANS_INTRANS;
+    }
     int pid() const noexcept { return pid_; }
     int server_version() const noexcept { return PQserverVersion(connection_); }
     int socket() const noexcept { return PQsocket(connection_); }
     std::size_t prepared_count() const noexcept { return prepared_.size(); }
-    /// A great many prepared statements are a program that makes repositories without end.
+    /// Whether the session may be kept. A program that prepares a great many statements makes repositories
+    /// without end; its sessions are replaced now and then, so that the statements do not fill the server.
     bool reusable() const noexcept { return fit() && prepared_.size() <= 512; }
-    /// Plans of this session are no longer of use.
-    void spoil() noexcept { cancelled_ = true; }
+    /// The session is not to be used again: its plans are too old, say, or its settings were changed.
+    void mark_unusable() noexcept { cancelled_ = true; }
 
-    /// Names what a transaction id is unique in: another one after a failover, and after a crash. An id that was given out
-    /// is not durable before its transaction commits; a server that recovers gives it out again. (Seen in the tests: the
-    /// status that was asked for was another transaction's.) Made of the time line and of the time at which the server's
-    /// statistics began, which a recovery sets.
+    /// Names the period in which a transaction id is unique; it changes with a failover and with a crash. The
+    /// reason: an id that was given out is not durable before its transaction commits, and a server that
+    /// recovers gives it out again. (A test has seen it: the status that was asked for was another
+    /// transaction's.) The name is made of the time line and of the time at which the server's statistics
+    /// began, which a recovery sets anew.
     std::string const& life() const noexcept { return life_; }
     void set_life(std::string life) { life_ = std::move(life); }
 
-    /// By what the server ends what takes too long. These settings of the session are a net below the caller's
-    /// deadline, which cancels; they never end anything early. Where they do not fit they are set anew, in the same
-    /// trip.
-    enum class Bounded : unsigned char {
-        by_caller,       ///< by what was set last, if anything: for statements of a transaction that is open
-        by_session,      ///< after at most 16 times the time that is left; twice that, when it is short
-        by_transaction,  ///< for BEGIN: after at most twice that; one that is left alone keeps its locks until then
-    };
+    using Bounded = postgres::detail::Bounded;
 
-    /// Sends `batch` and reads all replies. This is the one place that bounds an exchange with the server:
-    /// nothing is sent once `until` has come; what is not answered by then is cancelled and given up, and the
-    /// connection is closed. Only the answer to a commit is then waited for a moment more (`grace`), because
-    /// the cancel request makes it definite.
+    /// Sends `batch` and reads all replies. This function is the only place that bounds an exchange with the
+    /// server. Nothing is sent once `until` has come. What is not answered by then is cancelled and given up,
+    /// and the connection is closed. Only the answer to a commit is then waited for a moment longer
+    /// (`grace`), because the cancel request makes the answer definite.
     Exchange run(Batch const& batch, TimePoint until, Bounded bounded, Access access = Access::write)
     {
         Exchange exchange;
         exchange.replies.resize(batch.size());
         if (!is_open())
             return exchange;
-        if (SystemRuntime::now() >= until) {
+        if (interlock::detail::socket_now() >= until) {
             exchange.progress = Progress::too_late;
             return exchange;
         }
@@ -450,14 +416,18 @@ public:
         }
         bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until) + 10;
         exchange.progress = receive(
-            exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until, access);
+            exchange,
+            sets_bounds ? 2 : 1,
+            server_ends_it ? interlock::detail::add(until, slack) : until,
+            access);
         exchange.unconfirmed = access == Access::commit && (unreplicated_ || asked_to_cancel_);
         if (exchange.progress != Progress::answered)
             close();
         return exchange;
     }
 
-    /// Waits for messages of NOTIFY at most until `until`; also returns when `bell` can be read. False: it broke.
+    /// Waits for messages of NOTIFY, at most until `until`. Also returns when `bell` is rung. False: the
+    /// connection broke.
     bool listen(std::vector<Notification>& heard, interlock::detail::Doorbell const& bell, TimePoint until)
     {
         if (!is_open())
@@ -465,7 +435,8 @@ public:
         take_notifications(heard);
         if (!heard.empty())
             return true;
-        if (interlock::detail::wait_for_io(PQsocket(connection_), POLLIN, until, &bell) == interlock::detail::IoStatus::failed)
+        if (interlock::detail::wait_for_io(PQsocket(connection_), POLLIN, until, &bell) ==
+            interlock::detail::IoStatus::failed)
             return false;
         if (PQconsumeInput(connection_) == 0)
             return false;
@@ -474,65 +445,51 @@ public:
     }
 
 private:
-    /// How long after a cancel request its effect on a commit is waited for.
+    // How long after a cancel request the answer to a commit is waited for.
     static constexpr std::chrono::milliseconds grace{100};
 
-    /// A deadline nearer than that many milliseconds is the server's to keep.
+    // A deadline that is nearer than so many milliseconds is the server's to keep.
     static constexpr std::int64_t near = 1000;
-    /// By how much the server may be late with it.
+    // By how much the server may be late with it.
     static constexpr std::chrono::milliseconds slack{25};
+    // The place of a statement that belongs to no step of the batch.
     static constexpr auto no_step = static_cast<std::size_t>(-1);
 
+    // What was sent, in the order in which the replies come.
     struct Sent {
         std::size_t step;
-        Statement const* preparing;  // null: this is the execution
+        Statement const* preparing;  // null: the message is the execution
     };
 
-    static std::int64_t milliseconds_until(TimePoint until) noexcept
-    {
-        auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - SystemRuntime::now()).count();
-        return std::clamp<std::int64_t>(left, 1, 86'400'000);
-    }
+    // Whether the settings that were made last fit this deadline, too.
     bool bounds_fit(TimePoint until, Bounded bounded) const noexcept
     {
         auto const left = milliseconds_until(until);
-        return timeout_ >= left && timeout_ <= (left < near || bounded == Bounded::by_transaction ? 2 : 16) * left;
+        return timeout_ >= left &&
+               timeout_ <= (left < near || bounded == Bounded::by_transaction ? 2 : 16) * left;
     }
-    /// A transaction of its own, before the others: no rollback undoes it, and BEGIN may still set the isolation level.
+    // Sets the bounds in a transaction of its own before the others. No rollback undoes them there, and BEGIN
+    // may still set the isolation level.
     bool send_bounds(TimePoint until)
     {
         static auto const& set = interlock::detail::immortal<Statement>(
-            "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, false), "
+            "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, "
+            "false), "
             "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)");
         auto const left = milliseconds_until(until);
-        // Short: the server is to end it in time, so that its answer is definite. Else a little more, so that it also
-        // fits the next that has as much time.
+        // When the time is short, the server is to end the statement in time, so that its answer is definite.
+        // Otherwise it gets a little more time, so that the setting also fits the next call that has as much
+        // time.
         timeout_ = left < near ? left : left + left / 8;
         Batch::Step step{&set, {}, {}};
         step.params.number(timeout_);
         return send(step, no_step) && PQpipelineSync(connection_) != 0;
     }
 
+    // Whether `socket` became ready before `until`.
     static bool wait(int socket, short events, TimePoint until) noexcept
     {
         return interlock::detail::wait_for_io(socket, events, until) == interlock::detail::IoStatus::ok;
-    }
-
-    /// Why it cannot be connected to; without the server's text, which may name users and files of the client's machine.
-    static Failure refused(PGconn* connection, std::string const& endpoint)
-    {
-        std::string_view const said = PQerrorMessage(connection);
-        // libpq does not tell the SQLSTATE here. What matters is whether trying again can help.
-        for (std::string_view never :
-             {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
-              "certificate", "does not support SSL", "SSL error", "invalid "})
-            if (said.find(never) != std::string_view::npos)
-                return Failure{Errc::misconfigured, "postgres: " + endpoint + " refuses the connection: " + std::string(never)};
-        if (said.find("too many clients") != std::string_view::npos ||
-            said.find("remaining connection slots") != std::string_view::npos ||
-            said.find("too many connections") != std::string_view::npos)
-            return Failure{Errc::overloaded, "postgres: " + endpoint + " has too many connections"};
-        return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
     }
 
     bool send_all(Batch const& batch, TimePoint until, bool sets_bounds)
@@ -545,6 +502,7 @@ private:
         return PQpipelineSync(connection_) != 0;
     }
 
+    // Gives one step to libpq; a statement that this session has not prepared yet is prepared first.
     bool send(Batch::Step const& step, std::size_t index)
     {
         auto const& values = step.params.values_;
@@ -561,7 +519,14 @@ private:
         if (step.statement == nullptr) {
             sent_.push_back({index, nullptr});
             return taken(PQsendQueryParams(
-                connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(), formats_.data(), 0));
+                connection_,
+                step.text.c_str(),
+                count,
+                nullptr,
+                pointers_.data(),
+                lengths_.data(),
+                formats_.data(),
+                0));
         }
         auto const& name = step.statement->name();
         if (!prepared_.contains(name) &&
@@ -576,13 +541,15 @@ private:
         return taken(PQsendQueryPrepared(
             connection_, name.c_str(), count, pointers_.data(), lengths_.data(), formats_.data(), 0));
     }
+    // Counts the messages that libpq has taken: from the first on, something may have left.
     bool taken(int by_libpq) noexcept
     {
         taken_ += by_libpq != 0 ? 1U : 0U;
         return by_libpq != 0;
     }
 
-    /// `syncs`: of how many parts what was sent is made, each of which runs whatever became of the one before.
+    // Reads the replies. `syncs`: the number of parts that were sent; each part runs whatever became of the
+    // part before.
     Progress receive(Exchange& exchange, int syncs, TimePoint until, Access access)
     {
         std::size_t at = 0;
@@ -590,7 +557,7 @@ private:
             if (!readable(until, access))
                 return is_open() ? Progress::late : Progress::lost;
             Reply reply{PQgetResult(connection_)};
-            if (!reply) {  // the end of one statement
+            if (!reply) {  // one statement ends here
                 if (PQstatus(connection_) == CONNECTION_BAD)
                     return Progress::lost;
                 ++at;
@@ -614,7 +581,7 @@ private:
             default: {
                 bool const broken = PQstatus(connection_) == CONNECTION_BAD;
                 if (!broken && at < sent_.size() && sent_[at].step == no_step)
-                    timeout_ = -1;  // without the net the caller's deadline still cancels
+                    timeout_ = -1;  // this net is missing then; the caller's deadline still cancels
                 else if (!exchange.error)
                     exchange.error = error_of(raw);
                 if (broken)
@@ -624,8 +591,8 @@ private:
         }
     }
 
-    /// True: `PQgetResult` will not block. False: later than `until`, for a commit also after a cancel
-    /// request; or broken.
+    // True: `PQgetResult` will not block. False: `until` has come (for a commit, also after a cancel
+    // request), or the connection broke.
     bool readable(TimePoint until, Access access)
     {
         bool flushed = false;
@@ -633,12 +600,12 @@ private:
             if (!flushed) {
                 int const left = PQflush(connection_);
                 if (left < 0)
-                    return PQisBusy(connection_) == 0;  // what the server said last may be there to be read
+                    return PQisBusy(connection_) == 0;  // the server's last words may be there to be read
                 flushed = left == 0;
             }
             if (flushed && PQisBusy(connection_) == 0)
                 return true;
-            auto const now = SystemRuntime::now();
+            auto const now = interlock::detail::socket_now();
             if (now >= until) {
                 if (asked_to_cancel_)
                     return false;
@@ -656,12 +623,14 @@ private:
         }
     }
 
-    /// Asks the server to stop what it does for us. On a thread of its own: libpq's call blocks, and has no bound. A
-    /// request may be late and hit a statement that comes after, so this session is not used again.
+    // Asks the server to stop what it does for this session. libpq's call blocks without a bound, so a thread
+    // of its own makes it. The request may be late and hit a statement that comes after, so the session is
+    // not used again.
     void cancel()
     {
         cancelled_ = asked_to_cancel_ = true;
-        std::shared_ptr<PGcancel> const request{PQgetCancel(connection_), [](PGcancel* c) { PQfreeCancel(c); }};
+        std::shared_ptr<PGcancel> const request{
+            PQgetCancel(connection_), [](PGcancel* c) { PQfreeCancel(c); }};
         if (!request)
             return;
         try {
@@ -669,25 +638,14 @@ private:
                 char said[256];
                 PQcancel(request.get(), said, sizeof said);
             });
-        } catch (std::exception const&) {  // no thread left: given up without it
+        } catch (std::exception const&) {  // no thread was left: the statement is given up without it
         }
     }
 
-    static SqlError error_of(PGresult const* result)
-    {
-        auto const field = [&](int code) {
-            char const* const text = PQresultErrorField(result, code);
-            return std::string(text != nullptr ? text : "");
-        };
-        return {
-            field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
-            field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
-    }
-
-    /// Warnings are nothing to us but one: the wait of a commit for its synchronous standby was ended before
-    /// the standby had confirmed it. The server then answers as if all was well. That warning is known by the
-    /// function that it comes from, since its text is translated, and its state (01000) is also that of the
-    /// user's own warnings.
+    // Of all warnings only one matters here: the wait of a commit for its synchronous standby was ended
+    // before the standby had confirmed it. The server then answers as if all was well. That warning is known
+    // by the server's function that it comes from. Its text is translated, and its state (01000) is also the
+    // state of the user's own warnings.
     static void take_notice(void* connection, PGresult const* notice)
     {
         char const* const function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
@@ -703,17 +661,17 @@ private:
         }
     }
 
-    std::uint64_t generation_;
-    std::unique_ptr<PqxxConnection> owner_;
+    std::uint64_t generation_;               // the process that made the session
+    std::unique_ptr<PqxxConnection> owner_;  // owns `connection_`
     PGconn* connection_{nullptr};
     int pid_{0};
-    bool cancelled_{false};
+    bool cancelled_{false};        // not to be used again
     bool asked_to_cancel_{false};  // during this exchange
-    bool unreplicated_{false};     // likewise, said by the server
+    bool unreplicated_{false};     // likewise: the server has said so
     std::string life_;
-    std::int64_t timeout_{-1};  // of the session, in milliseconds; -1: not set by us
-    std::unordered_set<std::string> prepared_;
-    // Of the exchange under way, kept for their room.
+    std::int64_t timeout_{-1};                  // the session's setting, in milliseconds; -1: not set by us
+    std::unordered_set<std::string> prepared_;  // names of the statements that are prepared in this session
+    // The following belong to the exchange under way; they are members so that their memory is used again.
     std::vector<Sent> sent_;
     std::size_t taken_{0};  // messages that libpq has taken
     std::vector<char const*> pointers_;

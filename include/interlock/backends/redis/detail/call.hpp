@@ -3,17 +3,21 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CALL_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_CALL_HPP
 
-// The two ways in which a member of a repository is carried out. Each member is written once, for either: it makes a
-// command, and says what the reply means.
+// The two ways in which a repository sends a command: on the calling thread (`Blocking`), or over the shared
+// connection, where nobody is blocked (`Starting`). Each member of a repository is written once, for both: it
+// makes a command, and says what the reply means.
 
+#include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
+#include <interlock/backends/redis/detail/queued_command.hpp>
+#include <interlock/backends/redis/detail/resender.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
-#include <interlock/core/runtime/runtime.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -30,7 +34,7 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// Why nothing is sent.
+/// Why a call with this deadline sends nothing, if it does not.
 inline std::optional<Failure> too_late(Deadline deadline, TimePoint now)
 {
     if (!deadline.valid())
@@ -40,45 +44,47 @@ inline std::optional<Failure> too_late(Deadline deadline, TimePoint now)
     return std::nullopt;
 }
 
-/// That a write counts only once so many replicas have it, and is taken back otherwise.
+/// For a write that counts only once `replicas` replicas have it, and is taken back otherwise.
 struct Replication {
     std::size_t replicas;
-    std::chrono::milliseconds timeout;  // of asking them
-    ScriptCall undo;
+    std::chrono::milliseconds timeout;  // how long the replicas may take
+    ScriptCall undo;                    // takes the write back
 
-    /// Both commands, as they leave: what is asked of the replicas concerns what its connection wrote last. Leaves time to
-    /// take the write back.
+    /// The write and the question to the replicas (WAIT), as they leave together: WAIT is about what its own
+    /// connection wrote last. Half of the time is left for taking the write back.
     std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const
     {
         auto const left = std::chrono::ceil<std::chrono::milliseconds>((until - now) / 2);
-        Command const wait("WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
+        Command const wait(
+            "WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
         return call.text().append(wait.bytes());
     }
     bool enough(ReplyView waited) const noexcept
     {
         return waited.is(ReplyType::integer) && waited.integer() >= static_cast<std::int64_t>(replicas);
     }
-    /// Why it does not count. `undone`: whether that is known.
+    /// Why the write does not count. `undone`: it is known to have been taken back.
     Failure missing(ReplyView waited, bool undone) const
     {
-        auto failure = waited.is(ReplyType::error)
-                           ? Failure{map_error(waited.text(), Access::read).code(), "redis: WAIT: " + std::string(waited.text())}
-                           : Failure{
-                                 Errc::unavailable,
-                                 "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
-                                     " replicas have the grant; it was " +
-                                     (undone ? "taken back" : "to be taken back, or ends with its lease")};
-        return undone ? failure : Failure::unknown(failure.code(), std::string(failure.detail()));
+        Failure failure{
+            Errc::unavailable, "redis: " + std::to_string(waited.integer()) + " of " +
+                                   std::to_string(replicas) + " replicas have the grant; it was " +
+                                   (undone ? "taken back" : "to be taken back, or ends with its lease")};
+        if (waited.is(ReplyType::error))
+            failure = Failure{
+                map_error(waited.text(), Access::read).errc(), "redis: WAIT: " + std::string(waited.text())};
+        return undone ? failure : Failure::unknown(failure.errc(), std::string(failure.detail()));
     }
 };
 
 /// On the calling thread, over a pooled connection.
+template <class R>
 class Blocking {
 public:
     template <class X>
     using result = Outcome<X>;
 
-    explicit Blocking(ClientState& client) noexcept : client_(client) {}
+    explicit Blocking(ClientState<R>& client) noexcept : client_(client) {}
 
     template <class X>
     Outcome<X> refuse(Failure failure) const
@@ -91,10 +97,12 @@ public:
     {
         return X{};
     }
-    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. `life`: as `ClientState::execute`.
+    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. `life`: as
+    /// `ClientState::execute`.
     template <class X, class Read>
     Outcome<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
+        Command&& command, Script const* script, Access access, Deadline deadline, Read read,
+        std::uint64_t life = 0) const
     {
         return send<X>(command.bytes(), script, access, deadline, std::move(read), nullptr, life);
     }
@@ -104,15 +112,17 @@ public:
         return send<X>(call.text(), &call.script(), access, deadline, std::move(read));
     }
     template <class X, class Read>
-    Outcome<X> send_replicated(ScriptCall&& call, Deadline deadline, Read read, Replication&& replication) const
+    Outcome<X> send_replicated(
+        ScriptCall&& call, Deadline deadline, Read read, Replication&& replication) const
     {
-        auto const now = SystemRuntime::now();
+        auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
             return *std::move(late);
         auto const until = deadline.at(now);
         Reply waited;
         auto outcome = send<X>(
-            replication.together(call, now, until), &call.script(), Access::write, Deadline{until}, std::move(read), &waited);
+            replication.together(call, now, until), &call.script(), Access::write, Deadline{until},
+            std::move(read), &waited);
         if (!outcome || replication.enough(waited.root()))
             return outcome;
         auto const undone = client_.execute(
@@ -123,8 +133,8 @@ public:
 private:
     template <class X, class Read>
     Outcome<X> send(
-        std::string_view bytes, Script const* script, Access access, Deadline deadline, Read read, Reply* second = nullptr,
-        std::uint64_t life = 0) const
+        std::string_view bytes, Script const* script, Access access, Deadline deadline, Read read,
+        Reply* second = nullptr, std::uint64_t life = 0) const
     {
         auto exchange = client_.execute(bytes, script, access, deadline, second, life);
         if (!exchange)
@@ -132,10 +142,10 @@ private:
         return read(exchange->reply());
     }
 
-    ClientState& client_;
+    ClientState<R>& client_;
 };
 
-/// One whose outcome was known at once.
+/// A call whose outcome was known at once: nothing was sent.
 template <class X>
 class KnownCall final : public StoreCall<X> {
 public:
@@ -146,14 +156,14 @@ private:
     Outcome<X> outcome_;
 };
 
-/// One request of the shared connection. What: `Command` or `ScriptCall`.
-template <class X, class What, class Read>
-class PipelinedCall final : public StoreCall<X>, private PipelineRequest {
+/// One command of the shared connection. `What` is a `Command` or a `ScriptCall`.
+template <class X, class R, class What, class Read>
+class PipelinedCall final : public StoreCall<X>, private QueuedCommand {
 public:
     PipelinedCall(
-        std::shared_ptr<Pipeline> pipeline, What&& what, Script const* script, Access access, TimePoint until,
-        Waiter& waiter, Read read)
-        : PipelineRequest(access, until), pipeline_(std::move(pipeline)), what_(std::move(what)),
+        std::shared_ptr<Pipeline<R>> pipeline, What&& what, Script const* script, Access access,
+        TimePoint until, Waiter& waiter, Read read)
+        : QueuedCommand(access, until), pipeline_(std::move(pipeline)), what_(std::move(what)),
           resender_(what_, script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
           waiter_(waiter), read_(std::move(read))
     {}
@@ -187,23 +197,25 @@ public:
 private:
     void finished() noexcept override { waiter_.wake(); }
 
-    std::shared_ptr<Pipeline> pipeline_;
+    std::shared_ptr<Pipeline<R>> pipeline_;
     What what_;
     Resender resender_;
     Waiter& waiter_;
     Read read_;
 };
 
-/// A write that counts only once replicas have it: one request of the shared connection, and a second one that takes it back.
-template <class X, class Read>
-class ReplicatedCall final : public StoreCall<X>, private PipelineRequest {
+/// A write that counts only once replicas have it: one command of the shared connection, and, where they do
+/// not have it in time, a second one that takes it back.
+template <class X, class R, class Read>
+class ReplicatedCall final : public StoreCall<X>, private QueuedCommand {
 public:
     ReplicatedCall(
-        std::shared_ptr<Pipeline> pipeline, std::string bytes, Script const& script, TimePoint until, Waiter& waiter,
-        Read read, Replication&& replication)
-        : PipelineRequest(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
+        std::shared_ptr<Pipeline<R>> pipeline, std::string bytes, Script const& script, TimePoint until,
+        Waiter& waiter, Read read, Replication&& replication)
+        : QueuedCommand(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
           replication_(std::move(replication)), resender_(std::string_view{bytes_}, script.text),
-          undo_resender_(replication_.undo, replication_.undo.script().text), waiter_(waiter), read_(std::move(read))
+          undo_resender_(replication_.undo, replication_.undo.script().text), waiter_(waiter),
+          read_(std::move(read))
     {}
     ~ReplicatedCall() override { pipeline_->forget(*this); }
 
@@ -219,10 +231,12 @@ public:
         if (result == nullptr)
             return std::nullopt;
         if (!*result)
-            return Outcome<X>{undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
+            return Outcome<X>{
+                undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
         auto const reply = (*result)->root();
         bool const refused = reply.is(ReplyType::error);
-        if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
+        if (refused &&
+            (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
             return std::nullopt;
         if (undoing_)
             return Outcome<X>{replication_.missing(waited_.root(), !refused)};
@@ -240,7 +254,7 @@ public:
 private:
     void finished() noexcept override { waiter_.wake(); }
 
-    std::shared_ptr<Pipeline> pipeline_;
+    std::shared_ptr<Pipeline<R>> pipeline_;
     std::string bytes_;
     Replication replication_;
     Reply waited_;
@@ -251,13 +265,14 @@ private:
     bool undoing_{false};
 };
 
-/// Started on the shared connection; blocks nobody.
+/// Over the shared connection. Nobody is blocked: `waiter` is woken when there is an outcome.
+template <class R>
 class Starting {
 public:
     template <class X>
     using result = StartedCall<X>;
 
-    Starting(ClientState& client, Waiter& waiter) noexcept : client_(client), waiter_(waiter) {}
+    Starting(ClientState<R>& client, Waiter& waiter) noexcept : client_(client), waiter_(waiter) {}
 
     template <class X>
     StartedCall<X> refuse(Failure failure) const
@@ -271,7 +286,8 @@ public:
     }
     template <class X, class Read>
     StartedCall<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
+        Command&& command, Script const* script, Access access, Deadline deadline, Read read,
+        std::uint64_t life = 0) const
     {
         return start<X>(std::move(command), script, access, deadline, std::move(read), life);
     }
@@ -282,15 +298,16 @@ public:
         return start<X>(std::move(call), script, access, deadline, std::move(read));
     }
     template <class X, class Read>
-    StartedCall<X> send_replicated(ScriptCall&& script_call, Deadline deadline, Read read, Replication&& replication) const
+    StartedCall<X> send_replicated(
+        ScriptCall&& script_call, Deadline deadline, Read read, Replication&& replication) const
     {
-        auto const now = SystemRuntime::now();
+        auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
             return refuse<X>(*std::move(late));
         auto bytes = replication.together(script_call, now, deadline.at(now));
-        auto call = std::make_unique<ReplicatedCall<X, Read>>(
-            client_.pipeline(), std::move(bytes), script_call.script(), deadline.at(now), waiter_, std::move(read),
-            std::move(replication));
+        auto call = std::make_unique<ReplicatedCall<X, R, Read>>(
+            client_.pipeline(), std::move(bytes), script_call.script(), deadline.at(now), waiter_,
+            std::move(read), std::move(replication));
         call->start();
         return call;
     }
@@ -298,18 +315,19 @@ public:
 private:
     template <class X, class What, class Read>
     StartedCall<X> start(
-        What&& what, Script const* script, Access access, Deadline deadline, Read read, std::uint64_t life = 0) const
+        What&& what, Script const* script, Access access, Deadline deadline, Read read,
+        std::uint64_t life = 0) const
     {
-        auto const now = SystemRuntime::now();
+        auto const now = client_.runtime().now();
         if (auto late = too_late(deadline, now))
             return refuse<X>(*std::move(late));
-        auto call = std::make_unique<PipelinedCall<X, What, Read>>(
+        auto call = std::make_unique<PipelinedCall<X, R, What, Read>>(
             client_.pipeline(), std::move(what), script, access, deadline.at(now), waiter_, std::move(read));
         call->start(life);
         return call;
     }
 
-    ClientState& client_;
+    ClientState<R>& client_;
     Waiter& waiter_;
 };
 

@@ -3,21 +3,20 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTION_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTION_HPP
 
-// One connection, driven by the thread that calls.
+// One connection of which the calling thread does the reading and writing.
 
-#include <interlock/backends/redis/detail/channel.hpp>
+#include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/greeting.hpp>
+#include <interlock/backends/redis/detail/handshake.hpp>
 #include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/options.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/kit/net/channel.hpp>
+#include <interlock/core/kit/net/endpoint.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime/runtime.hpp>
-#include <interlock/core/runtime/socket.hpp>
 #include <interlock/core/runtime/stream.hpp>
-#include <interlock/core/runtime/thread.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <optional>
@@ -30,8 +29,8 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// A connection to a server, open or broken. Once a reply was not read to its end it is broken for good: a late reply
-/// must never be taken for another command's.
+/// A connection to a server, open or broken. When a reply is not read to its end the connection is closed for
+/// good, so that a late reply is never taken for the reply to another command.
 ///
 /// **Thread safety.** One thread at a time.
 class Connection {
@@ -40,51 +39,43 @@ public:
     Connection(Connection const&) = delete;
     Connection& operator=(Connection const&) = delete;
 
-    bool open() const noexcept { return static_cast<bool>(stream_); }
-    void close() noexcept { stream_.close(); }
+    bool open() const noexcept { return static_cast<bool>(channel_); }
+    void close() noexcept { channel_.close(); }
     /// Still there, and with nothing to read: fit for a next command.
-    bool fit() const noexcept { return open() && reader_.empty() && stream_.quiet(); }
+    bool fit() const noexcept { return open() && reader_.empty() && channel_.quiet(); }
     bool reusable() const noexcept { return open(); }
 
-    /// Connects, and says who we are; asks who the server is for `life`, if there is one. Failures are "not applied": no command of the caller was sent.
-    Outcome<void> connect(Options const& options, TimePoint deadline, Life* life = nullptr)
+    /// Connects, by `until` at the latest, and carries out the `Handshake`. Failures are "not applied": no
+    /// command of the caller was sent.
+    Outcome<void> connect(Options const& options, TimePoint until, Life* life = nullptr)
     {
-        auto const until = std::min(deadline, interlock::detail::add(SystemRuntime::now(), options.connect_timeout));
-        if (auto connected = stream_.connect(options, until); !connected)
-            return connected;
-        Greeting greeting{options, life};
-        if (greeting.replies() == 0)
-            return success();
-        auto const written = stream_.write(greeting.bytes(), until);
-        greeting.forget();
-        std::optional<Failure> failure;
-        if (written.status != interlock::detail::IoStatus::ok)
-            failure = lost(Access::read, written);
-        for (int i = 1; i <= greeting.replies() && !failure; ++i) {
-            if (auto got = receive(reply_, Access::read, until); !got)
-                failure = std::move(got).failure();
-            else
-                failure = greeting.refused(i, reply_.root());
+        if (auto failure = missing_tls(options))
+            return *std::move(failure);
+        std::string why;
+        if (!channel_.connect(Endpoint{options.host, options.port, options.unix_path}, until, why))
+            return cannot_connect(options, why);
+        auto session = new_tls_session(options);
+        if (!session) {
+            channel_.close();
+            return std::move(session).failure();
         }
-        if (!failure)
-            return success();
-        stream_.close();
-        if (auto why = stream_.tls_failure(); why && failure->code() != Errc::deadline_exceeded)
-            return *std::move(why);
-        // The caller's deadline has not come, only the one for connecting.
-        if (failure->code() == Errc::deadline_exceeded || failure->code() == Errc::corrupt_state)
-            failure = Failure{Errc::unavailable, failure->detail()};
-        return *std::move(failure);
+        if (*session)
+            channel_.use_tls(*std::move(session));
+        Handshake handshake{options, channel_.tls(), reader_, reply_, life};
+        if (!channel_.run(handshake, buffer_, until))
+            return handshake.failure();
+        return success();
     }
 
-    /// One command, one reply, which stays here until the next. Failures: `unavailable` when nothing was written;
-    /// for a `read` `unavailable` or `deadline_exceeded`; for a write of which something may have left,
-    /// `outcome_unknown`. An error reply of the server is a reply.
+    /// Sends one command and reads its reply, which stays in `reply()` until the next one is read. An error
+    /// reply of the server is a reply. Failures: `unavailable` when nothing was written; `unavailable` or
+    /// `deadline_exceeded` for a command that reads; `outcome_unknown` for a write of which a byte may have
+    /// left.
     Outcome<void> exchange(std::string_view command, Access access, TimePoint deadline)
     {
-        auto const written = stream_.write(command, deadline);
+        auto const written = channel_.write(command, deadline);
         if (written.status != interlock::detail::IoStatus::ok) {
-            stream_.close();
+            channel_.close();
             if (written.size == 0) {
                 unsent_ = true;
                 return lost(Access::read, written);
@@ -94,8 +85,8 @@ public:
         return receive(reply_, access, deadline);
     }
 
-    /// The next reply, or, with a `bell`, a subscriber's next message; then `interrupted` says that the bell was rung or
-    /// the deadline came, which leaves the connection as it was.
+    /// Reads the next reply, or, for a subscriber, the next message. A subscriber passes a `bell`: when the
+    /// bell is rung or the deadline comes, `interrupted` becomes true, and the connection is as it was.
     Outcome<void> receive(
         Reply& out, Access access, TimePoint deadline, interlock::detail::Doorbell const* bell = nullptr,
         bool* interrupted = nullptr)
@@ -108,22 +99,23 @@ public:
                     return Failure::unknown(Errc::corrupt_state, std::string(large_reply));
                 return Failure{Errc::corrupt_state, std::string(large_reply)};
             case ReplyReader::Status::broken: {
-                stream_.close();
-                auto const what = std::string(reader_.too_large() ? large_reply : "redis: what the server sent is no reply");
+                channel_.close();
+                auto const what = std::string(
+                    reader_.too_large() ? large_reply : "redis: what the server sent is no reply");
                 if (access != Access::read)
                     return Failure::unknown(Errc::corrupt_state, what);
                 return Failure{Errc::corrupt_state, what};
             }
             case ReplyReader::Status::more: break;
             }
-            auto const got = stream_.read_some(buffer_.data(), buffer_.size(), deadline, bell);
+            auto const got = channel_.read_some(buffer_.data(), buffer_.size(), deadline, bell);
             if (bell != nullptr && (got.status == interlock::detail::IoStatus::interrupted ||
                                     got.status == interlock::detail::IoStatus::timeout)) {
                 *interrupted = true;
                 return success();
             }
             if (got.status != interlock::detail::IoStatus::ok) {
-                stream_.close();
+                channel_.close();
                 return lost(access, got);
             }
             reader_.feed({buffer_.data(), got.size});
@@ -133,10 +125,10 @@ public:
     /// Writes without waiting for a reply: for a subscriber.
     Outcome<void> send(std::string_view command, TimePoint deadline)
     {
-        auto const written = stream_.write(command, deadline);
+        auto const written = channel_.write(command, deadline);
         if (written.status == interlock::detail::IoStatus::ok)
             return success();
-        stream_.close();
+        channel_.close();
         return lost(Access::read, written);
     }
 
@@ -149,16 +141,17 @@ private:
     {
         bool const late = result.status == interlock::detail::IoStatus::timeout;
         auto const code = late ? Errc::deadline_exceeded : Errc::unavailable;
-        auto const secured = stream_.tls_failure();
-        auto detail = late      ? std::string("redis: no reply within the deadline")
-                      : secured ? secured->detail()
-                                : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
+        auto const secured = channel_.tls_failure();
+        auto detail = late ? std::string("redis: no reply within the deadline")
+                      : secured
+                          ? secured->detail()
+                          : "redis: the connection was lost: " + interlock::detail::Stream::explain(result);
         if (access != Access::read)
             return Failure::unknown(code, std::move(detail));
         return Failure{code, std::move(detail)};
     }
 
-    Channel stream_;
+    Channel channel_;
     ReplyReader reader_;
     Reply reply_;  // kept for its memory
     bool unsent_{false};

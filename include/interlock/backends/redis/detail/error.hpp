@@ -3,13 +3,13 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_ERROR_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_ERROR_HPP
 
-// What a server's error reply means.
+// What an error reply of the server means for the caller: the code, and whether the command may have had an
+// effect.
 
-#include <interlock/core/backoff.hpp>
+#include <interlock/backends/redis/access.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -18,24 +18,14 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// What a command does, and so what a lost or strange answer to it means.
-enum class Access : unsigned char {
-    read,    ///< changes nothing: a lost answer is no answer, and that is all
-    write,   ///< may have changed something: a lost answer is `outcome_unknown`
-    record,  ///< the same, and it keeps an answer: a full store is `overloaded`, not `unavailable`
-};
-
-/// Between questions to a server that is still loading its data.
-inline constexpr Backoff loading_backoff{
-    .initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
-
 /// The first word of an error reply: "NOSCRIPT".
 inline std::string_view error_word(std::string_view text) noexcept
 {
     return text.substr(0, std::min(text.find(' '), text.find(':')));
 }
 
-/// The server's words as they may be shown: no arguments, which may be anybody's data, and no control characters.
+/// The server's words as they may be shown: without the command's arguments, which may be anybody's data, and
+/// without control characters.
 inline std::string printable_error(std::string_view text)
 {
     text = text.substr(0, text.find(", with args"));
@@ -46,10 +36,11 @@ inline std::string printable_error(std::string_view text)
     return out;
 }
 
-/// Of a commit whose versions were read from another server than would carry it out.
+/// A commit was not sent: the server that would carry it out is not the one that its versions were read from.
 inline Failure another_life()
 {
-    return Failure{Errc::version_conflict, "redis: another server has taken over since these versions were read"};
+    return Failure{
+        Errc::version_conflict, "redis: another server has taken over since these versions were read"};
 }
 
 inline constexpr std::string_view large_reply = "redis: the reply is beyond the configured limit";
@@ -59,11 +50,12 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
 /// Whether `failure` says that the user has no right to the command.
 inline bool denied(Failure const& failure)
 {
-    return failure.code() == Errc::misconfigured && failure.detail().starts_with(denial);
+    return failure.errc() == Errc::misconfigured && failure.detail().starts_with(denial);
 }
 
-/// Errors that Redis gives before the command, or the first write of a script, was executed are "not applied". Of any
-/// other that is not sure, since a script is not undone: `outcome_unknown` for a write.
+/// The failure that an error reply means. Errors that Redis gives before it executes a command, or before the
+/// first write of a script, are "not applied". Any other error of a writing command is `outcome_unknown`: a
+/// script is not undone when one of its commands fails.
 inline Failure map_error(std::string_view text, Access access)
 {
     auto const word = error_word(text);
@@ -74,7 +66,8 @@ inline Failure map_error(std::string_view text, Access access)
         return Failure{Errc::corrupt_state, "redis: " + printable_error(text.substr(word.size() + 1))};
     if (is("OOM"))
         return Failure{
-            access == Access::record ? Errc::overloaded : Errc::unavailable, "redis: the server's memory limit is reached"};
+            access == Access::record ? Errc::overloaded : Errc::unavailable,
+            "redis: the server's memory limit is reached"};
     if (is("READONLY"))
         return Failure{Errc::unavailable, "redis: the server is a read-only replica"};
     if (is("LOADING"))
@@ -101,7 +94,8 @@ inline Failure map_error(std::string_view text, Access access)
         return Failure{Errc::misconfigured, "redis: the server wants a password"};
     if (is("WRONGPASS"))
         return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
-    // A script of ours meets it before its first write; that of Redis 7.0 in a script is the longer one.
+    // Our scripts ask for their rights before the first write. Within a script Redis 7.0 uses the longer
+    // text.
     if (is("NOPERM") || text.starts_with("ERR The user executing the script"))
         return Failure{Errc::misconfigured, std::string(denial) + printable_error(text)};
     if (is("NOPROTO"))
@@ -111,14 +105,16 @@ inline Failure map_error(std::string_view text, Access access)
     auto detail = "redis: " + printable_error(text);
     if (access == Access::read)
         return Failure{Errc::misconfigured, std::move(detail)};
-    // "unknown command" and the like come before anything is done, but a script may fail half-way with an ERR, too.
+    // An unknown command was not executed. Other errors that begin with ERR may come from the middle of a
+    // script.
     if (text.starts_with("ERR unknown command"))
         return Failure{Errc::misconfigured, std::move(detail)};
     return Failure::unknown(Errc::misconfigured, std::move(detail));
 }
 
-/// Whether a script may have written before the error that `map_error` takes for `code`. A refusal that concerns the server is
-/// given before the first write; one that concerns a type or a right may come at any command.
+/// Whether a user's script may have written before it ended with this error, which `map_error` takes for
+/// `code`. What concerns the server (memory, replica, disk) is refused before the first write; what concerns
+/// the type of a value or a right may be refused at any command of the script.
 inline bool raised_by_script(std::string_view text, Errc code) noexcept
 {
     return code == Errc::corrupt_state ||

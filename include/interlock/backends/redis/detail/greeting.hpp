@@ -3,12 +3,13 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_GREETING_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_GREETING_HPP
 
-// What every connection says first, whoever drives it.
+// What the client says first on every connection, and what the server's answers mean.
 
+#include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/hiredis.hpp>
 #include <interlock/backends/redis/detail/life.hpp>
 #include <interlock/backends/redis/options.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <algorithm>
@@ -22,8 +23,8 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, and who the server is where that is of interest, in one
-/// write; through TLS at least something.
+/// AUTH, SELECT and CLIENT SETNAME, as far as the options ask for them, and INFO where somebody keeps track
+/// of the server's life: all in one write. Through TLS there is at least a PING.
 class Greeting {
 public:
     explicit Greeting(Options const& options, Life* life = nullptr) : life_(life)
@@ -40,7 +41,7 @@ public:
             bytes_ += Life::question().bytes();
             who_ = ++replies_;
         }
-        // A server that refuses our certificate may say so only in place of its first reply (TLS 1.3).
+        // With TLS 1.3 a server that refuses our certificate may say so only in place of its first reply.
         if (options.tls && replies_ == 0)
             say({"PING"});
     }
@@ -50,11 +51,11 @@ public:
 
     std::string_view bytes() const noexcept { return bytes_; }
     int replies() const noexcept { return replies_; }
-    /// No second copy of the password stays behind.
+    /// Overwrites the bytes, so that no second copy of the password stays in memory.
     void forget() noexcept { std::fill(bytes_.begin(), bytes_.end(), '\0'); }
 
-    /// What the `i`-th reply, from 1, means; nothing when we are let in, or when it does not matter. The server's words
-    /// about AUTH are not repeated.
+    /// Why we are not let in, if the `i`-th reply (from 1) says that. The server's words about AUTH are not
+    /// repeated, since they may quote the password.
     std::optional<Failure> refused(int i, ReplyView reply) const
     {
         if (i == who_)
@@ -70,7 +71,7 @@ public:
             return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
         if (i == select_)
             return Failure{Errc::misconfigured, "redis: the server refuses the database's number"};
-        return std::nullopt;  // CLIENT SETNAME, INFO, PING: an older server, or one that does not let us
+        return std::nullopt;  // CLIENT SETNAME, INFO or PING was refused, which does no harm
     }
 
 private:
@@ -82,10 +83,10 @@ private:
 
     Life* life_;
     std::string bytes_;
-    int who_{0};
-    int replies_{0};
-    int auth_{0};
-    int select_{0};
+    int replies_{0};  // that are due
+    int who_{0};      // which of them answers INFO; 0: none does
+    int auth_{0};     // which of them answers AUTH
+    int select_{0};   // which of them answers SELECT
 };
 
 }  // namespace detail

@@ -3,307 +3,41 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_HIREDIS_HPP
 
-// The one door to hiredis, which decodes replies; commands are encoded here. No I/O, no exception but std::bad_alloc.
-// Fits hiredis 0.14 and 1.x.
+// The one door to hiredis, which decodes replies. Commands are encoded in command.hpp. No I/O, and no
+// exception but std::bad_alloc. Fits hiredis 0.14 and 1.x.
 
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/fwd.hpp>
 
-#include <boost/container/small_vector.hpp>
 #include <hiredis/hiredis.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
-#include <limits>
 #include <memory>
 #include <new>
-#include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 namespace interlock {
 inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// Words as they go over the wire, one behind the other; any byte may be in one. What hiredis' `redisFormatCommandArgv` writes,
-/// which spends most of its time in sprintf: a quarter of all that a pipelined command costs us.
-template <std::size_t UsualSize>
-class Words {
-public:
-    Words() = default;
-    std::string_view bytes() const noexcept { return {bytes_.data(), bytes_.size()}; }
-
-    /// Text, a number, or what consists of `parts()`.
-    template <class W>
-    void add(W const& word)
-    {
-        if constexpr (std::convertible_to<W const&, std::string_view>) {
-            std::string_view const part{word};
-            add_parts({&part, 1});
-        } else if constexpr (std::integral<W>) {
-            std::array<char, 20> digits;
-            auto const part = write_number(digits, word);
-            add_parts({&part, 1});
-        } else {
-            add_parts(word.parts());
-        }
-    }
-    void add_parts(std::span<std::string_view const> parts)
-    {
-        std::size_t size = 0;
-        for (auto const part : parts)
-            size += part.size();
-        std::array<char, 20> digits;
-        auto const number = write_number(digits, size);
-        auto const before = bytes_.size();
-        bytes_.resize(before + 1 + number.size() + 2 + size + 2, boost::container::default_init);
-        auto* out = bytes_.data() + before;
-        *out++ = '$';
-        out = end_line(std::copy(number.begin(), number.end(), out));
-        for (auto const part : parts)
-            out = std::copy(part.begin(), part.end(), out);
-        end_line(out);
-    }
-
-    /// 64 bits have 20 digits at most, or 19 and a sign.
-    static std::string_view write_number(std::array<char, 20>& out, std::integral auto number) noexcept
-    {
-        auto const end = std::to_chars(out.data(), out.data() + out.size(), number);
-        return {out.data(), static_cast<std::size_t>(end.ptr - out.data())};
-    }
-    static char* end_line(char* out) noexcept
-    {
-        *out++ = '\r';
-        *out++ = '\n';
-        return out;
-    }
-
-protected:
-    /// Behind `room` bytes to be filled later.
-    explicit Words(std::size_t room) : bytes_(room, boost::container::default_init) {}
-    char* data() noexcept { return bytes_.data(); }
-    std::size_t size() const noexcept { return bytes_.size(); }
-
-private:
-    boost::container::small_vector<char, UsualSize> bytes_;
-};
-
-/// A command, made word by word.
-class Command : private Words<304> {  // usual is a call of a script
-    using Base = Words<304>;
-
-public:
-    Command(std::initializer_list<std::string_view> words) : Base(room_for_count)
-    {
-        for (auto const word : words)
-            Base::add(word);
-        count(words.size());
-    }
-    /// As `add`.
-    template <class... W>
-    explicit Command(std::string_view name, W const&... words) : Base(room_for_count)
-    {
-        Base::add(name);
-        (Base::add(words), ...);
-        count(1 + sizeof...(W));
-    }
-
-    template <class W>
-    void add(W const& word)
-    {
-        Base::add(word);
-        count(words_ + 1);
-    }
-    void add_parts(std::span<std::string_view const> parts)
-    {
-        Base::add_parts(parts);
-        count(words_ + 1);
-    }
-    std::string_view bytes() const noexcept { return Base::bytes().substr(begin_); }
-
-private:
-    static constexpr std::size_t room_for_count = 1 + 20 + 2;  // '*', a number, the end of the line
-
-    /// The number of words stands in front, as far to the right as there is room.
-    void count(std::size_t words) noexcept
-    {
-        words_ = words;
-        begin_ = room_for_count - 2;
-        end_line(data() + begin_);
-        for (auto left = words; left > 0; left /= 10)
-            data()[--begin_] = static_cast<char>('0' + left % 10);
-        data()[--begin_] = '*';
-    }
-
-    std::size_t begin_{room_for_count};
-    std::size_t words_{0};
-};
-
-enum class ReplyType : unsigned char { nil, string, status, error, integer, array };
-
-/// What a server may send at most in one reply. What has more bytes is read to its end, and not kept; more of the others ends
-/// the connection.
+/// What a server may send in one reply. A reply with more bytes is read to its end and dropped. One with more
+/// elements, or deeper arrays, ends the connection.
 struct ReplyLimits {
     std::size_t bytes{std::size_t{64} << 20};
     std::size_t elements{std::size_t{1} << 20};
     std::size_t depth{7};  // arrays in arrays; newer versions of hiredis know no limit
 };
 
-class Reply;
-
-/// One value inside a `Reply`, which must outlive it.
-class ReplyView {
-public:
-    ReplyType type() const noexcept;
-    bool is(ReplyType expected) const noexcept { return type() == expected; }
-    /// Of a string, status or error; empty otherwise.
-    std::string_view text() const noexcept;
-    std::int64_t integer() const noexcept;
-    /// Elements of an array; 0 otherwise.
-    std::size_t size() const noexcept;
-    /// The i-th element of an array; nil beyond its end. Constant time in arrays of scalars.
-    ReplyView operator[](std::size_t i) const noexcept;
-
-private:
-    friend class Reply;
-    ReplyView(Reply const* reply, std::size_t index) noexcept : reply_(reply), index_(index) {}
-    Reply const* reply_;
-    std::size_t index_;
-};
-
-/// A whole reply: its values in the order in which they came (an array before its elements), and the bytes of its strings.
-/// A short one that is no array takes no allocation, a long one takes one; what an array took is kept for the next one.
-class Reply {
-public:
-    /// Nil while there is none.
-    ReplyView root() const noexcept { return {this, 0}; }
-    /// Calls `take(Reply)` with a copy of each element of the array that this is.
-    template <class Take>
-    void split(Take take) const
-    {
-        for (std::size_t at = 1, end = 1; at < count(); at = end) {
-            end = behind(at);
-            Reply part;
-            part.root_ = node(at);
-            part.rest_.assign(
-                rest_.begin() + static_cast<std::ptrdiff_t>(at), rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
-            part.take_text(part.root_, *this);
-            for (auto& inner : part.rest_) {
-                part.nested_ = part.nested_ || inner.type == ReplyType::array;
-                part.take_text(inner, *this);
-            }
-            take(std::move(part));
-        }
-    }
-    void clear() noexcept
-    {
-        root_ = {};
-        rest_.clear();
-        bytes_.clear();
-        nested_ = false;
-        // One large reply must not keep its memory for ever.
-        if (bytes_.capacity() > kept_bytes)
-            bytes_.shrink_to_fit();
-        if (rest_.capacity() > kept_nodes)
-            rest_.shrink_to_fit();
-    }
-
-private:
-    friend class ReplyView;
-    friend class ReplyReader;
-    static constexpr std::size_t kept_bytes = std::size_t{1} << 20;
-    static constexpr std::size_t kept_nodes = std::size_t{1} << 14;
-
-    struct Node {
-        ReplyType type{ReplyType::nil};
-        std::int64_t number{0};  // the integer; offset of the text; nothing
-        std::size_t size{0};     // of the text; elements of the array
-    };
-    std::size_t count() const noexcept { return 1 + rest_.size(); }
-    Node node(std::size_t i) const noexcept { return i == 0 ? root_ : i < count() ? rest_[i - 1] : Node{}; }
-    static bool is_text(ReplyType type) noexcept
-    {
-        return type == ReplyType::string || type == ReplyType::status || type == ReplyType::error;
-    }
-    std::string_view text(Node const& node) const noexcept
-    {
-        if (!is_text(node.type))
-            return {};
-        return std::string_view{bytes_.data(), bytes_.size()}.substr(static_cast<std::size_t>(node.number), node.size);
-    }
-    /// Appends the text of a node that was copied from `other`.
-    void take_text(Node& node, Reply const& other)
-    {
-        if (!is_text(node.type))
-            return;
-        auto const text = other.text(node);
-        node.number = static_cast<std::int64_t>(append(text));
-    }
-    /// Where it is now.
-    std::size_t append(std::string_view text)
-    {
-        auto const at = bytes_.size();
-        bytes_.insert(bytes_.end(), text.begin(), text.end());
-        return at;
-    }
-    /// The index behind the value at `i` and all it contains.
-    std::size_t behind(std::size_t i) const noexcept
-    {
-        std::size_t left = 1;
-        while (left > 0 && i < count()) {
-            --left;
-            if (auto const at = node(i); at.type == ReplyType::array)
-                left += at.size;
-            ++i;
-        }
-        return i;
-    }
-
-    Node root_;
-    std::vector<Node> rest_;
-    boost::container::small_vector<char, 24> bytes_;  // a token or a version needs no allocation
-    bool nested_{false};  // some array is inside another one
-};
-
-inline ReplyType ReplyView::type() const noexcept { return reply_->node(index_).type; }
-
-inline std::string_view ReplyView::text() const noexcept
-{
-    return reply_->text(reply_->node(index_));
-}
-
-inline std::int64_t ReplyView::integer() const noexcept
-{
-    auto const node = reply_->node(index_);
-    return node.type == ReplyType::integer ? node.number : 0;
-}
-
-inline std::size_t ReplyView::size() const noexcept
-{
-    auto const node = reply_->node(index_);
-    return node.type == ReplyType::array ? node.size : 0;
-}
-
-inline ReplyView ReplyView::operator[](std::size_t i) const noexcept
-{
-    if (i >= size())
-        return {reply_, std::numeric_limits<std::size_t>::max()};
-    if (!reply_->nested_)
-        return {reply_, index_ + 1 + i};
-    auto at = index_ + 1;
-    while (i-- > 0)
-        at = reply_->behind(at);
-    return {reply_, at};
-}
-
-/// Bytes in, replies out.
+/// Bytes go in, replies come out.
+///
+/// **Thread safety.** One thread at a time.
 class ReplyReader {
 public:
     enum class Status : unsigned char {
@@ -313,7 +47,8 @@ public:
         broken,  ///< what came is no reply, or is beyond the other limits: nothing more can be read
     };
 
-    explicit ReplyReader(ReplyLimits limits = {}) : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
+    explicit ReplyReader(ReplyLimits limits = {})
+        : limits_(limits), reader_(redisReaderCreateWithFunctions(functions()))
     {
         if (!reader_)
             throw std::bad_alloc();
@@ -384,7 +119,8 @@ private:
     using ElementCount = int;
 #endif
 
-    /// From where hiredis is, which would keep all of it: its buffer is let go.
+    /// The reply is beyond the limit. hiredis would keep all of it, so from here on its bytes are counted and
+    /// dropped, and hiredis is replaced, which frees its buffer.
     void begin_to_skip()
     {
         // A value whose first byte was read has a type; the rest of its first line was not read yet.
@@ -410,7 +146,7 @@ private:
         fed_ = 0;
         feed({former->buf + former->pos, former->len - former->pos});
     }
-    /// How many of them belong to the reply.
+    /// Drops what belongs to the reply; returns how many bytes that was.
     std::size_t skip(std::string_view bytes)
     {
         std::size_t at = 0;
@@ -431,7 +167,8 @@ private:
             std::int64_t number = 0;
             bool const counts = line.starts_with('$') || line.starts_with('*');
             if (counts)
-                broken_ = std::from_chars(line.data() + 1, line.data() + line.size(), number).ec != std::errc{};
+                broken_ =
+                    std::from_chars(line.data() + 1, line.data() + line.size(), number).ec != std::errc{};
             else
                 broken_ = line.empty() || std::string_view{"+-:"}.find(line[0]) == std::string_view::npos;
             if (line.starts_with('$') && number >= 0) {
@@ -455,14 +192,18 @@ private:
         return Status::large;
     }
 
-    static ReplyReader& self(redisReadTask const* task) noexcept { return *static_cast<ReplyReader*>(task->privdata); }
+    static ReplyReader& self(redisReadTask const* task) noexcept
+    {
+        return *static_cast<ReplyReader*>(task->privdata);
+    }
 
     std::size_t values_before(redisReadTask const* task) const noexcept
     {
         return task->parent == nullptr ? 0 : reply_->count();
     }
 
-    /// hiredis wants a pointer for each value and never looks behind it. Null tells it to stop.
+    /// Keeps a value. hiredis wants a pointer for each one and never looks at what it points to; null tells
+    /// hiredis to stop.
     void* put(redisReadTask const* task, ReplyType type, std::int64_t number, std::size_t size) noexcept
     {
         left_ += (type == ReplyType::array ? size : 0) - 1;
@@ -512,7 +253,8 @@ private:
         std::size_t depth = 1;
         for (auto const* around = task->parent; around != nullptr; around = around->parent)
             ++depth;
-        if (depth > me.limits_.depth || me.reply_ == nullptr || count > me.limits_.elements - me.values_before(task)) {
+        if (depth > me.limits_.depth || me.reply_ == nullptr ||
+            count > me.limits_.elements - me.values_before(task)) {
             me.too_large_ = true;
             return nullptr;
         }
@@ -528,7 +270,8 @@ private:
     static redisReplyObjectFunctions* functions() noexcept
     {
         static redisReplyObjectFunctions table = [] {
-            redisReplyObjectFunctions t{};  // what later versions have beyond these belongs to a protocol we do not ask for
+            redisReplyObjectFunctions
+                t{};  // what later versions have beyond these belongs to a protocol we do not ask for
             t.createString = &on_string;
             t.createArray = &on_array;
             t.createInteger = &on_integer;
@@ -548,8 +291,8 @@ private:
     bool large_{false};     // the reply has more bytes than are kept
     bool skipping_{false};  // the rest of it does not go to hiredis any more
     std::size_t left_{0};   // values of the reply that have not come yet
-    std::size_t bulk_{0};   // bytes of the present one, while skipping
-    std::string line_;      // the first of its line
+    std::size_t bulk_{0};   // while skipping: bytes of the present value that have not come yet
+    std::string line_;      // while skipping: the line that is being read, as far as it matters
     std::unique_ptr<redisReader, Free> reader_;
 };
 

@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_KEY_SPACE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_KEY_SPACE_HPP
 
-// Physical names: `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`. The braces hold what Redis hashes, so all of a
-// shard is in one slot; the length keeps names apart that consist of two parts.
+// The names of keys as the server knows them: `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`. Redis
+// chooses the slot by what the braces hold, so all keys of a shard are in one slot. Some names end with two
+// parts; the length says where the first one ends.
 
 #include <interlock/fwd.hpp>
 
@@ -23,21 +24,24 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// FNV-1a: the same on every machine and compiler, unlike std::hash. Part of the stored format where it chooses shards.
-constexpr std::uint64_t stable_hash(std::string_view bytes, std::uint64_t hash = 14695981039346656037ULL) noexcept
+/// FNV-1a: the same on every machine and compiler, unlike std::hash. Part of the stored format where it
+/// chooses shards.
+constexpr std::uint64_t stable_hash(
+    std::string_view bytes, std::uint64_t hash = 14695981039346656037ULL) noexcept
 {
     for (char c : bytes)
         hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
     return hash;
 }
 
-/// A physical name, as the parts of which it consists. Refers to what it was made of.
+/// A physical name, as the parts of which it consists. It refers to what it was made of, which must outlive
+/// it.
 class Name {
 public:
     /// `kind` and what follows it stand behind the shard; nothing does where there is no `first`.
     Name(
-        std::string_view name_space, std::size_t shard, std::string_view kind, std::optional<std::string_view> first = {},
-        std::string_view second = {})
+        std::string_view name_space, std::size_t shard, std::string_view kind,
+        std::optional<std::string_view> first = {}, std::string_view second = {})
     {
         auto const digits = [](std::array<char, 20>& out, std::size_t number) {
             auto const end = std::to_chars(out.data(), out.data() + out.size(), number);
@@ -45,7 +49,8 @@ public:
         };
         auto const number = digits(shard_, shard);
         if (first)
-            parts_ = {"v1:{", name_space, ".", number, "}:", kind, ":", digits(size_, first->size()), ":", *first, second};
+            parts_ = {"v1:{", name_space, ".",   number, "}:", kind, ":", digits(size_, first->size()),
+                      ":",    *first,     second};
         else
             parts_ = {"v1:{", name_space, ".", number, "}:", kind};
     }
@@ -77,17 +82,19 @@ private:
 
 class KeySpace {
 public:
-    /// Wake channels of one name space: so many, or one for each shard where there are more, since each belongs to the slot
-    /// of a shard.
+    /// How many wake channels a name space has at least. A channel belongs to the slot of a shard, so there
+    /// is one for each shard where there are more shards than this.
     static constexpr std::size_t least_channels = 64;
 
-    /// A physical name as those hear of it who wait: by its hash, on one of the channels.
-    struct Heard {
+    /// What a physical name is to those who wait for it: messages about it come on one of the wake channels,
+    /// and it is known by its hash.
+    struct WakeName {
         std::uint64_t hash;
         std::size_t channel;
     };
 
-    KeySpace(std::string name_space, std::size_t shards) : name_space_(std::move(name_space)), shards_(shards) {}
+    KeySpace(std::string name_space, std::size_t shards) : name_space_(std::move(name_space)), shards_(shards)
+    {}
 
     std::string const& name_space() const noexcept { return name_space_; }
     std::size_t shards() const noexcept { return shards_; }
@@ -95,8 +102,14 @@ public:
     {
         return shards_ == 1 ? 0 : static_cast<std::size_t>(stable_hash(bytes) % shards_);
     }
-    Name name(std::string_view kind, std::string_view bytes) const { return {name_space_, shard_of(bytes), kind, bytes}; }
-    Name operation(std::string_view home, std::string_view id) const { return {name_space_, shard_of(home), "op", home, id}; }
+    Name name(std::string_view kind, std::string_view bytes) const
+    {
+        return {name_space_, shard_of(bytes), kind, bytes};
+    }
+    Name operation(std::string_view record_key, std::string_view id) const
+    {
+        return {name_space_, shard_of(record_key), "op", record_key, id};
+    }
     Name once(std::string_view counter, std::string_view id) const
     {
         return {name_space_, shard_of(counter), "once", counter, id};
@@ -106,22 +119,26 @@ public:
     std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 
     std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
-    Heard heard(std::string_view kind, std::string_view bytes) const noexcept
+    WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
     {
         auto const shard = shard_of(bytes);
         auto const hash = Name{name_space_, shard, kind, bytes}.hash();
         return {hash, shard * channels_per_shard() + hash % channels_per_shard()};
     }
-    /// The name of one of them; a script that publishes on it stays within the slot of its keys, and makes it of those and
-    /// of the number within the shard.
+    /// The name of the wake channel with this number. It is in the slot of its shard's keys, so that a script
+    /// may publish on it; the script makes the name of a key and of `within_shard(number)`.
     std::string channel(std::size_t number) const
     {
-        return Name{name_space_, number / channels_per_shard(), "wake:"}.text() + std::to_string(within_shard(number));
+        return Name{name_space_, number / channels_per_shard(), "wake:"}.text() +
+               std::to_string(within_shard(number));
     }
     std::size_t within_shard(std::size_t channel) const noexcept { return channel % channels_per_shard(); }
 
 private:
-    std::size_t channels_per_shard() const noexcept { return shards_ < least_channels ? least_channels / shards_ : 1; }
+    std::size_t channels_per_shard() const noexcept
+    {
+        return shards_ < least_channels ? least_channels / shards_ : 1;
+    }
     std::string name_space_;
     std::size_t shards_;
 };

@@ -3,9 +3,10 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_LIFE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_LIFE_HPP
 
-// Which of several servers, and which history of its data, a client has got to.
+// Whether the server that answers now still has the data of the server that answered before.
 
-#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/reply.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -21,7 +22,7 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// The value of `name` in what INFO says; empty where there is none.
+/// The value of the field `name` in the reply to INFO; empty where there is no such field.
 inline std::string_view info_field(std::string_view info, std::string_view name) noexcept
 {
     for (std::size_t at = 0; at < info.size();) {
@@ -36,19 +37,20 @@ inline std::string_view info_field(std::string_view info, std::string_view name)
     return {};
 }
 
-/// A failover that loses writes leads to another process (`run_id`), or to one that has become a primary
-/// (`master_replid`), and so over a new connection: each asks once. Versions that were read before it may be those of other
-/// values now.
+/// Counts the lives of a server. A client reads a version; then a failover loses writes; then the version may
+/// stand for another value. After such a failover another process answers (`run_id`), or one that has become
+/// a primary meanwhile (`master_replid`), and it answers over a new connection. Therefore every new
+/// connection asks once who the server is, and a commit that names versions of an earlier life is not sent.
 ///
 /// **Thread safety.** Everything: safe.
 class Life {
 public:
     static Command question() { return Command{"INFO", "server", "replication"}; }
 
-    /// From 1 on; greater once another server, or history, has answered.
+    /// The number of the present life, from 1 on. It rises when another server, or another history, answers.
     std::uint64_t number() const noexcept { return number_.load(std::memory_order_acquire); }
 
-    /// What a new connection has been told. A user who may not ask learns nothing of failovers.
+    /// Takes the server's reply to `question`. Where the user may not ask, failovers go unnoticed.
     void heard(ReplyView reply)
     {
         if (!reply.is(ReplyType::string))

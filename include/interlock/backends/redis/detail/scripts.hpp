@@ -8,36 +8,44 @@
 // What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
-//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has waited in line, 16
-//             digits of their wake channel, and the owners who wait, 16 bytes each: a release makes the record the
-//             first one's, who is told and has half a second to ask for it; expires with the lease, and the line with it
-//   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the answer;
-//             expires with the retention
-//   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected; expires likewise
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has waited
+//             in line, 16 digits of their wake channel, and the owners who wait, 16 bytes each: a release makes
+//             the record the first one's, who is told and has half a second to ask for it; expires with the
+//             lease, and the line with it
+//   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the
+//             answer; expires with the retention
+//   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected;
+//             expires likewise
 //   count     string: a user's counter, decimal
 //   once      string: what came of a change of one, its value, the change; expires with the retention
 //   counter   hash, one per shard: token (last reserved), floor (greatest erased version), sequence
 //
 // Laws of all scripts:
 //
-// 1. Everything that may fail, types, numbers and rights included, is looked at before the first write, since a script is
-//    not undone. The rights are asked for in each call, of each key, since they may change while a client is connected: a
-//    script with more than one write says `need` of all but its first one, whose refusal leaves nothing behind. What the
-//    server refuses on its own (memory, replica, disk) it refuses at the first write or not at all.
+// 1. Everything that may fail, types, numbers and rights included, is looked at before the first write, since
+//    a script is not undone. The rights are asked for in each call, of each key, since they may change while a
+//    client is connected: a script with more than one write says `need` of all but its first one, whose
+//    refusal leaves nothing behind. What the server refuses on its own (memory, replica, disk) it refuses at
+//    the first write or not at all.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
-// 4. Every block of tokens ends at the greater of two numbers: 1,024 above the last block, and 2^22 for each second since
-//    2025. So a server that has lost grants, all its data or the last ones in a failover, goes on above them, unless more
-//    were used up before (more than 4,096 grants a second, since the counter was last behind the clock) or its clock is
-//    behind the former one by as much as was lost. The version of an inserted value follows the same rule.
-// 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the keys.
-// 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves the others
-//    as they are.
-// 7. What is asked for most comes first, in a straight line: every function that a script defines, and every local that one
-//    uses, is made anew by each call, which costs as much as the commands. Constants go to commands as text: the server
-//    prints numbers as floating point. So does '%.0f', but '%d' is exact on 64-bit servers only.
+// 4. Every block of tokens ends at the greater of two numbers: 1,024 above the last block, and 2^22 for each
+//    second since 2025. So a server that has lost grants, all its data or the last ones in a failover, goes on
+//    above them, unless more were used up before (more than 4,096 grants a second, since the counter was last
+//    behind the clock) or its clock is behind the former one by as much as was lost. The version of an
+//    inserted value follows the same rule.
+// 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the
+//    keys.
+// 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves
+//    the others as they are.
+// 7. What is asked for most comes first, in a straight line: every function that a script defines, and every
+//    local that one uses, is made anew by each call, which costs as much as the commands. Constants go to
+//    commands as text: the server prints numbers as floating point. So does '%.0f', but '%d' is exact on
+//    64-bit servers only.
 
-#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/detail/script_call.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 
 #include <array>
@@ -59,57 +67,6 @@ inline constexpr std::int64_t greatest_number = (std::int64_t{1} << 53) - 1;
 inline constexpr std::uint32_t token_block = 1024;
 /// Owners in the line for one lock; who comes later asks again until there is room.
 inline constexpr std::size_t longest_line = 128;
-
-/// SHA-1, by which the server names scripts: 40 digits.
-inline std::string sha1(std::string_view text)
-{
-    std::string message(text);
-    message += '\x80';
-    while (message.size() % 64 != 56)
-        message += '\0';
-    for (int shift = 56; shift >= 0; shift -= 8)
-        message += static_cast<char>(static_cast<std::uint64_t>(text.size()) * 8 >> shift);
-    std::array<std::uint32_t, 5> h{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
-    auto const turn = [](std::uint32_t x, int n) { return x << n | x >> (32 - n); };
-    for (std::size_t block = 0; block < message.size(); block += 64) {
-        std::array<std::uint32_t, 80> w{};
-        for (std::size_t i = 0; i < 16; ++i)
-            for (std::size_t j = 0; j < 4; ++j)
-                w[i] = w[i] << 8 | static_cast<unsigned char>(message[block + 4 * i + j]);
-        for (std::size_t i = 16; i < 80; ++i)
-            w[i] = turn(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-        auto [a, b, c, d, e] = h;
-        for (std::size_t i = 0; i < 80; ++i) {
-            auto const f = i < 20 ? (b & c) | (~b & d) : i < 40 ? b ^ c ^ d : i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
-            std::uint32_t const k = i < 20 ? 0x5a827999 : i < 40 ? 0x6ed9eba1 : i < 60 ? 0x8f1bbcdc : 0xca62c1d6;
-            auto const next = turn(a, 5) + f + e + k + w[i];
-            e = d;
-            d = c;
-            c = turn(b, 30);
-            b = a;
-            a = next;
-        }
-        h = {h[0] + a, h[1] + b, h[2] + c, h[3] + d, h[4] + e};
-    }
-    std::string out;
-    for (auto const word : h)
-        for (int shift = 28; shift >= 0; shift -= 4)
-            out += "0123456789abcdef"[word >> shift & 15];
-    return out;
-}
-
-struct Script {
-    template <class... Parts>
-    explicit Script(Parts... parts)
-        : text((std::string{} += ... += parts)), name(sha1(text)), call("$7\r\nEVALSHA\r\n$40\r\n" + name + "\r\n")
-    {}
-    Script(Script const&) = delete;
-    Script& operator=(Script const&) = delete;
-
-    std::string const text;
-    std::string const name;
-    std::string const call;  // the first two words of a call
-};
 
 /// Of a lease or a retention, as scripts take it: rounded up, so that it never ends early.
 inline std::chrono::milliseconds whole_milliseconds(std::chrono::nanoseconds time) noexcept
@@ -147,7 +104,8 @@ if last then
 end
 )lua";
 
-/// The first token of a block, the same for all locks of one call, or false: they are used up. `lock` is what it is for.
+/// The first token of a block, the same for all locks of one call, or false: they are used up. `lock` is what
+/// it is for.
 inline constexpr std::string_view reserve_lua = R"lua(
 local redis, string, counter, first = redis, string, KEYS[1], nil
 local function reserve(lock)
@@ -169,8 +127,9 @@ local function publish(kind, owner, lock, number)
 end
 )lua";
 
-// The holder of `record` leaves: the lock goes to the first in line, else it is free. Free, too, when the server refuses
-// the former, for want of memory, say: a release must not fail of that. A long string that is no record of ours has no line.
+// The holder of `record` leaves: the lock goes to the first in line, else it is free. Free, too, when the
+// server refuses the former, for want of memory, say: a release must not fail of that. A long string that is
+// no record of ours has no line.
 inline constexpr std::string_view pass_on_lua = R"lua(
 local function pass_on(lock, record)
   if #record > 64 and #record % 16 == 0 and string.find(sub(record, 49, 64), '^%d+$') then
@@ -187,8 +146,8 @@ local function pass_on(lock, record)
 end
 )lua";
 
-// A call for one lock returns what `one(1)` does. One for several returns that for each, in an array, or once if it is the
-// same for all, and no array: `attempt(i)` is what `one(i)` returns or raises. Most need less.
+// A call for one lock returns what `one(1)` does. One for several returns that for each, in an array, or once
+// if it is the same for all, and no array: `attempt(i)` is what `one(i)` returns or raises. Most need less.
 inline constexpr std::string_view each_lua = R"lua(
 if count == 1 then return one(1) end
 local function attempt(i)
@@ -201,35 +160,46 @@ local replies = {}
 )lua";
 
 /// What a script says of a call that left with others, and that it has left out: it is to leave alone.
-inline bool asks_for_one(ReplyView reply) noexcept { return reply.is(ReplyType::array) && reply[0].integer() == -3; }
+inline bool asks_for_one(ReplyView reply) noexcept
+{
+    return reply.is(ReplyType::array) && reply[0].integer() == -3;
+}
 
-/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, how many bytes of values may be
-/// read ('0': there are none to be read), then for each owner, and behind it, to wait in line, 16 digits of the wake channel.
-/// Returns for each a string (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and
-/// if there is one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a
-/// string that is none of ours is stored there, {-3}: with those of the others the value would be too much, see
-/// `asks_for_one`.
+/// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, how many bytes
+/// of values may be read ('0': there are none to be read), then for each owner, and behind it, to wait in
+/// line, 16 digits of the wake channel. Returns for each a string (an array costs a microsecond more): first
+/// token as 16 digits, 'w' if somebody is in line, and if there is one 'v' and the value; or {0, what is left
+/// of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a string that is none of ours is stored
+/// there, {-3}: with those of the others the value would be too much, see `asks_for_one`.
 inline Script const& create_script()
 {
-    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua,
+        R"lua(
 local ttl, most = ARGV[1], tonumber(ARGV[2])
 local loads, room = most > 0, most
 if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody who has waited in line for it
   local value = loads and call('GET', KEYS[3])
-)lua", draw_lua, R"lua(
+)lua",
+        draw_lua,
+        R"lua(
   if last and last <= 9007199254740991 and redis.acl_check_cmd('HSET', KEYS[1], 'token', '') and
      not (value and #value > room) then
     local token = string.format('%016.0f', last - 1023)
-    -- Asked for and taken in one step: NX and GET answer false to one that was free, and make no table as OK would.
+    -- Asked for and taken in one step: NX and GET answer false to one that was free, and make no table
+    -- as OK would.
     if redis.pcall('SET', KEYS[2], ARGV[3] .. token .. token, 'PX', ttl, 'NX', 'GET') == false then
       call('HSET', KEYS[1], 'token', string.format('%.0f', last))
       return value and token .. 'v' .. value or token
     end
   end
 end
-)lua", need_lua, reserve_lua, draw_lua, reserved_lua, R"lua(
+)lua",
+        need_lua, reserve_lua, draw_lua, reserved_lua,
+        R"lua(
 local count, keys = #ARGV - 2, loads and 2 or 1
--- Together they may read less, since nobody else is served meanwhile, and each says 64 bytes more. What is left out leaves alone.
+-- Together they may read less, since nobody else is served meanwhile, and each says 64 bytes more. What is
+-- left out leaves alone.
 if count > 1 then room = math.min(most, 1048576) - 64 * count end
 local function one(i)
   local lock, owner = KEYS[keys * (i - 1) + 2], sub(ARGV[i + 2], 1, 16)
@@ -264,10 +234,12 @@ local function one(i)
   if value then return token .. (wanted and 'wv' or 'v') .. value end
   return wanted and token .. 'w' or token
 end
-)lua", each_lua, R"lua(
--- Values are read in few steps, and not without end; there is nothing for what is no string. A lock is asked for and taken
--- in one step, but for the first one: only once some lock is free are tokens drawn, and they are drawn before anything is
--- written.
+)lua",
+        each_lua,
+        R"lua(
+-- Values are read in few steps, and not without end; there is nothing for what is no string. A lock is asked
+-- for and taken in one step, but for the first one: only once some lock is free are tokens drawn, and they
+-- are drawn before anything is written.
 local found, read = nil, 0
 local try, same, tail = redis.pcall, not loads, nil
 for i = 1, count do
@@ -296,8 +268,8 @@ return same or replies
     return script;
 }
 
-/// KEYS: locks. ARGV: ttl in milliseconds, and the owner of each. Returns for each: 1: prolonged; 0: no record; -1: another
-/// owner's; or the error that asking for this one alone would have been.
+/// KEYS: locks. ARGV: ttl in milliseconds, and the owner of each. Returns for each: 1: prolonged; 0: no
+/// record; -1: another owner's; or the error that asking for this one alone would have been.
 inline Script const& renew_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(R"lua(
@@ -311,8 +283,11 @@ for i, key in ipairs(KEYS) do
   elseif type(reply) == 'string' then
     reply = -1
   end
-  -- What concerns one key (its type, a right to it) is that one's failure; what concerns the server is everybody's.
-  if type(reply) == 'table' and not ('WRONGTYPE NOPERM ERR'):find(string.match(reply.err, '^%u*')) then error(reply) end
+  -- What concerns one key (its type, a right to it) is that one's failure; what concerns the server is
+  -- everybody's.
+  if type(reply) == 'table' and not ('WRONGTYPE NOPERM ERR'):find(string.match(reply.err, '^%u*')) then
+    error(reply)
+  end
   found[i] = reply
 end
 return found
@@ -320,11 +295,13 @@ return found
     return script;
 }
 
-/// KEYS: counter, then locks. ARGV: the owner of each, or '' for whoever it is. Takes an owner out of the line, too.
-/// Returns for each 1, 0 or -1 as `renew_script`.
+/// KEYS: counter, then locks. ARGV: the owner of each, or '' for whoever it is. Takes an owner out of the
+/// line, too. Returns for each 1, 0 or -1 as `renew_script`.
 inline Script const& remove_script()
 {
-    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua,
+        R"lua(
 local count = #ARGV
 if count == 1 then
   local record = call('GET', KEYS[2])
@@ -333,7 +310,9 @@ if count == 1 then
     return 1
   end
 end
-)lua", need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
+)lua",
+        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
+        R"lua(
 local function one(i)
   local lock, owner = KEYS[i + 1], ARGV[i]
   local record = call('GET', lock)
@@ -348,7 +327,9 @@ local function one(i)
   pass_on(lock, record)
   return 1
 end
-)lua", each_lua, R"lua(
+)lua",
+        each_lua,
+        R"lua(
 local found, free = call('MGET', unpack(KEYS, 2)), {}
 for i = 1, count do
   local record = found[i]
@@ -391,22 +372,26 @@ enum class ChangeResult : int {
     corrupt_state,
 };
 
-/// KEYS: counter, then for each change value and lock, then the operation if there is one.
-/// ARGV: for each change two words, then, of an operation, attempt as 10 digits, answer, retention in ms. The first word of a
-/// change: kind (w, e, v, g), 16 digits of the expected version, 16 of the one after it (of either '-' when there is none),
-/// and where it is guarded owner, 16 digits of token, and '1' to release the lock or '0'; the second one: data.
-/// Returns a string, for each change 16 digits of version ('-' if it has none), or {'refused', ChangeResult for each change},
-/// {'duplicate', answer}, {'superseded'} or {'corrupt'}.
+/// KEYS: counter, then for each change value and lock, then the operation if there is one. ARGV: for each
+/// change two words, then, of an operation, attempt as 10 digits, answer, retention in ms. The first word of
+/// a change: kind (w, e, v, g), 16 digits of the expected version, 16 of the one after it (of either '-' when
+/// there is none), and where it is guarded owner, 16 digits of token, and '1' to release the lock or '0'; the
+/// second one: data. Returns a string, for each change 16 digits of version ('-' if it has none), or
+/// {'refused', ChangeResult for each change}, {'duplicate', answer}, {'superseded'} or {'corrupt'}.
 inline Script const& commit_script()
 {
-    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
-if #KEYS == 3 then  -- one value, most likely there, of the expected version, and its lock still ours and wanted by nobody
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua,
+        R"lua(
+-- One value, most likely there, of the expected version, and its lock still ours and wanted by nobody.
+if #KEYS == 3 then
   local how = ARGV[1]
   if sub(how, 1, 1) == 'w' and sub(how, 18, 18) ~= '-' then
     local fit = #how == 33
     if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
-      fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
+      fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and
+            sub(how, 50, 65) >= sub(record, 33, 48)
     end
     if fit and call('GETRANGE', KEYS[2], '0', '15') == sub(how, 2, 17) then
       local version = sub(how, 18, 33)
@@ -416,7 +401,9 @@ if #KEYS == 3 then  -- one value, most likely there, of the expected version, an
     end
   end
 end
-)lua", need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
+)lua",
+        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
+        R"lua(
 local none = '----------------'
 local count = math.floor((#KEYS - 1) / 2)
 local operation, attempt = #KEYS % 2 == 0 and KEYS[#KEYS], ARGV[2 * count + 1]
@@ -486,7 +473,8 @@ for i = 1, count do
   failed = failed or code ~= 0
 end
 if failed then return codes end
--- Everything is made, and all rights are there, before the first write. Then the record comes first, the values last.
+-- Everything is made, and all rights are there, before the first write. Then the record comes first, the
+-- values last.
 local versions, stored, top = '', {}, nil
 for i = 1, count do
   local value, lock, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i - 1]
@@ -552,10 +540,11 @@ return record
     return script;
 }
 
-/// KEYS: idem. ARGV: owner, fingerprint ('' for none, else version:value), lease in ms, retention in ms,
-/// '1' to take over, home and attempt that the owner names, '1' to name them instead of what its record names. Returns
-/// {'claimed', home, attempt}, {'taken_over', home, attempt}, {'completed', answer, rejected}, {'in_progress', ms left},
-/// {'mismatch'} or {'abandoned'}. In the record, o is '' after it was given back with what a former owner had named, which i = '1' marks.
+/// KEYS: idem. ARGV: owner, fingerprint ('' for none, else version:value), lease in ms, retention in ms, '1'
+/// to take over, home and attempt that the owner names, '1' to name them instead of what its record names.
+/// Returns {'claimed', home, attempt}, {'taken_over', home, attempt}, {'completed', answer, rejected},
+/// {'in_progress', ms left}, {'mismatch'} or {'abandoned'}. In the record, o is '' after it was given back
+/// with what a former owner had named, which i = '1' marks.
 inline Script const& claim_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
@@ -564,7 +553,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function own(print, inherited, home, attempt)
   need('PEXPIRE', KEYS[1], '1')
-  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', print, 'e', string.format('%.0f', now + ARGV[3] + 1), 'i', inherited,
+  redis.call('HSET', KEYS[1], 'o', ARGV[1], 'f', print, 'e', string.format('%.0f', now + ARGV[3] + 1),
+             'i', inherited,
              'h', home, 'n', attempt)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(ARGV[3]), tonumber(ARGV[4]))))
   return {inherited == '1' and 'taken_over' or 'claimed', home, attempt}
@@ -596,8 +586,8 @@ return own(r[2] or '', '1', r[8] or '', r[9] or '0')
     return script;
 }
 
-/// KEYS: idem. ARGV: owner, answer, rejected ('0' or '1'), retention in ms, wake channel. Returns 1, or 0: not the
-/// owner's. Asked again after a lost reply it says 1.
+/// KEYS: idem. ARGV: owner, answer, rejected ('0' or '1'), retention in ms, wake channel. Returns 1, or 0:
+/// not the owner's. Asked again after a lost reply it says 1.
 inline Script const& complete_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
@@ -633,8 +623,9 @@ return 1
     return script;
 }
 
-/// KEYS: count, once. ARGV: amount, least ('' for none), most, retention in ms. Returns {'changed' or 'kept', value, 1 if it
-/// is an earlier answer}, {'mismatch'}, {'range'}: the counter would pass 2^53, or {'corrupt'}.
+/// KEYS: count, once. ARGV: amount, least ('' for none), most, retention in ms. Returns {'changed' or 'kept',
+/// value, 1 if it is an earlier answer}, {'mismatch'}, {'range'}: the counter would pass 2^53, or
+/// {'corrupt'}.
 inline Script const& atomic_once_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(need_lua, R"lua(
@@ -661,115 +652,6 @@ return {what, value, 0}
 )lua");
     return script;
 }
-
-/// The bytes of an EVALSHA, with the script's text instead of its name.
-inline std::string spell_out(std::string_view evalsha, std::string_view text)
-{
-    auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
-    constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
-    std::string out(evalsha.substr(0, head));
-    out.append("$4\r\nEVAL\r\n$").append(std::to_string(text.size())).append("\r\n").append(text).append("\r\n");
-    return out.append(evalsha.substr(head + name));
-}
-
-/// The words of a script's call: keys and arguments that calls of one kind share, each followed by those that every call has
-/// of its own. Such a script takes several calls in one, and answers with an array of what it would have said to each, or with
-/// what it would have said to all of them.
-struct Folding {
-    std::uint8_t shared_keys{0};
-    std::uint8_t own_keys{0};
-    std::uint8_t shared_arguments{0};
-    std::uint8_t own_arguments{0};
-
-    friend bool operator==(Folding, Folding) = default;
-};
-
-/// A call of such a script: its words, in the order of `Folding`'s members. Only as a command do they get what stands in
-/// front of them, alone or with those of others.
-class ScriptCall : private Words<160> {
-    using Base = Words<160>;
-
-public:
-    ScriptCall(Script const& script, Folding folding) : script_(&script), folding_(folding) {}
-
-    template <class W>
-    void add(W const& word)
-    {
-        Base::add(word);
-        ended();
-    }
-    void add_parts(std::span<std::string_view const> parts)
-    {
-        Base::add_parts(parts);
-        ended();
-    }
-
-    Script const& script() const noexcept { return *script_; }
-    /// Of the words.
-    using Base::size;
-
-    /// Whether one command can stand for both.
-    bool like(ScriptCall const& other) const noexcept
-    {
-        return script_ == other.script_ && folding_ == other.folding_ && shared_keys() == other.shared_keys() &&
-               shared_arguments() == other.shared_arguments();
-    }
-
-    /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a `ScriptCall`.
-    template <class Calls, class Of>
-    static void append(std::string& out, Calls const& calls, Of of)
-    {
-        ScriptCall const& first = of(*calls.begin());
-        auto const& folding = first.folding_;
-        auto const keys = folding.shared_keys + calls.size() * folding.own_keys;
-        auto const words = 3 + keys + folding.shared_arguments + calls.size() * folding.own_arguments;
-        std::array<char, 20> digits;
-        out.append("*").append(write_number(digits, words)).append("\r\n");
-        out += first.script_->call;
-        Words<32> key_count;
-        key_count.add(keys);
-        out += key_count.bytes();
-        out += first.shared_keys();
-        for (auto const& call : calls)
-            out += of(call).own_keys();
-        out += first.shared_arguments();
-        for (auto const& call : calls)
-            out += of(call).own_arguments();
-    }
-    /// A command of its own.
-    std::string text() const
-    {
-        std::string out;
-        out.reserve(room_for_head + size());
-        append(out, std::array{this}, [](ScriptCall const* call) -> ScriptCall const& { return *call; });
-        return out;
-    }
-
-    /// A little more than what a command has besides the words of its calls.
-    static constexpr std::size_t room_for_head = 128;
-
-private:
-    void ended() noexcept
-    {
-        ++words_;
-        std::size_t words = 0;
-        for (std::size_t i = 0; i < ends_.size(); ++i) {
-            words += std::array{folding_.shared_keys, folding_.own_keys, folding_.shared_arguments}[i];
-            if (words_ == words)
-                ends_[i] = size();
-        }
-    }
-    std::string_view part(std::size_t begin, std::size_t end) const noexcept { return bytes().substr(begin, end - begin); }
-    std::string_view shared_keys() const noexcept { return part(0, ends_[0]); }
-    std::string_view own_keys() const noexcept { return part(ends_[0], ends_[1]); }
-    std::string_view shared_arguments() const noexcept { return part(ends_[1], ends_[2]); }
-    std::string_view own_arguments() const noexcept { return bytes().substr(ends_[2]); }
-
-    Script const* script_;
-    Folding folding_;
-    std::size_t words_{0};
-    std::array<std::size_t, 3> ends_{};  // of all kinds of words but the last
-};
 
 }  // namespace detail
 }  // namespace redis

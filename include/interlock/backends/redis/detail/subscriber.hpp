@@ -5,17 +5,21 @@
 
 // Wake-ups: one connection and one thread per client, started when somebody first waits.
 //
-// Messages are hints. 'f' and a physical name: what it stands for is over. 'g', the first four bytes of an owner token, and
-// the physical name of a lock: it is that owner's now, who waited in line. 'w', the same of its holder: somebody waits in
-// line, so its holder should not hand it on locally for ever. Nothing depends on their arrival: who waits looks again at
-// the latest when the lease is over or the poll interval ends, and each look says 'w' again.
+// A message is one of three:
+//   'f' and a physical name: the lock is free, or the request is no longer executed.
+//   'g', the first four bytes of an owner token and the name of a lock: that owner has waited in line, and
+//   the lock is now its own.
+//   'w', the first four bytes of the holder's token and the name of a lock: somebody waits in line for it, so
+//   its holder should not hand it on locally for ever.
+// Messages are hints, and nothing depends on their arrival: whoever waits asks again at the latest when the
+// lease is over or the poll interval ends, and each such question makes the server say 'w' again.
 
 #include <interlock/backends/redis/detail/connection.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/wakeup_listener.hpp>
-#include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/stream.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -47,20 +51,21 @@ public:
 
     explicit Subscriber(Options options) : options_(std::move(options)) {}
 
-    /// The same group for the same name space with the same shards.
+    /// The group of a name space; repositories with the same name space and shards share one.
     Group group(KeySpace const& keys)
     {
         std::lock_guard lock(mutex_);
         for (Group i = 0; i < groups_.size(); ++i)
-            if (groups_[i].keys.name_space() == keys.name_space() && groups_[i].keys.shards() == keys.shards())
+            if (groups_[i].keys.name_space() == keys.name_space() &&
+                groups_[i].keys.shards() == keys.shards())
                 return i;
         groups_.push_back({keys, std::vector<Channel>(keys.channel_count())});
         return groups_.size() - 1;
     }
 
-    /// Wakes `waiter` when this name becomes free, or `owner`'s, and once more when its channel comes into being, since
-    /// what happened before is not heard.
-    void subscribe(Group group, KeySpace::Heard name, OwnerToken owner, Waiter& waiter)
+    /// Wakes `waiter` when the thing of this name becomes free, or becomes `owner`'s. Wakes it once more when
+    /// its channel has just been subscribed to, since whatever happened before that was not heard.
+    void subscribe(Group group, KeySpace::WakeName name, OwnerToken owner, Waiter& waiter)
     {
         std::lock_guard lock(mutex_);
         waiters_.emplace(name.hash, Waiting{&waiter, group, name.channel, first_bytes(owner.bytes().data())});
@@ -68,7 +73,7 @@ public:
     }
 
     /// Whether somebody has subscribed in the name of `owner`.
-    bool waits(KeySpace::Heard name, OwnerToken owner) const
+    bool is_subscribed(KeySpace::WakeName name, OwnerToken owner) const
     {
         std::lock_guard lock(mutex_);
         auto const [begin, end] = waiters_.equal_range(name.hash);
@@ -78,36 +83,38 @@ public:
     }
 
     /// Somebody waits for what `owner` has just been granted.
-    void note_wanted(KeySpace::Heard name, OwnerToken owner)
+    void note_wanted(KeySpace::WakeName name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
-        mark_wanted(name.hash, first_bytes(owner.bytes().data()));
+        WakeupListener::note_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
-    /// As `wanted`, as far as it is known without listening.
-    bool noted_wanted(KeySpace::Heard name, OwnerToken owner) const
+    /// As `wanted`, but does not begin to listen.
+    bool is_wanted(KeySpace::WakeName name, OwnerToken owner) const
     {
         std::lock_guard lock(mutex_);
-        return is_wanted(name.hash, first_bytes(owner.bytes().data()));
+        return WakeupListener::is_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
-    /// Whether somebody lately asked in vain for what `owner` holds, as far as is known here. No trip: the first question
-    /// starts to listen and knows nothing yet.
-    bool wanted(Group group, KeySpace::Heard name, OwnerToken owner)
+    /// Whether somebody lately asked in vain for what `owner` holds, as far as this process has heard. Costs
+    /// no trip. The first call begins to listen, and has heard nothing yet.
+    bool wanted(Group group, KeySpace::WakeName name, OwnerToken owner)
     {
         std::lock_guard lock(mutex_);
         want(group, name.channel);
-        return is_wanted(name.hash, first_bytes(owner.bytes().data()));
+        return WakeupListener::is_wanted(name.hash, first_bytes(owner.bytes().data()));
     }
 
 private:
+    /// How far it has come with a channel. `requested`: SSUBSCRIBE was sent, and is not confirmed yet.
     enum class Channel : unsigned char { unused, wanted, requested, active };
     struct GroupState {
         KeySpace keys;
         std::vector<Channel> channels;
     };
 
-    static constexpr std::chrono::seconds silence{15};  // then a PING; twice that, and the connection is given up
+    /// After so long without a message a PING is sent; after twice that the connection is given up.
+    static constexpr std::chrono::seconds silence{15};
 
     /// The mutex is held.
     void want(Group group, std::size_t number)
@@ -122,13 +129,14 @@ private:
     bool listen() override
     {
         Connection connection{options_};
-        if (!connection.connect(options_, interlock::detail::add(SystemRuntime::now(), options_.connect_timeout)))
+        if (!connection.connect(
+                options_, interlock::detail::add(interlock::detail::socket_now(), options_.connect_timeout)))
             return false;
         serve(connection);
         return true;
     }
 
-    /// Listens until the connection breaks or it is time to stop.
+    /// Listens on a connection until it breaks or it is time to stop.
     void serve(Connection& connection)
     {
         {
@@ -140,7 +148,7 @@ private:
                         channel = Channel::wanted;
         }
         Reply message;
-        auto heard = SystemRuntime::now();
+        auto heard = interlock::detail::socket_now();
         bool asked = false;
         while (!stopping()) {
             if (!request(connection))
@@ -150,20 +158,22 @@ private:
             if (!connection.receive(message, Access::read, until, &bell_, &interrupted))
                 return;
             if (!interrupted) {
-                heard = SystemRuntime::now();
+                heard = interlock::detail::socket_now();
                 asked = false;
                 handle(message.root());
-            } else if (SystemRuntime::now() >= until) {
+            } else if (interlock::detail::socket_now() >= until) {
                 if (asked)
                     return;
                 asked = true;
-                if (!connection.send(Command{"PING"}.bytes(), interlock::detail::add(SystemRuntime::now(), silence)))
+                if (!connection.send(
+                        Command{"PING"}.bytes(),
+                        interlock::detail::add(interlock::detail::socket_now(), silence)))
                     return;
             }
         }
     }
 
-    /// Subscribes to what is wanted.
+    /// Subscribes to the channels that are wanted. False: the connection is lost.
     bool request(Connection& connection)
     {
         std::vector<std::string> names;
@@ -182,8 +192,8 @@ private:
         Command command{"SSUBSCRIBE"};
         for (auto const& name : names)
             command.add(name);
-        return static_cast<bool>(
-            connection.send(command.bytes(), interlock::detail::add(SystemRuntime::now(), silence)));
+        return static_cast<bool>(connection.send(
+            command.bytes(), interlock::detail::add(interlock::detail::socket_now(), silence)));
     }
 
     void handle(ReplyView message)
@@ -219,13 +229,14 @@ private:
             if (payload.starts_with('g'))
                 return wake(hash, [owner](std::uint32_t who) { return who == owner; });
             std::lock_guard lock(mutex_);
-            mark_wanted(hash, owner);
+            WakeupListener::note_wanted(hash, owner);
         }
     }
 
     Options options_;
     std::vector<GroupState> groups_;
-    std::unordered_map<std::string, std::pair<Group, std::size_t>> requested_;  // subscribed to, not yet confirmed
+    std::unordered_map<std::string, std::pair<Group, std::size_t>>
+        requested_;  // subscribed to, not yet confirmed
 };
 
 }  // namespace detail

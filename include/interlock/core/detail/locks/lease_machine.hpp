@@ -90,7 +90,8 @@ public:
             return Action::lost;
         }
         in_doubt_ = true;
-        renew_at_ = add(now, std::max<std::chrono::nanoseconds>(terms_.ttl / 20, std::chrono::milliseconds{2}));
+        renew_at_ =
+            add(now, std::max<std::chrono::nanoseconds>(terms_.ttl / 20, std::chrono::milliseconds{2}));
         return Action::none;
     }
 

@@ -3,9 +3,12 @@
 #ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_CALL_HPP
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_OPERATION_CALL_HPP
 
-// How a user's callable is called: which of the documented argument lists it takes, and what it returns.
+/// @file
+/// How a user's callable is called: which of the documented argument lists it takes, and what it returns. The
+/// lists of a policy are tried in a fixed order (`Session::forms`), and the first that fits is taken.
 
 #include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -20,6 +23,7 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// Argument types as one type.
 template <class... A>
 struct TypeList {};
 
@@ -30,6 +34,7 @@ struct concatenate<TypeList<A...>, TypeList<B...>> {
     using type = TypeList<A..., B...>;
 };
 
+/// `A`, N times.
 template <class A, std::size_t N>
 struct repeat {
     using type = typename concatenate<TypeList<A>, typename repeat<A, N - 1>::type>::type;
@@ -39,32 +44,36 @@ struct repeat<A, 0> {
     using type = TypeList<>;
 };
 
-/// A session as asynchronous calls see it. There is no object of it.
+/// Stands for a session in an asynchronous call, where an operation may get other arguments
+/// (`shown_transaction`). Only the type is used; there is never an object of it.
 template <class Session>
-struct AsyncFace : Session {
+struct InAsyncCall : Session {
     using session_type = Session;
 };
 
 /// The session itself, and whether the call is asynchronous.
 template <class Session>
-struct face {
+struct call_style {
     using session_type = Session;
     static constexpr bool asynchronous = false;
 };
 template <class Session>
-struct face<AsyncFace<Session>> {
+struct call_style<InAsyncCall<Session>> {
     using session_type = Session;
     static constexpr bool asynchronous = true;
 };
 
-/// What an operation gets of a store's transaction: all of it, or what it shows to operations, perhaps something else to
-/// asynchronous ones.
+/// What an operation gets of a store's transaction. A transaction that shows operations less than it can do
+/// has an `operation_type`. One that shows still less to asynchronous operations, which must not block, has
+/// an `async_operation_type`. Else the operation gets the transaction itself.
 template <class X, bool Async>
 struct shown_transaction {
     using type = X;
 };
 template <class X, bool Async>
-    requires(requires { typename X::operation_type; } && !(Async && requires { typename X::async_operation_type; }))
+    requires(requires {
+        typename X::operation_type;
+    } && !(Async && requires { typename X::async_operation_type; }))
 struct shown_transaction<X, Async> {
     using type = typename X::operation_type;
 };
@@ -83,30 +92,35 @@ consteval auto arguments()
         return States{};
     else if constexpr (Shape == Form::states_transaction) {
         using Stored = typename Session::repository_type::transaction_type;
-        using Shown = typename shown_transaction<Stored, face<Session>::asynchronous>::type;
+        using Shown = typename shown_transaction<Stored, call_style<Session>::asynchronous>::type;
         return typename concatenate<States, TypeList<Shown&>>::type{};
     } else if constexpr (Shape == Form::states_context)
         return typename concatenate<States, TypeList<TransactionContext&>>::type{};
     else if constexpr (Shape == Form::locks)
         return typename repeat<typename Session::lock_type&, N>::type{};
     else if constexpr (Shape == Form::locks_context)
-        return typename concatenate<typename repeat<typename Session::lock_type&, N>::type, TypeList<TransactionContext&>>::type{};
+        return typename concatenate<
+            typename repeat<typename Session::lock_type&, N>::type,
+            TypeList<TransactionContext&>>::type{};
     else
         return typename concatenate<States, typename repeat<typename Session::lock_type&, N>::type>::type{};
 }
 
+/// Whether `F` can be called with these arguments.
 template <class F, class... A>
 consteval bool takes(TypeList<A...>)
 {
     return std::invocable<F&, A...>;
 }
 
+/// What `F` returns for these arguments.
 template <class F, class List>
 struct result_for;
 template <class F, class... A>
 struct result_for<F, TypeList<A...>> : std::invoke_result<F&, A...> {};
 
-/// The index of the first form that F takes, or the number of forms. Later forms are never instantiated.
+/// The index of the first form that `F` takes, or the number of forms. Later forms are never instantiated,
+/// since a generic callable may not compile with them.
 template <class F, class Session, std::size_t N, std::size_t I = 0>
 consteval std::size_t picked_form()
 {
@@ -118,15 +132,19 @@ consteval std::size_t picked_form()
         return picked_form<F, Session, N, I + 1>();
 }
 
+/// A callable that takes one of the argument lists of the session's policy, for N states.
 template <class F, class Session, std::size_t N>
 concept Operation = picked_form<F, Session, N>() < Session::forms.size();
 
+/// The form with which an operation is called.
 template <class F, class Session, std::size_t N>
 inline constexpr Form form_of = Session::forms[picked_form<F, Session, N>()];
 
+/// What an operation returns, which may be an awaitable.
 template <class F, class Session, std::size_t N>
 using raw_result = typename result_for<F, decltype(arguments<Session, N, form_of<F, Session, N>>())>::type;
 
+/// What an operation gives in the end: what an awaitable gives, or else the result itself.
 template <class R>
 struct awaited {
     using type = R;
@@ -143,7 +161,7 @@ struct awaited<boost::asio::awaitable<R, E>> {
 template <class F, class Session, std::size_t N>
 using operation_result = typename awaited<raw_result<F, Session, N>>::type;
 
-// The parameters of something that is called in one way only.
+// The parameters of a function that can be called in one way only.
 template <class R, class... A>
 TypeList<A...> parameters_of(R (*)(A...));
 template <class C, class R, class... A>
@@ -151,13 +169,15 @@ TypeList<A...> parameters_of(R (C::*)(A...));
 template <class C, class R, class... A>
 TypeList<A...> parameters_of(R (C::*)(A...) const);
 
+/// Whether one of the parameters is a copy of a `T`.
 template <class T, class... A>
 consteval bool has_copy(TypeList<A...>)
 {
     return (std::same_as<std::remove_cv_t<A>, T> || ...);
 }
 
-/// Whether F visibly takes a copy of T. One that is a template, or has several ways to be called, does not say.
+/// Whether `F` visibly takes a copy of `T`, whose changes would be lost. A template, or a function object
+/// with several ways to be called, does not show its parameters; the answer is then no.
 template <class F, class T>
 consteval bool takes_copy()
 {
@@ -169,7 +189,7 @@ consteval bool takes_copy()
         return false;
 }
 
-/// Calls F with what `transaction` has for its form.
+/// Calls `f` with what its form names of `transaction`.
 template <Form Shape, std::size_t N, bool Async, class F, class Transaction>
 decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext& context)
 {
@@ -192,23 +212,6 @@ decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext
             return f(transaction.state(I)..., transaction.lock(I)...);
     }(std::make_index_sequence<N>{});
 }
-
-// g++ 12 destroys some temporaries of a co_await expression twice: closures and aggregates whose destructor does
-// something. Classes with constructors are handled right; so are named objects. Other compilers accept all.
-#if defined(__GNUC__) && __GNUC__ == 12 && !defined(__clang__)
-template <class F>
-inline constexpr bool safe_operation =
-    std::is_lvalue_reference_v<F> || std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
-template <class A>
-inline constexpr bool safe_argument = std::is_lvalue_reference_v<A> ||
-                                      std::is_trivially_destructible_v<std::remove_cvref_t<A>> ||
-                                      !std::is_aggregate_v<std::remove_cvref_t<A>>;
-#else
-template <class F>
-inline constexpr bool safe_operation = true;
-template <class A>
-inline constexpr bool safe_argument = true;
-#endif
 
 }  // namespace detail
 }  // namespace v0

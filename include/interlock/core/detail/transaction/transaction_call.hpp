@@ -6,14 +6,15 @@
 // One call of do_in_transaction: the machine that decides, the policy's transaction that acts, the user's callable and
 // its result. Both drivers use it: `perform` an action, `feed` its event, until the action is `finish`.
 
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/context_access.hpp>
-#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/observer.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/error.hpp>
@@ -89,12 +90,12 @@ struct CallRecord {
 template <>
 struct CallRecord<false> {};
 
-/// `Session`, or its `AsyncFace`.
+/// `Session`, or its `InAsyncCall`.
 template <class Session, std::size_t N, class F, Once Mode>
 class TransactionCall {
     using T = typename Session::value_type;
     static constexpr Form shape = form_of<F, Session, N>;
-    static constexpr bool asynchronous = face<Session>::asynchronous;
+    static constexpr bool asynchronous = call_style<Session>::asynchronous;
     static constexpr bool records = Mode != Once::no;
     using Transaction = typename Session::template Transaction<N, shape>;
     using Repository = typename Session::repository_type;
@@ -106,7 +107,7 @@ public:
 
     /// Everything referred to must outlive the call.
     TransactionCall(
-        typename face<Session>::session_type const& session, std::array<Key, N> const& keys,
+        typename call_style<Session>::session_type const& session, std::array<Key, N> const& keys,
         std::span<std::optional<T> const, N> named, F& operation, OperationId const* id,
         IdempotentRequest const* request, CallOptions const& options, std::stop_token const& stop,
         TransactionContext const* outer, TimePoint now, Observer* observer, std::uint64_t generation)
@@ -125,9 +126,9 @@ public:
         ContextAccess::set_request(context_, request);
         ContextAccess::set_outer(context_, outer);
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait for ever.
-        if constexpr (requires { transaction_.alone(); })
+        if constexpr (requires { transaction_.opt_out_of_sharing(); })
             if (Mode != Once::no || awaits || outer != nullptr)
-                transaction_.alone();
+                transaction_.opt_out_of_sharing();
         check(options, outer, generation);
         if (stop.stop_requested())
             cancel_before_start();
@@ -281,7 +282,7 @@ public:
             end = explained(std::move(end).failure(), session_.repository());
         if (observer_ != nullptr)
             observer_->on_transaction(
-                {name(), machine_.attempts(), end.error(), exception() != nullptr, end.replayed(),
+                {name(), machine_.attempts(), end.errc(), exception() != nullptr, end.replayed(),
                  runtime_now() - started_});
         return end;
     }
@@ -341,7 +342,7 @@ private:
 
     void took(Failure failure)
     {
-        code_ = failure.code();
+        code_ = failure.errc();
         cause_ = failure.cause();
         failure_.emplace(std::move(failure));
     }
@@ -388,7 +389,7 @@ private:
             transaction_.rollback(false);
         }
         if (action == Action::commit)  // nobody knows whether it was sent before
-            failure = Failure::unknown(failure.code(), failure.detail());
+            failure = Failure::unknown(failure.errc(), failure.detail());
         if (reports(action))
             took(std::move(failure));
         return true;
@@ -400,9 +401,7 @@ private:
         if constexpr (Mode == Once::operation_id) {
             Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
-            auto asked = finding_.ask(
-                repository, waiter, [&](auto& r) { return r.find_operation(home(), *id_, deadline); },
-                [&](auto& r) { return r.start_find_operation(home(), *id_, deadline, waiter); });
+            auto asked = finding_.ask(repository, waiter, verb::FindOperation{home(), *id_}, deadline);
             if (!asked)
                 return wait_for_store();
             fine();
@@ -544,9 +543,7 @@ private:
         } else {
             Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
-            auto asked = resolving_.ask(
-                repository, waiter, [&](auto& r) { return r.forbid_operation(home(), *id_, attempt(), deadline); },
-                [&](auto& r) { return r.start_forbid_operation(home(), *id_, attempt(), deadline, waiter); });
+            auto asked = resolving_.ask(repository, waiter, verb::ForbidOperation{home(), *id_, attempt()}, deadline);
             if (!asked)
                 return wait_for_store();
             resolved_ = Resolved::unknown;
@@ -630,7 +627,7 @@ private:
         if (lost())
             return machine_.ran(Ran::lock_lost, TimePoint{});
         if (auto refusal = transaction_.refusal()) {
-            auto const code = refusal->code();
+            auto const code = refusal->errc();
             failure_.emplace(std::move(*refusal));
             return machine_.refused(code);
         }
@@ -743,7 +740,7 @@ private:
         }
         if (code == Errc::outcome_unknown)
             return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
-        if (failure_ && failure_->code() == code)
+        if (failure_ && failure_->errc() == code)
             return *std::move(failure_);
         if (machine_.last_error() != Errc::ok) {
             auto text = place_of(session_.repository());
@@ -779,7 +776,7 @@ private:
             observer_->on_unknown({cause_, resolved});
     }
 
-    typename face<Session>::session_type const& session_;
+    typename call_style<Session>::session_type const& session_;
     std::array<Key, N> const& keys_;
     F& operation_;
     OperationId const* id_;
@@ -794,8 +791,8 @@ private:
     std::optional<stored_type> result_;
     std::exception_ptr exception_;
     [[no_unique_address]] CallRecord<records> record_;
-    [[no_unique_address]] PendingCall<Repository, std::optional<OperationRecord>> finding_;
-    [[no_unique_address]] PendingCall<Repository, OperationRecord> resolving_;
+    [[no_unique_address]] PendingCall<Repository, verb::FindOperation> finding_;
+    [[no_unique_address]] PendingCall<Repository, verb::ForbidOperation> resolving_;
     Errc code_{Errc::ok};
     Errc cause_{Errc::ok};
     Resolved resolved_{Resolved::unknown};

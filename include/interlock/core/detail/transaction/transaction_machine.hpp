@@ -3,8 +3,11 @@
 #ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_MACHINE_HPP
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_MACHINE_HPP
 
-// The brain of do_in_transaction, whatever the policy: which step is next, when to try again, and what the end
-// means. No I/O, no clock, no thread: events and the time go in, actions come out. Both drivers only do what it says.
+/// @file
+/// The brain of `do_in_transaction`, whatever the policy: which step is next, when to try again, and what the
+/// end means. The machine has no I/O, no clock and no thread: events and the time go in, actions come out.
+/// The blocking and the asynchronous driver only carry the actions out, so both keep the same promises, and a
+/// test can walk through every order of events.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/policy.hpp>
@@ -17,16 +20,17 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// What the driver does next. Each is answered by the event of the same name.
+/// What the driver does next. The driver answers each action by the event of the same name: `begin` by
+/// `began`, and so on.
 enum class Action : unsigned char {
-    look_up,   ///< ask whether the operation id has an answer
+    look_up,   ///< ask the store whether the operation id has an answer
     begin,     ///< the policy's begin
     run,       ///< the user's callable
-    verify,    ///< the policy's verify: whether the callable threw about a true picture
+    verify,    ///< the policy's verify: were the states on which the callable threw the states of one moment?
     commit,    ///< the policy's commit
     rollback,  ///< the policy's rollback
     reject,    ///< the policy's reject: the callable threw what is to be kept like an answer
-    conclude,  ///< the policy's conclude, where it has one: before every end
+    conclude,  ///< the policy's conclude, for a policy that has one: before every end
     resolve,   ///< find out what became of a commit: look the operation id up, else forbid this attempt
     sleep,     ///< until `wake_at()`
     finish,    ///< `result()` is final
@@ -35,29 +39,36 @@ enum class Action : unsigned char {
 /// How the user's callable ended.
 enum class Ran : unsigned char {
     returned,
-    threw,      ///< the exception is the caller's
-    lock_lost,  ///< cancelled by, or ended after, loss of the lock
+    threw,      ///< the exception goes to the caller
+    lock_lost,  ///< the lock was lost while it ran, or it was cancelled for that
 };
 
 /// What became of a commit whose outcome was unknown.
 enum class Resolved : unsigned char {
     applied,
-    not_applied,  ///< and it can no longer be
+    not_applied,  ///< and it can no longer be applied
     unknown,      ///< the store did not answer
 };
 
-/// Whether the call has an operation id, and who looks for its answer.
+/// Whether the call has an operation id, and who asks for its answer.
 enum class HasId : unsigned char { no, yes, looked_up_by_begin };
 
+/// One call, from its entry to its result. Not thread-safe: its driver calls one member at a time.
 class TransactionMachine {
 public:
-    /// `guarded`: the effect of the operation is a write made through the store. `concludes`: the policy has something to
-    /// do at the end of a call, whatever it came to.
+    /// `guarded`: the effect of the operation is a write made through the store, so that nothing has happened
+    /// until it is committed. Not so for an operation under a lock alone, which has its effect while it runs.
+    /// `concludes`: the policy has something to do at the end of every call.
     TransactionMachine(
-        RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true, bool concludes = false) noexcept
+        RetryLimits const& limits,
+        TimePoint deadline,
+        HasId has_id,
+        bool guarded = true,
+        bool concludes = false) noexcept
         : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded), concludes_(concludes)
     {}
 
+    /// The call begins.
     Action start(TimePoint now) noexcept
     {
         if (now >= deadline_)
@@ -67,7 +78,7 @@ public:
         return next_attempt();
     }
 
-    /// `answered`: there is an answer. `code`: not `ok` when the store could not tell.
+    /// `answered`: the operation id has an answer. `code`: not `ok` when the store could not tell.
     Action looked_up(bool answered, Errc code, TimePoint now, std::uint64_t random) noexcept
     {
         if (answered)
@@ -79,6 +90,7 @@ public:
         return next_attempt();
     }
 
+    /// The policy's begin came to `code`.
     Action began(Errc code, TimePoint now, std::uint64_t random) noexcept
     {
         if (code != Errc::ok) {
@@ -92,6 +104,7 @@ public:
         return Action::run;
     }
 
+    /// The user's callable has ended.
     Action ran(Ran how, TimePoint now) noexcept
     {
         if (how == Ran::threw) {
@@ -99,12 +112,13 @@ public:
             return roll_back(Errc::ok);
         }
         if (how == Ran::lock_lost) {
-            // With a guarded write nothing was sent, so nothing was applied. Without one the operation itself
-            // was the effect, and it was interrupted somewhere.
+            // An operation whose effect is a guarded write has sent nothing yet, so nothing was applied.
+            // Without a guarded write the operation itself was the effect, and it was interrupted somewhere.
             return guarded_ ? roll_back(Errc::lock_lost) : roll_back(Errc::outcome_unknown, Errc::lock_lost);
         }
         if (guarded_) {
-            // The last moment at which stopping is safe: after this the store may apply the write.
+            // This is the last moment at which stopping is safe: once the commit is sent, the store may apply
+            // the write.
             if (cancelled_)
                 return roll_back(Errc::cancelled);
             if (now >= deadline_)
@@ -113,13 +127,14 @@ public:
         return Action::commit;
     }
 
-    /// The operation threw, but about states that were not one moment's.
+    /// The operation threw, but the states that it saw were not the states of one moment: it runs again.
     Action torn(TimePoint now, std::uint64_t random) noexcept
     {
         return retry(Errc::version_conflict, Action::begin, now, random);
     }
 
-    /// What the operation made went away with what others made: it runs again, and that counts as no attempt.
+    /// The operation shared a batch, and what it made was dropped together with what others made. It runs
+    /// again, and the run that was dropped counts as no attempt.
     Action again(TimePoint now) noexcept
     {
         if (cancelled_)
@@ -135,6 +150,8 @@ public:
         return guarded_ ? roll_back(code) : roll_back(Errc::outcome_unknown, code);
     }
 
+    /// The policy's commit came to `code`. `duplicate`: an earlier execution of the same operation id was
+    /// applied instead. `cause`: why the outcome is unknown.
     Action committed(Errc code, bool duplicate, Errc cause, TimePoint now, std::uint64_t random) noexcept
     {
         if (code == Errc::ok) {
@@ -145,11 +162,12 @@ public:
             unknown_cause_ = cause;
             if (has_id_ != HasId::no)
                 return Action::resolve;
-            return roll_back(Errc::outcome_unknown, cause);  // never again without an id: it may have been applied
+            // Without an id it is never tried again: it may have been applied.
+            return roll_back(Errc::outcome_unknown, cause);
         }
-        if (!guarded_)  // the operation has run, only its record was refused
+        if (!guarded_)  // the operation has run; only its record was refused
             return roll_back(Errc::outcome_unknown, code);
-        if (code == Errc::lock_busy && limits_.begin_waits && !cancelled_ && now < deadline_) {
+        if (code == Errc::lock_busy && limits_.waits_when_busy && !cancelled_ && now < deadline_) {
             last_error_ = code;
             return next_attempt();
         }
@@ -158,14 +176,15 @@ public:
         return roll_back(code);
     }
 
+    /// An unknown commit was looked into.
     Action resolved(Resolved how, TimePoint now, std::uint64_t random) noexcept
     {
         switch (how) {
         case Resolved::applied: return finish_replayed();
         case Resolved::not_applied:
-            if (!guarded_)  // the operation has run, only its record was refused
+            if (!guarded_)  // the operation has run; only its record was refused
                 return roll_back(Errc::outcome_unknown, unknown_cause_);
-            // Forbidden for good, so the same operation may be run under its next attempt.
+            // This attempt is forbidden for good, so the same operation may run under its next attempt.
             return retry(Errc::unavailable, Action::begin, now, random);
         case Resolved::unknown: break;
         }
@@ -177,6 +196,7 @@ public:
         return Action::sleep;
     }
 
+    /// The driver has slept until `wake_at()`, or was woken early.
     Action slept(TimePoint now) noexcept
     {
         if (after_sleep_ == Action::resolve) {
@@ -193,14 +213,16 @@ public:
         return after_sleep_;
     }
 
+    /// The policy's rollback is done.
     Action rolled_back() noexcept
     {
         begun_ = false;
         return end();
     }
 
-    /// `answered`: it turned out that the same operation was applied, by another call. That is the answer, whatever this one
-    /// came to. `code`: not `ok` when the answer that was found turned out not to be this call's.
+    /// The policy's conclude is done. `answered`: it turned out that the same operation was applied by
+    /// another call. That is then the answer, whatever this call came to. `code`: not `ok` when the answer
+    /// that was found turned out not to be the answer to this call.
     Action concluded(bool answered, Errc code = Errc::ok, Errc cause = Errc::ok) noexcept
     {
         if (code != Errc::ok) {
@@ -215,33 +237,42 @@ public:
         return Action::finish;
     }
 
-    /// Whether `cancel` may cut the sleep short: not while the end of a commit that was sent is being found out.
+    /// Whether a cancellation may cut the sleep short. It must not while the driver waits to find out what
+    /// became of a commit that was sent.
     bool may_wake_early() const noexcept { return after_sleep_ != Action::resolve; }
 
-    /// Takes effect at the next event that may still stop the call; once commit was sent it is ignored.
+    /// Takes effect at the next event at which the call may still stop. Once the commit was sent, it is
+    /// ignored.
     void cancel() noexcept { cancelled_ = true; }
     bool cancelled() const noexcept { return cancelled_; }
 
     RetryLimits const& limits() const noexcept { return limits_; }
+    /// The code with which the call ends; `ok` also when the operation threw.
     Errc result() const noexcept { return result_; }
-    /// Of `outcome_unknown`.
+    /// Why the outcome is unknown.
     Errc cause() const noexcept { return cause_; }
-    /// The error of the attempt before, when the deadline or the attempts ended the call.
+    /// The error of the attempt before, when the deadline or the number of attempts ended the call.
     Errc last_error() const noexcept { return last_error_; }
+    /// The operation threw, and its exception is the result.
     bool threw() const noexcept { return threw_; }
+    /// The result is the stored answer of an earlier execution.
     bool replayed() const noexcept { return replayed_; }
+    /// Runs of the operation that count as attempts.
     int attempts() const noexcept { return attempts_; }
+    /// Failures after which another attempt made sense.
     int retries() const noexcept { return retries_; }
     TimePoint wake_at() const noexcept { return wake_at_; }
     TimePoint deadline() const noexcept { return deadline_; }
 
+    /// Whether another operation was in the way, so that running again may succeed.
     static constexpr bool is_conflict(Errc code) noexcept
     {
-        return code == Errc::version_conflict || code == Errc::serialization_failure || code == Errc::deadlock ||
-               code == Errc::lock_busy;
+        return code == Errc::version_conflict || code == Errc::serialization_failure ||
+               code == Errc::deadlock || code == Errc::lock_busy;
     }
 
 private:
+    // After these failures of a begin or a look-up, asking again may succeed.
     static constexpr bool worth_beginning_again(Errc code) noexcept
     {
         return code == Errc::serialization_failure || code == Errc::deadlock || code == Errc::unavailable;
@@ -249,15 +280,19 @@ private:
     static constexpr bool worth_running_again(Errc code) noexcept
     {
         return is_conflict(code) || code == Errc::superseded || code == Errc::unavailable ||
-               code == Errc::already_exists || code == Errc::not_found;  // created or erased since we looked
+               // The state was created or erased since the operation saw it.
+               code == Errc::already_exists || code == Errc::not_found;
     }
 
+    // An attempt begins, and is counted.
     Action next_attempt() noexcept
     {
         ++attempts_;
         return Action::begin;
     }
 
+    // Something failed with `code` that may succeed when it is tried again: `again` follows, perhaps after a
+    // sleep, unless attempts or time are used up.
     Action retry(Errc code, Action again, TimePoint now, std::uint64_t random) noexcept
     {
         last_error_ = code;
@@ -276,6 +311,7 @@ private:
         return Action::sleep;
     }
 
+    // The call ends with `result`. What was begun is rolled back first.
     Action roll_back(Errc result, Errc cause = Errc::ok) noexcept
     {
         result_ = result;
@@ -299,19 +335,19 @@ private:
 
     RetryLimits limits_;
     TimePoint deadline_;
-    TimePoint wake_at_{};
+    TimePoint wake_at_{};  // of `sleep`
     int attempts_{0};
-    int retries_{0};
-    int resolutions_{0};
-    Action after_sleep_{Action::begin};
+    int retries_{0};                     // bounds the attempts, and sets the length of the waits
+    int resolutions_{0};                 // how often a `resolve` remained without an answer
+    Action after_sleep_{Action::begin};  // what follows `sleep`
     Errc result_{Errc::ok};
     Errc cause_{Errc::ok};
-    Errc unknown_cause_{Errc::ok};
+    Errc unknown_cause_{Errc::ok};  // of the commit that is being looked into
     Errc last_error_{Errc::ok};
     HasId has_id_;
     bool guarded_;
     bool concludes_;
-    bool begun_{false};
+    bool begun_{false};  // the policy has begun and not ended, so that an end must roll back
     bool cancelled_{false};
     bool threw_{false};
     bool replayed_{false};

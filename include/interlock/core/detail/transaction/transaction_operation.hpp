@@ -97,7 +97,7 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std
 template <class Handler, class Session, std::size_t N, bool Named, class F, Once Mode, bool Try>
 class TransactionOperation final : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Session::repository_type::runtime_type>;
-    using Call = TransactionCall<AsyncFace<Session>, N, F, Mode>;
+    using Call = TransactionCall<InAsyncCall<Session>, N, F, Mode>;
     using R = typename Call::result_type;
 
 public:
@@ -222,10 +222,7 @@ private:
     /// Others may wait for whatever ends a transaction that holds something, and for nothing else.
     BlockingCalls kind_of_call() const noexcept
     {
-        bool holds = true;
-        if constexpr (requires { session_->begin_waits(); })
-            holds = session_->begin_waits();
-        bool const ends = action_ == Action::rollback || (holds && (action_ == Action::commit || action_ == Action::verify));
+        bool const ends = action_ == Action::rollback || (holds_in_begin(*session_) && (action_ == Action::commit || action_ == Action::verify));
         return ends ? BlockingCalls::ending : BlockingCalls::waiting;
     }
 
@@ -287,7 +284,7 @@ private:
 
     void spawn()
     {
-        using Executor = typename awaited<raw_result<F, AsyncFace<Session>, N>>::executor_type;
+        using Executor = typename awaited<raw_result<F, InAsyncCall<Session>, N>>::executor_type;
         auto done = [self = Ref<Base>(this), this, run = run_.now](std::exception_ptr exception) {
             run->stage.store(Stage::ended, std::memory_order_release);
             if (exception)

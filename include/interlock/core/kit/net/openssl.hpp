@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_OPENSSL_HPP
-#define INTERLOCK_BACKENDS_REDIS_DETAIL_OPENSSL_HPP
+#ifndef INTERLOCK_CORE_KIT_NET_OPENSSL_HPP
+#define INTERLOCK_CORE_KIT_NET_OPENSSL_HPP
 
-// The one header that includes OpenSSL (1.1.1 or newer). No socket: bytes go through memory in both directions.
+/// @file
+/// The one header that includes OpenSSL (1.1.1 or newer). There is no socket in it: bytes go through memory
+/// in both directions. A component that includes it links OpenSSL; the core does not.
 
-#include <interlock/backends/redis/detail/tls_session.hpp>
-#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/kit/net/endpoint.hpp>
+#include <interlock/core/kit/net/tls_session.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <openssl/bio.h>
@@ -25,11 +27,10 @@
 
 namespace interlock {
 inline namespace v0 {
-namespace redis {
 namespace detail {
 
-/// The process's threads for asynchronous calls outlive the cleanup that OpenSSL does at exit, unless it is told not to.
-/// Whoever has used OpenSSL before has decided that already.
+/// The process's threads for asynchronous calls outlive the cleanup that OpenSSL does at exit, unless it is
+/// told not to. Whoever has used OpenSSL before has decided that already.
 inline void keep_openssl_until_the_end() noexcept
 {
 #ifdef OPENSSL_INIT_NO_ATEXIT
@@ -46,8 +47,9 @@ inline std::string openssl_reason(unsigned long code)
 
 class OpenSslSession final : public TlsSession {
 public:
-    /// `context` outlives it.
-    OpenSslSession(::SSL_CTX* context, TlsOptions const& options, std::string const& host) : ssl_(::SSL_new(context))
+    /// `context` outlives it. `store` begins the texts of failures.
+    OpenSslSession(::SSL_CTX* context, TlsOptions const& options, std::string store, std::string const& host)
+        : ssl_(::SSL_new(context)), store_(std::move(store))
     {
         name_ = options.server_name.empty() ? host : options.server_name;
         if (name_.size() > 1 && name_.back() == '.')
@@ -126,8 +128,9 @@ public:
         if (why_.empty() && asked_for_certificate_)
             return Failure{
                 Errc::unavailable,
-                "redis: TLS: the connection was lost after the server had asked for a client certificate, "
-                "and none is configured"};
+                store_ +
+                    ": TLS: the connection was lost after the server had asked for a client certificate, "
+                    "and none is configured"};
         return Failure{code_, why_};
     }
 
@@ -150,7 +153,8 @@ private:
         if (::X509_VERIFY_PARAM_set1_ip_asc(expected, name_.c_str()) == 1)
             return true;  // an address; SNI is for names only
         ::X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        if (verified && (name_.empty() || ::X509_VERIFY_PARAM_set1_host(expected, name_.c_str(), name_.size()) != 1))
+        if (verified &&
+            (name_.empty() || ::X509_VERIFY_PARAM_set1_host(expected, name_.c_str(), name_.size()) != 1))
             return false;
         return SSL_set_tlsext_host_name(ssl_.get(), name_.c_str()) == 1;
     }
@@ -164,7 +168,7 @@ private:
         }
         auto const code = ::ERR_peek_error();
         code_ = Errc::misconfigured;
-        why_ = "redis: TLS: " + explain(code);
+        why_ = store_ + ": TLS: " + explain(code);
         ::ERR_clear_error();
         return TlsStatus::failed;
     }
@@ -178,7 +182,8 @@ private:
         auto const reason = ::ERR_GET_LIB(code) == ERR_LIB_SSL ? ::ERR_GET_REASON(code) : 0;
         // Alerts of the server have 1000 and the number of RFC 8446.
         auto const alert = reason > SSL_AD_REASON_OFFSET ? reason - SSL_AD_REASON_OFFSET : 0;
-        if (alert == SSL_AD_CERTIFICATE_REQUIRED || (alert == SSL_AD_HANDSHAKE_FAILURE && asked_for_certificate_))
+        if (alert == SSL_AD_CERTIFICATE_REQUIRED ||
+            (alert == SSL_AD_HANDSHAKE_FAILURE && asked_for_certificate_))
             return "the server demands a client certificate, and none is configured";
         if (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN)
             return "the server refuses the client certificate: " + openssl_reason(code);
@@ -187,7 +192,8 @@ private:
         if (!established_ && (alert == SSL_AD_HANDSHAKE_FAILURE || alert == SSL_AD_PROTOCOL_VERSION ||
                               alert == SSL_AD_INSUFFICIENT_SECURITY || alert == SSL_AD_UNRECOGNIZED_NAME))
             return "the server refuses the handshake: " + openssl_reason(code);
-        if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)
+        if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
+            reason == SSL_R_HTTPS_PROXY_REQUEST)
             return "what the server sent is no TLS; is this the right port?";
         if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_NO_PROTOCOLS_AVAILABLE)
             return "the server has no version of TLS that is safe: " + openssl_reason(code);
@@ -201,9 +207,11 @@ private:
     {
         switch (result) {
         case X509_V_ERR_CERT_HAS_EXPIRED: return "the server's certificate, or its signer's, has expired";
-        case X509_V_ERR_CERT_NOT_YET_VALID: return "the server's certificate, or its signer's, is not valid yet";
+        case X509_V_ERR_CERT_NOT_YET_VALID:
+            return "the server's certificate, or its signer's, is not valid yet";
         case X509_V_ERR_HOSTNAME_MISMATCH: return "the server's certificate is not for the name " + name_;
-        case X509_V_ERR_IP_ADDRESS_MISMATCH: return "the server's certificate is not for the address " + name_;
+        case X509_V_ERR_IP_ADDRESS_MISMATCH:
+            return "the server's certificate is not for the address " + name_;
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
         case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -218,22 +226,22 @@ private:
     }
 
     std::unique_ptr<::SSL, Free> ssl_;
-    ::BIO* in_{nullptr};   // of ssl_
-    ::BIO* out_{nullptr};  // likewise
-    std::string name_;
+    ::BIO* in_{nullptr};   // the server's bytes; owned by ssl_
+    ::BIO* out_{nullptr};  // bytes for the server; owned by ssl_
+    std::string store_;
+    std::string name_;  // whose certificate it must be
     bool established_{false};
-    bool asked_for_certificate_{false};
-    Errc code_{Errc::unavailable};
-    std::string why_;
+    bool asked_for_certificate_{false};  // and there was none; explains why the server then ended the session
+    Errc code_{Errc::unavailable};       // of the failure
+    std::string why_;                    // empty: it has not failed
 };
 
 class OpenSslContext final : public TlsContext {
 public:
-    /// `misconfigured` names the file that is of no use.
-    static Outcome<std::shared_ptr<TlsContext const>> make(TlsOptions options)
+    static Outcome<std::shared_ptr<TlsContext const>> make(TlsOptions options, std::string store)
     {
         keep_openssl_until_the_end();
-        std::shared_ptr<OpenSslContext> context(new OpenSslContext(std::move(options)));
+        std::shared_ptr<OpenSslContext> context(new OpenSslContext(std::move(options), std::move(store)));
         if (auto prepared = context->prepare(); !prepared)
             return std::move(prepared).failure();
         return std::shared_ptr<TlsContext const>(std::move(context));
@@ -241,7 +249,7 @@ public:
 
     std::unique_ptr<TlsSession> session(std::string const& host) const override
     {
-        auto session = std::make_unique<OpenSslSession>(context_.get(), options_, host);
+        auto session = std::make_unique<OpenSslSession>(context_.get(), options_, store_, host);
         if (!session->valid())
             session.reset();
         return session;
@@ -252,8 +260,9 @@ private:
         void operator()(::SSL_CTX* context) const noexcept { ::SSL_CTX_free(context); }
     };
 
-    explicit OpenSslContext(TlsOptions options)
-        : options_(std::move(options)), context_(::SSL_CTX_new(::TLS_client_method()))
+    OpenSslContext(TlsOptions options, std::string store)
+        : options_(std::move(options)), store_(std::move(store)),
+          context_(::SSL_CTX_new(::TLS_client_method()))
     {}
 
     Outcome<void> prepare()
@@ -268,7 +277,8 @@ private:
         ::SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
         ::SSL_CTX_set_client_cert_cb(context, &OpenSslSession::no_certificate);
         ::SSL_CTX_set_verify(
-            context, options_.verification == TlsVerification::full ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+            context, options_.verification == TlsVerification::full ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+            nullptr);
 
         ::ERR_clear_error();
         if (!options_.ca_file.empty() &&
@@ -277,23 +287,25 @@ private:
         if (!options_.ca_path.empty() &&
             ::SSL_CTX_load_verify_locations(context, nullptr, options_.ca_path.c_str()) != 1)
             return wrong("cannot use ca_path " + options_.ca_path);
-        if (options_.ca_file.empty() && options_.ca_path.empty() && ::SSL_CTX_set_default_verify_paths(context) != 1)
+        if (options_.ca_file.empty() && options_.ca_path.empty() &&
+            ::SSL_CTX_set_default_verify_paths(context) != 1)
             return wrong("cannot find the system's trusted certificates");
         if (options_.certificate_file.empty())
             return success();
         if (::SSL_CTX_use_certificate_chain_file(context, options_.certificate_file.c_str()) != 1)
             return wrong("cannot read a certificate from certificate_file " + options_.certificate_file);
         if (::SSL_CTX_use_PrivateKey_file(context, options_.private_key_file.c_str(), SSL_FILETYPE_PEM) != 1)
-            return wrong("cannot read a key without passphrase from private_key_file " + options_.private_key_file);
+            return wrong(
+                "cannot read a key without passphrase from private_key_file " + options_.private_key_file);
         if (::SSL_CTX_check_private_key(context) != 1)
             return wrong("the key of private_key_file is not that of certificate_file");
         return success();
     }
 
-    static Failure wrong(std::string what)
+    Failure wrong(std::string what) const
     {
         auto const code = ::ERR_peek_last_error();
-        std::string detail = "redis: TLS: " + std::move(what);
+        std::string detail = store_ + ": TLS: " + std::move(what);
         if (code != 0)
             detail += ": " + openssl_reason(code);
         ::ERR_clear_error();
@@ -301,12 +313,22 @@ private:
     }
 
     TlsOptions options_;
+    std::string store_;  // begins the texts of failures
     std::unique_ptr<::SSL_CTX, Free> context_;
 };
 
 }  // namespace detail
-}  // namespace redis
+
+/// Reads the files that `options` name. `store` begins the texts of failures: "redis".
+///
+/// **Outcome.** `misconfigured` names the file that is of no use.
+/// **Thread safety.** Safe.
+inline Outcome<std::shared_ptr<TlsContext const>> make_tls_context(TlsOptions options, std::string store)
+{
+    return detail::OpenSslContext::make(std::move(options), std::move(store));
+}
+
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_OPENSSL_HPP
+#endif  // INTERLOCK_CORE_KIT_NET_OPENSSL_HPP

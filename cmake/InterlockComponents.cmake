@@ -1,0 +1,110 @@
+# What a component is, needs and is refused for stands in one file, components/<name>.cmake. It is read by our
+# CMakeLists.txt, by the installed interlockConfig.cmake, and by the tests, so it holds nothing but words:
+#
+#   component_built_on            other components that this one includes headers of
+#   component_headers             patterns under include/interlock; a folder with everything below it
+#   component_headers_of_others   a regular expression: what these patterns find, and another component has
+#   component_needs               libraries by names of our own, and for each of them:
+#
+#   <need>_package      what find_package is called with, a minimum version included; or
+#   <need>_pkg_config   the name of a package that some systems ship for CMake and others for pkg-config only
+#   <need>_target       the targets of the CMake package
+#   <need>_called       what a message calls it
+#   <need>_includes     a regular expression: the headers of this library; may be left out together with
+#   <need>_door         the only header of ours that may include them
+#
+# A component whose name is that of a folder of include/interlock/backends is a store.
+
+set(interlock_components_folder "${CMAKE_CURRENT_LIST_DIR}/components")
+
+# interlock_list_components(<names>): all that this tree or package has, `core` first.
+function(interlock_list_components names)
+    file(GLOB files RELATIVE "${interlock_components_folder}" "${interlock_components_folder}/*.cmake")
+    list(TRANSFORM files REPLACE "\\.cmake$" "")
+    list(REMOVE_ITEM files core)
+    list(SORT files)
+    set(${names} core ${files} PARENT_SCOPE)
+endfunction()
+
+# interlock_read_component(<name>): sets what is described above.
+macro(interlock_read_component name)
+    set(component_built_on "")
+    set(component_headers "")
+    set(component_headers_of_others "^$")
+    set(component_needs "")
+    include("${interlock_components_folder}/${name}.cmake")
+endmacro()
+
+# interlock_with_foundations(<components> <result>): the same, and before each what it is built on.
+function(interlock_with_foundations components result)
+    set(all "")
+    foreach(component IN LISTS components)
+        if(EXISTS "${interlock_components_folder}/${component}.cmake")
+            interlock_read_component(${component})
+            interlock_with_foundations("${component_built_on}" foundations)
+            list(APPEND all ${foundations})
+        endif()
+        list(APPEND all ${component})
+    endforeach()
+    list(REMOVE_DUPLICATES all)
+    set(${result} "${all}" PARENT_SCOPE)
+endfunction()
+
+# interlock_find_dependencies(<component> <missing> [<links>])
+#
+# Finds what <component> links to, its foundations too. <missing> becomes a phrase that names what was not
+# found, or is empty; <links> becomes the targets of the component's own needs.
+function(interlock_find_dependencies component missing)
+    set(absent "")
+    set(links "")
+    interlock_read_component(${component})
+    foreach(foundation IN LISTS component_built_on)
+        interlock_find_dependencies(${foundation} absent_below)
+        list(APPEND absent ${absent_below})
+    endforeach()
+    foreach(need IN LISTS component_needs)
+        if(DEFINED ${need}_pkg_config)
+            interlock_find_client(interlock::${need} ${${need}_pkg_config} ${${need}_target})
+            set(targets interlock::${need})
+        else()
+            find_package(${${need}_package} QUIET)
+            set(targets ${${need}_target})
+        endif()
+        list(GET targets 0 first)
+        if(NOT TARGET ${first})
+            list(APPEND absent "${${need}_called}")
+        endif()
+        list(APPEND links ${targets})
+    endforeach()
+    list(JOIN absent ", " absent)
+    set(${missing} "${absent}" PARENT_SCOPE)
+    if(ARGC GREATER 2)
+        set(${ARGV2} "${links}" PARENT_SCOPE)
+    endif()
+endfunction()
+
+# interlock_find_client(<our target> <package and pkg-config name> <upstream target>)
+#
+# One name of our own for a client library that some systems ship with a CMake package and others with
+# pkg-config only.
+function(interlock_find_client target name upstream)
+    if(TARGET ${target})
+        return()
+    endif()
+    find_package(${name} QUIET CONFIG)
+    if(TARGET ${upstream})
+        set(found ${upstream})
+    else()
+        find_package(PkgConfig QUIET)
+        if(NOT PkgConfig_FOUND)
+            return()
+        endif()
+        pkg_check_modules(INTERLOCK_${name} QUIET IMPORTED_TARGET ${name})
+        if(NOT TARGET PkgConfig::INTERLOCK_${name})
+            return()
+        endif()
+        set(found PkgConfig::INTERLOCK_${name})
+    endif()
+    add_library(${target} INTERFACE IMPORTED)
+    target_link_libraries(${target} INTERFACE ${found})
+endfunction()

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_MEMORY_OPTIONS_HPP
+#define INTERLOCK_BACKENDS_MEMORY_OPTIONS_HPP
+
+/// @file
+/// The bounds of a store in memory.
+///
+///     interlock::memory::RepositoryOptions options;
+///     options.max_keys = 10'000;
+///     options.retention = std::chrono::hours{1};
+///     interlock::memory::StateRepository<Account> accounts{options};
+///     // The key number 10'001 is refused with `overloaded`, and nothing is changed.
+
+#include <chrono>
+#include <cstddef>
+
+namespace interlock {
+inline namespace v0 {
+namespace memory {
+
+/// The bounds of one store in memory (law P10). Whatever would exceed one of them is refused with
+/// `overloaded`, or, for a single value, with `invalid_argument`. Only what is kept counts: an operation
+/// record behind its retention, or a lease behind its end, takes no room.
+struct RepositoryOptions {
+    /// How many bytes one value may have when it is encoded. Only for types that `StateTraits` can encode.
+    std::size_t max_value_bytes{std::size_t{1} << 20};
+    /// How many keys may have a value or a lock.
+    std::size_t max_keys{std::size_t{1} << 24};
+    /// How many callers may wait for row locks, over all keys.
+    std::size_t max_waiters{std::size_t{1} << 20};
+    /// How many operation records may be kept, over all keys.
+    std::size_t max_operations{std::size_t{1} << 24};
+    /// How long an operation record is kept, by the runtime's clock. Choose it longer than anybody tries
+    /// again: after it the same operation id counts as a new operation.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+}  // namespace memory
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_MEMORY_OPTIONS_HPP

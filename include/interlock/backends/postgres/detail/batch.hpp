@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_BATCH_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_BATCH_HPP
+
+/// @file
+/// What is said to a PostgreSQL server, and how far it got, without a type of a client library: settings,
+/// statements, parameters, batches, and the words for what became of them.
+
+#include <interlock/core/runtime/immortal.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// The session that sends batches; it alone reads the members of the classes below.
+class Connection;
+
+/// Keywords of libpq and their values.
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+/// A statement that is prepared once per connection, when it is first sent there. Two objects with equal
+/// texts are one statement.
+class Statement {
+public:
+    Statement() = default;
+    explicit Statement(std::string text) : text_(std::move(text)), name_(intern(text_)) {}
+    /// The SQL.
+    std::string const& text() const noexcept { return text_; }
+    /// Under this name the statement is prepared; the same for equal texts in all of the process.
+    std::string const& name() const noexcept { return name_; }
+
+private:
+    static std::string intern(std::string const& text)
+    {
+        // The two statics are never destroyed, since threads of the library still use statements while the
+        // process ends.
+        static auto& mutex = interlock::detail::immortal<std::mutex>();
+        static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
+        std::lock_guard lock(mutex);
+        return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
+    }
+    std::string text_;
+    std::string name_;
+};
+
+/// The parameters of one statement. A value crosses as a parameter only and never becomes part of a text.
+class Params {
+public:
+    Params() = default;
+
+    /// `value` must not contain a NUL, since libpq would cut it there.
+    void text(std::string value) { add({std::move(value), Kind::text}); }
+    /// A `bytea`, which may contain any bytes.
+    void bytes(std::string_view value) { add({std::string(value), Kind::binary}); }
+    void null() { add({{}, Kind::null}); }
+    void number(std::int64_t value) { text(std::to_string(value)); }
+    void boolean(bool value) { text(value ? "t" : "f"); }
+
+    std::size_t size() const noexcept { return values_.size(); }
+
+private:
+    friend class Connection;
+    enum class Kind : unsigned char { text, binary, null };
+    struct Value {
+        std::string bytes;
+        Kind kind;
+    };
+    void add(Value value)
+    {
+        if (values_.empty())
+            values_.reserve(8);  // most statements have fewer
+        values_.push_back(std::move(value));
+    }
+    std::vector<Value> values_;
+};
+
+/// An error that the server reported.
+struct SqlError {
+    std::string state;  ///< the SQLSTATE; empty: the connection broke
+    std::string message;  ///< the primary message; the detail is left out, because it quotes values
+    std::string constraint;  ///< the name of the violated constraint
+    /// True: a RAISE in the user's schema made the error, so state and text are the user's own words. Such an
+    /// error came before the commit, and it says nothing about the session, whatever its state is.
+    bool raised{false};
+};
+
+/// Statements that leave in one write and are answered in one reading. Outside of a transaction block they
+/// are one transaction.
+class Batch {
+public:
+    /// Adds a prepared statement, which must outlive the batch.
+    void add(Statement const& statement, Params params = {})
+    {
+        steps_.push_back({&statement, {}, std::move(params)});
+    }
+    /// Adds a statement that is not prepared, since it is executed once.
+    void add(std::string text, Params params = {})
+    {
+        steps_.push_back({nullptr, std::move(text), std::move(params)});
+    }
+    std::size_t size() const noexcept { return steps_.size(); }
+
+private:
+    friend class Connection;
+    /// Either `statement` or `text` is used.
+    struct Step {
+        Statement const* statement;
+        std::string text;
+        Params params;
+    };
+    std::vector<Step> steps_;
+};
+
+/// What a batch does, and hence what a lost answer to it means.
+enum class Access : unsigned char {
+    read,  ///< changes nothing
+    write,  ///< changes something in a transaction that stays open: without its COMMIT nothing was applied
+    commit,  ///< commits: a lost answer is `outcome_unknown`
+};
+
+/// How far a batch got.
+enum class Progress : unsigned char {
+    answered,  ///< all of it, or up to an error of the server, which is then in `Exchange::error`
+    unsent,  ///< nothing of it left: the connection was broken
+    too_late,  ///< nothing of it left: the deadline had come before it was begun
+    lost,  ///< the connection broke; `Exchange::error` may have the last words of the server
+    late,  ///< not answered in time, nor after it was cancelled; the connection is closed
+};
+
+/// By what the server ends a statement that takes too long. These settings of the session are a net below
+/// the caller's deadline, which cancels by itself. They never end anything early. Where the settings do
+/// not fit the deadline, they are set anew in the same trip.
+enum class Bounded : unsigned char {
+    by_caller,  ///< by what was set last, if anything: for the statements of an open transaction
+    by_session,  ///< after at most 16 times the time that is left; after twice that time when it is short
+    /// For BEGIN: after at most twice the time that is left, since an abandoned transaction keeps its
+    /// locks until then.
+    by_transaction,
+};
+
+/// A message of NOTIFY.
+struct Notification {
+    std::string channel;
+    std::string payload;
+};
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_BATCH_HPP

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTOR_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTOR_HPP
+
+// How the pipeline gets a connection: looks the name up, tries its addresses, and drives the handshake.
+
+#include <interlock/backends/redis/detail/handshake.hpp>
+#include <interlock/backends/redis/detail/hiredis.hpp>
+#include <interlock/backends/redis/detail/life.hpp>
+#include <interlock/backends/redis/detail/wire.hpp>
+#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/kit/net/tls_handshake.hpp>
+#include <interlock/core/kit/net/tls_stream.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime/socket.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// One error's words, where the end of the stream is the server's doing.
+inline std::string why_lost(boost::system::error_code error)
+{
+    return error == boost::asio::error::eof ? std::string("the server closed it") : error.message();
+}
+
+/// One attempt after the other. Its `Owner` has
+///
+/// | member | meaning |
+/// |---|---|
+/// | `wire()` | the connection to be |
+/// | `options()`, `life()` | where to connect to; whom to tell which server it is, or null |
+/// | `connecting()` | false: nobody waits for this attempt any more |
+/// | `connected()`, `connect_failed(Failure)` | how an attempt ends |
+///
+/// **Thread safety.** On the owner's strand.
+template <class Owner>
+class Connector {
+    using Error = boost::system::error_code;
+    using Self = std::shared_ptr<Owner>;  // keeps the owner, and this with it, while something is under way
+
+public:
+    explicit Connector(Owner& owner) noexcept : owner_(owner) {}
+
+    void start(Self self)
+    {
+        timed_out_ = false;
+        endpoints_.clear();
+        next_endpoint_ = 0;
+        owner_.wire().tls.reset();
+        auto const& options = owner_.options();
+        if (options.unix_path.empty())
+            return owner_.wire().resolver.resolve(
+                options.host, options.port,
+                [this, self = std::move(self)](
+                    Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
+                    endpoints_ = std::move(found);
+                    connect_next(std::move(self), error);
+                });
+        interlock::detail::AsyncEndpoint endpoint;
+        if (!interlock::detail::unix_endpoint(options.unix_path, endpoint))
+            return fail("the path is too long");
+        endpoints_.push_back(endpoint);
+        connect_next(std::move(self), {});
+    }
+
+    /// The time for this attempt is over.
+    void stop()
+    {
+        if (std::exchange(timed_out_, true))
+            return;
+        owner_.wire().resolver.cancel();
+        owner_.wire().close_socket();
+    }
+
+private:
+    void connect_next(Self self, Error error)
+    {
+        if (!owner_.connecting())
+            return;
+        if (timed_out_ || next_endpoint_ == endpoints_.size())
+            return fail(timed_out_ ? "timed out" : error.message());
+        auto& socket = owner_.wire().socket;
+        owner_.wire().close_socket();
+        socket.async_connect(
+            endpoints_[next_endpoint_++], [this, self = std::move(self)](Error result) mutable {
+                if (result)
+                    return connect_next(std::move(self), result);
+                shake_hands(std::move(self));
+            });
+    }
+
+    void shake_hands(Self self)
+    {
+        if (!owner_.connecting())
+            return;
+        if (timed_out_)
+            return fail("timed out");
+        auto& wire = owner_.wire();
+        auto const& options = owner_.options();
+        if (options.unix_path.empty())
+            interlock::detail::set_no_delay(wire.socket);
+        auto session = new_tls_session(options);
+        if (!session)
+            return owner_.connect_failed(std::move(session).failure());
+        if (*session)
+            wire.tls = std::make_unique<TlsStream>(*std::move(session));
+        wire.reader.emplace(ReplyLimits{options.max_reply_bytes});
+        handshake_ = std::make_unique<Handshake>(
+            options, wire.tls ? &wire.tls->session() : nullptr, *wire.reader, wire.reply, owner_.life());
+        go_on(std::move(self), handshake_->begin());
+    }
+
+    /// Carries out what the handshake asks for.
+    void go_on(Self self, HandshakeAction action)
+    {
+        auto& wire = owner_.wire();
+        switch (action) {
+        case HandshakeAction::send: {
+            auto const bytes = handshake_->output();
+            return boost::asio::async_write(
+                wire.socket, boost::asio::buffer(bytes.data(), bytes.size()),
+                [this, self = std::move(self)](Error error, std::size_t) mutable {
+                    if (owner_.connecting())
+                        go_on(std::move(self), error ? lost(error) : handshake_->sent());
+                });
+        }
+        case HandshakeAction::receive:
+            return wire.socket.async_read_some(
+                boost::asio::buffer(wire.buffer),
+                [this, self = std::move(self)](Error error, std::size_t size) mutable {
+                    if (owner_.connecting())
+                        go_on(
+                            std::move(self),
+                            error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
+                });
+        case HandshakeAction::done: handshake_.reset(); return owner_.connected();
+        case HandshakeAction::failed:
+            return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
+        }
+    }
+    HandshakeAction lost(Error error)
+    {
+        return handshake_->lost(
+            timed_out_ ? HandshakeLoss::timed_out : HandshakeLoss::broken, why_lost(error));
+    }
+    void fail(std::string const& why) { owner_.connect_failed(cannot_connect(owner_.options(), why)); }
+
+    Owner& owner_;
+    bool timed_out_{false};  // the present attempt has taken too long; its handlers come back and find this
+    std::vector<interlock::detail::AsyncEndpoint> endpoints_;  // of the server's name
+    std::size_t next_endpoint_{0};                             // to be tried next
+    std::unique_ptr<Handshake> handshake_;                     // once a socket is connected
+};
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_CONNECTOR_HPP

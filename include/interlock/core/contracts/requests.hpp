@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_CONTRACTS_REQUESTS_HPP
+#define INTERLOCK_CORE_CONTRACTS_REQUESTS_HPP
+
+/// @file
+/// What can be asked of a store, as values: one small struct per verb, with the type of its answer. An author of a store
+/// writes one function per verb that the store can keep, and `kit/store_members.hpp` makes the members of them that users
+/// call (`stock.load("sku-1")`). Whatever stands between a caller and a store (a fault script, metrics, a circuit breaker)
+/// is one function template over all verbs:
+///
+///     template <class Verb>
+///         requires CarriesOut<Store, Verb>
+///     Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline deadline) const
+///     {
+///         count(Verb::name);
+///         return store_.carry_out(verb, deadline);
+///     }
+///
+/// A verb refers to its caller's storage. It is read during the call only, also by a call that is started.
+
+#include <interlock/core/counter.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/fencing_token.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/operation_id.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/versioned.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+
+// ---- what verbs carry ----------------------------------------------------------------------------------------
+
+/// What a lock-taking call does when somebody else is there.
+enum class Wait : unsigned char {
+    no,              ///< `lock_busy` at once
+    until_deadline,  ///< queue, first come first served where the store can
+};
+
+/// What a commit does to one key.
+enum class ChangeKind : unsigned char {
+    write,   ///< store `value`, if the version is still `version` (`no_version`: if there is no value)
+    erase,   ///< remove the value, if the version is still `version`
+    verify,  ///< change nothing, but fail like `write` if the version moved
+    guard,   ///< look at the fence only
+};
+
+/// One key of an atomic commit. Points into its caller's storage.
+template <class T>
+struct Change {
+    Key const* key{nullptr};
+    ChangeKind kind{ChangeKind::write};
+    Version version{no_version};   ///< in: expected; out, of a call that blocked: the new version, when the commit was applied
+    T const* value{nullptr};       ///< for `write`
+    Fence const* fence{nullptr};   ///< law P1; null: unguarded
+    bool release{false};           ///< remove the lock record that `fence` names, in the same step
+};
+
+/// What a commit came to.
+struct CommitResult {
+    CommitResult() noexcept {}  // not an aggregate: made in place without being zeroed first
+    CommitResult(bool was_duplicate, std::string its_answer) : duplicate(was_duplicate), answer(std::move(its_answer)) {}
+
+    bool duplicate{false};  ///< nothing was written: an earlier execution of the same operation id was applied
+    std::string answer;     ///< its stored answer, when `duplicate`
+    Version version{no_version};  ///< of a started commit: the new version of its first change, where that is a write
+};
+
+/// A granted lock record. A store grant reserves `count` consecutive tokens from `first`: whoever holds the
+/// record may hand it on locally, each time under the next of them.
+struct Grant {
+    FencingToken first;
+    std::uint32_t count{1};
+    std::chrono::nanoseconds ttl{0};  ///< what the store really granted; validity is computed from this
+};
+
+/// A grant, and the state as it was right after it.
+template <class T>
+struct GrantAndState {
+    Grant grant;
+    std::optional<Versioned<T>> state;  ///< nothing: the key has no value
+};
+
+/// One lease of several that are prolonged together. Points into its caller's storage.
+struct Renewal {
+    Key const* key{nullptr};
+    OwnerToken owner{};
+    Outcome<std::chrono::nanoseconds> granted{Errc::outcome_unknown};  ///< out, as `verb::Renew` says it
+};
+
+/// What removing a lock record found.
+enum class Removal : unsigned char {
+    removed,  ///< our record; gone now
+    gone,     ///< no record
+    taken,    ///< another acquisition's record; untouched
+};
+
+/// The verbs. Each has `answer`, the type that its outcome holds; `name`, that of the member which users call; `feature`,
+/// what a store lacks that does not carry it out, in words that follow "has no"; and `reads`, true where nothing can have
+/// been changed by a call whose reply was lost.
+namespace verb {
+
+/// Value and version of a key, as of one moment. May fail with `not_found`, `corrupt_state`.
+template <class T>
+struct Load {
+    using answer = Versioned<T>;
+    static constexpr std::string_view name = "load";
+    static constexpr std::string_view feature = "values";
+    static constexpr bool reads = true;
+    Key const& key;
+};
+
+/// `Load` for several keys in one trip: an entry for each, in order; nothing for a key without a value. The values need
+/// not be of one moment. Optional: where a store does not carry it out, the keys are loaded one after the other.
+template <class T>
+struct LoadAll {
+    using answer = std::vector<std::optional<Versioned<T>>>;
+    static constexpr std::string_view name = "load";
+    static constexpr std::string_view feature = "way to load several keys at once";
+    static constexpr bool reads = true;
+    std::span<Key const> keys;
+};
+
+/// Stores a value if the key has none; its version. May fail with `already_exists`.
+template <class T>
+struct Insert {
+    using answer = Version;
+    static constexpr std::string_view name = "insert";
+    static constexpr std::string_view feature = "values";
+    static constexpr bool reads = false;
+    Key const& key;
+    T const& value;
+};
+
+/// Replaces a value if its version is still `version`; the new version. May fail with `version_conflict`, `not_found`,
+/// `lock_busy`, `version_exhausted`.
+template <class T>
+struct CompareAndSet {
+    using answer = Version;
+    static constexpr std::string_view name = "compare_and_set";
+    static constexpr std::string_view feature = "values";
+    static constexpr bool reads = false;
+    Key const& key;
+    Version version;
+    T const& value;
+};
+
+/// Removes a value if its version is still `version`; the erased version. May fail with `version_conflict`, `not_found`,
+/// `lock_busy`.
+struct Erase {
+    using answer = Version;
+    static constexpr std::string_view name = "erase";
+    static constexpr std::string_view feature = "values";
+    static constexpr bool reads = false;
+    Key const& key;
+    Version version;
+};
+
+/// All of `changes`, and the record of `operation` if there is one, or nothing. May fail as `CompareAndSet` does, and with
+/// `fenced_out`, `superseded`, `overloaded`.
+template <class T>
+struct Commit {
+    using answer = CommitResult;
+    static constexpr std::string_view name = "commit";
+    static constexpr std::string_view feature = "atomic commits";
+    static constexpr bool reads = false;
+    std::span<Change<T>> changes;
+    OperationCommit const* operation;
+};
+
+/// What is recorded of an operation id: an answer, a tombstone or nothing.
+struct FindOperation {
+    using answer = std::optional<OperationRecord>;
+    static constexpr std::string_view name = "find_operation";
+    static constexpr std::string_view feature = "operation records";
+    static constexpr bool reads = true;
+    Key const& key;
+    OperationId const& id;
+};
+
+/// If there is no answer yet, forbids all attempts up to `attempt`; the record as it then is.
+struct ForbidOperation {
+    using answer = OperationRecord;
+    static constexpr std::string_view name = "forbid_operation";
+    static constexpr std::string_view feature = "operation records";
+    static constexpr bool reads = false;
+    Key const& key;
+    OperationId const& id;
+    std::uint32_t attempt;
+};
+
+/// Opens a transaction, of type `Tx`, locks `keys` in the order given and reads them. May fail with `lock_busy`,
+/// `deadlock`, `deadline_exceeded`, `overloaded`.
+template <class Tx>
+struct LoadForUpdate {
+    using answer = Tx;
+    static constexpr std::string_view name = "load_for_update";
+    static constexpr std::string_view feature = "row locks";
+    static constexpr bool reads = true;
+    std::span<Key const* const> keys;
+    Wait wait;
+};
+
+/// Takes the lock record if it is free or its lease is over; idempotent for its own `owner`. May fail with `lock_busy`,
+/// which says how long the holder's lease still is.
+struct Create {
+    using answer = Grant;
+    static constexpr std::string_view name = "create";
+    static constexpr std::string_view feature = "lock records";
+    static constexpr bool reads = false;
+    Key const& key;
+    OwnerToken owner;
+    Ttl ttl;
+};
+
+/// `Create`, and `Load` after it, in one trip. A failure of the load gives the lock back.
+template <class T>
+struct CreateAndLoad {
+    using answer = GrantAndState<T>;
+    static constexpr std::string_view name = "create_and_load";
+    static constexpr std::string_view feature = "way to take a lock and load in one trip";
+    static constexpr bool reads = false;
+    Key const& key;
+    OwnerToken owner;
+    Ttl ttl;
+};
+
+/// Prolongs the lease of `owner`; the granted time. May fail with `lock_lost`.
+struct Renew {
+    using answer = std::chrono::nanoseconds;
+    static constexpr std::string_view name = "renew";
+    static constexpr std::string_view feature = "lock records";
+    static constexpr bool reads = false;
+    Key const& key;
+    OwnerToken owner;
+    Ttl ttl;
+};
+
+/// `Renew` for each of them in fewer trips. What became of each stands in `Renewal::granted`; the call itself has no
+/// failure. Optional.
+struct RenewAll {
+    using answer = void;
+    static constexpr std::string_view name = "renew_all";
+    static constexpr std::string_view feature = "lock records";
+    static constexpr bool reads = false;
+    std::span<Renewal> renewals;
+    Ttl ttl;
+};
+
+/// Removes the lock record if it names `owner`.
+struct Remove {
+    using answer = Removal;
+    static constexpr std::string_view name = "remove";
+    static constexpr std::string_view feature = "lock records";
+    static constexpr bool reads = false;
+    Key const& key;
+    OwnerToken owner;
+    /// The first token that `owner` was granted, where the caller knows it. A store may remove the record with less work if
+    /// it knows what the record says. No token: the caller does not know.
+    FencingToken granted{};
+};
+
+/// Whether the fences of the store can be relied on. Asked once per service before the first grant. May fail with
+/// `misconfigured`.
+struct VerifyFencing {
+    using answer = void;
+    static constexpr std::string_view name = "verify_fencing";
+    static constexpr std::string_view feature = "fence that is as durable as its data";
+    static constexpr bool reads = true;
+};
+
+/// Adds to a counter, at most once per operation id. May fail with `idempotency_mismatch`, `invalid_argument`.
+struct ChangeCounter {
+    using answer = CounterAnswer;
+    static constexpr std::string_view name = "atomic_once";
+    static constexpr std::string_view feature = "counters";
+    static constexpr bool reads = false;
+    OperationId const& id;
+    Key const& key;
+    CounterChange const& change;
+};
+
+/// The counter now; 0 if it was never changed.
+struct LoadCounter {
+    using answer = std::int64_t;
+    static constexpr std::string_view name = "load";
+    static constexpr std::string_view feature = "counters";
+    static constexpr bool reads = true;
+    Key const& key;
+};
+
+}  // namespace verb
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_CONTRACTS_REQUESTS_HPP

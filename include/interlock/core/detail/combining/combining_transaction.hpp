@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_COMBINING_COMBINING_TRANSACTION_HPP
+#define INTERLOCK_CORE_DETAIL_COMBINING_COMBINING_TRANSACTION_HPP
+
+// One operation that may share a commit: a policy's transaction with a `SharingLine` in front of it. The line
+// decides; this holds the mutex, copies the value, wakes, and lets the policy's transaction begin and commit
+// where it leads.
+
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/detail/combining/combiner.hpp>
+#include <interlock/core/detail/combining/sharing_line.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/kit/state_slot.hpp>
+#include <interlock/core/transaction_context.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// A policy's transaction on one state, of an operation that touches nothing else.
+template <class Session>
+class CombiningTransaction {
+    using T = typename Session::value_type;
+    using K = typename Session::repository_type::key_type;
+    using Inner = typename Session::Inner::template Transaction<1, Form::states>;
+    using Batch = typename Combiner<T>::Batch;
+    using Line = typename Combiner<T>::Line;
+    using Phase = SharingPhase;
+
+public:
+    CombiningTransaction(
+        Session const& session,
+        std::span<Key const, 1> keys,
+        std::span<std::size_t const, 1> order,
+        std::span<std::optional<T> const, 1> named,
+        TransactionContext& context)
+        : session_(session), key_(keys[0]), context_(context), inner_(session, keys, order, named, context)
+    {
+        if (session.combiner().off())
+            opt_out_of_sharing();
+    }
+    CombiningTransaction(CombiningTransaction const&) = delete;
+    CombiningTransaction& operator=(CombiningTransaction const&) = delete;
+    ~CombiningTransaction() { leave(); }
+
+    /// This operation has more to it than the state: nothing is shared.
+    void opt_out_of_sharing() noexcept { self_.phase = Phase::alone; }
+
+    Step<Begun> begin(Waiter& waiter)
+    {
+        if (self_.phase == Phase::out && !enter(waiter))
+            return Failure{Errc::overloaded, "waiters for their turn: the limit is reached"};
+        if (self_.phase == Phase::queued)
+            if (auto const later = look())
+                return Step<Begun>::pending(*later);
+        if (self_.phase == Phase::running) {
+            mine_.emplace(*std::exchange(seen_, nullptr));
+            return Step<Begun>{std::in_place, std::in_place};
+        }
+        if (self_.phase != Phase::leading)
+            return inner_.begin(waiter);
+        return begin_as_leader(waiter);
+    }
+
+    std::optional<Failure> refusal() const
+    {
+        if (self_.phase != Phase::running)
+            return inner_.refusal();
+        if (!belongs_to<T, K>(*mine_, key_))
+            return changed_key_failure();
+        return std::nullopt;
+    }
+
+    Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
+    {
+        if (self_.phase == Phase::running || self_.phase == Phase::ran)
+            return wait_for_batch(waiter, true);
+        if (self_.phase == Phase::leading)
+            gather(waiter);
+        if (self_.phase == Phase::gathering) {
+            if (auto const until = gathered())
+                return Step<CommitResult>::pending(*until);
+            if (now() >= context_.deadline())  // others took their time
+                return self_.phase == Phase::alone ? Step<CommitResult>{Errc::deadline_exceeded}
+                                                   : finish(Errc::deadline_exceeded);
+        }
+        auto step = commit_step(inner_, operation, waiter);
+        if (!step.done() || self_.phase == Phase::alone)
+            return step;
+        return finish(std::move(step.outcome()));
+    }
+
+    /// An exception is believed when what the operation saw was committed.
+    Step<CommitResult> verify(Waiter& waiter)
+    {
+        if (self_.phase == Phase::running || self_.phase == Phase::ran) {
+            auto step = wait_for_batch(waiter, false);
+            if (!step.done() || step.outcome())
+                return step;
+            // It has no effect of its own: to run it again is always right.
+            self_.runs_again = self_.runs_again || step.outcome().errc() == Errc::outcome_unknown;
+            return Errc::version_conflict;
+        }
+        if constexpr (can_verify<Inner>)
+            return verify_step(inner_, waiter);
+        else
+            return Step<CommitResult>{std::in_place, std::in_place};
+    }
+
+    /// Whether the failure that `commit` or `verify` came to is not this operation's: it runs again, and that
+    /// counts as no attempt.
+    bool runs_again() noexcept { return std::exchange(self_.runs_again, false); }
+
+    void rollback(bool unresolved) noexcept
+    {
+        inner_.rollback(unresolved);
+        leave();
+    }
+    void abandon() noexcept
+    {
+        inner_.abandon();
+        if (self_.phase == Phase::queued)
+            leave();
+    }
+    bool lost() const noexcept requires requires(Inner const& t) { t.lost(); }
+    {
+        return inner_.lost();
+    }
+    void listen(Waiter* waiter) noexcept requires requires(Inner& t, Waiter* w) { t.listen(w); }
+    {
+        inner_.listen(waiter);
+    }
+    T& state(std::size_t) noexcept { return self_.phase == Phase::running ? *mine_ : inner_.state(0); }
+
+private:
+    /// What wakes a leader that begins, and notes when that was.
+    class Begins final : public Waiter {
+    public:
+        explicit Begins(CombiningTransaction& call) noexcept : call_(call) {}
+        void wake() noexcept override
+        {
+            note();
+            wakes->wake();
+        }
+        Wakeup wake_later() noexcept override
+        {
+            note();
+            return wakes->wake_later();
+        }
+        bool may_block() const noexcept override { return wakes->may_block(); }
+
+        Waiter* wakes{nullptr};
+
+    private:
+        void note() noexcept { call_.self_.due_from(call_.now()); }
+
+        CombiningTransaction& call_;
+    };
+
+    TimePoint now() const noexcept { return session_.repository().runtime().now(); }
+
+    /// See `Combiner::in_line`.
+    template <bool Make = false, class F>
+    decltype(auto) in_line(TimePoint time, F step)
+    {
+        return session_.combiner().template in_line<Make>(key_, time, std::move(step));
+    }
+
+    bool enter(Waiter& waiter)
+    {
+        self_.waiter = &waiter;
+        self_.deadline = context_.deadline();
+        return in_line<true>(now(), [&](Line& line, auto&) { return line.enter(self_); });
+    }
+
+    /// Nothing: its turn has come, or it has no part in this any more. Else when to look again.
+    std::optional<TimePoint> look()
+    {
+        return in_line<true>(now(), [&](Line& line, auto& wakings) -> std::optional<TimePoint> {
+            auto const found = line.look(self_);
+            wakings.add_told(found.given_up.get());
+            wakings.add(found.wake);
+            if (self_.phase == Phase::running)
+                seen_ = static_cast<Batch&>(*self_.batch).value;
+            return self_.phase == Phase::queued ? std::optional{found.again} : std::nullopt;
+        });
+    }
+
+    Step<Begun> begin_as_leader(Waiter& waiter)
+    {
+        // Whoever took the place of a leader that waits for others' locks would only wait for the same. Once
+        // it is woken, its executor is to run it.
+        if (holds_in_begin(session_))
+            self_.progress(context_.deadline());
+        if (begins_.wakes != &waiter)  // not written again while somebody may wake it
+            begins_.wakes = &waiter;
+        auto step = inner_.begin(begins_);
+        if (!step.done()) {
+            self_.due_from(step.wake_at());
+        } else if (!step.outcome()) {
+            leave();
+        } else {
+            self_.began_at = now();
+            self_.progress(self_.began_at);
+        }
+        return step;
+    }
+
+    /// The leader's operation has returned: does somebody wait?
+    void gather(Waiter& waiter)
+    {
+        auto const time = now();
+        auto const action = in_line(time, [&](Line& line, auto&) { return line.gather(self_); });
+        if (action != Line::Gather::share)
+            return;
+        auto batch = std::make_shared<Batch>();
+        batch->value = std::make_shared<T const>(inner_.state(0));
+        in_line(time, [&](Line& line, auto& wakings) {
+            self_.waiter = &waiter;
+            wakings.add(line.share(self_, std::move(batch)));
+        });
+    }
+
+    /// Nothing: what this is to commit is whole. Else when to look again.
+    std::optional<TimePoint> gathered()
+    {
+        std::shared_ptr<T const> whole;
+        std::shared_ptr<SharingBatch> given_up;
+        auto const until = in_line(now(), [&](Line& line, auto&) -> std::optional<TimePoint> {
+            auto const action = line.gathered(self_);
+            if (action == Line::Gathered::wait)
+                return line.patience_over(*self_.batch);
+            if (action == Line::Gathered::alone)
+                given_up = std::move(self_.batch);
+            else if (self_.batch->shared)
+                whole = static_cast<Batch&>(*self_.batch).value;
+            return std::nullopt;
+        });
+        if (whole)
+            inner_.state(0) = *whole;
+        return until;
+    }
+
+    Step<CommitResult> finish(Outcome<CommitResult> outcome)
+    {
+        std::shared_ptr<SharingBatch> batch;
+        in_line(now(), [&](Line& line, auto& wakings) {
+            batch.swap(self_.batch);
+            auto* const next = line.finish(self_, outcome, batch.get());
+            wakings.add_told(batch.get());
+            wakings.add(next);
+        });
+        return outcome;
+    }
+
+    /// Its operation has run. `changes`: what it made of the value is handed in.
+    Step<CommitResult> wait_for_batch(Waiter& waiter, bool changes)
+    {
+        std::shared_ptr<T const> value;
+        if (changes && self_.phase == Phase::running)
+            value = std::make_shared<T const>(std::move(*mine_));
+        auto const batch = self_.batch;  // lives until the mutex is free
+        return in_line(now(), [&](Line& line, auto& wakings) -> Step<CommitResult> {
+            if (self_.phase == Phase::running) {
+                auto& own = static_cast<Batch&>(*batch);
+                own.make_room();
+                if (!line.hand_in(self_, changes)) {
+                    self_.batch.reset();
+                    return Errc::version_conflict;
+                }
+                self_.waiter = &waiter;
+                if (changes)
+                    own.value.swap(value);
+                wakings.add(line.pass_on(own));
+            }
+            auto const waited = line.wait(self_);
+            if (waited.what == Line::Wait::wait)
+                return Step<CommitResult>::pending(waited.again);
+            wakings.add_told(waited.given_up.get());
+            self_.batch.reset();
+            switch (waited.what) {
+                case Line::Wait::told:
+                    return *std::exchange(self_.outcome, std::nullopt);
+                case Line::Wait::leads:
+                    return Errc::version_conflict;
+                default:
+                    return Failure::unknown(
+                        Errc::deadline_exceeded, "the operation that commits for this one does not go on");
+            }
+        });
+    }
+
+    /// Out of whatever this is in.
+    void leave() noexcept
+    {
+        if (self_.phase == Phase::alone || self_.phase == Phase::out)
+            return;
+        std::shared_ptr<SharingBatch> batch;
+        in_line(now(), [&](Line& line, auto& wakings) {
+            batch.swap(self_.batch);
+            auto* const next = line.leave(self_, batch);
+            wakings.add_told(batch.get());
+            wakings.add(next);
+        });
+    }
+
+    Session const& session_;
+    Key const& key_;
+    TransactionContext& context_;
+    SharingMember self_;
+    std::shared_ptr<T const> seen_;  // what it gets a copy of
+    std::optional<T> mine_;          // that copy
+    Begins begins_{*this};
+    Inner inner_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_COMBINING_COMBINING_TRANSACTION_HPP

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINES_HPP
+#define INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINES_HPP
+
+// What all parts of a lock table share: the lines of its keys, in shards with a mutex each, the schedule of
+// each shard, and the few steps that a line needs whoever moves it on.
+
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/detail/keyed_lines.hpp>
+#include <interlock/core/detail/locks/lock_line.hpp>
+#include <interlock/core/kit/assertion.hpp>
+#include <interlock/core/lock_options.hpp>
+#include <interlock/core/runtime/runtime.hpp>
+
+#include <boost/intrusive/set.hpp>
+#include <boost/intrusive/set_hook.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+template <class R, Assurance Level>
+class LockTable;
+template <class R, Assurance Level>
+class TableHold;
+
+/// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
+template <class R, Assurance Level>
+struct LineMember : QueueHook {
+    Waiter* caller{nullptr};                                 // to be woken when one of the next two is set
+    bool promoted{false};                                    // drives next
+    std::shared_ptr<TableHold<R, Level>> received;           // the lock, from the holder before
+    std::optional<Versioned<typename R::value_type>> state;  // what that holder has written
+};
+
+template <class R, Assurance Level>
+struct LockEntry;
+template <class R, Assurance Level>
+using LockNode = std::pair<Key const, LockEntry<R, Level>>;
+
+/// What is known of one key while somebody waits for its lock, holds it, or removes its record. The shard's
+/// mutex guards it.
+template <class R, Assurance Level>
+struct LockEntry : boost::intrusive::set_base_hook<> {
+    LockNode<R, Level>* node{nullptr};  // whose value this is
+    LockLine<IntrusiveQueue<LineMember<R, Level>>> line;
+    // Its handle keeps it alive; null unless the line's state is `held`.
+    TableHold<R, Level>* holder{nullptr};
+    TimePoint due{};  // when to look at it, while it is in the schedule
+};
+
+/// The keys of one shard.
+template <class R, Assurance Level>
+class LockShard {
+public:
+    using Entry = LockEntry<R, Level>;
+    using Node = LockNode<R, Level>;
+
+    LockShard()
+    {
+        alarm.shard = this;
+        spares_.reserve(most_spares);
+    }
+
+    /// The entry of `key`; a new one is idle.
+    Node* find_or_make(Key const& key)
+    {
+        auto* const node = emplace(key);
+        node->second.node = node;
+        return node;
+    }
+    Node* find(Key const& key) noexcept
+    {
+        auto const it = entries_.find(key);
+        return it != entries_.end() ? &*it : nullptr;
+    }
+    /// Nobody has to do with the key any more. Its memory is kept for another key, within limits: an
+    /// allocation per acquire would be the larger part of an uncontended one.
+    void recycle(Node* node) noexcept
+    {
+        INTERLOCK_ASSERT(
+            node->second.holder == nullptr && !node->second.is_linked(), "an idle line has nothing planned");
+        auto const it = entries_.find(node->first);
+        if (spares_.size() == most_spares)
+            entries_.erase(it);
+        else
+            spares_.push_back(entries_.extract(it));
+    }
+
+    struct DueEarlier {
+        bool operator()(Entry const& a, Entry const& b) const noexcept { return a.due < b.due; }
+    };
+    /// Of entries that are due together, the one that was planned first comes first.
+    using Schedule = boost::intrusive::
+        multiset<Entry, boost::intrusive::compare<DueEarlier>, boost::intrusive::constant_time_size<false>>;
+
+    class RenewalAlarm final : public Alarm {
+    public:
+        void ring() noexcept override
+        {
+            // The table may be going away right now; then there is nothing left to renew.
+            if (auto alive = table->weak_from_this().lock()) {
+                try {
+                    alive->renew_due(*shard);
+                    // No memory: once more soon; until then handles tell by the clock what was missed.
+                } catch (...) {
+                    alive->renew_due_soon(*shard);
+                }
+            }
+        }
+        LockTable<R, Level>* table{nullptr};
+        LockShard* shard{nullptr};
+    };
+
+    std::mutex mutex;                 // of everything below, and of the entries
+    std::condition_variable renewed;  // a renewal that was under way without the mutex has returned
+    Schedule schedule;
+    RenewalAlarm alarm;
+    TimePoint alarm_at{TimePoint::max()};  // when the alarm rings
+    bool alarm_used{false};                // so that it must be cancelled at the end
+
+private:
+    using Entries = std::unordered_map<Key, Entry>;
+    static constexpr std::size_t most_spares = 32;
+
+    Node* emplace(Key const& key)
+    {
+        if (spares_.empty())
+            return &*entries_.try_emplace(key).first;
+        if (auto const it = entries_.find(key); it != entries_.end())
+            return &*it;
+        auto& spare = spares_.back();
+        spare.key() = key;
+        auto const it = entries_.insert(std::move(spare)).position;
+        spares_.pop_back();
+        return &*it;
+    }
+
+    Entries entries_;
+    std::vector<typename Entries::node_type> spares_;
+};
+
+/// The lines of one table, and the steps that every part of it takes. All but the constructor, `forked` and
+/// `count_out` are called with the shard's mutex held.
+template <class R, Assurance Level>
+class LockLines {
+public:
+    using RuntimeType = typename R::runtime_type;
+    using Shard = LockShard<R, Level>;
+    using Node = typename Shard::Node;
+    using Member = LineMember<R, Level>;
+    using Holder = TableHold<R, Level>;
+
+    LockLines(R repository, LockOptions options)
+        : repository_(std::move(repository)),
+          runtime_(repository_.runtime()),
+          options_(options),
+          generation_(runtime_.generation()),
+          lines_(options.max_waiters)
+    {
+    }
+
+    /// In a forked child: the locks are the parent's, and so are the threads that may hold the mutexes of
+    /// this copy.
+    bool forked() const noexcept { return runtime_.generation() != generation_; }
+
+    Shard& shard_of(Key const& key) noexcept { return lines_.shard_of(key); }
+
+    /// For what keeps locks: renewals and removals. No call of a user's has these threads, nor has another
+    /// store.
+    auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, repository_); }
+
+    /// How long whoever is to drive next, or was granted a lock, may take to come for it. Its executor may
+    /// stand still until something that waits for this very lock has been done.
+    static constexpr std::chrono::nanoseconds patience = std::chrono::seconds{1};
+
+    // ---- the line moves on --------------------------------------------------------------------------------
+
+    /// The line told who is next (null: nobody, and the line is idle). To be fired when the mutex is free.
+    [[nodiscard]] Wakeup promote_next(Shard& shard, Node* node, Member* next) noexcept
+    {
+        INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
+        if (next == nullptr) {
+            shard.recycle(node);
+            return {};
+        }
+        lines_.count_out();
+        next->promoted = true;
+        schedule_turn(shard, node);
+        return next->caller->wake_later();
+    }
+
+    /// Whoever is to drive next has not come: the one behind it drives, and it goes to the end of the queue.
+    void pass_over(Shard& shard, Node* node) noexcept
+    {
+        auto& line = node->second.line;
+        auto* const late = line.promoted();
+        auto* const next = line.pass_over();
+        if (next == nullptr)
+            return schedule_turn(shard, node);
+        lines_.count_in_again();
+        late->promoted = false;
+        unschedule(shard, node);
+        static_cast<void>(promote_next(shard, node, next));  // woken while the mutex is held: rare
+    }
+
+    /// Holder and entry know each other no more.
+    Node* detach_holder(Holder& hold) noexcept
+    {
+        INTERLOCK_ASSERT(is_locked(hold.shard_->mutex), "the shard's mutex guards its lines");
+        auto* const node = std::exchange(hold.node_, nullptr);
+        node->second.holder = nullptr;
+        return node;
+    }
+
+    // ---- the schedule of a shard --------------------------------------------------------------------------
+
+    /// Looks at `node` again when its lease needs it. Costs a system call only when the alarm must ring
+    /// earlier than planned, and hardly a search: the grants of one service come due in the order in which
+    /// they were made.
+    void schedule(Shard& shard, Node* node) { schedule_at(shard, node, node->second.line.lease().next()); }
+
+    void schedule_at(Shard& shard, Node* node, TimePoint at)
+    {
+        INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its schedule");
+        auto& entry = node->second;
+        if (at < shard.alarm_at) {
+            shard.alarm_used = true;
+            shard.alarm_at = TimePoint::max();  // should arming fail
+            runtime_.arm(shard.alarm, at);
+            shard.alarm_at = at;
+        }
+        unschedule(shard, node);
+        entry.due = at;
+        shard.schedule.insert(shard.schedule.end(), entry);
+    }
+
+    void schedule_turn(Shard& shard, Node* node) noexcept
+    {
+        try {
+            schedule_at(shard, node, add(runtime_.now(), patience));
+        } catch (...) {  // the alarm could not be set: then everybody waits for the one that is to drive
+        }
+    }
+
+    void unschedule(Shard& shard, Node* node) noexcept
+    {
+        if (node->second.is_linked())
+            shard.schedule.erase(shard.schedule.iterator_to(node->second));
+    }
+
+    R repository_;
+    RuntimeType runtime_;
+    LockOptions options_;
+    std::uint64_t generation_;  // of the process that made this
+    KeyedLines<Shard> lines_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINES_HPP

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_STORE_EXECUTOR_HPP
+#define INTERLOCK_CORE_KIT_STORE_EXECUTOR_HPP
+
+/// @file
+/// The threads on which the blocking calls of one store are made, for callers that must not block.
+
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/runtime/runtime.hpp>
+
+#include <cstddef>
+
+namespace interlock {
+inline namespace v0 {
+
+/// How many blocking calls of `repository` are of use at a time: as many as it has connections, where its
+/// `Capabilities` say so; a call beyond that number would only wait for a connection.
+template <class Repository>
+std::size_t blocking_calls(Repository const& repository) noexcept
+{
+    auto const calls = capabilities_of(repository).blocking_calls;
+    return calls != 0 ? calls : 16;
+}
+
+/// Where the blocking calls of `repository` are made for those who must not block. `owner`: whose threads
+/// these are, by default the store's.
+template <Runtime R, class Repository>
+auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository, void const* owner)
+{
+    auto most = blocking_calls(repository);
+    if (kind == BlockingCalls::ending)
+        most *= 4;  // some have ended what they held, and wait for a connection to say so elsewhere
+    if (kind == BlockingCalls::keeping)
+        most = 4;
+    if constexpr (requires { runtime.store_executor(kind, owner, most); })
+        return runtime.store_executor(kind, owner, most);
+    else
+        return runtime.blocking_executor();
+}
+template <Runtime R, class Repository>
+auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository)
+{
+    return store_executor(runtime, kind, repository, repository.identity());
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_STORE_EXECUTOR_HPP

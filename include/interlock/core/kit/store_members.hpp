@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_STORE_MEMBERS_HPP
+#define INTERLOCK_CORE_KIT_STORE_MEMBERS_HPP
+
+/// @file
+/// For authors of a store: the members that users call, made from the verbs that the store carries out.
+
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/kit/safe_argument.hpp>
+#include <interlock/core/kit/verb_operation.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/state_traits.hpp>
+#include <interlock/core/versioned.hpp>
+
+#include <boost/asio/async_result.hpp>  // completion_token_for
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+
+/// Several keys, or states that have one, in a vector, an array or a span. A text is one key, never several.
+template <class Keys, class T, class K>
+concept KeysOrStates = std::ranges::sized_range<Keys const> && !std::convertible_to<Keys const&, std::string_view> &&
+    !KeyOrState<Keys, T, K> && KeyOrState<std::remove_cvref_t<std::ranges::range_value_t<Keys const>>, T, K>;
+
+namespace detail {
+
+/// `verb::LoadAll` by as many loads, for stores that have no shorter way. The deadline bounds all of them together.
+template <class R>
+Outcome<std::vector<std::optional<Versioned<typename R::value_type>>>> load_each(
+    R const& repository, std::span<Key const> keys, Deadline deadline)
+{
+    using T = typename R::value_type;
+    if (!deadline.valid())
+        return Failure{Errc::invalid_argument, "the deadline is not a number"};
+    Deadline const until{deadline.at(repository.runtime().now())};
+    std::vector<std::optional<Versioned<T>>> all;
+    all.reserve(keys.size());
+    for (auto const& key : keys) {
+        auto loaded = repository.carry_out(verb::Load<T>{key}, until);
+        if (loaded)
+            all.emplace_back(*std::move(loaded));
+        else if (loaded.errc() == Errc::not_found)
+            all.emplace_back();
+        else
+            return std::move(loaded).failure();
+    }
+    return all;
+}
+
+/// As `verb::LoadAll`: in one trip where the store can.
+template <class R>
+auto load_all(R const& repository, std::span<Key const> keys, Deadline deadline)
+{
+    using T = typename R::value_type;
+    if constexpr (CarriesOut<R, verb::LoadAll<T>>)
+        return repository.carry_out(verb::LoadAll<T>{keys}, deadline);
+    else
+        return load_each(repository, keys, deadline);
+}
+
+/// The encoded key that `key` names; a `Key` itself, without a copy.
+template <class T, class K, class A>
+decltype(auto) encoded(A const& key)
+{
+    if constexpr (std::same_as<A, Key>)
+        return static_cast<Key const&>(key);
+    else
+        return make_key<T, K>(key);
+}
+template <class T, class K, class Keys>
+std::vector<Key> encoded_keys(Keys const& keys)
+{
+    std::vector<Key> all;
+    all.reserve(std::ranges::size(keys));
+    for (auto const& key : keys)
+        all.push_back(make_key<T, K>(key));
+    return all;
+}
+
+// What an asynchronous twin keeps until its call has ended: the storage that its verb refers to.
+
+template <class T>
+struct LoadRequest {
+    Key key;
+    verb::Load<T> verb() const { return {key}; }
+    template <class R>
+    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+};
+template <class T>
+struct LoadAllRequest {
+    std::vector<Key> keys;
+    verb::LoadAll<T> verb() const { return {keys}; }
+    template <class R>
+    auto ask(R const& repository, Deadline deadline) const { return load_all(repository, keys, deadline); }
+};
+template <class T>
+struct InsertRequest {
+    Key key;
+    T value;
+    verb::Insert<T> verb() const { return {key, value}; }
+    template <class R>
+    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+};
+template <class T>
+struct CompareAndSetRequest {
+    Key key;
+    Version version;
+    T value;
+    verb::CompareAndSet<T> verb() const { return {key, version, value}; }
+    template <class R>
+    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+};
+struct EraseRequest {
+    Key key;
+    Version version;
+    verb::Erase verb() const { return {key, version}; }
+    template <class R>
+    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+};
+
+}  // namespace detail
+
+/// The members of a repository for direct use: `Derived` carries out verbs, this base names them. A member is there if
+/// `Derived` carries out its verb. Where a key is asked for, an encoded `Key`, a key, or a state that has one will do.
+///
+/// **Outcomes, thread safety, cost.** Those of the verb, see `contracts/requests.hpp`; a bad key is `invalid_argument`.
+/// **Asynchronous twins.** `async_load` and so on take any completion token and complete with the same `Outcome`, on the
+/// handler's associated executor, exactly once, never from within the call. Arguments are copied, so that they need not
+/// outlive the call. A store that starts calls occupies no thread meanwhile, a store that answers in place answers at once;
+/// for others the call runs on a thread of the runtime's pool for blocking calls, and waiting for that thread counts.
+/// **Cancellation.** Before the call has begun: `cancelled`, and nothing was sent. Afterwards a call that reads may be given
+/// up and is `cancelled`; a call that writes ends with the store's outcome, at the latest by its deadline.
+template <class Derived, class T, class K>
+class StoreMembers {
+public:
+    /// The value and its version, or `not_found`.
+    template <KeyOrState<T, K> A>
+    Outcome<Versioned<T>> load(A const& key, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::Load<T>{detail::encoded<T, K>(key)}, deadline);
+    }
+    /// Several at once, in the order of `keys`; nothing for a key without a value. One trip where the store can; the values
+    /// need not be of one moment. The first failure is that of the whole call.
+    template <KeysOrStates<T, K> Keys>
+    Outcome<std::vector<std::optional<Versioned<T>>>> load(Keys const& keys, Deadline deadline = {}) const
+    {
+        return detail::load_all(self(), detail::encoded_keys<T, K>(keys), deadline);
+    }
+
+    /// Stores a value that must not exist yet; its version, or `already_exists`.
+    Outcome<Version> insert(T const& state, Deadline deadline = {}) const
+        requires KeyedState<T>
+    {
+        return insert(make_key<T, K>(state), state, deadline);
+    }
+    template <KeyOrState<T, K> A>
+    Outcome<Version> insert(A const& key, T const& value, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::Insert<T>{detail::encoded<T, K>(key), value}, deadline);
+    }
+    /// Replaces a value if its version is still `version`; the new version, or `version_conflict`, `not_found`.
+    template <KeyOrState<T, K> A>
+    Outcome<Version> compare_and_set(A const& key, Version version, T const& value, Deadline deadline = {}) const
+    {
+        return self().carry_out(
+            verb::CompareAndSet<T>{detail::encoded<T, K>(key), version, value}, deadline);
+    }
+    /// Removes a value if its version is still `version`; the erased version, or `version_conflict`, `not_found`.
+    template <KeyOrState<T, K> A>
+    Outcome<Version> erase(A const& key, Version version, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::Erase{detail::encoded<T, K>(key), version}, deadline);
+    }
+    /// All of `changes`, and the operation's record if given, or nothing.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::Commit<T>>
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::Commit<T>{changes, operation}, deadline);
+    }
+
+    /// The answer or tombstone of an operation id, or nothing.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::FindOperation>
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::FindOperation{key, id}, deadline);
+    }
+    /// If there is no answer yet, forbids all attempts up to `attempt`; the record as it then is.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::ForbidOperation>
+    Outcome<OperationRecord> forbid_operation(
+        Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::ForbidOperation{key, id, attempt}, deadline);
+    }
+
+    /// Opens a transaction, locks `keys` in the order given and reads them.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::LoadForUpdate<typename Self::transaction_type>>
+    auto load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::LoadForUpdate<typename Self::transaction_type>{keys, wait}, deadline);
+    }
+
+    /// Takes the lock record if it is free or its lease is over; else `lock_busy` with the holder's remaining lease.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::Create>
+    Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::Create{key, owner, ttl}, deadline);
+    }
+    /// `create` and then `load` in one trip.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::CreateAndLoad<T>>
+    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::CreateAndLoad<T>{key, owner, ttl}, deadline);
+    }
+    /// Prolongs the lease of `owner`; the granted time, or `lock_lost`.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::Renew>
+    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::Renew{key, owner, ttl}, deadline);
+    }
+    /// `renew` for each of them in fewer trips; what became of each stands in its `granted`.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::RenewAll>
+    void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline = {}) const
+    {
+        static_cast<void>(self().carry_out(verb::RenewAll{renewals, ttl}, deadline));
+    }
+    /// Removes the lock record if it names `owner`.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::Remove>
+    Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::Remove{key, owner}, deadline);
+    }
+    /// Whether the fences of the store can be relied on; `misconfigured` if not.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::VerifyFencing>
+    Outcome<void> verify_fencing(Deadline deadline = {}) const
+    {
+        return self().carry_out(verb::VerifyFencing{}, deadline);
+    }
+
+    // ---- asynchronous twins: `void(Outcome<...>)` ---------------------------------------------------------------
+    /// As `load`.
+    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
+        requires KeyOrState<A, T, K>
+    auto async_load(A&& key, Deadline deadline, Token&& token) const
+    {
+        static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
+        return detail::async_carry_out(self(), detail::LoadRequest<T>{make_key<T, K>(key)}, deadline, token);
+    }
+    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
+        requires KeyOrState<A, T, K>
+    auto async_load(A&& key, Token&& token) const
+    {
+        return async_load(std::forward<A>(key), Deadline{}, std::forward<Token>(token));
+    }
+    /// As `load` of several keys.
+    template <
+        KeysOrStates<T, K> Keys,
+        boost::asio::completion_token_for<void(Outcome<std::vector<std::optional<Versioned<T>>>>)> Token>
+    auto async_load(Keys const& keys, Deadline deadline, Token&& token) const
+    {
+        return detail::async_carry_out(
+            self(), detail::LoadAllRequest<T>{detail::encoded_keys<T, K>(keys)}, deadline, token);
+    }
+    template <
+        KeysOrStates<T, K> Keys,
+        boost::asio::completion_token_for<void(Outcome<std::vector<std::optional<Versioned<T>>>>)> Token>
+    auto async_load(Keys const& keys, Token&& token) const
+    {
+        return async_load(keys, Deadline{}, std::forward<Token>(token));
+    }
+    /// As `insert`.
+    template <class A, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyedState<T> && std::same_as<std::remove_cvref_t<A>, T>
+    auto async_insert(A&& state, Deadline deadline, Token&& token) const
+    {
+        static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
+        return detail::async_carry_out(self(), detail::InsertRequest<T>{make_key<T, K>(state), state}, deadline, token);
+    }
+    template <class A, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyedState<T> && std::same_as<std::remove_cvref_t<A>, T>
+    auto async_insert(A&& state, Token&& token) const
+    {
+        return async_insert(std::forward<A>(state), Deadline{}, std::forward<Token>(token));
+    }
+    template <class A, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyOrState<A, T, K> && std::same_as<std::remove_cvref_t<V>, T>
+    auto async_insert(A&& key, V&& value, Deadline deadline, Token&& token) const
+    {
+        static_assert(detail::safe_argument<A> && detail::safe_argument<V>, INTERLOCK_NAME_IT_FIRST);
+        return detail::async_carry_out(self(), detail::InsertRequest<T>{make_key<T, K>(key), value}, deadline, token);
+    }
+    template <class A, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyOrState<A, T, K> && std::same_as<std::remove_cvref_t<V>, T>
+    auto async_insert(A&& key, V&& value, Token&& token) const
+    {
+        return async_insert(std::forward<A>(key), std::forward<V>(value), Deadline{}, std::forward<Token>(token));
+    }
+    /// As `compare_and_set`.
+    template <class A, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyOrState<A, T, K> && std::same_as<std::remove_cvref_t<V>, T>
+    auto async_compare_and_set(A&& key, Version version, V&& value, Deadline deadline, Token&& token) const
+    {
+        static_assert(detail::safe_argument<A> && detail::safe_argument<V>, INTERLOCK_NAME_IT_FIRST);
+        return detail::async_carry_out(
+            self(), detail::CompareAndSetRequest<T>{make_key<T, K>(key), version, value}, deadline, token);
+    }
+    template <class A, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyOrState<A, T, K> && std::same_as<std::remove_cvref_t<V>, T>
+    auto async_compare_and_set(A&& key, Version version, V&& value, Token&& token) const
+    {
+        return async_compare_and_set(
+            std::forward<A>(key), version, std::forward<V>(value), Deadline{}, std::forward<Token>(token));
+    }
+    /// As `erase`.
+    template <class A, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyOrState<A, T, K>
+    auto async_erase(A&& key, Version version, Deadline deadline, Token&& token) const
+    {
+        static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
+        return detail::async_carry_out(self(), detail::EraseRequest{make_key<T, K>(key), version}, deadline, token);
+    }
+    template <class A, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
+        requires KeyOrState<A, T, K>
+    auto async_erase(A&& key, Version version, Token&& token) const
+    {
+        return async_erase(std::forward<A>(key), version, Deadline{}, std::forward<Token>(token));
+    }
+
+protected:
+    StoreMembers() = default;
+
+private:
+    Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
+};
+
+/// `Insert`, `CompareAndSet` and `Erase` for a store that carries out `Commit`: each is a commit of one change without an
+/// operation. Where one change has a shorter way, the store's own `change(Change<T>&, Deadline)` takes the place of the one
+/// here. A store that derives from this says `using CommittingMembers<...>::carry_out;`.
+/// **Outcomes, thread safety, cost.** Those of `Commit`; a version below 1 is `invalid_argument` and asks nobody.
+template <class Derived, class T, class K>
+class CommittingMembers : public StoreMembers<Derived, T, K> {
+public:
+    Outcome<Version> carry_out(verb::Insert<T> const& insert, Deadline deadline) const
+    {
+        return self().change(
+            {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value}, deadline);
+    }
+    Outcome<Version> carry_out(verb::CompareAndSet<T> const& write, Deadline deadline) const
+    {
+        if (write.version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return self().change(
+            {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value}, deadline);
+    }
+    Outcome<Version> carry_out(verb::Erase const& erase, Deadline deadline) const
+    {
+        if (erase.version <= no_version)
+            return Failure{Errc::invalid_argument, "versions start at 1"};
+        return self().change({.key = &erase.key, .kind = ChangeKind::erase, .version = erase.version}, deadline);
+    }
+
+private:
+    friend Derived;
+    CommittingMembers() = default;
+    Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
+
+    Outcome<Version> change(Change<T> change, Deadline deadline) const
+    {
+        auto done = self().carry_out(verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr}, deadline);
+        if (!done)
+            return std::move(done).failure();
+        return change.version;
+    }
+};
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_STORE_MEMBERS_HPP

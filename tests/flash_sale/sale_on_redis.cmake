@@ -1,0 +1,2 @@
+# The policies that can sell on Redis.
+set(policies "unguarded optimistic lock idempotent")

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// check_habits <repository> <known violations> [--list]
+//
+// What a formatter does not see: the habits of this code that a reader counts on.
+//
+//   columns      no line has more than 110 characters, but for one that is a long word, as a URL is, and for
+//                tables: rows of `|`, and what stands between `clang-format off` and `clang-format on`
+//   function     no function has more than 70 lines; raw string literals (Lua, text) and tables are not counted
+//   file         no file has more than 700 lines
+//   comment      a comment on lines of its own begins with a capital letter, or with something that is not
+//                English, a name for example, and ends with a full stop or what else ends a sentence
+//   undocumented a public name of a public header has a comment: its own, or that of the declaration on the
+//                line before, or it is a member that a concept asks for, and describes; data members are told
+//                by their names
+//
+// Each violation is named, `<file>:<line>: <rule>: <what>`. The file of known violations has lines `<rule>
+// <file>`; what they name is not a violation, and one that is no longer needed is. `--list` prints what that
+// file should be.
+
+#include "habits/rules.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_source(fs::path const& path)
+{
+    auto const extension = path.extension();
+    return extension == ".hpp" || extension == ".cpp";
+}
+
+bool is_script(fs::path const& path)
+{
+    auto const extension = path.extension();
+    return extension == ".cmake" || extension == ".sh" || extension == ".py" ||
+           path.filename() == "CMakeLists.txt" || path.filename() == "run";
+}
+
+/// Names relative to the repository, sorted.
+std::vector<std::string> files_of(fs::path const& root)
+{
+    std::vector<std::string> files;
+    for (auto const* const folder : {"include", "tests", "examples", "benchmarks", "cmake", ".ci"}) {
+        if (!fs::exists(root / folder))
+            continue;
+        for (auto const& entry : fs::recursive_directory_iterator(root / folder))
+            if (entry.is_regular_file() && (is_source(entry.path()) || is_script(entry.path())))
+                files.push_back(entry.path().lexically_relative(root).generic_string());
+    }
+    if (fs::exists(root / "CMakeLists.txt"))
+        files.emplace_back("CMakeLists.txt");
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+std::vector<habits::Violation> violations_of(fs::path const& root, std::vector<std::string> const& files)
+{
+    std::vector<habits::Violation> all;
+    std::set<std::string> members;
+    for (auto const& file : files)
+        if (habits::is_public_header(file))
+            habits::collect_members(habits::read_source((root / file).string()), members);
+    for (auto const& file : files) {
+        auto const lines = habits::read_source((root / file).string());
+        habits::check_size(file, lines, all);
+        habits::check_columns(file, lines, all);
+        if (!is_source(file))
+            continue;
+        habits::check_functions(file, lines, all);
+        habits::check_comments(file, lines, all);
+        if (habits::is_public_header(file))
+            habits::check_names(file, lines, members, all);
+    }
+    return all;
+}
+
+/// Of our rules; others belong to other checks.
+std::set<std::string> known_violations(std::string const& path)
+{
+    std::set<std::string> known;
+    std::ifstream in(path);
+    for (std::string line; std::getline(in, line);)
+        for (auto const* const rule : habits::rules)
+            if (line.starts_with(std::string(rule) + " "))
+                known.insert(line);
+    return known;
+}
+
+int run(fs::path const& root, std::string const& known_path, bool list)
+{
+    auto const files = files_of(root);
+    if (files.empty()) {
+        std::fprintf(stderr, "there is no source under %s\n", root.c_str());
+        return 2;
+    }
+    auto const all = violations_of(root, files);
+    std::set<std::string> found;
+    for (auto const& violation : all)
+        found.insert(violation.rule + " " + violation.file);
+    if (list) {
+        for (auto const& entry : found)
+            std::printf("%s\n", entry.c_str());
+        return 0;
+    }
+    auto const known = known_violations(known_path);
+    int count = 0;
+    for (auto const& violation : all)
+        if (!known.contains(violation.rule + " " + violation.file)) {
+            std::printf(
+                "%s:%zu: %s: %s\n", violation.file.c_str(), violation.line, violation.rule.c_str(),
+                violation.what.c_str());
+            ++count;
+        }
+    for (auto const& entry : known)
+        if (!found.contains(entry)) {
+            std::printf("%s: no longer needed: %s\n", known_path.c_str(), entry.c_str());
+            ++count;
+        }
+    std::printf("habits: %zu files, %d violations, %zu known ones\n", files.size(), count, known.size());
+    return count == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    if (argc < 3 || argc > 4) {
+        std::fprintf(stderr, "usage: check_habits <repository> <known violations> [--list]\n");
+        return 2;
+    }
+    try {
+        return run(argv[1], argv[2], argc == 4 && std::string(argv[3]) == "--list");
+    } catch (std::exception const& e) {
+        std::fprintf(stderr, "check_habits: %s\n", e.what());
+        return 2;
+    }
+}
