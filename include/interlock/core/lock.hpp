@@ -196,8 +196,9 @@ public:
     }
     ~LockHandle() { give_back(); }
 
-    /// What the caller named, never what is stored: a `T` with that key and else as it is made. Precondition:
-    /// not empty (neither default-constructed, moved from, nor released).
+    /// The state that was passed to `acquire`; if a key was passed, a default `T` with that key. It is not
+    /// the value in the store: load the repository for that. Precondition: the handle is not empty (neither
+    /// default-constructed, moved from, nor released).
     T const& state() const noexcept { return *state_; }
     explicit operator bool() const noexcept { return hold_ != nullptr; }
 
