@@ -307,8 +307,10 @@ private:
         auto const words = outline(head_);
         auto const last = words.find_last_not_of(" \t");
         // `a_{a}` in the list of a constructor, and `{}` as an argument, are part of the head.
-        bool const in_list =
-            words.find("() :") != std::string::npos && last != std::string::npos && is_word(words[last]);
+        auto const parameters = words.find("()");
+        bool const in_list = parameters != std::string::npos &&
+                             words.find(" : ", parameters) != std::string::npos &&
+                             last != std::string::npos && is_word(words[last]);
         bool const in_head = outer != Scope::function && (parentheses_ > 0 || in_list);
         Region region{scope_of(head_, outer), head_, head_.empty() ? line : first_line_, line};
         saved_.push_back(in_head ? Saved{head_, parentheses_, first_line_, true} : Saved{});
