@@ -22,14 +22,12 @@
 /// before anything else.
 
 #if !defined(__cplusplus) || __cplusplus < 202002L
-#error \
-    "interlock needs C++20: compile with -std=c++20, or write target_compile_features(<target> PRIVATE cxx_std_20)"
+#error "interlock needs C++20: write -std=c++20, or target_compile_features(<target> PRIVATE cxx_std_20)"
 #include <see the error above>  // ends the compilation here, instead of a thousand errors that say less
 #endif
 #if (defined(__clang__) && __clang_major__ < 14) || \
     (defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12)
-#error \
-    "interlock needs g++ 12 or clang 14: this compiler is older, choose another by CXX=g++-12 or CXX=clang++-14"
+#error "interlock needs g++ 12 or clang 14: this compiler is older, write CXX=g++-12 or CXX=clang++-14"
 #include <see the error above>
 #endif
 #if !defined(__cpp_exceptions) && !defined(__EXCEPTIONS)

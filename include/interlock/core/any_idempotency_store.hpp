@@ -24,6 +24,7 @@ inline namespace v0 {
 /// **Cost.** One virtual call per member.
 class AnyIdempotencyStore : public IdempotencyMembers<AnyIdempotencyStore> {
 public:
+    /// Holds `store`, a shared handle like this one.
     template <class S>
         requires(!std::same_as<S, AnyIdempotencyStore>) && IdempotencyStore<S>
     AnyIdempotencyStore(S store)  // NOLINT: any store is one

@@ -39,6 +39,7 @@ struct boost::system::is_error_code_enum<interlock::Errc> : std::true_type {};
 namespace interlock {
 inline namespace v0 {
 
+/// What Asio's handlers are given.
 using error_code = boost::system::error_code;
 
 /// What is known about the change that an operation was to make (law P5).
@@ -194,12 +195,14 @@ public:
 };
 }  // namespace detail
 
+/// The category of every `error_code` that is made from an `Errc`.
 inline boost::system::error_category const& error_category() noexcept
 {
     static constexpr detail::ErrorCategory instance;
     return instance;
 }
 
+/// `code` as an `error_code`, for Asio.
 inline error_code make_error_code(Errc code) noexcept
 {
     return {static_cast<int>(code), error_category()};
@@ -234,12 +237,14 @@ inline std::string message_of(Errc code, Errc cause, std::string const& detail)
 /// objects: safe, copies too. Shared objects: safe, since nothing can be changed.
 class Error : public boost::system::system_error {
 public:
+    /// `cause`: why it is unknown, where `code` is `outcome_unknown`. `detail`: a sentence for the log.
     explicit Error(
         Errc code, std::string detail = {}, Errc cause = Errc::ok, std::chrono::nanoseconds retry_after = {})
         : boost::system::system_error(make_error_code(code)), cause_(cause), retry_after_(retry_after),
           text_(std::make_shared<Text const>(detail::message_of(code, cause, detail), std::move(detail)))
     {}
 
+    /// What went wrong.
     Errc errc() const noexcept { return static_cast<Errc>(code().value()); }
     /// Why the outcome is unknown, or the nearer reason of another code; `Errc::ok` when there is none.
     Errc cause() const noexcept { return cause_; }

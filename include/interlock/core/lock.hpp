@@ -22,6 +22,7 @@
 namespace interlock {
 inline namespace v0 {
 
+/// The way of services and policies to what a lock keeps private; see `kit/lock_access.hpp`.
 class LockAccess;
 
 /// What a handle knows of its lock.

@@ -67,26 +67,30 @@ public:
     using key_type = typename Repository::key_type;
     using lock_type = std::conditional_t<Level == Assurance::fenced, Lock<T>, EfficiencyLock<T>>;
 
+    /// Asks the store nothing yet. Options out of range are `invalid_argument` at the first call.
     explicit LockStateService(Repository repository, LockOptions options = {})
         requires LeaseRepository<Repository> &&
                  FencedRepository<detail::needed<Level == Assurance::fenced, Repository>>
         : handle_(std::make_shared<Handle>(std::make_shared<Table>(std::move(repository), options)))
     {}
 
+    /// A mistake, told at its line.
     template <class R>
         requires std::same_as<R, Repository>
     INTERLOCK_WRITE_INSTEAD(
         "pass the repository itself instead of a pointer: it is a handle, and its copies share one store")
     explicit LockStateService(R* repository, LockOptions options = {});
+    /// A mistake, told at its line.
     template <class P>
         requires TransactionPolicy<P>
     INTERLOCK_WRITE_INSTEAD(
         "pass the repository, and LockOptions: LockStateService locks{repository, {.ttl = 10s}}; a policy "
-        "goes to a "
-        "TransactionService, together with these locks")
+        "goes to a TransactionService, together with these locks")
     LockStateService(P policy, Repository repository, LockOptions options = {});
 
+    /// The store that keeps the lock records.
     Repository const& repository() const noexcept { return table()->repository(); }
+    /// The options that the service was made with.
     LockOptions const& options() const noexcept { return table()->options(); }
     /// Callers of this service, blocking and asynchronous, that wait for a lock at this moment. For a gauge.
     std::size_t waiter_count() const { return table()->waiter_count(); }

@@ -107,6 +107,7 @@ public:
     }
     ~Failure() = default;
 
+    /// What went wrong.
     Errc errc() const noexcept { return code_; }
     INTERLOCK_WRITE_INSTEAD("write errc()") Errc code() const;
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
@@ -144,6 +145,7 @@ public:
     /// What is really held: `std::monostate` for `void`.
     using stored_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
 
+    /// Unknown, until something is assigned: nobody takes a forgotten outcome for a success.
     Outcome() noexcept : state_(std::in_place_index<1>, Errc::outcome_unknown) {}
     /// A failure with the code `ok` is none, and says nothing of an effect: `outcome_unknown`.
     Outcome(Failure failure) noexcept  // NOLINT

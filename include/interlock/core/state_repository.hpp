@@ -75,6 +75,7 @@ public:
     };
     using transaction_type = Transaction;
 
+    /// Holds `repository`, a shared handle like this one.
     template <class R>
         requires(!std::same_as<R, StateRepository>) && std::same_as<typename R::value_type, T> &&
                 std::same_as<typename R::runtime_type, SystemRuntime> && VersionedRepository<R>

@@ -36,6 +36,7 @@ struct CallOptions {
 /// Knows when an operation's locks are lost. Implemented by policies with leases.
 class LossSource {
 public:
+    /// Fires when one of the operation's locks is lost.
     virtual std::stop_token stop_token() = 0;
 
 protected:
@@ -51,6 +52,7 @@ protected:
 /// **Thread safety.** To be used by the operation only.
 class TransactionContext {
 public:
+    /// For drivers, and for tests of an operation: `keys` must outlive the context.
     TransactionContext(void const* store, std::span<Key const> keys, TimePoint deadline) noexcept
         : store_(store), keys_(keys), deadline_(deadline)
     {}

@@ -31,6 +31,7 @@
 namespace interlock {
 inline namespace v0 {
 
+/// What a service does besides what its policy says.
 struct ServiceOptions {
     /// Told what happens; must outlive the service and its pending operations. Null: nobody, at no cost.
     Observer* observer{nullptr};
@@ -163,6 +164,7 @@ public:
     using repository_type = Repository;
     using session_type = PolicySession;
 
+    /// Asks the store nothing yet. A policy that needs what the repository lacks does not compile.
     TransactionService(Policy policy, Repository repository, ServiceOptions options = {})
         requires PolicyFor<Policy, Repository>
         : session_(make_session(std::move(policy), std::move(repository), options)),
@@ -180,6 +182,7 @@ public:
           generation_(session_->repository().runtime().generation())
     {}
 
+    /// A mistake, told at its line.
     template <class R>
         requires std::same_as<R, Repository>
     INTERLOCK_WRITE_INSTEAD(
@@ -192,7 +195,9 @@ public:
     using Mistaken::do_in_transaction;
     using Mistaken::try_do_in_transaction;
 
+    /// The store that the states live in.
     Repository const& repository() const noexcept { return session_->repository(); }
+    /// What the policy keeps for this service and its copies.
     session_type const& session() const noexcept { return *session_; }
 
     // ---- on the calling thread ------------------------------------------------------------------
@@ -390,6 +395,7 @@ public:
             token);
     }
 
+    /// The same with the default options.
     template <class A, class F, class CompletionToken>
         requires(named<A> && idempotent) && OperationFor<F, Async, count<A>> &&
                 ReturnsAValue<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>>
@@ -513,7 +519,8 @@ private:
 ///
 ///     class Shop {
 ///         interlock::memory::StateRepository<Stock> stock_;
-///         interlock::TransactionServiceFor<interlock::OptimisticVersioning, decltype(stock_)> service_{{}, stock_};
+///         interlock::TransactionServiceFor<interlock::OptimisticVersioning, decltype(stock_)>
+///             service_{{}, stock_};
 ///     };
 template <class Policy, class Repository>
 using TransactionServiceFor = TransactionService<typename Repository::value_type, Policy, Repository>;

@@ -56,10 +56,14 @@ public:
         : inner_(std::move(inner)), store_(std::move(store)), duplicates_(duplicates)
     {}
 
+    /// The policy that runs the operation.
     Inner const& inner() const noexcept { return inner_; }
+    /// The store of records, in the same database as the states.
     Store const& store() const noexcept { return store_; }
+    /// What a duplicate does while the first is being executed.
     Duplicates duplicates() const noexcept { return duplicates_; }
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::InTransactionSession<Inner, Store, R>;
 

@@ -61,6 +61,7 @@ public:
     }();
     using policy_concept = transaction_policy_tag;
 
+    /// `inner` runs the operation; `store` keeps the claims and the answers.
     IdempotencyKeys(Inner inner, Store store, IdempotencyOptions options = {})
         requires TransactionPolicy<Inner> && IdempotencyStore<Store>
         : inner_(std::move(inner)), store_(std::move(store)), options_(options)
@@ -74,10 +75,14 @@ public:
         : inner_(other.inner()), store_(other.store()), options_(other.options())
     {}
 
+    /// The policy that runs the operation.
     Inner const& inner() const noexcept { return inner_; }
+    /// The store of claims and answers.
     Store const& store() const noexcept { return store_; }
+    /// The options that the policy was made with.
     IdempotencyOptions const& options() const noexcept { return options_; }
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::IdempotencySession<Inner, Store, R>;
 

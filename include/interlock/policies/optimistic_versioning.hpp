@@ -53,6 +53,7 @@ struct OptimisticVersioning {
     static constexpr Needs needs{.versions = true};
     using policy_concept = transaction_policy_tag;
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::VersioningSession<OptimisticVersioning, R>;
 };

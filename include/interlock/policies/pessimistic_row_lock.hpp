@@ -40,6 +40,7 @@ struct PessimisticRowLock {
     static constexpr Needs needs{.row_locks = true};
     using policy_concept = transaction_policy_tag;
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::RowLockSession<PessimisticRowLock, R>;
 };

@@ -49,6 +49,7 @@ struct SetNxLock {
     static constexpr Needs needs{.versions = true, .leases = true, .fences = true};
     using policy_concept = transaction_policy_tag;
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::LeaseSession<SetNxLock, R, Assurance::fenced>;
 };
@@ -66,6 +67,7 @@ struct EfficiencySetNxLock {
     static constexpr Needs needs{.leases = true};
     using policy_concept = transaction_policy_tag;
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::LeaseSession<EfficiencySetNxLock, R, Assurance::efficiency>;
 };

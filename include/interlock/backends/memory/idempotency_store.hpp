@@ -27,6 +27,7 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
+/// How an idempotency store in memory keeps its records, and how many.
 struct IdempotencyStoreOptions {
     /// How long an answer is kept, by the runtime's clock. Longer than anybody retries. A claim without an
     /// answer is kept as long as well, counted from the claim.
@@ -47,6 +48,7 @@ public:
         return {.answers_in_place = true, .owns_threads = true};
     }
 
+    /// A new, empty store. `runtime`: the clock by which leases and the retention end.
     explicit BasicIdempotencyStore(IdempotencyStoreOptions options = {}, R runtime = {})
         : shared_(std::make_shared<Shared>(options, std::move(runtime)))
     {}

@@ -42,6 +42,7 @@ class Transaction {
     using Store = detail::Store<T, R>;
 
 public:
+    /// Takes the locked rows over; the other one then holds nothing.
     Transaction(Transaction&& other) noexcept
         : owner_(std::move(other.owner_)), store_(other.store_), id_(std::exchange(other.id_, 0)),
           first_(std::move(other.first_)), more_(std::move(other.more_))

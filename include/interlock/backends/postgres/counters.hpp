@@ -25,6 +25,7 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
+/// How counters are kept in a PostgreSQL server.
 struct CountersOptions {
     /// How long an answer is kept, by the server's clock. Longer than anybody retries.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};

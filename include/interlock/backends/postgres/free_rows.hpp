@@ -141,6 +141,7 @@ public:
         });
     }
 
+    /// As `carry_out` of the verb, for direct use.
     Outcome<transaction_type> load_for_update(
         std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {

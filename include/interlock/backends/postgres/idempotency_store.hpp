@@ -161,6 +161,7 @@ struct RecordStatements {
 
 }  // namespace detail
 
+/// How idempotency records are kept in a PostgreSQL server.
 struct IdempotencyStoreOptions {
     /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an
     /// answer is kept as long as well, counted from the claim, and at least as long as its lease.

@@ -28,6 +28,7 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
+/// How counters are kept in a Redis server.
 struct CountersOptions {
     /// Instead of the client's; empty: that one. Counters and states have different names, so they may share
     /// one.

@@ -27,6 +27,7 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
+/// How idempotency records are kept in a Redis server.
 struct IdempotencyStoreOptions {
     /// Instead of the client's; empty: that one. Records and states have different names, so they may share
     /// one.

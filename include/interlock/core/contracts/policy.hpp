@@ -52,9 +52,13 @@ public:
     /// Not yet, because a call of the store is under way: nobody is waited for.
     static Step under_way() { return Step{Later{TimePoint::max(), true}}; }
 
+    /// True: there is an outcome. False: "not yet".
     bool done() const noexcept { return state_.index() == 0; }
+    /// Of "not yet": whether a call of the store is under way, so that nobody else is waited for.
     bool calling() const noexcept { return std::get<1>(state_).calling; }
+    /// Of "not yet": when to call the step again, if the waiter was not woken before.
     TimePoint wake_at() const noexcept { return std::get<1>(state_).at; }
+    /// The outcome, where `done()`.
     Outcome<R>& outcome() & { return std::get<0>(state_); }
     Outcome<R>&& outcome() && { return std::get<0>(std::move(state_)); }
 

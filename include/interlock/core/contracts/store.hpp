@@ -12,7 +12,8 @@
 ///
 ///     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const;
 ///
-/// and derives from `StoreMembers`, which makes the members that users call: `stock.load("sku-1")`.
+/// An author also derives from `StoreMembers`, which makes the members that users call, as
+/// `stock.load("sku-1")`.
 /// `carry_out` may block. A store that can also start a call and report later overloads `start`, see
 /// `NonblockingRepository`. What else sets a store apart stands in its `Capabilities`.
 ///

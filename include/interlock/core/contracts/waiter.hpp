@@ -16,6 +16,7 @@
 namespace interlock {
 inline namespace v0 {
 
+/// Something that waits in a queue of a store; see below.
 class Waiter;
 
 /// A wake-up that is still to be given: `fire`, or the destructor, gives it. A wake-up keeps alive what it
@@ -52,6 +53,7 @@ private:
 /// nothing. A queue may call `wake` while it holds its mutex, so `wake` must neither block nor call back.
 class Waiter {
 public:
+    /// It is time to look again.
     virtual void wake() noexcept = 0;
     /// For queues that wake when their mutex is free: called while they hold it, as long as the waiter is
     /// known to live.

@@ -113,7 +113,7 @@ public:
                     continue;
                 }
                 if (!idle_.empty()) {
-                    // the most recently used connection; the others may grow cold
+                    // The most recently used connection; the others may grow cold.
                     connection = std::move(idle_.back());
                     idle_.pop_back();
                 } else {

@@ -10,7 +10,10 @@
 /// locks says which fences they have and who knows when they are lost, an idempotent one asks which request
 /// is being executed.
 ///
-///     Transaction(..., TransactionContext& context) : context_(context) { ContextAccess::set_loss_source(context_, this); }
+///     Transaction(..., TransactionContext& context) : context_(context)
+///     {
+///         ContextAccess::set_loss_source(context_, this);
+///     }
 ///     ...
 ///     ContextAccess::set_fences(context_, fences_);
 ///     auto const* request = ContextAccess::request(context_);

@@ -48,7 +48,9 @@ Outcome<typename Verb::answer> carry_out(R& repository, Verb const& verb, Deadli
 template <class R, class Verb>
 class PendingCall {
 public:
+    /// Whether a call was begun and has no outcome yet.
     static constexpr bool under_way() noexcept { return false; }
+    /// Forgets the call that is under way, if there is one.
     void give_up() noexcept {}
 
     /// The outcome of the call, which is begun if none is under way; nothing while there is no outcome: ask
@@ -59,14 +61,18 @@ public:
     }
 };
 
+/// For stores that start calls: remembers the one that is under way. Its members mean the same.
 template <NonblockingRepository R, class Verb>
 class PendingCall<R, Verb> {
     using X = typename Verb::answer;
 
 public:
+    /// Whether a call was begun and has no outcome yet.
     bool under_way() const noexcept { return call_ != nullptr; }
+    /// Forgets the call that is under way, if there is one: what was not sent is not sent any more.
     void give_up() noexcept { call_.reset(); }
 
+    /// As above. Blocks where `waiter` may, or where this handle starts no calls.
     std::optional<Outcome<X>> ask(R& repository, Waiter& waiter, Verb const& verb, Deadline deadline)
     {
         if (!call_) {

@@ -116,7 +116,7 @@ public:
     void ring() const noexcept
     {
         std::uint64_t const one = 1;
-        // fails only when it is rung already
+        // Fails only when it is rung already.
         [[maybe_unused]] auto const written = ::write(fd_.get(), &one, sizeof one);
     }
     /// Takes back all rings so far.
