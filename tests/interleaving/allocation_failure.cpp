@@ -311,8 +311,11 @@ TEST_CASE("A granted lock is released and reported although no memory is left", 
     SECTION("by the destructor of its handle")
     {
         std::optional<Locks::lock_type> lock{locks.acquire(first_key)};
-        WithoutMemory const here;
-        lock.reset();
+        {
+            WithoutMemory const here;
+            lock.reset();
+        }
+        CHECK(fixture.removals() == 1);
     }
     fixture.check_free(locks);
 }
