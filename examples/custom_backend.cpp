@@ -27,19 +27,20 @@
 namespace il = interlock;
 
 /// Models `VersionedRepository`, the smallest shape that a policy can work on: it carries out four verbs, and
-/// `StoreMembers` makes of them the members that users call, with their asynchronous twins. Every verb returns an
-/// `Outcome`, throws nothing, and has changed nothing when it failed. Copies are handles to one folder; other
-/// processes must keep out of it.
+/// `StoreMembers` makes of them the members that users call, with their asynchronous twins. Every verb
+/// returns an `Outcome`, throws nothing, and has changed nothing when it failed. Copies are handles to one
+/// folder; other processes must keep out of it.
 template <class T>
 class FileRepository : public il::StoreMembers<FileRepository<T>, T, typename il::StateTraits<T>::key_type> {
 public:
     using value_type = T;
     using key_type = typename il::StateTraits<T>::key_type;
     using runtime_type = il::SystemRuntime;
-    // Reading a file waits for the disk, so there are no `capabilities()` that say `answers_in_place`: asynchronous
-    // calls run on a pool of threads.
+    // Reading a file waits for the disk, so there are no `capabilities()` that say `answers_in_place`:
+    // asynchronous calls run on a pool of threads.
 
-    explicit FileRepository(std::filesystem::path where) : shared_(std::make_shared<Shared>(std::move(where))) {}
+    explicit FileRepository(std::filesystem::path where) : shared_(std::make_shared<Shared>(std::move(where)))
+    {}
 
     il::SystemRuntime const& runtime() const noexcept { return shared_->runtime; }
     void const* identity() const noexcept { return shared_.get(); }
@@ -65,7 +66,8 @@ public:
         auto const found = read(insert.key);
         if (found.value)
             return il::Errc::already_exists;
-        return write(insert.key, found.version + 1, &insert.value);  // above every version that the key ever had
+        // Above every version that the key ever had.
+        return write(insert.key, found.version + 1, &insert.value);
     }
     il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<T> const& write, il::Deadline) const
     {
@@ -88,7 +90,8 @@ private:
         std::optional<std::string> value;  // none: erased; the file keeps its version from being used again
     };
 
-    std::filesystem::path path(il::Key const& key) const  // keys are any bytes, file names are neither that nor long
+    // Keys are any bytes, file names are neither that nor long.
+    std::filesystem::path path(il::Key const& key) const
     {
         auto where = shared_->folder;
         std::string name;

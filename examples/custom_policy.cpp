@@ -91,8 +91,8 @@ public:
         {
             auto step = Inner::commit(operation, waiter);
             if (step.done())  // a store that need not block is asked again
-                trail_->add(
-                    fmt::format("{}: {}", key_, step.outcome() ? "committed" : il::name_of(step.outcome().errc())));
+                trail_->add(fmt::format(
+                    "{}: {}", key_, step.outcome() ? "committed" : il::name_of(step.outcome().errc())));
             return step;
         }
         void rollback(bool unresolved) noexcept

@@ -27,7 +27,9 @@ int main()
     stock.insert({"sku-1", 2}).value();
 
     auto buy_one = [&] { service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; }); };
-    { std::jthread ann{buy_one}, bob{buy_one}; }  // at once
+    {
+        std::jthread ann{buy_one}, bob{buy_one};
+    }  // at once
 
     return stock.load("sku-1").value().value.quantity;  // 0: no sale was lost
 }

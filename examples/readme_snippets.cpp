@@ -94,7 +94,8 @@ void idempotency_keys()
     il::TransactionService service{il::IdempotencyKeys{il::PessimisticRowLock{}, keys}, stock};
 
     il::IdempotentRequest const request{key, il::Scope(user), il::fingerprint(body)};
-    il::Answer<int> answer = service.do_in_transaction(request, "sku-1", [](Stock& s) { return --s.quantity; });
+    il::Answer<int> answer =
+        service.do_in_transaction(request, "sku-1", [](Stock& s) { return --s.quantity; });
     answer.replayed();  // true for a retry; the value is the first one's
     // #endregion idempotency_keys
     check(*answer == 4 && !answer.replayed());

@@ -52,7 +52,8 @@ struct Compiler {
         ::wait4(child, &status, 0, &usage);
         if (status != 0)
             return std::nullopt;
-        return static_cast<double>(usage.ru_utime.tv_sec) + static_cast<double>(usage.ru_utime.tv_usec) * 1e-6;
+        return static_cast<double>(usage.ru_utime.tv_sec) +
+               static_cast<double>(usage.ru_utime.tv_usec) * 1e-6;
     }
 
     fs::path unit(std::string const& header) const
@@ -161,7 +162,8 @@ int main(int argc, char** argv)
             return 0;
 
         if (!options.csv)
-            std::printf("\ncompile_time, each public header: user seconds (median of 3), preprocessed lines\n");
+            std::printf(
+                "\ncompile_time, each public header: user seconds (median of 3), preprocessed lines\n");
         for (auto const& header : public_headers(compiler.includes)) {
             std::vector<double> seconds;
             for (int i = 0; i < 3; ++i)
@@ -174,8 +176,10 @@ int main(int argc, char** argv)
             auto const lines = compiler.lines(header);
             for (std::size_t i = 0; i < seconds.size(); ++i)
                 bench::row(
-                    options, "compile_time", compiler.command, header, static_cast<int>(i), seconds[i], "user seconds");
-            bench::row(options, "compile_time", compiler.command, header, 0, static_cast<double>(lines), "lines");
+                    options, "compile_time", compiler.command, header, static_cast<int>(i), seconds[i],
+                    "user seconds");
+            bench::row(
+                options, "compile_time", compiler.command, header, 0, static_cast<double>(lines), "lines");
             if (!options.csv)
                 std::printf("  %-52s %7.2f %9zu\n", header.c_str(), bench::median(seconds), lines);
             std::fflush(stdout);

@@ -42,11 +42,12 @@ Result optimistic_versioning(Plan const& plan);
 Result pessimistic_row_lock(Plan const& plan);
 Result set_nx_lock(Plan const& plan);
 
-/// Calls `change(operation)` with an increment on all threads until the time is over; `total()` is the count at the end.
+/// Calls `change(operation)` with an increment on all threads until the time is over; `total()` is the count
+/// at the end.
 ///
-/// Before the time starts, a change of the main thread's own lasts until all threads are there. Fair mutexes then have
-/// the queue that they will have as long as the run lasts. Without it they pass for fast as long as nobody happens to
-/// be preempted between lock and unlock, which on a busy machine is a matter of luck.
+/// Before the time starts, a change of the main thread's own lasts until all threads are there. Fair mutexes
+/// then have the queue that they will have as long as the run lasts. Without it they pass for fast as long as
+/// nobody happens to be preempted between lock and unlock, which on a busy machine is a matter of luck.
 template <class Change, class Total>
 Result measure(Plan const& plan, Change change, Total total)
 {
@@ -91,9 +92,11 @@ Result measure(Plan const& plan, Change change, Total total)
         least = one.count < least ? one.count : least;
     }
     if (total() != all + 1)
-        throw std::runtime_error("lost updates: " + std::to_string(total()) + " of " + std::to_string(all + 1));
-    return {static_cast<double>(all) / seconds,
-            all == 0 ? 0 : static_cast<double>(least) * plan.threads / static_cast<double>(all)};
+        throw std::runtime_error(
+            "lost updates: " + std::to_string(total()) + " of " + std::to_string(all + 1));
+    return {
+        static_cast<double>(all) / seconds,
+        all == 0 ? 0 : static_cast<double>(least) * plan.threads / static_cast<double>(all)};
 }
 
 template <class Service>

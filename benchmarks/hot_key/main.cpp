@@ -12,8 +12,10 @@ int main(int argc, char** argv)
 {
     auto const options = bench::parse(argc, argv);
     auto const rounds = options.rounds > 0 ? options.rounds : options.smoke ? 1 : 11;
-    Plan const plan{options.threads > 0 ? options.threads : 8,
-                    options.seconds > 0 ? options.seconds : options.smoke ? 0.05 : 1.0};
+    Plan const plan{
+        options.threads > 0 ? options.threads : 8, options.seconds > 0 ? options.seconds
+                                                   : options.smoke     ? 0.05
+                                                                       : 1.0};
     using Kind = bench::Target::Kind;
     struct Entry {
         char const* name;
@@ -27,7 +29,10 @@ int main(int argc, char** argv)
         {"map_under_mutex", map_under_mutex, {{"std_mutex", Kind::at_least, 0}}, false},
         {"fifo_mutex", fifo_mutex, {{"std_mutex", Kind::at_least, 0}}, false},
         {"ticket_mutex", ticket_mutex, {{"fifo_mutex", Kind::at_least, 0}}, false},
-        {"optimistic_versioning", optimistic_versioning, {{"std_mutex", Kind::at_least, 0.3}, {"map_under_mutex", Kind::at_least, 0}}, true},
+        {"optimistic_versioning",
+         optimistic_versioning,
+         {{"std_mutex", Kind::at_least, 0.3}, {"map_under_mutex", Kind::at_least, 0}},
+         true},
         {"pessimistic_row_lock", pessimistic_row_lock, {{"fifo_mutex", Kind::at_least, 0.9}}, true},
         {"set_nx_lock", set_nx_lock, {{"fifo_mutex", Kind::at_least, 0.9}}, true}};
     auto const setting = std::to_string(plan.threads) + " threads";
@@ -52,12 +57,14 @@ int main(int argc, char** argv)
     for (auto const& entry : entries) {
         auto const& name = entry.name;
         for (std::size_t round = 0; round < entry.shares.size(); ++round)
-            bench::row(options, "hot_key", setting, name, static_cast<int>(round), entry.shares[round], "share");
+            bench::row(
+                options, "hot_key", setting, name, static_cast<int>(round), entry.shares[round], "share");
         if (options.csv)
             continue;
         auto const middle = bench::median(entry.shares);
         std::printf(
-            "  %-28s %11.2f %11.2f %11.2f", name, bench::least(entry.shares), middle, bench::greatest(entry.shares));
+            "  %-28s %11.2f %11.2f %11.2f", name, bench::least(entry.shares), middle,
+            bench::greatest(entry.shares));
         if (entry.fair)
             std::printf("   target >= 0.50: %s", middle >= 0.5 ? "reached" : "MISSED");
         std::printf("\n");

@@ -3,9 +3,9 @@
 #ifndef INTERLOCK_BENCHMARKS_POSTGRES_SECTIONS_CONTESTANTS_HPP
 #define INTERLOCK_BENCHMARKS_POSTGRES_SECTIONS_CONTESTANTS_HPP
 
-// Read-modify-write of rows of a user's table by 8 threads, each with its own connection: what somebody writes by hand
-// with libpqxx, the same statements in `pgbench -M prepared`, and what the library does. Statements are prepared
-// everywhere.
+// Read-modify-write of rows of a user's table by 8 threads, each with its own connection: what somebody
+// writes by hand with libpqxx, the same statements in `pgbench -M prepared`, and what the library does.
+// Statements are prepared everywhere.
 
 #include <atomic>
 #include <chrono>
@@ -24,7 +24,8 @@ struct Plan {
 };
 
 /// Changes per second. Throw when a count is wrong at the end.
-double bare_optimistic(Plan const& plan);        ///< SELECT, then UPDATE ... WHERE version, again after a conflict
+/// SELECT, then UPDATE ... WHERE version, again after a conflict.
+double bare_optimistic(Plan const& plan);
 double bare_row_lock(Plan const& plan);          ///< BEGIN, SELECT FOR UPDATE, UPDATE, COMMIT
 double pgbench_optimistic(Plan const& plan);     ///< the same without trying again; NaN without pgbench
 double pgbench_row_lock(Plan const& plan);       ///< as bare_row_lock
@@ -45,10 +46,11 @@ struct Crowd {
     double growth;      ///< resident memory at the end, over that when each caller had one change behind it
     double jain;        ///< index of the callers' shares; 1: all the same
 };
-Crowd interlock_crowd(Plan const& plan, std::size_t callers);  ///< until there are ten changes for each, however long
+/// Until there are ten changes for each, however long.
+Crowd interlock_crowd(Plan const& plan, std::size_t callers);
 
-/// `make(t)` gives each thread what it calls with keys until time is up; the sum per second of all. `total()` tells by how
-/// much all rows grew.
+/// `make(t)` gives each thread what it calls with keys until time is up; the sum per second of all. `total()`
+/// tells by how much all rows grew.
 template <class Make, class Total>
 double per_second(Plan const& plan, Make make, Total total)
 {
@@ -70,7 +72,9 @@ double per_second(Plan const& plan, Make make, Total total)
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                section(std::int64_t{1} + static_cast<std::int64_t>(random % static_cast<std::uint64_t>(plan.keys)));
+                section(
+                    std::int64_t{1} +
+                    static_cast<std::int64_t>(random % static_cast<std::uint64_t>(plan.keys)));
                 ++counts[t];
             }
         });

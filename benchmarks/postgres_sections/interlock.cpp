@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "contestants.hpp"
-
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/interlock.hpp>
@@ -10,6 +8,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/describe.hpp>
+
+#include "contestants.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -40,7 +40,9 @@ struct Shop {
     {
         long all = 0;
         il::TransactionService{il::PessimisticRowLock{}, rows}.do_in_transaction(
-            std::int64_t{1}, [&](Row&, il::postgres::Transaction& tx) { all = tx.exec("SELECT sum(n) FROM rows").value<long>(); });
+            std::int64_t{1}, [&](Row&, il::postgres::Transaction& tx) {
+                all = tx.exec("SELECT sum(n) FROM rows").value<long>();
+            });
         return all;
     }
     il::postgres::Pool pool;
@@ -57,11 +59,14 @@ double measure(Plan const& plan, Policy policy, il::ServiceOptions options = {})
 {
     Shop const shop{plan};
     il::TransactionService const service{policy, shop.rows, options};
-    return per_second(plan, [&](std::size_t) {
-        return [&](std::int64_t id) {
-            service.do_in_transaction(id, increment, {.deadline = std::chrono::seconds{60}});
-        };
-    }, [&] { return shop.sum(); });
+    return per_second(
+        plan,
+        [&](std::size_t) {
+            return [&](std::int64_t id) {
+                service.do_in_transaction(id, increment, {.deadline = std::chrono::seconds{60}});
+            };
+        },
+        [&] { return shop.sum(); });
 }
 
 template <class Policy>
@@ -69,13 +74,16 @@ double measure_requests(Plan const& plan, Shop const& shop, Policy policy)
 {
     il::TransactionService const service{std::move(policy), shop.rows};
     auto const run = std::to_string(il::SystemRuntime::random_bits());
-    return per_second(plan, [&](std::size_t t) {
-        return [&, scope = il::Scope(run + "-" + std::to_string(t)), i = 0](std::int64_t id) mutable {
-            service.do_in_transaction(
-                il::IdempotentRequest(std::to_string(++i), scope), id, [](Row& row) { return ++row.n; },
-                {.deadline = std::chrono::seconds{60}});
-        };
-    }, [&] { return shop.sum(); });
+    return per_second(
+        plan,
+        [&](std::size_t t) {
+            return [&, scope = il::Scope(run + "-" + std::to_string(t)), i = 0](std::int64_t id) mutable {
+                service.do_in_transaction(
+                    il::IdempotentRequest(std::to_string(++i), scope), id, [](Row& row) { return ++row.n; },
+                    {.deadline = std::chrono::seconds{60}});
+            };
+        },
+        [&] { return shop.sum(); });
 }
 
 }  // namespace
@@ -113,7 +121,8 @@ double interlock_in_transaction(Plan const& plan)
     Shop const shop{plan};
     return measure_requests(
         plan, shop,
-        il::IdempotencyInTransaction{il::PessimisticRowLock{}, il::postgres::TransactionalIdempotencyStore{shop.pool}});
+        il::IdempotencyInTransaction{
+            il::PessimisticRowLock{}, il::postgres::TransactionalIdempotencyStore{shop.pool}});
 }
 double interlock_leased_keys(Plan const& plan)
 {
@@ -194,5 +203,6 @@ Crowd interlock_crowd(Plan const& plan, std::size_t callers)
         std::rethrow_exception(failed);
     if (shop.sum() - sum_before != std::accumulate(changes.begin(), changes.end(), 0L))
         throw std::runtime_error("lost updates");
-    return {sum / spent, threads, growth, squares > 0 ? sum * sum / (static_cast<double>(callers) * squares) : 0};
+    return {
+        sum / spent, threads, growth, squares > 0 ? sum * sum / (static_cast<double>(callers) * squares) : 0};
 }

@@ -18,12 +18,17 @@ int main(int argc, char** argv)
     try {
         interlock_test::PostgresServer const server{{"fsync=on"}};
         interlock::postgres::create_schema(interlock::postgres::Pool{server.url()}).value();
-        server.command("CREATE TABLE rows (id bigint PRIMARY KEY, n int NOT NULL, version bigint NOT NULL) WITH (fillfactor = 50)");
+        server.command(
+            "CREATE TABLE rows (id bigint PRIMARY KEY, n int NOT NULL, version bigint NOT NULL) WITH "
+            "(fillfactor = 50)");
         server.command("INSERT INTO rows SELECT i, 0, 1 FROM generate_series(1, 2000) i");
-        auto const contestant = [&](char const* name, double (*measure)(Plan const&), std::size_t callers, int keys,
-                                    std::vector<bench::Target> targets) {
+        auto const contestant = [&](char const* name, double (*measure)(Plan const&), std::size_t callers,
+                                    int keys, std::vector<bench::Target> targets) {
             return bench::Contestant{
-                name, [&server, seconds, measure, callers, keys](int) { return measure({server.url(), seconds, callers, keys}); },
+                name,
+                [&server, seconds, measure, callers, keys](int) {
+                    return measure({server.url(), seconds, callers, keys});
+                },
                 std::move(targets)};
         };
         using Measure = double (*)(Plan const&);
@@ -38,10 +43,12 @@ int main(int argc, char** argv)
             options, "postgres_sections", clients + ", optimistic", "changes per second", rounds,
             {spread("pgbench_optimistic", pgbench_optimistic),
              spread("bare_optimistic", bare_optimistic, {{"pgbench_optimistic", Kind::at_least, 0}}),
-             spread("interlock_optimistic", interlock_optimistic, {{"bare_optimistic", Kind::at_least, 0.95}}),
+             spread(
+                 "interlock_optimistic", interlock_optimistic, {{"bare_optimistic", Kind::at_least, 0.95}}),
              spread(
                  "interlock_remembering", interlock_remembering,
-                 {{"bare_optimistic", Kind::at_least, 0.95 * 1.25}, {"interlock_optimistic", Kind::at_least, 1.25}})});
+                 {{"bare_optimistic", Kind::at_least, 0.95 * 1.25},
+                  {"interlock_optimistic", Kind::at_least, 1.25}})});
         bench::compete(
             options, "postgres_sections", clients + ", row lock", "changes per second", rounds,
             {spread("pgbench_row_lock", pgbench_row_lock),
@@ -50,11 +57,12 @@ int main(int argc, char** argv)
              spread(
                  "interlock_in_transaction", interlock_in_transaction,
                  {{"interlock_row_lock", Kind::at_least, 1 / 1.5}}),
-             spread("interlock_leased_keys", interlock_leased_keys, {{"interlock_row_lock", Kind::at_least, 0}}),
+             spread(
+                 "interlock_leased_keys", interlock_leased_keys, {{"interlock_row_lock", Kind::at_least, 0}}),
              spread("interlock_lease", interlock_lease, {{"bare_row_lock", Kind::at_least, 0}})});
         bench::compete(
-            options, "postgres_sections", std::to_string(2 * threads) + " threads, one row", "changes per second",
-            rounds,
+            options, "postgres_sections", std::to_string(2 * threads) + " threads, one row",
+            "changes per second", rounds,
             {hot("pgbench_row_lock", pgbench_row_lock),
              hot("bare_row_lock", bare_row_lock, {{"pgbench_row_lock", Kind::at_least, 0}}),
              hot("bare_optimistic", bare_optimistic, {{"pgbench_row_lock", Kind::at_least, 0}}),
@@ -66,7 +74,8 @@ int main(int argc, char** argv)
              hot("alone_lease", alone_lease, {{"pgbench_row_lock", Kind::at_least, 0}})});
 
         std::size_t const callers = options.smoke ? 200 : 2000;
-        auto const crowd = std::to_string(callers) + " coroutines, " + std::to_string(threads) + " connections";
+        auto const crowd =
+            std::to_string(callers) + " coroutines, " + std::to_string(threads) + " connections";
         std::vector<std::vector<double>> bare(2);
         std::vector<double> more_threads;
         std::vector<double> growth;
@@ -85,16 +94,21 @@ int main(int argc, char** argv)
             for (std::size_t i = 0; i < who.size(); ++i)
                 for (std::size_t round = 0; round < figures[i].size(); ++round)
                     bench::row(
-                        options, "postgres_sections", crowd, who[i].name, static_cast<int>(round), figures[i][round],
-                        unit);
+                        options, "postgres_sections", crowd, who[i].name, static_cast<int>(round),
+                        figures[i][round], unit);
             bench::table(options, "postgres_sections", crowd, unit, who, figures);
         };
         show(
             "changes per second",
-            {{"bare_row_lock", {}}, {"interlock_row_lock", {}, {{"bare_row_lock", Kind::at_least, 0}}}}, bare);
+            {{"bare_row_lock", {}}, {"interlock_row_lock", {}, {{"bare_row_lock", Kind::at_least, 0}}}},
+            bare);
         show("threads more", {{"interlock_row_lock", {}, {{"", Kind::at_most, 16}}}}, {more_threads});
-        show("resident memory, end / begin", {{"interlock_row_lock", {}, {{"", Kind::at_most, 1.05}}}}, {growth});
-        show("Jain's index between the callers", {{"interlock_row_lock", {}, {{"", Kind::at_least, 0.95}}}}, {jain});
+        show(
+            "resident memory, end / begin", {{"interlock_row_lock", {}, {{"", Kind::at_most, 1.05}}}},
+            {growth});
+        show(
+            "Jain's index between the callers", {{"interlock_row_lock", {}, {{"", Kind::at_least, 0.95}}}},
+            {jain});
     } catch (std::exception const& error) {
         std::fprintf(stderr, "postgres_sections: %s\n", error.what());
         return 1;

@@ -3,12 +3,12 @@
 // PostgreSQL's own load generator, with the statements of bare_*. It begins to count when all its clients are
 // connected.
 
+#include <interlock/backends/postgres/options.hpp>
+
 #include "../../tests/support/postgres_server.hpp"
 #include "../support/harness.hpp"
 #include "../support/process.hpp"
 #include "contestants.hpp"
-
-#include <interlock/backends/postgres/options.hpp>
 
 #include <cmath>
 #include <cstdio>
@@ -27,8 +27,8 @@ double measure(Plan const& plan, char const* name, std::string const& statements
     auto const whole_seconds = std::to_string(static_cast<int>(std::ceil(plan.seconds)));
     try {
         bench::Process process{
-            {program, "-n", "-M", "prepared", "-c", std::to_string(plan.threads), "-j", "2", "-T", whole_seconds, "-f",
-             script, plan.url}};
+            {program, "-n", "-M", "prepared", "-c", std::to_string(plan.threads), "-j", "2", "-T",
+             whole_seconds, "-f", script, plan.url}};
         double figure = bench::not_measured;
         while (auto const line = process.line(std::chrono::seconds{60}))
             if (line->starts_with("tps = "))
@@ -47,7 +47,8 @@ double pgbench_optimistic(Plan const& plan)
     return measure(
         plan, "pgbench_optimistic",
         "SELECT version, n FROM rows WHERE id = :id \\gset\n"
-        "UPDATE rows SET n = :n + 1, version = version + 1 WHERE id = :id AND version = :version RETURNING version;\n");
+        "UPDATE rows SET n = :n + 1, version = version + 1 WHERE id = :id AND version = :version RETURNING "
+        "version;\n");
 }
 
 double pgbench_row_lock(Plan const& plan)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "contestants.hpp"
-
 #include <hiredis/hiredis.h>
+
+#include "contestants.hpp"
 
 #include <array>
 #include <chrono>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "contestants.hpp"
-
 #include <interlock/backends/redis/connection.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "contestants.hpp"
 
 #include <chrono>
 #include <exception>
@@ -24,8 +24,11 @@ using clock_type = std::chrono::steady_clock;
 /// Locks and unlocks one key, again and again.
 class Chain {
 public:
-    Chain(redis::Connection connection, redis::Script script, std::string key, clock_type::time_point end, long& count)
-        : connection_(std::move(connection)), script_(std::move(script)), key_(std::move(key)), end_(end), count_(&count)
+    Chain(
+        redis::Connection connection, redis::Script script, std::string key, clock_type::time_point end,
+        long& count)
+        : connection_(std::move(connection)), script_(std::move(script)), key_(std::move(key)), end_(end),
+          count_(&count)
     {}
     void lock()
     {
@@ -42,7 +45,8 @@ private:
     void unlock()
     {
         connection_.async_evaluate(
-            redis::Evaluation{script_, 1, key_, lock_owner}, redis::Access::write, [this](Outcome<redis::Reply> const& reply) {
+            redis::Evaluation{script_, 1, key_, lock_owner}, redis::Access::write,
+            [this](Outcome<redis::Reply> const& reply) {
                 if (!reply || reply->root().integer() != 1)
                     throw std::runtime_error("not held");
                 ++*count_;
@@ -71,7 +75,8 @@ double interlock_coroutines(Plan const& plan)
     auto one = [&](std::string key) -> asio::awaitable<void> {
         do {
             auto const locked = co_await connection.async_execute(
-                redis::Command{"SET", key, lock_owner, "NX", "PX", 10000}, redis::Access::write, asio::use_awaitable);
+                redis::Command{"SET", key, lock_owner, "NX", "PX", 10000}, redis::Access::write,
+                asio::use_awaitable);
             if (!locked || !locked->root().is(redis::ReplyType::status))
                 throw std::runtime_error("busy");
             auto const unlocked = co_await connection.async_evaluate(

@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_BENCHMARKS_REDIS_RIVALS_CONTESTANTS_HPP
 #define INTERLOCK_BENCHMARKS_REDIS_RIVALS_CONTESTANTS_HPP
 
-// The library beside the locks that somebody would otherwise take: redis-py's and npm's redlock, each with its own
-// defaults. Every contestant is a process of its own, whatever its language, and this is what is said:
+// The library beside the locks that somebody would otherwise take: redis-py's and npm's redlock, each with
+// its own defaults. Every contestant is a process of its own, whatever its language, and this is what is
+// said:
 //
 //   it is started with       CONTESTANT SOCKET SECONDS RUN, and what it needs besides
 //   it prints                ready                       when it is connected and warm
@@ -16,11 +17,12 @@
 //                            wait <seconds> <how often>  a line for each class of waiting times
 //                            cpu <seconds of processor time>
 //
-// A section counts when it ended in time. One that fails, or a value that is not exact at the end, ends the process.
-
-#include "../support/redis.hpp"
+// A section counts when it ended in time. One that fails, or a value that is not exact at the end, ends the
+// process.
 
 #include <boost/describe.hpp>
+
+#include "../support/redis.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -43,9 +45,10 @@ void distinct_efficiency(Plan const& plan, Arguments const&);
 void distinct_bare(Plan const& plan, Arguments const&);
 void one_key(Plan const& plan, Arguments const&);
 void processes(Plan const& plan, Arguments const&);
-void section(Plan const& plan, Arguments const&);          ///< 64 coroutines
+void section(Plan const& plan, Arguments const&);  ///< 64 coroutines
 void section_threads(Plan const& plan, Arguments const&);
-void leases(Plan const& plan, Arguments const& arguments);  ///< how many, and their milliseconds; also prints `lost`
+/// How many, and their milliseconds; also prints `lost`.
+void leases(Plan const& plan, Arguments const& arguments);
 void growth(Plan const& plan, Arguments const& arguments);  ///< how many; see growth.cpp
 
 /// Counts sections, within the time that the line `go` begins.

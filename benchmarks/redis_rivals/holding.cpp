@@ -2,8 +2,6 @@
 
 // Many locks that are held at once: what it costs to keep them, and what they cost other calls.
 
-#include "contestants.hpp"
-
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/interlock.hpp>
 
@@ -14,7 +12,10 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "contestants.hpp"
+
 #include <malloc.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -24,7 +25,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -132,11 +132,11 @@ double waiting(asio::io_context& io, Locks const& locks, std::size_t count, Plan
     std::size_t granted = 0;
     for (std::size_t i = 0; i < count; ++i)
         locks.async_acquire(key, options, asio::bind_executor(io, [&](error_code failed, Lock<Stock> one) {
-            if (failed)
-                throw std::runtime_error("a waiter was let down");
-            ++granted;
-            one = {};
-        }));
+                                if (failed)
+                                    throw std::runtime_error("a waiter was let down");
+                                ++granted;
+                                one = {};
+                            }));
     io.restart();
     io.poll();
     auto const after = allocated();

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "contestants.hpp"
-
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/interlock.hpp>
 
@@ -9,6 +7,8 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "contestants.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -68,8 +68,14 @@ void coroutines(Plan const& plan, char const* kind, std::size_t waiters, bool wi
     meter.print();
 }
 
-std::string one(std::size_t) { return {}; }
-std::string each(std::size_t i) { return std::to_string(i); }
+std::string one(std::size_t)
+{
+    return {};
+}
+std::string each(std::size_t i)
+{
+    return std::to_string(i);
+}
 
 constexpr std::size_t callers = 64;
 
@@ -84,7 +90,8 @@ public:
     void expect(long sections) const
     {
         if (auto const value = service_.repository().load(key).value().value.quantity; value != sections)
-            throw std::runtime_error("lost updates: " + std::to_string(value) + " of " + std::to_string(sections));
+            throw std::runtime_error(
+                "lost updates: " + std::to_string(value) + " of " + std::to_string(sections));
     }
 
     static inline std::string const key = "sku";
@@ -99,7 +106,8 @@ asio::awaitable<void> increment_again_and_again(Counted const& counted, Meter& m
 {
     CallOptions const options{.deadline = patience};
     do
-        co_await counted.service().async_do_in_transaction(Counted::key, add_one, options, asio::use_awaitable);
+        co_await counted.service().async_do_in_transaction(
+            Counted::key, add_one, options, asio::use_awaitable);
     while (meter.ended(i));
 }
 
@@ -113,8 +121,14 @@ void distinct_efficiency(Plan const& plan, Arguments const&)
 {
     coroutines<Assurance::efficiency>(plan, "efficiency", 512, false, each);
 }
-void one_key(Plan const& plan, Arguments const&) { coroutines<Assurance::fenced>(plan, "one", callers, false, one); }
-void processes(Plan const& plan, Arguments const&) { coroutines<Assurance::fenced>(plan, "processes", 16, true, one); }
+void one_key(Plan const& plan, Arguments const&)
+{
+    coroutines<Assurance::fenced>(plan, "one", callers, false, one);
+}
+void processes(Plan const& plan, Arguments const&)
+{
+    coroutines<Assurance::fenced>(plan, "processes", 16, true, one);
+}
 
 void section(Plan const& plan, Arguments const&)
 {

@@ -40,10 +40,14 @@ struct Entry {
     void (*run)(Plan const&, Arguments const&);
 };
 constexpr Entry entries[] = {
-    {"distinct_fenced", distinct_fenced}, {"distinct_efficiency", distinct_efficiency},
-    {"distinct_bare", distinct_bare},     {"one_key", one_key},
-    {"processes", processes},             {"section", section},
-    {"section_threads", section_threads}, {"leases", leases},
+    {"distinct_fenced", distinct_fenced},
+    {"distinct_efficiency", distinct_efficiency},
+    {"distinct_bare", distinct_bare},
+    {"one_key", one_key},
+    {"processes", processes},
+    {"section", section},
+    {"section_threads", section_threads},
+    {"leases", leases},
     {"growth", growth},
 };
 
@@ -52,8 +56,9 @@ int contest(int argc, char** argv)
 {
     if (argc < 6)
         return 2;
-    auto const* const entry = std::find_if(
-        std::begin(entries), std::end(entries), [&](Entry const& each) { return each.name == std::string_view{argv[2]}; });
+    auto const* const entry = std::find_if(std::begin(entries), std::end(entries), [&](Entry const& each) {
+        return each.name == std::string_view{argv[2]};
+    });
     if (entry == std::end(entries))
         return 2;
     try {
@@ -90,7 +95,8 @@ Programs find_programs(std::string const& directory)
             programs.redis_py = words;
     if (Words words{"node", scripts + "/redlock.mjs", directory}; works(words))
         programs.redlock = words;
-    for (auto const& [name, found] : {std::pair{"redis-py", !programs.redis_py.empty()}, std::pair{"redlock", !programs.redlock.empty()}})
+    for (auto const& [name, found] :
+         {std::pair{"redis-py", !programs.redis_py.empty()}, std::pair{"redlock", !programs.redlock.empty()}})
         if (!found)
             std::fprintf(stderr, "%s is not there, and is not measured; see install_rivals.sh\n", name);
     return programs;
@@ -99,13 +105,13 @@ Programs find_programs(std::string const& directory)
 /// What the processes of one run have printed, taken together.
 struct Result {
     double sections{bench::not_measured};  // per second
-    double cpu{0};                 // seconds
+    double cpu{0};                         // seconds
     double server_cpu{0};
-    double cpu_each{0};            // microseconds per section
+    double cpu_each{0};  // microseconds per section
     double server_cpu_each{0};
-    double commands{0};            // per section
-    double p99_to_mean{0};         // of the waits
-    double fairness{0};            // between processes, in the worst second
+    double commands{0};             // per section
+    double p99_to_mean{0};          // of the waits
+    double fairness{0};             // between processes, in the worst second
     double fairness_of_waiters{0};  // over the whole run
     double lost{0};
 };
@@ -159,12 +165,15 @@ double p99_to_mean(std::map<double, double> const& waits)
 }
 
 /// The numbers behind `name` in the section `section` of the server's INFO.
-double info(interlock_test::RedisServer const& server, char const* section, std::initializer_list<std::string_view> names)
+double info(
+    interlock_test::RedisServer const& server, char const* section,
+    std::initializer_list<std::string_view> names)
 {
     auto const text = server.command({"INFO", section});
     double sum = 0;
     for (auto const name : names)
-        if (auto const at = text.find(std::string(1, '\n').append(name)); at != std::string::npos)  // behind a title
+        // Behind a title.
+        if (auto const at = text.find(std::string(1, '\n').append(name)); at != std::string::npos)
             sum += std::strtod(text.c_str() + at + 1 + name.size(), nullptr);
     return sum;
 }
@@ -214,7 +223,8 @@ Result run(
     auto const cpu_before = server_cpu(server);
     auto const begin = std::chrono::system_clock::now() + std::chrono::milliseconds{20};
     char line[64];
-    std::snprintf(line, sizeof line, "go %.6f", std::chrono::duration<double>(begin.time_since_epoch()).count());
+    std::snprintf(
+        line, sizeof line, "go %.6f", std::chrono::duration<double>(begin.time_since_epoch()).count());
     for (auto& one : all)
         one.say(line);
     std::vector<double> waiters;
@@ -269,22 +279,27 @@ public:
     {}
 
     void add(
-        std::string name, Words program, std::string contestant, std::vector<bench::Target> targets, std::size_t processes = 1)
+        std::string name, Words program, std::string contestant, std::vector<bench::Target> targets,
+        std::size_t processes = 1)
     {
         auto& results = *results_.emplace_back(std::make_unique<std::vector<Result>>());
         contestants_.push_back(
             {std::move(name),
-             [this, &results, program = std::move(program), contestant = std::move(contestant), processes](int) {
+             [this, &results, program = std::move(program), contestant = std::move(contestant),
+              processes](int) {
                  return results.emplace_back(run(runs_, program, contestant, seconds_, processes)).sections;
              },
              std::move(targets)});
     }
     void compete(int rounds)
     {
-        bench::compete(runs_.options(), name_, setting_, "sections per second", runs_.rounds(rounds), contestants_);
+        bench::compete(
+            runs_.options(), name_, setting_, "sections per second", runs_.rounds(rounds), contestants_);
     }
     /// Adds another figure of the runs so far. `targets`: by the names of the contestants.
-    void show(char const* what, char const* unit, double Result::*figure, std::map<std::string, bench::Target> const& targets = {})
+    void show(
+        char const* what, char const* unit, double Result::* figure,
+        std::map<std::string, bench::Target> const& targets = {})
     {
         std::vector<std::vector<double>> figures;
         auto contestants = contestants_;
@@ -294,8 +309,8 @@ public:
             for (auto const& result : *results_[i]) {
                 of_one.push_back(std::isnan(result.sections) ? bench::not_measured : result.*figure);
                 bench::row(
-                    runs_.options(), name_, setting, contestants[i].name, static_cast<int>(of_one.size()) - 1, of_one.back(),
-                    unit);
+                    runs_.options(), name_, setting, contestants[i].name, static_cast<int>(of_one.size()) - 1,
+                    of_one.back(), unit);
             }
             contestants[i].targets.clear();
             if (auto const target = targets.find(contestants[i].name); target != targets.end())
@@ -324,10 +339,14 @@ void compare_distinct(bench::RedisRuns& runs, Programs const& programs)
     workload.add("bare_batches", programs.ours, "distinct_bare", {});
     workload.add(
         "interlock_fenced", programs.ours, "distinct_fenced",
-        {{"redlock", Kind::at_least, 4}, {"bare_batches", Kind::at_least, 1.2}, {"redlock_auto_pipelining", Kind::at_least, 0}});
+        {{"redlock", Kind::at_least, 4},
+         {"bare_batches", Kind::at_least, 1.2},
+         {"redlock_auto_pipelining", Kind::at_least, 0}});
     workload.add(
         "interlock_efficiency", programs.ours, "distinct_efficiency",
-        {{"redlock", Kind::at_least, 6}, {"bare_batches", Kind::at_least, 0}, {"redlock_auto_pipelining", Kind::at_least, 0}});
+        {{"redlock", Kind::at_least, 6},
+         {"bare_batches", Kind::at_least, 0},
+         {"redlock_auto_pipelining", Kind::at_least, 0}});
     workload.add("redlock", programs.redlock, "distinct", {});
     workload.add("redlock_auto_pipelining", programs.redlock, "distinct_auto_pipelining", {});
     workload.compete(7);
@@ -339,7 +358,8 @@ void compare_one_key(bench::RedisRuns& runs, Programs const& programs)
 {
     Workload workload{runs, "redis_rivals", "64 waiters for one key", seconds_of(runs, 1)};
     workload.add(
-        "interlock", programs.ours, "one_key", {{"redis_py", Kind::at_least, 50}, {"redlock", Kind::at_least, 50}});
+        "interlock", programs.ours, "one_key",
+        {{"redis_py", Kind::at_least, 50}, {"redlock", Kind::at_least, 50}});
     workload.add("redis_py", programs.redis_py, "one_key", {});
     workload.add("redlock", programs.redlock, "one_key", {});
     workload.compete(7);
@@ -378,13 +398,17 @@ void keep_leases(bench::RedisRuns& runs, Programs const& programs)
     auto const ttl = runs.smoke() ? "3000" : "10000";
     auto const result = run(runs, programs.ours, "leases", seconds, 1, {std::to_string(count), ttl});
     auto const setting = std::to_string(count) + " leases kept";
-    auto const show = [&](char const* what, char const* unit, double figure, std::vector<bench::Target> targets) {
+    auto const show = [&](char const* what, char const* unit, double figure,
+                          std::vector<bench::Target> targets) {
         bench::row(runs.options(), "redis_rivals", setting + ": " + what, "interlock", 0, figure, unit);
         bench::table(
-            runs.options(), "redis_rivals", setting + ": " + what, unit, {{"interlock", nullptr, std::move(targets)}}, {{figure}});
+            runs.options(), "redis_rivals", setting + ": " + what, unit,
+            {{"interlock", nullptr, std::move(targets)}}, {{figure}});
     };
     show("lost", "leases", result.lost, {{"", Kind::at_most, 0.5}});
-    show("processor", "% of one core", 100 * result.cpu / seconds, {{"", Kind::at_most, runs.smoke() ? 0.0 : 3.0}});
+    show(
+        "processor", "% of one core", 100 * result.cpu / seconds,
+        {{"", Kind::at_most, runs.smoke() ? 0.0 : 3.0}});
     show("processor of the server", "% of one core", 100 * result.server_cpu / seconds, {});
     if (result.lost > 0)
         throw std::runtime_error("leases were lost");
@@ -432,7 +456,8 @@ private:
 
 void compare_growth(bench::RedisRuns& runs, Programs const& programs)
 {
-    auto const counts = runs.smoke() ? std::vector<std::size_t>{1, 1000} : std::vector<std::size_t>{1, 10'000, 1'000'000};
+    auto const counts =
+        runs.smoke() ? std::vector<std::size_t>{1, 1000} : std::vector<std::size_t>{1, 10'000, 1'000'000};
     auto const name = [](std::size_t count) { return std::to_string(count) + "_held"; };
     bench::Placement placement{true};
     std::vector<std::unique_ptr<Holder>> holders;
@@ -461,8 +486,10 @@ void compare_growth(bench::RedisRuns& runs, Programs const& programs)
         double seconds;
         int rounds;
     };
-    for (auto const& way : {Way{"growth: one thread", "one", 0.05, 75}, Way{"growth: one thread, another service", "fresh", 0.05, 75},
-                            Way{"growth: 512 coroutines", "many", 0.5, 9}}) {
+    for (auto const& way :
+         {Way{"growth: one thread", "one", 0.05, 75},
+          Way{"growth: one thread, another service", "fresh", 0.05, 75},
+          Way{"growth: 512 coroutines", "many", 0.5, 9}}) {
         auto const order = way.word + (" " + std::to_string(seconds_of(runs, way.seconds, 0.05)));
         std::vector<bench::Contestant> contestants;
         for (std::size_t i = 0; i < counts.size(); ++i) {
@@ -470,11 +497,12 @@ void compare_growth(bench::RedisRuns& runs, Programs const& programs)
             if (i > 0)
                 targets.push_back({name(counts[0]), Kind::at_most, runs.smoke() ? 0.0 : 1.2});
             contestants.push_back(
-                {name(counts[i]), [&holder = *holders[i], &order](int) { return holder.ask(order); }, std::move(targets)});
+                {name(counts[i]), [&holder = *holders[i], &order](int) { return holder.ask(order); },
+                 std::move(targets)});
         }
         bench::compete(
-            runs.options(), "redis_rivals", way.setting, "us for acquire and release of another key", runs.rounds(way.rounds),
-            contestants);
+            runs.options(), "redis_rivals", way.setting, "us for acquire and release of another key",
+            runs.rounds(way.rounds), contestants);
     }
 }
 
@@ -507,17 +535,20 @@ int main(int argc, char** argv)
             rest.push_back(argv[i]);
     }
     for (auto const name : chosen)
-        if (std::none_of(std::begin(parts), std::end(parts), [&](Part const& part) { return part.name == name; })) {
-            std::fprintf(stderr, "no workload '%.*s'; there are:", static_cast<int>(name.size()), name.data());
+        if (std::none_of(
+                std::begin(parts), std::end(parts), [&](Part const& part) { return part.name == name; })) {
+            std::fprintf(
+                stderr, "no workload '%.*s'; there are:", static_cast<int>(name.size()), name.data());
             for (auto const& part : parts)
                 std::fprintf(stderr, " %s", part.name.data());
             std::fprintf(stderr, "\n");
             return 2;
         }
-    return bench::redis_main(static_cast<int>(rest.size()), rest.data(), "redis_rivals", 1, [&](bench::RedisRuns& runs) {
-        auto const programs = find_programs(directory);
-        for (auto const& part : parts)
-            if (chosen.empty() || std::find(chosen.begin(), chosen.end(), part.name) != chosen.end())
-                part.compare(runs, programs);
-    });
+    return bench::redis_main(
+        static_cast<int>(rest.size()), rest.data(), "redis_rivals", 1, [&](bench::RedisRuns& runs) {
+            auto const programs = find_programs(directory);
+            for (auto const& part : parts)
+                if (chosen.empty() || std::find(chosen.begin(), chosen.end(), part.name) != chosen.end())
+                    part.compare(runs, programs);
+        });
 }

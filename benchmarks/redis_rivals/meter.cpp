@@ -13,11 +13,14 @@
 #include <thread>
 
 Meter::Meter(std::size_t waiters, double seconds, bool with_waits)
-    : seconds_(seconds), with_waits_(with_waits), counts_(waiters), bins_(static_cast<std::size_t>(std::ceil(seconds * 10))),
-      asked_(waiters), waits_(64 * 16)
+    : seconds_(seconds), with_waits_(with_waits), counts_(waiters),
+      bins_(static_cast<std::size_t>(std::ceil(seconds * 10))), asked_(waiters), waits_(64 * 16)
 {}
 
-void Meter::start_now() { begin_at(clock::now()); }
+void Meter::start_now()
+{
+    begin_at(clock::now());
+}
 
 void Meter::start_when_told()
 {
@@ -27,7 +30,8 @@ void Meter::start_when_told()
     double at = 0;
     if (!(std::cin >> word >> at))
         throw std::runtime_error("not told when to begin");
-    auto const begin = std::chrono::duration<double>(at) - std::chrono::system_clock::now().time_since_epoch();
+    auto const begin =
+        std::chrono::duration<double>(at) - std::chrono::system_clock::now().time_since_epoch();
     begin_at(clock::now() + std::chrono::duration_cast<clock::duration>(begin));
 }
 
@@ -78,5 +82,7 @@ std::size_t Meter::class_of(clock::duration wait) noexcept
 
 double Meter::seconds_of(std::size_t wait_class) noexcept
 {
-    return std::ldexp(1 + (static_cast<double>(wait_class % 16) + 0.5) / 16, static_cast<int>(wait_class / 16)) / 1e9;
+    return std::ldexp(
+               1 + (static_cast<double>(wait_class % 16) + 0.5) / 16, static_cast<int>(wait_class / 16)) /
+           1e9;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "contestants.hpp"
-
 #include <hiredis/hiredis.h>
+
+#include "contestants.hpp"
 
 #include <cstdlib>
 #include <initializer_list>
@@ -28,7 +28,8 @@ public:
         if (!context_ || context_->err != 0)
             throw std::runtime_error("cannot connect to redis");
         static constexpr std::string_view script =
-            "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
+            "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 "
+            "end";
         release_ = (*this)({"SCRIPT", "LOAD", script})->str;
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "contestants.hpp"
-
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/interlock.hpp>
+
+#include "contestants.hpp"
 
 #include <atomic>
 #include <memory>
@@ -63,8 +63,14 @@ Sections interlock_efficiency_lock(Plan const& plan)
     return locking(EfficiencyLockStateService<Stock, Store>{repository(plan, "efficiency")});
 }
 
-Sections interlock_section(Plan const& plan) { return sections<SetNxLock>(plan, "section"); }
-Sections interlock_optimistic(Plan const& plan) { return sections<OptimisticVersioning>(plan, "optimistic"); }
+Sections interlock_section(Plan const& plan)
+{
+    return sections<SetNxLock>(plan, "section");
+}
+Sections interlock_optimistic(Plan const& plan)
+{
+    return sections<OptimisticVersioning>(plan, "optimistic");
+}
 
 double interlock_hot_lock(Plan const& plan)
 {

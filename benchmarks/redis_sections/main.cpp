@@ -23,7 +23,8 @@ int main(int argc, char** argv)
                 "sections per second", runs.rounds(9), 6 * runs.seconds(),
                 {runs.turn_taker("bare_lock", bare_lock),
                  runs.turn_taker("interlock_lock", interlock_lock, against("bare_lock", 0.9)),
-                 runs.turn_taker("interlock_efficiency_lock", interlock_efficiency_lock, against("bare_lock", 0)),
+                 runs.turn_taker(
+                     "interlock_efficiency_lock", interlock_efficiency_lock, against("bare_lock", 0)),
                  runs.turn_taker("bare_section", bare_section),
                  runs.turn_taker("interlock_section", interlock_section, against("bare_section", 1.7)),
                  runs.turn_taker("interlock_optimistic", interlock_optimistic, against("bare_section", 0))});
@@ -32,6 +33,7 @@ int main(int argc, char** argv)
             runs.options(), "redis_sections", "64 threads, one key", "sections per second", runs.rounds(5),
             {runs.contestant("bare_hot_key", bare_hot_key),
              runs.contestant("interlock_hot_lock", interlock_hot_lock, {{"bare_hot_key", Kind::at_least, 0}}),
-             runs.contestant("interlock_hot_section", interlock_hot_section, {{"bare_hot_key", Kind::at_least, 0}})});
+             runs.contestant(
+                 "interlock_hot_section", interlock_hot_section, {{"bare_hot_key", Kind::at_least, 0}})});
     });
 }

@@ -3,11 +3,12 @@
 #ifndef INTERLOCK_BENCHMARKS_SUPPORT_HARNESS_HPP
 #define INTERLOCK_BENCHMARKS_SUPPORT_HARNESS_HPP
 
-// What the drivers share: options, interleaved rounds, medians, the table with targets, and the lines of --csv.
+// What the drivers share: options, interleaved rounds, medians, the table with targets, and the lines of
+// --csv.
 //
-// All contestants of a workload run in every round, one after the other, each round beginning with another one: what
-// the machine does meanwhile hits all of them alike. Ratios are formed within a round, and the median of those is
-// compared with the target.
+// All contestants of a workload run in every round, one after the other, each round beginning with another
+// one: what the machine does meanwhile hits all of them alike. Ratios are formed within a round, and the
+// median of those is compared with the target.
 
 #include <algorithm>
 #include <cmath>
@@ -27,7 +28,7 @@
 namespace bench {
 
 struct Options {
-    bool csv{false};          // lines on the standard output instead of tables
+    bool csv{false};           // lines on the standard output instead of tables
     std::FILE* file{nullptr};  // lines there, and tables on the standard output
     bool smoke{false};
     double seconds{0};  // per run; 0: the workload's default
@@ -63,7 +64,9 @@ inline Options parse(int argc, char** argv)
             options.rounds = std::atoi(argv[++i]);
         else {
             std::fprintf(
-                stderr, "usage: %s [--csv [FILE]] [--smoke] [--seconds S per run] [--threads N] [--rounds N]\n", argv[0]);
+                stderr,
+                "usage: %s [--csv [FILE]] [--smoke] [--seconds S per run] [--threads N] [--rounds N]\n",
+                argv[0]);
             std::exit(std::string_view(argv[i]) == "--help" ? 0 : 2);
         }
     }
@@ -92,7 +95,8 @@ inline constexpr double not_measured = std::numeric_limits<double>::quiet_NaN();
 
 inline bool all_measured(std::vector<double> const& values)
 {
-    return !values.empty() && std::none_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
+    return !values.empty() &&
+           std::none_of(values.begin(), values.end(), [](double v) { return std::isnan(v); });
 }
 
 /// What a contestant's median has to be: its ratio to a rival's, or without a rival the figure itself.
@@ -124,19 +128,21 @@ inline std::vector<double> ratios(std::vector<double> const& mine, std::vector<d
 
 /// One line per run, where such lines are wanted: `workload,setting,contestant,round,figure,unit`.
 inline void row(
-    Options const& options, char const* workload, std::string const& setting, std::string const& contestant, int round,
-    double figure, char const* unit)
+    Options const& options, char const* workload, std::string const& setting, std::string const& contestant,
+    int round, double figure, char const* unit)
 {
     auto* const out = options.file != nullptr ? options.file : options.csv ? stdout : nullptr;
     if (out == nullptr || std::isnan(figure))
         return;
     char const* const quote = setting.find(',') != std::string::npos ? "\"" : "";
     std::fprintf(
-        out, "%s,%s%s%s,%s,%d,%.6g,%s\n", workload, quote, setting.c_str(), quote, contestant.c_str(), round, figure, unit);
+        out, "%s,%s%s%s,%s,%d,%.6g,%s\n", workload, quote, setting.c_str(), quote, contestant.c_str(), round,
+        figure, unit);
     std::fflush(out);
 }
 
-/// The table of what was measured. In the file, the targets as comments: `# target,workload,setting,contestant,rival,>=,value`.
+/// The table of what was measured. In the file, the targets as comments: `#
+/// target,workload,setting,contestant,rival,>=,value`.
 inline void table(
     Options const& options, char const* workload, std::string const& setting, char const* unit,
     std::vector<Contestant> const& contestants, std::vector<std::vector<double>> const& figures)
@@ -147,19 +153,23 @@ inline void table(
             for (auto const& target : contestant.targets)
                 if (target.value > 0)
                     std::fprintf(
-                        options.file, "# target,%s,\"%s\",%s,%s,%s,%g\n", workload, setting.c_str(), contestant.name.c_str(),
-                        target.rival.c_str(), target.sign(), target.value);
+                        options.file, "# target,%s,\"%s\",%s,%s,%s,%g\n", workload, setting.c_str(),
+                        contestant.name.c_str(), target.rival.c_str(), target.sign(), target.value);
     if (options.csv)
         return;
-    std::printf("\n%s, %s: %s, %zu rounds\n", workload, setting.c_str(), unit, figures.empty() ? 0 : figures[0].size());
-    std::printf("  %-28s %11s %11s %11s   ratio (median of rounds, min..max)\n", "contestant", "min", "median", "max");
+    std::printf(
+        "\n%s, %s: %s, %zu rounds\n", workload, setting.c_str(), unit,
+        figures.empty() ? 0 : figures[0].size());
+    std::printf(
+        "  %-28s %11s %11s %11s   ratio (median of rounds, min..max)\n", "contestant", "min", "median",
+        "max");
     for (std::size_t i = 0; i < count; ++i) {
         auto const& contestant = contestants[i];
         bool const measured = all_measured(figures[i]);
         if (measured)
             std::printf(
-                "  %-28s %11.4g %11.4g %11.4g", contestant.name.c_str(), least(figures[i]), median(figures[i]),
-                greatest(figures[i]));
+                "  %-28s %11.4g %11.4g %11.4g", contestant.name.c_str(), least(figures[i]),
+                median(figures[i]), greatest(figures[i]));
         else
             std::printf("  %-28s %35s", contestant.name.c_str(), "not measured");
         for (auto const& target : contestant.targets) {
@@ -177,7 +187,8 @@ inline void table(
                 if (r.empty())
                     std::printf("   x %s", target.rival.c_str());
                 else
-                    std::printf("   %.2f (%.2f..%.2f) x %s", middle, least(r), greatest(r), target.rival.c_str());
+                    std::printf(
+                        "   %.2f (%.2f..%.2f) x %s", middle, least(r), greatest(r), target.rival.c_str());
             }
             if (target.value > 0)
                 std::printf(
@@ -219,11 +230,11 @@ struct TurnTaker {
     std::vector<Target> targets{};
 };
 
-/// As `compete`, where the machine changes its mind within a run: in each round, of `seconds`, all take turns of four calls,
-/// and the figure of each is what it would do in a second by its median turn.
+/// As `compete`, where the machine changes its mind within a run: in each round, of `seconds`, all take turns
+/// of four calls, and the figure of each is what it would do in a second by its median turn.
 inline void compete_in_turns(
-    Options const& options, char const* workload, std::string const& setting, char const* unit, int rounds, double seconds,
-    std::vector<TurnTaker> const& takers)
+    Options const& options, char const* workload, std::string const& setting, char const* unit, int rounds,
+    double seconds, std::vector<TurnTaker> const& takers)
 {
     using clock = std::chrono::steady_clock;
     constexpr int calls = 4;
@@ -237,7 +248,8 @@ inline void compete_in_turns(
         for (auto const& taker : takers)
             ready.push_back(taker.prepare());
         std::vector<std::vector<double>> turns(count);
-        auto const end = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
+        auto const end = clock::now() +
+                         std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
         int call = 0;
         for (std::size_t first = 0; first == 0 || clock::now() < end; ++first, call += calls)
             for (std::size_t j = 0; j < count; ++j) {

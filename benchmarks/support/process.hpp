@@ -56,8 +56,8 @@ public:
         name_ = words[0];
     }
     Process(Process&& other) noexcept
-        : pid_(std::exchange(other.pid_, -1)), in_(std::exchange(other.in_, -1)), out_(std::exchange(other.out_, -1)),
-          name_(std::move(other.name_)), read_(std::move(other.read_))
+        : pid_(std::exchange(other.pid_, -1)), in_(std::exchange(other.in_, -1)),
+          out_(std::exchange(other.out_, -1)), name_(std::move(other.name_)), read_(std::move(other.read_))
     {}
     Process& operator=(Process&&) = delete;
     ~Process()
@@ -89,7 +89,8 @@ public:
                 read_.erase(0, end + 1);
                 return out;
             }
-            auto const left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+            auto const left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                until - std::chrono::steady_clock::now());
             pollfd waited{out_, POLLIN, 0};
             if (left.count() <= 0 || ::poll(&waited, 1, static_cast<int>(left.count())) == 0)
                 throw std::runtime_error(name_ + " says nothing");

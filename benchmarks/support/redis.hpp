@@ -8,13 +8,14 @@
 #include "../../tests/support/redis_server.hpp"
 #include "harness.hpp"
 
+#include <sched.h>
+#include <sys/types.h>
+
 #include <chrono>
 #include <exception>
 #include <functional>
-#include <sched.h>
 #include <stdexcept>
 #include <string>
-#include <sys/types.h>
 #include <utility>
 #include <vector>
 
@@ -45,11 +46,13 @@ struct RedisPlan {
 /// `count` per second since `begin`.
 inline double per_second_since(std::chrono::steady_clock::time_point begin, long count)
 {
-    return static_cast<double>(count) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return static_cast<double>(count) /
+           std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// As long as it lives, keeps this thread, and what it starts, on one processor, and servers on the next one or the same: the
-/// system moves them together and apart as it likes, and a round trip between two processors takes several times as long.
+/// As long as it lives, keeps this thread, and what it starts, on one processor, and servers on the next one
+/// or the same: the system moves them together and apart as it likes, and a round trip between two processors
+/// takes several times as long.
 class Placement {
 public:
     explicit Placement(bool apart)
@@ -97,16 +100,21 @@ public:
     Options const& options() const noexcept { return options_; }
     interlock_test::RedisServer const& server() const noexcept { return server_; }
     bool smoke() const noexcept { return options_.smoke; }
-    int rounds(int usual) const noexcept { return options_.rounds > 0 ? options_.rounds : options_.smoke ? 1 : usual; }
+    int rounds(int usual) const noexcept
+    {
+        return options_.rounds > 0 ? options_.rounds : options_.smoke ? 1 : usual;
+    }
     RedisPlan plan() { return {server_.socket(), seconds_, ++run_}; }
     RedisPlan plan(double seconds) { return {server_.socket(), seconds, ++run_}; }
 
-    Contestant contestant(std::string name, double (*measure)(RedisPlan const&), std::vector<Target> targets = {})
+    Contestant contestant(
+        std::string name, double (*measure)(RedisPlan const&), std::vector<Target> targets = {})
     {
         return {std::move(name), [this, measure](int) { return measure(plan()); }, std::move(targets)};
     }
     TurnTaker turn_taker(
-        std::string name, std::function<void(int)> (*prepare)(RedisPlan const&), std::vector<Target> targets = {})
+        std::string name, std::function<void(int)> (*prepare)(RedisPlan const&),
+        std::vector<Target> targets = {})
     {
         return {std::move(name), [this, prepare] { return prepare(plan()); }, std::move(targets)};
     }
@@ -119,8 +127,11 @@ private:
     int run_{0};
 };
 
-/// `main` of a workload: `compare` runs its contestants. `seconds`: of one run, where no option says otherwise.
-inline int redis_main(int argc, char** argv, char const* workload, double seconds, std::function<void(RedisRuns&)> const& compare)
+/// `main` of a workload: `compare` runs its contestants. `seconds`: of one run, where no option says
+/// otherwise.
+inline int redis_main(
+    int argc, char** argv, char const* workload, double seconds,
+    std::function<void(RedisRuns&)> const& compare)
 {
     auto const options = parse(argc, argv);
     try {

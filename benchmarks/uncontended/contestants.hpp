@@ -31,8 +31,8 @@ struct Plan {
     std::vector<std::string> keys;  // the k-th belongs to thread k % threads
 };
 
-/// Nanoseconds of processor time per operation. Nobody waits here, so that is what an operation takes, without what
-/// other programs take from this one. Throws when a count is wrong at the end.
+/// Nanoseconds of processor time per operation. Nobody waits here, so that is what an operation takes,
+/// without what other programs take from this one. Throws when a count is wrong at the end.
 double sharded_mutex(Plan const& plan);
 double sharded_mutex_with_rollback(Plan const& plan);
 double optimistic_versioning(Plan const& plan);
@@ -46,7 +46,8 @@ inline double thread_seconds()
     return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
-/// Calls `change(key)` on each thread's keys, round and round; `total()` is the sum of all quantities at the end.
+/// Calls `change(key)` on each thread's keys, round and round; `total()` is the sum of all quantities at the
+/// end.
 template <class Change, class Total>
 double measure(Plan const& plan, Change change, Total total)
 {
@@ -94,7 +95,10 @@ double measure_service(Plan const& plan, Service const& service)
     for (auto const& key : plan.keys)
         static_cast<void>(service.repository().insert(Stock{key, 0}).value());
     return measure(
-        plan, [&](std::string const& key) { service.do_in_transaction(key, [](Stock& stock) { ++stock.quantity; }); },
+        plan,
+        [&](std::string const& key) {
+            service.do_in_transaction(key, [](Stock& stock) { ++stock.quantity; });
+        },
         [&] {
             std::uint64_t sum = 0;
             for (auto const& key : plan.keys)

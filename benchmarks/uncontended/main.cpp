@@ -21,11 +21,13 @@ int main(int argc, char** argv)
             Plan plan{threads, seconds, {}};
             for (int i = 0; i < 1024; ++i)
                 plan.keys.push_back("sku-" + std::to_string(100000 + i));
-            auto const contestant = [&](char const* name, double (*run)(Plan const&), std::vector<bench::Target> targets) {
+            auto const contestant = [&](char const* name, double (*run)(Plan const&),
+                                        std::vector<bench::Target> targets) {
                 return bench::Contestant{name, [&plan, run](int) { return run(plan); }, std::move(targets)};
             };
             bench::compete(
-                options, "uncontended", std::to_string(threads) + " threads", "ns of processor time per operation", rounds,
+                options, "uncontended", std::to_string(threads) + " threads",
+                "ns of processor time per operation", rounds,
                 {contestant("sharded_mutex", sharded_mutex, {}),
                  contestant("sharded_mutex_with_rollback", sharded_mutex_with_rollback, {for_information}),
                  contestant("optimistic_versioning", optimistic_versioning, {against_hand}),

@@ -3,17 +3,19 @@
 #ifndef INTERLOCK_BENCHMARKS_WAITERS_CONTESTANTS_HPP
 #define INTERLOCK_BENCHMARKS_WAITERS_CONTESTANTS_HPP
 
-// Very many asynchronous callers wait for one key. What does each of them cost while it waits, and what does it cost to
-// hand the key on to the next?
+// Very many asynchronous callers wait for one key. What does each of them cost while it waits, and what does
+// it cost to hand the key on to the next?
 //
-// Bytes are what malloc has given out and not got back (`mallinfo2`), with its headers and its rounding. Counting in
-// `operator new` would miss most of it: Asio takes coroutine frames and handlers from `aligned_alloc`.
+// Bytes are what malloc has given out and not got back (`mallinfo2`), with its headers and its rounding.
+// Counting in `operator new` would miss most of it: Asio takes coroutine frames and handlers from
+// `aligned_alloc`.
 //
 // What is the user's own is measured and subtracted:
 // - the frame of the user's coroutine, by making coroutines that are never started;
-// - what `co_spawn` keeps for each, by suspending a coroutine in an operation that keeps nothing but its handler.
-// What remains is the library's: the frame that `use_awaitable` makes around the call, the operation, its place in
-// every queue, its alarm for the deadline.
+// - what `co_spawn` keeps for each, by suspending a coroutine in an operation that keeps nothing but its
+//   handler.
+// What remains is the library's: the frame that `use_awaitable` makes around the call, the operation, its
+// place in every queue, its alarm for the deadline.
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -45,10 +47,10 @@ BOOST_DESCRIBE_STRUCT(Counter, (), (name, count))
 
 /// Of one run, per waiter.
 struct Cost {
-    double bytes{0};       ///< everything
-    double frame{0};       ///< of that, the user's coroutine frame; 0 without a coroutine
-    double resident{0};    ///< by how much the process grew
-    double hand_on{0};     ///< nanoseconds of processor time from one holder to the next
+    double bytes{0};     ///< everything
+    double frame{0};     ///< of that, the user's coroutine frame; 0 without a coroutine
+    double resident{0};  ///< by how much the process grew
+    double hand_on{0};   ///< nanoseconds of processor time from one holder to the next
 };
 
 enum class Style : unsigned char { coroutine, handler };
@@ -104,8 +106,8 @@ double frame_bytes(std::size_t n, Make make)
 /// - `waiting()` counts who waits, `release()` lets go of the key, `done()` counts who has had it.
 template <class Coroutine, class Start, class Waiting, class Release, class Done>
 Cost weigh_and_time(
-    asio::io_context& context, std::size_t waiters, Style style, Coroutine coroutine, Start start, Waiting waiting,
-    Release release, Done done)
+    asio::io_context& context, std::size_t waiters, Style style, Coroutine coroutine, Start start,
+    Waiting waiting, Release release, Done done)
 {
     auto const n = static_cast<double>(waiters);
     Cost cost;

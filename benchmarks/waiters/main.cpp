@@ -65,7 +65,9 @@ void weigh(bench::Options const& options, std::size_t waiters)
     auto const spawn = apart([&] { return Cost{spawn_bytes(waiters), 0, 0, 0}; }).bytes;
     if (!options.csv) {
         std::printf("\nwaiters, %zu of them: bytes each\n", waiters);
-        std::printf("  (co_spawn keeps %.0f for a coroutine; that and the user's frame are not the library's)\n", spawn);
+        std::printf(
+            "  (co_spawn keeps %.0f for a coroutine; that and the user's frame are not the library's)\n",
+            spawn);
         std::printf(
             "  %-22s %-10s %9s %9s %9s %9s\n", "contestant", "style", "all", "frame", "library", "resident");
     }
@@ -75,7 +77,8 @@ void weigh(bench::Options const& options, std::size_t waiters)
             bool const coroutine = style == Style::coroutine;
             auto const library = cost.bytes - (coroutine ? cost.frame + spawn : 0);
             auto const* const kind = coroutine ? "coroutine" : "handler";
-            bench::row(options, "waiters", std::to_string(waiters) + " " + kind, entry.name, 0, library, "bytes");
+            bench::row(
+                options, "waiters", std::to_string(waiters) + " " + kind, entry.name, 0, library, "bytes");
             if (options.csv)
                 continue;
             std::printf(
@@ -94,8 +97,8 @@ int main(int argc, char** argv)
 {
     auto const options = bench::parse(argc, argv);
     auto const rounds = options.rounds > 0 ? options.rounds : options.smoke ? 1 : 5;
-    std::vector<std::size_t> const lengths =
-        options.smoke ? std::vector<std::size_t>{100, 1'000} : std::vector<std::size_t>{1'000, 10'000, 100'000};
+    std::vector<std::size_t> const lengths = options.smoke ? std::vector<std::size_t>{100, 1'000}
+                                                           : std::vector<std::size_t>{1'000, 10'000, 100'000};
     try {
         weigh(options, lengths.back());
         using Kind = bench::Target::Kind;
@@ -128,7 +131,8 @@ int main(int argc, char** argv)
             }
         }
         bench::compete(
-            options, "waiters", "queue of coroutines", "ns of processor time per hand-on", rounds, contestants);
+            options, "waiters", "queue of coroutines", "ns of processor time per hand-on", rounds,
+            contestants);
     } catch (std::exception const& error) {
         std::fprintf(stderr, "waiters: %s\n", error.what());
         return 1;

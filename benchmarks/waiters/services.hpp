@@ -3,12 +3,12 @@
 #ifndef INTERLOCK_BENCHMARKS_WAITERS_SERVICES_HPP
 #define INTERLOCK_BENCHMARKS_WAITERS_SERVICES_HPP
 
-#include "contestants.hpp"
-
 #include <interlock/interlock.hpp>
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "contestants.hpp"
 
 #include <exception>
 
@@ -31,7 +31,8 @@ asio::awaitable<void> increment_once(Service const& service, std::string const& 
 /// A transaction service whose key somebody else has, until `release()`.
 template <class Service, class Waiting, class Release>
 Cost weigh_service(
-    std::size_t waiters, Style style, Service const& service, std::string const& key, Waiting waiting, Release release)
+    std::size_t waiters, Style style, Service const& service, std::string const& key, Waiting waiting,
+    Release release)
 {
     asio::io_context context{1};
     return weigh_and_time(

@@ -3,9 +3,9 @@
 // This is no contestant: it measures what co_spawn itself keeps for a suspended coroutine, which is then
 // subtracted.
 
-#include "contestants.hpp"
-
 #include <boost/asio/use_awaitable.hpp>
+
+#include "contestants.hpp"
 
 namespace {
 

@@ -3,12 +3,12 @@
 // The rival: a fair asynchronous mutex as one writes it by hand, which is a queue of timers that never
 // expire. It has neither deadlines nor a state to protect.
 
-#include "contestants.hpp"
-
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "contestants.hpp"
 
 #include <list>
 #include <memory>
@@ -72,7 +72,8 @@ Cost timer_queue(std::size_t waiters, Style style)
     return weigh_and_time(
         context, waiters, style, [&] { return wait(context, mutex, done); },
         [&] {
-            auto own = std::make_unique<Waiting>(Waiting{asio::steady_timer(context, Time::max()), mutex, done});
+            auto own =
+                std::make_unique<Waiting>(Waiting{asio::steady_timer(context, Time::max()), mutex, done});
             auto& waiting = *own;
             mutex.enqueue(waiting.timer);
             waiting.timer.async_wait([kept = std::move(own)](boost::system::error_code) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Shows a reservation in the user's own tables: the product's row is locked and changed, a row of the reservations is
-// inserted by a statement of our own, and both commit together or not at all. Sold out is a result, not an exception.
-// Needs: a PostgreSQL server, 15 or later, whose URL is the argument; without one it says so and does nothing. It makes two
-// tables, products and inventory_reservations, in a schema of its own.
+// Shows a reservation in the user's own tables: the product's row is locked and changed, a row of the
+// reservations is inserted by a statement of our own, and both commit together or not at all. Sold out is a
+// result, not an exception. Needs: a PostgreSQL server, 15 or later, whose URL is the argument; without one
+// it says so and does nothing. It makes two tables, products and inventory_reservations, in a schema of its
+// own.
 // Run with: 10_postgres postgresql://localhost/test
 
 #include <interlock/backends/postgres/state_repository.hpp>
@@ -48,19 +49,24 @@ int main(int argc, char** argv)
         return 77;
     }
     il::postgres::Pool const pool{argv[1]};
-    // The library's own tables, for locks and records. Here we make them; elsewhere a migration would: see `schema_sql`.
+    // The library's own tables, for locks and records. Here we make them; elsewhere a migration would: see
+    // `schema_sql`.
     il::postgres::create_schema(pool).value();
     il::postgres::run_script(pool, ddl).value();
 
     // #region reservation
-    il::postgres::StateRepository<Product> products{pool, {.table = "interlock_tutorial.products", .key = "id"}};
+    il::postgres::StateRepository<Product> products{
+        pool, {.table = "interlock_tutorial.products", .key = "id"}};
     il::TransactionService service{il::PessimisticRowLock{.max_attempts = 5}, products};
     auto const reserve = [&](std::int64_t product, int quantity) {
         return service.do_in_transaction(product, [&](Product& p, il::postgres::Transaction& tx) {
             if (p.inventory_count < quantity)
                 return false;  // insufficient inventory
             p.inventory_count -= quantity;
-            tx.exec("INSERT INTO interlock_tutorial.inventory_reservations (product_id, quantity) VALUES ($1, $2)", p.id, quantity);
+            tx.exec(
+                "INSERT INTO interlock_tutorial.inventory_reservations (product_id, quantity) VALUES ($1, "
+                "$2)",
+                p.id, quantity);
             return true;
         });
     };

@@ -34,7 +34,7 @@ void check(bool ok)  // like assert, but in release builds, too
 
 int main()
 {
-    il::memory::StateRepository<Stock> stock;                                          // where
+    il::memory::StateRepository<Stock> stock;                                             // where
     il::TransactionService service{il::OptimisticVersioning{.max_attempts = 10}, stock};  // how
     stock.insert({"sku-1", 2}).value();
 

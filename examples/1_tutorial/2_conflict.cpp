@@ -52,7 +52,8 @@ int main()
     for (auto& reader : readers)
         reader.get();
     auto const seen = pages.load("home").value();
-    fmt::print("{} views, {} of them counted again after a conflict\n", seen.value.views, runs - seen.value.views);
+    fmt::print(
+        "{} views, {} of them counted again after a conflict\n", seen.value.views, runs - seen.value.views);
     check(seen.value.views == 40000 && runs >= 40000);
 
     // People who edit: both have the same version on their screens. The second one to save is told, nothing

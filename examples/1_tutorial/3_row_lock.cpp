@@ -66,7 +66,8 @@ int main()
     // Somebody who waits, but not for ever. The deadline bounds everything except the operation itself.
     service.do_in_transaction("ann", [&](Account&) {
         auto other = std::async(std::launch::async, [&] {
-            return service.try_do_in_transaction("ann", [](Account& a) { a.balance = 0; }, {.deadline = 20ms});
+            return service.try_do_in_transaction(
+                "ann", [](Account& a) { a.balance = 0; }, {.deadline = 20ms});
         });
         check(other.get().errc() == il::Errc::deadline_exceeded);
     });

@@ -50,13 +50,13 @@ int main()
     auto const pay = [&](std::string const& idempotency_key, int amount) {
         il::IdempotentRequest const request{
             idempotency_key, il::Scope("ann"), il::fingerprint(std::to_string(amount))};
-        return payments.do_in_transaction(
-            request, "ann", [&](Account& account) {
-                if (account.balance < amount)
-                    throw il::FinalRejection("insufficient funds");  // an answer, too: asking again gets it again
-                account.balance -= amount;
-                return Response{201, fmt::format("paid, {} left", account.balance)};
-            });
+        return payments.do_in_transaction(request, "ann", [&](Account& account) {
+            if (account.balance < amount)
+                // An answer, too: asking again gets it again.
+                throw il::FinalRejection("insufficient funds");
+            account.balance -= amount;
+            return Response{201, fmt::format("paid, {} left", account.balance)};
+        });
     };
 
     auto const first = pay("key-1", 30);

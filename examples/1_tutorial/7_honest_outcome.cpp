@@ -36,11 +36,13 @@ public:
     void lose_next_reply() { *lost_ = true; }
 
     using Base::carry_out;  // all other verbs
-    il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<Stock> const& write, il::Deadline deadline) const
+    il::Outcome<il::Version> carry_out(
+        il::verb::CompareAndSet<Stock> const& write, il::Deadline deadline) const
     {
         return reply(Base::carry_out(write, deadline));
     }
-    il::Outcome<il::CommitResult> carry_out(il::verb::Commit<Stock> const& commit, il::Deadline deadline) const
+    il::Outcome<il::CommitResult> carry_out(
+        il::verb::Commit<Stock> const& commit, il::Deadline deadline) const
     {
         return reply(Base::carry_out(commit, deadline));
     }

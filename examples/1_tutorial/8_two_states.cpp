@@ -96,9 +96,10 @@ void replicate()
     int seen = 0;
     do {
         // Changes nothing, but is committed all the same: what it saw was one moment's state of both.
-        seen = service.do_in_transaction(il::keys("there", "here"), [](Document& replica, Document& original) {
-            return replica.text == original.text ? replica.revision : -1;
-        });
+        seen =
+            service.do_in_transaction(il::keys("there", "here"), [](Document& replica, Document& original) {
+                return replica.text == original.text ? replica.revision : -1;
+            });
         check(seen >= 0);
     } while (seen < 500);
     writer.get();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Shows the same services on a Redis server, where every process and machine shares the states: optimistic versioning,
-// a lock with a lease, counters, and what is left to do when a reply gets lost.
-// Needs: a Redis server, 7.0 or later, whose URL is the argument; without one it says so and does nothing.
+// Shows the same services on a Redis server, where every process and machine shares the states: optimistic
+// versioning, a lock with a lease, counters, and what is left to do when a reply gets lost. Needs: a Redis
+// server, 7.0 or later, whose URL is the argument; without one it says so and does nothing.
 // Run with: 9_redis redis://localhost
 
 #include <interlock/backends/redis/counters.hpp>
@@ -47,7 +47,8 @@ int main(int argc, char** argv)
     il::redis::StateRepository<Account> const accounts{client, {.name_space = "tutorial.accounts"}};
     // #endregion redis
 
-    // What the server is, as far as promises depend on it. `misconfigured` says what keeps locks from being safe there.
+    // What the server is, as far as promises depend on it. `misconfigured` says what keeps locks from being
+    // safe there.
     auto const server = client.server_check();
     if (!server) {
         fmt::print("9_redis: {}\n", server.failure());
@@ -86,14 +87,18 @@ int main(int argc, char** argv)
     il::redis::Counters const seats{client, {.name_space = "tutorial.seats"}};
     auto const flight = il::Key{fmt::format("flight-{:016x}", il::SystemRuntime::random_bits())};
     seats.atomic_once(il::OperationId{"opened"}, flight, il::increment(2)).value();
-    auto const booked = seats.atomic_once(il::OperationId{"ann's booking"}, flight, il::decrement(2, 0)).value();
-    auto const refused = seats.atomic_once(il::OperationId{"bob's booking"}, flight, il::decrement(1, 0)).value();
+    auto const booked =
+        seats.atomic_once(il::OperationId{"ann's booking"}, flight, il::decrement(2, 0)).value();
+    auto const refused =
+        seats.atomic_once(il::OperationId{"bob's booking"}, flight, il::decrement(1, 0)).value();
     check(booked && booked.value == 0 && !refused);
     // #endregion counters
-    auto const retried = seats.atomic_once(il::OperationId{"ann's booking"}, flight, il::decrement(2, 0)).value();
+    auto const retried =
+        seats.atomic_once(il::OperationId{"ann's booking"}, flight, il::decrement(2, 0)).value();
     check(retried && retried.replayed && seats.load(flight).value() == 0);
 
-    fmt::print("ann has {}, bob has {}\n", accounts.load("ann")->value.balance, accounts.load("bob")->value.balance);
+    fmt::print(
+        "ann has {}, bob has {}\n", accounts.load("ann")->value.balance, accounts.load("bob")->value.balance);
     check(accounts.load("ann")->value.balance == 50);
     check(accounts.load("bob")->value.balance == 125);
 }

@@ -101,6 +101,7 @@ int main()
     orders.insert({"order-8", 0}).value();
     asio::thread_pool another(1);
     auto note = [](Order& order) -> asio::awaitable<int> { co_return order.charged += 5; };
-    auto done = service.async_do_in_transaction("order-8", note, asio::bind_executor(another, asio::use_future));
+    auto done =
+        service.async_do_in_transaction("order-8", note, asio::bind_executor(another, asio::use_future));
     check(done.get() == 5 && orders.load("order-8").value().value.charged == 5);
 }

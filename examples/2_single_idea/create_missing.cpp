@@ -42,7 +42,8 @@ int main()
     il::TransactionService service{il::OptimisticVersioning{.missing = il::Missing::create}, visitors};
     std::vector<std::future<int>> first;
     for (int i = 0; i < 8; ++i)
-        first.push_back(std::async(std::launch::async, [&] { return service.do_in_transaction("home", visit); }));
+        first.push_back(
+            std::async(std::launch::async, [&] { return service.do_in_transaction("home", visit); }));
     for (auto& one : first)
         check(one.get() <= 8);
     fmt::print("{} visitors\n", visitors.load("home").value().value.count);

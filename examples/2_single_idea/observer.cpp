@@ -83,7 +83,7 @@ int main()
     Metrics locked;
     check(count(il::SetNxLock{}, locked) == 20000);
     fmt::print(
-        "lock: {} calls, {} conflicts, {} locks handed on without asking the store\n", locked.transactions.load(),
-        locked.conflicts.load(), locked.handed_on.load());
+        "lock: {} calls, {} conflicts, {} locks handed on without asking the store\n",
+        locked.transactions.load(), locked.conflicts.load(), locked.handed_on.load());
     check(locked.transactions == 20001 && locked.conflicts == 0);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Shows a job queue in a table of one's own: each worker takes some row that nobody else has, does its work by statements
-// in the same transaction, and marks the row. Workers are coroutines on one thread, which no statement blocks.
-// Needs: a PostgreSQL server, 15 or later, whose URL is the argument; without one it says so and does nothing. It makes two
-// tables in a schema of its own.
+// Shows a job queue in a table of one's own: each worker takes some row that nobody else has, does its work
+// by statements in the same transaction, and marks the row. Workers are coroutines on one thread, which no
+// statement blocks. Needs: a PostgreSQL server, 15 or later, whose URL is the argument; without one it says
+// so and does nothing. It makes two tables in a schema of its own.
 // Run with: postgres_queue postgresql://localhost/test
 
 #include <interlock/backends/postgres/free_rows.hpp>
@@ -41,8 +41,10 @@ constexpr std::string_view ddl[] = {
     "DROP SCHEMA IF EXISTS interlock_queue CASCADE", "CREATE SCHEMA interlock_queue",
     "CREATE TABLE interlock_queue.jobs (id bigint PRIMARY KEY, queue text NOT NULL, text text NOT NULL,"
     " done boolean NOT NULL DEFAULT false, version bigint NOT NULL DEFAULT 1)",
-    "CREATE TABLE interlock_queue.mails (job bigint PRIMARY KEY REFERENCES interlock_queue.jobs, text text NOT NULL)",
-    "INSERT INTO interlock_queue.jobs (id, queue, text) SELECT n, 'mail', 'mail ' || n FROM generate_series(1, 20) n"};
+    "CREATE TABLE interlock_queue.mails (job bigint PRIMARY KEY REFERENCES interlock_queue.jobs, text text "
+    "NOT NULL)",
+    "INSERT INTO interlock_queue.jobs (id, queue, text) SELECT n, 'mail', 'mail ' || n FROM "
+    "generate_series(1, 20) n"};
 
 using Jobs = il::TransactionService<Job, il::PessimisticRowLock, il::postgres::FreeRows<Job>>;
 
@@ -51,7 +53,8 @@ asio::awaitable<int> worker(Jobs jobs)
 {
     auto send = [](Job& job, il::postgres::AsyncTransaction& tx) -> asio::awaitable<void> {
         co_await tx.async_exec(
-            "INSERT INTO interlock_queue.mails VALUES ($1, upper($2))", job.id, job.text, asio::use_awaitable);
+            "INSERT INTO interlock_queue.mails VALUES ($1, upper($2))", job.id, job.text,
+            asio::use_awaitable);
         job.done = true;
     };
     for (int sent = 0;; ++sent) {

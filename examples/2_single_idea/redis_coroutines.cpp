@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Shows many coroutines on one Redis connection: locks and transactions of all of them leave in few writes, on the
-// executor that the client was given.
-// Needs: a Redis server, 7.0 or later, whose URL is the argument; without one it says so and does nothing.
+// Shows many coroutines on one Redis connection: locks and transactions of all of them leave in few writes,
+// on the executor that the client was given. Needs: a Redis server, 7.0 or later, whose URL is the argument;
+// without one it says so and does nothing.
 // Run with: redis_coroutines redis://localhost
 
 #include <interlock/backends/redis/state_repository.hpp>
@@ -48,7 +48,8 @@ int main(int argc, char** argv)
     il::redis::Client const client{io, argv[1]};  // asynchronous calls run on `io`, over one connection
     il::redis::StateRepository<Seat> const seats{client, {.name_space = "examples.seats"}};
     // #endregion redis_coroutines
-    il::TransactionService const service{il::SetNxLock{.lock = {.ttl = 10s}, .missing = il::Missing::create}, seats};
+    il::TransactionService const service{
+        il::SetNxLock{.lock = {.ttl = 10s}, .missing = il::Missing::create}, seats};
     auto const round = fmt::format("{:016x}", il::SystemRuntime::random_bits());
 
     // Three hundred people want one of a hundred seats.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Shows idempotency keys on Redis: a payment request that arrives three times, on several machines perhaps, is executed
-// once, and everybody gets the first answer.
-// Needs: a Redis server, 7.0 or later, whose URL is the argument; without one it says so and does nothing.
+// Shows idempotency keys on Redis: a payment request that arrives three times, on several machines perhaps,
+// is executed once, and everybody gets the first answer. Needs: a Redis server, 7.0 or later, whose URL is
+// the argument; without one it says so and does nothing.
 // Run with: redis_idempotency redis://localhost
 
 #include <interlock/backends/redis/idempotency_store.hpp>
@@ -62,7 +62,8 @@ int main(int argc, char** argv)
     check(accounts.load(account)->value.balance == -30);
 
     // The same key for another request is refused, and changes nothing.
-    il::IdempotentRequest const other{"key " + tag, il::Scope("ann"), il::fingerprint(std::string(R"({"pay": 31})"))};
+    il::IdempotentRequest const other{
+        "key " + tag, il::Scope("ann"), il::fingerprint(std::string(R"({"pay": 31})"))};
     check(payments.try_do_in_transaction(other, account, pay).errc() == il::Errc::idempotency_mismatch);
     fmt::print("paid once\n");
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Shows a lock on Redis by itself: who holds it, for how long, and what another system does with its fencing token.
-// Needs: a Redis server, 7.0 or later, whose URL is the argument; without one it says so and does nothing.
+// Shows a lock on Redis by itself: who holds it, for how long, and what another system does with its fencing
+// token. Needs: a Redis server, 7.0 or later, whose URL is the argument; without one it says so and does
+// nothing.
 // Run with: redis_lock redis://localhost
 
 #include <interlock/backends/redis/state_repository.hpp>
@@ -51,17 +52,18 @@ int main(int argc, char** argv)
     auto lock = locks.acquire(job, {.deadline = 10s});
     check(lock.remaining() > 4s);
     check(printer.print(lock.fencing_token()));
-    check(!locks.try_acquire(job));                        // this process
-    il::LockStateService const elsewhere{jobs};            // stands for another one
+    check(!locks.try_acquire(job));              // this process
+    il::LockStateService const elsewhere{jobs};  // stands for another one
     check(!elsewhere.try_acquire(job));
 
     auto const token = lock.fencing_token();
     check(locks.release(lock).has_value());
     auto next = elsewhere.acquire(job);
     check(printer.print(next.fencing_token()));
-    check(!printer.print(token));                          // who was paused comes too late
+    check(!printer.print(token));  // who was paused comes too late
 
-    // An operator takes it away: somebody else may have it at once, and the former holder's guarded writes are refused.
+    // An operator takes it away: somebody else may have it at once, and the former holder's guarded writes
+    // are refused.
     check(jobs.force_release(job).value() == il::Removal::removed);
     auto const last = locks.acquire(job, {.deadline = 10s});
     check(last.fencing_token() > next.fencing_token());

@@ -47,7 +47,8 @@ public:
     void fail_next(il::Failure failure) { script_->push_back(std::move(failure)); }
 
     using Base::carry_out;  // all other verbs
-    il::Outcome<il::Version> carry_out(il::verb::CompareAndSet<Stock> const& write, il::Deadline deadline) const
+    il::Outcome<il::Version> carry_out(
+        il::verb::CompareAndSet<Stock> const& write, il::Deadline deadline) const
     {
         if (script_->empty())
             return Base::carry_out(write, deadline);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include "report.hpp"
-
 #include <fmt/format.h>
+
+#include "report.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -60,8 +60,8 @@ void check_records(Input const& input, Result const& result, std::vector<std::st
         auto const& stock = result.final_stock[i];
         if (stock.quantity < 0 || stock.quantity != replayed[i].quantity || stock.sales != replayed[i].sales)
             violations.push_back(fmt::format(
-                "'{}' ends with {} left after {} sales, its records say {} after {}", stock.sku, stock.quantity,
-                stock.sales, replayed[i].quantity, replayed[i].sales));
+                "'{}' ends with {} left after {} sales, its records say {} after {}", stock.sku,
+                stock.quantity, stock.sales, replayed[i].quantity, replayed[i].sales));
     }
     std::vector<bool> executed(input.orders.size());
     for (std::size_t row = 0; row < input.orders.size(); ++row) {
@@ -75,7 +75,8 @@ void check_records(Input const& input, Result const& result, std::vector<std::st
         if (record == record_of.end())
             violations.push_back(fmt::format("order '{}' was answered, but has no record", order.order_id));
         else if (record->second->sale != reply.sale || !answers(reply.sale, order))
-            violations.push_back(fmt::format("order '{}' got another answer than was recorded", order.order_id));
+            violations.push_back(
+                fmt::format("order '{}' got another answer than was recorded", order.order_id));
         if (!reply.replayed && executed[order.first_row])
             violations.push_back(fmt::format("order '{}' was executed twice", order.order_id));
         executed[order.first_row] = executed[order.first_row] || !reply.replayed;

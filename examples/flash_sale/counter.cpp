@@ -2,11 +2,11 @@
 
 #include "counter.hpp"
 
-#include "processes.hpp"
-#include "unguarded.hpp"
-
 #include <interlock/core/format.hpp>
 #include <interlock/interlock.hpp>
+
+#include "processes.hpp"
+#include "unguarded.hpp"
 #ifdef FLASH_SALE_POSTGRES
 #include <interlock/backends/postgres/backend.hpp>
 #endif
@@ -22,7 +22,6 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -41,17 +40,20 @@ namespace {
 namespace asio = boost::asio;
 namespace il = interlock;
 
-// ---- the store: chosen at run time. Another backend is another object in these two calls. -----------------
+// ---- the store: chosen at run time. Another backend is another object in these two calls. -------
 
 auto const backends = std::tuple_cat(
     std::tuple{il::memory::backend}
 #ifdef FLASH_SALE_REDIS_TLS
-    , std::tuple{il::redis::backend, il::redis::TlsBackend{}, il::redis::unix_backend}
+    ,
+    std::tuple{il::redis::backend, il::redis::TlsBackend{}, il::redis::unix_backend}
 #elif defined FLASH_SALE_REDIS
-    , std::tuple{il::redis::backend, il::redis::tls_backend, il::redis::unix_backend}
+    ,
+    std::tuple{il::redis::backend, il::redis::tls_backend, il::redis::unix_backend}
 #endif
 #ifdef FLASH_SALE_POSTGRES
-    , std::tuple{il::postgres::backend, il::postgres::short_backend}
+    ,
+    std::tuple{il::postgres::backend, il::postgres::short_backend}
 #endif
 );
 
@@ -62,11 +64,12 @@ il::StateRepository<Stock> open_store(std::string const& url)
 
 il::AnyIdempotencyStore open_keys(std::string const& url)
 {
-    return std::apply([&](auto const&... backend) { return il::open_idempotency_store(url, backend...); }, backends);
+    return std::apply(
+        [&](auto const&... backend) { return il::open_idempotency_store(url, backend...); }, backends);
 }
 
-/// Where one sale takes place. Each opens a shop of its own in a store that outlives it, unless the URL names one, and
-/// makes its tables where there are tables.
+/// Where one sale takes place. Each opens a shop of its own in a store that outlives it, unless the URL names
+/// one, and makes its tables where there are tables.
 std::string place_of_sale(std::string const& url, Policy policy)
 {
     if (!outlives_the_program(url))
@@ -83,7 +86,7 @@ std::string place_of_sale(std::string const& url, Policy policy)
     return place;
 }
 
-// ---- the three ways an order reaches a service ------------------------------------------------------------
+// ---- the three ways an order reaches a service --------------------------------------------------
 
 il::CallOptions const patience{.deadline = std::chrono::seconds{30}};
 
@@ -147,7 +150,7 @@ struct Nameless {
     }
 };
 
-// ---- one order --------------------------------------------------------------------------------------------
+// ---- one order ----------------------------------------------------------------------------------
 
 Reply reply(il::Outcome<Sale> outcome)
 {
@@ -189,7 +192,7 @@ asio::awaitable<Reply> async_place(Way const& way, Order const& order)
     co_return last;
 }
 
-// ---- all orders -------------------------------------------------------------------------------------------
+// ---- all orders ---------------------------------------------------------------------------------
 
 /// Where the replies go; called by all workers.
 using Answered = std::function<void(std::size_t row, Reply reply)>;
@@ -259,8 +262,14 @@ void let_workers_sell(Way const& way, Queue& queue, Options const& options)
 /// Counts what the services report.
 class Meter final : public il::Observer {
 public:
-    void on_conflict(il::RetryEvent const&) noexcept override { conflicts.fetch_add(1, std::memory_order_relaxed); }
-    void on_retry(il::RetryEvent const&) noexcept override { retries.fetch_add(1, std::memory_order_relaxed); }
+    void on_conflict(il::RetryEvent const&) noexcept override
+    {
+        conflicts.fetch_add(1, std::memory_order_relaxed);
+    }
+    void on_retry(il::RetryEvent const&) noexcept override
+    {
+        retries.fetch_add(1, std::memory_order_relaxed);
+    }
 
     std::atomic<std::uint64_t> conflicts{0};
     std::atomic<std::uint64_t> retries{0};
@@ -268,8 +277,8 @@ public:
 
 /// Sells the orders of one share.
 void sell_share(
-    Policy policy, std::string const& url, il::StateRepository<Stock> const& store, Queue& queue, Meter& meter,
-    Options const& options)
+    Policy policy, std::string const& url, il::StateRepository<Stock> const& store, Queue& queue,
+    Meter& meter, Options const& options)
 {
     auto const sell_by = [&](auto const& way) { let_workers_sell(way, queue, options); };
     il::ServiceOptions const watched{.observer = &meter};
@@ -302,7 +311,8 @@ std::vector<Record> read_records(il::StateRepository<Stock> const& store)
             records.push_back({record.sequence, *std::move(sale)});
         })
         .value();
-    std::sort(records.begin(), records.end(), [](auto const& a, auto const& b) { return a.sequence < b.sequence; });
+    std::sort(
+        records.begin(), records.end(), [](auto const& a, auto const& b) { return a.sequence < b.sequence; });
     return records;
 }
 
@@ -319,7 +329,8 @@ Result hold_sale(Policy policy, Input const& input, Options const& options, Prog
 
     Result result;
     result.policy = policy;
-    result.replies.assign(input.orders.size(), {Reply::Kind::unknown, false, {}, {}});  // until somebody tells
+    // Until somebody tells.
+    result.replies.assign(input.orders.size(), {Reply::Kind::unknown, false, {}, {}});
     Answered const answered = [&](std::size_t row, Reply reply) {
         auto& kept = result.replies.at(row);
         if (kept.kind == Reply::Kind::answered)

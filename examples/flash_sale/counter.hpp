@@ -6,10 +6,10 @@
 // Holding the sale under one policy: opens the store, lets the workers sell, reads back what the store
 // remembers.
 
+#include <boost/describe.hpp>
+
 #include "options.hpp"
 #include "sale.hpp"
-
-#include <boost/describe.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -49,7 +49,7 @@ struct Result {
     std::vector<Stock> final_stock;  // in the order of the input
     std::uint64_t conflicts{0};
     std::uint64_t retries{0};
-    std::size_t processes_lost{0};   // ended before they had served their orders
+    std::size_t processes_lost{0};  // ended before they had served their orders
     std::chrono::duration<double> seconds{0};
 };
 

@@ -10,12 +10,12 @@
 // of one's own, and a bad one), processes.cpp (several processes at one stock, some of which are killed),
 // audit.cpp (how the books are checked).
 
+#include <fmt/format.h>
+
 #include "counter.hpp"
 #include "options.hpp"
 #include "orders.hpp"
 #include "report.hpp"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -34,7 +34,8 @@ void print_violations(Summary const& summary)
         fmt::print(stderr, "flash_sale: {}: {}\n", name_of(summary.policy), summary.violations[i]);
     if (summary.violations.size() > most)
         fmt::print(
-            stderr, "flash_sale: {}: and {} more\n", name_of(summary.policy), summary.violations.size() - most);
+            stderr, "flash_sale: {}: and {} more\n", name_of(summary.policy),
+            summary.violations.size() - most);
 }
 
 /// True when every guarded policy kept its invariants.
@@ -58,8 +59,9 @@ bool hold_sales(Input const& input, Options const& options)
     }
     if (!options.json)
         print_table(summaries, options);
-    return std::all_of(
-        summaries.begin(), summaries.end(), [](Summary const& summary) { return summary.violations.empty(); });
+    return std::all_of(summaries.begin(), summaries.end(), [](Summary const& summary) {
+        return summary.violations.empty();
+    });
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ Number number(std::string_view option, std::string_view text, Number least, Numb
 Share share(std::string_view option, std::string_view text)
 {
     auto const slash = std::min(text.find('/'), text.size());
-    auto const of = number<std::size_t>(option, text.substr(std::min(slash + 1, text.size())), 1, most_processes);
+    auto const of =
+        number<std::size_t>(option, text.substr(std::min(slash + 1, text.size())), 1, most_processes);
     return {number<std::size_t>(option, text.substr(0, slash), 0, of - 1), of};
 }
 
@@ -177,14 +178,17 @@ Options parse_options(std::vector<std::string_view> const& arguments)
         throw BadOption(fmt::format("{} does not go together with --orders and --stock", generator_option));
     if (options.processes > 1 && !outlives_the_program(options.backend))
         throw BadOption(
-            "--processes needs a store that processes share, redis:, unix: or postgresql:; what --backend names lives in one process");
+            "--processes needs a store that processes share, redis:, unix: or postgresql:; what --backend "
+            "names lives in one process");
     if (!has_row_locks(options.backend)) {
         if (options.policies.size() == 1 && options.policies[0] == Policy::pessimistic)
-            throw BadOption("--policy pessimistic needs row locks, which the store of --backend does not have");
+            throw BadOption(
+                "--policy pessimistic needs row locks, which the store of --backend does not have");
         std::erase(options.policies, Policy::pessimistic);
     }
     if (options.policies.size() > 1 && options.backend.find("name_space=") != std::string::npos)
-        throw BadOption("--backend names one name space, but every policy needs its own; name one --policy, too");
+        throw BadOption(
+            "--backend names one name space, but every policy needs its own; name one --policy, too");
     if (options.ledger && options.ledger == options.final_stock)
         throw BadOption("--ledger and --final-stock name the same file");
     return options;
@@ -198,7 +202,8 @@ std::optional<std::string> output_path(
     if (policy == Policy::unguarded)
         return std::nullopt;
     std::filesystem::path const whole(*path);
-    auto const file = fmt::format("{}-{}{}", whole.stem().string(), name_of(policy), whole.extension().string());
+    auto const file =
+        fmt::format("{}-{}{}", whole.stem().string(), name_of(policy), whole.extension().string());
     return (whole.parent_path() / file).string();
 }
 

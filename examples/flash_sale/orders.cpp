@@ -30,7 +30,8 @@ constexpr std::size_t max_customer = 1024;
 /// Reads a CSV file row by row. The fields it shows live until the next row.
 class Csv {
 public:
-    Csv(std::string path, std::string_view header, std::size_t columns) : path_(std::move(path)), columns_(columns)
+    Csv(std::string path, std::string_view header, std::size_t columns)
+        : path_(std::move(path)), columns_(columns)
     {
         read();
         rest_ = text_;
@@ -220,9 +221,11 @@ std::vector<Order> read_orders(std::string const& path, std::vector<Stock> const
         auto const [at, fresh] = first_of.try_emplace(order.order_id, First{order.first_row, csv.line()});
         if (!fresh) {
             auto const& first = orders[at->second.row];
-            if (first.customer != order.customer || first.sku != order.sku || first.quantity != order.quantity)
+            if (first.customer != order.customer || first.sku != order.sku ||
+                first.quantity != order.quantity)
                 csv.fail(fmt::format(
-                    "order_id '{}' is in line {} already, with other content", order.order_id, at->second.line));
+                    "order_id '{}' is in line {} already, with other content", order.order_id,
+                    at->second.line));
             order.first_row = at->second.row;
         }
         orders.push_back(std::move(order));
@@ -274,8 +277,8 @@ Input generate_input(Generator const& generator)
         auto const wanted = std::upper_bound(popularity.begin(), popularity.end(), fraction() * total);
         auto const sku = std::min(static_cast<std::size_t>(wanted - popularity.begin()), generator.skus - 1);
         input.orders.push_back(
-            {fmt::format("order-{:07}", row + 1), fmt::format("customer-{:04}", below(10000)), input.stock[sku].sku,
-             static_cast<std::int64_t>(1 + below(largest_order)), row});
+            {fmt::format("order-{:07}", row + 1), fmt::format("customer-{:04}", below(10000)),
+             input.stock[sku].sku, static_cast<std::int64_t>(1 + below(largest_order)), row});
     }
     return input;
 }

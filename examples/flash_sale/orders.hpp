@@ -17,8 +17,8 @@ namespace flash_sale {
 
 /// Everything that is known before the first sale.
 struct Input {
-    std::vector<Stock> stock;    // in the order of the file
-    std::vector<Order> orders;   // in the order in which they arrive, repeated requests included
+    std::vector<Stock> stock;   // in the order of the file
+    std::vector<Order> orders;  // in the order in which they arrive, repeated requests included
 };
 
 /// A row, or a file, that is refused. Says where: `orders.csv:3: ...`.
@@ -37,8 +37,8 @@ Input read_input(std::string const& orders_path, std::string const& stock_path);
 struct Generator {
     std::size_t orders{20000};
     std::size_t skus{50};
-    double zipf{1.1};          // how unevenly the skus are wanted; 0: evenly
-    double duplicates{5.0};    // per cent of the orders that are repeated requests
+    double zipf{1.1};        // how unevenly the skus are wanted; 0: evenly
+    double duplicates{5.0};  // per cent of the orders that are repeated requests
     std::uint64_t seed{1};
 };
 

@@ -84,7 +84,8 @@ public:
         auto const size = ::recv(socket_, bytes.data(), bytes.size(), 0);
         if (size <= 0)
             return std::nullopt;
-        auto message = interlock::StateTraits<Message>::decode({bytes.data(), static_cast<std::size_t>(size)});
+        auto message =
+            interlock::StateTraits<Message>::decode({bytes.data(), static_cast<std::size_t>(size)});
         if (!message)
             throw std::runtime_error(fmt::format("process {} says what nobody understands", pid_));
         return message;
@@ -104,12 +105,14 @@ private:
 };
 
 /// The arguments of this process, overruled where the share differs.
-std::vector<std::string> command_line(Policy policy, std::string const& url, Options const& options, std::size_t share)
+std::vector<std::string> command_line(
+    Policy policy, std::string const& url, Options const& options, std::size_t share)
 {
     std::vector<std::string> words{"flash_sale"};
     words.insert(words.end(), options.arguments.begin(), options.arguments.end());
     for (auto const& [option, value] :
-         {std::pair{"--policy", std::string(name_of(policy))}, {"--backend", url},
+         {std::pair{"--policy", std::string(name_of(policy))},
+          {"--backend", url},
           {"--share", fmt::format("{}/{}", share, options.processes)}}) {
         words.emplace_back(option);
         words.push_back(value);
@@ -133,8 +136,8 @@ ProcessesEnd let_processes_sell(
     }
     fmt::print(stderr, "flash_sale: {}: processes{}\n", name_of(policy), pids);
 
-    // Serves one share to its end, with as many processes as it takes. Who takes over need not know what the lost one
-    // sold: he asks for all of it, and the store knows.
+    // Serves one share to its end, with as many processes as it takes. Who takes over need not know what the
+    // lost one sold: he asks for all of it, and the store knows.
     auto const serve = [&](std::size_t share) {
         ProcessesEnd end;
         for (auto& process = processes[share];; process = run(share)) {
@@ -155,7 +158,8 @@ ProcessesEnd let_processes_sell(
             if (process->succeeded())
                 return end;
             if (++end.lost == most_runs)
-                throw std::runtime_error(fmt::format("{} processes with the same orders ended early", end.lost));
+                throw std::runtime_error(
+                    fmt::format("{} processes with the same orders ended early", end.lost));
             if (policy == Policy::unguarded)
                 return end;  // asking again would be ordering again
         }

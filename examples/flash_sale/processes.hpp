@@ -3,12 +3,12 @@
 #ifndef INTERLOCK_EXAMPLES_FLASH_SALE_PROCESSES_HPP
 #define INTERLOCK_EXAMPLES_FLASH_SALE_PROCESSES_HPP
 
-// Several processes of this program at one stock. They share nothing but the store; only their replies go to the
-// process that started them.
-
-#include "counter.hpp"
+// Several processes of this program at one stock. They share nothing but the store; only their replies go to
+// the process that started them.
 
 #include <boost/describe.hpp>
+
+#include "counter.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -32,9 +32,9 @@ struct ProcessesEnd {
     std::uint64_t retries{0};
 };
 
-/// Starts the processes, prints their pids, and waits until every order is served. The share of a process that ended
-/// early is given to another one, except under `unguarded`. `heard` is called by several threads, each with rows of its
-/// own, and with a row once more after its process was lost.
+/// Starts the processes, prints their pids, and waits until every order is served. The share of a process
+/// that ended early is given to another one, except under `unguarded`. `heard` is called by several threads,
+/// each with rows of its own, and with a row once more after its process was lost.
 ProcessesEnd let_processes_sell(
     Policy policy, std::string const& url, Options const& options, std::function<void(Message)> const& heard);
 

@@ -77,32 +77,36 @@ void print_table(std::vector<Summary> const& summaries, Options const& options)
 {
     constexpr auto row = "{:<12} {:>9} {:>9} {:>10} {:>9} {:>8} {:>7} {:>9} {:>10} {:>9} {:>9}\n";
     fmt::print(
-        fmt::runtime(row), "policy", "accepted", "sold out", "duplicates", "oversold", "lost", "unknown", "conflicts",
-        "orders/s", "p50", "p99");
+        fmt::runtime(row), "policy", "accepted", "sold out", "duplicates", "oversold", "lost", "unknown",
+        "conflicts", "orders/s", "p50", "p99");
     fmt::print(fmt::runtime(row), "", "", "", "", "units", "updates", "", "", "", "us", "us");
     for (auto const& s : summaries)
         fmt::print(
-            fmt::runtime(row), name_of(s.policy), s.accepted, s.sold_out, s.duplicates, s.oversold_units, s.lost_updates,
-            s.unknown, s.conflicts, fmt::format("{:.0f}", s.orders_per_second), fmt::format("{:.1f}", s.p50_us),
-            fmt::format("{:.1f}", s.p99_us));
+            fmt::runtime(row), name_of(s.policy), s.accepted, s.sold_out, s.duplicates, s.oversold_units,
+            s.lost_updates, s.unknown, s.conflicts, fmt::format("{:.0f}", s.orders_per_second),
+            fmt::format("{:.1f}", s.p50_us), fmt::format("{:.1f}", s.p99_us));
     for (auto const& s : summaries)
         if (s.sold_twice > 0)
             fmt::print("{} sold {} repeated orders once more.\n", name_of(s.policy), s.sold_twice);
     for (auto const& s : summaries)
         if (options.processes > 1)
-            fmt::print("{}: {} processes, {} lost.\n", name_of(s.policy), options.processes, s.processes_lost);
+            fmt::print(
+                "{}: {} processes, {} lost.\n", name_of(s.policy), options.processes, s.processes_lost);
 }
 
 void print_json(Summary const& s, Options const& options)
 {
     fmt::print(
-        "{{\"policy\":\"{}\",\"backend\":{},\"workers\":{},\"async\":{},\"processes\":{},\"processes_lost\":{},"
-        "\"orders\":{},\"accepted\":{},\"sold_out\":{},\"duplicates\":{},\"sold_twice\":{},\"oversold_units\":{},\"lost_updates\":{},\"unknown\":{},\"failed\":{},"
+        "{{\"policy\":\"{}\",\"backend\":{},\"workers\":{},\"async\":{},\"processes\":{},\"processes_lost\":{"
+        "},"
+        "\"orders\":{},\"accepted\":{},\"sold_out\":{},\"duplicates\":{},\"sold_twice\":{},\"oversold_"
+        "units\":{},\"lost_updates\":{},\"unknown\":{},\"failed\":{},"
         "\"violations\":{},\"conflicts\":{},\"retries\":{},\"seconds\":{:.6f},\"orders_per_second\":{:.0f},"
         "\"p50_us\":{:.1f},\"p99_us\":{:.1f},\"max_us\":{:.1f}}}\n",
         name_of(s.policy), quoted(printable_backend(options.backend)), options.workers, options.async,
-        options.processes, s.processes_lost, s.orders, s.accepted, s.sold_out, s.duplicates, s.sold_twice, s.oversold_units, s.lost_updates, s.unknown, s.failed,
-        s.violations.size(), s.conflicts, s.retries, s.seconds, s.orders_per_second, s.p50_us, s.p99_us, s.max_us);
+        options.processes, s.processes_lost, s.orders, s.accepted, s.sold_out, s.duplicates, s.sold_twice,
+        s.oversold_units, s.lost_updates, s.unknown, s.failed, s.violations.size(), s.conflicts, s.retries,
+        s.seconds, s.orders_per_second, s.p50_us, s.p99_us, s.max_us);
 }
 
 ProgressBar::ProgressBar(std::string_view policy, std::size_t total)
@@ -123,7 +127,8 @@ void ProgressBar::show(std::size_t done) const
     constexpr std::size_t width = 40;
     auto const filled = width * done / total_;
     fmt::print(
-        stderr, "\r{:<12} [{:=<{}}{:<{}}] {:>3} %", policy_, "", filled, "", width - filled, 100 * done / total_);
+        stderr, "\r{:<12} [{:=<{}}{:<{}}] {:>3} %", policy_, "", filled, "", width - filled,
+        100 * done / total_);
 }
 
 }  // namespace flash_sale

@@ -21,8 +21,8 @@ struct Summary {
     std::size_t orders{0};
     std::size_t accepted{0};
     std::size_t sold_out{0};
-    std::size_t duplicates{0};     // rows that got the answer of an earlier row with the same order_id
-    std::size_t sold_twice{0};     // rows that were sold although their order_id had been sold before
+    std::size_t duplicates{0};  // rows that got the answer of an earlier row with the same order_id
+    std::size_t sold_twice{0};  // rows that were sold although their order_id had been sold before
     std::int64_t oversold_units{0};
     std::int64_t lost_updates{0};  // sales that the final stock does not know of
     std::size_t unknown{0};

@@ -28,7 +28,8 @@ struct Order {
     std::string customer;
     std::string sku;
     std::int64_t quantity{0};
-    std::size_t first_row{0};  // where this order_id came first; the row itself, unless it is a repeated request
+    // Where this order_id came first; the row itself, unless it is a repeated request.
+    std::size_t first_row{0};
 };
 
 /// The answer to an order. "Sold out" is an answer like any other, not an exception: a repeated request gets

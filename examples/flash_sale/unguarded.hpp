@@ -41,12 +41,17 @@ public:
     static constexpr std::string_view name = Unguarded::name;
     static constexpr std::array forms{interlock::Form::states};
 
-    UnguardedSession(Unguarded, Repository repository, interlock::Observer*) : repository_(std::move(repository)) {}
+    UnguardedSession(Unguarded, Repository repository, interlock::Observer*)
+        : repository_(std::move(repository))
+    {}
 
     Repository const& repository() const noexcept { return repository_; }
     interlock::RetryLimits retry_limits() const noexcept { return {}; }
     static constexpr bool guarded(interlock::Form) noexcept { return true; }
-    std::optional<interlock::Failure> unfit(std::span<interlock::Key const>, interlock::Deadline) const { return {}; }
+    std::optional<interlock::Failure> unfit(std::span<interlock::Key const>, interlock::Deadline) const
+    {
+        return {};
+    }
 
     /// One call.
     template <std::size_t N, interlock::Form>
@@ -55,8 +60,9 @@ public:
 
     public:
         Transaction(
-            UnguardedSession const& session, std::span<interlock::Key const, N> keys, std::span<std::size_t const, N>,
-            std::span<std::optional<value_type> const, N>, interlock::TransactionContext& context)
+            UnguardedSession const& session, std::span<interlock::Key const, N> keys,
+            std::span<std::size_t const, N>, std::span<std::optional<value_type> const, N>,
+            interlock::TransactionContext& context)
             : repository_(session.repository()), key_(keys[0]), deadline_(context.deadline())
         {}
 

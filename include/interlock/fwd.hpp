@@ -4,10 +4,11 @@
 #define INTERLOCK_FWD_HPP
 
 /// @file
-/// Forward declarations of every public template and class of the core and the policies, with all default template
-/// arguments. Each store has a `fwd.hpp` of its own: `interlock/backends/redis/fwd.hpp`.
+/// Forward declarations of every public template and class of the core and the policies, with all default
+/// template arguments. Each store has a `fwd.hpp` of its own: `interlock/backends/redis/fwd.hpp`.
 ///
-/// For a header that only mentions a repository or a service, and must not make everybody who includes it compile them:
+/// For a header that only mentions a repository or a service, and must not make everybody who includes it
+/// compile them:
 ///
 ///     #include <interlock/fwd.hpp>
 ///
@@ -15,26 +16,30 @@
 ///         interlock::StateRepository<Stock>& stock;
 ///     };
 ///
-/// Cheap enough for any header: no Asio, no client library, no heavy standard header. Constraints are on the constructors
-/// of the services, not on the class heads, so nothing has to be repeated here. Every other header of the library comes
-/// to this one first, so that a compiler that cannot build interlock is told so before anything else.
+/// Cheap enough for any header: no Asio, no client library, no heavy standard header. Constraints are on the
+/// constructors of the services, not on the class heads, so nothing has to be repeated here. Every other
+/// header of the library comes to this one first, so that a compiler that cannot build interlock is told so
+/// before anything else.
 
 #if !defined(__cplusplus) || __cplusplus < 202002L
-#error "interlock needs C++20: compile with -std=c++20, or write target_compile_features(<target> PRIVATE cxx_std_20)"
+#error "interlock needs C++20: write -std=c++20, or target_compile_features(<target> PRIVATE cxx_std_20)"
 #include <see the error above>  // ends the compilation here, instead of a thousand errors that say less
 #endif
-#if (defined(__clang__) && __clang_major__ < 14) || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12)
-#error "interlock needs g++ 12 or clang 14: this compiler is older, choose another by CXX=g++-12 or CXX=clang++-14"
+#if (defined(__clang__) && __clang_major__ < 14) || \
+    (defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12)
+#error "interlock needs g++ 12 or clang 14: this compiler is older, write CXX=g++-12 or CXX=clang++-14"
 #include <see the error above>
 #endif
 #if !defined(__cpp_exceptions) && !defined(__EXCEPTIONS)
-#error "interlock needs exceptions: compile without -fno-exceptions (it can do without RTTI: -fno-rtti is fine)"
+#error \
+    "interlock needs exceptions: compile without -fno-exceptions (it can do without RTTI: -fno-rtti is fine)"
 #include <see the error above>
 #endif
 
 #include <cstddef>
 
-/// In front of a declaration that only a mistake can choose: the compiler refuses it on the user's own line, in these words.
+/// In front of a declaration that only a mistake can choose: the compiler refuses it on the user's own line,
+/// in these words.
 #if defined(INTERLOCK_DOXYGEN)
 #define INTERLOCK_WRITE_INSTEAD(words)
 #else

@@ -7,11 +7,11 @@
 /// Everything that needs no client library. The map of the folders:
 ///
 /// - `core/` WHAT: the nouns and the plug shapes. Start with `contracts/store.hpp` (what a store offers),
-///   `transaction_context.hpp` (what a policy offers), `transaction_service.hpp` and `lock_state_service.hpp` (the two
-///   services that join them).
+///   `transaction_context.hpp` (what a policy offers), `transaction_service.hpp` and `lock_state_service.hpp`
+///   (the two services that join them).
 /// - `policies/` HOW conflicts are handled: one header per policy.
-/// - `backends/` WHERE the state lives: one folder per store, the same file names in each. Only `memory/` is included
-///   here; the others need a client library and are included by name.
+/// - `backends/` WHERE the state lives: one folder per store, the same file names in each. Only `memory/`
+///   is included here; the others need a client library and are included by name.
 ///
 /// `core/format.hpp` (fmt formatters) comes along where fmt is installed.
 

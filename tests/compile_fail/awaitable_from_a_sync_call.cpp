@@ -10,7 +10,6 @@
 
 #include <string>
 
-
 namespace il = interlock;
 
 struct Stock {
@@ -19,7 +18,8 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
-void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service)
+void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const&
+             service)
 {
     service.do_in_transaction("sku-1", [](Stock& s) -> boost::asio::awaitable<int> { co_return s.quantity; });
 }

@@ -19,7 +19,8 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
-void use(il::TransactionService<Stock, il::PessimisticRowLock, il::postgres::StateRepository<Stock>> const& service)
+void use(il::TransactionService<Stock, il::PessimisticRowLock, il::postgres::StateRepository<Stock>> const&
+             service)
 {
     service.async_do_in_transaction(
         "sku-1", [](Stock&, il::postgres::Transaction& tx) { tx.exec("SELECT 1"); }, boost::asio::detached);

@@ -17,10 +17,9 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
-void use(
-    il::TransactionServiceFor<
-        il::IdempotencyKeys<il::OptimisticVersioning, il::memory::IdempotencyStore>,
-        il::memory::StateRepository<Stock>> const& service)
+void use(il::TransactionServiceFor<
+         il::IdempotencyKeys<il::OptimisticVersioning, il::memory::IdempotencyStore>,
+         il::memory::StateRepository<Stock>> const& service)
 {
     service.do_in_transaction("sku-1", [](Stock& s) { return --s.quantity; });
 }

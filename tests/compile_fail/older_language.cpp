@@ -1,4 +1,4 @@
-// expect: interlock needs C[+][+]20: compile with -std=c[+][+]20
+// expect: interlock needs C[+][+]20: write -std=c[+][+]20
 // error-elsewhere
 // options: -std=c++17
 // SPDX-License-Identifier: BSL-1.0

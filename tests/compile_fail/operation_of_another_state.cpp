@@ -21,7 +21,8 @@ struct Order {
     int id{0};
 };
 
-void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service)
+void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const&
+             service)
 {
     service.do_in_transaction("sku-1", [](Order& o) { ++o.id; });
 }

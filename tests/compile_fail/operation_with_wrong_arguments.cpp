@@ -17,7 +17,8 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
-void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service)
+void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const&
+             service)
 {
     service.do_in_transaction("sku-1", [](int, double) { return 1; });
 }

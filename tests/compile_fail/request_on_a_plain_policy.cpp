@@ -17,7 +17,9 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
-void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service)
+void use(il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const&
+             service)
 {
-    service.do_in_transaction(il::IdempotentRequest("key", il::Scope("user")), "sku-1", [](Stock& s) { return --s.quantity; });
+    service.do_in_transaction(
+        il::IdempotentRequest("key", il::Scope("user")), "sku-1", [](Stock& s) { return --s.quantity; });
 }

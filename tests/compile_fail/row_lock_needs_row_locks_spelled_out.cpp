@@ -7,5 +7,6 @@
 
 void use(VersionsOnly stock)
 {
-    il::TransactionService<Stock, il::PessimisticRowLock, VersionsOnly> service{il::PessimisticRowLock{}, stock};
+    il::TransactionService<Stock, il::PessimisticRowLock, VersionsOnly> service{
+        il::PessimisticRowLock{}, stock};
 }

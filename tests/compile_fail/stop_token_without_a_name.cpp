@@ -18,7 +18,8 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
-void use(il::LockStateService<Stock, il::memory::StateRepository<Stock>> const& locks, std::stop_source source)
+void use(
+    il::LockStateService<Stock, il::memory::StateRepository<Stock>> const& locks, std::stop_source source)
 {
     locks.acquire("sku-1", {.stop = source.get_token()});
 }

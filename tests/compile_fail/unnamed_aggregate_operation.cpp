@@ -10,9 +10,9 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
 
-#include <string>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -34,7 +34,8 @@ struct Take {
 };
 
 boost::asio::awaitable<void> use(
-    il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service,
+    il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const&
+        service,
     il::LockStateService<Stock, il::memory::StateRepository<Stock>> const& locks, std::shared_ptr<int> three)
 {
     static_cast<void>(locks);

@@ -10,9 +10,9 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
 
-#include <string>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -29,9 +29,11 @@ struct Stock {
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
 boost::asio::awaitable<void> use(
-    il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service,
+    il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const&
+        service,
     il::LockStateService<Stock, il::memory::StateRepository<Stock>> const& locks, std::shared_ptr<int> three)
 {
     static_cast<void>(locks);
-    co_await service.async_do_in_transaction(Stock{"sku-1", *three}, [](Stock&) {}, boost::asio::use_awaitable);
+    co_await service.async_do_in_transaction(
+        Stock{"sku-1", *three}, [](Stock&) {}, boost::asio::use_awaitable);
 }

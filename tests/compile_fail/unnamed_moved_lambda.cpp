@@ -2,7 +2,8 @@
 // error-elsewhere
 // SPDX-License-Identifier: BSL-1.0
 
-// A named lambda, moved: an rvalue as well, and refused with the rest inside a co_await expression: g++ 12 destroys it twice.
+// A named lambda, moved: an rvalue as well, and refused with the rest inside a co_await expression: g++ 12
+// destroys it twice.
 
 #include <interlock/interlock.hpp>
 
@@ -10,9 +11,9 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
 
-#include <string>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -29,7 +30,8 @@ struct Stock {
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
 boost::asio::awaitable<void> use(
-    il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const& service,
+    il::TransactionService<Stock, il::OptimisticVersioning, il::memory::StateRepository<Stock>> const&
+        service,
     il::LockStateService<Stock, il::memory::StateRepository<Stock>> const& locks, std::shared_ptr<int> three)
 {
     auto take = [three](Stock& s) { s.quantity -= *three; };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a user's first program with Redis needs from the package: the headers, the codec, and to be linked with it. There
-// is no server here, and that is what the library says.
+// What a user's first program with Redis needs from the package: the headers, the codec, and to be linked
+// with it. There is no server here, and that is what the library says.
 //
 // Is linked with libhiredis.
 // Is not linked with libssl libcrypto.
@@ -19,6 +19,7 @@ int main()
     interlock::redis::StateRepository<std::string> const names{client};
     if (names.load("x").errc() != interlock::Errc::unavailable)
         return 1;
-    std::printf("interlock %d.%d.%d\n", INTERLOCK_VERSION_MAJOR, INTERLOCK_VERSION_MINOR, INTERLOCK_VERSION_PATCH);
+    std::printf(
+        "interlock %d.%d.%d\n", INTERLOCK_VERSION_MAJOR, INTERLOCK_VERSION_MINOR, INTERLOCK_VERSION_PATCH);
     return 0;
 }

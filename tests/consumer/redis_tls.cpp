@@ -14,9 +14,11 @@
 
 int main()
 {
-    auto const repository = interlock::open<std::string>("rediss://127.0.0.1:1", interlock::redis::TlsBackend{});
+    auto const repository =
+        interlock::open<std::string>("rediss://127.0.0.1:1", interlock::redis::TlsBackend{});
     if (repository.load("x").errc() != interlock::Errc::unavailable)
         return 1;
-    std::printf("interlock %d.%d.%d\n", INTERLOCK_VERSION_MAJOR, INTERLOCK_VERSION_MINOR, INTERLOCK_VERSION_PATCH);
+    std::printf(
+        "interlock %d.%d.%d\n", INTERLOCK_VERSION_MAJOR, INTERLOCK_VERSION_MINOR, INTERLOCK_VERSION_PATCH);
     return 0;
 }

@@ -8,12 +8,12 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+
 #include "contract/backends.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -71,7 +71,8 @@ auto run_async(Service const& service, auto const& key, F operation)
     std::optional<Outcome<int>> result;
     std::exception_ptr thrown;
     service.async_try_do_in_transaction(
-        key, operation, {.deadline = 60s}, asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
+        key, operation, {.deadline = 60s},
+        asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
             thrown = e;
             result.emplace(std::move(outcome));
         }));
@@ -116,8 +117,7 @@ TEMPLATE_LIST_TEST_CASE("a transaction is applied or leaves no trace", "[contrac
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "no update is lost between threads, handles, and blocking and asynchronous calls",
-    "[contract][policies]",
+    "no update is lost between threads, handles, and blocking and asynchronous calls", "[contract][policies]",
     Pairs)
 {
     TestType const pair;
@@ -153,7 +153,8 @@ TEMPLATE_LIST_TEST_CASE("an operation id has one effect and one answer", "[contr
     CHECK(pair.get("x") == 99);
 }
 
-TEMPLATE_LIST_TEST_CASE("an idempotent request is executed once and answered alike", "[contract][policies]", Pairs)
+TEMPLATE_LIST_TEST_CASE(
+    "an idempotent request is executed once and answered alike", "[contract][policies]", Pairs)
 {
     TestType const pair;
     pair.put("x", 100);
@@ -163,10 +164,12 @@ TEMPLATE_LIST_TEST_CASE("an idempotent request is executed once and answered ali
     std::vector<std::optional<Outcome<Answer<int>>>> answers(6);
     run_threads(answers.size(), [&](std::size_t i) {
         answers[i] = service.try_do_in_transaction(
-            request, "x", [&](Stock& s) {
+            request, "x",
+            [&](Stock& s) {
                 ++executions;
                 return --s.quantity;
-            }, {.deadline = 60s});
+            },
+            {.deadline = 60s});
     });
     int fresh = 0;
     for (auto const& answer : answers) {
@@ -178,7 +181,9 @@ TEMPLATE_LIST_TEST_CASE("an idempotent request is executed once and answered ali
     CHECK(executions == 1);
     CHECK(pair.get("x") == 99);
     IdempotentRequest const other("k", Scope("s"), fingerprint("another body"));
-    CHECK(service.try_do_in_transaction(other, "x", [](Stock& s) { return --s.quantity; }).errc() == Errc::idempotency_mismatch);
+    CHECK(
+        service.try_do_in_transaction(other, "x", [](Stock& s) { return --s.quantity; }).errc() ==
+        Errc::idempotency_mismatch);
 }
 
 TEMPLATE_LIST_TEST_CASE("a call ends by its deadline while the key is in use", "[contract][policies]", Pairs)

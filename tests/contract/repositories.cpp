@@ -11,11 +11,11 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 
+#include <boost/asio/use_future.hpp>
+
 #include "contract/backends.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/use_future.hpp>
 
 #include <array>
 #include <atomic>
@@ -38,9 +38,10 @@ using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::run_threads;
 
-// ---- AtomicRepository ---------------------------------------------------------------------------------------------
+// ---- AtomicRepository ---------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every key that failed", "[contract][atomic]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a commit is all or nothing and its failure names every key that failed", "[contract][atomic]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -56,7 +57,9 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
         Change<Stock>{.key = &c, .version = version, .value = &value}};
     auto const refused = repository.commit(changes, nullptr, soon);
     CHECK(refused.errc() == Errc::not_found);
-    CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("b: ") && Catch::Matchers::ContainsSubstring("c: "));
+    CHECK_THAT(
+        refused.detail(),
+        Catch::Matchers::ContainsSubstring("b: ") && Catch::Matchers::ContainsSubstring("c: "));
     CHECK(repository.load(a, soon).value().value.quantity == 1);
     changes[1].version = changes[2].version = no_version;
     CHECK(repository.commit(changes, nullptr, soon));
@@ -69,12 +72,11 @@ TEMPLATE_LIST_TEST_CASE("a commit is all or nothing and its failure names every 
     CHECK(repository.load(b, soon).errc() == Errc::not_found);
 }
 
-// ---- OperationRepository ------------------------------------------------------------------------------------------
+// ---- OperationRepository ------------------------------------------------------------------------
 
 TEMPLATE_LIST_TEST_CASE(
     "an operation's answer is written once, together with its effect, and a tombstone forbids the effect",
-    "[contract][operation]",
-    Backends)
+    "[contract][operation]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -106,7 +108,8 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(repository.find_operation(x, late, soon).value()->attempt == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("concurrent commits of one operation have one effect", "[contract][operation]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "concurrent commits of one operation have one effect", "[contract][operation]", Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -128,10 +131,11 @@ TEMPLATE_LIST_TEST_CASE("concurrent commits of one operation have one effect", "
     CHECK(repository.load(x, soon).value().version > version);
 }
 
-// ---- RowLockingRepository -----------------------------------------------------------------------------------------
+// ---- RowLockingRepository -----------------------------------------------------------------------
 #ifdef INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
 
-TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[contract][row_locking]", RowLockingBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "a locked row is changed and locked by nobody else", "[contract][row_locking]", RowLockingBackends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -151,10 +155,13 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     };
     CHECK(busy(repository.compare_and_set(x, version, Stock{"x", 9}, Deadline{50ms})));
     CHECK(busy(repository.erase(x, version, Deadline{50ms})));
-    CHECK(busy(repository.insert(y, Stock{"y", 9}, Deadline{50ms})));  // a key without a value is locked as well
+    // A key without a value is locked as well.
+    CHECK(busy(repository.insert(y, Stock{"y", 9}, Deadline{50ms})));
     CHECK(repository.load_for_update(one, Wait::no, soon).errc() == Errc::lock_busy);
     CHECK(repository.load_for_update(missing, Wait::no, soon).errc() == Errc::lock_busy);
-    CHECK(repository.load_for_update(one, Wait::until_deadline, Deadline{50ms}).errc() == Errc::deadline_exceeded);
+    CHECK(
+        repository.load_for_update(one, Wait::until_deadline, Deadline{50ms}).errc() ==
+        Errc::deadline_exceeded);
     Stock const value{"x", 2};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value}};
     CHECK(tx->commit(changes, nullptr, soon));
@@ -162,13 +169,14 @@ TEMPLATE_LIST_TEST_CASE("a locked row is changed and locked by nobody else", "[c
     REQUIRE(again);
     CHECK(again->state(0)->value.quantity == 2);
     again->rollback();
-    { CHECK(repository.load_for_update(one, Wait::no, soon)); }  // and its destructor rolls back
+    {
+        CHECK(repository.load_for_update(one, Wait::no, soon));
+    }  // and its destructor rolls back
     CHECK(repository.compare_and_set(x, changes[0].version, Stock{"x", 3}, soon));
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "a transaction that waited for a row sees it as the one before has left it",
-    "[contract][row_locking]",
+    "a transaction that waited for a row sees it as the one before has left it", "[contract][row_locking]",
     RowLockingBackends)
 {
     TestType const backend;
@@ -196,7 +204,7 @@ TEMPLATE_LIST_TEST_CASE(
 
 #endif
 
-// ---- LeaseRepository, FencedRepository, FusedRepository -----------------------------------------------------------
+// ---- LeaseRepository, FencedRepository, FusedRepository -----------------------------------------
 
 TEMPLATE_LIST_TEST_CASE(
     "a lock record names one owner, and only that owner can change it", "[contract][lease]", Backends)
@@ -219,15 +227,16 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(repository.create(x, owner(2), 10s, soon).value().first > grant.first);
     CHECK(repository.load(x, soon).errc() == Errc::not_found);  // lock records are no values
     std::atomic<int> granted{0};
-    run_threads(8, [&](std::size_t i) { granted += backend.other().create(key("y"), owner(i + 1), 10s, soon) ? 1 : 0; });
+    run_threads(8, [&](std::size_t i) {
+        granted += backend.other().create(key("y"), owner(i + 1), 10s, soon) ? 1 : 0;
+    });
     CHECK(granted == 1);
     for (Ttl bad : {Ttl{0s}, Ttl{-1s}, Ttl{1ms}, Ttl{25h}})
         CHECK(repository.create(key("z"), owner(1), bad, soon).errc() == Errc::invalid_argument);
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "a lease ends no earlier than its time, and after that others can take the lock",
-    "[contract][lease]",
+    "a lease ends no earlier than its time, and after that others can take the lock", "[contract][lease]",
     Backends)
 {
     TestType const backend;
@@ -246,7 +255,9 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(repository.renew(x, owner(1), 10s, soon).errc() == Errc::lock_lost);
 }
 
-TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, whatever the clock says", "[contract][fenced]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a guarded write is applied under its own record only, whatever the clock says", "[contract][fenced]",
+    Backends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -256,8 +267,8 @@ TEMPLATE_LIST_TEST_CASE("a guarded write is applied under its own record only, w
     Version version = repository.insert(x, Stock{"x", 0}, soon).value();
     Stock const value{"x", 1};
     auto const write = [&](Fence fence, bool release = false) {
-        std::array changes{
-            Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence, .release = release}};
+        std::array changes{Change<Stock>{
+            .key = &x, .version = version, .value = &value, .fence = &fence, .release = release}};
         auto const result = repository.commit(changes, nullptr, soon);
         if (result)
             version = changes[0].version;
@@ -293,12 +304,11 @@ TEMPLATE_LIST_TEST_CASE("a grant and the state come in one step", "[contract][fu
     CHECK(*full.state == Versioned<Stock>{Stock{"x", 4}, version});
 }
 
-// ---- IdempotencyStore ---------------------------------------------------------------------------------------------
+// ---- IdempotencyStore ---------------------------------------------------------------------------
 
 TEMPLATE_LIST_TEST_CASE(
     "a claim is granted to one owner at a time, and only that owner can end it",
-    "[contract][idempotency_store]",
-    Backends)
+    "[contract][idempotency_store]", Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();
@@ -311,7 +321,9 @@ TEMPLATE_LIST_TEST_CASE(
         claimed += claim && claim->state == ClaimState::claimed ? 1 : 0;
     });
     CHECK(claimed == 1);
-    CHECK(store.claim(other, owner(99), 10s, AfterLease::take_over, soon).value().state == ClaimState::mismatch);
+    CHECK(
+        store.claim(other, owner(99), 10s, AfterLease::take_over, soon).value().state ==
+        ClaimState::mismatch);
     CHECK(store.complete(request, owner(99), "x", false, soon).errc() == Errc::fenced_out);
     CHECK(store.give_back(request, owner(99), soon).errc() == Errc::fenced_out);
 
@@ -319,10 +331,14 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(store.claim(second, owner(1), 10s, AfterLease::refuse, soon).value().state == ClaimState::claimed);
     CHECK(store.claim(second, owner(1), 10s, AfterLease::refuse, soon).value().state == ClaimState::claimed);
     CHECK(store.give_back(second, owner(1), soon));
-    CHECK(store.claim(second, owner(2), 100ms, AfterLease::refuse, soon).value().state == ClaimState::claimed);
+    CHECK(
+        store.claim(second, owner(2), 100ms, AfterLease::refuse, soon).value().state == ClaimState::claimed);
     std::this_thread::sleep_for(150ms);
-    CHECK(store.claim(second, owner(3), 10s, AfterLease::refuse, soon).value().state == ClaimState::abandoned);
-    CHECK(store.claim(second, owner(3), 10s, AfterLease::take_over, soon).value().state == ClaimState::taken_over);
+    CHECK(
+        store.claim(second, owner(3), 10s, AfterLease::refuse, soon).value().state == ClaimState::abandoned);
+    CHECK(
+        store.claim(second, owner(3), 10s, AfterLease::take_over, soon).value().state ==
+        ClaimState::taken_over);
     CHECK(store.complete(second, owner(2), "late", false, soon).errc() == Errc::fenced_out);
     std::string const answer("a\0b", 3);
     CHECK(store.complete(second, owner(3), answer, true, soon));
@@ -332,7 +348,9 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(replay.rejected);
 }
 
-TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until that is settled", "[contract][idempotency_store]", Backends)
+TEMPLATE_LIST_TEST_CASE(
+    "a claim goes on naming what a former owner named until that is settled", "[contract][idempotency_store]",
+    Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();
@@ -346,17 +364,24 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
         CHECK(claim.named_home == home.bytes());
         CHECK(claim.named_attempt == attempt);
     };
-    CHECK(store.claim(request, owner(1), 50ms, take, soon, NamedAttempt{&first, 3}).value().state == ClaimState::claimed);
-    names(store.claim(request, owner(1), 50ms, take, soon, NamedAttempt{&second, 9}).value(), ClaimState::claimed, first, 3);
+    CHECK(
+        store.claim(request, owner(1), 50ms, take, soon, NamedAttempt{&first, 3}).value().state ==
+        ClaimState::claimed);
+    names(
+        store.claim(request, owner(1), 50ms, take, soon, NamedAttempt{&second, 9}).value(),
+        ClaimState::claimed, first, 3);
     std::this_thread::sleep_for(100ms);
     for (int i = 0; i < 2; ++i)  // asked again after a lost reply, too
         names(
-            store.claim(request, owner(2), 10s, take, soon, NamedAttempt{&second, 1}).value(), ClaimState::taken_over, first, 3);
+            store.claim(request, owner(2), 10s, take, soon, NamedAttempt{&second, 1}).value(),
+            ClaimState::taken_over, first, 3);
     // Given back without having been settled: the next one takes it over, at once, but no other request.
     CHECK(store.give_back(request, owner(2), soon));
     CHECK(store.complete(request, owner(2), "late", false, soon).errc() == Errc::fenced_out);
     CHECK(store.give_back(request, owner(2), soon).errc() == Errc::fenced_out);
-    CHECK(store.claim(other, owner(3), 10s, take, soon, NamedAttempt{&second, 1}).value().state == ClaimState::mismatch);
+    CHECK(
+        store.claim(other, owner(3), 10s, take, soon, NamedAttempt{&second, 1}).value().state ==
+        ClaimState::mismatch);
     names(
         store.claim(request, owner(3), 10s, AfterLease::refuse, soon, NamedAttempt{&second, 1}).value(),
         ClaimState::taken_over, first, 3);
@@ -377,15 +402,17 @@ TEMPLATE_LIST_TEST_CASE("a claim goes on naming what a former owner named until 
 
 TEMPLATE_LIST_TEST_CASE(
     "a claim that arrives late does not bring back an attempt that its owner has left behind",
-    "[contract][idempotency_store]",
-    Backends)
+    "[contract][idempotency_store]", Backends)
 {
     TestType const backend;
     auto const store = backend.idempotency_store();
     IdempotentRequest const request("late", Scope("s"), fingerprint("body"));
     Key const home{"home"};
     auto const claim = [&](std::uint32_t attempt, bool replaces) {
-        return store.claim(request, owner(1), 10s, AfterLease::take_over, soon, NamedAttempt{&home, attempt, replaces}).value();
+        return store
+            .claim(
+                request, owner(1), 10s, AfterLease::take_over, soon, NamedAttempt{&home, attempt, replaces})
+            .value();
     };
     CHECK(claim(1, false).state == ClaimState::claimed);
     CHECK(claim(3, true).state == ClaimState::claimed);

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The laws of `Repository` and `VersionedRepository` in core/contracts/store.hpp, on every backend, and on the store of
-// examples/custom_backend.cpp, which models nothing else.
-
-#include "contract/backends.hpp"
-#include "support/catch.hpp"
-#include "support/threads.hpp"
+// The laws of `Repository` and `VersionedRepository` in core/contracts/store.hpp, on every backend, and on
+// the store of examples/custom_backend.cpp, which models nothing else.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 
 #include <boost/asio/use_future.hpp>
+
+#include "contract/backends.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
 
 #include <array>
 #include <atomic>
@@ -55,12 +55,13 @@ struct Files {
         std::filesystem::temp_directory_path() / ("contract-" + std::to_string(SystemRuntime::random_bits()));
     FileRepository<Stock> store{folder};
 };
-using VersionedBackends = decltype(std::tuple_cat(std::declval<Backends>(), std::declval<std::tuple<Files>>()));
+using VersionedBackends =
+    decltype(std::tuple_cat(std::declval<Backends>(), std::declval<std::tuple<Files>>()));
 #else
 using VersionedBackends = Backends;
 #endif
 
-// ---- Repository ---------------------------------------------------------------------------------------------------
+// ---- Repository ---------------------------------------------------------------------------------
 
 TEMPLATE_LIST_TEST_CASE("handles of one store have one identity", "[contract][repository]", VersionedBackends)
 {
@@ -70,9 +71,11 @@ TEMPLATE_LIST_TEST_CASE("handles of one store have one identity", "[contract][re
     CHECK(backend.repository().identity() != another.repository().identity());
 }
 
-// ---- VersionedRepository ------------------------------------------------------------------------------------------
+// ---- VersionedRepository ------------------------------------------------------------------------
 
-TEMPLATE_LIST_TEST_CASE("of several writers that name one version exactly one succeeds", "[contract][versioned]", VersionedBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "of several writers that name one version exactly one succeeds", "[contract][versioned]",
+    VersionedBackends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -93,11 +96,14 @@ TEMPLATE_LIST_TEST_CASE("of several writers that name one version exactly one su
         version = repository.load(x, soon).value().version;
     }
     std::atomic<int> inserted{0};
-    run_threads(4, [&](std::size_t) { inserted += repository.insert(key("new"), Stock{"new", 0}, soon) ? 1 : 0; });
+    run_threads(
+        4, [&](std::size_t) { inserted += repository.insert(key("new"), Stock{"new", 0}, soon) ? 1 : 0; });
     CHECK(inserted == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("a version is never used again and a refused write changes nothing", "[contract][versioned]", VersionedBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "a version is never used again and a refused write changes nothing", "[contract][versioned]",
+    VersionedBackends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -120,7 +126,9 @@ TEMPLATE_LIST_TEST_CASE("a version is never used again and a refused write chang
     }
 }
 
-TEMPLATE_LIST_TEST_CASE("several keys are loaded in their order, with nothing for a key without a value", "[contract][versioned]", VersionedBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "several keys are loaded in their order, with nothing for a key without a value", "[contract][versioned]",
+    VersionedBackends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -134,7 +142,9 @@ TEMPLATE_LIST_TEST_CASE("several keys are loaded in their order, with nothing fo
     CHECK(loaded[3] == loaded[0]);
     CHECK(repository.load(std::vector<std::string>{}, soon).value().empty());
     CHECK(repository.load(std::vector{key("a"), key("")}, soon).errc() == Errc::invalid_argument);
-    CHECK(repository.load(std::vector{key("a")}, Deadline{std::chrono::duration<double>(NAN)}).errc() == Errc::invalid_argument);
+    CHECK(
+        repository.load(std::vector{key("a")}, Deadline{std::chrono::duration<double>(NAN)}).errc() ==
+        Errc::invalid_argument);
     std::vector<Stock> many;
     for (int i = 0; i < 300; ++i) {
         many.push_back(Stock{"many-" + std::to_string(i), i});
@@ -148,7 +158,9 @@ TEMPLATE_LIST_TEST_CASE("several keys are loaded in their order, with nothing fo
     CHECK(all[298]->value == many[298]);
 }
 
-TEMPLATE_LIST_TEST_CASE("what a repository does for a caller that blocks it does for one that does not", "[contract][versioned]", VersionedBackends)
+TEMPLATE_LIST_TEST_CASE(
+    "what a repository does for a caller that blocks it does for one that does not", "[contract][versioned]",
+    VersionedBackends)
 {
     TestType const backend;
     auto const repository = backend.repository();
@@ -168,7 +180,9 @@ TEMPLATE_LIST_TEST_CASE("what a repository does for a caller that blocks it does
     auto const next = wait(repository.async_compare_and_set("x", version, nine, soon, token)).value();
     CHECK(next > version);
     CHECK(wait(repository.async_compare_and_set("x", version, nine, token)).errc() == Errc::version_conflict);
-    CHECK(wait(repository.async_compare_and_set("x", no_version, nine, token)).errc() == Errc::invalid_argument);
+    CHECK(
+        wait(repository.async_compare_and_set("x", no_version, nine, token)).errc() ==
+        Errc::invalid_argument);
     auto const last = wait(async_save_if(repository, next, ten, token)).value();
     CHECK(last > next);
     CHECK(wait(repository.async_erase("x", version, token)).errc() == Errc::version_conflict);
@@ -184,8 +198,30 @@ TEMPLATE_LIST_TEST_CASE("keys are bytes on every backend", "[contract][versioned
     TestType const backend;
     auto const repository = backend.repository();
     std::vector<std::string> const names{
-        "acct",  std::string("acct\0A", 6), std::string("acct\0B", 6), "\xff\xfe", "sku", "SKU", "\xc3\xa9", "e\xcc\x81",
-        "a",     std::string(512, 'a'),     "/",  "..", "*", "?", "[", "]", "{}", ":", "\r\n", "%s%n", "'", "\"", ";", "--"};
+        "acct",
+        std::string("acct\0A", 6),
+        std::string("acct\0B", 6),
+        "\xff\xfe",
+        "sku",
+        "SKU",
+        "\xc3\xa9",
+        "e\xcc\x81",
+        "a",
+        std::string(512, 'a'),
+        "/",
+        "..",
+        "*",
+        "?",
+        "[",
+        "]",
+        "{}",
+        ":",
+        "\r\n",
+        "%s%n",
+        "'",
+        "\"",
+        ";",
+        "--"};
     int n = 0;
     for (auto const& name : names)
         CHECK(repository.insert(key(name), Stock{name, n++}, soon));
@@ -204,7 +240,9 @@ TEMPLATE_LIST_TEST_CASE(
     TestType const backend;
     auto const repository = backend.repository();
     CHECK(repository.insert(key("x"), Stock{std::string(std::size_t{1} << 16, 'x'), 1}, soon));
-    CHECK(repository.insert(key("y"), Stock{std::string(std::size_t{1} << 25, 'x'), 1}, soon).errc() == Errc::invalid_argument);
+    CHECK(
+        repository.insert(key("y"), Stock{std::string(std::size_t{1} << 25, 'x'), 1}, soon).errc() ==
+        Errc::invalid_argument);
     CHECK(repository.load(key("y"), soon).errc() == Errc::not_found);
 }
 

@@ -48,7 +48,8 @@ std::vector<Row> read(std::string const& path, std::string const& header)
         }
         Row row;
         std::istringstream fields(line);
-        for (std::string field; std::getline(fields, field, ',');) row.push_back(field);
+        for (std::string field; std::getline(fields, field, ',');)
+            row.push_back(field);
         rows.push_back(row);
     }
     if (!file.eof())
@@ -57,16 +58,15 @@ std::vector<Row> read(std::string const& path, std::string const& header)
 }
 
 int check(
-    std::string const& orders_path,
-    std::string const& stock_path,
-    std::string const& ledger_path,
+    std::string const& orders_path, std::string const& stock_path, std::string const& ledger_path,
     std::string const& final_path)
 {
     std::unordered_map<std::string, Row> orders;
     for (auto const& row : read(orders_path, "order_id,customer,sku,quantity"))
         orders.emplace(row.at(0), row);
     std::map<std::string, std::int64_t> left;
-    for (auto const& row : read(stock_path, "sku,quantity")) left[row.at(0)] = std::stoll(row.at(1));
+    for (auto const& row : read(stock_path, "sku,quantity"))
+        left[row.at(0)] = std::stoll(row.at(1));
     auto const skus = left.size();
 
     std::unordered_map<std::string, int> sold;

@@ -6,7 +6,8 @@
 //
 //   columns      no line has more than 110 characters, but for one that is a long word, as a URL is, and for
 //                tables: rows of `|`, and what stands between `clang-format off` and `clang-format on`
-//   function     no function has more than 70 lines; raw string literals (Lua, text) and tables are not counted
+//   function     no function has more than 70 lines; raw string literals (Lua, text) and tables are not
+//                counted
 //   file         no file has more than 700 lines
 //   comment      a comment on lines of its own begins with a capital letter, or with something that is not
 //                English, a name for example, and ends with a full stop or what else ends a sentence

@@ -11,6 +11,7 @@
 #include "support/catch.hpp"
 #include "support/started_repository.hpp"
 #include "support/threads.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -216,8 +217,7 @@ void fail_in_transactions(Policy const& policy)
         fail_each_allocation(
             [&] {
                 service.do_in_transaction(
-                    OperationId{id = "the operation with number " + std::to_string(++round)},
-                    first_key,
+                    OperationId{id = "the operation with number " + std::to_string(++round)}, first_key,
                     write);
             },
             [&](bool failed) {
@@ -311,8 +311,13 @@ TEST_CASE("A granted lock is released and reported although no memory is left", 
     SECTION("by the destructor of its handle")
     {
         std::optional<Locks::lock_type> lock{locks.acquire(first_key)};
-        WithoutMemory const here;
-        lock.reset();
+        {
+            WithoutMemory const here;
+            lock.reset();
+        }
+        interlock::OwnerToken const somebody{{1, 1}};
+        interlock::Key const name{std::string{first_key}};
+        CHECK(fixture.repository.remove(name, somebody).value() == interlock::Removal::gone);
     }
     fixture.check_free(locks);
 }

@@ -12,6 +12,7 @@
 
 #include "support/catch.hpp"
 #include "support/simulation/world.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -43,12 +44,8 @@ struct Scene {
     bool faulty;     // the replies of the store are lost now and then
 };
 constexpr Scene scenes[]{
-    {true, false, false},
-    {false, false, false},
-    {true, true, false},
-    {false, true, false},
-    {true, true, true},
-    {false, true, true},
+    {true, false, false}, {false, false, false}, {true, true, false},
+    {false, true, false}, {true, true, true},    {false, true, true},
 };
 
 struct Tally {
@@ -98,8 +95,7 @@ bool cancelled_at(std::uint64_t n, Scene const& scene, Tally& tally, std::int64_
     int called = 0;
     Errc result = Errc::ok;
     start(
-        world,
-        locks,
+        world, locks,
         asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr exception, Outcome<R> end) {
             ++called;
             CHECK(!exception);
@@ -124,15 +120,9 @@ bool cancelled_at(std::uint64_t n, Scene const& scene, Tally& tally, std::int64_
     CHECK(called == 1);
     auto const added = world.value("a") + world.value("b") - before;
     switch (interlock::effect_of(result)) {
-        case interlock::Effect::applied:
-            CHECK(added == keys);
-            break;
-        case interlock::Effect::not_applied:
-            CHECK(added == 0);
-            break;
-        case interlock::Effect::unknown:
-            CHECK((added == 0 || added == keys));
-            break;
+    case interlock::Effect::applied: CHECK(added == keys); break;
+    case interlock::Effect::not_applied: CHECK(added == 0); break;
+    case interlock::Effect::unknown: CHECK((added == 0 || added == keys)); break;
     }
     if (emitted && !scene.faulty)
         CHECK((result == Errc::ok || result == Errc::cancelled));
@@ -148,7 +138,8 @@ void cancel_everywhere(std::int64_t keys, Start start)
     for (auto const& scene : scenes) {
         Tally tally;
         std::uint64_t n = 0;
-        while (cancelled_at<R>(n, scene, tally, keys, start)) ++n;
+        while (cancelled_at<R>(n, scene, tally, keys, start))
+            ++n;
         CHECK(tally.runs >= 2);
         if (!scene.faulty) {
             CHECK(tally.results.count(Errc::cancelled) == 1);
@@ -227,18 +218,17 @@ TEST_CASE("A cancelled acquire leaves nothing behind", "[interleaving][cancellat
     cancel_everywhere<std::monostate>(0, [&](World& world, Locks const& locks, auto handler) {
         auto slot = asio::get_associated_cancellation_slot(handler);
         locks.async_acquire(
-            "a",
-            asio::bind_cancellation_slot(
-                slot,
-                [&world, locks, h = std::move(handler)](interlock::error_code error, Lock lock) mutable {
-                    auto const code = static_cast<Errc>(error.value());
-                    CHECK(bool(lock) == !error);
-                    if (lock)
-                        locks.async_release(
-                            std::move(lock), [&world](interlock::error_code) { world.context.note(2); });
-                    h(std::exception_ptr{},
-                      error ? Outcome<std::monostate>{code} : Outcome<std::monostate>{std::monostate{}});
-                }));
+            "a", asio::bind_cancellation_slot(
+                     slot,
+                     [&world, locks, h = std::move(handler)](interlock::error_code error, Lock lock) mutable {
+                         auto const code = static_cast<Errc>(error.value());
+                         CHECK(bool(lock) == !error);
+                         if (lock)
+                             locks.async_release(
+                                 std::move(lock), [&world](interlock::error_code) { world.context.note(2); });
+                         h(std::exception_ptr{},
+                           error ? Outcome<std::monostate>{code} : Outcome<std::monostate>{std::monostate{}});
+                     }));
     });
 }
 
@@ -268,10 +258,7 @@ TEST_CASE(
         return fault(call, nth);
     };
     service.async_try_do_in_transaction(
-        interlock::OperationId{"once"},
-        "a",
-        operation,
-        {.deadline = 1s},
+        interlock::OperationId{"once"}, "a", operation, {.deadline = 1s},
         asio::bind_cancellation_slot(
             signal.slot(), [&](std::exception_ptr, Outcome<std::int64_t> end) { result = end.errc(); }));
     REQUIRE_NOTHROW(world.context.run_for(10s));

@@ -13,6 +13,7 @@
 
 #include "support/catch.hpp"
 #include "support/simulation/world.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -89,7 +90,8 @@ void destroy_everywhere(Start start)
         for (bool const contended : {false, true})
             for (bool const services_first : {false, true}) {
                 std::uint64_t n = 0;
-                while (destroyed_at(n, {in_place, contended, services_first}, start)) ++n;
+                while (destroyed_at(n, {in_place, contended, services_first}, start))
+                    ++n;
                 CHECK(n >= 1);
             }
 }
@@ -103,9 +105,8 @@ void destroy_transactions(Policy const& policy)
         destroy_everywhere([&](World&, Locks const& locks, asio::io_context& io, auto done) {
             auto const operation = [](Counter& a) { return ++a.value; };
             Service{policy, locks.repository()}.async_try_do_in_transaction(
-                "a", operation, asio::bind_executor(io, [done](std::exception_ptr, Outcome<std::int64_t>) {
-                    done();
-                }));
+                "a", operation,
+                asio::bind_executor(io, [done](std::exception_ptr, Outcome<std::int64_t>) { done(); }));
         });
     }
     SECTION("an operation that awaits")
@@ -119,9 +120,8 @@ void destroy_transactions(Policy const& policy)
                 co_return ++a.value;
             };
             Service{policy, locks.repository()}.async_try_do_in_transaction(
-                "a", operation, asio::bind_executor(io, [done](std::exception_ptr, Outcome<std::int64_t>) {
-                    done();
-                }));
+                "a", operation,
+                asio::bind_executor(io, [done](std::exception_ptr, Outcome<std::int64_t>) { done(); }));
         });
     }
 }

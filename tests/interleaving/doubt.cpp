@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Locks whose requests, or the answers to them, are lost: what may have been applied is found out, given back or not
-// handed on, and what callers are told by their deadlines.
+// Locks whose requests, or the answers to them, are lost: what may have been applied is found out, given back
+// or not handed on, and what callers are told by their deadlines.
 
 #include <interlock/interlock.hpp>
 
@@ -48,13 +48,17 @@ struct Waiting {
 }  // namespace doubt
 }  // namespace
 
-TEST_CASE("A grant whose reply was lost is given back, whatever became of the attempts after it", "[interleaving][doubt]")
+TEST_CASE(
+    "A grant whose reply was lost is given back, whatever became of the attempts after it",
+    "[interleaving][doubt]")
 {
     using namespace doubt;
     for (bool const in_place : {true, false})
         for (bool const asynchronous : {true, false})
             for (auto const removals_fail : {std::uint64_t{0}, std::uint64_t{5}}) {
-                INFO("in place " << in_place << ", asynchronous " << asynchronous << ", removals that fail " << removals_fail);
+                INFO(
+                    "in place " << in_place << ", asynchronous " << asynchronous << ", removals that fail "
+                                << removals_fail);
                 World world{1, Blocking::nested};
                 world.script->fail_between(Call::create, 2, 1000000, Fault::refused);
                 world.script->fail(Call::create, 1, Fault::lost_reply);
@@ -68,8 +72,9 @@ TEST_CASE("A grant whose reply was lost is given back, whatever became of the at
                     }
                     CHECK(waiting.code == Errc::deadline_exceeded);
                 } else {
-                    CHECK(locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 500ms}).errc() ==
-                          Errc::deadline_exceeded);
+                    CHECK(
+                        locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 500ms}).errc() ==
+                        Errc::deadline_exceeded);
                 }
                 CHECK(world.script->calls(Call::create) > 1);
                 CHECK(world.context.now() - start < 1s);
@@ -79,7 +84,9 @@ TEST_CASE("A grant whose reply was lost is given back, whatever became of the at
             }
 }
 
-TEST_CASE("That somebody else has the lock now does not say that an earlier attempt is not on its way", "[interleaving][doubt]")
+TEST_CASE(
+    "That somebody else has the lock now does not say that an earlier attempt is not on its way",
+    "[interleaving][doubt]")
 {
     using namespace doubt;
     World world{1, Blocking::nested};
@@ -91,7 +98,9 @@ TEST_CASE("That somebody else has the lock now does not say that an earlier atte
         if (call == Call::create && nth == 2)
             other = others.try_acquire("a");
     };
-    CHECK(locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 100ms}).errc() == Errc::deadline_exceeded);
+    CHECK(
+        locks.acquire_outcome("a", Wait::until_deadline, {.deadline = 100ms}).errc() ==
+        Errc::deadline_exceeded);
     REQUIRE(other);
     CHECK(world.script->calls(Call::remove) == 1);  // asked to be given back, and not ours
     CHECK(other->status() == LockStatus::held);
@@ -104,7 +113,9 @@ TEST_CASE("A lock that a commit may have removed is handed on to nobody", "[inte
     for (bool const in_place : {true, false})
         for (bool const with_id : {true, false})
             for (auto const fault : {Fault::lost_reply, Fault::lost_request}) {
-                INFO("in place " << in_place << ", id " << with_id << ", applied " << (fault == Fault::lost_reply));
+                INFO(
+                    "in place " << in_place << ", id " << with_id << ", applied "
+                                << (fault == Fault::lost_reply));
                 World world{1, Blocking::nested};
                 REQUIRE(world.store.insert(Counter{"a", 0}));
                 Locks const locks{world.repository(0, in_place), {.ttl = 60s}};
@@ -116,11 +127,13 @@ TEST_CASE("A lock that a commit may have removed is handed on to nobody", "[inte
                 std::optional<LockStatus> kept_status;
                 bool never_both = true;
                 auto const look = [&] {
-                    never_both = never_both && !(other && waiting.lock && other->status() != LockStatus::lost &&
-                                                 waiting.lock.status() != LockStatus::lost);
+                    never_both =
+                        never_both && !(other && waiting.lock && other->status() != LockStatus::lost &&
+                                        waiting.lock.status() != LockStatus::lost);
                 };
                 world.script->fail(Call::commit, 1, fault);
-                // While it is being found out what became of the commit, one elsewhere takes it and one here waits.
+                // While it is being found out what became of the commit, one elsewhere takes it and one here
+                // waits.
                 world.script->before = [&](Call call, std::uint64_t nth) {
                     if (call == Call::forbid_operation && nth == 1) {
                         kept_status = kept.status();
@@ -134,7 +147,8 @@ TEST_CASE("A lock that a commit may have removed is handed on to nobody", "[inte
                         kept = std::move(lock);
                     return ++a.value;
                 };
-                auto const end = with_id ? service.try_do_in_transaction(OperationId{"once"}, "a", change, {.deadline = 2s})
+                auto const end = with_id ? service.try_do_in_transaction(
+                                               OperationId{"once"}, "a", change, {.deadline = 2s})
                                          : service.try_do_in_transaction("a", change, {.deadline = 2s});
                 look();
                 CHECK(kept.status() == LockStatus::lost);
@@ -193,14 +207,17 @@ TEST_CASE("A lock under which a write is unknown is handed on to nobody", "[inte
             // It arrives now.
             interlock::Key const key{"a"};
             Counter const late{"a", 9};
-            interlock::Change<Counter> change{.key = &key, .version = *version, .value = &late, .fence = &fence};
+            interlock::Change<Counter> change{
+                .key = &key, .version = *version, .value = &late, .fence = &fence};
             CHECK(world.store.commit(std::span{&change, 1}, nullptr).errc() == Errc::fenced_out);
             CHECK(world.script->calls(Call::create) == 2);
             CHECK(world.value("a") == 0);
         }
 }
 
-TEST_CASE("Another's record behind a removal that may have been made does not say that the lock had been lost", "[interleaving][doubt]")
+TEST_CASE(
+    "Another's record behind a removal that may have been made does not say that the lock had been lost",
+    "[interleaving][doubt]")
 {
     using namespace doubt;
     for (bool const in_place : {true, false})
@@ -217,7 +234,8 @@ TEST_CASE("Another's record behind a removal that may have been made does not sa
             };
             std::optional<Errc> code;
             if (asynchronous)
-                locks.async_release(std::move(lock), [&](error_code error) { code = static_cast<Errc>(error.value()); });
+                locks.async_release(
+                    std::move(lock), [&](error_code error) { code = static_cast<Errc>(error.value()); });
             else
                 code = locks.release(std::move(lock)).errc();
             while (!code && world.context.step()) {
@@ -230,7 +248,9 @@ TEST_CASE("Another's record behind a removal that may have been made does not sa
         }
 }
 
-TEST_CASE("A release ends by its deadline, and the lock is free as soon as the store can be asked again", "[interleaving][doubt]")
+TEST_CASE(
+    "A release ends by its deadline, and the lock is free as soon as the store can be asked again",
+    "[interleaving][doubt]")
 {
     using namespace doubt;
     for (bool const in_place : {true, false})
@@ -240,11 +260,15 @@ TEST_CASE("A release ends by its deadline, and the lock is free as soon as the s
                 World world{1, Blocking::nested};
                 Locks const locks{world.repository(0, in_place), {.ttl = 1h}};
                 auto lock = locks.acquire("a");
-                world.script->fault = [fault](Call call, std::uint64_t) { return call == Call::remove ? fault : Fault::none; };
+                world.script->fault = [fault](Call call, std::uint64_t) {
+                    return call == Call::remove ? fault : Fault::none;
+                };
                 auto const start = world.context.now();
                 std::optional<Outcome<void>> end;
                 if (asynchronous)
-                    locks.async_release(std::move(lock), [&](error_code error) { end.emplace(static_cast<Errc>(error.value())); });
+                    locks.async_release(std::move(lock), [&](error_code error) {
+                        end.emplace(static_cast<Errc>(error.value()));
+                    });
                 else
                     end.emplace(locks.release(std::move(lock)));
                 while (!end && world.context.step()) {

@@ -6,6 +6,7 @@
 
 #include "support/catch.hpp"
 #include "support/simulation/world.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -31,16 +32,9 @@ using simulation::Locks;
 using simulation::World;
 
 constexpr Fault faults[]{Fault::refused, Fault::lost_request, Fault::lost_reply};
-constexpr Call calls[]{
-    Call::load,
-    Call::compare_and_set,
-    Call::commit,
-    Call::row_commit,
-    Call::find_operation,
-    Call::forbid_operation,
-    Call::open_rows,
-    Call::create,
-    Call::renew};
+constexpr Call calls[]{Call::load,       Call::compare_and_set, Call::commit,
+                       Call::row_commit, Call::find_operation,  Call::forbid_operation,
+                       Call::open_rows,  Call::create,          Call::renew};
 
 struct Policies {
     interlock::OptimisticVersioning optimistic{};
@@ -53,15 +47,9 @@ void check_honest(World& world, Outcome<std::int64_t> const& end)
 {
     auto const value = world.value("a");
     switch (end.effect()) {
-        case Effect::applied:
-            CHECK(value == 1);
-            break;
-        case Effect::not_applied:
-            CHECK(value == 0);
-            break;
-        case Effect::unknown:
-            CHECK((value == 0 || value == 1));
-            break;
+    case Effect::applied: CHECK(value == 1); break;
+    case Effect::not_applied: CHECK(value == 0); break;
+    case Effect::unknown: CHECK((value == 0 || value == 1)); break;
     }
     if (end)
         CHECK(*end == 1);
@@ -219,7 +207,9 @@ TEST_CASE("A removal that fails is tried again until the lease is over", "[inter
         }
 }
 
-TEST_CASE("A removal that may have been made is unknown, whatever came of further attempts", "[interleaving][failing_store]")
+TEST_CASE(
+    "A removal that may have been made is unknown, whatever came of further attempts",
+    "[interleaving][failing_store]")
 {
     using namespace failing_store;
     for (bool const in_place : {true, false})
@@ -321,7 +311,8 @@ TEST_CASE("A wake-up during a blocking call is not lost", "[interleaving][failin
         if (call == Call::open_rows && other) {
             world.script->after = nullptr;
             other.reset();
-            while (world.context.ready() != 0) world.context.step();
+            while (world.context.ready() != 0)
+                world.context.step();
         }
     };
     interlock::TransactionService const service{Policies{}.row_lock, world.repository(0, false)};
@@ -329,9 +320,8 @@ TEST_CASE("A wake-up during a blocking call is not lost", "[interleaving][failin
     std::optional<Errc> result;
     auto const increment = [](Counter& a) { return ++a.value; };
     service.async_try_do_in_transaction(
-        "a", increment, {.deadline = 5s}, [&](std::exception_ptr, Outcome<std::int64_t> end) {
-            result = end.errc();
-        });
+        "a", increment, {.deadline = 5s},
+        [&](std::exception_ptr, Outcome<std::int64_t> end) { result = end.errc(); });
     while (!result && world.context.step()) {
     }
     CHECK(result == Errc::ok);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Owners of one idempotent request against one model store, in every order of their steps: replies come or are lost, calls
-// do not arrive or arrive late, leases end, operations return, throw or reject, calls are given up, owners die. Each owner
-// runs on one of two states, whose operation records know nothing of each other.
+// Owners of one idempotent request against one model store, in every order of their steps: replies come or
+// are lost, calls do not arrive or arrive late, leases end, operations return, throw or reject, calls are
+// given up, owners die. Each owner runs on one of two states, whose operation records know nothing of each
+// other.
 
 #include <interlock/policies/detail/idempotency_machine.hpp>
 
@@ -99,7 +100,7 @@ struct Scope {
     bool rejections;
 };
 
-// ---- the model store ---------------------------------------------------------------------------------------------------
+// ---- the model store ----------------------------------------------------------------------------
 
 struct Claimed {
     ClaimState state;
@@ -179,7 +180,7 @@ Errc commit(World& w, Commit const& c)
     return Errc::ok;
 }
 
-// ---- the checker and the walk ------------------------------------------------------------------------------------------
+// ---- the checker and the walk -------------------------------------------------------------------
 
 class Explorer {
 public:
@@ -227,7 +228,9 @@ private:
             return;
         frontier_.push_back(&*place);
         expect(w.effects <= 1, "more than one effect");
-        expect(w.effects == 0 || w.record.exists, "applied, but the claim is forgotten, and what was asked for with it");
+        expect(
+            w.effects == 0 || w.record.exists,
+            "applied, but the claim is forgotten, and what was asked for with it");
         expect(!w.record.completed || w.record.rejected || w.effects == 1, "an answer without an effect");
         expect(!w.record.rejected || w.effects == 0, "a rejection and an effect");
         std::int8_t applied = 0;
@@ -240,10 +243,13 @@ private:
             if (o.at != At::over)
                 continue;
             ++results[static_cast<std::size_t>(o.result)];
-            expect(o.result != Result::answer || o.answer == applied, "an answer that is not that of the applied one");
+            expect(
+                o.result != Result::answer || o.answer == applied,
+                "an answer that is not that of the applied one");
             expect(o.result != Result::rejected || w.record.rejected, "rejected, but that is not stored");
             expect(
-                o.result != Result::nothing || applied != static_cast<int>(i) + 1, "not applied, said the one that was applied");
+                o.result != Result::nothing || applied != static_cast<int>(i) + 1,
+                "not applied, said the one that was applied");
         }
         if (!quiet)
             return;
@@ -282,7 +288,8 @@ private:
                 auto const after = o.machine.claimed(c.state, c.home == home, c.attempt);
                 if (c.state == ClaimState::completed)
                     return expect(
-                        c.rejected ? before == 0 : before == 1, "what is stored is not what became of the request");
+                        c.rejected ? before == 0 : before == 1,
+                        "what is stored is not what became of the request");
                 if (after == ClaimAction::wait)
                     return expect(false, "a key that cannot be used although nothing goes on");
                 continue;
@@ -562,7 +569,8 @@ private:
             auto& o = after.owners[index(i)];
             after.faults = static_cast<std::int8_t>(after.faults + (way > 0 ? 1 : 0));
             if (action != ClaimAction::done) {
-                LateEnd const ending{i, action == ClaimAction::complete ? o.answer : std::int8_t{0}, o.machine.settled()};
+                LateEnd const ending{
+                    i, action == ClaimAction::complete ? o.answer : std::int8_t{0}, o.machine.settled()};
                 if (way == 1)
                     put(after.late_ends, ending);
                 else if (way == 2)
@@ -589,8 +597,8 @@ void explore(Scope const& scope, int depth, std::size_t most_worlds)
     Explorer explorer{scope, most_worlds};
     explorer.explore(depth);
     INFO(
-        scope.owners << " owners at " << int{scope.homes[0]} << int{scope.homes[1]} << int{scope.homes[2]} << ", "
-                     << int{scope.faults} << " faults");
+        scope.owners << " owners at " << int{scope.homes[0]} << int{scope.homes[1]} << int{scope.homes[2]}
+                     << ", " << int{scope.faults} << " faults");
     INFO(explorer.first_problem);
     CHECK(explorer.problems == 0);
     CHECK(explorer.ends > 100);
@@ -598,7 +606,9 @@ void explore(Scope const& scope, int depth, std::size_t most_worlds)
     CHECK(explorer.taken_over > 100);
     CHECK((explorer.settled_elsewhere > 100 || scope.homes[0] == scope.homes[1]));
     for (auto const result : {Result::answer, Result::rejected, Result::nothing, Result::unknown})
-        CHECK((explorer.results[static_cast<std::size_t>(result)] > 0 || (result == Result::rejected && !scope.rejections)));
+        CHECK(
+            (explorer.results[static_cast<std::size_t>(result)] > 0 ||
+             (result == Result::rejected && !scope.rejections)));
     CHECK(explorer.worlds() > 100'000);
 }
 
@@ -606,7 +616,8 @@ void explore(Scope const& scope, int depth, std::size_t most_worlds)
 }  // namespace
 
 TEST_CASE(
-    "Two owners of a request make one effect and get one answer in every order of events", "[interleaving][idempotency]")
+    "Two owners of a request make one effect and get one answer in every order of events",
+    "[interleaving][idempotency]")
 {
     using namespace idempotency_machine;
     for (std::array<std::int8_t, 3> const homes : {std::array<std::int8_t, 3>{0, 0, 0}, {0, 1, 0}})

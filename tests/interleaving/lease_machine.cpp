@@ -6,6 +6,7 @@
 #include <interlock/core/detail/locks/lease_machine.hpp>
 
 #include "support/catch.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -109,23 +110,23 @@ private:
     void acted(Run& run, LeaseMachine::Action action)
     {
         switch (action) {
-            case LeaseMachine::Action::none:
-                if (!run.over)
-                    claim(run.now < run.machine.valid_until(), "the end of the lease was not noticed");
-                break;
-            case LeaseMachine::Action::renew:
-                ++renewals;
-                claim(!run.over, "a renewal after release or loss");
-                claim(!run.in_flight, "two renewals at once");
-                claim(run.now < run.machine.valid_until(), "a renewal of a lease that is over");
-                run.in_flight = run.now;
-                break;
-            case LeaseMachine::Action::lost:
-                ++lost;
-                claim(!run.over, "lost twice");
-                claim(run.now >= run.machine.valid_until(), "lost before its end");
-                run.over = true;
-                break;
+        case LeaseMachine::Action::none:
+            if (!run.over)
+                claim(run.now < run.machine.valid_until(), "the end of the lease was not noticed");
+            break;
+        case LeaseMachine::Action::renew:
+            ++renewals;
+            claim(!run.over, "a renewal after release or loss");
+            claim(!run.in_flight, "two renewals at once");
+            claim(run.now < run.machine.valid_until(), "a renewal of a lease that is over");
+            run.in_flight = run.now;
+            break;
+        case LeaseMachine::Action::lost:
+            ++lost;
+            claim(!run.over, "lost twice");
+            claim(run.now >= run.machine.valid_until(), "lost before its end");
+            run.over = true;
+            break;
         }
     }
 

@@ -12,6 +12,7 @@
 #include <interlock/core/detail/locks/lock_line.hpp>
 
 #include "support/catch.hpp"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -125,7 +126,8 @@ public:
     {
         reach(World{});
         for (; depth > 0 && !frontier_.empty() && seen_.size() < most_worlds_; --depth)
-            for (auto const& world : std::exchange(frontier_, {})) step(world);
+            for (auto const& world : std::exchange(frontier_, {}))
+                step(world);
     }
 
     std::size_t worlds() const noexcept { return seen_.size(); }
@@ -155,7 +157,7 @@ private:
         drain(w);
     }
 
-    // ---- the laws -----------------------------------------------------------------------------------------
+    // ---- the laws -------------------------------------------------------------------------------
 
     void check(World const& w)
     {
@@ -217,28 +219,18 @@ private:
         expect(false, "a line that never ends");
     }
 
-    // ---- the events ---------------------------------------------------------------------------------------
+    // ---- the events -----------------------------------------------------------------------------
 
     void step(World const& w)
     {
         for (std::int8_t i = 1; i <= callers_; ++i) {
             switch (w.model.callers[static_cast<std::size_t>(i)]) {
-                case At::out:
-                    enter(w, i);
-                    break;
-                case At::queued:
-                    leave_queue(w, i);
-                    break;
-                case At::next:
-                    next(w, i);
-                    break;
-                case At::driving:
-                    drive(w, i);
-                    break;
-                case At::offered:
-                case At::holding:
-                    hold(w, i);
-                    break;
+            case At::out: enter(w, i); break;
+            case At::queued: leave_queue(w, i); break;
+            case At::next: next(w, i); break;
+            case At::driving: drive(w, i); break;
+            case At::offered:
+            case At::holding: hold(w, i); break;
             }
         }
         if (w.model.removing)
@@ -384,7 +376,8 @@ private:
         }
         for (bool const unresolved : {false, true})
             for (bool const wanted : {false, true})
-                for (bool const memory : {true, false}) release(w, i, unresolved, wanted, memory);
+                for (bool const memory : {true, false})
+                    release(w, i, unresolved, wanted, memory);
         World lost = w;
         at(lost, i) = At::out;
         promote(lost, lost.line.lost());

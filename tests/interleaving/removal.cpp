@@ -11,6 +11,7 @@
 #include <interlock/core/detail/locks/removal_machine.hpp>
 
 #include "support/catch.hpp"
+
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -198,7 +199,8 @@ TEST_CASE(
     CHECK(explorer.problems == 0);
     CHECK(explorer.ends > 10'000);
     CHECK(explorer.repeated > 10'000);
-    for (auto const count : explorer.results) CHECK(count > 100);
+    for (auto const count : explorer.results)
+        CHECK(count > 100);
 }
 
 TEST_CASE("A removal that takes over from another one takes over its doubt", "[interleaving][removal]")

@@ -12,6 +12,7 @@
 #include <interlock/core/detail/combining/sharing_line.hpp>
 
 #include "support/catch.hpp"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -84,12 +85,8 @@ public:
             operations_[i].member.deadline = zero + (i == 1 ? 30ms : 60ms);
     }
     World(World const& other)
-        : members_(other.members_),
-          batches_(other.batches_.size()),
-          order_(other.order_),
-          ledger_(other.ledger_),
-          count_(other.count_),
-          now_(other.now_)
+        : members_(other.members_), batches_(other.batches_.size()), order_(other.order_),
+          ledger_(other.ledger_), count_(other.count_), now_(other.now_)
     {
         auto const mine = [&](SharingMember const* theirs) {
             auto const i = other.index(theirs);
@@ -101,9 +98,11 @@ public:
             b.leader = mine(b.leader);
             b.running = mine(b.running);
             b.ran.reserve(most_members);
-            for (auto*& m : b.ran) m = mine(m);
+            for (auto*& m : b.ran)
+                m = mine(m);
         }
-        for (std::size_t i = 0; i < most_members; ++i) copy(other, other.operations_[i], operations_[i]);
+        for (std::size_t i = 0; i < most_members; ++i)
+            copy(other, other.operations_[i], operations_[i]);
         group_.leader = mine(other.group_.leader);
         // Visits all of them.
         static_cast<void>(const_cast<World&>(other).group_.queue.find([&](SharingMember* m) {
@@ -144,10 +143,12 @@ public:
             put(index(b->leader)), put(index(b->running)), put(b->picked), put(b->open), put(b->shared),
                 put(b->count);
             put((b->passed_at - zero).count()), put(b->ran.size()), put(b->sent);
-            for (int const i : b->value) put(i);
+            for (int const i : b->value)
+                put(i);
         }
         put(index(group_.leader)), put(ledger_.credit().count()), put((now_ - zero).count());
-        for (int const i : order_) put(i);
+        for (int const i : order_)
+            put(i);
         return s;
     }
 
@@ -223,11 +224,12 @@ private:
     {
         if (batch == nullptr)
             return;
-        for (auto* const member : batch->told) wake(member);
+        for (auto* const member : batch->told)
+            wake(member);
         batch->told.clear();
     }
 
-    // ---- the events ---------------------------------------------------------------------------------------
+    // ---- the events -----------------------------------------------------------------------------
 
     void step(int who, bool goes)
     {
@@ -243,21 +245,14 @@ private:
         if (goes)
             return leave(o);
         switch (o.member.phase) {
-            case Phase::out:
-                return enter(o);
-            case Phase::queued:
-                return look(o);
-            case Phase::leading:
-                return lead(o);
-            case Phase::gathering:
-                return gathered(o);
-            case Phase::committing:
-            case Phase::alone:
-                return commit(o);
-            case Phase::running:
-                return hand_in(o);
-            case Phase::ran:
-                return wait(o);
+        case Phase::out: return enter(o);
+        case Phase::queued: return look(o);
+        case Phase::leading: return lead(o);
+        case Phase::gathering: return gathered(o);
+        case Phase::committing:
+        case Phase::alone: return commit(o);
+        case Phase::running: return hand_in(o);
+        case Phase::ran: return wait(o);
         }
     }
 
@@ -274,7 +269,8 @@ private:
             auto& own = static_cast<Batch&>(*batch);
             own.given_up = o.member.phase != Phase::committing;
             if (!own.given_up && choose(2) == 1)  // what was sent arrives all the same
-                for (int const i : own.parts) ++operations_[static_cast<std::size_t>(i)].applied;
+                for (int const i : own.parts)
+                    ++operations_[static_cast<std::size_t>(i)].applied;
         }
         auto* const next = line().leave(o.member, batch);
         wake_told(batch.get());
@@ -441,40 +437,40 @@ private:
         auto& batch = static_cast<Batch&>(*kept);
         auto const waited = line().wait(o.member);
         switch (waited.what) {
-            case Line::Wait::wait:
-                o.looks_at = waited.again;
-                return expect(
-                    waited.again > now_ && waited.again < now_ + 1h, "looks never again, or without end");
-            case Line::Wait::told: {
-                auto const outcome = *std::exchange(o.member.outcome, std::nullopt);
-                o.member.batch.reset();
-                bool const part = batch.parts.contains(index(&o.member));
-                expect(!outcome || o.applied == (part ? 1 : 0), "told applied, and it was not");
-                expect(
-                    outcome || outcome.errc() == Errc::outcome_unknown || o.applied == 0,
-                    "applied, and told otherwise");
-                o.member.runs_again = false;
-                o.over = outcome || outcome.errc() == Errc::outcome_unknown;
-                return;
-            }
-            case Line::Wait::leads:
-                replaced = true;
-                expect(!batch.sent && waited.given_up.get() == kept.get(), "replaces a leader that commits");
-                batch.given_up = true;
-                wake_told(waited.given_up.get());
-                o.woken = false;
-                o.member.runs_again = false;
-                o.member.batch.reset();
-                return;
-            case Line::Wait::lost:
-                expect(batch.sent || !batch.open, "gives up a commit that has not begun");
-                o.member.batch.reset();
-                o.over = true;
-                return;
+        case Line::Wait::wait:
+            o.looks_at = waited.again;
+            return expect(
+                waited.again > now_ && waited.again < now_ + 1h, "looks never again, or without end");
+        case Line::Wait::told: {
+            auto const outcome = *std::exchange(o.member.outcome, std::nullopt);
+            o.member.batch.reset();
+            bool const part = batch.parts.contains(index(&o.member));
+            expect(!outcome || o.applied == (part ? 1 : 0), "told applied, and it was not");
+            expect(
+                outcome || outcome.errc() == Errc::outcome_unknown || o.applied == 0,
+                "applied, and told otherwise");
+            o.member.runs_again = false;
+            o.over = outcome || outcome.errc() == Errc::outcome_unknown;
+            return;
+        }
+        case Line::Wait::leads:
+            replaced = true;
+            expect(!batch.sent && waited.given_up.get() == kept.get(), "replaces a leader that commits");
+            batch.given_up = true;
+            wake_told(waited.given_up.get());
+            o.woken = false;
+            o.member.runs_again = false;
+            o.member.batch.reset();
+            return;
+        case Line::Wait::lost:
+            expect(batch.sent || !batch.open, "gives up a commit that has not begun");
+            o.member.batch.reset();
+            o.over = true;
+            return;
         }
     }
 
-    // ---- the laws -----------------------------------------------------------------------------------------
+    // ---- the laws -------------------------------------------------------------------------------
 
     void check()
     {

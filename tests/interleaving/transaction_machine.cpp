@@ -6,6 +6,7 @@
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
 
 #include "support/catch.hpp"
+
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -59,7 +60,8 @@ public:
     {
         RetryLimits const limits{scope_.max_attempts, Backoff{.initial = 8ms, .cap = 8ms, .immediate = 1}};
         for (auto const deadline : {zero, zero + 15ms}) {
-            Run run{TransactionMachine{limits, deadline, scope_.has_id, scope_.guarded, scope_.concludes}, zero};
+            Run run{
+                TransactionMachine{limits, deadline, scope_.has_id, scope_.guarded, scope_.concludes}, zero};
             auto const action = run.machine.start(run.now);
             next(run, action, scope_.depth);
         }
@@ -71,21 +73,11 @@ public:
     std::array<std::uint64_t, 8> results{};  // see `finish`
 
 private:
-    static constexpr std::array begin_codes{
-        Errc::ok,
-        Errc::not_found,
-        Errc::unavailable,
-        Errc::lock_busy,
-        Errc::deadline_exceeded,
-        Errc::cancelled};
+    static constexpr std::array begin_codes{Errc::ok,        Errc::not_found,         Errc::unavailable,
+                                            Errc::lock_busy, Errc::deadline_exceeded, Errc::cancelled};
     static constexpr std::array commit_codes{
-        Errc::ok,
-        Errc::version_conflict,
-        Errc::unavailable,
-        Errc::fenced_out,
-        Errc::lock_lost,
-        Errc::superseded,
-        Errc::outcome_unknown};
+        Errc::ok,        Errc::version_conflict, Errc::unavailable,    Errc::fenced_out,
+        Errc::lock_lost, Errc::superseded,       Errc::outcome_unknown};
 
     void claim(bool good, char const* what)
     {
@@ -119,39 +111,36 @@ private:
     void check(Run const& run, Action action)
     {
         switch (action) {
-            case Action::commit:
-                claim(run.in_transaction, "commit outside of a transaction");
-                if (scope_.guarded) {
-                    claim(run.now < run.machine.deadline(), "commit at or after the deadline");
-                    claim(!run.cancelled, "commit after cancellation");
-                }
-                break;
-            case Action::begin:
-                claim(!run.unresolved, "another attempt although a commit is unresolved");
-                claim(!run.interrupted, "another attempt although an unguarded operation has run");
-                claim(run.begins < scope_.max_attempts, "more attempts than allowed");
-                break;
-            case Action::run:
-                claim(run.in_transaction, "run outside of a transaction");
-                break;
-            case Action::resolve:
-                claim(scope_.has_id != HasId::no, "resolve without an id");
-                claim(run.unresolved, "resolve although nothing is unresolved");
-                break;
-            case Action::sleep:
-                claim(run.machine.wake_at() < run.machine.deadline(), "sleep to the deadline or beyond");
-                break;
-            case Action::look_up:
-                claim(scope_.has_id == HasId::yes, "look-up without an id");
-                break;
-            case Action::conclude:
-                claim(scope_.concludes && !run.concluded && !run.in_transaction, "concluded at another time than the end");
-                break;
-            case Action::verify:
-            case Action::reject: claim(false, "the machine never asks for it"); break;
-            case Action::rollback:  // harmless where nothing is open
-            case Action::finish:
-                break;
+        case Action::commit:
+            claim(run.in_transaction, "commit outside of a transaction");
+            if (scope_.guarded) {
+                claim(run.now < run.machine.deadline(), "commit at or after the deadline");
+                claim(!run.cancelled, "commit after cancellation");
+            }
+            break;
+        case Action::begin:
+            claim(!run.unresolved, "another attempt although a commit is unresolved");
+            claim(!run.interrupted, "another attempt although an unguarded operation has run");
+            claim(run.begins < scope_.max_attempts, "more attempts than allowed");
+            break;
+        case Action::run: claim(run.in_transaction, "run outside of a transaction"); break;
+        case Action::resolve:
+            claim(scope_.has_id != HasId::no, "resolve without an id");
+            claim(run.unresolved, "resolve although nothing is unresolved");
+            break;
+        case Action::sleep:
+            claim(run.machine.wake_at() < run.machine.deadline(), "sleep to the deadline or beyond");
+            break;
+        case Action::look_up: claim(scope_.has_id == HasId::yes, "look-up without an id"); break;
+        case Action::conclude:
+            claim(
+                scope_.concludes && !run.concluded && !run.in_transaction,
+                "concluded at another time than the end");
+            break;
+        case Action::verify:
+        case Action::reject: claim(false, "the machine never asks for it"); break;
+        case Action::rollback:  // harmless where nothing is open
+        case Action::finish: break;
         }
     }
 
@@ -160,91 +149,90 @@ private:
         constexpr auto low = std::uint64_t{0};
         constexpr auto high = std::numeric_limits<std::uint64_t>::max();
         switch (action) {
-            case Action::look_up: {
+        case Action::look_up: {
+            Run r = run;
+            r.applied = true;  // by an earlier execution
+            next(r, r.machine.looked_up(true, Errc::ok, r.now, low), depth);
+        }
+            for (auto const code : {Errc::ok, Errc::unavailable}) {
                 Run r = run;
-                r.applied = true;  // by an earlier execution
-                next(r, r.machine.looked_up(true, Errc::ok, r.now, low), depth);
+                next(r, r.machine.looked_up(false, code, r.now, high), depth);
             }
-                for (auto const code : {Errc::ok, Errc::unavailable}) {
-                    Run r = run;
-                    next(r, r.machine.looked_up(false, code, r.now, high), depth);
-                }
-                break;
-            case Action::begin:
-                for (auto const code : begin_codes) {
-                    Run r = run;
-                    ++r.begins;
-                    r.in_transaction = code == Errc::ok;  // a begin that fails leaves nothing open
-                    next(r, r.machine.began(code, r.now, high), depth);
-                }
-                break;
-            case Action::run:
-                for (auto const how : {Ran::returned, Ran::threw, Ran::lock_lost}) {
-                    Run r = run;
-                    ++r.runs;
-                    r.interrupted = !scope_.guarded;
-                    next(r, r.machine.ran(how, r.now), depth);
-                }
-                {
-                    Run r = run;
-                    ++r.runs;
-                    r.interrupted = !scope_.guarded;
-                    next(r, r.machine.refused(Errc::invalid_argument), depth);
-                }
-                break;
-            case Action::commit:
-                for (auto const code : commit_codes) {
-                    if (code == Errc::superseded && scope_.has_id == HasId::no)
-                        continue;
-                    Run r = run;
-                    ++r.commits;
-                    r.in_transaction = r.in_transaction && code != Errc::ok;
-                    r.applied = code == Errc::ok;
-                    r.unresolved = code == Errc::outcome_unknown;
-                    next(r, r.machine.committed(code, false, Errc::unavailable, r.now, high), depth);
-                }
-                if (scope_.has_id != HasId::no) {
-                    Run r = run;
-                    r.in_transaction = false;
-                    r.applied = true;
-                    next(r, r.machine.committed(Errc::ok, true, Errc::ok, r.now, low), depth);
-                }
-                break;
-            case Action::rollback: {
+            break;
+        case Action::begin:
+            for (auto const code : begin_codes) {
+                Run r = run;
+                ++r.begins;
+                r.in_transaction = code == Errc::ok;  // a begin that fails leaves nothing open
+                next(r, r.machine.began(code, r.now, high), depth);
+            }
+            break;
+        case Action::run:
+            for (auto const how : {Ran::returned, Ran::threw, Ran::lock_lost}) {
+                Run r = run;
+                ++r.runs;
+                r.interrupted = !scope_.guarded;
+                next(r, r.machine.ran(how, r.now), depth);
+            }
+            {
+                Run r = run;
+                ++r.runs;
+                r.interrupted = !scope_.guarded;
+                next(r, r.machine.refused(Errc::invalid_argument), depth);
+            }
+            break;
+        case Action::commit:
+            for (auto const code : commit_codes) {
+                if (code == Errc::superseded && scope_.has_id == HasId::no)
+                    continue;
+                Run r = run;
+                ++r.commits;
+                r.in_transaction = r.in_transaction && code != Errc::ok;
+                r.applied = code == Errc::ok;
+                r.unresolved = code == Errc::outcome_unknown;
+                next(r, r.machine.committed(code, false, Errc::unavailable, r.now, high), depth);
+            }
+            if (scope_.has_id != HasId::no) {
                 Run r = run;
                 r.in_transaction = false;
-                next(r, r.machine.rolled_back(), depth);
-            } break;
-            case Action::resolve:
-                for (auto const how : {Resolved::applied, Resolved::not_applied, Resolved::unknown}) {
-                    Run r = run;
-                    r.unresolved = how == Resolved::unknown;
-                    r.applied = how == Resolved::applied;
-                    next(r, r.machine.resolved(how, r.now, high), depth);
-                }
-                break;
-            case Action::sleep: {
+                r.applied = true;
+                next(r, r.machine.committed(Errc::ok, true, Errc::ok, r.now, low), depth);
+            }
+            break;
+        case Action::rollback: {
+            Run r = run;
+            r.in_transaction = false;
+            next(r, r.machine.rolled_back(), depth);
+        } break;
+        case Action::resolve:
+            for (auto const how : {Resolved::applied, Resolved::not_applied, Resolved::unknown}) {
                 Run r = run;
-                if (r.now < r.machine.wake_at() && !r.cancelled)
-                    r.now = r.machine.wake_at();
-                next(r, r.machine.slept(r.now), depth);
-            } break;
-            case Action::conclude:
-                for (bool const found : {false, true}) {
-                    Run r = run;
-                    r.concluded = true;
-                    if (found) {  // another call of the same operation was applied
-                        if (r.applied || r.unresolved || r.interrupted)
-                            continue;
-                        r.applied = true;
-                    }
-                    next(r, r.machine.concluded(found), depth);
+                r.unresolved = how == Resolved::unknown;
+                r.applied = how == Resolved::applied;
+                next(r, r.machine.resolved(how, r.now, high), depth);
+            }
+            break;
+        case Action::sleep: {
+            Run r = run;
+            if (r.now < r.machine.wake_at() && !r.cancelled)
+                r.now = r.machine.wake_at();
+            next(r, r.machine.slept(r.now), depth);
+        } break;
+        case Action::conclude:
+            for (bool const found : {false, true}) {
+                Run r = run;
+                r.concluded = true;
+                if (found) {  // another call of the same operation was applied
+                    if (r.applied || r.unresolved || r.interrupted)
+                        continue;
+                    r.applied = true;
                 }
-                break;
-            case Action::verify:
-            case Action::reject:
-            case Action::finish:
-                break;
+                next(r, r.machine.concluded(found), depth);
+            }
+            break;
+        case Action::verify:
+        case Action::reject:
+        case Action::finish: break;
         }
     }
 
@@ -282,26 +270,13 @@ private:
                 interlock::effect_of(result) == interlock::Effect::not_applied,
                 "effect of deadline_exceeded");
         switch (result) {
-            case Errc::ok:
-                ++results[0];
-                break;
-            case Errc::cancelled:
-                ++results[2];
-                break;
-            case Errc::deadline_exceeded:
-                ++results[3];
-                break;
-            case Errc::outcome_unknown:
-                ++results[4];
-                break;
-            case Errc::lock_lost:
-                ++results[5];
-                break;
-            case Errc::version_conflict:
-                ++results[6];
-                break;
-            default:
-                ++results[7];
+        case Errc::ok: ++results[0]; break;
+        case Errc::cancelled: ++results[2]; break;
+        case Errc::deadline_exceeded: ++results[3]; break;
+        case Errc::outcome_unknown: ++results[4]; break;
+        case Errc::lock_lost: ++results[5]; break;
+        case Errc::version_conflict: ++results[6]; break;
+        default: ++results[7];
         }
     }
 

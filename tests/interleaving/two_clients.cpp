@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/simulation/world.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -71,34 +72,20 @@ public:
     bool happen(Event event)
     {
         switch (event) {
-            case Event::acquire_1:
-                return acquire(0);
-            case Event::acquire_2:
-                return acquire(1);
-            case Event::write_1:
-                return write(0);
-            case Event::write_2:
-                return write(1);
-            case Event::release_1:
-                return release(0);
-            case Event::release_2:
-                return release(1);
-            case Event::force:
-                static_cast<void>(world_.store.force_release(key_));
-                forced_ = true;
-                return true;
-            case Event::little_time:
-                world_.context.run_for(110ms);
-                return true;
-            case Event::much_time:
-                world_.context.run_for(310ms);
-                return true;
-            case Event::stall:
-                world_.context.stall(310ms);
-                return true;
-            case Event::lose_replies:
-                losing_ = !losing_;
-                return true;
+        case Event::acquire_1: return acquire(0);
+        case Event::acquire_2: return acquire(1);
+        case Event::write_1: return write(0);
+        case Event::write_2: return write(1);
+        case Event::release_1: return release(0);
+        case Event::release_2: return release(1);
+        case Event::force:
+            static_cast<void>(world_.store.force_release(key_));
+            forced_ = true;
+            return true;
+        case Event::little_time: world_.context.run_for(110ms); return true;
+        case Event::much_time: world_.context.run_for(310ms); return true;
+        case Event::stall: world_.context.stall(310ms); return true;
+        case Event::lose_replies: losing_ = !losing_; return true;
         }
         return false;
     }
@@ -117,7 +104,8 @@ public:
     void end()
     {
         losing_ = false;
-        for (auto& client : clients_) client.lock.reset();
+        for (auto& client : clients_)
+            client.lock.reset();
         world_.context.run_for(1s);
         auto const renewals = world_.script->calls(Call::renew);
         world_.context.run_for(1s);
@@ -227,7 +215,8 @@ void tell(std::vector<Event>& events, std::size_t depth, bool in_place, Count& c
             if (story.problem != nullptr) {
                 INFO(story.problem);
                 std::string text;
-                for (auto const event : events) text += std::to_string(static_cast<int>(event)) + " ";
+                for (auto const event : events)
+                    text += std::to_string(static_cast<int>(event)) + " ";
                 INFO("events: " << text << (in_place ? "in place" : "on the pool"));
                 FAIL();
             }

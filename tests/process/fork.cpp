@@ -11,15 +11,15 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/scripted_repository.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -27,8 +27,9 @@ using interlock_test::redis_server;
 using interlock_test::RedisServer;
 using interlock_test::Stock;
 
-/// A static of the program's own that was made before those of the library, and so is destroyed after them. It takes its
-/// time, as one does that flushes a log, say; meanwhile a lock is renewed several times, or it is lost.
+/// A static of the program's own that was made before those of the library, and so is destroyed after them.
+/// It takes its time, as one does that flushes a log, say; meanwhile a lock is renewed several times, or it
+/// is lost.
 struct SlowAtExit {
     ~SlowAtExit()
     {

@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_TESTS_SIMULATION_BATCHES_HPP
 #define INTERLOCK_TESTS_SIMULATION_BATCHES_HPP
 
-// Several callers of one process change one state at once, so that commits are shared: hurried and patient ones, quick
-// and slow ones, and one whose executor stands still.
+// Several callers of one process change one state at once, so that commits are shared: hurried and patient
+// ones, quick and slow ones, and one whose executor stands still.
 
 #include "simulation/run.hpp"
 
@@ -67,7 +67,8 @@ inline Client batch(Run& run, Host host, Random& random, bool calm)
         run.resume(host + sleepers);
         run.coverage().note("batch: an executor stood still");
     }
-    while (running > 0) co_await run.sleep(host, 5ms);
+    while (running > 0)
+        co_await run.sleep(host, 5ms);
 }
 
 }  // namespace simulated

@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_TESTS_SIMULATION_CHECKS_HPP
 #define INTERLOCK_TESTS_SIMULATION_CHECKS_HPP
 
-// What must hold in every run: what the store really did, what callers were told, and which handles say that they are
-// held, compared with each other.
+// What must hold in every run: what the store really did, what callers were told, and which handles say that
+// they are held, compared with each other.
 
 #include "simulation/world.hpp"
 
@@ -23,10 +23,10 @@ struct CallRecord {
     int print{0};            // of its request
     int completions{0};
     interlock::Errc result{interlock::Errc::ok};
-    bool threw{false};                    // something else than a rejection
-    bool undecodable{false};              // it was told nothing
-    bool undisturbed{false};              // its process was neither paused nor short of threads meanwhile
-    std::optional<std::int64_t> answer{}; // the number of the call whose execution answered
+    bool threw{false};                     // something else than a rejection
+    bool undecodable{false};               // it was told nothing
+    bool undisturbed{false};               // its process was neither paused nor short of threads meanwhile
+    std::optional<std::int64_t> answer{};  // the number of the call whose execution answered
     std::optional<std::int64_t> rejected{};
 };
 
@@ -36,10 +36,12 @@ struct Task {
     std::int64_t applied_by{0};  // the call whose execution that was
 };
 
-/// Everything that the checks of one run know. The workload says what it does, the store's scripts say what happened.
+/// Everything that the checks of one run know. The workload says what it does, the store's scripts say what
+/// happened.
 class Checks {
 public:
-    explicit Checks(SimulationContext& context, Coverage& coverage) : context_(context), coverage_(coverage) {}
+    explicit Checks(SimulationContext& context, Coverage& coverage) : context_(context), coverage_(coverage)
+    {}
     Checks(Checks const&) = delete;
     Checks& operator=(Checks const&) = delete;
 
@@ -59,7 +61,8 @@ public:
         if (!verbose)
             return;
         std::ostringstream line;
-        line << std::chrono::duration_cast<std::chrono::microseconds>(context_.now().time_since_epoch() - 1h).count();
+        line << std::chrono::duration_cast<std::chrono::microseconds>(context_.now().time_since_epoch() - 1h)
+                    .count();
         ((line << ' ' << what), ...);
         std::puts(line.str().c_str());
     }
@@ -93,7 +96,8 @@ public:
         Key const& name, interlock::OwnerToken owner, std::optional<std::chrono::nanoseconds> renewed,
         bool confirmed);
     void removed(Key const& name, interlock::OwnerToken owner);
-    /// The store broke its promise about `key`; whoever believed in it until now may do so until its lease is over.
+    /// The store broke its promise about `key`; whoever believed in it until now may do so until its lease is
+    /// over.
     void forced(std::string const& key) { forced_until_[key] = context_.now() + ttl; }
 
     // ---- handles ----------------------------------------
@@ -147,7 +151,9 @@ public:
     {
         for (auto const& [id, one] : tallies_) {
             require(!one.told_applied || one.changes == 1, "P5: a counter: ok, but not applied");
-            require(!one.told_not_applied || one.changes == 0, "P5: a counter: not applied, but it is in the store");
+            require(
+                !one.told_not_applied || one.changes == 0,
+                "P5: a counter: not applied, but it is in the store");
         }
     }
 
@@ -216,7 +222,8 @@ inline void Checks::applied(std::span<interlock::Change<Account> const> changes,
         std::string const key{change.key->bytes()};
         if (change.fence != nullptr && change.kind != interlock::ChangeKind::verify) {
             auto& mark = marks_[key];
-            require(change.fence->token.value() >= mark, "P1: a guarded write after one with a greater token");
+            require(
+                change.fence->token.value() >= mark, "P1: a guarded write after one with a greater token");
             mark = std::max(mark, change.fence->token.value());
             auto& holder = owner(*change.key, change.fence->owner);
             require(
@@ -233,7 +240,8 @@ inline void Checks::applied(std::span<interlock::Change<Account> const> changes,
         auto const seen = std::exchange(trails_[key], change.value->trail);
         require(change.value->trail.starts_with(seen), "P3: a lost update");
         std::int64_t sum = before;
-        std::istringstream added{change.value->trail.substr(std::min(seen.size(), change.value->trail.size()))};
+        std::istringstream added{
+            change.value->trail.substr(std::min(seen.size(), change.value->trail.size()))};
         std::set<std::uint64_t> here;
         std::uint64_t task = 0;
         std::int64_t amount = 0;
@@ -263,7 +271,8 @@ inline void Checks::granted(
         for (auto const& [other, state] : owners_[key])
             if (&state != &mine && !state.gone)
                 require(
-                    state.believed_until <= context_.now(), "P2: granted while another lease may be believed");
+                    state.believed_until <= context_.now(),
+                    "P2: granted while another lease may be believed");
     mine.gone = false;
     if (confirmed) {
         auto const usable = grant.ttl * 99 / 100 - 5ms;
@@ -272,7 +281,8 @@ inline void Checks::granted(
 }
 
 inline void Checks::renewed(
-    Key const& name, interlock::OwnerToken token, std::optional<std::chrono::nanoseconds> renewed, bool confirmed)
+    Key const& name, interlock::OwnerToken token, std::optional<std::chrono::nanoseconds> renewed,
+    bool confirmed)
 {
     auto& mine = owner(name, token);
     require(!mine.released, "P9: a renewal after the release");
@@ -300,7 +310,9 @@ inline void Checks::compare_calls(bool told_the_truth)
         if (one->answer) {
             require(task.applied != 0, "P5: ok, but not applied");
             if (task.applied != 0)
-                require(*one->answer == task.applied_by, "P4: the answer is not that of the execution that was applied");
+                require(
+                    *one->answer == task.applied_by,
+                    "P4: the answer is not that of the execution that was applied");
             if (*one->answer != one->number)
                 coverage_.note("replayed answer");
         }
@@ -317,8 +329,8 @@ inline void Checks::compare_calls(bool told_the_truth)
                 require(
                     by_number_[*by]->print == one->print,
                     "P4: a request got the answer of another one under the same key");
-        bool const not_applied =
-            one->threw || (!one->undecodable && interlock::effect_of(one->result) == interlock::Effect::not_applied);
+        bool const not_applied = one->threw || (!one->undecodable && interlock::effect_of(one->result) ==
+                                                                         interlock::Effect::not_applied);
         if (not_applied && told_the_truth)
             require(!applied_this, "P5: not applied, but it is in the store");
     }

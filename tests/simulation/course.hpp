@@ -13,24 +13,20 @@
 namespace simulated {
 
 inline Run::Run(std::uint64_t seed, Mutant mutant, Coverage& coverage)
-    : coverage_(coverage),
-      events_(coverage),
-      context_(seed, simulation::Blocking::nested),
-      random_(seed * 2 + 1),
-      mutant_(mutant),
-      checks_(context_, coverage),
+    : coverage_(coverage), events_(coverage), context_(seed, simulation::Blocking::nested),
+      random_(seed * 2 + 1), mutant_(mutant), checks_(context_, coverage),
       script_(std::make_shared<scripted::Script<Account>>()),
       record_script_(std::make_shared<simulation::RecordScript>()),
       store_(interlock::memory::RepositoryOptions{}, SimulationRuntime{context_}),
       claims_(interlock::memory::IdempotencyStoreOptions{}, SimulationRuntime{context_}),
       counter_script_(std::make_shared<simulation::ScriptedCounters::Script>()),
       counters_(counter_script_, SimulationRuntime{context_, outside})
-{
-}
+{}
 
 inline Run::~Run()
 {
-    context_.stop();  // a service that goes waits a little for its removals, and clients would go on meanwhile
+    // A service that goes waits a little for its removals, and clients would go on meanwhile.
+    context_.stop();
     late_arrivals_.clear();
     *script_ = {};  // what is still pending goes with the context, after the logs
     *record_script_ = {};
@@ -83,10 +79,11 @@ inline void Run::ended_with(std::exception_ptr exception)
 inline void Run::spawn(Host host, Client client, unsigned& running)
 {
     ++running;
-    asio::co_spawn(context_.get_executor(host), std::move(client), [this, &running](std::exception_ptr exception) {
-        --running;
-        ended_with(std::move(exception));
-    });
+    asio::co_spawn(
+        context_.get_executor(host), std::move(client), [this, &running](std::exception_ptr exception) {
+            --running;
+            ended_with(std::move(exception));
+        });
 }
 
 inline Plan Run::plan(Host host, Random& random, std::uint64_t task, bool calm)
@@ -97,8 +94,8 @@ inline Plan Run::plan(Host host, Random& random, std::uint64_t task, bool calm)
     plan.number = checks_.new_call();
     plan.amount = static_cast<std::int64_t>(1 + random.below(9));
     if (!calm && random.percent(12)) {
-        static constexpr std::array ends{End::throws, End::throws, End::throws_no_exception, End::aborts,
-                                         End::translates, End::translates};
+        static constexpr std::array ends{End::throws, End::throws,     End::throws_no_exception,
+                                         End::aborts, End::translates, End::translates};
         plan.end = ends[random.below(ends.size())];
     }
     plan.pause = calm || random.percent(50) ? 0ns : random.time(0ms, 50ms);
@@ -114,7 +111,8 @@ inline Fault Run::next_fault()
         return Fault::none;
     coverage_.note("fault");
     ++faults_seen_;
-    for (auto const& some : requests_) some->fault();
+    for (auto const& some : requests_)
+        some->fault();
     return static_cast<Fault>(1 + random_.below(4));
 }
 
@@ -151,9 +149,7 @@ inline void Run::watch_store()
     record_script_->later = later;
     counter_script_->later = later;
     counter_script_->fault = [this] { return next_fault(); };
-    counter_script_->on_changed = [this](OperationId const& id) {
-        checks_.tallied(id.value());
-    };
+    counter_script_->on_changed = [this](OperationId const& id) { checks_.tallied(id.value()); };
     record_script_->hint_is_lost = [this] { return random_.percent(30); };
     record_script_->on_blocking_call = [this] {
         checks_.require(context_.on_pool(), "P7: a call that blocks was made on an executor");
@@ -193,16 +189,20 @@ inline void Run::make_processes()
     record_script_->fault = [this](auto call, IdempotentRequest const& request) {
         auto const fault = next_fault();
         static constexpr std::array names{"claim", "complete", "give back", "reject", "find"};
-        checks_.tell("  records:", request.key(), names[static_cast<std::size_t>(call)], "fault", static_cast<int>(fault));
+        checks_.tell(
+            "  records:", request.key(), names[static_cast<std::size_t>(call)], "fault",
+            static_cast<int>(fault));
         return fault;
     };
     record_script_->on_claim = [this](IdempotentRequest const& request, interlock::ClaimState state) {
         checks_.tell("  claimed:", request.key(), static_cast<int>(state));
         if (state == interlock::ClaimState::claimed || state == interlock::ClaimState::taken_over)
-            for (auto const& some : requests_) some->granted(request);
+            for (auto const& some : requests_)
+                some->granted(request);
     };
     record_script_->on_completed = [this](IdempotentRequest const& request) {
-        for (auto const& some : requests_) some->completed(request);
+        for (auto const& some : requests_)
+            some->completed(request);
     };
 }
 
@@ -234,7 +234,8 @@ inline Client client(Run& run, Host host, unsigned number, unsigned calls)
 inline Client calm_client(Run& run, Host host)
 {
     Random random{run.random().bits()};
-    for (int i = 0; i < 2; ++i) co_await increment(run, host, random, true);
+    for (int i = 0; i < 2; ++i)
+        co_await increment(run, host, random, true);
     co_await run.requests(0).come_calmly(host, random);
     co_await run.requests(1).come_calmly(host, random);
     if (random.percent(20))
@@ -248,24 +249,21 @@ inline Client nemesis(Run& run)
         co_await run.sleep(outside, random.time(0ms, 400ms));
         auto const host = static_cast<Host>(random.below(hosts));
         switch (random.below(5)) {
-            case 0:
-            case 1:
-                run.pause(host);
-                co_await run.sleep(outside, random.time(1ms, 3 * ttl));
-                run.resume(host);
-                run.coverage().note("pause");
-                break;
-            case 2:
-                run.force_release(counters[random.below(counters.size())]);
-                break;
-            case 3:
-                run.make_busy(host, random.time(50ms, 400ms));
-                co_await run.sleep(outside, random.time(1ms, 400ms));
-                run.make_busy(host, 0ns);
-                run.coverage().note("busy pool");
-                break;
-            default:
-                run.let_faults_vary();
+        case 0:
+        case 1:
+            run.pause(host);
+            co_await run.sleep(outside, random.time(1ms, 3 * ttl));
+            run.resume(host);
+            run.coverage().note("pause");
+            break;
+        case 2: run.force_release(counters[random.below(counters.size())]); break;
+        case 3:
+            run.make_busy(host, random.time(50ms, 400ms));
+            co_await run.sleep(outside, random.time(1ms, 400ms));
+            run.make_busy(host, 0ns);
+            run.coverage().note("busy pool");
+            break;
+        default: run.let_faults_vary();
         }
     }
 }
@@ -292,19 +290,23 @@ inline std::string Run::go()
         static_cast<void>(store_.insert(Account{key, value, {}}));
         checks_.expect_value(key, value);
     };
-    for (auto const* key : counters) put(key, 0);
-    for (auto const* key : hot) put(key, 0);
+    for (auto const* key : counters)
+        put(key, 0);
+    for (auto const* key : hot)
+        put(key, 0);
     put(left, total / 2);
     put(right, total / 2);
     make_processes();
     let_faults_vary();
     auto const clients = 3 + static_cast<unsigned>(random_.below(4));
-    for (unsigned i = 0; i < clients; ++i) spawn(i % hosts, client(*this, i % hosts, i, 6), running_);
+    for (unsigned i = 0; i < clients; ++i)
+        spawn(i % hosts, client(*this, i % hosts, i, 6), running_);
     spawn(outside, nemesis(*this), running_);
     until_all_ended(10min, "liveness: a client never ended");
     if (checks_.problem().empty() && mutant_ == Mutant::none) {  // the faults stop, and everybody gets on
         faults_ = false;
-        for (Host host = 0; host < hosts; ++host) spawn(host, calm_client(*this, host), running_);
+        for (Host host = 0; host < hosts; ++host)
+            spawn(host, calm_client(*this, host), running_);
         until_all_ended(2min, "liveness: a client did not end after the faults had stopped");
     }
     if (checks_.problem().empty())
@@ -321,7 +323,8 @@ inline void Run::check_stores()
     auto const& values = checks_.values();
     for (auto const& [key, value] : values) {
         auto const loaded = store_.load(Key{std::string_view{key}});
-        checks_.require(loaded && loaded->value.value == value, "the store differs from the log of its writes");
+        checks_.require(
+            loaded && loaded->value.value == value, "the store differs from the log of its writes");
     }
     checks_.require(values.at(left) + values.at(right) == total, "the total has changed");
     for (auto const& one : processes_)

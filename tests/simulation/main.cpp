@@ -33,7 +33,8 @@ std::uint64_t current_seed = 0;
 
 extern "C" void say_seed(int signal)
 {
-    std::fprintf(stderr, "ended by signal %d in --seed %llu\n", signal, static_cast<unsigned long long>(current_seed));
+    std::fprintf(
+        stderr, "ended by signal %d in --seed %llu\n", signal, static_cast<unsigned long long>(current_seed));
     std::signal(signal, SIG_DFL);
     std::raise(signal);
 }
@@ -78,7 +79,8 @@ constexpr std::uint64_t default_fresh_seeds = sanitized ? 1000 : 50000;
 std::uint64_t fresh_seed()
 {
     auto const now = std::chrono::system_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count()) * 10'000'000;
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count()) *
+           10'000'000;
 }
 
 int passed = 0;
@@ -133,7 +135,8 @@ int main(int count, char** arguments)
             keep_going = true;
         } else {
             std::printf(
-                "usage: %s [--seed N [--verbose]] [--first N] [--fresh] [--seeds COUNT] [--keep-going] [--ignore TEXT] [--hash-file FILE]\n\n"
+                "usage: %s [--seed N [--verbose]] [--first N] [--fresh] [--seeds COUNT] [--keep-going] "
+                "[--ignore TEXT] [--hash-file FILE]\n\n"
                 "  --seed N          run one seed and print the hash of its trace\n"
                 "  --verbose         print what happens meanwhile\n"
                 "  --first N         the first seed of many (1)\n"
@@ -152,10 +155,8 @@ int main(int count, char** arguments)
     if (single) {
         auto const result = run(*single, Mutant::none, coverage);
         std::printf(
-            "seed %llu: trace %016llx, %llu steps\n",
-            static_cast<unsigned long long>(*single),
-            static_cast<unsigned long long>(result.trace),
-            static_cast<unsigned long long>(result.steps));
+            "seed %llu: trace %016llx, %llu steps\n", static_cast<unsigned long long>(*single),
+            static_cast<unsigned long long>(result.trace), static_cast<unsigned long long>(result.steps));
         verdict(result.problem.empty(), "seed", result.problem);
         std::printf("%s", result.story.c_str());
         std::printf("%d passed, %d failed\n", passed, failed);
@@ -167,9 +168,7 @@ int main(int count, char** arguments)
             return 2;
         for (std::uint64_t seed = 1; seed <= 8; ++seed)
             std::fprintf(
-                file,
-                "    {%llu, 0x%016llxULL},\n",
-                static_cast<unsigned long long>(seed),
+                file, "    {%llu, 0x%016llxULL},\n", static_cast<unsigned long long>(seed),
                 static_cast<unsigned long long>(run(seed, Mutant::none, coverage).trace));
         return std::fclose(file) == 0 ? 0 : 2;
     }
@@ -196,13 +195,41 @@ int main(int count, char** arguments)
     if (seeds >= 1000) {
         std::string missing;
         for (char const* what :
-             {"ok", "cancelled", "deadline_exceeded", "lock_lost", "fenced_out", "outcome_unknown", "threw", "sum",
-              "shared write", "renewal", "pause", "busy pool", "force_release", "fault", "arrived late",
-              "lock handed on", "unknown, then applied", "unknown, then not applied", "unknown for good",
-              "replayed answer", "replayed rejection", "rejected", "idempotency_in_progress", "idempotency_mismatch",
-              "idempotency: executed", "idempotency: taken over", "idempotency: given back", "idempotency: lease lost",
-              "request with other states", "rejection of another body", "a decode threw", "counter: ok",
-              "counter: replayed", "batch: ok", "batch: deadline_exceeded",
+             {"ok",
+              "cancelled",
+              "deadline_exceeded",
+              "lock_lost",
+              "fenced_out",
+              "outcome_unknown",
+              "threw",
+              "sum",
+              "shared write",
+              "renewal",
+              "pause",
+              "busy pool",
+              "force_release",
+              "fault",
+              "arrived late",
+              "lock handed on",
+              "unknown, then applied",
+              "unknown, then not applied",
+              "unknown for good",
+              "replayed answer",
+              "replayed rejection",
+              "rejected",
+              "idempotency_in_progress",
+              "idempotency_mismatch",
+              "idempotency: executed",
+              "idempotency: taken over",
+              "idempotency: given back",
+              "idempotency: lease lost",
+              "request with other states",
+              "rejection of another body",
+              "a decode threw",
+              "counter: ok",
+              "counter: replayed",
+              "batch: ok",
+              "batch: deadline_exceeded",
               "batch: an executor stood still"})
             if (coverage.seen[what] == 0)
                 missing += std::string(missing.empty() ? "" : ", ") + what;
@@ -223,10 +250,10 @@ int main(int count, char** arguments)
     std::string how;
     verdict(
         mutant_is_found(Mutant::unguarded, "P3", 50, how),
-        "a read-modify-write without the library loses updates",
-        how);
+        "a read-modify-write without the library loses updates", how);
     how.clear();
-    verdict(mutant_is_found(Mutant::no_fences, "P1", 1500, how), "a store that ignores fences is found out", how);
+    verdict(
+        mutant_is_found(Mutant::no_fences, "P1", 1500, how), "a store that ignores fences is found out", how);
 
     for (auto const& [what, times] : coverage.seen)
         std::printf("       %-28s %llu\n", what.c_str(), static_cast<unsigned long long>(times));

@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_TESTS_SIMULATION_REQUESTS_HPP
 #define INTERLOCK_TESTS_SIMULATION_REQUESTS_HPP
 
-// Requests that arrive several times, at several processes: the same key with the same body or another, naming the same
-// state or another, executed by owners that are slow, paused, or gone.
+// Requests that arrive several times, at several processes: the same key with the same body or another,
+// naming the same state or another, executed by owners that are slow, paused, or gone.
 
 #include "simulation/run.hpp"
 
@@ -83,14 +83,14 @@ private:
     struct One {
         std::uint64_t task{0};
         std::string state;
-        unsigned busy{0};           // calls now
-        std::uint64_t calls{0};     // so far
-        TimePoint stays_until{};    // a claim whose owner does not know better
+        unsigned busy{0};         // calls now
+        std::uint64_t calls{0};   // so far
+        TimePoint stays_until{};  // a claim whose owner does not know better
         TimePoint completed_at{};
         TimePoint granted_at{};
     };
 
-    void note(IdempotentRequest const& request, TimePoint One::*what)
+    void note(IdempotentRequest const& request, TimePoint One::* what)
     {
         for (std::size_t i = 0; i < all_.size(); ++i)
             if (key(i) == request.key())
@@ -107,7 +107,8 @@ private:
         IdempotentRequest const request{key(i), interlock::Scope("sim"), interlock::fingerprint(body)};
         auto const started = run_.context().now();
         auto const overslept = run_.context().overslept();
-        // What was sent may arrive late: a claim, which then stays for its lease, or the commit that ends a transaction.
+        // What was sent may arrive late: a claim, which then stays for its lease, or the commit that ends a
+        // transaction.
         auto const forgotten = longest_way + lease_;
         bool const alone = one.busy == 0 && started >= one.stays_until && started > fault_at_ + forgotten;
         auto const call = ++one.calls;
@@ -123,18 +124,19 @@ private:
         bool const faulty = fault_at_ >= started;
         // What a call could not end by its deadline is ended behind it, once there is a thread for it.
         one.stays_until = std::max(
-            one.stays_until,
-            record->result == Errc::outcome_unknown || faulty || !record->undisturbed ? now + forgotten
-            : now - started >= plan.deadline                                           ? now + 300ms
-                                                                                      : now + 2 * quantum);
+            one.stays_until, record->result == Errc::outcome_unknown || faulty || !record->undisturbed
+                                 ? now + forgotten
+                             : now - started >= plan.deadline ? now + 300ms
+                                                              : now + 2 * quantum);
         if (alone && call == one.calls && !faulty && record->result == Errc::idempotency_in_progress)
             run_.checks().fail("P4: a key is not usable at once although nobody is busy with it");
         // A hint that an answer is there may be lost: then it is asked for now and then.
         // In a transaction it waits for the state as well, and so does whoever has got the claim meanwhile.
-        if (!in_transaction_ && one.granted_at < started && !faulty && record->undisturbed && record->answer &&
-            *record->answer != plan.number)
+        if (!in_transaction_ && one.granted_at < started && !faulty && record->undisturbed &&
+            record->answer && *record->answer != plan.number)
             run_.checks().require(
-                now <= std::max(started, one.completed_at) + plan.pause + 1000ms + (run_.context().overslept() - overslept),
+                now <= std::max(started, one.completed_at) + plan.pause + 1000ms +
+                           (run_.context().overslept() - overslept),
                 "P7: a duplicate slept although the answer was there");
         co_return record;
     }

@@ -3,13 +3,14 @@
 #ifndef INTERLOCK_TESTS_SIMULATION_RUN_HPP
 #define INTERLOCK_TESTS_SIMULATION_RUN_HPP
 
-// One run: a store, three processes, the faults between them, and a call of a service with all that is checked about it.
+// One run: a store, three processes, the faults between them, and a call of a service with all that is
+// checked about it.
+
+#include <boost/asio/co_spawn.hpp>
 
 #include "simulation/checks.hpp"
 #include "simulation/services.hpp"
 #include "support/simulation/counters.hpp"
-
-#include <boost/asio/co_spawn.hpp>
 
 #include <exception>
 
@@ -36,7 +37,10 @@ public:
     Coverage& coverage() noexcept { return coverage_; }
     Store const& store() const noexcept { return store_; }
     Process const& process(Host host) const { return processes_[host]; }
-    simulation::ScriptedCounters tallies(Host host) const { return {counters_, SimulationRuntime{context_, host}}; }
+    simulation::ScriptedCounters tallies(Host host) const
+    {
+        return {counters_, SimulationRuntime{context_, host}};
+    }
     /// 0: under claims, 1: in transactions.
     Requests& requests(std::size_t i) { return *requests_[i]; }
     Mutant mutant() const noexcept { return mutant_; }
@@ -64,7 +68,10 @@ public:
     void pause(Host host);
     void resume(Host host);
     void force_release(std::string const& key);
-    void let_faults_vary() { fault_percent_ = random_.percent(50) ? 0 : static_cast<unsigned>(random_.below(15)); }
+    void let_faults_vary()
+    {
+        fault_percent_ = random_.percent(50) ? 0 : static_cast<unsigned>(random_.below(15));
+    }
 
     /// Starts a client of its own. `running`: counts those that have not ended.
     void spawn(Host host, Client client, unsigned& running);
@@ -128,15 +135,15 @@ asio::awaitable<CallRecord*> Run::call(Plan plan, Start start)
             signal.emit(asio::cancellation_type::terminal);
         });
     checks_.tell(
-        "call", plan.number, "of task", plan.task, "at", plan.host, "on", plan.executor, "body", plan.print, "deadline",
-        plan.deadline / 1us, "pause", plan.pause / 1us, "end", static_cast<int>(plan.end));
+        "call", plan.number, "of task", plan.task, "at", plan.host, "on", plan.executor, "body", plan.print,
+        "deadline", plan.deadline / 1us, "pause", plan.pause / 1us, "end", static_cast<int>(plan.end));
     auto running = start(signal);
     Ended const end = co_await std::move(running);
     if (cancel)
         context_.remove_timer(*cancel);
     checks_.tell(
-        "call", plan.number, "ends:", end.result ? interlock::name_of(*end.result) : "by an exception", end.detail,
-        "answer", end.answer.value_or(0), "rejected", end.rejected.value_or(0));
+        "call", plan.number, "ends:", end.result ? interlock::name_of(*end.result) : "by an exception",
+        end.detail, "answer", end.answer.value_or(0), "rejected", end.rejected.value_or(0));
     ++record.completions;
     record.undecodable = end.undecodable;
     record.rejected = end.rejected;
@@ -150,7 +157,8 @@ asio::awaitable<CallRecord*> Run::call(Plan plan, Start start)
     record.undisturbed = awake && shortages == shortages_;
     if (awake)
         checks_.require(
-            context_.now() <= started + plan.deadline + plan.pause + late + (context_.overslept() - overslept),
+            context_.now() <=
+                started + plan.deadline + plan.pause + late + (context_.overslept() - overslept),
             "P7: a call ended after its deadline");
     if (end.result) {
         record.result = *end.result;
@@ -159,7 +167,8 @@ asio::awaitable<CallRecord*> Run::call(Plan plan, Start start)
         record.answer = end.answer;
         if (end.answer)
             checks_.require(
-                end.replayed || *end.answer == plan.number || plan.sums, "another execution's answer is not called so");
+                end.replayed || *end.answer == plan.number || plan.sums,
+                "another execution's answer is not called so");
     }
     if (plan.must_succeed && !end.answer && !end.rejected)
         checks_.fail(

@@ -68,7 +68,10 @@ struct Awaits {
 
 class Watched {
 public:
-    Watched(Stage& stage, std::string const& key, Lock const& lock) : stage_(stage), lock_(lock) { stage.watch(key, lock); }
+    Watched(Stage& stage, std::string const& key, Lock const& lock) : stage_(stage), lock_(lock)
+    {
+        stage.watch(key, lock);
+    }
     Watched(Watched const&) = delete;
     Watched& operator=(Watched const&) = delete;
     ~Watched() { stage_.forget(lock_); }
@@ -110,7 +113,8 @@ struct Adds {
 
 template <class S, class A, class F, class... Once>
 asio::awaitable<Ended> call(
-    S const& service, Plan const& plan, A const& key, F const& f, asio::cancellation_signal& signal, Once const&... once)
+    S const& service, Plan const& plan, A const& key, F const& f, asio::cancellation_signal& signal,
+    Once const&... once)
 {
     constexpr bool keyed = (std::is_same_v<Once, IdempotentRequest> || ...);
     Ended ended;
@@ -224,7 +228,8 @@ asio::awaitable<Ended> Process::change(
 }
 
 asio::awaitable<Ended> Process::change(
-    Stage& stage, By by, Plan plan, std::string key, IdempotentRequest request, asio::cancellation_signal& signal) const
+    Stage& stage, By by, Plan plan, std::string key, IdempotentRequest request,
+    asio::cancellation_signal& signal) const
 {
     AtOnce const at_once{&stage, plan};
     Awaits const awaits{&stage, plan};
@@ -277,7 +282,8 @@ Repository const& Process::repository() const noexcept
     return services_->repository;
 }
 
-Outcome<interlock::Version> Process::write(Lock const& lock, interlock::Version version, Account const& value) const
+Outcome<interlock::Version> Process::write(
+    Lock const& lock, interlock::Version version, Account const& value) const
 {
     return services_->locks.write(lock, version, value);
 }

@@ -3,12 +3,12 @@
 #ifndef INTERLOCK_TESTS_SIMULATION_SERVICES_HPP
 #define INTERLOCK_TESTS_SIMULATION_SERVICES_HPP
 
-// The processes of a run with their services, and how one call of them is made. The services themselves are in a source
-// file of their own, which takes long to compile and changes seldom.
-
-#include "simulation/world.hpp"
+// The processes of a run with their services, and how one call of them is made. The services themselves are
+// in a source file of their own, which takes long to compile and changes seldom.
 
 #include <boost/asio/cancellation_signal.hpp>
+
+#include "simulation/world.hpp"
 
 namespace simulated {
 
@@ -29,7 +29,7 @@ enum class End : unsigned char {
     throws_no_exception,  // something that is no std::exception
     aborts,               // what Asio throws when it was cancelled, without having been
     rejects,
-    translates,           // throws something of its own when it is cancelled
+    translates,  // throws something of its own when it is cancelled
 };
 
 /// One call of a service.
@@ -67,11 +67,20 @@ protected:
 };
 
 /// Which service a call is made of, and which form its operation has.
-enum class By : unsigned char { optimistic, row_lock, lease, lease_and_handle, keyed_optimistic, keyed_row_lock, keyed_lease, in_transaction };
+enum class By : unsigned char {
+    optimistic,
+    row_lock,
+    lease,
+    lease_and_handle,
+    keyed_optimistic,
+    keyed_row_lock,
+    keyed_lease,
+    in_transaction
+};
 
 /// How a call ended.
 struct Ended {
-    Ended() noexcept {}  // no aggregate, which g++ 12 destroys twice as a temporary of a co_await
+    Ended() noexcept {}            // no aggregate, which g++ 12 destroys twice as a temporary of a co_await
     std::optional<Errc> result{};  // nothing: by an exception
     std::string detail{};
     std::optional<std::int64_t> answer{};
@@ -99,9 +108,11 @@ public:
     Process& operator=(Process&&) = delete;
 
     /// Changes the state `key`.
-    asio::awaitable<Ended> change(Stage& stage, By by, Plan plan, std::string key, asio::cancellation_signal& signal) const;
     asio::awaitable<Ended> change(
-        Stage& stage, By by, Plan plan, std::string key, OperationId id, asio::cancellation_signal& signal) const;
+        Stage& stage, By by, Plan plan, std::string key, asio::cancellation_signal& signal) const;
+    asio::awaitable<Ended> change(
+        Stage& stage, By by, Plan plan, std::string key, OperationId id,
+        asio::cancellation_signal& signal) const;
     asio::awaitable<Ended> change(
         Stage& stage, By by, Plan plan, std::string key, IdempotentRequest request,
         asio::cancellation_signal& signal) const;
@@ -113,7 +124,8 @@ public:
     asio::awaitable<Lock> acquire(std::string key, std::chrono::nanoseconds deadline) const;
     asio::awaitable<void> release(Lock lock) const;
     Repository const& repository() const noexcept;
-    Outcome<interlock::Version> write(Lock const& lock, interlock::Version version, Account const& value) const;
+    Outcome<interlock::Version> write(
+        Lock const& lock, interlock::Version version, Account const& value) const;
     /// Of all its queues for locks.
     std::size_t waiter_count() const;
 

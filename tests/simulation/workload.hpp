@@ -3,7 +3,8 @@
 #ifndef INTERLOCK_TESTS_SIMULATION_WORKLOAD_HPP
 #define INTERLOCK_TESTS_SIMULATION_WORKLOAD_HPP
 
-// What clients do: changes of one state and of two, sums, locks held for a while, and the mistake without the library.
+// What clients do: changes of one state and of two, sums, locks held for a while, and the mistake without the
+// library.
 
 #include "simulation/run.hpp"
 
@@ -100,7 +101,8 @@ inline Client hold(Run& run, Host host, Random& random)
         bool const lost = lock.status() == interlock::LockStatus::lost;
         auto const number = checks.new_call();
         loaded->value.change(task, 1, number);
-        if (own.repository().capabilities().answers_in_place) {  // a blocking call; elsewhere it would block the client
+        // A blocking call; elsewhere it would block the client.
+        if (own.repository().capabilities().answers_in_place) {
             auto const written = own.write(lock, loaded->version, loaded->value);
             auto& record = checks.record(task, number);
             record.completions = 1;
@@ -149,8 +151,8 @@ inline Client unguarded(Run& run, Host host, Random& random)
     if (!seen || !fresh)
         co_return;
     seen->value.change(task, 1, run.checks().new_call());
-    static_cast<void>(
-        run.process(host).repository().compare_and_set(key, fresh->version, seen->value, interlock::Deadline{}));
+    static_cast<void>(run.process(host).repository().compare_and_set(
+        key, fresh->version, seen->value, interlock::Deadline{}));
 }
 
 }  // namespace simulated

@@ -3,7 +3,8 @@
 #ifndef INTERLOCK_TESTS_SIMULATION_WORLD_HPP
 #define INTERLOCK_TESTS_SIMULATION_WORLD_HPP
 
-// What one run consists of: the store, the processes that use it, the faults between them, and what the checks know.
+// What one run consists of: the store, the processes that use it, the faults between them, and what the
+// checks know.
 
 #include <interlock/interlock.hpp>
 
@@ -14,6 +15,7 @@
 #include "support/scripted_repository.hpp"
 #include "support/simulation/context.hpp"
 #include "support/simulation/idempotency.hpp"
+
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -89,7 +91,8 @@ template <class Policy>
 using Service = interlock::TransactionService<Account, Policy, Repository>;
 template <class Inner>
 using Keyed = interlock::IdempotencyKeys<Inner, simulation::ScriptedClaims>;
-using InTransaction = interlock::IdempotencyInTransaction<interlock::PessimisticRowLock, simulation::TransactionalRecords>;
+using InTransaction =
+    interlock::IdempotencyInTransaction<interlock::PessimisticRowLock, simulation::TransactionalRecords>;
 
 inline constexpr std::array<char const*, 2> counters{"c1", "c2"};
 inline constexpr char const* left = "left";
@@ -125,9 +128,10 @@ public:
     explicit Events(Coverage& coverage) : coverage_(coverage) {}
     void on_idempotency(interlock::IdempotencyEvent event) noexcept override
     {
-        static constexpr std::array names{"idempotency: executed", "idempotency: replayed", "idempotency: in progress",
-                                          "idempotency: mismatch", "idempotency: taken over",
-                                          "idempotency: given back", "idempotency: lease lost"};
+        static constexpr std::array names{"idempotency: executed",    "idempotency: replayed",
+                                          "idempotency: in progress", "idempotency: mismatch",
+                                          "idempotency: taken over",  "idempotency: given back",
+                                          "idempotency: lease lost"};
         coverage_.note(names[static_cast<std::size_t>(event)]);
     }
     void on_acquire(interlock::AcquireEvent const& event) noexcept override

@@ -4,8 +4,8 @@
 #define INTERLOCK_TESTS_SUPPORT_BLOCKING_REPOSITORY_HPP
 
 /// @file
-/// Any repository as one that may block: it carries out the same verbs and has nothing that is optional (no capabilities,
-/// `poll`, `subscribe`), as a store behind a network would. Asynchronous calls then run on the
+/// Any repository as one that may block: it carries out the same verbs and has nothing that is optional (no
+/// capabilities, `poll`, `subscribe`), as a store behind a network would. Asynchronous calls then run on the
 /// blocking executor, and lock waiters poll.
 
 #include <interlock/core/contracts/store.hpp>

@@ -37,7 +37,8 @@ public:
         if (::mkdtemp(pattern.data()) == nullptr)
             throw std::runtime_error("no temporary directory for certificates");
         directory_ = pattern;
-        ::OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);  // as the library does it, but this may come first
+        // As the library does it, but this may come first.
+        ::OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
         key_ = make_key();
         own_ = make(name, key_.get(), "", -day, 10 * day, true);
         save(own_.get(), file());
@@ -54,7 +55,8 @@ public:
 
     static constexpr long day = 24 * 60 * 60;
 
-    /// `names` as OpenSSL writes them: "DNS:localhost,IP:127.0.0.1". Valid from and to so many seconds from now.
+    /// `names` as OpenSSL writes them: "DNS:localhost,IP:127.0.0.1". Valid from and to so many seconds from
+    /// now.
     Certificate issue(std::string const& names, long from = -day, long to = 10 * day)
     {
         auto const stem = directory_ + "/" + std::to_string(++issued_);
@@ -100,7 +102,8 @@ private:
         require(::X509_gmtime_adj(::X509_getm_notAfter(c), to) != nullptr);
         require(::X509_set_pubkey(c, key));
         require(::X509_NAME_add_entry_by_txt(
-            ::X509_get_subject_name(c), "CN", MBSTRING_ASC, reinterpret_cast<unsigned char const*>(who), -1, -1, 0));
+            ::X509_get_subject_name(c), "CN", MBSTRING_ASC, reinterpret_cast<unsigned char const*>(who), -1,
+            -1, 0));
         require(::X509_set_issuer_name(c, ::X509_get_subject_name(own_ ? own_.get() : c)));
         add(c, NID_basic_constraints, signs ? "critical,CA:TRUE" : "critical,CA:FALSE");
         if (!names.empty())
@@ -111,7 +114,8 @@ private:
 
     static void add(::X509* certificate, int kind, std::string const& value)
     {
-        std::unique_ptr<::X509_EXTENSION, Free> const extension(::X509V3_EXT_conf_nid(nullptr, nullptr, kind, value.c_str()));
+        std::unique_ptr<::X509_EXTENSION, Free> const extension(
+            ::X509V3_EXT_conf_nid(nullptr, nullptr, kind, value.c_str()));
         require(extension != nullptr);
         require(::X509_add_ext(certificate, extension.get(), -1));
     }

@@ -4,7 +4,8 @@
 #define INTERLOCK_TESTS_SUPPORT_CHILD_PROCESS_HPP
 
 /// @file
-/// A program that runs beside a test and ends with it, and what real servers need to keep out of each other's way.
+/// A program that runs beside a test and ends with it, and what real servers need to keep out of each other's
+/// way.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -32,8 +33,8 @@ public:
     ChildProcess& operator=(ChildProcess const&) = delete;
     ~ChildProcess() { end(SIGKILL); }
 
-    /// `prepare` runs in the child before the program does. A test that crashes leaves none behind: the program gets
-    /// the signal `at_death` then.
+    /// `prepare` runs in the child before the program does. A test that crashes leaves none behind: the
+    /// program gets the signal `at_death` then.
     template <class Prepare>
     void start(std::vector<std::string> words, int at_death, Prepare prepare)
     {
@@ -56,8 +57,8 @@ public:
         ::_exit(127);
     }
 
-    /// Until `ready()`. Throws when the program ends before that, or half a minute is over, with `why()` behind what
-    /// that says.
+    /// Until `ready()`. Throws when the program ends before that, or half a minute is over, with `why()`
+    /// behind what that says.
     template <class Ready, class Why>
     void await(Ready ready, Why why)
     {

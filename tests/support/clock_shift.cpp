@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// To be preloaded into a process: its wall clock runs ahead by the seconds that the first eight bytes of a file say, and the
-// clock that counts suspends by what the second eight say, if there are any. INTERLOCK_CLOCK_SHIFT names that file, which
-// may change at any time.
+// To be preloaded into a process: its wall clock runs ahead by the seconds that the first eight bytes of a
+// file say, and the clock that counts suspends by what the second eight say, if there are any.
+// INTERLOCK_CLOCK_SHIFT names that file, which may change at any time.
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -39,8 +39,10 @@ void counters_change_once_per_operation_id(Counters const& counters)
     CHECK(again.changed);
     CHECK(again.value == 7);
     CHECK(counters.load(seats).value() == 4);
-    CHECK(counters.atomic_once(OperationId{"a"}, seats, decrement(2, 0)).errc() == Errc::idempotency_mismatch);
-    CHECK(counters.atomic_once(OperationId{"a"}, Key{"others"}, increment(1)).value().value == 1);  // another operation
+    CHECK(
+        counters.atomic_once(OperationId{"a"}, seats, decrement(2, 0)).errc() == Errc::idempotency_mismatch);
+    // Another operation.
+    CHECK(counters.atomic_once(OperationId{"a"}, Key{"others"}, increment(1)).value().value == 1);
 }
 
 template <class Counters>
@@ -54,7 +56,8 @@ void bounds_of_counters_are_answers(Counters const& counters)
     CHECK(refused.value == 2);
     CHECK(counters.atomic_once(OperationId{"3"}, k, increment(5, 7)).value().value == 7);
     CHECK_FALSE(counters.atomic_once(OperationId{"4"}, k, increment(1, 7)).value());
-    CHECK_FALSE(counters.atomic_once(OperationId{"2"}, k, decrement(3, 0)).value());  // though it would fit now
+    // Though it would fit now.
+    CHECK_FALSE(counters.atomic_once(OperationId{"2"}, k, decrement(3, 0)).value());
     CHECK(counters.load(k).value() == 7);
     CHECK(counters.load(Key{std::string("a\0c", 3)}).value() == 0);
 }
@@ -64,7 +67,9 @@ void counters_refuse_what_they_cannot_hold(Counters const& counters)
 {
     using namespace interlock;
     auto const most = CounterChange::limit;
-    CHECK(counters.atomic_once(OperationId{"1"}, Key{"k"}, increment(most + 1)).errc() == Errc::invalid_argument);
+    CHECK(
+        counters.atomic_once(OperationId{"1"}, Key{"k"}, increment(most + 1)).errc() ==
+        Errc::invalid_argument);
     CHECK(counters.atomic_once(OperationId{"2"}, Key{"k"}, increment(most)).value().value == most);
     CHECK(counters.atomic_once(OperationId{"3"}, Key{"k"}, increment(1)).errc() == Errc::invalid_argument);
     CHECK(counters.load(Key{"k"}).value() == most);
@@ -109,7 +114,8 @@ void counters_survive_lost_replies(Counters const& counters, Cut cut)
     });
     int failed = 0;
     for (int i = 0; i < 300;) {
-        auto const answer = counters.atomic_once(OperationId{std::to_string(i)}, Key{"k"}, increment(1), {60s});
+        auto const answer =
+            counters.atomic_once(OperationId{std::to_string(i)}, Key{"k"}, increment(1), {60s});
         if (answer.errc() == Errc::unavailable)
             continue;  // cut while it connected: not applied
         failed += answer ? 0 : 1;

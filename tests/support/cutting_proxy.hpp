@@ -33,15 +33,18 @@ public:
     enum class Cut : unsigned char {
         nothing,
         request,  ///< it never reaches the server: both sides see an end
-        reply,    ///< it reaches the server; its answer reaches nobody, and both sides see an end once it came
+        /// It reaches the server; its answer reaches nobody, and both sides see an end once it came.
+        reply,
         silence,  ///< it reaches the server; the client hears nothing any more, and no end
     };
 
-    explicit CuttingProxy(std::uint16_t server) : server_(server), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
+    explicit CuttingProxy(std::uint16_t server)
+        : server_(server), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
     {
         auto address = loopback(0);
         socklen_t size = sizeof address;
-        if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener_, 64) != 0 ||
+        if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+            ::listen(listener_, 64) != 0 ||
             ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
             throw std::runtime_error("no port for the proxy");
         port_ = ntohs(address.sin_port);
@@ -103,7 +106,8 @@ private:
             ++arrivals_;
             int const server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
             auto const address = loopback(server_);
-            if (closed_ || ::connect(server, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0) {
+            if (closed_ ||
+                ::connect(server, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0) {
                 ::close(client);
                 ::close(server);
                 continue;

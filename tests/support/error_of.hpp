@@ -25,14 +25,16 @@ interlock::Errc error_thrown_by(Call call)
     return interlock::Errc::ok;
 }
 
-/// What an asynchronous call, which `start` gives its handler, tells it; `ok` when it does not end, which nobody expects. By
-/// value: how a future shares an exception between threads, ThreadSanitizer cannot see.
+/// What an asynchronous call, which `start` gives its handler, tells it; `ok` when it does not end, which
+/// nobody expects. By value: how a future shares an exception between threads, ThreadSanitizer cannot see.
 template <class Start>
 interlock::Errc told_to_handler(Start start)
 {
     auto const end = std::make_shared<std::promise<interlock::Errc>>();
     auto came_to = end->get_future();
-    start([end](boost::system::error_code code, auto&&...) { end->set_value(static_cast<interlock::Errc>(code.value())); });
+    start([end](boost::system::error_code code, auto&&...) {
+        end->set_value(static_cast<interlock::Errc>(code.value()));
+    });
     if (came_to.wait_for(std::chrono::seconds{20}) != std::future_status::ready)
         return interlock::Errc::ok;
     return came_to.get();

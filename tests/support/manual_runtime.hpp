@@ -26,8 +26,9 @@ namespace interlock_test {
 
 /// A settable clock. Alarms ring inside `advance`, in order, each at its own time, on the calling thread.
 ///
-/// A thread that sleeps (`sleep_until`) moves the clock itself, so that backoff costs no time. A thread that waits
-/// (`wait_until`) is woken by others or by `advance`; after `waits_advance(true)` it moves the clock, too.
+/// A thread that sleeps (`sleep_until`) moves the clock itself, so that backoff costs no time. A thread that
+/// waits (`wait_until`) is woken by others or by `advance`; after `waits_advance(true)` it moves the clock,
+/// too.
 ///
 /// Copies are handles to one world. Random bits come from a seed.
 class ManualRuntime {
@@ -37,7 +38,7 @@ public:
     ManualRuntime() : ManualRuntime(1) {}
     explicit ManualRuntime(std::uint64_t seed) : world_(std::make_shared<World>(seed)) {}
 
-    // ---- for tests ---------------------------------------------------------------------------------------------
+    // ---- for tests ------------------------------------------------------------------------------
     void advance(std::chrono::nanoseconds by) const { advance_to(now() + by); }
     void advance_to(TimePoint target) const { world_->advance_to(target); }
     /// Alarms armed now.
@@ -50,7 +51,7 @@ public:
     void set_generation(std::uint64_t value) const { world_->generation = value; }
     void set_executor(boost::asio::any_io_executor executor) const { world_->executor = std::move(executor); }
 
-    // ---- Runtime -----------------------------------------------------------------------------------------------
+    // ---- Runtime --------------------------------------------------------------------------------
     TimePoint now() const noexcept { return TimePoint{std::chrono::nanoseconds{world_->now.load()}}; }
 
     std::uint64_t random_bits() const

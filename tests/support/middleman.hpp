@@ -47,7 +47,8 @@ public:
     }
 
     std::uint16_t port() const { return port_; }
-    /// Of the next that the server says, so many bytes are passed on; then both sides are closed, without a farewell.
+    /// Of the next that the server says, so many bytes are passed on; then both sides are closed, without a
+    /// farewell.
     void cut_next_reply(std::ptrdiff_t after) { cut_ = after; }
     /// One bit of the next that the server says is another.
     void damage_next_reply() { damage_ = true; }
@@ -71,7 +72,8 @@ private:
     Awaitable<void> accept()
     {
         for (;;) {
-            auto client = std::make_shared<Socket>(co_await acceptor_.async_accept(boost::asio::use_awaitable));
+            auto client =
+                std::make_shared<Socket>(co_await acceptor_.async_accept(boost::asio::use_awaitable));
             auto server = std::make_shared<Socket>(context_);
             if (server_ != 0) {
                 boost::system::error_code error;

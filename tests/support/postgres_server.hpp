@@ -4,9 +4,9 @@
 #define INTERLOCK_TESTS_SUPPORT_POSTGRES_SERVER_HPP
 
 /// @file
-/// A real PostgreSQL server of our own: a cluster in a directory of its own, on a unix socket and a private port of this
-/// machine; ended with the object. PostgreSQL refuses to run as root, so a test that does gives it to the user postgres, or
-/// nobody.
+/// A real PostgreSQL server of our own: a cluster in a directory of its own, on a unix socket and a private
+/// port of this machine; ended with the object. PostgreSQL refuses to run as root, so a test that does gives
+/// it to the user postgres, or nobody.
 
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/schema.hpp>
@@ -37,8 +37,10 @@ namespace interlock_test {
 /// **Thread safety.** One thread at a time. The system ends the server with the thread that started it.
 class PostgresServer {
 public:
-    /// `settings` as postgres takes them behind -c: {"max_connections=20"}. Throws when the server does not come up.
-    explicit PostgresServer(std::vector<std::string> settings = {}) : settings_(std::move(settings)), port_(free_port())
+    /// `settings` as postgres takes them behind -c: {"max_connections=20"}. Throws when the server does not
+    /// come up.
+    explicit PostgresServer(std::vector<std::string> settings = {})
+        : settings_(std::move(settings)), port_(free_port())
     {
         std::string pattern = (std::filesystem::temp_directory_path() / "interlock-postgres-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr)
@@ -54,8 +56,8 @@ public:
             group_ = user->pw_gid;
         }
         launch(
-            {binary("initdb"), "-D", directory_ + "/data", "-A", "trust", "-U", "interlock", "--no-sync", "-E", "UTF8",
-             "--locale=C"},
+            {binary("initdb"), "-D", directory_ + "/data", "-A", "trust", "-U", "interlock", "--no-sync",
+             "-E", "UTF8", "--locale=C"},
             SIGKILL);
         if (process_.wait() != 0)
             throw std::runtime_error("initdb failed; is postgresql installed? see tests/run");
@@ -88,7 +90,10 @@ public:
     {
         return "postgresql://interlock@/postgres?host=" + directory_ + "&port=" + std::to_string(port_);
     }
-    std::string tcp_url() const { return "postgresql://interlock@127.0.0.1:" + std::to_string(port_) + "/postgres"; }
+    std::string tcp_url() const
+    {
+        return "postgresql://interlock@127.0.0.1:" + std::to_string(port_) + "/postgres";
+    }
 
     /// Statements as an operator would give them; the first value of the last one.
     std::string command(std::string const& sql) const
@@ -101,7 +106,8 @@ public:
         batch.add(sql);
         auto exchange = connection.run(batch, until, Connection::Bounded::by_caller);
         if (exchange.progress != Progress::answered || exchange.error)
-            throw std::runtime_error("test: " + sql + ": " + (exchange.error ? exchange.error->message : "no answer"));
+            throw std::runtime_error(
+                "test: " + sql + ": " + (exchange.error ? exchange.error->message : "no answer"));
         return std::string(exchange.replies[0].text(0, 0));
     }
 
@@ -109,8 +115,9 @@ public:
     void start()
     {
         std::vector<std::string> words{
-            binary("postgres"), "-D", directory_ + "/data", "-k", directory_, "-p", std::to_string(port_),
-            "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB"};
+            binary("postgres"),    "-D", directory_ + "/data",         "-k", directory_,  "-p",
+            std::to_string(port_), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c",
+            "max_connections=200", "-c", "shared_buffers=32MB"};
         for (auto const& setting : settings_) {
             words.push_back("-c");
             words.push_back(setting);
@@ -154,7 +161,8 @@ private:
         using namespace interlock::postgres::detail;
         Connection connection;
         return static_cast<bool>(connection.open(
-            *parse_settings(url()), "test", interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{1})));
+            *parse_settings(url()), "test",
+            interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{1})));
     }
 
     std::vector<std::string> settings_;
@@ -175,7 +183,8 @@ inline PostgresServer& postgres_server()
 /// A pool on `server` with tables of its own.
 inline interlock::postgres::Pool fresh_pool(PostgresServer const& server = postgres_server())
 {
-    auto options = interlock::postgres::Options::parse(server.url() + "&name_space=" + fresh_name_space()).value();
+    auto options =
+        interlock::postgres::Options::parse(server.url() + "&name_space=" + fresh_name_space()).value();
     interlock::postgres::Pool pool{std::move(options)};
     interlock::postgres::create_schema(pool).value();
     return pool;

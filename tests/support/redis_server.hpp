@@ -4,8 +4,8 @@
 #define INTERLOCK_TESTS_SUPPORT_REDIS_SERVER_HPP
 
 /// @file
-/// A real server of our own, in a directory of its own, on a unix socket; ended with the object. Redis, or what
-/// INTERLOCK_REDIS_SERVER names: valkey-server, say.
+/// A real server of our own, in a directory of its own, on a unix socket; ended with the object. Redis, or
+/// what INTERLOCK_REDIS_SERVER names: valkey-server, say.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/connection.hpp>
@@ -34,7 +34,8 @@
 
 namespace interlock_test {
 
-/// What README says that the library needs; tests/readme compares. Every server here has this user, and the tests are it.
+/// What README says that the library needs; tests/readme compares. Every server here has this user, and the
+/// tests are it.
 inline constexpr std::string_view library_rights = R"(
 ACL SETUSER worker on >password ~v1:* &v1:* +evalsha +eval +get +set +getrange +setrange +del +pexpire +pttl +hget
     +hset +hmget +hincrby +exists +time +spublish +ssubscribe +ping +mget +scan +info +select +client|setname
@@ -43,8 +44,8 @@ ACL SETUSER worker on >password ~v1:* &v1:* +evalsha +eval +get +set +getrange +
 /// **Thread safety.** One thread at a time.
 class RedisServer {
 public:
-    /// `arguments` as redis-server takes them: {"--maxmemory", "1mb"}; `@PORT@` is a free port of 127.0.0.1. Throws when
-    /// the server does not come up.
+    /// `arguments` as redis-server takes them: {"--maxmemory", "1mb"}; `@PORT@` is a free port of 127.0.0.1.
+    /// Throws when the server does not come up.
     explicit RedisServer(std::vector<std::string> arguments = {}) : arguments_(std::move(arguments))
     {
         std::string pattern = (std::filesystem::temp_directory_path() / "interlock-redis-XXXXXX").string();
@@ -95,8 +96,12 @@ public:
     }
 
     /// One command as an operator would give it; its reply as text, an array's elements in lines.
-    std::string command(std::initializer_list<std::string_view> words) const { return command(operator_options(), words); }
-    static std::string command(interlock::redis::Options const& options, std::initializer_list<std::string_view> words)
+    std::string command(std::initializer_list<std::string_view> words) const
+    {
+        return command(operator_options(), words);
+    }
+    static std::string command(
+        interlock::redis::Options const& options, std::initializer_list<std::string_view> words)
     {
         namespace detail = interlock::redis::detail;
         auto const until = interlock::detail::add(interlock::SystemRuntime::now(), std::chrono::seconds{20});
@@ -113,7 +118,8 @@ public:
     /// So many keys more, for a server that should take its time to load.
     void fill(int keys) const
     {
-        auto const script = "for i = 1, " + std::to_string(keys) + " do redis.call('SET', 'filling:' .. i, i) end";
+        auto const script =
+            "for i = 1, " + std::to_string(keys) + " do redis.call('SET', 'filling:' .. i, i) end";
         command({"EVAL", script, "0"});
     }
 
@@ -130,9 +136,20 @@ public:
     {
         char const* const named = std::getenv("INTERLOCK_REDIS_SERVER");
         std::string const program = named != nullptr && *named != '\0' ? named : "redis-server";
-        std::vector<std::string> words{
-            program, "--port", "0", "--unixsocket", socket(), "--dir", directory_, "--save", "", "--daemonize", "no",
-            "--logfile", directory_ + "/log", "--user"};
+        std::vector<std::string> words{program,
+                                       "--port",
+                                       "0",
+                                       "--unixsocket",
+                                       socket(),
+                                       "--dir",
+                                       directory_,
+                                       "--save",
+                                       "",
+                                       "--daemonize",
+                                       "no",
+                                       "--logfile",
+                                       directory_ + "/log",
+                                       "--user"};
         std::istringstream rights{std::string(library_rights)};
         std::string right;
         rights >> right >> right;  // ACL SETUSER
@@ -185,11 +202,12 @@ private:
         namespace detail = interlock::redis::detail;
         if (!connection.connect(bare, until))
             return connection_refused_by_password(connection, until);
-        return static_cast<bool>(
-                   connection.exchange(detail::Command{"PING"}.bytes(), interlock::redis::Access::read, until)) &&
+        return static_cast<bool>(connection.exchange(
+                   detail::Command{"PING"}.bytes(), interlock::redis::Access::read, until)) &&
                !connection.reply().text().starts_with("LOADING");
     }
-    static bool connection_refused_by_password(interlock::redis::detail::Connection& connection, interlock::TimePoint)
+    static bool connection_refused_by_password(
+        interlock::redis::detail::Connection& connection, interlock::TimePoint)
     {
         return connection.reply().text().starts_with("NOAUTH");
     }

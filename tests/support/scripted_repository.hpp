@@ -62,7 +62,8 @@ enum class Fault : unsigned char {
     refused,       ///< `unavailable`; not applied
     lost_request,  ///< not applied, but the caller cannot know: `outcome_unknown` (reads: `unavailable`)
     lost_reply,    ///< applied, but the caller cannot know: `outcome_unknown` (reads: `unavailable`)
-    late,          ///< of a commit: as `lost_request`, but it arrives later, see `Script::later`; else `lost_request`
+    /// Of a commit: as `lost_request`, but it arrives later, see `Script::later`; else `lost_request`.
+    late,
 };
 
 constexpr bool reads(Call call) noexcept
@@ -154,8 +155,8 @@ struct NeverArrives {
     void operator()() const noexcept {}
 };
 
-/// Runs `work`, the real call, as the script says. `work` is told whether its caller will hear of it. `late`: sees to it
-/// that the request arrives later.
+/// Runs `work`, the real call, as the script says. `work` is told whether its caller will hear of it. `late`:
+/// sees to it that the request arrives later.
 template <class T, class F, class L = NeverArrives>
 auto play(Script<T>& script, Call call, F work, L late = {}) -> decltype(work(true))
 {
@@ -259,8 +260,7 @@ class RowTransaction {
 public:
     RowTransaction(Inner inner, std::shared_ptr<Script<T>> script)
         : inner_(std::move(inner)), script_(std::move(script))
-    {
-    }
+    {}
 
     std::optional<interlock::Versioned<T>>& state(std::size_t i) { return inner_.state(i); }
     void rollback() noexcept
@@ -347,12 +347,9 @@ public:
     static constexpr std::string_view name = "scripted";
 
     ScriptedRepository(Store store, std::shared_ptr<Script<T>> script, R runtime, bool in_place)
-        : store_(std::move(store)),
-          script_(std::move(script)),
-          runtime_(std::move(runtime)),
+        : store_(std::move(store)), script_(std::move(script)), runtime_(std::move(runtime)),
           in_place_(in_place)
-    {
-    }
+    {}
 
     R const& runtime() const noexcept { return runtime_; }
     void const* identity() const noexcept { return store_.identity(); }
@@ -375,7 +372,8 @@ public:
     Outcome<CommitResult> carry_out(interlock::verb::Commit<T> const& commit, Deadline deadline) const
     {
         return detail::play(
-            *script_, Call::commit, [&](bool) { return do_commit(commit.changes, commit.operation, deadline); },
+            *script_, Call::commit,
+            [&](bool) { return do_commit(commit.changes, commit.operation, deadline); },
             [&] {
                 auto kept = std::make_shared<detail::KeptCommit<T>>(commit.changes, commit.operation);
                 script_->later([self = *this, kept] {
@@ -390,7 +388,10 @@ public:
     {
         return interlock::wait_for_rows(*this, rows.keys, rows.wait, deadline);
     }
-    Outcome<void> carry_out(interlock::verb::VerifyFencing const&, Deadline) const { return interlock::success(); }
+    Outcome<void> carry_out(interlock::verb::VerifyFencing const&, Deadline) const
+    {
+        return interlock::success();
+    }
 
     transaction_type open_transaction(std::span<Key const* const> keys) const
     {
@@ -422,10 +423,13 @@ private:
 
     // What was really done, for those who listen to the script.
     template <class Verb>
-    void tell(Verb const& verb, Outcome<typename Verb::answer> const& outcome, [[maybe_unused]] bool confirmed) const
+    void tell(
+        Verb const& verb, Outcome<typename Verb::answer> const& outcome,
+        [[maybe_unused]] bool confirmed) const
     {
         namespace verbs = interlock::verb;
-        if constexpr (std::is_same_v<Verb, verbs::Insert<T>> || std::is_same_v<Verb, verbs::CompareAndSet<T>>) {
+        if constexpr (
+            std::is_same_v<Verb, verbs::Insert<T>> || std::is_same_v<Verb, verbs::CompareAndSet<T>>) {
             applied(outcome, {.key = &verb.key, .value = &verb.value});
         } else if constexpr (std::is_same_v<Verb, verbs::Erase>) {
             applied(outcome, {.key = &verb.key, .kind = interlock::ChangeKind::erase});

@@ -4,15 +4,15 @@
 #define INTERLOCK_TESTS_SUPPORT_STARTED_REPOSITORY_HPP
 
 /// @file
-/// Any repository as one that starts calls: the test double of the non-blocking half of the engine, which else would meet
-/// a real server only. A call that is started reaches the store at once; its reply is given later, on the runtime's
-/// executor, or when a test says so.
+/// Any repository as one that starts calls: the test double of the non-blocking half of the engine, which
+/// else would meet a real server only. A call that is started reaches the store at once; its reply is given
+/// later, on the runtime's executor, or when a test says so.
 
 #include <interlock/core/contracts/store.hpp>
 
-#include "support/blocking_repository.hpp"
-
 #include <boost/asio/post.hpp>
+
+#include "support/blocking_repository.hpp"
 
 #include <cstddef>
 #include <functional>
@@ -121,8 +121,7 @@ private:
     public:
         Call(interlock::Outcome<X> outcome, interlock::Waiter& waiter)
             : state_(std::make_shared<State<X>>(std::move(outcome), waiter))
-        {
-        }
+        {}
         ~Call() override
         {
             std::lock_guard const lock(state_->mutex);

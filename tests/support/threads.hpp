@@ -4,7 +4,10 @@
 #define INTERLOCK_TESTS_SUPPORT_THREADS_HPP
 
 /// @file
-/// Threads that start together, and waiting for what must happen. Assertions belong on the thread of the test.
+/// Threads that start together, and waiting for what must happen. Assertions belong on the thread of the
+/// test.
+
+#include <malloc.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -14,8 +17,6 @@
 #include <mutex>
 #include <thread>
 #include <vector>
-
-#include <malloc.h>
 
 namespace interlock_test {
 
@@ -111,8 +112,8 @@ std::chrono::nanoseconds time_of(F work)
     return std::chrono::steady_clock::now() - begin;
 }
 
-/// The memory, in bytes, that this process has allocated and not freed. Under a sanitizer, which has an allocator of its own,
-/// it never changes.
+/// The memory, in bytes, that this process has allocated and not freed. Under a sanitizer, which has an
+/// allocator of its own, it never changes.
 inline long kept_memory()
 {
     auto const info = ::mallinfo2();

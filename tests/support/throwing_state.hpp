@@ -10,10 +10,10 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/catch.hpp"
-
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
+
+#include "support/catch.hpp"
 
 #include <charconv>
 #include <chrono>
@@ -49,7 +49,8 @@ struct interlock::StateTraits<interlock_test::Moody> {
     {
         auto const at = bytes.find('=');
         int value = 0;
-        if (at == bytes.npos || std::from_chars(bytes.data() + at + 1, bytes.data() + bytes.size(), value).ec != std::errc{})
+        if (at == bytes.npos ||
+            std::from_chars(bytes.data() + at + 1, bytes.data() + bytes.size(), value).ec != std::errc{})
             return std::nullopt;
         if (value < 0)
             throw std::range_error("too little to decode");

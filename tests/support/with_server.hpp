@@ -18,8 +18,8 @@
 
 namespace interlock_test {
 
-/// Runs a command beside a server of its own; `@URL@` in an argument becomes the server's address. Exits as the command
-/// does.
+/// Runs a command beside a server of its own; `@URL@` in an argument becomes the server's address. Exits as
+/// the command does.
 template <class Server>
 int run_with_server(int argc, char** argv)
 {

@@ -41,20 +41,12 @@ std::string described(History const& history, std::string const& id)
     auto const found = history.calls.find(id);
     if (found == history.calls.end())
         return id + ", which nobody began";
-    static constexpr char const* ends[] = {
-        "has not ended", "applied", "not applied", "unknown", "threw", "rejected"};
+    static constexpr char const* ends[] = {"has not ended", "applied", "not applied",
+                                           "unknown",       "threw",   "rejected"};
     auto const& call = found->second;
     return fmt::format(
-        "{} ({} {} {}, begun {:.3f}, {} {} {} {})",
-        id,
-        call.kind,
-        call.operation,
-        call.variant,
-        call.begun,
-        ends[static_cast<std::size_t>(call.end)],
-        call.error,
-        call.cause,
-        call.answer);
+        "{} ({} {} {}, begun {:.3f}, {} {} {} {})", id, call.kind, call.operation, call.variant, call.begun,
+        ends[static_cast<std::size_t>(call.end)], call.error, call.cause, call.answer);
 }
 
 bool is_counter(Call const& call)
@@ -70,8 +62,7 @@ class Checker {
 public:
     Checker(History const& history, Promises promises, Verdict& verdict)
         : history_(history), promises_(promises), verdict_(verdict), effects_(effects_of(history))
-    {
-    }
+    {}
 
     void all()
     {
@@ -91,7 +82,8 @@ public:
     std::size_t stored() const
     {
         std::size_t n = 0;
-        for (auto const& [operation, effects] : effects_) n += effects.size();
+        for (auto const& [operation, effects] : effects_)
+            n += effects.size();
         return n;
     }
 
@@ -107,9 +99,11 @@ private:
     void journals()
     {
         auto const whole = verdict_.law("every journal can be read");
-        for (auto const& line : history_.damaged) whole.broken(line);
+        for (auto const& line : history_.damaged)
+            whole.broken(line);
         auto const escaped = verdict_.law("P5: a call ends by its outcome, or by what its operation threw");
-        for (auto const& line : history_.escaped) escaped.broken(line);
+        for (auto const& line : history_.escaped)
+            escaped.broken(line);
     }
 
     void states()
@@ -160,7 +154,8 @@ private:
                 continue;
             if (calls.size() != 1) {
                 std::string which;
-                for (auto const& call : calls) which += (which.empty() ? "" : " and ") + describe(call);
+                for (auto const& call : calls)
+                    which += (which.empty() ? "" : " and ") + describe(call);
                 once.broken(which);
                 continue;
             }
@@ -170,7 +165,8 @@ private:
                 continue;
             }
             std::multiset<std::string> named;
-            for (auto const& change : call->second.changes) named.insert(change.key);
+            for (auto const& change : call->second.changes)
+                named.insert(change.key);
             if (keys.size() > named.size() && promises_ == Promises::all)
                 once.broken(describe(call->first) + ": more than once in one state");
             else
@@ -226,9 +222,10 @@ private:
                     continue;
                 }
                 auto const& first = stored->second;
-                bool const found = std::any_of(first.begin(), first.end(), [&answer = call.answer](Effect const& effect) {
-                    return answer == fmt::format("{}@{}={}", effect.call, effect.key, effect.after);
-                });
+                bool const found =
+                    std::any_of(first.begin(), first.end(), [&answer = call.answer](Effect const& effect) {
+                        return answer == fmt::format("{}@{}={}", effect.call, effect.key, effect.after);
+                    });
                 equal.expect(found, describe(id) + ", stored by " + describe(first.front().call));
                 auto const winner = history_.calls.find(first.front().call);
                 if (is_request(call) && winner != history_.calls.end())
@@ -339,26 +336,16 @@ private:
             for (auto const& step : steps) {
                 if (step.produced != 0)
                     law.expect(
-                        step.produced > step.consumed,
-                        fmt::format(
-                            "{}: {} replaced {} by {}",
-                            key,
-                            step.produced,
-                            step.consumed,
-                            describe(step.call)));
+                        step.produced > step.consumed, fmt::format(
+                                                           "{}: {} replaced {} by {}", key, step.produced,
+                                                           step.consumed, describe(step.call)));
                 if (step.consumed != 0 && !consumed.emplace(step.consumed, step.call).second)
                     law.broken(fmt::format(
-                        "{}: {} consumed by {} and {}",
-                        key,
-                        step.consumed,
-                        describe(consumed[step.consumed]),
+                        "{}: {} consumed by {} and {}", key, step.consumed, describe(consumed[step.consumed]),
                         describe(step.call)));
                 if (step.produced != 0 && !produced.emplace(step.produced, step.call).second)
                     law.broken(fmt::format(
-                        "{}: {} made by {} and {}",
-                        key,
-                        step.produced,
-                        describe(produced[step.produced]),
+                        "{}: {} made by {} and {}", key, step.produced, describe(produced[step.produced]),
                         describe(step.call)));
             }
         }
@@ -383,16 +370,8 @@ private:
                 continue;
             auto const& x = held[i - 1];
             auto const both = fmt::format(
-                "{}: token {} of {} from {:.6f} to {:.6f}, token {} of {} from {:.6f} to {:.6f}",
-                x.key,
-                x.token,
-                x.call,
-                x.from,
-                x.to,
-                y.token,
-                y.call,
-                y.from,
-                y.to);
+                "{}: token {} of {} from {:.6f} to {:.6f}, token {} of {} from {:.6f} to {:.6f}", x.key,
+                x.token, x.call, x.from, x.to, y.token, y.call, y.from, y.to);
             if (promises_ == Promises::all)
                 exclusion.expect(y.from >= x.to, both);
             if (y.from >= x.to)
@@ -488,76 +467,46 @@ void print_calls(History const& history)
             }
         }
     fmt::print(
-        "\n{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n",
-        "calls",
-        "begun",
-        "applied",
-        "not",
-        "unknown",
-        "threw",
-        "rejected",
-        "killed");
+        "\n{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", "calls", "begun", "applied", "not", "unknown",
+        "threw", "rejected", "killed");
     std::vector<std::size_t> total(7);
     for (auto const& [kind, row] : kinds) {
         fmt::print(
-            "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n",
-            kind,
-            row[0],
-            row[2],
-            row[3],
-            row[4],
-            row[5],
-            row[6],
-            row[1]);
-        for (std::size_t i = 0; i < row.size(); ++i) total[i] += row[i];
+            "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", kind, row[0], row[2], row[3], row[4], row[5],
+            row[6], row[1]);
+        for (std::size_t i = 0; i < row.size(); ++i)
+            total[i] += row[i];
     }
     fmt::print(
-        "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n",
-        "all",
-        total[0],
-        total[2],
-        total[3],
-        total[4],
-        total[5],
-        total[6],
-        total[1]);
+        "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", "all", total[0], total[2], total[3], total[4],
+        total[5], total[6], total[1]);
     std::size_t stored = 0;
-    for (auto const& [operation, all] : effects) stored += all.size();
+    for (auto const& [operation, all] : effects)
+        stored += all.size();
     fmt::print(
-        "{} effects in {} states, {} lock intervals, {} versioned writes\n",
-        stored,
-        history.states.size(),
-        history.intervals.size(),
-        [&] {
+        "{} effects in {} states, {} lock intervals, {} versioned writes\n", stored, history.states.size(),
+        history.intervals.size(), [&] {
             std::size_t n = 0;
-            for (auto const& [k, v] : history.versions) n += v.size();
+            for (auto const& [k, v] : history.versions)
+                n += v.size();
             return n;
         }());
 
     fmt::print(
-        "\n{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n",
-        "not known, because of",
-        "calls",
-        "asked again",
-        "applied",
-        "not applied",
-        "changed nothing");
+        "\n{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n", "not known, because of", "calls", "asked again", "applied",
+        "not applied", "changed nothing");
     for (auto const& [cause, doubt] : doubts)
         fmt::print(
-            "{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n",
-            cause,
-            doubt.calls,
-            doubt.asked_again,
-            doubt.applied,
-            doubt.not_applied,
-            doubt.nobody_knows);
+            "{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n", cause, doubt.calls, doubt.asked_again, doubt.applied,
+            doubt.not_applied, doubt.nobody_knows);
 
     std::map<std::string, std::size_t> errors;
     for (auto const& [id, call] : history.calls)
         if (call.end == End::not_applied)
             ++errors[call.error];
     fmt::print("\nnot applied:");
-    for (auto const& [error, n] : errors) fmt::print(" {} {}", n, error);
+    for (auto const& [error, n] : errors)
+        fmt::print(" {} {}", n, error);
     fmt::print("\n");
 }
 

@@ -8,6 +8,7 @@
 
 #include "torture/history.hpp"
 #include "torture/verdict.hpp"
+
 #include <cstddef>
 #include <string>
 #include <vector>

@@ -13,6 +13,7 @@
 #include <boost/describe/class.hpp>
 
 #include "torture/journal.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -159,8 +160,7 @@ class Actor {
 public:
     Actor(Journal& journal, boost::asio::io_context& loop, std::string name, std::uint64_t seed)
         : journal_(&journal), loop_(&loop), name_(std::move(name)), random_(seed)
-    {
-    }
+    {}
 
     Journal& journal() const noexcept { return *journal_; }
     /// An executor with a single thread, which all threads of the client share.

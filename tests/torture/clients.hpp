@@ -11,15 +11,17 @@
 #include "torture/journal.hpp"
 #include "torture/verdict.hpp"
 #include "torture/worker.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdint>
-#include <fcntl.h>
 #include <memory>
-#include <signal.h>
 #include <string>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -39,8 +41,7 @@ public:
     /// `common`: what all of them are told, of which journal, name and seed are this one's to choose.
     Clients(std::string store, WorkerOptions common, std::string directory, Dice& dice)
         : store_(std::move(store)), common_(std::move(common)), directory_(std::move(directory)), dice_(dice)
-    {
-    }
+    {}
 
     void start(std::size_t count)
     {
@@ -90,7 +91,8 @@ public:
     void stop(Verdict::Law const& alive, Verdict::Law const& orderly)
     {
         look_after(alive);
-        for (auto const& client : clients_) client.process->send(SIGTERM);
+        for (auto const& client : clients_)
+            client.process->send(SIGTERM);
         auto const until = now() + 40;
         for (auto& client : clients_) {
             while (!ended(*client.process) && now() < until)
@@ -152,29 +154,20 @@ private:
 
     void launch(interlock_test::ChildProcess& process, WorkerOptions const& options) const
     {
-        std::vector<std::string> words{
-            "/proc/self/exe",
-            "worker",
-            "--store",
-            store_,
-            "--url",
-            options.url,
-            "--variant",
-            options.variant,
-            "--journal",
-            options.journal,
-            "--name",
-            options.name,
-            "--seed",
-            std::to_string(options.seed),
-            "--threads",
-            std::to_string(options.threads)};
+        std::vector<std::string> words{"/proc/self/exe", "worker",
+                                       "--store",        store_,
+                                       "--url",          options.url,
+                                       "--variant",      options.variant,
+                                       "--journal",      options.journal,
+                                       "--name",         options.name,
+                                       "--seed",         std::to_string(options.seed),
+                                       "--threads",      std::to_string(options.threads)};
         for (auto const& journal : options.settle) {
             words.push_back("--settle");
             words.push_back(journal);
         }
-        // A client that is told to stop before it has a handler keeps that for later. It inherits the mask: it may be told
-        // before it runs at all.
+        // A client that is told to stop before it has a handler keeps that for later. It inherits the mask:
+        // it may be told before it runs at all.
         sigset_t stop;
         sigset_t before;
         ::sigemptyset(&stop);

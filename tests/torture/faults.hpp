@@ -7,6 +7,7 @@
 /// What is done to clients, to the network and to the server.
 
 #include "torture/lossy_proxy.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -67,12 +68,14 @@ inline std::vector<Fault> network_faults(LossyProxy& proxy, Dice& dice)
         {"cuts at any byte",
          [&] {
              long before = 0;
-             for (std::size_t i = 0; i < LossyProxy::losses; ++i) before += proxy.lost(i);
+             for (std::size_t i = 0; i < LossyProxy::losses; ++i)
+                 before += proxy.lost(i);
              proxy.lose(static_cast<int>(2 + dice.below(40)));
              dice.pause(800);
              proxy.lose(0);
              long after = 0;
-             for (std::size_t i = 0; i < LossyProxy::losses; ++i) after += proxy.lost(i);
+             for (std::size_t i = 0; i < LossyProxy::losses; ++i)
+                 after += proxy.lost(i);
              return after - before;
          }},
         {"cut of all connections", [&] { return proxy.end_all(); }},

@@ -7,6 +7,7 @@
 /// All journals of a run, read again.
 
 #include "torture/journal.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
@@ -81,7 +82,8 @@ inline std::vector<std::string> split(std::string const& text, char by)
 {
     std::vector<std::string> parts;
     std::istringstream in{text};
-    for (std::string part; std::getline(in, part, by);) parts.push_back(part);
+    for (std::string part; std::getline(in, part, by);)
+        parts.push_back(part);
     return parts;
 }
 

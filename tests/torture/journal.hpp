@@ -20,13 +20,14 @@
 
 #include <fmt/format.h>
 
-#include <cstdint>
 #include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <time.h>
-#include <unistd.h>
 #include <vector>
 
 namespace torture {
@@ -96,14 +97,8 @@ inline void tell_begin(Journal& journal, CallPlan const& plan)
     for (auto const& change : plan.changes)
         changes += fmt::format("{}{}:{}", changes.empty() ? "" : ",", change.key, change.amount);
     journal.line(fmt::format(
-        "B {} {} {} {} {:.6f} {:.3f} {}",
-        plan.call,
-        plan.operation,
-        plan.kind,
-        plan.variant,
-        now(),
-        plan.deadline,
-        word(changes)));
+        "B {} {} {} {} {:.6f} {:.3f} {}", plan.call, plan.operation, plan.kind, plan.variant, now(),
+        plan.deadline, word(changes)));
 }
 
 /// How a call ended; `answer` is what it was given, or the text of a rejection.
@@ -119,15 +114,8 @@ struct CallEnd {
 inline void tell_end(Journal& journal, CallPlan const& plan, double slept, CallEnd const& end)
 {
     journal.line(fmt::format(
-        "E {} {:.6f} {} {} {} {:.3f} {} {}",
-        plan.call,
-        now(),
-        end.end,
-        end.error,
-        word(end.cause),
-        slept,
-        end.replayed ? 1 : 0,
-        word(end.answer)));
+        "E {} {:.6f} {} {} {} {:.3f} {} {}", plan.call, now(), end.end, end.error, word(end.cause), slept,
+        end.replayed ? 1 : 0, word(end.answer)));
 }
 
 /// How an effect is written into the trail of the state that it changes.

@@ -8,6 +8,12 @@
 /// when told to.
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -16,16 +22,11 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <netinet/in.h>
-#include <poll.h>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <thread>
-#include <unistd.h>
 #include <utility>
 
 namespace torture {
@@ -35,18 +36,17 @@ class LossyProxy {
 public:
     /// What is lost of a connection; nothing passes any more afterwards.
     enum class Loss : unsigned char {
-        request,  ///< at some byte of what the client sends; both see an end
-        reply,    ///< at some byte of what the server sends; both see an end
+        request,      ///< at some byte of what the client sends; both see an end
+        reply,        ///< at some byte of what the server sends; both see an end
         whole_reply,  ///< a request passes, its reply does not; both see an end
-        silence,  ///< at some byte, in either direction; the client sees no end
+        silence,      ///< at some byte, in either direction; the client sees no end
     };
     static constexpr std::size_t losses = 4;
     static constexpr std::array<char const*, losses> loss_names{
         "cut within a request", "cut within a reply", "reply lost", "connection falls silent"};
 
     LossyProxy(std::string server, std::uint64_t seed)
-        : server_(std::move(server)),
-          random_(seed),
+        : server_(std::move(server)), random_(seed),
           listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
     {
         sockaddr_in address{};
@@ -196,21 +196,19 @@ private:
             return {size, Next::go_on};
         auto const part = random_() % size;
         switch (random_() % 3) {
-            case 0:
-                note(side == to_server ? Loss::request : Loss::reply);
-                return {part, Next::end};
-            case 1:
-                if (side == to_server) {
-                    note(Loss::whole_reply);
-                    link.reply_is_lost = true;
-                    return {size, Next::go_on};
-                }
-                note(Loss::reply);
-                return {part, Next::end};
-            default:
-                note(Loss::silence);
-                link.silent = true;
-                return {part, Next::drop};
+        case 0: note(side == to_server ? Loss::request : Loss::reply); return {part, Next::end};
+        case 1:
+            if (side == to_server) {
+                note(Loss::whole_reply);
+                link.reply_is_lost = true;
+                return {size, Next::go_on};
+            }
+            note(Loss::reply);
+            return {part, Next::end};
+        default:
+            note(Loss::silence);
+            link.silent = true;
+            return {part, Next::drop};
         }
     }
     void note(Loss loss) noexcept { ++lost_[static_cast<std::size_t>(loss)]; }

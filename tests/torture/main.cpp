@@ -12,6 +12,7 @@
 #include "torture/history.hpp"
 #include "torture/verdict.hpp"
 #include "torture/worker.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -30,7 +31,8 @@
 #include <vector>
 
 #ifdef __SANITIZE_THREAD__
-/// How a future shares an exception between threads, the sanitizer cannot see: the count stands in the standard library.
+/// How a future shares an exception between threads, the sanitizer cannot see: the count stands in the
+/// standard library.
 extern "C" char const* __tsan_default_suppressions()
 {
     return "race:std::__exception_ptr::exception_ptr::_M_release\n";
@@ -60,7 +62,8 @@ stores, and their variants:
 std::string whole_usage()
 {
     std::string text{usage};
-    for (auto const& [name, store] : stores()) text += fmt::format("  {:<12}{}\n", name, store.variants);
+    for (auto const& [name, store] : stores())
+        text += fmt::format("  {:<12}{}\n", name, store.variants);
     return text;
 }
 
@@ -128,9 +131,7 @@ long calls_across(History const& history, std::size_t journal, double from, doub
 class Run {
 public:
     explicit Run(Options options)
-        : options_(std::move(options)),
-          directory_(fresh_directory()),
-          dice_(options_.seed),
+        : options_(std::move(options)), directory_(fresh_directory()), dice_(options_.seed),
           server_(make_server(options_))
     {
         if (server_)
@@ -163,7 +164,8 @@ public:
             ++rounds;
             clients_->look_after(alive);
         }
-        // A kind that has found nobody at work, as on a machine where little is under way at a time, is due again.
+        // A kind that has found nobody at work, as on a machine where little is under way at a time, is due
+        // again.
         auto const last = latest + options_.seconds;
         for (int again = 0; again < 20 && !faults.empty() && now() < last; ++again) {
             std::erase_if(faults, [&](Fault const& fault) { return !found_nobody(fault.name); });
@@ -209,7 +211,8 @@ private:
     {
         std::vector<std::size_t> order(faults.size());
         std::iota(order.begin(), order.end(), std::size_t{0});
-        for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[dice_.below(i)]);
+        for (std::size_t i = order.size(); i > 1; --i)
+            std::swap(order[i - 1], order[dice_.below(i)]);
         for (auto const i : order) {
             dice_.pause(400);
             auto& struck = struck_[faults[i].name];
@@ -228,7 +231,8 @@ private:
     bool judge()
     {
         History history;
-        for (auto const& journal : clients_->journals()) history.read(journal);
+        for (auto const& journal : clients_->journals())
+            history.read(journal);
         for (auto const journal : clients_->killed())
             struck_["SIGKILL of a client"].hit += calls_across(history, journal, never, never);
         for (auto const& pause : clients_->pauses())
@@ -353,10 +357,7 @@ int main(int argc, char** argv)
         }
         auto const options = parse(words);
         fmt::print(
-            "store {}, variant {}, seed {}, {} s\n",
-            options.store,
-            options.variant,
-            options.seed,
+            "store {}, variant {}, seed {}, {} s\n", options.store, options.variant, options.seed,
             options.seconds);
         std::fflush(stdout);
         return Run{options}.go() ? 0 : 1;

@@ -4,9 +4,11 @@
 
 #include "torture/faults.hpp"
 #include "torture/worker.hpp"
+
+#include <signal.h>
+
 #include <cstdlib>
 #include <memory>
-#include <signal.h>
 #include <string>
 #include <vector>
 

@@ -4,6 +4,7 @@
 
 #include "torture/faults.hpp"
 #include "torture/worker.hpp"
+
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -138,7 +139,8 @@ private:
 JoiningStore const joining{
     "redis", [](TorturedStore& store) {
         store.variants =
-            "single (default), failover: to a replica that has not seen the last writes; then only what is still\n"
+            "single (default), failover: to a replica that has not seen the last writes; then only what is "
+            "still\n"
             "              promised is checked: tokens, deadlines, ids that can be used";
         store.make_server = [](std::string const& variant) -> std::unique_ptr<TorturedServer> {
             if (variant == "failover")

@@ -8,12 +8,14 @@
 
 #include "torture/worker.hpp"
 #include "torture/workload.hpp"
+
+#include <signal.h>
+
 #include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <exception>
 #include <set>
-#include <signal.h>
 #include <thread>
 
 namespace torture {
@@ -47,9 +49,11 @@ void work(
         threads.emplace_back([&, t] {
             auto const number = static_cast<std::uint64_t>(t);
             Actor actor{journal, loop, options.name + "." + std::to_string(t), options.seed * 1000 + number};
-            while (!told_to_stop) workload.kinds()[deck[actor.below(deck.size())]].make(actor);
+            while (!told_to_stop)
+                workload.kinds()[deck[actor.below(deck.size())]].make(actor);
         });
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads)
+        thread.join();
 }
 
 /// Asks again for what others were not told of, and for all requests and counters; then writes down what is
@@ -59,15 +63,18 @@ void settle(
     Workload<Store> const& workload, WorkerOptions const& options, Journal& journal, asio::io_context& loop)
 {
     History history;
-    for (auto const& path : options.settle) history.read(path);
+    for (auto const& path : options.settle)
+        history.read(path);
     std::this_thread::sleep_for(2 * lock_ttl);  // then what killed clients have held or claimed is free
     Actor actor{journal, loop, options.name + ".s", options.seed};
     std::set<std::string> keys;
     std::set<std::string> counters;
     for (auto const& [id, call] : history.calls)
-        for (auto const& change : call.changes) (call.kind == "counter" ? counters : keys).insert(change.key);
+        for (auto const& change : call.changes)
+            (call.kind == "counter" ? counters : keys).insert(change.key);
     std::map<std::string, Kind const*> kinds;
-    for (auto const& kind : workload.kinds()) kinds[kind.name] = &kind;
+    for (auto const& kind : workload.kinds())
+        kinds[kind.name] = &kind;
     for (auto const& [operation, calls] : history.operations) {
         auto const& first = history.calls.at(calls.front());
         auto const found = kinds.find(first.kind);
@@ -81,14 +88,13 @@ void settle(
         if (doubtful || !first.kind.starts_with("increment") || actor.one_in(10)) {
             auto const again = [&, &operation = operation](std::string const& variant) {
                 kind->settle(
-                    actor,
-                    CallPlan{
-                        .call = actor.next_name(),
-                        .operation = operation,
-                        .kind = kind->name,
-                        .variant = variant,
-                        .deadline = 10,
-                        .changes = first.changes});
+                    actor, CallPlan{
+                               .call = actor.next_name(),
+                               .operation = operation,
+                               .kind = kind->name,
+                               .variant = variant,
+                               .deadline = 10,
+                               .changes = first.changes});
             };
             again("same");
             if (first.kind.starts_with("request"))

@@ -51,7 +51,8 @@ public:
         fmt::print("\n");
         for (auto const& law : laws_) {
             fmt::print("{}  {}\n", law.violations == 0 ? "ok      " : "VIOLATED", law.sentence);
-            for (auto const& example : law.examples) fmt::print("              {}\n", example);
+            for (auto const& example : law.examples)
+                fmt::print("              {}\n", example);
             if (law.violations > shown)
                 fmt::print("              and {} more\n", law.violations - shown);
             failed += law.violations != 0 ? 1 : 0;

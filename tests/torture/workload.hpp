@@ -22,6 +22,7 @@
 
 #include "torture/client.hpp"
 #include "torture/history.hpp"
+
 #include <atomic>
 #include <exception>
 #include <functional>
@@ -87,15 +88,13 @@ public:
 
 private:
     void add(
-        unsigned weight,
-        std::string name,
-        std::function<void(Actor&)> make,
+        unsigned weight, std::string name, std::function<void(Actor&)> make,
         std::function<void(Actor&, CallPlan)> settle = {})
     {
         kinds_.push_back({weight, std::move(name), std::move(make), std::move(settle)});
     }
 
-    // ---- operations ---------------------------------------------------------------------------------------
+    // ---- operations -----------------------------------------------------------------------------
 
     static OnOne on_one(Shared const& call)
     {
@@ -125,7 +124,7 @@ private:
         };
     }
 
-    // ---- transactions -------------------------------------------------------------------------------------
+    // ---- transactions ---------------------------------------------------------------------------
 
     template <class S>
     static void once(S const& service, Shared const& call)
@@ -173,8 +172,7 @@ private:
             once(service, actor.begin(transfer(actor, name), actor.temper(40, 20)));
         });
         add(
-            6,
-            "transfer_by_id/" + policy,
+            6, "transfer_by_id/" + policy,
             [service, name = "transfer_by_id/" + policy](Actor& actor) {
                 by_id_until_known(service, actor, transfer(actor, name));
             },
@@ -187,22 +185,21 @@ private:
             once(service, actor.begin(std::move(plan), temper));
         });
         add(
-            6,
-            "increment_by_id/" + policy,
+            6, "increment_by_id/" + policy,
             [service, name = "increment_by_id/" + policy](Actor& actor) {
                 by_id_until_known(service, actor, actor.plan(name, {{actor.key('c', 4)}}));
             },
             [service](Actor& actor, CallPlan plan) { by_id(service, actor.begin(std::move(plan))); });
-        add(4, "burst/" + policy, [service, name = "burst/" + policy](Actor& actor) {
-            burst(service, actor, name);
-        });
+        add(4, "burst/" + policy,
+            [service, name = "burst/" + policy](Actor& actor) { burst(service, actor, name); });
     }
     static CallPlan transfer(Actor& actor, std::string_view name)
     {
         auto const amount = static_cast<std::int64_t>(1 + actor.below(5));
         auto from = actor.key('a', 12);
         auto to = actor.key('a', 12);
-        while (to == from) to = actor.key('a', 12);
+        while (to == from)
+            to = actor.key('a', 12);
         return actor.plan(name, {{std::move(from), -amount}, {std::move(to), amount}});
     }
 
@@ -237,7 +234,7 @@ private:
                 "rows", Service<il::PessimisticRowLock>{{.missing = Missing::create}, store_.repository});
     }
 
-    // ---- many at once, without blocking -------------------------------------------------------------------
+    // ---- many at once, without blocking ---------------------------------------------------------
 
     struct Pending {
         std::future<void> ended;
@@ -276,7 +273,8 @@ private:
             if (one.signal && actor.one_in(2))
                 asio::post(
                     actor.loop(), [signal = one.signal] { signal->emit(asio::cancellation_type::total); });
-        for (auto& one : pending) one.ended.get();
+        for (auto& one : pending)
+            one.ended.get();
         blocked.get_future().get();
     }
 
@@ -317,7 +315,7 @@ private:
         return {promise->get_future(), std::move(signal)};
     }
 
-    // ---- lock handles -------------------------------------------------------------------------------------
+    // ---- lock handles ---------------------------------------------------------------------------
 
     /// Some locks have no other purpose; others are also taken by transactions.
     static std::string lock_key(Actor& actor)
@@ -368,8 +366,7 @@ private:
             auto const wait = actor.one_in(4) ? il::Wait::no : il::Wait::until_deadline;
             std::optional<il::Lock<Account>> lock;
             take(
-                actor,
-                "handle",
+                actor, "handle",
                 [&](il::Deadline deadline) {
                     return locks_.acquire_outcome(key, wait, {.deadline = deadline});
                 },
@@ -384,8 +381,7 @@ private:
             auto const key = lock_key(actor);
             std::optional<il::Lock<Account>> lock;
             take(
-                actor,
-                "handle_async",
+                actor, "handle_async",
                 [&](il::Deadline deadline) -> il::Outcome<il::Lock<Account>> {
                     try {
                         return locks_
@@ -455,7 +451,7 @@ private:
         });
     }
 
-    // ---- requests -----------------------------------------------------------------------------------------
+    // ---- requests -------------------------------------------------------------------------------
 
     void add_requests()
     {
@@ -463,17 +459,14 @@ private:
         add_request(
             "request/optimistic",
             Once<il::OptimisticVersioning>{
-                {il::OptimisticVersioning{.missing = Missing::create},
-                 store_.keys,
+                {il::OptimisticVersioning{.missing = Missing::create}, store_.keys,
                  il::IdempotencyOptions{.lease = claim_lease, .duplicates = il::Duplicates::wait}},
                 store_.repository});
         add_request(
-            "request/lease",
-            Once<il::SetNxLock>{
-                {il::SetNxLock{.lock = locks_.options(), .missing = Missing::create},
-                 store_.keys,
-                 il::IdempotencyOptions{.lease = claim_lease}},
-                store_.repository});
+            "request/lease", Once<il::SetNxLock>{
+                                 {il::SetNxLock{.lock = locks_.options(), .missing = Missing::create},
+                                  store_.keys, il::IdempotencyOptions{.lease = claim_lease}},
+                                 store_.repository});
         if constexpr (has_records) {
             using Policy = il::IdempotencyInTransaction<il::PessimisticRowLock, decltype(Store::records)>;
             add_request(
@@ -486,18 +479,14 @@ private:
     void add_request(std::string const& name, S const& service)
     {
         add(
-            6,
-            name,
+            6, name,
             [service, name](Actor& actor) {
                 auto const call = actor.begin(request_plan(actor, name), request_temper(actor));
                 if (actor.one_in(3)) {
                     il::CallOptions const options{.deadline = call->deadline()};
                     auto const operation = on_one(call);
                     auto future = service.async_try_do_in_transaction(
-                        request_of(call->plan()),
-                        call->plan().changes[0].key,
-                        operation,
-                        options,
+                        request_of(call->plan()), call->plan().changes[0].key, operation, options,
                         asio::use_future);
                     call->conclude([&] { return future.get(); });
                 } else {
@@ -511,9 +500,7 @@ private:
     {
         call->conclude([&] {
             return service.try_do_in_transaction(
-                request_of(call->plan()),
-                call->plan().changes[0].key,
-                on_one(call),
+                request_of(call->plan()), call->plan().changes[0].key, on_one(call),
                 {.deadline = call->deadline()});
         });
     }
@@ -539,30 +526,28 @@ private:
         return temper;
     }
 
-    // ---- counters -----------------------------------------------------------------------------------------
+    // ---- counters -------------------------------------------------------------------------------
 
-    void add_counters() requires has_counters
+    void add_counters()
+        requires has_counters
     {
         auto const ask = [counters = store_.counters](Shared const& call) {
             auto const& plan = call->plan();
             return call->conclude([&] {
                 return counters.atomic_once(
-                    il::OperationId{plan.operation},
-                    il::Key{plan.changes[0].key},
-                    il::increment(1),
+                    il::OperationId{plan.operation}, il::Key{plan.changes[0].key}, il::increment(1),
                     call->deadline());
             });
         };
         add(
-            8,
-            "counter",
+            8, "counter",
             [ask](Actor& actor) {
                 ask(actor.begin(actor.plan("counter", {{"n" + std::to_string(actor.below(2))}})));
             },
             [ask](Actor& actor, CallPlan plan) { ask(actor.begin(std::move(plan))); });
     }
 
-    // ---- the repository itself ----------------------------------------------------------------------------
+    // ---- the repository itself ------------------------------------------------------------------
 
     /// States that come and go: what they are at does not matter, their versions do.
     void add_direct_writes()

@@ -17,12 +17,14 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Holds any idempotency store, with the same meaning. Make one from a store, or by `open_idempotency_store(url, backends...)`.
+/// Holds any idempotency store, with the same meaning. Make one from a store, or by
+/// `open_idempotency_store(url, backends...)`.
 ///
 /// **Lifetimes and thread safety.** Those of what it holds: a shared handle, safe.
 /// **Cost.** One virtual call per member.
 class AnyIdempotencyStore : public IdempotencyMembers<AnyIdempotencyStore> {
 public:
+    /// Holds `store`, a shared handle like this one.
     template <class S>
         requires(!std::same_as<S, AnyIdempotencyStore>) && IdempotencyStore<S>
     AnyIdempotencyStore(S store)  // NOLINT: any store is one
@@ -32,12 +34,18 @@ public:
     /// How long an answer is kept; zero: the store does not say.
     std::chrono::nanoseconds retention() const noexcept { return held_->retention(); }
     Capabilities capabilities() const noexcept { return held_->capabilities(); }
-    void subscribe(IdempotentRequest const& request, Waiter& waiter) const { held_->subscribe(request, waiter); }
+    void subscribe(IdempotentRequest const& request, Waiter& waiter) const
+    {
+        held_->subscribe(request, waiter);
+    }
     void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept
     {
         held_->unsubscribe(request, waiter);
     }
-    Outcome<Claim> carry_out(verb::Claim const& claim, Deadline deadline) const { return held_->carry_out(claim, deadline); }
+    Outcome<Claim> carry_out(verb::Claim const& claim, Deadline deadline) const
+    {
+        return held_->carry_out(claim, deadline);
+    }
     Outcome<void> carry_out(verb::Complete const& complete, Deadline deadline) const
     {
         return held_->carry_out(complete, deadline);

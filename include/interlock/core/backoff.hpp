@@ -34,10 +34,7 @@ struct Backoff {
     int immediate{1};
 
     /// Whether all three values are in range. The services refuse an invalid backoff with `invalid_argument`.
-    constexpr bool valid() const noexcept
-    {
-        return initial.count() >= 0 && cap >= initial && immediate >= 0;
-    }
+    constexpr bool valid() const noexcept { return initial.count() >= 0 && cap >= initial && immediate >= 0; }
 
     /// The longest wait before retry `n`, counted from 1.
     constexpr std::chrono::nanoseconds limit(int n) const noexcept

@@ -175,13 +175,16 @@ public:
         requires std::is_same_v<std::remove_cvref_t<S>, std::stop_token>
     constexpr StopSignal(S&& token) noexcept : token_(&token)  // NOLINT: reads as a token
     {
-        static_assert(std::is_lvalue_reference_v<S>, "name it first: auto const stop = source.get_token(); {.stop = stop}");
+        static_assert(
+            std::is_lvalue_reference_v<S>,
+            "name it first: auto const stop = source.get_token(); {.stop = stop}");
     }
     template <class S>
         requires std::is_same_v<std::remove_cvref_t<S>, std::stop_source>
     constexpr StopSignal(S&& source) noexcept : source_(&source)  // NOLINT: reads as a source
     {
-        static_assert(std::is_lvalue_reference_v<S>, "name it first: std::stop_source source; {.stop = source}");
+        static_assert(
+            std::is_lvalue_reference_v<S>, "name it first: std::stop_source source; {.stop = source}");
     }
 
     /// One that can never be stopped when there is no signal.

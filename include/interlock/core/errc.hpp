@@ -6,10 +6,11 @@
 /// @file
 /// What can go wrong, and what is then known about the change that was to be made.
 ///
-/// Every failure of the library is one `Errc`, and each `Errc` has exactly one `Effect`. So a caller need not know what
-/// `fenced_out` means in order to react rightly: it asks for the effect, and only an effect that is unknown needs thought.
-/// The throwing calls throw `Error`; `Failure` and `Outcome` (see `outcome.hpp`) answer the same questions by the same
-/// names: `errc()`, `cause()`, `effect()`, `message()`, `retry_after()`.
+/// Every failure of the library is one `Errc`, and each `Errc` has exactly one `Effect`. So a caller need not
+/// know what `fenced_out` means in order to react rightly: it asks for the effect, and only an effect that is
+/// unknown needs thought. The throwing calls throw `Error`; `Failure` and `Outcome` (see `outcome.hpp`)
+/// answer the same questions by the same names: `errc()`, `cause()`, `effect()`, `message()`,
+/// `retry_after()`.
 ///
 ///     try {
 ///         stock_service.do_in_transaction("sku-1", take_one);
@@ -38,13 +39,15 @@ struct boost::system::is_error_code_enum<interlock::Errc> : std::true_type {};
 namespace interlock {
 inline namespace v0 {
 
+/// What Asio's handlers are given.
 using error_code = boost::system::error_code;
 
 /// What is known about the change that an operation was to make (law P5).
 enum class Effect : unsigned char {
     not_applied,  ///< surely nothing was changed; safe to try again, under any id
     applied,      ///< surely changed, once
-    unknown,      ///< may have been changed: ask again with the *same* operation id or key, never with a new one
+    /// May have been changed: ask again with the *same* operation id or key, never with a new one.
+    unknown,
 };
 
 /// Every failure the library reports. Each has exactly one effect, see `effect_of`; the only one whose
@@ -53,36 +56,39 @@ enum class Errc : int {
     ok = 0,
 
     // The caller's request cannot be served as it is.
-    invalid_argument = 1,     ///< an argument is out of its documented range; refused before any I/O
-    not_found = 2,            ///< no value under this key, and the policy was not asked to create one
-    already_exists = 3,       ///< `insert` found a value
-    corrupt_state = 4,        ///< stored bytes are not a `T`, a record is damaged, a version is negative
-    version_exhausted = 5,    ///< the 64-bit version is at its maximum; it never wraps
-    would_deadlock = 6,       ///< the operation asked for a key that its own caller already holds
-    constraint_violated = 7,  ///< the store refused the change by a rule of its own; the detail names the rule
+    invalid_argument = 1,   ///< an argument is out of its documented range; refused before any I/O
+    not_found = 2,          ///< no value under this key, and the policy was not asked to create one
+    already_exists = 3,     ///< `insert` found a value
+    corrupt_state = 4,      ///< stored bytes are not a `T`, a record is damaged, a version is negative
+    version_exhausted = 5,  ///< the 64-bit version is at its maximum; it never wraps
+    would_deadlock = 6,     ///< the operation asked for a key that its own caller already holds
+    /// The store refused the change by a rule of its own; the detail names the rule.
+    constraint_violated = 7,
 
     // Somebody else was there.
-    version_conflict = 10,    ///< another writer moved the version; nothing was written
-    lock_busy = 11,           ///< somebody else holds the lock and no waiting was asked for
-    serialization_failure = 12,  ///< the store refused the transaction's snapshot; run it again
-    deadlock = 13,            ///< the store broke a cycle of waiters by refusing this transaction
+    version_conflict = 10,         ///< another writer moved the version; nothing was written
+    lock_busy = 11,                ///< somebody else holds the lock and no waiting was asked for
+    serialization_failure = 12,    ///< the store refused the transaction's snapshot; run it again
+    deadlock = 13,                 ///< the store broke a cycle of waiters by refusing this transaction
     idempotency_in_progress = 14,  ///< the same request is being executed elsewhere; ask again later
     idempotency_mismatch = 15,     ///< the same key came with a different request; never executed
-    superseded = 16,          ///< a later attempt of the same operation id forbade this one
+    superseded = 16,               ///< a later attempt of the same operation id forbade this one
 
     // The lock is gone.
-    lock_lost = 20,           ///< the lease ended, or could no longer be proved; the guarded write was refused
-    fenced_out = 21,          ///< the store refused a guarded write: its record names another acquisition
+    /// The lease ended, or could no longer be proved; the guarded write was refused.
+    lock_lost = 20,
+    fenced_out = 21,  ///< the store refused a guarded write: its record names another acquisition
 
     // It could not be done now.
-    deadline_exceeded = 30,   ///< the deadline came before the effect was sent to the store
-    cancelled = 31,           ///< the caller cancelled before the effect was sent to the store
-    overloaded = 32,          ///< a configured bound (queue, waiters, records, memory) is reached (law P10)
-    unavailable = 33,         ///< the store cannot be reached or refuses service; nothing was applied
-    misconfigured = 34,       ///< store or program is set up so that a promise cannot be kept; retrying is pointless
+    deadline_exceeded = 30,  ///< the deadline came before the effect was sent to the store
+    cancelled = 31,          ///< the caller cancelled before the effect was sent to the store
+    overloaded = 32,         ///< a configured bound (queue, waiters, records, memory) is reached (law P10)
+    unavailable = 33,        ///< the store cannot be reached or refuses service; nothing was applied
+    /// Store or program is set up so that a promise cannot be kept; retrying is pointless.
+    misconfigured = 34,
 
     // It is not known.
-    outcome_unknown = 40,     ///< may have been applied; see the cause
+    outcome_unknown = 40,  ///< may have been applied; see the cause
 };
 
 /// The effect that an `Errc` stands for: `applied` for `ok`, `unknown` for `outcome_unknown`, and
@@ -189,12 +195,14 @@ public:
 };
 }  // namespace detail
 
+/// The category of every `error_code` that is made from an `Errc`.
 inline boost::system::error_category const& error_category() noexcept
 {
     static constexpr detail::ErrorCategory instance;
     return instance;
 }
 
+/// `code` as an `error_code`, for Asio.
 inline error_code make_error_code(Errc code) noexcept
 {
     return {static_cast<int>(code), error_category()};
@@ -224,17 +232,19 @@ inline std::string message_of(Errc code, Errc cause, std::string const& detail)
 
 /// What the throwing calls throw. The same questions with the same names as on `Failure` and `Outcome`.
 ///
-/// `code()` comes from `boost::system::system_error` and is what Asio's handlers take: an `error_code` of the category
-/// `error_category()`. To tell cases apart, `switch (error.errc())`.
-/// **Thread safety.** Distinct objects: safe, copies too. Shared objects: safe, since nothing can be changed.
+/// `code()` comes from `boost::system::system_error` and is what Asio's handlers take: an `error_code` of the
+/// category `error_category()`. To tell cases apart, `switch (error.errc())`. **Thread safety.** Distinct
+/// objects: safe, copies too. Shared objects: safe, since nothing can be changed.
 class Error : public boost::system::system_error {
 public:
+    /// `cause`: why it is unknown, where `code` is `outcome_unknown`. `detail`: a sentence for the log.
     explicit Error(
         Errc code, std::string detail = {}, Errc cause = Errc::ok, std::chrono::nanoseconds retry_after = {})
         : boost::system::system_error(make_error_code(code)), cause_(cause), retry_after_(retry_after),
           text_(std::make_shared<Text const>(detail::message_of(code, cause, detail), std::move(detail)))
     {}
 
+    /// What went wrong.
     Errc errc() const noexcept { return static_cast<Errc>(code().value()); }
     /// Why the outcome is unknown, or the nearer reason of another code; `Errc::ok` when there is none.
     Errc cause() const noexcept { return cause_; }

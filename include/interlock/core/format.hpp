@@ -95,7 +95,8 @@ protected:
     auto write(Shown shown, Context& context) const
     {
         // Of all that formats, this alone is compiled into fmt's library for every compiler.
-        auto const text = fmt::vformat(fmt::string_view{specification_, size_ + 1}, fmt::make_format_args(shown));
+        auto const text =
+            fmt::vformat(fmt::string_view{specification_, size_ + 1}, fmt::make_format_args(shown));
         return std::copy(text.begin(), text.end(), context.out());
     }
 

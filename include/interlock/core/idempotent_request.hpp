@@ -32,6 +32,7 @@ inline namespace v0 {
 /// each other's answers.
 class Scope {
 public:
+    /// Any text: two texts are two scopes.
     explicit Scope(std::string value) : value_(std::move(value)) {}
     explicit Scope(std::string_view value) : value_(value) {}
     explicit Scope(char const* value) : value_(value) {}
@@ -52,8 +53,7 @@ public:
     constexpr Fingerprint() noexcept = default;
     constexpr Fingerprint(std::uint64_t value, std::uint8_t version) noexcept
         : value_(value), version_(version)
-    {
-    }
+    {}
     constexpr std::uint64_t value() const noexcept { return value_; }
     constexpr std::uint8_t version() const noexcept { return version_; }
 
@@ -126,8 +126,10 @@ inline std::string request_digest(std::string_view name)
 /// `FinalRejection` throws it again. What stands between the phases is run each time.
 class IdempotentRequest {
 public:
+    /// The most bytes of an idempotency key.
     static constexpr std::size_t max_key_size = 255;
 
+    /// `print`: what the request asks for, in short; without one nothing is compared.
     IdempotentRequest(std::string_view key, Scope scope, Fingerprint print = {})
         : key_(unquoted(key)), scope_(std::move(scope)), fingerprint_(print)
     {}

@@ -45,8 +45,7 @@ public:
     /// An empty key, which every call refuses.
     Key() = default;
     explicit Key(std::string bytes) : bytes_(std::move(bytes)), hash_(std::hash<std::string_view>{}(bytes_))
-    {
-    }
+    {}
     /// The bytes up to the first NUL.
     explicit Key(char const* text) : Key(std::string_view{text}) {}
     explicit Key(std::string_view bytes) : bytes_(bytes), hash_(std::hash<std::string_view>{}(bytes)) {}

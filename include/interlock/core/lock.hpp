@@ -22,6 +22,7 @@
 namespace interlock {
 inline namespace v0 {
 
+/// The way of services and policies to what a lock keeps private; see `kit/lock_access.hpp`.
 class LockAccess;
 
 /// What a handle knows of its lock.
@@ -66,7 +67,8 @@ public:
     /// One renewal now.
     virtual Outcome<void> renew_now(Deadline deadline) = 0;
 
-    /// Whoever asked for it has it. A grant that nobody comes for, since an executor stands still, is not renewed for ever.
+    /// Whoever asked for it has it. A grant that nobody comes for, since an executor stands still, is not
+    /// renewed for ever.
     void take() noexcept
     {
         if (offer_.exchange(Offer::taken, std::memory_order_acq_rel) == Offer::neglected)
@@ -76,7 +78,8 @@ public:
     bool neglect() noexcept
     {
         auto open = Offer::open;
-        return offer_.compare_exchange_strong(open, Offer::neglected, std::memory_order_acq_rel) || open == Offer::neglected;
+        return offer_.compare_exchange_strong(open, Offer::neglected, std::memory_order_acq_rel) ||
+               open == Offer::neglected;
     }
 
     Fence const& fence() const noexcept { return fence_; }
@@ -91,8 +94,8 @@ public:
     }
     void set_in_doubt(bool value) noexcept { in_doubt_.store(value, std::memory_order_release); }
 
-    /// A write under this hold may still arrive, though nobody waits for it: the lease is not handed on to anybody, who
-    /// would not be fenced from it.
+    /// A write under this hold may still arrive, though nobody waits for it: the lease is not handed on to
+    /// anybody, who would not be fenced from it.
     void set_unresolved() noexcept { unresolved_.store(true, std::memory_order_release); }
     bool unresolved() const noexcept { return unresolved_.load(std::memory_order_acquire); }
 
@@ -181,7 +184,8 @@ class LockHandle {
 public:
     LockHandle() = default;
     LockHandle(T state, std::shared_ptr<Hold> hold) : state_(std::move(state)), hold_(std::move(hold)) {}
-    LockHandle(LockHandle&& other) noexcept : state_(std::move(other.state_)), hold_(std::move(other.hold_)) {}
+    LockHandle(LockHandle&& other) noexcept : state_(std::move(other.state_)), hold_(std::move(other.hold_))
+    {}
     LockHandle& operator=(LockHandle&& other) noexcept
     {
         if (this != &other) {
@@ -193,8 +197,9 @@ public:
     }
     ~LockHandle() { give_back(); }
 
-    /// What the caller named, never what is stored: a `T` with that key and else as it is made. Precondition: not empty
-    /// (neither default-constructed, moved from, nor released).
+    /// The state that was passed to `acquire`; if a key was passed, a default `T` with that key. It is not
+    /// the value in the store: load the repository for that. Precondition: the handle is not empty (neither
+    /// default-constructed, moved from, nor released).
     T const& state() const noexcept { return *state_; }
     explicit operator bool() const noexcept { return hold_ != nullptr; }
 
@@ -211,16 +216,17 @@ public:
         return left.count() > 0 ? left : std::chrono::nanoseconds{0};
     }
 
-    /// Makes sure that at least `duration` is left, with one renewal (one round trip, blocking for 5 s at most) if it is not.
-    /// `lock_lost` when the lock is lost, or what kept the renewal from being confirmed; `invalid_argument` when
-    /// no single lease is that long.
+    /// Makes sure that at least `duration` is left, with one renewal (one round trip, blocking for 5 s at
+    /// most) if it is not. `lock_lost` when the lock is lost, or what kept the renewal from being confirmed;
+    /// `invalid_argument` when no single lease is that long.
     Outcome<void> ensure(std::chrono::nanoseconds duration)
     {
         if (status() == LockStatus::lost)
             return Errc::lock_lost;
         if (remaining() >= duration)
             return success();
-        auto renewed = hold_->renew_now(Deadline{std::min(hold_->valid_until(), Deadline{}.at(hold_->now()))});
+        auto renewed =
+            hold_->renew_now(Deadline{std::min(hold_->valid_until(), Deadline{}.at(hold_->now()))});
         if (!renewed)
             return renewed;
         if (remaining() >= duration)
@@ -228,22 +234,24 @@ public:
         return Failure{Errc::invalid_argument, "ensure: the duration is longer than a whole lease"};
     }
 
-    /// Fires when the lock is lost: pass it to what should stop then. Best effort; the guarantees are `status()`
-    /// at each call, and the fence.
+    /// Fires when the lock is lost: pass it to what should stop then. Best effort; the guarantees are
+    /// `status()` at each call, and the fence.
     std::stop_token stop_token() const { return hold_ ? hold_->stop_token() : std::stop_token{}; }
 
-    /// Throws `Error` (`lock_lost`, with the reason) if the lock is lost by now. One look at the clock, no trip: for the line
-    /// before a side effect that nobody would fence. It says nothing about the time after it; see `ensure`.
+    /// Throws `Error` (`lock_lost`, with the reason) if the lock is lost by now. One look at the clock, no
+    /// trip: for the line before a side effect that nobody would fence. It says nothing about the time after
+    /// it; see `ensure`.
     void check() const
     {
         if (status() == LockStatus::lost)
             throw hold_ ? hold_->lost_error() : Error(Errc::lock_lost, meaning_of(LostReason::released));
     }
 
-    /// Gives the lock back and reports; the handle is empty afterwards. `ok` also when it was empty before. `lock_lost`
-    /// when the lock had been lost before: work done under it may have met another holder's. Blocks for one trip to the
-    /// store, more when that fails, but 5 s at most; what is not done by then goes on without the caller and is
-    /// `outcome_unknown`. The destructor gives the lock back as well, without blocking and without a report.
+    /// Gives the lock back and reports; the handle is empty afterwards. `ok` also when it was empty before.
+    /// `lock_lost` when the lock had been lost before: work done under it may have met another holder's.
+    /// Blocks for one trip to the store, more when that fails, but 5 s at most; what is not done by then goes
+    /// on without the caller and is `outcome_unknown`. The destructor gives the lock back as well, without
+    /// blocking and without a report.
     Outcome<void> release()
     {
         auto const hold = std::move(hold_);
@@ -271,12 +279,12 @@ private:
 
 /// A lock whose holder can be fenced: a later holder's guarded writes exclude this one's (law P1).
 ///
-/// **Guarantee.** At most one handle per key is valid at a time while the store keeps its own promises (law P2,
-/// conditional); after the next grant no guarded write of this one is applied (law P1, unconditional).
-/// **Does not guarantee.** That work outside the store stops when the lock is lost: pass `fencing_token()` to other
-/// systems so that they can refuse it, and watch `stop_token()`.
-/// **Lifetimes.** Independent of the service that gave it. The destructor gives the lock back and never blocks.
-/// **Thread safety.** Distinct objects: safe. Shared objects: const members safe. Not bound to a thread.
+/// **Guarantee.** At most one handle per key is valid at a time while the store keeps its own promises (law
+/// P2, conditional); after the next grant no guarded write of this one is applied (law P1, unconditional).
+/// **Does not guarantee.** That work outside the store stops when the lock is lost: pass `fencing_token()` to
+/// other systems so that they can refuse it, and watch `stop_token()`. **Lifetimes.** Independent of the
+/// service that gave it. The destructor gives the lock back and never blocks. **Thread safety.** Distinct
+/// objects: safe. Shared objects: const members safe. Not bound to a thread.
 template <class T>
 class Lock : public detail::LockHandle<T> {
 public:
@@ -293,8 +301,9 @@ public:
     Fence fence() const noexcept { return this->held() != nullptr ? this->held()->fence() : Fence{}; }
 };
 
-/// A lock that keeps work from being done twice most of the time, and no more: it has no fencing token, because
-/// its store has no counter that outlives what it would guard. Nothing may depend on it for correctness.
+/// A lock that keeps work from being done twice most of the time, and no more: it has no fencing token,
+/// because its store has no counter that outlives what it would guard. Nothing may depend on it for
+/// correctness.
 template <class T>
 class EfficiencyLock : public detail::LockHandle<T> {
 public:

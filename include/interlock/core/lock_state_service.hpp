@@ -9,7 +9,6 @@
 #include <interlock/core/detail/locks/lock_operations.hpp>
 #include <interlock/core/detail/locks/lock_table.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
-#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/lock_access.hpp>
@@ -37,25 +36,27 @@ struct AcquireOptions {
     Deadline deadline{};
     /// Attempts at the store; the service's `max_attempts` bounds it, too.
     int max_attempts{std::numeric_limits<int>::max()};
-    /// Ends the call as `cancelled` while it waits. A stop that was requested before the call sends nothing to the store.
+    /// Ends the call as `cancelled` while it waits. A stop that was requested before the call sends nothing
+    /// to the store.
     StopSignal stop{};
 };
 
 /// The article's `LockStateService`: gives out `Lock<T>` (or, asked for by `Assurance::efficiency`,
 /// `EfficiencyLock<T>`) on states of a repository.
 ///
-/// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all services
-/// on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant that arrives
-/// after its caller gave up is given back. Nothing is renewed after its release has completed.
-/// Who was granted the lock, or is next in line, and does not come for it within a second, since its executor stands still,
-/// keeps it from nobody: that lease is not renewed, that turn passes to the next.
-/// **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
-/// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`.
-/// **Lifetimes.** A shared handle: copies share one queue; locks and pending operations keep it alive. The last service
-/// to go waits, for a second at most, for locks that are being released on the library's threads; an observer must outlive
-/// it and the locks it gave out. Made before a fork it is `misconfigured` in the child, where its locks release nothing.
-/// **Thread safety.** Everything: safe. A lock may be released on another thread than it was acquired on.
-/// **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally: none.
+/// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all
+/// services on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant
+/// that arrives after its caller gave up is given back. Nothing is renewed after its release has completed.
+/// Who was granted the lock, or is next in line, and does not come for it within a second, since its executor
+/// stands still, keeps it from nobody: that lease is not renewed, that turn passes to the next. **Does not
+/// guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
+/// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`. **Lifetimes.** A
+/// shared handle: copies share one queue; locks and pending operations keep it alive. The last service to go
+/// waits, for a second at most, for locks that are being released on the library's threads; an observer must
+/// outlive it and the locks it gave out. Made before a fork it is `misconfigured` in the child, where its
+/// locks release nothing. **Thread safety.** Everything: safe. A lock may be released on another thread than
+/// it was acquired on. **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally:
+/// none.
 template <class T, class Repository, Assurance Level>
 class LockStateService {
     using Table = detail::LockTable<Repository, Level>;
@@ -66,23 +67,30 @@ public:
     using key_type = typename Repository::key_type;
     using lock_type = std::conditional_t<Level == Assurance::fenced, Lock<T>, EfficiencyLock<T>>;
 
+    /// Asks the store nothing yet. Options out of range are `invalid_argument` at the first call.
     explicit LockStateService(Repository repository, LockOptions options = {})
-        requires LeaseRepository<Repository> && FencedRepository<detail::needed<Level == Assurance::fenced, Repository>>
+        requires LeaseRepository<Repository> &&
+                 FencedRepository<detail::needed<Level == Assurance::fenced, Repository>>
         : handle_(std::make_shared<Handle>(std::make_shared<Table>(std::move(repository), options)))
     {}
 
+    /// A mistake, told at its line.
     template <class R>
         requires std::same_as<R, Repository>
-    INTERLOCK_WRITE_INSTEAD("pass the repository itself instead of a pointer: it is a handle, and its copies share one store")
+    INTERLOCK_WRITE_INSTEAD(
+        "pass the repository itself instead of a pointer: it is a handle, and its copies share one store")
     explicit LockStateService(R* repository, LockOptions options = {});
+    /// A mistake, told at its line.
     template <class P>
         requires TransactionPolicy<P>
     INTERLOCK_WRITE_INSTEAD(
-        "pass the repository, and LockOptions: LockStateService locks{repository, {.ttl = 10s}}; a policy goes to a "
-        "TransactionService, together with these locks")
+        "pass the repository, and LockOptions: LockStateService locks{repository, {.ttl = 10s}}; a policy "
+        "goes to a TransactionService, together with these locks")
     LockStateService(P policy, Repository repository, LockOptions options = {});
 
+    /// The store that keeps the lock records.
     Repository const& repository() const noexcept { return table()->repository(); }
+    /// The options that the service was made with.
     LockOptions const& options() const noexcept { return table()->options(); }
     /// Callers of this service, blocking and asynchronous, that wait for a lock at this moment. For a gauge.
     std::size_t waiter_count() const { return table()->waiter_count(); }
@@ -91,9 +99,9 @@ public:
     ///
     /// **Outcome.** The lock, or throws `Error`: `deadline_exceeded`, `lock_busy` (attempts used up),
     /// `would_deadlock` (an operation of this thread works on the same key), `overloaded`, `unavailable`,
-    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all the same, since an
-    /// answer was lost, is given back without the caller, as often as it takes until its lease is over.
-    /// **Cost.** One trip to the store when nobody else is there.
+    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all the
+    /// same, since an answer was lost, is given back without the caller, as often as it takes until its lease
+    /// is over. **Cost.** One trip to the store when nobody else is there.
     template <KeyOrState<T, key_type> A>
     lock_type acquire(A const& state, AcquireOptions options = {}) const
     {
@@ -111,18 +119,15 @@ public:
     }
 
     /// As `lock.release()`: the article's word for it.
-    Outcome<void> release(lock_type& lock) const
-    {
-        return lock.release();
-    }
+    Outcome<void> release(lock_type& lock) const { return lock.release(); }
     Outcome<void> release(lock_type&& lock) const { return lock.release(); }
 
     /// Writes a value under the lock's fence: applied only while the store still names this acquisition.
     ///
     /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock;
-    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one). After
-    /// `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which fences the write out.
-    /// **Deadline.** 5 s, or the end of the lease if that is earlier.
+    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one).
+    /// After `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which
+    /// fences the write out. **Deadline.** 5 s, or the end of the lease if that is earlier.
     Outcome<Version> write(lock_type const& lock, Version version, T const& value) const
         requires(Level == Assurance::fenced)
     {
@@ -146,11 +151,12 @@ public:
 
     /// As `acquire`, without blocking.
     ///
-    /// **Completion.** `void(error_code, lock_type)`, on the handler's associated executor, exactly once, never from
-    /// within this call. An empty lock when there is an error.
-    /// **Cancellation.** All types: leaves the queue, or gives back what was granted meanwhile; `cancelled`.
+    /// **Completion.** `void(error_code, lock_type)`, on the handler's associated executor, exactly once,
+    /// never from within this call. An empty lock when there is an error. **Cancellation.** All types: leaves
+    /// the queue, or gives back what was granted meanwhile; `cancelled`.
     template <
-        KeyOrState<T, key_type> A, boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
+        KeyOrState<T, key_type> A,
+        boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
     auto async_acquire(A&& state, AcquireOptions options, CompletionToken&& token) const
     {
         static_assert(
@@ -160,7 +166,8 @@ public:
         return initiate<void(error_code, lock_type), false>(state, Wait::until_deadline, options, token);
     }
     template <
-        KeyOrState<T, key_type> A, boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
+        KeyOrState<T, key_type> A,
+        boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
     auto async_acquire(A&& state, CompletionToken&& token) const
     {
         return async_acquire(std::forward<A>(state), AcquireOptions{}, std::forward<CompletionToken>(token));
@@ -176,10 +183,12 @@ public:
             detail::safe_argument<A>,
             "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "
             "Pass a named state, or its key.");
-        return initiate<void(error_code, std::optional<lock_type>), true>(state, Wait::no, AcquireOptions{}, token);
+        return initiate<void(error_code, std::optional<lock_type>), true>(
+            state, Wait::no, AcquireOptions{}, token);
     }
 
-    /// As `release`, by the same deadline. **Completion.** `void(error_code)`. **Cancellation.** None: the lock is released either way.
+    /// As `release`, by the same deadline. **Completion.** `void(error_code)`. **Cancellation.** None: the
+    /// lock is released either way.
     template <boost::asio::completion_token_for<void(error_code)> CompletionToken>
     auto async_release(lock_type&& lock, CompletionToken&& token) const
     {
@@ -192,7 +201,8 @@ public:
                     return outcome ? error_code{} : make_error_code(outcome.errc());
                 };
                 detail::async_call(
-                    detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler), std::move(release));
+                    detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler),
+                    std::move(release));
             },
             token, LockAccess::detach(lock));
     }
@@ -268,8 +278,8 @@ private:
             },
             token,
             std::unique_ptr<Request>(new Request{
-                *this, make_key<T, key_type>(state), state_of(state), wait, options.deadline, options.max_attempts,
-                options.stop.token()}));
+                *this, make_key<T, key_type>(state), state_of(state), wait, options.deadline,
+                options.max_attempts, options.stop.token()}));
     }
 
     /// Says which store it was, where a failure is thrown.
@@ -290,7 +300,8 @@ private:
     std::shared_ptr<Handle> handle_;
 };
 
-/// The service of a repository, as the type of a data member: `LockStateServiceFor<decltype(orders_)> locks_{orders_};`
+/// The service of a repository, as the type of a data member: `LockStateServiceFor<decltype(orders_)>
+/// locks_{orders_};`
 template <class Repository, Assurance Level = Assurance::fenced>
 using LockStateServiceFor = LockStateService<typename Repository::value_type, Repository, Level>;
 

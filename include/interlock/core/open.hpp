@@ -9,7 +9,8 @@
 ///     auto const stock = interlock::open<Stock>(url, interlock::memory::backend, interlock::redis::backend);
 ///     interlock::TransactionService<Stock> service{interlock::OptimisticVersioning{}, stock};
 ///
-/// The program names the backends that it was built with; there is no registry, and nothing is chosen by default.
+/// The program names the backends that it was built with; there is no registry, and nothing is chosen by
+/// default.
 
 #include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/errc.hpp>

@@ -110,7 +110,7 @@ struct OperationRecord {
 /// The part of a commit because of which the commit happens at most once. It points into its caller's
 /// storage.
 struct OperationCommit {
-    Key const* home;            ///< the key that the record belongs to
+    Key const* home;  ///< the key that the record belongs to
     OperationId const* id;
     std::uint32_t attempt;    ///< a tombstone that forbids this attempt makes the commit `superseded`
     std::string_view answer;  ///< the encoded result, for the record

@@ -4,11 +4,13 @@
 #define INTERLOCK_CORE_OUTCOME_HPP
 
 /// @file
-/// The honest answer of a call that does not throw: a value, or a `Failure` that says whether anything was changed.
+/// The honest answer of a call that does not throw: a value, or a `Failure` that says whether anything was
+/// changed.
 ///
-/// Every `try_` form, and every member of a store, returns an `Outcome<R>`. It is one of three: *applied* (it holds the
-/// value), *not applied* (nothing was changed; try again or give up), *unknown* (the change may have been made, for
-/// instance since the reply to a commit was lost). The third must never be taken for the second.
+/// Every `try_` form, and every member of a store, returns an `Outcome<R>`. It is one of three: *applied* (it
+/// holds the value), *not applied* (nothing was changed; try again or give up), *unknown* (the change may
+/// have been made, for instance since the reply to a commit was lost). The third must never be taken for the
+/// second.
 ///
 ///     interlock::Outcome<int> left = service.try_do_in_transaction(id, "sku-1", take_one);
 ///     if (left)
@@ -41,7 +43,8 @@ inline constexpr bool is_answer<Answer<R>> = true;
 class [[nodiscard]] Failure {
 public:
     Failure(Errc code) noexcept : code_(code) {}  // NOLINT: a bare code is a complete failure
-    Failure(Errc code, std::string detail) : code_(code), detail_(std::make_unique<std::string>(std::move(detail)))
+    Failure(Errc code, std::string detail)
+        : code_(code), detail_(std::make_unique<std::string>(std::move(detail)))
     {}
 
     /// `outcome_unknown` because of `cause`.
@@ -54,8 +57,8 @@ public:
         return f;
     }
 
-    /// `code` with a nearer reason. Stores answer a renewal with `lock_lost` because of `not_found` (no record) or
-    /// `lock_busy` (another acquisition's record).
+    /// `code` with a nearer reason. Stores answer a renewal with `lock_lost` because of `not_found` (no
+    /// record) or `lock_busy` (another acquisition's record).
     static Failure because(Errc code, Errc cause) noexcept
     {
         Failure f{code};
@@ -71,8 +74,8 @@ public:
         return f;
     }
 
-    /// This failure as that of one attempt of several, of which another may have been applied: `outcome_unknown` because
-    /// of it, with its text. One that is unknown stays as it is.
+    /// This failure as that of one attempt of several, of which another may have been applied:
+    /// `outcome_unknown` because of it, with its text. One that is unknown stays as it is.
     Failure in_doubt() && noexcept
     {
         if (code_ != Errc::outcome_unknown)
@@ -104,6 +107,7 @@ public:
     }
     ~Failure() = default;
 
+    /// What went wrong.
     Errc errc() const noexcept { return code_; }
     INTERLOCK_WRITE_INSTEAD("write errc()") Errc code() const;
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
@@ -141,15 +145,20 @@ public:
     /// What is really held: `std::monostate` for `void`.
     using stored_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
 
+    /// Unknown, until something is assigned: nobody takes a forgotten outcome for a success.
     Outcome() noexcept : state_(std::in_place_index<1>, Errc::outcome_unknown) {}
     /// A failure with the code `ok` is none, and says nothing of an effect: `outcome_unknown`.
     Outcome(Failure failure) noexcept  // NOLINT
-        : state_(std::in_place_index<1>, failure.errc() == Errc::ok ? Failure{Errc::outcome_unknown} : std::move(failure))
+        : state_(
+              std::in_place_index<1>,
+              failure.errc() == Errc::ok ? Failure{Errc::outcome_unknown} : std::move(failure))
     {}
-    Outcome(Errc code) noexcept : Outcome(Failure{code}) {}                                   // NOLINT
+    Outcome(Errc code) noexcept : Outcome(Failure{code}) {}  // NOLINT
     template <class U = stored_type>
-        requires(!std::is_same_v<std::remove_cvref_t<U>, Outcome> && !std::is_same_v<std::remove_cvref_t<U>, Errc> &&
-                 !std::is_same_v<std::remove_cvref_t<U>, Failure> && std::is_convertible_v<U, stored_type>)
+        requires(
+            !std::is_same_v<std::remove_cvref_t<U>, Outcome> &&
+            !std::is_same_v<std::remove_cvref_t<U>, Errc> &&
+            !std::is_same_v<std::remove_cvref_t<U>, Failure> && std::is_convertible_v<U, stored_type>)
     Outcome(U&& value)  // NOLINT
         : state_(std::in_place_index<0>, std::forward<U>(value))
     {}
@@ -177,15 +186,18 @@ public:
         return has_value() ? std::chrono::nanoseconds{0} : std::get_if<1>(&state_)->retry_after();
     }
     /// The whole sentence, for a log: the code, what caused it, and the detail. `ok` when there is a value.
-    std::string message() const { return has_value() ? name_of(Errc::ok) : std::get_if<1>(&state_)->message(); }
+    std::string message() const
+    {
+        return has_value() ? name_of(Errc::ok) : std::get_if<1>(&state_)->message();
+    }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return has_value() ? std::string{} : std::get_if<1>(&state_)->detail(); }
     /// Precondition: no value.
     Failure const& failure() const& { return std::get<1>(state_); }
     Failure&& failure() && { return std::get<1>(std::move(state_)); }
 
-    /// True when the value is the stored answer of an earlier execution of the same operation id, or of the same
-    /// idempotent request.
+    /// True when the value is the stored answer of an earlier execution of the same operation id, or of the
+    /// same idempotent request.
     bool replayed() const noexcept
     {
         if constexpr (detail::is_answer<R>)

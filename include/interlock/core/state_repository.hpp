@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_STATE_REPOSITORY_HPP
 
 /// @file
-/// The article's `StateRepository<T>`: where states live, chosen at run time. Make one from any repository, or from a URL by
-/// `open.hpp`:
+/// The article's `StateRepository<T>`: where states live, chosen at run time. Make one from any repository,
+/// or from a URL by `open.hpp`:
 ///
 ///     interlock::StateRepository<Stock> stock = interlock::memory::StateRepository<Stock>{};
 ///     auto const version = stock.insert(Stock{"sku-1", 400}).value();
@@ -37,17 +37,16 @@ namespace detail {
 
 /// The key type of an erased repository. For states without a key of their own: a string.
 template <class T>
-using erased_key_t =
-    std::conditional_t<KeyedState<T>, typename key_type_or<T, void>::type, std::string>;
+using erased_key_t = std::conditional_t<KeyedState<T>, typename key_type_or<T, void>::type, std::string>;
 
 }  // namespace detail
 
-/// A repository chosen at run time: holds any other one, with the same meaning. What the store lacks (row locks, say)
-/// is `misconfigured` when it is asked for, in words, instead of an error of the compiler.
+/// A repository chosen at run time: holds any other one, with the same meaning. What the store lacks (row
+/// locks, say) is `misconfigured` when it is asked for, in words, instead of an error of the compiler.
 ///
-/// Has no default: nobody gets "in memory" by accident. Make one from a repository, or by `open<T>(url, backends...)`.
-/// **Lifetimes and thread safety.** Those of what it holds: a shared handle, safe.
-/// **Cost.** One virtual call per member.
+/// Has no default: nobody gets "in memory" by accident. Make one from a repository, or by `open<T>(url,
+/// backends...)`. **Lifetimes and thread safety.** Those of what it holds: a shared handle, safe. **Cost.**
+/// One virtual call per member.
 template <class T>
 class StateRepository : public StoreMembers<StateRepository<T>, T, detail::erased_key_t<T>> {
 public:
@@ -76,6 +75,7 @@ public:
     };
     using transaction_type = Transaction;
 
+    /// Holds `repository`, a shared handle like this one.
     template <class R>
         requires(!std::same_as<R, StateRepository>) && std::same_as<typename R::value_type, T> &&
                 std::same_as<typename R::runtime_type, SystemRuntime> && VersionedRepository<R>
@@ -105,12 +105,14 @@ public:
     {
         return held_->carry_out(verb, deadline);
     }
-    Outcome<transaction_type> carry_out(verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
+    Outcome<transaction_type> carry_out(
+        verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
         return wait_for_rows(*this, rows.keys, rows.wait, deadline);
     }
     template <class Verb>
-        requires requires(detail::AnyRepository<T> const& held, Verb const& verb, Deadline deadline, Waiter& waiter) {
+        requires requires(
+            detail::AnyRepository<T> const& held, Verb const& verb, Deadline deadline, Waiter& waiter) {
             held.start(verb, deadline, waiter);
         }
     StartedCall<typename Verb::answer> start(Verb const& verb, Deadline deadline, Waiter& waiter) const
@@ -118,18 +120,23 @@ public:
         return held_->start(verb, deadline, waiter);
     }
 
-    /// `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the call.
+    /// `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
+    /// call.
     Outcome<void> for_each_operation(
         std::function<void(Key const&, OperationId const&, OperationRecord const&)> const& visit) const
     {
         return held_->for_each_operation(visit);
     }
-    /// For `load_for_update` without blocking: `poll` the result until it is done. `keys` must live until then.
+    /// For `load_for_update` without blocking: `poll` the result until it is done. `keys` must live until
+    /// then.
     transaction_type open_transaction(std::span<Key const* const> keys, Deadline deadline = {}) const
     {
         return transaction_type{held_->open_transaction(keys, deadline)};
     }
-    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const { held_->subscribe(key, owner, waiter); }
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
+    {
+        held_->subscribe(key, owner, waiter);
+    }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept { held_->unsubscribe(key, waiter); }
     bool wanted(Key const& key, OwnerToken owner) const { return held_->wanted(key, owner); }
 

@@ -270,7 +270,8 @@ struct repository_key {
 };
 template <class T, class K>
 struct repository_key<T const, K> {
-    static_assert(sizeof(T) == 0, "write the type of a state without const: a repository is there to change it");
+    static_assert(
+        sizeof(T) == 0, "write the type of a state without const: a repository is there to change it");
     using type = std::string;
 };
 template <class T>
@@ -279,7 +280,8 @@ template <class T>
 struct repository_key<T, void> {
     static_assert(
         !KeyedState<T> || KeyType<typename key_type_or<T, void>::type>,
-        "the first described member is the key, and a type like this cannot be one: describe an integer, a string or an "
+        "the first described member is the key, and a type like this cannot be one: describe an integer, a "
+        "string or an "
         "enumeration first, or specialise KeyTraits for it");
     static_assert(
         KeyedState<T>,

@@ -22,19 +22,21 @@ inline namespace v0 {
 struct CallOptions {
     /// Bounds local queue, store, wake-up and retries together; not the user's callable.
     Deadline deadline{};
-    /// The context of the operation that makes this call. Only asynchronous operations need it, so that asking
-    /// for a key they already hold is `would_deadlock` at once instead of a wait until the deadline; for
-    /// synchronous ones the thread tells.
+    /// The context of the operation that makes this call. Only asynchronous operations need it, so that
+    /// asking for a key they already hold is `would_deadlock` at once instead of a wait until the deadline;
+    /// for synchronous ones the thread tells.
     TransactionContext const* within{nullptr};
-    /// Ends the call as `cancelled` while it waits: in the queue, between two attempts, or before the store was asked. A
-    /// stop that was requested before the call sends nothing to the store. A commit that was sent is waited for. A
-    /// blocking operation that runs is not interrupted, but what it made is rolled back; one that awaits is cancelled.
+    /// Ends the call as `cancelled` while it waits: in the queue, between two attempts, or before the store
+    /// was asked. A stop that was requested before the call sends nothing to the store. A commit that was
+    /// sent is waited for. A blocking operation that runs is not interrupted, but what it made is rolled
+    /// back; one that awaits is cancelled.
     StopSignal stop{};
 };
 
 /// Knows when an operation's locks are lost. Implemented by policies with leases.
 class LossSource {
 public:
+    /// Fires when one of the operation's locks is lost.
     virtual std::stop_token stop_token() = 0;
 
 protected:
@@ -50,6 +52,7 @@ protected:
 /// **Thread safety.** To be used by the operation only.
 class TransactionContext {
 public:
+    /// For drivers, and for tests of an operation: `keys` must outlive the context.
     TransactionContext(void const* store, std::span<Key const> keys, TimePoint deadline) noexcept
         : store_(store), keys_(keys), deadline_(deadline)
     {}
@@ -60,7 +63,8 @@ public:
     int attempt() const noexcept { return attempt_; }
     /// No commit starts after it.
     TimePoint deadline() const noexcept { return deadline_; }
-    /// The fence of the i-th key's lock, in the order given to the call; no token under policies without locks.
+    /// The fence of the i-th key's lock, in the order given to the call; no token under policies without
+    /// locks.
     FencingToken fencing_token(std::size_t i = 0) const noexcept
     {
         return i < fences_.size() ? fences_[i].token : FencingToken{};

@@ -55,6 +55,7 @@ public:
         .versions = true, .row_locks = true, .leases = true, .fences = true, .operations = true};
     using policy_concept = transaction_policy_tag;
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::AnySession<R>;
 
@@ -80,17 +81,14 @@ public:
     static constexpr std::string_view name = AnyPolicy::name;
 
     AnySession(AnyPolicy policy, R repository, Observer* observer)
-        : repository_(repository),
-          session_(std::visit(
-              [&](auto const& held) -> Sessions {
-                  using P = std::remove_cvref_t<decltype(held)>;
-                  return Sessions{
-                      std::in_place_type<typename P::template Session<R>>,
-                      held,
-                      std::move(repository),
-                      observer};
-              },
-              policy.held_))
+        : repository_(repository), session_(std::visit(
+                                       [&](auto const& held) -> Sessions {
+                                           using P = std::remove_cvref_t<decltype(held)>;
+                                           return Sessions{
+                                               std::in_place_type<typename P::template Session<R>>, held,
+                                               std::move(repository), observer};
+                                       },
+                                       policy.held_))
     {}
 
     R const& repository() const noexcept { return repository_; }
@@ -223,7 +221,8 @@ private:
 /// A service for idempotent requests whose policy, repository and idempotency store are chosen at run time:
 ///
 ///     interlock::IdempotentTransactionService<Account> payments{
-///         interlock::IdempotencyKeys{interlock::SetNxLock{}, interlock::open_idempotency_store(url, backends...)},
+///         interlock::IdempotencyKeys{
+///             interlock::SetNxLock{}, interlock::open_idempotency_store(url, backends...)},
 ///         interlock::open<Account>(url, backends...)};
 ///
 /// What only one store has (`IdempotencyInTransaction`, which needs that store's own transactions) is chosen

@@ -6,8 +6,9 @@
 /// @file
 /// Idempotency keys whose record is part of the transaction that makes the effect.
 ///
-/// Use it where states and records are in one database. For stores apart from each other, and for operations that reach
-/// outside, see `idempotency_keys.hpp`: there the claim is visible, and kept, before the operation runs.
+/// Use it where states and records are in one database. For stores apart from each other, and for operations
+/// that reach outside, see `idempotency_keys.hpp`: there the claim is visible, and kept, before the operation
+/// runs.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
@@ -23,17 +24,18 @@
 namespace interlock {
 inline namespace v0 {
 
-/// A policy that claims a request's key, runs the operation and stores the answer in one transaction of `Inner`, which locks
-/// rows.
+/// A policy that claims a request's key, runs the operation and stores the answer in one transaction of
+/// `Inner`, which locks rows.
 ///
-/// What a request gets is as in the table of `IdempotencyKeys`, without its rows about leases: a crash leaves neither claim
-/// nor effect.
+/// What a request gets is as in the table of `IdempotencyKeys`, without its rows about leases: a crash leaves
+/// neither claim nor effect.
 ///
-/// **Guarantee.** Exactly one effect per scope and key while the record is kept, in one store transaction with it (law P4).
-/// What became of a commit whose answer was lost is read off the record, once its transaction has surely ended.
-/// **Does not guarantee.** That the operation runs only once: after a conflict it runs again.
-/// **Needs.** `RowLockingRepository`, `OperationRepository`, and a store of records in the same database.
-/// **Cost.** One round trip more than `Inner`, two when duplicates are refused. A replay is a transaction without a change.
+/// **Guarantee.** Exactly one effect per scope and key while the record is kept, in one store transaction
+/// with it (law P4). What became of a commit whose answer was lost is read off the record, once its
+/// transaction has surely ended. **Does not guarantee.** That the operation runs only once: after a conflict
+/// it runs again. **Needs.** `RowLockingRepository`, `OperationRepository`, and a store of records in the
+/// same database. **Cost.** One round trip more than `Inner`, two when duplicates are refused. A replay is a
+/// transaction without a change.
 template <class Inner, class Store>
 class IdempotencyInTransaction {
 public:
@@ -47,17 +49,21 @@ public:
     }();
     using policy_concept = transaction_policy_tag;
 
-    /// `refuse`: a duplicate that comes while the first is being executed gets `idempotency_in_progress`. `wait`: it waits for
-    /// the first one's transaction, and gets its answer.
+    /// `refuse`: a duplicate that comes while the first is being executed gets `idempotency_in_progress`.
+    /// `wait`: it waits for the first one's transaction, and gets its answer.
     IdempotencyInTransaction(Inner inner, Store store, Duplicates duplicates = Duplicates::wait)
         requires TransactionPolicy<Inner>
         : inner_(std::move(inner)), store_(std::move(store)), duplicates_(duplicates)
     {}
 
+    /// The policy that runs the operation.
     Inner const& inner() const noexcept { return inner_; }
+    /// The store of records, in the same database as the states.
     Store const& store() const noexcept { return store_; }
+    /// What a duplicate does while the first is being executed.
     Duplicates duplicates() const noexcept { return duplicates_; }
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::InTransactionSession<Inner, Store, R>;
 

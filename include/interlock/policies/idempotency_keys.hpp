@@ -4,7 +4,8 @@
 #define INTERLOCK_POLICIES_IDEMPOTENCY_KEYS_HPP
 
 /// @file
-/// Idempotency keys around any policy: a request that arrives several times is executed once and answered alike.
+/// Idempotency keys around any policy: a request that arrives several times is executed once and answered
+/// alike.
 
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
@@ -35,20 +36,20 @@ inline namespace v0 {
 /// | retention over | same | runs again |
 /// | store unavailable | any | its failure; never run unguarded |
 ///
-/// **Guarantee.** At most one effect per scope and key (law P4), taking over included, whatever states the request names when
-/// it comes again: only the attempt that the claim's record names may be applied, and whoever takes over settles it before
-/// it makes another (it finds its answer, or forbids it). Of a slow owner and its successor, each gets the answer of the one
-/// that was applied, or fails as not applied; never is a request rejected for good that is or will be applied. Completing,
-/// giving back and taking over are compare-and-set on the owner.
-/// **Does not guarantee.** That the operation runs only once: what it does outside the repository is repeated when a
-/// claim is taken over. Anything after the retention of the store: operation records of requests are kept longer than that,
-/// whatever the repository's own retention is.
-/// **Deadlines.** Completing and giving back end by the call's deadline. What has not succeeded by then is tried again in the
-/// background until the lease is over, as is what a destroyed call leaves; a completion that is late or lost loses nothing,
-/// since the operation's record has the answer.
-/// **Needs.** An `IdempotencyStore`; an `OperationRepository`; what `Inner` needs.
-/// **Cost.** Those of `Inner`, two calls of the store (claim, complete), and one of the repository (has the operation been
-/// applied?). A replay is one call. Taking over, a rejection, and an attempt after one that was lost cost one or two more.
+/// **Guarantee.** At most one effect per scope and key (law P4), taking over included, whatever states the
+/// request names when it comes again: only the attempt that the claim's record names may be applied, and
+/// whoever takes over settles it before it makes another (it finds its answer, or forbids it). Of a slow
+/// owner and its successor, each gets the answer of the one that was applied, or fails as not applied; never
+/// is a request rejected for good that is or will be applied. Completing, giving back and taking over are
+/// compare-and-set on the owner. **Does not guarantee.** That the operation runs only once: what it does
+/// outside the repository is repeated when a claim is taken over. Anything after the retention of the store:
+/// operation records of requests are kept longer than that, whatever the repository's own retention is.
+/// **Deadlines.** Completing and giving back end by the call's deadline. What has not succeeded by then is
+/// tried again in the background until the lease is over, as is what a destroyed call leaves; a completion
+/// that is late or lost loses nothing, since the operation's record has the answer. **Needs.** An
+/// `IdempotencyStore`; an `OperationRepository`; what `Inner` needs. **Cost.** Those of `Inner`, two calls of
+/// the store (claim, complete), and one of the repository (has the operation been applied?). A replay is one
+/// call. Taking over, a rejection, and an attempt after one that was lost cost one or two more.
 template <class Inner, class Store>
 class IdempotencyKeys {
 public:
@@ -60,6 +61,7 @@ public:
     }();
     using policy_concept = transaction_policy_tag;
 
+    /// `inner` runs the operation; `store` keeps the claims and the answers.
     IdempotencyKeys(Inner inner, Store store, IdempotencyOptions options = {})
         requires TransactionPolicy<Inner> && IdempotencyStore<Store>
         : inner_(std::move(inner)), store_(std::move(store)), options_(options)
@@ -68,15 +70,19 @@ public:
     /// From one whose policy and store are known to one in which they are chosen at run time.
     template <class I, class S>
         requires(!std::same_as<IdempotencyKeys<I, S>, IdempotencyKeys>) && std::convertible_to<I, Inner> &&
-                std::convertible_to<S, Store>
+                    std::convertible_to<S, Store>
     IdempotencyKeys(IdempotencyKeys<I, S> const& other)  // NOLINT: says the same
         : inner_(other.inner()), store_(other.store()), options_(other.options())
     {}
 
+    /// The policy that runs the operation.
     Inner const& inner() const noexcept { return inner_; }
+    /// The store of claims and answers.
     Store const& store() const noexcept { return store_; }
+    /// The options that the policy was made with.
     IdempotencyOptions const& options() const noexcept { return options_; }
 
+    /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
     using Session = detail::IdempotencySession<Inner, Store, R>;
 

@@ -52,7 +52,8 @@ struct ErasedBlockingMemory : Memory {
     auto other() const { return repository(); }
 };
 
-/// Whose calls are started for asynchronous callers: the paths of stores that answer over a connection of their own.
+/// Whose calls are started for asynchronous callers: the paths of stores that answer over a connection of
+/// their own.
 struct StartedMemory : Memory {
     interlock_test::StartedRepository<interlock::memory::StateRepository<Stock>> started{store};
     auto repository() const { return started; }

@@ -4,7 +4,8 @@
 #define INTERLOCK_TESTS_CONTRACT_POSTGRES_BACKENDS_HPP
 
 /// @file
-/// The PostgreSQL fixtures of the contract suite: see contract/backends.hpp. Each has tables of its own on one real server.
+/// The PostgreSQL fixtures of the contract suite: see contract/backends.hpp. Each has tables of its own on
+/// one real server.
 
 #include <interlock/backends/postgres/backend.hpp>
 #include <interlock/core/state_repository.hpp>

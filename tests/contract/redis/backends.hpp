@@ -4,8 +4,8 @@
 #define INTERLOCK_TESTS_CONTRACT_REDIS_BACKENDS_HPP
 
 /// @file
-/// The Redis fixtures of the contract suite: see contract/backends.hpp. Each has a name space of its own on one real
-/// server.
+/// The Redis fixtures of the contract suite: see contract/backends.hpp. Each has a name space of its own on
+/// one real server.
 
 #include <interlock/backends/redis/backend.hpp>
 #include <interlock/core/state_repository.hpp>

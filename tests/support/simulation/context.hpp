@@ -86,8 +86,7 @@ class SimulationExecutor {
 public:
     SimulationExecutor(SimulationContext& context, Host host, bool delayed = false) noexcept
         : context_(&context), host_(host), delayed_(delayed)
-    {
-    }
+    {}
 
     SimulationContext& query(boost::asio::execution::context_t) const noexcept { return *context_; }
     static constexpr boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) noexcept
@@ -129,8 +128,7 @@ public:
 
     explicit SimulationContext(std::uint64_t seed, Blocking blocking = Blocking::forbidden)
         : scheduler_(seed), random_(~seed), blocking_(blocking)
-    {
-    }
+    {}
     SimulationContext(SimulationContext const&) = delete;
     SimulationContext& operator=(SimulationContext const&) = delete;
     ~SimulationContext() { end(); }
@@ -163,7 +161,8 @@ public:
     /// A handler that blocks its thread: time passes and nobody runs.
     void stall(std::chrono::nanoseconds time) noexcept { now_ = interlock::detail::add(now_, time); }
 
-    /// From now on no handler runs; what is pending is destroyed with the context. Time moves for those that block.
+    /// From now on no handler runs; what is pending is destroyed with the context. Time moves for those that
+    /// block.
     void stop() noexcept { stopped_ = true; }
     bool stopped() const noexcept { return stopped_; }
 
@@ -182,7 +181,10 @@ public:
     /// Latency of `SimulationRuntime::blocking_executor()`. Zero: none.
     void set_pool_latency(std::chrono::nanoseconds latency) noexcept { pool_latency_ = latency; }
     /// Of one host's, where it is longer: all its threads are busy.
-    void set_pool_latency(Host host, std::chrono::nanoseconds latency) noexcept { slow_[host % slow_.size()] = latency; }
+    void set_pool_latency(Host host, std::chrono::nanoseconds latency) noexcept
+    {
+        slow_[host % slow_.size()] = latency;
+    }
 
     // ---- work ----------------------------------------
 
@@ -279,8 +281,8 @@ public:
         if (lock != nullptr)
             lock->lock();
     }
-    /// There is one stack for all threads, so that of those that sleep the last one wakes first: by how much all of them
-    /// together came too late.
+    /// There is one stack for all threads, so that of those that sleep the last one wakes first: by how much
+    /// all of them together came too late.
     std::chrono::nanoseconds overslept() const noexcept { return overslept_; }
 
     std::uint64_t generation{0};
@@ -324,7 +326,8 @@ private:
         if (paused_.empty())
             return ready_.size();
         std::size_t n = 0;
-        for (auto const& item : ready_) n += paused_.count(item.host) == 0 ? 1 : 0;
+        for (auto const& item : ready_)
+            n += paused_.count(item.host) == 0 ? 1 : 0;
         return n;
     }
 
@@ -431,8 +434,7 @@ template <class Handler>
 struct Sleeper {
     Sleeper(Handler h, SimulationExecutor e)
         : handler(std::move(h)), executor(boost::asio::get_associated_executor(handler, e))
-    {
-    }
+    {}
 
     static void finish(std::shared_ptr<Sleeper> self, boost::system::error_code error)
     {
@@ -474,8 +476,7 @@ auto async_sleep(
                         }
                     });
         },
-        token,
-        time);
+        token, time);
 }
 
 }  // namespace simulation

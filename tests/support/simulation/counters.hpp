@@ -10,6 +10,7 @@
 
 #include "support/scripted_repository.hpp"
 #include "support/simulation/context.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -32,12 +33,10 @@ public:
 
     ScriptedCounters(std::shared_ptr<Script> script, SimulationRuntime runtime)
         : shared_(std::make_shared<Shared>()), script_(std::move(script)), runtime_(std::move(runtime))
-    {
-    }
+    {}
     ScriptedCounters(ScriptedCounters const& other, SimulationRuntime runtime)
         : shared_(other.shared_), script_(other.script_), runtime_(std::move(runtime))
-    {
-    }
+    {}
 
     /// Blocks, as those of the backends do.
     interlock::Outcome<interlock::CounterAnswer> change(
@@ -58,12 +57,14 @@ private:
     };
 
     interlock::Outcome<interlock::CounterAnswer> ask(
-        interlock::OperationId const& id, interlock::Key const& key, interlock::CounterChange const& change) const
+        interlock::OperationId const& id, interlock::Key const& key,
+        interlock::CounterChange const& change) const
     {
         auto const how = script_->fault ? script_->fault() : scripted::Fault::none;
         if (how == scripted::Fault::refused)
             return interlock::Errc::unavailable;
-        auto const arrive = [shared = shared_, script = script_, id, name = std::string{key.bytes()}, change] {
+        auto const arrive = [shared = shared_, script = script_, id, name = std::string{key.bytes()},
+                             change] {
             auto const known = shared->records.find(id.value());
             if (known != shared->records.end()) {
                 auto answer = known->second;
@@ -72,7 +73,8 @@ private:
             }
             auto& value = shared->values[name];
             auto const next = value + change.amount;
-            bool const refused = (change.at_least && next < *change.at_least) || (change.at_most && next > *change.at_most);
+            bool const refused =
+                (change.at_least && next < *change.at_least) || (change.at_most && next > *change.at_most);
             if (!refused) {
                 value = next;
                 if (script->on_changed)

@@ -4,14 +4,15 @@
 #define INTERLOCK_TESTS_SUPPORT_SIMULATION_IDEMPOTENCY_HPP
 
 /// @file
-/// Idempotency records behind a line that can fail: claims in a store of their own, and records that are part of a row
-/// transaction of a scripted repository.
+/// Idempotency records behind a line that can fail: claims in a store of their own, and records that are part
+/// of a row transaction of a scripted repository.
 
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 
 #include "support/scripted_repository.hpp"
 #include "support/simulation/context.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -87,8 +88,7 @@ public:
 
     ScriptedClaims(Store store, std::shared_ptr<RecordScript> script, bool in_place)
         : store_(std::move(store)), script_(std::move(script)), in_place_(in_place)
-    {
-    }
+    {}
     interlock::Capabilities capabilities() const noexcept { return {.answers_in_place = in_place_}; }
 
     Outcome<Claim> carry_out(interlock::verb::Claim const& asked, Deadline) const
@@ -96,7 +96,8 @@ public:
         blocks();
         auto const& request = asked.request;
         auto const& attempt = asked.attempt;
-        interlock::Key const home = attempt.home != nullptr ? *attempt.home : interlock::Key{std::string_view{}};
+        interlock::Key const home =
+            attempt.home != nullptr ? *attempt.home : interlock::Key{std::string_view{}};
         return script_->play<Outcome<Claim>>(
             Call::claim, request,
             [store = store_, script = script_, request, owner = asked.owner, lease = asked.lease,
@@ -129,7 +130,8 @@ public:
         blocks();
         auto const& request = asked.request;
         return script_->play<Outcome<void>>(
-            Call::give_back, request, [store = store_, request, owner = asked.owner, settled = asked.settled] {
+            Call::give_back, request,
+            [store = store_, request, owner = asked.owner, settled = asked.settled] {
                 return store.give_back(request, owner, {}, settled);
             });
     }
@@ -158,26 +160,26 @@ private:
 
 static_assert(interlock::IdempotencyStore<ScriptedClaims>);
 
-/// Records that are written in a row transaction. Models `IdempotencyStoreFor` those of a scripted repository.
+/// Records that are written in a row transaction. Models `IdempotencyStoreFor` those of a scripted
+/// repository.
 class TransactionalRecords {
     using Call = RecordScript::Call;
 
 public:
     TransactionalRecords(std::shared_ptr<RecordScript> script, SimulationRuntime runtime)
         : shared_(std::make_shared<Shared>()), script_(std::move(script)), runtime_(std::move(runtime))
-    {
-    }
+    {}
     /// Another process's handle to the same records.
     TransactionalRecords(TransactionalRecords const& other, SimulationRuntime runtime)
         : shared_(other.shared_), script_(other.script_), runtime_(std::move(runtime))
-    {
-    }
+    {}
 
     template <class X>
     Outcome<Claim> claim(X& transaction, IdempotentRequest const& request) const
     {
         auto claimed = script_->play<Outcome<Claim>>(
-            Call::claim, request, [&, script = script_]() -> Outcome<Claim> {
+            Call::claim, request,
+            [&, script = script_]() -> Outcome<Claim> {
                 auto& s = *shared_;
                 if (auto known = s.find(request))
                     return *std::move(known);
@@ -187,7 +189,8 @@ public:
                 return Claim{ClaimState::claimed};
             },
             false);
-        if (!claimed && claimed.errc() == Errc::outcome_unknown) {  // with the connection the transaction went
+        // With the connection the transaction went.
+        if (!claimed && claimed.errc() == Errc::outcome_unknown) {
             transaction.rollback();
             return Errc::unavailable;
         }
@@ -204,11 +207,13 @@ public:
     {
         // Like a database it waits for those who execute the request, for as long as its time-out for locks.
         auto const until = std::min(
-            deadline.at(runtime_.now()), interlock::detail::add(runtime_.now(), std::chrono::milliseconds{20}));
+            deadline.at(runtime_.now()),
+            interlock::detail::add(runtime_.now(), std::chrono::milliseconds{20}));
         while (shared_->open[request.name()] > 0) {
             if (runtime_.now() >= until)
                 return Errc::unavailable;
-            runtime_.sleep_until(std::min(until, interlock::detail::add(runtime_.now(), std::chrono::milliseconds{2})));
+            runtime_.sleep_until(
+                std::min(until, interlock::detail::add(runtime_.now(), std::chrono::milliseconds{2})));
         }
         return script_->play<Outcome<Claim>>(
             Call::reject, request, [shared = shared_, script = script_, request, text = std::string(text)] {
@@ -224,10 +229,12 @@ public:
     Outcome<Claim> find(IdempotentRequest const& request, Deadline = {}) const
     {
         return script_->play<Outcome<Claim>>(
-            Call::find, request, [shared = shared_, request]() -> Outcome<Claim> {
+            Call::find, request,
+            [shared = shared_, request]() -> Outcome<Claim> {
                 if (auto known = shared->find(request))
                     return *std::move(known);
-                return Claim{shared->open[request.name()] > 0 ? ClaimState::in_progress : ClaimState::claimed};
+                return Claim{
+                    shared->open[request.name()] > 0 ? ClaimState::in_progress : ClaimState::claimed};
             },
             false);
     }

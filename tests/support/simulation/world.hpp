@@ -13,6 +13,7 @@
 
 #include "support/scripted_repository.hpp"
 #include "support/simulation/context.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -36,11 +37,9 @@ using Lock = interlock::Lock<Counter>;
 
 struct World {
     explicit World(std::uint64_t seed = 1, Blocking blocking = Blocking::forbidden)
-        : context(seed, blocking),
-          script(std::make_shared<scripted::Script<Counter>>()),
+        : context(seed, blocking), script(std::make_shared<scripted::Script<Counter>>()),
           store(interlock::memory::RepositoryOptions{}, SimulationRuntime{context})
-    {
-    }
+    {}
 
     /// A handle for one host.
     Repository repository(Host host = 0, bool in_place = true)

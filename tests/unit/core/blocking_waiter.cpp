@@ -72,7 +72,9 @@ TEST_CASE(
     CHECK(wait_for_rows(repository, keys, Wait::no, Deadline{1s}).errc() == Errc::lock_busy);
     runtime.waits_advance(true);
     auto const before = runtime.now();
-    CHECK(wait_for_rows(repository, keys, Wait::until_deadline, Deadline{2s}).errc() == Errc::deadline_exceeded);
+    CHECK(
+        wait_for_rows(repository, keys, Wait::until_deadline, Deadline{2s}).errc() ==
+        Errc::deadline_exceeded);
     CHECK(runtime.now() == before + 2s);
     CHECK(repository.waiter_count() == 0);
     held->rollback();

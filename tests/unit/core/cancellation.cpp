@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Operations that await are cancelled when their lock is lost: each run by itself, in whatever order the steps of executor,
-// coroutine and cancellation come.
+// Operations that await are cancelled when their lock is lost: each run by itself, in whatever order the
+// steps of executor, coroutine and cancellation come.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_service.hpp>
-
-#include "support/catch.hpp"
-#include "support/simulation/context.hpp"
-#include "support/states.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -18,6 +14,10 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "support/catch.hpp"
+#include "support/simulation/context.hpp"
+#include "support/states.hpp"
 
 #include <array>
 #include <chrono>
@@ -53,8 +53,8 @@ struct Lock {
     }
 };
 
-/// A lock that is lost when the test says so. What an operation throws then is not believed: it runs again, under a new
-/// lock.
+/// A lock that is lost when the test says so. What an operation throws then is not believed: it runs again,
+/// under a new lock.
 struct LosingPolicy {
     using policy_concept = transaction_policy_tag;
     static constexpr std::string_view name = "losing";
@@ -84,7 +84,10 @@ struct LosingPolicy {
                 return Step<Begun>{std::in_place, std::in_place};
             }
             std::optional<Failure> refusal() const { return std::nullopt; }
-            Outcome<CommitResult> commit(OperationCommit const*) { return Outcome<CommitResult>{std::in_place}; }
+            Outcome<CommitResult> commit(OperationCommit const*)
+            {
+                return Outcome<CommitResult>{std::in_place};
+            }
             Outcome<CommitResult> verify() { return Errc::version_conflict; }
             void rollback(bool) noexcept {}
             void abandon() noexcept {}
@@ -105,7 +108,8 @@ TEST_CASE("a cancellation belongs to one run of an operation", "[core][cancellat
     int never_cancelled = 0;
     for (std::uint64_t seed = 1; seed <= 3000; ++seed) {
         SimulationContext context{seed, simulation::Blocking::forbidden};
-        memory::StateRepository<Stock, std::string, SimulationRuntime> const store{{}, SimulationRuntime{context}};
+        memory::StateRepository<Stock, std::string, SimulationRuntime> const store{
+            {}, SimulationRuntime{context}};
         Lock lock;
         TransactionService const service{LosingPolicy{&lock}, store};
         bool found_cancelled = false;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Operations that wait for the same state share a commit: exact results, shared outcomes, and nothing for those that have
-// more to them than the state.
+// Operations that wait for the same state share a commit: exact results, shared outcomes, and nothing for
+// those that have more to them than the state.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
@@ -12,15 +12,15 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/blocking_repository.hpp"
-#include "support/catch.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <algorithm>
 #include <array>
@@ -128,9 +128,18 @@ void exact_for_threads(Policy policy)
 
 TEST_CASE("operations of many threads share loads and commits, and every one counts", "[core][combining]")
 {
-    SECTION("optimistic") { exact_for_threads(OptimisticVersioning{}); }
-    SECTION("row lock") { exact_for_threads(PessimisticRowLock{}); }
-    SECTION("lock") { exact_for_threads(SetNxLock{}); }
+    SECTION("optimistic")
+    {
+        exact_for_threads(OptimisticVersioning{});
+    }
+    SECTION("row lock")
+    {
+        exact_for_threads(PessimisticRowLock{});
+    }
+    SECTION("lock")
+    {
+        exact_for_threads(SetNxLock{});
+    }
 }
 
 TEST_CASE("asynchronous operations share them, too", "[core][combining]")
@@ -142,14 +151,17 @@ TEST_CASE("asynchronous operations share them, too", "[core][combining]")
     for (int i = 0; i < 300; ++i)
         service.async_try_do_in_transaction(
             "x", add_one, {.deadline = 60s},
-            asio::bind_executor(pool, [&](std::exception_ptr e, Outcome<int> outcome) { applied += !e && outcome; }));
+            asio::bind_executor(
+                pool, [&](std::exception_ptr e, Outcome<int> outcome) { applied += !e && outcome; }));
     pool.join();
     CHECK(applied == 300);
     CHECK(store.quantity() == 300);
     CHECK(store.story->commits < 100);
 }
 
-TEST_CASE("with combine = 1, with an id or with a context each operation has a commit of its own", "[core][combining]")
+TEST_CASE(
+    "with combine = 1, with an id or with a context each operation has a commit of its own",
+    "[core][combining]")
 {
     Slow const store;
     SECTION("opted out")
@@ -204,7 +216,9 @@ void in_one_batch(Slow const& store, Service const& service, int count, F work)
     store.before_calls({});
 }
 
-TEST_CASE("an operation that throws leaves no trace, and its exception is about what was committed", "[core][combining]")
+TEST_CASE(
+    "an operation that throws leaves no trace, and its exception is about what was committed",
+    "[core][combining]")
 {
     Slow const store;
     TransactionService const service{OptimisticVersioning{}, store, unhurried};
@@ -292,15 +306,16 @@ TEST_CASE("who must be done earlier than the leader does not wait for its commit
     std::atomic<int> late{0};
     in_one_batch(store, service, 6, [&](int i) {
         auto const begin = std::chrono::steady_clock::now();
-        static_cast<void>(
-            service.try_do_in_transaction("x", add_one, {.deadline = i % 2 ? Deadline{50ms} : Deadline{60s}}));
+        static_cast<void>(service.try_do_in_transaction(
+            "x", add_one, {.deadline = i % 2 ? Deadline{50ms} : Deadline{60s}}));
         late += i % 2 && std::chrono::steady_clock::now() - begin > 10s;
     });
     CHECK(late == 0);
     CHECK(store.quantity() == 4);
 }
 
-TEST_CASE("a thread that blocks while it leads does not wait for ever for work of its own", "[core][combining]")
+TEST_CASE(
+    "a thread that blocks while it leads does not wait for ever for work of its own", "[core][combining]")
 {
     Slow const store;
     TransactionService const service{OptimisticVersioning{}, store};
@@ -311,7 +326,9 @@ TEST_CASE("a thread that blocks while it leads does not wait for ever for work o
         service.do_in_transaction("x", [&](Stock& s) {
             ++s.quantity;
             service.async_try_do_in_transaction(
-                "x", add_one, asio::bind_executor(io, [&](std::exception_ptr, Outcome<int> o) { done += static_cast<bool>(o); }));
+                "x", add_one, asio::bind_executor(io, [&](std::exception_ptr, Outcome<int> o) {
+                    done += static_cast<bool>(o);
+                }));
             std::this_thread::sleep_for(50ms);
         });
     });
@@ -327,7 +344,8 @@ void refused_at_once(Slow const& store, Service const& service)
     auto const begin = std::chrono::steady_clock::now();
     service.do_in_transaction("x", [&](Stock& s) {
         ++s.quantity;
-        std::thread other([&] { refused = service.try_do_in_transaction("x", add_one, {.deadline = 60s}).errc(); });
+        std::thread other(
+            [&] { refused = service.try_do_in_transaction("x", add_one, {.deadline = 60s}).errc(); });
         other.join();  // before this operation ends
     });
     CHECK(refused == Errc::lock_busy);
@@ -343,7 +361,10 @@ TEST_CASE("who would not wait for a lock does not wait for a turn either", "[cor
         refused_at_once(
             store, TransactionService{PessimisticRowLock{.wait = Wait::no, .max_attempts = 1}, store});
     }
-    SECTION("lock") { refused_at_once(store, TransactionService{SetNxLock{.wait = Wait::no}, store}); }
+    SECTION("lock")
+    {
+        refused_at_once(store, TransactionService{SetNxLock{.wait = Wait::no}, store});
+    }
     SECTION("chosen at run time")
     {
         refused_at_once(
@@ -373,7 +394,8 @@ TEST_CASE("no more wait for their turn than the policy's limit says", "[core][co
     CHECK(applied == 3);
     CHECK(overloaded == 7);
     CHECK(store.quantity() == 4);
-    run_threads(4, [&](std::size_t) { service.do_in_transaction("x", add_one); });  // nobody is counted for ever
+    // Nobody is counted for ever.
+    run_threads(4, [&](std::size_t) { service.do_in_transaction("x", add_one); });
     CHECK(store.quantity() == 8);
 }
 
@@ -411,7 +433,8 @@ TEST_CASE("an execution context that goes away takes its operations out of the b
                     "x", add_one, asio::bind_executor(io, [](std::exception_ptr, Outcome<int>) {}));
                 service.async_try_do_in_transaction(
                     "x", add_one, {.deadline = 60s},
-                    asio::bind_executor(pool, [&](std::exception_ptr e, Outcome<int> o) { applied += !e && o; }));
+                    asio::bind_executor(
+                        pool, [&](std::exception_ptr e, Outcome<int> o) { applied += !e && o; }));
             }
             io.run_for(std::chrono::milliseconds{round / 4});
         }
@@ -431,7 +454,9 @@ class Member {
 public:
     explicit Member(Session const& session, Deadline deadline = 60s)
         : context_(session.repository().identity(), keys_, deadline.at(SystemRuntime::now())),
-          transaction_(session, std::span<Key const, 1>{keys_}, std::span<std::size_t const, 1>{order_}, none_, context_),
+          transaction_(
+              session, std::span<Key const, 1>{keys_}, std::span<std::size_t const, 1>{order_}, none_,
+              context_),
           waiter_(SystemRuntime{})
     {}
     bool begin()
@@ -468,7 +493,8 @@ private:
     BlockingWaiter<SystemRuntime> waiter_;
 };
 
-TEST_CASE("a leader commits what has finished and leaves the slow one to run again", "[core][combining][patience]")
+TEST_CASE(
+    "a leader commits what has finished and leaves the slow one to run again", "[core][combining][patience]")
 {
     Slow const store;
     Session const session{OptimisticVersioning{}, store, nullptr, 64, 100ms};
@@ -542,7 +568,8 @@ TEST_CASE("who has run takes the place of a leader that does not go on", "[core]
     CHECK(store.quantity() == 111);
 }
 
-TEST_CASE("who waits for its turn takes the place of a leader that does not go on", "[core][combining][patience]")
+TEST_CASE(
+    "who waits for its turn takes the place of a leader that does not go on", "[core][combining][patience]")
 {
     Slow const store;
     Session const session{OptimisticVersioning{}, store, nullptr, 64, 5ms};
@@ -567,7 +594,8 @@ TEST_CASE("a stopped context hangs nobody", "[core][combining][patience]")
         asio::io_context stopped;
         for (int i = 0; i < 3; ++i)
             service.async_try_do_in_transaction(
-                "x", add_one, {.deadline = 60s}, asio::bind_executor(stopped, [](std::exception_ptr, Outcome<int>) {}));
+                "x", add_one, {.deadline = 60s},
+                asio::bind_executor(stopped, [](std::exception_ptr, Outcome<int>) {}));
         for (int i = 0; i < polls; ++i) {
             stopped.restart();
             stopped.run_one_for(20ms);
@@ -582,7 +610,8 @@ TEST_CASE("a stopped context hangs nobody", "[core][combining][patience]")
     }
 }
 
-TEST_CASE("a context that stops while its operation waits for a lock hangs nobody", "[core][combining][patience]")
+TEST_CASE(
+    "a context that stops while its operation waits for a lock hangs nobody", "[core][combining][patience]")
 {
     SetNxLock policy;
     policy.lock.ttl = 500ms;
@@ -603,9 +632,8 @@ TEST_CASE("a context that stops while its operation waits for a lock hangs nobod
         asio::io_context stops;
         std::atomic<bool> ended{false};
         service.async_try_do_in_transaction(
-            "x", add_one, {.deadline = 60s}, asio::bind_executor(stops, [&](std::exception_ptr, Outcome<int> o) {
-                ended = o.has_value();
-            }));
+            "x", add_one, {.deadline = 60s},
+            asio::bind_executor(stops, [&](std::exception_ptr, Outcome<int> o) { ended = o.has_value(); }));
         // Long enough to take the leader's place, which then waits for the leader's lock; else to queue only.
         stops.run_for(replaces ? 200ms : 2ms);
         go.open();
@@ -710,7 +738,8 @@ TEST_CASE("a patient caller among hurried ones gets its turn", "[core][combining
         CHECK(runs - before < 40);
     }
     stop = true;
-    for (auto& thread : hurried) thread.join();
+    for (auto& thread : hurried)
+        thread.join();
 }
 
 TEST_CASE("a batch that its leader gave up is nobody's attempt", "[core][combining][patience]")
@@ -783,7 +812,8 @@ TEST_CASE("what the store refuses of one is refused to that one alone", "[core][
     in_one_batch(store, service, 9, [&](int i) {
         auto const outcome = service.try_do_in_transaction(
             "x", [&](Stock& s) { s.quantity += i == 4 ? Slow::most + 1 : 1; }, {.deadline = 60s});
-        (i == 4 ? refused : applied) += i == 4 ? outcome.errc() == Errc::constraint_violated : outcome.has_value();
+        (i == 4 ? refused : applied) +=
+            i == 4 ? outcome.errc() == Errc::constraint_violated : outcome.has_value();
     });
     CHECK(refused == 1);
     CHECK(applied == 8);

@@ -25,8 +25,9 @@ using Blocking = BlockingRepository<Memory>;
 using Erased = StateRepository<Stock>;
 
 template <class R>
-constexpr bool models_everything = VersionedRepository<R> && AtomicRepository<R> && OperationRepository<R> &&
-                                   RowLockingRepository<R> && LeaseRepository<R> && FencedRepository<R> && FusedRepository<R>;
+constexpr bool models_everything =
+    VersionedRepository<R> && AtomicRepository<R> && OperationRepository<R> && RowLockingRepository<R> &&
+    LeaseRepository<R> && FencedRepository<R> && FusedRepository<R>;
 static_assert(models_everything<Memory>);
 static_assert(models_everything<Blocking>);
 static_assert(models_everything<Erased>);
@@ -38,8 +39,12 @@ struct WithoutCommit : Blocking {
     using Blocking::carry_out;
     void carry_out(verb::Commit<Stock> const&, Deadline) const = delete;
 };
-static_assert(VersionedRepository<WithoutCommit> && LeaseRepository<WithoutCommit> && RowLockingRepository<WithoutCommit>);
-static_assert(!AtomicRepository<WithoutCommit> && !OperationRepository<WithoutCommit> && !FencedRepository<WithoutCommit>);
+static_assert(
+    VersionedRepository<WithoutCommit> && LeaseRepository<WithoutCommit> &&
+    RowLockingRepository<WithoutCommit>);
+static_assert(
+    !AtomicRepository<WithoutCommit> && !OperationRepository<WithoutCommit> &&
+    !FencedRepository<WithoutCommit>);
 
 struct WithoutFence : Blocking {
     using Blocking::Blocking;
@@ -56,7 +61,8 @@ struct WithoutRows : Blocking {
 };
 static_assert(FusedRepository<WithoutRows> && !RowLockingRepository<WithoutRows>);
 
-static_assert(SubscribableRepository<Memory> && SubscribableRepository<Erased> && !SubscribableRepository<Blocking>);
+static_assert(
+    SubscribableRepository<Memory> && SubscribableRepository<Erased> && !SubscribableRepository<Blocking>);
 
 TEST_CASE("a handle says whether its store blocks, and whether it wakes waiters", "[core][concepts]")
 {

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// g++ 12 destroys some temporaries of a co_await expression twice. Here are the forms in which user code passes an
-// operation: each is either refused by the library, as `compile_fail/unnamed_*.cpp` checks, or right. A wrong one shows in
-// the counts, and under AddressSanitizer.
+// g++ 12 destroys some temporaries of a co_await expression twice. Here are the forms in which user code
+// passes an operation: each is either refused by the library, as `compile_fail/unnamed_*.cpp` checks, or
+// right. A wrong one shows in the counts, and under AddressSanitizer.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 
-#include "support/catch.hpp"
-#include "support/states.hpp"
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "support/catch.hpp"
+#include "support/states.hpp"
 
 #include <chrono>
 #include <exception>
@@ -70,20 +70,23 @@ TEST_CASE("an operation that has a name works in every asynchronous form", "[cor
 {
     World world;
     auto const& service = world.service;
-    SECTION("moved") {
+    SECTION("moved")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             auto take = [three = world.three](Stock& s) { s.quantity -= *three; };
             co_await service.async_do_in_transaction(world.name, take, asio::use_awaitable);
         });
     }
-    SECTION("the awaitable named first") {
+    SECTION("the awaitable named first")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             auto take = [three = world.three](Stock& s) { s.quantity -= *three; };
             auto pending = service.async_do_in_transaction(world.name, take, asio::use_awaitable);
             co_await std::move(pending);
         });
     }
-    SECTION("the awaitable named first, the operation not, in a function of its own") {
+    SECTION("the awaitable named first, the operation not, in a function of its own")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             auto const start = [&] {
                 auto take = [three = world.three](Stock& s) { s.quantity -= *three; };
@@ -92,7 +95,8 @@ TEST_CASE("an operation that has a name works in every asynchronous form", "[cor
             co_await start();
         });
     }
-    SECTION("a coroutine") {
+    SECTION("a coroutine")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             auto take = [three = world.three](Stock& s) -> asio::awaitable<void> {
                 s.quantity -= *three;
@@ -101,7 +105,8 @@ TEST_CASE("an operation that has a name works in every asynchronous form", "[cor
             co_await service.async_do_in_transaction(world.name, take, asio::use_awaitable);
         });
     }
-    SECTION("with a vector inside") {
+    SECTION("with a vector inside")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             auto take = [three = world.three, v = std::vector<int>(100, 1)](Stock& s) {
                 s.quantity -= *three * v[0];
@@ -109,9 +114,12 @@ TEST_CASE("an operation that has a name works in every asynchronous form", "[cor
             co_await service.async_do_in_transaction(world.name, take, asio::use_awaitable);
         });
     }
-    SECTION("a std::function") {
+    SECTION("a std::function")
+    {
         run(world, [&]() -> asio::awaitable<void> {
-            std::function<void(Stock&)> const take = [three = world.three](Stock& s) { s.quantity -= *three; };
+            std::function<void(Stock&)> const take = [three = world.three](Stock& s) {
+                s.quantity -= *three;
+            };
             co_await service.async_do_in_transaction(world.name, take, asio::use_awaitable);
         });
     }
@@ -134,19 +142,22 @@ TEST_CASE(
     using namespace std::chrono_literals;
     World world;
     auto const& service = world.service;
-    SECTION("a string as key") {
+    SECTION("a string as key")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             co_await service.async_do_in_transaction(
                 std::string(100, 'x'), [](Stock& s) { s.quantity -= 3; }, asio::use_awaitable);
         });
     }
-    SECTION("braced options") {
+    SECTION("braced options")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             co_await service.async_do_in_transaction(
                 world.name, [](Stock& s) { s.quantity -= 3; }, {.deadline = 60s}, asio::use_awaitable);
         });
     }
-    SECTION("an operation id") {
+    SECTION("an operation id")
+    {
         run(world, [&]() -> asio::awaitable<void> {
             for (int i = 0; i < 2; ++i)
                 co_await service.async_do_in_transaction(
@@ -154,7 +165,8 @@ TEST_CASE(
                     asio::use_awaitable);
         });
     }
-    SECTION("several keys") {
+    SECTION("several keys")
+    {
         static_cast<void>(world.repository.insert(Stock{std::string(100, 'y'), 0}).value());
         run(world, [&]() -> asio::awaitable<void> {
             co_await service.async_do_in_transaction(

@@ -23,14 +23,16 @@ TEST_CASE("a change of a counter is checked before it is sent", "[core][counter]
     CHECK(increment(CounterChange::limit + 1).validate().errc() == Errc::invalid_argument);
     CHECK(increment(std::numeric_limits<std::int64_t>::min()).validate().errc() == Errc::invalid_argument);
     CHECK(decrement(1, -CounterChange::limit - 1).validate().errc() == Errc::invalid_argument);
-    CHECK(CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().errc() == Errc::invalid_argument);
+    CHECK(
+        CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().errc() == Errc::invalid_argument);
 }
 
 TEST_CASE(
     "a change that may have been made stays unknown when the later questions fail", "[core][counter][doubt]")
 {
     auto const until = [] { return detail::add(SystemRuntime::now(), 300ms); };
-    for (auto const code : {Errc::unavailable, Errc::overloaded, Errc::deadline_exceeded, Errc::misconfigured}) {
+    for (auto const code :
+         {Errc::unavailable, Errc::overloaded, Errc::deadline_exceeded, Errc::misconfigured}) {
         int asked = 0;
         auto const answer = ask_until_known(until(), [&]() -> Outcome<CounterAnswer> {
             return ++asked == 1 ? Failure::unknown(Errc::unavailable) : Failure{code};
@@ -41,13 +43,14 @@ TEST_CASE(
     }
     // The next question that gets through ends it.
     int asked = 0;
-    auto const answer = ask_until_known(detail::add(SystemRuntime::now(), 60s), [&]() -> Outcome<CounterAnswer> {
-        switch (++asked) {
-        case 1: return Errc::outcome_unknown;
-        case 2: return Errc::unavailable;
-        default: return CounterAnswer{.value = 7, .changed = true, .replayed = true};
-        }
-    });
+    auto const answer =
+        ask_until_known(detail::add(SystemRuntime::now(), 60s), [&]() -> Outcome<CounterAnswer> {
+            switch (++asked) {
+            case 1: return Errc::outcome_unknown;
+            case 2: return Errc::unavailable;
+            default: return CounterAnswer{.value = 7, .changed = true, .replayed = true};
+            }
+        });
     CHECK(asked == 3);
     REQUIRE(answer);
     CHECK(answer->value == 7);
@@ -59,10 +62,11 @@ TEST_CASE(
     CHECK(mismatch.errc() == Errc::idempotency_mismatch);
     // Without any doubt a failure is told at once.
     asked = 0;
-    auto const refused = ask_until_known(detail::add(SystemRuntime::now(), 60s), [&]() -> Outcome<CounterAnswer> {
-        ++asked;
-        return Errc::unavailable;
-    });
+    auto const refused =
+        ask_until_known(detail::add(SystemRuntime::now(), 60s), [&]() -> Outcome<CounterAnswer> {
+            ++asked;
+            return Errc::unavailable;
+        });
     CHECK(asked == 1);
     CHECK(refused.errc() == Errc::unavailable);
 }

@@ -65,7 +65,9 @@ TEST_CASE("deadlines saturate instead of overflowing", "[core][deadline]")
     CHECK(Deadline{nanoseconds::max()}.at(start) == never);
     CHECK(Deadline{std::chrono::hours::max()}.at(start) == never);
     CHECK(Deadline{std::chrono::milliseconds::max()}.at(start) == never);
-    CHECK(Deadline{std::chrono::duration<std::int64_t, std::milli>{std::numeric_limits<std::int64_t>::max()}}.at(start) == never);
+    CHECK(
+        Deadline{std::chrono::duration<std::int64_t, std::milli>{std::numeric_limits<std::int64_t>::max()}}
+            .at(start) == never);
     CHECK(Deadline{std::chrono::duration<std::uint64_t>{~std::uint64_t{0}}}.at(start) == never);
     CHECK(Deadline{Seconds::max()}.at(start) == never);
     CHECK(Deadline{Seconds{std::numeric_limits<double>::infinity()}}.at(start) == never);
@@ -116,7 +118,8 @@ TEST_CASE("a lease lives from 50 milliseconds to 24 hours", "[core][deadline]")
     CHECK_FALSE(Ttl{-Seconds{std::numeric_limits<double>::infinity()}}.valid());
     CHECK_FALSE(Ttl{nanoseconds::max()}.valid());
     CHECK_FALSE(Ttl{std::chrono::milliseconds::max()}.valid());
-    CHECK_FALSE(Ttl{std::chrono::duration<std::int64_t, std::milli>{std::numeric_limits<std::int64_t>::max()}}.valid());
+    CHECK_FALSE(Ttl{std::chrono::duration<std::int64_t, std::milli>{std::numeric_limits<std::int64_t>::max()}}
+                    .valid());
     CHECK_FALSE(Ttl{std::chrono::hours::min()}.valid());
 }
 

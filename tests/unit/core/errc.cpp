@@ -2,9 +2,9 @@
 
 #include <interlock/core/errc.hpp>
 
-#include "support/catch.hpp"
-
 #include <boost/asio/error.hpp>
+
+#include "support/catch.hpp"
 
 #include <set>
 #include <string>
@@ -76,7 +76,9 @@ TEST_CASE("a value that is no enumerator is unknown, never applied or not applie
 TEST_CASE("a foreign error code is unknown and no error is applied", "[core][errc]")
 {
     CHECK(effect_of(error_code(boost::asio::error::connection_reset)) == Effect::unknown);
-    CHECK(effect_of(error_code(static_cast<int>(Errc::lock_busy), boost::system::generic_category())) == Effect::unknown);
+    CHECK(
+        effect_of(error_code(static_cast<int>(Errc::lock_busy), boost::system::generic_category())) ==
+        Effect::unknown);
     CHECK(effect_of(error_code{}) == Effect::applied);
 }
 

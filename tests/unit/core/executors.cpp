@@ -14,11 +14,6 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/blocking_repository.hpp"
-#include "support/catch.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -31,6 +26,11 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <array>
 #include <atomic>
@@ -114,8 +114,8 @@ void check_pool(Repository repository, std::size_t threads, bool strands)
 }
 
 TEMPLATE_TEST_CASE(
-    "pools of every size give the same results, with and without strands", "[core][executors]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "pools of every size give the same results, with and without strands", "[core][executors]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const threads = GENERATE(std::size_t{1}, std::size_t{2}, std::size_t{16});
     auto const strands = GENERATE(false, true);
@@ -124,8 +124,8 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "a handler's own executor is where it completes, whoever makes progress", "[core][executors]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "a handler's own executor is where it completes, whoever makes progress", "[core][executors]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     Memory const repository;
     for (auto const& name : names)
@@ -140,10 +140,12 @@ TEMPLATE_TEST_CASE(
         auto const add = [](Stock& s) { ++s.quantity; };
         CallOptions const patient{.deadline = 60s};
         // Half of them from the pool, whose threads then hold the key that the others wait for.
-        asio::co_spawn(
-            pool, add_in_turn(service, Anywhere{}), [&](std::exception_ptr e, int) { completed += e ? 0 : 1; });
+        asio::co_spawn(pool, add_in_turn(service, Anywhere{}), [&](std::exception_ptr e, int) {
+            completed += e ? 0 : 1;
+        });
         service.async_do_in_transaction(
-            "a", add, patient, asio::bind_executor(asio::any_io_executor(foreign.get_executor()), [&](std::exception_ptr e) {
+            "a", add, patient,
+            asio::bind_executor(asio::any_io_executor(foreign.get_executor()), [&](std::exception_ptr e) {
                 elsewhere += foreign.get_executor().running_in_this_thread() && !e ? 0 : 1;
                 if (++completed == 2 * callers)
                     work.reset();
@@ -155,7 +157,8 @@ TEMPLATE_TEST_CASE(
     pool.join();
     CHECK(completed == 2 * callers);
     CHECK(elsewhere == 0);
-    CHECK(repository.load("a")->value.quantity == callers + callers * 7);  // every third of 20 rounds, begun with "a"
+    // Every third of 20 rounds, begun with "a".
+    CHECK(repository.load("a")->value.quantity == callers + callers * 7);
 }
 
 TEST_CASE(
@@ -171,11 +174,13 @@ TEST_CASE(
         context.emplace();
         auto const add = [](Stock& s) { ++s.quantity; };
         service.async_do_in_transaction(
-            "a", add, asio::bind_executor(context->get_executor(), [&](std::exception_ptr e) { called += e ? 0 : 1; }));
+            "a", add,
+            asio::bind_executor(context->get_executor(), [&](std::exception_ptr e) { called += e ? 0 : 1; }));
         context->run();
         // This one is still there when its context ends, and is never called.
         auto const lock = locks.acquire("a");
-        locks.async_acquire("a", asio::bind_executor(context->get_executor(), [&](auto, auto) { called += 1000; }));
+        locks.async_acquire(
+            "a", asio::bind_executor(context->get_executor(), [&](auto, auto) { called += 1000; }));
         context.reset();
     }
     CHECK(called == 20);
@@ -199,7 +204,8 @@ struct Crowded {
             auto const add = [](Stock& s) { ++s.quantity; };
             service.async_try_do_in_transaction(
                 "locked" + std::to_string(i), add, {.deadline = 60s},
-                asio::bind_executor(pool, [this](std::exception_ptr, Outcome<void> o) { applied += o.has_value(); }));
+                asio::bind_executor(
+                    pool, [this](std::exception_ptr, Outcome<void> o) { applied += o.has_value(); }));
         }
         pressed = gate.wait_for(count);
     }
@@ -228,7 +234,8 @@ TEST_CASE(
 {
     Crowded crowd{8};
     REQUIRE(crowd.pressed);
-    auto const answer = crowd.service.async_do_in_transaction("free", add_free, {.deadline = 30s}, asio::use_future);
+    auto const answer =
+        crowd.service.async_do_in_transaction("free", add_free, {.deadline = 30s}, asio::use_future);
     auto waited = crowd.service.async_try_do_in_transaction(
         "free", add_free, {.deadline = 30s}, asio::bind_executor(crowd.pool, asio::use_future));
     CHECK(answer.wait_for(20s) == std::future_status::ready);
@@ -251,9 +258,10 @@ TEST_CASE("a store call that gets no thread by its deadline is never made", "[co
     std::promise<Errc> promise;
     crowd.service.async_try_do_in_transaction(
         "free", add_free, {.deadline = 60s},
-        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(crowd.pool, [&](std::exception_ptr, Outcome<int> o) {
-                                         promise.set_value(o.errc());
-                                     })));
+        asio::bind_cancellation_slot(
+            signal.slot(), asio::bind_executor(crowd.pool, [&](std::exception_ptr, Outcome<int> o) {
+                promise.set_value(o.errc());
+            })));
     std::this_thread::sleep_for(50ms);
     signal.emit(asio::cancellation_type::terminal);
     CHECK(promise.get_future().get() == Errc::cancelled);
@@ -289,7 +297,8 @@ TEST_CASE(
         auto const took = interlock_test::time_of([&] {
             outcome = service
                           .async_try_do_in_transaction(
-                              "x", [](Stock& s) { return ++s.quantity; }, {.deadline = 100ms}, boost::asio::use_future)
+                              "x", [](Stock& s) { return ++s.quantity; }, {.deadline = 100ms},
+                              boost::asio::use_future)
                           .get();
         });
         // Behind its deadline, but not before it is known what it came to.
@@ -334,7 +343,8 @@ TEST_CASE(
         });
         std::optional<Outcome<int>> outcome;
         service.async_try_do_in_transaction(
-            "free", add_free, {.deadline = 30s}, asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> o) {
+            "free", add_free, {.deadline = 30s},
+            asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> o) {
                 CHECK_FALSE(e);
                 outcome = std::move(o);
             }));
@@ -346,7 +356,8 @@ TEST_CASE(
         return std::pair{outcome->errc(), outcome->cause()};
     };
     CHECK(outcome_of("load") == std::pair{Errc::corrupt_state, Errc::ok});
-    CHECK(outcome_of("compare_and_set") == std::pair{Errc::outcome_unknown, Errc::corrupt_state});  // sent, or not
+    // Sent, or not.
+    CHECK(outcome_of("compare_and_set") == std::pair{Errc::outcome_unknown, Errc::corrupt_state});
     LockStateService const locks{store};
     store.before_calls([](std::string_view call) {
         if (call == "create")
@@ -369,7 +380,8 @@ TEST_CASE(
     TransactionService const service{OptimisticVersioning{}, repository};
     asio::io_context io;
     service.async_try_do_in_transaction(
-        "a", add_free, asio::bind_executor(io, [](std::exception_ptr, Outcome<int>) { throw std::runtime_error("mine"); }));
+        "a", add_free,
+        asio::bind_executor(io, [](std::exception_ptr, Outcome<int>) { throw std::runtime_error("mine"); }));
     CHECK_THROWS_AS(io.run(), std::runtime_error);
     CHECK(repository.load("a")->value.quantity == 1);
     CHECK(service.do_in_transaction("a", add_free) == 2);

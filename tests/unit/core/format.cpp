@@ -2,9 +2,9 @@
 
 #include <interlock/interlock.hpp>
 
-#include "support/catch.hpp"
-
 #include <fmt/core.h>
+
+#include "support/catch.hpp"
 
 #include <set>
 #include <stdexcept>
@@ -44,11 +44,8 @@ TEST_CASE("what only fmt/core.h shows is enough, and a wrong specification is re
 TEST_CASE("the reasons of a loss have names of their own", "[core][format]")
 {
     std::set<std::string_view> const names{
-        name_of(LostReason::none),
-        name_of(LostReason::expired),
-        name_of(LostReason::taken),
-        name_of(LostReason::removed),
-        name_of(LostReason::released)};
+        name_of(LostReason::none), name_of(LostReason::expired), name_of(LostReason::taken),
+        name_of(LostReason::removed), name_of(LostReason::released)};
     CHECK(names.size() == 5);
 }
 
@@ -65,7 +62,9 @@ TEST_CASE("a failure is its code, its cause and its detail", "[core][format]")
     CHECK(fmt::format("{}", Failure{Errc::not_found}) == "not_found");
     CHECK(fmt::format("{}", Failure{Errc::not_found, "sku"}) == "not_found: sku");
     CHECK(fmt::format("{}", Failure::unknown(Errc::lock_lost)) == "outcome_unknown because of lock_lost");
-    CHECK(fmt::format("{}", Failure::unknown(Errc::lock_lost, "x")) == "outcome_unknown because of lock_lost: x");
+    CHECK(
+        fmt::format("{}", Failure::unknown(Errc::lock_lost, "x")) ==
+        "outcome_unknown because of lock_lost: x");
 }
 
 }  // namespace format_test

@@ -36,7 +36,9 @@ TEST_CASE("a key in double quotes is the same key as the one without", "[core][i
 
 TEST_CASE("an idempotency key has 1 to 255 bytes without control characters", "[core][idempotent_request]")
 {
-    auto const valid = [](std::string const& key) { return IdempotentRequest(key, Scope("t")).validate().has_value(); };
+    auto const valid = [](std::string const& key) {
+        return IdempotentRequest(key, Scope("t")).validate().has_value();
+    };
     CHECK_FALSE(valid(""));
     CHECK(valid("k"));
     CHECK(valid(std::string(255, 'k')));
@@ -63,7 +65,8 @@ TEST_CASE("two scopes never share a name, however scope and key are cut", "[core
     std::map<std::string, std::pair<std::string, std::string>> seen;
     for (int i = 0; i < 100'000; ++i) {
         std::pair const parts{text(), text()};
-        auto const [it, fresh] = seen.try_emplace(IdempotentRequest(parts.second, Scope(parts.first)).name(), parts);
+        auto const [it, fresh] =
+            seen.try_emplace(IdempotentRequest(parts.second, Scope(parts.first)).name(), parts);
         if (!fresh && it->second != parts)
             FAIL("two requests have one name");
     }

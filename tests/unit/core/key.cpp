@@ -102,7 +102,8 @@ TEST_CASE("a key has 1 to 512 bytes", "[core][key]")
 
 TEST_CASE("special characters in a key have no effect", "[core][key]")
 {
-    std::vector<std::string> const names{"/", "..", "*", "?", "[", "]", "{}", ":", "\r\n", "%s%n", "'", "\"", ";", "--", "a/../b"};
+    std::vector<std::string> const names{"/",    "..",   "*", "?",  "[", "]",  "{}",    ":",
+                                         "\r\n", "%s%n", "'", "\"", ";", "--", "a/../b"};
     std::set<Key> seen;
     for (auto const& name : names) {
         auto const key = stock_key(name);
@@ -133,7 +134,8 @@ TEST_CASE("integer keys are ordered as numbers, and are decoded to the same numb
     constexpr auto max = std::numeric_limits<std::int64_t>::max();
     constexpr auto min = std::numeric_limits<std::int64_t>::min();
     std::mt19937_64 random(1);
-    std::vector<std::int64_t> values{min, min + 1, -65536, -256, -255, -1, 0, 1, 127, 128, 255, 256, 65536, max - 1, max};
+    std::vector<std::int64_t> values{min, min + 1, -65536, -256, -255,  -1,      0,  1,
+                                     127, 128,     255,    256,  65536, max - 1, max};
     for (int i = 0; i < 200; ++i)
         values.push_back(static_cast<std::int64_t>(random()));
     check_integer_order(values);

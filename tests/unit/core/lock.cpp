@@ -24,14 +24,16 @@ using interlock_test::Stock;
 using Repository = memory::StateRepository<Stock, void, ManualRuntime>;
 
 template <class L>
-concept HasToken = requires(L const& lock) { lock.fencing_token(); } || requires(L const& lock) { lock.fence(); };
+concept HasToken =
+    requires(L const& lock) { lock.fencing_token(); } || requires(L const& lock) { lock.fence(); };
 template <class L>
 constexpr bool has_token = HasToken<L>;
 
 struct World {
     ManualRuntime runtime;
     Repository repository{{}, runtime};
-    LockStateService<Stock, Repository> locks{repository, LockOptions{.ttl = 10s, .drift = 0.01, .margin = 100ms}};
+    LockStateService<Stock, Repository> locks{
+        repository, LockOptions{.ttl = 10s, .drift = 0.01, .margin = 100ms}};
     LockStateService<Stock, Repository> fading{
         repository, LockOptions{.ttl = 10s, .renew = false, .drift = 0.01, .margin = 100ms}};
     // Law P6: ttl * (1 - drift) - margin.
@@ -114,7 +116,9 @@ TEST_CASE(
     CHECK(lock.ensure(1ns).errc() == Errc::lock_lost);
 }
 
-TEST_CASE("check throws lock_lost from the moment at which the lease may be over, and names store and reason", "[core][lock]")
+TEST_CASE(
+    "check throws lock_lost from the moment at which the lease may be over, and names store and reason",
+    "[core][lock]")
 {
     World world;
     auto lock = world.fading.acquire("sku-1");
@@ -135,7 +139,9 @@ TEST_CASE("check throws lock_lost from the moment at which the lease may be over
     CHECK_NOTHROW(efficient.acquire("sku-2").check());
 }
 
-TEST_CASE("release gives the lock back, says whether it was still held, and leaves the handle empty", "[core][lock]")
+TEST_CASE(
+    "release gives the lock back, says whether it was still held, and leaves the handle empty",
+    "[core][lock]")
 {
     World world;
     auto lock = world.locks.acquire("sku-1");

@@ -6,13 +6,6 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/blocking_repository.hpp"
-#include "support/catch.hpp"
-#include "support/manual_runtime.hpp"
-#include "support/recording_observer.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -25,6 +18,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/manual_runtime.hpp"
+#include "support/recording_observer.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <algorithm>
 #include <array>
@@ -120,7 +120,9 @@ TEST_CASE("many threads never hold one lock together and each gets it", "[core][
     });
     CHECK(together == 0);
     CHECK(unguarded == 1600);
-    CHECK(std::adjacent_find(tokens.begin(), tokens.end(), [](auto a, auto b) { return !(a < b); }) == tokens.end());
+    CHECK(std::adjacent_find(tokens.begin(), tokens.end(), [](auto a, auto b) {
+              return !(a < b);
+          }) == tokens.end());
     CHECK(observer.acquires().size() == 1600);
     CHECK(observer.releases().size() == 1600);
     for (auto const& event : observer.acquires()) {
@@ -152,7 +154,9 @@ TEST_CASE("waiting threads get the lock in the order in which they came", "[core
     CHECK(locks.waiter_count() == 0);
 }
 
-TEST_CASE("asking again within an operation on the same key is would_deadlock at once", "[core][lock_state_service]")
+TEST_CASE(
+    "asking again within an operation on the same key is would_deadlock at once",
+    "[core][lock_state_service]")
 {
     Repository const repository;
     static_cast<void>(repository.insert(Stock{"sku-1", 1}).value());
@@ -184,11 +188,16 @@ TEST_CASE("a wait ends at its deadline and leaves no trace", "[core][lock_state_
     auto const lock = locks.acquire("sku-1");
     runtime.waits_advance(true);
     auto const began = runtime.now();
-    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = 3s})); }) == Errc::deadline_exceeded);
+    CHECK(code_of([&] {
+              static_cast<void>(locks.acquire("sku-1", {.deadline = 3s}));
+          }) == Errc::deadline_exceeded);
     CHECK(runtime.now() == began + 3s);
-    CHECK(code_of([&] { static_cast<void>(others.acquire("sku-1", {.deadline = 3s})); }) == Errc::deadline_exceeded);
+    CHECK(code_of([&] {
+              static_cast<void>(others.acquire("sku-1", {.deadline = 3s}));
+          }) == Errc::deadline_exceeded);
     CHECK(runtime.now() <= began + 6s + 1ms);
-    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1")); }) == Errc::deadline_exceeded);  // finite by default
+    // Finite by default.
+    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1")); }) == Errc::deadline_exceeded);
     CHECK(locks.waiter_count() == 0);
     CHECK(lock.status() == LockStatus::held);
 }
@@ -198,8 +207,12 @@ TEST_CASE("a deadline of zero still takes a free lock, and a wait has none", "[c
     LockStateService const locks{Repository{}};
     auto const lock = locks.acquire("sku-1", {.deadline = 0s});
     CHECK(lock);
-    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = 0s})); }) == Errc::deadline_exceeded);
-    CHECK(code_of([&] { static_cast<void>(locks.acquire("sku-1", {.deadline = -1s})); }) == Errc::deadline_exceeded);
+    CHECK(code_of([&] {
+              static_cast<void>(locks.acquire("sku-1", {.deadline = 0s}));
+          }) == Errc::deadline_exceeded);
+    CHECK(code_of([&] {
+              static_cast<void>(locks.acquire("sku-1", {.deadline = -1s}));
+          }) == Errc::deadline_exceeded);
 }
 
 TEST_CASE("attempts at the store are bounded by the call and by the service", "[core][lock_state_service]")
@@ -211,9 +224,13 @@ TEST_CASE("attempts at the store are bounded by the call and by the service", "[
     LockStateService const few{repository, LockOptions{.ttl = 1h, .max_attempts = 2}};
     auto const lock = locks.acquire("sku-1");
     runtime.waits_advance(true);
-    CHECK(code_of([&] { static_cast<void>(others.acquire("sku-1", {.deadline = 1h, .max_attempts = 3})); }) == Errc::lock_busy);
+    CHECK(code_of([&] {
+              static_cast<void>(others.acquire("sku-1", {.deadline = 1h, .max_attempts = 3}));
+          }) == Errc::lock_busy);
     CHECK(code_of([&] { static_cast<void>(few.acquire("sku-1", {.deadline = 1h})); }) == Errc::lock_busy);
-    CHECK(code_of([&] { static_cast<void>(few.acquire("sku-2", {.max_attempts = 0})); }) == Errc::invalid_argument);
+    CHECK(code_of([&] {
+              static_cast<void>(few.acquire("sku-2", {.max_attempts = 0}));
+          }) == Errc::invalid_argument);
 }
 
 TEST_CASE("more waiters than allowed are overloaded", "[core][lock_state_service]")
@@ -236,7 +253,8 @@ TEST_CASE("more waiters than allowed are overloaded", "[core][lock_state_service
     CHECK(got == 2);
 }
 
-TEST_CASE("options and arguments out of range are refused before the store is asked", "[core][lock_state_service]")
+TEST_CASE(
+    "options and arguments out of range are refused before the store is asked", "[core][lock_state_service]")
 {
     BlockingRepository const repository{Repository{}};
     std::atomic<int> calls{0};
@@ -261,11 +279,13 @@ TEST_CASE("options and arguments out of range are refused before the store is as
 
     LockStateService const locks{repository};
     CHECK(code_of([&] { static_cast<void>(locks.acquire("")); }) == Errc::invalid_argument);
-    CHECK(code_of([&] { static_cast<void>(locks.acquire(std::string(513, 'x'))); }) == Errc::invalid_argument);
+    CHECK(
+        code_of([&] { static_cast<void>(locks.acquire(std::string(513, 'x'))); }) == Errc::invalid_argument);
     CHECK(code_of([&] { static_cast<void>(locks.acquire("a\0b")); }) == Errc::invalid_argument);
     CHECK(code_of([&] {
               static_cast<void>(locks.acquire(
-                  "sku-1", {.deadline = std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())}));
+                  "sku-1",
+                  {.deadline = std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())}));
           }) == Errc::invalid_argument);
     CHECK(calls == 0);
 }
@@ -298,7 +318,9 @@ TEST_CASE("renewal keeps a short lease for much longer", "[core][lock_state_serv
     CHECK(observer.renewals().size() == renewals);  // law P9
 }
 
-TEST_CASE("a lock that is taken away is lost at the next renewal, and its holder is told", "[core][lock_state_service]")
+TEST_CASE(
+    "a lock that is taken away is lost at the next renewal, and its holder is told",
+    "[core][lock_state_service]")
 {
     ManualRuntime const runtime;
     ManualRepository const repository{{}, runtime};
@@ -329,7 +351,8 @@ TEST_CASE("a lock that is taken away is lost at the next renewal, and its holder
     CHECK(others.repository().wanted(sku1, thief.fence().owner) == false);
 }
 
-TEST_CASE("a lock without renewal is lost, its release says so, and others get it", "[core][lock_state_service]")
+TEST_CASE(
+    "a lock without renewal is lost, its release says so, and others get it", "[core][lock_state_service]")
 {
     ManualRuntime const runtime;
     ManualRepository const repository{{}, runtime};
@@ -339,8 +362,8 @@ TEST_CASE("a lock without renewal is lost, its release says so, and others get i
     runtime.advance(980ms);
     CHECK(lock.status() == LockStatus::held);
     runtime.advance(10ms);
-    CHECK(lock.status() == LockStatus::lost);          // by its own clock ...
-    CHECK_FALSE(others.try_acquire("sku-1"));          // ... before the store gives it to others
+    CHECK(lock.status() == LockStatus::lost);  // by its own clock ...
+    CHECK_FALSE(others.try_acquire("sku-1"));  // ... before the store gives it to others
     runtime.advance(10ms);
     auto const next = others.try_acquire("sku-1");
     REQUIRE(next);
@@ -363,7 +386,8 @@ TEST_CASE("a guarded write is applied under the lock and refused after it", "[co
     REQUIRE(second);
     CHECK(*second > *first);
     CHECK(locks.write(lock, *first, Stock{"sku-1", 3}).errc() == Errc::version_conflict);
-    CHECK(locks.write(lock, no_version, Stock{"sku-2", 3}).errc() == Errc::fenced_out);  // not what was locked
+    // Not what was locked.
+    CHECK(locks.write(lock, no_version, Stock{"sku-2", 3}).errc() == Errc::fenced_out);
 
     static_cast<void>(repository.force_release(sku1));
     CHECK(locks.write(lock, *second, Stock{"sku-1", 4}).errc() == Errc::fenced_out);
@@ -405,7 +429,8 @@ TEST_CASE("two services on one store exclude each other and neither starves", "[
     CHECK(got[1] > 200);
 }
 
-TEST_CASE("the hand-on budget bounds local grants once somebody elsewhere waits", "[core][lock_state_service]")
+TEST_CASE(
+    "the hand-on budget bounds local grants once somebody elsewhere waits", "[core][lock_state_service]")
 {
     Repository const repository;
     Locks const a{repository, LockOptions{.hand_on_count = 3, .hand_on_time = 1h}};
@@ -423,7 +448,8 @@ TEST_CASE("the hand-on budget bounds local grants once somebody elsewhere waits"
         auto const mine = b.acquire("sku-1", {.deadline = 60s});
         local_before_other = local.load();
     });
-    REQUIRE(eventually([&] { return a.waiter_count() == 10 && repository.wanted(sku1, lock->fence().owner); }));
+    REQUIRE(
+        eventually([&] { return a.waiter_count() == 10 && repository.wanted(sku1, lock->fence().owner); }));
     lock.reset();
     for (auto& thread : threads)
         thread.join();
@@ -443,7 +469,7 @@ TEST_CASE("a lock may be released on another thread, and outlives its service", 
     CHECK(repository.key_count() == 0);
 }
 
-// ---- asynchronous --------------------------------------------------------------------------------------------
+// ---- asynchronous -------------------------------------------------------------------------------
 
 template <class R>
 struct Faces {
@@ -497,8 +523,8 @@ void check_tokens(F face)
             CHECK(lock.status() == LockStatus::held);
             auto maybe = co_await locks.async_try_acquire("sku-3", asio::use_awaitable);
             CHECK_FALSE(maybe);
-            auto [error, empty] =
-                co_await locks.async_acquire("sku-3", {.deadline = 20ms}, asio::as_tuple(asio::use_awaitable));
+            auto [error, empty] = co_await locks.async_acquire(
+                "sku-3", {.deadline = 20ms}, asio::as_tuple(asio::use_awaitable));
             CHECK(error == Errc::deadline_exceeded);
             CHECK_FALSE(empty);
             co_await locks.async_release(std::move(lock), asio::use_awaitable);
@@ -537,10 +563,17 @@ void check_tokens(F face)
     CHECK(got);
 }
 
-TEST_CASE("async_acquire takes callbacks, futures, coroutines, deferred and tuples", "[core][lock_state_service]")
+TEST_CASE(
+    "async_acquire takes callbacks, futures, coroutines, deferred and tuples", "[core][lock_state_service]")
 {
-    SECTION("on an immediate store") { check_tokens(immediate()); }
-    SECTION("on a blocking store") { check_tokens(blocking()); }
+    SECTION("on an immediate store")
+    {
+        check_tokens(immediate());
+    }
+    SECTION("on a blocking store")
+    {
+        check_tokens(blocking());
+    }
 }
 
 /// Grants other leases than it is asked for, as stores with coarse ones do.
@@ -644,11 +677,12 @@ void check_cancellation(F face)
     int calls = 0;
     face.locks.async_acquire(
         "sku-1", {.deadline = 60s},
-        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](error_code error, Lock<Stock> lock) {
-                                         ++calls;
-                                         result = error;
-                                         CHECK_FALSE(lock);
-                                     })));
+        asio::bind_cancellation_slot(
+            signal.slot(), asio::bind_executor(io, [&](error_code error, Lock<Stock> lock) {
+                ++calls;
+                result = error;
+                CHECK_FALSE(lock);
+            })));
     asio::steady_timer timer(io, 50ms);
     timer.async_wait([&](error_code) { signal.emit(asio::cancellation_type::terminal); });
     io.run();
@@ -675,8 +709,14 @@ TEST_CASE("a lock alone does not read the state it locks", "[core][lock_state_se
 
 TEST_CASE("cancelling leaves the queue", "[core][lock_state_service]")
 {
-    SECTION("of an immediate store") { check_cancellation(immediate()); }
-    SECTION("of a blocking store") { check_cancellation(blocking()); }
+    SECTION("of an immediate store")
+    {
+        check_cancellation(immediate());
+    }
+    SECTION("of a blocking store")
+    {
+        check_cancellation(blocking());
+    }
 }
 
 TEST_CASE("what was granted to a cancelled acquire is given back", "[core][lock_state_service]")
@@ -686,10 +726,11 @@ TEST_CASE("what was granted to a cancelled acquire is given back", "[core][lock_
         asio::cancellation_signal signal;
         std::optional<error_code> result;
         face.locks.async_acquire(
-            "sku-1", asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](error_code error, Lock<Stock> lock) {
-                                                      result = error;
-                                                      CHECK_FALSE(lock);
-                                                  })));
+            "sku-1", asio::bind_cancellation_slot(
+                         signal.slot(), asio::bind_executor(io, [&](error_code error, Lock<Stock> lock) {
+                             result = error;
+                             CHECK_FALSE(lock);
+                         })));
         CHECK_FALSE(result);  // never from within the call
         signal.emit(asio::cancellation_type::total);
         io.run();
@@ -697,8 +738,14 @@ TEST_CASE("what was granted to a cancelled acquire is given back", "[core][lock_
         CHECK(*result == Errc::cancelled);
         CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));
     };
-    SECTION("by an immediate store") { check(immediate()); }
-    SECTION("by a blocking store") { check(blocking()); }
+    SECTION("by an immediate store")
+    {
+        check(immediate());
+    }
+    SECTION("by a blocking store")
+    {
+        check(blocking());
+    }
 }
 
 TEST_CASE("many asynchronous acquires on one key all get it, in order", "[core][lock_state_service]")
@@ -707,16 +754,19 @@ TEST_CASE("many asynchronous acquires on one key all get it, in order", "[core][
     asio::io_context io;
     std::vector<int> order;
     for (int i = 0; i < 100; ++i)
-        face.locks.async_acquire("sku-1", {.deadline = 60s}, asio::bind_executor(io, [&, i](error_code error, Lock<Stock>) {
-                                     if (!error)
-                                         order.push_back(i);
-                                 }));
+        face.locks.async_acquire(
+            "sku-1", {.deadline = 60s}, asio::bind_executor(io, [&, i](error_code error, Lock<Stock>) {
+                if (!error)
+                    order.push_back(i);
+            }));
     io.run();
     REQUIRE(order.size() == 100);
     CHECK(std::is_sorted(order.begin(), order.end()));
 }
 
-TEST_CASE("an execution context that goes away destroys waiting acquires and calls nobody", "[core][lock_state_service]")
+TEST_CASE(
+    "an execution context that goes away destroys waiting acquires and calls nobody",
+    "[core][lock_state_service]")
 {
     auto const face = immediate();
     auto held = std::optional{face.locks.acquire("sku-1")};
@@ -724,9 +774,9 @@ TEST_CASE("an execution context that goes away destroys waiting acquires and cal
     bool called = false;
     {
         asio::io_context io;
-        face.locks.async_acquire("sku-1", {.deadline = 60s}, asio::bind_executor(io, [&, alive](error_code, Lock<Stock>) {
-                                     called = true;
-                                 }));
+        face.locks.async_acquire(
+            "sku-1", {.deadline = 60s},
+            asio::bind_executor(io, [&, alive](error_code, Lock<Stock>) { called = true; }));
         io.poll();
         CHECK(face.locks.waiter_count() == 1);
     }
@@ -737,7 +787,9 @@ TEST_CASE("an execution context that goes away destroys waiting acquires and cal
     CHECK(face.locks.try_acquire("sku-1"));
 }
 
-TEST_CASE("an execution context may go away while the store is being asked on its behalf", "[core][lock_state_service]")
+TEST_CASE(
+    "an execution context may go away while the store is being asked on its behalf",
+    "[core][lock_state_service]")
 {
     auto const face = blocking();
     Gate gate;
@@ -749,7 +801,8 @@ TEST_CASE("an execution context may go away while the store is being asked on it
     auto const alive = std::make_shared<int>(0);
     {
         asio::io_context io;
-        face.locks.async_acquire("sku-1", {.deadline = 60s}, asio::bind_executor(io, [alive](error_code, Lock<Stock>) {}));
+        face.locks.async_acquire(
+            "sku-1", {.deadline = 60s}, asio::bind_executor(io, [alive](error_code, Lock<Stock>) {}));
         io.poll();
         REQUIRE(gate.wait_for(1));
         // The context may wait for the call, or leave it behind.
@@ -761,7 +814,8 @@ TEST_CASE("an execution context may go away while the store is being asked on it
     opener.join();
     CHECK(eventually([&] { return alive.use_count() == 1; }));
     face.repository.before_calls({});
-    CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));  // the late grant was given back
+    // The late grant was given back.
+    CHECK(eventually([&] { return face.locks.try_acquire("sku-1").has_value(); }));
 }
 
 TEST_CASE("asynchronous releases cannot block the renewals they wait for", "[core][lock_state_service]")
@@ -774,7 +828,8 @@ TEST_CASE("asynchronous releases cannot block the renewals they wait for", "[cor
     std::vector<Lock<Stock>> kept;
     for (int i = 0; i < 8; ++i)
         kept.push_back(locks.acquire("kept-" + std::to_string(i)));
-    // All threads for calls that end something are busy until renewals are due, and the releases wait in line for them.
+    // All threads for calls that end something are busy until renewals are due, and the releases wait in line
+    // for them.
     Gate gate;
     SystemRuntime const runtime;
     for (int i = 0; i < 64; ++i)
@@ -790,7 +845,7 @@ TEST_CASE("asynchronous releases cannot block the renewals they wait for", "[cor
     CHECK(eventually([&] { return *released == 8; }));
 }
 
-// ---- executors that stand still ----------------------------------------------------------------------------------
+// ---- executors that stand still -----------------------------------------------------------------
 
 /// An executor that runs only when a test says so, and what its acquire came to.
 struct Standing {
@@ -798,7 +853,8 @@ struct Standing {
     void acquire(Service const& locks, std::chrono::nanoseconds deadline)
     {
         locks.async_acquire(
-            "sku-1", {.deadline = deadline}, asio::bind_executor(io, [this](error_code error, Lock<Stock> got) {
+            "sku-1", {.deadline = deadline},
+            asio::bind_executor(io, [this](error_code error, Lock<Stock> got) {
                 code = static_cast<Errc>(error.value());
                 lock = std::move(got);
             }));
@@ -820,7 +876,9 @@ struct StandingStill {
     LockStateService<Stock, ManualRepository> others{repository, LockOptions{.ttl = 9s}};
 };
 
-TEST_CASE("a lock that was granted to an executor that stands still is not renewed for ever", "[core][lock_state_service]")
+TEST_CASE(
+    "a lock that was granted to an executor that stands still is not renewed for ever",
+    "[core][lock_state_service]")
 {
     for (bool const handed_on : {false, true}) {
         StandingStill world;
@@ -846,7 +904,9 @@ TEST_CASE("a lock that was granted to an executor that stands still is not renew
     }
 }
 
-TEST_CASE("a lock that was granted is renewed again when its executor comes for it late", "[core][lock_state_service]")
+TEST_CASE(
+    "a lock that was granted is renewed again when its executor comes for it late",
+    "[core][lock_state_service]")
 {
     for (bool const handed_on : {false, true}) {
         StandingStill world;
@@ -890,7 +950,8 @@ TEST_CASE("who is next in line but stands still is passed over", "[core][lock_st
     CHECK(first.lock.status() == LockStatus::held);
 }
 
-TEST_CASE("a free record waits for the first in the store's line, but not for ever", "[core][lock_state_service]")
+TEST_CASE(
+    "a free record waits for the first in the store's line, but not for ever", "[core][lock_state_service]")
 {
     StandingStill world;
     Standing first;

@@ -120,14 +120,16 @@ TEST_CASE("a bare code is a failure, and an outcome says whether it was replayed
 
 TEST_CASE("error, failure and outcome answer the same questions by the same names", "[core][outcome]")
 {
-    auto const check = [](auto const& told, Errc errc, Errc cause, std::chrono::nanoseconds retry_after, std::string message) {
+    auto const check = [](auto const& told, Errc errc, Errc cause, std::chrono::nanoseconds retry_after,
+                          std::string message) {
         CHECK(told.errc() == errc);
         CHECK(told.cause() == cause);
         CHECK(told.effect() == effect_of(errc));
         CHECK(told.retry_after() == retry_after);
         CHECK(told.message() == message);
     };
-    auto const check_all = [&](Failure const& failure, std::chrono::nanoseconds retry_after, std::string const& message) {
+    auto const check_all = [&](Failure const& failure, std::chrono::nanoseconds retry_after,
+                               std::string const& message) {
         check(failure, failure.errc(), failure.cause(), retry_after, message);
         check(Outcome<int>{failure}, failure.errc(), failure.cause(), retry_after, message);
         check(Outcome<void>{failure}, failure.errc(), failure.cause(), retry_after, message);

@@ -33,13 +33,22 @@ public:
 
     SystemRuntime runtime() const { return {}; }
     void const* identity() const { return inner_.identity(); }
-    Outcome<Versioned<Stock>> carry_out(verb::Load<Stock> const& load, Deadline d) const { return inner_.carry_out(load, d); }
-    Outcome<Version> carry_out(verb::Insert<Stock> const& insert, Deadline d) const { return inner_.carry_out(insert, d); }
+    Outcome<Versioned<Stock>> carry_out(verb::Load<Stock> const& load, Deadline d) const
+    {
+        return inner_.carry_out(load, d);
+    }
+    Outcome<Version> carry_out(verb::Insert<Stock> const& insert, Deadline d) const
+    {
+        return inner_.carry_out(insert, d);
+    }
     Outcome<Version> carry_out(verb::CompareAndSet<Stock> const& write, Deadline d) const
     {
         return inner_.carry_out(write, d);
     }
-    Outcome<Version> carry_out(verb::Erase const& erase, Deadline d) const { return inner_.carry_out(erase, d); }
+    Outcome<Version> carry_out(verb::Erase const& erase, Deadline d) const
+    {
+        return inner_.carry_out(erase, d);
+    }
 
 private:
     memory::StateRepository<Stock> inner_;
@@ -93,10 +102,13 @@ TEST_CASE(
 
     auto const take = [](Stock& s) { return --s.quantity; };
     CHECK(TransactionService<Stock>(OptimisticVersioning{}, erased).do_in_transaction("x", take) == 0);
-    words(TransactionService<Stock>(PessimisticRowLock{}, erased).try_do_in_transaction("x", take), "row locks");
+    words(
+        TransactionService<Stock>(PessimisticRowLock{}, erased).try_do_in_transaction("x", take),
+        "row locks");
     words(TransactionService<Stock>(SetNxLock{}, erased).try_do_in_transaction("x", take), "fence");
     words(
-        TransactionService<Stock>(OptimisticVersioning{}, erased).try_do_in_transaction(OperationId{"op"}, "x", take),
+        TransactionService<Stock>(OptimisticVersioning{}, erased)
+            .try_do_in_transaction(OperationId{"op"}, "x", take),
         "operation");
     CHECK(erased.load("x")->value.quantity == 0);
 }
@@ -107,15 +119,17 @@ TEST_CASE("open finds the backend by its scheme", "[core][state_repository]")
     auto const second = open<Stock>("memory:", memory::backend);
     CHECK(first.store_name() == "memory");
     CHECK(first.identity() != second.identity());
-    CHECK(open_idempotency_store("memory:", memory::backend)
-              .claim({"k", Scope("s")}, OwnerToken{{1, 1}}, 1s, AfterLease::refuse)
-              ->state == ClaimState::claimed);
+    CHECK(
+        open_idempotency_store("memory:", memory::backend)
+            .claim({"k", Scope("s")}, OwnerToken{{1, 1}}, 1s, AfterLease::refuse)
+            ->state == ClaimState::claimed);
 }
 
 TEST_CASE("an error of open names the schemes and never the rest of the url", "[core][state_repository]")
 {
     for (std::string const url :
-         {"redis://user:secret@host/0", "memory:?password=secret", "memory://user:secret@host", "secret", ""}) {
+         {"redis://user:secret@host/0", "memory:?password=secret", "memory://user:secret@host", "secret",
+          ""}) {
         for (bool const repository : {true, false}) {
             try {
                 if (repository)

@@ -10,10 +10,10 @@
 
 #include <interlock/core/state_traits.hpp>
 
+#include <boost/describe/class.hpp>
+
 #include "support/catch.hpp"
 #include "support/states.hpp"
-
-#include <boost/describe/class.hpp>
 
 #include <cmath>
 #include <cstddef>
@@ -57,7 +57,8 @@ struct Order {
     std::tuple<std::uint8_t, std::int16_t> small;
     friend bool operator==(Order const&, Order const&) = default;
 };
-BOOST_DESCRIBE_STRUCT(Order, (), (id, first, lines, note, colour, balance, rate, weight, paid, mark, both, small))
+BOOST_DESCRIBE_STRUCT(
+    Order, (), (id, first, lines, note, colour, balance, rate, weight, paid, mark, both, small))
 
 struct Base {
     int inherited{0};
@@ -109,18 +110,19 @@ std::string encoded(T const& value)
 
 Order sample()
 {
-    return {"order-1",
-            {"nut", std::numeric_limits<std::uint64_t>::max()},
-            {{"bolt", 0}, {"", std::uint64_t{1} << 63}, {std::string("\0x", 2), (std::uint64_t{1} << 63) - 1}},
-            "",
-            Colour::blue,
-            std::numeric_limits<std::int64_t>::min(),
-            -0.1,
-            1.5F,
-            true,
-            '\0',
-            {-1, "b"},
-            {255, -32768}};
+    return {
+        "order-1",
+        {"nut", std::numeric_limits<std::uint64_t>::max()},
+        {{"bolt", 0}, {"", std::uint64_t{1} << 63}, {std::string("\0x", 2), (std::uint64_t{1} << 63) - 1}},
+        "",
+        Colour::blue,
+        std::numeric_limits<std::int64_t>::min(),
+        -0.1,
+        1.5F,
+        true,
+        '\0',
+        {-1, "b"},
+        {255, -32768}};
 }
 
 template <class T>
@@ -139,14 +141,18 @@ TEST_CASE("described structs are decoded to the same values", "[core][state_trai
     check_round_trip(Stock{});
     check_round_trip(sample());
     check_round_trip(Order{});
-    for (auto n : {0LL, 1LL, -1LL, 63LL, 64LL, -64LL, -65LL, 1LL << 62, -(1LL << 62), std::numeric_limits<long long>::max()}) {
+    for (auto n :
+         {0LL, 1LL, -1LL, 63LL, 64LL, -64LL, -65LL, 1LL << 62, -(1LL << 62),
+          std::numeric_limits<long long>::max()}) {
         Order order;
         order.balance = n;
         check_round_trip(order);
     }
     for (auto n : {0ULL, 1ULL, 127ULL, 128ULL, 1ULL << 62, (1ULL << 63) - 1, 1ULL << 63, ~0ULL})
         check_round_trip(Line{"x", n});
-    for (auto d : {0.0, 1e308, -1e-308, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::denorm_min()}) {
+    for (auto d :
+         {0.0, 1e308, -1e-308, std::numeric_limits<double>::infinity(),
+          std::numeric_limits<double>::denorm_min()}) {
         Order order;
         order.rate = d;
         check_round_trip(order);
@@ -264,7 +270,8 @@ TEST_CASE(
 TEST_CASE("a length beyond the bytes is refused without allocating it", "[core][state_traits]")
 {
     auto const header = encoded(std::vector<std::string>{}).substr(0, 5);
-    CHECK_FALSE(StateTraits<std::vector<std::string>>::decode(header + "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"));
+    CHECK_FALSE(
+        StateTraits<std::vector<std::string>>::decode(header + "\xff\xff\xff\xff\xff\xff\xff\xff\x7f"));
     CHECK_FALSE(StateTraits<std::vector<std::string>>::decode(header + "\x01\xff\xff\xff\xff\x0f"));
 }
 

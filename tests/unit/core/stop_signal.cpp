@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A program that shuts down stops its calls: those that wait end as `cancelled`, those that have sent a commit wait for its
-// outcome. On a store without I/O and on one whose calls may block.
+// A program that shuts down stops its calls: those that wait end as `cancelled`, those that have sent a
+// commit wait for its outcome. On a store without I/O and on one whose calls may block.
 
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
@@ -9,19 +9,19 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/blocking_repository.hpp"
-#include "support/catch.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/awaitable.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -88,20 +88,26 @@ Errc code_of(F call)
     return Errc::ok;
 }
 
-TEMPLATE_TEST_CASE("a stop ends a blocking call that waits in the queue", "[core][stop_signal]", Memory, Behind)
+TEMPLATE_TEST_CASE(
+    "a stop ends a blocking call that waits in the queue", "[core][stop_signal]", Memory, Behind)
 {
     World<TestType> world;
     auto lock = world.locks.acquire("sku-1");
     auto const stopping = world.stop_when_waiting();
-    SECTION("for a lock") {
-        CHECK(code_of([&] { world.locks.acquire("sku-1", {.deadline = patience, .stop = world.stop}); }) == Errc::cancelled);
+    SECTION("for a lock")
+    {
+        CHECK(code_of([&] {
+                  world.locks.acquire("sku-1", {.deadline = patience, .stop = world.stop});
+              }) == Errc::cancelled);
     }
-    SECTION("for a lock, stopped by the source") {
-        CHECK(
-            code_of([&] { world.locks.acquire("sku-1", {.deadline = patience, .stop = world.source}); }) ==
-            Errc::cancelled);
+    SECTION("for a lock, stopped by the source")
+    {
+        CHECK(code_of([&] {
+                  world.locks.acquire("sku-1", {.deadline = patience, .stop = world.source});
+              }) == Errc::cancelled);
     }
-    SECTION("for a transaction") {
+    SECTION("for a transaction")
+    {
         auto const outcome = world.service.try_do_in_transaction(
             "sku-1", [](Stock& s) { --s.quantity; }, {.deadline = patience, .stop = world.stop});
         CHECK(outcome.errc() == Errc::cancelled);
@@ -112,18 +118,22 @@ TEMPLATE_TEST_CASE("a stop ends a blocking call that waits in the queue", "[core
     CHECK(world.locks.try_acquire("sku-1"));
 }
 
-TEMPLATE_TEST_CASE("a stop ends an asynchronous call that waits in the queue", "[core][stop_signal]", Memory, Behind)
+TEMPLATE_TEST_CASE(
+    "a stop ends an asynchronous call that waits in the queue", "[core][stop_signal]", Memory, Behind)
 {
     World<TestType> world;
     asio::thread_pool pool{2};
     auto lock = world.locks.acquire("sku-1");
     auto const stopping = world.stop_when_waiting();
     auto const on_pool = [&] { return asio::bind_executor(pool.get_executor(), asio::use_future); };
-    SECTION("for a lock") {
-        auto pending = world.locks.async_acquire("sku-1", {.deadline = patience, .stop = world.stop}, on_pool());
+    SECTION("for a lock")
+    {
+        auto pending =
+            world.locks.async_acquire("sku-1", {.deadline = patience, .stop = world.stop}, on_pool());
         CHECK(code_of([&] { pending.get(); }) == Errc::cancelled);
     }
-    SECTION("for a transaction") {
+    SECTION("for a transaction")
+    {
         auto pending = world.service.async_try_do_in_transaction(
             "sku-1", [](Stock& s) { --s.quantity; }, {.deadline = patience, .stop = world.stop}, on_pool());
         CHECK(pending.get().errc() == Errc::cancelled);
@@ -157,9 +167,15 @@ TEST_CASE("a stop that was requested before a call sends nothing to the store", 
     CHECK(world.service.try_do_in_transaction("sku-1", take_one, options).errc() == Errc::cancelled);
     CHECK(optimistic.try_do_in_transaction("sku-1", take_one, options).errc() == Errc::cancelled);
     CHECK(optimistic.try_do_in_transaction(id, "sku-1", take_one, options).errc() == Errc::cancelled);
-    CHECK(code_of([&] { world.locks.async_acquire("sku-1", {.stop = world.stop}, on_pool()).get(); }) == Errc::cancelled);
-    CHECK(world.service.async_try_do_in_transaction("sku-1", take_one, options, on_pool()).get().errc() == Errc::cancelled);
-    CHECK(optimistic.async_try_do_in_transaction(id, "sku-1", take_one, options, on_pool()).get().errc() == Errc::cancelled);
+    CHECK(code_of([&] {
+              world.locks.async_acquire("sku-1", {.stop = world.stop}, on_pool()).get();
+          }) == Errc::cancelled);
+    CHECK(
+        world.service.async_try_do_in_transaction("sku-1", take_one, options, on_pool()).get().errc() ==
+        Errc::cancelled);
+    CHECK(
+        optimistic.async_try_do_in_transaction(id, "sku-1", take_one, options, on_pool()).get().errc() ==
+        Errc::cancelled);
     world.repository.before_calls(nullptr);
     CHECK(calls == "");
 }
@@ -168,7 +184,8 @@ TEST_CASE("a stop ends the pause between two attempts", "[core][stop_signal]")
 {
     World<Memory> world;
     TransactionService const service{
-        OptimisticVersioning{.max_attempts = 100, .backoff = {.initial = 1h, .cap = 1h, .immediate = 0}}, world.repository};
+        OptimisticVersioning{.max_attempts = 100, .backoff = {.initial = 1h, .cap = 1h, .immediate = 0}},
+        world.repository};
     std::atomic<int> runs{0};
     auto const disturbed = [&](Stock& s) {
         ++runs;
@@ -182,10 +199,12 @@ TEST_CASE("a stop ends the pause between two attempts", "[core][stop_signal]")
         world.source.request_stop();
     }};
     CallOptions const options{.deadline = 24h, .stop = world.stop};
-    SECTION("of a blocking call") {
+    SECTION("of a blocking call")
+    {
         CHECK(service.try_do_in_transaction("sku-1", disturbed, options).errc() == Errc::cancelled);
     }
-    SECTION("of an asynchronous call") {
+    SECTION("of an asynchronous call")
+    {
         asio::thread_pool pool{1};
         auto pending = service.async_try_do_in_transaction(
             "sku-1", disturbed, options, asio::bind_executor(pool.get_executor(), asio::use_future));
@@ -202,10 +221,14 @@ TEST_CASE("a stop while an operation runs rolls back what it made", "[core][stop
         world.source.request_stop();
         --s.quantity;
     };
-    SECTION("of a blocking call") {
-        CHECK(world.service.try_do_in_transaction("sku-1", stops, {.stop = world.stop}).errc() == Errc::cancelled);
+    SECTION("of a blocking call")
+    {
+        CHECK(
+            world.service.try_do_in_transaction("sku-1", stops, {.stop = world.stop}).errc() ==
+            Errc::cancelled);
     }
-    SECTION("of an asynchronous call") {
+    SECTION("of an asynchronous call")
+    {
         asio::thread_pool pool{1};
         auto pending = world.service.async_try_do_in_transaction(
             "sku-1", stops, {.stop = world.stop}, asio::bind_executor(pool.get_executor(), asio::use_future));
@@ -224,19 +247,24 @@ TEST_CASE("a stop after the commit was sent changes nothing", "[core][stop_signa
             world.source.request_stop();
     });
     auto const take_one = [](Stock& s) { return --s.quantity; };
-    SECTION("of a blocking call") {
+    SECTION("of a blocking call")
+    {
         CHECK(service.do_in_transaction("sku-1", take_one, {.stop = world.stop}) == 9);
     }
-    SECTION("of an asynchronous call") {
+    SECTION("of an asynchronous call")
+    {
         asio::thread_pool pool{1};
         auto pending = service.async_do_in_transaction(
-            "sku-1", take_one, {.stop = world.stop}, asio::bind_executor(pool.get_executor(), asio::use_future));
+            "sku-1", take_one, {.stop = world.stop},
+            asio::bind_executor(pool.get_executor(), asio::use_future));
         CHECK(pending.get() == 9);
     }
     CHECK(world.stop.stop_requested());
 }
 
-TEST_CASE("options with a stop may be written in place inside a co_await, and the call keeps its own token", "[core][stop_signal]")
+TEST_CASE(
+    "options with a stop may be written in place inside a co_await, and the call keeps its own token",
+    "[core][stop_signal]")
 {
     World<Memory> world;
     asio::io_context io;
@@ -246,7 +274,8 @@ TEST_CASE("options with a stop may be written in place inside a co_await, and th
         auto start = [&] {
             std::stop_token const gone_before_the_call_ends = world.source.get_token();
             return world.service.async_try_do_in_transaction(
-                "sku-1", take_one, {.deadline = patience, .stop = gone_before_the_call_ends}, asio::use_awaitable);
+                "sku-1", take_one, {.deadline = patience, .stop = gone_before_the_call_ends},
+                asio::use_awaitable);
         };
         if (i % 2 == 0) {
             auto const outcome = co_await start();

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// The asynchronous twins of a repository's members. That they come to what the blocking ones come to stands in the
-// contract suite, for every store; here: on whose thread they run, and what cancelling them does. `StartedRepository` keeps
-// its replies back until a test gives them; `BlockingRepository` calls a hook on the thread that makes a call.
+// The asynchronous twins of a repository's members. That they come to what the blocking ones come to stands
+// in the contract suite, for every store; here: on whose thread they run, and what cancelling them does.
+// `StartedRepository` keeps its replies back until a test gives them; `BlockingRepository` calls a hook on
+// the thread that makes a call.
 
 #include <interlock/interlock.hpp>
-
-#include "support/blocking_repository.hpp"
-#include "support/catch.hpp"
-#include "support/started_repository.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -22,6 +17,12 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/started_repository.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <array>
 #include <chrono>
@@ -61,7 +62,8 @@ TEST_CASE("a coroutine reads, writes and erases a state without a thread of its 
             auto const loaded = co_await memory.async_load("x", asio::use_awaitable);
             CHECK(loaded.value().value.quantity == 10);
             Stock const less{"x", 9};
-            auto const written = co_await async_save_if(memory, loaded.value().version, less, asio::use_awaitable);
+            auto const written =
+                co_await async_save_if(memory, loaded.value().version, less, asio::use_awaitable);
             auto const both = co_await memory.async_load(std::array{"x", "y"}, 1s, asio::use_awaitable);
             CHECK(both.value()[0]->value == less);
             CHECK_FALSE(both.value()[1]);
@@ -74,28 +76,44 @@ TEST_CASE("a coroutine reads, writes and erases a state without a thread of its 
     CHECK(done);
 }
 
-TEST_CASE("an asynchronous member completes on the handler's executor, never from within the call", "[core][store_members]")
+TEST_CASE(
+    "an asynchronous member completes on the handler's executor, never from within the call",
+    "[core][store_members]")
 {
     auto const check = [](auto const& repository) {
         asio::io_context io;
         auto const here = std::this_thread::get_id();
         bool called = false;
         repository.async_load("x", asio::bind_executor(io, [&](Outcome<Versioned<Stock>> outcome) {
-            CHECK(std::this_thread::get_id() == here);
-            CHECK(outcome.value().value.quantity == 10);
-            called = true;
-        }));
+                                  CHECK(std::this_thread::get_id() == here);
+                                  CHECK(outcome.value().value.quantity == 10);
+                                  called = true;
+                              }));
         CHECK_FALSE(called);
         io.run();
         CHECK(called);
     };
-    SECTION("of a store that answers in place") { check(stocked()); }
-    SECTION("of a store that blocks") { check(BlockingRepository{stocked()}); }
-    SECTION("of a store that starts calls") { check(StartedRepository{stocked()}); }
-    SECTION("of a store that is chosen at run time") { check(StateRepository<Stock>{stocked()}); }
+    SECTION("of a store that answers in place")
+    {
+        check(stocked());
+    }
+    SECTION("of a store that blocks")
+    {
+        check(BlockingRepository{stocked()});
+    }
+    SECTION("of a store that starts calls")
+    {
+        check(StartedRepository{stocked()});
+    }
+    SECTION("of a store that is chosen at run time")
+    {
+        check(StateRepository<Stock>{stocked()});
+    }
 }
 
-TEST_CASE("a call of a store that blocks does not keep the caller's thread from other work", "[core][store_members]")
+TEST_CASE(
+    "a call of a store that blocks does not keep the caller's thread from other work",
+    "[core][store_members]")
 {
     BlockingRepository const repository{stocked()};
     Gate gate;
@@ -105,14 +123,18 @@ TEST_CASE("a call of a store that blocks does not keep the caller's thread from 
     });
     asio::io_context io;
     std::optional<Outcome<Versioned<Stock>>> loaded;
-    repository.async_load("x", asio::bind_executor(io, [&](Outcome<Versioned<Stock>> outcome) { loaded = std::move(outcome); }));
+    repository.async_load("x", asio::bind_executor(io, [&](Outcome<Versioned<Stock>> outcome) {
+                              loaded = std::move(outcome);
+                          }));
     asio::post(io, [&] { gate.open(); });  // runs although the call blocks
     io.run();
     REQUIRE(loaded);
     CHECK(loaded->value().value.quantity == 10);
 }
 
-TEST_CASE("a started call takes no thread, and a deferred one is not begun before it is asked for", "[core][store_members]")
+TEST_CASE(
+    "a started call takes no thread, and a deferred one is not begun before it is asked for",
+    "[core][store_members]")
 {
     StartedRepository const repository{stocked()};
     asio::io_context io;
@@ -124,7 +146,9 @@ TEST_CASE("a started call takes no thread, and a deferred one is not begun befor
     CHECK(future.get().value().value.quantity == 10);
 }
 
-TEST_CASE("cancelling a started call that reads lets its caller go, one that writes ends with its outcome", "[core][store_members]")
+TEST_CASE(
+    "cancelling a started call that reads lets its caller go, one that writes ends with its outcome",
+    "[core][store_members]")
 {
     StartedRepository const repository{stocked()};
     repository.hold_replies();
@@ -135,7 +159,8 @@ TEST_CASE("cancelling a started call that reads lets its caller go, one that wri
         std::optional<Errc> code;
         repository.async_load(
             "x", asio::bind_cancellation_slot(
-                     cancel.slot(), asio::bind_executor(io, [&](Outcome<Versioned<Stock>> o) { code = o.errc(); })));
+                     cancel.slot(),
+                     asio::bind_executor(io, [&](Outcome<Versioned<Stock>> o) { code = o.errc(); })));
         asio::post(io, [&] { cancel.emit(asio::cancellation_type::terminal); });
         io.run();
         CHECK(code == Errc::cancelled);
@@ -145,8 +170,9 @@ TEST_CASE("cancelling a started call that reads lets its caller go, one that wri
     {
         std::optional<Errc> code;
         repository.async_erase(
-            "x", 1, asio::bind_cancellation_slot(
-                        cancel.slot(), asio::bind_executor(io, [&](Outcome<Version> o) { code = o.errc(); })));
+            "x", 1,
+            asio::bind_cancellation_slot(
+                cancel.slot(), asio::bind_executor(io, [&](Outcome<Version> o) { code = o.errc(); })));
         asio::post(io, [&] { cancel.emit(asio::cancellation_type::terminal); });
         io.poll();
         CHECK_FALSE(code);
@@ -169,12 +195,13 @@ TEST_CASE("a call that never found a thread in time was not made", "[core][store
     asio::io_context io;
     int loaded = 0;
     for (int i = 0; i < 64; ++i)  // every thread of the store
-        repository.async_load("x", 20s, asio::bind_executor(io, [&](Outcome<Versioned<Stock>> o) { loaded += o ? 1 : 0; }));
+        repository.async_load(
+            "x", 20s, asio::bind_executor(io, [&](Outcome<Versioned<Stock>> o) { loaded += o ? 1 : 0; }));
     std::optional<Errc> late;
     repository.async_erase("x", 1, 50ms, asio::bind_executor(io, [&](Outcome<Version> o) {
-        late = o.errc();
-        gate.open();
-    }));
+                               late = o.errc();
+                               gate.open();
+                           }));
     io.run();
     CHECK(late == Errc::deadline_exceeded);
     CHECK(loaded == 64);
@@ -188,7 +215,8 @@ TEST_CASE("operations of the context that goes away are dropped, not completed",
     bool called = false;
     {
         asio::io_context io;
-        repository.async_load("x", asio::bind_executor(io, [&](Outcome<Versioned<Stock>>) { called = true; }));
+        repository.async_load(
+            "x", asio::bind_executor(io, [&](Outcome<Versioned<Stock>>) { called = true; }));
         io.poll();
     }
     repository.give_replies();

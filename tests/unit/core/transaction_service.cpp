@@ -12,13 +12,6 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/blocking_repository.hpp"
-#include "support/catch.hpp"
-#include "support/manual_runtime.hpp"
-#include "support/recording_observer.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -27,6 +20,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/blocking_repository.hpp"
+#include "support/catch.hpp"
+#include "support/manual_runtime.hpp"
+#include "support/recording_observer.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -75,7 +75,7 @@ int quantity(Repository const& repository, std::string const& sku = "sku-1")
 
 auto const decrement = [](Stock& s) { return --s.quantity; };
 
-// ---- an operation takes the first list that fits, and returns what it likes -------------------------------
+// ---- an operation takes the first list that fits, and returns what it likes ---------------------
 
 struct TakesAll {
     std::string operator()(Stock&) const { return "states"; }
@@ -98,17 +98,23 @@ TEST_CASE(
     CHECK(optimistic.do_in_transaction("sku-1", [](auto& state) { return state.quantity; }) == 10);
     CHECK(locks.do_in_transaction("sku-1", [](auto&&... parts) { return sizeof...(parts); }) == 1);
 
-    CHECK(optimistic.do_in_transaction("sku-1", [](Stock&, TransactionContext& c) { return c.attempt(); }) == 1);
-    CHECK(rows.do_in_transaction("sku-1", [](Stock& s, Repository::transaction_type&) { return s.quantity; }) == 10);
+    CHECK(optimistic.do_in_transaction("sku-1", [](Stock&, TransactionContext& c) {
+        return c.attempt();
+    }) == 1);
+    CHECK(rows.do_in_transaction("sku-1", [](Stock& s, Repository::transaction_type&) {
+        return s.quantity;
+    }) == 10);
     CHECK(rows.do_in_transaction("sku-1", [](Stock& s, TransactionContext&) { return s.quantity; }) == 10);
     CHECK(locks.do_in_transaction("sku-1", [](Lock<Stock>& l) { return l.fencing_token().value(); }) > 0);
     CHECK(locks.do_in_transaction("sku-1", [](Lock<Stock>& l, TransactionContext& c) {
         return l.fencing_token() == c.fencing_token();
     }));
     CHECK(locks.do_in_transaction("sku-1", [](Stock& s, Lock<Stock>& l) { return l.state() == s; }));
-    CHECK(locks.do_in_transaction(keys("sku-1", "sku-2"), [](Stock& a, Stock& b, Lock<Stock>& la, Lock<Stock>& lb) {
-        return a.sku == la.state().sku && b.sku == lb.state().sku && la.fencing_token() != lb.fencing_token();
-    }));
+    CHECK(locks.do_in_transaction(
+        keys("sku-1", "sku-2"), [](Stock& a, Stock& b, Lock<Stock>& la, Lock<Stock>& lb) {
+            return a.sku == la.state().sku && b.sku == lb.state().sku &&
+                   la.fencing_token() != lb.fencing_token();
+        }));
 }
 
 TEST_CASE(
@@ -117,10 +123,12 @@ TEST_CASE(
 {
     auto const repository = stocked();
     TransactionService const service{OptimisticVersioning{}, repository};
-    static_assert(std::is_void_v<decltype(service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; }))>);
+    static_assert(
+        std::is_void_v<decltype(service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; }))>);
     service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
     CHECK(service.try_do_in_transaction("sku-1", [](Stock& s) { --s.quantity; }));
-    CHECK(*service.do_in_transaction("sku-1", [](Stock& s) { return std::make_unique<int>(s.quantity); }) == 8);
+    CHECK(
+        *service.do_in_transaction("sku-1", [](Stock& s) { return std::make_unique<int>(s.quantity); }) == 8);
     struct NoDefault {
         explicit NoDefault(int v) : value(v) {}
         int value;
@@ -140,7 +148,8 @@ TEST_CASE(
     });
     CHECK(code.has_value());
     CHECK(quantity(repository) == 9);
-    auto const inner = service.try_do_in_transaction("sku-1", [](Stock&) { return Outcome<int>{Errc::lock_busy}; });
+    auto const inner =
+        service.try_do_in_transaction("sku-1", [](Stock&) { return Outcome<int>{Errc::lock_busy}; });
     REQUIRE(inner.has_value());
     CHECK(inner->errc() == Errc::lock_busy);
 }
@@ -156,7 +165,7 @@ TEST_CASE("a mutable operation is called itself, and not as a copy", "[core][tra
     CHECK(calls == 2);
 }
 
-// ---- whatever goes wrong leaves no trace, and nothing deadlocks -------------------------------------------
+// ---- whatever goes wrong leaves no trace, and nothing deadlocks ---------------------------------
 
 template <class P>
 auto service_of(P policy, Repository const& repository, ServiceOptions options = {})
@@ -165,11 +174,8 @@ auto service_of(P policy, Repository const& repository, ServiceOptions options =
 }
 
 TEMPLATE_TEST_CASE(
-    "an exception of an operation rolls back and arrives unchanged",
-    "[core][transaction_service]",
-    OptimisticVersioning,
-    PessimisticRowLock,
-    SetNxLock)
+    "an exception of an operation rolls back and arrives unchanged", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -179,10 +185,13 @@ TEMPLATE_TEST_CASE(
     };
     CHECK_THROWS_AS(service.do_in_transaction("sku-1", [](Stock& s) { throw SoldOut{s.sku}; }), SoldOut);
     CHECK_THROWS_AS(
-        service.do_in_transaction("sku-1", [](Stock& s) {
-            s.quantity = -1;
-            throw std::runtime_error("after the change");
-        }), std::runtime_error);
+        service.do_in_transaction(
+            "sku-1",
+            [](Stock& s) {
+                s.quantity = -1;
+                throw std::runtime_error("after the change");
+            }),
+        std::runtime_error);
     int thrown = 0;
     try {
         service.do_in_transaction("sku-1", [](Stock& s) {
@@ -205,11 +214,8 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "an operation that changes the key of its state is refused",
-    "[core][transaction_service]",
-    OptimisticVersioning,
-    PessimisticRowLock,
-    SetNxLock)
+    "an operation that changes the key of its state is refused", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
@@ -221,8 +227,8 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "a missing value is not_found, or created on request", "[core][transaction_service]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "a missing value is not_found, or created on request", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     Repository const repository;
     auto const strict = service_of(TestType{}, repository);
@@ -259,16 +265,22 @@ TEMPLATE_TEST_CASE(
     CHECK(service.try_do_in_transaction(std::string(513, 'k'), count).errc() == Errc::invalid_argument);
     CHECK(service.try_do_in_transaction("a\0b", count).errc() == Errc::invalid_argument);
     CHECK(service.try_do_in_transaction(OperationId{""}, "sku-1", count).errc() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(OperationId{std::string(256, 'i')}, "sku-1", count).errc() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction(
-              keys("sku-1", "sku-1"), [&](Stock&, Stock&) { ++runs; }).errc() == Errc::invalid_argument);
+    CHECK(
+        service.try_do_in_transaction(OperationId{std::string(256, 'i')}, "sku-1", count).errc() ==
+        Errc::invalid_argument);
+    CHECK(
+        service.try_do_in_transaction(keys("sku-1", "sku-1"), [&](Stock&, Stock&) { ++runs; }).errc() ==
+        Errc::invalid_argument);
 
     TestType none{};
     none.max_attempts = 0;
-    CHECK(service_of(none, repository).try_do_in_transaction("sku-1", count).errc() == Errc::invalid_argument);
+    CHECK(
+        service_of(none, repository).try_do_in_transaction("sku-1", count).errc() == Errc::invalid_argument);
     TestType backwards{};
     backwards.backoff = {.initial = 2s, .cap = 1s};
-    CHECK(service_of(backwards, repository).try_do_in_transaction("sku-1", count).errc() == Errc::invalid_argument);
+    CHECK(
+        service_of(backwards, repository).try_do_in_transaction("sku-1", count).errc() ==
+        Errc::invalid_argument);
     CHECK(runs == 0);
     CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = std::chrono::hours::max()}).has_value());
 }
@@ -297,12 +309,14 @@ TEMPLATE_TEST_CASE(
     // A second store may hold the same key.
     auto const elsewhere = stocked(5);
     auto const second = service_of(TestType{}, elsewhere);
-    CHECK(service.do_in_transaction("sku-1", [&](Stock&) { return second.do_in_transaction("sku-1", decrement); }) == 4);
+    CHECK(service.do_in_transaction("sku-1", [&](Stock&) {
+        return second.do_in_transaction("sku-1", decrement);
+    }) == 4);
 }
 
 TEMPLATE_TEST_CASE(
-    "two keys named in both orders by many threads never deadlock and keep the sum", "[core][transaction_service]",
-    OptimisticVersioning, PessimisticRowLock, SetNxLock)
+    "two keys named in both orders by many threads never deadlock and keep the sum",
+    "[core][transaction_service]", OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked(1000);
     auto const service = service_of(TestType{}, repository);
@@ -313,9 +327,10 @@ TEMPLATE_TEST_CASE(
                 --from.quantity;
                 ++to.quantity;
             };
-            auto const outcome = i % 2 == 0
-                                     ? service.try_do_in_transaction(keys("sku-1", "sku-2"), move_one, {.deadline = 60s})
-                                     : service.try_do_in_transaction(keys("sku-2", "sku-1"), move_one, {.deadline = 60s});
+            auto const outcome =
+                i % 2 == 0
+                    ? service.try_do_in_transaction(keys("sku-1", "sku-2"), move_one, {.deadline = 60s})
+                    : service.try_do_in_transaction(keys("sku-2", "sku-1"), move_one, {.deadline = 60s});
             failed += outcome ? 0 : 1;
         }
     });
@@ -325,21 +340,19 @@ TEMPLATE_TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "the result of one transaction can be used in the next one",
-    "[core][transaction_service]",
-    OptimisticVersioning,
-    PessimisticRowLock,
-    SetNxLock)
+    "the result of one transaction can be used in the next one", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
-    auto const taken = service.do_in_transaction("sku-1", [](Stock& s) { return std::exchange(s.quantity, s.quantity - 3), 3; });
+    auto const taken = service.do_in_transaction(
+        "sku-1", [](Stock& s) { return std::exchange(s.quantity, s.quantity - 3), 3; });
     service.do_in_transaction("sku-2", [&](Stock& s) { s.quantity += taken; });
     CHECK(quantity(repository, "sku-1") == 7);
     CHECK(quantity(repository, "sku-2") == 13);
 }
 
-// ---- law P4: one operation id has one effect and one answer -----------------------------------------------
+// ---- law P4: one operation id has one effect and one answer -------------------------------------
 
 TEMPLATE_TEST_CASE(
     "the same operation id gets the first answer and has one effect", "[core][transaction_service]",
@@ -363,7 +376,8 @@ TEMPLATE_TEST_CASE(
     CHECK(runs == 1);
     CHECK(quantity(repository) == 9);
     CHECK(service.do_in_transaction(OperationId{"op-2"}, "sku-1", take).body == "left 8");
-    CHECK(service.do_in_transaction(OperationId{"op-1"}, "sku-2", take).body == "left 9");  // another key: another one
+    // Another key: another one.
+    CHECK(service.do_in_transaction(OperationId{"op-1"}, "sku-2", take).body == "left 9");
 
     // No result is an answer as well, and so is a result without a change; a throw is none.
     service.do_in_transaction(OperationId{"op-3"}, "sku-1", [](Stock& s) { --s.quantity; });
@@ -379,16 +393,14 @@ TEMPLATE_TEST_CASE(
 
 TEMPLATE_TEST_CASE(
     "an answer that was stored as another type is unknown because of corrupt_state",
-    "[core][transaction_service]",
-    OptimisticVersioning,
-    PessimisticRowLock,
-    SetNxLock)
+    "[core][transaction_service]", OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const repository = stocked();
     auto const service = service_of(TestType{}, repository);
-    service.do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return Response{200, std::to_string(--s.quantity)}; });
-    auto const outcome =
-        service.try_do_in_transaction(OperationId{"op-1"}, "sku-1", [](Stock& s) { return std::vector<int>{--s.quantity}; });
+    service.do_in_transaction(
+        OperationId{"op-1"}, "sku-1", [](Stock& s) { return Response{200, std::to_string(--s.quantity)}; });
+    auto const outcome = service.try_do_in_transaction(
+        OperationId{"op-1"}, "sku-1", [](Stock& s) { return std::vector<int>{--s.quantity}; });
     CHECK(outcome.errc() == Errc::outcome_unknown);
     CHECK(outcome.cause() == Errc::corrupt_state);
     CHECK(quantity(repository) == 9);
@@ -440,10 +452,7 @@ TEMPLATE_TEST_CASE(
 
 TEMPLATE_TEST_CASE(
     "an operation's answer is kept until its retention ends, to the millisecond",
-    "[core][transaction_service]",
-    OptimisticVersioning,
-    PessimisticRowLock,
-    SetNxLock)
+    "[core][transaction_service]", OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     ManualRuntime const runtime;
     memory::StateRepository<Stock, void, ManualRuntime> const repository{{.retention = 1h}, runtime};
@@ -469,13 +478,15 @@ TEST_CASE("several keys share one operation record, at the smallest of them", "[
     CHECK_FALSE(*repository.find_operation(Key{std::string("sku-2")}, OperationId{"op"}));
 }
 
-// ---- law P5: a lost reply is unknown, or found out --------------------------------------------------------
+// ---- law P5: a lost reply is unknown, or found out ----------------------------------------------
 
 /// A store that loses the reply of its next commit, before or after it was applied.
 class Forgetful : public BlockingRepository<Repository> {
 public:
     enum class Lose { nothing, before, after };
-    explicit Forgetful(Repository inner) : BlockingRepository(std::move(inner)), lose_(std::make_shared<std::atomic<Lose>>(Lose::nothing)) {}
+    explicit Forgetful(Repository inner)
+        : BlockingRepository(std::move(inner)), lose_(std::make_shared<std::atomic<Lose>>(Lose::nothing))
+    {}
     using BlockingRepository::carry_out;
     Outcome<CommitResult> carry_out(verb::Commit<Stock> const& commit, Deadline deadline) const
     {
@@ -533,7 +544,7 @@ TEST_CASE(
     CHECK(events[2].resolved == Effect::not_applied);
 }
 
-// ---- an observer is told of every end ---------------------------------------------------------------------
+// ---- an observer is told of every end -----------------------------------------------------------
 
 TEST_CASE("an observer is told of every end of a transaction", "[core][transaction_service]")
 {
@@ -572,15 +583,19 @@ TEST_CASE(
     TransactionService const service{OptimisticVersioning{}, repository, {.observer = &observer}};
     auto const interfere = [&] {
         auto const now = repository.load("sku-1").value();
-        static_cast<void>(repository.compare_and_set("sku-1", now.version, Stock{"sku-1", now.value.quantity + 5}));
+        static_cast<void>(
+            repository.compare_and_set("sku-1", now.version, Stock{"sku-1", now.value.quantity + 5}));
     };
     CHECK_THROWS_AS(
-        service.do_in_transaction("sku-1", [&](Stock& s, TransactionContext& c) {
-            if (c.attempt() == 2)
-                throw std::runtime_error("second run");
-            interfere();
-            return --s.quantity;
-        }), std::runtime_error);
+        service.do_in_transaction(
+            "sku-1",
+            [&](Stock& s, TransactionContext& c) {
+                if (c.attempt() == 2)
+                    throw std::runtime_error("second run");
+                interfere();
+                return --s.quantity;
+            }),
+        std::runtime_error);
     REQUIRE(observer.conflicts().size() == 1);
     CHECK(observer.conflicts()[0].reason == Errc::version_conflict);
     CHECK(observer.conflicts()[0].attempt == 1);
@@ -594,7 +609,7 @@ TEST_CASE(
     CHECK(quantity(repository) == 15);
 }
 
-// ---- asynchronous calls keep the same promises, and none outlives its executor ----------------------------
+// ---- asynchronous calls keep the same promises, and none outlives its executor ------------------
 
 template <class F>
 void run_on(asio::io_context& io, F coroutine)
@@ -643,13 +658,16 @@ void check_async(R const& repository, Repository const& store, P policy)
         auto outcome = co_await service.async_try_do_in_transaction("sku-0", decrement, asio::use_awaitable);
         CHECK(outcome.errc() == Errc::not_found);
         OperationId const id{"op"};
-        auto first = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
-        auto second = co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
+        auto first =
+            co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
+        auto second =
+            co_await service.async_try_do_in_transaction(id, "sku-1", decrement, asio::use_awaitable);
         CHECK(first.value() == 6);
         CHECK(second.value() == 6);
         CHECK(second.replayed());
         auto both = [](Stock& a, Stock& b) { return --a.quantity + --b.quantity; };
-        auto const got3 = co_await service.async_do_in_transaction(keys("sku-2", "sku-1"), both, asio::use_awaitable);
+        auto const got3 =
+            co_await service.async_do_in_transaction(keys("sku-2", "sku-1"), both, asio::use_awaitable);
         CHECK(got3 == 14);
         auto no_default = [](Stock& s) { return std::make_unique<int>(s.quantity); };
         auto const got4 = *co_await service.async_do_in_transaction("sku-1", no_default, asio::use_awaitable);
@@ -660,12 +678,13 @@ void check_async(R const& repository, Repository const& store, P policy)
     CHECK(quantity(store) == 5);
 
     bool called = false;
-    service.async_do_in_transaction("sku-1", decrement, asio::bind_executor(io, [&](std::exception_ptr e, int left) {
-                                        called = true;
-                                        CHECK_FALSE(e);
-                                        CHECK(left == 4);
-                                        CHECK(io.get_executor().running_in_this_thread());
-                                    }));
+    service.async_do_in_transaction(
+        "sku-1", decrement, asio::bind_executor(io, [&](std::exception_ptr e, int left) {
+            called = true;
+            CHECK_FALSE(e);
+            CHECK(left == 4);
+            CHECK(io.get_executor().running_in_this_thread());
+        }));
     CHECK_FALSE(called);
     io.restart();
     io.run();
@@ -675,15 +694,18 @@ void check_async(R const& repository, Repository const& store, P policy)
 }
 
 TEMPLATE_TEST_CASE(
-    "the asynchronous calls do what the blocking calls do",
-    "[core][transaction_service]",
-    OptimisticVersioning,
-    PessimisticRowLock,
-    SetNxLock)
+    "the asynchronous calls do what the blocking calls do", "[core][transaction_service]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     auto const store = stocked();
-    SECTION("on an immediate store") { check_async(store, store, TestType{}); }
-    SECTION("on a blocking store") { check_async(BlockingRepository{store}, store, TestType{}); }
+    SECTION("on an immediate store")
+    {
+        check_async(store, store, TestType{});
+    }
+    SECTION("on a blocking store")
+    {
+        check_async(BlockingRepository{store}, store, TestType{});
+    }
 }
 
 TEMPLATE_TEST_CASE(
@@ -709,11 +731,12 @@ TEMPLATE_TEST_CASE(
     };
     service.async_try_do_in_transaction(
         "sku-1", operation, {.deadline = 60s},
-        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
-                                         CHECK(ended);
-                                         CHECK_FALSE(e);
-                                         result = outcome.errc();
-                                     })));
+        asio::bind_cancellation_slot(
+            signal.slot(), asio::bind_executor(io, [&](std::exception_ptr e, Outcome<int> outcome) {
+                CHECK(ended);
+                CHECK_FALSE(e);
+                result = outcome.errc();
+            })));
     asio::steady_timer timer(io, 20ms);
     timer.async_wait([&](error_code) { signal.emit(asio::cancellation_type::terminal); });
     io.run();
@@ -783,7 +806,8 @@ TEMPLATE_TEST_CASE(
             co_return --s.quantity;
         };
         for (int i = 0; i < 3; ++i)
-            service->async_do_in_transaction("sku-1", operation, asio::bind_executor(io, [alive](std::exception_ptr, int) {}));
+            service->async_do_in_transaction(
+                "sku-1", operation, asio::bind_executor(io, [alive](std::exception_ptr, int) {}));
         service.reset();  // the service may go first
         for (int i = 0; i < 20; ++i)
             io.poll();
@@ -810,7 +834,8 @@ TEST_CASE(
     auto const alive = std::make_shared<int>(0);
     {
         asio::io_context io;
-        service.async_do_in_transaction("sku-1", decrement, asio::bind_executor(io, [alive](std::exception_ptr, int) {}));
+        service.async_do_in_transaction(
+            "sku-1", decrement, asio::bind_executor(io, [alive](std::exception_ptr, int) {}));
         io.poll();
         REQUIRE(gate.wait_for(1));
         // The context may wait for the call, or leave it behind.

@@ -46,10 +46,13 @@ TEST_CASE("each policy does its work when chosen at run time", "[policies][any_p
         CHECK(service.do_in_transaction(OperationId{"op"}, "x", [](Stock& s) { return --s.quantity; }) == 59);
         CHECK(service.do_in_transaction(OperationId{"op"}, "x", [](Stock& s) { return --s.quantity; }) == 59);
         CHECK_THROWS_AS(
-            service.do_in_transaction("x", [](Stock& s) {
-                s.quantity = -1;
-                throw std::runtime_error("mine");
-            }), std::runtime_error);
+            service.do_in_transaction(
+                "x",
+                [](Stock& s) {
+                    s.quantity = -1;
+                    throw std::runtime_error("mine");
+                }),
+            std::runtime_error);
         CHECK(service.try_do_in_transaction("none", [](Stock&) {}).errc() == Errc::not_found);
         CHECK(repository.load("x")->value.quantity == 59);
     }
@@ -73,7 +76,8 @@ TEST_CASE(
     memory::StateRepository<Stock> const memory;
     static_cast<void>(memory.insert(Stock{"x", 1}).value());
     interlock_test::RecordingObserver observer;
-    TransactionService<Stock> const service{SetNxLock{}, StateRepository<Stock>{memory}, {.observer = &observer}};
+    TransactionService<Stock> const service{
+        SetNxLock{}, StateRepository<Stock>{memory}, {.observer = &observer}};
     FencingToken token;
     auto const outcome = service.try_do_in_transaction("x", [&](Stock& s, TransactionContext& c) {
         token = c.fencing_token();
@@ -123,7 +127,8 @@ TEST_CASE(
     }
     SECTION("AnyPolicy")
     {
-        TransactionService<Stock> const service{OptimisticVersioning{}, StateRepository<Stock>{torn_between_loads(inner)}};
+        TransactionService<Stock> const service{
+            OptimisticVersioning{}, StateRepository<Stock>{torn_between_loads(inner)}};
         CHECK(service.do_in_transaction(keys("a", "b"), move_one) == 7);
     }
     SECTION("IdempotencyKeys")
@@ -137,21 +142,24 @@ TEST_CASE(
     CHECK(inner.load("a")->value.quantity == 3);
 }
 
-TEST_CASE("a service that is a data member is named by its policy and its repository", "[policies][any_policy]")
+TEST_CASE(
+    "a service that is a data member is named by its policy and its repository", "[policies][any_policy]")
 {
     struct Shop {
         memory::StateRepository<Stock> stock{};
         LockStateServiceFor<decltype(stock)> locks{stock};
         TransactionServiceFor<SetNxLock, decltype(stock)> service{{}, locks};
-        TransactionServiceFor<IdempotencyKeys<OptimisticVersioning, memory::IdempotencyStore>, decltype(stock)> payments{
-            {OptimisticVersioning{}, memory::IdempotencyStore{}}, stock};
+        TransactionServiceFor<
+            IdempotencyKeys<OptimisticVersioning, memory::IdempotencyStore>, decltype(stock)>
+            payments{{OptimisticVersioning{}, memory::IdempotencyStore{}}, stock};
     };
     Shop shop;
     static_cast<void>(shop.stock.insert(Stock{"x", 3}).value());
     CHECK(shop.service.do_in_transaction("x", [](Stock& s) { return --s.quantity; }) == 2);
     IdempotentRequest const request{"key", Scope("user")};
     for (bool const replayed : {false, true}) {
-        auto const outcome = shop.payments.try_do_in_transaction(request, "x", [](Stock& s) { return --s.quantity; });
+        auto const outcome =
+            shop.payments.try_do_in_transaction(request, "x", [](Stock& s) { return --s.quantity; });
         REQUIRE(outcome);
         CHECK(outcome->value() == 1);
         CHECK(outcome.replayed() == replayed);
@@ -163,7 +171,8 @@ TEST_CASE("an idempotent service is chosen at run time as a whole", "[policies][
 {
     auto const repository = open<Stock>("memory:", memory::backend);
     static_cast<void>(repository.insert(Stock{"x", 3}).value());
-    IdempotentTransactionService<Stock> const payments{IdempotencyKeys{SetNxLock{}, memory::IdempotencyStore{}}, repository};
+    IdempotentTransactionService<Stock> const payments{
+        IdempotencyKeys{SetNxLock{}, memory::IdempotencyStore{}}, repository};
     IdempotentRequest const request{"key", Scope("user")};
     for (bool const replayed : {false, true}) {
         auto const answer = payments.do_in_transaction(request, "x", [](Stock& s) { return --s.quantity; });
@@ -171,8 +180,11 @@ TEST_CASE("an idempotent service is chosen at run time as a whole", "[policies][
         CHECK(answer.replayed() == replayed);
     }
     IdempotentTransactionService<Stock> const other{
-        IdempotencyKeys{AnyPolicy{PessimisticRowLock{}}, open_idempotency_store("memory:", memory::backend)}, repository};
-    CHECK(*other.do_in_transaction(IdempotentRequest{"other", Scope("user")}, "x", [](Stock& s) { return --s.quantity; }) == 1);
+        IdempotencyKeys{AnyPolicy{PessimisticRowLock{}}, open_idempotency_store("memory:", memory::backend)},
+        repository};
+    CHECK(*other.do_in_transaction(IdempotentRequest{"other", Scope("user")}, "x", [](Stock& s) {
+        return --s.quantity;
+    }) == 1);
 }
 
 }  // namespace any_policy_test

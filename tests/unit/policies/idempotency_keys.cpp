@@ -16,14 +16,14 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
 #include "support/recording_observer.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -98,10 +98,16 @@ TEST_CASE(
         if (++outside == 1) {
             world.runtime.advance(11s);  // paused for longer than its lease; somebody else comes meanwhile
             run_threads(1, [&](std::size_t) {
-                theirs = world.service.do_in_transaction(request(), "x", [&](Stock& t) {
-                    ++outside;
-                    return Response{201, "left " + std::to_string(--t.quantity)};
-                }, {.deadline = 60s}).value().body;
+                theirs = world.service
+                             .do_in_transaction(
+                                 request(), "x",
+                                 [&](Stock& t) {
+                                     ++outside;
+                                     return Response{201, "left " + std::to_string(--t.quantity)};
+                                 },
+                                 {.deadline = 60s})
+                             .value()
+                             .body;
             });
         }
         return Response{201, "left " + std::to_string(--s.quantity)};
@@ -116,8 +122,8 @@ TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "a request is executed once and every retry gets its answer", "[policies][idempotency_keys]", OptimisticVersioning,
-    PessimisticRowLock, SetNxLock)
+    "a request is executed once and every retry gets its answer", "[policies][idempotency_keys]",
+    OptimisticVersioning, PessimisticRowLock, SetNxLock)
 {
     World<TestType> world;
     auto const first = world.take();
@@ -217,15 +223,17 @@ TEST_CASE(
     DeafStore const store;
     OwnerToken const other{{1, 1}};
     static_cast<void>(store.claim(request(), other, 1min, AfterLease::take_over).value());
-    TransactionService const service{IdempotencyKeys{OptimisticVersioning{}, store, {.duplicates = Duplicates::wait}}, repository};
+    TransactionService const service{
+        IdempotencyKeys{OptimisticVersioning{}, store, {.duplicates = Duplicates::wait}}, repository};
     std::optional<Outcome<Answer<Response>>> answer;
     run_threads(2, [&](std::size_t i) {
         if (i == 0) {
-            answer = service.try_do_in_transaction(request(), "x", [](Stock&) { return Response{}; }, {.deadline = 20s});
+            answer = service.try_do_in_transaction(
+                request(), "x", [](Stock&) { return Response{}; }, {.deadline = 20s});
         } else {
             std::this_thread::sleep_for(100ms);  // it waits by now, or else gets the answer at once
-            static_cast<void>(
-                store.complete(request(), other, interlock::detail::encode_answer(Response{200, "theirs"}), false));
+            static_cast<void>(store.complete(
+                request(), other, interlock::detail::encode_answer(Response{200, "theirs"}), false));
         }
     });
     REQUIRE(answer);
@@ -272,7 +280,8 @@ TEMPLATE_TEST_CASE(
             // On another thread, as another process would: this one's operation holds the key.
             run_threads(1, [&](std::size_t) {
                 World<TestType>& other = *w;
-                TransactionService const fresh{IdempotencyKeys{TestType{}, other.store, {.lease = 10s}}, other.repository};
+                TransactionService const fresh{
+                    IdempotencyKeys{TestType{}, other.store, {.lease = 10s}}, other.repository};
                 successor = fresh.try_do_in_transaction(request(), "x", [](Stock& t) {
                     return Response{201, "successor " + std::to_string(--t.quantity)};
                 });
@@ -298,10 +307,13 @@ TEST_CASE(
 {
     World<> world;
     CHECK_THROWS_AS(
-        world.service.do_in_transaction(request(), "x", [](Stock& s) -> int {
-            s.quantity = -1;
-            throw std::runtime_error("try again");
-        }), std::runtime_error);
+        world.service.do_in_transaction(
+            request(), "x",
+            [](Stock& s) -> int {
+                s.quantity = -1;
+                throw std::runtime_error("try again");
+            }),
+        std::runtime_error);
     CHECK(world.store.size() == 0);
     CHECK(world.quantity() == 10);
     CHECK(world.observer.count(IdempotencyEvent::given_back) == 1);
@@ -323,7 +335,9 @@ TEST_CASE(
     CHECK(runs == 1);
     CHECK(world.quantity() == 10);
     // What was not applied for other reasons is not stored either.
-    CHECK(world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).errc() == Errc::not_found);
+    CHECK(
+        world.service.try_do_in_transaction(request("k-9"), "missing", [](Stock&) { return 1; }).errc() ==
+        Errc::not_found);
     CHECK(world.store.size() == 1);
 }
 
@@ -332,11 +346,14 @@ TEST_CASE(
     "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
-    auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
-        world.runtime.advance(11s);
-        std::thread([&] { CHECK(world.take()); }).join();
-        throw FinalRejection("insufficient funds");
-    }, {.deadline = 60s});
+    auto const slow = world.service.try_do_in_transaction(
+        request(), "x",
+        [&](Stock&) -> Response {
+            world.runtime.advance(11s);
+            std::thread([&] { CHECK(world.take()); }).join();
+            throw FinalRejection("insufficient funds");
+        },
+        {.deadline = 60s});
     REQUIRE(slow);
     CHECK(slow->replayed());
     CHECK(slow->value().body == "left 9");  // what the other one was told
@@ -347,11 +364,15 @@ TEST_CASE(
 TEST_CASE("a rejection is not final if the claim was taken over meanwhile", "[policies][idempotency_keys]")
 {
     World<> world(IdempotencyOptions{.lease = 10s});
-    auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock&) -> Response {
-        world.runtime.advance(11s);
-        static_cast<void>(world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
-        throw FinalRejection("insufficient funds");
-    }, {.deadline = 60s});
+    auto const slow = world.service.try_do_in_transaction(
+        request(), "x",
+        [&](Stock&) -> Response {
+            world.runtime.advance(11s);
+            static_cast<void>(
+                world.store.claim(request(), OwnerToken{{1, 1}}, 10s, AfterLease::take_over).value());
+            throw FinalRejection("insufficient funds");
+        },
+        {.deadline = 60s});
     CHECK(slow.errc() == Errc::idempotency_in_progress);
     CHECK(slow.effect() == Effect::not_applied);
     CHECK(world.quantity() == 10);
@@ -365,26 +386,31 @@ TEST_CASE(
     std::string slow;
     auto const reject = [](Stock&) -> Response { throw FinalRejection("limit reached"); };
     try {
-        static_cast<void>(world.service.do_in_transaction(request(), "x", [&](Stock& s) {
-            if (!std::exchange(once, true)) {
-                world.runtime.advance(11s);
-                run_threads(1, [&](std::size_t) {
-                    CHECK_THROWS_AS(world.service.do_in_transaction(request(), "x", reject), FinalRejection);
-                });
-            }
-            return Response{201, "left " + std::to_string(--s.quantity)};
-        }, {.deadline = 60s}));
+        static_cast<void>(world.service.do_in_transaction(
+            request(), "x",
+            [&](Stock& s) {
+                if (!std::exchange(once, true)) {
+                    world.runtime.advance(11s);
+                    run_threads(1, [&](std::size_t) {
+                        CHECK_THROWS_AS(
+                            world.service.do_in_transaction(request(), "x", reject), FinalRejection);
+                    });
+                }
+                return Response{201, "left " + std::to_string(--s.quantity)};
+            },
+            {.deadline = 60s}));
     } catch (FinalRejection const& rejection) {
         slow = rejection.what();
     }
     CHECK(slow == "limit reached");
     CHECK(world.quantity() == 10);
-    CHECK_THROWS_AS(world.service.do_in_transaction(request(), "x", [](Stock&) { return Response{}; }), FinalRejection);
+    CHECK_THROWS_AS(
+        world.service.do_in_transaction(request(), "x", [](Stock&) { return Response{}; }), FinalRejection);
 }
 
 TEMPLATE_TEST_CASE(
-    "a request whose retry names another state has one effect, whoever comes first", "[policies][idempotency_keys]",
-    OptimisticVersioning, SetNxLock)
+    "a request whose retry names another state has one effect, whoever comes first",
+    "[policies][idempotency_keys]", OptimisticVersioning, SetNxLock)
 {
     for (bool const slow_first : {false, true}) {
         World<TestType> world(IdempotencyOptions{.lease = 10s});
@@ -392,19 +418,23 @@ TEMPLATE_TEST_CASE(
         std::optional<Outcome<Answer<Response>>> successor;
         auto const other = [&] {
             run_threads(1, [&](std::size_t) {
-                successor = world.service.try_do_in_transaction(request(), "y", [](Stock& s) {
-                    return Response{201, "y " + std::to_string(--s.quantity)};
-                }, {.deadline = 60s});
+                successor = world.service.try_do_in_transaction(
+                    request(), "y",
+                    [](Stock& s) { return Response{201, "y " + std::to_string(--s.quantity)}; },
+                    {.deadline = 60s});
             });
         };
         bool once = slow_first;
-        auto const slow = world.service.try_do_in_transaction(request(), "x", [&](Stock& s) {
-            if (!std::exchange(once, true)) {
-                world.runtime.advance(11s);
-                other();
-            }
-            return Response{201, "x " + std::to_string(--s.quantity)};
-        }, {.deadline = 60s});
+        auto const slow = world.service.try_do_in_transaction(
+            request(), "x",
+            [&](Stock& s) {
+                if (!std::exchange(once, true)) {
+                    world.runtime.advance(11s);
+                    other();
+                }
+                return Response{201, "x " + std::to_string(--s.quantity)};
+            },
+            {.deadline = 60s});
         if (slow_first) {
             // As if it had died before it completed its claim.
             world.runtime.advance(11s);
@@ -474,7 +504,9 @@ TEST_CASE("a claim that is given back unsettled still names its attempt", "[poli
     static_cast<void>(
         world.store.claim(request(), dead, 10s, AfterLease::take_over, {}, NamedAttempt{&home, 1}).value());
     world.runtime.advance(11s);
-    CHECK(world.store.claim(request(), second, 10s, AfterLease::take_over).value().state == ClaimState::taken_over);
+    CHECK(
+        world.store.claim(request(), second, 10s, AfterLease::take_over).value().state ==
+        ClaimState::taken_over);
     CHECK(world.store.give_back(request(), second));
     CHECK(world.take(request("k-1", "another body")).errc() == Errc::idempotency_mismatch);
     CHECK(world.take());  // at once
@@ -496,9 +528,11 @@ TEST_CASE(
     Key const home{std::string("x")};
     auto const take = [](Stock& s) { return Response{201, "left " + std::to_string(--s.quantity)}; };
     REQUIRE(service.do_in_transaction(request(), "x", take).value().body == "left 9");
-    // A record of the same request without its answer, as an owner leaves it that dies before it completes it.
+    // A record of the same request without its answer, as an owner leaves it that dies before it completes
+    // it.
     Store const fresh{{.retention = 24h}, runtime};
-    static_cast<void>(fresh.claim(request(), dead, 10s, AfterLease::take_over, {}, NamedAttempt{&home, 1}).value());
+    static_cast<void>(
+        fresh.claim(request(), dead, 10s, AfterLease::take_over, {}, NamedAttempt{&home, 1}).value());
     TransactionService const again{
         IdempotencyKeys{OptimisticVersioning{}, fresh, IdempotencyOptions{.lease = 10s}}, repository};
     runtime.advance(23h);
@@ -570,11 +604,13 @@ TEMPLATE_TEST_CASE(
     std::vector<std::optional<Outcome<Answer<Response>>>> answers(threads);
     run_threads(threads, [&](std::size_t i) {
         answers[i] = service.try_do_in_transaction(
-            request(), "x", [&](Stock& s) {
+            request(), "x",
+            [&](Stock& s) {
                 ++executions;
                 --s.quantity;
                 return Response{201, "by " + std::to_string(i)};
-            }, {.deadline = 60s});
+            },
+            {.deadline = 60s});
     });
     CHECK(executions == 1);
     CHECK(repository.load("x")->value.quantity == 999);
@@ -592,7 +628,8 @@ TEST_CASE("asynchronous duplicates that wait get one answer", "[policies][idempo
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
     TransactionService const service{
-        IdempotencyKeys{SetNxLock{}, memory::IdempotencyStore{}, {.duplicates = Duplicates::wait}}, repository};
+        IdempotencyKeys{SetNxLock{}, memory::IdempotencyStore{}, {.duplicates = Duplicates::wait}},
+        repository};
     asio::io_context io;
     auto const take = [](Stock& s) { return --s.quantity; };
     int replayed = 0;

@@ -97,15 +97,18 @@ TEST_CASE("a storm of conflicts makes progress and ends by the deadline", "[poli
             while (std::chrono::steady_clock::now() < end) {
                 ++calls;
                 auto const outcome = service.try_do_in_transaction(
-                    "x", [&](Stock& s) {
+                    "x",
+                    [&](Stock& s) {
                         ++runs;
                         ++s.quantity;
-                    }, {.deadline = 2s});
+                    },
+                    {.deadline = 2s});
                 applied += outcome ? 1 : 0;
                 auto const second = static_cast<std::size_t>((std::chrono::steady_clock::now() - begin) / 1s);
                 if (outcome && second < applied_in_second.size())
                     ++applied_in_second[second];
-                if (!outcome && outcome.errc() != Errc::version_conflict && outcome.errc() != Errc::deadline_exceeded)
+                if (!outcome && outcome.errc() != Errc::version_conflict &&
+                    outcome.errc() != Errc::deadline_exceeded)
                     ++wrong;
             }
         });
@@ -127,7 +130,8 @@ TEST_CASE("attempts are bounded and the last error is told", "[policies][optimis
     auto const interfere = [&](Stock& s) {
         ++runs;
         auto const now = repository.load("x").value();
-        static_cast<void>(repository.compare_and_set("x", now.version, Stock{"x", now.value.quantity + 1}).value());
+        static_cast<void>(
+            repository.compare_and_set("x", now.version, Stock{"x", now.value.quantity + 1}).value());
         s.quantity = -1;
     };
     CHECK(service.try_do_in_transaction("x", interfere).errc() == Errc::version_conflict);
@@ -176,7 +180,9 @@ TEST_CASE(
 {
     Repository const repository;
     TransactionService const service{OptimisticVersioning{.missing = Missing::create}, repository};
-    run_threads(8, [&](std::size_t) { service.do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 60s}); });
+    run_threads(8, [&](std::size_t) {
+        service.do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 60s});
+    });
     CHECK(repository.load("x")->value.quantity == 8);
 }
 

@@ -35,16 +35,19 @@ TEST_CASE("an operation runs once and no update is lost", "[policies][pessimisti
     run_threads(8, [&](std::size_t) {
         for (int i = 0; i < 100; ++i)
             service.do_in_transaction(
-                "x", [&](Stock& s) {
+                "x",
+                [&](Stock& s) {
                     ++runs;
                     ++s.quantity;
-                }, {.deadline = 60s});
+                },
+                {.deadline = 60s});
     });
     CHECK(repository.load("x")->value.quantity == 800);
     CHECK(runs == 800);
 }
 
-TEST_CASE("while an operation runs its row can be neither written nor locked", "[policies][pessimistic_row_lock]")
+TEST_CASE(
+    "while an operation runs its row can be neither written nor locked", "[policies][pessimistic_row_lock]")
 {
     Repository const repository;
     auto const version = repository.insert(Stock{"x", 0}).value();
@@ -60,14 +63,17 @@ TEST_CASE("while an operation runs its row can be neither written nor locked", "
     REQUIRE(gate.wait_for(1));
     CHECK(repository.compare_and_set("x", version, Stock{"x", 9}).errc() == Errc::lock_busy);
     CHECK(impatient.try_do_in_transaction("x", [](Stock&) {}).errc() == Errc::lock_busy);
-    CHECK(service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20ms}).errc() == Errc::deadline_exceeded);
+    CHECK(
+        service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20ms}).errc() ==
+        Errc::deadline_exceeded);
     CHECK(repository.waiter_count() == 0);
     gate.open();
     holder.join();
     CHECK(repository.load("x")->value.quantity == 1);
 }
 
-TEST_CASE("waiting operations get the row in the order in which they came", "[policies][pessimistic_row_lock]")
+TEST_CASE(
+    "waiting operations get the row in the order in which they came", "[policies][pessimistic_row_lock]")
 {
     Repository const repository;
     static_cast<void>(repository.insert(Stock{"x", 0}).value());

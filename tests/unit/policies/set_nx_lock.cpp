@@ -11,17 +11,17 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
 #include "support/recording_observer.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -134,19 +134,26 @@ TEST_CASE(
     CHECK(world.fading.try_do_in_transaction("x", [](Lock<Stock>&) { return 5; }).value() == 5);
     // What the operation throws is its caller's, lost or not.
     CHECK_THROWS_AS(
-        world.fading.do_in_transaction("x", [&](Stock&) {
-            world.runtime.advance(9s);
-            throw std::runtime_error("mine");
-        }), std::runtime_error);
+        world.fading.do_in_transaction(
+            "x",
+            [&](Stock&) {
+                world.runtime.advance(9s);
+                throw std::runtime_error("mine");
+            }),
+        std::runtime_error);
 }
 
 TEST_CASE("a long operation keeps its lease", "[policies][set_nx_lock]")
 {
     World world;
-    CHECK(world.service.do_in_transaction("x", [&](Stock& s) {
-        world.runtime.advance(10min);
-        return --s.quantity;
-    }, {.deadline = 1h}) == 9);
+    CHECK(
+        world.service.do_in_transaction(
+            "x",
+            [&](Stock& s) {
+                world.runtime.advance(10min);
+                return --s.quantity;
+            },
+            {.deadline = 1h}) == 9);
     CHECK(world.observer.renewals().size() >= 100);
     CHECK(world.observer.lost().empty());
 }
@@ -154,10 +161,13 @@ TEST_CASE("a long operation keeps its lease", "[policies][set_nx_lock]")
 TEST_CASE("no commit starts after the deadline", "[policies][set_nx_lock]")
 {
     World world;
-    auto const outcome = world.service.try_do_in_transaction("x", [&](Stock& s) {
-        world.runtime.advance(3s);
-        s.quantity = -1;
-    }, {.deadline = 2s});
+    auto const outcome = world.service.try_do_in_transaction(
+        "x",
+        [&](Stock& s) {
+            world.runtime.advance(3s);
+            s.quantity = -1;
+        },
+        {.deadline = 2s});
     CHECK(outcome.errc() == Errc::deadline_exceeded);
     CHECK(world.quantity() == 10);
     CHECK_FALSE(world.locked());
@@ -226,10 +236,12 @@ TEST_CASE("many threads under one lock lose no update", "[policies][set_nx_lock]
         auto const& service = i % 2 == 0 ? a : b;
         for (int n = 0; n < 50; ++n)
             failed += service.try_do_in_transaction(
-                          "x", [&](Stock& s) {
+                          "x",
+                          [&](Stock& s) {
                               ++runs;
                               ++s.quantity;
-                          }, {.deadline = 60s})
+                          },
+                          {.deadline = 60s})
                           ? 0
                           : 1;
     });
@@ -258,7 +270,8 @@ TEST_CASE("losing the lock cancels an asynchronous operation", "[policies][set_n
         }
     };
     service.async_try_do_in_transaction(
-        "x", operation, {.deadline = 60s}, asio::bind_executor(io, [&](std::exception_ptr e, Outcome<void> outcome) {
+        "x", operation, {.deadline = 60s},
+        asio::bind_executor(io, [&](std::exception_ptr e, Outcome<void> outcome) {
             CHECK_FALSE(e);
             result = outcome.errc();
         }));
@@ -268,8 +281,8 @@ TEST_CASE("losing the lock cancels an asynchronous operation", "[policies][set_n
     CHECK(repository.load("x")->value.quantity == 10);
 }
 
-/// Two callers of one service: the second queues while the first holds, so that it is handed the lock, and with it what
-/// the first has written.
+/// Two callers of one service: the second queues while the first holds, so that it is handed the lock, and
+/// with it what the first has written.
 struct HandedOn {
     using Blocking = interlock_test::BlockingRepository<memory::StateRepository<Stock>>;
 
@@ -341,27 +354,36 @@ TEST_CASE(
     };
     SECTION("a change")
     {
-        CHECK(world.second([&](Stock& s) {
-            write_behind_the_lock();
-            return --s.quantity;
-        }).value() == 99);
+        CHECK(
+            world
+                .second([&](Stock& s) {
+                    write_behind_the_lock();
+                    return --s.quantity;
+                })
+                .value() == 99);
         CHECK(world.inner.load("x")->value.quantity == 99);
     }
     SECTION("no change")
     {
-        CHECK(world.second([&](Stock& s) {
-            write_behind_the_lock();
-            return s.quantity;
-        }).value() == 100);
+        CHECK(
+            world
+                .second([&](Stock& s) {
+                    write_behind_the_lock();
+                    return s.quantity;
+                })
+                .value() == 100);
     }
     SECTION("a throw")
     {
-        CHECK(world.second([&](Stock& s) {
-            write_behind_the_lock();
-            if (s.quantity < 10)
-                throw std::runtime_error("sold out");
-            return s.quantity;
-        }).value() == 100);
+        CHECK(
+            world
+                .second([&](Stock& s) {
+                    write_behind_the_lock();
+                    if (s.quantity < 10)
+                        throw std::runtime_error("sold out");
+                    return s.quantity;
+                })
+                .value() == 100);
     }
     SECTION("an erased state")
     {
@@ -401,10 +423,13 @@ public:
     explicit LockedRow(Repository repository) : rows_{PessimisticRowLock{}, std::move(repository)}
     {
         thread_ = std::thread([this] {
-            rows_.do_in_transaction("x", [this](Stock& s) {
-                gate_.pass();
-                ++s.quantity;
-            }, {.deadline = 60s});
+            rows_.do_in_transaction(
+                "x",
+                [this](Stock& s) {
+                    gate_.pass();
+                    ++s.quantity;
+                },
+                {.deadline = 60s});
         });
         static_cast<void>(gate_.wait_for(1));
     }
@@ -429,8 +454,9 @@ void waits_for_a_locked_row(memory::StateRepository<Stock> const& repository, Le
     auto const before = repository.load("x")->value.quantity;
     LockedRow row{repository};
     CHECK(impatient.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }).errc() == Errc::lock_busy);
-    CHECK(service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 300ms}).errc() ==
-          Errc::deadline_exceeded);
+    CHECK(
+        service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 300ms}).errc() ==
+        Errc::deadline_exceeded);
     CHECK(repository.waiter_count() == 0);
     std::atomic<int> done{0};
     std::atomic<bool> good{true};
@@ -439,7 +465,8 @@ void waits_for_a_locked_row(memory::StateRepository<Stock> const& repository, Le
         ++done;
     };
     std::thread blocking([&] {
-        end(static_cast<bool>(service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 60s})));
+        end(static_cast<bool>(
+            service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 60s})));
     });
     std::thread both([&] {
         end(static_cast<bool>(service.try_do_in_transaction(
@@ -463,8 +490,14 @@ TEST_CASE("a write that waits until its deadline waits for a row that is locked"
     memory::StateRepository<Stock> const repository;
     static_cast<void>(repository.insert(Stock{"x", 10}).value());
     static_cast<void>(repository.insert(Stock{"y", 10}).value());
-    SECTION("in place") { waits_for_a_locked_row(repository, repository); }
-    SECTION("on the pool") { waits_for_a_locked_row(repository, interlock_test::BlockingRepository{repository}); }
+    SECTION("in place")
+    {
+        waits_for_a_locked_row(repository, repository);
+    }
+    SECTION("on the pool")
+    {
+        waits_for_a_locked_row(repository, interlock_test::BlockingRepository{repository});
+    }
 }
 
 TEST_CASE("transactions that lock rows do not starve transactions under leases", "[policies][set_nx_lock]")
@@ -486,10 +519,13 @@ TEST_CASE("transactions that lock rows do not starve transactions under leases",
             stop = true;
         }
         while (!stop) {
-            rows.do_in_transaction("x", [](Stock& s) {
-                std::this_thread::sleep_for(1ms);
-                ++s.quantity;
-            }, {.deadline = 60s});
+            rows.do_in_transaction(
+                "x",
+                [](Stock& s) {
+                    std::this_thread::sleep_for(1ms);
+                    ++s.quantity;
+                },
+                {.deadline = 60s});
             ++changes;
         }
     });
@@ -516,7 +552,8 @@ TEST_CASE(
         CHECK(gate.wait_for(1));
         return --s.quantity;
     }) == 9);
-    CHECK(repository.create(Key{std::string("x")}, OwnerToken{{1, 1}}, 1s));  // the record went with the commit
+    // The record went with the commit.
+    CHECK(repository.create(Key{std::string("x")}, OwnerToken{{1, 1}}, 1s));
     CHECK(repository.remove(Key{std::string("x")}, OwnerToken{{1, 1}}));
     auto const next = locks.acquire("x");
     gate.open();  // it leaves now

@@ -44,7 +44,8 @@ private:
     static void check(std::string_view url)
     {
         if (url != "memory:")
-            throw Error(Errc::invalid_argument, "the memory backend takes no parameters: write just 'memory:'");
+            throw Error(
+                Errc::invalid_argument, "the memory backend takes no parameters: write just 'memory:'");
     }
 };
 

@@ -4,7 +4,8 @@
 #define INTERLOCK_BACKENDS_MEMORY_FWD_HPP
 
 /// @file
-/// Forward declarations of what the memory backend gives its users, with all default template arguments. Cheap.
+/// Forward declarations of what the memory backend gives its users, with all default template arguments.
+/// Cheap.
 
 #include <interlock/fwd.hpp>
 

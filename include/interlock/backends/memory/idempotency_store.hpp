@@ -27,9 +27,10 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
+/// How an idempotency store in memory keeps its records, and how many.
 struct IdempotencyStoreOptions {
-    /// How long an answer is kept, by the runtime's clock. Longer than anybody retries. A claim without an answer is
-    /// kept as long as well, counted from the claim.
+    /// How long an answer is kept, by the runtime's clock. Longer than anybody retries. A claim without an
+    /// answer is kept as long as well, counted from the claim.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
     /// Records, claims included; beyond it `overloaded`.
     std::size_t max_records{std::size_t{1} << 22};
@@ -42,8 +43,12 @@ template <class R>
 class BasicIdempotencyStore : public IdempotencyMembers<BasicIdempotencyStore<R>> {
 public:
     using runtime_type = R;
-    static constexpr Capabilities capabilities() noexcept { return {.answers_in_place = true, .owns_threads = true}; }
+    static constexpr Capabilities capabilities() noexcept
+    {
+        return {.answers_in_place = true, .owns_threads = true};
+    }
 
+    /// A new, empty store. `runtime`: the clock by which leases and the retention end.
     explicit BasicIdempotencyStore(IdempotencyStoreOptions options = {}, R runtime = {})
         : shared_(std::make_shared<Shared>(options, std::move(runtime)))
     {}
@@ -78,8 +83,8 @@ public:
         if (record.owner == owner) {
             record.lease_end = detail_add(now, lease);
             // A request that arrives late does not bring back an attempt that its owner has gone beyond.
-            bool const late = !record.inherited && attempt.home != nullptr && record.home == attempt.home->bytes() &&
-                              attempt.number < record.attempt;
+            bool const late = !record.inherited && attempt.home != nullptr &&
+                              record.home == attempt.home->bytes() && attempt.number < record.attempt;
             if (attempt.replaces && !late)
                 name(record, attempt);
             return ours(record);
@@ -195,9 +200,13 @@ private:
         std::deque<std::pair<TimePoint, std::string>> order;  // oldest first
     };
 
-    static TimePoint detail_add(TimePoint now, Ttl lease) noexcept { return interlock::detail::add(now, lease.value()); }
+    static TimePoint detail_add(TimePoint now, Ttl lease) noexcept
+    {
+        return interlock::detail::add(now, lease.value());
+    }
 
-    static void own(Shared& s, std::string const& name, Record& record, OwnerToken owner, Ttl lease, TimePoint now)
+    static void own(
+        Shared& s, std::string const& name, Record& record, OwnerToken owner, Ttl lease, TimePoint now)
     {
         record.owner = owner;
         record.lease_end = detail_add(now, lease);
@@ -212,8 +221,12 @@ private:
     }
     static Claim ours(Record const& record)
     {
-        return Claim{
-            record.inherited ? ClaimState::taken_over : ClaimState::claimed, {}, false, {}, record.home, record.attempt};
+        return Claim{record.inherited ? ClaimState::taken_over : ClaimState::claimed,
+                     {},
+                     false,
+                     {},
+                     record.home,
+                     record.attempt};
     }
 
     /// But for those who wait: the first of them claims it.
@@ -243,7 +256,8 @@ private:
             waiter->wake();
     }
 
-    /// Forgets what is older than the retention, exactly then and not before; a running lease is never forgotten.
+    /// Forgets what is older than the retention, exactly then and not before; a running lease is never
+    /// forgotten.
     static void purge(Shared& s, TimePoint now)
     {
         // Once around at most: what is kept goes to the end of the line.

@@ -34,14 +34,15 @@ namespace memory {
 
 /// An open row transaction of a `memory::StateRepository`. Models `RowTransaction`.
 ///
-/// **Lifetimes.** Made by `load_for_update` it keeps the store alive; made by `open_transaction` the repository must
-/// outlive it. Must not be moved while `poll` is pending: a queue knows its waiter.
-/// **Thread safety.** One thread at a time.
+/// **Lifetimes.** Made by `load_for_update` it keeps the store alive; made by `open_transaction` the
+/// repository must outlive it. Must not be moved while `poll` is pending: a queue knows its waiter. **Thread
+/// safety.** One thread at a time.
 template <class T, class R>
 class Transaction {
     using Store = detail::Store<T, R>;
 
 public:
+    /// Takes the locked rows over; the other one then holds nothing.
     Transaction(Transaction&& other) noexcept
         : owner_(std::move(other.owner_)), store_(other.store_), id_(std::exchange(other.id_, 0)),
           first_(std::move(other.first_)), more_(std::move(other.more_))
@@ -69,7 +70,8 @@ public:
     std::optional<Versioned<T>>& state(std::size_t i) { return row(i).state; }
 
     /// Applies `changes` and the operation's record, or nothing, and ends the transaction.
-    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {})
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {})
     {
         for (auto const& change : changes)
             if (change.kind == ChangeKind::write)
@@ -77,7 +79,8 @@ public:
                     rollback();
                     return std::move(checked).failure();
                 }
-        if (changes.size() == 1 && operation == nullptr && more_.empty() && first_.where == RowState::locked &&
+        if (changes.size() == 1 && operation == nullptr && more_.empty() &&
+            first_.where == RowState::locked &&
             *changes[0].key == first_.node->first) {  // the common case: write and unlock in one step
             first_.where = RowState::open;
             auto version =
@@ -229,17 +232,16 @@ private:
 
 /// A store in this process's memory.
 ///
-/// **Guarantee.** Models `VersionedRepository`, `AtomicRepository`, `OperationRepository`, `RowLockingRepository`,
-/// `LeaseRepository`, `FencedRepository` and `FusedRepository`. Row locks and lock records are granted first come,
-/// first served. Laws P1 to P10 hold without exception for as long as the process lives.
-/// **Does not guarantee.** Anything across processes or restarts.
-/// **Lifetimes.** A shared handle: copies are handles to the same store, which lives as long as any of them, or
-/// any service or operation made from one.
-/// **Thread safety.** Everything: safe.
-/// **Cost.** One mutex of 64 per key touched; no allocation for a change of an existing value.
+/// **Guarantee.** Models `VersionedRepository`, `AtomicRepository`, `OperationRepository`,
+/// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. Row locks and lock
+/// records are granted first come, first served. Laws P1 to P10 hold without exception for as long as the
+/// process lives. **Does not guarantee.** Anything across processes or restarts. **Lifetimes.** A shared
+/// handle: copies are handles to the same store, which lives as long as any of them, or any service or
+/// operation made from one. **Thread safety.** Everything: safe. **Cost.** One mutex of 64 per key touched;
+/// no allocation for a change of an existing value.
 ///
-/// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`). Scalar values need one:
-/// `memory::StateRepository<int, std::string>`.
+/// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`). Scalar values need
+/// one: `memory::StateRepository<int, std::string>`.
 template <class T, class K, class R>
 class StateRepository
     : public CommittingMembers<StateRepository<T, K, R>, T, interlock::detail::repository_key_t<T, K>> {
@@ -263,9 +265,12 @@ public:
     /// For messages.
     std::string place() const { return "memory"; }
 
-    static constexpr Capabilities capabilities() noexcept { return {.answers_in_place = true, .owns_threads = true}; }
+    static constexpr Capabilities capabilities() noexcept
+    {
+        return {.answers_in_place = true, .owns_threads = true};
+    }
 
-    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
+    // ---- values: VersionedRepository, AtomicRepository ------------------------------------------
     using Members::carry_out;
 
     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline) const
@@ -286,7 +291,7 @@ public:
         return store_->commit(commit.changes, commit.operation);
     }
 
-    // ---- operation records: OperationRepository -----------------------------------------------------------------
+    // ---- operation records: OperationRepository -------------------------------------------------
     Outcome<std::optional<OperationRecord>> carry_out(verb::FindOperation const& find, Deadline) const
     {
         return store_->find_operation(find.key, find.id);
@@ -295,30 +300,31 @@ public:
     {
         return store_->forbid_operation(forbid.key, forbid.id, forbid.attempt);
     }
-    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the
-    /// call, in no particular order; sort by `sequence` for the order of commits.
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed
+    /// before the call, in no particular order; sort by `sequence` for the order of commits.
     template <class Visit>
     void for_each_operation(Visit&& visit) const
     {
         store_->for_each_operation(std::forward<Visit>(visit));
     }
 
-    // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
-    Outcome<transaction_type> carry_out(verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
+    // ---- row locks: RowLockingRepository --------------------------------------------------------
+    Outcome<transaction_type> carry_out(
+        verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
         auto opened = wait_for_rows(*this, rows.keys, rows.wait, deadline);
         if (opened)
             opened->owner_ = store_;
         return opened;
     }
-    /// `load_for_update` without blocking: `poll` the result until it is done. `keys` must live until then, a handle of this
-    /// store as long as the result.
+    /// `load_for_update` without blocking: `poll` the result until it is done. `keys` must live until then, a
+    /// handle of this store as long as the result.
     transaction_type open_transaction(std::span<Key const* const> keys) const
     {
         return transaction_type{store_.get(), keys};
     }
 
-    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
+    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -----------------------
     Outcome<Grant> carry_out(verb::Create const& create, Deadline) const
     {
         if (auto valid = check(create.key, create.ttl); !valid)
@@ -349,15 +355,18 @@ public:
     /// The fence counter lives and dies with the data it guards.
     Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const { return success(); }
 
-    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its
-    /// next renewal finds the lock lost. For operators.
+    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and
+    /// its next renewal finds the lock lost. For operators.
     template <KeyOrState<T, key_type> A>
     Outcome<Removal> force_release(A const& key) const
     {
         return store_->remove(make_key<T, key_type>(key), nullptr);
     }
 
-    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const { store_->subscribe(key, owner, waiter); }
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
+    {
+        store_->subscribe(key, owner, waiter);
+    }
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept { store_->unsubscribe(key, waiter); }
     bool wanted(Key const& key, OwnerToken owner) const { return store_->wanted(key, owner); }
 

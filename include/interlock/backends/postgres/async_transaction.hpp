@@ -186,18 +186,12 @@ private:
                 auto constexpr never = TimePoint::max();
                 if (call.turn)
                     async_call(
-                        interlock::detail::CallAlone{},
-                        never,
-                        transaction_.pool_->runtime(),
-                        std::move(handler),
-                        std::move(call));
+                        interlock::detail::CallAlone{}, never, transaction_.pool_->runtime(),
+                        std::move(handler), std::move(call));
                 else
                     async_call(
-                        interlock::detail::CallHere{},
-                        never,
-                        transaction_.pool_->runtime(),
-                        std::move(handler),
-                        std::move(call));
+                        interlock::detail::CallHere{}, never, transaction_.pool_->runtime(),
+                        std::move(handler), std::move(call));
             },
             std::get<count>(all),
             std::unique_ptr<Statement>(new Statement{std::string(sql), std::move(params)}));

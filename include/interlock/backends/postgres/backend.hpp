@@ -20,10 +20,11 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// For `open<T>("postgresql://localhost/shop", postgres::backend)`. The URL is that of `Options::parse`; a bad one throws
-/// `Error` (`invalid_argument`) without its text. Does not connect: that a server is not there, or its tables are not (see
-/// `create_schema`), says the first call. States are in the library's table; those of different types need different name
-/// spaces: `postgresql://localhost/shop?name_space=accounts`.
+/// For `open<T>("postgresql://localhost/shop", postgres::backend)`. The URL is that of `Options::parse`; a
+/// bad one throws `Error` (`invalid_argument`) without its text. Does not connect: that a server is not
+/// there, or its tables are not (see `create_schema`), says the first call. States are in the library's
+/// table; those of different types need different name spaces:
+/// `postgresql://localhost/shop?name_space=accounts`.
 struct Backend {
     std::string_view scheme{"postgresql"};
 
@@ -38,7 +39,10 @@ struct Backend {
             return StateRepository<T, std::string>{pool};
     }
     /// The idempotency records of that server and name space.
-    AnyIdempotencyStore open_idempotency_store(std::string_view url) const { return IdempotencyStore{Pool{url}}; }
+    AnyIdempotencyStore open_idempotency_store(std::string_view url) const
+    {
+        return IdempotencyStore{Pool{url}};
+    }
 };
 
 /// What `open` is given for `postgresql:` URLs.

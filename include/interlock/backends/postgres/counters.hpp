@@ -25,6 +25,7 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
+/// How counters are kept in a PostgreSQL server.
 struct CountersOptions {
     /// How long an answer is kept, by the server's clock. Longer than anybody retries.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
@@ -42,17 +43,28 @@ struct CounterStatements {
             "INSERT INTO " + ns + "_counter (key, value) VALUES ($1::bytea, 0) ON CONFLICT (key) DO NOTHING"};
         lock = Statement{"SELECT 1 FROM " + ns + "_counter WHERE key = $1::bytea FOR UPDATE"};
         change = Statement{
-            "WITH old AS MATERIALIZED (SELECT request, value, changed FROM " + ns + "_once WHERE key = $1::bytea AND "
+            "WITH old AS MATERIALIZED (SELECT request, value, changed FROM " + ns +
+            "_once WHERE key = $1::bytea AND "
             "id = $2::bytea AND kept_until > clock_timestamp()), "
-            "u AS (UPDATE " + ns + "_counter SET value = value + $3::bigint WHERE key = $1::bytea AND NOT EXISTS (SELECT FROM old) "
-            "AND ($4::bigint IS NULL OR value + $3::bigint >= $4::bigint) AND ($5::bigint IS NULL OR value + $3::bigint <= $5::bigint) "
-            "AND abs(value + $3::bigint) <= " + std::to_string(CounterChange::limit) + " RETURNING value), "
-            "now AS MATERIALIZED (SELECT value, abs(value + $3::bigint) <= " + std::to_string(CounterChange::limit) +
-            " AS in_range FROM " + ns + "_counter WHERE key = $1::bytea), "
-            "r AS (INSERT INTO " + ns + "_once AS o (key, id, request, value, changed, kept_until) SELECT $1::bytea, $2::bytea, "
+            "u AS (UPDATE " +
+            ns +
+            "_counter SET value = value + $3::bigint WHERE key = $1::bytea AND NOT EXISTS (SELECT FROM old) "
+            "AND ($4::bigint IS NULL OR value + $3::bigint >= $4::bigint) AND ($5::bigint IS NULL OR value + "
+            "$3::bigint <= $5::bigint) "
+            "AND abs(value + $3::bigint) <= " +
+            std::to_string(CounterChange::limit) +
+            " RETURNING value), "
+            "now AS MATERIALIZED (SELECT value, abs(value + $3::bigint) <= " +
+            std::to_string(CounterChange::limit) + " AS in_range FROM " + ns +
+            "_counter WHERE key = $1::bytea), "
+            "r AS (INSERT INTO " +
+            ns +
+            "_once AS o (key, id, request, value, changed, kept_until) SELECT $1::bytea, $2::bytea, "
             "$6::text, coalesce((SELECT value FROM u), now.value), EXISTS (SELECT FROM u), "
-            "clock_timestamp() + $7::bigint * interval '1 microsecond' FROM now WHERE NOT EXISTS (SELECT FROM old) AND now.in_range "
-            "ON CONFLICT (key, id) DO UPDATE SET request = excluded.request, value = excluded.value, changed = excluded.changed, "
+            "clock_timestamp() + $7::bigint * interval '1 microsecond' FROM now WHERE NOT EXISTS (SELECT "
+            "FROM old) AND now.in_range "
+            "ON CONFLICT (key, id) DO UPDATE SET request = excluded.request, value = excluded.value, changed "
+            "= excluded.changed, "
             "kept_until = excluded.kept_until RETURNING value, changed) "
             "SELECT (SELECT request FROM old), coalesce((SELECT value FROM old), (SELECT value FROM r)), "
             "coalesce((SELECT changed FROM old), (SELECT changed FROM r))"};
@@ -69,13 +81,12 @@ struct CounterStatements {
 
 /// Whole numbers that the server adds to, where load, change and compare-and-set would cost more.
 ///
-/// **Guarantee.** A change is applied at most once per (name space, counter, operation id) while the answer is kept, and
-/// never beyond its bounds, decided in one transaction with the answer. Whoever comes with the same id gets the first
-/// answer; with another change under the same id `idempotency_mismatch`.
-/// **Does not guarantee.** Anything after the server lost commits.
-/// **Outcomes.** As `StateRepository`, but a lost reply is asked for again until the deadline, since the id makes that safe;
-/// `outcome_unknown` only when it comes first.
-/// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
+/// **Guarantee.** A change is applied at most once per (name space, counter, operation id) while the answer
+/// is kept, and never beyond its bounds, decided in one transaction with the answer. Whoever comes with the
+/// same id gets the first answer; with another change under the same id `idempotency_mismatch`. **Does not
+/// guarantee.** Anything after the server lost commits. **Outcomes.** As `StateRepository`, but a lost reply
+/// is asked for again until the deadline, since the id makes that safe; `outcome_unknown` only when it comes
+/// first. **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
 /// **Cost.** One round trip per call.
 ///
 /// `Counters` are those of the system's runtime.
@@ -92,7 +103,10 @@ public:
     Runtime const& runtime() const noexcept { return shared_->pool->runtime(); }
     /// Equal for all counters of one pool.
     void const* identity() const noexcept { return shared_->pool.get(); }
-    Capabilities capabilities() const noexcept { return {.blocking_calls = shared_->pool->options().max_connections}; }
+    Capabilities capabilities() const noexcept
+    {
+        return {.blocking_calls = shared_->pool->options().max_connections};
+    }
 
     Outcome<CounterAnswer> carry_out(verb::ChangeCounter const& asked, Deadline deadline) const
     {
@@ -134,7 +148,8 @@ private:
     };
 
     Outcome<CounterAnswer> ask(
-        OperationId const& id, Key const& key, CounterChange const& change, std::string const& request, Deadline deadline) const
+        OperationId const& id, Key const& key, CounterChange const& change, std::string const& request,
+        Deadline deadline) const
     {
         detail::Batch batch;
         for (auto const* statement : {&shared_->statements.make, &shared_->statements.lock}) {

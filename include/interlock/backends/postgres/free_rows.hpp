@@ -102,10 +102,10 @@ public:
 
     /// Throws `Error` (`invalid_argument`) for a repository on the library's own table, and for options
     /// without a condition.
-    FreeRows(Repository repository, FreeRowsOptions options) requires
-        KeyedState<T> && std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
-        : repository_(std::move(repository)),
-          named_(options.where.find("$1") != std::string::npos),
+    FreeRows(Repository repository, FreeRowsOptions options)
+        requires KeyedState<T> &&
+                     std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
+        : repository_(std::move(repository)), named_(options.where.find("$1") != std::string::npos),
           statement_(statement(*repository_.store_, options)),
           identity_(intern_store(*repository_.store_->identity + "/" + statement_.text()))
     {}
@@ -121,7 +121,8 @@ public:
     }
 
     /// BEGIN, its bounds and the locking read in one trip. Of one key only, else `invalid_argument`.
-    Outcome<transaction_type> carry_out(verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
+    Outcome<transaction_type> carry_out(
+        verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
         auto const keys = rows.keys;
         if (!deadline.valid())
@@ -140,7 +141,9 @@ public:
         });
     }
 
-    Outcome<transaction_type> load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
+    /// As `carry_out` of the verb, for direct use.
+    Outcome<transaction_type> load_for_update(
+        std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
         return carry_out(verb::LoadForUpdate<transaction_type>{keys, wait}, deadline);
     }

@@ -4,7 +4,8 @@
 #define INTERLOCK_BACKENDS_POSTGRES_IDEMPOTENCY_STORE_HPP
 
 /// @file
-/// Idempotency records in a PostgreSQL server: claimed before the operation runs, or written by its own transaction.
+/// Idempotency records in a PostgreSQL server: claimed before the operation runs, or written by its own
+/// transaction.
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/pool.hpp>
@@ -30,7 +31,8 @@ namespace detail {
 /// Version and value; empty: none.
 inline std::string text_of(Fingerprint print)
 {
-    return print.version() == 0 ? std::string{} : std::to_string(print.version()) + ":" + std::to_string(print.value());
+    return print.version() == 0 ? std::string{}
+                                : std::to_string(print.version()) + ":" + std::to_string(print.value());
 }
 inline Fingerprint fingerprint_of(std::string_view text) noexcept
 {
@@ -58,49 +60,66 @@ struct ClaimStatements {
             "split_part(r.fingerprint, ':', 1) <> split_part(excluded.fingerprint, ':', 1))";
         std::string const over = "r.kept_until <= clock_timestamp()";
         auto const unless_over = [&](std::string const& column) {
-            return column + " = CASE WHEN " + over + " THEN excluded." + column + " ELSE r." + column + " END, ";
+            return column + " = CASE WHEN " + over + " THEN excluded." + column + " ELSE r." + column +
+                   " END, ";
         };
         // What is named stays until its owner names something else, or the record is over.
         auto const named = [&](std::string const& column) {
             // A request that arrives late does not bring back an attempt that its owner has gone beyond.
-            return column + " = CASE WHEN " + over + " OR (r.owner = excluded.owner AND $9::boolean AND (r.inherited OR "
-                   "r.home IS DISTINCT FROM excluded.home OR r.attempt <= excluded.attempt)) THEN excluded." + column +
-                   " ELSE r." + column + " END, ";
+            return column + " = CASE WHEN " + over +
+                   " OR (r.owner = excluded.owner AND $9::boolean AND (r.inherited OR "
+                   "r.home IS DISTINCT FROM excluded.home OR r.attempt <= excluded.attempt)) THEN excluded." +
+                   column + " ELSE r." + column + " END, ";
         };
         claim = Statement{
-            "INSERT INTO " + table + " AS r (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until, "
-            "inherited, home, attempt) VALUES ($1::bytea, $2::bytea, $3::text, clock_timestamp() + $4::bigint * interval "
-            "'1 microsecond', false, false, '', clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond', "
+            "INSERT INTO " + table +
+            " AS r (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until, "
+            "inherited, home, attempt) VALUES ($1::bytea, $2::bytea, $3::text, clock_timestamp() + "
+            "$4::bigint * interval "
+            "'1 microsecond', false, false, '', clock_timestamp() + greatest($4::bigint, $5::bigint) * "
+            "interval '1 microsecond', "
             "false, $7::bytea, $8::bigint) "
-            "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, " + unless_over("fingerprint") + named("home") +
-            named("attempt") + "inherited = " + "NOT " + over + " AND CASE WHEN r.owner = excluded.owner THEN r.inherited AND NOT "
+            "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, " +
+            unless_over("fingerprint") + named("home") + named("attempt") + "inherited = " + "NOT " + over +
+            " AND CASE WHEN r.owner = excluded.owner THEN r.inherited AND NOT "
             "$9::boolean ELSE true END, "
             "rejected = false, completed = false, answer = '', wanted = false, "
             "lease_end = clock_timestamp() + $4::bigint * interval '1 microsecond', "
             "kept_until = clock_timestamp() + greatest($4::bigint, $5::bigint) * interval '1 microsecond' "
-            "WHERE " + over + " OR (" + same + " AND NOT r.completed AND (r.owner IS NULL OR "
+            "WHERE " +
+            over + " OR (" + same +
+            " AND NOT r.completed AND (r.owner IS NULL OR "
             "r.owner = excluded.owner OR ($6::boolean AND r.lease_end <= clock_timestamp()))) "
             "RETURNING r.inherited, r.home, r.attempt"};
         // Messages are sent only where somebody waits: a commit that sends one keeps all others that do from
         // committing beside it. Who asks in vain leaves a mark; asking again after having subscribed cannot
         // miss the answer.
         find = Statement{
-            "WITH b AS (UPDATE " + table + " SET wanted = true WHERE name = $1::bytea AND owner <> $2::bytea AND NOT completed "
+            "WITH b AS (UPDATE " + table +
+            " SET wanted = true WHERE name = $1::bytea AND owner <> $2::bytea AND NOT completed "
             "AND NOT wanted RETURNING 1) SELECT fingerprint, completed, rejected, answer, "
-            "(extract(epoch FROM lease_end - clock_timestamp()) * 1000000)::bigint, (SELECT count(*) FROM b) FROM " + table +
-            " WHERE name = $1::bytea AND kept_until > clock_timestamp()"};
+            "(extract(epoch FROM lease_end - clock_timestamp()) * 1000000)::bigint, (SELECT count(*) FROM b) "
+            "FROM " +
+            table + " WHERE name = $1::bytea AND kept_until > clock_timestamp()"};
         complete = Statement{
-            "WITH u AS (UPDATE " + table + " SET completed = true, answer = $3::bytea, rejected = $4::boolean, "
+            "WITH u AS (UPDATE " + table +
+            " SET completed = true, answer = $3::bytea, rejected = $4::boolean, "
             "kept_until = clock_timestamp() + $5::bigint * interval '1 microsecond' "
-            "WHERE name = $1::bytea AND owner = $2::bytea AND (NOT completed OR (answer = $3::bytea AND rejected = $4::boolean)) "
+            "WHERE name = $1::bytea AND owner = $2::bytea AND (NOT completed OR (answer = $3::bytea AND "
+            "rejected = $4::boolean)) "
             "RETURNING wanted), "
-            "n AS MATERIALIZED (" + wake + "$6::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+            "n AS MATERIALIZED (" +
+            wake + "$6::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
         std::string const own = " WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed AND ";
         give_back = Statement{
-            "WITH d AS (DELETE FROM " + table + own + "(NOT inherited OR $4::boolean) RETURNING wanted), "
-            "k AS (UPDATE " + table + " SET owner = NULL, lease_end = clock_timestamp()" + own + "inherited AND NOT $4::boolean "
+            "WITH d AS (DELETE FROM " + table + own +
+            "(NOT inherited OR $4::boolean) RETURNING wanted), "
+            "k AS (UPDATE " +
+            table + " SET owner = NULL, lease_end = clock_timestamp()" + own +
+            "inherited AND NOT $4::boolean "
             "RETURNING wanted), u AS (SELECT wanted FROM d UNION ALL SELECT wanted FROM k), "
-            "n AS MATERIALIZED (" + wake + "$3::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
+            "n AS MATERIALIZED (" +
+            wake + "$3::text) FROM u WHERE wanted) SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n)"};
     }
 
     Statement claim;
@@ -123,8 +142,10 @@ struct RecordStatements {
             " WHERE name = $1::bytea"};
         forget = Statement{"DELETE FROM " + table + " WHERE name = $1::bytea AND " + over};
         auto const values = "INSERT INTO " + table +
-                            " (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) VALUES ($1::bytea, "
-                            "NULL, $2::text, clock_timestamp(), true, $4::boolean, $3::bytea, clock_timestamp() + $5::bigint * "
+                            " (name, owner, fingerprint, lease_end, completed, rejected, answer, kept_until) "
+                            "VALUES ($1::bytea, "
+                            "NULL, $2::text, clock_timestamp(), true, $4::boolean, $3::bytea, "
+                            "clock_timestamp() + $5::bigint * "
                             "interval '1 microsecond')";
         insert = Statement{values};
         insert_if_none = Statement{values + " ON CONFLICT (name) DO NOTHING"};
@@ -140,22 +161,23 @@ struct RecordStatements {
 
 }  // namespace detail
 
+/// How idempotency records are kept in a PostgreSQL server.
 struct IdempotencyStoreOptions {
-    /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an answer is kept as
-    /// long as well, counted from the claim, and at least as long as its lease.
+    /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an
+    /// answer is kept as long as well, counted from the claim, and at least as long as its lease.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
 };
 
-/// An `IdempotencyStore` in a PostgreSQL server: the claim is committed first, so that everybody sees at once that the
-/// request is being executed.
+/// An `IdempotencyStore` in a PostgreSQL server: the claim is committed first, so that everybody sees at once
+/// that the request is being executed.
 ///
-/// **Guarantee.** One atomic arbitration per claim, by the server's clock. A call whose reply was lost may be made again with
-/// the same owner: `claim` and `complete` recognise it.
-/// **Does not guarantee.** Anything after the server lost commits: a failover to an asynchronous replica, or a crash with
-/// `synchronous_commit = off`.
-/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply: `outcome_unknown`.
-/// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
-/// **Cost.** One round trip per member. Waiters listen on the pool's connection for wake-ups.
+/// **Guarantee.** One atomic arbitration per claim, by the server's clock. A call whose reply was lost may be
+/// made again with the same owner: `claim` and `complete` recognise it. **Does not guarantee.** Anything
+/// after the server lost commits: a failover to an asynchronous replica, or a crash with `synchronous_commit
+/// = off`. **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no
+/// reply: `outcome_unknown`. **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.**
+/// Everything: safe. **Cost.** One round trip per member. Waiters listen on the pool's connection for
+/// wake-ups.
 ///
 /// `IdempotencyStore` is the one of the system's runtime.
 template <class Runtime>
@@ -201,9 +223,12 @@ public:
             auto home = granted.bytes(0, 1);
             if (!home)
                 return Failure{Errc::corrupt_state, "postgres: an idempotency record is damaged"};
-            return Claim{
-                granted.boolean(0, 0) ? ClaimState::taken_over : ClaimState::claimed, {}, false, {}, *std::move(home),
-                static_cast<std::uint32_t>(granted.number(0, 2).value_or(0))};
+            return Claim{granted.boolean(0, 0) ? ClaimState::taken_over : ClaimState::claimed,
+                         {},
+                         false,
+                         {},
+                         *std::move(home),
+                         static_cast<std::uint32_t>(granted.number(0, 2).value_or(0))};
         }
         auto const& record = (*replies)[1];
         if (record.rows() == 0)  // given back and forgotten between the two
@@ -220,7 +245,9 @@ public:
         if (left > 0)
             return Claim{ClaimState::in_progress, {}, false, std::chrono::microseconds{left}};
         return Claim{
-            after_lease == AfterLease::refuse ? ClaimState::abandoned : ClaimState::in_progress, {}, false,
+            after_lease == AfterLease::refuse ? ClaimState::abandoned : ClaimState::in_progress,
+            {},
+            false,
             std::chrono::milliseconds{1}};
     }
 
@@ -277,8 +304,14 @@ private:
         return std::chrono::ceil<std::chrono::microseconds>(time).count();
     }
 
-    static std::uint64_t hash(IdempotentRequest const& request) { return detail::stable_hash("idempotency", request.name()); }
-    static std::string message(IdempotentRequest const& request) { return "f" + detail::hex(hash(request), 16); }
+    static std::uint64_t hash(IdempotentRequest const& request)
+    {
+        return detail::stable_hash("idempotency", request.name());
+    }
+    static std::string message(IdempotentRequest const& request)
+    {
+        return "f" + detail::hex(hash(request), 16);
+    }
 
     Outcome<void> owned(detail::Statement const& statement, detail::Params params, Deadline deadline) const
     {
@@ -291,17 +324,17 @@ private:
     std::shared_ptr<Shared> shared_;
 };
 
-/// Idempotency records that are written by the transaction that makes the effect: for `IdempotencyInTransaction` around
-/// `PessimisticRowLock`.
+/// Idempotency records that are written by the transaction that makes the effect: for
+/// `IdempotencyInTransaction` around `PessimisticRowLock`.
 ///
-/// **Guarantee.** Claim, effect and answer are committed together, or none of them: there is no time at which one of them is
-/// there without the others, and nothing to take over after a crash. Of concurrent duplicates one executes; the others wait
-/// for the end of its transaction.
-/// **Does not guarantee.** Exclusion against a leased `IdempotencyStore` of the same name space: one of the two is then not
-/// applied, `constraint_violated`. Use one kind for one set of requests.
-/// **Outcomes.** As `RowTransaction`. **Lifetimes.** A shared handle. **Thread safety.** Everything: safe.
-/// **Cost.** One round trip in the transaction; the answer leaves with the commit. Duplicates are told apart from each other
-/// by a 64-bit hash while they run: two requests may wait for each other without need.
+/// **Guarantee.** Claim, effect and answer are committed together, or none of them: there is no time at which
+/// one of them is there without the others, and nothing to take over after a crash. Of concurrent duplicates
+/// one executes; the others wait for the end of its transaction. **Does not guarantee.** Exclusion against a
+/// leased `IdempotencyStore` of the same name space: one of the two is then not applied,
+/// `constraint_violated`. Use one kind for one set of requests. **Outcomes.** As `RowTransaction`.
+/// **Lifetimes.** A shared handle. **Thread safety.** Everything: safe. **Cost.** One round trip in the
+/// transaction; the answer leaves with the commit. Duplicates are told apart from each other by a 64-bit hash
+/// while they run: two requests may wait for each other without need.
 ///
 /// `TransactionalIdempotencyStore` is the one of the system's runtime.
 template <class Runtime>
@@ -312,9 +345,9 @@ public:
         : shared_(std::make_shared<Shared>(PoolAccess::state(pool), detail::check_retention(options)))
     {}
 
-    /// Outside of any transaction: the record; or else `in_progress` while a transaction that executes the request has
-    /// not ended, a lost one too; or else `claimed`: there is neither, and none will come but from new calls. One round
-    /// trip.
+    /// Outside of any transaction: the record; or else `in_progress` while a transaction that executes the
+    /// request has not ended, a lost one too; or else `claimed`: there is neither, and none will come but
+    /// from new calls. One round trip.
     Outcome<Claim> find(IdempotentRequest const& request, Deadline deadline = {}) const
     {
         detail::Batch batch;
@@ -332,7 +365,8 @@ public:
         return claim;
     }
 
-    /// Inside of `tx`: waits until no other transaction executes the request, then `claimed`, `completed` or `mismatch`.
+    /// Inside of `tx`: waits until no other transaction executes the request, then `claimed`, `completed` or
+    /// `mismatch`.
     Outcome<Claim> claim(BasicTransaction<Runtime>& tx, IdempotentRequest const& request) const
     {
         if (auto valid = request.validate(); !valid)
@@ -364,9 +398,10 @@ public:
         tx.before_commit_.add(shared_->statements.insert, record(request, answer, false));
     }
 
-    /// Without an effect: the operation threw `FinalRejection`. In one transaction, which waits for whoever executes the
-    /// request, and gives back what is stored in the end.
-    Outcome<Claim> reject(IdempotentRequest const& request, std::string_view text, Deadline deadline = {}) const
+    /// Without an effect: the operation threw `FinalRejection`. In one transaction, which waits for whoever
+    /// executes the request, and gives back what is stored in the end.
+    Outcome<Claim> reject(
+        IdempotentRequest const& request, std::string_view text, Deadline deadline = {}) const
     {
         detail::Batch batch;
         detail::Params number;

@@ -16,14 +16,15 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 
-/// What a row transaction locks: see "Row-Level Locks" and "Advisory Locks" in PostgreSQL's manual. All of them end with
-/// the transaction, so there is no lease to lose and no fence to check.
+/// What a row transaction locks: see "Row-Level Locks" and "Advisory Locks" in PostgreSQL's manual. All of
+/// them end with the transaction, so there is no lease to lose and no fence to check.
 enum class RowLock : unsigned char {
     for_update,         ///< the row, against everybody who writes or locks it
     for_no_key_update,  ///< the same, but rows that refer to it by a foreign key may still be inserted
-    /// The key by an advisory lock of its 64-bit hash (`pg_advisory_xact_lock`), and then the row, if there is one, as
-    /// by `for_update`. For states that often have no row yet: those are locked in the same trip, where the others need a
-    /// second one. Two keys of one hash may wait for each other without need; one key is never locked twice.
+    /// The key by an advisory lock of its 64-bit hash (`pg_advisory_xact_lock`), and then the row, if there
+    /// is one, as by `for_update`. For states that often have no row yet: those are locked in the same trip,
+    /// where the others need a second one. Two keys of one hash may wait for each other without need; one key
+    /// is never locked twice.
     advisory,
 };
 
@@ -36,23 +37,25 @@ enum class Isolation : unsigned char {
 
 /// How one repository keeps its data.
 struct RepositoryOptions {
-    /// The user's table, perhaps with its schema in front: lower-case letters, digits and `_`. Empty: the library's own,
-    /// with states encoded by `StateTraits`. The states of a table must be described structs with one member per column, of
-    /// the column's name: numbers, `bool`, strings, enumerations (by name if described, else by number) and optionals of
-    /// those. A member that is a described struct stands for its own members' columns. Columns without a member are
-    /// left alone, and get their default in new rows.
+    /// The user's table, perhaps with its schema in front: lower-case letters, digits and `_`. Empty: the
+    /// library's own, with states encoded by `StateTraits`. The states of a table must be described structs
+    /// with one member per column, of the column's name: numbers, `bool`, strings, enumerations (by name if
+    /// described, else by number) and optionals of those. A member that is a described struct stands for its
+    /// own members' columns. Columns without a member are left alone, and get their default in new rows.
     std::string table{};
-    /// The key column: a primary key, or another unique one. Its collation must be deterministic. Several, with commas
-    /// between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts, in that order, or a
-    /// described struct with these members, in that order.
+    /// The key column: a primary key, or another unique one. Its collation must be deterministic. Several,
+    /// with commas between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts,
+    /// in that order, or a described struct with these members, in that order.
     std::string key{};
-    /// The column of the version: an integer, NOT NULL, from 1. It may be a member, too, which then shows the version that
-    /// was loaded; what an operation writes there is ignored.
+    /// The column of the version: an integer, NOT NULL, from 1. It may be a member, too, which then shows the
+    /// version that was loaded; what an operation writes there is ignored.
     std::string version{"version"};
-    /// A sequence without cache that new versions are drawn from. Without one a change counts up from 1, and a key that is
-    /// erased and inserted again has versions that it had before: then law P3 holds only while nothing is erased.
+    /// A sequence without cache that new versions are drawn from. Without one a change counts up from 1, and
+    /// a key that is erased and inserted again has versions that it had before: then law P3 holds only while
+    /// nothing is erased.
     std::string version_sequence{};
-    /// Of row transactions. `PessimisticRowLock::wait` says whether somebody waits for it, the call's deadline how long.
+    /// Of row transactions. `PessimisticRowLock::wait` says whether somebody waits for it, the call's
+    /// deadline how long.
     RowLock row_lock{RowLock::for_update};
     Isolation isolation{Isolation::read_committed};
     /// Encoded size of one value, for types that `StateTraits` can encode; beyond it `invalid_argument`.
@@ -64,7 +67,8 @@ struct RepositoryOptions {
 /// What a server says about itself that decides what can be promised.
 struct ServerCheck {
     int version{0};  ///< as 150004
-    /// `off`: a server that crashes forgets the last commits, and with them what it had answered: P3 and P4 are void.
+    /// `off`: a server that crashes forgets the last commits, and with them what it had answered: P3 and P4
+    /// are void.
     std::string synchronous_commit;
     /// False: a crash may damage everything.
     bool fsync{true};

@@ -4,7 +4,8 @@
 #define INTERLOCK_BACKENDS_POSTGRES_ROW_TRANSACTION_HPP
 
 /// @file
-/// An open row transaction of a `postgres::StateRepository`: BEGIN, locking reads, the user's own statements, COMMIT.
+/// An open row transaction of a `postgres::StateRepository`: BEGIN, locking reads, the user's own statements,
+/// COMMIT.
 
 #include <interlock/backends/postgres/async_transaction.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
@@ -45,7 +46,8 @@ public:
     /// The i-th locked row as the locking read returned it; nothing when the key has no value.
     std::optional<Versioned<T>>& state(std::size_t i) { return rows_[i].state; }
 
-    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
         if (async_ && !async_->idle())
             return async_operation_type::not_awaited();
@@ -71,7 +73,8 @@ public:
     /// Whether a commit writes something although no state has changed.
     bool writes_more() const noexcept { return before_commit_.size() > 0; }
 
-    /// What a statement of the operation came to that must not be committed. `serialization_failure` and `deadlock`: run again.
+    /// What a statement of the operation came to that must not be committed. `serialization_failure` and
+    /// `deadlock`: run again.
     std::optional<Failure> const& failure() const noexcept { return failure_; }
 
 private:
@@ -225,7 +228,8 @@ private:
         return failure;
     }
 
-    Outcome<CommitResult> do_commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
+    Outcome<CommitResult> do_commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
     {
         if (failure_)
             return *failure_;
@@ -235,13 +239,15 @@ private:
             return Failure{Errc::deadline_exceeded, "the deadline came before the commit was sent"};
         if (!session_ || !session_->is_open())
             return Failure{Errc::unavailable, "postgres: the connection is lost; nothing was committed"};
-        if (changes.size() == 1 && !used_ && changes[0].fence == nullptr && (changes[0].kind != ChangeKind::guard || operation != nullptr))
+        if (changes.size() == 1 && !used_ && changes[0].fence == nullptr &&
+            (changes[0].kind != ChangeKind::guard || operation != nullptr))
             return commit_one(changes[0], operation, until);
         return commit_all(changes, operation, until);
     }
 
-    /// The change and COMMIT in one trip. Where anything else is committed with it, or it is not the change of a row
-    /// that is locked, the statement fails when it may not change the row, so that nothing is committed.
+    /// The change and COMMIT in one trip. Where anything else is committed with it, or it is not the change
+    /// of a row that is locked, the statement fails when it may not change the row, so that nothing is
+    /// committed.
     Outcome<CommitResult> commit_one(Change<T>& change, OperationCommit const* operation, TimePoint until)
     {
         auto batch = std::move(before_commit_);
@@ -270,11 +276,13 @@ private:
         return Outcome<CommitResult>{std::in_place};
     }
 
-    Outcome<CommitResult> commit_all(std::span<Change<T>> changes, OperationCommit const* operation, TimePoint until)
+    Outcome<CommitResult> commit_all(
+        std::span<Change<T>> changes, OperationCommit const* operation, TimePoint until)
     {
         std::vector<std::size_t> order(changes.size());
         std::iota(order.begin(), order.end(), std::size_t{0});
-        std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
+        std::sort(
+            order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
         auto batch = std::move(before_commit_);
         if (!begun_) {
             batch.add(store_->begin);
@@ -301,7 +309,9 @@ private:
             detail::Params params;
             store_->add_operation(params, *operation);
             params.text(detail::race_word());
-            batch.add(store_->statements.change(detail::RowAction::nothing, detail::Fencing::none, true), std::move(params));
+            batch.add(
+                store_->statements.change(detail::RowAction::nothing, detail::Fencing::none, true),
+                std::move(params));
         }
         std::vector<detail::Reply> replies;
         if (batch.size() > 0) {
@@ -380,7 +390,7 @@ private:
     std::vector<Locked> rows_;
     std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
     bool begun_{false};
-    bool healed_{false};  // opening it again may help
+    bool healed_{false};                           // opening it again may help
     std::unique_ptr<async_operation_type> async_;  // goes first: it waits for what was not awaited
 };
 

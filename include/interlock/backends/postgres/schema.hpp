@@ -39,15 +39,24 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
     // The sequences have no cache: a number is a fence only if the numbers of different sessions come in the
     // order in which they were drawn. Sequences are as durable as the tables, and do not go back when a
     // transaction is rolled back.
-    return "CREATE SEQUENCE IF NOT EXISTS " + ns + "_version CACHE 1 NO CYCLE;\n"
-           "CREATE SEQUENCE IF NOT EXISTS " + ns + "_token CACHE 1 NO CYCLE;\n"
-           "CREATE SEQUENCE IF NOT EXISTS " + ns + "_record CACHE 1 NO CYCLE;\n"
-           "CREATE TABLE IF NOT EXISTS " + ns + "_state (\n"
+    return "CREATE SEQUENCE IF NOT EXISTS " + ns +
+           "_version CACHE 1 NO CYCLE;\n"
+           "CREATE SEQUENCE IF NOT EXISTS " +
+           ns +
+           "_token CACHE 1 NO CYCLE;\n"
+           "CREATE SEQUENCE IF NOT EXISTS " +
+           ns +
+           "_record CACHE 1 NO CYCLE;\n"
+           "CREATE TABLE IF NOT EXISTS " +
+           ns +
+           "_state (\n"
            "    key bytea PRIMARY KEY,\n"
            "    version bigint NOT NULL,\n"
            "    data bytea NOT NULL\n"
            ") WITH (fillfactor = 70);\n"
-           "CREATE TABLE IF NOT EXISTS " + ns + "_lock (\n"
+           "CREATE TABLE IF NOT EXISTS " +
+           ns +
+           "_lock (\n"
            "    store text NOT NULL,\n"
            "    key bytea NOT NULL,\n"
            "    owner bytea,\n"  // null: nobody holds the lock
@@ -56,7 +65,9 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
            "    wanted boolean NOT NULL,\n"
            "    PRIMARY KEY (store, key)\n"
            ") WITH (fillfactor = 70);\n"
-           "CREATE TABLE IF NOT EXISTS " + ns + "_operation (\n"
+           "CREATE TABLE IF NOT EXISTS " +
+           ns +
+           "_operation (\n"
            "    store text NOT NULL,\n"
            "    key bytea NOT NULL,\n"
            "    id bytea NOT NULL,\n"
@@ -67,8 +78,12 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
            "    kept_until timestamptz NOT NULL,\n"
            "    PRIMARY KEY (store, key, id)\n"
            ");\n"
-           "CREATE INDEX IF NOT EXISTS " + ns + "_operation_kept ON " + ns + "_operation (kept_until);\n"
-           "CREATE TABLE IF NOT EXISTS " + ns + "_idempotency (\n"
+           "CREATE INDEX IF NOT EXISTS " +
+           ns + "_operation_kept ON " + ns +
+           "_operation (kept_until);\n"
+           "CREATE TABLE IF NOT EXISTS " +
+           ns +
+           "_idempotency (\n"
            "    name bytea PRIMARY KEY,\n"
            // Null: nobody has the claim; what the record names may still have to be settled.
            "    owner bytea,\n"
@@ -84,12 +99,18 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
            "    home bytea NOT NULL DEFAULT '',\n"
            "    attempt bigint NOT NULL DEFAULT 0\n"
            ");\n"
-           "CREATE INDEX IF NOT EXISTS " + ns + "_idempotency_kept ON " + ns + "_idempotency (kept_until);\n"
-           "CREATE TABLE IF NOT EXISTS " + ns + "_counter (\n"
+           "CREATE INDEX IF NOT EXISTS " +
+           ns + "_idempotency_kept ON " + ns +
+           "_idempotency (kept_until);\n"
+           "CREATE TABLE IF NOT EXISTS " +
+           ns +
+           "_counter (\n"
            "    key bytea PRIMARY KEY,\n"
            "    value bigint NOT NULL\n"
            ") WITH (fillfactor = 70);\n"
-           "CREATE TABLE IF NOT EXISTS " + ns + "_once (\n"
+           "CREATE TABLE IF NOT EXISTS " +
+           ns +
+           "_once (\n"
            "    key bytea NOT NULL,\n"
            "    id bytea NOT NULL,\n"
            "    request text NOT NULL,\n"
@@ -98,7 +119,8 @@ inline std::string schema_sql(std::string_view name_space = "interlock")
            "    kept_until timestamptz NOT NULL,\n"
            "    PRIMARY KEY (key, id)\n"
            ");\n"
-           "CREATE INDEX IF NOT EXISTS " + ns + "_once_kept ON " + ns + "_once (kept_until);\n";
+           "CREATE INDEX IF NOT EXISTS " +
+           ns + "_once_kept ON " + ns + "_once (kept_until);\n";
     // clang-format on
 }
 
@@ -160,8 +182,7 @@ Outcome<void> create_schema(BasicPool<Runtime> const& pool, Deadline deadline = 
 /// reply was lost.
 template <class Runtime>
 Outcome<void> run_script(
-    BasicPool<Runtime> const& pool,
-    std::span<std::string_view const> statements,
+    BasicPool<Runtime> const& pool, std::span<std::string_view const> statements,
     Deadline deadline = std::chrono::seconds{30})
 {
     detail::Batch batch;

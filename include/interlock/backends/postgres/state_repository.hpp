@@ -4,7 +4,8 @@
 #define INTERLOCK_BACKENDS_POSTGRES_STATE_REPOSITORY_HPP
 
 /// @file
-/// States, locks and operation records in a PostgreSQL server; states in the user's own table, or in one of ours.
+/// States, locks and operation records in a PostgreSQL server; states in the user's own table, or in one of
+/// ours.
 ///
 ///     postgres::Pool const pool{"postgres://app@db/shop"};
 ///     postgres::StateRepository<Stock> const stock{pool, {.table = "stock", .key = "sku"}};
@@ -42,31 +43,31 @@ namespace postgres {
 /// States, locks and operation records in a PostgreSQL server.
 ///
 /// **Guarantee.** Models every concept: `VersionedRepository`, `AtomicRepository`, `OperationRepository`,
-/// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. A guarded write is applied only while
-/// the lock record names its acquisition (law P1), decided in one statement with the write. Of the library's own table
-/// versions are drawn from a sequence and never used again. An insert draws its version first: one that was
-/// begun before the former row of its key was changed and erased may get a version below that row's last.
-/// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, or when a
-/// replica without the latest commits is promoted; the fence refuses writes of the former holder. What a failover to an
-/// asynchronous replica, or a crash with `synchronous_commit = off`, forgets is forgotten together. On a user's table P3
-/// needs a `version_sequence`, and that nobody writes the rows without moving the version.
-/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. A commit without a reply:
-/// `outcome_unknown`, unless the server can still be asked what became of the transaction. Ask again with the same owner
-/// token (`create`, `renew`, `remove`) or operation id (`commit`). What a constraint refuses is `constraint_violated`, with
-/// the constraint's name; tables or rights that are not as they should be: `misconfigured`. What the user's
-/// own triggers raise has the meaning of its SQLSTATE, and its text in the detail; it is never taken for a
-/// signal of this library. A commit that was made while its synchronous standby did not confirm it
-/// (`synchronous_standby_names`, the wait ended by the deadline or an operator) is `outcome_unknown`:
-/// everybody sees it here, and a failover may forget it. Its operation id then says what this server has:
-/// applied. A failover that forgets the effect forgets the record with it, so that the same id makes it
-/// again.
-/// **Deadlines.** What the server has not answered by the call's deadline costs the connection, not the
-/// caller's time, a ROLLBACK included; the answer to a commit is waited for a tenth of a second more, because
-/// cancelling makes it definite.
-/// **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
-/// **Cost.** One round trip per member, also for a guarded commit of one key with its operation record; a commit of several
-/// keys two; one more to tell a conflict from a missing row. A row transaction two: one to begin and lock, one to change and commit; it occupies a connection while it is
-/// open, and so does waiting for a row.
+/// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. A guarded write is
+/// applied only while the lock record names its acquisition (law P1), decided in one statement with the
+/// write. Of the library's own table versions are drawn from a sequence and never used again. An insert draws
+/// its version first: one that was begun before the former row of its key was changed and erased may get a
+/// version below that row's last. **Does not guarantee.** That at most one holder believes in its lease (P2)
+/// when the server's wall clock jumps, or when a replica without the latest commits is promoted; the fence
+/// refuses writes of the former holder. What a failover to an asynchronous replica, or a crash with
+/// `synchronous_commit = off`, forgets is forgotten together. On a user's table P3 needs a
+/// `version_sequence`, and that nobody writes the rows without moving the version. **Outcomes.** Nothing
+/// sent: `unavailable`, `deadline_exceeded` or `overloaded`. A commit without a reply: `outcome_unknown`,
+/// unless the server can still be asked what became of the transaction. Ask again with the same owner token
+/// (`create`, `renew`, `remove`) or operation id (`commit`). What a constraint refuses is
+/// `constraint_violated`, with the constraint's name; tables or rights that are not as they should be:
+/// `misconfigured`. What the user's own triggers raise has the meaning of its SQLSTATE, and its text in the
+/// detail; it is never taken for a signal of this library. A commit that was made while its synchronous
+/// standby did not confirm it (`synchronous_standby_names`, the wait ended by the deadline or an operator) is
+/// `outcome_unknown`: everybody sees it here, and a failover may forget it. Its operation id then says what
+/// this server has: applied. A failover that forgets the effect forgets the record with it, so that the same
+/// id makes it again. **Deadlines.** What the server has not answered by the call's deadline costs the
+/// connection, not the caller's time, a ROLLBACK included; the answer to a commit is waited for a tenth of a
+/// second more, because cancelling makes it definite. **Lifetimes.** A shared handle; it keeps its pool
+/// alive. **Thread safety.** Everything: safe. **Cost.** One round trip per member, also for a guarded commit
+/// of one key with its operation record; a commit of several keys two; one more to tell a conflict from a
+/// missing row. A row transaction two: one to begin and lock, one to change and commit; it occupies a
+/// connection while it is open, and so does waiting for a row.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K, class Runtime>
@@ -83,22 +84,25 @@ public:
     using transaction_type = RowTransaction<T, key_type, Runtime>;
     static constexpr std::string_view name = "postgres";
 
-    /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a table. Does not
-    /// connect.
+    /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a
+    /// table. Does not connect.
     explicit StateRepository(BasicPool<Runtime> pool, RepositoryOptions options = {})
         : store_(std::make_shared<StateTable>(pool.state_, detail::check_retention(std::move(options))))
     {}
 
     Runtime const& runtime() const noexcept { return store_->pool->runtime(); }
-    /// Equal for all repositories of this process with the same server address, database, name space and table. One server
-    /// reached by two addresses is two stores here.
+    /// Equal for all repositories of this process with the same server address, database, name space and
+    /// table. One server reached by two addresses is two stores here.
     void const* identity() const noexcept { return store_->identity.get(); }
     /// For messages. Names no server: its address may hold a password.
     std::string place() const { return "postgres table \"" + store_->table.name + "\""; }
     /// Calls block, as many at a time as the pool has connections.
-    Capabilities capabilities() const noexcept { return {.blocking_calls = store_->pool->options().max_connections}; }
+    Capabilities capabilities() const noexcept
+    {
+        return {.blocking_calls = store_->pool->options().max_connections};
+    }
 
-    // ---- values: VersionedRepository, AtomicRepository --------------------------------------------------------
+    // ---- values: VersionedRepository, AtomicRepository ------------------------------------------
     using Members::carry_out;
 
     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const
@@ -108,7 +112,8 @@ public:
         detail::Params params;
         if (!store_->add_key(params, load.key))
             return StateTable::bad_key();
-        auto reply = store_->pool->execute(store_->statements.load, std::move(params), detail::Access::read, deadline);
+        auto reply =
+            store_->pool->execute(store_->statements.load, std::move(params), detail::Access::read, deadline);
         if (!reply)
             return std::move(reply).failure();
         if (reply->rows() == 0)
@@ -116,7 +121,8 @@ public:
         return store_->read(*reply, 0);
     }
     /// As many statements in one trip. Each value is of the moment of its own statement.
-    Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(verb::LoadAll<T> const& load, Deadline deadline) const
+    Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(
+        verb::LoadAll<T> const& load, Deadline deadline) const
     {
         std::vector<std::optional<Versioned<T>>> all;
         if (load.keys.empty())
@@ -146,7 +152,8 @@ public:
         return all;
     }
 
-    /// Of one key: one statement, one trip. Of several: one transaction, keys in the order of their bytes, two trips.
+    /// Of one key: one statement, one trip. Of several: one transaction, keys in the order of their bytes,
+    /// two trips.
     Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline deadline) const
     {
         if (!deadline.valid())
@@ -160,8 +167,9 @@ public:
         return result;
     }
 
-    // ---- operation records: OperationRepository -----------------------------------------------------------------
-    Outcome<std::optional<OperationRecord>> carry_out(verb::FindOperation const& find, Deadline deadline) const
+    // ---- operation records: OperationRepository -------------------------------------------------
+    Outcome<std::optional<OperationRecord>> carry_out(
+        verb::FindOperation const& find, Deadline deadline) const
     {
         return store_->find_operation(find.key, find.id, deadline);
     }
@@ -174,7 +182,8 @@ public:
         params.bytes(forbid.id.value());
         params.number(forbid.attempt);
         params.number(detail::whole_microseconds(forbid.id.kept_for(store_->options.retention)));
-        batch.add(store_->statements.forbid, std::move(params));  // waits for a commit of this id that is in flight
+        // Waits for a commit of this id that is in flight.
+        batch.add(store_->statements.forbid, std::move(params));
         detail::Params again;
         again.bytes(forbid.key.bytes());
         again.bytes(forbid.id.value());
@@ -190,8 +199,8 @@ public:
         return **std::move(record);
     }
 
-    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed before the call, in
-    /// no particular order; sort by `sequence` for the order of the commits of one key.
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed
+    /// before the call, in no particular order; sort by `sequence` for the order of the commits of one key.
     template <class Visit>
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
@@ -202,7 +211,8 @@ public:
             detail::Params params;
             params.bytes(key);
             params.bytes(id);
-            auto page = store_->pool->execute(store_->statements.all_operations, std::move(params), detail::Access::read, until);
+            auto page = store_->pool->execute(
+                store_->statements.all_operations, std::move(params), detail::Access::read, until);
             if (!page)
                 return std::move(page).failure();
             for (std::size_t row = 0; row < page->rows(); ++row) {
@@ -218,21 +228,24 @@ public:
                 visit(
                     Key{*bytes}, OperationId{*identifier},
                     OperationRecord{
-                        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true, *std::move(answer)});
+                        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true,
+                        *std::move(answer)});
             }
             if (page->rows() == 0)
                 return success();
         }
     }
 
-    // ---- row locks: RowLockingRepository --------------------------------------------------------------------------
-    /// BEGIN and the locking reads in one trip. The deadline ends the wait for a lock. Should this process no longer be
-    /// there to do so, the server does, by `lock_timeout`, `statement_timeout` and `idle_in_transaction_session_timeout`:
-    /// not before the deadline, and at the latest when twice the time has passed. They are settings of the session, and
-    /// stay as they are while they fit. A key without a value is locked by an advisory lock of its 64-bit hash: two such
-    /// keys may exclude each other without need, never the other way round. That costs a second trip, except for
-    /// `RowLock::advisory`, which locks every key so.
-    Outcome<transaction_type> carry_out(verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
+    // ---- row locks: RowLockingRepository --------------------------------------------------------
+    /// BEGIN and the locking reads in one trip. The deadline ends the wait for a lock. Should this process no
+    /// longer be there to do so, the server does, by `lock_timeout`, `statement_timeout` and
+    /// `idle_in_transaction_session_timeout`: not before the deadline, and at the latest when twice the time
+    /// has passed. They are settings of the session, and stay as they are while they fit. A key without a
+    /// value is locked by an advisory lock of its 64-bit hash: two such keys may exclude each other without
+    /// need, never the other way round. That costs a second trip, except for `RowLock::advisory`, which locks
+    /// every key so.
+    Outcome<transaction_type> carry_out(
+        verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
         if (!deadline.valid())
             return Failure{Errc::invalid_argument, "the deadline is not a number"};
@@ -242,7 +255,7 @@ public:
         return open(deadline, [&](transaction_type& tx) { return tx.open(rows.keys, rows.wait); });
     }
 
-    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -------------------------------------
+    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -----------------------
     /// Busy: the holder's remaining lease as `retry_after`.
     Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
     {
@@ -267,7 +280,8 @@ public:
         params.bytes(renew.key.bytes());
         params.bytes(detail::as_text(renew.owner.bytes()));
         params.number(granted.count());
-        auto reply = store_->pool->execute(store_->statements.renew, std::move(params), detail::Access::commit, deadline);
+        auto reply = store_->pool->execute(
+            store_->statements.renew, std::move(params), detail::Access::commit, deadline);
         if (!reply)
             return std::move(reply).failure();
         if (reply->boolean(0, 0))
@@ -278,16 +292,16 @@ public:
     {
         return take_away(remove.key, &remove.owner, deadline);
     }
-    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and its next
-    /// renewal finds the lock lost. For operators.
+    /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and
+    /// its next renewal finds the lock lost. For operators.
     template <KeyOrState<T, key_type> A>
     Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
     {
         return take_away(make_key<T, key_type>(key), nullptr, deadline);
     }
 
-    /// The fence counter is as durable as the data it guards: both are in one server, and commit together. `misconfigured`
-    /// when the sequence of the tokens, or of the versions, has a cache or a cycle.
+    /// The fence counter is as durable as the data it guards: both are in one server, and commit together.
+    /// `misconfigured` when the sequence of the tokens, or of the versions, has a cache or a cycle.
     Outcome<void> carry_out(verb::VerifyFencing const&, Deadline deadline) const
     {
         auto const& ns = store_->pool->options().name_space;
@@ -298,20 +312,23 @@ public:
             names.push_back(store_->options.version_sequence);
         detail::Batch batch;
         for (auto const& sequence : names)
-            batch.add("SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence WHERE seqrelid = '" + sequence +
-                      "'::regclass");
+            batch.add(
+                "SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence WHERE seqrelid = "
+                "'" +
+                sequence + "'::regclass");
         auto replies = store_->pool->execute(batch, detail::Access::read, deadline);
         if (!replies)
             return std::move(replies).failure();
         for (std::size_t i = 0; i < names.size(); ++i)
             if ((*replies)[i].rows() != 1 || !(*replies)[i].boolean(0, 0))
                 return Failure{
-                    Errc::misconfigured, "postgres: the sequence " + names[i] + " must have CACHE 1, a positive increment and no CYCLE"};
+                    Errc::misconfigured, "postgres: the sequence " + names[i] +
+                                             " must have CACHE 1, a positive increment and no CYCLE"};
         return success();
     }
 
-    /// `waiter` is woken when the lock of `key` is removed, here or elsewhere, after some `create` of it was in vain; not
-    /// when it expires. So: subscribe, then ask, then wait.
+    /// `waiter` is woken when the lock of `key` is removed, here or elsewhere, after some `create` of it was
+    /// in vain; not when it expires. So: subscribe, then ask, then wait.
     void subscribe(Key const& key, OwnerToken, Waiter& waiter) const
     {
         store_->pool->subscriber().subscribe(store_->lock_hash(key), waiter);
@@ -320,8 +337,8 @@ public:
     {
         store_->pool->subscriber().unsubscribe(store_->lock_hash(key), waiter);
     }
-    /// Whether somebody asked for the lock of `owner` in vain within the last second. Costs no trip: it is heard by the
-    /// connection for wake-ups, from the first question on.
+    /// Whether somebody asked for the lock of `owner` in vain within the last second. Costs no trip: it is
+    /// heard by the connection for wake-ups, from the first question on.
     bool wanted(Key const& key, OwnerToken owner) const
     {
         return store_->pool->subscriber().wanted(store_->lock_hash(key), owner);
@@ -332,13 +349,15 @@ public:
     {
         detail::Batch batch;
         batch.add(
-            "SELECT current_setting('server_version_num'), current_setting('synchronous_commit'), current_setting('fsync') = 'on'");
+            "SELECT current_setting('server_version_num'), current_setting('synchronous_commit'), "
+            "current_setting('fsync') = 'on'");
         auto replies = store_->pool->execute(batch, detail::Access::read, deadline);
         if (!replies)
             return std::move(replies).failure();
         auto const& reply = (*replies)[0];
         return ServerCheck{
-            static_cast<int>(reply.number(0, 0).value_or(0)), std::string(reply.text(0, 1)), reply.boolean(0, 2)};
+            static_cast<int>(reply.number(0, 0).value_or(0)), std::string(reply.text(0, 1)),
+            reply.boolean(0, 2)};
     }
 
 private:
@@ -373,7 +392,8 @@ private:
         return key.validate();
     }
 
-    Outcome<CommitResult> commit_one(std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const
+    Outcome<CommitResult> commit_one(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const
     {
         Key const none{"-"};
         Change<T> nothing{.key = &none, .kind = ChangeKind::guard};
@@ -420,7 +440,8 @@ private:
         return store_->or_duplicate(Failure{*code}, operation, until);
     }
 
-    Outcome<CommitResult> commit_several(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
+    Outcome<CommitResult> commit_several(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
     {
         auto const until = deadline.at(runtime().now());
         auto session = store_->pool->take(until);
@@ -483,7 +504,8 @@ private:
         else
             params.null();
         params.text(store_->free_message(key));
-        auto reply = store_->pool->execute(store_->statements.remove, std::move(params), detail::Access::commit, deadline);
+        auto reply = store_->pool->execute(
+            store_->statements.remove, std::move(params), detail::Access::commit, deadline);
         if (!reply)
             return std::move(reply).failure();
         if (reply->boolean(0, 0))

@@ -258,8 +258,7 @@ public:
 protected:
     using PoolState = detail::PoolState<Runtime>;
 
-    BasicTransaction(
-        std::shared_ptr<PoolState> pool, typename PoolState::Session session, TimePoint until)
+    BasicTransaction(std::shared_ptr<PoolState> pool, typename PoolState::Session session, TimePoint until)
         : pool_(std::move(pool)), session_(std::move(session)), until_(until)
     {}
     BasicTransaction(BasicTransaction&&) noexcept = default;

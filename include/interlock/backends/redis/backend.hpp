@@ -26,6 +26,7 @@ namespace redis {
 struct Backend {
     std::string_view scheme{"redis"};
 
+    /// A repository of the name space that the URL names, on a client of its own.
     template <class T>
     interlock::StateRepository<T> open(std::string_view url) const
     {
@@ -47,6 +48,7 @@ struct Backend {
     }
 };
 
+/// For `open<T>(url, redis::backend)`: URLs that begin with `redis:`.
 inline constexpr Backend backend{};
 /// `open` chooses by one scheme, so each other one is an entry of its own. This one has no TLS and says so:
 /// `redis::TlsBackend` of `backends/redis/tls.hpp` has.

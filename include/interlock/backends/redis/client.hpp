@@ -95,6 +95,7 @@ public:
     }
 
     R const& runtime() const noexcept { return runtime_; }
+    /// The options that the client was made with.
     Options const& options() const noexcept { return options_; }
     /// The one connection of all asynchronous calls. Made by the first.
     std::shared_ptr<Pipeline<R>> pipeline()
@@ -387,6 +388,7 @@ public:
         : BasicClient(context.get_executor(), std::forward<Where>(where))
     {}
 
+    /// The options that the client was made with.
     Options const& options() const noexcept { return state_->options(); }
 
     /// What the server says about itself; asked once, and again after a failure. `misconfigured` names what

@@ -79,6 +79,7 @@ concept CommandWord = std::convertible_to<W const&, std::string_view> || Number<
 /// **Cost.** No allocation up to 300 bytes, then one.
 class Command {
 public:
+    /// The command `name` with its arguments, each a text or a number; a text may have any bytes.
     template <detail::CommandWord... W>
     explicit Command(std::string_view name, W const&... words)
         : encoded_(name, words...), fits_(detail::fits_shared_connection(name, second_of(words...)))
@@ -104,7 +105,9 @@ private:
 /// A Lua script and the name by which the server knows it. A shared handle; make it once.
 class Script {
 public:
+    /// Computes the name of the script, its SHA-1, once.
     explicit Script(std::string_view lua) : state_(std::make_shared<detail::Script const>(lua)) {}
+    /// The Lua text that the script was made from.
     std::string_view text() const noexcept { return state_->text; }
     /// SHA-1 of the text, 40 digits.
     std::string_view name() const noexcept { return state_->name; }
@@ -117,6 +120,7 @@ private:
 /// the words are keys. As `Command` in everything else.
 class Evaluation {
 public:
+    /// A call of `script` with its keys first, as many as `keys` says, and then its other arguments.
     template <detail::CommandWord... W>
     Evaluation(Script script, std::size_t keys, W const&... words)
         : encoded_("EVALSHA", script.name(), keys, words...), script_(std::move(script))

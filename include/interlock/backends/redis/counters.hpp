@@ -28,8 +28,10 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
+/// How counters are kept in a Redis server.
 struct CountersOptions {
-    /// Instead of the client's; empty: that one. Counters and states have different names, so they may share one.
+    /// Instead of the client's; empty: that one. Counters and states have different names, so they may share
+    /// one.
     std::string name_space{};
     /// Parts that counters are spread over, as `RepositoryOptions::shards`.
     std::size_t shards{1};
@@ -39,14 +41,13 @@ struct CountersOptions {
 
 /// Whole numbers that the server adds to, where load, change and compare-and-set would cost more.
 ///
-/// **Guarantee.** A change is applied at most once per (name space, counter, operation id) while the answer is kept, and
-/// never beyond its bounds, decided in one script. Whoever comes with the same id gets the first answer; with another
-/// change under the same id `idempotency_mismatch`.
-/// **Does not guarantee.** Anything after the server lost its data: run it with `appendonly yes`.
-/// **Outcomes.** As `StateRepository`, but a lost reply is asked for again until the deadline, since the id makes that
-/// safe; `outcome_unknown` only when it comes first. Before the first change the server is checked as for locks.
-/// **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.** Everything: safe.
-/// **Cost.** One round trip per call.
+/// **Guarantee.** A change is applied at most once per (name space, counter, operation id) while the answer
+/// is kept, and never beyond its bounds, decided in one script. Whoever comes with the same id gets the first
+/// answer; with another change under the same id `idempotency_mismatch`. **Does not guarantee.** Anything
+/// after the server lost its data: run it with `appendonly yes`. **Outcomes.** As `StateRepository`, but a
+/// lost reply is asked for again until the deadline, since the id makes that safe; `outcome_unknown` only
+/// when it comes first. Before the first change the server is checked as for locks. **Lifetimes.** A shared
+/// handle; it keeps its client alive. **Thread safety.** Everything: safe. **Cost.** One round trip per call.
 template <class Runtime>
 class BasicCounters : public CounterMembers<BasicCounters<Runtime>> {
 public:
@@ -73,18 +74,23 @@ public:
         if (auto fit = shared_->client->server_check(until); !fit)
             return std::move(fit).failure();
         auto const& keys = shared_->keys;
-        auto const bound = [](std::optional<std::int64_t> const& value) { return value ? std::to_string(*value) : std::string{}; };
+        auto const bound = [](std::optional<std::int64_t> const& value) {
+            return value ? std::to_string(*value) : std::string{};
+        };
         auto const& script = detail::atomic_once_script();
         auto const command = detail::evaluate(
             script, 2, keys.name("count", key.bytes()), keys.once(key.bytes(), id.value()), change.amount,
             bound(change.at_least), bound(change.at_most),
             detail::whole_milliseconds(shared_->options.retention).count());
-        return ask_until_known(until.at(shared_->client->runtime().now()), [&]() -> Outcome<CounterAnswer> {
-            auto exchange = shared_->client->execute(command, &script, Access::record, until);
-            if (!exchange)
-                return std::move(exchange).failure();
-            return answer(exchange->reply());
-        }, shared_->client->runtime());
+        return ask_until_known(
+            until.at(shared_->client->runtime().now()),
+            [&]() -> Outcome<CounterAnswer> {
+                auto exchange = shared_->client->execute(command, &script, Access::record, until);
+                if (!exchange)
+                    return std::move(exchange).failure();
+                return answer(exchange->reply());
+            },
+            shared_->client->runtime());
     }
 
     Outcome<std::int64_t> carry_out(verb::LoadCounter const& asked, Deadline deadline) const
@@ -120,7 +126,10 @@ private:
         return options;
     }
 
-    static Failure not_a_counter() { return Failure{Errc::corrupt_state, "redis: what is stored is not a counter"}; }
+    static Failure not_a_counter()
+    {
+        return Failure{Errc::corrupt_state, "redis: what is stored is not a counter"};
+    }
 
     static Outcome<CounterAnswer> answer(ReplyView reply)
     {

@@ -27,27 +27,27 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
+/// How idempotency records are kept in a Redis server.
 struct IdempotencyStoreOptions {
-    /// Instead of the client's; empty: that one. Records and states have different names, so they may share one.
+    /// Instead of the client's; empty: that one. Records and states have different names, so they may share
+    /// one.
     std::string name_space{};
     /// Parts that records are spread over, as `RepositoryOptions::shards`.
     std::size_t shards{1};
-    /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an answer is kept
-    /// as long as well, counted from the claim.
+    /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an
+    /// answer is kept as long as well, counted from the claim.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
 };
 
 /// An `IdempotencyStore` in a Redis server.
 ///
-/// **Guarantee.** One atomic arbitration per claim, by the server's clock. A call whose reply was lost may be made again
-/// with the same owner: `claim` and `complete` recognise it.
-/// **Does not guarantee.** Anything after the server lost its data: run it with `appendonly yes` where a repeated
-/// execution would hurt.
+/// **Guarantee.** One atomic arbitration per claim, by the server's clock. A call whose reply was lost may be
+/// made again with the same owner: `claim` and `complete` recognise it. **Does not guarantee.** Anything
+/// after the server lost its data: run it with `appendonly yes` where a repeated execution would hurt.
 /// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply:
-/// `outcome_unknown`. A full server: `overloaded`.
-/// **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.** Everything: safe.
-/// **Cost.** One round trip per member, and one `Client::server_check` before the first claim. Waiters listen on the
-/// client's connection for wake-ups.
+/// `outcome_unknown`. A full server: `overloaded`. **Lifetimes.** A shared handle; it keeps its client alive.
+/// **Thread safety.** Everything: safe. **Cost.** One round trip per member, and one `Client::server_check`
+/// before the first claim. Waiters listen on the client's connection for wake-ups.
 template <class Runtime>
 class BasicIdempotencyStore : public IdempotencyMembers<BasicIdempotencyStore<Runtime>> {
 public:
@@ -69,8 +69,9 @@ public:
             return std::move(fit).failure();
         auto const secret = owner.bytes();
         auto const print = request.fingerprint();
-        auto const printed =
-            print.version() == 0 ? std::string{} : std::to_string(print.version()) + ":" + std::to_string(print.value());
+        auto const printed = print.version() == 0
+                                 ? std::string{}
+                                 : std::to_string(print.version()) + ":" + std::to_string(print.value());
         auto const& script = detail::claim_script();
         auto const command = detail::evaluate(
             script, 1, name(request), std::string_view{secret.data(), secret.size()}, printed,
@@ -85,7 +86,12 @@ public:
         auto const what = reply[0].text();
         if (what == "claimed" || what == "taken_over") {
             Claim claim{
-                what == "claimed" ? ClaimState::claimed : ClaimState::taken_over, {}, false, {}, std::string(reply[1].text()), 0};
+                what == "claimed" ? ClaimState::claimed : ClaimState::taken_over,
+                {},
+                false,
+                {},
+                std::string(reply[1].text()),
+                0};
             auto const number = reply[2].text();
             std::from_chars(number.data(), number.data() + number.size(), claim.named_attempt);
             return claim;
@@ -108,8 +114,8 @@ public:
         auto const& script = detail::complete_script();
         return owned(
             detail::evaluate(
-                script, 1, name(request), std::string_view{secret.data(), secret.size()}, answer, rejected ? 1 : 0, kept(),
-                shared_->keys.channel(wake_name(request).channel)),
+                script, 1, name(request), std::string_view{secret.data(), secret.size()}, answer,
+                rejected ? 1 : 0, kept(), shared_->keys.channel(wake_name(request).channel)),
             script, Access::record, deadline);
     }
 
@@ -155,7 +161,10 @@ private:
         return options;
     }
 
-    std::string name(IdempotentRequest const& request) const { return shared_->keys.name("idem", request.name()).text(); }
+    std::string name(IdempotentRequest const& request) const
+    {
+        return shared_->keys.name("idem", request.name()).text();
+    }
     detail::KeySpace::WakeName wake_name(IdempotentRequest const& request) const
     {
         return shared_->keys.wake_name("idem", request.name());

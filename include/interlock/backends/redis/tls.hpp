@@ -71,6 +71,7 @@ struct TlsBackend {
     TlsOptions options{};
     std::string_view scheme{"rediss"};
 
+    /// As that of `redis::backend`, over TLS.
     template <class T>
     interlock::StateRepository<T> open(std::string_view url) const
     {

@@ -80,8 +80,9 @@ constexpr bool members_codable(L<D...>) noexcept
 template <class T>
 constexpr bool codable() noexcept
 {
-    if constexpr (std::is_same_v<T, std::string> || std::is_integral_v<T> || std::is_floating_point_v<T> ||
-                  std::is_enum_v<T> || std::is_same_v<T, std::monostate>)
+    if constexpr (
+        std::is_same_v<T, std::string> || std::is_integral_v<T> || std::is_floating_point_v<T> ||
+        std::is_enum_v<T> || std::is_same_v<T, std::monostate>)
         return !std::is_same_v<T, long double>;
     else if constexpr (is_optional<T>::value || is_vector<T>::value)
         return codable<typename T::value_type>();
@@ -145,7 +146,7 @@ constexpr std::uint32_t schema(std::uint32_t hash) noexcept
         return fnv(hash, "-");
 }
 
-// ---- writing ----------------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 /// Takes the bytes of an encoding.
 struct StringSink {
@@ -216,7 +217,7 @@ void put(Sink& sink, T const& v)
     }
 }
 
-// ---- reading ----------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 /// Reads a varint off the front of `in`. False when the bytes end too early, have more than 64 bits, or are
 /// not the shortest form of the number: every number has one form only.
@@ -341,8 +342,9 @@ template <class T, class Sink>
 void encode_with_schema(Sink& sink, T const& value)
 {
     constexpr std::uint32_t hash = schema<T>(2166136261U);
-    char const header[5] = {codec_format, static_cast<char>(hash), static_cast<char>(hash >> 8),
-                            static_cast<char>(hash >> 16), static_cast<char>(hash >> 24)};
+    char const header[5] = {
+        codec_format, static_cast<char>(hash), static_cast<char>(hash >> 8), static_cast<char>(hash >> 16),
+        static_cast<char>(hash >> 24)};
     sink.append(header, sizeof header);
     put(sink, value);
 }

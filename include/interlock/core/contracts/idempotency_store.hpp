@@ -4,9 +4,9 @@
 #define INTERLOCK_CORE_CONTRACTS_IDEMPOTENCY_STORE_HPP
 
 /// @file
-/// The plug shape of a store that remembers which requests have been answered: its verbs, as values, and its laws. An
-/// author writes `carry_out` for `verb::Claim`, `verb::Complete` and `verb::GiveBack`, and derives from
-/// `IdempotencyMembers`, which makes the members of them that users and policies call.
+/// The plug shape of a store that remembers which requests have been answered: its verbs, as values, and its
+/// laws. An author writes `carry_out` for `verb::Claim`, `verb::Complete` and `verb::GiveBack`, and derives
+/// from `IdempotencyMembers`, which makes the members of them that users and policies call.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -37,8 +37,8 @@ enum class ClaimState : unsigned char {
 /// The answer to a `claim`.
 struct Claim {
     ClaimState state{ClaimState::in_progress};
-    std::string answer{};  ///< of a `completed` request
-    bool rejected{false};  ///< the answer is the text of a `FinalRejection`
+    std::string answer{};                     ///< of a `completed` request
+    bool rejected{false};                     ///< the answer is the text of a `FinalRejection`
     std::chrono::nanoseconds retry_after{0};  ///< of a request `in_progress`: the rest of the lease
     std::string named_home{};  ///< of a claim that is ours: the bytes of the home key that the record names
     std::uint32_t named_attempt{0};  ///< likewise the attempt; 0: the attempt of this claim, or none
@@ -65,7 +65,8 @@ enum class AfterLease : unsigned char {
 
 namespace verb {
 
-/// One atomic arbitration of a request; idempotent for its own `owner`. May fail with `overloaded`, `unavailable`.
+/// One atomic arbitration of a request; idempotent for its own `owner`. May fail with `overloaded`,
+/// `unavailable`.
 struct Claim {
     using answer = interlock::Claim;
     static constexpr std::string_view name = "claim";
@@ -124,9 +125,10 @@ struct GiveBack {
 /// 5. A claim that is given back is forgotten if it is `settled` or was not taken over. Otherwise its record
 ///    stays, without an owner, and the next claim takes it over at once.
 template <class S>
-concept IdempotencyStore = std::copyable<S> &&
-    requires(S const& s, verb::Claim const& claim, verb::Complete const& complete, verb::GiveBack const& give_back,
-             Deadline deadline) {
+concept IdempotencyStore =
+    std::copyable<S> && requires(
+                            S const& s, verb::Claim const& claim, verb::Complete const& complete,
+                            verb::GiveBack const& give_back, Deadline deadline) {
         { s.carry_out(claim, deadline) } -> std::same_as<Outcome<Claim>>;
         { s.carry_out(complete, deadline) } -> std::same_as<Outcome<void>>;
         { s.carry_out(give_back, deadline) } -> std::same_as<Outcome<void>>;
@@ -134,10 +136,11 @@ concept IdempotencyStore = std::copyable<S> &&
 
 /// A store of idempotency records that wakes those who wait for a claim to end.
 template <class S>
-concept SubscribableIdempotencyStore = requires(S const& s, IdempotentRequest const& request, Waiter& waiter) {
-    s.subscribe(request, waiter);
-    s.unsubscribe(request, waiter);
-};
+concept SubscribableIdempotencyStore =
+    requires(S const& s, IdempotentRequest const& request, Waiter& waiter) {
+        s.subscribe(request, waiter);
+        s.unsubscribe(request, waiter);
+    };
 
 /// A store of idempotency records that writes them inside of an open transaction `X`.
 ///
@@ -148,13 +151,14 @@ concept SubscribableIdempotencyStore = requires(S const& s, IdempotentRequest co
 /// | `s.reject(request, text, deadline)` | `Outcome<Claim>` | waits for others who execute the request; a record without an effect, if there is none; then `completed` by what is stored, or `mismatch` |
 /// | `s.find(request, deadline)` | `Outcome<Claim>` | as `claim`, outside of a transaction and without waiting: `in_progress` while a transaction that claimed it may still commit, `claimed` when there is neither such a transaction nor a record |
 template <class S, class X>
-concept IdempotencyStoreFor = std::copyable<S> &&
+concept IdempotencyStoreFor =
+    std::copyable<S> &&
     requires(S const s, X& tx, IdempotentRequest const& request, std::string_view answer, Deadline deadline) {
-    { s.claim(tx, request) } -> std::same_as<Outcome<Claim>>;
-    s.complete(tx, request, answer);
-    { s.reject(request, answer, deadline) } -> std::same_as<Outcome<Claim>>;
-    { s.find(request, deadline) } -> std::same_as<Outcome<Claim>>;
-};
+        { s.claim(tx, request) } -> std::same_as<Outcome<Claim>>;
+        s.complete(tx, request, answer);
+        { s.reject(request, answer, deadline) } -> std::same_as<Outcome<Claim>>;
+        { s.find(request, deadline) } -> std::same_as<Outcome<Claim>>;
+    };
 
 /// How long `store` keeps its records; zero where it does not say.
 template <class S>
@@ -171,8 +175,8 @@ template <class Derived>
 class IdempotencyMembers {
 public:
     Outcome<Claim> claim(
-        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease, Deadline deadline = {},
-        NamedAttempt const& attempt = {}) const
+        IdempotentRequest const& request, OwnerToken owner, Ttl lease, AfterLease after_lease,
+        Deadline deadline = {}, NamedAttempt const& attempt = {}) const
     {
         return self().carry_out(verb::Claim{request, owner, lease, after_lease, attempt}, deadline);
     }
@@ -183,7 +187,8 @@ public:
         return self().carry_out(verb::Complete{request, owner, answer, rejected}, deadline);
     }
     Outcome<void> give_back(
-        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {}, bool settled = false) const
+        IdempotentRequest const& request, OwnerToken owner, Deadline deadline = {},
+        bool settled = false) const
     {
         return self().carry_out(verb::GiveBack{request, owner, settled}, deadline);
     }

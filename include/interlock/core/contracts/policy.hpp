@@ -4,8 +4,9 @@
 #define INTERLOCK_CORE_CONTRACTS_POLICY_HPP
 
 /// @file
-/// What a policy is: the members that a type must have so that `TransactionService` can run operations under it. For
-/// authors of policies; whoever only uses one names it (`OptimisticVersioning`, ...) and needs nothing from here.
+/// What a policy is: the members that a type must have so that `TransactionService` can run operations under
+/// it. For authors of policies; whoever only uses one names it (`OptimisticVersioning`, ...) and needs
+/// nothing from here.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -29,7 +30,8 @@ inline constexpr std::size_t default_max_waiters = std::size_t{1} << 20;
 /// What a policy does about a key without a value.
 enum class Missing : unsigned char {
     fail,  ///< `not_found`
-    /// The operation gets a fresh state (the one named in the call, or `StateTraits<T>::from_key`), inserted at commit.
+    /// The operation gets a fresh state (the one named in the call, or `StateTraits<T>::from_key`), inserted
+    /// at commit.
     create,
 };
 
@@ -38,9 +40,9 @@ enum class Missing : unsigned char {
 template <class R>
 class [[nodiscard]] Step {
 public:
-    Step(Outcome<R> outcome) : state_(std::move(outcome)) {}  // NOLINT
+    Step(Outcome<R> outcome) : state_(std::move(outcome)) {}                       // NOLINT
     Step(Failure failure) : state_(std::in_place_index<0>, std::move(failure)) {}  // NOLINT
-    Step(Errc code) : state_(std::in_place_index<0>, code) {}                     // NOLINT
+    Step(Errc code) : state_(std::in_place_index<0>, code) {}                      // NOLINT
     /// An outcome made in place.
     template <class... A>
     explicit Step(std::in_place_t, A&&... arguments)
@@ -50,9 +52,13 @@ public:
     /// Not yet, because a call of the store is under way: nobody is waited for.
     static Step under_way() { return Step{Later{TimePoint::max(), true}}; }
 
+    /// True: there is an outcome. False: "not yet".
     bool done() const noexcept { return state_.index() == 0; }
+    /// Of "not yet": whether a call of the store is under way, so that nobody else is waited for.
     bool calling() const noexcept { return std::get<1>(state_).calling; }
+    /// Of "not yet": when to call the step again, if the waiter was not woken before.
     TimePoint wake_at() const noexcept { return std::get<1>(state_).at; }
+    /// The outcome, where `done()`.
     Outcome<R>& outcome() & { return std::get<0>(state_); }
     Outcome<R>&& outcome() && { return std::get<0>(std::move(state_)); }
 
@@ -77,7 +83,8 @@ Step<CommitResult> commit_step(X& transaction, OperationCommit const* operation,
         return transaction.commit(operation);
 }
 template <class X>
-inline constexpr bool can_verify = requires(X& t, Waiter& waiter) { t.verify(waiter); } || requires(X& t) { t.verify(); };
+inline constexpr bool can_verify =
+    requires(X& t, Waiter& waiter) { t.verify(waiter); } || requires(X& t) { t.verify(); };
 template <class X>
 Step<CommitResult> verify_step(X& transaction, Waiter& waiter)
 {
@@ -89,8 +96,8 @@ Step<CommitResult> verify_step(X& transaction, Waiter& waiter)
 
 }  // namespace detail
 
-/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later ones
-/// are never instantiated. With several keys each part stands once per key, in the order of the call.
+/// What an operation may ask for, tried in this order; the first that its callable accepts wins and later
+/// ones are never instantiated. With several keys each part stands once per key, in the order of the call.
 enum class Form : unsigned char {
     states,              ///< `T&`
     states_transaction,  ///< `T&, Repository::transaction_type&`
@@ -131,7 +138,8 @@ struct RetryLimits {
     /// In total, including the first. At least 1.
     int max_attempts{1};
     Backoff backoff{};
-    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is no attempt.
+    /// After a commit that came to `lock_busy` the policy's begin waits for whoever was in its way: that is
+    /// no attempt.
     bool waits_when_busy{false};
 };
 
@@ -147,9 +155,10 @@ struct Needs {
 /// Says that a type means to be a policy; syntax alone cannot tell.
 struct transaction_policy_tag {};
 
-/// Whether a transaction of `session` holds something, from its `begin` on, that others wait for in theirs: a lock, a row.
-/// Only the end of such a transaction lets others go on, so its threads are never those that others wait on. A session that
-/// does not say so by `holds_in_begin()` is taken to hold something, which is the careful answer.
+/// Whether a transaction of `session` holds something, from its `begin` on, that others wait for in theirs: a
+/// lock, a row. Only the end of such a transaction lets others go on, so its threads are never those that
+/// others wait on. A session that does not say so by `holds_in_begin()` is taken to hold something, which is
+/// the careful answer.
 template <class Session>
 constexpr bool holds_in_begin(Session const& session) noexcept
 {
@@ -168,11 +177,11 @@ constexpr bool holds_in_begin(Session const& session) noexcept
 /// | `P::needs` | a `Needs` |
 /// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
 ///
-/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not now),
-/// optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not) and
-/// `holds_in_begin()` (see the function of that name), the constants
-/// `forms` (an array of `Form`, in the order in which they are tried) and `guarded(form)` (whether the effect is a write
-/// made through the store), and `S::Transaction<N, form>`, one call on N keys:
+/// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not
+/// now), optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not) and
+/// `holds_in_begin()` (see the function of that name), the constants `forms` (an array of `Form`, in the
+/// order in which they are tried) and `guarded(form)` (whether the effect is a write made through the store),
+/// and `S::Transaction<N, form>`, one call on N keys:
 ///
 /// | member of a transaction | result | meaning |
 /// |---|---|---|
@@ -189,7 +198,8 @@ constexpr bool holds_in_begin(Session const& session) noexcept
 /// | `t.conclude(end, answer, waiter)` | `Step<Begun>` | optional: the last step of every call, after `rollback`. Replayed: the same operation was applied elsewhere, and that is the answer |
 /// | `t.state(i)`, `t.lock(i)`, `t.store_transaction()` | | what the operation gets, as `form` needs it |
 ///
-/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp` does.
+/// Extend a policy by deriving from it, its session and its transaction, as `examples/custom_policy.cpp`
+/// does.
 // clang-format off
 template <class P>
 concept TransactionPolicy = std::copyable<P> && requires {
@@ -198,8 +208,8 @@ concept TransactionPolicy = std::copyable<P> && requires {
     { P::needs } -> std::convertible_to<Needs>;
 };
 
-/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the missing member
-/// without extra flags.
+/// A policy and a repository that fit. A flat conjunction without "or", so that compilers go down to the
+/// missing member without extra flags.
 template <class P, class R>
 concept PolicyFor = TransactionPolicy<P> && Repository<R> &&
     VersionedRepository<detail::needed<P::needs.versions, R>> &&

@@ -4,10 +4,10 @@
 #define INTERLOCK_CORE_CONTRACTS_REQUESTS_HPP
 
 /// @file
-/// What can be asked of a store, as values: one small struct per verb, with the type of its answer. An author of a store
-/// writes one function per verb that the store can keep, and `kit/store_members.hpp` makes the members of them that users
-/// call (`stock.load("sku-1")`). Whatever stands between a caller and a store (a fault script, metrics, a circuit breaker)
-/// is one function template over all verbs:
+/// What can be asked of a store, as values: one small struct per verb, with the type of its answer. An author
+/// of a store writes one function per verb that the store can keep, and `kit/store_members.hpp` makes the
+/// members of them that users call (`stock.load("sku-1")`). Whatever stands between a caller and a store (a
+/// fault script, metrics, a circuit breaker) is one function template over all verbs:
 ///
 ///     template <class Verb>
 ///         requires CarriesOut<Store, Verb>
@@ -40,7 +40,7 @@
 namespace interlock {
 inline namespace v0 {
 
-// ---- what verbs carry ----------------------------------------------------------------------------------------
+// ---- what verbs carry ---------------------------------------------------------------------------
 
 /// What a lock-taking call does when somebody else is there.
 enum class Wait : unsigned char {
@@ -61,20 +61,25 @@ template <class T>
 struct Change {
     Key const* key{nullptr};
     ChangeKind kind{ChangeKind::write};
-    Version version{no_version};   ///< in: expected; out, of a call that blocked: the new version, when the commit was applied
-    T const* value{nullptr};       ///< for `write`
-    Fence const* fence{nullptr};   ///< law P1; null: unguarded
-    bool release{false};           ///< remove the lock record that `fence` names, in the same step
+    /// in: expected; out, of a call that blocked: the new version, when the commit was applied.
+    Version version{no_version};
+    T const* value{nullptr};      ///< for `write`
+    Fence const* fence{nullptr};  ///< law P1; null: unguarded
+    bool release{false};          ///< remove the lock record that `fence` names, in the same step
 };
 
 /// What a commit came to.
 struct CommitResult {
     CommitResult() noexcept {}  // not an aggregate: made in place without being zeroed first
-    CommitResult(bool was_duplicate, std::string its_answer) : duplicate(was_duplicate), answer(std::move(its_answer)) {}
+    CommitResult(bool was_duplicate, std::string its_answer)
+        : duplicate(was_duplicate), answer(std::move(its_answer))
+    {}
 
-    bool duplicate{false};  ///< nothing was written: an earlier execution of the same operation id was applied
-    std::string answer;     ///< its stored answer, when `duplicate`
-    Version version{no_version};  ///< of a started commit: the new version of its first change, where that is a write
+    /// Nothing was written: an earlier execution of the same operation id was applied.
+    bool duplicate{false};
+    std::string answer;  ///< its stored answer, when `duplicate`
+    /// Of a started commit: the new version of its first change, where that is a write.
+    Version version{no_version};
 };
 
 /// A granted lock record. A store grant reserves `count` consecutive tokens from `first`: whoever holds the
@@ -106,9 +111,9 @@ enum class Removal : unsigned char {
     taken,    ///< another acquisition's record; untouched
 };
 
-/// The verbs. Each has `answer`, the type that its outcome holds; `name`, that of the member which users call; `feature`,
-/// what a store lacks that does not carry it out, in words that follow "has no"; and `reads`, true where nothing can have
-/// been changed by a call whose reply was lost.
+/// The verbs. Each has `answer`, the type that its outcome holds; `name`, that of the member which users
+/// call; `feature`, what a store lacks that does not carry it out, in words that follow "has no"; and
+/// `reads`, true where nothing can have been changed by a call whose reply was lost.
 namespace verb {
 
 /// Value and version of a key, as of one moment. May fail with `not_found`, `corrupt_state`.
@@ -121,8 +126,9 @@ struct Load {
     Key const& key;
 };
 
-/// `Load` for several keys in one trip: an entry for each, in order; nothing for a key without a value. The values need
-/// not be of one moment. Optional: where a store does not carry it out, the keys are loaded one after the other.
+/// `Load` for several keys in one trip: an entry for each, in order; nothing for a key without a value. The
+/// values need not be of one moment. Optional: where a store does not carry it out, the keys are loaded one
+/// after the other.
 template <class T>
 struct LoadAll {
     using answer = std::vector<std::optional<Versioned<T>>>;
@@ -143,8 +149,8 @@ struct Insert {
     T const& value;
 };
 
-/// Replaces a value if its version is still `version`; the new version. May fail with `version_conflict`, `not_found`,
-/// `lock_busy`, `version_exhausted`.
+/// Replaces a value if its version is still `version`; the new version. May fail with `version_conflict`,
+/// `not_found`, `lock_busy`, `version_exhausted`.
 template <class T>
 struct CompareAndSet {
     using answer = Version;
@@ -156,8 +162,8 @@ struct CompareAndSet {
     T const& value;
 };
 
-/// Removes a value if its version is still `version`; the erased version. May fail with `version_conflict`, `not_found`,
-/// `lock_busy`.
+/// Removes a value if its version is still `version`; the erased version. May fail with `version_conflict`,
+/// `not_found`, `lock_busy`.
 struct Erase {
     using answer = Version;
     static constexpr std::string_view name = "erase";
@@ -167,8 +173,8 @@ struct Erase {
     Version version;
 };
 
-/// All of `changes`, and the record of `operation` if there is one, or nothing. May fail as `CompareAndSet` does, and with
-/// `fenced_out`, `superseded`, `overloaded`.
+/// All of `changes`, and the record of `operation` if there is one, or nothing. May fail as `CompareAndSet`
+/// does, and with `fenced_out`, `superseded`, `overloaded`.
 template <class T>
 struct Commit {
     using answer = CommitResult;
@@ -200,8 +206,8 @@ struct ForbidOperation {
     std::uint32_t attempt;
 };
 
-/// Opens a transaction, of type `Tx`, locks `keys` in the order given and reads them. May fail with `lock_busy`,
-/// `deadlock`, `deadline_exceeded`, `overloaded`.
+/// Opens a transaction, of type `Tx`, locks `keys` in the order given and reads them. May fail with
+/// `lock_busy`, `deadlock`, `deadline_exceeded`, `overloaded`.
 template <class Tx>
 struct LoadForUpdate {
     using answer = Tx;
@@ -212,8 +218,8 @@ struct LoadForUpdate {
     Wait wait;
 };
 
-/// Takes the lock record if it is free or its lease is over; idempotent for its own `owner`. May fail with `lock_busy`,
-/// which says how long the holder's lease still is.
+/// Takes the lock record if it is free or its lease is over; idempotent for its own `owner`. May fail with
+/// `lock_busy`, which says how long the holder's lease still is.
 struct Create {
     using answer = Grant;
     static constexpr std::string_view name = "create";
@@ -247,8 +253,8 @@ struct Renew {
     Ttl ttl;
 };
 
-/// `Renew` for each of them in fewer trips. What became of each stands in `Renewal::granted`; the call itself has no
-/// failure. Optional.
+/// `Renew` for each of them in fewer trips. What became of each stands in `Renewal::granted`; the call itself
+/// has no failure. Optional.
 struct RenewAll {
     using answer = void;
     static constexpr std::string_view name = "renew_all";
@@ -266,13 +272,13 @@ struct Remove {
     static constexpr bool reads = false;
     Key const& key;
     OwnerToken owner;
-    /// The first token that `owner` was granted, where the caller knows it. A store may remove the record with less work if
-    /// it knows what the record says. No token: the caller does not know.
+    /// The first token that `owner` was granted, where the caller knows it. A store may remove the record
+    /// with less work if it knows what the record says. No token: the caller does not know.
     FencingToken granted{};
 };
 
-/// Whether the fences of the store can be relied on. Asked once per service before the first grant. May fail with
-/// `misconfigured`.
+/// Whether the fences of the store can be relied on. Asked once per service before the first grant. May fail
+/// with `misconfigured`.
 struct VerifyFencing {
     using answer = void;
     static constexpr std::string_view name = "verify_fencing";
@@ -280,7 +286,8 @@ struct VerifyFencing {
     static constexpr bool reads = true;
 };
 
-/// Adds to a counter, at most once per operation id. May fail with `idempotency_mismatch`, `invalid_argument`.
+/// Adds to a counter, at most once per operation id. May fail with `idempotency_mismatch`,
+/// `invalid_argument`.
 struct ChangeCounter {
     using answer = CounterAnswer;
     static constexpr std::string_view name = "atomic_once";

@@ -6,12 +6,14 @@
 /// @file
 /// The plug shapes of stores: which verbs a store must carry out so that a policy can keep its promise.
 ///
-/// A backend models as many of these concepts as its store can honestly keep; a policy names the ones it needs, and a
-/// combination that does not fit does not compile. An author writes one function per verb of `requests.hpp`,
+/// A backend models as many of these concepts as its store can honestly keep; a policy names the ones it
+/// needs, and a combination that does not fit does not compile. An author writes one function per verb of
+/// `requests.hpp`,
 ///
 ///     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const;
 ///
-/// and derives from `StoreMembers`, which makes the members that users call: `stock.load("sku-1")`.
+/// An author also derives from `StoreMembers`, which makes the members that users call, as
+/// `stock.load("sku-1")`.
 /// `carry_out` may block. A store that can also start a call and report later overloads `start`, see
 /// `NonblockingRepository`. What else sets a store apart stands in its `Capabilities`.
 ///
@@ -44,7 +46,8 @@ inline namespace v0 {
 
 // clang-format off
 
-/// A store that carries out `Verb` by blocking its caller until the answer is there, or the deadline has passed.
+/// A store that carries out `Verb` by blocking its caller until the answer is there, or the deadline has
+/// passed.
 template <class R, class Verb>
 concept CarriesOut = requires(R const& r, Verb const& verb, Deadline deadline) {
     { r.carry_out(verb, deadline) } -> std::same_as<Outcome<typename Verb::answer>>;
@@ -56,24 +59,28 @@ concept Starts = requires(R const& r, Verb const& verb, Deadline deadline, Waite
     { r.start(verb, deadline, waiter) } -> std::same_as<StartedCall<typename Verb::answer>>;
 };
 
-// ---- what a store can do besides ---------------------------------------------------------------------------------
+// ---- what a store can do besides ----------------------------------------------------------------
 
-/// What sets one handle of a store apart from others. A store says it by `r.capabilities()`, as a static constexpr function
-/// where all handles of the type are alike; a store that says nothing has `Capabilities{}`.
+/// What sets one handle of a store apart from others. A store says it by `r.capabilities()`, as a static
+/// constexpr function where all handles of the type are alike; a store that says nothing has
+/// `Capabilities{}`.
 struct Capabilities {
-    /// No member but `load_for_update` waits for I/O, so asynchronous calls run it in place instead of on a thread.
+    /// No member but `load_for_update` waits for I/O, so asynchronous calls run it in place instead of on a
+    /// thread.
     bool answers_in_place{false};
     /// Whether the type's `start`, where there is one, may be used on this handle.
     bool starts_calls{true};
-    /// Whether calls that were started end although nobody runs an executor, so that somebody may block until they do.
+    /// Whether calls that were started end although nobody runs an executor, so that somebody may block until
+    /// they do.
     bool owns_threads{false};
-    /// Whether the type's `subscribe`, where there is one, wakes those who wait; else they look again now and then.
+    /// Whether the type's `subscribe`, where there is one, wakes those who wait; else they look again now and
+    /// then.
     bool wakes_waiters{true};
-    /// Whether a key names one state. False: every transaction on a key gets another one of many, so that operations on one
-    /// key are not in each other's way and do not share a commit.
+    /// Whether a key names one state. False: every transaction on a key gets another one of many, so that
+    /// operations on one key are not in each other's way and do not share a commit.
     bool one_state_per_key{true};
-    /// How many blocking calls make sense at once, as where each needs a connection; asynchronous callers get as many
-    /// threads. 0: as many as the runtime's default.
+    /// How many blocking calls make sense at once, as where each needs a connection; asynchronous callers get
+    /// as many threads. 0: as many as the runtime's default.
     std::size_t blocking_calls{0};
 };
 
@@ -99,7 +106,8 @@ concept AlwaysInPlace = requires { requires std::bool_constant<R::capabilities()
 /// | `r.unsubscribe(key, waiter)` | afterwards `waiter` is not woken any more |
 /// | `r.wanted(key, owner)` | tells the holder `owner` whether somebody elsewhere waits |
 ///
-/// Such a store may keep a line of those who asked in vain after having subscribed; `remove` leaves the line, too.
+/// Such a store may keep a line of those who asked in vain after having subscribed; `remove` leaves the line,
+/// too.
 template <class R>
 concept SubscribableRepository = requires(R r, Key const& key, OwnerToken owner, Waiter& waiter) {
     r.subscribe(key, owner, waiter);
@@ -107,7 +115,7 @@ concept SubscribableRepository = requires(R r, Key const& key, OwnerToken owner,
     { r.wanted(key, owner) } -> std::convertible_to<bool>;
 };
 
-// ---- repositories --------------------------------------------------------------------------------------------
+// ---- repositories -------------------------------------------------------------------------------
 
 /// A shared handle to a store of states. See the common laws above.
 ///
@@ -127,7 +135,8 @@ concept Repository = std::copyable<R> && requires(R const& r) {
     { r.identity() } -> std::convertible_to<void const*>;
 };
 
-/// A store that knows the version of every value: it carries out `Load`, `Insert`, `CompareAndSet` and `Erase`.
+/// A store that knows the version of every value: it carries out `Load`, `Insert`, `CompareAndSet` and
+/// `Erase`.
 ///
 /// Laws: 1. Of several writers that name one version, exactly one succeeds. 2. A version is never reused: a
 /// key that is inserted again gets a version that it never had before. 3. A refused write changes nothing.
@@ -143,7 +152,8 @@ concept VersionedRepository = Repository<R> &&
     { r.carry_out(erase, deadline) } -> std::same_as<Outcome<Version>>;
 };
 
-/// A versioned store that changes several keys in one atomic step, guarded by fences where given: it carries out `Commit`.
+/// A versioned store that changes several keys in one atomic step, guarded by fences where given: it carries
+/// out `Commit`.
 ///
 /// Laws: 1. All or nothing, for observers too. 2. The detail of a failure names every key that failed.
 /// 3. A change with a fence is applied only while the lock record of its key names `fence.owner` and
@@ -158,10 +168,10 @@ concept AtomicRepository = VersionedRepository<R> &&
 
 /// An atomic store that remembers operation ids: it carries out `FindOperation` and `ForbidOperation`.
 ///
-/// Laws: 1. After `ForbidOperation` returned a tombstone, no attempt up to its number is ever applied. 2. An answer is
-/// kept for the store's retention by the store's clock, and never evicted early: a full store refuses new ones
-/// with `overloaded`. `r.for_each_operation(visit)`, where a store can, shows every answer committed before
-/// the call, in no particular order.
+/// Laws: 1. After `ForbidOperation` returned a tombstone, no attempt up to its number is ever applied. 2. An
+/// answer is kept for the store's retention by the store's clock, and never evicted early: a full store
+/// refuses new ones with `overloaded`. `r.for_each_operation(visit)`, where a store can, shows every answer
+/// committed before the call, in no particular order.
 template <class R>
 concept OperationRepository = AtomicRepository<R> &&
     requires(R const& r, verb::FindOperation const& find_operation, verb::ForbidOperation const& forbid_operation,
@@ -185,7 +195,8 @@ concept RowTransaction = std::movable<X> &&
     { tx.rollback() } noexcept;
 };
 
-/// A store that locks rows for the length of a transaction: it has a `transaction_type` and carries out `LoadForUpdate`.
+/// A store that locks rows for the length of a transaction: it has a `transaction_type` and carries out
+/// `LoadForUpdate`.
 ///
 /// Laws: 1. Until the transaction ends nobody else changes or locks these rows. 2. A key without a value is
 /// locked as well, or two that create it cannot both succeed. 3. Waiters get the row in the order they came,
@@ -197,13 +208,13 @@ concept RowLockingRepository = Repository<R> &&
     requires RowTransaction<typename R::transaction_type, typename R::value_type>;
 };
 
-/// A store that keeps lock records with a lease: it carries out `Create`, `Renew` and `Remove`, which touch lock records
-/// only, never values.
+/// A store that keeps lock records with a lease: it carries out `Create`, `Renew` and `Remove`, which touch
+/// lock records only, never values.
 ///
 /// Laws: 1. At most one record per key; it names one owner. 2. `Renew` and `Remove` touch only their own
-/// owner's record (law P8). 3. The tokens of a grant are greater than all earlier ones of the key, and the mark
-/// of the record rises at grant: an earlier holder's write is refused from then on. 4. A lease ends no earlier
-/// than its ttl after the grant, by the store's clock.
+/// owner's record (law P8). 3. The tokens of a grant are greater than all earlier ones of the key, and the
+/// mark of the record rises at grant: an earlier holder's write is refused from then on. 4. A lease ends no
+/// earlier than its ttl after the grant, by the store's clock.
 template <class R>
 concept LeaseRepository = Repository<R> &&
     requires(R const& r, verb::Create const& create, verb::Renew const& renew, verb::Remove const& remove, Deadline deadline) {
@@ -220,22 +231,22 @@ concept FencedRepository = LeaseRepository<R> && AtomicRepository<R> &&
     { r.carry_out(verify_fencing, deadline) } -> std::same_as<Outcome<void>>;
 };
 
-/// A fenced store that takes the lock and reads the state in one trip, `CreateAndLoad`. The way back, write + fence check +
-/// release, is `Commit` with `Change::release`.
+/// A fenced store that takes the lock and reads the state in one trip, `CreateAndLoad`. The way back, write +
+/// fence check + release, is `Commit` with `Change::release`.
 template <class R>
 concept FusedRepository = FencedRepository<R> &&
     requires(R const& r, verb::CreateAndLoad<typename R::value_type> const& create_and_load, Deadline deadline) {
     { r.carry_out(create_and_load, deadline) } -> std::same_as<Outcome<GrantAndState<typename R::value_type>>>;
 };
 
-/// A store whose calls can be started without waiting for their ends, so that asynchronous callers need no thread each:
-/// `r.start(verb, deadline, waiter)` for each verb below.
+/// A store whose calls can be started without waiting for their ends, so that asynchronous callers need no
+/// thread each: `r.start(verb, deadline, waiter)` for each verb below.
 ///
-/// Laws: 1. `start` never blocks, and each call ends by its deadline, though nobody looks: its waiter is woken for that,
-/// unless the call had ended when it was returned. An executor that the call needs must be running. 2. The outcomes are
-/// those of `carry_out`; the new version of a commit's first change is in its result. 3. Of two calls for one key, the second
-/// of which was started after the first was given up, the store sees the first no later than the second, unless the
-/// connection was lost between them.
+/// Laws: 1. `start` never blocks, and each call ends by its deadline, though nobody looks: its waiter is
+/// woken for that, unless the call had ended when it was returned. An executor that the call needs must be
+/// running. 2. The outcomes are those of `carry_out`; the new version of a commit's first change is in its
+/// result. 3. Of two calls for one key, the second of which was started after the first was given up, the
+/// store sees the first no later than the second, unless the connection was lost between them.
 template <class R>
 concept NonblockingRepository = FusedRepository<R> && OperationRepository<R> &&
     Starts<R, verb::Load<typename R::value_type>> &&
@@ -248,7 +259,7 @@ concept NonblockingRepository = FusedRepository<R> && OperationRepository<R> &&
 
 // clang-format on
 
-// ---- questions about a handle ----------------------------------------------------------------------------------
+// ---- questions about a handle -------------------------------------------------------------------
 
 /// Whether the members of `repository` that do not queue return without waiting for I/O.
 template <class R>
@@ -284,7 +295,8 @@ constexpr bool ends_by_itself(R const& repository) noexcept
     return !starts_calls(repository) || capabilities_of(repository).owns_threads;
 }
 
-/// A number that changes when versions which were read before may be those of other values by now; 0: they never are.
+/// A number that changes when versions which were read before may be those of other values by now; 0: they
+/// never are.
 template <class R>
 std::uint64_t life_of(R const& repository) noexcept
 {

@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_CONTRACTS_WAITER_HPP
 
 /// @file
-/// How a store tells those who wait that it is time to look again, and how a call is held that is under way meanwhile.
-/// For authors of stores and of policies; who only uses interlock never meets these.
+/// How a store tells those who wait that it is time to look again, and how a call is held that is under way
+/// meanwhile. For authors of stores and of policies; who only uses interlock never meets these.
 
 #include <interlock/core/outcome.hpp>
 
@@ -16,12 +16,15 @@
 namespace interlock {
 inline namespace v0 {
 
+/// Something that waits in a queue of a store; see below.
 class Waiter;
 
-/// A wake-up that is still to be given: `fire`, or the destructor, gives it. A wake-up keeps alive what it needs.
+/// A wake-up that is still to be given: `fire`, or the destructor, gives it. A wake-up keeps alive what it
+/// needs.
 ///
-/// Declare a `Wakeup` before the `lock_guard` of the queue's mutex. The wake-up is then destroyed, and wakes its waiter,
-/// after that mutex is unlocked. A waiter woken earlier would run into the locked mutex and go back to sleep.
+/// Declare a `Wakeup` before the `lock_guard` of the queue's mutex. The wake-up is then destroyed, and wakes
+/// its waiter, after that mutex is unlocked. A waiter woken earlier would run into the locked mutex and go
+/// back to sleep.
 class Wakeup {
 public:
     Wakeup() = default;
@@ -46,18 +49,21 @@ private:
     std::shared_ptr<Waiter> waiter_;
 };
 
-/// Something that waits in a queue of a store. `wake` is a hint: the waiter looks again, and may find nothing.
-/// A queue may call `wake` while it holds its mutex, so `wake` must neither block nor call back.
+/// Something that waits in a queue of a store. `wake` is a hint: the waiter looks again, and may find
+/// nothing. A queue may call `wake` while it holds its mutex, so `wake` must neither block nor call back.
 class Waiter {
 public:
+    /// It is time to look again.
     virtual void wake() noexcept = 0;
-    /// For queues that wake when their mutex is free: called while they hold it, as long as the waiter is known to live.
+    /// For queues that wake when their mutex is free: called while they hold it, as long as the waiter is
+    /// known to live.
     virtual Wakeup wake_later() noexcept
     {
         wake();
         return {};
     }
-    /// False for a waiter whose thread must go on: a store that can, starts its calls for that waiter and does not block.
+    /// False for a waiter whose thread must go on: a store that can, starts its calls for that waiter and
+    /// does not block.
     virtual bool may_block() const noexcept { return true; }
 
 protected:
@@ -73,9 +79,10 @@ inline void Wakeup::fire_now() noexcept
     waiter->wake();
 }
 
-/// A call of a store that is under way while nobody blocks. The store wakes the call's waiter, perhaps more than once, when
-/// it is time to look. Destroying the object gives the call up: what was not sent is not sent any more, what was sent may
-/// still happen, and the waiter is not woken any more once the destructor has returned. One thread at a time.
+/// A call of a store that is under way while nobody blocks. The store wakes the call's waiter, perhaps more
+/// than once, when it is time to look. Destroying the object gives the call up: what was not sent is not sent
+/// any more, what was sent may still happen, and the waiter is not woken any more once the destructor has
+/// returned. One thread at a time.
 template <class X>
 class StoreCall {
 public:

@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_DETAIL_ERASURE_HPP
 
 /// @file
-/// A store behind virtual functions: one per verb, out of a list of verbs. What the store does not carry out is refused in
-/// words when it is asked for.
+/// A store behind virtual functions: one per verb, out of a list of verbs. What the store does not carry out
+/// is refused in words when it is asked for.
 
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
@@ -30,13 +30,14 @@ namespace detail {
 
 inline Failure lacks(std::string_view store, std::string_view feature)
 {
-    return Failure{Errc::misconfigured, "the store '" + std::string(store) + "' has no " + std::string(feature)};
+    return Failure{
+        Errc::misconfigured, "the store '" + std::string(store) + "' has no " + std::string(feature)};
 }
 
 template <class... Verb>
 struct VerbList {};
 
-// ---- the interface ---------------------------------------------------------------------------------------------
+// ---- the interface ------------------------------------------------------------------------------
 
 /// A virtual `carry_out` for each verb of a list, on top of `Base`.
 template <class Base, class List>
@@ -68,7 +69,7 @@ public:
     virtual StartedCall<typename Verb::answer> start(Verb const&, Deadline, Waiter&) const = 0;
 };
 
-// ---- the models ------------------------------------------------------------------------------------------------
+// ---- the models ---------------------------------------------------------------------------------
 
 /// Overrides `carry_out` of each verb by the `carry_out_or_refuse` of `Model`, which derives from this.
 template <class Model, class Base, class List>
@@ -79,7 +80,8 @@ public:
     using Base::carry_out;
 };
 template <class Model, class Base, class Verb, class... Rest>
-class CarryingModel<Model, Base, VerbList<Verb, Rest...>> : public CarryingModel<Model, Base, VerbList<Rest...>> {
+class CarryingModel<Model, Base, VerbList<Verb, Rest...>>
+    : public CarryingModel<Model, Base, VerbList<Rest...>> {
 public:
     using CarryingModel<Model, Base, VerbList<Rest...>>::carry_out;
     Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline deadline) const override
@@ -96,16 +98,18 @@ public:
     using Base::start;
 };
 template <class Model, class Base, class Verb, class... Rest>
-class StartingModel<Model, Base, VerbList<Verb, Rest...>> : public StartingModel<Model, Base, VerbList<Rest...>> {
+class StartingModel<Model, Base, VerbList<Verb, Rest...>>
+    : public StartingModel<Model, Base, VerbList<Rest...>> {
 public:
     using StartingModel<Model, Base, VerbList<Rest...>>::start;
-    StartedCall<typename Verb::answer> start(Verb const& verb, Deadline deadline, Waiter& waiter) const override
+    StartedCall<typename Verb::answer> start(
+        Verb const& verb, Deadline deadline, Waiter& waiter) const override
     {
         return static_cast<Model const*>(this)->start_or_null(verb, deadline, waiter);
     }
 };
 
-// ---- repositories ------------------------------------------------------------------------------------------------
+// ---- repositories -------------------------------------------------------------------------------
 
 template <class T>
 class AnyRowTransaction {
@@ -122,8 +126,8 @@ public:
 template <class T>
 using RepositoryVerbs = VerbList<
     verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::CompareAndSet<T>, verb::Erase, verb::Commit<T>,
-    verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>, verb::Renew, verb::RenewAll,
-    verb::Remove, verb::VerifyFencing>;
+    verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>, verb::Renew,
+    verb::RenewAll, verb::Remove, verb::VerifyFencing>;
 template <class T>
 using StartedVerbs = VerbList<
     verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::CompareAndSet<T>, verb::Erase, verb::Commit<T>,
@@ -141,7 +145,8 @@ public:
     virtual std::string place() const = 0;
     virtual std::uint64_t life() const noexcept = 0;
     virtual Outcome<void> for_each_operation(Visit const&) const = 0;
-    virtual std::unique_ptr<AnyRowTransaction<T>> open_transaction(std::span<Key const* const>, Deadline) const = 0;
+    virtual std::unique_ptr<AnyRowTransaction<T>> open_transaction(
+        std::span<Key const* const>, Deadline) const = 0;
     virtual void subscribe(Key const&, OwnerToken, Waiter&) const = 0;
     virtual void unsubscribe(Key const&, Waiter&) const noexcept = 0;
     virtual bool wanted(Key const&, OwnerToken) const = 0;
@@ -218,7 +223,8 @@ template <class R>
 class RepositoryModel;
 template <class R, class T = typename R::value_type>
 using RepositoryModelBase = StartingModel<
-    RepositoryModel<R>, CarryingModel<RepositoryModel<R>, AnyRepository<T>, RepositoryVerbs<T>>, StartedVerbs<T>>;
+    RepositoryModel<R>, CarryingModel<RepositoryModel<R>, AnyRepository<T>, RepositoryVerbs<T>>,
+    StartedVerbs<T>>;
 
 template <class R>
 class RepositoryModel final : public RepositoryModelBase<R> {
@@ -303,7 +309,8 @@ public:
 
     template <class Verb>
     StartedCall<typename Verb::answer> start_or_null(
-        [[maybe_unused]] Verb const& verb, [[maybe_unused]] Deadline deadline, [[maybe_unused]] Waiter& waiter) const
+        [[maybe_unused]] Verb const& verb, [[maybe_unused]] Deadline deadline,
+        [[maybe_unused]] Waiter& waiter) const
     {
         if constexpr (NonblockingRepository<R>)
             if constexpr (Starts<R, Verb>)
@@ -315,7 +322,8 @@ private:
     Outcome<void> renew_each(verb::RenewAll const& all, Deadline deadline) const
     {
         for (auto& renewal : all.renewals)
-            renewal.granted = carry_out_or_refuse(verb::Renew{*renewal.key, renewal.owner, all.ttl}, deadline);
+            renewal.granted =
+                carry_out_or_refuse(verb::Renew{*renewal.key, renewal.owner, all.ttl}, deadline);
         return success();
     }
 
@@ -336,7 +344,7 @@ private:
     R r_;
 };
 
-// ---- idempotency stores ------------------------------------------------------------------------------------------
+// ---- idempotency stores -------------------------------------------------------------------------
 
 using IdempotencyVerbs = VerbList<verb::Claim, verb::Complete, verb::GiveBack>;
 

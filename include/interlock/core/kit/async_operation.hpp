@@ -3,9 +3,9 @@
 #ifndef INTERLOCK_CORE_KIT_ASYNC_OPERATION_HPP
 #define INTERLOCK_CORE_KIT_ASYNC_OPERATION_HPP
 
-// What every asynchronous operation of this library has in common: it runs in steps on its handler's executor, is
-// woken by queues, alarms and cancellation, completes exactly once, and is destroyed, not completed, when its
-// execution context goes away.
+// What every asynchronous operation of this library has in common: it runs in steps on its handler's
+// executor, is woken by queues, alarms and cancellation, completes exactly once, and is destroyed, not
+// completed, when its execution context goes away.
 //
 // Order of mutexes: a store's or service's, then the operation's, then its context's list.
 
@@ -50,8 +50,8 @@ namespace detail {
 /// handlers are destroyed and never called.
 class PendingOperations final : public boost::asio::execution_context::service {
 public:
-    class Member
-        : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+    class Member : public boost::intrusive::list_base_hook<
+                       boost::intrusive::link_mode<boost::intrusive::normal_link>> {
     public:
         /// The context goes away.
         virtual void abandon() noexcept = 0;
@@ -72,8 +72,8 @@ public:
 
     explicit PendingOperations(boost::asio::execution_context& context) : service(context) {}
 
-    /// That of `context`. Every operation asks, so each thread remembers what it asked for last; a context that has the
-    /// address of one before it is another one: the list of that one is gone.
+    /// That of `context`. Every operation asks, so each thread remembers what it asked for last; a context
+    /// that has the address of one before it is another one: the list of that one is gone.
     static std::shared_ptr<List> list_of(boost::asio::execution_context& context)
     {
         thread_local Last last;
@@ -153,7 +153,8 @@ public:
         post();
     }
 
-    /// As `start`, but the first step is taken at once, on the calling thread: for those that run nothing of the user's.
+    /// As `start`, but the first step is taken at once, on the calling thread: for those that run nothing of
+    /// the user's.
     void start_here()
     {
         Ref<AsyncOperation> const alive{this};
@@ -172,7 +173,8 @@ public:
 protected:
     /// A stop that is requested through `stop` is a cancellation.
     AsyncOperation(Handler handler, R runtime, std::stop_token stop = {})
-        : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)), runtime_(std::move(runtime)),
+        : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)),
+          runtime_(std::move(runtime)),
           executor_(boost::asio::prefer(
               boost::asio::get_associated_executor(handler_, runtime_.executor()),
               boost::asio::execution::outstanding_work.tracked)),
@@ -201,14 +203,15 @@ protected:
     virtual bool step() = 0;
     /// A step threw `exception`: it will be the last one, and `complete` is to report it.
     virtual void failed(std::exception_ptr exception) noexcept = 0;
-    /// Calls the handler. `self` is the last reference: let it go first, so that memory is free before the handler runs.
+    /// Calls the handler. `self` is the last reference: let it go first, so that memory is free before the
+    /// handler runs.
     virtual void complete(Ref<AsyncOperation> self) = 0;
     /// Leaves all queues.
     virtual void leave() noexcept = 0;
     virtual void destroy() noexcept = 0;
 
-    /// Whether a queue woke this since the last time it was asked. Not the same as a step: one step may stand for
-    /// several causes, and a call on the pool overlaps with what it waits for.
+    /// Whether a queue woke this since the last time it was asked. Not the same as a step: one step may stand
+    /// for several causes, and a call on the pool overlaps with what it waits for.
     bool take_wake() noexcept { return woken_.exchange(false, std::memory_order_acquire); }
     bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
     R const& runtime() const noexcept { return runtime_; }
@@ -236,7 +239,8 @@ protected:
             drop_reference();
     }
 
-    /// Runs `call` on a thread of `executor`, which may be blocked, and then takes the next step; `offload_done` says so.
+    /// Runs `call` on a thread of `executor`, which may be blocked, and then takes the next step;
+    /// `offload_done` says so.
     template <class F, class Executor>
     void offload(F call, Executor const& executor)
     {
@@ -297,8 +301,8 @@ private:
         std::condition_variable returned;
         std::uint64_t turn{0};  // of the call that is to be made
         std::exception_ptr exception;
-        // Of the call that is being made; 0: none. The thread of one that is done may say so only when the next one runs
-        // already, so that a mere flag would then say of that one that it does not.
+        // Of the call that is being made; 0: none. The thread of one that is done may say so only when the
+        // next one runs already, so that a mere flag would then say of that one that it does not.
         std::uint64_t running{0};
         bool gone{false};
     };
@@ -310,7 +314,8 @@ private:
             offload_ = std::make_shared<Offload>();
         offload_->exception = nullptr;
         offload_done_.store(false, std::memory_order_relaxed);
-        // No reference: an operation must not outlive its context, and the thread knows nothing of that context.
+        // No reference: an operation must not outlive its context, and the thread knows nothing of that
+        // context.
         return [this, shared = offload_, turn = turn_of_next_call(), call = std::move(call)]() mutable {
             {
                 std::lock_guard lock(shared->mutex);
@@ -437,7 +442,8 @@ private:
     }
 
     Handler handler_;
-    boost::asio::associated_allocator_t<Handler> allocator_;  // outlives the handler, which is moved out to be called
+    // Outlives the handler, which is moved out to be called.
+    boost::asio::associated_allocator_t<Handler> allocator_;
     R runtime_;
     executor_type executor_;
     std::shared_ptr<PendingOperations::List> list_;
@@ -461,8 +467,8 @@ private:
 template <class Op, class Handler, class... A>
 void start_operation(Handler handler, A&&... arguments)
 {
-    using Allocator =
-        typename std::allocator_traits<boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<Op>;
+    using Allocator = typename std::allocator_traits<
+        boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<Op>;
     Allocator allocator(boost::asio::get_associated_allocator(handler));
     auto* const memory = std::allocator_traits<Allocator>::allocate(allocator, 1);
     Op* op = nullptr;
@@ -490,9 +496,9 @@ struct CallHere {};
 /// That of a call that may wait for what only other such calls end, so that no bound on their number is safe.
 struct CallAlone {};
 
-/// Completes `handler` with `call()`, or as `F::complete(handler, call())` does. `Where`: `CallHere`, `CallAlone`, or the
-/// executor on whose threads the call may block; one that has no thread for it until `until` is not made, and ends as
-/// `deadline_exceeded`.
+/// Completes `handler` with `call()`, or as `F::complete(handler, call())` does. `Where`: `CallHere`,
+/// `CallAlone`, or the executor on whose threads the call may block; one that has no thread for it until
+/// `until` is not made, and ends as `deadline_exceeded`.
 template <class Handler, class R, class Where, class F>
 class CallOperation final : public AsyncOperation<Handler, R> {
     using Base = AsyncOperation<Handler, R>;
@@ -500,7 +506,8 @@ class CallOperation final : public AsyncOperation<Handler, R> {
 
 public:
     CallOperation(Handler handler, R runtime, Where where, TimePoint until, F call)
-        : Base(std::move(handler), std::move(runtime)), call_(std::move(call)), where_(std::move(where)), until_(until)
+        : Base(std::move(handler), std::move(runtime)), call_(std::move(call)), where_(std::move(where)),
+          until_(until)
     {}
 
 private:
@@ -544,7 +551,9 @@ private:
     {
         auto handler = std::move(this->handler());
         auto result = *std::move(result_);
-        { Ref<Base> const last = std::move(self); }
+        {
+            Ref<Base> const last = std::move(self);
+        }
         if constexpr (requires { F::complete(std::move(handler), std::move(result)); })
             F::complete(std::move(handler), std::move(result));
         else

@@ -56,7 +56,8 @@ public:
     }
 
 private:
-    // What is waited for. Made by the first wait (most calls never wait), and shared with those who are about to wake.
+    // What is waited for. Made by the first wait (most calls never wait), and shared with those who are about
+    // to wake.
     struct Signal final : Waiter {
         void wake() noexcept override
         {

@@ -47,8 +47,7 @@ public:
         Lease() = default;
         Lease(ConnectionPool* pool, std::unique_ptr<C> connection) noexcept
             : pool_(pool), connection_(std::move(connection))
-        {
-        }
+        {}
         Lease(Lease&&) noexcept = default;
         Lease& operator=(Lease&& other) noexcept
         {
@@ -77,10 +76,7 @@ public:
     /// `store`: the name with which the texts of failures begin. `most`: how many connections there may be.
     /// `most_waiting`: how many callers may wait for one.
     ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting, R runtime = {})
-        : store_(std::move(store)),
-          most_(most),
-          most_waiting_(most_waiting),
-          runtime_(std::move(runtime)),
+        : store_(std::move(store)), most_(most), most_waiting_(most_waiting), runtime_(std::move(runtime)),
           generation_(runtime_.generation())
     {}
     ConnectionPool(ConnectionPool const&) = delete;
@@ -117,12 +113,13 @@ public:
                     continue;
                 }
                 if (!idle_.empty()) {
-                    // the most recently used connection; the others may grow cold
+                    // The most recently used connection; the others may grow cold.
                     connection = std::move(idle_.back());
                     idle_.pop_back();
                 } else {
                     ++count_;
-                // The room is taken before `open` runs, without the mutex, so that there are never too many.
+                    // The room is taken before `open` runs, without the mutex, so that there are never too
+                    // many.
                 }
             }
             if (connection) {

@@ -6,10 +6,14 @@
 /// @file
 /// What a policy tells the context of a running operation, and what it may ask beyond what the operation may.
 ///
-/// An operation sees a `TransactionContext` that it can only read. Its policy fills it in: a policy with locks says which
-/// fences they have and who knows when they are lost, an idempotent one asks which request is being executed.
+/// An operation sees a `TransactionContext` that it can only read. Its policy fills it in: a policy with
+/// locks says which fences they have and who knows when they are lost, an idempotent one asks which request
+/// is being executed.
 ///
-///     Transaction(..., TransactionContext& context) : context_(context) { ContextAccess::set_loss_source(context_, this); }
+///     Transaction(..., TransactionContext& context) : context_(context)
+///     {
+///         ContextAccess::set_loss_source(context_, this);
+///     }
 ///     ...
 ///     ContextAccess::set_fences(context_, fences_);
 ///     auto const* request = ContextAccess::request(context_);
@@ -21,7 +25,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// The only way to what `TransactionContext` keeps from the operation. For policies, and for the driver of a call.
+/// The only way to what `TransactionContext` keeps from the operation. For policies, and for the driver of a
+/// call.
 class ContextAccess {
 public:
     // For policies.
@@ -31,9 +36,15 @@ public:
         context.fences_ = fences;
     }
     /// Null takes it back.
-    static void set_loss_source(TransactionContext& context, LossSource* source) noexcept { context.loss_ = source; }
+    static void set_loss_source(TransactionContext& context, LossSource* source) noexcept
+    {
+        context.loss_ = source;
+    }
     /// Null when the call is no idempotent one.
-    static IdempotentRequest const* request(TransactionContext const& context) noexcept { return context.request_; }
+    static IdempotentRequest const* request(TransactionContext const& context) noexcept
+    {
+        return context.request_;
+    }
 
     // For the driver.
     static void set_attempt(TransactionContext& context, int attempt) noexcept { context.attempt_ = attempt; }

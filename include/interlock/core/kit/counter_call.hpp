@@ -35,13 +35,15 @@ inline Outcome<void> validate_counter_call(
     return success();
 }
 
-/// What `ask()` says, an `Outcome<CounterAnswer>`; as long as an attempt may have been applied, and until `until`, it is
-/// asked again, which the operation id makes safe. Only the store ends that doubt: it looks the id up before it says that
-/// the id was used for another change, or that the counter would pass its limits.
+/// What `ask()` says, an `Outcome<CounterAnswer>`; as long as an attempt may have been applied, and until
+/// `until`, it is asked again, which the operation id makes safe. Only the store ends that doubt: it looks
+/// the id up before it says that the id was used for another change, or that the counter would pass its
+/// limits.
 template <class Ask, class R = SystemRuntime>
 Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask, R const& runtime = {})
 {
-    constexpr Backoff backoff{.initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
+    constexpr Backoff backoff{
+        .initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}};
     detail::Doubt doubt;
     for (int attempt = 1;; ++attempt) {
         Outcome<CounterAnswer> answer = ask();

@@ -4,7 +4,8 @@
 #define INTERLOCK_CORE_KIT_COUNTER_MEMBERS_HPP
 
 /// @file
-/// For authors of counters: the members that users call, made from `verb::ChangeCounter` and `verb::LoadCounter`.
+/// For authors of counters: the members that users call, made from `verb::ChangeCounter` and
+/// `verb::LoadCounter`.
 
 #include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -51,15 +52,15 @@ struct LoadCounterRequest {
 
 }  // namespace detail
 
-/// The members of counters: `Derived` carries out the verbs, and has `runtime_type`, `runtime()` and `identity()` as a
-/// repository has.
+/// The members of counters: `Derived` carries out the verbs, and has `runtime_type`, `runtime()` and
+/// `identity()` as a repository has.
 ///
 /// **Asynchronous twins.** As those of repositories, see `StoreMembers`.
 template <class Derived>
 class CounterMembers {
 public:
-    /// Changes a counter (one that was never changed is 0), or says that a bound was in the way. At most once per `id`,
-    /// however often it is called: later calls get the first one's answer.
+    /// Changes a counter (one that was never changed is 0), or says that a bound was in the way. At most once
+    /// per `id`, however often it is called: later calls get the first one's answer.
     Outcome<CounterAnswer> atomic_once(
         OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
     {
@@ -74,12 +75,15 @@ public:
     /// As `atomic_once`. **Completion.** `void(Outcome<CounterAnswer>)`.
     template <boost::asio::completion_token_for<void(Outcome<CounterAnswer>)> Token>
     auto async_atomic_once(
-        OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline, Token&& token) const
+        OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline,
+        Token&& token) const
     {
-        return detail::async_carry_out(self(), detail::ChangeCounterRequest{id, key, change}, deadline, token);
+        return detail::async_carry_out(
+            self(), detail::ChangeCounterRequest{id, key, change}, deadline, token);
     }
     template <boost::asio::completion_token_for<void(Outcome<CounterAnswer>)> Token>
-    auto async_atomic_once(OperationId const& id, Key const& key, CounterChange const& change, Token&& token) const
+    auto async_atomic_once(
+        OperationId const& id, Key const& key, CounterChange const& change, Token&& token) const
     {
         return async_atomic_once(id, key, change, Deadline{}, std::forward<Token>(token));
     }

@@ -6,12 +6,14 @@
 /// @file
 /// What locks and their service keep from a user, and show to the authors of policies.
 ///
-/// A policy with leases waits for a lock in steps, so that an asynchronous call blocks no thread, and may commit a write
-/// that ends the lock in the same trip. It needs the service's queue and the lock's inside for that:
+/// A policy with leases waits for a lock in steps, so that an asynchronous call blocks no thread, and may
+/// commit a write that ends the lock in the same trip. It needs the service's queue and the lock's inside for
+/// that:
 ///
 ///     std::optional<LockAccess::Ticket<Locks>> ticket;                    // a place in the queue
 ///     ticket.emplace(LockAccess::table(locks), key, Wait::until_deadline, attempts, false);
-///     auto step = ticket->poll(waiter, deadline);                         // again when woken, until it is done
+///     auto step = ticket->poll(waiter, deadline);                         // again when woken, until it is
+///                                                                         done
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/lock.hpp>
@@ -50,7 +52,8 @@ public:
     template <class Service>
     using Ticket = typename std::remove_cvref_t<decltype(*table(std::declval<Service const&>()))>::Ticket;
     template <class Service>
-    using Releasing = typename std::remove_cvref_t<decltype(*table(std::declval<Service const&>()))>::Releasing;
+    using Releasing =
+        typename std::remove_cvref_t<decltype(*table(std::declval<Service const&>()))>::Releasing;
 
     /// Nothing when locks on `key` can be had at all.
     template <class Service>
@@ -58,8 +61,8 @@ public:
     {
         return service.table()->unfit(key, deadline);
     }
-    /// Whether polling a ticket never blocks when its waiter says that it must not. The first call for a store asks
-    /// whether it is fit, which may block.
+    /// Whether polling a ticket never blocks when its waiter says that it must not. The first call for a
+    /// store asks whether it is fit, which may block.
     template <class Service>
     static bool in_place(Service const& service) noexcept
     {

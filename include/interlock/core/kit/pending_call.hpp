@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_KIT_PENDING_CALL_HPP
 
 /// @file
-/// One call of a store, made so that its caller need not know how: the call blocks where the caller has a thread to spare,
-/// else it is started and looked at.
+/// One call of a store, made so that its caller need not know how: the call blocks where the caller has a
+/// thread to spare, else it is started and looked at.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -27,8 +27,8 @@ struct Returned {
 
 namespace detail {
 
-/// `repository.carry_out(verb, deadline)`; what a commit came to has the new version of its first change, as that of a
-/// started commit has.
+/// `repository.carry_out(verb, deadline)`; what a commit came to has the new version of its first change, as
+/// that of a started commit has.
 template <class R, class Verb>
 Outcome<typename Verb::answer> carry_out(R& repository, Verb const& verb, Deadline deadline)
 {
@@ -48,25 +48,31 @@ Outcome<typename Verb::answer> carry_out(R& repository, Verb const& verb, Deadli
 template <class R, class Verb>
 class PendingCall {
 public:
+    /// Whether a call was begun and has no outcome yet.
     static constexpr bool under_way() noexcept { return false; }
+    /// Forgets the call that is under way, if there is one.
     void give_up() noexcept {}
 
-    /// The outcome of the call, which is begun if none is under way; nothing while there is no outcome: ask again when
-    /// `waiter` was woken. `verb` is read when the call is begun.
+    /// The outcome of the call, which is begun if none is under way; nothing while there is no outcome: ask
+    /// again when `waiter` was woken. `verb` is read when the call is begun.
     Returned<typename Verb::answer> ask(R& repository, Waiter&, Verb const& verb, Deadline deadline)
     {
         return {detail::carry_out(repository, verb, deadline)};
     }
 };
 
+/// For stores that start calls: remembers the one that is under way. Its members mean the same.
 template <NonblockingRepository R, class Verb>
 class PendingCall<R, Verb> {
     using X = typename Verb::answer;
 
 public:
+    /// Whether a call was begun and has no outcome yet.
     bool under_way() const noexcept { return call_ != nullptr; }
+    /// Forgets the call that is under way, if there is one: what was not sent is not sent any more.
     void give_up() noexcept { call_.reset(); }
 
+    /// As above. Blocks where `waiter` may, or where this handle starts no calls.
     std::optional<Outcome<X>> ask(R& repository, Waiter& waiter, Verb const& verb, Deadline deadline)
     {
         if (!call_) {

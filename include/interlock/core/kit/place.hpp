@@ -6,8 +6,9 @@
 /// @file
 /// Which store a failure came from, for the text of `Error::what()`.
 ///
-/// A program that talks to two stores, or to two tables of one, must be able to tell from one line of its log which of
-/// them had no value or was busy. A store says so by an optional member, and every call that fails names it:
+/// A program that talks to two stores, or to two tables of one, must be able to tell from one line of its log
+/// which of them had no value or was busy. A store says so by an optional member, and every call that fails
+/// names it:
 ///
 ///     std::string place() const { return "redis name space \"shop\""; }
 ///     // what(): not_found: redis name space "shop": there is no value under this key

@@ -28,13 +28,11 @@ namespace detail {
 inline bool is_no_answer(Errc code) noexcept
 {
     switch (code) {
-        case Errc::unavailable:
-        case Errc::outcome_unknown:
-        case Errc::deadline_exceeded:
-        case Errc::overloaded:
-            return true;
-        default:
-            return false;
+    case Errc::unavailable:
+    case Errc::outcome_unknown:
+    case Errc::deadline_exceeded:
+    case Errc::overloaded: return true;
+    default: return false;
     }
 }
 

@@ -20,9 +20,9 @@ template <class F>
 inline constexpr bool safe_operation =
     std::is_lvalue_reference_v<F> || std::is_trivially_destructible_v<std::remove_cvref_t<F>>;
 template <class A>
-inline constexpr bool safe_argument = std::is_lvalue_reference_v<A> ||
-                                      std::is_trivially_destructible_v<std::remove_cvref_t<A>> ||
-                                      !std::is_aggregate_v<std::remove_cvref_t<A>>;
+inline constexpr bool safe_argument =
+    std::is_lvalue_reference_v<A> || std::is_trivially_destructible_v<std::remove_cvref_t<A>> ||
+    !std::is_aggregate_v<std::remove_cvref_t<A>>;
 #else
 template <class F>
 inline constexpr bool safe_operation = true;
@@ -31,8 +31,8 @@ inline constexpr bool safe_argument = true;
 #endif
 
 /// What a call that was given an unsafe temporary says at compile time.
-#define INTERLOCK_NAME_IT_FIRST                                                                     \
-    "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "      \
+#define INTERLOCK_NAME_IT_FIRST                                                                \
+    "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. " \
     "Pass a named state, or its key."
 
 }  // namespace detail

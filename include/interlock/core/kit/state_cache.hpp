@@ -108,7 +108,7 @@ private:
     std::size_t capacity_;
     std::mutex mutex_;
     std::uint64_t life_{0};  // the life of the store that the states belong to
-    States states_;  // the most recently used first
+    States states_;          // the most recently used first
     std::unordered_map<Key, typename States::iterator> places_;  // where each key is in the list
 };
 

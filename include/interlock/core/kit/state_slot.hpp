@@ -52,7 +52,8 @@ class StateSlot {
 public:
     StateSlot() noexcept {}  // not defaulted: a value-initialised array of slots need not be zeroed first
 
-    /// The value as it is in the store. `loaded` must stay where it is: what changed is found by comparing with it.
+    /// The value as it is in the store. `loaded` must stay where it is: what changed is found by comparing
+    /// with it.
     void load(Versioned<T>& loaded)
     {
         version_ = loaded.version;
@@ -106,11 +107,12 @@ public:
     /// What a commit of this state is: a write where it changed, else a check that nobody else wrote.
     Change<T> change(Key const& key, Fence const* fence = nullptr)
     {
-        return {.key = &key,
-                .kind = changed() ? ChangeKind::write : ChangeKind::verify,
-                .version = version_,
-                .value = &*value_,
-                .fence = fence};
+        return {
+            .key = &key,
+            .kind = changed() ? ChangeKind::write : ChangeKind::verify,
+            .version = version_,
+            .value = &*value_,
+            .fence = fence};
     }
 
 private:

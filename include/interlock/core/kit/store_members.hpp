@@ -34,12 +34,14 @@ inline namespace v0 {
 
 /// Several keys, or states that have one, in a vector, an array or a span. A text is one key, never several.
 template <class Keys, class T, class K>
-concept KeysOrStates = std::ranges::sized_range<Keys const> && !std::convertible_to<Keys const&, std::string_view> &&
+concept KeysOrStates =
+    std::ranges::sized_range<Keys const> && !std::convertible_to<Keys const&, std::string_view> &&
     !KeyOrState<Keys, T, K> && KeyOrState<std::remove_cvref_t<std::ranges::range_value_t<Keys const>>, T, K>;
 
 namespace detail {
 
-/// `verb::LoadAll` by as many loads, for stores that have no shorter way. The deadline bounds all of them together.
+/// `verb::LoadAll` by as many loads, for stores that have no shorter way. The deadline bounds all of them
+/// together.
 template <class R>
 Outcome<std::vector<std::optional<Versioned<typename R::value_type>>>> load_each(
     R const& repository, std::span<Key const> keys, Deadline deadline)
@@ -99,14 +101,20 @@ struct LoadRequest {
     Key key;
     verb::Load<T> verb() const { return {key}; }
     template <class R>
-    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+    auto ask(R const& repository, Deadline deadline) const
+    {
+        return repository.carry_out(verb(), deadline);
+    }
 };
 template <class T>
 struct LoadAllRequest {
     std::vector<Key> keys;
     verb::LoadAll<T> verb() const { return {keys}; }
     template <class R>
-    auto ask(R const& repository, Deadline deadline) const { return load_all(repository, keys, deadline); }
+    auto ask(R const& repository, Deadline deadline) const
+    {
+        return load_all(repository, keys, deadline);
+    }
 };
 template <class T>
 struct InsertRequest {
@@ -114,7 +122,10 @@ struct InsertRequest {
     T value;
     verb::Insert<T> verb() const { return {key, value}; }
     template <class R>
-    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+    auto ask(R const& repository, Deadline deadline) const
+    {
+        return repository.carry_out(verb(), deadline);
+    }
 };
 template <class T>
 struct CompareAndSetRequest {
@@ -123,28 +134,36 @@ struct CompareAndSetRequest {
     T value;
     verb::CompareAndSet<T> verb() const { return {key, version, value}; }
     template <class R>
-    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+    auto ask(R const& repository, Deadline deadline) const
+    {
+        return repository.carry_out(verb(), deadline);
+    }
 };
 struct EraseRequest {
     Key key;
     Version version;
     verb::Erase verb() const { return {key, version}; }
     template <class R>
-    auto ask(R const& repository, Deadline deadline) const { return repository.carry_out(verb(), deadline); }
+    auto ask(R const& repository, Deadline deadline) const
+    {
+        return repository.carry_out(verb(), deadline);
+    }
 };
 
 }  // namespace detail
 
-/// The members of a repository for direct use: `Derived` carries out verbs, this base names them. A member is there if
-/// `Derived` carries out its verb. Where a key is asked for, an encoded `Key`, a key, or a state that has one will do.
+/// The members of a repository for direct use: `Derived` carries out verbs, this base names them. A member is
+/// there if `Derived` carries out its verb. Where a key is asked for, an encoded `Key`, a key, or a state
+/// that has one will do.
 ///
-/// **Outcomes, thread safety, cost.** Those of the verb, see `contracts/requests.hpp`; a bad key is `invalid_argument`.
-/// **Asynchronous twins.** `async_load` and so on take any completion token and complete with the same `Outcome`, on the
-/// handler's associated executor, exactly once, never from within the call. Arguments are copied, so that they need not
-/// outlive the call. A store that starts calls occupies no thread meanwhile, a store that answers in place answers at once;
-/// for others the call runs on a thread of the runtime's pool for blocking calls, and waiting for that thread counts.
-/// **Cancellation.** Before the call has begun: `cancelled`, and nothing was sent. Afterwards a call that reads may be given
-/// up and is `cancelled`; a call that writes ends with the store's outcome, at the latest by its deadline.
+/// **Outcomes, thread safety, cost.** Those of the verb, see `contracts/requests.hpp`; a bad key is
+/// `invalid_argument`. **Asynchronous twins.** `async_load` and so on take any completion token and complete
+/// with the same `Outcome`, on the handler's associated executor, exactly once, never from within the call.
+/// Arguments are copied, so that they need not outlive the call. A store that starts calls occupies no thread
+/// meanwhile, a store that answers in place answers at once; for others the call runs on a thread of the
+/// runtime's pool for blocking calls, and waiting for that thread counts. **Cancellation.** Before the call
+/// has begun: `cancelled`, and nothing was sent. Afterwards a call that reads may be given up and is
+/// `cancelled`; a call that writes ends with the store's outcome, at the latest by its deadline.
 template <class Derived, class T, class K>
 class StoreMembers {
 public:
@@ -154,8 +173,8 @@ public:
     {
         return self().carry_out(verb::Load<T>{detail::encoded<T, K>(key)}, deadline);
     }
-    /// Several at once, in the order of `keys`; nothing for a key without a value. One trip where the store can; the values
-    /// need not be of one moment. The first failure is that of the whole call.
+    /// Several at once, in the order of `keys`; nothing for a key without a value. One trip where the store
+    /// can; the values need not be of one moment. The first failure is that of the whole call.
     template <KeysOrStates<T, K> Keys>
     Outcome<std::vector<std::optional<Versioned<T>>>> load(Keys const& keys, Deadline deadline = {}) const
     {
@@ -173,14 +192,16 @@ public:
     {
         return self().carry_out(verb::Insert<T>{detail::encoded<T, K>(key), value}, deadline);
     }
-    /// Replaces a value if its version is still `version`; the new version, or `version_conflict`, `not_found`.
+    /// Replaces a value if its version is still `version`; the new version, or `version_conflict`,
+    /// `not_found`.
     template <KeyOrState<T, K> A>
-    Outcome<Version> compare_and_set(A const& key, Version version, T const& value, Deadline deadline = {}) const
+    Outcome<Version> compare_and_set(
+        A const& key, Version version, T const& value, Deadline deadline = {}) const
     {
-        return self().carry_out(
-            verb::CompareAndSet<T>{detail::encoded<T, K>(key), version, value}, deadline);
+        return self().carry_out(verb::CompareAndSet<T>{detail::encoded<T, K>(key), version, value}, deadline);
     }
-    /// Removes a value if its version is still `version`; the erased version, or `version_conflict`, `not_found`.
+    /// Removes a value if its version is still `version`; the erased version, or `version_conflict`,
+    /// `not_found`.
     template <KeyOrState<T, K> A>
     Outcome<Version> erase(A const& key, Version version, Deadline deadline = {}) const
     {
@@ -220,7 +241,8 @@ public:
         return self().carry_out(verb::LoadForUpdate<typename Self::transaction_type>{keys, wait}, deadline);
     }
 
-    /// Takes the lock record if it is free or its lease is over; else `lock_busy` with the holder's remaining lease.
+    /// Takes the lock record if it is free or its lease is over; else `lock_busy` with the holder's remaining
+    /// lease.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::Create>
     Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
@@ -230,14 +252,16 @@ public:
     /// `create` and then `load` in one trip.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::CreateAndLoad<T>>
-    Outcome<GrantAndState<T>> create_and_load(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    Outcome<GrantAndState<T>> create_and_load(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
         return self().carry_out(verb::CreateAndLoad<T>{key, owner, ttl}, deadline);
     }
     /// Prolongs the lease of `owner`; the granted time, or `lock_lost`.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::Renew>
-    Outcome<std::chrono::nanoseconds> renew(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
+    Outcome<std::chrono::nanoseconds> renew(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
         return self().carry_out(verb::Renew{key, owner, ttl}, deadline);
     }
@@ -263,7 +287,7 @@ public:
         return self().carry_out(verb::VerifyFencing{}, deadline);
     }
 
-    // ---- asynchronous twins: `void(Outcome<...>)` ---------------------------------------------------------------
+    // ---- asynchronous twins: `void(Outcome<...>)` -----------------------------------------------
     /// As `load`.
     template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
         requires KeyOrState<A, T, K>
@@ -300,7 +324,8 @@ public:
     auto async_insert(A&& state, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
-        return detail::async_carry_out(self(), detail::InsertRequest<T>{make_key<T, K>(state), state}, deadline, token);
+        return detail::async_carry_out(
+            self(), detail::InsertRequest<T>{make_key<T, K>(state), state}, deadline, token);
     }
     template <class A, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
         requires KeyedState<T> && std::same_as<std::remove_cvref_t<A>, T>
@@ -313,13 +338,15 @@ public:
     auto async_insert(A&& key, V&& value, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A> && detail::safe_argument<V>, INTERLOCK_NAME_IT_FIRST);
-        return detail::async_carry_out(self(), detail::InsertRequest<T>{make_key<T, K>(key), value}, deadline, token);
+        return detail::async_carry_out(
+            self(), detail::InsertRequest<T>{make_key<T, K>(key), value}, deadline, token);
     }
     template <class A, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
         requires KeyOrState<A, T, K> && std::same_as<std::remove_cvref_t<V>, T>
     auto async_insert(A&& key, V&& value, Token&& token) const
     {
-        return async_insert(std::forward<A>(key), std::forward<V>(value), Deadline{}, std::forward<Token>(token));
+        return async_insert(
+            std::forward<A>(key), std::forward<V>(value), Deadline{}, std::forward<Token>(token));
     }
     /// As `compare_and_set`.
     template <class A, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
@@ -343,7 +370,8 @@ public:
     auto async_erase(A&& key, Version version, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
-        return detail::async_carry_out(self(), detail::EraseRequest{make_key<T, K>(key), version}, deadline, token);
+        return detail::async_carry_out(
+            self(), detail::EraseRequest{make_key<T, K>(key), version}, deadline, token);
     }
     template <class A, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
         requires KeyOrState<A, T, K>
@@ -359,30 +387,34 @@ private:
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
 
-/// `Insert`, `CompareAndSet` and `Erase` for a store that carries out `Commit`: each is a commit of one change without an
-/// operation. Where one change has a shorter way, the store's own `change(Change<T>&, Deadline)` takes the place of the one
-/// here. A store that derives from this says `using CommittingMembers<...>::carry_out;`.
-/// **Outcomes, thread safety, cost.** Those of `Commit`; a version below 1 is `invalid_argument` and asks nobody.
+/// `Insert`, `CompareAndSet` and `Erase` for a store that carries out `Commit`: each is a commit of one
+/// change without an operation. Where one change has a shorter way, the store's own `change(Change<T>&,
+/// Deadline)` takes the place of the one here. A store that derives from this says `using
+/// CommittingMembers<...>::carry_out;`. **Outcomes, thread safety, cost.** Those of `Commit`; a version below
+/// 1 is `invalid_argument` and asks nobody.
 template <class Derived, class T, class K>
 class CommittingMembers : public StoreMembers<Derived, T, K> {
 public:
     Outcome<Version> carry_out(verb::Insert<T> const& insert, Deadline deadline) const
     {
         return self().change(
-            {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value}, deadline);
+            {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value},
+            deadline);
     }
     Outcome<Version> carry_out(verb::CompareAndSet<T> const& write, Deadline deadline) const
     {
         if (write.version <= no_version)
             return Failure{Errc::invalid_argument, "versions start at 1"};
         return self().change(
-            {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value}, deadline);
+            {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value},
+            deadline);
     }
     Outcome<Version> carry_out(verb::Erase const& erase, Deadline deadline) const
     {
         if (erase.version <= no_version)
             return Failure{Errc::invalid_argument, "versions start at 1"};
-        return self().change({.key = &erase.key, .kind = ChangeKind::erase, .version = erase.version}, deadline);
+        return self().change(
+            {.key = &erase.key, .kind = ChangeKind::erase, .version = erase.version}, deadline);
     }
 
 private:

@@ -4,9 +4,9 @@
 #define INTERLOCK_CORE_KIT_VERB_OPERATION_HPP
 
 /// @file
-/// The one mechanism behind all asynchronous twins of a store's members: a verb is carried out for a caller that must not
-/// block. Where the store starts calls, no thread is occupied; where the store answers in place, the verb is carried out at
-/// once; else it blocks a thread of the runtime's pool, not the caller's.
+/// The one mechanism behind all asynchronous twins of a store's members: a verb is carried out for a caller
+/// that must not block. Where the store starts calls, no thread is occupied; where the store answers in
+/// place, the verb is carried out at once; else it blocks a thread of the runtime's pool, not the caller's.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -25,11 +25,11 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// Completes `handler` with the outcome of `request`, which owns what its verb refers to: `request.verb()` makes the verb,
-/// `request.ask(repository, deadline)` carries it out.
+/// Completes `handler` with the outcome of `request`, which owns what its verb refers to: `request.verb()`
+/// makes the verb, `request.ask(repository, deadline)` carries it out.
 ///
-/// **Cancellation.** Before the call has begun: `cancelled`, nothing was sent. Afterwards a call that reads is given up and
-/// is `cancelled`, if the store starts calls; everything else ends with the store's outcome.
+/// **Cancellation.** Before the call has begun: `cancelled`, nothing was sent. Afterwards a call that reads
+/// is given up and is `cancelled`, if the store starts calls; everything else ends with the store's outcome.
 template <class Handler, class R, class Request>
 class VerbOperation final : public AsyncOperation<Handler, typename R::runtime_type> {
     using Base = AsyncOperation<Handler, typename R::runtime_type>;
@@ -38,8 +38,9 @@ class VerbOperation final : public AsyncOperation<Handler, typename R::runtime_t
 
 public:
     VerbOperation(Handler handler, R repository, std::unique_ptr<Request> request, Deadline deadline)
-        : Base(std::move(handler), repository.runtime()), repository_(std::move(repository)), request_(std::move(request)),
-          deadline_(deadline), until_(deadline.valid() ? deadline.at(this->runtime().now()) : TimePoint::max())
+        : Base(std::move(handler), repository.runtime()), repository_(std::move(repository)),
+          request_(std::move(request)), deadline_(deadline),
+          until_(deadline.valid() ? deadline.at(this->runtime().now()) : TimePoint::max())
     {}
 
     void start() { this->start_here(); }
@@ -118,7 +119,9 @@ private:
     {
         auto handler = std::move(this->handler());
         auto result = *std::move(result_);
-        { Ref<Base> const last = std::move(self); }
+        {
+            Ref<Base> const last = std::move(self);
+        }
         std::move(handler)(std::move(result));
     }
 
@@ -128,10 +131,10 @@ private:
     R repository_;
     std::unique_ptr<Request> request_;
     Deadline deadline_;
-    TimePoint until_;           // `deadline_`, counted from the call
-    StartedCall<X> call_;       // under way, where the store starts calls
-    bool offloaded_{false};     // given to a thread of the pool
-    bool begun_{false};         // the store may have been asked
+    TimePoint until_;        // `deadline_`, counted from the call
+    StartedCall<X> call_;    // under way, where the store starts calls
+    bool offloaded_{false};  // given to a thread of the pool
+    bool begun_{false};      // the store may have been asked
     std::optional<Outcome<X>> result_;
 };
 

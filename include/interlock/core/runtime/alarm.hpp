@@ -94,7 +94,7 @@ public:
             return *clock;
         std::lock_guard lock(creating);
         if (current.load() == nullptr || generation.load() != now) {
-            // never destroyed: its thread goes on until the process ends
+            // Never destroyed: its thread goes on until the process ends
             current.store(new AlarmClock, std::memory_order_release);
             generation.store(now, std::memory_order_release);
         }
@@ -145,7 +145,7 @@ private:
     {
         if (!AlarmAccess::armed(alarm))
             return false;
-        // an alarm that was armed before a fork is in the parent's queue
+        // An alarm that was armed before a fork is in the parent's queue.
         if (AlarmAccess::queue(alarm) == this)
             queue_.erase(queue_.iterator_to(alarm));
         AlarmAccess::armed(alarm) = false;

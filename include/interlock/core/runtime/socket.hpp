@@ -46,8 +46,7 @@ public:
     void resolve(std::string const& host, std::uint16_t port, F done)
     {
         resolver_.async_resolve(
-            host,
-            std::to_string(port),
+            host, std::to_string(port),
             [done = std::move(done)](
                 boost::system::error_code error, Resolver::results_type const& found) mutable {
                 std::vector<AsyncEndpoint> endpoints;

@@ -46,7 +46,10 @@ namespace detail {
 
 /// The time by which blocking sockets wait. It is the system's whatever runtime a store has, since the system
 /// does the waiting.
-inline TimePoint socket_now() noexcept { return boottime_now(); }
+inline TimePoint socket_now() noexcept
+{
+    return boottime_now();
+}
 
 /// `until`, a time on the time line of `runtime`, as a deadline for blocking sockets.
 template <class R>
@@ -113,7 +116,7 @@ public:
     void ring() const noexcept
     {
         std::uint64_t const one = 1;
-        // fails only when it is rung already
+        // Fails only when it is rung already.
         [[maybe_unused]] auto const written = ::write(fd_.get(), &one, sizeof one);
     }
     /// Takes back all rings so far.
@@ -134,8 +137,7 @@ inline IoStatus wait_for_io(int fd, short events, TimePoint deadline, Doorbell c
 {
     for (;;) {
         auto const left = std::clamp<std::chrono::nanoseconds>(
-            deadline - std::min(deadline, boottime_now()),
-            std::chrono::nanoseconds{0},
+            deadline - std::min(deadline, boottime_now()), std::chrono::nanoseconds{0},
             std::chrono::hours{1});
         auto const seconds = std::chrono::floor<std::chrono::seconds>(left);
         timespec time{};
@@ -234,9 +236,7 @@ public:
         IoResult result;
         while (result.size < bytes.size()) {
             auto const n = ::send(
-                fd_.get(),
-                bytes.data() + result.size,
-                bytes.size() - result.size,
+                fd_.get(), bytes.data() + result.size, bytes.size() - result.size,
                 MSG_NOSIGNAL | MSG_DONTWAIT);
             if (n >= 0) {
                 result.size += static_cast<std::size_t>(n);

@@ -31,10 +31,7 @@ struct ClaimEnding {
 
 template <class Store>
 Outcome<void> end_claim(
-    Store const& store,
-    IdempotentRequest const& request,
-    OwnerToken owner,
-    ClaimEnding const& ending,
+    Store const& store, IdempotentRequest const& request, OwnerToken owner, ClaimEnding const& ending,
     Deadline deadline)
 {
     return ending.answer ? store.carry_out(verb::Complete{request, owner, *ending.answer, false}, deadline)
@@ -53,13 +50,8 @@ class ClaimKeeper final : public Counted, public RepeatedCall<ClaimKeeper<Store,
 public:
     /// Hands the end over. Without memory for it the claim stays until its lease is over.
     static void start(
-        Store const& store,
-        R const& runtime,
-        X const& threads,
-        IdempotentRequest const& request,
-        OwnerToken owner,
-        ClaimEnding ending,
-        TimePoint until) noexcept
+        Store const& store, R const& runtime, X const& threads, IdempotentRequest const& request,
+        OwnerToken owner, ClaimEnding ending, TimePoint until) noexcept
     {
         try {
             Ref<ClaimKeeper> const self{
@@ -74,22 +66,11 @@ private:
     friend class RepeatedCall<ClaimKeeper>;
 
     ClaimKeeper(
-        Store store,
-        R runtime,
-        X threads,
-        IdempotentRequest request,
-        OwnerToken owner,
-        ClaimEnding ending,
+        Store store, R runtime, X threads, IdempotentRequest request, OwnerToken owner, ClaimEnding ending,
         TimePoint until)
-        : store_(std::move(store)),
-          runtime_(std::move(runtime)),
-          threads_(std::move(threads)),
-          request_(std::move(request)),
-          owner_(owner),
-          ending_(std::move(ending)),
-          repetition_(polls, until)
-    {
-    }
+        : store_(std::move(store)), runtime_(std::move(runtime)), threads_(std::move(threads)),
+          request_(std::move(request)), owner_(owner), ending_(std::move(ending)), repetition_(polls, until)
+    {}
 
     R const& runtime() const noexcept { return runtime_; }
     X const& executor() const noexcept { return threads_; }

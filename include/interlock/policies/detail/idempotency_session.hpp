@@ -4,8 +4,8 @@
 #define INTERLOCK_POLICIES_DETAIL_IDEMPOTENCY_SESSION_HPP
 
 /// @file
-/// What `IdempotencyKeys` keeps for a repository, and one call under it: claim the key, run the inner policy, store the
-/// answer, or give the claim back.
+/// What `IdempotencyKeys` keeps for a repository, and one call under it: claim the key, run the inner policy,
+/// store the answer, or give the claim back.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/idempotency_store.hpp>
@@ -68,7 +68,8 @@ public:
     static constexpr std::string_view name = IdempotencyKeys<Inner, Store>::name;
 
     IdempotencySession(IdempotencyKeys<Inner, Store> policy, R repository, Observer* observer)
-        : policy_(std::move(policy)), inner_(policy_.inner(), std::move(repository), observer), observer_(observer)
+        : policy_(std::move(policy)), inner_(policy_.inner(), std::move(repository), observer),
+          observer_(observer)
     {}
     template <class Locks>
         requires std::constructible_from<InnerSession, Inner, Locks, Observer*>
@@ -93,9 +94,9 @@ public:
         return inner_.unfit(keys, deadline);
     }
 
-    /// The operation id that makes a request's effect happen at most once. Scope and key are too long for one: 256 bits
-    /// of hash stand for them, in a name space of their own. Its records are kept at least as long as those of the
-    /// requests: as long as one of them may lead to a second effect.
+    /// The operation id that makes a request's effect happen at most once. Scope and key are too long for
+    /// one: 256 bits of hash stand for them, in a name space of their own. Its records are kept at least as
+    /// long as those of the requests: as long as one of them may lead to a second effect.
     OperationId operation_id(IdempotentRequest const& request) const
     {
         OperationId id{"idempotency:" + request_digest(request.name())};
@@ -110,10 +111,12 @@ public:
 
     public:
         Transaction(
-            IdempotencySession const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
-            std::span<std::optional<T> const, N> named, TransactionContext& context)
+            IdempotencySession const& session, std::span<Key const, N> keys,
+            std::span<std::size_t const, N> order, std::span<std::optional<T> const, N> named,
+            TransactionContext& context)
             : session_(session), store_(session.policy().store()), home_(keys[order[0]]), context_(context),
-              owner_(new_owner_token(session.repository().runtime())), inner_(session.inner(), keys, order, named, context)
+              owner_(new_owner_token(session.repository().runtime())),
+              inner_(session.inner(), keys, order, named, context)
         {}
         Transaction(Transaction const&) = delete;
         Transaction& operator=(Transaction const&) = delete;
@@ -164,8 +167,8 @@ public:
             return verify_step(inner_, waiter);
         }
 
-        /// Kept like an answer, once this owner's attempt was forbidden: then nobody can still be applied. Final only when it
-        /// is stored, since it leaves no operation record to fall back on.
+        /// Kept like an answer, once this owner's attempt was forbidden: then nobody can still be applied.
+        /// Final only when it is stored, since it leaves no operation record to fall back on.
         Step<Begun> reject(std::string_view text, Waiter& waiter)
         {
             inner_.rollback(false);
@@ -187,15 +190,17 @@ public:
             if (done.errc() == Errc::fenced_out) {
                 machine_.ended();
                 observe(IdempotencyEvent::lease_lost);
-                return Failure{Errc::idempotency_in_progress, "rejected, but somebody else had taken the claim over"};
+                return Failure{
+                    Errc::idempotency_in_progress, "rejected, but somebody else had taken the claim over"};
             }
             return not_rejected(done.failure());
         }
 
         void rollback(bool unresolved) noexcept { inner_.rollback(unresolved); }
 
-        /// Completes the claim or gives it back, by the deadline of the call; what must go on after that, does so elsewhere. An
-        /// answer that is stored late or never loses nothing: whoever takes the claim over finds the operation's record.
+        /// Completes the claim or gives it back, by the deadline of the call; what must go on after that,
+        /// does so elsewhere. An answer that is stored late or never loses nothing: whoever takes the claim
+        /// over finds the operation's record.
         Step<Begun> conclude(CallEnd end, std::string_view answer, Waiter& waiter)
         {
             unsubscribe();
@@ -221,7 +226,8 @@ public:
                 }
                 case ClaimAction::complete: {
                     std::string const kept(begun.replayed ? std::string_view{begun.answer} : answer);
-                    if (end_now({.answer = kept}) != Ended::by_owner && (end == CallEnd::found || begun.replayed))
+                    if (end_now({.answer = kept}) != Ended::by_owner &&
+                        (end == CallEnd::found || begun.replayed))
                         if (auto failure = disown(kept))
                             return *std::move(failure);
                     break;
@@ -259,7 +265,8 @@ public:
         static constexpr bool subscribes = SubscribableIdempotencyStore<Store>;
         bool wakes() const noexcept { return subscribes && capabilities_of(store_).wakes_waiters; }
 
-        /// Does what stands before the operation. Nothing: the claim is ours and names the attempt that may be made.
+        /// Does what stands before the operation. Nothing: the claim is ours and names the attempt that may
+        /// be made.
         std::optional<Step<Begun>> claim(Waiter& waiter)
         {
             if (auto valid = request().validate(); !valid)
@@ -271,7 +278,8 @@ public:
                         inner_.rollback(false);
                     auto claimed = ask_claim();
                     if (!claimed) {
-                        // Unknown: the claim may be ours. It is idempotent for its owner, so it is simply made again.
+                        // Unknown: the claim may be ours. It is idempotent for its owner, so it is simply
+                        // made again.
                         machine_.claim_failed(claimed.errc());
                         if (claimed.errc() == Errc::outcome_unknown)
                             return Step<Begun>{Errc::unavailable};
@@ -285,7 +293,8 @@ public:
                             former_ = Key{std::move(claimed->named_home)};
                     }
                     action = machine_.claimed(claimed->state, here, claimed->named_attempt);
-                    if (action == ClaimAction::wait && session_.policy().options().duplicates == Duplicates::wait) {
+                    if (action == ClaimAction::wait &&
+                        session_.policy().options().duplicates == Duplicates::wait) {
                         if (auto later = wait(waiter, claimed->retry_after))
                             return later;
                         action = machine_.begin();  // subscribed: look again
@@ -293,7 +302,8 @@ public:
                     }
                     unsubscribe();
                     if (action == ClaimAction::done)
-                        return Step<Begun>{Outcome<Begun>{replay(std::move(claimed->answer), claimed->rejected)}};
+                        return Step<Begun>{
+                            Outcome<Begun>{replay(std::move(claimed->answer), claimed->rejected)}};
                     if (!machine_.claimed())
                         return Step<Begun>{refused(*claimed)};
                     break;
@@ -319,7 +329,8 @@ public:
                     auto& found = *asked;
                     if (!found)
                         return Step<Begun>{std::move(found).failure()};
-                    action = *found ? machine_.looked_up({(*found)->answered, (*found)->attempt}) : machine_.looked_up({});
+                    action = *found ? machine_.looked_up({(*found)->answered, (*found)->attempt})
+                                    : machine_.looked_up({});
                     if (machine_.answered())
                         return Step<Begun>{Outcome<Begun>{replay(std::move((*found)->answer))}};
                     break;
@@ -345,9 +356,11 @@ public:
             switch (claim.state) {
             case ClaimState::mismatch:
                 observe(IdempotencyEvent::mismatch);
-                return Failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
+                return Failure{
+                    Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
             case ClaimState::abandoned:
-                return Failure{Errc::idempotency_in_progress, "its execution ended without an answer; not run again"};
+                return Failure{
+                    Errc::idempotency_in_progress, "its execution ended without an answer; not run again"};
             default:
                 observe(IdempotencyEvent::in_progress);
                 return Failure::busy(Errc::idempotency_in_progress, claim.retry_after);
@@ -368,7 +381,8 @@ public:
             auto const& home = machine_.settles_elsewhere() ? former_ : home_;
             auto const attempt = machine_.settled_attempt();
             auto repository = session_.repository();
-            auto asked = settling_.ask(repository, waiter, verb::ForbidOperation{home, id, attempt}, deadline);
+            auto asked =
+                settling_.ask(repository, waiter, verb::ForbidOperation{home, id, attempt}, deadline);
             if (!asked)
                 return std::nullopt;
             if (*asked)
@@ -376,8 +390,9 @@ public:
             return std::optional<Outcome<OperationRecord>>{std::move(*asked)};
         }
 
-        /// Until the owner's lease is over, or a wake-up. Wake-ups are hints, which may be lost, so the store is asked
-        /// now and then. Nothing: subscribed just now, so that an answer in between would have been missed.
+        /// Until the owner's lease is over, or a wake-up. Wake-ups are hints, which may be lost, so the store
+        /// is asked now and then. Nothing: subscribed just now, so that an answer in between would have been
+        /// missed.
         std::optional<Step<Begun>> wait(Waiter& waiter, std::chrono::nanoseconds lease)
         {
             auto const& runtime = session_.repository().runtime();
@@ -389,7 +404,9 @@ public:
                 }
             }
             constexpr Backoff seldom{
-                .initial = std::chrono::milliseconds{40}, .cap = std::chrono::milliseconds{640}, .immediate = 0};
+                .initial = std::chrono::milliseconds{40},
+                .cap = std::chrono::milliseconds{640},
+                .immediate = 0};
             auto const poll = wakes() ? seldom.limit(++polls_) : std::chrono::milliseconds{20};
             return Step<Begun>::pending(add(runtime.now(), std::min<std::chrono::nanoseconds>(lease, poll)));
         }
@@ -431,9 +448,9 @@ public:
             return Ended::by_owner;
         }
 
-        /// An answer was found in the operation's record, and the claim is not known to be this owner's any more. While it
-        /// slept, the key may have been given back and used for another request, whose answer this then is. The store
-        /// compares the fingerprints: nothing, if the answer is this request's.
+        /// An answer was found in the operation's record, and the claim is not known to be this owner's any
+        /// more. While it slept, the key may have been given back and used for another request, whose answer
+        /// this then is. The store compares the fingerprints: nothing, if the answer is this request's.
         std::optional<Failure> disown(std::string const& answer)
         {
             Outcome<Claim> claimed = Errc::deadline_exceeded;
@@ -457,9 +474,10 @@ public:
         {
             if (!runs_in_place(store_)) {
                 auto const& runtime = session_.repository().runtime();
-                auto const threads = store_executor(runtime, BlockingCalls::keeping, session_.repository(), &session_);
-                return ClaimKeeper<Store, typename R::runtime_type, std::remove_cv_t<decltype(threads)>>::start(
-                    store_, runtime, threads, request(), owner_, std::move(ending), lease_end_);
+                auto const threads =
+                    store_executor(runtime, BlockingCalls::keeping, session_.repository(), &session_);
+                return ClaimKeeper<Store, typename R::runtime_type, std::remove_cv_t<decltype(threads)>>::
+                    start(store_, runtime, threads, request(), owner_, std::move(ending), lease_end_);
             }
             try {
                 static_cast<void>(end_claim(store_, request(), owner_, ending, Deadline{}));

@@ -4,8 +4,8 @@
 #define INTERLOCK_POLICIES_DETAIL_IN_TRANSACTION_SESSION_HPP
 
 /// @file
-/// What `IdempotencyInTransaction` keeps for a repository, and one call under it: claim, effect and answer are written by
-/// one transaction of the store.
+/// What `IdempotencyInTransaction` keeps for a repository, and one call under it: claim, effect and answer
+/// are written by one transaction of the store.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
@@ -39,7 +39,8 @@ public:
     static constexpr std::string_view name = Policy::name;
 
     InTransactionSession(Policy policy, R repository, Observer* observer)
-        : policy_(std::move(policy)), inner_(policy_.inner(), std::move(repository), observer), observer_(observer)
+        : policy_(std::move(policy)), inner_(policy_.inner(), std::move(repository), observer),
+          observer_(observer)
     {}
 
     R const& repository() const noexcept { return inner_.repository(); }
@@ -48,11 +49,15 @@ public:
     InnerSession const& inner() const noexcept { return inner_; }
     Policy const& policy() const noexcept { return policy_; }
     Observer* observer() const noexcept { return observer_; }
-    std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const { return inner_.unfit(keys, deadline); }
+    std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
+    {
+        return inner_.unfit(keys, deadline);
+    }
 
     static OperationId operation_id(IdempotentRequest const& request)
     {
-        return OperationId{"idempotency:" + request_digest(request.name())};  // a name only: the record is the store's
+        // A name only: the record is the store's.
+        return OperationId{"idempotency:" + request_digest(request.name())};
     }
 
     template <std::size_t N, Form Shape>
@@ -62,8 +67,9 @@ public:
 
     public:
         Transaction(
-            InTransactionSession const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
-            std::span<std::optional<T> const, N> named, TransactionContext& context)
+            InTransactionSession const& session, std::span<Key const, N> keys,
+            std::span<std::size_t const, N> order, std::span<std::optional<T> const, N> named,
+            TransactionContext& context)
             : session_(session), context_(context), inner_(session.inner(), keys, order, named, context)
         {}
 
@@ -104,7 +110,8 @@ public:
             case ClaimState::mismatch:
                 inner_.rollback(false);
                 observe(IdempotencyEvent::mismatch);
-                return Failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
+                return Failure{
+                    Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
             case ClaimState::taken_over:
             case ClaimState::in_progress:
             case ClaimState::abandoned: break;
@@ -121,7 +128,8 @@ public:
             return inner_.commit(nullptr);  // the request's record is the operation's
         }
 
-        /// Of a commit whose answer was lost: the record says what became of it. `in_progress`: not known yet.
+        /// Of a commit whose answer was lost: the record says what became of it. `in_progress`: not known
+        /// yet.
         Outcome<Claim> resolve() const
         {
             return session_.policy().store().find(request(), Deadline{context_.deadline()});
@@ -133,8 +141,8 @@ public:
             return inner_.verify();
         }
 
-        /// Kept like an answer, without the effect: in a transaction of its own, so that somebody else may have stored
-        /// another one in between, which then counts for both.
+        /// Kept like an answer, without the effect: in a transaction of its own, so that somebody else may
+        /// have stored another one in between, which then counts for both.
         Outcome<Begun> reject(std::string_view text)
         {
             inner_.rollback(false);
@@ -142,7 +150,8 @@ public:
             if (!claim)
                 return not_rejected(claim.failure());
             if (claim->state != ClaimState::completed)
-                return Failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
+                return Failure{
+                    Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
             return Begun{true, claim->rejected, std::move(claim->answer)};
         }
 

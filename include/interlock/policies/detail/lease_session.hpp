@@ -4,8 +4,8 @@
 #define INTERLOCK_POLICIES_DETAIL_LEASE_SESSION_HPP
 
 /// @file
-/// What `SetNxLock` keeps for a repository, and one call under it: take the locks, run, write under their fences and
-/// release in the same step.
+/// What `SetNxLock` keeps for a repository, and one call under it: take the locks, run, write under their
+/// fences and release in the same step.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
@@ -31,8 +31,8 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// The rows that a lease holder writes, where somebody who knows nothing of leases may have locked them: once a write was
-/// refused for that, they are waited for and kept until the end.
+/// The rows that a lease holder writes, where somebody who knows nothing of leases may have locked them: once
+/// a write was refused for that, they are waited for and kept until the end.
 template <class R, std::size_t N>
 class RowsOfLeases {
 public:
@@ -54,7 +54,8 @@ public:
 
     /// `keys` in the order of `order`.
     Step<void> lock(
-        R& store, std::span<Key const, N> keys, std::span<std::size_t const, N> order, Deadline deadline, Waiter& waiter)
+        R& store, std::span<Key const, N> keys, std::span<std::size_t const, N> order, Deadline deadline,
+        Waiter& waiter)
     {
         for (std::size_t j = 0; j < N; ++j)
             sorted_[j] = &keys[order[j]];
@@ -68,7 +69,8 @@ public:
         return step;
     }
     template <class T>
-    Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
     {
         auto result = rows_->commit(changes, operation, deadline);
         give_up();
@@ -124,7 +126,8 @@ public:
     static constexpr std::string_view name = Policy::name;
     static constexpr auto forms = [] {
         if constexpr (fenced)
-            return std::array{Form::states, Form::states_context, Form::locks, Form::locks_context, Form::states_locks};
+            return std::array{
+                Form::states, Form::states_context, Form::locks, Form::locks_context, Form::states_locks};
         else
             return std::array{Form::locks, Form::locks_context};
     }();
@@ -132,12 +135,16 @@ public:
     LeaseSession(Policy policy, R repository, Observer* observer)
         : policy_(with_observer(std::move(policy), observer)), locks_(std::move(repository), policy_.lock)
     {}
-    LeaseSession(Policy policy, Locks locks, Observer*) : policy_(std::move(policy)), locks_(std::move(locks)) {}
+    LeaseSession(Policy policy, Locks locks, Observer*) : policy_(std::move(policy)), locks_(std::move(locks))
+    {}
 
     R const& repository() const noexcept { return locks_.repository(); }
     Policy const& policy() const noexcept { return policy_; }
     Locks const& locks() const noexcept { return locks_; }
-    RetryLimits retry_limits() const noexcept { return {policy_.max_attempts, policy_.backoff, waits_for_rows()}; }
+    RetryLimits retry_limits() const noexcept
+    {
+        return {policy_.max_attempts, policy_.backoff, waits_for_rows()};
+    }
     bool waits_for_rows() const noexcept
     {
         return RowLockingRepository<R> && fenced && policy_.wait == Wait::until_deadline;
@@ -145,7 +152,10 @@ public:
     static constexpr bool guarded(Form form) noexcept { return uses_values(form); }
     bool in_place() const noexcept { return LockAccess::in_place(locks_); }
     static constexpr bool holds_in_begin() noexcept { return true; }
-    std::size_t max_waiting_operations() const noexcept { return policy_.wait == Wait::no ? 0 : locks_.options().max_waiters; }
+    std::size_t max_waiting_operations() const noexcept
+    {
+        return policy_.wait == Wait::no ? 0 : locks_.options().max_waiters;
+    }
 
     std::optional<Failure> unfit(std::span<Key const> keys, Deadline deadline) const
     {
@@ -181,8 +191,8 @@ public:
                 auto const i = order_[locked_];
                 if (!ticket_)
                     ticket_.emplace(
-                        LockAccess::table(session_.locks()), keys_[i], session_.policy().wait, std::numeric_limits<int>::max(),
-                        uses_values(Shape));
+                        LockAccess::table(session_.locks()), keys_[i], session_.policy().wait,
+                        std::numeric_limits<int>::max(), uses_values(Shape));
                 auto step = ticket_->poll(waiter, context_.deadline());
                 if (!step.done())
                     return step.calling() ? Step<Begun>::under_way() : Step<Begun>::pending(step.wake_at());
@@ -196,8 +206,10 @@ public:
                 holds_[i]->take();
                 if (listener_ != nullptr)
                     holds_[i]->listen(listener_);
-                // What the holder before left saves a trip. Believed by a commit that names its version, or verified.
-                cached_ = uses_values(Shape) && N == 1 && ticket_->state_cached() && session_.policy().max_attempts > 1;
+                // What the holder before left saves a trip. Believed by a commit that names its version, or
+                // verified.
+                cached_ = uses_values(Shape) && N == 1 && ticket_->state_cached() &&
+                          session_.policy().max_attempts > 1;
                 known_[i] = ticket_->state_known() && (cached_ || !ticket_->state_cached());
                 if constexpr (uses_values(Shape) && fenced)
                     loaded_[i] = ticket_->take_state();
@@ -231,7 +243,8 @@ public:
             }
             if constexpr (Shape != Form::states && Shape != Form::states_context) {
                 for (std::size_t i = 0; i < N; ++i) {
-                    static_cast<void>(LockAccess::detach(handles_[i]));  // of the run before; the lock stays ours
+                    // Of the run before; the lock stays ours.
+                    static_cast<void>(LockAccess::detach(handles_[i]));
                     handles_[i] = lock_type{shown(i), holds_[i]};
                 }
             }
@@ -250,7 +263,8 @@ public:
         {
             if (committing_.under_way())
                 return ask(waiter, {}, nullptr);
-            // Law P6: looked at once more before anything is sent. The fence decides what this check cannot see.
+            // Law P6: looked at once more before anything is sent. The fence decides what this check cannot
+            // see.
             if (lost())
                 return Errc::lock_lost;
             releasing_ = false;
@@ -285,7 +299,10 @@ public:
             if (!cached_)
                 return Step<CommitResult>{std::in_place, std::in_place};
             Change<T> change{
-                .key = &keys_[0], .kind = ChangeKind::verify, .version = slots_[0].version(), .fence = &fences_[0]};
+                .key = &keys_[0],
+                .kind = ChangeKind::verify,
+                .version = slots_[0].version(),
+                .fence = &fences_[0]};
             auto same = send(waiter, std::span<Change<T>>{&change, 1}, nullptr);
             if (same.done() && !same.outcome() && same.outcome().errc() == Errc::not_found)
                 return Errc::version_conflict;  // erased meanwhile: run again
@@ -375,7 +392,8 @@ public:
             return slots_[i].create(keys_[i], named_[i]);
         }
 
-        Step<CommitResult> send(Waiter& waiter, std::span<Change<T>> changes, OperationCommit const* operation)
+        Step<CommitResult> send(
+            Waiter& waiter, std::span<Change<T>> changes, OperationCommit const* operation)
         {
             Deadline const deadline{context_.deadline()};
             if constexpr (Rows::possible)
@@ -406,17 +424,19 @@ public:
                 if (result.errc() == Errc::fenced_out)
                     if (auto* const observer = session_.locks().options().observer)
                         observer->on_fenced_out(fences_[0].token);
-                // The record went with the write, or did not, so that from here on nobody holds the lock: what became of the
-                // write, it is compared and deleted, never handed on. If the write was not applied, and the operation runs
-                // again, it queues for the lock again. No record lets a write through that is still on its way.
+                // The record went with the write, or did not, so that from here on nobody holds the lock:
+                // what became of the write, it is compared and deleted, never handed on. If the write was not
+                // applied, and the operation runs again, it queues for the lock again. No record lets a write
+                // through that is still on its way.
                 if (result.errc() == Errc::outcome_unknown && releasing_)
                     release_all(true);
                 return step;
             }
             if constexpr (N == 1 && uses_values(Shape))
                 if (!result->duplicate && !releasing_)
-                    LockAccess::table(session_.locks())->leave_state(
-                        *holds_[0], Versioned<T>{std::move(slots_[0].value()), result->version});
+                    LockAccess::table(session_.locks())
+                        ->leave_state(
+                            *holds_[0], Versioned<T>{std::move(slots_[0].value()), result->version});
             if (releasing_ && !result->duplicate) {
                 LockAccess::table(session_.locks())->released_by_commit(*holds_[0]);
                 drop(0);

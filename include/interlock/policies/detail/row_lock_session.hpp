@@ -37,8 +37,9 @@ public:
 
     public:
         Transaction(
-            RowLockSession const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
-            std::span<std::optional<T> const, N> named, TransactionContext& context)
+            RowLockSession const& session, std::span<Key const, N> keys,
+            std::span<std::size_t const, N> order, std::span<std::optional<T> const, N> named,
+            TransactionContext& context)
             : session_(session), keys_(keys), order_(order), named_(named), context_(context)
         {}
 
@@ -86,8 +87,8 @@ public:
             return result;
         }
 
-        /// The store's answer to a statement of the operation's own, where it can have any: asked before what the operation
-        /// threw is believed, since a conflict means that it must run again.
+        /// The store's answer to a statement of the operation's own, where it can have any: asked before what
+        /// the operation threw is believed, since a conflict means that it must run again.
         Outcome<CommitResult> verify()
             requires requires(RowTx const& tx) { tx.failure(); }
         {
@@ -119,7 +120,8 @@ public:
             Deadline deadline;
             operator RowTx() const  // NOLINT
             {
-                // With the deadline where the store wants it: one that cannot wait without blocking waits in there.
+                // With the deadline where the store wants it: one that cannot wait without blocking waits in
+                // there.
                 if constexpr (requires { store.open_transaction(keys, deadline); })
                     return store.open_transaction(keys, deadline);
                 else
@@ -139,10 +141,9 @@ public:
                 rows_.reset();
                 set_sorted();
                 auto& repository = session_.store();
-                auto opened =
-                    repository.carry_out(
-                        verb::LoadForUpdate<typename R::transaction_type>{sorted_, session_.policy().wait},
-                        Deadline{context_.deadline()});
+                auto opened = repository.carry_out(
+                    verb::LoadForUpdate<typename R::transaction_type>{sorted_, session_.policy().wait},
+                    Deadline{context_.deadline()});
                 if (!opened)
                     return std::move(opened).failure();
                 rows_.emplace(*std::move(opened));

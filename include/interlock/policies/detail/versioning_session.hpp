@@ -4,7 +4,8 @@
 #define INTERLOCK_POLICIES_DETAIL_VERSIONING_SESSION_HPP
 
 /// @file
-/// What `OptimisticVersioning` keeps for a repository, and one call under it: load, run, compare-and-set, again.
+/// What `OptimisticVersioning` keeps for a repository, and one call under it: load, run, compare-and-set,
+/// again.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/pending_call.hpp>
@@ -35,12 +36,16 @@ public:
     VersioningSession(Policy policy, R repository, Observer* observer)
         : PolicySession<Policy, R>(std::move(policy), std::move(repository), observer),
           cache_(
-              this->policy().max_attempts > 1 && !runs_in_place(this->repository()) ? this->policy().remember : 0)
+              this->policy().max_attempts > 1 && !runs_in_place(this->repository()) ? this->policy().remember
+                                                                                    : 0)
     {}
     StateCache<value_type>& cache() const noexcept { return cache_; }
 
     static constexpr bool holds_in_begin() noexcept { return false; }
-    bool in_place() const noexcept { return runs_in_place(this->repository()) || starts_calls(this->repository()); }
+    bool in_place() const noexcept
+    {
+        return runs_in_place(this->repository()) || starts_calls(this->repository());
+    }
 
     template <std::size_t N, Form Shape>
     class Transaction {
@@ -79,8 +84,10 @@ public:
                     slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
                     continue;
                 }
-                bool const create = loaded.errc() == Errc::not_found && session_.policy().missing == Missing::create;
-                auto made = create ? slots_[i].create(keys_[i], named_[i]) : Outcome<void>{std::move(loaded).failure()};
+                bool const create =
+                    loaded.errc() == Errc::not_found && session_.policy().missing == Missing::create;
+                auto made = create ? slots_[i].create(keys_[i], named_[i])
+                                   : Outcome<void>{std::move(loaded).failure()};
                 if (!made) {
                     ready_ = 0;
                     return std::move(made).failure();
@@ -110,8 +117,8 @@ public:
             }
         }
 
-        /// Before what the operation threw is believed: whether the state is the stored one, or the states still are, and so
-        /// were, one moment's.
+        /// Before what the operation threw is believed: whether the state is the stored one, or the states
+        /// still are, and so were, one moment's.
         Step<CommitResult> verify(Waiter& waiter)
             requires(N == 1 || AtomicRepository<R>)
         {
@@ -164,10 +171,11 @@ public:
                 if (operation == nullptr && (waiter.may_block() || !starts_calls(repository))) {
                     auto& slot = slots_[0];
                     Deadline const deadline{context_.deadline()};
-                    auto written = slot.fresh()
-                                       ? repository.carry_out(verb::Insert<T>{keys_[0], slot.value()}, deadline)
-                                       : repository.carry_out(
-                                             verb::CompareAndSet<T>{keys_[0], slot.version(), slot.value()}, deadline);
+                    auto written =
+                        slot.fresh()
+                            ? repository.carry_out(verb::Insert<T>{keys_[0], slot.value()}, deadline)
+                            : repository.carry_out(
+                                  verb::CompareAndSet<T>{keys_[0], slot.version(), slot.value()}, deadline);
                     if (!written)
                         return std::move(written).failure();
                     Step<CommitResult> done{std::in_place, std::in_place};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Every call on the memory backend that waits, blocking and asynchronous, for somebody who never lets go: it ends by its
-// deadline, and leaves the line.
+// Every call on the memory backend that waits, blocking and asynchronous, for somebody who never lets go: it
+// ends by its deadline, and leaves the line.
 
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
@@ -18,6 +18,7 @@
 #include "support/error_of.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
+
 #include <array>
 #include <chrono>
 #include <future>
@@ -103,8 +104,9 @@ TEST_CASE("a lock that is never released is waited for until the deadline", "[me
     std::optional held{holder.acquire("x")};
     // Of the same service, where the wait is a local one, and of another, whose wait is the store's.
     for (auto const& locks : {holder, LockStateService{stock}}) {
-        ends_in_time(
-            "acquire", [&] { return error_thrown_by([&] { return locks.acquire("x", {.deadline = deadline}); }); });
+        ends_in_time("acquire", [&] {
+            return error_thrown_by([&] { return locks.acquire("x", {.deadline = deadline}); });
+        });
         ends_in_time("acquire, asynchronous", [&] {
             return told_to_handler([&](auto handler) {
                 locks.async_acquire("x", AcquireOptions{.deadline = deadline}, std::move(handler));

@@ -56,7 +56,9 @@ TEST_CASE("the first claim is granted, and the others learn how long it lasts", 
     CHECK(other.state == ClaimState::in_progress);
     CHECK(other.retry_after == 6s);
     CHECK(world.claim("k2", 2).state == ClaimState::claimed);
-    CHECK(world.store.claim({"k", Scope("other tenant")}, owner(3), 10s, AfterLease::refuse)->state == ClaimState::claimed);
+    CHECK(
+        world.store.claim({"k", Scope("other tenant")}, owner(3), 10s, AfterLease::refuse)->state ==
+        ClaimState::claimed);
 }
 
 TEST_CASE(
@@ -121,7 +123,9 @@ TEST_CASE(
     CHECK(world.store.give_back(request("k"), owner(2)).errc() == Errc::fenced_out);
     CHECK(world.store.give_back(request("k"), owner(1)));
     CHECK(world.store.size() == 0);
-    CHECK(world.store.claim(request("k", "corrected"), owner(2), 10s, AfterLease::refuse)->state == ClaimState::claimed);
+    CHECK(
+        world.store.claim(request("k", "corrected"), owner(2), 10s, AfterLease::refuse)->state ==
+        ClaimState::claimed);
 }
 
 TEST_CASE(
@@ -157,7 +161,9 @@ TEST_CASE("arguments out of range are refused and a full store is overloaded", "
 {
     World const world({.retention = 1h, .max_records = 2});
     CHECK(world.store.claim(request(""), owner(1), 10s, AfterLease::refuse).errc() == Errc::invalid_argument);
-    CHECK(world.store.claim(request("a\n"), owner(1), 10s, AfterLease::refuse).errc() == Errc::invalid_argument);
+    CHECK(
+        world.store.claim(request("a\n"), owner(1), 10s, AfterLease::refuse).errc() ==
+        Errc::invalid_argument);
     CHECK(world.store.claim(request("k"), owner(1), 0s, AfterLease::refuse).errc() == Errc::invalid_argument);
     static_cast<void>(world.claim("1", 1));
     static_cast<void>(world.claim("2", 1));

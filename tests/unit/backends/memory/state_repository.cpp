@@ -39,8 +39,10 @@ using interlock_test::Stock;
 using Repository = memory::StateRepository<Stock, void, ManualRuntime>;
 using Strings = memory::StateRepository<std::string, std::string, ManualRuntime>;
 
-static_assert(VersionedRepository<Repository> && AtomicRepository<Repository> && OperationRepository<Repository>);
-static_assert(RowLockingRepository<Repository> && LeaseRepository<Repository> && FencedRepository<Repository>);
+static_assert(
+    VersionedRepository<Repository> && AtomicRepository<Repository> && OperationRepository<Repository>);
+static_assert(
+    RowLockingRepository<Repository> && LeaseRepository<Repository> && FencedRepository<Repository>);
 static_assert(FusedRepository<Repository>);
 
 Key key(std::string name)
@@ -100,11 +102,16 @@ TEST_CASE("versions out of range are refused and the last one never wraps", "[me
     // Only a store that is made so reaches the end of the versions.
     memory::detail::Store<Stock, ManualRuntime> store{{}, ManualRuntime{}};
     store.shard_of(where).erased = last_version - 1;
-    CHECK(store.change_one({.key = &where, .version = no_version, .value = &value}, 0).value() == last_version);
-    CHECK(store.change_one({.key = &where, .version = last_version, .value = &value}, 0).errc() == Errc::version_exhausted);
+    CHECK(
+        store.change_one({.key = &where, .version = no_version, .value = &value}, 0).value() == last_version);
+    CHECK(
+        store.change_one({.key = &where, .version = last_version, .value = &value}, 0).errc() ==
+        Errc::version_exhausted);
     CHECK(store.load(where)->version == last_version);
     CHECK(store.change_one({.key = &where, .kind = ChangeKind::erase, .version = last_version}, 0));
-    CHECK(store.change_one({.key = &where, .version = no_version, .value = &value}, 0).errc() == Errc::version_exhausted);
+    CHECK(
+        store.change_one({.key = &where, .version = no_version, .value = &value}, 0).errc() ==
+        Errc::version_exhausted);
 }
 
 TEST_CASE("values up to the limit are stored and larger ones refused", "[memory][state_repository]")
@@ -230,7 +237,8 @@ TEST_CASE("a reader of several keys never sees half of a commit", "[memory][stat
                 std::vector<Change<Stock>> changes;
                 for (auto const& k : keys) {
                     values.push_back(repository.load(k).value());
-                    changes.push_back({.key = &k, .kind = ChangeKind::verify, .version = values.back().version});
+                    changes.push_back(
+                        {.key = &k, .kind = ChangeKind::verify, .version = values.back().version});
                 }
                 if (!repository.commit(changes, nullptr))
                     continue;
@@ -283,7 +291,8 @@ TEST_CASE(
     std::array guard{Change<Stock>{.key = &x, .kind = ChangeKind::guard, .fence = &fence}};
     CHECK(repository.commit(guard, nullptr));
     CHECK(repository.load("x")->version == before);
-    std::array last{Change<Stock>{.key = &x, .version = before, .value = &value, .fence = &fence, .release = true}};
+    std::array last{
+        Change<Stock>{.key = &x, .version = before, .value = &value, .fence = &fence, .release = true}};
     CHECK(repository.commit(last, nullptr));
     CHECK(*repository.remove(x, owner(3)) == Removal::gone);
 }

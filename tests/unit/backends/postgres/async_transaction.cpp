@@ -12,11 +12,6 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 
-#include "support/catch.hpp"
-#include "support/postgres_server.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -30,6 +25,11 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/catch.hpp"
+#include "support/postgres_server.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -124,7 +124,8 @@ TEST_CASE(
 template <class F>
 concept TakenAtOnce = requires(Shop shop, F f) { shop.service.do_in_transaction("x", f); };
 template <class F>
-concept TakenLater = requires(Shop shop, F f) { shop.service.async_do_in_transaction("x", f, asio::use_future); };
+concept TakenLater =
+    requires(Shop shop, F f) { shop.service.async_do_in_transaction("x", f, asio::use_future); };
 
 TEST_CASE("an asynchronous operation cannot block on a statement", "[postgres][async_transaction]")
 {
@@ -151,7 +152,8 @@ TEST_CASE("awaited statements report errors as blocking statements do", "[postgr
         auto operation = [&](Stock& s, AsyncTransaction& tx) -> asio::awaitable<std::string> {
             co_await tx.async_exec(shop.insert(), s.sku, "ann", 1, use_awaitable);
             auto const twice = co_await tx.async_try_exec(shop.insert(), s.sku, "ann", 1, use_awaitable);
-            auto const nul = co_await tx.async_try_exec("SELECT $1::text", std::string("a\0b", 3), use_awaitable);
+            auto const nul =
+                co_await tx.async_try_exec("SELECT $1::text", std::string("a\0b", 3), use_awaitable);
             auto const end = co_await tx.async_try_exec("COMMIT", use_awaitable);
             auto const fine = co_await tx.async_try_exec("SELECT $1::int + 1", 41, use_awaitable);
             --s.quantity;
@@ -249,8 +251,9 @@ TEST_CASE("a statement that nobody awaits does not stop the only thread", "[post
     int applied = 0;
     for (int round = 1; round <= 20; ++round) {
         shop.service.async_try_do_in_transaction(
-            "x", forgotten,
-            asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) { call = outcome.errc(); }));
+            "x", forgotten, asio::bind_executor(context, [&](std::exception_ptr, Outcome<void> outcome) {
+                call = outcome.errc();
+            }));
         context.run();
         context.restart();
         applied += call == Errc::ok ? 1 : 0;  // it may have ended in time
@@ -283,7 +286,8 @@ TEST_CASE(
         all.push_back(asio::co_spawn(
             threads,
             [](auto service, auto& run, std::string key) -> asio::awaitable<Outcome<void>> {
-                co_return co_await service.async_try_do_in_transaction(key, run, {.deadline = 20s}, use_awaitable);
+                co_return co_await service.async_try_do_in_transaction(
+                    key, run, {.deadline = 20s}, use_awaitable);
             }(shop.service, operation, "s" + std::to_string(i)),
             asio::use_future));
     for (auto& one : all)

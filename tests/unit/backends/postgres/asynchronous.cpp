@@ -6,16 +6,16 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_future.hpp>
+
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 #include "support/throwing_state.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/thread_pool.hpp>
-#include <boost/asio/use_future.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -59,7 +59,8 @@ TEST_CASE("calls that wait for locked rows do not hold up a call for a free row"
     for (int i = 0; i < locked; ++i)
         service.async_try_do_in_transaction(
             "locked" + std::to_string(i % 4), touch, {.deadline = 60s},
-            asio::bind_executor(pool, [&](std::exception_ptr, Outcome<void> o) { applied += o.has_value(); }));
+            asio::bind_executor(
+                pool, [&](std::exception_ptr, Outcome<void> o) { applied += o.has_value(); }));
     std::this_thread::sleep_for(300ms);
     auto free = service.async_try_do_in_transaction(
         "free", touch, {.deadline = 10s}, asio::bind_executor(pool, asio::use_future));

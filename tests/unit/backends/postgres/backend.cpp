@@ -25,8 +25,14 @@ TEST_CASE("open knows both schemes of postgres", "[postgres][backend]")
     auto const repository = open<Stock>(url, postgres::backend, postgres::short_backend);
     CHECK(repository.store_name() == "postgres");
     CHECK(repository.insert(Stock{"x", 1}));
-    CHECK(open<Stock>("postgres" + url.substr(url.find(':')), postgres::short_backend).load("x").value().value.quantity == 1);
-    CHECK(open<Stock>("postgresql://127.0.0.1:1/none", postgres::backend).load("x").errc() == Errc::unavailable);
+    CHECK(
+        open<Stock>("postgres" + url.substr(url.find(':')), postgres::short_backend)
+            .load("x")
+            .value()
+            .value.quantity == 1);
+    CHECK(
+        open<Stock>("postgresql://127.0.0.1:1/none", postgres::backend).load("x").errc() ==
+        Errc::unavailable);
     CHECK_THROWS_AS(open<Stock>("postgresql://h?no_such_setting=1", postgres::backend), Error);
     TransactionService<Stock> const service{PessimisticRowLock{}, repository};
     CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 2);
@@ -34,7 +40,9 @@ TEST_CASE("open knows both schemes of postgres", "[postgres][backend]")
     CHECK(keys.capabilities().wakes_waiters);
     CHECK(keys.claim(IdempotentRequest("k", Scope("s")), OwnerToken{{1, 2}}, 10s, AfterLease::refuse));
     // Without its tables a name space says what is missing.
-    auto const bare = open<Stock>(interlock_test::postgres_server().url() + "&name_space=nothing_here", postgres::backend).load("x");
+    auto const bare =
+        open<Stock>(interlock_test::postgres_server().url() + "&name_space=nothing_here", postgres::backend)
+            .load("x");
     CHECK(bare.errc() == Errc::misconfigured);
     CHECK_THAT(bare.detail(), Catch::Matchers::ContainsSubstring("nothing_here_state"));
 }

@@ -9,11 +9,11 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/describe/class.hpp>
+
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/threads.hpp"
-
-#include <boost/describe/class.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -59,7 +59,10 @@ template <>
 struct interlock::StateTraits<postgres_composite_keys_test::FlatLine>
     : interlock::DefaultStateTraits<postgres_composite_keys_test::FlatLine> {
     using key_type = std::tuple<std::int64_t, std::string>;
-    static key_type key(postgres_composite_keys_test::FlatLine const& line) { return {line.order_id, line.line}; }
+    static key_type key(postgres_composite_keys_test::FlatLine const& line)
+    {
+        return {line.order_id, line.line};
+    }
 };
 
 namespace postgres_composite_keys_test {
@@ -74,7 +77,8 @@ struct Orders {
     Orders()
     {
         postgres_server().command(
-            "CREATE TABLE " + table + " (order_id bigint, line text, quantity int NOT NULL CHECK (quantity >= 0), "
+            "CREATE TABLE " + table +
+            " (order_id bigint, line text, quantity int NOT NULL CHECK (quantity >= 0), "
             "version bigint NOT NULL DEFAULT 1, PRIMARY KEY (order_id, line))");
     }
     std::string ask(std::string const& columns, std::string const& where = "true") const
@@ -99,8 +103,10 @@ TEST_CASE("a key of several columns names one row", "[postgres][composite_keys]"
     CHECK(orders.flat.load(std::tuple{std::int64_t{1}, std::string("b")}).value().value.quantity == 20);
     CHECK(orders.lines.load(LineId{2, "b"}).errc() == Errc::not_found);
     CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 1, Line{{1, "a"}, 12}).value() == 2);
-    CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 1, Line{{1, "a"}, 12}).errc() == Errc::version_conflict);
-    CHECK(orders.lines.compare_and_set(LineId{1, "a"}, 2, Line{{1, "b"}, 12}).errc() == Errc::invalid_argument);
+    CHECK(
+        orders.lines.compare_and_set(LineId{1, "a"}, 1, Line{{1, "a"}, 12}).errc() == Errc::version_conflict);
+    CHECK(
+        orders.lines.compare_and_set(LineId{1, "a"}, 2, Line{{1, "b"}, 12}).errc() == Errc::invalid_argument);
     CHECK(orders.lines.erase(LineId{1, "b"}, 1).value() == 1);
     CHECK(orders.ask("string_agg(order_id || line || quantity, ' ' ORDER BY order_id, line)") == "1a12 2a30");
 }
@@ -177,7 +183,8 @@ TEST_CASE("a key that does not fit its columns is refused by name", "[postgres][
     Orders const orders;
     auto const says = [&](char const* key) -> std::string {
         try {
-            postgres::StateRepository<Line> const repository{orders.pool, {.table = orders.table, .key = key}};
+            postgres::StateRepository<Line> const repository{
+                orders.pool, {.table = orders.table, .key = key}};
         } catch (Error const& error) {
             return error.errc() == Errc::invalid_argument ? error.what() : "another error";
         }
@@ -185,13 +192,15 @@ TEST_CASE("a key that does not fit its columns is refused by name", "[postgres][
     };
     using Catch::Matchers::ContainsSubstring;
     CHECK_THAT(says("order_id"), ContainsSubstring("members of the key's struct"));
-    CHECK_THAT(says("line, order_id"), ContainsSubstring("members of the key's struct"));  // would be swapped silently
+    // Would be swapped silently.
+    CHECK_THAT(says("line, order_id"), ContainsSubstring("members of the key's struct"));
     CHECK_THAT(says("order_id,, line"), ContainsSubstring("key and version must name columns"));
     CHECK_THAT(says("order_id, line; --"), ContainsSubstring("key and version must name columns"));
     CHECK(says(" order_id ,line ").empty());
     std::string flat;
     try {
-        postgres::StateRepository<FlatLine> const one{orders.pool, {.table = orders.table, .key = "order_id"}};
+        postgres::StateRepository<FlatLine> const one{
+            orders.pool, {.table = orders.table, .key = "order_id"}};
     } catch (Error const& error) {
         flat = error.what();
     }

@@ -53,7 +53,8 @@ TEST_CASE("a lost reply is asked for again and changes nothing twice", "[postgre
 }
 
 TEST_CASE(
-    "a change whose reply was lost is not said to be not applied when nobody can be asked again", "[postgres][counters][doubt]")
+    "a change whose reply was lost is not said to be not applied when nobody can be asked again",
+    "[postgres][counters][doubt]")
 {
     auto const pool = interlock_test::fresh_pool();
     interlock_test::CuttingProxy proxy{interlock_test::postgres_server().port()};

@@ -50,8 +50,8 @@ using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::CuttingProxy;
 using interlock_test::fresh_pool;
-using interlock_test::PostgresServer;
 using interlock_test::postgres_server;
+using interlock_test::PostgresServer;
 using interlock_test::run_threads;
 using interlock_test::Stock;
 using Cut = CuttingProxy::Cut;
@@ -64,12 +64,14 @@ std::string commit_on_the_wire()
 
 /// A stock of ten behind a proxy, and a way around it.
 struct Behind {
-    explicit Behind(PostgresServer& server = postgres_server()) : pool(fresh_pool(server)), proxy(server.port())
+    explicit Behind(PostgresServer& server = postgres_server())
+        : pool(fresh_pool(server)), proxy(server.port())
     {
         static_cast<void>(direct.insert(Stock{"x", 10}).value());
         static_cast<void>(direct.insert(Stock{"y", 10}).value());
         // The statements are prepared by now, so that a cut hits their execution.
-        TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("y", [](Stock& s) { --s.quantity; });
+        TransactionService{PessimisticRowLock{}, stock}.do_in_transaction(
+            "y", [](Stock& s) { --s.quantity; });
     }
     int left() const { return direct.load("x").value().value.quantity; }
 
@@ -77,7 +79,8 @@ struct Behind {
     postgres::StateRepository<Stock> direct{pool};
     CuttingProxy proxy;
     postgres::Pool through{
-        "postgresql://interlock@127.0.0.1:" + std::to_string(proxy.port()) + "/postgres?name_space=" + pool.options().name_space};
+        "postgresql://interlock@127.0.0.1:" + std::to_string(proxy.port()) +
+        "/postgres?name_space=" + pool.options().name_space};
     postgres::StateRepository<Stock> stock{through};
 };
 
@@ -87,10 +90,13 @@ TEST_CASE("a COMMIT whose reply is lost is looked for, and is found to be applie
     TransactionService const service{PessimisticRowLock{}, b.stock};
     int runs = 0;
     const_cast<CuttingProxy&>(b.proxy).cut(Cut::reply, commit_on_the_wire());
-    auto const one = service.try_do_in_transaction("x", [&](Stock& s) {
-        ++runs;
-        return --s.quantity;
-    }, {.deadline = 20s});
+    auto const one = service.try_do_in_transaction(
+        "x",
+        [&](Stock& s) {
+            ++runs;
+            return --s.quantity;
+        },
+        {.deadline = 20s});
     REQUIRE(one);
     CHECK(*one == 9);
     CHECK(runs == 1);
@@ -99,10 +105,13 @@ TEST_CASE("a COMMIT whose reply is lost is looked for, and is found to be applie
 
     // With a statement of the operation's own, the COMMIT goes alone.
     const_cast<CuttingProxy&>(b.proxy).cut(Cut::reply, commit_on_the_wire());
-    auto const own = service.try_do_in_transaction("x", [&](Stock& s, postgres::Transaction& tx) {
-        ++runs;
-        return (s.quantity -= tx.exec("SELECT 1").value<int>());
-    }, {.deadline = 20s});
+    auto const own = service.try_do_in_transaction(
+        "x",
+        [&](Stock& s, postgres::Transaction& tx) {
+            ++runs;
+            return (s.quantity -= tx.exec("SELECT 1").value<int>());
+        },
+        {.deadline = 20s});
     REQUIRE(own);
     CHECK(*own == 8);
     CHECK(runs == 2);
@@ -115,17 +124,22 @@ TEST_CASE("a COMMIT that never arrived is looked for, and the operation runs aga
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
     proxy.cut(Cut::request, commit_on_the_wire());
-    auto const once = TransactionService{PessimisticRowLock{.max_attempts = 1}, b.stock}.try_do_in_transaction(
-        "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
+    auto const once =
+        TransactionService{PessimisticRowLock{.max_attempts = 1}, b.stock}.try_do_in_transaction(
+            "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
     CHECK(once.errc() == Errc::unavailable);
     CHECK(once.effect() == Effect::not_applied);
     CHECK(b.left() == 10);
     proxy.cut(Cut::request, commit_on_the_wire());
     int runs = 0;
-    CHECK(TransactionService{PessimisticRowLock{}, b.stock}.do_in_transaction("x", [&](Stock& s) {
-        ++runs;
-        return --s.quantity;
-    }, {.deadline = 20s}) == 9);
+    CHECK(
+        TransactionService{PessimisticRowLock{}, b.stock}.do_in_transaction(
+            "x",
+            [&](Stock& s) {
+                ++runs;
+                return --s.quantity;
+            },
+            {.deadline = 20s}) == 9);
     CHECK(runs == 2);
     CHECK(proxy.cuts() == 2);
     CHECK(b.left() == 9);
@@ -144,14 +158,16 @@ TEST_CASE(
         OperationId const id{cut == Cut::reply ? "arrived" : "did not"};
         proxy.cut(cut, commit_on_the_wire());
         auto const began = std::chrono::steady_clock::now();
-        std::thread door([&] {
-            CHECK(interlock_test::eventually([&] { return proxy.cuts() > 0; }));
-        });
-        // The door closes while the commit is on its way: before it the connection that is cut is open already.
-        Outcome<int> outcome = service.try_do_in_transaction(id, "x", [&](Stock& s) {
-            proxy.close_the_door(true);
-            return --s.quantity;
-        }, {.deadline = 700ms});
+        std::thread door([&] { CHECK(interlock_test::eventually([&] { return proxy.cuts() > 0; })); });
+        // The door closes while the commit is on its way: before it the connection that is cut is open
+        // already.
+        Outcome<int> outcome = service.try_do_in_transaction(
+            id, "x",
+            [&](Stock& s) {
+                proxy.close_the_door(true);
+                return --s.quantity;
+            },
+            {.deadline = 700ms});
         door.join();
         CHECK(outcome.errc() == Errc::outcome_unknown);
         CHECK(outcome.cause() == Errc::unavailable);
@@ -170,7 +186,8 @@ TEST_CASE("an idempotent request whose COMMIT is lost is looked for by its recor
     Behind const b;
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
     TransactionService const service{
-        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}}, b.stock};
+        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}},
+        b.stock};
     auto const prepared = IdempotentRequest("prepared", Scope("s"));
     service.do_in_transaction(prepared, "y", [](Stock& s) { return --s.quantity; });
     for (auto const cut : {Cut::reply, Cut::request}) {
@@ -178,10 +195,13 @@ TEST_CASE("an idempotent request whose COMMIT is lost is looked for by its recor
         IdempotentRequest const request(cut == Cut::reply ? "arrived" : "did not", Scope("s"));
         proxy.cut(cut, commit_on_the_wire());
         int runs = 0;
-        auto const answer = service.do_in_transaction(request, "x", [&](Stock& s) {
-            ++runs;
-            return --s.quantity;
-        }, {.deadline = 20s});
+        auto const answer = service.do_in_transaction(
+            request, "x",
+            [&](Stock& s) {
+                ++runs;
+                return --s.quantity;
+            },
+            {.deadline = 20s});
         CHECK(answer.value() == before - 1);
         CHECK(runs == (cut == Cut::reply ? 1 : 2));
         CHECK(b.left() == before - 1);
@@ -204,8 +224,10 @@ TEST_CASE(
     auto& proxy = const_cast<CuttingProxy&>(b.proxy);
     TransactionService const bare{PessimisticRowLock{}, b.stock};
     TransactionService const recorded{
-        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}}, b.stock};
-    recorded.do_in_transaction(IdempotentRequest("prepared", Scope("s")), "y", [](Stock& s) { return --s.quantity; });
+        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{b.through}},
+        b.stock};
+    recorded.do_in_transaction(
+        IdempotentRequest("prepared", Scope("s")), "y", [](Stock& s) { return --s.quantity; });
     int runs = 0;
     auto const take = [&](Stock& s) {
         ++runs;
@@ -216,11 +238,15 @@ TEST_CASE(
     CHECK(runs == 1);
     CHECK(b.left() == 9);
     proxy.cut(Cut::reply, commit_on_the_wire());
-    CHECK(recorded.do_in_transaction(IdempotentRequest("k", Scope("s")), "x", take, {.deadline = 20s}).value() == 8);
+    CHECK(
+        recorded.do_in_transaction(IdempotentRequest("k", Scope("s")), "x", take, {.deadline = 20s})
+            .value() == 8);
     CHECK(runs == 2);
     CHECK(b.left() == 8);
     proxy.cut(Cut::request, commit_on_the_wire());
-    CHECK(recorded.do_in_transaction(IdempotentRequest("l", Scope("s")), "x", take, {.deadline = 20s}).value() == 7);
+    CHECK(
+        recorded.do_in_transaction(IdempotentRequest("l", Scope("s")), "x", take, {.deadline = 20s})
+            .value() == 7);
     CHECK(runs == 4);
     CHECK(b.left() == 7);
     CHECK(proxy.cuts() == 3);
@@ -245,15 +271,16 @@ TEST_CASE(
     table.key_type = table.value_type = "::bytea";
     auto const update = [&](bool with_operation) {
         return detail::Statement{detail::change_text(
-                                     table, ns, detail::RowAction::update, detail::Fencing::none, with_operation,
-                                     detail::Refusal::reply)}
+                                     table, ns, detail::RowAction::update, detail::Fencing::none,
+                                     with_operation, detail::Refusal::reply)}
                    .name() +
                '\0';
     };
     for (auto const cut : {Cut::reply, Cut::request}) {
         proxy.cut(cut, update(false));
         auto const before = b.left();
-        auto const unknown = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
+        auto const unknown =
+            service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
         CHECK(unknown.errc() == Errc::outcome_unknown);
         CHECK(b.left() == (cut == Cut::reply ? before - 1 : before));
     }
@@ -264,7 +291,8 @@ TEST_CASE(
         proxy.cut(cut, update(true));
         auto const before = b.left();
         OperationId const id{cut == Cut::reply ? "arrived" : "did not"};
-        auto const told = service.try_do_in_transaction(id, "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
+        auto const told =
+            service.try_do_in_transaction(id, "x", [](Stock& s) { return --s.quantity; }, {.deadline = 20s});
         REQUIRE(told);
         CHECK(*told == before - 1);
         CHECK(b.left() == before - 1);
@@ -279,17 +307,20 @@ TEST_CASE("a server that falls silent is given up by the deadline", "[postgres][
     TransactionService const service{PessimisticRowLock{}, b.stock};
     proxy.cut(Cut::silence, commit_on_the_wire());
     auto began = std::chrono::steady_clock::now();
-    auto const silent = service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 300ms});
+    auto const silent =
+        service.try_do_in_transaction("x", [](Stock& s) { return --s.quantity; }, {.deadline = 300ms});
     CHECK(std::chrono::steady_clock::now() - began < 2s);
     CHECK(silent.errc() == Errc::outcome_unknown);
     CHECK(silent.cause() == Errc::deadline_exceeded);
     // A read has nothing to be in doubt about.
     static_cast<void>(b.stock.load("y").value());
     proxy.cut(
-        Cut::silence, postgres::detail::Statement{"SELECT t.version, t.data FROM " + b.pool.options().name_space +
-                                                  "_state t WHERE t.key = $1::bytea"}
-                              .name() +
-                          '\0');
+        Cut::silence,
+        postgres::detail::Statement{
+            "SELECT t.version, t.data FROM " + b.pool.options().name_space +
+            "_state t WHERE t.key = $1::bytea"}
+                .name() +
+            '\0');
     began = std::chrono::steady_clock::now();
     CHECK(b.stock.load(Key{"x"}, 200ms).errc() == Errc::deadline_exceeded);
     CHECK(std::chrono::steady_clock::now() - began < 2s);
@@ -305,9 +336,11 @@ TEST_CASE(
     for (int i = 0; i < 5; ++i) {
         run_threads(4, [&](std::size_t) { static_cast<void>(stock.load("x").value()); });
         CHECK(pool.idle_count() >= 1);
-        postgres_server().command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+        postgres_server().command(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
         CHECK(interlock_test::eventually([&] {
-            return postgres_server().command("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'interlock'") == "0";
+            return postgres_server().command(
+                       "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'interlock'") == "0";
         }));
         auto const written = stock.compare_and_set("x", version, Stock{"x", i});
         REQUIRE(written);
@@ -325,7 +358,8 @@ TEST_CASE(
     TransactionService const once{PessimisticRowLock{.max_attempts = 1}, stock};
     int runs = 0;
     auto const kill = [&] {
-        postgres_server().command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+        postgres_server().command(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
         std::this_thread::sleep_for(20ms);
     };
     auto const ended = once.try_do_in_transaction("x", [&](Stock& s) {
@@ -351,8 +385,8 @@ TEST_CASE("other settings of the role do not matter", "[postgres][faults][pool]"
     auto const role = pool.options().name_space + "_odd";
     postgres_server().command("CREATE ROLE " + role + " LOGIN SUPERUSER");
     for (char const* setting :
-         {"default_transaction_isolation = 'serializable'", "bytea_output = 'escape'", "extra_float_digits = -5", "statement_timeout = 500",
-          "DateStyle = 'German'"})
+         {"default_transaction_isolation = 'serializable'", "bytea_output = 'escape'",
+          "extra_float_digits = -5", "statement_timeout = 500", "DateStyle = 'German'"})
         postgres_server().command("ALTER ROLE " + role + " SET " + setting);
     auto url = postgres_server().tcp_url() + "?name_space=" + pool.options().name_space;
     url.replace(url.find("interlock@"), 9, role);
@@ -360,13 +394,14 @@ TEST_CASE("other settings of the role do not matter", "[postgres][faults][pool]"
     auto const version = stock.insert(Stock{"a\\b\x01", 1});
     REQUIRE(version);
     CHECK(stock.load("a\\b\x01").value().value.quantity == 1);
-    TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("a\\b\x01", [](Stock&, postgres::Transaction& tx) {
-        CHECK(tx.exec("SELECT 0.1::double precision").value<double>() == 0.1);
-        CHECK(tx.exec("SHOW transaction_isolation").value<std::string>() == "read committed");
-        CHECK(tx.exec("SHOW client_connection_check_interval").value<std::string>() == "2s");
-        CHECK(tx.exec("SHOW tcp_keepalives_idle").value<int>() == 10);
-        CHECK(tx.exec("SHOW idle_in_transaction_session_timeout").value<std::string>() != "0");
-    });
+    TransactionService{PessimisticRowLock{}, stock}.do_in_transaction(
+        "a\\b\x01", [](Stock&, postgres::Transaction& tx) {
+            CHECK(tx.exec("SELECT 0.1::double precision").value<double>() == 0.1);
+            CHECK(tx.exec("SHOW transaction_isolation").value<std::string>() == "read committed");
+            CHECK(tx.exec("SHOW client_connection_check_interval").value<std::string>() == "2s");
+            CHECK(tx.exec("SHOW tcp_keepalives_idle").value<int>() == 10);
+            CHECK(tx.exec("SHOW idle_in_transaction_session_timeout").value<std::string>() != "0");
+        });
 }
 
 TEST_CASE("a pool without a free connection says overloaded by the deadline", "[postgres][faults][pool]")
@@ -402,7 +437,9 @@ TEST_CASE(
     auto stock = std::make_optional(postgres::StateRepository<Stock>{*pool});
     static_cast<void>(stock->insert(Stock{"x", 1}).value());
     auto const sessions = [] {
-        return postgres_server().command("SELECT string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+        return postgres_server().command(
+            "SELECT string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity WHERE application_name = "
+            "'interlock'");
     };
     auto const before = sessions();
     auto const child = ::fork();
@@ -440,7 +477,8 @@ TEST_CASE(
             return postgres_server().command(
                        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'") != "0";
         }));
-        std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = holder.state(0)->version}};
+        std::array changes{
+            Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = holder.state(0)->version}};
         REQUIRE(holder.commit(changes, nullptr, 20s));
         waiting.join();
     }
@@ -494,7 +532,8 @@ TEST_CASE(
     auto const taken = std::chrono::steady_clock::now() - began;
     CHECK(taken >= 1500ms);
     CHECK(taken < 3500ms);
-    std::array none{Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
+    std::array none{
+        Change<Stock>{.key = &x, .kind = ChangeKind::verify, .version = silent->state(0)->version}};
     auto const late = silent->commit(none, nullptr, 5s);
     CHECK(late.errc() == Errc::deadline_exceeded);
     CHECK(late.effect() == Effect::not_applied);
@@ -507,7 +546,8 @@ public:
     {
         good_ = ::geteuid() == 0 && shell("ip netns add " + name_ + " 2> /dev/null") &&
                 shell("ip link add " + name_ + "a type veth peer name " + name_ + "b netns " + name_) &&
-                shell("ip addr add 10.199.77.1/24 dev " + name_ + "a") && shell("ip link set " + name_ + "a up") &&
+                shell("ip addr add 10.199.77.1/24 dev " + name_ + "a") &&
+                shell("ip link set " + name_ + "a up") &&
                 shell("ip -n " + name_ + " addr add 10.199.77.2/24 dev " + name_ + "b") &&
                 shell("ip -n " + name_ + " link set " + name_ + "b up");
     }
@@ -540,7 +580,8 @@ TEST_CASE("the row lock of an owner that cannot be reached any more is free soon
         return;
     }
     PostgresServer const server{{"listen_addresses=127.0.0.1,10.199.77.1"}};
-    std::ofstream{server.directory() + "/data/pg_hba.conf", std::ios::app} << "host all all 10.199.77.0/24 trust\n";
+    std::ofstream{server.directory() + "/data/pg_hba.conf", std::ios::app}
+        << "host all all 10.199.77.0/24 trust\n";
     server.command("SELECT pg_reload_conf()");
     auto const here = fresh_pool(server);
     postgres::StateRepository<Stock> const stock{here};
@@ -555,7 +596,8 @@ TEST_CASE("the row lock of an owner that cannot be reached any more is free soon
                            .value();
         Key const x{"x"};
         std::array const key{&x};
-        auto const tx = postgres::StateRepository<Stock>{postgres::Pool{options}}.load_for_update(key, Wait::no, 2min);
+        auto const tx =
+            postgres::StateRepository<Stock>{postgres::Pool{options}}.load_for_update(key, Wait::no, 2min);
         CHECK(tx);
         locked = true;
         while (!over)
@@ -609,7 +651,8 @@ TEST_CASE("a replica is refused, and commits that are not durable are reported",
     CHECK_FALSE(check.fsync);  // of the tests' servers
     server.command("ALTER SYSTEM SET synchronous_commit = off");
     server.command("SELECT pg_reload_conf()");
-    CHECK(interlock_test::eventually([&] { return stock.server_check().value().synchronous_commit == "off"; }));
+    CHECK(
+        interlock_test::eventually([&] { return stock.server_check().value().synchronous_commit == "off"; }));
     static_cast<void>(stock.insert(Stock{"x", 1}).value());
 
     server.stop_immediately();
@@ -662,11 +705,14 @@ TEST_CASE(
     // A whole section: its commit leaves no trace.
     CHECK(stock.remove(x, former).value() == Removal::removed);
     TransactionService const service{SetNxLock{.lock = {.ttl = 5s}}, stock};
-    auto const section = service.try_do_in_transaction("x", [&](Stock& s) {
-        clock_jumps("1 hour");
-        CHECK(stock.create(x, former, 10s));
-        return --s.quantity;
-    }, {.deadline = 20s});
+    auto const section = service.try_do_in_transaction(
+        "x",
+        [&](Stock& s) {
+            clock_jumps("1 hour");
+            CHECK(stock.create(x, former, 10s));
+            return --s.quantity;
+        },
+        {.deadline = 20s});
     CHECK(section.errc() == Errc::fenced_out);
     CHECK(section.effect() == Effect::not_applied);
     CHECK(stock.load(x).value().value.quantity == 10);
@@ -678,11 +724,14 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     auto const ns = pool.options().name_space;
     auto const table = ns + "_drift";
     postgres_server().command(
-        "CREATE TABLE " + table + " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
+        "CREATE TABLE " + table +
+        " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
     postgres::StateRepository<Stock> const stock{pool, {.table = table, .key = "sku"}};
     static_cast<void>(stock.insert(Stock{"x", 1}).value());
     TransactionService const service{PessimisticRowLock{}, stock};
-    auto const row_lock = [&] { return service.try_do_in_transaction("x", [](Stock& s) { return ++s.quantity; }); };
+    auto const row_lock = [&] {
+        return service.try_do_in_transaction("x", [](Stock& s) { return ++s.quantity; });
+    };
     CHECK(row_lock());
 
     // A type that holds the same texts goes on without a word, although the plans were made for another.
@@ -696,7 +745,8 @@ TEST_CASE("tables that are not as they should be are misconfigured", "[postgres]
     CHECK(row_lock().value() == 4);
 
     postgres_server().command(
-        "CREATE FUNCTION " + ns + "_no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$");
+        "CREATE FUNCTION " + ns +
+        "_no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$");
     postgres_server().command(
         "CREATE TRIGGER no BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION " + ns + "_no()");
     auto const raised = row_lock();
@@ -753,17 +803,18 @@ TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres
         std::filesystem::permissions(directory, std::filesystem::perms::all);
         auto const port = std::to_string(server.port());
         std::ofstream{directory + "/ini"}
-            << "[databases]\npostgres = host=" << server.directory() << " port=" << port << " user=interlock\n"
+            << "[databases]\npostgres = host=" << server.directory() << " port=" << port
+            << " user=interlock\n"
             << "[pgbouncer]\nlisten_addr =\nlisten_port = " << port << "\nunix_socket_dir = " << directory
             << "\nauth_type = any\npool_mode = " << mode << "\npidfile = " << directory << "/pid\n";
         auto const user = ::geteuid() == 0 ? "-u $(stat -c %U '" + server.directory() + "') " : std::string();
         REQUIRE(std::system(("pgbouncer -q -d " + user + directory + "/ini").c_str()) == 0);
         pid_t pid = 0;
-        CHECK(interlock_test::eventually([&] { return std::ifstream{directory + "/pid"} >> pid && pid > 0; }));
+        CHECK(
+            interlock_test::eventually([&] { return std::ifstream{directory + "/pid"} >> pid && pid > 0; }));
         postgres::Pool const pool{"postgresql://interlock@/postgres?host=" + directory + "&port=" + port};
-        CHECK(interlock_test::eventually([&] {
-            return std::filesystem::exists(directory + "/.s.PGSQL." + port);
-        }));
+        CHECK(interlock_test::eventually(
+            [&] { return std::filesystem::exists(directory + "/.s.PGSQL." + port); }));
         auto const made = postgres::create_schema(pool, 10s);
         if (mode == "session") {
             CHECK(made);
@@ -779,7 +830,8 @@ TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres
     }
 }
 
-/// Many callers under operation ids while `fault` happens again and again; then every id is asked until it is answered.
+/// Many callers under operation ids while `fault` happens again and again; then every id is asked until it is
+/// answered.
 template <class Policy, class Fault>
 void under_load(PostgresServer& server, Policy policy, Fault fault)
 {
@@ -812,7 +864,8 @@ void under_load(PostgresServer& server, Policy policy, Fault fault)
         done = true;
     });
     while (!done) {
-        // Long enough for the trips of one transaction, connecting included: else nobody gets anywhere for minutes.
+        // Long enough for the trips of one transaction, connecting included: else nobody gets anywhere for
+        // minutes.
         std::this_thread::sleep_for(100ms);
         fault();
         ++faults;
@@ -825,7 +878,8 @@ void under_load(PostgresServer& server, Policy policy, Fault fault)
         for (auto const& [id, answer] : mine)
             CHECK(distinct.insert(answer).second);
     CHECK(distinct.size() == 4 * each);
-    CHECK(interlock_test::eventually([&] { return stock.load(Key{"x"}, 5s).has_value(); }));  // it may be starting
+    // It may be starting.
+    CHECK(interlock_test::eventually([&] { return stock.load(Key{"x"}, 5s).has_value(); }));
     auto const last = stock.load(Key{"x"}, 20s).value();
     CHECK(last.value.quantity == 4 * each);
     std::size_t records = 0;
@@ -839,15 +893,25 @@ void under_load(PostgresServer& server, Policy policy, Fault fault)
 
 void end_all_sessions(PostgresServer& server)
 {
-    server.command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+    server.command(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
 }
 
 TEST_CASE("the ledger agrees with the table when sessions are ended under load", "[postgres][faults][load]")
 {
     auto& server = postgres_server();
-    SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { end_all_sessions(server); }); }
-    SECTION("row lock") { under_load(server, PessimisticRowLock{}, [&] { end_all_sessions(server); }); }
-    SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { end_all_sessions(server); }); }
+    SECTION("optimistic")
+    {
+        under_load(server, OptimisticVersioning{}, [&] { end_all_sessions(server); });
+    }
+    SECTION("row lock")
+    {
+        under_load(server, PessimisticRowLock{}, [&] { end_all_sessions(server); });
+    }
+    SECTION("lease")
+    {
+        under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { end_all_sessions(server); });
+    }
 }
 
 TEST_CASE(
@@ -855,9 +919,18 @@ TEST_CASE(
     "[postgres][faults][load]")
 {
     PostgresServer server;
-    SECTION("optimistic") { under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); }); }
-    SECTION("row lock") { under_load(server, PessimisticRowLock{}, [&] { server.restart_immediately(); }); }
-    SECTION("lease") { under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { server.restart_immediately(); }); }
+    SECTION("optimistic")
+    {
+        under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); });
+    }
+    SECTION("row lock")
+    {
+        under_load(server, PessimisticRowLock{}, [&] { server.restart_immediately(); });
+    }
+    SECTION("lease")
+    {
+        under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { server.restart_immediately(); });
+    }
 }
 
 TEST_CASE(
@@ -867,8 +940,9 @@ TEST_CASE(
     PostgresServer server;
     under_load(server, PessimisticRowLock{}, [&] {
         try {
-            auto const pid = std::stoi(server.command(
-                "SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE application_name = 'interlock' AND state <> 'idle'"));
+            auto const pid =
+                std::stoi(server.command("SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE "
+                                         "application_name = 'interlock' AND state <> 'idle'"));
             if (pid > 0)
                 ::kill(pid, SIGKILL);
         } catch (std::exception const&) {  // it is still recovering

@@ -45,7 +45,8 @@ struct Shop {
     }
     int records() const
     {
-        return std::stoi(postgres_server().command("SELECT count(*) FROM " + pool.options().name_space + "_idempotency"));
+        return std::stoi(
+            postgres_server().command("SELECT count(*) FROM " + pool.options().name_space + "_idempotency"));
     }
     postgres::Pool pool{fresh_pool()};
     postgres::StateRepository<Stock> stock{pool};
@@ -72,9 +73,13 @@ TEST_CASE("claim, effect and answer commit together", "[postgres][idempotency_st
     auto const again = service.do_in_transaction(request("k"), "x", take);
     CHECK(again.replayed());
     CHECK(again.value() == 9);
-    CHECK(service.try_do_in_transaction(request("k", "another body"), "x", take).errc() == Errc::idempotency_mismatch);
+    CHECK(
+        service.try_do_in_transaction(request("k", "another body"), "x", take).errc() ==
+        Errc::idempotency_mismatch);
     static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
-    CHECK(service.try_do_in_transaction(request("k", "another body"), "y", take).errc() == Errc::idempotency_mismatch);
+    CHECK(
+        service.try_do_in_transaction(request("k", "another body"), "y", take).errc() ==
+        Errc::idempotency_mismatch);
     CHECK(service.try_do_in_transaction(request(""), "x", take).errc() == Errc::invalid_argument);
     CHECK(runs == 1);
     CHECK(shop.left() == 9);
@@ -88,28 +93,33 @@ TEST_CASE(
     Shop const shop;
     auto const service = shop.service();
     CHECK_THROWS_AS(
-        service.do_in_transaction(request("k"), "x", [](Stock& s) -> int {
-            --s.quantity;
-            throw std::runtime_error("mine");
-        }),
+        service.do_in_transaction(
+            request("k"), "x",
+            [](Stock& s) -> int {
+                --s.quantity;
+                throw std::runtime_error("mine");
+            }),
         std::runtime_error);
     CHECK(shop.records() == 0);
     CHECK(service.do_in_transaction(request("k"), "x", [](Stock& s) { return --s.quantity; }).value() == 9);
     int runs = 0;
     for (int i = 0; i < 2; ++i)
         CHECK_THROWS_AS(
-            service.do_in_transaction(request("no"), "x", [&](Stock& s) -> int {
-                ++runs;
-                --s.quantity;
-                throw FinalRejection("insufficient funds");
-            }),
+            service.do_in_transaction(
+                request("no"), "x",
+                [&](Stock& s) -> int {
+                    ++runs;
+                    --s.quantity;
+                    throw FinalRejection("insufficient funds");
+                }),
             FinalRejection);
     CHECK(runs == 1);
     CHECK(shop.left() == 9);
 }
 
-TEST_CASE("every caller with one key gets the first one's rejection, also a caller that would not reject",
-          "[postgres][idempotency_store]")
+TEST_CASE(
+    "every caller with one key gets the first one's rejection, also a caller that would not reject",
+    "[postgres][idempotency_store]")
 {
     Shop const shop;
     int rejected = 0;
@@ -121,12 +131,15 @@ TEST_CASE("every caller with one key gets the first one's rejection, also a call
         std::vector<std::string> told(2);
         run_threads(told.size(), [&](std::size_t i) {
             try {
-                auto const answer = shop.service().do_in_transaction(request(key), "x", [&](Stock& s) {
-                    --s.quantity;
-                    if (runs++ == 0)
-                        throw FinalRejection("insufficient funds");
-                    return s.quantity;
-                }, {.deadline = 30s});
+                auto const answer = shop.service().do_in_transaction(
+                    request(key), "x",
+                    [&](Stock& s) {
+                        --s.quantity;
+                        if (runs++ == 0)
+                            throw FinalRejection("insufficient funds");
+                        return s.quantity;
+                    },
+                    {.deadline = 30s});
                 told[i] = std::to_string(answer.value());
             } catch (FinalRejection const& rejection) {
                 told[i] = rejection.what();
@@ -182,7 +195,9 @@ TEST_CASE(
     CHECK(runs == 1);
     CHECK(shop.left() == 10);
     CHECK(shop.records() == 0);
-    CHECK(shop.service().do_in_transaction(request("k"), "x", [](Stock& s) { return --s.quantity; }).value() == 9);
+    CHECK(
+        shop.service().do_in_transaction(request("k"), "x", [](Stock& s) { return --s.quantity; }).value() ==
+        9);
 }
 
 TEST_CASE("of concurrent duplicates one executes, also in another pool", "[postgres][idempotency_store]")
@@ -194,11 +209,15 @@ TEST_CASE("of concurrent duplicates one executes, also in another pool", "[postg
         postgres::Pool const pool{shop.pool.options()};
         postgres::StateRepository<Stock> const stock{pool};
         TransactionService const service{
-            IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{pool}}, stock};
-        answers[i] = service.try_do_in_transaction(request("k"), "x", [&](Stock& s) {
-            ++runs;
-            return --s.quantity;
-        }, {.deadline = 30s});
+            IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{pool}},
+            stock};
+        answers[i] = service.try_do_in_transaction(
+            request("k"), "x",
+            [&](Stock& s) {
+                ++runs;
+                return --s.quantity;
+            },
+            {.deadline = 30s});
     });
     int fresh = 0;
     for (auto const& answer : answers) {
@@ -218,14 +237,17 @@ TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][ide
     auto const answer = shop.service().do_in_transaction(request("k"), "x", [&](Stock& s) {
         run_threads(1, [&](std::size_t) {
             duplicate = shop.service(Duplicates::refuse)
-                            .try_do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
+                            .try_do_in_transaction(
+                                request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
                             .errc();
         });
         return --s.quantity;
     });
     CHECK(duplicate == Errc::idempotency_in_progress);
     CHECK(answer.value() == 9);
-    CHECK(shop.service(Duplicates::refuse).do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; }).replayed());
+    CHECK(shop.service(Duplicates::refuse)
+              .do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; })
+              .replayed());
 }
 
 TEST_CASE(
@@ -260,14 +282,17 @@ TEST_CASE(
     std::atomic<bool> stop{false};
     std::thread breaking([&] {
         while (!stop) {
-            postgres_server().command("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
+            postgres_server().command(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+                "'interlock'");
             std::this_thread::sleep_for(5ms);
         }
     });
     run_threads(4, [&](std::size_t t) {
         for (int i = 0; i < 25; ++i) {
             auto const key = std::to_string(t) + "-" + std::to_string(i);
-            while (!service.try_do_in_transaction(request(key), "x", [](Stock& s) { return --s.quantity; }, {.deadline = 5s})) {
+            while (!service.try_do_in_transaction(
+                request(key), "x", [](Stock& s) { return --s.quantity; }, {.deadline = 5s})) {
             }
         }
     });
@@ -286,7 +311,9 @@ TEST_CASE("a leased claim is kept at least as long as its lease", "[postgres][id
     OwnerToken const other{{3, 4}};
     CHECK(store.claim(request("k"), me, 10s, AfterLease::take_over).value().state == ClaimState::claimed);
     std::this_thread::sleep_for(1100ms);
-    CHECK(store.claim(request("k"), other, 10s, AfterLease::take_over).value().state == ClaimState::in_progress);
+    CHECK(
+        store.claim(request("k"), other, 10s, AfterLease::take_over).value().state ==
+        ClaimState::in_progress);
     CHECK(store.complete(request("k"), me, "a", false));
     CHECK(store.complete(request("k"), me, "a", false));  // asked again after a lost reply
     CHECK(store.complete(request("k"), me, "b", false).errc() == Errc::fenced_out);

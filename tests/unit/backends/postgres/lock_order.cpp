@@ -11,6 +11,7 @@
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -147,8 +148,7 @@ TEST_CASE("every transaction locks keys that come and go in the same order", "[p
 }
 
 TEST_CASE(
-    "a key that is made while its former row is deleted gets a version of its own",
-    "[postgres][lock_order]")
+    "a key that is made while its former row is deleted gets a version of its own", "[postgres][lock_order]")
 {
     auto const pool = fresh_pool();
     postgres::StateRepository<Stock> const stock{pool};

@@ -17,7 +17,10 @@ using postgres::detail::settings_of;
 
 TEST_CASE("a postgres URL is read by libpq, except for the name space", "[postgres][options]")
 {
-    auto const options = Options::parse("postgresql://me:s%40cret@db.example.org:5433/shop?name_space=orders&connect_timeout=3").value();
+    auto const options =
+        Options::parse(
+            "postgresql://me:s%40cret@db.example.org:5433/shop?name_space=orders&connect_timeout=3")
+            .value();
     CHECK(options.name_space == "orders");
     auto const settings = settings_of(options);
     CHECK(setting(settings, "host") == "db.example.org");
@@ -28,16 +31,24 @@ TEST_CASE("a postgres URL is read by libpq, except for the name space", "[postgr
     CHECK(setting(settings, "application_name") == "interlock");
     CHECK(postgres::detail::endpoint_of(settings) == "db.example.org:5433/shop");
     CHECK(Options::parse("postgres://h/d?name_space=a").value().url == "postgres://h/d");
-    CHECK(Options::parse("postgres://h/d?a_name=1&name_space=a").errc() == Errc::invalid_argument);  // libpq knows no a_name
-    CHECK(Options::parse("postgresql:///d?name_space=a&host=/run/x").value().url == "postgresql:///d?host=/run/x");
-    CHECK(setting(settings_of(Options::parse("postgresql:///d?application_name=till").value()), "application_name") == "till");
+    // Libpq knows no a_name.
+    CHECK(Options::parse("postgres://h/d?a_name=1&name_space=a").errc() == Errc::invalid_argument);
+    CHECK(
+        Options::parse("postgresql:///d?name_space=a&host=/run/x").value().url ==
+        "postgresql:///d?host=/run/x");
+    CHECK(
+        setting(
+            settings_of(Options::parse("postgresql:///d?application_name=till").value()),
+            "application_name") == "till");
 }
 
 TEST_CASE(
     "the server's certificate is verified unless the host is this machine or the URL says otherwise",
     "[postgres][options]")
 {
-    auto const mode = [](char const* url) { return setting(settings_of(Options::parse(url).value()), "sslmode"); };
+    auto const mode = [](char const* url) {
+        return setting(settings_of(Options::parse(url).value()), "sslmode");
+    };
     ::unsetenv("PGHOST");
     CHECK(mode("postgresql://db.example.org/d") == "verify-full");
     CHECK(mode("postgresql://10.0.0.1/d") == "verify-full");
@@ -64,15 +75,20 @@ TEST_CASE(
     CHECK(setting(settings, "keepalives_idle") == "10");
     CHECK(setting(settings, "tcp_user_timeout") == "10000");
     CHECK(setting(settings, "client_encoding") == "UTF8");
-    CHECK(setting(settings_of(Options::parse("postgresql://a/d?keepalives_idle=3").value()), "keepalives_idle") == "3");
+    CHECK(
+        setting(
+            settings_of(Options::parse("postgresql://a/d?keepalives_idle=3").value()), "keepalives_idle") ==
+        "3");
 }
 
 TEST_CASE("a bad postgres URL is refused without a word of its password", "[postgres][options]")
 {
     for (std::string const url :
-         {"postgresql:", "mysql://u:hunter2@h/d", "hunter2", "postgresql://u:hunter2%zz@h", "postgresql://u:hunter2@h:hunter2x/d?x=hunter2",
-          "postgresql://u:hunter2@h/d?name_space=Upper", "postgresql://u:hunter2@h/d?name_space=", "postgresql://h/d?name_space=a;b",
-          "postgresql://h/d?name_space=1a", "postgresql://h/d?nonsense=hunter2", "postgresql://u:hunter2@h/d?host"}) {
+         {"postgresql:", "mysql://u:hunter2@h/d", "hunter2", "postgresql://u:hunter2%zz@h",
+          "postgresql://u:hunter2@h:hunter2x/d?x=hunter2", "postgresql://u:hunter2@h/d?name_space=Upper",
+          "postgresql://u:hunter2@h/d?name_space=", "postgresql://h/d?name_space=a;b",
+          "postgresql://h/d?name_space=1a", "postgresql://h/d?nonsense=hunter2",
+          "postgresql://u:hunter2@h/d?host"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
         CHECK(parsed.errc() == Errc::invalid_argument);

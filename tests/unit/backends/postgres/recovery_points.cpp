@@ -35,8 +35,8 @@ using postgres::Transaction;
 
 std::string const end_this_session = "SELECT pg_terminate_backend(pg_backend_pid())";
 
-/// A ride: money is taken from a purse, a seat from a car, and a journal notes it. Between the first two a bank is
-/// called.
+/// A ride: money is taken from a purse, a seat from a car, and a journal notes it. Between the first two a
+/// bank is called.
 struct Rides {
     Rides()
     {
@@ -47,7 +47,8 @@ struct Rides {
     int left(std::string const& what) const { return stock.load(what).value().value.quantity; }
     auto in_transaction() const
     {
-        return TransactionService{IdempotencyInTransaction{PessimisticRowLock{.max_attempts = 1}, keys}, stock};
+        return TransactionService{
+            IdempotencyInTransaction{PessimisticRowLock{.max_attempts = 1}, keys}, stock};
     }
     auto leased() const
     {
@@ -60,21 +61,27 @@ struct Rides {
     int run(Service const& service, IdempotentRequest const& request, Crash crash)
     {
         crash(0);
-        auto const paid = service.do_in_transaction(request.phase("pay"), "purse", [&](Stock& s) {
-            note("pay");
-            s.quantity -= 3;
-            return s.quantity;
-        }, {.deadline = 30s});
+        auto const paid = service.do_in_transaction(
+            request.phase("pay"), "purse",
+            [&](Stock& s) {
+                note("pay");
+                s.quantity -= 3;
+                return s.quantity;
+            },
+            {.deadline = 30s});
         crash(1);
         {
             std::lock_guard const lock(mutex);
             ++bank[request.phase("charge").derived_key()];  // as a bank with idempotency keys would see it
         }
         crash(2);
-        auto const seat = service.do_in_transaction(request.phase("seat"), "car", [&](Stock& s) {
-            note("seat");
-            return --s.quantity;
-        }, {.deadline = 30s});
+        auto const seat = service.do_in_transaction(
+            request.phase("seat"), "car",
+            [&](Stock& s) {
+                note("seat");
+                return --s.quantity;
+            },
+            {.deadline = 30s});
         crash(3);
         return paid.value() * 10000 + seat.value();
     }
@@ -111,10 +118,12 @@ void resumes(Rides& rides, Service const& service)
         rides.bank.clear();
         auto const ride = request("k" + std::to_string(place));
         CHECK_THROWS_AS(
-            rides.run(service, ride, [&](int here) {
-                if (here == place)
-                    throw std::runtime_error("the process ends here");
-            }),
+            rides.run(
+                service, ride,
+                [&](int here) {
+                    if (here == place)
+                        throw std::runtime_error("the process ends here");
+                }),
             std::runtime_error);
         auto const answer = rides.run(service, ride, [](int) {});
         CHECK(answer == (purse - 3) * 10000 + car - 1);
@@ -173,7 +182,9 @@ TEST_CASE("a phase whose session is killed leaves no record", "[postgres][recove
     CHECK(again == 999);
     CHECK(seat(false).value() == 999);
     CHECK(rides.runs == std::map<std::string, int>{{"pay", 1}, {"seat", 2}});
-    CHECK(postgres_server().command("SELECT string_agg(what, ' ' ORDER BY what) FROM " + rides.journal) == "pay seat");
+    CHECK(
+        postgres_server().command("SELECT string_agg(what, ' ' ORDER BY what) FROM " + rides.journal) ==
+        "pay seat");
 }
 
 TEST_CASE(
@@ -186,10 +197,12 @@ TEST_CASE(
         auto const pay = [](Stock& s) { return --s.quantity; };
         CHECK(service.do_in_transaction(request("k").phase("pay"), "purse", pay) == 999);
         CHECK_THROWS_AS(
-            service.do_in_transaction(request("k").phase("seat"), "car", [&](Stock&) -> int {
-                rides.note("seat");
-                throw FinalRejection("no seat");
-            }),
+            service.do_in_transaction(
+                request("k").phase("seat"), "car",
+                [&](Stock&) -> int {
+                    rides.note("seat");
+                    throw FinalRejection("no seat");
+                }),
             FinalRejection);
     }
     CHECK(rides.runs["seat"] == 1);
@@ -205,9 +218,10 @@ TEST_CASE(
     std::thread killer([&] {
         while (!done) {
             std::this_thread::sleep_for(10ms);
-            killed += std::stoi(postgres_server().command(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'interlock' "
-                "AND pid <> pg_backend_pid() AND random() < 0.3"));
+            killed +=
+                std::stoi(postgres_server().command("SELECT count(pg_terminate_backend(pid)) FROM "
+                                                    "pg_stat_activity WHERE application_name = 'interlock' "
+                                                    "AND pid <> pg_backend_pid() AND random() < 0.3"));
         }
     });
     run_threads(4, [&](std::size_t i) {

@@ -12,12 +12,12 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 
+#include <boost/describe/class.hpp>
+
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/describe/class.hpp>
 
 #include <array>
 #include <atomic>
@@ -56,7 +56,8 @@ struct Jobs {
         : repository(pool, {.table = table, .key = "id", .row_lock = row_lock, .isolation = isolation})
     {
         postgres_server().command(
-            "CREATE TABLE " + table + " (id bigint PRIMARY KEY, queue text NOT NULL, done boolean NOT NULL, "
+            "CREATE TABLE " + table +
+            " (id bigint PRIMARY KEY, queue text NOT NULL, done boolean NOT NULL, "
             "worker text NOT NULL, version bigint NOT NULL DEFAULT 1)");
         postgres_server().command(
             "CREATE TABLE " + table + "_notes (job bigint NOT NULL REFERENCES " + table + ", note text)");
@@ -80,8 +81,7 @@ struct Jobs {
 std::string impatient(std::string const& sql)
 {
     try {
-        postgres_server().command(
-            "DO $$ BEGIN SET LOCAL lock_timeout = '20ms'; " + sql + "; END $$");
+        postgres_server().command("DO $$ BEGIN SET LOCAL lock_timeout = '20ms'; " + sql + "; END $$");
         return "done";
     } catch (std::runtime_error const& error) {
         return std::string(error.what()).find("lock timeout") != std::string::npos ? "locked" : error.what();
@@ -99,11 +99,13 @@ TEST_CASE(
         TransactionService const service{PessimisticRowLock{}, jobs.repository};
         service.do_in_transaction(std::int64_t{1}, [&](Job& job) {
             job.worker = "w";
-            CHECK(impatient("INSERT INTO " + jobs.table + "_notes VALUES (1, 'seen')") ==
-                  (row_lock == RowLock::for_no_key_update ? "done" : "locked"));
+            CHECK(
+                impatient("INSERT INTO " + jobs.table + "_notes VALUES (1, 'seen')") ==
+                (row_lock == RowLock::for_no_key_update ? "done" : "locked"));
             CHECK(impatient("UPDATE " + jobs.table + " SET worker = 'other' WHERE id = 1") == "locked");
             CHECK(impatient("PERFORM 1 FROM " + jobs.table + " WHERE id = 1 FOR UPDATE") == "locked");
-            CHECK(impatient("PERFORM 1 FROM " + jobs.table + " WHERE id = 1") == "done");  // readers wait for nobody
+            // Readers wait for nobody.
+            CHECK(impatient("PERFORM 1 FROM " + jobs.table + " WHERE id = 1") == "done");
         });
         CHECK(jobs.repository.load(std::int64_t{1}).value().value.worker == "w");
     }
@@ -153,24 +155,29 @@ TEST_CASE(
         jobs.add(1);
         jobs.add(2);
         TransactionService const service{PessimisticRowLock{}, jobs.repository};
-        service.do_in_transaction(std::int64_t{1}, [&](Job&, Transaction& tx) {
-            CHECK(tx.exec("SHOW transaction_isolation").value<std::string>() == level.second);
-            auto const asked = tx.exec("SELECT extract(epoch FROM current_setting('lock_timeout')::interval)");
-            auto const bound = asked.value<double>();
-            CHECK(bound > 5);
-            CHECK(bound <= 14.1);  // of the same order as the deadline
-            // What another commits meanwhile is seen, or not, as the level says.
-            auto const count = [&] {
-                return tx.exec("SELECT count(*) FROM " + jobs.table + " WHERE worker = 'other'").value<int>();
-            };
-            CHECK(count() == 0);
-            jobs.ask("UPDATE " + jobs.table + " SET worker = 'other' WHERE id = 2");
-            CHECK(count() == (isolation == Isolation::read_committed ? 1 : 0));
-        }, {.deadline = 7s});
+        service.do_in_transaction(
+            std::int64_t{1},
+            [&](Job&, Transaction& tx) {
+                CHECK(tx.exec("SHOW transaction_isolation").value<std::string>() == level.second);
+                auto const asked =
+                    tx.exec("SELECT extract(epoch FROM current_setting('lock_timeout')::interval)");
+                auto const bound = asked.value<double>();
+                CHECK(bound > 5);
+                CHECK(bound <= 14.1);  // of the same order as the deadline
+                // What another commits meanwhile is seen, or not, as the level says.
+                auto const count = [&] {
+                    return tx.exec("SELECT count(*) FROM " + jobs.table + " WHERE worker = 'other'")
+                        .value<int>();
+                };
+                CHECK(count() == 0);
+                jobs.ask("UPDATE " + jobs.table + " SET worker = 'other' WHERE id = 2");
+                CHECK(count() == (isolation == Isolation::read_committed ? 1 : 0));
+            },
+            {.deadline = 7s});
     }
 }
 
-// ---- advisory locks -----------------------------------------------------------------------------------------------
+// ---- advisory locks -----------------------------------------------------------------------------
 
 std::string const granted = " FROM pg_locks WHERE locktype = 'advisory' AND granted";
 
@@ -190,11 +197,14 @@ TEST_CASE(
     std::atomic<int> together{0};
     run_threads(4, [&](std::size_t) {
         for (int n = 0; n < 5; ++n)
-            service.do_in_transaction("new", [&](Stock& s) {
-                together += inside.fetch_add(1) == 0 ? 0 : 1;
-                ++s.quantity;
-                --inside;
-            }, {.deadline = 30s});
+            service.do_in_transaction(
+                "new",
+                [&](Stock& s) {
+                    together += inside.fetch_add(1) == 0 ? 0 : 1;
+                    ++s.quantity;
+                    --inside;
+                },
+                {.deadline = 30s});
     });
     CHECK(together == 0);
     CHECK(stock.load("new").value().value.quantity == 20);
@@ -209,10 +219,12 @@ TEST_CASE(
     CHECK(eventually([&] { return stock.load_for_update(rows, Wait::no, 20s).has_value(); }));
     // An operation that fails leaves nothing behind.
     CHECK_THROWS_AS(
-        service.do_in_transaction("other", [](Stock& s) {
-            ++s.quantity;
-            throw std::runtime_error("mine");
-        }),
+        service.do_in_transaction(
+            "other",
+            [](Stock& s) {
+                ++s.quantity;
+                throw std::runtime_error("mine");
+            }),
         std::runtime_error);
     CHECK(stock.load("other").errc() == Errc::not_found);
     CHECK(advisory_locks() == 0);
@@ -230,7 +242,8 @@ TEST_CASE("an advisory lock keeps the other kinds of writers out as well", "[pos
     std::atomic<int> failed{0};
     auto const add_twenty = [&](auto const& service) {
         for (int n = 0; n < 20; ++n)
-            failed += service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 30s}) ? 0 : 1;
+            failed +=
+                service.try_do_in_transaction("x", [](Stock& s) { ++s.quantity; }, {.deadline = 30s}) ? 0 : 1;
     };
     run_threads(3, [&](std::size_t i) {
         if (i == 0)
@@ -249,7 +262,8 @@ TEST_CASE("two keys with one hash exclude each other, and nothing else happens",
     // Searched for: the hash is of 64 bits, so nobody meets such keys by chance.
     std::string const a = "2yVD_EHl0dG";
     std::string const b = "_riGk5jAP7M";
-    REQUIRE(postgres::detail::stable_hash("forged_state", a) == postgres::detail::stable_hash("forged_state", b));
+    REQUIRE(
+        postgres::detail::stable_hash("forged_state", a) == postgres::detail::stable_hash("forged_state", b));
     postgres::Pool const pool{postgres_server().url() + "&name_space=forged"};
     postgres::create_schema(pool).value();
     // Without it, too, a key that has no row is locked by its hash.
@@ -267,7 +281,8 @@ TEST_CASE("two keys with one hash exclude each other, and nothing else happens",
         service.do_in_transaction(a, [&](Stock& s) {
             ++s.quantity;
             CHECK(now.try_do_in_transaction(b, add, {.deadline = 20s}).errc() == Errc::lock_busy);
-            CHECK(service.try_do_in_transaction(b, add, {.deadline = 100ms}).errc() == Errc::deadline_exceeded);
+            CHECK(
+                service.try_do_in_transaction(b, add, {.deadline = 100ms}).errc() == Errc::deadline_exceeded);
             CHECK(now.try_do_in_transaction("another", add, {.deadline = 20s}).has_value());
         });
         // In one transaction, and in both orders at once: no deadlock.
@@ -284,7 +299,7 @@ TEST_CASE("two keys with one hash exclude each other, and nothing else happens",
     }
 }
 
-// ---- free rows ----------------------------------------------------------------------------------------------------
+// ---- free rows ----------------------------------------------------------------------------------
 
 TEST_CASE("workers of one queue get a row each without waiting", "[postgres][row_locks][free_rows]")
 {
@@ -303,11 +318,14 @@ TEST_CASE("workers of one queue get a row each without waiting", "[postgres][row
     std::mutex mutex;
     std::set<std::int64_t> taken;
     run_threads(3, [&](std::size_t) {
-        auto const id = service.do_in_transaction("mail", [&](Job& job) {
-            ++inside;
-            eventually([&] { return inside == 3; });
-            return finish(job);
-        }, {.deadline = 30s});
+        auto const id = service.do_in_transaction(
+            "mail",
+            [&](Job& job) {
+                ++inside;
+                eventually([&] { return inside == 3; });
+                return finish(job);
+            },
+            {.deadline = 30s});
         std::lock_guard const lock(mutex);
         taken.insert(id);
     });
@@ -351,11 +369,13 @@ TEST_CASE("a worker that fails or dies leaves its row as it was", "[postgres][ro
     auto const free = jobs.free();
     TransactionService const service{PessimisticRowLock{.max_attempts = 1}, free};
     CHECK_THROWS_AS(
-        service.do_in_transaction("mail", [](Job& job, Transaction& tx) {
-            job.done = true;
-            tx.exec("SELECT 1");
-            throw std::runtime_error("mine");
-        }),
+        service.do_in_transaction(
+            "mail",
+            [](Job& job, Transaction& tx) {
+                job.done = true;
+                tx.exec("SELECT 1");
+                throw std::runtime_error("mine");
+            }),
         std::runtime_error);
     auto const killed = service.try_do_in_transaction("mail", [](Job& job, Transaction& tx) {
         job.done = true;
@@ -377,10 +397,13 @@ TEST_CASE("many workers do every job once", "[postgres][row_locks][free_rows]")
     TransactionService const service{PessimisticRowLock{}, free};
     std::atomic<int> done{0};
     run_threads(6, [&](std::size_t i) {
-        while (service.try_do_in_transaction("any", [&](Job& job, Transaction& tx) {
-            tx.exec("INSERT INTO " + jobs.table + "_notes VALUES ($1, $2)", job.id, std::to_string(i));
-            job.done = true;
-        }, {.deadline = 30s}))
+        while (service.try_do_in_transaction(
+            "any",
+            [&](Job& job, Transaction& tx) {
+                tx.exec("INSERT INTO " + jobs.table + "_notes VALUES ($1, $2)", job.id, std::to_string(i));
+                job.done = true;
+            },
+            {.deadline = 30s}))
             ++done;
     });
     CHECK(done == 60);
@@ -395,14 +418,17 @@ TEST_CASE(
     Jobs const jobs;
     jobs.add(1);
     auto const service = [](auto const& free) { return TransactionService{PessimisticRowLock{}, free}; };
-    CHECK_THROWS_AS((postgres::FreeRows{postgres::StateRepository<Stock>{jobs.pool}, {.where = "true"}}), Error);
+    CHECK_THROWS_AS(
+        (postgres::FreeRows{postgres::StateRepository<Stock>{jobs.pool}, {.where = "true"}}), Error);
     CHECK_THROWS_AS((postgres::FreeRows{jobs.repository, {}}), Error);
     auto const nonsense = jobs.free("no_such_column = $1");
     CHECK(service(nonsense).try_do_in_transaction("mail", [](Job&) {}).errc() == Errc::misconfigured);
     auto const two = jobs.free("true); COMMIT; SELECT (true");
     CHECK(service(two).try_do_in_transaction("mail", [](Job&) {}).errc() == Errc::misconfigured);
     auto const free = jobs.free();
-    CHECK(service(free).try_do_in_transaction(std::string("a\0b", 3), [](Job&) {}).errc() == Errc::invalid_argument);
+    CHECK(
+        service(free).try_do_in_transaction(std::string("a\0b", 3), [](Job&) {}).errc() ==
+        Errc::invalid_argument);
     auto const hostile = "'; DROP TABLE " + jobs.table + "; --";
     CHECK(service(free).try_do_in_transaction(hostile, [](Job&) {}).errc() == Errc::not_found);
     auto const renamed = service(free).try_do_in_transaction("mail", [](Job& job) { job.id = 7; });

@@ -11,6 +11,7 @@
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
+
 #include <array>
 #include <chrono>
 #include <string>
@@ -60,16 +61,7 @@ TEST_CASE(
 {
     Refusing const r;
     for (std::string const state :
-         {"22012",
-          "22P02",
-          "P0001",
-          "23514",
-          "40003",
-          "08006",
-          "57P01",
-          "57014",
-          "0A000",
-          "26000",
+         {"22012", "22P02", "P0001", "23514", "40003", "08006", "57P01", "57014", "0A000", "26000",
           "25006"}) {
         CAPTURE(state);
         r.raise(state, "not on a Sunday");

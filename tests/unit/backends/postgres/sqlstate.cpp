@@ -39,7 +39,8 @@ struct Row {
     Certain certain;
 };
 
-// From the table in the standard's classes and PostgreSQL's appendix A; written out, not computed from the code.
+// From the table in the standard's classes and PostgreSQL's appendix A; written out, not computed from the
+// code.
 std::vector<Row> const rows{
     {"40001", Errc::serialization_failure, Certain::yes},
     {"40P01", Errc::deadlock, Certain::yes},
@@ -123,18 +124,23 @@ TEST_CASE("only what ends a session leaves a commit in doubt", "[postgres][sqlst
     }
 }
 
-// ---- the real server ----------------------------------------------------------------------------------------------
+// ---- the real server ----------------------------------------------------------------------------
 
 Connection& connected(Connection& connection)
 {
-    connection.open(*parse_settings(postgres_server().url()), "test", interlock::detail::add(SystemRuntime::now(), 10s)).value();
+    connection
+        .open(
+            *parse_settings(postgres_server().url()), "test",
+            interlock::detail::add(SystemRuntime::now(), 10s))
+        .value();
     return connection;
 }
 SqlError run(Connection& connection, std::string text)
 {
     Batch batch;
     batch.add(std::move(text));
-    auto exchange = connection.run(batch, interlock::detail::add(SystemRuntime::now(), 10s), Connection::Bounded::by_caller);
+    auto exchange = connection.run(
+        batch, interlock::detail::add(SystemRuntime::now(), 10s), Connection::Bounded::by_caller);
     return exchange.error.value_or(SqlError{exchange.progress == Progress::answered ? "00000" : "", "", ""});
 }
 
@@ -143,11 +149,13 @@ TEST_CASE("the server reports errors with the states that the table has", "[post
     Connection first;
     connected(first);
     for (char const* setup :
-         {"CREATE TABLE IF NOT EXISTS states_test (id int PRIMARY KEY, n int CONSTRAINT positive CHECK (n > 0), "
+         {"CREATE TABLE IF NOT EXISTS states_test (id int PRIMARY KEY, n int CONSTRAINT positive CHECK (n > "
+          "0), "
           "parent int REFERENCES states_test, word text NOT NULL DEFAULT '', during int4range, "
           "CONSTRAINT apart EXCLUDE USING gist (during WITH &&))",
-          "CREATE SEQUENCE IF NOT EXISTS states_test_short MAXVALUE 2", "TRUNCATE states_test", "INSERT INTO states_test VALUES (1, 1)",
-          "SELECT setval('states_test_short', 2)", "CREATE OR REPLACE VIEW states_view AS SELECT * FROM states_test WHERE n > 5 WITH CHECK OPTION"})
+          "CREATE SEQUENCE IF NOT EXISTS states_test_short MAXVALUE 2", "TRUNCATE states_test",
+          "INSERT INTO states_test VALUES (1, 1)", "SELECT setval('states_test_short', 2)",
+          "CREATE OR REPLACE VIEW states_view AS SELECT * FROM states_test WHERE n > 5 WITH CHECK OPTION"})
         REQUIRE(run(first, setup).state == "00000");
 
     struct Provoked {
@@ -160,7 +168,8 @@ TEST_CASE("the server reports errors with the states that the table has", "[post
              {"INSERT INTO states_test VALUES (2, -1)", "23514", "positive"},
              {"INSERT INTO states_test VALUES (2, 1, 77)", "23503", "states_test_parent_fkey"},
              {"INSERT INTO states_test VALUES (2, 1, NULL, NULL)", "23502", ""},
-             {"INSERT INTO states_test VALUES (3, 1, NULL, '', '[1,3)'), (4, 1, NULL, '', '[2,4)')", "23P01", "apart"},
+             {"INSERT INTO states_test VALUES (3, 1, NULL, '', '[1,3)'), (4, 1, NULL, '', '[2,4)')", "23P01",
+              "apart"},
              {"INSERT INTO states_view VALUES (9, 1)", "44000", ""},
              {"SELECT nextval('states_test_short')", "2200H", ""},
              {"SELECT 2147483647::int + 1", "22003", ""},
@@ -171,7 +180,9 @@ TEST_CASE("the server reports errors with the states that the table has", "[post
              {"SELEKT", "42601", ""},
              {"SELECT lo_import('/x/y/z')", "42501", ""},
              {"SET search_path TO DEFAULT; SELECT 1", "42601", ""},
-             {"SELECT set_config('interlock.none', repeat('x', 10), true), pg_sleep(-1), 1 = ANY('{1,2'::int[])", "22P02", ""},
+             {"SELECT set_config('interlock.none', repeat('x', 10), true), pg_sleep(-1), 1 = "
+              "ANY('{1,2'::int[])",
+              "22P02", ""},
              {"DO $$ BEGIN RAISE 'mine'; END $$", "P0001", ""},
              {"SELECT currval('states_test_short_2')", "42P01", ""},
              {"SELECT pg_xact_status('999999999'::xid8)", "22023", ""},
@@ -262,7 +273,8 @@ TEST_CASE(
     auto const pid = std::to_string(b.pid());
     std::thread canceling([&] {
         CHECK(interlock_test::eventually([&] {
-            return postgres_server().command("SELECT wait_event FROM pg_stat_activity WHERE pid = " + pid) == "PgSleep";
+            return postgres_server().command("SELECT wait_event FROM pg_stat_activity WHERE pid = " + pid) ==
+                   "PgSleep";
         }));
         postgres_server().command("SELECT pg_cancel_backend(" + pid + ")");
     });
@@ -281,7 +293,8 @@ TEST_CASE(
     Connection c;
     connected(c);
     for (char const* setup :
-         {"CREATE TABLE IF NOT EXISTS deferred_test (id int CONSTRAINT once UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+         {"CREATE TABLE IF NOT EXISTS deferred_test (id int CONSTRAINT once UNIQUE DEFERRABLE INITIALLY "
+          "DEFERRED)",
           "TRUNCATE deferred_test"})
         REQUIRE(run(c, setup).state == "00000");
     auto const alone = run(c, "INSERT INTO deferred_test VALUES (1), (1)");
@@ -302,7 +315,8 @@ TEST_CASE("the COMMIT of a failed transaction is recognised by its tag", "[postg
     CHECK(run(c, "SELECT 1 / 0").state == "22012");
     Batch batch;
     batch.add("COMMIT");
-    auto const exchange = c.run(batch, interlock::detail::add(SystemRuntime::now(), 10s), Connection::Bounded::by_caller);
+    auto const exchange =
+        c.run(batch, interlock::detail::add(SystemRuntime::now(), 10s), Connection::Bounded::by_caller);
     REQUIRE(exchange.progress == Progress::answered);
     CHECK_FALSE(exchange.error);
     CHECK(exchange.replies[0].tag() == "ROLLBACK");
@@ -335,14 +349,15 @@ TEST_CASE("a full disk is overloaded", "[postgres][sqlstate][server]")
         return;
     }
     auto const& full = disk.at;
-    struct stat owner {};
+    struct stat owner{};
     CHECK(::stat((server.directory() + "/data").c_str(), &owner) == 0);
     CHECK(::chown(full.c_str(), owner.st_uid, owner.st_gid) == 0);
     server.command("CREATE TABLESPACE small LOCATION '" + full + "'");
     server.command("CREATE TABLE filling (word text) TABLESPACE small");
     Connection c;
     c.open(*parse_settings(server.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s)).value();
-    auto const error = run(c, "INSERT INTO filling SELECT repeat(md5(i::text), 20) FROM generate_series(1, 99999) i");
+    auto const error =
+        run(c, "INSERT INTO filling SELECT repeat(md5(i::text), 20) FROM generate_series(1, 99999) i");
     CHECK(error.state == "53100");
     CHECK(failure_of(error, Access::commit).errc() == Errc::overloaded);
     CHECK(c.fit());
@@ -350,14 +365,17 @@ TEST_CASE("a full disk is overloaded", "[postgres][sqlstate][server]")
 
 TEST_CASE("too many connections are overloaded", "[postgres][sqlstate][server]")
 {
-    interlock_test::PostgresServer const small{{"max_connections=5", "superuser_reserved_connections=0", "max_wal_senders=0"}};
+    interlock_test::PostgresServer const small{
+        {"max_connections=5", "superuser_reserved_connections=0", "max_wal_senders=0"}};
     std::vector<std::unique_ptr<Connection>> connections;
     Errc refused = Errc::ok;
     for (int i = 0; i < 10 && refused == Errc::ok; ++i) {
         connections.push_back(std::make_unique<Connection>());
-        refused = connections.back()
-                      ->open(*parse_settings(small.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s))
-                      .errc();
+        refused =
+            connections.back()
+                ->open(
+                    *parse_settings(small.url()), "test", interlock::detail::add(SystemRuntime::now(), 10s))
+                .errc();
     }
     CHECK(refused == Errc::overloaded);
 }

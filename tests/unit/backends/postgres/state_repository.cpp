@@ -13,12 +13,12 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/describe/enum.hpp>
+
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/describe/enum.hpp>
 
 #include <array>
 #include <atomic>
@@ -81,9 +81,12 @@ std::string fresh_table(std::string const& columns)
 std::string products_table()
 {
     return fresh_table(
-        "id bigint PRIMARY KEY, name text NOT NULL, inventory_count int NOT NULL CONSTRAINT not_sold_out CHECK (inventory_count >= 0), "
-        "weight numeric NOT NULL DEFAULT 0, active boolean NOT NULL DEFAULT true, note varchar(20), kind text NOT NULL DEFAULT 'plain', "
-        "grade smallint NOT NULL DEFAULT 1, version bigint NOT NULL DEFAULT 1, unseen text DEFAULT 'left alone'");
+        "id bigint PRIMARY KEY, name text NOT NULL, inventory_count int NOT NULL CONSTRAINT not_sold_out "
+        "CHECK (inventory_count >= 0), "
+        "weight numeric NOT NULL DEFAULT 0, active boolean NOT NULL DEFAULT true, note varchar(20), kind "
+        "text NOT NULL DEFAULT 'plain', "
+        "grade smallint NOT NULL DEFAULT 1, version bigint NOT NULL DEFAULT 1, unseen text DEFAULT 'left "
+        "alone'");
 }
 
 postgres::StateRepository<Product> products(postgres::Pool const& pool, std::string table)
@@ -96,7 +99,8 @@ TEST_CASE("states are rows of the user's own table", "[postgres][state_repositor
     auto const pool = fresh_pool();
     auto const table = products_table();
     auto const repository = products(pool, table);
-    postgres_server().command("INSERT INTO " + table + " (id, name, inventory_count, weight) VALUES (7, 'tea', 3, 1.25)");
+    postgres_server().command(
+        "INSERT INTO " + table + " (id, name, inventory_count, weight) VALUES (7, 'tea', 3, 1.25)");
     auto const loaded = repository.load(std::int64_t{7}).value();
     CHECK(loaded.version == 1);
     CHECK(loaded.value.name == "tea");
@@ -117,7 +121,8 @@ TEST_CASE("states are rows of the user's own table", "[postgres][state_repositor
     auto const version = repository.compare_and_set(std::int64_t{7}, 1, changed).value();
     CHECK(version == 2);
     CHECK(repository.compare_and_set(std::int64_t{7}, 1, changed).errc() == Errc::version_conflict);
-    CHECK(repository.compare_and_set(std::int64_t{8}, 1, changed).errc() == Errc::invalid_argument);  // that state is another's
+    // That state is another's.
+    CHECK(repository.compare_and_set(std::int64_t{8}, 1, changed).errc() == Errc::invalid_argument);
     auto const again = repository.load(std::int64_t{7}).value();
     CHECK(again.value.name == changed.name);
     CHECK(again.value.note == "");
@@ -149,9 +154,10 @@ TEST_CASE("every policy works on the user's own table", "[postgres][state_reposi
     run_threads(6, [&](std::size_t i) {
         auto const take = [](Product& p) { return --p.inventory_count; };
         for (int n = 0; n < 20; ++n) {
-            auto const outcome = (i % 3 == 0   ? optimistic.try_do_in_transaction(std::int64_t{1}, take, {.deadline = 60s})
-                       : i % 3 == 1 ? row_lock.try_do_in_transaction(std::int64_t{1}, take, {.deadline = 60s})
-                                    : lease.try_do_in_transaction(std::int64_t{1}, take, {.deadline = 60s}));
+            auto const outcome =
+                (i % 3 == 0   ? optimistic.try_do_in_transaction(std::int64_t{1}, take, {.deadline = 60s})
+                 : i % 3 == 1 ? row_lock.try_do_in_transaction(std::int64_t{1}, take, {.deadline = 60s})
+                              : lease.try_do_in_transaction(std::int64_t{1}, take, {.deadline = 60s}));
             failed += outcome ? 0 : 1;
         }
     });
@@ -159,16 +165,19 @@ TEST_CASE("every policy works on the user's own table", "[postgres][state_reposi
     CHECK(repository.load(std::int64_t{1}).value().value.inventory_count == 180);
     CHECK(repository.load(std::int64_t{1}).value().version == 121);
     for (auto const* service : {&row_lock})
-        CHECK(service->do_in_transaction(keys(std::int64_t{2}, std::int64_t{1}), [](Product& to, Product& from) {
+        CHECK(
+            service->do_in_transaction(
+                keys(std::int64_t{2}, std::int64_t{1}), [](Product& to, Product& from) {
+                    from.inventory_count -= 30;
+                    to.inventory_count += 30;
+                    return to.inventory_count;
+                }) == 30);
+    CHECK(
+        optimistic.do_in_transaction(keys(std::int64_t{2}, std::int64_t{1}), [](Product& to, Product& from) {
             from.inventory_count -= 30;
             to.inventory_count += 30;
             return to.inventory_count;
-        }) == 30);
-    CHECK(optimistic.do_in_transaction(keys(std::int64_t{2}, std::int64_t{1}), [](Product& to, Product& from) {
-        from.inventory_count -= 30;
-        to.inventory_count += 30;
-        return to.inventory_count;
-    }) == 60);
+        }) == 60);
     CHECK(repository.load(std::int64_t{1}).value().value.inventory_count == 120);
     auto const rename = [](Product& p) { p.id = 9; };
     CHECK(optimistic.try_do_in_transaction(std::int64_t{1}, rename).errc() == Errc::invalid_argument);
@@ -202,7 +211,8 @@ TEST_CASE(
     auto const pool = fresh_pool();
     auto const table = fresh_table(
         "id bigint PRIMARY KEY, name text NOT NULL CONSTRAINT one_name UNIQUE, first_day int NOT NULL, "
-        "last_day int NOT NULL, version bigint NOT NULL DEFAULT 1, CONSTRAINT in_order CHECK (first_day <= last_day), "
+        "last_day int NOT NULL, version bigint NOT NULL DEFAULT 1, CONSTRAINT in_order CHECK (first_day <= "
+        "last_day), "
         "CONSTRAINT no_overlap EXCLUDE USING gist (int4range(first_day, last_day, '[]') WITH &&)");
     postgres::StateRepository<Room> const rooms{pool, {.table = table, .key = "id"}};
     Room const first{.id = 1, .name = "first", .first_day = 1, .last_day = 3};
@@ -236,7 +246,8 @@ TEST_CASE(
         refused_by(row_lock.try_do_in_transaction(std::int64_t{2}, mistake), name);
         refused_by(lease.try_do_in_transaction(std::int64_t{2}, mistake), name);
         row_lock.do_in_transaction(std::int64_t{1}, [&](Room&, postgres::Transaction& tx) {
-            auto const insert = "INSERT INTO " + table + " (id, name, first_day, last_day) VALUES ($1, $2, $3, $4)";
+            auto const insert =
+                "INSERT INTO " + table + " (id, name, first_day, last_day) VALUES ($1, $2, $3, $4)";
             refused_by(tx.try_exec(insert, third.id, third.name, third.first_day, third.last_day), name);
         });
     }
@@ -272,19 +283,24 @@ TEST_CASE(
 {
     postgres::Pool const nowhere{"postgresql://127.0.0.1:1/none"};
     using postgres::RepositoryOptions;
-    std::vector<std::string> const names{
-        "a;b", "A", "a b", "a\"b", "1a", "", "a.b.c", ".a", "a.", "a'b", "t\xc3\xa9", std::string(64, 'a')};
+    std::vector<std::string> const names{"a;b",   "A",  "a b", "a\"b", "1a",        "",
+                                         "a.b.c", ".a", "a.",  "a'b",  "t\xc3\xa9", std::string(64, 'a')};
     for (auto const& bad : names) {
         CAPTURE(bad);
         if (!bad.empty())
             CHECK_THROWS_AS((postgres::StateRepository<Word>{nowhere, {.table = bad, .key = "word"}}), Error);
         CHECK_THROWS_AS((postgres::StateRepository<Word>{nowhere, {.table = "t", .key = bad}}), Error);
-        CHECK_THROWS_AS((postgres::StateRepository<Word>{nowhere, {.table = "t", .key = "word", .version = bad}}), Error);
+        CHECK_THROWS_AS(
+            (postgres::StateRepository<Word>{nowhere, {.table = "t", .key = "word", .version = bad}}), Error);
         if (!bad.empty() && bad != "a.b")
-            CHECK_THROWS_AS((postgres::StateRepository<Word>{nowhere, {.table = "t", .key = "word", .version_sequence = bad}}), Error);
+            CHECK_THROWS_AS(
+                (postgres::StateRepository<Word>{
+                    nowhere, {.table = "t", .key = "word", .version_sequence = bad}}),
+                Error);
     }
     CHECK_NOTHROW(postgres::StateRepository<Word>{nowhere, {.table = "shop.words", .key = "word"}});
-    CHECK_THROWS_AS((postgres::StateRepository<int, std::string>{nowhere, {.table = "t", .key = "k"}}), Error);
+    CHECK_THROWS_AS(
+        (postgres::StateRepository<int, std::string>{nowhere, {.table = "t", .key = "k"}}), Error);
     CHECK_THROWS_AS((postgres::StateRepository<Word>{nowhere, {.retention = 1ms}}), Error);
     CHECK(postgres::StateRepository<Word>{nowhere}.load("x").errc() == Errc::unavailable);
 }
@@ -298,7 +314,8 @@ TEST_CASE("a table that is not as it should be is misconfigured, and says so", "
     REQUIRE(repository.insert(Product{.id = 1, .name = "tea", .inventory_count = 1}));
     postgres_server().command("UPDATE " + table + " SET version = 0");
     CHECK(repository.load(std::int64_t{1}).errc() == Errc::corrupt_state);
-    postgres_server().command("UPDATE " + table + " SET version = 1, grade = NULL, kind = 'round' WHERE false");
+    postgres_server().command(
+        "UPDATE " + table + " SET version = 1, grade = NULL, kind = 'round' WHERE false");
     postgres_server().command("UPDATE " + table + " SET version = 1, kind = 'round'");
     auto const damaged = repository.load(std::int64_t{1});
     CHECK(damaged.errc() == Errc::corrupt_state);
@@ -312,11 +329,15 @@ TEST_CASE("a table that is not as it should be is misconfigured, and says so", "
     CHECK(missing.errc() == Errc::misconfigured);
     CHECK_THAT(missing.detail(), Catch::Matchers::ContainsSubstring("note"));
     postgres_server().command(
-        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'mine'; END $$; ");
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'mine'; END "
+        "$$; ");
     postgres_server().command("ALTER TABLE " + table + " RENAME remark TO note");
-    postgres_server().command("CREATE TRIGGER refuse BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION refuse()");
+    postgres_server().command(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION refuse()");
     auto const product = repository.load(std::int64_t{1}).value();
-    CHECK(repository.compare_and_set(std::int64_t{1}, product.version, product.value).errc() == Errc::misconfigured);
+    CHECK(
+        repository.compare_and_set(std::int64_t{1}, product.version, product.value).errc() ==
+        Errc::misconfigured);
     CHECK(repository.load(std::int64_t{1}).value().version == product.version);
 }
 
@@ -327,7 +348,8 @@ TEST_CASE(
     auto const pool = fresh_pool();
     auto const table = fresh_table("word text PRIMARY KEY, \"order\" bigint, version bigint NOT NULL");
     postgres_server().command("CREATE SEQUENCE " + table + "_version");
-    postgres::StateRepository<Word> const words{pool, {.table = table, .key = "word", .version_sequence = table + "_version"}};
+    postgres::StateRepository<Word> const words{
+        pool, {.table = table, .key = "word", .version_sequence = table + "_version"}};
     CHECK(words.verify_fencing());
     Version highest = no_version;
     for (int i = 0; i < 3; ++i) {
@@ -373,7 +395,8 @@ TEST_CASE(
     for (int i = 0; i < 3; ++i) {
         auto held = holder.acquire("x");
         std::optional<bool> got;
-        std::thread waiting([&] { got = static_cast<bool>(waiter.acquire("x", {.deadline = 30s}).fencing_token()); });
+        std::thread waiting(
+            [&] { got = static_cast<bool>(waiter.acquire("x", {.deadline = 30s}).fencing_token()); });
         CHECK(eventually([&] { return here.wanted(Key{"x"}, held.fence().owner); }));
         auto const began = std::chrono::steady_clock::now();
         CHECK(holder.release(std::move(held)));
@@ -413,7 +436,8 @@ TEST_CASE(
             straggler.emplace(stock.commit(changes, &operation, 20s));
         });
         CHECK(eventually([&] {
-            return postgres_server().command("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'") != "0";
+            return postgres_server().command(
+                       "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'transactionid'") != "0";
         }));
         detail::Batch commit;
         commit.add("COMMIT");
@@ -449,11 +473,11 @@ TEST_CASE(
     postgres::StateRepository<Stock> const stock{pool};
     REQUIRE(stock.insert(Stock{"x", 0}));
     run_threads(4, [&](std::size_t i) {
-        TransactionService const service{
-            OptimisticVersioning{}, stock};
+        TransactionService const service{OptimisticVersioning{}, stock};
         for (int n = 0; n < 10; ++n)
             static_cast<void>(service.do_in_transaction(
-                OperationId{std::to_string(i) + "-" + std::to_string(n)}, "x", [](Stock& s) { return ++s.quantity; }, {.deadline = 60s}));
+                OperationId{std::to_string(i) + "-" + std::to_string(n)}, "x",
+                [](Stock& s) { return ++s.quantity; }, {.deadline = 60s}));
     });
     std::map<std::uint64_t, std::string> in_order;
     CHECK(stock.for_each_operation([&](Key const& key, OperationId const&, OperationRecord const& record) {
@@ -473,25 +497,33 @@ TEST_CASE(
     postgres::StateRepository<Stock> const stock{pool};
     postgres::StateRepository<Stock> const strict{pool, {.isolation = postgres::Isolation::repeatable_read}};
     REQUIRE(stock.insert(Stock{"x", 1}));
-    TransactionService const service{PessimisticRowLock{}, stock, {.combine = 1}};  // the row is to be waited for
+    // The row is to be waited for.
+    TransactionService const service{PessimisticRowLock{}, stock, {.combine = 1}};
     TransactionService const strict_service{PessimisticRowLock{}, strict, {.combine = 1}};
     for (auto const* second : {&service, &strict_service}) {
         int seen = 0;
         int runs = 0;
         std::thread waiting;
-        static_cast<void>(service.do_in_transaction("x", [&](Stock& s) {
-            waiting = std::thread([&] {
-                seen = second->do_in_transaction("x", [&](Stock& t) {
-                    ++runs;
-                    return t.quantity;
-                }, {.deadline = 20s});
-            });
-            CHECK(eventually([&] {
-                return postgres_server().command(
-                           "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'") != "0";
-            }));
-            return ++s.quantity;
-        }, {.deadline = 20s}));
+        static_cast<void>(service.do_in_transaction(
+            "x",
+            [&](Stock& s) {
+                waiting = std::thread([&] {
+                    seen = second->do_in_transaction(
+                        "x",
+                        [&](Stock& t) {
+                            ++runs;
+                            return t.quantity;
+                        },
+                        {.deadline = 20s});
+                });
+                CHECK(eventually([&] {
+                    return postgres_server().command(
+                               "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+                               "query LIKE '%FOR UPDATE%'") != "0";
+                }));
+                return ++s.quantity;
+            },
+            {.deadline = 20s}));
         waiting.join();
         CHECK(seen == stock.load("x").value().value.quantity);
         CHECK(runs == 1);  // under repeatable read the locking read itself was refused and made again
@@ -512,7 +544,9 @@ TEST_CASE(
     {
         auto tx = stock.load_for_update(rows, Wait::until_deadline, 20s).value();
         waiting = std::thread([&] {
-            waited = TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20s}).errc();
+            waited = TransactionService{PessimisticRowLock{}, stock}
+                         .try_do_in_transaction("x", [](Stock&) {}, {.deadline = 20s})
+                         .errc();
         });
         std::this_thread::sleep_for(50ms);
         std::array changes{Change<Stock>{.key = &x, .kind = ChangeKind::erase, .version = version}};
@@ -531,7 +565,8 @@ TEST_CASE(
     REQUIRE(stock.insert(Stock{"x", 1}));
     Key const x{"x"};
     std::array const rows{&x};
-    auto abandoned = stock.load_for_update(rows, Wait::until_deadline, 200ms).value();  // its holder stops here
+    // Its holder stops here.
+    auto abandoned = stock.load_for_update(rows, Wait::until_deadline, 200ms).value();
     auto const began = std::chrono::steady_clock::now();
     auto next = stock.load_for_update(rows, Wait::until_deadline, 20s);
     REQUIRE(next);
@@ -554,7 +589,10 @@ TEST_CASE(
     TransactionService const service{PessimisticRowLock{.missing = Missing::create}, stock};
     std::atomic<int> first{0};
     run_threads(6, [&](std::size_t) {
-        first += service.do_in_transaction("new", [](Stock& s) { return ++s.quantity; }, {.deadline = 20s}) == 1 ? 1 : 0;
+        first +=
+            service.do_in_transaction("new", [](Stock& s) { return ++s.quantity; }, {.deadline = 20s}) == 1
+                ? 1
+                : 0;
     });
     CHECK(first == 1);
     CHECK(stock.load("new").value().value.quantity == 6);
@@ -612,8 +650,12 @@ TEST_CASE("the DDL may be run again, and by a role that owns nothing afterwards"
     postgres::StateRepository<Stock> const stock{postgres::Pool{url}};
     CHECK(stock.verify_fencing());
     REQUIRE(stock.insert(Stock{"x", 3}));
-    CHECK(TransactionService{SetNxLock{}, stock}.do_in_transaction(OperationId{"a"}, "x", [](Stock& s) { return --s.quantity; }) == 2);
-    CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [](Stock& s) { return --s.quantity; }) == 1);
+    CHECK(TransactionService{SetNxLock{}, stock}.do_in_transaction(OperationId{"a"}, "x", [](Stock& s) {
+        return --s.quantity;
+    }) == 2);
+    CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", [](Stock& s) {
+        return --s.quantity;
+    }) == 1);
     postgres::Pool const poor{url};
     postgres_server().command("REVOKE INSERT ON " + ns + "_state FROM " + role);
     CHECK(stock.insert(Stock{"y", 3}).errc() == Errc::misconfigured);

@@ -28,6 +28,9 @@
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
+
+#include <signal.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -37,7 +40,6 @@
 #include <future>
 #include <memory>
 #include <optional>
-#include <signal.h>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -78,7 +80,8 @@ public:
     Stopped& operator=(Stopped const&) = delete;
     ~Stopped()
     {
-        for (auto const pid : pids_) ::kill(pid, SIGCONT);
+        for (auto const pid : pids_)
+            ::kill(pid, SIGCONT);
     }
 
 private:
@@ -91,7 +94,7 @@ private:
     {
         std::ifstream file("/proc/" + pid + "/stat");
         std::string text;
-        std::getline(file, text);  // which does not throw when the process has just gone
+        std::getline(file, text);                // which does not throw when the process has just gone
         auto const name_ends = text.rfind(')');  // then: a space, the state, a space, the parent
         return name_ends == std::string::npos ? 0 : static_cast<pid_t>(std::stol(text.substr(name_ends + 4)));
     }
@@ -205,10 +208,7 @@ TEST_CASE(
     std::vector<Row> const rows{
         at_once("load", [](World& w) { return w.stock.load(w.key, deadline).errc(); }),
         at_once(
-            "insert",
-            [](World& w) {
-                return w.stock.insert(Key{"new"}, Stock{"new", 1}, deadline).errc();
-            }),
+            "insert", [](World& w) { return w.stock.insert(Key{"new"}, Stock{"new", 1}, deadline).errc(); }),
         at_once(
             "compare_and_set",
             [](World& w) {
@@ -289,9 +289,7 @@ TEST_CASE(
             }),
         at_once(
             "complete",
-            [](World& w) {
-                return w.claims.complete(w.request, w.owner, "answer", false, deadline).errc();
-            }),
+            [](World& w) { return w.claims.complete(w.request, w.owner, "answer", false, deadline).errc(); }),
         at_once(
             "give_back", [](World& w) { return w.claims.give_back(w.request, w.owner, deadline).errc(); }),
         at_once("find a record", [](World& w) { return w.records.find(w.request, deadline).errc(); }),
@@ -350,7 +348,8 @@ TEST_CASE(
 
 enum class When { before, before_the_commit, before_the_rollback };
 
-/// What an operation throws. It has nothing in it: how a future shares an exception between threads, ThreadSanitizer cannot see.
+/// What an operation throws. It has nothing in it: how a future shares an exception between threads,
+/// ThreadSanitizer cannot see.
 struct Mine {};
 
 /// A transaction of a service, blocking or not, before or while which the server stops.
@@ -402,9 +401,7 @@ void add_both_ways(std::vector<Row>& rows, std::string const& name, When when, M
     add(rows, full + ", with an id", when, [=](World& w, auto const& operation, CallOptions options) {
         return make(w).try_do_in_transaction(OperationId{"id"}, w.name, operation, options).errc();
     });
-    add(rows,
-        full + ", with an id, asynchronous",
-        when,
+    add(rows, full + ", with an id, asynchronous", when,
         [=](World& w, auto const& operation, CallOptions options) {
             return answer_of(make(w).async_try_do_in_transaction(
                 OperationId{"id"}, w.name, operation, options, use_future));
@@ -452,8 +449,7 @@ TEST_CASE(
     check(rows, true);
 }
 
-TEST_CASE(
-    "a wait for a lock ends by its deadline when the server has stopped", "[postgres][stopped_server]")
+TEST_CASE("a wait for a lock ends by its deadline when the server has stopped", "[postgres][stopped_server]")
 {
     std::vector<Row> rows{
         at_once(
@@ -500,10 +496,8 @@ TEST_CASE(
                      [&](auto handler) { locks.async_release(std::move(lock), std::move(handler)); });
              }),
          with(
-             "write",
-             [](World& w, Locks& locks, auto& lock) {
-                 return locks.write(lock, w.version, Stock{w.name, 5}).errc();
-             }),
+             "write", [](World& w, Locks& locks,
+                         auto& lock) { return locks.write(lock, w.version, Stock{w.name, 5}).errc(); }),
          with(
              "try_acquire",
              [](World& w, Locks& locks, auto&) {

@@ -14,6 +14,7 @@
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
+
 #include <chrono>
 #include <optional>
 #include <string>
@@ -139,8 +140,7 @@ TEST_CASE(
         TransactionService const service{policy, p.stock};
         auto const again = [&](std::chrono::nanoseconds deadline) {
             return service.try_do_in_transaction(
-                OperationId{id},
-                "x",
+                OperationId{id}, "x",
                 [&](Stock& s) {
                     ++runs;
                     return --s.quantity;

@@ -39,13 +39,21 @@ struct Shop {
     {
         postgres_server().command(
             "CREATE TABLE " + reservations +
-            " (id bigserial PRIMARY KEY, sku text NOT NULL, quantity int NOT NULL CONSTRAINT some_quantity CHECK (quantity > 0), "
-            "who text, CONSTRAINT " + one_each + " UNIQUE (who))");
+            " (id bigserial PRIMARY KEY, sku text NOT NULL, quantity int NOT NULL CONSTRAINT some_quantity "
+            "CHECK (quantity > 0), "
+            "who text, CONSTRAINT " +
+            one_each + " UNIQUE (who))");
         static_cast<void>(stock.insert(Stock{"x", 10}).value());
     }
-    int reserved() const { return std::stoi(postgres_server().command("SELECT count(*) FROM " + reservations)); }
+    int reserved() const
+    {
+        return std::stoi(postgres_server().command("SELECT count(*) FROM " + reservations));
+    }
     int left() const { return stock.load("x").value().value.quantity; }
-    std::string insert() const { return "INSERT INTO " + reservations + " (sku, quantity, who) VALUES ($1, $2, $3)"; }
+    std::string insert() const
+    {
+        return "INSERT INTO " + reservations + " (sku, quantity, who) VALUES ($1, $2, $3)";
+    }
 
     postgres::Pool pool{fresh_pool()};
     std::string reservations{pool.options().name_space + "_reservations"};
@@ -65,18 +73,23 @@ TEST_CASE("an operation's own statements commit with its state, or not at all", 
     CHECK(shop.left() == 8);
     CHECK(shop.reserved() == 1);
     CHECK_THROWS_AS(
-        service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
-            s.quantity -= 2;
-            tx.exec(shop.insert(), s.sku, 2, "ann");
-            throw std::runtime_error("mine");
-        }),
+        service.do_in_transaction(
+            "x",
+            [&](Stock& s, Transaction& tx) {
+                s.quantity -= 2;
+                tx.exec(shop.insert(), s.sku, 2, "ann");
+                throw std::runtime_error("mine");
+            }),
         std::runtime_error);
     CHECK(shop.left() == 8);
     CHECK(shop.reserved() == 1);
     // Also where the state itself is left as it was.
-    service.do_in_transaction("x", [&](Stock& s, Transaction& tx) { tx.exec(shop.insert(), s.sku, 1, "bob"); });
+    service.do_in_transaction(
+        "x", [&](Stock& s, Transaction& tx) { tx.exec(shop.insert(), s.sku, 1, "bob"); });
     CHECK(shop.reserved() == 2);
-    CHECK(service.try_do_in_transaction("nothing", [&](Stock&, Transaction& tx) { tx.exec("SELECT 1"); }).errc() == Errc::not_found);
+    CHECK(
+        service.try_do_in_transaction("nothing", [&](Stock&, Transaction& tx) { tx.exec("SELECT 1"); })
+            .errc() == Errc::not_found);
 }
 
 TEST_CASE("an operation id covers the operation's own statements", "[postgres][transaction]")
@@ -84,10 +97,13 @@ TEST_CASE("an operation id covers the operation's own statements", "[postgres][t
     Shop const shop;
     std::atomic<int> good{0};
     run_threads(6, [&](std::size_t) {
-        good += shop.service().do_in_transaction(OperationId{"op"}, "x", [&](Stock& s, Transaction& tx) {
-            tx.exec(shop.insert(), s.sku, 1, nullptr);
-            return --s.quantity;
-        }, {.deadline = 30s}) == 9
+        good += shop.service().do_in_transaction(
+                    OperationId{"op"}, "x",
+                    [&](Stock& s, Transaction& tx) {
+                        tx.exec(shop.insert(), s.sku, 1, nullptr);
+                        return --s.quantity;
+                    },
+                    {.deadline = 30s}) == 9
                     ? 1
                     : 0;
     });
@@ -106,7 +122,9 @@ TEST_CASE("values are read as they were written", "[postgres][transaction]")
         CHECK(tx.exec("SELECT NOT $1::boolean", true).value<bool>() == false);
         CHECK_FALSE(tx.exec("SELECT $1::int", std::optional<int>{}).value<std::optional<int>>());
         CHECK(tx.exec("SELECT $1::int", std::optional<int>{5}).value<std::optional<int>>() == 5);
-        CHECK(tx.exec("SELECT octet_length($1::bytea)", postgres::Bytes{std::string_view("a\0b", 3)}).value<int>() == 3);
+        CHECK(
+            tx.exec("SELECT octet_length($1::bytea)", postgres::Bytes{std::string_view("a\0b", 3)})
+                .value<int>() == 3);
         auto const rows = tx.exec("SELECT * FROM (VALUES (1, 'one'), (2, NULL)) v (n, word) ORDER BY n");
         REQUIRE(rows.size() == 2);
         CHECK(rows.get<int>(1, "n") == 2);
@@ -123,8 +141,11 @@ TEST_CASE("values are read as they were written", "[postgres][transaction]")
 
 /// A transaction whose inside can be reached.
 struct Raw : Transaction {
-    explicit Raw(postgres::Pool const& pool, TimePoint until = interlock::detail::add(SystemRuntime::now(), 20s))
-        : Transaction(postgres::PoolAccess::state(pool), postgres::PoolAccess::state(pool)->take(until).value(), until)
+    explicit Raw(
+        postgres::Pool const& pool, TimePoint until = interlock::detail::add(SystemRuntime::now(), 20s))
+        : Transaction(
+              postgres::PoolAccess::state(pool), postgres::PoolAccess::state(pool)->take(until).value(),
+              until)
     {}
     Outcome<postgres::detail::Exchange> run(std::string sql, bool last)
     {
@@ -141,7 +162,7 @@ TEST_CASE("a COMMIT that the server makes a ROLLBACK is not applied", "[postgres
     REQUIRE(tx.run("BEGIN", false));
     REQUIRE(tx.run("INSERT INTO " + shop.reservations + " (sku, quantity) VALUES ('x', 1)", false));
     CHECK(tx.run("SELECT 1 / 0", false).value().error->state == "22012");  // and whoever asked does not care
-    auto const done = tx.run("COMMIT", true);  // the server reports no error
+    auto const done = tx.run("COMMIT", true);                              // the server reports no error
     CHECK(done.errc() == Errc::misconfigured);
     CHECK(done.effect() == Effect::not_applied);
     CHECK(shop.reserved() == 0);
@@ -152,8 +173,8 @@ TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction
     Shop const shop;
     auto const service = shop.service();
     for (std::string const sql :
-         {"COMMIT", "commit", " \n/* a /* b */ */ -- c\n COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN", "START TRANSACTION",
-          "SAVEPOINT a", "RELEASE a", "PREPARE TRANSACTION 'a'", "(COMMIT)", ";COMMIT",
+         {"COMMIT", "commit", " \n/* a /* b */ */ -- c\n COMMIT", "ROLLBACK", "END", "ABORT", "BEGIN",
+          "START TRANSACTION", "SAVEPOINT a", "RELEASE a", "PREPARE TRANSACTION 'a'", "(COMMIT)", ";COMMIT",
           " ;; /* */ ; ROLLBACK"}) {
         CAPTURE(sql);
         service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
@@ -163,16 +184,19 @@ TEST_CASE("no form of a statement ends the transaction", "[postgres][transaction
         });
     }
     // What the server refuses: two statements in one text, and COMMIT inside of a procedure.
-    postgres_server().command("CREATE OR REPLACE PROCEDURE sneaky() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$");
+    postgres_server().command(
+        "CREATE OR REPLACE PROCEDURE sneaky() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$");
     for (std::string const sql : {"SELECT 1; COMMIT", "CALL sneaky()", "DO $$ BEGIN COMMIT; END $$"}) {
         CAPTURE(sql);
         CHECK_THROWS_AS(
-            service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
-                --s.quantity;
-                tx.exec(shop.insert(), s.sku, 1, nullptr);
-                CHECK_FALSE(tx.try_exec(sql));
-                throw std::runtime_error("mine");
-            }),
+            service.do_in_transaction(
+                "x",
+                [&](Stock& s, Transaction& tx) {
+                    --s.quantity;
+                    tx.exec(shop.insert(), s.sku, 1, nullptr);
+                    CHECK_FALSE(tx.try_exec(sql));
+                    throw std::runtime_error("mine");
+                }),
             std::runtime_error);
     }
     CHECK(shop.left() == 10);
@@ -231,7 +255,8 @@ TEST_CASE(
     CHECK(shop.left() == 10);
     Errc thrown = Errc::ok;
     try {
-        shop.service().do_in_transaction("x", [&](Stock&, Transaction& tx) { tx.exec("SELECT * FROM no_such_table"); });
+        shop.service().do_in_transaction(
+            "x", [&](Stock&, Transaction& tx) { tx.exec("SELECT * FROM no_such_table"); });
     } catch (Error const& error) {
         thrown = error.errc();
     }
@@ -248,16 +273,20 @@ TEST_CASE("a conflict in an operation's own statement runs the operation again",
     std::atomic<int> failed{0};
     std::atomic<int> inside{0};
     run_threads(2, [&](std::size_t i) {
-        auto const outcome = shop.service().try_do_in_transaction(i == 0 ? "x" : "y", [&](Stock& s, Transaction& tx) {
-            ++runs;
-            auto const count = tx.exec("SELECT count(*) FROM " + shop.reservations).value<int>();
-            ++inside;
-            interlock_test::eventually([&] { return inside >= 2; });  // both have read before either writes
-            if (count > 0)
-                return 0;
-            tx.exec(shop.insert(), s.sku, 1, nullptr);
-            return 1;
-        }, {.deadline = 30s});
+        auto const outcome = shop.service().try_do_in_transaction(
+            i == 0 ? "x" : "y",
+            [&](Stock& s, Transaction& tx) {
+                ++runs;
+                auto const count = tx.exec("SELECT count(*) FROM " + shop.reservations).value<int>();
+                ++inside;
+                interlock_test::eventually(
+                    [&] { return inside >= 2; });  // both have read before either writes
+                if (count > 0)
+                    return 0;
+                tx.exec(shop.insert(), s.sku, 1, nullptr);
+                return 1;
+            },
+            {.deadline = 30s});
         failed += outcome ? 0 : 1;
         added += outcome ? *outcome : 0;
     });
@@ -272,19 +301,22 @@ TEST_CASE("a session that a statement has changed is not used again", "[postgres
     Shop const shop;
     auto const service = shop.service();
     auto const pid = [&] {
-        return service.do_in_transaction("x", [](Stock&, Transaction& tx) { return tx.exec("SELECT pg_backend_pid()").value<int>(); });
+        return service.do_in_transaction(
+            "x", [](Stock&, Transaction& tx) { return tx.exec("SELECT pg_backend_pid()").value<int>(); });
     };
     auto const first = pid();
     CHECK(pid() == first);
     for (std::string const sql :
-         {"SET work_mem = '5MB'", "SELECT set_config('work_mem', '5MB', false)", "SELECT pg_advisory_lock(5)", "CREATE TEMP TABLE t (n int)",
-          "LISTEN a", "DECLARE c CURSOR WITH HOLD FOR SELECT 1"}) {
+         {"SET work_mem = '5MB'", "SELECT set_config('work_mem', '5MB', false)", "SELECT pg_advisory_lock(5)",
+          "CREATE TEMP TABLE t (n int)", "LISTEN a", "DECLARE c CURSOR WITH HOLD FOR SELECT 1"}) {
         CAPTURE(sql);
         auto const before = pid();
         service.do_in_transaction("x", [&](Stock&, Transaction& tx) { tx.exec(sql); });
         CHECK(pid() != before);
     }
-    CHECK(postgres_server().command("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 5") == "0");
+    CHECK(
+        postgres_server().command(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 5") == "0");
 }
 
 TEST_CASE("a slow statement ends by the deadline, and nothing is applied", "[postgres][transaction]")
@@ -294,10 +326,12 @@ TEST_CASE("a slow statement ends by the deadline, and nothing is applied", "[pos
     Errc thrown = Errc::ok;
     try {
         shop.service().do_in_transaction(
-            "x", [&](Stock& s, Transaction& tx) {
+            "x",
+            [&](Stock& s, Transaction& tx) {
                 --s.quantity;
                 tx.exec("SELECT pg_sleep(30)");
-            }, {.deadline = 200ms});
+            },
+            {.deadline = 200ms});
     } catch (Error const& error) {
         thrown = error.errc();
     }

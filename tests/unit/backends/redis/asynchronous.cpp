@@ -15,11 +15,6 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/catch.hpp"
-#include "support/redis.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -29,6 +24,11 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <algorithm>
 #include <array>
@@ -61,7 +61,8 @@ TEST_CASE(
     asio::io_context io;
     redis::Client const client{io, redis_options()};
     LockStateService const locks{Repository{client}, {.ttl = 30s}};
-    auto first = locks.acquire("first");  // the server has been asked whether it is fit, and knows both scripts
+    // The server has been asked whether it is fit, and knows both scripts.
+    auto first = locks.acquire("first");
     CHECK(locks.release(first));
     int held = 0;
     for (int i = 0; i < 500; ++i)
@@ -96,8 +97,9 @@ TEST_CASE("a release while the server is away is tried again until it is back", 
     auto lock = locks.acquire("x");
     server.kill();
     int released = -1;
-    locks.async_release(
-        std::move(lock), asio::bind_executor(io.get_executor(), [&](error_code error) { released = error ? 0 : 1; }));
+    locks.async_release(std::move(lock), asio::bind_executor(io.get_executor(), [&](error_code error) {
+                            released = error ? 0 : 1;
+                        }));
     io.run_for(300ms);
     CHECK(released == -1);
     server.start();
@@ -112,7 +114,7 @@ TEST_CASE("a release while the server is away is tried again until it is back", 
     CHECK(other.create(Key{"x"}, interlock_test::owner(1), 60s));
 }
 
-// ---- several calls in one command --------------------------------------------------------------------------------------
+// ---- several calls in one command ---------------------------------------------------------------
 
 namespace {
 
@@ -214,7 +216,10 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         if (i == 3)
             CHECK(one.errc() == Errc::corrupt_state);
         else
-            CHECK(one.value() == (i == 2 || i == 5 ? Removal::taken : i == 4 ? Removal::gone : Removal::removed));
+            CHECK(
+                one.value() == (i == 2 || i == 5 ? Removal::taken
+                                : i == 4         ? Removal::gone
+                                                 : Removal::removed));
     }
     // Without their values: all alike, and all but some.
     {
@@ -222,7 +227,9 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
             return repository.start(verb::Create{key, owner(i), 30s}, 20s, waiter);
         };
         auto const all_removed = [&](std::vector<Outcome<Removal>> const& outcomes) {
-            return std::all_of(outcomes.begin(), outcomes.end(), [](auto const& one) { return one.value() == Removal::removed; });
+            return std::all_of(outcomes.begin(), outcomes.end(), [](auto const& one) {
+                return one.value() == Removal::removed;
+            });
         };
         server.command({"DEL", keys.name("lock", "3").text(), keys.name("lock", "5").text()});
         CHECK(other.remove(Key{"2"}, owner(1000)).value() == Removal::removed);
@@ -250,7 +257,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         }
         // All in vain: nothing is written, and no token used up.
         auto const token = server.command({"HGET", keys.counter(0).text(), "token"});
-        for (auto const& one : together<Grant>(io, 100, [&](Key const& key, int, Waiter& waiter) {
+        for (auto const &one : together<Grant>(io, 100, [&](Key const& key, int, Waiter& waiter) {
                  return repository.start(verb::Create{key, owner(2000), 30s}, 20s, waiter);
              }))
             CHECK_FALSE(one);
@@ -264,7 +271,8 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
     {
         Key const key{"twice"};
         auto const ask = [&](Key const&, int i, Waiter& waiter) {
-            return repository.start(verb::Create{i == 3 ? Key{"alone"} : key, owner(i % 2), 30s}, 20s, waiter);
+            return repository.start(
+                verb::Create{i == 3 ? Key{"alone"} : key, owner(i % 2), 30s}, 20s, waiter);
         };
         auto const twice = together<Grant>(io, 4, ask);  // the first and the third for the same owner
         CHECK(twice[0]);
@@ -300,25 +308,29 @@ TEST_CASE(
     RedisServer server;
     auto o = redis_options(server);
     Repository const other{redis::Client{o}};
-    // Written by somebody with a larger limit; the states of eight are more than one reply may have, one has more by itself.
+    // Written by somebody with a larger limit; the states of eight are more than one reply may have, one has
+    // more by itself.
     o.max_reply_bytes = std::size_t{64} << 10;
     asio::io_context io;
     redis::Client const client{io, o};
     Repository const repository{client, {.max_value_bytes = 100}};
     constexpr int count = 50;
-    static_cast<void>(other.create_and_load(Key{"first"}, owner(0), 30s).value());  // the server knows the script
+    // The server knows the script.
+    static_cast<void>(other.create_and_load(Key{"first"}, owner(0), 30s).value());
     for (int i = 0; i < count; ++i)
         other.insert(Stock{std::to_string(i), 1}).value();
     for (int i = 0; i < count; ++i)
         if (i % 5 != 0)
-            other.compare_and_set(
-                     Key{std::to_string(i)}, other.load(Key{std::to_string(i)}).value().version,
-                     Stock{std::string(i == 7 ? 80'000 : 9'000, 'x'), i})
+            other
+                .compare_and_set(
+                    Key{std::to_string(i)}, other.load(Key{std::to_string(i)}).value().version,
+                    Stock{std::string(i == 7 ? 80'000 : 9'000, 'x'), i})
                 .value();
     auto const before = client.statistics().commands;
-    auto const granted = together<GrantAndState<Stock>>(io, count, [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
-    });
+    auto const granted =
+        together<GrantAndState<Stock>>(io, count, [&](Key const& key, int i, Waiter& waiter) {
+            return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
+        });
     auto const commands = client.statistics().commands - before;
     CHECK(commands > 20);  // one for all, and one for each of those that it had no room for
     CHECK(commands < count);
@@ -327,7 +339,9 @@ TEST_CASE(
         auto const& one = granted[static_cast<std::size_t>(i)];
         if (i == 7) {
             CHECK(one.errc() == Errc::corrupt_state);
-            CHECK(server.command({"EXISTS", redis::detail::KeySpace{o.name_space, 1}.name("lock", "7").text()}) == "0");
+            CHECK(
+                server.command(
+                    {"EXISTS", redis::detail::KeySpace{o.name_space, 1}.name("lock", "7").text()}) == "0");
             continue;
         }
         REQUIRE(one);
@@ -483,8 +497,14 @@ TEST_CASE(
         CHECK(repository.load("a").value().value.quantity == 0);
         CHECK(repository.load("b").value().value.quantity == 10);
     };
-    SECTION("optimistic") { run(TransactionService{OptimisticVersioning{}, repository}); }
-    SECTION("lock") { run(TransactionService{SetNxLock{}, repository}); }
+    SECTION("optimistic")
+    {
+        run(TransactionService{OptimisticVersioning{}, repository});
+    }
+    SECTION("lock")
+    {
+        run(TransactionService{SetNxLock{}, repository});
+    }
 }
 
 TEST_CASE(
@@ -503,7 +523,8 @@ TEST_CASE(
         ++s.quantity;
         server.pause();
     };
-    auto lost = service.async_try_do_in_transaction(std::string("x"), stop, {.deadline = 300ms}, asio::use_future);
+    auto lost =
+        service.async_try_do_in_transaction(std::string("x"), stop, {.deadline = 300ms}, asio::use_future);
     std::optional<Outcome<void>> outcome;
     service.async_try_do_in_transaction(
         std::string("x"), stop, {.deadline = 300ms},
@@ -575,7 +596,8 @@ TEST_CASE("an execution context may be destroyed while calls are under way", "[r
             for (int i = 0; i < 10; ++i)
                 service.async_try_do_in_transaction(
                     std::string(i % 2 ? "x" : "y"), [](Stock& s) { ++s.quantity; }, {.deadline = 20s},
-                    asio::bind_executor(io, [held, &polled](std::exception_ptr, Outcome<void>) { CHECK(!polled); }));
+                    asio::bind_executor(
+                        io, [held, &polled](std::exception_ptr, Outcome<void>) { CHECK(!polled); }));
             io.poll();
             polled = true;
         }

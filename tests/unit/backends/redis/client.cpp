@@ -12,12 +12,12 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/use_future.hpp>
+
 #include "support/catch.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/use_future.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -227,9 +227,9 @@ TEST_CASE("the pool and the callers that wait for it are bounded", "[redis][clie
     });
     server.resume();
     CHECK(codes[0] == Errc::deadline_exceeded);
-    CHECK(codes[1] == Errc::unavailable);        // nobody greeted its new connection
-    CHECK(codes[2] == Errc::overloaded);         // waited for a connection in vain
-    CHECK(codes[3] == Errc::overloaded);         // was one waiter too many
+    CHECK(codes[1] == Errc::unavailable);  // nobody greeted its new connection
+    CHECK(codes[2] == Errc::overloaded);   // waited for a connection in vain
+    CHECK(codes[3] == Errc::overloaded);   // was one waiter too many
     CHECK(client.connection_count() <= 2);
     run_threads(8, [&](std::size_t) {
         for (int i = 0; i < 20; ++i)
@@ -310,7 +310,9 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
         CHECK(refused.errc() == Errc::misconfigured);
         CHECK(refused.detail().find("hunter2") == std::string::npos);
     }
-    SECTION("NOPERM: misconfigured; a user with the documented rights, as in all of these tests, can do everything")
+    SECTION(
+        "NOPERM: misconfigured; a user with the documented rights, as in all of these tests, can do "
+        "everything")
     {
         RedisServer server;
         server.command({"ACL", "SETUSER", "reader", "on", ">pw", "~v1:*", "&v1:*", "+get"});
@@ -372,9 +374,12 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
             CHECK(busy.errc() == Errc::unavailable);
             CHECK(busy.detail().find("replica") != std::string::npos);
             redis::IdempotencyStore const keys{client};
-            CHECK(effect_of(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).errc()) ==
-                  Effect::not_applied);
-            for (auto const& verified : {second.verify_fencing(), Repository{redis::Client{there}}.verify_fencing()}) {
+            CHECK(
+                effect_of(
+                    keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).errc()) ==
+                Effect::not_applied);
+            for (auto const& verified :
+                 {second.verify_fencing(), Repository{redis::Client{there}}.verify_fencing()}) {
                 CHECK(verified.errc() == Errc::misconfigured);
                 CHECK(verified.detail().find("replica") != std::string::npos);
             }
@@ -427,8 +432,9 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
             static_cast<void>(repository.insert(x, Stock{"x", 1}).value());
             server.fill(3000);
             server.kill();
-            server.start({"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"},
-                         RedisServer::Until::listening);
+            server.start(
+                {"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"},
+                RedisServer::Until::listening);
             auto const early = Repository{redis::Client{client.options()}}.load(x, Deadline{200ms});
             auto const late = repository.load(x, Deadline{20s});
             // By asynchronous calls as well.
@@ -439,11 +445,15 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
             static_cast<void>(other.insert(x, Stock{"x", 1}).value());
             second.fill(3000);
             second.kill();
-            second.start({"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"},
-                         RedisServer::Until::listening);
+            second.start(
+                {"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"},
+                RedisServer::Until::listening);
             TransactionService const locking{SetNxLock{}, other};
-            auto const async = locking.async_try_do_in_transaction(
-                "x", [](Stock& stock) { return ++stock.quantity; }, {.deadline = 20s}, boost::asio::use_future).get();
+            auto const async = locking
+                                   .async_try_do_in_transaction(
+                                       "x", [](Stock& stock) { return ++stock.quantity; }, {.deadline = 20s},
+                                       boost::asio::use_future)
+                                   .get();
             CHECK(async.errc() == (appendonly == std::string_view{"yes"} ? Errc::ok : Errc::not_found));
             if (appendonly == std::string_view{"yes"}) {
                 CHECK((early.errc() == Errc::unavailable || early.errc() == Errc::deadline_exceeded));
@@ -488,7 +498,9 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
         CHECK(checked.errc() == Errc::misconfigured);
         CHECK(checked.detail().find("volatile-lru") != std::string::npos);
         redis::IdempotencyStore const keys{client};
-        CHECK(keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).errc() == Errc::misconfigured);
+        CHECK(
+            keys.claim(IdempotentRequest("k", Scope("s")), me, 10s, AfterLease::refuse).errc() ==
+            Errc::misconfigured);
         server.command({"CONFIG", "SET", "maxmemory-policy", "noeviction"});
         CHECK(Repository{client}.verify_fencing());
     }
@@ -511,8 +523,9 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
         auto const calls = server.command({"INFO", "commandstats"});
         auto const published = calls.find("cmdstat_spublish:calls=2,");
         REQUIRE(published != std::string::npos);  // waited for, and handed on
-        CHECK(calls.substr(published, calls.find('\n', published) - published).find("rejected_calls=0,failed_calls=0") !=
-              std::string::npos);
+        CHECK(
+            calls.substr(published, calls.find('\n', published) - published)
+                .find("rejected_calls=0,failed_calls=0") != std::string::npos);
         auto const verified = repository.verify_fencing();
         CHECK(verified.errc() == Errc::misconfigured);
         CHECK(verified.detail().find("cluster") != std::string::npos);

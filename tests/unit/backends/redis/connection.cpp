@@ -9,10 +9,6 @@
 
 #include <interlock/backends/redis/connection.hpp>
 
-#include "support/catch.hpp"
-#include "support/redis_server.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -27,6 +23,10 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <boost/asio/write.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis_server.hpp"
+#include "support/threads.hpp"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,7 +66,9 @@ using redis::Reply;
 using Result = Outcome<Reply>;
 
 /// One command, alone.
-Result call(Connection const& connection, Command command, Access access = Access::write, Deadline deadline = Deadline{10s})
+Result call(
+    Connection const& connection, Command command, Access access = Access::write,
+    Deadline deadline = Deadline{10s})
 {
     return connection.async_execute(std::move(command), access, deadline, asio::use_future).get();
 }
@@ -75,9 +77,7 @@ Result call(Connection const& connection, Command command, Access access = Acces
 struct Results {
     auto next(std::size_t i)
     {
-        return [this, i](Result result) {
-            done.emplace_back(i, std::move(result));
-        };
+        return [this, i](Result result) { done.emplace_back(i, std::move(result)); };
     }
     Result const& operator[](std::size_t i) const
     {
@@ -133,7 +133,8 @@ TEST_CASE("redis connection: every kind of completion token works", "[redis][con
     std::string const key = "tokens";
 
     std::optional<Result> by_callback;
-    connection.async_execute(Command{"SET", key, 42}, Access::write, [&](Result result) { by_callback = std::move(result); });
+    connection.async_execute(
+        Command{"SET", key, 42}, Access::write, [&](Result result) { by_callback = std::move(result); });
     CHECK_FALSE(by_callback);
     io.run();  // ends: a connection that waits for nothing is no work
     REQUIRE(by_callback);
@@ -148,12 +149,14 @@ TEST_CASE("redis connection: every kind of completion token works", "[redis][con
 
     bool finished = false;
     auto coroutine = [&]() -> asio::awaitable<void> {
-        auto const got = co_await connection.async_execute(Command{"INCRBY", key, -2}, Access::write, asio::use_awaitable);
+        auto const got =
+            co_await connection.async_execute(Command{"INCRBY", key, -2}, Access::write, asio::use_awaitable);
         CHECK(got.value().root().integer() == 40);
         auto later = connection.async_execute(Command{"GET", key}, Access::read, asio::deferred);
         auto const late = co_await std::move(later)(asio::use_awaitable);
         CHECK(late.value().root().text() == "40");
-        auto const array = co_await connection.async_execute(Command{"MGET", key, "none"}, Access::read, asio::use_awaitable);
+        auto const array = co_await connection.async_execute(
+            Command{"MGET", key, "none"}, Access::read, asio::use_awaitable);
         CHECK(array.value().root().size() == 2);
         CHECK(array.value().root()[0].text() == "40");
         CHECK(array.value().root()[1].is(redis::ReplyType::nil));
@@ -173,7 +176,8 @@ TEST_CASE("redis connection: any byte may be in an argument", "[redis][connectio
     CHECK(call(connection, Command{"SET", odd, odd}));
     CHECK(call(connection, Command{"GET", odd}, Access::read).value().root().text() == odd);
     CHECK(call(connection, Command{"SET", "empty", std::string_view{}}));
-    CHECK(call(connection, Command{"GET", "empty"}, Access::read).value().root().is(redis::ReplyType::string));
+    CHECK(
+        call(connection, Command{"GET", "empty"}, Access::read).value().root().is(redis::ReplyType::string));
     std::string const large(3'000'000, 'x');
     CHECK(call(connection, Command{"SET", "large", large}));
     CHECK(call(connection, Command{"GET", "large"}, Access::read).value().root().text() == large);
@@ -188,7 +192,8 @@ std::string written_by_hiredis(std::vector<std::string> const& words)
         sizes.push_back(word.size());
     }
     char* bytes = nullptr;
-    auto const size = redisFormatCommandArgv(&bytes, static_cast<int>(words.size()), data.data(), sizes.data());
+    auto const size =
+        redisFormatCommandArgv(&bytes, static_cast<int>(words.size()), data.data(), sizes.data());
     std::string out(bytes, static_cast<std::size_t>(size));
     redisFreeCommand(bytes);
     return out;
@@ -200,11 +205,15 @@ TEST_CASE("redis connection: commands are what hiredis would write", "[redis][co
     std::string const odd("a\0\r\n$", 5);
     std::string const large(100'000, 'x');
     auto const expected = written_by_hiredis({"SET", odd, "", "0", "-7", "18446744073709551615", large});
-    CHECK(detail::Command("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}, large).bytes() == expected);
+    CHECK(
+        detail::Command("SET", odd, std::string_view{}, 0, -7, std::uint64_t{18446744073709551615U}, large)
+            .bytes() == expected);
     CHECK(detail::Command{"SET", odd, {}, "0", "-7", "18446744073709551615", large}.bytes() == expected);
     redis::Script const script{"return 1"};
     detail::Command const named("EVALSHA", script.name(), 1, odd, "x");
-    CHECK(detail::spell_out(named.bytes(), script.text()) == detail::Command("EVAL", script.text(), 1, odd, "x").bytes());
+    CHECK(
+        detail::spell_out(named.bytes(), script.text()) ==
+        detail::Command("EVAL", script.text(), 1, odd, "x").bytes());
 }
 
 TEST_CASE("redis connection: a server is reached by TCP and by name", "[redis][connection]")
@@ -238,7 +247,8 @@ TEST_CASE(
     server.pause();
     std::string const large(std::size_t{64} << 10, 'x');
     for (std::size_t i = 0; i < 64; ++i)
-        connection.async_execute(Command{"APPEND", "batch" + std::to_string(i), large}, Access::write, 20s, results.next(i));
+        connection.async_execute(
+            Command{"APPEND", "batch" + std::to_string(i), large}, Access::write, 20s, results.next(i));
     io.restart();
     io.run_for(100ms);  // as much as the system takes
     CHECK(results.done.size() == 1);
@@ -285,9 +295,11 @@ TEST_CASE("redis connection: the commands of one turn leave in one write", "[red
     std::vector<std::int64_t> order;
     auto one = [&](int i) -> asio::awaitable<void> {
         auto const key = "turn" + std::to_string(i);
-        auto const got = co_await connection.async_execute(Command{"SET", key, i}, Access::write, asio::use_awaitable);
+        auto const got =
+            co_await connection.async_execute(Command{"SET", key, i}, Access::write, asio::use_awaitable);
         CHECK(got);
-        auto const back = co_await connection.async_execute(Command{"INCR", key}, Access::write, asio::use_awaitable);
+        auto const back =
+            co_await connection.async_execute(Command{"INCR", key}, Access::write, asio::use_awaitable);
         order.push_back(back.value().root().integer());
     };
     for (int i = 0; i < 512; ++i)
@@ -305,7 +317,8 @@ TEST_CASE("redis connection: the commands of one turn leave in one write", "[red
     Connection const fresh{io, redis_server().operator_options()};
     int done = 0;
     for (int i = 0; i < 512; ++i)
-        fresh.async_execute(Command{"PING"}, Access::read, [&](Result result) { done += result.has_value(); });
+        fresh.async_execute(
+            Command{"PING"}, Access::read, [&](Result result) { done += result.has_value(); });
     io.restart();
     io.run();
     CHECK(done == 512);
@@ -324,7 +337,8 @@ TEST_CASE("redis connection: many threads share one connection", "[redis][connec
         std::vector<std::future<Result>> replies;
         for (int i = 0; i < rounds; ++i) {
             replies.push_back(connection.async_execute(
-                Command{"ECHO", std::to_string(thread) + ":" + std::to_string(i)}, Access::read, asio::use_future));
+                Command{"ECHO", std::to_string(thread) + ":" + std::to_string(i)}, Access::read,
+                asio::use_future));
             if (i % 10 == 0)
                 wrong += !call(connection, Command{"INCR", "threads"});
         }
@@ -368,7 +382,8 @@ TEST_CASE(
     CHECK(connection.statistics().reconnects == 0);
 
     connection.async_execute(Command{"PING"}, Access::read, -1s, results.next(6));
-    connection.async_execute(Command{"PING"}, Access::read, std::chrono::duration<double>{0.0 / 0.0}, results.next(7));
+    connection.async_execute(
+        Command{"PING"}, Access::read, std::chrono::duration<double>{0.0 / 0.0}, results.next(7));
     CHECK(results.done.size() == 6);
     io.restart();
     io.run();
@@ -566,7 +581,9 @@ TEST_CASE(
     options.database = 3;
     Connection const right{loop.context, options};
     CHECK(call(right, Command{"CLIENT", "GETNAME"}).value().root().text() == "one");
-    CHECK(call(right, Command{"CLIENT", "INFO"}).value().root().text().find(" db=3 ") != std::string_view::npos);
+    CHECK(
+        call(right, Command{"CLIENT", "INFO"}).value().root().text().find(" db=3 ") !=
+        std::string_view::npos);
     auto const secured = call(Connection{loop.context, "rediss://127.0.0.1:1"}, Command{"PING"});
     CHECK(secured.errc() == Errc::misconfigured);  // no TLS without its header
     CHECK(secured.detail().find("TLS") != std::string::npos);
@@ -586,13 +603,15 @@ TEST_CASE("redis connection: each kind of reply has its outcome", "[redis][conne
     CHECK(call(connection, Command{"PING"}));
 
     // What a script did before an error stays done.
-    for (char const* const second : {"redis.call('INCR', 'list')", "return redis.pcall('INCR', 'list')", "redis.call('NONSENSE')",
-                                     "error('by itself')", "return redis.error_reply('NOPERM in script')"}) {
+    for (char const* const second :
+         {"redis.call('INCR', 'list')", "return redis.pcall('INCR', 'list')", "redis.call('NONSENSE')",
+          "error('by itself')", "return redis.error_reply('NOPERM in script')"}) {
         redis::Script const script{std::string("redis.call('INCR', 'before') ") + second};
         CAPTURE(second);
         std::promise<Outcome<Reply>> ended;
-        connection.async_evaluate(
-            redis::Evaluation{script, 0}, Access::write, 20s, [&](Outcome<Reply> end) { ended.set_value(std::move(end)); });
+        connection.async_evaluate(redis::Evaluation{script, 0}, Access::write, 20s, [&](Outcome<Reply> end) {
+            ended.set_value(std::move(end));
+        });
         CHECK(ended.get_future().get().errc() == Errc::outcome_unknown);
     }
     CHECK(call(connection, Command{"GET", "before"}, Access::read).value().root().text() == "5");
@@ -643,12 +662,13 @@ TEST_CASE(
                 server.pause();
             }
             for (int i = 0; i < 10; ++i)
-                connection->async_execute(Command{"INCR", "a"}, Access::write, [alive, &called, c = *connection](Result) {
-                    called = true;
-                });
+                connection->async_execute(
+                    Command{"INCR", "a"}, Access::write,
+                    [alive, &called, c = *connection](Result) { called = true; });
             if (connected)
                 REQUIRE(run_until(*io, [&] { return connection->statistics().commands == 11; }));
-            connection->async_execute(Command{"PING"}, Access::read, [alive, &called](Result) { called = true; });
+            connection->async_execute(
+                Command{"PING"}, Access::read, [alive, &called](Result) { called = true; });
             if (handle_first)
                 connection.reset();
             io.reset();
@@ -665,7 +685,8 @@ TEST_CASE(
     Loop other;
     auto io = std::make_unique<asio::io_context>();
     Connection const connection{*io, server.operator_options()};
-    auto pending = connection.async_execute(Command{"INCR", "a"}, Access::write, asio::bind_executor(other.context, asio::use_future));
+    auto pending = connection.async_execute(
+        Command{"INCR", "a"}, Access::write, asio::bind_executor(other.context, asio::use_future));
     io.reset();
     CHECK(pending.get().errc() == Errc::cancelled);
 }
@@ -678,7 +699,10 @@ TEST_CASE("redis connection: a script that the server forgot is sent in full onc
     redis::Script const script{"return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}"};
     for (int round = 1; round <= 3; ++round) {
         auto const got =
-            connection.async_evaluate(Evaluation{script, 1, "counter", "x\r\ny"}, Access::write, asio::use_future).get().value();
+            connection
+                .async_evaluate(Evaluation{script, 1, "counter", "x\r\ny"}, Access::write, asio::use_future)
+                .get()
+                .value();
         CHECK(got.root()[0].text() == "counter");
         CHECK(got.root()[1].text() == "x\r\ny");
         CHECK(got.root()[2].integer() == round);
@@ -705,7 +729,8 @@ TEST_CASE(
     server.fill(3000);
     server.kill();
     server.start(
-        {"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"}, RedisServer::Until::listening);
+        {"--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024"},
+        RedisServer::Until::listening);
     redis::Script const script{"return redis.call('INCR', KEYS[1])"};
     connection.async_evaluate(Evaluation{script, 1, "n"}, Access::write, 20s, results.next(1));
     for (std::size_t i = 2; i < 100; ++i)
@@ -713,7 +738,8 @@ TEST_CASE(
     connection.async_execute(Command{"GET", "n"}, Access::read, 100ms, results.next(100));
     asio::cancellation_signal signal;
     connection.async_execute(
-        Command{"INCR", "other"}, Access::write, 20s, asio::bind_cancellation_slot(signal.slot(), results.next(101)));
+        Command{"INCR", "other"}, Access::write, 20s,
+        asio::bind_cancellation_slot(signal.slot(), results.next(101)));
     io.restart();
     CHECK(run_until(io, [&] { return results.done.size() == 2; }));
     CHECK(effect_of(results[100].errc()) == Effect::not_applied);
@@ -721,7 +747,8 @@ TEST_CASE(
     io.restart();
     io.run();  // does not run out of work while it waits
     CHECK(results.done.size() == 102);
-    CHECK((results[101].errc() == Errc::cancelled || results[101].errc() == Errc::outcome_unknown));  // waiting, or asking
+    // Waiting, or asking.
+    CHECK((results[101].errc() == Errc::cancelled || results[101].errc() == Errc::outcome_unknown));
     std::uint64_t sum = 0;
     for (std::size_t i = 1; i < 100; ++i)
         sum += results[i] ? static_cast<std::uint64_t>(results[i]->root().integer()) : 0;
@@ -779,7 +806,8 @@ TEST_CASE(
     // Promoted between the two attempts: the command goes through.
     server.command({"REPLICAOF", "127.0.0.1", "1"});
     call(Command{"INCR", "a"}, Access::write);
-    call(Command{"XREAD", "BLOCK", 300, "STREAMS", "nothing", "$"}, Access::read);  // keeps the old connection for a while
+    // Keeps the old connection for a while.
+    call(Command{"XREAD", "BLOCK", 300, "STREAMS", "nothing", "$"}, Access::read);
     std::thread promote([&] {
         std::this_thread::sleep_for(100ms);
         server.command({"REPLICAOF", "NO", "ONE"});

@@ -75,7 +75,8 @@ TEST_CASE(
     o.host = "127.0.0.1";
     o.port = proxy.port();
     redis::Counters const counters{redis::Client{o}};
-    CHECK(counters.atomic_once(OperationId{"warm"}, Key{"other"}, increment(1)));  // connected, and the script is known
+    // Connected, and the script is known.
+    CHECK(counters.atomic_once(OperationId{"warm"}, Key{"other"}, increment(1)));
     proxy.cut(interlock_test::CuttingProxy::Cut::reply, "op-lost");
     proxy.close_the_door(true);
     auto const answer = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {1s});

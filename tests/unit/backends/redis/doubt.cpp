@@ -75,7 +75,9 @@ TEST_CASE("a grant whose reply was lost is given back, though nobody could be as
                 name, {.deadline = 600ms}, [&](error_code error, Lock<Stock>) { done.set_value(error); });
             CHECK(done.get_future().get() == make_error_code(Errc::deadline_exceeded));
         } else {
-            CHECK(locks.acquire_outcome(name, Wait::until_deadline, {.deadline = 600ms}).errc() == Errc::deadline_exceeded);
+            CHECK(
+                locks.acquire_outcome(name, Wait::until_deadline, {.deadline = 600ms}).errc() ==
+                Errc::deadline_exceeded);
         }
         CHECK_FALSE(b.is_free(name));  // the control: it was granted
         b.proxy.close_the_door(false);
@@ -103,12 +105,15 @@ TEST_CASE(
         std::this_thread::sleep_for(50ms);
         b.proxy.close_the_door(false);
     });
-    auto const end = service.try_do_in_transaction(OperationId{"op-lost"}, "x", [&](Stock& s) {
-        // The record goes with the write, and nobody can be asked what became of it until the door opens.
-        b.proxy.cut(Cut::reply, "op-lost");
-        b.proxy.close_the_door(true);
-        return --s.quantity;
-    }, {.deadline = 20s});
+    auto const end = service.try_do_in_transaction(
+        OperationId{"op-lost"}, "x",
+        [&](Stock& s) {
+            // The record goes with the write, and nobody can be asked what became of it until the door opens.
+            b.proxy.cut(Cut::reply, "op-lost");
+            b.proxy.close_the_door(true);
+            return --s.quantity;
+        },
+        {.deadline = 20s});
     meanwhile.join();
     REQUIRE(end);
     CHECK(*end == 9);

@@ -9,14 +9,14 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+
 #include "support/catch.hpp"
 #include "support/recording_observer.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/use_future.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -116,13 +116,24 @@ TEST_CASE("what a service remembers is forgotten when a server answers that has 
         CHECK(run(service, add) == 102);
         CHECK(somebody.load(x).value().value.quantity == 102);
     };
-    auto const blocking = [](auto& service, auto operation) { return service.do_in_transaction("x", operation); };
+    auto const blocking = [](auto& service, auto operation) {
+        return service.do_in_transaction("x", operation);
+    };
     auto const asynchronous = [](auto& service, auto operation) {
         return service.async_do_in_transaction("x", operation, asio::use_future).get();
     };
-    SECTION("blocking") { lost_write(repository, blocking); }
-    SECTION("asynchronous") { lost_write(repository, asynchronous); }
-    SECTION("chosen at run time") { lost_write(StateRepository<Stock>{repository}, blocking); }
+    SECTION("blocking")
+    {
+        lost_write(repository, blocking);
+    }
+    SECTION("asynchronous")
+    {
+        lost_write(repository, asynchronous);
+    }
+    SECTION("chosen at run time")
+    {
+        lost_write(StateRepository<Stock>{repository}, blocking);
+    }
 }
 
 }  // namespace redis_failover_test

@@ -15,6 +15,10 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/io_context.hpp>
+
 #include "support/catch.hpp"
 #include "support/child_process.hpp"
 #include "support/middleman.hpp"
@@ -22,10 +26,6 @@
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/error.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include <fcntl.h>
 #include <signal.h>
@@ -64,14 +64,15 @@ using interlock_test::time_of;
 using Repository = redis::StateRepository<Stock>;
 Key const x{"x"};
 
-Outcome<CommitResult> guarded_write(Repository const& repository, Fence const& fence, Version version, int quantity)
+Outcome<CommitResult> guarded_write(
+    Repository const& repository, Fence const& fence, Version version, int quantity)
 {
     Stock const value{"x", quantity};
     std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence}};
     return repository.commit(changes, nullptr, Deadline{10s});
 }
 
-// ---- B1, B2: the holder pauses ---------------------------------------------------------------------------------
+// ---- B1, B2: the holder pauses ------------------------------------------------------------------
 
 /// Takes the lock, says so, is stopped by its parent, and then writes as if nothing had happened.
 TEST_CASE("a holder that will be stopped", "[.][redis][stopped_holder]")
@@ -157,7 +158,7 @@ TEST_CASE("G6: a killed holder's lock is free when its lease is over, and not be
     CHECK(waited < 5s);
 }
 
-// ---- B3 to B6: replies and requests that are lost, late or doubled -----------------------------------------------
+// ---- B3 to B6: replies and requests that are lost, late or doubled ------------------------------
 
 TEST_CASE(
     "B3, B4: a grant whose reply is cut anywhere is recognised, and never given twice", "[redis][faults]")
@@ -183,7 +184,9 @@ TEST_CASE(
         auto again = cut.create(key, owner(1), 30s, Deadline{5s});
         if (again.errc() == Errc::outcome_unknown)  // the farewell came with this one
             again = cut.create(key, owner(1), 30s, Deadline{5s});
-        INFO(after << ": " << name_of(lost.errc()) << ", then " << name_of(again.errc()) << " " << again.detail());
+        INFO(
+            after << ": " << name_of(lost.errc()) << ", then " << name_of(again.errc()) << " "
+                  << again.detail());
         REQUIRE(again);
         if (lost)
             CHECK(lost->first == again->first);
@@ -227,15 +230,18 @@ TEST_CASE("B4: a release whose reply is cut anywhere is made, and is known to be
 
             // A connection that is ready, over which the release then goes.
             std::optional<Lock<Stock>> asynchronous;
-            locks.async_acquire("x", AcquireOptions{.deadline = 20s}, asio::bind_executor(io, [&](error_code, Lock<Stock> granted) {
-                asynchronous.emplace(std::move(granted));
-            }));
+            locks.async_acquire(
+                "x", AcquireOptions{.deadline = 20s},
+                asio::bind_executor(
+                    io, [&](error_code, Lock<Stock> granted) { asynchronous.emplace(std::move(granted)); }));
             io.restart();
             io.run();
             REQUIRE(*asynchronous);
             middleman.cut_next_reply(after);
             error_code released = asio::error::would_block;
-            locks.async_release(*std::move(asynchronous), asio::bind_executor(io, [&](error_code error) { released = error; }));
+            locks.async_release(*std::move(asynchronous), asio::bind_executor(io, [&](error_code error) {
+                released = error;
+            }));
             io.restart();
             io.run();
             CHECK_FALSE(released);
@@ -259,7 +265,7 @@ TEST_CASE("B5, B6: requests that arrive late or twice harm nobody", "[redis][fau
     CHECK(repository.renew(x, owner(2), 30s));
 }
 
-// ---- B7 to B10: the server stops, restarts, fails over --------------------------------------------------------------
+// ---- B7 to B10: the server stops, restarts, fails over ------------------------------------------
 
 TEST_CASE(
     "B7, B21: a holder knows by its own clock that its lease ended while the server slept", "[redis][faults]")
@@ -285,7 +291,8 @@ TEST_CASE(
 {
     RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
     RedisServer replica(
-        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()), "--replica-read-only", "yes"});
+        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()),
+         "--replica-read-only", "yes"});
     auto o = redis_options(primary);
     Repository const before{redis::Client{o}};
     auto const version = before.insert(Stock{"x", 1}).value();
@@ -301,7 +308,8 @@ TEST_CASE(
     replica.command({"REPLICAOF", "NO", "ONE"});
     auto const granted = after.create(x, owner(2), 60s, Deadline{20s});
     REQUIRE(granted);  // both believe
-    CHECK(granted->first.value() >= lost.first.value() + lost.count);  // whoever compares tokens refuses the first one
+    // Whoever compares tokens refuses the first one.
+    CHECK(granted->first.value() >= lost.first.value() + lost.count);
     CHECK(guarded_write(after, Fence{owner(1), lost.first}, version, 2).errc() == Errc::fenced_out);
     CHECK(after.renew(x, owner(1), 60s).errc() == Errc::lock_lost);
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
@@ -311,7 +319,8 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
 {
     RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
     RedisServer replica(
-        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()), "--replica-read-only", "yes"});
+        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()),
+         "--replica-read-only", "yes"});
     auto const o = primary.operator_options();
     asio::io_context io;
     redis::RepositoryOptions const one{.replicas = 1, .replica_timeout = 200ms};
@@ -419,7 +428,8 @@ TEST_CASE(
     CHECK_FALSE(there.try_acquire("x"));
     shift_clock(1h);
     std::optional<Lock<Stock>> second;
-    REQUIRE(eventually([&] { return (second = there.try_acquire("x")).has_value(); }));  // Valkey 9 looks at it now and then
+    // Valkey 9 looks at it now and then.
+    REQUIRE(eventually([&] { return (second = there.try_acquire("x")).has_value(); }));
     CHECK(second->status() == LockStatus::held);
     CHECK(lock.status() == LockStatus::held);  // it believes: exclusion is void
     CHECK(guarded_write(repository, lock.fence(), version, 2).errc() == Errc::fenced_out);
@@ -448,9 +458,12 @@ TEST_CASE("a process whose clocks jump", "[.][redis][jumping_process]")
     enum Clock : ::off_t { wall, boot };
     auto const shift = [&](Clock clock, std::chrono::seconds by) {
         std::int64_t const seconds = by.count();
-        REQUIRE(::pwrite(file, &seconds, sizeof seconds, clock * static_cast<::off_t>(sizeof seconds)) == sizeof seconds);
+        REQUIRE(
+            ::pwrite(file, &seconds, sizeof seconds, clock * static_cast<::off_t>(sizeof seconds)) ==
+            sizeof seconds);
     };
-    Repository const repository{redis::Client{RedisServer::as_worker({.unix_path = socket, .name_space = "jumping"})}};
+    Repository const repository{
+        redis::Client{RedisServer::as_worker({.unix_path = socket, .name_space = "jumping"})}};
     auto version = repository.insert(Stock{"x", 1}).value();
     LockStateService const locks{repository, {.ttl = 10min}};
     auto lock = locks.acquire("x");
@@ -493,7 +506,9 @@ TEST_CASE(
         ::setenv("LD_PRELOAD", INTERLOCK_CLOCK_SHIFT_MODULE, 1);
         // A sanitizer would be first.
         auto const* const before = std::getenv("ASAN_OPTIONS");
-        ::setenv("ASAN_OPTIONS", ((before != nullptr ? std::string(before) : "") + ":verify_asan_link_order=0").c_str(), 1);
+        ::setenv(
+            "ASAN_OPTIONS",
+            ((before != nullptr ? std::string(before) : "") + ":verify_asan_link_order=0").c_str(), 1);
     });
     CHECK(child.wait() == 0);
     ::close(file);
@@ -513,7 +528,7 @@ TEST_CASE(
     CHECK(refused.errc() == Errc::unavailable);
 }
 
-// ---- B13, B20: operators ---------------------------------------------------------------------------------------------
+// ---- B13, B20: operators ------------------------------------------------------------------------
 
 TEST_CASE("B13: an operator takes a lock away, and its holder is refused", "[redis][faults]")
 {
@@ -545,7 +560,9 @@ TEST_CASE(
     CHECK(busy.detail().find("not one of ours") != std::string::npos);
     LockStateService const locks{repository, {.ttl = 60s}};
     auto const waited = time_of([&] {
-        CHECK(locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).errc() == Errc::deadline_exceeded);
+        CHECK(
+            locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).errc() ==
+            Errc::deadline_exceeded);
     });
     CHECK(waited >= 300ms);
     CHECK(repository.force_release("x").value() == Removal::removed);
@@ -565,14 +582,15 @@ TEST_CASE(
     LockStateService const fenced{repository, {.ttl = 60s}};
     CHECK(fenced.acquire_outcome("x", Wait::no, {}).errc() == Errc::misconfigured);
     Listener listener;
-    EfficiencyLockStateService<Stock, Repository> const efficiency{repository, {.ttl = 60s, .observer = &listener}};
+    EfficiencyLockStateService<Stock, Repository> const efficiency{
+        repository, {.ttl = 60s, .observer = &listener}};
     CHECK(efficiency.try_acquire("x"));
     CHECK(efficiency.try_acquire("y"));
     CHECK(listener.heard.find("volatile-lru") != std::string::npos);
     CHECK(listener.heard.find('\n') == listener.heard.size() - 1);
 }
 
-// ---- B21, B22: rights and pauses in the middle ------------------------------------------------------------------------
+// ---- B21, B22: rights and pauses in the middle --------------------------------------------------
 
 TEST_CASE(
     "B22: a holder that loses its rights loses its lock by the clock, and no text has the password",
@@ -590,7 +608,7 @@ TEST_CASE(
     CHECK(refused.detail().find("password") == std::string::npos);
 }
 
-// ---- B24, B25: wake-ups and waiters -----------------------------------------------------------------------------------
+// ---- B24, B25: wake-ups and waiters -------------------------------------------------------------
 
 TEST_CASE("B24: a lock still changes hands when every wake-up is lost", "[redis][faults]")
 {
@@ -644,7 +662,7 @@ TEST_CASE("B25: waiters are bounded, and only one of each process asks the serve
     CHECK(got == 41);
 }
 
-// ---- G8: what the system refuses ----------------------------------------------------------------------------------------
+// ---- G8: what the system refuses ----------------------------------------------------------------
 
 TEST_CASE(
     "G8: without file descriptors the store is unavailable, and afterwards it is not", "[redis][faults]")
@@ -659,7 +677,8 @@ TEST_CASE(
     ::close(next);
     rlimit few = all;
     few.rlim_cur = static_cast<rlim_t>(next);
-    bool const limited = ::setrlimit(RLIMIT_NOFILE, &few) == 0;  // a sanitizer looks at memory through descriptors
+    // A sanitizer looks at memory through descriptors.
+    bool const limited = ::setrlimit(RLIMIT_NOFILE, &few) == 0;
     auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
     ::setrlimit(RLIMIT_NOFILE, &all);
     REQUIRE(limited);

@@ -27,8 +27,9 @@ using Status = ReplyReader::Status;
 
 TEST_CASE("a command keeps every byte of its arguments", "[redis][codec]")
 {
-    CHECK(Command{"SET", std::string_view("a\0b", 3), std::string_view{}}.bytes() ==
-          "*3\r\n$3\r\nSET\r\n$3\r\na\0b\r\n$0\r\n\r\n"sv);
+    CHECK(
+        Command{"SET", std::string_view("a\0b", 3), std::string_view{}}.bytes() ==
+        "*3\r\n$3\r\nSET\r\n$3\r\na\0b\r\n$0\r\n\r\n"sv);
 }
 
 TEST_CASE("a call of a script is the command of its words, alone and with others", "[redis][codec]")
@@ -46,11 +47,16 @@ TEST_CASE("a call of a script is the command of its words, alone and with others
     auto const a = call("c", "lock a", 300, "A");
     auto const b = call("c", std::string(200, 'b'), 300, "\r\n"sv);
     CHECK(a.text() == Command("EVALSHA", script.name, 2, "c", "lock a", 300, "0", "A+").bytes());
-    CHECK(spell_out(a.text(), script.text) == Command("EVAL", script.text, 2, "c", "lock a", 300, "0", "A+").bytes());
+    CHECK(
+        spell_out(a.text(), script.text) ==
+        Command("EVAL", script.text, 2, "c", "lock a", 300, "0", "A+").bytes());
     REQUIRE(a.like(b));
     std::string both;
     ScriptCall::append(both, std::array{&a, &b}, [](auto* one) -> ScriptCall const& { return *one; });
-    CHECK(both == Command("EVALSHA", script.name, 3, "c", "lock a", std::string(200, 'b'), 300, "0", "A+", "\r\n+").bytes());
+    CHECK(
+        both ==
+        Command("EVALSHA", script.name, 3, "c", "lock a", std::string(200, 'b'), 300, "0", "A+", "\r\n+")
+            .bytes());
     CHECK_FALSE(a.like(call("d", "lock a", 300, "A")));
     CHECK_FALSE(a.like(call("c", "lock a", 301, "A")));
     // Nothing shared behind the keys.
@@ -117,8 +123,8 @@ TEST_CASE(
     for (int i = 0; i < 10'000; ++i)
         nested += "*1\r\n";
     for (std::string const& wire :
-         {std::string("HTTP/1.1 200 OK\r\n"), std::string("*1000000000\r\n"), std::string("*-2\r\n"), std::string("$-2\r\n"),
-          std::string(":x\r\n"), nested}) {
+         {std::string("HTTP/1.1 200 OK\r\n"), std::string("*1000000000\r\n"), std::string("*-2\r\n"),
+          std::string("$-2\r\n"), std::string(":x\r\n"), nested}) {
         CAPTURE(wire.substr(0, 20));
         ReplyReader reader;
         Reply reply;
@@ -145,23 +151,26 @@ TEST_CASE(
     std::string const part = "$600\r\n" + many.substr(0, 600) + "\r\n";
     std::mt19937_64 random{20261128};
     for (auto const& large :
-         {bulk, part + part, "*2\r\n" + part + part, "*3\r\n:1\r\n" + bulk + "+OK\r\n", "*2\r\n*2\r\n" + part + bulk + "$-1\r\n",
-          "*4\r\n" + bulk + "*0\r\n*-1\r\n-ERR " + many + "\r\n", "*2\r\n" + bulk + bulk, "+" + many + "\r\n"}) {
+         {bulk, part + part, "*2\r\n" + part + part, "*3\r\n:1\r\n" + bulk + "+OK\r\n",
+          "*2\r\n*2\r\n" + part + bulk + "$-1\r\n", "*4\r\n" + bulk + "*0\r\n*-1\r\n-ERR " + many + "\r\n",
+          "*2\r\n" + bulk + bulk, "+" + many + "\r\n"}) {
         for (int round = 0; round < 50; ++round) {
             std::string const wire = ":1\r\n" + large + "*2\r\n$2\r\nab\r\n:7\r\n" + large + ":2\r\n";
             ReplyReader reader{{.bytes = 1000, .elements = 10}};
             Reply reply;
             std::string seen;
             for (std::string_view rest = wire; !rest.empty();) {
-                auto const size = std::min<std::size_t>(rest.size(), 1 + random() % (round % 2 == 0 ? 3000 : 50));
+                auto const size =
+                    std::min<std::size_t>(rest.size(), 1 + random() % (round % 2 == 0 ? 3000 : 50));
                 reader.feed(rest.substr(0, size));
                 rest.remove_prefix(size);
                 for (auto status = reader.next(reply); status != Status::more; status = reader.next(reply)) {
                     REQUIRE(status != Status::broken);
-                    seen += status == Status::large                    ? "large "
-                            : reply.root().is(ReplyType::array)        ? std::string(reply.root()[0].text()) + "," +
-                                                                      std::to_string(reply.root()[1].integer()) + " "
-                                                                : std::to_string(reply.root().integer()) + " ";
+                    seen += status == Status::large ? "large "
+                            : reply.root().is(ReplyType::array)
+                                ? std::string(reply.root()[0].text()) + "," +
+                                      std::to_string(reply.root()[1].integer()) + " "
+                                : std::to_string(reply.root().integer()) + " ";
                 }
             }
             CAPTURE(large.substr(0, 20), round);
@@ -193,8 +202,15 @@ std::size_t walk(ReplyView reply, int depth = 0)
 TEST_CASE("any bytes at all make replies, wait for more, or are refused", "[redis][codec]")
 {
     std::vector<std::string> const seeds{
-        "+OK\r\n", "-ERR no\r\n", ":42\r\n", "$5\r\nhello\r\n", "$-1\r\n", "*-1\r\n", "*0\r\n",
-        "*3\r\n:1\r\n$2\r\nab\r\n*2\r\n+x\r\n-y\r\n", "*2\r\n*1\r\n*1\r\n:7\r\n$0\r\n\r\n"};
+        "+OK\r\n",
+        "-ERR no\r\n",
+        ":42\r\n",
+        "$5\r\nhello\r\n",
+        "$-1\r\n",
+        "*-1\r\n",
+        "*0\r\n",
+        "*3\r\n:1\r\n$2\r\nab\r\n*2\r\n+x\r\n-y\r\n",
+        "*2\r\n*1\r\n*1\r\n:7\r\n$0\r\n\r\n"};
     std::mt19937_64 random{20261121};
     std::size_t replies = 0;
     std::size_t refused = 0;
@@ -238,8 +254,8 @@ TEST_CASE("a script has the name that the server gives it", "[redis][codec]")
 {
     auto const& server = interlock_test::redis_server();
     for (auto const* script :
-         {&create_script(), &renew_script(), &remove_script(), &commit_script(), &forbid_script(), &claim_script(),
-          &complete_script(), &give_back_script()})
+         {&create_script(), &renew_script(), &remove_script(), &commit_script(), &forbid_script(),
+          &claim_script(), &complete_script(), &give_back_script()})
         CHECK(server.command({"SCRIPT", "LOAD", script->text}) == script->name);
     CHECK(server.command({"SCRIPT", "LOAD", "return 1"}) == sha1("return 1"));
     CHECK(sha1("") == "da39a3ee5e6b4b0d3255bfef95601890afd80709");

@@ -14,14 +14,14 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+
 #include "support/catch.hpp"
 #include "support/cutting_proxy.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -81,12 +81,17 @@ TEST_CASE(
     CHECK(store.complete(request, owner(1), "answer", false));
     CHECK(store.claim(request, owner(2), 10s, AfterLease::refuse).value().answer == "answer");
     // Versions of the algorithm are not compared with each other, nor is a request without a fingerprint.
-    CHECK(store.claim(IdempotentRequest("k", Scope("s"), Fingerprint{7, 2}), owner(2), 10s, AfterLease::refuse).value().state ==
-          ClaimState::completed);
-    CHECK(store.claim(IdempotentRequest("k", Scope("s")), owner(2), 10s, AfterLease::refuse).value().state ==
-          ClaimState::completed);
-    CHECK(store.claim(IdempotentRequest("k", Scope("s"), fingerprint("x")), owner(2), 10s, AfterLease::refuse).value().state ==
-          ClaimState::mismatch);
+    CHECK(
+        store.claim(IdempotentRequest("k", Scope("s"), Fingerprint{7, 2}), owner(2), 10s, AfterLease::refuse)
+            .value()
+            .state == ClaimState::completed);
+    CHECK(
+        store.claim(IdempotentRequest("k", Scope("s")), owner(2), 10s, AfterLease::refuse).value().state ==
+        ClaimState::completed);
+    CHECK(
+        store.claim(IdempotentRequest("k", Scope("s"), fingerprint("x")), owner(2), 10s, AfterLease::refuse)
+            .value()
+            .state == ClaimState::mismatch);
     CHECK(eventually([&] {
         return store.claim(request, owner(2), 10s, AfterLease::refuse).value().state == ClaimState::claimed;
     }));
@@ -115,7 +120,10 @@ struct Shop {
     IdempotentRequest request{"k", Scope("s"), fingerprint("take one")};
 };
 
-int take(Stock& s) { return --s.quantity; }
+int take(Stock& s)
+{
+    return --s.quantity;
+}
 
 TEST_CASE(
     "a commit that is found to have been applied completes its request", "[redis][idempotency_store][faults]")
@@ -139,8 +147,8 @@ TEST_CASE(
 }
 
 TEMPLATE_TEST_CASE(
-    "a request whose commit was lost and forbidden runs when it comes again", "[redis][idempotency_store][faults]",
-    OptimisticVersioning, SetNxLock)
+    "a request whose commit was lost and forbidden runs when it comes again",
+    "[redis][idempotency_store][faults]", OptimisticVersioning, SetNxLock)
 {
     Shop shop;
     redis::Client const client{shop.through};
@@ -155,7 +163,9 @@ TEMPLATE_TEST_CASE(
         once.max_attempts = 1;
         TransactionService const service{IdempotencyKeys{once, keys}, stock};
         shop.proxy.cut(CuttingProxy::Cut::request, "CUT-THIS-ONE");
-        CHECK(service.try_do_in_transaction(shop.request, "x", marked, {.deadline = 30s}).errc() == Errc::unavailable);
+        CHECK(
+            service.try_do_in_transaction(shop.request, "x", marked, {.deadline = 30s}).errc() ==
+            Errc::unavailable);
         CHECK(shop.left() == 10);
     }
     TransactionService const service{IdempotencyKeys{TestType{}, keys}, stock};
@@ -185,7 +195,8 @@ TEST_CASE(
     auto const first = service.try_do_in_transaction(shop.request, "x", take, {.deadline = 500ms});
     door.join();
     proxy.close_the_door(false);
-    // Either it was quick enough to claim again before the door was closed, or the claim goes back in the background.
+    // Either it was quick enough to claim again before the door was closed, or the claim goes back in the
+    // background.
     CHECK(eventually([&] { return service.try_do_in_transaction(shop.request, "x", take).has_value(); }));
     CHECK(shop.left() == 8);
     CHECK((first || first.effect() == Effect::not_applied));
@@ -211,9 +222,12 @@ TEST_CASE(
             return --s.quantity;
         };
         if (throws)
-            CHECK_THROWS_AS(service.do_in_transaction(request, "x", operation, {.deadline = 300ms}), std::runtime_error);
+            CHECK_THROWS_AS(
+                service.do_in_transaction(request, "x", operation, {.deadline = 300ms}), std::runtime_error);
         else
-            CHECK(service.try_do_in_transaction(request, "x", operation, {.deadline = 300ms}).value().value() == 9);
+            CHECK(
+                service.try_do_in_transaction(request, "x", operation, {.deadline = 300ms}).value().value() ==
+                9);
         CHECK(SystemRuntime::now() - began < 3s);
         server.resume();
         CHECK(eventually([&] {
@@ -245,7 +259,8 @@ TEST_CASE(
     memory::StateRepository<Stock> const stock;
     redis::IdempotencyStore const keys{redis::Client{redis_options(server)}};
     Pausing observer{server};
-    TransactionService const service{IdempotencyKeys{OptimisticVersioning{}, keys}, stock, {.observer = &observer}};
+    TransactionService const service{
+        IdempotencyKeys{OptimisticVersioning{}, keys}, stock, {.observer = &observer}};
     boost::asio::io_context io;
     auto const touch = [](Stock& s) { return --s.quantity; };
     Errc code{};

@@ -22,7 +22,8 @@ TEST_CASE("a redis URL says where, who and what", "[redis][options]")
     CHECK(plain.password.empty());
     CHECK_FALSE(plain.tls);
 
-    auto const full = Options::parse("redis://me:s%40c%2Fret%25@[::1]:7000/12?name_space=shop.a&client_name=till").value();
+    auto const full =
+        Options::parse("redis://me:s%40c%2Fret%25@[::1]:7000/12?name_space=shop.a&client_name=till").value();
     CHECK(full.user == "me");
     CHECK(full.password == "s@c/ret%");
     CHECK(full.host == "::1");
@@ -37,7 +38,8 @@ TEST_CASE("a redis URL says where, who and what", "[redis][options]")
     CHECK(Options::parse("rediss://h").value().tls);
 
     auto const secured = Options::parse(
-        "rediss://h?ca_file=/etc/my%20ca.pem&ca_path=/etc/cas&certificate_file=/c&private_key_file=/k&server_name=db.example");
+        "rediss://h?ca_file=/etc/my%20ca.pem&ca_path=/etc/cas&certificate_file=/c&private_key_file=/"
+        "k&server_name=db.example");
     CHECK(secured.value().tls_options.ca_file == "/etc/my ca.pem");
     CHECK(secured.value().tls_options.ca_path == "/etc/cas");
     CHECK(secured.value().tls_options.certificate_file == "/c");
@@ -50,8 +52,9 @@ TEST_CASE("a redis URL says where, who and what", "[redis][options]")
     auto const both = Options::parse("rediss://h?server_name=b.example", otherwise).value().tls_options;
     CHECK(both.ca_file == "/ca");
     CHECK(both.server_name == "b.example");
-    CHECK(Options::parse("rediss://h?verification=dangerously_disabled").value().tls_options.verification ==
-          redis::TlsVerification::dangerously_disabled);
+    CHECK(
+        Options::parse("rediss://h?verification=dangerously_disabled").value().tls_options.verification ==
+        redis::TlsVerification::dangerously_disabled);
 
     auto const local = Options::parse("unix:///run/my%20redis.sock?db=3").value();
     CHECK(local.unix_path == "/run/my redis.sock");
@@ -63,20 +66,48 @@ TEST_CASE("a redis URL says where, who and what", "[redis][options]")
 TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][options]")
 {
     for (std::string const url :
-         {"redis:", "redis:/h", "http://h", "redis://", "redis://:6379", "redis://h:0", "redis://h:65536", "redis://h:port",
-          "redis://h:", "redis://h/x", "redis://h/-1", "redis://h/1/2", "redis://[::1", "redis://[::1]x", "redis://h?db",
-          "redis://h?color=red", "redis://h?db=x", "redis://h?name_space=", "redis://h?name_space=a%7Bb", "redis://h#frag",
-          "redis://h%zz", "unix://", "unix:///", "unix://relative/path", "unix:///a%00b", "redis://h?client_name=two%20words",
-          "redis://user@h", "redis://h?ca_file=/ca", "rediss://h?ca_file=", "rediss://h?ca_file=a%00b",
-          "rediss://h?verification=none", "rediss://h?certificate_file=/c", "unix:///s?verification=full"}) {
+         {"redis:",
+          "redis:/h",
+          "http://h",
+          "redis://",
+          "redis://:6379",
+          "redis://h:0",
+          "redis://h:65536",
+          "redis://h:port",
+          "redis://h:",
+          "redis://h/x",
+          "redis://h/-1",
+          "redis://h/1/2",
+          "redis://[::1",
+          "redis://[::1]x",
+          "redis://h?db",
+          "redis://h?color=red",
+          "redis://h?db=x",
+          "redis://h?name_space=",
+          "redis://h?name_space=a%7Bb",
+          "redis://h#frag",
+          "redis://h%zz",
+          "unix://",
+          "unix:///",
+          "unix://relative/path",
+          "unix:///a%00b",
+          "redis://h?client_name=two%20words",
+          "redis://user@h",
+          "redis://h?ca_file=/ca",
+          "rediss://h?ca_file=",
+          "rediss://h?ca_file=a%00b",
+          "rediss://h?verification=none",
+          "rediss://h?certificate_file=/c",
+          "unix:///s?verification=full"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
         CHECK(parsed.errc() == Errc::invalid_argument);
         CHECK_FALSE(parsed.detail().empty());
     }
     for (std::string const url :
-         {"redis://u:hunter2%zz@h", "redis://u:hunter2@h:hunter2", "redis://u:hunter2@", "redis://hunter2:hunter2", "hunter2",
-          "redis://u:hunter2@h/hunter2", "redis://u:hunter2@h?x=hunter2", "hunter2://u:hunter2@h", "redis://u:hunter2@h#hunter2"}) {
+         {"redis://u:hunter2%zz@h", "redis://u:hunter2@h:hunter2", "redis://u:hunter2@",
+          "redis://hunter2:hunter2", "hunter2", "redis://u:hunter2@h/hunter2",
+          "redis://u:hunter2@h?x=hunter2", "hunter2://u:hunter2@h", "redis://u:hunter2@h#hunter2"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
         CHECK(parsed.errc() == Errc::invalid_argument);

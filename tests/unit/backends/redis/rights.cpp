@@ -52,7 +52,8 @@ OwnerToken const theirs = owner(0x2222222222222222);
 /// One user's view of one name space.
 struct Stores {
     explicit Stores(redis::Options const& options)
-        : client(options), states(client), requests(client, {.retention = 1h}), counters(client, {.retention = 1h})
+        : client(options), states(client), requests(client, {.retention = 1h}),
+          counters(client, {.retention = 1h})
     {}
     redis::Client client;
     Repository states;
@@ -71,7 +72,8 @@ End end_of(Outcome<X> const& outcome)
     return {outcome.errc(), outcome.effect()};
 }
 
-Change<Stock> change(Key const& key, ChangeKind kind, Version version, Stock const& value, Fence const* fence, bool release)
+Change<Stock> change(
+    Key const& key, ChangeKind kind, Version version, Stock const& value, Fence const* fence, bool release)
 {
     Change<Stock> out;
     out.key = &key;
@@ -135,7 +137,9 @@ std::vector<Call> calls()
     static Version version{};
     static Fence fence{};
     auto const nothing = [](Stores const&, std::string const&) {};
-    auto const value = [](Stores const& admin, std::string const&) { version = admin.states.insert(x, a).value(); };
+    auto const value = [](Stores const& admin, std::string const&) {
+        version = admin.states.insert(x, a).value();
+    };
     auto const lock = [](Stores const& admin, std::string const&) {
         fence = {ours, admin.states.create(x, ours, ttl).value().first};
     };
@@ -154,9 +158,11 @@ std::vector<Call> calls()
     auto const request = [] { return IdempotentRequest{"key", Scope{"scope"}}; };
     return {
         {"acquire", nothing, [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
-        {"acquire and load", value, [](Stores const& user) { return end_of(user.states.create_and_load(x, ours, ttl)); }},
+        {"acquire and load", value,
+         [](Stores const& user) { return end_of(user.states.create_and_load(x, ours, ttl)); }},
         {"acquire again", lock, [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
-        {"acquire in vain", lock, [](Stores const& user) { return end_of(user.states.create(x, theirs, ttl)); }},
+        {"acquire in vain", lock,
+         [](Stores const& user) { return end_of(user.states.create(x, theirs, ttl)); }},
         {"acquire from the line", nothing,
          [](Stores const& user) {
              CountingWaiter waiter;
@@ -167,21 +173,33 @@ std::vector<Call> calls()
          }},
         {"renew", lock, [](Stores const& user) { return end_of(user.states.renew(x, ours, ttl)); }},
         {"release", lock, [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
-        {"release to the next", wanted, [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
+        {"release to the next", wanted,
+         [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
         {"leave the line", wanted, [](Stores const& user) { return end_of(user.states.remove(x, theirs)); }},
         {"take away", wanted, [](Stores const& user) { return end_of(user.states.force_release(x)); }},
         {"insert", nothing, [](Stores const& user) { return end_of(user.states.insert(x, a)); }},
-        {"write", value, [](Stores const& user) { return end_of(user.states.compare_and_set(x, version, a)); }},
+        {"write", value,
+         [](Stores const& user) { return end_of(user.states.compare_and_set(x, version, a)); }},
         {"erase", value,
-         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::erase, version, a, nullptr, false)}, false); }},
+         [=](Stores const& user) {
+             return commit(user, {change(x, ChangeKind::erase, version, a, nullptr, false)}, false);
+         }},
         {"write once", value,
-         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, nullptr, false)}, true); }},
+         [=](Stores const& user) {
+             return commit(user, {change(x, ChangeKind::write, version, b, nullptr, false)}, true);
+         }},
         {"write under a lock and release it", both,
-         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, false); }},
+         [=](Stores const& user) {
+             return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, false);
+         }},
         {"write once under a lock and release it", both,
-         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true); }},
+         [=](Stores const& user) {
+             return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true);
+         }},
         {"write under a lock and pass it on", wanted,
-         [=](Stores const& user) { return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true); }},
+         [=](Stores const& user) {
+             return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true);
+         }},
         {"write under a lock that was handed on", both,
          [=](Stores const& user) {
              Fence const next{ours, FencingToken{fence.token.value() + 1}};
@@ -203,7 +221,8 @@ std::vector<Call> calls()
                   change(y, ChangeKind::write, no_version, b, nullptr, false)},
                  false);
          }},
-        {"forbid", nothing, [](Stores const& user) { return end_of(user.states.forbid_operation(x, id, 1)); }},
+        {"forbid", nothing,
+         [](Stores const& user) { return end_of(user.states.forbid_operation(x, id, 1)); }},
         {"claim", nothing,
          [=](Stores const& user) {
              return end_of(user.requests.claim(request(), ours, ttl, AfterLease::take_over));
@@ -226,7 +245,9 @@ std::vector<Call> calls()
          },
          [=](Stores const& user) { return end_of(user.requests.give_back(request(), ours)); }},
         {"count", nothing,
-         [](Stores const& user) { return end_of(user.counters.atomic_once(id, x, CounterChange{.amount = 1})); }},
+         [](Stores const& user) {
+             return end_of(user.counters.atomic_once(id, x, CounterChange{.amount = 1}));
+         }},
     };
 }
 
@@ -288,7 +309,8 @@ TEST_CASE(
                 CHECK((end.code == Errc::misconfigured || end.code == Errc::lock_busy));
                 CHECK((call.name == std::string("acquire in vain") || before == after));
             }
-            if (end.code == Errc::misconfigured && right != "+eval")  // of a server that has not met the script
+            // Of a server that has not met the script.
+            if (end.code == Errc::misconfigured && right != "+eval")
                 refused[call.name].insert(right);
         }
     }
@@ -324,12 +346,21 @@ TEST_CASE(
     auto const text = [](auto const& name) { return name.text(); };
     auto const typed = [&](auto name_of_it) {
         return std::vector<Foreign>{
-            {"a list", [=](auto const& keys) { return std::vector<Words>{{"DEL", name_of_it(keys)}, {"RPUSH", name_of_it(keys), "x"}}; }},
-            {"a hash", [=](auto const& keys) { return std::vector<Words>{{"DEL", name_of_it(keys)}, {"HSET", name_of_it(keys), "o", "x"}}; }},
+            {"a list",
+             [=](auto const& keys) {
+                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"RPUSH", name_of_it(keys), "x"}};
+             }},
+            {"a hash",
+             [=](auto const& keys) {
+                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"HSET", name_of_it(keys), "o", "x"}};
+             }},
             {"a string",
-             [=](auto const& keys) { return std::vector<Words>{{"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), "by hand"}}; }},
+             [=](auto const& keys) {
+                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), "by hand"}};
+             }},
             {"a long string", [=](auto const& keys) {
-                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), std::string(80, 'x')}};
+                 return std::vector<Words>{
+                     {"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), std::string(80, 'x')}};
              }}};
     };
     std::vector<Foreign> all;
@@ -341,14 +372,19 @@ TEST_CASE(
           typed([=](auto const& keys) { return text(keys.operation("x", id.value())); }),
           typed([=](auto const& keys) { return text(keys.name("count", "x")); }),
           typed([=](auto const& keys) { return text(keys.once("x", id.value())); }),
-          typed([=](auto const& keys) { return text(keys.name("idem", IdempotentRequest{"key", Scope{"scope"}}.name())); })})
+          typed([=](auto const& keys) {
+              return text(keys.name("idem", IdempotentRequest{"key", Scope{"scope"}}.name()));
+          })})
         all.insert(all.end(), foreign.begin(), foreign.end());
     for (char const* const field : {"token", "floor", "sequence"})
-        for (char const* const number : {"", "x", "007", "-5", "1e3", "nan", "inf", "9007199254740992", "99999999999999999999"})
+        for (char const* const number :
+             {"", "x", "007", "-5", "1e3", "nan", "inf", "9007199254740992", "99999999999999999999"})
             all.push_back({field, [=](auto const& keys) {
                                return std::vector<Words>{{"HSET", text(keys.counter(0)), field, number}};
                            }});
-    auto const idem = [=](auto const& keys) { return text(keys.name("idem", IdempotentRequest{"key", Scope{"scope"}}.name())); };
+    auto const idem = [=](auto const& keys) {
+        return text(keys.name("idem", IdempotentRequest{"key", Scope{"scope"}}.name()));
+    };
     all.push_back({"a lease that is no number", [=](auto const& keys) {
                        return std::vector<Words>{{"HSET", idem(keys), "o", "somebody", "e", "soon"}};
                    }});
@@ -364,20 +400,25 @@ TEST_CASE(
             for (auto const& words : foreign.commands(redis::detail::KeySpace{name_space, 1}))
                 words.size() == 2   ? redis_server().command({words[0], words[1]})
                 : words.size() == 3 ? redis_server().command({words[0], words[1], words[2]})
-                : words.size() == 4 ? redis_server().command({words[0], words[1], words[2], words[3]})
-                                    : redis_server().command({words[0], words[1], words[2], words[3], words[4], words[5]});
+                : words.size() == 4
+                    ? redis_server().command({words[0], words[1], words[2], words[3]})
+                    : redis_server().command({words[0], words[1], words[2], words[3], words[4], words[5]});
             auto const before = stored(name_space);
             auto const end = call.run(user);
             auto const after = stored(name_space);
             CAPTURE(foreign.what, call.name, name_of(end.code), before, after);
             CHECK(end.effect != Effect::unknown);
-            // What cannot be decoded was read with a grant, which was given back: that took a block of tokens.
-            bool const given_back = call.name == std::string("acquire and load") && end.code == Errc::corrupt_state;
+            // What cannot be decoded was read with a grant, which was given back: that took a block of
+            // tokens.
+            bool const given_back =
+                call.name == std::string("acquire and load") && end.code == Errc::corrupt_state;
             auto const beside_the_counter = [](std::string const& out) {
                 return out.substr(std::min(out.find("}:value:"), out.size()));
             };
             if (end.effect == Effect::not_applied && call.name != std::string("acquire in vain"))
-                CHECK((before == after || (given_back && beside_the_counter(before) == beside_the_counter(after))));
+                CHECK(
+                    (before == after ||
+                     (given_back && beside_the_counter(before) == beside_the_counter(after))));
             refused += end.effect == Effect::not_applied;
         }
     }

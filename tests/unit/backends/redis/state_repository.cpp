@@ -174,7 +174,8 @@ TEST_CASE("a lease that ran out fences its holder at once, taken over or not", "
     CHECK(second.first.value() >= first.first.value() + first.count);
     CHECK(write(fence) == Errc::fenced_out);
     CHECK(write({owner(2), FencingToken{second.first.value() + 5}}) == Errc::ok);
-    CHECK(write({owner(2), FencingToken{second.first.value() + 4}}) == Errc::fenced_out);  // the mark rose with the write
+    // The mark rose with the write.
+    CHECK(write({owner(2), FencingToken{second.first.value() + 4}}) == Errc::fenced_out);
     CHECK(write({owner(2), FencingToken{second.first.value() + 5}}) == Errc::ok);
     // The write that raised the mark kept the lease's end.
     CHECK(repository.create(x, owner(3), 10s).failure().retry_after() > 5s);
@@ -231,18 +232,24 @@ TEST_CASE(
     CHECK(release(locks.acquire("x"), [] {}) == (able ? 0 : 1));
     CHECK(server.command({"EXISTS", redis::detail::KeySpace{"release", 1}.name("lock", "x").text()}) == "0");
 
-    // Its record became something else: it was asked for in vain, by somebody who stands in line, and it was taken away.
+    // Its record became something else: it was asked for in vain, by somebody who stands in line, and it was
+    // taken away.
     Repository const other{redis::Client{options}};
     CountingWaiter waiter;
     other.subscribe(x, owner(2), waiter);
-    CHECK(release(locks.acquire("x"), [&] { CHECK(other.create(x, owner(2), 30s).errc() == Errc::lock_busy); }) == 1);
+    CHECK(release(locks.acquire("x"), [&] {
+              CHECK(other.create(x, owner(2), 30s).errc() == Errc::lock_busy);
+          }) == 1);
     CHECK(other.create(x, owner(2), 30s));
     other.unsubscribe(x, waiter);
     CHECK(other.remove(x, owner(2)).value() == Removal::removed);
-    CHECK(release(locks.acquire("x"), [&] { CHECK(other.force_release("x").value() == Removal::removed); }) == 1);
+    CHECK(release(locks.acquire("x"), [&] {
+              CHECK(other.force_release("x").value() == Removal::removed);
+          }) == 1);
 
     // Nobody has asked that client's server yet what it can do; it is asked once.
-    EfficiencyLockStateService<Stock, Repository> const efficient{Repository{redis::Client{options}}, {.ttl = 30s}};
+    EfficiencyLockStateService<Stock, Repository> const efficient{
+        Repository{redis::Client{options}}, {.ttl = 30s}};
     for (int i = 0; i < 2; ++i) {
         auto lock = efficient.acquire("x");
         server.command({"CONFIG", "RESETSTAT"});
@@ -324,11 +331,12 @@ TEST_CASE(
     CHECK(repository.forbid_operation(x, OperationId{"tombstone"}, 7).value().attempt == 7);
     CHECK(repository.forbid_operation(x, OperationId{"tombstone"}, 3).value().attempt == 7);
     std::set<std::string> shown;
-    CHECK(repository.for_each_operation([&](Key const& key, OperationId const& id, OperationRecord const& record) {
-        CHECK(record.answer == "a");
-        CHECK(record.sequence > 0);
-        CHECK(shown.insert(std::string(key.bytes()) + "/" + id.value()).second);
-    }));
+    CHECK(repository.for_each_operation(
+        [&](Key const& key, OperationId const& id, OperationRecord const& record) {
+            CHECK(record.answer == "a");
+            CHECK(record.sequence > 0);
+            CHECK(shown.insert(std::string(key.bytes()) + "/" + id.value()).second);
+        }));
     CHECK(shown == expected);
     CHECK(eventually([&] { return !*repository.find_operation(x, OperationId{"tombstone"}); }));
     int left = 0;
@@ -351,8 +359,9 @@ TEST_CASE(
         CHECK(repository.commit(changes, &operation));
     }
     int shown = 0;
-    CHECK(repository.for_each_operation(
-        [&](Key const&, OperationId const&, OperationRecord const& record) { shown += record.answer == answer; }));
+    CHECK(repository.for_each_operation([&](Key const&, OperationId const&, OperationRecord const& record) {
+        shown += record.answer == answer;
+    }));
     CHECK(shown == 8);
 }
 
@@ -366,10 +375,12 @@ TEST_CASE("a lock that is removed wakes its own waiters and no others", "[redis]
     CHECK(holder.create(x, owner(1), 10s));
     waiting.subscribe(x, owner(2), waiter);
     waiting.subscribe(Key{"y"}, owner(2), foreign);
-    CHECK(eventually([&] { return waiter.count() > 0 && foreign.count() > 0; }));  // it listens now: look again
+    // It listens now: look again.
+    CHECK(eventually([&] { return waiter.count() > 0 && foreign.count() > 0; }));
     auto const before = waiter.count();
     auto const before_foreign = foreign.count();
-    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);  // who waits has looked; so the release is announced
+    // Who waits has looked; so the release is announced.
+    CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.count() > before; }));
     CHECK(waiting.remove(x, owner(2)).value() == Removal::removed);  // it was its turn
@@ -464,7 +475,7 @@ TEST_CASE("a holder hears that somebody elsewhere waits for its lock", "[redis][
     other.unsubscribe(x, waiter);
 }
 
-// ---- the line ------------------------------------------------------------------------------------------------------
+// ---- the line -----------------------------------------------------------------------------------
 
 namespace {
 
@@ -580,8 +591,9 @@ TEST_CASE(
         CHECK(holder.create(x, owner(static_cast<unsigned char>(10 + i)), 60s).errc() == Errc::lock_busy);
         holder.unsubscribe(x, waiter);
     }
-    CHECK(server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes()).text()}) ==
-          std::to_string(64 + 16 * redis::detail::longest_line));
+    CHECK(
+        server.command({"STRLEN", redis::detail::KeySpace{o.name_space, 1}.name("lock", x.bytes()).text()}) ==
+        std::to_string(64 + 16 * redis::detail::longest_line));
     server.command({"CONFIG", "SET", "maxmemory", "1"});
     CHECK(holder.remove(x, owner(1)).value() == Removal::removed);
     server.command({"CONFIG", "SET", "maxmemory", "0"});

@@ -18,19 +18,19 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/catch.hpp"
-#include "support/error_of.hpp"
-#include "support/recording_observer.hpp"
-#include "support/redis.hpp"
-#include "support/states.hpp"
-#include "support/threads.hpp"
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
+
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+#include "support/recording_observer.hpp"
+#include "support/redis.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <array>
 #include <chrono>
@@ -138,7 +138,9 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
         {"forbid_operation", [&] { return states.forbid_operation(x, id, 1, deadline).errc(); }},
         {"for_each_operation",
          [&] {
-             return states.for_each_operation([](Key const&, OperationId const&, OperationRecord const&) {}, deadline).errc();
+             return states
+                 .for_each_operation([](Key const&, OperationId const&, OperationRecord const&) {}, deadline)
+                 .errc();
          }},
         {"create", [&] { return states.create(x, owner(1), ttl, deadline).errc(); }},
         {"create with replicas", [&] { return replicated.create(x, owner(1), ttl, deadline).errc(); }},
@@ -151,50 +153,83 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
              return renewals[1].granted.errc();
          }},
         {"remove", [&] { return states.remove(x, owner(1), deadline).errc(); }},
-        {"remove of a known grant", [&] { return states.carry_out(verb::Remove{x, owner(1), FencingToken{1}}, deadline).errc(); }},
+        {"remove of a known grant",
+         [&] { return states.carry_out(verb::Remove{x, owner(1), FencingToken{1}}, deadline).errc(); }},
         {"force_release", [&] { return states.force_release(x, deadline).errc(); }},
-        {"verify_fencing", [&] { return Repository{redis::Client{options}}.verify_fencing(deadline).errc(); }},
+        {"verify_fencing",
+         [&] { return Repository{redis::Client{options}}.verify_fencing(deadline).errc(); }},
         {"server_check", [&] { return redis::Client{options}.server_check(deadline).errc(); }},
-        {"start load", [&] { return started([&](Waiter& waiter) { return states.start(verb::Load<Stock>{x}, deadline, waiter); }); }},
+        {"start load",
+         [&] {
+             return started(
+                 [&](Waiter& waiter) { return states.start(verb::Load<Stock>{x}, deadline, waiter); });
+         }},
         {"start commit",
          [&] {
              auto all = changes(ChangeKind::write, 1);
-             return started([&](Waiter& waiter) { return states.start(verb::Commit<Stock>{all, &once}, deadline, waiter); });
+             return started([&](Waiter& waiter) {
+                 return states.start(verb::Commit<Stock>{all, &once}, deadline, waiter);
+             });
          }},
         {"start find_operation",
-         [&] { return started([&](Waiter& waiter) { return states.start(verb::FindOperation{x, id}, deadline, waiter); }); }},
+         [&] {
+             return started(
+                 [&](Waiter& waiter) { return states.start(verb::FindOperation{x, id}, deadline, waiter); });
+         }},
         {"start forbid_operation",
-         [&] { return started([&](Waiter& waiter) { return states.start(verb::ForbidOperation{x, id, 1}, deadline, waiter); }); }},
+         [&] {
+             return started([&](Waiter& waiter) {
+                 return states.start(verb::ForbidOperation{x, id, 1}, deadline, waiter);
+             });
+         }},
         {"start create",
-         [&] { return started([&](Waiter& waiter) { return states.start(verb::Create{x, owner(1), ttl}, deadline, waiter); }); }},
+         [&] {
+             return started([&](Waiter& waiter) {
+                 return states.start(verb::Create{x, owner(1), ttl}, deadline, waiter);
+             });
+         }},
         {"start create with replicas",
-         [&] { return started([&](Waiter& waiter) { return replicated.start(verb::Create{x, owner(1), ttl}, deadline, waiter); }); }},
+         [&] {
+             return started([&](Waiter& waiter) {
+                 return replicated.start(verb::Create{x, owner(1), ttl}, deadline, waiter);
+             });
+         }},
         {"start create_and_load",
          [&] {
-             return started([&](Waiter& waiter) { return states.start(verb::CreateAndLoad<Stock>{x, owner(1), ttl}, deadline, waiter); });
+             return started([&](Waiter& waiter) {
+                 return states.start(verb::CreateAndLoad<Stock>{x, owner(1), ttl}, deadline, waiter);
+             });
          }},
         {"start remove",
-         [&] { return started([&](Waiter& waiter) { return states.start(verb::Remove{x, owner(1)}, deadline, waiter); }); }},
+         [&] {
+             return started(
+                 [&](Waiter& waiter) { return states.start(verb::Remove{x, owner(1)}, deadline, waiter); });
+         }},
         {"async_execute",
          [&] {
              return connection
-                 .async_execute(redis::Command{"SET", "x", 1}, redis::Access::write, deadline, asio::use_future)
+                 .async_execute(
+                     redis::Command{"SET", "x", 1}, redis::Access::write, deadline, asio::use_future)
                  .get()
                  .errc();
          }},
         {"async_evaluate",
          [&] {
              return connection
-                 .async_evaluate(redis::Evaluation{script, 0}, redis::Access::write, deadline, asio::use_future)
+                 .async_evaluate(
+                     redis::Evaluation{script, 0}, redis::Access::write, deadline, asio::use_future)
                  .get()
                  .errc();
          }},
-        {"atomic_once", [&] { return counters.atomic_once(id, x, CounterChange{.amount = 1}, deadline).errc(); }},
+        {"atomic_once",
+         [&] { return counters.atomic_once(id, x, CounterChange{.amount = 1}, deadline).errc(); }},
         {"load of a counter", [&] { return counters.load(x, deadline).errc(); }},
-        {"claim", [&] { return requests.claim(request, owner(1), ttl, AfterLease::take_over, deadline).errc(); }},
+        {"claim",
+         [&] { return requests.claim(request, owner(1), ttl, AfterLease::take_over, deadline).errc(); }},
         {"complete", [&] { return requests.complete(request, owner(1), answer, false, deadline).errc(); }},
         {"give_back", [&] { return requests.give_back(request, owner(1), deadline).errc(); }},
-        {"acquire", [&] { return error_thrown_by([&] { return locks.acquire("y", {.deadline = deadline}); }); }},
+        {"acquire",
+         [&] { return error_thrown_by([&] { return locks.acquire("y", {.deadline = deadline}); }); }},
         {"async_acquire",
          [&] {
              return told_to_handler([&](auto handler) {
@@ -205,34 +240,52 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
         {"release", [&] { return locks.release(next_lock()).errc(); }, by_default},
         {"async_release",
          [&] {
-             return told_to_handler([&](auto handler) { locks.async_release(next_lock(), std::move(handler)); });
+             return told_to_handler(
+                 [&](auto handler) { locks.async_release(next_lock(), std::move(handler)); });
          },
          by_default},
         {"write", [&] { return locks.write(held.front(), 1, Stock{"held 0", 1}).errc(); }, by_default},
-        {"optimistic", [&] { return optimistic.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).errc(); }},
+        {"optimistic",
+         [&] {
+             return optimistic.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).errc();
+         }},
         {"optimistic, once",
          [&] {
              return optimistic
-                 .try_do_in_transaction(OperationId{"a"}, "x", [](Stock& stock) { return ++stock.quantity; },
-                                        CallOptions{.deadline = deadline})
+                 .try_do_in_transaction(
+                     OperationId{"a"}, "x", [](Stock& stock) { return ++stock.quantity; },
+                     CallOptions{.deadline = deadline})
                  .errc();
          }},
         {"optimistic, asynchronous",
          [&] {
              return optimistic
-                 .async_try_do_in_transaction("x", change, CallOptions{.deadline = deadline}, asio::use_future)
+                 .async_try_do_in_transaction(
+                     "x", change, CallOptions{.deadline = deadline}, asio::use_future)
                  .get()
                  .errc();
          }},
-        {"locking", [&] { return locking.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).errc(); }},
-        {"locking, asynchronous", [&] {
-             return locking.async_try_do_in_transaction("x", change, CallOptions{.deadline = deadline}, asio::use_future)
+        {"locking",
+         [&] {
+             return locking.try_do_in_transaction("x", change, CallOptions{.deadline = deadline}).errc();
+         }},
+        {"locking, asynchronous",
+         [&] {
+             return locking
+                 .async_try_do_in_transaction(
+                     "x", change, CallOptions{.deadline = deadline}, asio::use_future)
                  .get()
                  .errc();
          }},
-        {"idempotent", [&] { return keyed.try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline}).errc(); }},
+        {"idempotent",
+         [&] {
+             return keyed.try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline})
+                 .errc();
+         }},
         {"idempotent, asynchronous", [&] {
-             return keyed.async_try_do_in_transaction(request, "x", count, CallOptions{.deadline = deadline}, asio::use_future)
+             return keyed
+                 .async_try_do_in_transaction(
+                     request, "x", count, CallOptions{.deadline = deadline}, asio::use_future)
                  .get()
                  .errc();
          }}};
@@ -240,7 +293,8 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
     // With connections from before, which go silent, and again with none, since those were given up.
     states.insert(value).value();
     static_cast<void>(counters.atomic_once(OperationId{"warm"}, x, CounterChange{.amount = 1}).value());
-    for (int i = 0; i < 5; ++i) held.push_back(locks.acquire("held " + std::to_string(i)));
+    for (int i = 0; i < 5; ++i)
+        held.push_back(locks.acquire("held " + std::to_string(i)));
     server.pause();
     for (int round = 0; round < 2; ++round) {
         for (auto const& row : rows) {
@@ -255,7 +309,9 @@ TEST_CASE("every call to a stopped server ends by its deadline", "[redis][stoppe
     server.resume();
 }
 
-TEST_CASE("a server of one thread answers other requests at once while its store does not answer", "[redis][stopped_server]")
+TEST_CASE(
+    "a server of one thread answers other requests at once while its store does not answer",
+    "[redis][stopped_server]")
 {
     RedisServer server;
     auto const options = redis_options(server);

@@ -12,7 +12,8 @@ using namespace interlock;
 
 TEST_CASE("an exception of a state's traits ends the call, and not the executor", "[redis][throwing_traits]")
 {
-    redis::StateRepository<interlock_test::Moody> const repository{redis::Client{interlock_test::redis_options()}};
+    redis::StateRepository<interlock_test::Moody> const repository{
+        redis::Client{interlock_test::redis_options()}};
     interlock_test::throwing_traits_end_the_call(repository);
 }
 

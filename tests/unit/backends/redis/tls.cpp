@@ -15,15 +15,15 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+
 #include "support/catch.hpp"
 #include "support/certificates.hpp"
 #include "support/middleman.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/use_future.hpp>
 
 #include <array>
 #include <atomic>
@@ -69,8 +69,10 @@ Authority& authority()
 
 std::vector<std::string> with(Certificate const& certificate, bool demands = false)
 {
-    return {"--tls-port", "@PORT@", "--tls-cert-file", certificate.file, "--tls-key-file", certificate.key_file,
-            "--tls-ca-cert-file", authority().file(), "--tls-auth-clients", demands ? "yes" : "no"};
+    return {"--tls-port",          "@PORT@",           "--tls-cert-file",
+            certificate.file,      "--tls-key-file",   certificate.key_file,
+            "--tls-ca-cert-file",  authority().file(), "--tls-auth-clients",
+            demands ? "yes" : "no"};
 }
 
 /// Its certificate is for localhost and 127.0.0.1.
@@ -145,7 +147,8 @@ TEST_CASE("redis tls: a trusted server is reached by name and by address", "[red
         elsewhere.name_space = fresh_name_space();
     }
     // The system's own authorities do not know ours.
-    check_refused(redis::with_tls("rediss://localhost:" + port), Errc::misconfigured, "not signed by anybody trusted");
+    check_refused(
+        redis::with_tls("rediss://localhost:" + port), Errc::misconfigured, "not signed by anybody trusted");
 }
 
 TEST_CASE(
@@ -173,8 +176,10 @@ TEST_CASE("redis tls: a server that cannot prove who it is gets nothing", "[redi
         {authority().issue("DNS:other.example,DNS:*.localhost,IP:127.0.0.2"), "not for the name localhost"},
         {unknown.issue("DNS:localhost,IP:127.0.0.1"), "not signed by anybody trusted"},
         {namesake.issue("DNS:localhost,IP:127.0.0.1"), "not signed by anybody trusted"},
-        {authority().issue("DNS:localhost,IP:127.0.0.1", -2 * Authority::day, -Authority::day), "has expired"},
-        {authority().issue("DNS:localhost,IP:127.0.0.1", Authority::day, 2 * Authority::day), "not valid yet"},
+        {authority().issue("DNS:localhost,IP:127.0.0.1", -2 * Authority::day, -Authority::day),
+         "has expired"},
+        {authority().issue("DNS:localhost,IP:127.0.0.1", Authority::day, 2 * Authority::day),
+         "not valid yet"},
     };
     for (auto const& row : rows) {
         RedisServer const one(with(row.certificate));
@@ -248,13 +253,17 @@ TEST_CASE("redis tls: files that are of no use are named when the options are ma
     CHECK(missing.second.find("/nowhere/ca.pem") != std::string::npos);
     CHECK(fails([&](auto& o) { o.ca_file = one.key_file; }).first == Errc::misconfigured);
     CHECK(fails([&](auto& o) { o.certificate_file = one.file; }).first == Errc::invalid_argument);
-    auto const mixed = fails([&](auto& o) { o.certificate_file = one.file, o.private_key_file = other.key_file; });
+    auto const mixed =
+        fails([&](auto& o) { o.certificate_file = one.file, o.private_key_file = other.key_file; });
     CHECK(mixed.first == Errc::misconfigured);
     CHECK(mixed.second.find("private_key_file") != std::string::npos);
     // No passphrase is asked for at the terminal.
     auto const locked = one.key_file + ".locked";
-    std::ofstream{locked} << "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    CHECK(fails([&](auto& o) { o.certificate_file = one.file, o.private_key_file = locked; }).first == Errc::misconfigured);
+    std::ofstream{locked}
+        << "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    CHECK(fails([&](auto& o) {
+              o.certificate_file = one.file, o.private_key_file = locked;
+          }).first == Errc::misconfigured);
     auto local = to(1);
     local.unix_path = "/run/redis.sock";
     CHECK_THROWS_AS(redis::with_tls(local), Error);
@@ -283,10 +292,12 @@ TEST_CASE("redis tls: a server that does not speak TLS is found out in time", "[
     auto options = to(silent.port());
     options.password = "hunter2";
     options.connect_timeout = 100ms;
-    auto const took = time_of([&] { check_refused(redis::with_tls(options), Errc::unavailable, "TLS handshake", 400ms); });
+    auto const took =
+        time_of([&] { check_refused(redis::with_tls(options), Errc::unavailable, "TLS handshake", 400ms); });
     CHECK(took < 3s);
     options.connect_timeout = 10s;
-    auto const bounded = time_of([&] { CHECK(write_blocking(redis::with_tls(options), 100ms).errc() == Errc::unavailable); });
+    auto const bounded =
+        time_of([&] { CHECK(write_blocking(redis::with_tls(options), 100ms).errc() == Errc::unavailable); });
     CHECK(bounded < 3s);
     // A server without TLS, which waits for the end of a line that never comes.
     RedisServer const plain({"--port", "@PORT@"});
@@ -318,8 +329,9 @@ TEST_CASE("redis tls: a session that ends within a reply leaves a write unknown"
         redis::Connection const connection{io, options};
         std::vector<Outcome<redis::Reply>> results;
         auto const call = [&](Command command, Access access) {
-            connection.async_execute(
-                std::move(command), access, 10s, [&](Outcome<redis::Reply> done) { results.push_back(std::move(done)); });
+            connection.async_execute(std::move(command), access, 10s, [&](Outcome<redis::Reply> done) {
+                results.push_back(std::move(done));
+            });
             io.restart();
             io.run();
         };
@@ -435,7 +447,8 @@ TEST_CASE("redis tls: a reply that was damaged on the way is a loss, not an answ
     CHECK(lost.cause() == Errc::unavailable);
     CHECK(lost.detail().find("TLS") != std::string::npos);
     between.damage_next_reply();
-    CHECK(repository.load(x, Deadline{10s}).errc() == Errc::unavailable);  // of the new connection, before anything was sent
+    // Of the new connection, before anything was sent.
+    CHECK(repository.load(x, Deadline{10s}).errc() == Errc::unavailable);
     CHECK(repository.load(x).value().value.quantity == 2);
 
     boost::asio::io_context io;
@@ -468,8 +481,9 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
             [&](Outcome<redis::Reply> done) { right += done ? 1 : 0; });
     for (int i = 0; i < 1000; ++i)
         connection.async_execute(
-            Command{"PING", i}, Access::read, 20s,
-            [&right, i](Outcome<redis::Reply> done) { right += done && done->root().text() == std::to_string(i) ? 1 : 0; });
+            Command{"PING", i}, Access::read, 20s, [&right, i](Outcome<redis::Reply> done) {
+                right += done && done->root().text() == std::to_string(i) ? 1 : 0;
+            });
     connection.async_execute(
         Command{"GET", "v1:" + options.name_space + "3"}, Access::read, 20s,
         [&](Outcome<redis::Reply> done) { right += done && done->root().text() == large ? 1 : 0; });
@@ -486,7 +500,8 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     io.run();
     CHECK(after->value().root().integer() == 1);
 
-    redis::StateRepository<std::string, std::string> const texts{redis::Client{options}, {.max_value_bytes = 8 << 20}};
+    redis::StateRepository<std::string, std::string> const texts{
+        redis::Client{options}, {.max_value_bytes = 8 << 20}};
     auto const version = texts.insert("t", large).value();
     CHECK(texts.load("t").value().value == large);
     cut();
@@ -510,7 +525,8 @@ TEST_CASE("redis tls: locks, wake-ups and transactions work", "[redis][tls]")
     auto const before = waiter.count();
     Fence const fence{me, grant.first};
     Stock const value{"x", 1};
-    std::array changes{Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence, .release = true}};
+    std::array changes{
+        Change<Stock>{.key = &x, .version = version, .value = &value, .fence = &fence, .release = true}};
     CHECK(repository.commit(changes, nullptr));
     CHECK(eventually([&] { return waiter.count() > before; }));
     other.unsubscribe(x, waiter);

@@ -28,12 +28,12 @@ class LockRecords : public Shards<T, R> {
     using Base = Shards<T, R>;
 
 public:
-    using typename Base::Node;
-    using typename Base::Shard;
     using Base::Base;
     using Base::drop_if_unused;
     using Base::find_or_make;
     using Base::shard_of;
+    using typename Base::Node;
+    using typename Base::Shard;
 
     /// How many tokens one grant reserves. 2^53 / 2^10 leaves 2^43 grants.
     static constexpr std::uint32_t token_block = 1024;

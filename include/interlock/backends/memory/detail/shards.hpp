@@ -93,8 +93,8 @@ struct alignas(64) Shard {
     Entries entries;
     Operations operations;
     std::vector<std::pair<TimePoint, std::string>> operation_order;  // a heap: what is over first comes first
-    Version erased{no_version};  // no insert starts at or below this version (law P3)
-    TransactionId transactions{0};  // row transactions that began here
+    Version erased{no_version};              // no insert starts at or below this version (law P3)
+    TransactionId transactions{0};           // row transactions that began here
     TimePoint leases_end{TimePoint::max()};  // no lock record here ends before
 };
 

@@ -39,8 +39,6 @@ class Store : public LockRecords<T, R> {
     using Base = LockRecords<T, R>;
 
 public:
-    using typename Base::Node;
-    using typename Base::Shard;
     using Base::Base;
     using Base::drop_if_unused;
     using Base::find_or_make;
@@ -48,6 +46,8 @@ public:
     using Base::shard_count;
     using Base::shard_of;
     using Base::unlock_row;
+    using typename Base::Node;
+    using typename Base::Shard;
 
     /// Refuses a value that is larger than the options allow. The size of a trivially copyable type is its
     /// own bound.
@@ -58,9 +58,9 @@ public:
                 auto const size = StateTraits<T>::encoded_size(value);
                 if (size > options_.max_value_bytes)
                     return Failure{
-                        Errc::invalid_argument,
-                        "value has " + std::to_string(size) + " bytes, the limit is " +
-                            std::to_string(options_.max_value_bytes)};
+                        Errc::invalid_argument, "value has " + std::to_string(size) +
+                                                    " bytes, the limit is " +
+                                                    std::to_string(options_.max_value_bytes)};
             }
         }
         return success();
@@ -188,9 +188,7 @@ public:
             }
         if (operation != nullptr) {
             OperationRecord record{
-                next_sequence_.fetch_add(1, std::memory_order_relaxed),
-                operation->attempt,
-                true,
+                next_sequence_.fetch_add(1, std::memory_order_relaxed), operation->attempt, true,
                 std::string(operation->answer)};
             put_operation(shard_of(*operation->home), *operation->home, *operation->id, std::move(record));
         }

@@ -87,8 +87,8 @@ private:
 
 /// An error that the server reported.
 struct SqlError {
-    std::string state;  ///< the SQLSTATE; empty: the connection broke
-    std::string message;  ///< the primary message; the detail is left out, because it quotes values
+    std::string state;       ///< the SQLSTATE; empty: the connection broke
+    std::string message;     ///< the primary message; the detail is left out, because it quotes values
     std::string constraint;  ///< the name of the violated constraint
     /// True: a RAISE in the user's schema made the error, so state and text are the user's own words. Such an
     /// error came before the commit, and it says nothing about the session, whatever its state is.
@@ -124,25 +124,25 @@ private:
 
 /// What a batch does, and hence what a lost answer to it means.
 enum class Access : unsigned char {
-    read,  ///< changes nothing
-    write,  ///< changes something in a transaction that stays open: without its COMMIT nothing was applied
+    read,    ///< changes nothing
+    write,   ///< changes something in a transaction that stays open: without its COMMIT nothing was applied
     commit,  ///< commits: a lost answer is `outcome_unknown`
 };
 
 /// How far a batch got.
 enum class Progress : unsigned char {
     answered,  ///< all of it, or up to an error of the server, which is then in `Exchange::error`
-    unsent,  ///< nothing of it left: the connection was broken
+    unsent,    ///< nothing of it left: the connection was broken
     too_late,  ///< nothing of it left: the deadline had come before it was begun
-    lost,  ///< the connection broke; `Exchange::error` may have the last words of the server
-    late,  ///< not answered in time, nor after it was cancelled; the connection is closed
+    lost,      ///< the connection broke; `Exchange::error` may have the last words of the server
+    late,      ///< not answered in time, nor after it was cancelled; the connection is closed
 };
 
 /// By what the server ends a statement that takes too long. These settings of the session are a net below
 /// the caller's deadline, which cancels by itself. They never end anything early. Where the settings do
 /// not fit the deadline, they are set anew in the same trip.
 enum class Bounded : unsigned char {
-    by_caller,  ///< by what was set last, if anything: for the statements of an open transaction
+    by_caller,   ///< by what was set last, if anything: for the statements of an open transaction
     by_session,  ///< after at most 16 times the time that is left; after twice that time when it is short
     /// For BEGIN: after at most twice the time that is left, since an abandoned transaction keeps its
     /// locks until then.

@@ -47,9 +47,10 @@ constexpr bool is_row_type() noexcept;
 template <class T, template <class...> class L, class... D>
 constexpr bool members_are_columns(L<D...>) noexcept
 {
-    return ((is_column_type<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>() ||
-             is_row_type<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>()) &&
-            ...);
+    return (
+        (is_column_type<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>() ||
+         is_row_type<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>()) &&
+        ...);
 }
 
 /// A struct whose members are columns, or such structs themselves.
@@ -100,9 +101,9 @@ struct is_tuple_of_columns<std::pair<A, B>> : std::bool_constant<is_column_type<
 
 /// A key that can be made from its bytes again, and whose parts are columns.
 template <class K>
-inline constexpr bool is_key_type = interlock::detail::DecodableKey<K> &&
-                                    (is_column_type<K>() || is_row_type<K>() ||
-                                     is_tuple_of_columns<K>::value);
+inline constexpr bool is_key_type =
+    interlock::detail::DecodableKey<K> &&
+    (is_column_type<K>() || is_row_type<K>() || is_tuple_of_columns<K>::value);
 
 /// Adds the value of a column to `params`. Returns false for a text with a NUL, which no text column can
 /// hold. An enumerator crosses by its described name, or, without one, by its number.

@@ -58,9 +58,8 @@ inline Outcome<void> greet(
 {
     if (connection.server_version() < 150000)
         return Failure{
-            Errc::misconfigured,
-            "postgres: the server's version is " + std::to_string(connection.server_version() / 10000) +
-                ", 15 is needed"};
+            Errc::misconfigured, "postgres: the server's version is " +
+                                     std::to_string(connection.server_version() / 10000) + ", 15 is needed"};
     // The role or the database may have set these otherwise.
     static auto const& greeting = interlock::detail::immortal<Statement>(
         "SELECT set_config('default_transaction_isolation', 'read committed', false), "

@@ -63,13 +63,10 @@ template <class R>
 class PoolState {
 public:
     PoolState(R runtime, Options options)
-        : runtime_(std::move(runtime)),
-          options_(std::move(options)),
-          settings_(settings_of(options_)),
-          endpoint_(endpoint_of(settings_)),
-          generation_(runtime_.generation()),
-          subscriber_(std::make_shared<Subscriber<R>>(
-              runtime_, settings_, endpoint_, options_.name_space + "_wake"))
+        : runtime_(std::move(runtime)), options_(std::move(options)), settings_(settings_of(options_)),
+          endpoint_(endpoint_of(settings_)), generation_(runtime_.generation()),
+          subscriber_(
+              std::make_shared<Subscriber<R>>(runtime_, settings_, endpoint_, options_.name_space + "_wake"))
     {}
     PoolState(PoolState const&) = delete;
     PoolState& operator=(PoolState const&) = delete;
@@ -215,8 +212,7 @@ private:
     std::string endpoint_;
     std::uint64_t generation_;  // the process that made the pool
     std::shared_ptr<Subscriber<R>> subscriber_;
-    ConnectionPool<Connection, R> pool_{
-        "postgres", options_.max_connections, options_.max_waiting, runtime_};
+    ConnectionPool<Connection, R> pool_{"postgres", options_.max_connections, options_.max_waiting, runtime_};
 };
 
 }  // namespace detail

@@ -13,15 +13,16 @@
 /// in-doubt reports cannot happen here.
 
 #include <interlock/backends/postgres/detail/batch.hpp>
-#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/random.hpp>
 #include <interlock/core/runtime/socket.hpp>
 #include <interlock/core/runtime/stream.hpp>
 #include <interlock/core/runtime/thread.hpp>
 
-#include <libpq-fe.h>
 #include <pqxx/version>
+
+#include <libpq-fe.h>
 #if PQXX_VERSION_MAJOR < 7
 #include <pqxx/connection_base>
 #include <pqxx/connectionpolicy>
@@ -51,7 +52,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-// ---- what differs between the versions of libpqxx ---------------------------------------------------------
+// ---- what differs between the versions of libpqxx -----------------------------------------------
 
 #if PQXX_VERSION_MAJOR < 7
 /// A libpqxx connection around an established one. libpqxx 6.4 would reconnect by itself; here it never gets
@@ -71,8 +72,7 @@ private:
     class Adopted final : public pqxx::connectionpolicy {
     public:
         explicit Adopted(PGconn* connection) : pqxx::connectionpolicy(std::string{}), connection_(connection)
-        {
-        }
+        {}
         handle do_startconnect(handle known) override
         {
             return known != nullptr ? known : std::exchange(connection_, nullptr);
@@ -116,7 +116,7 @@ T pqxx_value(std::string const& text)
 #endif
 }
 
-// ---- connection strings -----------------------------------------------------------------------------------
+// ---- connection strings -------------------------------------------------------------------------
 
 /// The settings in a connection URL. Nothing when libpq cannot read `url`: libpq's own words may quote a
 /// password, so they are not passed on.
@@ -145,7 +145,7 @@ inline std::string default_setting(std::string_view keyword)
     return {};
 }
 
-// ---- replies ----------------------------------------------------------------------------------------------
+// ---- replies ------------------------------------------------------------------------------------
 
 /// The rows that one statement answered, or none.
 class Reply {
@@ -239,7 +239,7 @@ struct Exchange {
     bool unconfirmed{false};
 };
 
-// ---- the connection ---------------------------------------------------------------------------------------
+// ---- the connection -----------------------------------------------------------------------------
 
 /// From now until `until`, a time of sockets, rounded up, and bounded to what the server's settings take.
 inline std::int64_t milliseconds_until(TimePoint until) noexcept
@@ -327,8 +327,7 @@ public:
                 return connect_failure(opening.get(), endpoint);
             if (!wait(
                     PQsocket(opening.get()),
-                    static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT),
-                    until))
+                    static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT), until))
                 return Failure{Errc::unavailable, "postgres: no connection to " + endpoint + " in time"};
             next = PQconnectPoll(opening.get());
         }
@@ -416,9 +415,7 @@ public:
         }
         bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until) + 10;
         exchange.progress = receive(
-            exchange,
-            sets_bounds ? 2 : 1,
-            server_ends_it ? interlock::detail::add(until, slack) : until,
+            exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until,
             access);
         exchange.unconfirmed = access == Access::commit && (unreplicated_ || asked_to_cancel_);
         if (exchange.progress != Progress::answered)
@@ -519,18 +516,11 @@ private:
         if (step.statement == nullptr) {
             sent_.push_back({index, nullptr});
             return taken(PQsendQueryParams(
-                connection_,
-                step.text.c_str(),
-                count,
-                nullptr,
-                pointers_.data(),
-                lengths_.data(),
-                formats_.data(),
-                0));
+                connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(),
+                formats_.data(), 0));
         }
         auto const& name = step.statement->name();
-        if (!prepared_.contains(name) &&
-            std::none_of(sent_.begin(), sent_.end(), [&](Sent const& s) {
+        if (!prepared_.contains(name) && std::none_of(sent_.begin(), sent_.end(), [&](Sent const& s) {
                 return s.preparing != nullptr && s.preparing->name() == name;
             })) {
             sent_.push_back({index, step.statement});

@@ -47,11 +47,7 @@ inline constexpr std::array sqlstate_rules{
     SqlStateRule{"57P04", Errc::misconfigured, Certain::yes, "database_dropped"},
     SqlStateRule{"57P05", Errc::unavailable, Certain::yes, "idle_session_timeout"},
     SqlStateRule{"57014", Errc::deadline_exceeded, Certain::yes, "query_canceled"},
-    SqlStateRule{
-        "57",
-        Errc::unavailable,
-        Certain::no,
-        "operator_intervention"},  // the session was ended
+    SqlStateRule{"57", Errc::unavailable, Certain::no, "operator_intervention"},  // the session was ended
     SqlStateRule{"55P03", Errc::lock_busy, Certain::yes, "lock_not_available"},
     SqlStateRule{"55006", Errc::lock_busy, Certain::yes, "object_in_use"},
     SqlStateRule{"55", Errc::misconfigured, Certain::yes, "object_not_in_prerequisite_state"},
@@ -73,10 +69,7 @@ inline constexpr std::array sqlstate_rules{
     SqlStateRule{"42", Errc::misconfigured, Certain::yes, "syntax_error_or_access_rule_violation"},
     SqlStateRule{"0A", Errc::misconfigured, Certain::yes, "feature_not_supported"},
     SqlStateRule{
-        "26",
-        Errc::misconfigured,
-        Certain::yes,
-        "invalid_sql_statement_name"},  // a pooler is in between
+        "26", Errc::misconfigured, Certain::yes, "invalid_sql_statement_name"},  // a pooler is in between
     SqlStateRule{"28", Errc::misconfigured, Certain::yes, "invalid_authorization_specification"},
     SqlStateRule{"3D", Errc::misconfigured, Certain::yes, "invalid_catalog_name"},
     SqlStateRule{"3F", Errc::misconfigured, Certain::yes, "invalid_schema_name"},

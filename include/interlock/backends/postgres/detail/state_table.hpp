@@ -95,7 +95,8 @@ public:
     static Failure bad_key()
     {
         return Failure{
-            Errc::invalid_argument, "postgres: no row can have the key: a text has a NUL, or it is not of the key's type"};
+            Errc::invalid_argument,
+            "postgres: no row can have the key: a text has a NUL, or it is not of the key's type"};
     }
 
     Outcome<void> check_value(Key const& key, T const& value) const
@@ -118,7 +119,8 @@ public:
                 if (auto failure = interlock::detail::encode_state(value, encoded))
                     return *std::move(failure);
                 if (encoded.size() > options.max_value_bytes)
-                    return Failure{Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
+                    return Failure{
+                        Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
                 params.bytes(encoded);
             }
             return success();
@@ -131,7 +133,8 @@ public:
                     bad = name;
             });
             if (bad != nullptr)
-                return Failure{Errc::invalid_argument, std::string("postgres: the text of ") + bad + " has a NUL"};
+                return Failure{
+                    Errc::invalid_argument, std::string("postgres: the text of ") + bad + " has a NUL"};
         }
         return success();
     }
@@ -141,7 +144,8 @@ public:
     {
         auto const version = reply.number(row, 0);
         if (!version || *version <= no_version)
-            return Failure{Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
+            return Failure{
+                Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
         if (!mapped) {
             auto const bytes = reply.bytes(row, 1);
             if constexpr (StorableState<T>)
@@ -149,7 +153,8 @@ public:
                     if (auto value = interlock::detail::decode_state<T>(*bytes))
                         return Versioned<T>{*std::move(value), *version};
             return Failure{
-                Errc::corrupt_state, "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
+                Errc::corrupt_state,
+                "postgres: a stored value cannot be decoded; version " + std::to_string(*version)};
         }
         if constexpr (is_row_type<T>()) {
             Versioned<T> out{T{}, *version};
@@ -161,13 +166,17 @@ public:
             });
             if (bad == nullptr)
                 return out;
-            return Failure{Errc::corrupt_state, "postgres: " + table.name + "." + bad + " does not fit its member"};
+            return Failure{
+                Errc::corrupt_state, "postgres: " + table.name + "." + bad + " does not fit its member"};
         } else {
             return damaged("not a row type");
         }
     }
 
-    std::int64_t lock_number(Key const& key) const noexcept { return static_cast<std::int64_t>(lock_hash(key)); }
+    std::int64_t lock_number(Key const& key) const noexcept
+    {
+        return static_cast<std::int64_t>(lock_hash(key));
+    }
     std::uint64_t lock_hash(Key const& key) const noexcept { return stable_hash(table.name, key.bytes()); }
     std::string free_message(Key const& key) const { return "f" + hex(lock_hash(key), 16); }
 
@@ -202,7 +211,8 @@ public:
 
     /// Adds the statement of one change; the parameters are in the order of `change_text`.
     Outcome<void> add_change(
-        Batch& batch, Change<T> const& change, OperationCommit const* operation, Refusal refusal = Refusal::reply) const
+        Batch& batch, Change<T> const& change, OperationCommit const* operation,
+        Refusal refusal = Refusal::reply) const
     {
         if (auto valid = check(change); !valid)
             return valid;
@@ -216,7 +226,8 @@ public:
         if (change.fence != nullptr) {
             params.bytes(change.key->bytes());
             params.bytes(as_text(change.fence->owner.bytes()));
-            params.number(static_cast<std::int64_t>(std::min<std::uint64_t>(change.fence->token.value(), INT64_MAX)));
+            params.number(
+                static_cast<std::int64_t>(std::min<std::uint64_t>(change.fence->token.value(), INT64_MAX)));
             if (change.release)
                 params.text(free_message(*change.key));
         }
@@ -292,7 +303,8 @@ public:
     // ---- operation records
     // -----------------------------------------------------------------------------------------
 
-    Outcome<std::optional<OperationRecord>> find_operation(Key const& key, OperationId const& id, Deadline deadline) const
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline) const
     {
         Params params;
         params.bytes(key.bytes());
@@ -313,11 +325,13 @@ public:
         if (!sequence || !attempt || !answer)
             return damaged("an operation record is damaged");
         return std::optional<OperationRecord>{OperationRecord{
-            static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), reply.boolean(0, 2), *std::move(answer)}};
+            static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), reply.boolean(0, 2),
+            *std::move(answer)}};
     }
 
     /// What a commit that was refused, perhaps by its own twin, comes to: the twin's answer, or `refused`.
-    Outcome<CommitResult> or_duplicate(Failure refused, OperationCommit const* operation, Deadline deadline) const
+    Outcome<CommitResult> or_duplicate(
+        Failure refused, OperationCommit const* operation, Deadline deadline) const
     {
         if (operation == nullptr)
             return refused;
@@ -359,13 +373,17 @@ private:
             return t;
         }
         if constexpr (!is_row_type<T>())
-            wrong("a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are columns");
+            wrong(
+                "a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are columns");
         if constexpr (!is_key_type<K>)
             wrong("the key type is neither a column nor made of columns; it needs KeyTraits<K>::decode");
         auto const dot = options.table.find('.');
         auto const schema = dot == std::string::npos ? std::string("public") : options.table.substr(0, dot);
-        if (!valid_identifier(schema) || !valid_identifier(options.table.substr(dot == std::string::npos ? 0 : dot + 1)))
-            wrong("table must be made of lower-case letters, digits and '_', perhaps with a schema and a dot in front");
+        if (!valid_identifier(schema) ||
+            !valid_identifier(options.table.substr(dot == std::string::npos ? 0 : dot + 1)))
+            wrong(
+                "table must be made of lower-case letters, digits and '_', perhaps with a schema and a dot "
+                "in front");
         auto const keys = listed(options.key);
         if (!std::all_of(keys.begin(), keys.end(), [](auto const& name) { return valid_identifier(name); }) ||
             !valid_identifier(options.version))
@@ -374,8 +392,10 @@ private:
             check_key_columns(keys, wrong);
         auto const dot_of_sequence = options.version_sequence.find('.');
         if (!options.version_sequence.empty() &&
-            (!valid_identifier(options.version_sequence.substr(dot_of_sequence == std::string::npos ? 0 : dot_of_sequence + 1)) ||
-             (dot_of_sequence != std::string::npos && !valid_identifier(options.version_sequence.substr(0, dot_of_sequence)))))
+            (!valid_identifier(options.version_sequence.substr(
+                 dot_of_sequence == std::string::npos ? 0 : dot_of_sequence + 1)) ||
+             (dot_of_sequence != std::string::npos &&
+              !valid_identifier(options.version_sequence.substr(0, dot_of_sequence)))))
             wrong("version_sequence must be made of lower-case letters, digits and '_'");
         // Quoted, so that a column may be called "order"; they are valid, so quotes change nothing else.
         auto const quoted = [](std::string const& name) { return "\"" + name + "\""; };
@@ -387,7 +407,8 @@ private:
             if (!valid_identifier(name))
                 wrong("member " + name + " cannot be a column: lower-case letters, digits and '_' only");
             t.shown.push_back(quoted(name));
-            t.written.push_back(name != options.version && std::find(keys.begin(), keys.end(), name) == keys.end());
+            t.written.push_back(
+                name != options.version && std::find(keys.begin(), keys.end(), name) == keys.end());
             if (t.written.back())
                 t.columns.push_back(quoted(name));
         }
@@ -427,7 +448,9 @@ private:
             if constexpr (!is_column_type<K>())
                 parts = std::tuple_size_v<K>;
             if (keys.size() != parts)
-                wrong("key names " + std::to_string(keys.size()) + " columns, its type has " + std::to_string(parts));
+                wrong(
+                    "key names " + std::to_string(keys.size()) + " columns, its type has " +
+                    std::to_string(parts));
         }
     }
 };

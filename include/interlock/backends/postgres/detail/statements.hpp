@@ -188,11 +188,7 @@ inline std::string plain_change_text(Table const& t, RowAction action)
 /// 4. for the action: the version (update, erase, verify) or the hash of the key (insert), and the values;
 /// 5. last, with an operation or `Refusal::error`: `race_word`.
 inline std::string change_text(
-    Table const& t,
-    std::string const& ns,
-    RowAction action,
-    Fencing fencing,
-    bool with_operation,
+    Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
     Refusal refusal)
 {
     StatementText p;
@@ -218,9 +214,8 @@ inline std::string change_text(
         if (released)
             payload = p.parameter("::text");
         part(
-            "g",
-            "MATERIALIZED (SELECT 1 FROM " + ns + "_lock WHERE store = " + store + " AND key = " + lock_key +
-                " AND owner = " + owner + " AND mark <= " + token + " FOR UPDATE)");
+            "g", "MATERIALIZED (SELECT 1 FROM " + ns + "_lock WHERE store = " + store + " AND key = " +
+                     lock_key + " AND owner = " + owner + " AND mark <= " + token + " FOR UPDATE)");
         allowed += " AND EXISTS (SELECT FROM g)";
     }
     std::string home;
@@ -235,9 +230,9 @@ inline std::string change_text(
         answer = p.parameter("::bytea");
         retention = p.parameter("::bigint");
         part(
-            "old",
-            "MATERIALIZED (SELECT answered, attempt, answer FROM " + ns + "_operation WHERE store = " +
-                store + " AND key = " + home + " AND id = " + id + " AND kept_until > clock_timestamp())");
+            "old", "MATERIALIZED (SELECT answered, attempt, answer FROM " + ns +
+                       "_operation WHERE store = " + store + " AND key = " + home + " AND id = " + id +
+                       " AND kept_until > clock_timestamp())");
         allowed += " AND NOT EXISTS (SELECT FROM old WHERE answered OR attempt >= " + attempt + ")";
     }
     auto const here = [&](std::string const& version) {
@@ -254,10 +249,10 @@ inline std::string change_text(
             values += ", " + p.parameter(t.value_type);
         }
         part(
-            "w",
-            "(INSERT INTO " + t.name + " AS t (" + names + ") SELECT " + values +
-                " FROM (SELECT pg_advisory_xact_lock(" + hash + ")) a WHERE true" + allowed +
-                " ON CONFLICT (" + joined(t.key) + ") DO NOTHING RETURNING t." + t.version + " AS version)");
+            "w", "(INSERT INTO " + t.name + " AS t (" + names + ") SELECT " + values +
+                     " FROM (SELECT pg_advisory_xact_lock(" + hash + ")) a WHERE true" + allowed +
+                     " ON CONFLICT (" + joined(t.key) + ") DO NOTHING RETURNING t." + t.version +
+                     " AS version)");
         break;
     }
     case RowAction::update: {
@@ -266,24 +261,21 @@ inline std::string change_text(
         for (auto const& column : t.columns)
             set += ", " + column + " = " + p.parameter(t.value_type);
         part(
-            "w",
-            "(UPDATE " + t.name + " t SET " + set + here(version) + " RETURNING t." + t.version +
-                " AS version)");
+            "w", "(UPDATE " + t.name + " t SET " + set + here(version) + " RETURNING t." + t.version +
+                     " AS version)");
         break;
     }
     case RowAction::erase:
         part(
-            "w",
-            "(DELETE FROM " + t.name + " t" + here(p.parameter()) + " RETURNING t." + t.version +
-                " AS version)");
+            "w", "(DELETE FROM " + t.name + " t" + here(p.parameter()) + " RETURNING t." + t.version +
+                     " AS version)");
         break;
     case RowAction::verify:
         // Records of one key are in the order of their commits, so only one transaction at a time may write
         // one.
         part(
-            "w",
-            "MATERIALIZED (SELECT t." + t.version + " AS version FROM " + t.name + " t" +
-                here(p.parameter()) + (with_operation ? " FOR UPDATE)" : " FOR SHARE)"));
+            "w", "MATERIALIZED (SELECT t." + t.version + " AS version FROM " + t.name + " t" +
+                     here(p.parameter()) + (with_operation ? " FOR UPDATE)" : " FOR SHARE)"));
         break;
     case RowAction::nothing:
         part("w", "MATERIALIZED (SELECT 1::bigint AS version WHERE true" + allowed + ")");
@@ -291,11 +283,10 @@ inline std::string change_text(
     }
     if (fenced) {
         part(
-            "r",
-            "(UPDATE " + ns + "_lock SET mark = " + token +
-                (released ? ", owner = NULL, expires = clock_timestamp()" : "") + " WHERE store = " + store +
-                " AND key = " + lock_key + (released ? "" : " AND mark < " + token) +
-                " AND EXISTS (SELECT FROM w) RETURNING wanted)");
+            "r", "(UPDATE " + ns + "_lock SET mark = " + token +
+                     (released ? ", owner = NULL, expires = clock_timestamp()" : "") + " WHERE store = " +
+                     store + " AND key = " + lock_key + (released ? "" : " AND mark < " + token) +
+                     " AND EXISTS (SELECT FROM w) RETURNING wanted)");
         if (released)
             part(
                 "n",
@@ -344,11 +335,7 @@ struct Statements {
                 for (std::size_t o = 0; o < 2; ++o)
                     if (a != static_cast<std::size_t>(RowAction::nothing) || f != 0 || o != 0)
                         changes[a][f][o] = Statement{change_text(
-                            t,
-                            ns,
-                            static_cast<RowAction>(a),
-                            static_cast<Fencing>(f),
-                            o != 0,
+                            t, ns, static_cast<RowAction>(a), static_cast<Fencing>(f), o != 0,
                             Refusal::reply)};
         for (std::size_t a = 0; a < actions; ++a)
             for (std::size_t o = 0; o < 2; ++o)

@@ -96,10 +96,8 @@ template <class R>
 class Subscriber final : public WakeupListener<Waiting, R> {
 public:
     Subscriber(R runtime, Settings settings, std::string endpoint, std::string channel)
-        : WakeupListener<Waiting, R>(std::move(runtime)),
-          settings_(std::move(settings)),
-          endpoint_(std::move(endpoint)),
-          channel_(std::move(channel))
+        : WakeupListener<Waiting, R>(std::move(runtime)), settings_(std::move(settings)),
+          endpoint_(std::move(endpoint)), channel_(std::move(channel))
     {}
 
     std::string const& channel() const noexcept { return channel_; }
@@ -155,7 +153,7 @@ private:
             std::lock_guard lock(mutex_);
             for (auto const& [hash, waiting] : waiters_)
                 waiting.waiter->wake();
-        // What became free before LISTEN was not heard, so everybody looks.
+            // What became free before LISTEN was not heard, so everybody looks.
         }
         auto heard = interlock::detail::socket_now();
         std::vector<Notification> messages;

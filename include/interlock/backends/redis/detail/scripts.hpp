@@ -8,10 +8,10 @@
 // What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
-//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has waited
-//             in line, 16 digits of their wake channel, and the owners who wait, 16 bytes each: a release makes
-//             the record the first one's, who is told and has half a second to ask for it; expires with the
-//             lease, and the line with it
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has
+//             waited in line, 16 digits of their wake channel, and the owners who wait, 16 bytes each: a
+//             release makes the record the first one's, who is told and has half a second to ask for it;
+//             expires with the lease, and the line with it
 //   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the
 //             answer; expires with the retention
 //   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected;
@@ -22,18 +22,18 @@
 //
 // Laws of all scripts:
 //
-// 1. Everything that may fail, types, numbers and rights included, is looked at before the first write, since
-//    a script is not undone. The rights are asked for in each call, of each key, since they may change while a
-//    client is connected: a script with more than one write says `need` of all but its first one, whose
-//    refusal leaves nothing behind. What the server refuses on its own (memory, replica, disk) it refuses at
-//    the first write or not at all.
+// 1. Everything that may fail, types, numbers and rights included, is looked at before the first write,
+//    since a script is not undone. The rights are asked for in each call, of each key, since they may change
+//    while a client is connected: a script with more than one write says `need` of all but its first one,
+//    whose refusal leaves nothing behind. What the server refuses on its own (memory, replica, disk) it
+//    refuses at the first write or not at all.
 // 2. Versions and tokens are text of 16 digits outside and below 2^53 inside, where Lua is exact.
 // 3. The only clock is the server's.
-// 4. Every block of tokens ends at the greater of two numbers: 1,024 above the last block, and 2^22 for each
-//    second since 2025. So a server that has lost grants, all its data or the last ones in a failover, goes on
-//    above them, unless more were used up before (more than 4,096 grants a second, since the counter was last
-//    behind the clock) or its clock is behind the former one by as much as was lost. The version of an
-//    inserted value follows the same rule.
+// 4. Every block of tokens ends at the greater of two numbers: 1,024 above the last block, and 2^22 for
+//    each second since 2025. So a server that has lost grants, all its data or the last ones in a failover,
+//    goes on above them, unless more were used up before (more than 4,096 grants a second, since the counter
+//    was last behind the clock) or its clock is behind the former one by as much as was lost. The version of
+//    an inserted value follows the same rule.
 // 5. SPUBLISH is a hint: where it is not allowed, the write still counts. Its channel is in the slot of the
 //    keys.
 // 6. A script that takes several calls in one carries out each as if it had been alone: one that fails leaves

@@ -47,8 +47,7 @@ public:
 
     Combiner(int most, std::chrono::nanoseconds patience, std::size_t max_waiting_operations)
         : terms_{most, patience}, lines_(max_waiting_operations), nobody_waits_(max_waiting_operations == 0)
-    {
-    }
+    {}
 
     bool off() const noexcept { return terms_.most <= 1 || nobody_waits_ || terms_.patience.count() <= 0; }
 

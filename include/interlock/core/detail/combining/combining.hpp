@@ -48,15 +48,10 @@ namespace detail {
 /// from it. `max_waiting_operations()`: how many of them may wait while others work on the same state; 0:
 /// none would wait.
 template <class Session>
-concept CombinableSession = requires
-{
-    typename Session::supports_combining;
-}
-&&std::same_as<typename Session::supports_combining, Session>&&
-    std::copy_constructible<typename Session::value_type>&& requires(Session const& session)
-{
-    session.max_waiting_operations();
-};
+concept CombinableSession = requires { typename Session::supports_combining; } &&
+                            std::same_as<typename Session::supports_combining, Session> &&
+                            std::copy_constructible<typename Session::value_type> &&
+                            requires(Session const& session) { session.max_waiting_operations(); };
 
 template <class Session, class Outer, std::size_t N, Form Shape>
 struct choose_transaction {
@@ -79,8 +74,7 @@ public:
         Policy policy, Where where, Observer* observer, int most, std::chrono::nanoseconds patience)
         : Session(std::move(policy), std::move(where), observer),
           combiner_(may_share() ? most : 1, patience, this->max_waiting_operations())
-    {
-    }
+    {}
     Combiner<value_type>& combiner() const noexcept { return combiner_; }
 
     template <std::size_t N, Form Shape>

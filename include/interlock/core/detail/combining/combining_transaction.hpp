@@ -37,11 +37,8 @@ class CombiningTransaction {
 
 public:
     CombiningTransaction(
-        Session const& session,
-        std::span<Key const, 1> keys,
-        std::span<std::size_t const, 1> order,
-        std::span<std::optional<T> const, 1> named,
-        TransactionContext& context)
+        Session const& session, std::span<Key const, 1> keys, std::span<std::size_t const, 1> order,
+        std::span<std::optional<T> const, 1> named, TransactionContext& context)
         : session_(session), key_(keys[0]), context_(context), inner_(session, keys, order, named, context)
     {
         if (session.combiner().off())
@@ -130,11 +127,13 @@ public:
         if (self_.phase == Phase::queued)
             leave();
     }
-    bool lost() const noexcept requires requires(Inner const& t) { t.lost(); }
+    bool lost() const noexcept
+        requires requires(Inner const& t) { t.lost(); }
     {
         return inner_.lost();
     }
-    void listen(Waiter* waiter) noexcept requires requires(Inner& t, Waiter* w) { t.listen(w); }
+    void listen(Waiter* waiter) noexcept
+        requires requires(Inner& t, Waiter* w) { t.listen(w); }
     {
         inner_.listen(waiter);
     }
@@ -287,13 +286,11 @@ private:
             wakings.add_told(waited.given_up.get());
             self_.batch.reset();
             switch (waited.what) {
-                case Line::Wait::told:
-                    return *std::exchange(self_.outcome, std::nullopt);
-                case Line::Wait::leads:
-                    return Errc::version_conflict;
-                default:
-                    return Failure::unknown(
-                        Errc::deadline_exceeded, "the operation that commits for this one does not go on");
+            case Line::Wait::told: return *std::exchange(self_.outcome, std::nullopt);
+            case Line::Wait::leads: return Errc::version_conflict;
+            default:
+                return Failure::unknown(
+                    Errc::deadline_exceeded, "the operation that commits for this one does not go on");
             }
         });
     }

@@ -160,14 +160,10 @@ public:
     using Phase = SharingPhase;
 
     SharingLine(
-        SharingGroup& group,
-        SharingTerms const& terms,
-        SharingLedger& ledger,
-        Count& count,
+        SharingGroup& group, SharingTerms const& terms, SharingLedger& ledger, Count& count,
         TimePoint now) noexcept
         : group_(group), terms_(terms), ledger_(ledger), count_(count), now_(now)
-    {
-    }
+    {}
 
     /// Whether anybody is left; if not, the group is to be forgotten.
     bool empty() const noexcept { return group_.leader == nullptr; }
@@ -178,7 +174,7 @@ public:
         return add(group_.leader->since.load(std::memory_order_relaxed), ledger_.limit(terms_));
     }
 
-    // ---- an operation that waits --------------------------------------------------------------------------
+    // ---- an operation that waits ----------------------------------------------------------------
 
     /// `member` comes: it leads, or it waits. False: too many wait.
     bool enter(Member& member) noexcept
@@ -242,7 +238,7 @@ public:
         return found;
     }
 
-    // ---- a leader -----------------------------------------------------------------------------------------
+    // ---- a leader -------------------------------------------------------------------------------
 
     enum class Gather : unsigned char {
         alone,   ///< it was replaced: it commits what it has made itself
@@ -332,7 +328,7 @@ public:
         return nullptr;
     }
 
-    // ---- an operation that got the value ------------------------------------------------------------------
+    // ---- an operation that got the value --------------------------------------------------------
 
     /// `member` has run on its copy of the value. False: its time was over, and what it made is not wanted
     /// any more. True: it waits; the caller puts what it made into the batch, if it `changes` anything, and
@@ -420,7 +416,7 @@ public:
         return {Wait::lost};
     }
 
-    // ---- whoever goes -------------------------------------------------------------------------------------
+    // ---- whoever goes ---------------------------------------------------------------------------
 
     /// `member` has nothing to do with others any more, whatever it was doing. `batch`: its batch, which the
     /// caller has taken from it. Returns whom to wake; those in the batch's `told` are to be woken, too.
@@ -428,31 +424,27 @@ public:
     {
         auto const before = std::exchange(member.phase, Phase::out);
         switch (before) {
-            case Phase::queued:
-                if (member.promoted)
-                    return leads(member) ? promote_next() : nullptr;
-                if (batch)  // it got the value and has not looked at it
-                    return pass_on(*batch);
-                unqueue(member);
-                return nullptr;
-            case Phase::running:
-                return batch->running == &member ? pass_on(*batch) : nullptr;
-            case Phase::ran:
-                std::erase(batch->ran, &member);
-                return nullptr;
-            case Phase::leading:
-            case Phase::gathering:
-            case Phase::committing:
-                if (batch) {
-                    // Its execution context went away. What was sent may still be applied.
-                    bool const sent = before == Phase::committing;
-                    if (std::exchange(batch->open, false) && leads(member))
-                        expel(*batch);
-                    tell(*batch, sent ? Failure::unknown(Errc::cancelled, {}) : Failure{Errc::cancelled});
-                }
+        case Phase::queued:
+            if (member.promoted)
                 return leads(member) ? promote_next() : nullptr;
-            default:
-                return nullptr;
+            if (batch)  // it got the value and has not looked at it
+                return pass_on(*batch);
+            unqueue(member);
+            return nullptr;
+        case Phase::running: return batch->running == &member ? pass_on(*batch) : nullptr;
+        case Phase::ran: std::erase(batch->ran, &member); return nullptr;
+        case Phase::leading:
+        case Phase::gathering:
+        case Phase::committing:
+            if (batch) {
+                // Its execution context went away. What was sent may still be applied.
+                bool const sent = before == Phase::committing;
+                if (std::exchange(batch->open, false) && leads(member))
+                    expel(*batch);
+                tell(*batch, sent ? Failure::unknown(Errc::cancelled, {}) : Failure{Errc::cancelled});
+            }
+            return leads(member) ? promote_next() : nullptr;
+        default: return nullptr;
         }
     }
 

@@ -34,13 +34,9 @@ class Acquisition : private LineMember<R, Level> {
 
 public:
     Acquisition(std::shared_ptr<Table> table, Key const* key, Wait wait, int max_attempts, bool loads)
-        : table_(std::move(table)),
-          key_(key),
-          wait_(wait),
-          loads_(Table::fused && loads),
+        : table_(std::move(table)), key_(key), wait_(wait), loads_(Table::fused && loads),
           max_attempts_(max_attempts)
-    {
-    }
+    {}
     Acquisition(Acquisition const&) = delete;
     Acquisition& operator=(Acquisition const&) = delete;
 
@@ -56,7 +52,8 @@ public:
             auto& shard = table_->shard_of(*key_);
             std::unique_lock lock(shard.mutex);
             auto& lock_received = this->received;
-            if (lock_received && lock_received->node_ == nullptr) {  // this comes so late that the lock is lost again
+            // This comes so late that the lock is lost again.
+            if (lock_received && lock_received->node_ == nullptr) {
                 lock.unlock();
                 start_over();
                 return poll(waiter, deadline);
@@ -127,24 +124,22 @@ private:
         std::lock_guard lock(shard.mutex);
         node_ = shard.find_or_make(*key_);
         switch (node_->second.line.enter(this, wait_, [&] { return table_->lines_.count_in(); })) {
-            case Line::Entered::drive:
-                phase_ = Phase::driving;
-                break;
-            case Line::Entered::queue:
-                this->caller = &waiter;
-                phase_ = Phase::queued;
-                break;
-            case Line::Entered::busy:
-                phase_ = Phase::done;
-                return Failure::busy(Errc::lock_busy, std::chrono::nanoseconds{0});
-            case Line::Entered::overloaded:
-                phase_ = Phase::done;
-                return Failure{Errc::overloaded, "waiters for locks: the limit is reached"};
+        case Line::Entered::drive: phase_ = Phase::driving; break;
+        case Line::Entered::queue:
+            this->caller = &waiter;
+            phase_ = Phase::queued;
+            break;
+        case Line::Entered::busy:
+            phase_ = Phase::done;
+            return Failure::busy(Errc::lock_busy, std::chrono::nanoseconds{0});
+        case Line::Entered::overloaded:
+            phase_ = Phase::done;
+            return Failure{Errc::overloaded, "waiters for locks: the limit is reached"};
         }
         return std::nullopt;
     }
 
-    // ---- handed on by the holder before -------------------------------------------------------------------
+    // ---- handed on by the holder before ---------------------------------------------------------
 
     Holds take_handed_on()
     {
@@ -163,7 +158,7 @@ private:
         phase_ = Phase::start;
     }
 
-    // ---- from the store -----------------------------------------------------------------------------------
+    // ---- from the store -------------------------------------------------------------------------
 
     Holds drive(Waiter& waiter, TimePoint deadline)
     {
@@ -316,12 +311,7 @@ private:
         auto const now = table_->runtime_.now();
         auto const queue = handed_on ? now - entered_ : queued_until_ - entered_;
         observer()->on_acquire(
-            {code,
-             token_,
-             handed_on,
-             attempts_,
-             queue,
-             store_time_,
+            {code, token_, handed_on, attempts_, queue, store_time_,
              handed_on ? std::chrono::nanoseconds{0} : now - queued_until_ - store_time_});
     }
 
@@ -358,8 +348,7 @@ public:
     /// repository.
     Ticket(std::shared_ptr<Table> table, Key const& key, Wait wait, int max_attempts, bool loads)
         : acquisition_{std::move(table), &key, wait, max_attempts, loads}
-    {
-    }
+    {}
     Ticket(Ticket const&) = delete;
     Ticket& operator=(Ticket const&) = delete;
     ~Ticket() { abandon(); }

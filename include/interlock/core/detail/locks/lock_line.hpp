@@ -52,7 +52,7 @@ public:
         removing,  ///< nobody holds the lock any more; its record is being removed
     };
 
-    // ---- callers come and go ------------------------------------------------------------------------------
+    // ---- callers come and go --------------------------------------------------------------------
 
     enum class Entered : unsigned char {
         drive,       ///< it asks the store, at once
@@ -117,7 +117,7 @@ public:
         return promote_next();
     }
 
-    // ---- the driver ---------------------------------------------------------------------------------------
+    // ---- the driver -----------------------------------------------------------------------------
 
     /// The store granted `grant` to the driver, which had asked at `sent`. `hold` or `not_held` is next.
     void granted(OwnerToken owner, Grant const& grant, TimePoint sent, LockOptions const& options) noexcept
@@ -152,7 +152,7 @@ public:
     /// The driver ends without a lock. Returns who drives next; nobody: the line is idle.
     [[nodiscard]] Member gave_up() noexcept { return promote_next(); }
 
-    // ---- the holder ---------------------------------------------------------------------------------------
+    // ---- the holder -----------------------------------------------------------------------------
 
     enum class Released : unsigned char { hand_on, remove_record };
 
@@ -197,7 +197,7 @@ public:
         return promote_next();
     }
 
-    // ---- renewals -----------------------------------------------------------------------------------------
+    // ---- renewals -------------------------------------------------------------------------------
 
     /// A renewal for `owner` that was planned is still to be sent.
     bool renewal_wanted(OwnerToken owner) const noexcept
@@ -213,7 +213,7 @@ public:
     }
     bool renewal_under_way(OwnerToken owner) const noexcept { return owner && renewing_for_ == owner; }
 
-    // ---- what is known ------------------------------------------------------------------------------------
+    // ---- what is known --------------------------------------------------------------------------
 
     State state() const noexcept { return state_; }
     bool somebody_queues() const noexcept { return !queue_.empty(); }

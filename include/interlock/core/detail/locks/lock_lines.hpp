@@ -103,8 +103,8 @@ public:
         bool operator()(Entry const& a, Entry const& b) const noexcept { return a.due < b.due; }
     };
     /// Of entries that are due together, the one that was planned first comes first.
-    using Schedule = boost::intrusive::
-        multiset<Entry, boost::intrusive::compare<DueEarlier>, boost::intrusive::constant_time_size<false>>;
+    using Schedule = boost::intrusive::multiset<
+        Entry, boost::intrusive::compare<DueEarlier>, boost::intrusive::constant_time_size<false>>;
 
     class RenewalAlarm final : public Alarm {
     public:
@@ -164,13 +164,9 @@ public:
     using Holder = TableHold<R, Level>;
 
     LockLines(R repository, LockOptions options)
-        : repository_(std::move(repository)),
-          runtime_(repository_.runtime()),
-          options_(options),
-          generation_(runtime_.generation()),
-          lines_(options.max_waiters)
-    {
-    }
+        : repository_(std::move(repository)), runtime_(repository_.runtime()), options_(options),
+          generation_(runtime_.generation()), lines_(options.max_waiters)
+    {}
 
     /// In a forked child: the locks are the parent's, and so are the threads that may hold the mutexes of
     /// this copy.
@@ -186,7 +182,7 @@ public:
     /// stand still until something that waits for this very lock has been done.
     static constexpr std::chrono::nanoseconds patience = std::chrono::seconds{1};
 
-    // ---- the line moves on --------------------------------------------------------------------------------
+    // ---- the line moves on ----------------------------------------------------------------------
 
     /// The line told who is next (null: nobody, and the line is idle). To be fired when the mutex is free.
     [[nodiscard]] Wakeup promote_next(Shard& shard, Node* node, Member* next) noexcept
@@ -225,7 +221,7 @@ public:
         return node;
     }
 
-    // ---- the schedule of a shard --------------------------------------------------------------------------
+    // ---- the schedule of a shard ----------------------------------------------------------------
 
     /// Looks at `node` again when its lease needs it. Costs a system call only when the alarm must ring
     /// earlier than planned, and hardly a search: the grants of one service come due in the order in which

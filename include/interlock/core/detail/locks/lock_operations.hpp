@@ -40,9 +40,9 @@ struct AcquireRequest {
     std::stop_token stop;
 };
 
-/// `async_acquire`; with `Optional`, `async_try_acquire`. A step polls the ticket in place where that never blocks.
-/// Otherwise a thread for calls that may wait polls it, and the operation looks again when that has returned, or
-/// when the deadline or a cancellation comes first and the thread has not begun.
+/// `async_acquire`; with `Optional`, `async_try_acquire`. A step polls the ticket in place where that never
+/// blocks. Otherwise a thread for calls that may wait polls it, and the operation looks again when that has
+/// returned, or when the deadline or a cancellation comes first and the thread has not begun.
 template <bool Optional, class Service, class Handler>
 class AcquireOperation final
     : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
@@ -52,13 +52,11 @@ class AcquireOperation final
 public:
     AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
         : Base(std::move(handler), request->service.repository().runtime(), request->stop),
-          request_(std::move(request)),
-          deadline_(request_->deadline.at(this->runtime().now())),
+          request_(std::move(request)), deadline_(request_->deadline.at(this->runtime().now())),
           ticket_(
               LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts,
               false)
-    {
-    }
+    {}
 
     void start() { this->start_here(); }
 
@@ -181,8 +179,7 @@ public:
     ReleaseOperation(Handler handler, Service const& service, std::shared_ptr<Hold> hold)
         : Base(std::move(handler), service.repository().runtime()),
           releasing_(LockAccess::table(service), std::move(hold))
-    {
-    }
+    {}
 
     void start() { this->start_here(); }
 

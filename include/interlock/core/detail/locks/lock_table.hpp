@@ -68,7 +68,8 @@ public:
               options.margin.count() >= 0 && options.poll.valid() && options.max_attempts >= 1 &&
               options.hand_on_count >= 0)
     {
-        for (auto& shard : this->lines_.shards()) shard.alarm.table = this;
+        for (auto& shard : this->lines_.shards())
+            shard.alarm.table = this;
     }
     LockTable(LockTable const&) = delete;
     LockTable& operator=(LockTable const&) = delete;
@@ -137,7 +138,7 @@ public:
         return std::nullopt;
     }
 
-    // ---- for policies that commit under a lock ------------------------------------------------------------
+    // ---- for policies that commit under a lock --------------------------------------------------
 
     /// What the holder has just written, for the next local one, which then need not load it. Nobody has held
     /// the lock between the two, but somebody may write without the lock: so the next holder's commit names
@@ -185,7 +186,7 @@ private:
     friend class Acquisition<R, Level>;
     friend detail::Releasing<R, Level>;
 
-    // ---- grants -------------------------------------------------------------------------------------------
+    // ---- grants ---------------------------------------------------------------------------------
 
     /// The next holder of `node`, under the next token. The shard's mutex is held. If this throws, nobody
     /// holds it.
@@ -228,7 +229,7 @@ private:
         UnconfirmedGrant<R, Level>::take_back(this->shared_from_this(), key, owner, new_removal(lease_end));
     }
 
-    // ---- releases -----------------------------------------------------------------------------------------
+    // ---- releases -------------------------------------------------------------------------------
 
     /// `report`: for a caller that waits, until the deadline that every call has. What is not done by then
     /// goes on without it.
@@ -367,7 +368,7 @@ private:
         return next->caller->wake_later();
     }
 
-    // ---- what observers hear ------------------------------------------------------------------------------
+    // ---- what observers hear --------------------------------------------------------------------
 
     /// What a release came to, for its caller and for the observer.
     Outcome<void> released(

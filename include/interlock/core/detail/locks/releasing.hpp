@@ -26,8 +26,7 @@ class Releasing {
 public:
     Releasing(std::shared_ptr<Table> table, std::shared_ptr<Hold> hold)
         : table_(std::move(table)), hold_(std::move(hold))
-    {
-    }
+    {}
     Releasing(Releasing const&) = delete;
     Releasing& operator=(Releasing const&) = delete;
     ~Releasing() { abandon(); }

@@ -44,23 +44,11 @@ public:
     /// this; null: nobody's. `waiter`: who waits for the report; null: nobody, and a failure is the
     /// observer's.
     RecordRemoval(
-        Counted& home,
-        Table& table,
-        Key const& key,
-        OwnerToken owner,
-        RemovalMachine machine,
-        Node* node,
+        Counted& home, Table& table, Key const& key, OwnerToken owner, RemovalMachine machine, Node* node,
         Waiter* waiter)
-        : home_(home),
-          table_(table),
-          key_(key),
-          owner_(owner),
-          node_(node),
-          reports_(waiter != nullptr),
-          counted_(ends_by_itself(table.repository_)),
-          starts_(starts_calls(table.repository_)),
-          machine_(machine),
-          waiter_(waiter)
+        : home_(home), table_(table), key_(key), owner_(owner), node_(node), reports_(waiter != nullptr),
+          counted_(ends_by_itself(table.repository_)), starts_(starts_calls(table.repository_)),
+          machine_(machine), waiter_(waiter)
     {
         if (counted_)
             table_.removal_begins();
@@ -81,7 +69,7 @@ public:
         }
     }
 
-    // ---- for the one that waits for the report ------------------------------------------------------------
+    // ---- for the one that waits for the report --------------------------------------------------
 
     /// The report, once there is one. Runs on the thread of the one that waits, so that what was woken need
     /// not go through the library's threads.
@@ -126,7 +114,7 @@ public:
             wake();   // what the waiter was woken for last may have been this
     }
 
-    // ---- for the store, the alarm and the executor --------------------------------------------------------
+    // ---- for the store, the alarm and the executor ----------------------------------------------
 
     void wake() noexcept override
     {
@@ -327,11 +315,9 @@ public:
 
 private:
     UnconfirmedGrant(std::shared_ptr<Table> table, Key const& key, OwnerToken owner, RemovalMachine machine)
-        : table_(std::move(table)),
-          key_(key),
+        : table_(std::move(table)), key_(key),
           removal_(*this, *table_, key_, owner, machine, nullptr, nullptr)
-    {
-    }
+    {}
 
     std::shared_ptr<Table> table_;
     Key key_;

@@ -37,8 +37,7 @@ public:
     /// `lease_end`: when the record ends by itself. `doubt`: whether an earlier attempt may have removed it.
     RemovalMachine(Backoff const& polls, TimePoint lease_end, Doubt doubt = {}) noexcept
         : repetition_(polls, lease_end), doubt_(doubt)
-    {
-    }
+    {}
 
     /// One attempt came to `removed`. Makes that the outcome of all attempts so far. `moment` is asked for
     /// `now()` and `random_bits()` only when there may be another attempt: hardly ever.

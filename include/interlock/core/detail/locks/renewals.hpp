@@ -40,7 +40,7 @@ public:
     using typename Base::Node;
     using typename Base::Shard;
 
-    // ---- when the alarm rings -----------------------------------------------------------------------------
+    // ---- when the alarm rings -------------------------------------------------------------------
 
     /// Looks at everything that is due in one shard.
     void renew_due(Shard& shard)
@@ -58,7 +58,8 @@ public:
             round.losses.reserve(round.nodes.size());
             round.answers.reserve(in_place() ? round.nodes.size() : 0);
             round.due.reserve(in_place() ? 0 : round.nodes.size());
-            for (auto* const node : round.nodes) look_at(shard, node, now, early, round);
+            for (auto* const node : round.nodes)
+                look_at(shard, node, now, early, round);
             if (!shard.schedule.empty() && shard.schedule.begin()->due < shard.alarm_at) {
                 shard.alarm_at = shard.schedule.begin()->due;
                 this->runtime_.arm(shard.alarm, shard.alarm_at);
@@ -68,7 +69,8 @@ public:
         if (!round.due.empty())
             send_later(shard, std::move(round.due));
         if (this->options_.observer != nullptr)
-            for (auto const& [code, lag] : round.answers) this->options_.observer->on_renewal(code, lag);
+            for (auto const& [code, lag] : round.answers)
+                this->options_.observer->on_renewal(code, lag);
     }
 
     /// Likewise a little later, after there was no memory for it.
@@ -83,7 +85,7 @@ public:
         }
     }
 
-    // ---- at a holder's wish -------------------------------------------------------------------------------
+    // ---- at a holder's wish ---------------------------------------------------------------------
 
     /// One renewal of `hold`, now.
     Outcome<void> renew_now(Holder& hold, TimePoint deadline)
@@ -192,18 +194,16 @@ private:
                 lease.set_renewed(false);
         auto const planned = lease.renew_at();
         switch (lease.tick(now, early)) {
-            case LeaseMachine::Action::lost:
-                return lose(shard, node, LostReason::expired, round.losses);
-            case LeaseMachine::Action::renew:
-                if (in_place()) {
-                    auto const answer = ask_to_renew(node->first, line.owner(), Deadline{});
-                    round.answers.push_back({answer.errc(), now - planned});
-                    return apply_renewal(shard, node, now, answer, round.losses);
-                }
-                round.due.push_back(*std::move(due));
-                break;
-            case LeaseMachine::Action::none:
-                break;
+        case LeaseMachine::Action::lost: return lose(shard, node, LostReason::expired, round.losses);
+        case LeaseMachine::Action::renew:
+            if (in_place()) {
+                auto const answer = ask_to_renew(node->first, line.owner(), Deadline{});
+                round.answers.push_back({answer.errc(), now - planned});
+                return apply_renewal(shard, node, now, answer, round.losses);
+            }
+            round.due.push_back(*std::move(due));
+            break;
+        case LeaseMachine::Action::none: break;
         }
         this->schedule(shard, node);
     }
@@ -219,7 +219,8 @@ private:
                     return;
                 if constexpr (CarriesOut<R, verb::RenewAll>)
                     return self->renew_together(*where, due);
-                for (auto const& one : due) self->renew_together(*where, {&one, 1});
+                for (auto const& one : due)
+                    self->renew_together(*where, {&one, 1});
             });
     }
 
@@ -281,10 +282,7 @@ private:
 
     /// What the store answered to a renewal that was sent at `sent`. The shard's mutex is held.
     void apply_renewal(
-        Shard& shard,
-        Node* node,
-        TimePoint sent,
-        Outcome<std::chrono::nanoseconds> const& answer,
+        Shard& shard, Node* node, TimePoint sent, Outcome<std::chrono::nanoseconds> const& answer,
         std::vector<LossNotice>& losses)
     {
         auto& entry = node->second;
@@ -296,9 +294,7 @@ private:
             lease.renewed(sent, *answer);
         } else if (lease.renewal_failed(answer.errc(), now) == LeaseMachine::Action::lost) {
             return lose(
-                shard,
-                node,
-                answer.cause() == Errc::not_found ? LostReason::removed : LostReason::taken,
+                shard, node, answer.cause() == Errc::not_found ? LostReason::removed : LostReason::taken,
                 losses);
         } else if (entry.holder != nullptr) {
             losses.push_back({entry.holder->handle(), LostReason::none});

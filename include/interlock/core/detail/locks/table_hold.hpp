@@ -33,13 +33,8 @@ class TableHold final : public Hold, public Counted {
 public:
     /// The shard's mutex is held.
     static std::shared_ptr<TableHold> make(
-        std::shared_ptr<Table> table,
-        Shard& shard,
-        Node* node,
-        OwnerToken owner,
-        FencingToken token,
-        TimePoint valid_until,
-        TimePoint granted_at)
+        std::shared_ptr<Table> table, Shard& shard, Node* node, OwnerToken owner, FencingToken token,
+        TimePoint valid_until, TimePoint granted_at)
     {
         auto* const hold =
             new TableHold(std::move(table), shard, node, owner, token, valid_until, granted_at);
@@ -74,7 +69,7 @@ public:
         return Failure{Errc::misconfigured, "this lock was acquired before a fork, by the parent"};
     }
 
-    // ---- for the table and its parts ----------------------------------------------------------------------
+    // ---- for the table and its parts ------------------------------------------------------------
 
     /// A handle, unless the last one is gone.
     std::shared_ptr<Hold> handle() const noexcept { return self_.lock(); }
@@ -97,16 +92,10 @@ public:
 
 private:
     TableHold(
-        std::shared_ptr<Table> table,
-        Shard& shard,
-        Node* node,
-        OwnerToken owner,
-        FencingToken token,
-        TimePoint valid_until,
-        TimePoint granted_at)
+        std::shared_ptr<Table> table, Shard& shard, Node* node, OwnerToken owner, FencingToken token,
+        TimePoint valid_until, TimePoint granted_at)
         : Hold(owner, token, valid_until, granted_at), table_(std::move(table)), shard_(&shard), node_(node)
-    {
-    }
+    {}
     ~TableHold() override = default;
 
     void revive() noexcept override { table_->revive(*this); }
@@ -128,8 +117,7 @@ private:
         explicit MemoryOfHandles(TableHold* hold) noexcept : of(hold) {}
         template <class Y>
         MemoryOfHandles(MemoryOfHandles<Y> const& other) noexcept : of(other.of)  // NOLINT
-        {
-        }
+        {}
         X* allocate(std::size_t n) noexcept
         {
             static_assert(sizeof(X) <= sizeof(TableHold::count_) && alignof(X) <= alignof(std::max_align_t));

@@ -3,9 +3,10 @@
 #ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_MISTAKEN_CALLS_HPP
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_MISTAKEN_CALLS_HPP
 
-// What the compiler says to a call of `do_in_transaction` that fits nothing. A constraint that is not satisfied makes thirty
-// lines of notes; an overload for each mistake, which no correct call can choose, makes one line, at the caller's line, that
-// says what to write. `mistake_in` finds out which mistake it was. A call in which it finds none is left to the real overloads.
+// What the compiler says to a call of `do_in_transaction` that fits nothing. A constraint that is not
+// satisfied makes thirty lines of notes; an overload for each mistake, which no correct call can choose,
+// makes one line, at the caller's line, that says what to write. `mistake_in` finds out which mistake it was.
+// A call in which it finds none is left to the real overloads.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
@@ -69,8 +70,9 @@ consteval Mistake mistake_in_operation()
     if constexpr (takes_copy<F, T>())
         return Mistake::takes_a_copy;
     else if constexpr (!Operation<F, Session, N>)
-        return takes_another_number<F, Session>(std::make_index_sequence<3>{}) ? Mistake::takes_not_one_per_key
-                                                                               : Mistake::takes_other_arguments;
+        return takes_another_number<F, Session>(std::make_index_sequence<3>{})
+                   ? Mistake::takes_not_one_per_key
+                   : Mistake::takes_other_arguments;
     else {
         using Result = raw_result<F, Session, N>;
         if constexpr (std::is_reference_v<Result>)
@@ -79,8 +81,9 @@ consteval Mistake mistake_in_operation()
             return Mistake::returns_an_awaitable;
         else if constexpr (Needs.storable && !StorableState<typename awaited<Result>::type>)
             return Mistake::returns_what_is_not_storable;
-        else if constexpr (Needs.default_made && !std::is_void_v<typename awaited<Result>::type> &&
-                           !std::default_initializable<typename awaited<Result>::type>)
+        else if constexpr (
+            Needs.default_made && !std::is_void_v<typename awaited<Result>::type> &&
+            !std::default_initializable<typename awaited<Result>::type>)
             return Mistake::returns_what_has_no_default;
         else
             return Mistake::none;
@@ -92,7 +95,8 @@ template <class Session, ResultNeeds Needs, class A, class F, class... Rest>
 consteval Mistake mistake_in_rest()
 {
     using Argument = std::remove_cvref_t<A>;
-    if constexpr (!names_states<Argument, typename Session::value_type, typename Session::repository_type::key_type>)
+    if constexpr (!names_states<
+                      Argument, typename Session::value_type, typename Session::repository_type::key_type>)
         return Mistake::names_no_state;
     else if constexpr (keys_size<Argument>::value > 1 && !AtomicRepository<typename Session::repository_type>)
         return Mistake::none;  // the notes name what the repository lacks
@@ -100,7 +104,8 @@ consteval Mistake mistake_in_rest()
         return mistake_in_operation<Session, Needs, keys_size<Argument>::value, std::remove_cvref_t<F>>();
 }
 
-/// The first mistake in a call with these arguments. Calls with fewer than two are left to the compiler's own words.
+/// The first mistake in a call with these arguments. Calls with fewer than two are left to the compiler's own
+/// words.
 template <class Session, bool Idempotent, ResultNeeds Needs>
 consteval Mistake mistake_in()
 {
@@ -132,7 +137,8 @@ consteval Mistake mistake_in()
         return Mistake::none;
 }
 
-/// What a mistaken call returns. Incomplete, so that a concept that asks whether such a call is valid is told that it is not.
+/// What a mistaken call returns. Incomplete, so that a concept that asks whether such a call is valid is told
+/// that it is not.
 struct SeeTheErrorAbove;
 
 /// The base of a service: the overloads that a mistake chooses.
@@ -142,45 +148,52 @@ class MistakenCalls {
     static constexpr ResultNeeds starting{.no_awaitable = false, .storable = false, .default_made = true};
     static constexpr ResultNeeds trying{.no_awaitable = false, .storable = false, .default_made = false};
 
-#define INTERLOCK_MISTAKEN_CALL(function, session, needs, mistake, words)                                  \
-    template <class... A>                                                                                  \
-        requires(mistake_in<session, Idempotent, needs, A...>() == Mistake::mistake)                       \
-    INTERLOCK_WRITE_INSTEAD(words) SeeTheErrorAbove function(A&&...) const;
-#define INTERLOCK_MISTAKEN_CALLS(mistake, words)                                                           \
-    INTERLOCK_MISTAKEN_CALL(do_in_transaction, Session, blocking, mistake, words)                          \
-    INTERLOCK_MISTAKEN_CALL(try_do_in_transaction, Session, blocking, mistake, words)                      \
-    INTERLOCK_MISTAKEN_CALL(async_do_in_transaction, Async, starting, mistake, words)                      \
+#define INTERLOCK_MISTAKEN_CALL(function, session, needs, mistake, words)            \
+    template <class... A>                                                            \
+        requires(mistake_in<session, Idempotent, needs, A...>() == Mistake::mistake) \
+    INTERLOCK_WRITE_INSTEAD(words)                                                   \
+    SeeTheErrorAbove function(A&&...) const;
+#define INTERLOCK_MISTAKEN_CALLS(mistake, words)                                      \
+    INTERLOCK_MISTAKEN_CALL(do_in_transaction, Session, blocking, mistake, words)     \
+    INTERLOCK_MISTAKEN_CALL(try_do_in_transaction, Session, blocking, mistake, words) \
+    INTERLOCK_MISTAKEN_CALL(async_do_in_transaction, Async, starting, mistake, words) \
     INTERLOCK_MISTAKEN_CALL(async_try_do_in_transaction, Async, trying, mistake, words)
 
 protected:
     INTERLOCK_MISTAKEN_CALLS(
-        names_no_state, "name the state first: pass its key, of the repository's key_type, or a T, or keys(a, b)")
+        names_no_state,
+        "name the state first: pass its key, of the repository's key_type, or a T, or keys(a, b)")
     INTERLOCK_MISTAKEN_CALLS(
         takes_a_copy, "take the state by reference, `T&`: what an operation does to a copy is lost")
     INTERLOCK_MISTAKEN_CALLS(
         takes_other_arguments,
-        "write an operation that takes what the policy offers: `T&`, or `Lock<T>&` under a policy with locks, perhaps "
+        "write an operation that takes what the policy offers: `T&`, or `Lock<T>&` under a policy with "
+        "locks, perhaps "
         "followed by `TransactionContext&` or the store's transaction")
     INTERLOCK_MISTAKEN_CALLS(
-        takes_not_one_per_key, "write an operation that takes one state per key: [](T& a, T& b) {...} for keys(a, b)")
+        takes_not_one_per_key,
+        "write an operation that takes one state per key: [](T& a, T& b) {...} for keys(a, b)")
     INTERLOCK_MISTAKEN_CALLS(
         has_no_request, "pass the request first, since the policy is idempotent: (request, key, operation)")
     INTERLOCK_MISTAKEN_CALLS(
         has_a_request,
-        "wrap the policy, since a request needs an idempotent one: IdempotencyKeys{policy, store}; or pass an OperationId")
+        "wrap the policy, since a request needs an idempotent one: IdempotencyKeys{policy, store}; or pass "
+        "an OperationId")
     INTERLOCK_MISTAKEN_CALLS(
         has_an_id, "pass an IdempotentRequest instead of the OperationId, since the policy is idempotent")
+    INTERLOCK_MISTAKEN_CALLS(returns_a_reference, "return a value: what a reference refers to would be gone")
     INTERLOCK_MISTAKEN_CALLS(
-        returns_a_reference, "return a value: what a reference refers to would be gone")
-    INTERLOCK_MISTAKEN_CALLS(
-        returns_an_awaitable, "call async_do_in_transaction: a blocking call would never run the awaitable that is returned")
+        returns_an_awaitable,
+        "call async_do_in_transaction: a blocking call would never run the awaitable that is returned")
     INTERLOCK_MISTAKEN_CALLS(
         returns_what_is_not_storable,
-        "return what can be stored, since whoever comes with the same id gets it again: a number, a string, a struct "
+        "return what can be stored, since whoever comes with the same id gets it again: a number, a string, "
+        "a struct "
         "with BOOST_DESCRIBE_STRUCT, or specialise StateTraits")
     INTERLOCK_MISTAKEN_CALLS(
         returns_what_has_no_default,
-        "call async_try_do_in_transaction, or return a type with a default: Asio makes one beside an exception")
+        "call async_try_do_in_transaction, or return a type with a default: Asio makes one beside an "
+        "exception")
 
 #undef INTERLOCK_MISTAKEN_CALLS
 #undef INTERLOCK_MISTAKEN_CALL

@@ -100,8 +100,7 @@ consteval auto arguments()
         return typename repeat<typename Session::lock_type&, N>::type{};
     else if constexpr (Shape == Form::locks_context)
         return typename concatenate<
-            typename repeat<typename Session::lock_type&, N>::type,
-            TypeList<TransactionContext&>>::type{};
+            typename repeat<typename Session::lock_type&, N>::type, TypeList<TransactionContext&>>::type{};
     else
         return typename concatenate<States, typename repeat<typename Session::lock_type&, N>::type>::type{};
 }

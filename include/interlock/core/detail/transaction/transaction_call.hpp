@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_CALL_HPP
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_CALL_HPP
 
-// One call of do_in_transaction: the machine that decides, the policy's transaction that acts, the user's callable and
-// its result. Both drivers use it: `perform` an action, `feed` its event, until the action is `finish`.
+// One call of do_in_transaction: the machine that decides, the policy's transaction that acts, the user's
+// callable and its result. Both drivers use it: `perform` an action, `feed` its event, until the action is
+// `finish`.
 
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
@@ -112,8 +113,7 @@ public:
         IdempotentRequest const* request, CallOptions const& options, std::stop_token const& stop,
         TransactionContext const* outer, TimePoint now, Observer* observer, std::uint64_t generation)
         : session_(session), keys_(keys), operation_(operation), id_(id), observer_(observer), started_(now),
-          order_(sorted(keys)),
-          context_(session.repository().identity(), keys, options.deadline.at(now)),
+          order_(sorted(keys)), context_(session.repository().identity(), keys, options.deadline.at(now)),
           machine_(
               session.retry_limits(), context_.deadline(),
               Mode == Once::no             ? HasId::no
@@ -125,7 +125,8 @@ public:
         ContextAccess::set_operation_id(context_, id);
         ContextAccess::set_request(context_, request);
         ContextAccess::set_outer(context_, outer);
-        // An operation within another one waits for nobody's turn: two that are nested crosswise would wait for ever.
+        // An operation within another one waits for nobody's turn: two that are nested crosswise would wait
+        // for ever.
         if constexpr (requires { transaction_.opt_out_of_sharing(); })
             if (Mode != Once::no || awaits || outer != nullptr)
                 transaction_.opt_out_of_sharing();
@@ -152,8 +153,8 @@ public:
 
     /// Does what the store has to do for `action`. False: not yet, look again when woken or at `wake_at()`.
     ///
-    /// A store does not throw, but a `T`, what it is compared, copied or named with, and the memory for all of it may: that
-    /// ends the call as if the store had said so.
+    /// A store does not throw, but a `T`, what it is compared, copied or named with, and the memory for all
+    /// of it may: that ends the call as if the store had said so.
     bool perform(Action action, Waiter& waiter)
     {
         try {
@@ -183,7 +184,9 @@ public:
         auto const at = machine_.attempts();
         Action next = Action::finish;
         switch (action) {
-        case Action::look_up: next = machine_.looked_up(answered_, code_, now_if_failed(), random_if_failed()); break;
+        case Action::look_up:
+            next = machine_.looked_up(answered_, code_, now_if_failed(), random_if_failed());
+            break;
         case Action::begin:
             next = answered_ ? replay() : machine_.began(code_, now_if_failed(), random_if_failed());
             break;
@@ -199,9 +202,7 @@ public:
         case Action::conclude: return machine_.concluded(answered_, code_, cause_);
         case Action::resolve: next = machine_.resolved(resolved_, runtime_now(), random()); break;
         case Action::sleep: return machine_.slept(runtime_now());
-        case Action::run:
-            try {
-                next = fed_run();
+        case Action::run: try { next = fed_run();
             } catch (...) {  // out of the state's key, or the result's encoding: nothing was sent
                 exception_ = std::current_exception();
                 next = machine_.ran(Ran::threw, TimePoint{});
@@ -269,10 +270,7 @@ public:
 
     bool threw() const noexcept { return !refused_ && machine_.threw(); }
     /// The user's exception, when the operation threw.
-    std::exception_ptr exception() const noexcept
-    {
-        return threw() ? exception_ : std::exception_ptr{};
-    }
+    std::exception_ptr exception() const noexcept { return threw() ? exception_ : std::exception_ptr{}; }
 
     /// The end, when the operation did not throw. Call it once.
     Outcome<result_type> outcome()
@@ -288,9 +286,8 @@ public:
     }
 
 private:
-    static constexpr bool concludes = requires(Transaction& t, std::string_view s, Waiter& w) {
-        t.conclude(CallEnd::applied, s, w);
-    };
+    static constexpr bool concludes =
+        requires(Transaction& t, std::string_view s, Waiter& w) { t.conclude(CallEnd::applied, s, w); };
     static constexpr bool can_lose = requires(Transaction& t, Waiter* w) {
         t.lost();
         t.listen(w);
@@ -301,7 +298,8 @@ private:
         std::array<std::size_t, N> order{};
         std::iota(order.begin(), order.end(), std::size_t{0});
         if constexpr (N > 1)
-            std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
+            std::sort(
+                order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
         return order;
     }
 
@@ -312,7 +310,8 @@ private:
     {
         auto const repository = [&]() -> auto const& { return session_.repository(); };
         if (generation != repository().runtime().generation())
-            return refuse(Errc::misconfigured, "this service was made before a fork; make a new one in the child");
+            return refuse(
+                Errc::misconfigured, "this service was made before a fork; make a new one in the child");
         if (!options.deadline.valid())
             return refuse(Errc::invalid_argument, "the deadline is not a number");
         if (machine_.limits().max_attempts < 1)
@@ -428,7 +427,8 @@ private:
 
     bool begin(Waiter& waiter)
     {
-        if (Mode == Once::operation_id && begin_at_ == BeginAt::start && machine_.last_error() == Errc::superseded) {
+        if (Mode == Once::operation_id && begin_at_ == BeginAt::start &&
+            machine_.last_error() == Errc::superseded) {
             if (!look_up(waiter))  // a tombstone has forbidden the attempt; learn which one is allowed
                 return false;
             if (code_ != Errc::ok || answered_)
@@ -543,7 +543,8 @@ private:
         } else {
             Deadline const deadline{context_.deadline()};
             auto repository = session_.repository();
-            auto asked = resolving_.ask(repository, waiter, verb::ForbidOperation{home(), *id_, attempt()}, deadline);
+            auto asked =
+                resolving_.ask(repository, waiter, verb::ForbidOperation{home(), *id_, attempt()}, deadline);
             if (!asked)
                 return wait_for_store();
             resolved_ = Resolved::unknown;
@@ -575,7 +576,7 @@ private:
     bool conclude_policy(Waiter& waiter)
     {
         if constexpr (concludes) {
-            auto const end = machine_.result() == Errc::outcome_unknown         ? CallEnd::unknown
+            auto const end = machine_.result() == Errc::outcome_unknown          ? CallEnd::unknown
                              : machine_.result() != Errc::ok || machine_.threw() ? CallEnd::not_applied
                              : machine_.replayed()                               ? CallEnd::found
                                                                                  : CallEnd::applied;
@@ -610,7 +611,8 @@ private:
 
     Action replay()
     {
-        return exception_ ? machine_.ran(Ran::threw, TimePoint{}) : machine_.looked_up(true, Errc::ok, TimePoint{}, 0);
+        return exception_ ? machine_.ran(Ran::threw, TimePoint{})
+                          : machine_.looked_up(true, Errc::ok, TimePoint{}, 0);
     }
 
     Action fed_run()
@@ -641,8 +643,8 @@ private:
         return machine_.ran(Ran::returned, runtime_now());
     }
 
-    /// Several states, loaded one after the other, or one that was handed on: the operation may have thrown about a
-    /// picture that was never true.
+    /// Several states, loaded one after the other, or one that was handed on: the operation may have thrown
+    /// about a picture that was never true.
     Action fed_verify()
     {
         if (code_ == Errc::ok || !TransactionMachine::is_conflict(code_))
@@ -653,8 +655,9 @@ private:
         return machine_.torn(runtime_now(), random());
     }
 
-    static constexpr bool rejects = requires(Transaction& t, std::string_view s) { t.reject(s); } ||
-                                    requires(Transaction& t, std::string_view s, Waiter& w) { t.reject(s, w); };
+    static constexpr bool rejects = requires(Transaction& t, std::string_view s) {
+        t.reject(s);
+    } || requires(Transaction& t, std::string_view s, Waiter& w) { t.reject(s, w); };
 
     Action believe_exception()
     {
@@ -736,7 +739,8 @@ private:
                 }
             }
             // It was applied, but what it answered cannot be told.
-            return Failure::unknown(Errc::corrupt_state, "the stored answer is not of this operation's result type");
+            return Failure::unknown(
+                Errc::corrupt_state, "the stored answer is not of this operation's result type");
         }
         if (code == Errc::outcome_unknown)
             return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
@@ -762,7 +766,8 @@ private:
 
     void observe_retry(int attempt, Action next)
     {
-        auto const delay = next == Action::sleep ? machine_.wake_at() - runtime_now() : std::chrono::nanoseconds{0};
+        auto const delay =
+            next == Action::sleep ? machine_.wake_at() - runtime_now() : std::chrono::nanoseconds{0};
         RetryEvent const event{name(), code_, attempt, delay};
         if (TransactionMachine::is_conflict(code_))
             observer_->on_conflict(event);

@@ -60,10 +60,7 @@ public:
     /// until it is committed. Not so for an operation under a lock alone, which has its effect while it runs.
     /// `concludes`: the policy has something to do at the end of every call.
     TransactionMachine(
-        RetryLimits const& limits,
-        TimePoint deadline,
-        HasId has_id,
-        bool guarded = true,
+        RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true,
         bool concludes = false) noexcept
         : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded), concludes_(concludes)
     {}

@@ -3,7 +3,8 @@
 #ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_OPERATION_HPP
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_OPERATION_HPP
 
-// The two drivers of a TransactionCall: one blocks the calling thread, the other runs in steps on an executor.
+// The two drivers of a TransactionCall: one blocks the calling thread, the other runs in steps on an
+// executor.
 
 #include <interlock/core/detail/transaction/transaction_call.hpp>
 #include <interlock/core/kit/async_operation.hpp>
@@ -95,21 +96,22 @@ auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std
 }
 
 template <class Handler, class Session, std::size_t N, bool Named, class F, Once Mode, bool Try>
-class TransactionOperation final : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
+class TransactionOperation final
+    : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Session::repository_type::runtime_type>;
     using Call = TransactionCall<InAsyncCall<Session>, N, F, Mode>;
     using R = typename Call::result_type;
 
 public:
     TransactionOperation(
-        Handler handler, std::shared_ptr<Session const> session, CallTarget<typename Session::value_type, N, Named> target, F operation,
-        OnceArguments<Mode> once, CallOptions options, std::stop_token const& stop, Observer* observer,
-        std::uint64_t generation)
+        Handler handler, std::shared_ptr<Session const> session,
+        CallTarget<typename Session::value_type, N, Named> target, F operation, OnceArguments<Mode> once,
+        CallOptions options, std::stop_token const& stop, Observer* observer, std::uint64_t generation)
         : Base(std::move(handler), session->repository().runtime(), stop), session_(std::move(session)),
           target_(std::move(target)), operation_(std::move(operation)), once_(std::move(once)),
           call_(
-              *session_, target_.keys, target_.named(), operation_, once_.id(), once_.request(), options, stop, options.within,
-              this->runtime().now(), observer, generation)
+              *session_, target_.keys, target_.named(), operation_, once_.id(), once_.request(), options,
+              stop, options.within, this->runtime().now(), observer, generation)
     {}
 
 private:
@@ -180,7 +182,8 @@ private:
                 bool const late = this->runtime().now() >= call_.deadline();
                 if (late || this->cancel_requested()) {
                     polled_ = false;
-                    action_ = call_.expire(this->cancel_requested() ? Errc::cancelled : Errc::deadline_exceeded);
+                    action_ =
+                        call_.expire(this->cancel_requested() ? Errc::cancelled : Errc::deadline_exceeded);
                     return Performed::expired;
                 }
             }
@@ -193,7 +196,8 @@ private:
                 this->wake_at(call_.deadline());
                 this->offload(
                     [this] { offload_ready_ = call_.perform(action_, *this); },
-                    store_executor(this->runtime(), kind_of_call(), session_->repository(), owner_of_threads()));
+                    store_executor(
+                        this->runtime(), kind_of_call(), session_->repository(), owner_of_threads()));
                 return Performed::pending;
             }
         }
@@ -210,7 +214,8 @@ private:
         return Performed::pending;
     }
 
-    /// The store; where a call asks two stores, the service, so that one that hangs takes no thread of the other's.
+    /// The store; where a call asks two stores, the service, so that one that hangs takes no thread of the
+    /// other's.
     void const* owner_of_threads() const noexcept
     {
         if constexpr (requires { requires Session::two_stores; })
@@ -222,19 +227,23 @@ private:
     /// Others may wait for whatever ends a transaction that holds something, and for nothing else.
     BlockingCalls kind_of_call() const noexcept
     {
-        bool const ends = action_ == Action::rollback || (holds_in_begin(*session_) && (action_ == Action::commit || action_ == Action::verify));
+        bool const ends =
+            action_ == Action::rollback ||
+            (holds_in_begin(*session_) && (action_ == Action::commit || action_ == Action::verify));
         return ends ? BlockingCalls::ending : BlockingCalls::waiting;
     }
 
-    /// A call of the store that has not begun waits for a thread no longer than this call may last. One that runs on a thread
-    /// has a deadline of its own.
+    /// A call of the store that has not begun waits for a thread no longer than this call may last. One that
+    /// runs on a thread has a deadline of its own.
     ///
-    /// A rollback and the policy's conclusion are made in any case, and what has begun is gone on with: a commit that others
-    /// make for this one as well is asked what it came to, never taken for one that was not made. At the deadline that needs
-    /// no thread any more, since after it nothing is sent, and so nothing blocks.
+    /// A rollback and the policy's conclusion are made in any case, and what has begun is gone on with: a
+    /// commit that others make for this one as well is asked what it came to, never taken for one that was
+    /// not made. At the deadline that needs no thread any more, since after it nothing is sent, and so
+    /// nothing blocks.
     Performed waits_for_thread()
     {
-        bool const goes_on = action_ == Action::rollback || action_ == Action::conclude || (polled_ && action_ != Action::begin);
+        bool const goes_on = action_ == Action::rollback || action_ == Action::conclude ||
+                             (polled_ && action_ != Action::begin);
         bool const late = this->runtime().now() >= call_.deadline();
         bool const cancelled = this->cancel_requested() && action_ != Action::resolve && !goes_on;
         if (!(late || cancelled) || !this->take_back())
@@ -259,8 +268,8 @@ private:
 
     bool may_block() const noexcept override { return blockable_; }
 
-    /// Starts the user's coroutine, then waits for its end. Losing a lock, or being cancelled, cancels it; the call
-    /// goes on only when it has ended.
+    /// Starts the user's coroutine, then waits for its end. Losing a lock, or being cancelled, cancels it;
+    /// the call goes on only when it has ended.
     bool await_operation()
     {
         if (!std::exchange(run_.running, true)) {
@@ -304,10 +313,9 @@ private:
                 boost::asio::bind_cancellation_slot(run_.now->signal.slot(), std::move(done)));
     }
 
-    // A signal belongs to one run: co_spawn keeps a pointer into its slot, by which a cancellation that is still on its way
-    // would reach the next run.
-    // A run that has not begun is refused instead of cancelled: what co_spawn itself awaits before and after it would
-    // throw into the executor.
+    // A signal belongs to one run: co_spawn keeps a pointer into its slot, by which a cancellation that is
+    // still on its way would reach the next run. A run that has not begun is refused instead of cancelled:
+    // what co_spawn itself awaits before and after it would throw into the executor.
     enum class Stage : unsigned char { waiting, refused, begun, ended };
     struct Run {
         std::atomic<Stage> stage{Stage::waiting};
@@ -321,8 +329,8 @@ private:
             if (run->stage.compare_exchange_strong(waiting, Stage::refused) || waiting != Stage::begun)
                 return;
             run->signal.emit(boost::asio::cancellation_type::terminal);
-            // On an executor that never runs in place co_spawn passes the emission on by a post, and looks at the
-            // signal then: it stays until that has run.
+            // On an executor that never runs in place co_spawn passes the emission on by a post, and looks at
+            // the signal then: it stays until that has run.
             boost::asio::post(strand, [keep = run] {});
         });
     }
@@ -348,7 +356,9 @@ private:
         auto handler = std::move(this->handler());
         auto exception = failed_ ? std::exception_ptr{} : call_.exception();
         Outcome<R> outcome = failed_ ? Outcome<R>{Failure::unknown(Errc::overloaded, {})} : call_.outcome();
-        { Ref<Base> const last = std::move(self); }
+        {
+            Ref<Base> const last = std::move(self);
+        }
         if constexpr (Mode == Once::idempotent) {
             static_assert(!std::is_void_v<R>);
             using A = Answer<R>;
@@ -375,7 +385,8 @@ private:
         }
     }
 
-    /// The library itself ran out of memory. Nobody knows how far the call had come; what it holds goes with it.
+    /// The library itself ran out of memory. Nobody knows how far the call had come; what it holds goes with
+    /// it.
     void failed(std::exception_ptr) noexcept override { failed_ = true; }
 
     void leave() noexcept override { call_.abandon(); }

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_OPERATION_SCAN_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_OPERATION_SCAN_HPP
+
+/// @file
+/// All operation records of a name space, read by scanning the database: for reports and audits.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/stored.hpp>
+#include <interlock/core/contracts/store.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+template <class Runtime>
+class OperationScan {
+public:
+    OperationScan(ClientState<Runtime>& client, KeySpace const& keys) noexcept : client_(client), keys_(keys)
+    {}
+
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer.
+    template <class Visit>
+    Outcome<void> show_all(Visit& visit, Deadline deadline) const
+    {
+        Deadline const until = deadline.at(client_.runtime().now());
+        for (std::size_t shard = 0; shard < keys_.shards(); ++shard) {
+            auto const prefix = keys_.operations(shard);
+            // Nothing in it is special: name spaces have no such characters.
+            auto const pattern = prefix + "*";
+            std::unordered_set<std::string> seen;
+            std::string cursor = "0";
+            do {
+                std::vector<std::string> names;
+                {
+                    Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
+                    auto page = client_.execute(scan, nullptr, Access::read, until);
+                    if (!page)
+                        return std::move(page).failure();
+                    auto const found = page->reply()[1];
+                    for (std::size_t i = 0; i < found.size(); ++i)
+                        if (auto const record = found[i].text(); seen.insert(std::string(record)).second)
+                            names.emplace_back(record);
+                    cursor = std::string(page->reply()[0].text());
+                }
+                if (auto shown = show(names, prefix.size(), visit, until); !shown)
+                    return shown;
+            } while (cursor != "0");
+        }
+        return success();
+    }
+
+private:
+    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out. A
+    /// command asks for no more of them than fit into one reply, since an answer may have a mebibyte.
+    template <class Visit>
+    Outcome<void> show(
+        std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
+    {
+        constexpr std::size_t largest = interlock::detail::max_answer_bytes + (std::size_t{1} << 10);
+        auto const most = std::max<std::size_t>(client_.options().max_reply_bytes / largest, 1);
+        while (!names.empty()) {
+            auto const now = names.first(std::min(names.size(), most));
+            names = names.subspan(now.size());
+            if (auto shown = show_together(now, prefix, visit, deadline); !shown)
+                return shown;
+        }
+        return success();
+    }
+
+    template <class Visit>
+    Outcome<void> show_together(
+        std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
+    {
+        std::vector<std::tuple<Key, OperationId, OperationRecord>> records;
+        {
+            Command command{"MGET"};
+            for (auto const& record : names)
+                command.add(record);
+            auto exchange = client_.execute(command, nullptr, Access::read, deadline);
+            if (!exchange)
+                return std::move(exchange).failure();
+            auto const reply = exchange->reply();
+            for (std::size_t i = 0; i < names.size(); ++i) {
+                auto record = operation_record(reply[i].text());
+                if (!record || !record->answered)
+                    continue;
+                auto const rest = std::string_view{names[i]}.substr(prefix);
+                auto const colon = rest.find(':');
+                std::size_t length = 0;
+                if (colon == std::string_view::npos ||
+                    !parse_number<std::size_t>(rest.substr(0, colon), 0, Key::max_size, length) ||
+                    rest.size() < colon + 1 + length)
+                    continue;
+                records.emplace_back(
+                    Key{rest.substr(colon + 1, length)}, OperationId{rest.substr(colon + 1 + length)},
+                    *std::move(record));
+            }
+        }
+        // Not while holding a connection: the visitor may use the store.
+        for (auto const& [key, id, record] : records)
+            visit(key, id, record);
+        return success();
+    }
+
+    ClientState<Runtime>& client_;
+    KeySpace const& keys_;
+};
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_OPERATION_SCAN_HPP

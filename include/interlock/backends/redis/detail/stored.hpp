@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_STORED_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_STORED_HPP
+
+/// @file
+/// What the scripts store and answer, as values: versions, records, outcomes of a commit.
+
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/detail/script_call.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/reply.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// `number`, from 0 on, as `Width` digits, with zeros in front. All of them 9 when it has more, which equals
+/// no stored number.
+template <std::size_t Width>
+class PaddedNumber {
+public:
+    explicit PaddedNumber(std::uint64_t number) noexcept
+    {
+        for (auto digit = digits_.rbegin(); digit != digits_.rend(); ++digit, number /= 10)
+            *digit = static_cast<char>('0' + number % 10);
+        if (number != 0)
+            digits_.fill('9');
+    }
+    operator std::string_view() const noexcept { return {digits_.data(), Width}; }
+
+private:
+    std::array<char, Width> digits_;
+};
+
+/// Nothing unless all of `text` is digits.
+inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
+{
+    std::int64_t number = 0;
+    if (!parse_number<std::int64_t>(text, 0, greatest_number, number))
+        return std::nullopt;
+    return number;
+}
+
+inline Failure damaged(char const* what)
+{
+    return Failure{Errc::corrupt_state, std::string("redis: ") + what};
+}
+
+/// A stored value.
+template <class T>
+Outcome<Versioned<T>> decode_value(std::string_view stored)
+{
+    auto const version = number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
+    if (stored.size() < 16 || !version || *version == no_version)
+        return damaged("a stored value is not one of ours");
+    auto value = interlock::detail::decode_state<T>(stored.substr(16));
+    if (!value)
+        return Failure{
+            Errc::corrupt_state,
+            "redis: a stored value cannot be decoded; version " + std::to_string(*version)};
+    return Versioned<T>{*std::move(value), *version};
+}
+
+/// Nothing: the record is damaged.
+inline std::optional<OperationRecord> operation_record(std::string_view stored)
+{
+    if (stored.size() < 27 || (stored[0] != 'a' && stored[0] != 't'))
+        return std::nullopt;
+    auto const attempt = number_of(stored.substr(1, 10));
+    auto const sequence = number_of(stored.substr(11, 16));
+    if (!attempt || !sequence)
+        return std::nullopt;
+    return OperationRecord{
+        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), stored[0] == 'a',
+        std::string(stored.substr(27))};
+}
+
+inline Errc code_of(ChangeResult result) noexcept
+{
+    switch (result) {
+    case ChangeResult::ok: return Errc::ok;
+    case ChangeResult::fenced_out: return Errc::fenced_out;
+    case ChangeResult::already_exists: return Errc::already_exists;
+    case ChangeResult::not_found: return Errc::not_found;
+    case ChangeResult::version_conflict: return Errc::version_conflict;
+    case ChangeResult::version_exhausted: return Errc::version_exhausted;
+    case ChangeResult::corrupt_state: break;
+    }
+    return Errc::corrupt_state;
+}
+
+/// Of the i-th change that was applied.
+inline Version version_of(ReplyView reply, std::size_t i) noexcept
+{
+    return number_of(reply.text().substr(16 * i, 16)).value_or(no_version);
+}
+
+/// `key_of(i)`: the key of the i-th change, where there are several.
+template <class KeyOf>
+Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
+{
+    if (reply.is(ReplyType::string) && reply.text().size() == 16 * changes)
+        return Outcome<CommitResult>{std::in_place};
+    auto const what = reply[0].text();
+    if (what == "duplicate")
+        return CommitResult{true, std::string(reply[1].text())};
+    if (what == "superseded")
+        return Errc::superseded;
+    if (what == "corrupt")
+        return damaged("an operation record is damaged");
+    if (what != "refused" || reply.size() != changes + 1)
+        return Failure::unknown(Errc::corrupt_state, "redis: the script answered strangely");
+    CommitRefusal refusal{changes};
+    for (std::size_t i = 0; i < changes; ++i)
+        refusal.add(key_of(i), code_of(static_cast<ChangeResult>(reply[i + 1].integer())));
+    return std::move(refusal).failure();
+}
+
+/// The word that says of a change everything but its data.
+template <class T>
+void add_change(Command& command, Change<T> const& change)
+{
+    constexpr std::string_view none = "----------------";
+    auto const kind = change.kind == ChangeKind::write    ? "w"
+                      : change.kind == ChangeKind::erase  ? "e"
+                      : change.kind == ChangeKind::verify ? "v"
+                                                          : "g";
+    auto const version = static_cast<std::uint64_t>(change.version);
+    bool const absent = change.version == no_version;
+    bool const last = absent || change.version >= greatest_number;
+    PaddedNumber<16> const expected{version};
+    PaddedNumber<16> const next{version + 1};
+    std::array<std::string_view, 6> parts{
+        kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
+    if (change.fence == nullptr) {
+        command.add_parts(parts);
+        return;
+    }
+    auto const owner = change.fence->owner.bytes();
+    PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), greatest_number)};
+    parts[3] = {owner.data(), owner.size()};
+    parts[4] = token;
+    parts[5] = change.release ? "1" : "0";
+    command.add_parts(parts);
+}
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_STORED_HPP

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_REPOSITORY_OPTIONS_HPP
+#define INTERLOCK_BACKENDS_REDIS_REPOSITORY_OPTIONS_HPP
+
+/// @file
+/// How a repository keeps its data in a Redis server:
+///
+///     redis::StateRepository<Stock> const stock{client, {.name_space = "shop", .retention = 48h}};
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+/// How one repository keeps its data.
+struct RepositoryOptions {
+    /// Instead of the client's; empty: that one.
+    std::string name_space{};
+    /// Parts that keys are spread over, by a stable hash of their bytes. All keys of one transaction must be
+    /// in one part, else it is `invalid_argument`; with one, the default, any keys may be. Every client of a
+    /// name space must say the same, for ever: another number finds other keys.
+    std::size_t shards{1};
+    /// Encoded size of one value; beyond it `invalid_argument`.
+    std::size_t max_value_bytes{std::size_t{1} << 20};
+    /// Replicas that must have a lock's grant before it counts. With fewer of them within `replica_timeout`,
+    /// and half of the time to the deadline, the grant is taken back and the acquire fails as `unavailable`:
+    /// not applied. A failover to one that has it then loses no lock. For each acquire the time that the
+    /// replicas take, on the connection of the asynchronous calls before the next commands; acquires are not
+    /// folded then. The right to `WAIT` is needed.
+    std::size_t replicas{0};
+    std::chrono::nanoseconds replica_timeout{std::chrono::milliseconds{300}};
+    /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_REPOSITORY_OPTIONS_HPP
