@@ -73,8 +73,8 @@ public:
         }
 
     private:
-        Wakeup one_;
         std::vector<Wakeup> many_;
+        Wakeup one_;  // woken first: it goes on, the others only hear what became of them
     };
 
     /// One step of the line of `key`, with the mutex held: `step(line, wakings)`. Whom it wakes is woken

@@ -196,11 +196,12 @@ private:
             if ((busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts ||
                 attempts_ >= max_attempts_)
                 return give_up(std::move(answer).failure());
+            auto const wait_for = until_next_attempt(answer.failure(), busy);
             if (busy && wakes() && subscriber_ == nullptr) {
                 subscribe(waiter);  // and look again at once, so that a release in between is not missed
                 continue;
             }
-            return Holds::pending(add(now, until_next_attempt(answer.failure(), busy)));
+            return Holds::pending(add(now, wait_for));
         }
     }
 
