@@ -29,7 +29,7 @@ endfunction()
 
 shows(index.html "1\\.2\\.3" "A brief word")
 shows(conceptinterlock_1_1LeaseRepository.html
-    "concept interlock::LeaseRepository" "A store that keeps lock records" "meaning")
+    "concept interlock::LeaseRepository" "A store that keeps lock records" "r.carry_out\\(create, deadline\\)")
 shows(classinterlock_1_1TransactionService.html
     "requires +\\(named&lt;A&gt;" "do_in_transaction" "Outcome" "TransactionService")
 shows(structinterlock_1_1SetNxLock.html "SetNxLock")

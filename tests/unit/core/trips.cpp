@@ -58,8 +58,8 @@ struct Trip {
     std::set<std::string> files;
 };
 
-/// Finds the frames of all `trips` that stand in headers of this library: by one run of addr2line, which reads the debug
-/// information of the whole program first.
+/// Finds the frames of all `trips` that stand in headers of this library: by one run of addr2line, which
+/// reads the debug information of the whole program first.
 void look_up(std::vector<Trip>& trips)
 {
     std::string command = "addr2line -i -a -e /proc/" + std::to_string(::getpid()) + "/exe";
