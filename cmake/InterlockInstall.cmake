@@ -6,8 +6,12 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/interlock")
 
 get_target_property(components interlock INTERLOCK_COMPONENTS)
 foreach(component IN LISTS components)
-    install(TARGETS interlock_${component} EXPORT interlock-${component}
-        FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+    get_target_property(header_sets interlock_${component} INTERFACE_HEADER_SETS)
+    set(destinations "")
+    foreach(header_set IN LISTS header_sets)
+        list(APPEND destinations FILE_SET ${header_set} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+    endforeach()
+    install(TARGETS interlock_${component} EXPORT interlock-${component} ${destinations})
     install(EXPORT interlock-${component}
         NAMESPACE interlock::
         FILE interlock-${component}-targets.cmake

@@ -60,13 +60,7 @@ struct StartedMemory : Memory {
     auto other() const { return interlock_test::StartedRepository{store}; }
 };
 
-struct ErasedStartedMemory : StartedMemory {
-    auto repository() const { return interlock::StateRepository<Stock>{started}; }
-    auto other() const { return interlock::StateRepository<Stock>{StartedMemory::other()}; }
-};
-
-using Backends = std::tuple<
-    Memory, ErasedMemory, BlockingMemory, ErasedBlockingMemory, StartedMemory, ErasedStartedMemory>;
+using Backends = std::tuple<Memory, ErasedMemory, BlockingMemory, ErasedBlockingMemory, StartedMemory>;
 
 }  // namespace contract
 
