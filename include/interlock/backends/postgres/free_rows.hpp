@@ -51,29 +51,11 @@ private:
     std::string text_;
 };
 
-/// A table as workers see it: a key names not one row but some row that meets a condition and that nobody has
-/// locked.
-/// For `PessimisticRowLock`:
+/// A table as workers see it, for `PessimisticRowLock`: a key names not one certain row but some row that
+/// meets a condition and that nobody has locked:
 ///
 ///     postgres::FreeRows jobs{repository, {.where = "queue = $1 AND NOT done", .order_by = "id"}};
 ///     TransactionService{PessimisticRowLock{}, jobs}.do_in_transaction("mail", [](Job& job) {...});
-///
-/// **Guarantee.** No two transactions have one row at a time; the row meets the condition as it was when it
-/// was locked. A worker that dies leaves its row as it was, and free. No worker waits for another's row,
-/// whatever the policy's `wait` says.
-/// **Does not guarantee.** The order of `order_by` among those who ask at the same time: who comes second
-/// skips the first row even if its transaction is then rolled back. That an operation that is run again,
-/// after a conflict, gets the same row.
-/// **Outcomes.** No such row is free: `not_found`, also under `Missing::create`. Whether there are rows that
-/// others hold cannot be told from that: ask again later, or LISTEN. A condition that is no SQL is
-/// `misconfigured`. Others as `RowTransaction`.
-/// **Needs.** A table of the user's, and a state with a key. Not for operation ids: those are kept by the key
-/// of the row, which is not known before. A row that says itself that it is done needs none.
-/// **Lifetimes.** A shared handle, independent of the repository. **Thread safety.** Everything: safe.
-/// **Cost.** Two round trips, as for a row that is named.
-template <class T, class K, class Runtime>
-/// A table as workers see it, for `PessimisticRowLock`: a key names not one certain row but some row that
-/// meets a condition and that nobody has locked.
 ///
 /// **Guarantee.** No two transactions have the same row at a time, and the row meets the condition as it was
 /// when it was locked. A worker that dies leaves its row as it was, and free. No worker waits for the row of
@@ -90,6 +72,7 @@ template <class T, class K, class Runtime>
 /// **Lifetimes.** A shared handle, independent of the repository.
 /// **Thread safety.** Every member may be called from several threads at once.
 /// **Cost.** Two round trips, as for a row that is named.
+template <class T, class K, class Runtime>
 class FreeRows {
     using Repository = StateRepository<T, K, Runtime>;
 

@@ -172,14 +172,13 @@ public:
         if (error.raised)  // the words of a user's RAISE say nothing about the connection
             return false;
         // The server is a replica, perhaps a former primary. The idle connections lead there, too.
-        if (error.state == "25006") {  // a replica: a former primary, and the idle ones lead there, too
+        if (error.state == "25006") {
             connection.mark_unusable();
             pool_.drop_idle();
             return true;
         }
         // The session's prepared plans are too old for the schema.
-        if (error.state == "26000" || error.state == "0A000" ||
-            error.state == "42804") {  // its plans are too old
+        if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {
             connection.mark_unusable();
             return error.state == "0A000";
         }

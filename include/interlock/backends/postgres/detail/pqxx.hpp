@@ -294,8 +294,6 @@ public:
         // The session is the parent's, and saying goodbye would end it there. Only the descriptor is ours to
         // close; the rest of the object is leaked.
         if (interlock::detail::process_generation() != generation_) {
-            // The parent's session: saying goodbye would end it there. The descriptor is ours to close, the
-            // rest is lost.
             if (connection_ != nullptr)
                 ::close(PQsocket(connection_));
             static_cast<void>(owner_.release());
@@ -319,7 +317,7 @@ public:
             return Failure{Errc::unavailable, "postgres: out of memory"};
         PQsetNoticeProcessor(
             opening.get(), [](void*, char const*) {}, nullptr);  // the default prints to stderr
-        auto next = PGRES_POLLING_WRITING;                       // the default prints to stderr
+        auto next = PGRES_POLLING_WRITING;
         while (PQstatus(opening.get()) != CONNECTION_BAD) {
             if (next == PGRES_POLLING_OK)
                 break;
