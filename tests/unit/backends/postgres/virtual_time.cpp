@@ -280,8 +280,8 @@ TEST_CASE(
     At const back{world.runtime, 30s, [&] { world.proxy.close_the_door(false); }};
     auto const answer = counters.atomic_once(OperationId{"second"}, Key{"c"}, {.amount = 2}, 1h);
     REQUIRE(answer);
+    // Once, whether the connection was cut before the server had made the change or after.
     CHECK(answer->value == 3);
-    CHECK(answer->replayed);  // the lost reply was that of the change itself
     CHECK(world.runtime.now() - began >= 30s);
     CHECK(world.runtime.now() - began < 31s);
     CHECK(postgres::Counters{world.server}.load(Key{"c"}).value() == 3);
