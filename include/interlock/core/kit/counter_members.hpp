@@ -34,20 +34,10 @@ struct ChangeCounterRequest {
     Key key;
     CounterChange change;
     verb::ChangeCounter verb() const { return {id, key, change}; }
-    template <class R>
-    auto ask(R const& counters, Deadline deadline) const
-    {
-        return counters.carry_out(verb(), deadline);
-    }
 };
 struct LoadCounterRequest {
     Key key;
     verb::LoadCounter verb() const { return {key}; }
-    template <class R>
-    auto ask(R const& counters, Deadline deadline) const
-    {
-        return counters.carry_out(verb(), deadline);
-    }
 };
 
 }  // namespace detail

@@ -100,11 +100,6 @@ template <class T>
 struct LoadRequest {
     Key key;
     verb::Load<T> verb() const { return {key}; }
-    template <class R>
-    auto ask(R const& repository, Deadline deadline) const
-    {
-        return repository.carry_out(verb(), deadline);
-    }
 };
 template <class T>
 struct LoadAllRequest {
@@ -121,11 +116,6 @@ struct InsertRequest {
     Key key;
     T value;
     verb::Insert<T> verb() const { return {key, value}; }
-    template <class R>
-    auto ask(R const& repository, Deadline deadline) const
-    {
-        return repository.carry_out(verb(), deadline);
-    }
 };
 template <class T>
 struct CompareAndSetRequest {
@@ -133,21 +123,11 @@ struct CompareAndSetRequest {
     Version version;
     T value;
     verb::CompareAndSet<T> verb() const { return {key, version, value}; }
-    template <class R>
-    auto ask(R const& repository, Deadline deadline) const
-    {
-        return repository.carry_out(verb(), deadline);
-    }
 };
 struct EraseRequest {
     Key key;
     Version version;
     verb::Erase verb() const { return {key, version}; }
-    template <class R>
-    auto ask(R const& repository, Deadline deadline) const
-    {
-        return repository.carry_out(verb(), deadline);
-    }
 };
 
 }  // namespace detail

@@ -25,8 +25,18 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// Carries the verb of `request` out, blocking; a request that has a way of its own says so by `ask`.
+template <class R, class Request>
+auto ask_store(R const& repository, Request const& request, Deadline deadline)
+{
+    if constexpr (requires { request.ask(repository, deadline); })
+        return request.ask(repository, deadline);
+    else
+        return repository.carry_out(request.verb(), deadline);
+}
+
 /// Completes `handler` with the outcome of `request`, which owns what its verb refers to: `request.verb()`
-/// makes the verb, `request.ask(repository, deadline)` carries it out.
+/// makes the verb.
 ///
 /// **Cancellation.** Before the call has begun: `cancelled`, nothing was sent. Afterwards a call that reads
 /// is given up and is `cancelled`, if the store starts calls; everything else ends with the store's outcome.
@@ -58,7 +68,7 @@ private:
         if (!deadline_.valid())
             return end(Failure{Errc::invalid_argument, "the deadline is not a number"});
         if (runs_in_place(repository_))
-            return end(request_->ask(repository_, Deadline{until_}));
+            return end(ask_store(repository_, *request_, Deadline{until_}));
         if constexpr (Starts<R, Verb>)
             if (starts_calls(repository_)) {
                 begun_ = true;
@@ -71,7 +81,7 @@ private:
         this->offload(
             [this] {
                 begun_ = true;
-                result_.emplace(request_->ask(repository_, Deadline{until_}));
+                result_.emplace(ask_store(repository_, *request_, Deadline{until_}));
             },
             store_executor(this->runtime(), BlockingCalls::ending, repository_));
         return false;
