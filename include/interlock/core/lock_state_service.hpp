@@ -7,7 +7,7 @@
 /// Acquires and releases locks on states: queues locally, tries the store, waits, renews, hands on.
 
 #include <interlock/core/detail/locks/lock_operations.hpp>
-#include <interlock/core/detail/locks/lock_table.hpp>
+#include <interlock/core/detail/locks/store_of_locks.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
@@ -59,7 +59,7 @@ struct AcquireOptions {
 /// none.
 template <class T, class Repository, Assurance Level>
 class LockStateService {
-    using Table = detail::LockTable<Repository, Level>;
+    using Table = detail::LockTableOf<Repository, Level>;
 
 public:
     using value_type = T;
@@ -226,7 +226,7 @@ public:
         if (stop.stop_requested())
             return Failure{Errc::cancelled, "cancelled before anything was sent"};
         detail::WakeOnStop const wakes{stop, waiter};
-        typename Table::Ticket ticket{table(), key, wait, options.max_attempts, false};
+        typename Table::Ticket ticket{table(), key, wait, options.max_attempts};
         for (;;) {
             auto step = ticket.poll(waiter, deadline);
             if (step.done()) {

@@ -9,7 +9,9 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/keyed_lines.hpp>
 #include <interlock/core/detail/locks/lock_line.hpp>
+#include <interlock/core/detail/locks/lock_store.hpp>
 #include <interlock/core/kit/assertion.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock_options.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
@@ -31,42 +33,51 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-template <class R, Assurance Level>
+template <Runtime R>
 class LockTable;
-template <class R, Assurance Level>
+template <Runtime R>
 class TableHold;
 
-/// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
-template <class R, Assurance Level>
-struct LineMember : QueueHook {
-    Waiter* caller{nullptr};                                 // to be woken when one of the next two is set
-    bool promoted{false};                                    // drives next
-    std::shared_ptr<TableHold<R, Level>> received;           // the lock, from the holder before
-    std::optional<Versioned<typename R::value_type>> state;  // what that holder has written
+/// How the slot of a caller got what it holds.
+enum class StateSource : unsigned char {
+    none,    ///< it holds nothing that belongs to this lock: the state is still to be loaded
+    store,   ///< it was read under this grant; an empty slot means that the key has no value
+    holder,  ///< the holder before has written it; somebody without a lock may have written since
 };
 
-template <class R, Assurance Level>
+/// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
+template <Runtime R>
+struct LineMember : QueueHook {
+    Waiter* caller{nullptr};                 // to be woken when one of the next two is set
+    bool promoted{false};                    // drives next
+    std::shared_ptr<TableHold<R>> received;  // the lock, from the holder before
+    // Where the state goes that comes with the lock, see `LockStoreBase::move_state`; null: not wanted.
+    void* slot{nullptr};
+    StateSource source{StateSource::none};  // of what is in the slot
+};
+
+template <Runtime R>
 struct LockEntry;
-template <class R, Assurance Level>
-using LockNode = std::pair<Key const, LockEntry<R, Level>>;
+template <Runtime R>
+using LockNode = std::pair<Key const, LockEntry<R>>;
 
 /// What is known of one key while somebody waits for its lock, holds it, or removes its record. The shard's
 /// mutex guards it.
-template <class R, Assurance Level>
+template <Runtime R>
 struct LockEntry : boost::intrusive::set_base_hook<> {
-    LockNode<R, Level>* node{nullptr};  // whose value this is
-    LockLine<IntrusiveQueue<LineMember<R, Level>>> line;
+    LockNode<R>* node{nullptr};  // whose value this is
+    LockLine<IntrusiveQueue<LineMember<R>>> line;
     // Its handle keeps it alive; null unless the line's state is `held`.
-    TableHold<R, Level>* holder{nullptr};
+    TableHold<R>* holder{nullptr};
     TimePoint due{};  // when to look at it, while it is in the schedule
 };
 
 /// The keys of one shard.
-template <class R, Assurance Level>
+template <Runtime R>
 class LockShard {
 public:
-    using Entry = LockEntry<R, Level>;
-    using Node = LockNode<R, Level>;
+    using Entry = LockEntry<R>;
+    using Node = LockNode<R>;
 
     LockShard()
     {
@@ -120,7 +131,7 @@ public:
                 }
             }
         }
-        LockTable<R, Level>* table{nullptr};
+        LockTable<R>* table{nullptr};
         LockShard* shard{nullptr};
     };
 
@@ -154,17 +165,16 @@ private:
 
 /// The lines of one table, and the steps that every part of it takes. All but the constructor, `forked` and
 /// `count_out` are called with the shard's mutex held.
-template <class R, Assurance Level>
+template <Runtime R>
 class LockLines {
 public:
-    using RuntimeType = typename R::runtime_type;
-    using Shard = LockShard<R, Level>;
+    using Shard = LockShard<R>;
     using Node = typename Shard::Node;
-    using Member = LineMember<R, Level>;
-    using Holder = TableHold<R, Level>;
+    using Member = LineMember<R>;
+    using Holder = TableHold<R>;
 
-    LockLines(R repository, LockOptions options)
-        : repository_(std::move(repository)), runtime_(repository_.runtime()), options_(options),
+    LockLines(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options)
+        : store_(store), traits_(traits), runtime_(std::move(runtime)), options_(options),
           generation_(runtime_.generation()), lines_(options.max_waiters)
     {}
 
@@ -176,7 +186,10 @@ public:
 
     /// For what keeps locks: renewals and removals. No call of a user's has these threads, nor has another
     /// store.
-    auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, repository_); }
+    auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, store_); }
+
+    /// Whether no call of the store waits for I/O.
+    bool in_place() const noexcept { return traits_.can.answers_in_place; }
 
     /// How long whoever is to drive next, or was granted a lock, may take to come for it. Its executor may
     /// stand still until something that waits for this very lock has been done.
@@ -257,8 +270,9 @@ public:
             shard.schedule.erase(shard.schedule.iterator_to(node->second));
     }
 
-    R repository_;
-    RuntimeType runtime_;
+    LockStore& store_;  // a part of the same object, see `LockTableOf`
+    LockStoreTraits const traits_;
+    R runtime_;
     LockOptions options_;
     std::uint64_t generation_;  // of the process that made this
     KeyedLines<Shard> lines_;

@@ -53,9 +53,7 @@ public:
     AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
         : Base(std::move(handler), request->service.repository().runtime(), request->stop),
           request_(std::move(request)), deadline_(request_->deadline.at(this->runtime().now())),
-          ticket_(
-              LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts,
-              false)
+          ticket_(LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts)
     {}
 
     void start() { this->start_here(); }

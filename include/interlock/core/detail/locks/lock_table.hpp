@@ -9,6 +9,7 @@
 //
 // | file | its one idea |
 // |---|---|
+// | lock_store.hpp | the doors to the store and to the caller: a table knows neither states nor repositories |
 // | lock_line.hpp | who is next: a machine without mutex, clock or store |
 // | lease_machine.hpp | until when a lease may be believed, and when it is renewed: likewise |
 // | removal_machine.hpp | when a record has been removed, and when to ask again: likewise |
@@ -18,6 +19,7 @@
 // | removal.hpp | carries out the removal of a record |
 // | renewals.hpp | carries out renewals, and tells holders what they have lost |
 // | this file | carries out what the line says about grants and releases |
+// | store_of_locks.hpp | what is compiled per repository: its calls, behind the doors |
 //
 // The mutex of a shard is never held across a call of the store, except `renew` of a store that answers in
 // place.
@@ -47,22 +49,17 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-template <class R, Assurance Level>
-class LockTable : public std::enable_shared_from_this<LockTable<R, Level>>, private LockRenewals<R, Level> {
-    using Base = LockRenewals<R, Level>;
-    using Holder = TableHold<R, Level>;
+template <Runtime R>
+class LockTable : public std::enable_shared_from_this<LockTable<R>>, private LockRenewals<R> {
+    using Base = LockRenewals<R>;
+    using Holder = TableHold<R>;
     using typename Base::Node;
     using typename Base::Shard;
 
 public:
-    using T = typename R::value_type;
-    using RuntimeType = typename R::runtime_type;
-    using Ticket = detail::Ticket<R, Level>;
-    using Releasing = detail::Releasing<R, Level>;
-    static constexpr bool fused = Level == Assurance::fenced && FusedRepository<R>;
-
-    LockTable(R repository, LockOptions options)
-        : Base(std::move(repository), options),
+    /// `store` must live as long as the table.
+    LockTable(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options)
+        : Base(store, std::move(runtime), traits, options),
           options_good_(
               options.ttl.valid() && options.drift >= 0 && options.drift < 0.5 &&
               options.margin.count() >= 0 && options.poll.valid() && options.max_attempts >= 1 &&
@@ -99,14 +96,14 @@ public:
             observing_.wait(observing);
     }
 
-    R const& repository() const noexcept { return this->repository_; }
-    RuntimeType const& runtime() const noexcept { return this->runtime_; }
+    R const& runtime() const noexcept { return this->runtime_; }
     LockOptions const& options() const noexcept { return this->options_; }
     std::size_t waiter_count() const noexcept { return this->lines_.waiting(); }
     /// Whether `unfit` will not ask the store.
     bool verified() const noexcept
     {
-        return (Level != Assurance::fenced && this->options_.observer == nullptr) ||
+        return this->traits_.fences == FenceCheck::none ||
+               (this->traits_.fences == FenceCheck::reported && this->options_.observer == nullptr) ||
                verified_.load(std::memory_order_acquire);
     }
 
@@ -121,17 +118,17 @@ public:
                 Errc::invalid_argument, "lock options out of range (ttl must be from 50 ms to 24 h)"};
         if (auto valid = key.validate(); !valid)
             return std::move(valid).failure();
-        if constexpr (Level == Assurance::fenced) {
+        if (this->traits_.fences == FenceCheck::required) {
             if (!verified_.load(std::memory_order_acquire)) {
-                if (auto verified = this->repository_.carry_out(verb::VerifyFencing{}, deadline); !verified)
+                if (auto verified = this->store_.carry_out(verb::VerifyFencing{}, deadline); !verified)
                     return std::move(verified).failure();
                 verified_.store(true, std::memory_order_release);
             }
-        } else if constexpr (FencedRepository<R>) {
+        } else if (this->traits_.fences == FenceCheck::reported) {
             // Asked for those who listen only: the lock is granted either way.
             auto* const observer = this->options_.observer;
             if (observer != nullptr && !verified_.exchange(true, std::memory_order_acq_rel))
-                if (auto verified = this->repository_.carry_out(verb::VerifyFencing{}, deadline);
+                if (auto verified = this->store_.carry_out(verb::VerifyFencing{}, deadline);
                     !verified && verified.errc() == Errc::misconfigured)
                     observer->on_unsafe_store(verified.detail());
         }
@@ -142,11 +139,10 @@ public:
 
     /// What the holder has just written, for the next local one, which then need not load it. Nobody has held
     /// the lock between the two, but somebody may write without the lock: so the next holder's commit names
-    /// this version, and what it did without a commit must be verified.
-    void leave_state(Hold& hold, Versioned<T> state)
-    {
-        static_cast<Holder&>(hold).written_.emplace(std::move(state));
-    }
+    /// this version, and what it did without a commit must be verified. `state`: a `Versioned<T>` of the
+    /// repository's `T`, which must live until `hold` has been released. It is moved from if somebody wants
+    /// it.
+    void leave_state(Hold& hold, void* state) noexcept { static_cast<Holder&>(hold).written_ = state; }
 
     /// Whether a caller of this service is in line, so that the lease should be handed on and its record not
     /// removed.
@@ -179,12 +175,12 @@ public:
     }
 
 private:
-    friend class LockShard<R, Level>;
-    friend class LockRenewals<R, Level>;
-    friend class TableHold<R, Level>;
-    friend class RecordRemoval<R, Level>;
-    friend class Acquisition<R, Level>;
-    friend detail::Releasing<R, Level>;
+    friend class LockShard<R>;
+    friend class LockRenewals<R>;
+    friend class TableHold<R>;
+    friend class RecordRemoval<R>;
+    friend class Acquisition<R>;
+    friend detail::Releasing<R>;
 
     // ---- grants ---------------------------------------------------------------------------------
 
@@ -222,11 +218,10 @@ private:
     /// Compares and deletes a record that may have been granted to `owner`, who has given up.
     void take_back_unconfirmed(Key const& key, OwnerToken owner) noexcept
     {
-        if (runs_in_place(this->repository_) &&
-            !was_in_vain(this->repository_.carry_out(verb::Remove{key, owner}, Deadline{})))
+        if (this->in_place() && !was_in_vain(this->store_.carry_out(verb::Remove{key, owner}, Deadline{})))
             return;
         auto const lease_end = add(this->runtime_.now(), this->options_.ttl.value());
-        UnconfirmedGrant<R, Level>::take_back(this->shared_from_this(), key, owner, new_removal(lease_end));
+        UnconfirmedGrant<R>::take_back(this->shared_from_this(), key, owner, new_removal(lease_end));
     }
 
     // ---- releases -------------------------------------------------------------------------------
@@ -244,7 +239,7 @@ private:
             return *std::move(ended.done);
         auto* const node = ended.node;
         auto removal = new_removal(hold.valid_until());
-        if (!runs_in_place(this->repository_) && !report) {
+        if (!this->in_place() && !report) {
             // A destructor must not block. Later acquires of this process queue behind the removal.
             hold.remove_record(node, removal, nullptr);
             observe_release(Errc::ok, hold, false, now);
@@ -280,7 +275,7 @@ private:
     /// `node` is left to this call.
     Outcome<Removal> remove(Node* node, OwnerToken owner, Deadline deadline)
     {
-        return this->repository_.carry_out(
+        return this->store_.carry_out(
             verb::Remove{node->first, owner, node->second.line.first_token()}, deadline);
     }
 
@@ -343,13 +338,7 @@ private:
     }
 
     /// Whether a caller of another service waits for what `owner` has.
-    bool wanted_elsewhere([[maybe_unused]] Key const& key, [[maybe_unused]] OwnerToken owner)
-    {
-        if constexpr (SubscribableRepository<R>)
-            return this->repository_.wanted(key, owner);
-        else
-            return false;
-    }
+    bool wanted_elsewhere(Key const& key, OwnerToken owner) { return this->store_.wanted(key, owner); }
 
     /// The first of the queue holds from now on. Nothing: there is no memory for its hold; then it asks the
     /// store later.
@@ -364,7 +353,10 @@ private:
         auto* const next = node->second.line.take_next();
         this->lines_.count_out();
         next->received = std::move(hold);
-        next->state = std::move(before.written_);
+        if (auto* const state = std::exchange(before.written_, nullptr); state != nullptr && next->slot) {
+            this->store_.move_state(state, next->slot);
+            next->source = StateSource::holder;
+        }
         return next->caller->wake_later();
     }
 

@@ -18,10 +18,10 @@ inline namespace v0 {
 namespace detail {
 
 /// Poll it until it is done. The lock is released either way.
-template <class R, Assurance Level>
+template <Runtime R>
 class Releasing {
-    using Table = LockTable<R, Level>;
-    using Holder = TableHold<R, Level>;
+    using Table = LockTable<R>;
+    using Holder = TableHold<R>;
 
 public:
     Releasing(std::shared_ptr<Table> table, std::shared_ptr<Hold> hold)
@@ -73,7 +73,7 @@ private:
     std::shared_ptr<Table> table_;
     std::shared_ptr<Hold> hold_;
     // A part of the hold; null once it is over, or nobody waits for it.
-    RecordRemoval<R, Level>* removal_{nullptr};
+    RecordRemoval<R>* removal_{nullptr};
     TimePoint released_at_{};
     TimePoint deadline_{};
     LockStatus status_{};

@@ -34,10 +34,10 @@ namespace detail {
 ///
 /// It is a waiter to the store for its started calls. Whom it wakes then is the caller that waits for its
 /// report; without one, a thread of the library looks.
-template <class R, Assurance Level>
-class RecordRemoval final : public RepeatedCall<RecordRemoval<R, Level>>, public Waiter {
-    using Table = LockTable<R, Level>;
-    using Node = LockNode<R, Level>;
+template <Runtime R>
+class RecordRemoval final : public RepeatedCall<RecordRemoval<R>>, public Waiter {
+    using Table = LockTable<R>;
+    using Node = LockNode<R>;
 
 public:
     /// `home`: the object that this is a part of, and that has the table, too. `node`: whose line waits for
@@ -47,8 +47,8 @@ public:
         Counted& home, Table& table, Key const& key, OwnerToken owner, RemovalMachine machine, Node* node,
         Waiter* waiter)
         : home_(home), table_(table), key_(key), owner_(owner), node_(node), reports_(waiter != nullptr),
-          counted_(ends_by_itself(table.repository_)), starts_(starts_calls(table.repository_)),
-          machine_(machine), waiter_(waiter)
+          counted_(!table.traits_.can.starts_calls || table.traits_.can.owns_threads),
+          starts_(table.traits_.can.starts_calls), machine_(machine), waiter_(waiter)
     {
         if (counted_)
             table_.removal_begins();
@@ -204,16 +204,14 @@ private:
         }
     }
 
-    Outcome<Removal> remove() { return table_.repository_.carry_out(verb::Remove{key_, owner_}, Deadline{}); }
+    Outcome<Removal> remove() { return table_.store_.carry_out(verb::Remove{key_, owner_}, Deadline{}); }
 
     void send()
     {
-        if constexpr (NonblockingRepository<R>) {
-            // It may end, on another thread, before it is there to be looked at.
-            std::lock_guard lock(mutex_);
-            call_ = table_.repository_.start(verb::Remove{key_, owner_}, Deadline{}, *this);
-            this->keep();
-        }
+        // It may end, on another thread, before it is there to be looked at.
+        std::lock_guard lock(mutex_);
+        call_ = table_.store_.start(verb::Remove{key_, owner_}, Deadline{}, *this);
+        this->keep();
     }
 
     /// True: the removal is over, and `removed` is what it came to. False: an alarm is set for the next
@@ -296,9 +294,9 @@ private:
 
 /// The removal of a record that may have been granted to a caller which has given up, and for which nobody
 /// waits.
-template <class R, Assurance Level>
+template <Runtime R>
 class UnconfirmedGrant final : public Counted {
-    using Table = LockTable<R, Level>;
+    using Table = LockTable<R>;
 
 public:
     /// Without memory the record stays until its lease is over.
@@ -321,7 +319,7 @@ private:
 
     std::shared_ptr<Table> table_;
     Key key_;
-    RecordRemoval<R, Level> removal_;
+    RecordRemoval<R> removal_;
 };
 
 }  // namespace detail

@@ -31,10 +31,10 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-template <class R, Assurance Level>
-class LockRenewals : public LockLines<R, Level> {
+template <Runtime R>
+class LockRenewals : public LockLines<R> {
 public:
-    using Base = LockLines<R, Level>;
+    using Base = LockLines<R>;
     using Base::Base;
     using typename Base::Holder;
     using typename Base::Node;
@@ -51,13 +51,14 @@ public:
             shard.alarm_at = TimePoint::max();
             auto const now = this->runtime_.now();
             // What comes due a little later comes along: fewer alarms and fewer, larger trips.
-            auto const early = in_place() ? std::chrono::nanoseconds{0} : this->options_.ttl.value() / 32;
+            auto const early =
+                this->in_place() ? std::chrono::nanoseconds{0} : this->options_.ttl.value() / 32;
             // All memory first: what fails half-way would lose leases.
             for (auto it = shard.schedule.begin(); it != shard.schedule.end() && it->due <= now + early; ++it)
                 round.nodes.push_back(it->node);
             round.losses.reserve(round.nodes.size());
-            round.answers.reserve(in_place() ? round.nodes.size() : 0);
-            round.due.reserve(in_place() ? 0 : round.nodes.size());
+            round.answers.reserve(this->in_place() ? round.nodes.size() : 0);
+            round.due.reserve(this->in_place() ? 0 : round.nodes.size());
             for (auto* const node : round.nodes)
                 look_at(shard, node, now, early, round);
             if (!shard.schedule.empty() && shard.schedule.begin()->due < shard.alarm_at) {
@@ -103,13 +104,13 @@ public:
             if (node == nullptr || !node->second.line.lease().renew_early(this->runtime_.now()))
                 return Errc::lock_lost;
             auto const key = node->first;  // the node may belong to somebody else while the mutex is free
-            if (!in_place()) {
+            if (!this->in_place()) {
                 node->second.line.renewal_left();
                 lock.unlock();
             }
             auto const sent = this->runtime_.now();
             answer = ask_to_renew(key, owner, Deadline{deadline});
-            if (!in_place()) {
+            if (!this->in_place()) {
                 lock.lock();
                 returned(shard, key, owner);
             }
@@ -167,12 +168,11 @@ private:
         std::vector<std::pair<Errc, std::chrono::nanoseconds>> answers;  // of one that answers in place
     };
 
-    LockTable<R, Level>& table() noexcept { return static_cast<LockTable<R, Level>&>(*this); }
-    bool in_place() const noexcept { return runs_in_place(this->repository_); }
+    LockTable<R>& table() noexcept { return static_cast<LockTable<R>&>(*this); }
 
     Outcome<std::chrono::nanoseconds> ask_to_renew(Key const& key, OwnerToken owner, Deadline deadline)
     {
-        return this->repository_.carry_out(verb::Renew{key, owner, this->options_.ttl}, deadline);
+        return this->store_.carry_out(verb::Renew{key, owner, this->options_.ttl}, deadline);
     }
 
     /// One entry whose time has come. The shard's mutex is held.
@@ -185,7 +185,7 @@ private:
         if (lease.stopped())
             return this->unschedule(shard, node);
         std::optional<DueRenewal> due;
-        if (!in_place())
+        if (!this->in_place())
             // Allocates: before anything changes.
             due.emplace(DueRenewal{node->first, line.owner(), lease.renew_at()});
         if (auto* const holder = node->second.holder;
@@ -196,7 +196,7 @@ private:
         switch (lease.tick(now, early)) {
         case LeaseMachine::Action::lost: return lose(shard, node, LostReason::expired, round.losses);
         case LeaseMachine::Action::renew:
-            if (in_place()) {
+            if (this->in_place()) {
                 auto const answer = ask_to_renew(node->first, line.owner(), Deadline{});
                 round.answers.push_back({answer.errc(), now - planned});
                 return apply_renewal(shard, node, now, answer, round.losses);
@@ -217,7 +217,7 @@ private:
                 auto const self = weak.lock();
                 if (!self)
                     return;
-                if constexpr (CarriesOut<R, verb::RenewAll>)
+                if (self->traits_.renews_together)
                     return self->renew_together(*where, due);
                 for (auto const& one : due)
                     self->renew_together(*where, {&one, 1});
@@ -259,9 +259,8 @@ private:
             return;
         auto const sent = this->runtime_.now();
         Deadline const deadline{std::min(add(sent, this->options_.ttl.value() / 3), Deadline{}.at(sent))};
-        if constexpr (CarriesOut<R, verb::RenewAll>)
-            static_cast<void>(
-                this->repository_.carry_out(verb::RenewAll{renewals, this->options_.ttl}, deadline));
+        if (this->traits_.renews_together)
+            static_cast<void>(this->store_.carry_out(verb::RenewAll{renewals, this->options_.ttl}, deadline));
         else
             renewals[0].granted = ask_to_renew(*renewals[0].key, renewals[0].owner, deadline);
         std::vector<LossNotice> losses;
