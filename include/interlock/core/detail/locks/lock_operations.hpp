@@ -220,6 +220,15 @@ private:
 template <class Service, class Handler>
 void start_release(Service const& service, Handler handler, std::shared_ptr<Hold> hold)
 {
+    if (runs_in_place(service.repository())) {
+        auto release = [hold = std::move(hold)] {
+            auto const outcome = hold ? hold->release_and_report() : success();
+            return outcome ? error_code{} : make_error_code(outcome.errc());
+        };
+        return async_call(
+            CallHere{}, TimePoint::max(), service.repository().runtime(), std::move(handler),
+            std::move(release));
+    }
     start_operation<ReleaseOperation<Service, Handler>>(std::move(handler), service, std::move(hold));
 }
 
