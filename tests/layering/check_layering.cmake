@@ -44,7 +44,7 @@ endforeach()
 set(umbrella_includes boost/asio.hpp pqxx/pqxx)
 
 # The runtime seam: nothing else may name these. (A member of the runtime may well be called sleep_until.)
-set(seam_headers "^core/runtime/[a-z0-9_]+\\.hpp$")
+set(seam_headers "^core/runtime/(impl/)?[a-z0-9_]+\\.[hi]pp$")
 set(seam_words
     steady_timer system_timer high_resolution_timer
     system_clock steady_clock high_resolution_clock clock_gettime gettimeofday
@@ -102,12 +102,24 @@ function(code_of line code)
     set(${code} "${result}" PARENT_SCOPE)
 endfunction()
 
+# header_of(<file> <header>): the header whose bodies a .ipp holds; any other file is its own.
+function(header_of file header)
+    string(REGEX REPLACE "(^|/)impl/([^/]+)\\.ipp$" "\\1\\2.hpp" result "${file}")
+    set(${header} "${result}" PARENT_SCOPE)
+endfunction()
+
 macro(check_include header line_number included)
     if("${included}" MATCHES "^interlock/(.+)$")
         check_own_include("${header}" ${line_number} "${CMAKE_MATCH_1}")
     endif()
+    # The bodies of a door are part of it; src.hpp compiles what a library itself keeps in a src.hpp.
+    header_of("${header}" by)
+    if("${header}" MATCHES "(^|/)src\\.hpp$" AND "${included}" MATCHES "/impl/src\\.hpp$")
+        set(by "its own src.hpp")
+    endif()
     foreach(client IN LISTS clients)
-        if("${included}" MATCHES "${${client}_includes}" AND NOT "${header}" STREQUAL "${${client}_door}")
+        if("${included}" MATCHES "${${client}_includes}" AND NOT by STREQUAL "its own src.hpp"
+           AND NOT by STREQUAL "${${client}_door}")
             violation("${header}" ${line_number} "<${included}> may be included by ${${client}_door} only")
         endif()
     endforeach()
@@ -118,9 +130,10 @@ macro(check_include header line_number included)
 endmacro()
 
 # room_of(<header> <room>): empty outside of core/.
-function(room_of header room)
+function(room_of file room)
     set(result "")
-    if(header IN_LIST services)
+    header_of("${file}" header)
+    if(header IN_LIST services OR header STREQUAL "core/src.hpp")
         set(result services)
     elseif(header MATCHES "^core/([^/]+)/")
         set(result ${CMAKE_MATCH_1})
@@ -174,12 +187,26 @@ macro(check_own_include header line_number target)
         endif()
     endif()
 
-    if("/${target}" MATCHES "^/(.*/)?detail/")
+    check_private("${header}" ${line_number} "${target}" detail)
+    check_private("${header}" ${line_number} "${target}" impl)
+endmacro()
+
+# A folder of this name is private to the folder that holds it, and open to a src.hpp further out: that one
+# joins all bodies below it.
+macro(check_private header line_number target name)
+    if("/${target}" MATCHES "^/(.*/)?${name}/")
         set(owner "${CMAKE_MATCH_1}")
         string(FIND "${header}" "${owner}" at)
-        if(owner AND NOT at EQUAL 0)
+        set(joins FALSE)
+        if("${header}" MATCHES "^(.*/)?src\\.hpp$")
+            string(FIND "${target}" "${CMAKE_MATCH_1}" joined)
+            if(joined EQUAL 0)
+                set(joins TRUE)
+            endif()
+        endif()
+        if(owner AND NOT at EQUAL 0 AND NOT joins)
             violation("${header}" ${line_number}
-                "only interlock/${owner} may reach its detail/, here <interlock/${target}>")
+                "only interlock/${owner} may reach its ${name}/, here <interlock/${target}>")
         endif()
     endif()
 endmacro()
@@ -196,11 +223,12 @@ foreach(header IN LISTS headers)
     if(header MATCHES "^([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST layers)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no layer, expected one of: ${layers}")
     endif()
-    if(header MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST rooms)
+    header_of("${header}" declares)
+    if(declares MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST rooms)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no room of core, expected one of: ${rooms}")
     endif()
-    if(NOT header MATCHES "\\.hpp$")
-        violation("${header}" 1 "headers end in .hpp")
+    if(NOT header MATCHES "\\.hpp$" AND NOT header MATCHES "(^|/)impl/[^/]+\\.ipp$")
+        violation("${header}" 1 "headers end in .hpp, and bodies in .ipp within an impl/")
     endif()
 
     interlock_read_lines("${ROOT}/interlock/${header}" lines)
@@ -230,12 +258,14 @@ foreach(header IN LISTS headers)
         if(header STREQUAL "fwd.hpp" AND code MATCHES "namespace[ ]+([a-z0-9_]+)")
             set(named "${CMAKE_MATCH_1}")
             if(IS_DIRECTORY "${ROOT}/interlock/backends/${named}")
-                violation("${header}" ${line_number} "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
+                violation("${header}" ${line_number}
+                    "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
             endif()
         endif()
-        # A store runs on any runtime. Only its fwd.hpp says which one a user gets.
+        # A store runs on any runtime. Only its fwd.hpp says which one a user gets, and its src.hpp compiles
+        # that one.
         if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
-           AND header MATCHES "^backends/([^/]+)/(.*)$" AND NOT CMAKE_MATCH_2 STREQUAL "fwd.hpp")
+           AND NOT header MATCHES "^backends/[^/]+/(fwd|src)\\.hpp$" AND header MATCHES "^backends/([^/]+)/")
             violation("${header}" ${line_number}
                 "'SystemRuntime' is not for '${CMAKE_MATCH_1}' to choose, its runtime is a template argument")
         endif()

@@ -51,6 +51,12 @@ function(clean_tree)
         "char quote = '\"'  // a random_device would be wrong"
         "constexpr int many = 1'000'000  // and a system_clock too"
         "runtime.sleep_until(at)")
+    header(core/kit/impl/pool.ipp "#include <interlock/core/kit/pool.hpp>")
+    header(core/kit/net/impl/openssl.ipp "#include <openssl/err.h>" "#include <boost/asio/ssl/context.hpp>")
+    header(core/runtime/impl/clock.ipp "clock_gettime(CLOCK_BOOTTIME, &now)")
+    header(core/src.hpp "#include <interlock/core/kit/impl/pool.ipp>"
+        "#include <interlock/core/detail/locks/machine.hpp>")
+    header(src.hpp "#include <interlock/core/kit/impl/pool.ipp>" "#include <boost/asio/ssl/impl/src.hpp>")
     header(policies/optimistic.hpp "#include <interlock/core/transaction_service.hpp>"
         "#include <boost/asio/post.hpp>")
     header(backends/memory/store.hpp
@@ -102,7 +108,8 @@ plant("'rooms' is no room of core" core/rooms/a.hpp "int a")
 plant("<interlock/interlock.hpp> is for users" core/d.hpp "#include <interlock/interlock.hpp>")
 plant("version.hpp includes nothing" version.hpp "#include <interlock/core/contracts/store.hpp>")
 plant("'helpers' is no layer" helpers/a.hpp "int a")
-plant("headers end in .hpp" core/e.ipp "int e")
+plant("headers end in .hpp, and bodies in .ipp within an impl/" core/e.ipp "int e")
+plant("headers end in .hpp, and bodies in .ipp within an impl/" core/kit/impl/e.hpp.in "int e")
 plant("write <...> instead of \"concepts.hpp\"" core/f.hpp "#include \"concepts.hpp\"")
 # detail/ is private to its folder.
 plant("only interlock/core/ may reach its detail/"
@@ -111,6 +118,15 @@ plant("only interlock/core/ may reach its detail/"
     backends/memory/d.hpp "#include <interlock/core/detail/locks/machine.hpp>")
 plant("only interlock/backends/memory/ may reach its detail/"
     door.hpp "#include <interlock/backends/memory/detail/table.hpp>")
+# So is impl/.
+plant("only interlock/core/kit/ may reach its impl/"
+    policies/e.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+plant("only interlock/core/kit/ may reach its impl/"
+    backends/redis/src.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+# What a body may include is what its header may.
+plant("the nouns of core may not include its kit" core/impl/l.ipp "#include <interlock/core/kit/pool.hpp>")
+plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
+    backends/redis/impl/i.ipp "#include <hiredis/read.h>")
 # One door per client library.
 plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
     backends/redis/e.hpp "#include <hiredis/read.h>")
@@ -124,12 +140,14 @@ plant("<libpq-fe.h> may be included by backends/postgres/detail/pqxx.hpp only"
     backends/postgres/e.hpp "#include <libpq-fe.h>")
 # The runtime of a store.
 plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/h.hpp "auto now = SystemRuntime::now()")
-plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.hpp "// fine" "using R = SystemRuntime")
+plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.hpp
+    "// fine" "using R = SystemRuntime")
 plant("'SystemRuntime' is not for 'postgres' to choose" backends/postgres/detail/f.hpp
     "SystemRuntimes fine" "return SystemRuntime{}")
 plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp "using R = SystemRuntime")
 header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime." "using Pool = BasicPool<SystemRuntime>")
 header(backends/redis/fwd.hpp "using Client = BasicClient<SystemRuntime>")
+header(backends/postgres/src.hpp "template class BasicPool<SystemRuntime>")
 # Umbrella includes of dependencies.
 plant("<boost/asio.hpp> brings in the whole library" core/g.hpp "#include <boost/asio.hpp>")
 plant("<pqxx/pqxx> brings in the whole library" backends/postgres/detail/pqxx.hpp "#include <pqxx/pqxx>")
