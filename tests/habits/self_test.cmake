@@ -119,7 +119,8 @@ endif()
 
 # The share of comments is one of all public headers together.
 source(include/interlock/core/bare.hpp "/// One." "struct Bare {" "${members}}^")
-expect_fail("public headers without prose" "include:1: prose: 52 of 499 lines of the public headers are comment" ${check})
+expect_fail("public headers without prose"
+    "include:1: prose: 52 of 499 lines of the public headers are comment" ${check})
 
 # What is known is no violation, as long as it is there.
 execute_process(COMMAND ${check} --list OUTPUT_FILE "${known}")

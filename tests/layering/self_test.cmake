@@ -144,8 +144,10 @@ plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.h
     "// fine" "using R = SystemRuntime")
 plant("'SystemRuntime' is not for 'postgres' to choose" backends/postgres/detail/f.hpp
     "SystemRuntimes fine" "return SystemRuntime{}")
-plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp "using R = SystemRuntime")
-header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime." "using Pool = BasicPool<SystemRuntime>")
+plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp
+    "using R = SystemRuntime")
+header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime."
+    "using Pool = BasicPool<SystemRuntime>")
 header(backends/redis/fwd.hpp "using Client = BasicClient<SystemRuntime>")
 header(backends/postgres/src.hpp "template class BasicPool<SystemRuntime>")
 # Umbrella includes of dependencies.
@@ -185,7 +187,8 @@ plant("fwd.hpp may include version.hpp and light core headers only" fwd.hpp
 expect_fail("fwd.hpp includes a policy" "${planted}" ${check_layering})
 clean_tree()
 set(planted "")
-plant("fwd.hpp names no store, 'redis' has a fwd.hpp of its own" fwd.hpp "namespace detail {" "namespace redis {")
+plant("fwd.hpp names no store, 'redis' has a fwd.hpp of its own" fwd.hpp
+    "namespace detail {" "namespace redis {")
 expect_fail("fwd.hpp names a store" "${planted}" ${check_layering})
 clean_tree()
 header(core/key.hpp "#include <interlock/core/awaitable.hpp>")

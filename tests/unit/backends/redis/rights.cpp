@@ -101,7 +101,8 @@ for _, key in ipairs(found) do
     table.sort(fields)
     for _, field in ipairs(fields) do text = text .. field .. '=' .. redis.call('HGET', key, field) .. ' ' end
   end
-  out[#out + 1] = key .. ' ' .. kind .. ' ' .. (redis.call('PTTL', key) < 0 and 'stays ' or 'expires ') .. text
+  local ends = redis.call('PTTL', key) < 0 and 'stays ' or 'expires '
+  out[#out + 1] = key .. ' ' .. kind .. ' ' .. ends .. text
 end
 return out
 )lua",
