@@ -240,10 +240,10 @@ inline void check_prose(Prose const& prose, Violations& all)
 
 // ---- Names
 
-/// One whose names are looked at: a fwd.hpp declares what is documented elsewhere.
+/// One whose names are looked at: a fwd.hpp and a src.hpp declare what is documented elsewhere.
 inline bool is_public_header(std::string const& file)
 {
-    return is_public(file) && !file.ends_with("/fwd.hpp");
+    return is_public(file) && !file.ends_with("/fwd.hpp") && !file.ends_with("/src.hpp");
 }
 
 /// The members that a concept asks for, `r.create(...)` and `R::value_type`. What they are stands there, once

@@ -16,7 +16,7 @@ set(patterns_may_include core policies)
 # Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but
 # for those that join everything. A folder of core/ that is not listed here is a violation.
 set(services core/transaction_service.hpp core/lock_state_service.hpp core/state_repository.hpp
-    core/any_idempotency_store.hpp core/open.hpp)
+    core/any_idempotency_store.hpp core/open.hpp core/src.hpp)
 set(rooms nouns services contracts kit runtime codec detail)
 set(nouns_may_include nouns codec contracts)
 set(codec_may_include nouns codec)
@@ -40,11 +40,18 @@ foreach(file IN LISTS component_files)
     endforeach()
 endforeach()
 
+# The bodies of x.hpp stand in impl/x.ipp, which may do what x.hpp may. Nobody includes it but x.hpp, and for
+# separate compilation a src.hpp of its folder or of one above.
+function(header_of file result)
+    string(REGEX REPLACE "(^|/)impl/([^/]+)\\.ipp$" "\\1\\2.hpp" header "${file}")
+    set(${result} "${header}" PARENT_SCOPE)
+endfunction()
+
 # Whole libraries behind one include: too slow to compile for a header.
 set(umbrella_includes boost/asio.hpp pqxx/pqxx)
 
 # The runtime seam: nothing else may name these. (A member of the runtime may well be called sleep_until.)
-set(seam_headers "^core/runtime/(impl/)?[a-z0-9_]+\\.[hi]pp$")
+set(seam_headers "^core/runtime/[a-z0-9_]+\\.hpp$")
 set(seam_words
     steady_timer system_timer high_resolution_timer
     system_clock steady_clock high_resolution_clock clock_gettime gettimeofday
@@ -102,24 +109,13 @@ function(code_of line code)
     set(${code} "${result}" PARENT_SCOPE)
 endfunction()
 
-# header_of(<file> <header>): the header whose bodies a .ipp holds; any other file is its own.
-function(header_of file header)
-    string(REGEX REPLACE "(^|/)impl/([^/]+)\\.ipp$" "\\1\\2.hpp" result "${file}")
-    set(${header} "${result}" PARENT_SCOPE)
-endfunction()
-
 macro(check_include header line_number included)
     if("${included}" MATCHES "^interlock/(.+)$")
         check_own_include("${header}" ${line_number} "${CMAKE_MATCH_1}")
     endif()
-    # The bodies of a door are part of it; src.hpp compiles what a library itself keeps in a src.hpp.
-    header_of("${header}" by)
-    if("${header}" MATCHES "(^|/)src\\.hpp$" AND "${included}" MATCHES "/impl/src\\.hpp$")
-        set(by "its own src.hpp")
-    endif()
+    header_of("${header}" as)
     foreach(client IN LISTS clients)
-        if("${included}" MATCHES "${${client}_includes}" AND NOT by STREQUAL "its own src.hpp"
-           AND NOT by STREQUAL "${${client}_door}")
+        if("${included}" MATCHES "${${client}_includes}" AND NOT as STREQUAL "${${client}_door}")
             violation("${header}" ${line_number} "<${included}> may be included by ${${client}_door} only")
         endif()
     endforeach()
@@ -133,7 +129,7 @@ endmacro()
 function(room_of file room)
     set(result "")
     header_of("${file}" header)
-    if(header IN_LIST services OR header STREQUAL "core/src.hpp")
+    if(header IN_LIST services)
         set(result services)
     elseif(header MATCHES "^core/([^/]+)/")
         set(result ${CMAKE_MATCH_1})
@@ -187,26 +183,26 @@ macro(check_own_include header line_number target)
         endif()
     endif()
 
-    check_private("${header}" ${line_number} "${target}" detail)
-    check_private("${header}" ${line_number} "${target}" impl)
-endmacro()
-
-# A folder of this name is private to the folder that holds it, and open to a src.hpp further out: that one
-# joins all bodies below it.
-macro(check_private header line_number target name)
-    if("/${target}" MATCHES "^/(.*/)?${name}/")
+    if("/${target}" MATCHES "^/(.*/)?impl/")
         set(owner "${CMAKE_MATCH_1}")
-        string(FIND "${header}" "${owner}" at)
-        set(joins FALSE)
-        if("${header}" MATCHES "^(.*/)?src\\.hpp$")
-            string(FIND "${target}" "${CMAKE_MATCH_1}" joined)
-            if(joined EQUAL 0)
-                set(joins TRUE)
+        header_of("${target}" as)
+        set(is_src NO)
+        if("/${header}" MATCHES "^/(.*/)?src\\.hpp$")
+            string(FIND "${owner}" "${CMAKE_MATCH_1}" at)
+            if(at EQUAL 0)
+                set(is_src YES)
             endif()
         endif()
-        if(owner AND NOT at EQUAL 0 AND NOT joins)
+        if(NOT is_src AND NOT "${header}" STREQUAL "${as}")
+            violation("${header}" ${line_number} "<interlock/${target}> is for <interlock/${as}> alone")
+        endif()
+    endif()
+    if("/${target}" MATCHES "^/(.*/)?detail/")
+        set(owner "${CMAKE_MATCH_1}")
+        string(FIND "${header}" "${owner}" at)
+        if(owner AND NOT at EQUAL 0)
             violation("${header}" ${line_number}
-                "only interlock/${owner} may reach its ${name}/, here <interlock/${target}>")
+                "only interlock/${owner} may reach its detail/, here <interlock/${target}>")
         endif()
     endif()
 endmacro()
@@ -223,14 +219,15 @@ foreach(header IN LISTS headers)
     if(header MATCHES "^([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST layers)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no layer, expected one of: ${layers}")
     endif()
-    header_of("${header}" declares)
-    if(declares MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST rooms)
+    if(header MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 STREQUAL "impl"
+       AND NOT CMAKE_MATCH_1 IN_LIST rooms)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no room of core, expected one of: ${rooms}")
     endif()
     if(NOT header MATCHES "\\.hpp$" AND NOT header MATCHES "(^|/)impl/[^/]+\\.ipp$")
-        violation("${header}" 1 "headers end in .hpp, and bodies in .ipp within an impl/")
+        violation("${header}" 1 "headers end in .hpp, their bodies stand in impl/ and end in .ipp")
     endif()
 
+    header_of("${header}" declared_in)
     interlock_read_lines("${ROOT}/interlock/${header}" lines)
     set(in_comment FALSE)
     set(line_number 0)
@@ -262,15 +259,15 @@ foreach(header IN LISTS headers)
                     "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
             endif()
         endif()
-        # A store runs on any runtime. Only its fwd.hpp says which one a user gets, and its src.hpp compiles
-        # that one.
+        # A store runs on any runtime. Only its fwd.hpp says which one a user gets, and its src.hpp for which
+        # one it is compiled once.
         if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
            AND NOT header MATCHES "^backends/[^/]+/(fwd|src)\\.hpp$" AND header MATCHES "^backends/([^/]+)/")
             violation("${header}" ${line_number}
                 "'SystemRuntime' is not for '${CMAKE_MATCH_1}' to choose, its runtime is a template argument")
         endif()
 
-        if(NOT header MATCHES "${seam_headers}"
+        if(NOT declared_in MATCHES "${seam_headers}"
            AND code MATCHES "(^|[^A-Za-z0-9_])(${any_seam_word})($|[^A-Za-z0-9_])")
             foreach(word IN LISTS seam_words)
                 if(code MATCHES "(^|[^A-Za-z0-9_])${word}($|[^A-Za-z0-9_])")

@@ -36,6 +36,7 @@ function(clean_tree)
         "#include <interlock/policies/optimistic.hpp>")
     header(core/key.hpp "#include <concepts>")
     header(core/format.hpp "#include <fmt/format.h>")
+    header(src.hpp "#include <interlock/core/src.hpp>")
     header(core/contracts/store.hpp "#include <interlock/core/key.hpp>")
     header(core/runtime/runtime.hpp "#include <boost/asio/steady_timer.hpp>"
         "std::chrono::steady_clock::now()")
@@ -51,12 +52,6 @@ function(clean_tree)
         "char quote = '\"'  // a random_device would be wrong"
         "constexpr int many = 1'000'000  // and a system_clock too"
         "runtime.sleep_until(at)")
-    header(core/kit/impl/pool.ipp "#include <interlock/core/kit/pool.hpp>")
-    header(core/kit/net/impl/openssl.ipp "#include <openssl/err.h>" "#include <boost/asio/ssl/context.hpp>")
-    header(core/runtime/impl/clock.ipp "clock_gettime(CLOCK_BOOTTIME, &now)")
-    header(core/src.hpp "#include <interlock/core/kit/impl/pool.ipp>"
-        "#include <interlock/core/detail/locks/machine.hpp>")
-    header(src.hpp "#include <interlock/core/kit/impl/pool.ipp>" "#include <boost/asio/ssl/impl/src.hpp>")
     header(policies/optimistic.hpp "#include <interlock/core/transaction_service.hpp>"
         "#include <boost/asio/post.hpp>")
     header(backends/memory/store.hpp
@@ -108,8 +103,8 @@ plant("'rooms' is no room of core" core/rooms/a.hpp "int a")
 plant("<interlock/interlock.hpp> is for users" core/d.hpp "#include <interlock/interlock.hpp>")
 plant("version.hpp includes nothing" version.hpp "#include <interlock/core/contracts/store.hpp>")
 plant("'helpers' is no layer" helpers/a.hpp "int a")
-plant("headers end in .hpp, and bodies in .ipp within an impl/" core/e.ipp "int e")
-plant("headers end in .hpp, and bodies in .ipp within an impl/" core/kit/impl/e.hpp.in "int e")
+plant("headers end in .hpp, their bodies stand in impl/" core/e.ipp "int e")
+plant("headers end in .hpp, their bodies stand in impl/" core/impl/e.cpp "int e")
 plant("write <...> instead of \"concepts.hpp\"" core/f.hpp "#include \"concepts.hpp\"")
 # detail/ is private to its folder.
 plant("only interlock/core/ may reach its detail/"
@@ -118,15 +113,21 @@ plant("only interlock/core/ may reach its detail/"
     backends/memory/d.hpp "#include <interlock/core/detail/locks/machine.hpp>")
 plant("only interlock/backends/memory/ may reach its detail/"
     door.hpp "#include <interlock/backends/memory/detail/table.hpp>")
-# So is impl/.
-plant("only interlock/core/kit/ may reach its impl/"
-    policies/e.hpp "#include <interlock/core/kit/impl/pool.ipp>")
-plant("only interlock/core/kit/ may reach its impl/"
-    backends/redis/src.hpp "#include <interlock/core/kit/impl/pool.ipp>")
-# What a body may include is what its header may.
-plant("the nouns of core may not include its kit" core/impl/l.ipp "#include <interlock/core/kit/pool.hpp>")
-plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
-    backends/redis/impl/i.ipp "#include <hiredis/read.h>")
+# The bodies of a header are for that header, and for the src.hpp of its folder or of one above. They may do
+# what the header may.
+header(core/kit/impl/pool.ipp "#include <interlock/core/kit/pool.hpp>")
+header(core/kit/pool.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+header(core/src.hpp "#include <interlock/core/kit/impl/pool.ipp>" "#include <interlock/core/impl/key.ipp>")
+header(core/runtime/impl/clock.ipp "clock_gettime(CLOCK_BOOTTIME, &now)")
+header(core/kit/net/impl/openssl.ipp "#include <openssl/ssl.h>")
+header(backends/redis/src.hpp "template class Pipeline<SystemRuntime>")
+plant("<interlock/core/kit/impl/pool.ipp> is for <interlock/core/kit/pool.hpp> alone"
+    core/kit/b.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+plant("<interlock/core/kit/impl/pool.ipp> is for <interlock/core/kit/pool.hpp> alone"
+    core/kit/net/src.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+plant("the nouns of core may not include its kit" core/impl/k.ipp "#include <interlock/core/kit/pool.hpp>")
+plant("'getrandom' belongs behind the runtime seam" core/kit/impl/c.ipp "getrandom(0, 0, 0)")
+plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/impl/i.ipp "using R = SystemRuntime")
 # One door per client library.
 plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
     backends/redis/e.hpp "#include <hiredis/read.h>")
@@ -149,7 +150,6 @@ plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/
 header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime."
     "using Pool = BasicPool<SystemRuntime>")
 header(backends/redis/fwd.hpp "using Client = BasicClient<SystemRuntime>")
-header(backends/postgres/src.hpp "template class BasicPool<SystemRuntime>")
 # Umbrella includes of dependencies.
 plant("<boost/asio.hpp> brings in the whole library" core/g.hpp "#include <boost/asio.hpp>")
 plant("<pqxx/pqxx> brings in the whole library" backends/postgres/detail/pqxx.hpp "#include <pqxx/pqxx>")
