@@ -4,16 +4,19 @@
 #define INTERLOCK_BACKENDS_REDIS_CONNECTION_HPP
 
 /// @file
-/// One asynchronous connection to a Redis server, shared by many coroutines and threads.
+/// One asynchronous connection to a Redis server, shared by many coroutines and threads: for a program that
+/// sends commands and scripts of its own.
+///
+///     interlock::redis::Connection const redis{context, "redis://localhost"};
+///     interlock::redis::Command const get{"GET", "greeting"};
+///     auto const reply = co_await redis.async_execute(get, interlock::redis::Access::read, asio::deferred);
+///     if (reply && !reply->root().is(interlock::redis::ReplyType::nil))
+///         std::cout << reply->root().text();
 
 #include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/connection_statistics.hpp>
 #include <interlock/backends/redis/detail/command.hpp>
-#include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/pipeline.hpp>
-#include <interlock/backends/redis/detail/pipeline_handle.hpp>
-#include <interlock/backends/redis/detail/queued_command.hpp>
-#include <interlock/backends/redis/detail/resender.hpp>
+#include <interlock/backends/redis/detail/execute_operation.hpp>
 #include <interlock/backends/redis/detail/script_call.hpp>
 #include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/options.hpp>
@@ -29,10 +32,7 @@
 
 #include <concepts>
 #include <cstddef>
-#include <exception>
 #include <memory>
-#include <optional>
-#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -41,40 +41,10 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-namespace detail {
-
-template <class W>
-concept Number = std::integral<W> && !std::same_as<W, bool> && !std::same_as<W, char>;
-
-/// Whether a command has one reply at once and leaves nothing behind in the connection, which others share.
-inline bool fits_shared_connection(std::string_view name, std::string_view second) noexcept
-{
-    auto const is = [](std::string_view text, std::string_view upper) {
-        if (text.size() != upper.size())
-            return false;
-        for (std::size_t i = 0; i < text.size(); ++i)
-            if ((text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]) != upper[i])
-                return false;
-        return true;
-    };
-    auto const any = [&](auto... names) { return (is(name, names) || ...); };
-    return !any(
-               "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE",
-               "MONITOR", "SYNC", "PSYNC", "REPLCONF", "HELLO", "RESET", "QUIT", "AUTH", "SELECT", "MULTI",
-               "EXEC", "DISCARD", "WATCH", "UNWATCH") &&
-           !(is(name, "CLIENT") && (is(second, "REPLY") || is(second, "TRACKING")));
-}
-
-/// What a command is made of.
-template <class W>
-concept CommandWord = std::convertible_to<W const&, std::string_view> || Number<W>;
-
-}  // namespace detail
-
-/// A command and its arguments, ready to be sent. Any byte may be in an argument; numbers are written in
-/// decimal.
+/// A command and its arguments, ready to be sent: `Command{"SET", key, value, "PX", 1000}`. Any byte may be in
+/// an argument; numbers are written in decimal.
 ///
-/// `Command{"SET", key, value, "PX", 1000}`. Keeps a copy: nothing that it was made from need outlive it.
+/// **Lifetimes.** Keeps a copy: nothing that the command was made from need outlive it.
 /// **Thread safety.** Distinct objects: safe.
 /// **Cost.** No allocation up to 300 bytes, then one.
 class Command {
@@ -99,21 +69,26 @@ private:
     }
 
     detail::Command encoded_;
-    bool fits_;
+    bool fits_;  // the command has one reply at once, and leaves nothing behind in the connection
 };
 
-/// A Lua script and the name by which the server knows it. A shared handle; make it once.
+/// A Lua script and the name by which the server knows it.
+///
+/// **Lifetimes.** A shared handle. Make it once, and keep it: its name takes a hash of the whole text.
+/// **Thread safety.** Everything: safe.
 class Script {
 public:
     /// Computes the name of the script, its SHA-1, once.
-    explicit Script(std::string_view lua) : state_(std::make_shared<detail::Script const>(lua)) {}
+    explicit Script(std::string_view lua);
     /// The Lua text that the script was made from.
     std::string_view text() const noexcept { return state_->text; }
     /// SHA-1 of the text, 40 digits.
     std::string_view name() const noexcept { return state_->name; }
 
 private:
-    std::shared_ptr<detail::Script const> state_;
+    template <class>
+    friend class BasicConnection;
+    std::shared_ptr<detail::Script const> state_;  // the text and the name: all copies have the same
 };
 
 /// A call of a script: `Evaluation{script, 1, key, argument, argument}`, where the number says how many of
@@ -132,133 +107,6 @@ private:
     detail::Command encoded_;
     Script script_;
 };
-
-namespace detail {
-
-/// The runtime of a connection, whose handlers without an executor of their own run on the connection's.
-template <class R>
-class ConnectionRuntime : public R {
-public:
-    ConnectionRuntime(R runtime, boost::asio::any_io_executor executor)
-        : R(std::move(runtime)), executor_(std::move(executor))
-    {}
-    boost::asio::any_io_executor const& executor() const noexcept { return executor_; }
-
-private:
-    boost::asio::any_io_executor executor_;
-};
-
-template <class R>
-struct ExecuteArguments {
-    ExecuteArguments(
-        std::shared_ptr<Pipeline<R>> with, Command command, std::optional<redis::Script> called, Access what,
-        Deadline until, bool good)
-        : pipeline(std::move(with)), encoded(std::move(command)), script(std::move(called)), access(what),
-          deadline(until), fits(good)
-    {}
-    std::shared_ptr<Pipeline<R>> pipeline;
-    Command encoded;
-    std::optional<redis::Script> script;
-    Access access;
-    Deadline deadline;
-    bool fits;  // the command leaves nothing behind in the connection
-};
-
-/// One command of a connection, from its start to its handler.
-template <class Handler, class R>
-class ExecuteOperation final : public interlock::detail::AsyncOperation<Handler, ConnectionRuntime<R>>,
-                               private QueuedCommand {
-    using Base = interlock::detail::AsyncOperation<Handler, ConnectionRuntime<R>>;
-
-public:
-    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments<R>> arguments)
-        : ExecuteOperation(std::move(handler), std::move(arguments), arguments->pipeline->runtime().now())
-    {}
-
-    /// Into the queue at once: its step comes with the result.
-    void start()
-    {
-        interlock::detail::Ref<Base> const alive{this};
-        this->join();
-        if (refused_)
-            this->schedule();
-        else
-            pipeline_->submit(*this, encoded_.bytes());
-    }
-
-private:
-    ExecuteOperation(Handler handler, std::unique_ptr<ExecuteArguments<R>>&& arguments, TimePoint now)
-        : Base(
-              std::move(handler),
-              ConnectionRuntime<R>{arguments->pipeline->runtime(), arguments->pipeline->executor()}),
-          QueuedCommand(arguments->access, arguments->deadline.at(now)),
-          pipeline_(std::move(arguments->pipeline)), encoded_(std::move(arguments->encoded)),
-          script_(std::move(arguments->script))
-    {
-        if (!arguments->deadline.valid())
-            refused_.emplace(Errc::invalid_argument, "the deadline is not a number");
-        else if (!arguments->fits)
-            refused_.emplace(Errc::invalid_argument, "redis: this command needs a connection of its own");
-        else if (now >= deadline())
-            refused_.emplace(Errc::deadline_exceeded, "the deadline came before anything was sent to redis");
-    }
-
-    void finished() noexcept override { this->wake(); }
-
-    bool step() override
-    {
-        if (refused_) {
-            result_ = *std::move(refused_);
-            return true;
-        }
-        auto* const result = pipeline_->take(*this);
-        if (result == nullptr) {
-            if (!this->cancel_requested())
-                return false;
-            result_ = pipeline_->cancel(*this);
-            return true;
-        }
-        result_ = std::move(*result);
-        if (!result_ || !result_->root().is(ReplyType::error))
-            return true;
-        auto const text = result_->root().text();
-        if (!this->cancel_requested() && resender_.again(*pipeline_, *this, deadline(), text))
-            return false;
-        auto failure = map_error(text, access());
-        // What a script did before it raised this, or before one of its commands was refused, is not undone.
-        if (script_ && access() != Access::read && raised_by_script(text, failure.errc()))
-            failure = Failure::unknown(failure.errc(), std::string(failure.detail()));
-        result_ = Outcome<Reply>{std::move(failure)};
-        return true;
-    }
-
-    void failed(std::exception_ptr) noexcept override
-    {
-        result_ = access() == Access::read ? Failure{Errc::overloaded} : Failure::unknown(Errc::overloaded);
-    }
-
-    void complete(interlock::detail::Ref<Base> self) override
-    {
-        auto handler = std::move(this->handler());
-        auto result = std::move(result_);
-        {
-            interlock::detail::Ref<Base> const last = std::move(self);
-        }
-        std::move(handler)(std::move(result));
-    }
-
-    void leave() noexcept override { pipeline_->forget(*this); }
-    void destroy() noexcept override { interlock::detail::destroy_operation(this, this->allocator()); }
-
-    std::shared_ptr<Pipeline<R>> pipeline_;
-    Command encoded_;
-    std::optional<redis::Script> script_;
-    Resender resender_{encoded_, script_ ? std::optional{script_->text()} : std::nullopt};
-    std::optional<Failure> refused_;  // before anything was submitted
-    Outcome<Reply> result_;           // for the handler
-};
-
-}  // namespace detail
 
 /// A connection to a Redis server (7.0 or later) or Valkey (8 or later), on any Asio executor.
 ///
@@ -292,19 +140,12 @@ public:
     using executor_type = boost::asio::any_io_executor;
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
-    BasicConnection(boost::asio::any_io_executor executor, Options options)
-        : BasicConnection(Runtime{}, std::move(executor), std::move(options))
-    {}
+    BasicConnection(boost::asio::any_io_executor executor, Options options);
     /// As `Options::parse`; throws `Error` (`invalid_argument`, without the URL's text).
-    BasicConnection(boost::asio::any_io_executor executor, std::string_view url)
-        : BasicConnection(std::move(executor), Options::parse(url).value())
-    {}
+    BasicConnection(boost::asio::any_io_executor executor, std::string_view url);
     /// With a runtime that is not the system's: for tests.
-    BasicConnection(Runtime runtime, boost::asio::any_io_executor executor, Options options)
-        : handle_(std::make_shared<detail::PipelineHandle<Runtime>>(
-              std::move(runtime), std::move(executor), std::move(options)))
-    {}
-    /// On the executor of an execution context.
+    BasicConnection(Runtime runtime, boost::asio::any_io_executor executor, Options options);
+    /// On the executor of an execution context; `where` is options or a URL.
     template <class Context, class Where>
         requires std::derived_from<Context, boost::asio::execution_context> &&
                  (std::same_as<std::remove_cvref_t<Where>, Options> ||
@@ -313,9 +154,12 @@ public:
         : BasicConnection(context.get_executor(), std::forward<Where>(where))
     {}
 
-    executor_type const& get_executor() const noexcept { return handle_->pipeline->executor(); }
-    Options const& options() const noexcept { return handle_->pipeline->options(); }
-    ConnectionStatistics statistics() const { return handle_->pipeline->statistics(); }
+    /// Where the I/O is done, and where handlers without an executor of their own run.
+    executor_type const& get_executor() const noexcept;
+    /// The options that the connection was made with.
+    Options const& options() const noexcept;
+    /// What the connection has done so far.
+    ConnectionStatistics statistics() const;
 
     /// Sends `command` and waits for its reply. `access` says what a lost reply means.
     ///
@@ -343,7 +187,7 @@ public:
     template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
     auto async_execute(Command command, Access access, Deadline deadline, CompletionToken&& token) const
     {
-        return initiate(std::move(command.encoded_), std::nullopt, access, deadline, command.fits_, token);
+        return initiate(std::move(command.encoded_), nullptr, access, deadline, command.fits_, token);
     }
     template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
     auto async_execute(Command command, Access access, CompletionToken&& token) const
@@ -360,7 +204,7 @@ public:
         Evaluation evaluation, Access access, Deadline deadline, CompletionToken&& token) const
     {
         return initiate(
-            std::move(evaluation.encoded_), std::move(evaluation.script_), access, deadline, true, token);
+            std::move(evaluation.encoded_), std::move(evaluation.script_.state_), access, deadline, true, token);
     }
     template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
     auto async_evaluate(Evaluation evaluation, Access access, CompletionToken&& token) const
@@ -372,26 +216,32 @@ public:
 private:
     template <class CompletionToken>
     auto initiate(
-        detail::Command encoded, std::optional<Script> script, Access access, Deadline deadline, bool fits,
+        detail::Command encoded, std::shared_ptr<detail::Script const> script, Access access, Deadline deadline, bool fits,
         CompletionToken& token) const
     {
+        using Arguments = detail::ExecuteArguments<Runtime>;
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
         return boost::asio::async_initiate<CompletionToken, void(Outcome<Reply>)>(
-            [](auto handler, std::unique_ptr<detail::ExecuteArguments<Runtime>> arguments) {
-                using Handler = decltype(handler);
-                interlock::detail::start_operation<detail::ExecuteOperation<Handler, Runtime>>(
-                    std::move(handler), std::move(arguments));
+            [](auto handler, std::unique_ptr<Arguments> arguments) {
+                using Operation = detail::ExecuteOperation<decltype(handler), Runtime>;
+                interlock::detail::start_operation<Operation>(std::move(handler), std::move(arguments));
             },
             token,
-            std::make_unique<detail::ExecuteArguments<Runtime>>(
-                handle_->pipeline, std::move(encoded), std::move(script), access, deadline, fits));
+            std::make_unique<Arguments>(
+                pipeline(), std::move(encoded), std::move(script), access, deadline, fits));
     }
+    std::shared_ptr<detail::Pipeline<Runtime>> const& pipeline() const noexcept;
 
+    // The connection itself, which ends with the last handle.
     std::shared_ptr<detail::PipelineHandle<Runtime>> handle_;
 };
 
 }  // namespace redis
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/redis/impl/connection.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_REDIS_CONNECTION_HPP

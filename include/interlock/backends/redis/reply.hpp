@@ -16,9 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace interlock {
@@ -72,86 +70,31 @@ public:
     template <class Take>
     void split(Take take) const
     {
-        for (std::size_t at = 1, end = 1; at < count(); at = end) {
-            end = behind(at);
-            Reply part;
-            part.root_ = node(at);
-            part.rest_.assign(
-                rest_.begin() + static_cast<std::ptrdiff_t>(at),
-                rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
-            part.take_text(part.root_, *this);
-            for (auto& inner : part.rest_) {
-                part.nested_ = part.nested_ || inner.type == ReplyType::array;
-                part.take_text(inner, *this);
-            }
-            take(std::move(part));
-        }
+        for (std::size_t at = 1, end = 1; at < count(); at = end)
+            take(element(at, end));
     }
-    /// Becomes nil.
-    void clear() noexcept
-    {
-        root_ = {};
-        rest_.clear();
-        bytes_.clear();
-        nested_ = false;
-        // One large reply must not keep its memory for ever.
-        if (bytes_.capacity() > kept_bytes)
-            bytes_.shrink_to_fit();
-        if (rest_.capacity() > kept_nodes)
-            rest_.shrink_to_fit();
-    }
+    /// Becomes nil. Memory beyond a bound is given back.
+    void clear() noexcept;
 
 private:
     friend class ReplyView;
     friend class detail::ReplyReader;
-    static constexpr std::size_t kept_bytes = std::size_t{1} << 20;
-    static constexpr std::size_t kept_nodes = std::size_t{1} << 14;
-
     struct Node {
         ReplyType type{ReplyType::nil};
         std::int64_t number{0};  // the integer itself, or where the text begins in `bytes_`
         std::size_t size{0};     // bytes of the text, or elements of the array
     };
     std::size_t count() const noexcept { return 1 + rest_.size(); }
-    Node node(std::size_t i) const noexcept { return i == 0 ? root_ : i < count() ? rest_[i - 1] : Node{}; }
-    static bool is_text(ReplyType type) noexcept
-    {
-        return type == ReplyType::string || type == ReplyType::status || type == ReplyType::error;
-    }
-    std::string_view text(Node const& node) const noexcept
-    {
-        if (!is_text(node.type))
-            return {};
-        return std::string_view{bytes_.data(), bytes_.size()}.substr(
-            static_cast<std::size_t>(node.number), node.size);
-    }
+    Node node(std::size_t i) const noexcept;
+    std::string_view text(Node const& node) const noexcept;
     /// Appends the text of a node that was copied from `other`.
-    void take_text(Node& node, Reply const& other)
-    {
-        if (!is_text(node.type))
-            return;
-        auto const text = other.text(node);
-        node.number = static_cast<std::int64_t>(append(text));
-    }
-    /// Where it is now.
-    std::size_t append(std::string_view text)
-    {
-        auto const at = bytes_.size();
-        bytes_.insert(bytes_.end(), text.begin(), text.end());
-        return at;
-    }
+    void take_text(Node& node, Reply const& other);
+    /// Appends a text; where it is now.
+    std::size_t append(std::string_view text);
     /// The index behind the value at `i` and all it contains.
-    std::size_t behind(std::size_t i) const noexcept
-    {
-        std::size_t left = 1;
-        while (left > 0 && i < count()) {
-            --left;
-            if (auto const at = node(i); at.type == ReplyType::array)
-                left += at.size;
-            ++i;
-        }
-        return i;
-    }
+    std::size_t behind(std::size_t i) const noexcept;
+    /// A copy of the value at `at`; `end` becomes the index behind it.
+    Reply element(std::size_t at, std::size_t& end) const;
 
     Node root_;
     std::vector<Node>
@@ -160,42 +103,12 @@ private:
     bool nested_{false};  // some array is inside another one, so that the i-th element must be searched for
 };
 
-inline ReplyType ReplyView::type() const noexcept
-{
-    return reply_->node(index_).type;
-}
-
-inline std::string_view ReplyView::text() const noexcept
-{
-    return reply_->text(reply_->node(index_));
-}
-
-inline std::int64_t ReplyView::integer() const noexcept
-{
-    auto const node = reply_->node(index_);
-    return node.type == ReplyType::integer ? node.number : 0;
-}
-
-inline std::size_t ReplyView::size() const noexcept
-{
-    auto const node = reply_->node(index_);
-    return node.type == ReplyType::array ? node.size : 0;
-}
-
-inline ReplyView ReplyView::operator[](std::size_t i) const noexcept
-{
-    if (i >= size())
-        return {reply_, std::numeric_limits<std::size_t>::max()};
-    if (!reply_->nested_)
-        return {reply_, index_ + 1 + i};
-    auto at = index_ + 1;
-    while (i-- > 0)
-        at = reply_->behind(at);
-    return {reply_, at};
-}
-
 }  // namespace redis
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/redis/impl/reply.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_REDIS_REPLY_HPP

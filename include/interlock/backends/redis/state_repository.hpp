@@ -5,20 +5,25 @@
 
 /// @file
 /// States, locks and operation records in a Redis server. Every atomic step is one Lua script.
+///
+///     interlock::redis::Client const client{"redis://localhost"};
+///     interlock::redis::StateRepository<Stock> const stock{client, {.name_space = "shop"}};
+///     stock.insert(Stock{.sku = "sku-1", .quantity = 3}).value();
+///     interlock::TransactionService service{interlock::SetNxLock{}, stock};
+///     service.do_in_transaction("sku-1", [](Stock& s) { return --s.quantity; });
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/call.hpp>
-#include <interlock/backends/redis/detail/operation_scan.hpp>
-#include <interlock/backends/redis/detail/state_calls.hpp>
-#include <interlock/backends/redis/detail/stored.hpp>
+#include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/backends/redis/fwd.hpp>
+#include <interlock/backends/redis/reply.hpp>
 #include <interlock/backends/redis/repository_options.hpp>
 #include <interlock/core/contracts/store.hpp>
-#include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/store_members.hpp>
+#include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -44,21 +49,24 @@ namespace redis {
 /// grant are above all earlier ones and not below the server's clock, so that a failover that has lost the
 /// last grants does not repeat their tokens, unless the promoted server's clock is behind by more than the
 /// failover took or more than 4,096 grants a second had been made. A script needs all its rights before its
-/// first write: without one of them a call is `misconfigured` and nothing was written. **Does not
-/// guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock jumps, when a
-/// replica without the latest writes is promoted (see `RepositoryOptions::replicas`), or when a server
-/// restarts without its data; the fence refuses writes of the former holder in each of these. What a failover
-/// or a crash without `appendfsync always` forgets is forgotten as a whole prefix: values, locks, records and
-/// counters together. So the versions of values that were forgotten are given again, and across such a
-/// failover updates may be lost (P3): a commit whose connection leads to another server than its versions
-/// were read from is a `version_conflict`, and what `OptimisticVersioning::remember` keeps is forgotten (see
-/// `life`), but who has read before, and commits after others have met the new server, is not told. The right
-/// to `INFO` is needed for both. **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or
-/// `overloaded`. Sent, but no reply: `outcome_unknown` for what writes. Ask again with the same owner token
-/// (`create`, `renew`, `remove`) or operation id (`commit`). A full server: `overloaded` with an operation
-/// id, else `unavailable`; removing a lock still works. A key of another type, or bytes that are none of
-/// ours: `corrupt_state`. **Lifetimes.** A shared handle; it keeps its client alive. **Thread safety.**
-/// Everything: safe. **Cost.** One round trip per member; `for_each_operation` scans the whole database.
+/// first write: without one of them a call is `misconfigured` and nothing was written.
+/// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock
+/// jumps, when a replica without the latest writes is promoted (see `RepositoryOptions::replicas`), or when a
+/// server restarts without its data; the fence refuses writes of the former holder in each of these. What a
+/// failover or a crash without `appendfsync always` forgets is forgotten as a whole prefix: values, locks,
+/// records and counters together. So the versions of values that were forgotten are given again, and across
+/// such a failover updates may be lost (P3): a commit whose connection leads to another server than its
+/// versions were read from is a `version_conflict`, and what `OptimisticVersioning::remember` keeps is
+/// forgotten (see `life`), but who has read before, and commits after others have met the new server, is not
+/// told. The right to `INFO` is needed for both.
+/// **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no reply:
+/// `outcome_unknown` for what writes. Ask again with the same owner token (`create`, `renew`, `remove`) or
+/// operation id (`commit`). A full server: `overloaded` with an operation id, else `unavailable`; removing a
+/// lock still works. A key of another type, or bytes that are none of ours: `corrupt_state`.
+/// **Lifetimes.** A shared handle; it keeps its client alive.
+/// **Thread safety.** Everything: safe.
+/// **Cost.** One round trip per member, unless a verb below says otherwise; `for_each_operation` scans the
+/// whole database.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K, class Runtime>
@@ -66,6 +74,7 @@ class StateRepository
     : public CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>> {
     using Members =
         CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>>;
+    using Core = detail::StateCore<Runtime>;
     static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
 
 public:
@@ -76,145 +85,129 @@ public:
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
     explicit StateRepository(BasicClient<Runtime> client, RepositoryOptions options = {})
-        : calls_(std::make_shared<Calls>(client.state_, check(std::move(options), client.options())))
+        : core_(std::make_shared<Core>(client.state_, std::move(options)))
     {}
 
-    Runtime const& runtime() const noexcept { return calls_->client->runtime(); }
+    Runtime const& runtime() const noexcept { return core_->runtime(); }
     /// Equal for all repositories of this process with the same server address, database and name space. One
     /// server reached by two addresses is two stores here.
-    void const* identity() const noexcept { return calls_->identity.get(); }
+    void const* identity() const noexcept { return core_->identity(); }
     /// For messages. Names no server: its address may hold a password.
-    std::string place() const { return "redis name space \"" + calls_->options.name_space + "\""; }
+    std::string place() const { return core_->place(); }
 
     /// Another number once another server, or history of its data, was found behind the address, as after a
     /// failover: versions that were read before it may be those of other values now. A commit that finds out
     /// so is a `version_conflict`.
-    std::uint64_t life() const noexcept { return calls_->client->life(); }
+    std::uint64_t life() const noexcept { return core_->life(); }
 
     /// Asynchronous calls are started, and end without anybody running an executor where the client has its
     /// own threads.
-    Capabilities capabilities() const noexcept { return {.owns_threads = calls_->client->own_threads()}; }
+    Capabilities capabilities() const noexcept { return {.owns_threads = core_->owns_threads()}; }
 
-    // ---- values: VersionedRepository, AtomicRepository ------------------------------------------
+    // ---- Verbs that know nothing of T
     using Members::carry_out;
 
+    /// The verbs of operation records (`FindOperation`, `ForbidOperation`) and of lock records. What sets them
+    /// apart here:
+    ///
+    /// - `Create`: busy says the holder's remaining lease as `retry_after`. A record that somebody put there by
+    ///   hand counts as a holder, too; the detail says so.
+    /// - `RenewAll` takes one trip for each 256 leases, and at least one for each shard.
+    /// - `Remove`: where the caller knows the first token of the grant, the server can compare and delete by
+    ///   itself, and nobody is known to wait, the server is asked to delete exactly the record that was
+    ///   granted, which takes no script; what else became of that takes a second trip. The first such release
+    ///   of a client that has not called `server_check` does so.
+    /// - `VerifyFencing` is `Client::server_check`. The fence counter is as durable as the data it guards: both
+    ///   are in one store and are written by the same scripts.
+    template <class Verb>
+        requires CarriesOut<Core, Verb>
+    Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline deadline) const
+    {
+        return core_->carry_out(verb, deadline);
+    }
+    /// The same verbs, but for `Renew`, `RenewAll` and `VerifyFencing`, over the client's one connection for
+    /// asynchronous calls: nobody is blocked. `Remove` is always a script.
+    template <class Verb>
+        requires Starts<Core, Verb>
+    StartedCall<typename Verb::answer> start(Verb const& verb, Deadline deadline, Waiter& waiter) const
+    {
+        return core_->start(verb, deadline, waiter);
+    }
+
+    // ---- Values: VersionedRepository, AtomicRepository
     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const
     {
-        return calls_->load_by(calls_->blocking(), load.key, deadline);
+        return detail::ask<Versioned<T>>(core_->client(), core_->load(load.key), deadline, read_value);
     }
     StartedCall<Versioned<T>> start(verb::Load<T> const& load, Deadline deadline, Waiter& waiter) const
     {
-        return calls_->load_by(calls_->starting(waiter), load.key, deadline);
+        return detail::start<Versioned<T>>(
+            core_->client(), core_->load(load.key), deadline, waiter, &read_value);
     }
     /// One `MGET`: the values are of one moment.
     Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(
         verb::LoadAll<T> const& load, Deadline deadline) const
     {
-        return calls_->load_all_by(calls_->blocking(), load.keys, deadline);
+        if (load.keys.empty())
+            return Values{};
+        return detail::ask<Values>(core_->client(), core_->load(load.keys), deadline, ReadValues{load.keys.size()});
     }
     StartedCall<std::vector<std::optional<Versioned<T>>>> start(
         verb::LoadAll<T> const& load, Deadline deadline, Waiter& waiter) const
     {
-        return calls_->load_all_by(calls_->starting(waiter), load.keys, deadline);
+        if (load.keys.empty())
+            return std::make_unique<detail::KnownCall<Values>>(Values{});
+        return detail::start<Values>(
+            core_->client(), core_->load(load.keys), deadline, waiter, ReadValues{load.keys.size()});
     }
 
     /// All of the changes in one script. Keys of several shards are `invalid_argument`.
     Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline deadline) const
     {
-        auto const changes = commit.changes;
-        return calls_->commit_by(
-            calls_->blocking(), changes, commit.operation, deadline, [changes](ReplyView reply) {
-                auto done = detail::committed(
-                    reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
-                if (done && !done->duplicate)
-                    for (std::size_t i = 0; i < changes.size(); ++i)
-                        if (changes[i].kind == ChangeKind::write)
-                            changes[i].version = detail::version_of(reply, i);
-                return done;
-            });
+        detail::RawChanges changes{std::span<Change<T> const>{commit.changes}};
+        auto done = core_->commit(changes, commit.operation, deadline);
+        if (done && !done->duplicate)
+            for (std::size_t i = 0; i < changes.size(); ++i)
+                commit.changes[i].version = changes[i].version;
+        return done;
     }
     StartedCall<CommitResult> start(verb::Commit<T> const& commit, Deadline deadline, Waiter& waiter) const
     {
-        auto const changes = commit.changes;
-        std::vector<std::string> names;
-        if (changes.size() > 1)
-            for (auto const& change : changes)
-                names.push_back(printable_key(change.key->bytes()));
-        bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
-        return calls_->commit_by(
-            calls_->starting(waiter), changes, commit.operation, deadline,
-            [size = changes.size(), names = std::move(names), writes](ReplyView reply) {
-                auto done = detail::committed(reply, size, [&](std::size_t i) -> std::string_view {
-                    return names.empty() ? std::string_view{} : names[i];
-                });
-                if (done && !done->duplicate && writes)
-                    done->version = detail::version_of(reply, 0);
-                return done;
-            });
+        detail::RawChanges changes{std::span<Change<T> const>{commit.changes}};
+        return core_->start_commit(changes, commit.operation, deadline, waiter);
     }
+    /// Each of these is a commit of one change.
     StartedCall<Version> start(verb::Insert<T> const& insert, Deadline deadline, Waiter& waiter) const
     {
-        return calls_->start_change(
+        return start_change(
             {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value},
             deadline, waiter);
     }
     StartedCall<Version> start(verb::CompareAndSet<T> const& write, Deadline deadline, Waiter& waiter) const
     {
-        return calls_->start_change(
+        if (write.version <= no_version)
+            return bad_version();
+        return start_change(
             {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value},
-            deadline, waiter, write.version > no_version);
+            deadline, waiter);
     }
     StartedCall<Version> start(verb::Erase const& erase, Deadline deadline, Waiter& waiter) const
     {
-        return calls_->start_change(
-            {.key = &erase.key, .kind = ChangeKind::erase, .version = erase.version}, deadline, waiter,
-            erase.version > no_version);
+        if (erase.version <= no_version)
+            return bad_version();
+        return start_change(
+            {.key = &erase.key, .kind = ChangeKind::erase, .version = erase.version}, deadline, waiter);
     }
 
-    // ---- operation records: OperationRepository -------------------------------------------------
-    Outcome<std::optional<OperationRecord>> carry_out(
-        verb::FindOperation const& find, Deadline deadline) const
-    {
-        return calls_->find_by(calls_->blocking(), find.key, find.id, deadline);
-    }
-    StartedCall<std::optional<OperationRecord>> start(
-        verb::FindOperation const& find, Deadline deadline, Waiter& waiter) const
-    {
-        return calls_->find_by(calls_->starting(waiter), find.key, find.id, deadline);
-    }
-    Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline deadline) const
-    {
-        return calls_->forbid_by(calls_->blocking(), forbid.key, forbid.id, forbid.attempt, deadline);
-    }
-    StartedCall<OperationRecord> start(
-        verb::ForbidOperation const& forbid, Deadline deadline, Waiter& waiter) const
-    {
-        return calls_->forbid_by(calls_->starting(waiter), forbid.key, forbid.id, forbid.attempt, deadline);
-    }
-
-    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed
-    /// before the call, in no particular order; sort by `sequence` for the order of the commits of one shard.
-    /// Scans the database: for reports and audits.
-    template <class Visit>
-    Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
-    {
-        return detail::OperationScan<Runtime>{*calls_->client, calls_->keys}.show_all(visit, deadline);
-    }
-
-    // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -----------------------
-    /// Busy: the holder's remaining lease as `retry_after`. A record that somebody put there by hand counts
-    /// as one, too; the detail says so.
-    Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
-    {
-        return calls_->template create_by<Grant>(calls_->blocking(), create, deadline);
-    }
-    StartedCall<Grant> start(verb::Create const& create, Deadline deadline, Waiter& waiter) const
-    {
-        return calls_->template create_by<Grant>(calls_->starting(waiter), create, deadline);
-    }
+    // ---- Lock and value together: FusedRepository
+    /// A value that cannot be decoded gives the lock back.
     Outcome<GrantAndState<T>> carry_out(verb::CreateAndLoad<T> const& create, Deadline deadline) const
     {
-        auto both = calls_->template create_by<GrantAndState<T>>(calls_->blocking(), create, deadline);
+        auto both = detail::read_from<GrantAndState<T>>(
+            [&](detail::TakeReply take) {
+                return core_->create_and_load(create.key, create.owner, create.ttl, deadline, take);
+            },
+            ReadBoth{core_->read_grant(create.key, create.owner, create.ttl)});
         if (!both && both.errc() == Errc::corrupt_state)
             // Ours, perhaps, and of no use.
             static_cast<void>(carry_out(verb::Remove{create.key, create.owner}, deadline));
@@ -223,76 +216,29 @@ public:
     StartedCall<GrantAndState<T>> start(
         verb::CreateAndLoad<T> const& create, Deadline deadline, Waiter& waiter) const
     {
-        return calls_->template create_by<GrantAndState<T>>(calls_->starting(waiter), create, deadline);
+        return core_->template start_create<GrantAndState<T>>(
+            create.key, create.owner, create.ttl, true, deadline, waiter,
+            ReadBoth{core_->read_grant(create.key, create.owner, create.ttl)});
     }
-    Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline deadline) const
+
+    // ---- For operators
+    /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed
+    /// before the call, in no particular order; sort by `sequence` for the order of the commits of one shard.
+    /// Scans the database: for reports and audits.
+    template <class Visit>
+    Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
-        if (auto valid = Calls::check(renew.key, renew.ttl); !valid)
-            return std::move(valid).failure();
-        Renewal renewal{&renew.key, renew.owner};
-        auto* const one = &renewal;
-        calls_->renew_some({&one, 1}, renew.ttl, deadline);
-        return std::move(renewal.granted);
-    }
-    /// One trip for each 256 of them, and at least one for each shard.
-    Outcome<void> carry_out(verb::RenewAll const& all, Deadline deadline) const
-    {
-        constexpr std::size_t most = 256;
-        auto const& keys = calls_->keys;
-        auto const shard = [&](Renewal const* renewal) { return keys.shard_of(renewal->key->bytes()); };
-        std::vector<Renewal*> sorted;
-        for (auto& renewal : all.renewals)
-            sorted.push_back(&renewal);
-        if (keys.shards() > 1)
-            std::sort(sorted.begin(), sorted.end(), [&](auto* a, auto* b) { return shard(a) < shard(b); });
-        for (std::span<Renewal*> rest{sorted}; !rest.empty();) {
-            std::size_t count = 1;
-            while (count < std::min(most, rest.size()) && shard(rest[count]) == shard(rest[0]))
-                ++count;
-            calls_->renew_some(rest.first(count), all.ttl, deadline);
-            rest = rest.subspan(count);
-        }
-        return success();
-    }
-    /// Where the caller knows the first token of the grant, the server can compare and delete by itself, and
-    /// nobody is known to wait, the server is asked to delete exactly the record that was granted, which
-    /// takes no script; what else became of that takes a second trip. The first such release of a client that
-    /// has not called `server_check` does so.
-    Outcome<Removal> carry_out(verb::Remove const& remove, Deadline deadline) const
-    {
-        if (remove.granted && remove.key.valid() && deadline.valid()) {
-            auto const at = deadline.at(runtime().now());
-            if (calls_->client->compares_and_deletes(at) &&
-                !calls_->client->subscriber().is_wanted(calls_->wake_name(remove.key), remove.owner))
-                return calls_->remove_granted(remove, Deadline{at});
-            deadline = Deadline{at};
-        }
-        return calls_->take_away_by(calls_->blocking(), remove.key, remove.owner.bytes(), deadline);
-    }
-    StartedCall<Removal> start(verb::Remove const& remove, Deadline deadline, Waiter& waiter) const
-    {
-        return calls_->take_away_by(calls_->starting(waiter), remove.key, remove.owner.bytes(), deadline);
+        return core_->for_each_operation(detail::VisitOperation{visit}, deadline);
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and
-    /// its next renewal finds the lock lost. The lock is then the first one's in line, if there is one. For
-    /// operators.
+    /// its next renewal finds the lock lost. The lock is then the first one's in line, if there is one.
     template <KeyOrState<T, key_type> A>
     Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
     {
-        return calls_->take_away_by(
-            calls_->blocking(), make_key<T, key_type>(key), std::string_view{}, deadline);
+        return core_->force_release(make_key<T, key_type>(key), deadline);
     }
 
-    /// See `Client::server_check`. The fence counter is as durable as the data it guards: both are in one
-    /// store and are written by the same scripts.
-    Outcome<void> carry_out(verb::VerifyFencing const&, Deadline deadline) const
-    {
-        auto checked = calls_->client->server_check(deadline);
-        if (!checked)
-            return std::move(checked).failure();
-        return success();
-    }
-
+    // ---- Wake-ups
     /// From now on a `create` by `owner` in vain takes a place in the line for the lock of `key`, which all
     /// clients share. Whoever removes the lock makes it the first one's, whose `waiter` is woken and who has
     /// half a second to `create` it; else the lock is free, and the line is gone. So: subscribe, ask, wait,
@@ -300,38 +246,79 @@ public:
     /// places: whoever waits must also look now and then.
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
     {
-        calls_->client->subscriber().subscribe(calls_->group, calls_->wake_name(key), owner, waiter);
+        core_->subscribe(key, owner, waiter);
     }
-    void unsubscribe(Key const& key, Waiter& waiter) const noexcept
-    {
-        calls_->client->subscriber().unsubscribe(calls_->wake_name(key).hash, waiter);
-    }
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept { core_->unsubscribe(key, waiter); }
     /// Whether somebody waited in line for the lock of `owner` within the last second. Costs no trip: it is
     /// heard by the connection for wake-ups, from the first question on, and comes with a grant.
-    bool wanted(Key const& key, OwnerToken owner) const
-    {
-        return calls_->client->subscriber().wanted(calls_->group, calls_->wake_name(key), owner);
-    }
+    bool wanted(Key const& key, OwnerToken owner) const { return core_->wanted(key, owner); }
 
 private:
-    using Calls = detail::StateCalls<T, Runtime>;
+    using Values = std::vector<std::optional<Versioned<T>>>;
 
-    static RepositoryOptions check(RepositoryOptions options, Options const& client)
+    static Outcome<Versioned<T>> decode(std::string_view stored)
     {
-        detail::check_placement(options, client);
-        if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
-            throw Error(
-                Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
-        if (options.replicas > 1000)
-            throw Error(Errc::invalid_argument, "redis: replicas must be from 0 to 1000");
-        if (options.replica_timeout < std::chrono::milliseconds{1} ||
-            options.replica_timeout > std::chrono::hours{1})
-            throw Error(
-                Errc::invalid_argument, "redis: replica_timeout must be from 1 millisecond to 1 hour");
-        return options;
+        auto const raw = detail::raw_value(stored);
+        if (!raw)
+            return raw.failure();
+        auto value = interlock::detail::decode_state<T>(raw->bytes);
+        if (!value)
+            return detail::undecodable(raw->version);
+        return Versioned<T>{*std::move(value), raw->version};
+    }
+    static Outcome<Versioned<T>> read_value(ReplyView reply)
+    {
+        if (reply.is(ReplyType::nil))
+            return Errc::not_found;
+        return decode(reply.text());
+    }
+    struct ReadValues {
+        Outcome<Values> operator()(ReplyView reply) const
+        {
+            Values all(count);
+            for (std::size_t i = 0; i < count; ++i) {
+                if (reply[i].is(ReplyType::nil))
+                    continue;
+                auto loaded = decode(reply[i].text());
+                if (!loaded)
+                    return std::move(loaded).failure();
+                all[i].emplace(*std::move(loaded));
+            }
+            return all;
+        }
+        std::size_t count;
+    };
+    struct ReadBoth {
+        Outcome<GrantAndState<T>> operator()(ReplyView reply) const
+        {
+            auto const granted = read(reply);
+            if (!granted)
+                return granted.failure();
+            GrantAndState<T> both{granted->grant, std::nullopt};
+            if (granted->stored) {
+                auto decoded = decode(*granted->stored);
+                if (!decoded)
+                    return std::move(decoded).failure();
+                both.state.emplace(*std::move(decoded));
+            }
+            return both;
+        }
+        detail::ReadGrant<Runtime> read;
+    };
+
+    StartedCall<Version> start_change(Change<T> const& change, Deadline deadline, Waiter& waiter) const
+    {
+        detail::RawChanges changes{std::span<Change<T> const>{&change, 1}};
+        return core_->start_change(changes, deadline, waiter);
+    }
+    static StartedCall<Version> bad_version()
+    {
+        return std::make_unique<detail::KnownCall<Version>>(
+            Failure{Errc::invalid_argument, "versions start at 1"});
     }
 
-    std::shared_ptr<Calls const> calls_;
+    // The client, the options, and how keys are called there. All copies of this handle have the same.
+    std::shared_ptr<Core const> core_;
 };
 
 }  // namespace redis

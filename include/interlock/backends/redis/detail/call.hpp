@@ -3,30 +3,27 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CALL_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_CALL_HPP
 
-// The two ways in which a repository sends a command: on the calling thread (`Blocking`), or over the shared
-// connection, where nobody is blocked (`Starting`). Each member of a repository is written once, for both: it
-// makes a command, and says what the reply means.
+// The two ways in which a repository sends a command: on the calling thread (`ask`), or over the shared
+// connection, where nobody is blocked (`start`). A verb is one `Request` for both, which says what is sent,
+// and one function that says what the reply means. Only that function may know the type of a state:
+// everything else is compiled once per runtime.
 
 #include <interlock/backends/redis/access.hpp>
-#include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/command.hpp>
-#include <interlock/backends/redis/detail/error.hpp>
-#include <interlock/backends/redis/detail/pipeline.hpp>
 #include <interlock/backends/redis/detail/queued_command.hpp>
 #include <interlock/backends/redis/detail/resender.hpp>
-#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/detail/script_call.hpp>
 #include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace interlock {
@@ -34,15 +31,37 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-/// Why a call with this deadline sends nothing, if it does not.
-inline std::optional<Failure> too_late(Deadline deadline, TimePoint now)
-{
-    if (!deadline.valid())
-        return Failure{Errc::invalid_argument, "the deadline is not a number"};
-    if (now >= deadline.at(now))
-        return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to redis"};
-    return std::nullopt;
-}
+template <class R>
+class ClientState;
+template <class R>
+class Pipeline;
+
+/// What is sent for one verb. `What`: a `Command` or a `ScriptCall`.
+template <class What>
+struct Request {
+    What what;
+    Script const* script;                   // what `what` calls; null where it calls none
+    Access access;                          // what `what` does to the data of the server
+    std::uint64_t life{0};                  // not 0: to be sent in this life of the server only; see `Life`
+    TimePoint until{};                      // when the call ends at the latest; see `set_time`
+    std::optional<Failure> refused{};       // why nothing is sent
+};
+
+/// Whoever takes a reply while it is there. Refers to what it was made of. Returns whether the reply means
+/// success.
+class TakeReply {
+public:
+    template <class F>
+    explicit TakeReply(F& take) noexcept
+        : take_([](void* object, ReplyView reply) { return (*static_cast<F*>(object))(reply); }),
+          object_(&take)
+    {}
+    bool operator()(ReplyView reply) const { return take_(object_, reply); }
+
+private:
+    bool (*take_)(void*, ReplyView);
+    void* object_;
+};
 
 /// For a write that counts only once `replicas` replicas have it, and is taken back otherwise.
 struct Replication {
@@ -52,97 +71,101 @@ struct Replication {
 
     /// The write and the question to the replicas (WAIT), as they leave together: WAIT is about what its own
     /// connection wrote last. Half of the time is left for taking the write back.
-    std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const
-    {
-        auto const left = std::chrono::ceil<std::chrono::milliseconds>((until - now) / 2);
-        Command const wait(
-            "WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
-        return call.text().append(wait.bytes());
-    }
-    bool enough(ReplyView waited) const noexcept
-    {
-        return waited.is(ReplyType::integer) && waited.integer() >= static_cast<std::int64_t>(replicas);
-    }
+    std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const;
+    bool enough(ReplyView waited) const noexcept;
     /// Why the write does not count. `undone`: it is known to have been taken back.
-    Failure missing(ReplyView waited, bool undone) const
-    {
-        Failure failure{
-            Errc::unavailable, "redis: " + std::to_string(waited.integer()) + " of " +
-                                   std::to_string(replicas) + " replicas have the grant; it was " +
-                                   (undone ? "taken back" : "to be taken back, or ends with its lease")};
-        if (waited.is(ReplyType::error))
-            failure = Failure{
-                map_error(waited.text(), Access::read).errc(), "redis: WAIT: " + std::string(waited.text())};
-        return undone ? failure : Failure::unknown(failure.errc(), std::string(failure.detail()));
-    }
+    Failure missing(ReplyView waited, bool undone) const;
 };
 
-/// On the calling thread, over a pooled connection.
+// ---- On the calling thread, over a pooled connection
+
+/// Sends `request` and gives its reply to `take`. Returns why there is no reply.
+template <class R, class What>
+std::optional<Failure> exchange(
+    ClientState<R>& client, Request<What> const& request, Deadline deadline, TakeReply take);
+
+/// The same for a write that counts only once replicas have it.
 template <class R>
-class Blocking {
+std::optional<Failure> exchange_replicated(
+    ClientState<R>& client, Request<ScriptCall> const& request, Deadline deadline,
+    Replication const& replication, TakeReply take);
+
+/// What `read(ReplyView)`, an `Outcome<X>`, makes of the reply that `exchange(TakeReply)` gives.
+template <class X, class Exchange, class Read>
+Outcome<X> read_from(Exchange exchange, Read const& read)
+{
+    std::optional<Outcome<X>> outcome;
+    auto take = [&](ReplyView reply) { return outcome.emplace(read(reply)).has_value(); };
+    if (auto failure = exchange(TakeReply{take}))
+        return *std::move(failure);
+    return *std::move(outcome);
+}
+
+/// The outcome of `request` for a caller that may block.
+template <class X, class R, class What, class Read>
+Outcome<X> ask(ClientState<R>& client, Request<What> const& request, Deadline deadline, Read const& read)
+{
+    return read_from<X>(
+        [&](TakeReply take) { return exchange(client, request, deadline, take); }, read);
+}
+
+// ---- Over the shared connection: nobody is blocked
+
+/// Says when a call ends that is started now, or that its deadline has come already.
+template <class R, class What>
+void set_time(ClientState<R>& client, Request<What>& request, Deadline deadline);
+
+/// One command of the shared connection, from its start to its reply.
+template <class R, class What>
+class PipelinedCommand final : private QueuedCommand {
 public:
-    template <class X>
-    using result = Outcome<X>;
+    PipelinedCommand(ClientState<R>& client, Request<What>&& request, Waiter& waiter);
+    PipelinedCommand(PipelinedCommand const&) = delete;
+    PipelinedCommand& operator=(PipelinedCommand const&) = delete;
+    ~PipelinedCommand();
 
-    explicit Blocking(ClientState<R>& client) noexcept : client_(client) {}
-
-    template <class X>
-    Outcome<X> refuse(Failure failure) const
-    {
-        return failure;
-    }
-    /// There is nothing to be done.
-    template <class X>
-    Outcome<X> nothing() const
-    {
-        return X{};
-    }
-    /// `script`: what `command` calls, if it does. `read(ReplyView)` is an `Outcome<X>`. `life`: as
-    /// `ClientState::execute`.
-    template <class X, class Read>
-    Outcome<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read,
-        std::uint64_t life = 0) const
-    {
-        return send<X>(command.bytes(), script, access, deadline, std::move(read), nullptr, life);
-    }
-    template <class X, class Read>
-    Outcome<X> send(ScriptCall&& call, Access access, Deadline deadline, Read read) const
-    {
-        return send<X>(call.text(), &call.script(), access, deadline, std::move(read));
-    }
-    template <class X, class Read>
-    Outcome<X> send_replicated(
-        ScriptCall&& call, Deadline deadline, Read read, Replication&& replication) const
-    {
-        auto const now = client_.runtime().now();
-        if (auto late = too_late(deadline, now))
-            return *std::move(late);
-        auto const until = deadline.at(now);
-        Reply waited;
-        auto outcome = send<X>(
-            replication.together(call, now, until), &call.script(), Access::write, Deadline{until},
-            std::move(read), &waited);
-        if (!outcome || replication.enough(waited.root()))
-            return outcome;
-        auto const undone = client_.execute(
-            replication.undo.text(), &replication.undo.script(), Access::write, Deadline{until}, nullptr);
-        return replication.missing(waited.root(), static_cast<bool>(undone));
-    }
+    void start() noexcept;
+    /// Nothing while there is no answer of the server. The reply stays where it is until this ends.
+    std::optional<Outcome<ReplyView>> poll();
+    /// Whether the call has come to its end once its reply was read and meant success.
+    static constexpr bool settled() noexcept { return true; }
 
 private:
-    template <class X, class Read>
-    Outcome<X> send(
-        std::string_view bytes, Script const* script, Access access, Deadline deadline, Read read,
-        Reply* second = nullptr, std::uint64_t life = 0) const
-    {
-        auto exchange = client_.execute(bytes, script, access, deadline, second, life);
-        if (!exchange)
-            return std::move(exchange).failure();
-        return read(exchange->reply());
-    }
+    void finished() noexcept override;
 
-    ClientState<R>& client_;
+    std::shared_ptr<Pipeline<R>> pipeline_;
+    What what_;
+    Resender resender_;
+    Waiter& waiter_;
+};
+
+/// A write that counts only once replicas have it: one command of the shared connection, and, where they do
+/// not have it in time, a second one that takes it back. Its members mean what those of `PipelinedCommand`
+/// mean.
+template <class R>
+class ReplicatedCommand final : private QueuedCommand {
+public:
+    ReplicatedCommand(
+        ClientState<R>& client, Request<ScriptCall>&& request, Waiter& waiter, Replication&& replication);
+    ReplicatedCommand(ReplicatedCommand const&) = delete;
+    ReplicatedCommand& operator=(ReplicatedCommand const&) = delete;
+    ~ReplicatedCommand();
+
+    void start() noexcept;
+    std::optional<Outcome<ReplyView>> poll();
+    bool settled() noexcept;
+
+private:
+    void finished() noexcept override;
+
+    std::shared_ptr<Pipeline<R>> pipeline_;
+    Replication replication_;
+    std::string bytes_;  // of the write and the question
+    Reply waited_;       // what the replicas came to
+    Resender resender_;
+    Resender undo_resender_;
+    Waiter& waiter_;
+    bool undoing_{false};  // the write is being taken back, and the reply is to that
 };
 
 /// A call whose outcome was known at once: nothing was sent.
@@ -156,184 +179,61 @@ private:
     Outcome<X> outcome_;
 };
 
-/// One command of the shared connection. `What` is a `Command` or a `ScriptCall`.
-template <class X, class R, class What, class Read>
-class PipelinedCall final : public StoreCall<X>, private QueuedCommand {
+/// A call whose outcome is what `Read` makes of the reply. `Sent`: `PipelinedCommand` or `ReplicatedCommand`.
+template <class X, class Sent, class Read>
+class ReadCall final : public StoreCall<X> {
 public:
-    PipelinedCall(
-        std::shared_ptr<Pipeline<R>> pipeline, What&& what, Script const* script, Access access,
-        TimePoint until, Waiter& waiter, Read read)
-        : QueuedCommand(access, until), pipeline_(std::move(pipeline)), what_(std::move(what)),
-          resender_(what_, script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
-          waiter_(waiter), read_(std::move(read))
-    {}
-    ~PipelinedCall() override { pipeline_->forget(*this); }
-
-    void start(std::uint64_t life) noexcept
+    template <class... A>
+    explicit ReadCall(Read read, A&&... arguments)
+        : read_(std::move(read)), sent_(std::forward<A>(arguments)...)
     {
-        of_life(life);
-        pipeline_->submit(*this, what_);
+        sent_.start();
     }
 
     std::optional<Outcome<X>> poll() override
     {
-        auto* const result = pipeline_->take(*this);
-        if (result == nullptr)
-            return std::nullopt;
-        if (!*result)
-            return Outcome<X>{std::move(*result).failure()};
-        auto const reply = (*result)->root();
-        if (asks_for_one(reply)) {
-            resender_.alone(*pipeline_, *this);
-            return std::nullopt;
-        }
-        if (!reply.is(ReplyType::error))
-            return read_(reply);
-        if (resender_.again(*pipeline_, *this, deadline(), reply.text()))
-            return std::nullopt;
-        return Outcome<X>{map_error(reply.text(), access())};
-    }
-
-private:
-    void finished() noexcept override { waiter_.wake(); }
-
-    std::shared_ptr<Pipeline<R>> pipeline_;
-    What what_;
-    Resender resender_;
-    Waiter& waiter_;
-    Read read_;
-};
-
-/// A write that counts only once replicas have it: one command of the shared connection, and, where they do
-/// not have it in time, a second one that takes it back.
-template <class X, class R, class Read>
-class ReplicatedCall final : public StoreCall<X>, private QueuedCommand {
-public:
-    ReplicatedCall(
-        std::shared_ptr<Pipeline<R>> pipeline, std::string bytes, Script const& script, TimePoint until,
-        Waiter& waiter, Read read, Replication&& replication)
-        : QueuedCommand(Access::write, until), pipeline_(std::move(pipeline)), bytes_(std::move(bytes)),
-          replication_(std::move(replication)), resender_(std::string_view{bytes_}, script.text),
-          undo_resender_(replication_.undo, replication_.undo.script().text), waiter_(waiter),
-          read_(std::move(read))
-    {}
-    ~ReplicatedCall() override { pipeline_->forget(*this); }
-
-    void start() noexcept
-    {
-        expect_second(&waited_);
-        pipeline_->submit(*this, std::string_view{bytes_});
-    }
-
-    std::optional<Outcome<X>> poll() override
-    {
-        auto* const result = pipeline_->take(*this);
-        if (result == nullptr)
-            return std::nullopt;
-        if (!*result)
-            return Outcome<X>{
-                undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
-        auto const reply = (*result)->root();
-        bool const refused = reply.is(ReplyType::error);
-        if (refused &&
-            (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
-            return std::nullopt;
-        if (undoing_)
-            return Outcome<X>{replication_.missing(waited_.root(), !refused)};
-        if (refused)
-            return Outcome<X>{map_error(reply.text(), Access::write)};
-        auto outcome = read_(reply);
-        if (!outcome || replication_.enough(waited_.root()))
+        std::optional<Outcome<X>> outcome;
+        auto const reply = sent_.poll();
+        if (!reply)
             return outcome;
-        undoing_ = true;
-        expect_second(nullptr);
-        pipeline_->submit(*this, replication_.undo);
-        return std::nullopt;
+        if (!*reply)
+            outcome.emplace(reply->failure());
+        else if (outcome.emplace(read_(**reply)) && !sent_.settled())
+            outcome.reset();
+        return outcome;
     }
 
 private:
-    void finished() noexcept override { waiter_.wake(); }
-
-    std::shared_ptr<Pipeline<R>> pipeline_;
-    std::string bytes_;
-    Replication replication_;
-    Reply waited_;
-    Resender resender_;
-    Resender undo_resender_;
-    Waiter& waiter_;
     Read read_;
-    bool undoing_{false};
+    Sent sent_;
 };
 
-/// Over the shared connection. Nobody is blocked: `waiter` is woken when there is an outcome.
-template <class R>
-class Starting {
-public:
-    template <class X>
-    using result = StartedCall<X>;
+/// `request`, once it was given its time: refused, or begun.
+template <class X, class Sent, class R, class What, class Read, class... A>
+StartedCall<X> begin(ClientState<R>& client, Request<What>&& request, Waiter& waiter, Read read, A&&... more)
+{
+    if (request.refused)
+        return std::make_unique<KnownCall<X>>(*std::move(request.refused));
+    return std::make_unique<ReadCall<X, Sent, Read>>(
+        std::move(read), client, std::move(request), waiter, std::forward<A>(more)...);
+}
 
-    Starting(ClientState<R>& client, Waiter& waiter) noexcept : client_(client), waiter_(waiter) {}
-
-    template <class X>
-    StartedCall<X> refuse(Failure failure) const
-    {
-        return std::make_unique<KnownCall<X>>(std::move(failure));
-    }
-    template <class X>
-    StartedCall<X> nothing() const
-    {
-        return std::make_unique<KnownCall<X>>(X{});
-    }
-    template <class X, class Read>
-    StartedCall<X> send(
-        Command&& command, Script const* script, Access access, Deadline deadline, Read read,
-        std::uint64_t life = 0) const
-    {
-        return start<X>(std::move(command), script, access, deadline, std::move(read), life);
-    }
-    template <class X, class Read>
-    StartedCall<X> send(ScriptCall&& call, Access access, Deadline deadline, Read read) const
-    {
-        auto const* const script = &call.script();
-        return start<X>(std::move(call), script, access, deadline, std::move(read));
-    }
-    template <class X, class Read>
-    StartedCall<X> send_replicated(
-        ScriptCall&& script_call, Deadline deadline, Read read, Replication&& replication) const
-    {
-        auto const now = client_.runtime().now();
-        if (auto late = too_late(deadline, now))
-            return refuse<X>(*std::move(late));
-        auto bytes = replication.together(script_call, now, deadline.at(now));
-        auto call = std::make_unique<ReplicatedCall<X, R, Read>>(
-            client_.pipeline(), std::move(bytes), script_call.script(), deadline.at(now), waiter_,
-            std::move(read), std::move(replication));
-        call->start();
-        return call;
-    }
-
-private:
-    template <class X, class What, class Read>
-    StartedCall<X> start(
-        What&& what, Script const* script, Access access, Deadline deadline, Read read,
-        std::uint64_t life = 0) const
-    {
-        auto const now = client_.runtime().now();
-        if (auto late = too_late(deadline, now))
-            return refuse<X>(*std::move(late));
-        auto call = std::make_unique<PipelinedCall<X, R, What, Read>>(
-            client_.pipeline(), std::move(what), script, access, deadline.at(now), waiter_, std::move(read));
-        call->start(life);
-        return call;
-    }
-
-    ClientState<R>& client_;
-    Waiter& waiter_;
-};
+/// The call of `request` for a caller that must not block: `waiter` is woken when there is an outcome.
+template <class X, class R, class What, class Read>
+StartedCall<X> start(
+    ClientState<R>& client, Request<What>&& request, Deadline deadline, Waiter& waiter, Read read)
+{
+    set_time(client, request, deadline);
+    return begin<X, PipelinedCommand<R, What>>(client, std::move(request), waiter, std::move(read));
+}
 
 }  // namespace detail
 }  // namespace redis
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/redis/detail/impl/call.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_CALL_HPP

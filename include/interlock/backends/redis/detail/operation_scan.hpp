@@ -6,9 +6,11 @@
 /// @file
 /// All operation records of a name space, read by scanning the database: for reports and audits.
 
-#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/detail/client_state.hpp>
 #include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/number.hpp>
+#include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/backends/redis/detail/stored.hpp>
 #include <interlock/core/contracts/store.hpp>
 
@@ -34,8 +36,7 @@ public:
     {}
 
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer.
-    template <class Visit>
-    Outcome<void> show_all(Visit& visit, Deadline deadline) const
+    Outcome<void> show_all(VisitOperation visit, Deadline deadline) const
     {
         Deadline const until = deadline.at(client_.runtime().now());
         for (std::size_t shard = 0; shard < keys_.shards(); ++shard) {
@@ -67,9 +68,8 @@ public:
 private:
     /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out. A
     /// command asks for no more of them than fit into one reply, since an answer may have a mebibyte.
-    template <class Visit>
     Outcome<void> show(
-        std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
+        std::span<std::string const> names, std::size_t prefix, VisitOperation visit, Deadline deadline) const
     {
         constexpr std::size_t largest = interlock::detail::max_answer_bytes + (std::size_t{1} << 10);
         auto const most = std::max<std::size_t>(client_.options().max_reply_bytes / largest, 1);
@@ -82,9 +82,8 @@ private:
         return success();
     }
 
-    template <class Visit>
     Outcome<void> show_together(
-        std::span<std::string const> names, std::size_t prefix, Visit& visit, Deadline deadline) const
+        std::span<std::string const> names, std::size_t prefix, VisitOperation visit, Deadline deadline) const
     {
         std::vector<std::tuple<Key, OperationId, OperationRecord>> records;
         {

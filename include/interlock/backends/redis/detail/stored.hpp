@@ -6,13 +6,11 @@
 /// @file
 /// What the scripts store and answer, as values: versions, records, outcomes of a commit.
 
-#include <interlock/backends/redis/detail/command.hpp>
-#include <interlock/backends/redis/detail/script_call.hpp>
+#include <interlock/backends/redis/detail/number.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
-#include <interlock/core/state_traits.hpp>
 
 #include <algorithm>
 #include <array>
@@ -58,21 +56,6 @@ inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
 inline Failure damaged(char const* what)
 {
     return Failure{Errc::corrupt_state, std::string("redis: ") + what};
-}
-
-/// A stored value.
-template <class T>
-Outcome<Versioned<T>> decode_value(std::string_view stored)
-{
-    auto const version = number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
-    if (stored.size() < 16 || !version || *version == no_version)
-        return damaged("a stored value is not one of ours");
-    auto value = interlock::detail::decode_state<T>(stored.substr(16));
-    if (!value)
-        return Failure{
-            Errc::corrupt_state,
-            "redis: a stored value cannot be decoded; version " + std::to_string(*version)};
-    return Versioned<T>{*std::move(value), *version};
 }
 
 /// Nothing: the record is damaged.
@@ -128,34 +111,6 @@ Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_
     for (std::size_t i = 0; i < changes; ++i)
         refusal.add(key_of(i), code_of(static_cast<ChangeResult>(reply[i + 1].integer())));
     return std::move(refusal).failure();
-}
-
-/// The word that says of a change everything but its data.
-template <class T>
-void add_change(Command& command, Change<T> const& change)
-{
-    constexpr std::string_view none = "----------------";
-    auto const kind = change.kind == ChangeKind::write    ? "w"
-                      : change.kind == ChangeKind::erase  ? "e"
-                      : change.kind == ChangeKind::verify ? "v"
-                                                          : "g";
-    auto const version = static_cast<std::uint64_t>(change.version);
-    bool const absent = change.version == no_version;
-    bool const last = absent || change.version >= greatest_number;
-    PaddedNumber<16> const expected{version};
-    PaddedNumber<16> const next{version + 1};
-    std::array<std::string_view, 6> parts{
-        kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
-    if (change.fence == nullptr) {
-        command.add_parts(parts);
-        return;
-    }
-    auto const owner = change.fence->owner.bytes();
-    PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), greatest_number)};
-    parts[3] = {owner.data(), owner.size()};
-    parts[4] = token;
-    parts[5] = change.release ? "1" : "0";
-    command.add_parts(parts);
 }
 
 }  // namespace detail

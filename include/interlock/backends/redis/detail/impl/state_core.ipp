@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_IMPL_STATE_CORE_IPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_IMPL_STATE_CORE_IPP
+
+#include <interlock/backends/redis/detail/client_state.hpp>
+#include <interlock/backends/redis/detail/error.hpp>
+#include <interlock/backends/redis/detail/operation_scan.hpp>
+#include <interlock/backends/redis/detail/placement.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/detail/state_core.hpp>
+#include <interlock/backends/redis/detail/stored.hpp>
+#include <interlock/backends/redis/options.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/kit/store_identity.hpp>
+#include <interlock/core/separate_compilation.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+INTERLOCK_DECL Outcome<RawValue> raw_value(std::string_view stored)
+{
+    auto const version = number_of(stored.substr(0, std::min<std::size_t>(stored.size(), 16)));
+    if (stored.size() < 16 || !version || *version == no_version)
+        return damaged("a stored value is not one of ours");
+    return RawValue{*version, stored.substr(16)};
+}
+
+INTERLOCK_DECL Failure undecodable(Version version)
+{
+    return Failure{
+        Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(version)};
+}
+
+INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
+{
+    check_placement(options, client);
+    if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
+        throw Error(
+            Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
+    if (options.replicas > 1000)
+        throw Error(Errc::invalid_argument, "redis: replicas must be from 0 to 1000");
+    if (options.replica_timeout < std::chrono::milliseconds{1} ||
+        options.replica_timeout > std::chrono::hours{1})
+        throw Error(Errc::invalid_argument, "redis: replica_timeout must be from 1 millisecond to 1 hour");
+    return options;
+}
+
+/// Why a lock of this key cannot be had for so long, if so.
+INTERLOCK_DECL std::optional<Failure> bad_lease(Key const& key, Ttl ttl)
+{
+    if (!ttl.valid())
+        return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
+    if (!key.valid())
+        return key.validate().failure();
+    return std::nullopt;
+}
+
+template <class R>
+StateCore<R>::StateCore(std::shared_ptr<ClientState<R>> client, RepositoryOptions options)
+    : client_(std::move(client)), options_(checked(std::move(options), client_->options())),
+      keys_(options_.name_space, options_.shards), retention_(whole_milliseconds(options_.retention)),
+      identity_(intern_store(
+          client_->options().endpoint() + "/" + std::to_string(client_->options().database) + "/" +
+          options_.name_space)),
+      group_(client_->subscriber().group(keys_))
+{}
+
+template <class R>
+R const& StateCore<R>::runtime() const noexcept
+{
+    return client_->runtime();
+}
+
+template <class R>
+std::string StateCore<R>::place() const
+{
+    return "redis name space \"" + options_.name_space + "\"";
+}
+
+template <class R>
+std::uint64_t StateCore<R>::life() const noexcept
+{
+    return client_->life();
+}
+
+template <class R>
+bool StateCore<R>::owns_threads() const noexcept
+{
+    return client_->own_threads();
+}
+
+// ---- Values
+
+template <class R>
+Request<Command> StateCore<R>::load(Key const& key) const
+{
+    Request<Command> request{Command("GET", keys_.name("value", key.bytes())), nullptr, Access::read};
+    if (!key.valid())
+        request.refused = key.validate().failure();
+    return request;
+}
+
+template <class R>
+Request<Command> StateCore<R>::load(std::span<Key const> keys) const
+{
+    Request<Command> request{Command{"MGET"}, nullptr, Access::read};
+    for (auto const& key : keys) {
+        if (!key.valid()) {
+            request.refused = key.validate().failure();
+            break;
+        }
+        request.what.add(keys_.name("value", key.bytes()));
+    }
+    return request;
+}
+
+template <class R>
+std::optional<Failure> StateCore<R>::add_keys(
+    Command& command, RawChanges& changes, OperationCommit const* operation, std::size_t shard) const
+{
+    for (auto const& change : changes) {
+        if (!change.key->valid())
+            return change.key->validate().failure();
+        if (keys_.shard_of(change.key->bytes()) != shard)
+            return Failure{
+                Errc::invalid_argument,
+                "the keys of one transaction are in several shards of this repository; see "
+                "RepositoryOptions::shards"};
+        if (change.version < no_version)
+            return Failure{Errc::corrupt_state, "a version is negative"};
+        command.add(keys_.name("value", change.key->bytes()));
+        command.add(keys_.name("lock", change.key->bytes()));
+    }
+    if (operation == nullptr)
+        return std::nullopt;
+    if (!operation->home->valid())
+        return operation->home->validate().failure();
+    command.add(keys_.operation(operation->home->bytes(), operation->id->value()));
+    return std::nullopt;
+}
+
+/// The word that says of a change everything but its data.
+INTERLOCK_DECL void add_change(Command& command, RawChange const& change)
+{
+    constexpr std::string_view none = "----------------";
+    auto const kind = change.kind == ChangeKind::write    ? "w"
+                      : change.kind == ChangeKind::erase  ? "e"
+                      : change.kind == ChangeKind::verify ? "v"
+                                                          : "g";
+    auto const version = static_cast<std::uint64_t>(change.version);
+    bool const absent = change.version == no_version;
+    bool const last = absent || change.version >= greatest_number;
+    PaddedNumber<16> const expected{version};
+    PaddedNumber<16> const next{version + 1};
+    std::array<std::string_view, 6> parts{
+        kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
+    if (change.fence == nullptr) {
+        command.add_parts(parts);
+        return;
+    }
+    auto const owner = change.fence->owner.bytes();
+    PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), greatest_number)};
+    parts[3] = {owner.data(), owner.size()};
+    parts[4] = token;
+    parts[5] = change.release ? "1" : "0";
+    command.add_parts(parts);
+}
+
+template <class R>
+std::optional<Failure> StateCore<R>::add_changes(Command& command, RawChanges& changes) const
+{
+    std::string encoded;
+    for (auto const& change : changes) {
+        encoded.clear();
+        if (change.kind == ChangeKind::write) {
+            if (auto failure = changes.encode(change, encoded))
+                return failure;
+            if (encoded.size() > options_.max_value_bytes)
+                return Failure{
+                    Errc::invalid_argument, "value has " + std::to_string(encoded.size()) +
+                                                " bytes, the limit is " +
+                                                std::to_string(options_.max_value_bytes)};
+        }
+        add_change(command, change);
+        command.add(encoded);
+    }
+    return std::nullopt;
+}
+
+template <class R>
+Request<Command> StateCore<R>::commit_request(RawChanges& changes, OperationCommit const* operation) const
+{
+    auto const life = client_->life();
+    bool const records = operation != nullptr;
+    auto const shard = keys_.shard_of(records ? operation->home->bytes() : changes[0].key->bytes());
+    auto const& script = commit_script();
+    Request<Command> request{
+        evaluate(script, 1 + 2 * changes.size() + (records ? 1 : 0), keys_.counter(shard)), &script,
+        records ? Access::record : Access::write};
+    auto& command = request.what;
+    request.refused = add_keys(command, changes, operation, shard);
+    if (!request.refused)
+        request.refused = add_changes(command, changes);
+    if (request.refused)
+        return request;
+    if (records) {
+        command.add(PaddedNumber<10>{operation->attempt});
+        command.add(operation->answer);
+        command.add(whole_milliseconds(operation->id->kept_for(retention_)).count());
+    }
+    // Where a version decides, and no lock record, the version must be one of this life.
+    if (std::any_of(changes.begin(), changes.end(), [](RawChange const& change) {
+            return change.fence == nullptr && change.version != no_version;
+        }))
+        request.life = life;
+    return request;
+}
+
+template <class R>
+Outcome<CommitResult> StateCore<R>::commit(
+    RawChanges& changes, OperationCommit const* operation, Deadline deadline) const
+{
+    if (changes.empty() && operation == nullptr)
+        return CommitResult{};
+    return ask<CommitResult>(
+        *client_, commit_request(changes, operation), deadline, [&changes](ReplyView reply) {
+            auto done = committed(
+                reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
+            if (!done || done->duplicate)
+                return done;
+            std::size_t i = 0;
+            for (auto& change : changes) {
+                if (change.kind == ChangeKind::write)
+                    change.version = version_of(reply, i);
+                ++i;
+            }
+            return done;
+        });
+}
+
+template <class R>
+StartedCall<CommitResult> StateCore<R>::start_commit(
+    RawChanges& changes, OperationCommit const* operation, Deadline deadline, Waiter& waiter) const
+{
+    if (changes.empty() && operation == nullptr)
+        return std::make_unique<KnownCall<CommitResult>>(CommitResult{});
+    std::vector<std::string> names;
+    if (changes.size() > 1)
+        for (auto const& change : changes)
+            names.push_back(printable_key(change.key->bytes()));
+    bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
+    return detail::start<CommitResult>(
+        *client_, commit_request(changes, operation), deadline, waiter,
+        [size = changes.size(), names = std::move(names), writes](ReplyView reply) {
+            auto done = committed(reply, size, [&](std::size_t i) -> std::string_view {
+                return names.empty() ? std::string_view{} : names[i];
+            });
+            if (done && !done->duplicate && writes)
+                done->version = version_of(reply, 0);
+            return done;
+        });
+}
+
+template <class R>
+StartedCall<Version> StateCore<R>::start_change(
+    RawChanges& changes, Deadline deadline, Waiter& waiter) const
+{
+    bool const writes = changes[0].kind == ChangeKind::write;
+    return detail::start<Version>(
+        *client_, commit_request(changes, nullptr), deadline, waiter,
+        [writes, version = changes[0].version](ReplyView reply) -> Outcome<Version> {
+            auto done = committed(reply, 1, [](std::size_t) { return std::string_view{}; });
+            if (!done)
+                return std::move(done).failure();
+            return writes ? version_of(reply, 0) : version;
+        });
+}
+
+// ---- Operation records
+
+inline constexpr auto read_record = [](ReplyView reply) -> Outcome<OperationRecord> {
+    auto record = operation_record(reply.text());
+    if (!record)
+        return damaged("an operation record is damaged");
+    return *std::move(record);
+};
+inline constexpr auto find_record = [](ReplyView reply) -> Outcome<std::optional<OperationRecord>> {
+    if (reply.is(ReplyType::nil))
+        return std::optional<OperationRecord>{};
+    auto record = read_record(reply);
+    if (!record)
+        return std::move(record).failure();
+    return std::optional{*std::move(record)};
+};
+
+template <class R>
+Request<Command> StateCore<R>::find_request(Key const& key, OperationId const& id) const
+{
+    return {Command("GET", keys_.operation(key.bytes(), id.value())), nullptr, Access::read};
+}
+
+template <class R>
+Request<Command> StateCore<R>::forbid_request(verb::ForbidOperation const& forbid) const
+{
+    auto const& script = forbid_script();
+    return {
+        evaluate(
+            script, 1, keys_.operation(forbid.key.bytes(), forbid.id.value()),
+            PaddedNumber<10>{forbid.attempt}, whole_milliseconds(forbid.id.kept_for(retention_)).count()),
+        &script, Access::record};
+}
+
+template <class R>
+Outcome<std::optional<OperationRecord>> StateCore<R>::carry_out(
+    verb::FindOperation const& find, Deadline deadline) const
+{
+    return ask<std::optional<OperationRecord>>(
+        *client_, find_request(find.key, find.id), deadline, find_record);
+}
+
+template <class R>
+StartedCall<std::optional<OperationRecord>> StateCore<R>::start(
+    verb::FindOperation const& find, Deadline deadline, Waiter& waiter) const
+{
+    return detail::start<std::optional<OperationRecord>>(
+        *client_, find_request(find.key, find.id), deadline, waiter, find_record);
+}
+
+template <class R>
+Outcome<OperationRecord> StateCore<R>::carry_out(verb::ForbidOperation const& forbid, Deadline deadline) const
+{
+    return ask<OperationRecord>(*client_, forbid_request(forbid), deadline, read_record);
+}
+
+template <class R>
+StartedCall<OperationRecord> StateCore<R>::start(
+    verb::ForbidOperation const& forbid, Deadline deadline, Waiter& waiter) const
+{
+    return detail::start<OperationRecord>(*client_, forbid_request(forbid), deadline, waiter, read_record);
+}
+
+template <class R>
+Outcome<void> StateCore<R>::for_each_operation(VisitOperation visit, Deadline deadline) const
+{
+    return OperationScan<R>{*client_, keys_}.show_all(visit, deadline);
+}
+
+// ---- Lock records
+
+/// The remaining cases of a reply to `create`: there was no grant.
+INTERLOCK_DECL Failure no_grant(ReplyView reply)
+{
+    switch (reply[0].integer()) {
+    case 0:
+        return Failure::busy(
+            Errc::lock_busy, std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)});
+    case -1:
+        return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+    default:
+        return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+    }
+}
+
+template <class R>
+Outcome<RawGrant> ReadGrant<R>::operator()(ReplyView reply) const
+{
+    if (!reply.is(ReplyType::string))
+        return no_grant(reply);
+    auto const first = number_of(reply.text().substr(0, 16));
+    if (!first)
+        return Failure::unknown(Errc::corrupt_state, "redis: the lock record is damaged");
+    auto rest = reply.text().substr(16);
+    if (rest.starts_with('w')) {
+        client->subscriber().note_wanted(called, owner);
+        rest.remove_prefix(1);
+    }
+    RawGrant both{{FencingToken{static_cast<std::uint64_t>(*first)}, token_block, granted}, std::nullopt};
+    if (!rest.empty())  // behind a 'v'
+        both.stored = rest.substr(1);
+    return both;
+}
+
+template <class R>
+ReadGrant<R> StateCore<R>::read_grant(Key const& key, OwnerToken owner, Ttl ttl) const
+{
+    return {client_, wake_name(key), owner, whole_milliseconds(ttl.value())};
+}
+
+template <class R>
+Request<ScriptCall> StateCore<R>::create_request(Key const& key, OwnerToken owner, Ttl ttl, bool loads) const
+{
+    auto const& script = create_script();
+    auto const own_keys = static_cast<std::uint8_t>(loads ? 2 : 1);
+    Request<ScriptCall> request{
+        ScriptCall{
+            script,
+            {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
+        &script, Access::write};
+    request.refused = bad_lease(key, ttl);
+    if (request.refused)
+        return request;
+    auto const called = wake_name(key);
+    auto const secret = owner.bytes();
+    bool const in_line = client_->subscriber().is_subscribed(called, owner);
+    PaddedNumber<16> const channel{keys_.within_shard(called.channel)};
+    auto& call = request.what;
+    call.add(keys_.counter(keys_.shard_of(key.bytes())));
+    call.add(keys_.name("lock", key.bytes()));
+    if (loads)
+        call.add(keys_.name("value", key.bytes()));
+    call.add(whole_milliseconds(ttl.value()).count());
+    // Without what stands around it.
+    call.add(loads ? client_->options().max_reply_bytes - 512 : 0);
+    call.add_parts(std::array<std::string_view, 2>{
+        std::string_view{secret.data(), secret.size()},
+        in_line ? std::string_view{channel} : std::string_view{}});
+    return request;
+}
+
+template <class R>
+Replication StateCore<R>::replication(Key const& key, OwnerToken owner) const
+{
+    auto const secret = owner.bytes();
+    return {
+        options_.replicas, whole_milliseconds(options_.replica_timeout),
+        removal(key, {secret.data(), secret.size()})};
+}
+
+template <class R>
+std::optional<Failure> StateCore<R>::create(
+    Key const& key, OwnerToken owner, Ttl ttl, bool loads, Deadline deadline, TakeReply take) const
+{
+    auto const request = create_request(key, owner, ttl, loads);
+    if (options_.replicas != 0 && !request.refused)
+        return exchange_replicated(*client_, request, deadline, replication(key, owner), take);
+    return exchange(*client_, request, deadline, take);
+}
+
+/// A grant for somebody who does not want the value.
+template <class R>
+struct ReadGrantOnly {
+    Outcome<Grant> operator()(ReplyView reply) const
+    {
+        auto granted = read(reply);
+        if (!granted)
+            return std::move(granted).failure();
+        return granted->grant;
+    }
+    ReadGrant<R> read;
+};
+
+template <class R>
+Outcome<Grant> StateCore<R>::carry_out(verb::Create const& create, Deadline deadline) const
+{
+    return read_from<Grant>(
+        [&](TakeReply take) {
+            return this->create(create.key, create.owner, create.ttl, false, deadline, take);
+        },
+        ReadGrantOnly<R>{read_grant(create.key, create.owner, create.ttl)});
+}
+
+template <class R>
+StartedCall<Grant> StateCore<R>::start(verb::Create const& create, Deadline deadline, Waiter& waiter) const
+{
+    return start_create<Grant>(
+        create.key, create.owner, create.ttl, false, deadline, waiter,
+        ReadGrantOnly<R>{read_grant(create.key, create.owner, create.ttl)});
+}
+
+template <class R>
+void StateCore<R>::renew_some(std::span<Renewal* const> renewals, Ttl ttl, Deadline deadline) const
+{
+    auto const granted = whole_milliseconds(ttl.value());
+    auto const& script = renew_script();
+    auto command = evaluate(script, renewals.size());
+    for (auto const* renewal : renewals)
+        command.add(keys_.name("lock", renewal->key->bytes()));
+    command.add(granted.count());
+    for (auto const* renewal : renewals) {
+        auto const secret = renewal->owner.bytes();
+        command.add(std::string_view{secret.data(), secret.size()});
+    }
+    auto exchange = client_->execute(command, &script, Access::write, deadline);
+    for (std::size_t i = 0; i < renewals.size(); ++i) {
+        auto& outcome = renewals[i]->granted;
+        if (!exchange)
+            outcome = exchange.failure();
+        else if (auto const found = exchange->reply()[i]; found.is(ReplyType::error))
+            outcome = map_error(found.text(), Access::write);
+        else if (found.integer() == 1)
+            outcome = std::chrono::nanoseconds{granted};
+        else
+            outcome =
+                Failure::because(Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
+    }
+}
+
+template <class R>
+Outcome<std::chrono::nanoseconds> StateCore<R>::carry_out(verb::Renew const& renew, Deadline deadline) const
+{
+    if (auto failure = bad_lease(renew.key, renew.ttl))
+        return *std::move(failure);
+    Renewal renewal{&renew.key, renew.owner};
+    auto* const one = &renewal;
+    renew_some({&one, 1}, renew.ttl, deadline);
+    return std::move(renewal.granted);
+}
+
+template <class R>
+Outcome<void> StateCore<R>::carry_out(verb::RenewAll const& all, Deadline deadline) const
+{
+    constexpr std::size_t most = 256;
+    auto const shard = [this](Renewal const* renewal) { return keys_.shard_of(renewal->key->bytes()); };
+    std::vector<Renewal*> sorted;
+    for (auto& renewal : all.renewals)
+        sorted.push_back(&renewal);
+    if (keys_.shards() > 1)
+        std::sort(sorted.begin(), sorted.end(), [&](auto* a, auto* b) { return shard(a) < shard(b); });
+    for (std::span<Renewal*> rest{sorted}; !rest.empty();) {
+        std::size_t count = 1;
+        while (count < std::min(most, rest.size()) && shard(rest[count]) == shard(rest[0]))
+            ++count;
+        renew_some(rest.first(count), all.ttl, deadline);
+        rest = rest.subspan(count);
+    }
+    return success();
+}
+
+inline constexpr auto read_removal = [](ReplyView reply) -> Outcome<Removal> {
+    switch (reply.integer()) {
+    case 1: return Removal::removed;
+    case 0: return Removal::gone;
+    default: return Removal::taken;
+    }
+};
+
+template <class R>
+ScriptCall StateCore<R>::removal(Key const& key, std::string_view owner) const
+{
+    ScriptCall call{remove_script(), {.shared_keys = 1, .own_keys = 1, .own_arguments = 1}};
+    call.add(keys_.counter(keys_.shard_of(key.bytes())));
+    call.add(keys_.name("lock", key.bytes()));
+    call.add(owner);
+    return call;
+}
+
+template <class R>
+Request<ScriptCall> StateCore<R>::remove_request(Key const& key, std::string_view owner) const
+{
+    Request<ScriptCall> request{removal(key, owner), &remove_script(), Access::write};
+    if (!key.valid())
+        request.refused = key.validate().failure();
+    return request;
+}
+
+template <class R>
+Outcome<Removal> StateCore<R>::remove_granted(verb::Remove const& remove, Deadline until) const
+{
+    auto const secret = remove.owner.bytes();
+    PaddedNumber<16> const token{remove.granted.value()};
+    std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
+    auto const deleted = client_->delete_if_equal(keys_.name("lock", remove.key.bytes()), record, until);
+    if (deleted && *deleted)
+        return Removal::removed;
+    auto removed = ask<Removal>(
+        *client_, remove_request(remove.key, {secret.data(), secret.size()}), until, read_removal);
+    if (!removed && deleted.errc() == Errc::outcome_unknown)
+        return Failure::unknown(deleted.cause(), removed.detail());
+    return removed;
+}
+
+template <class R>
+Outcome<Removal> StateCore<R>::carry_out(verb::Remove const& remove, Deadline deadline) const
+{
+    if (remove.granted && remove.key.valid() && deadline.valid()) {
+        auto const at = deadline.at(runtime().now());
+        if (client_->compares_and_deletes(at) &&
+            !client_->subscriber().is_wanted(wake_name(remove.key), remove.owner))
+            return remove_granted(remove, Deadline{at});
+        deadline = Deadline{at};
+    }
+    auto const secret = remove.owner.bytes();
+    return ask<Removal>(
+        *client_, remove_request(remove.key, {secret.data(), secret.size()}), deadline, read_removal);
+}
+
+template <class R>
+StartedCall<Removal> StateCore<R>::start(verb::Remove const& remove, Deadline deadline, Waiter& waiter) const
+{
+    auto const secret = remove.owner.bytes();
+    return detail::start<Removal>(
+        *client_, remove_request(remove.key, {secret.data(), secret.size()}), deadline, waiter, read_removal);
+}
+
+template <class R>
+Outcome<Removal> StateCore<R>::force_release(Key const& key, Deadline deadline) const
+{
+    return ask<Removal>(*client_, remove_request(key, {}), deadline, read_removal);
+}
+
+template <class R>
+Outcome<void> StateCore<R>::carry_out(verb::VerifyFencing const&, Deadline deadline) const
+{
+    auto checked = client_->server_check(deadline);
+    if (!checked)
+        return std::move(checked).failure();
+    return success();
+}
+
+// ---- Wake-ups
+
+template <class R>
+void StateCore<R>::subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
+{
+    client_->subscriber().subscribe(group_, wake_name(key), owner, waiter);
+}
+
+template <class R>
+void StateCore<R>::unsubscribe(Key const& key, Waiter& waiter) const noexcept
+{
+    client_->subscriber().unsubscribe(wake_name(key).hash, waiter);
+}
+
+template <class R>
+bool StateCore<R>::wanted(Key const& key, OwnerToken owner) const
+{
+    return client_->subscriber().wanted(group_, wake_name(key), owner);
+}
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_IMPL_STATE_CORE_IPP

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_STATE_CORE_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_STATE_CORE_HPP
+
+// What a `redis::StateRepository` does without knowing the type of its states: it names keys, makes commands
+// and reads replies. States come to it as bytes, and leave it as bytes. So it is compiled once per runtime,
+// and not once per state.
+
+#include <interlock/backends/redis/detail/call.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/repository_options.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/state_traits.hpp>
+
+#include <boost/container/small_vector.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+
+struct Options;
+
+namespace detail {
+
+/// A `Change<T>`, without the type of its value. Points to what that points to.
+struct RawChange {
+    Key const* key;
+    ChangeKind kind;
+    Version version;  // as `Change::version`: expected, and then the new one
+    void const* value;
+    Fence const* fence;
+    bool release;
+};
+
+/// The changes of one commit, and how their values are encoded.
+class RawChanges {
+public:
+    template <class T>
+    explicit RawChanges(std::span<Change<T> const> changes)
+        : encode_([](void const* value, std::string& out) {
+              return interlock::detail::encode_state(*static_cast<T const*>(value), out);
+          })
+    {
+        changes_.reserve(changes.size());
+        for (auto const& change : changes)
+            changes_.push_back(
+                {change.key, change.kind, change.version, change.value, change.fence, change.release});
+    }
+
+    std::size_t size() const noexcept { return changes_.size(); }
+    bool empty() const noexcept { return changes_.empty(); }
+    auto begin() noexcept { return changes_.begin(); }
+    auto end() noexcept { return changes_.end(); }
+    RawChange const& operator[](std::size_t i) const noexcept { return changes_[i]; }
+
+    /// Appends the encoded value of a change. Returns why it cannot be encoded, if so.
+    std::optional<Failure> encode(RawChange const& change, std::string& out) const
+    {
+        return encode_(change.value, out);
+    }
+
+private:
+    boost::container::small_vector<RawChange, 2> changes_;  // most commits have one change
+    std::optional<Failure> (*encode_)(void const*, std::string&);
+};
+
+/// A stored value, still encoded.
+struct RawValue {
+    Version version{no_version};
+    std::string_view bytes;
+};
+/// What `stored` holds, or `corrupt_state`.
+Outcome<RawValue> raw_value(std::string_view stored);
+/// A stored value of this version is of no use to the type of the repository.
+Failure undecodable(Version version);
+
+/// A grant, and the stored value that came with it, if one did.
+struct RawGrant {
+    Grant grant;
+    std::optional<std::string_view> stored;
+};
+/// What the reply to a `create` means.
+template <class R>
+struct ReadGrant {
+    Outcome<RawGrant> operator()(ReplyView reply) const;
+
+    std::shared_ptr<ClientState<R>> client;  // whose subscriber hears that others wait for the lock
+    KeySpace::WakeName called;               // what others wait for
+    OwnerToken owner;
+    std::chrono::milliseconds granted;  // the lease that was asked for
+};
+
+/// Shows one operation record to a visitor. Refers to the visitor.
+class VisitOperation {
+public:
+    template <class Visit>
+    explicit VisitOperation(Visit& visit) noexcept
+        : visit_([](void* object, Key const& key, OperationId const& id, OperationRecord const& record) {
+              (*static_cast<Visit*>(object))(key, id, record);
+          }),
+          object_(const_cast<void*>(static_cast<void const*>(std::addressof(visit))))
+    {}
+    void operator()(Key const& key, OperationId const& id, OperationRecord const& record) const
+    {
+        visit_(object_, key, id, record);
+    }
+
+private:
+    void (*visit_)(void*, Key const&, OperationId const&, OperationRecord const&);
+    void* object_;
+};
+
+/// What all handles of one repository share. `R`: the runtime.
+///
+/// **Thread safety.** Everything: safe.
+template <class R>
+class StateCore {
+public:
+    /// Throws `Error` (`invalid_argument`) for options out of range.
+    StateCore(std::shared_ptr<ClientState<R>> client, RepositoryOptions options);
+
+    // ---- About the store
+    R const& runtime() const noexcept;
+    void const* identity() const noexcept { return identity_.get(); }
+    std::string place() const;
+    std::uint64_t life() const noexcept;
+    bool owns_threads() const noexcept;
+    ClientState<R>& client() const noexcept { return *client_; }
+
+    // ---- Verbs that know nothing of the type of the state
+    Outcome<std::optional<OperationRecord>> carry_out(verb::FindOperation const& find, Deadline) const;
+    Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline) const;
+    Outcome<Grant> carry_out(verb::Create const& create, Deadline) const;
+    Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline) const;
+    Outcome<void> carry_out(verb::RenewAll const& all, Deadline) const;
+    Outcome<Removal> carry_out(verb::Remove const& remove, Deadline) const;
+    Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const;
+
+    StartedCall<std::optional<OperationRecord>> start(
+        verb::FindOperation const& find, Deadline, Waiter& waiter) const;
+    StartedCall<OperationRecord> start(verb::ForbidOperation const& forbid, Deadline, Waiter& waiter) const;
+    StartedCall<Grant> start(verb::Create const& create, Deadline, Waiter& waiter) const;
+    StartedCall<Removal> start(verb::Remove const& remove, Deadline, Waiter& waiter) const;
+
+    // ---- Verbs whose states have been encoded
+    /// The new versions stand in `changes` when they were applied.
+    Outcome<CommitResult> commit(RawChanges& changes, OperationCommit const* operation, Deadline) const;
+    StartedCall<CommitResult> start_commit(
+        RawChanges& changes, OperationCommit const* operation, Deadline, Waiter& waiter) const;
+    /// The commit of one change without an operation; its new version, or the erased one.
+    StartedCall<Version> start_change(RawChanges& changes, Deadline, Waiter& waiter) const;
+
+    // ---- Verbs whose states are decoded by whoever knows their type
+    Request<Command> load(Key const& key) const;
+    /// Precondition: there is a key.
+    Request<Command> load(std::span<Key const> keys) const;
+    /// The reply is given to `take`, as by `exchange`.
+    std::optional<Failure> create_and_load(
+        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, TakeReply take) const
+    {
+        return create(key, owner, ttl, true, deadline, take);
+    }
+    ReadGrant<R> read_grant(Key const& key, OwnerToken owner, Ttl ttl) const;
+    /// A started `create`, of which `read` reads the reply; `loads`: the value is loaded, too.
+    template <class X, class Read>
+    StartedCall<X> start_create(
+        Key const& key, OwnerToken owner, Ttl ttl, bool loads, Deadline deadline, Waiter& waiter,
+        Read read) const
+    {
+        auto request = create_request(key, owner, ttl, loads);
+        set_time(*client_, request, deadline);
+        if (options_.replicas != 0 && !request.refused)
+            return begin<X, ReplicatedCommand<R>>(
+                *client_, std::move(request), waiter, std::move(read), replication(key, owner));
+        return begin<X, PipelinedCommand<R, ScriptCall>>(
+            *client_, std::move(request), waiter, std::move(read));
+    }
+
+    // ---- For operators
+    Outcome<Removal> force_release(Key const& key, Deadline) const;
+    Outcome<void> for_each_operation(VisitOperation visit, Deadline) const;
+
+    // ---- Wake-ups
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const;
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept;
+    bool wanted(Key const& key, OwnerToken owner) const;
+
+private:
+    KeySpace::WakeName wake_name(Key const& key) const { return keys_.wake_name("lock", key.bytes()); }
+
+    Request<Command> find_request(Key const& key, OperationId const& id) const;
+    Request<Command> forbid_request(verb::ForbidOperation const& forbid) const;
+    Request<Command> commit_request(RawChanges& changes, OperationCommit const* operation) const;
+    /// Why `changes` make no commit in the shard, if so. Adds their names to `command`.
+    std::optional<Failure> add_keys(
+        Command& command, RawChanges& changes, OperationCommit const* operation, std::size_t shard) const;
+    /// Why a value cannot be stored, if so. Adds what is to become of each key to `command`.
+    std::optional<Failure> add_changes(Command& command, RawChanges& changes) const;
+
+    Request<ScriptCall> create_request(Key const& key, OwnerToken owner, Ttl ttl, bool loads) const;
+    std::optional<Failure> create(
+        Key const& key, OwnerToken owner, Ttl ttl, bool loads, Deadline, TakeReply take) const;
+    Replication replication(Key const& key, OwnerToken owner) const;
+
+    /// `owner`: its bytes, or nothing: whoever it is.
+    ScriptCall removal(Key const& key, std::string_view owner) const;
+    Request<ScriptCall> remove_request(Key const& key, std::string_view owner) const;
+    /// The record that was granted, deleted by one command of the server's own, or removed by the script.
+    Outcome<Removal> remove_granted(verb::Remove const& remove, Deadline) const;
+    /// All in one shard.
+    void renew_some(std::span<Renewal* const> renewals, Ttl ttl, Deadline) const;
+
+    std::shared_ptr<ClientState<R>> client_;
+    RepositoryOptions options_;
+    KeySpace keys_;
+    std::chrono::milliseconds retention_;  // of operation records that say nothing else
+    std::shared_ptr<std::string const> identity_;
+    std::size_t group_;  // of the subscriber's: the channels of this name space
+};
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/redis/detail/impl/state_core.ipp>
+#endif
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_STATE_CORE_HPP
