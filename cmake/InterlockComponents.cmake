@@ -4,6 +4,8 @@
 #   component_built_on            other components that this one includes headers of
 #   component_headers             patterns under include/interlock; a folder with everything below it
 #   component_headers_of_others   a regular expression: what these patterns find, and another component has
+#   component_compiled            what separate compilation compiles once per program, as words of an #include:
+#                                 a unit of its own for each; may be left out
 #   component_needs               libraries by names of our own, and for each of them:
 #
 #   <need>_package      what find_package is called with, a minimum version included; or
@@ -31,6 +33,7 @@ macro(interlock_read_component name)
     set(component_built_on "")
     set(component_headers "")
     set(component_headers_of_others "^$")
+    set(component_compiled "")
     set(component_needs "")
     include("${interlock_components_folder}/${name}.cmake")
 endmacro()
@@ -107,4 +110,33 @@ function(interlock_find_client target name upstream)
     endif()
     add_library(${target} INTERFACE IMPORTED)
     target_link_libraries(${target} INTERFACE ${found})
+endfunction()
+
+# interlock_add_compiled(<name>)
+#
+# Makes `interlock::<name>_compiled`: the component, its bodies compiled once instead of in every unit that
+# includes its headers. Whatever links it is compiled with the definitions that say so. It is built by the
+# compiler, and with the flags, of the project that links it, and only if one does.
+function(interlock_add_compiled name)
+    interlock_read_component(${name})
+    set(target interlock_${name}_compiled)
+    if(NOT component_compiled OR TARGET ${target})
+        return()
+    endif()
+    set(units "")
+    foreach(header IN LISTS component_compiled)
+        string(MAKE_C_IDENTIFIER "${header}" unit)
+        set(unit "${CMAKE_CURRENT_BINARY_DIR}/${target}/${unit}.cpp")
+        file(CONFIGURE OUTPUT "${unit}" CONTENT "#include <${header}>\n")
+        list(APPEND units "${unit}")
+    endforeach()
+    add_library(${target} STATIC EXCLUDE_FROM_ALL ${units})
+    add_library(interlock::${name}_compiled ALIAS ${target})
+    target_compile_definitions(${target} PUBLIC INTERLOCK_SEPARATE_COMPILATION BOOST_ASIO_SEPARATE_COMPILATION)
+    target_link_libraries(${target} PUBLIC interlock::${name})
+    foreach(foundation IN LISTS component_built_on)
+        if(TARGET interlock::${foundation}_compiled)
+            target_link_libraries(${target} PUBLIC interlock::${foundation}_compiled)
+        endif()
+    endforeach()
 endfunction()

@@ -1,6 +1,7 @@
 # What every program uses: the core, the policies, the patterns, and the store that needs no client library.
 set(component_headers "*.hpp" "core/*.hpp" "policies/*.hpp" "patterns/*.hpp" "backends/memory/*.hpp")
-set(component_headers_of_others "/kit/net/openssl\\.hpp$")
+set(component_headers_of_others "/kit/net/(openssl\\.hpp|impl/openssl\\.ipp)$")
+set(component_compiled interlock/src.hpp boost/asio/impl/src.hpp)
 set(component_needs threads boost fmt)
 
 set(threads_package Threads)

@@ -1,6 +1,7 @@
 # The PostgreSQL store.
 set(component_built_on core)
 set(component_headers "backends/postgres/*.hpp")
+set(component_compiled interlock/backends/postgres/src.hpp)
 set(component_needs libpqxx libpq)
 
 set(libpqxx_pkg_config libpqxx)

@@ -1,7 +1,8 @@
 # The Redis store.
 set(component_built_on core)
 set(component_headers "backends/redis/*.hpp")
-set(component_headers_of_others "/tls\\.hpp$")
+set(component_headers_of_others "/(tls\\.hpp|impl/tls\\.ipp)$")
+set(component_compiled interlock/backends/redis/src.hpp)
 set(component_needs hiredis)
 
 set(hiredis_pkg_config hiredis)

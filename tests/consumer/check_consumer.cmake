@@ -79,7 +79,7 @@ if(CASE STREQUAL "install")
     file(GLOB_RECURSE files RELATIVE "${prefix}" "${prefix}/*")
     foreach(file IN LISTS files)
         if(NOT file MATCHES
-            "^include/interlock/.+\\.hpp$|/cmake/interlock/(components/)?[^/]+\\.cmake$|/LICENSE$")
+            "^include/interlock/.+\\.[hi]pp$|/cmake/interlock/(components/)?[^/]+\\.cmake$|/LICENSE$")
             message(FATAL_ERROR "this should not be installed: ${file}")
         endif()
     endforeach()

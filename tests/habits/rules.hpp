@@ -179,7 +179,8 @@ inline void check_comments(std::string const& file, std::vector<Line> const& lin
 inline bool is_public_header(std::string const& file)
 {
     return file.starts_with("include/") && file.ends_with(".hpp") &&
-           file.find("/detail/") == std::string::npos && !file.ends_with("/fwd.hpp");
+           file.find("/detail/") == std::string::npos && !file.ends_with("/fwd.hpp") &&
+           !file.ends_with("/src.hpp");
 }
 
 /// The members that a concept asks for, `r.create(...)` and `R::value_type`. What they are stands there, once

@@ -16,7 +16,7 @@ set(patterns_may_include core policies)
 # Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but
 # for those that join everything. A folder of core/ that is not listed here is a violation.
 set(services core/transaction_service.hpp core/lock_state_service.hpp core/state_repository.hpp
-    core/any_idempotency_store.hpp core/open.hpp)
+    core/any_idempotency_store.hpp core/open.hpp core/src.hpp)
 set(rooms nouns services contracts kit runtime codec detail)
 set(nouns_may_include nouns codec contracts)
 set(codec_may_include nouns codec)
@@ -39,6 +39,13 @@ foreach(file IN LISTS component_files)
         endif()
     endforeach()
 endforeach()
+
+# The bodies of x.hpp stand in impl/x.ipp, which may do what x.hpp may. Nobody includes it but x.hpp, and for
+# separate compilation a src.hpp of its folder or of one above.
+function(header_of file result)
+    string(REGEX REPLACE "(^|/)impl/([^/]+)\\.ipp$" "\\1\\2.hpp" header "${file}")
+    set(${result} "${header}" PARENT_SCOPE)
+endfunction()
 
 # Whole libraries behind one include: too slow to compile for a header.
 set(umbrella_includes boost/asio.hpp pqxx/pqxx)
@@ -106,8 +113,9 @@ macro(check_include header line_number included)
     if("${included}" MATCHES "^interlock/(.+)$")
         check_own_include("${header}" ${line_number} "${CMAKE_MATCH_1}")
     endif()
+    header_of("${header}" as)
     foreach(client IN LISTS clients)
-        if("${included}" MATCHES "${${client}_includes}" AND NOT "${header}" STREQUAL "${${client}_door}")
+        if("${included}" MATCHES "${${client}_includes}" AND NOT as STREQUAL "${${client}_door}")
             violation("${header}" ${line_number} "<${included}> may be included by ${${client}_door} only")
         endif()
     endforeach()
@@ -118,8 +126,9 @@ macro(check_include header line_number included)
 endmacro()
 
 # room_of(<header> <room>): empty outside of core/.
-function(room_of header room)
+function(room_of file room)
     set(result "")
+    header_of("${file}" header)
     if(header IN_LIST services)
         set(result services)
     elseif(header MATCHES "^core/([^/]+)/")
@@ -174,6 +183,20 @@ macro(check_own_include header line_number target)
         endif()
     endif()
 
+    if("/${target}" MATCHES "^/(.*/)?impl/")
+        set(owner "${CMAKE_MATCH_1}")
+        header_of("${target}" as)
+        set(is_src NO)
+        if("/${header}" MATCHES "^/(.*/)?src\\.hpp$")
+            string(FIND "${owner}" "${CMAKE_MATCH_1}" at)
+            if(at EQUAL 0)
+                set(is_src YES)
+            endif()
+        endif()
+        if(NOT is_src AND NOT "${header}" STREQUAL "${as}")
+            violation("${header}" ${line_number} "<interlock/${target}> is for <interlock/${as}> alone")
+        endif()
+    endif()
     if("/${target}" MATCHES "^/(.*/)?detail/")
         set(owner "${CMAKE_MATCH_1}")
         string(FIND "${header}" "${owner}" at)
@@ -196,13 +219,14 @@ foreach(header IN LISTS headers)
     if(header MATCHES "^([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST layers)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no layer, expected one of: ${layers}")
     endif()
-    if(header MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST rooms)
+    if(header MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 STREQUAL "impl" AND NOT CMAKE_MATCH_1 IN_LIST rooms)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no room of core, expected one of: ${rooms}")
     endif()
-    if(NOT header MATCHES "\\.hpp$")
-        violation("${header}" 1 "headers end in .hpp")
+    if(NOT header MATCHES "\\.hpp$" AND NOT header MATCHES "(^|/)impl/[^/]+\\.ipp$")
+        violation("${header}" 1 "headers end in .hpp, their bodies stand in impl/ and end in .ipp")
     endif()
 
+    header_of("${header}" declared_in)
     interlock_read_lines("${ROOT}/interlock/${header}" lines)
     set(in_comment FALSE)
     set(line_number 0)
@@ -233,14 +257,15 @@ foreach(header IN LISTS headers)
                 violation("${header}" ${line_number} "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
             endif()
         endif()
-        # A store runs on any runtime. Only its fwd.hpp says which one a user gets.
+        # A store runs on any runtime. Only its fwd.hpp says which one a user gets, and its src.hpp for which one
+        # it is compiled once.
         if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
-           AND header MATCHES "^backends/([^/]+)/(.*)$" AND NOT CMAKE_MATCH_2 STREQUAL "fwd.hpp")
+           AND NOT header MATCHES "^backends/[^/]+/(fwd|src)\\.hpp$" AND header MATCHES "^backends/([^/]+)/")
             violation("${header}" ${line_number}
                 "'SystemRuntime' is not for '${CMAKE_MATCH_1}' to choose, its runtime is a template argument")
         endif()
 
-        if(NOT header MATCHES "${seam_headers}"
+        if(NOT declared_in MATCHES "${seam_headers}"
            AND code MATCHES "(^|[^A-Za-z0-9_])(${any_seam_word})($|[^A-Za-z0-9_])")
             foreach(word IN LISTS seam_words)
                 if(code MATCHES "(^|[^A-Za-z0-9_])${word}($|[^A-Za-z0-9_])")

@@ -36,6 +36,7 @@ function(clean_tree)
         "#include <interlock/policies/optimistic.hpp>")
     header(core/key.hpp "#include <concepts>")
     header(core/format.hpp "#include <fmt/format.h>")
+    header(src.hpp "#include <interlock/core/src.hpp>")
     header(core/contracts/store.hpp "#include <interlock/core/key.hpp>")
     header(core/runtime/runtime.hpp "#include <boost/asio/steady_timer.hpp>"
         "std::chrono::steady_clock::now()")
@@ -102,7 +103,8 @@ plant("'rooms' is no room of core" core/rooms/a.hpp "int a")
 plant("<interlock/interlock.hpp> is for users" core/d.hpp "#include <interlock/interlock.hpp>")
 plant("version.hpp includes nothing" version.hpp "#include <interlock/core/contracts/store.hpp>")
 plant("'helpers' is no layer" helpers/a.hpp "int a")
-plant("headers end in .hpp" core/e.ipp "int e")
+plant("headers end in .hpp, their bodies stand in impl/" core/e.ipp "int e")
+plant("headers end in .hpp, their bodies stand in impl/" core/impl/e.cpp "int e")
 plant("write <...> instead of \"concepts.hpp\"" core/f.hpp "#include \"concepts.hpp\"")
 # detail/ is private to its folder.
 plant("only interlock/core/ may reach its detail/"
@@ -111,6 +113,21 @@ plant("only interlock/core/ may reach its detail/"
     backends/memory/d.hpp "#include <interlock/core/detail/locks/machine.hpp>")
 plant("only interlock/backends/memory/ may reach its detail/"
     door.hpp "#include <interlock/backends/memory/detail/table.hpp>")
+# The bodies of a header are for that header, and for the src.hpp of its folder or of one above. They may do what
+# the header may.
+header(core/kit/impl/pool.ipp "#include <interlock/core/kit/pool.hpp>")
+header(core/kit/pool.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+header(core/src.hpp "#include <interlock/core/kit/impl/pool.ipp>" "#include <interlock/core/impl/key.ipp>")
+header(core/runtime/impl/clock.ipp "clock_gettime(CLOCK_BOOTTIME, &now)")
+header(core/kit/net/impl/openssl.ipp "#include <openssl/ssl.h>")
+header(backends/redis/src.hpp "template class Pipeline<SystemRuntime>")
+plant("<interlock/core/kit/impl/pool.ipp> is for <interlock/core/kit/pool.hpp> alone"
+    core/kit/b.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+plant("<interlock/core/kit/impl/pool.ipp> is for <interlock/core/kit/pool.hpp> alone"
+    core/kit/net/src.hpp "#include <interlock/core/kit/impl/pool.ipp>")
+plant("the nouns of core may not include its kit" core/impl/k.ipp "#include <interlock/core/kit/pool.hpp>")
+plant("'getrandom' belongs behind the runtime seam" core/kit/impl/c.ipp "getrandom(0, 0, 0)")
+plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/impl/i.ipp "using R = SystemRuntime")
 # One door per client library.
 plant("<hiredis/read.h> may be included by backends/redis/detail/hiredis.hpp only"
     backends/redis/e.hpp "#include <hiredis/read.h>")
