@@ -55,26 +55,23 @@ namespace postgres {
 
 namespace detail {
 
-/// The runtime of the names without `Basic`.
-using SystemsRuntime = Counters::runtime_type;
-
-template class Subscriber<SystemsRuntime>;
-template class PoolState<SystemsRuntime>;
-template class TableCore<SystemsRuntime>;
-template class RowTransactionCore<SystemsRuntime>;
+template class Subscriber<SystemRuntime>;
+template class PoolState<SystemRuntime>;
+template class TableCore<SystemRuntime>;
+template class RowTransactionCore<SystemRuntime>;
 
 }  // namespace detail
 
-template class BasicPool<detail::SystemsRuntime>;
-template class BasicTransaction<detail::SystemsRuntime>;
-template class BasicIdempotencyStore<detail::SystemsRuntime>;
-template class BasicTransactionalIdempotencyStore<detail::SystemsRuntime>;
-template class BasicCounters<detail::SystemsRuntime>;
+template class BasicPool<SystemRuntime>;
+template class BasicTransaction<SystemRuntime>;
+template class BasicIdempotencyStore<SystemRuntime>;
+template class BasicTransactionalIdempotencyStore<SystemRuntime>;
+template class BasicCounters<SystemRuntime>;
 
-template Outcome<void> create_schema(BasicPool<detail::SystemsRuntime> const&, Deadline);
+template Outcome<void> create_schema(BasicPool<SystemRuntime> const&, Deadline);
 template Outcome<void> run_script(
-    BasicPool<detail::SystemsRuntime> const&, std::span<std::string_view const>, Deadline);
-template Outcome<std::size_t> purge(BasicPool<detail::SystemsRuntime> const&, std::size_t, Deadline);
+    BasicPool<SystemRuntime> const&, std::span<std::string_view const>, Deadline);
+template Outcome<std::size_t> purge(BasicPool<SystemRuntime> const&, std::size_t, Deadline);
 
 }  // namespace postgres
 }  // namespace v0
