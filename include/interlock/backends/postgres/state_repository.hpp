@@ -12,27 +12,23 @@
 ///     TransactionService service{PessimisticRowLock{}, stock};
 ///     service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
 
-#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/state_table.hpp>
-#include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/backends/postgres/row_transaction.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/store_members.hpp>
-#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
-#include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -107,15 +103,9 @@ public:
 
     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const
     {
-        if (!load.key.valid())
-            return load.key.validate().failure();
-        detail::Params params;
-        if (!store_->add_key(params, load.key))
-            return StateTable::bad_key();
-        auto reply =
-            store_->pool->execute(store_->statements.load, std::move(params), detail::Access::read, deadline);
+        auto const reply = store_->load(load.key, deadline);
         if (!reply)
-            return std::move(reply).failure();
+            return reply.failure();
         if (reply->rows() == 0)
             return Errc::not_found;
         return store_->read(*reply, 0);
@@ -124,30 +114,17 @@ public:
     Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(
         verb::LoadAll<T> const& load, Deadline deadline) const
     {
-        std::vector<std::optional<Versioned<T>>> all;
-        if (load.keys.empty())
-            return all;
-        detail::Batch batch;
-        for (auto const& key : load.keys) {
-            if (!key.valid())
-                return key.validate().failure();
-            detail::Params params;
-            if (!store_->add_key(params, key))
-                return StateTable::bad_key();
-            batch.add(store_->statements.load, std::move(params));
-        }
-        auto replies = store_->pool->execute(batch, detail::Access::read, deadline);
+        auto const replies = store_->load_all(load.keys, deadline);
         if (!replies)
-            return std::move(replies).failure();
-        all.reserve(load.keys.size());
-        for (auto const& reply : *replies) {
-            all.emplace_back();
-            if (reply.rows() == 0)
+            return replies.failure();
+        std::vector<std::optional<Versioned<T>>> all(replies->size());
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            if ((*replies)[i].rows() == 0)
                 continue;
-            auto state = store_->read(reply, 0);
+            auto state = store_->read((*replies)[i], 0);
             if (!state)
                 return std::move(state).failure();
-            all.back().emplace(*std::move(state));
+            all[i].emplace(*std::move(state));
         }
         return all;
     }
@@ -161,9 +138,8 @@ public:
         Deadline const until{deadline.at(runtime().now())};
         auto result = commit.changes.size() > 1 ? commit_several(commit.changes, commit.operation, until)
                                                 : commit_one(commit.changes, commit.operation, until);
-        if (commit.operation != nullptr && result &&
-            store_->recorded.fetch_add(1, std::memory_order_relaxed) % 4096 == 4095)
-            static_cast<void>(forget_expired(until));
+        if (commit.operation != nullptr && result)
+            store_->count_record(until);
         return result;
     }
 
@@ -173,34 +149,15 @@ public:
     {
         return store_->find_operation(find.key, find.id, deadline);
     }
-
+    /// Waits for a commit of this id that is in flight.
     Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline deadline) const
     {
-        detail::Batch batch;
-        detail::Params params;
-        params.bytes(forbid.key.bytes());
-        params.bytes(forbid.id.value());
-        params.number(forbid.attempt);
-        params.number(detail::whole_microseconds(forbid.id.kept_for(store_->options.retention)));
-        // Waits for a commit of this id that is in flight.
-        batch.add(store_->statements.forbid, std::move(params));
-        detail::Params again;
-        again.bytes(forbid.key.bytes());
-        again.bytes(forbid.id.value());
-        batch.add(store_->statements.find_operation, std::move(again));
-        auto replies = store_->pool->execute(batch, detail::Access::commit, deadline);
-        if (!replies)
-            return std::move(replies).failure();
-        auto record = StateTable::record_of((*replies)[1]);
-        if (!record)
-            return std::move(record).failure();
-        if (!*record)
-            return detail::damaged("a tombstone is gone");
-        return **std::move(record);
+        return store_->forbid_operation(forbid, deadline);
     }
 
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed
     /// before the call, in no particular order; sort by `sequence` for the order of the commits of one key.
+    /// One trip for each thousand answers.
     template <class Visit>
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
@@ -208,31 +165,15 @@ public:
         std::string key;
         std::string id;
         for (;;) {
-            detail::Params params;
-            params.bytes(key);
-            params.bytes(id);
-            auto page = store_->pool->execute(
-                store_->statements.all_operations, std::move(params), detail::Access::read, until);
+            auto const page = store_->operations_behind(key, id, until);
             if (!page)
-                return std::move(page).failure();
-            for (std::size_t row = 0; row < page->rows(); ++row) {
-                auto const sequence = page->number(row, 2);
-                auto const attempt = page->number(row, 3);
-                auto const bytes = page->bytes(row, 0);
-                auto const identifier = page->bytes(row, 1);
-                auto answer = page->bytes(row, 4);
-                if (!sequence || !attempt || !bytes || !identifier || !answer)
-                    return detail::damaged("an operation record is damaged");
-                key = *bytes;
-                id = *identifier;
-                visit(
-                    Key{*bytes}, OperationId{*identifier},
-                    OperationRecord{
-                        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true,
-                        *std::move(answer)});
-            }
-            if (page->rows() == 0)
+                return page.failure();
+            if (page->empty())
                 return success();
+            for (auto const& found : *page)
+                visit(Key{found.key}, OperationId{found.id}, found.record);
+            key = page->back().key;
+            id = page->back().id;
         }
     }
 
@@ -259,72 +200,49 @@ public:
     /// Busy: the holder's remaining lease as `retry_after`.
     Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
     {
-        return acquire(create, deadline, nullptr);
+        auto both = store_->create(create, false, deadline);
+        if (!both)
+            return std::move(both).failure();
+        return both->grant;
     }
     /// Two statements in one trip and one transaction: the state is read after the lock was granted.
     Outcome<GrantAndState<T>> carry_out(verb::CreateAndLoad<T> const& create, Deadline deadline) const
     {
-        GrantAndState<T> both;
-        auto grant = acquire({create.key, create.owner, create.ttl}, deadline, &both.state);
-        if (!grant)
-            return std::move(grant).failure();
-        both.grant = *grant;
-        return both;
+        auto const both = store_->create({create.key, create.owner, create.ttl}, true, deadline);
+        if (!both)
+            return both.failure();
+        GrantAndState<T> out{both->grant, std::nullopt};
+        if (both->row.rows() == 0)
+            return out;
+        auto state = store_->read(both->row, 0);
+        if (!state) {  // the lock is ours by now, and of no use
+            static_cast<void>(store_->remove(create.key, &create.owner, deadline));
+            return std::move(state).failure();
+        }
+        out.state.emplace(*std::move(state));
+        return out;
     }
     Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline deadline) const
     {
-        if (auto valid = check(renew.key, renew.ttl); !valid)
-            return std::move(valid).failure();
-        auto const granted = std::chrono::ceil<std::chrono::microseconds>(renew.ttl.value());
-        detail::Params params;
-        params.bytes(renew.key.bytes());
-        params.bytes(detail::as_text(renew.owner.bytes()));
-        params.number(granted.count());
-        auto reply = store_->pool->execute(
-            store_->statements.renew, std::move(params), detail::Access::commit, deadline);
-        if (!reply)
-            return std::move(reply).failure();
-        if (reply->boolean(0, 0))
-            return std::chrono::nanoseconds{granted};
-        return Failure::because(Errc::lock_lost, reply->boolean(0, 1) ? Errc::lock_busy : Errc::not_found);
+        return store_->renew(renew, deadline);
     }
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline deadline) const
     {
-        return take_away(remove.key, &remove.owner, deadline);
+        return store_->remove(remove.key, &remove.owner, deadline);
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and
     /// its next renewal finds the lock lost. For operators.
     template <KeyOrState<T, key_type> A>
     Outcome<Removal> force_release(A const& key, Deadline deadline = {}) const
     {
-        return take_away(make_key<T, key_type>(key), nullptr, deadline);
+        return store_->remove(make_key<T, key_type>(key), nullptr, deadline);
     }
 
     /// The fence counter is as durable as the data it guards: both are in one server, and commit together.
     /// `misconfigured` when the sequence of the tokens, or of the versions, has a cache or a cycle.
     Outcome<void> carry_out(verb::VerifyFencing const&, Deadline deadline) const
     {
-        auto const& ns = store_->pool->options().name_space;
-        std::vector<std::string> names{ns + "_token", ns + "_record"};
-        if (!store_->mapped)
-            names.push_back(ns + "_version");
-        else if (!store_->options.version_sequence.empty())
-            names.push_back(store_->options.version_sequence);
-        detail::Batch batch;
-        for (auto const& sequence : names)
-            batch.add(
-                "SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence WHERE seqrelid = "
-                "'" +
-                sequence + "'::regclass");
-        auto replies = store_->pool->execute(batch, detail::Access::read, deadline);
-        if (!replies)
-            return std::move(replies).failure();
-        for (std::size_t i = 0; i < names.size(); ++i)
-            if ((*replies)[i].rows() != 1 || !(*replies)[i].boolean(0, 0))
-                return Failure{
-                    Errc::misconfigured, "postgres: the sequence " + names[i] +
-                                             " must have CACHE 1, a positive increment and no CYCLE"};
-        return success();
+        return store_->verify_fencing(deadline);
     }
 
     /// `waiter` is woken when the lock of `key` is removed, here or elsewhere, after some `create` of it was
@@ -345,26 +263,13 @@ public:
     }
 
     /// What the server says about itself. One round trip.
-    Outcome<ServerCheck> server_check(Deadline deadline = {}) const
-    {
-        detail::Batch batch;
-        batch.add(
-            "SELECT current_setting('server_version_num'), current_setting('synchronous_commit'), "
-            "current_setting('fsync') = 'on'");
-        auto replies = store_->pool->execute(batch, detail::Access::read, deadline);
-        if (!replies)
-            return std::move(replies).failure();
-        auto const& reply = (*replies)[0];
-        return ServerCheck{
-            static_cast<int>(reply.number(0, 0).value_or(0)), std::string(reply.text(0, 1)),
-            reply.boolean(0, 2)};
-    }
+    Outcome<ServerCheck> server_check(Deadline deadline = {}) const { return store_->server_check(deadline); }
 
 private:
     template <class, class, class>
     friend class FreeRows;
 
-    /// A new transaction that `begin` has begun.
+    // A new transaction that `begin` has begun.
     template <class F>
     Outcome<transaction_type> open(Deadline deadline, F begin) const
     {
@@ -385,59 +290,13 @@ private:
         }
     }
 
-    static Outcome<void> check(Key const& key, Ttl ttl)
-    {
-        if (!ttl.valid())
-            return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
-        return key.validate();
-    }
-
     Outcome<CommitResult> commit_one(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const
     {
-        Key const none{"-"};
-        Change<T> nothing{.key = &none, .kind = ChangeKind::guard};
-        auto& change = changes.empty() ? nothing : changes[0];
-        if (operation != nullptr && !operation->home->valid())
-            return operation->home->validate().failure();
-        if (operation == nullptr && !StateTable::has_effect(change)) {
-            if (auto valid = StateTable::check(change); !valid)
-                return std::move(valid).failure();
-            return Outcome<CommitResult>{std::in_place};
-        }
-        detail::Batch batch;
-        if (auto added = store_->add_change(batch, change, operation); !added)
-            return std::move(added).failure();
-        auto exchange = store_->pool->run(batch, detail::Access::commit, until);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->error) {
-            if (detail::is_race(*exchange->error))
-                return store_->or_duplicate(Failure{Errc::superseded}, operation, until);
-            return failure_of(*exchange->error, detail::Access::commit);
-        }
-        auto const& reply = exchange->replies[0];
-        if (operation != nullptr && !reply.null(0, detail::old_answered)) {
-            if (reply.boolean(0, detail::old_answered)) {
-                if (auto answer = reply.bytes(0, detail::old_answer))
-                    return CommitResult{true, *std::move(answer)};
-                return detail::damaged("an operation record is damaged");
-            }
-            if (reply.null(0, detail::new_version))
-                return store_->or_duplicate(Failure{*StateTable::judge(reply, change)}, operation, until);
-        }
-        auto code = StateTable::judge(reply, change);
-        if (!code) {
-            auto const there = store_->exists(change, until);
-            if (!there)
-                return there.failure();
-            code = *there ? Errc::version_conflict : Errc::not_found;
-        }
-        if (code == Errc::ok) {
-            StateTable::set_version(reply, change);
-            return Outcome<CommitResult>{std::in_place};
-        }
-        return store_->or_duplicate(Failure{*code}, operation, until);
+        detail::RowChanges<T> rows{changes};
+        auto result = store_->commit_one(rows.rows(), operation, until);
+        rows.hand_over_versions();
+        return result;
     }
 
     Outcome<CommitResult> commit_several(
@@ -451,81 +310,7 @@ private:
         return tx.commit(changes, operation, Deadline{until});
     }
 
-    Outcome<Grant> acquire(
-        verb::Create const& create, Deadline deadline, std::optional<Versioned<T>>* state) const
-    {
-        auto const& key = create.key;
-        auto const owner = create.owner;
-        auto const ttl = create.ttl;
-        if (auto valid = check(key, ttl); !valid)
-            return std::move(valid).failure();
-        auto const granted = std::chrono::ceil<std::chrono::microseconds>(ttl.value());
-        detail::Batch batch;
-        detail::Params params;
-        params.bytes(key.bytes());
-        params.bytes(detail::as_text(owner.bytes()));
-        params.number(granted.count());
-        params.text(detail::hex(store_->lock_hash(key), 16));
-        batch.add(store_->statements.create, std::move(params));
-        if (state != nullptr) {
-            detail::Params loaded;
-            if (!store_->add_key(loaded, key))
-                return StateTable::bad_key();
-            batch.add(store_->statements.load, std::move(loaded));
-        }
-        auto replies = store_->pool->execute(batch, detail::Access::commit, deadline);
-        if (!replies)
-            return std::move(replies).failure();
-        auto const& reply = (*replies)[0];
-        auto const first = reply.number(0, 0);
-        if (!first) {
-            std::chrono::microseconds const left{std::max<std::int64_t>(reply.number(0, 1).value_or(0), 0)};
-            return Failure::busy(Errc::lock_busy, left);
-        }
-        if (state != nullptr && (*replies)[1].rows() > 0) {
-            auto read = store_->read((*replies)[1], 0);
-            if (!read) {
-                static_cast<void>(take_away(key, &owner, deadline));  // ours by now, and of no use
-                return std::move(read).failure();
-            }
-            state->emplace(*std::move(read));
-        }
-        return Grant{FencingToken{static_cast<std::uint64_t>(*first)}, detail::token_block, granted};
-    }
-
-    Outcome<Removal> take_away(Key const& key, OwnerToken const* owner, Deadline deadline) const
-    {
-        if (!key.valid())
-            return key.validate().failure();
-        detail::Params params;
-        params.bytes(key.bytes());
-        if (owner != nullptr)
-            params.bytes(detail::as_text(owner->bytes()));
-        else
-            params.null();
-        params.text(store_->free_message(key));
-        auto reply = store_->pool->execute(
-            store_->statements.remove, std::move(params), detail::Access::commit, deadline);
-        if (!reply)
-            return std::move(reply).failure();
-        if (reply->boolean(0, 0))
-            return Removal::removed;
-        return reply->boolean(0, 1) ? Removal::taken : Removal::gone;
-    }
-
-    /// A little of what `purge` does, by those who make it necessary.
-    Outcome<void> forget_expired(Deadline deadline) const
-    {
-        auto const table = store_->pool->options().name_space + "_operation";
-        detail::Batch batch;
-        batch.add(
-            "DELETE FROM " + table + " WHERE ctid = ANY(ARRAY(SELECT ctid FROM " + table +
-            " WHERE kept_until < clock_timestamp() LIMIT 8192 FOR UPDATE SKIP LOCKED))");
-        auto done = store_->pool->execute(batch, detail::Access::commit, deadline);
-        return done ? success() : Outcome<void>{std::move(done).failure()};
-    }
-
-    std::shared_ptr<StateTable> store_;
+    std::shared_ptr<StateTable> store_;  // shared by all copies of the handle, and by open transactions
 };
 
 }  // namespace postgres

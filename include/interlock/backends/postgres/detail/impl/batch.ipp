@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_BATCH_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_BATCH_IPP
+
+#include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/core/runtime/immortal.hpp>
+
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// The name under which the statement `text` is prepared in all of the process.
+INTERLOCK_DECL std::string name_of_statement(std::string const& text)
+{
+    // The two statics are never destroyed, since threads of the library still use statements while the
+    // process ends.
+    static auto& mutex = interlock::detail::immortal<std::mutex>();
+    static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
+    std::lock_guard lock(mutex);
+    return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
+}
+
+INTERLOCK_DECL Statement::Statement(std::string text)
+    : text_(std::move(text)), name_(name_of_statement(text_))
+{}
+
+INTERLOCK_DECL void Params::text(std::string value)
+{
+    add({std::move(value), Kind::text});
+}
+
+INTERLOCK_DECL void Params::bytes(std::string_view value)
+{
+    add({std::string(value), Kind::binary});
+}
+
+INTERLOCK_DECL void Params::null()
+{
+    add({{}, Kind::null});
+}
+
+INTERLOCK_DECL void Params::number(std::int64_t value)
+{
+    text(std::to_string(value));
+}
+
+INTERLOCK_DECL void Params::boolean(bool value)
+{
+    text(value ? "t" : "f");
+}
+
+INTERLOCK_DECL void Params::add(Value value)
+{
+    if (values_.empty())
+        values_.reserve(8);  // most statements have fewer
+    values_.push_back(std::move(value));
+}
+
+INTERLOCK_DECL void Batch::add(Statement const& statement, Params params)
+{
+    steps_.push_back({&statement, {}, std::move(params)});
+}
+
+INTERLOCK_DECL void Batch::add(std::string text, Params params)
+{
+    steps_.push_back({nullptr, std::move(text), std::move(params)});
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_BATCH_IPP
