@@ -14,6 +14,7 @@
 #include <interlock/core/lock.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/rows_of_leases.hpp>
+#include <interlock/policies/detail/stages.hpp>
 
 #include <array>
 #include <cstddef>
@@ -88,15 +89,17 @@ public:
     Step<Begun> begin(Waiter& waiter)
     {
         while (locked_ < N) {
-            if (!ticket_)
-                queue_for(order_[locked_]);
-            auto step = ticket_->poll(waiter, context_.deadline());
+            auto* ticket = stages_.waiting();
+            if (ticket == nullptr)
+                ticket = &queue_for(order_[locked_]);
+            auto step = ticket->poll(waiter, context_.deadline());
             if (!step.done())
                 return step.calling() ? Step<Begun>::under_way() : Step<Begun>::pending(step.wake_at());
             if (!step.outcome())
                 return fail(std::move(step.outcome()).failure());
             take(order_[locked_], *std::move(step.outcome()));
         }
+        stages_.work();
         ContextAccess::set_fences(context_, fences_);
         if constexpr (Rows::possible)
             if (rows_.wanted()) {
@@ -125,12 +128,12 @@ public:
     {
         loading_.give_up();
         rows_.abandon();
-        if (ticket_)
-            ticket_->abandon();
+        if (auto* const ticket = stages_.waiting())
+            ticket->abandon();
     }
 
-    T& state(std::size_t i) noexcept { return slots_[i].value(); }
-    Lock& lock(std::size_t i) noexcept { return handles_[i]; }
+    T& state(std::size_t i) noexcept { return slot(i).value(); }
+    Lock& lock(std::size_t i) noexcept { return stages_.working().handles[i]; }
 
     // ---- while it runs --------------------------------------------------------------------------
 
@@ -168,7 +171,7 @@ public:
     std::optional<Failure> refusal() const
     {
         if constexpr (values)
-            return changed_key(slots_, keys_);
+            return changed_key(stages_.working().slots, keys_);
         else
             return std::nullopt;
     }
@@ -209,10 +212,7 @@ public:
         if (!cached_)
             return Step<CommitResult>{std::in_place, std::in_place};
         Change<T> change{
-            .key = &keys_[0],
-            .kind = ChangeKind::verify,
-            .version = slots_[0].version(),
-            .fence = &fences_[0]};
+            .key = &keys_[0], .kind = ChangeKind::verify, .version = slot(0).version(), .fence = &fences_[0]};
         auto asked = committing_.ask(
             session_.repository(), waiter, verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr},
             deadline());
@@ -229,18 +229,19 @@ public:
 private:
     Deadline deadline() const noexcept { return Deadline{context_.deadline()}; }
     auto& table() const noexcept { return *LockAccess::table(session_.locks()); }
+    auto& slot(std::size_t i) noexcept { return stages_.working().slots[i]; }
 
     // ---- locks ----------------------------------------------------------------------------------
 
-    void queue_for(std::size_t i)
+    Ticket& queue_for(std::size_t i)
     {
         auto const& table = LockAccess::table(session_.locks());
         auto const wait = session_.policy().wait;
         auto const attempts = std::numeric_limits<int>::max();
         if constexpr (values && fenced)
-            ticket_.emplace(table, keys_[i], wait, attempts, loaded_[i]);
+            return stages_.wait(table, keys_[i], wait, attempts, loaded_[i]);
         else
-            ticket_.emplace(table, keys_[i], wait, attempts);
+            return stages_.wait(table, keys_[i], wait, attempts);
     }
 
     /// The ticket has come to a lock, on the i-th key.
@@ -254,27 +255,28 @@ private:
             // The holder before left us the state that it has just written, so that it need not be loaded.
             // Somebody may have written without the lock since then: so that state counts only once a commit
             // that names its version has succeeded, or `verify` has compared it with the stored one.
-            auto const source = ticket_->state_source();
+            auto const source = stages_.waiting()->state_source();
             cached_ = N == 1 && source == StateSource::holder && session_.policy().max_attempts > 1;
             known_[i] = source == StateSource::store || cached_;
         }
-        ticket_.reset();
+        stages_.end_wait();
         fences_[i] = holds_[i]->fence();
         ++locked_;
     }
 
     void show_locks()
     {
+        auto& handles = stages_.working().handles;
         for (std::size_t i = 0; i < N; ++i) {
             // Of the run before; the lock stays ours.
-            static_cast<void>(LockAccess::detach(handles_[i]));
-            handles_[i] = Lock{shown(i), holds_[i]};
+            static_cast<void>(LockAccess::detach(handles[i]));
+            handles[i] = Lock{shown(i), holds_[i]};
         }
     }
-    T shown(std::size_t i) const
+    T shown(std::size_t i)
     {
         if constexpr (values) {
-            return slots_[i].peek();
+            return slot(i).peek();
         } else {
             if (named_[i])
                 return *named_[i];
@@ -293,7 +295,8 @@ private:
         if (holds_[i])
             holds_[i]->listen(nullptr);
         if constexpr (shows_locks)
-            static_cast<void>(LockAccess::detach(handles_[i]));
+            if (stages_.works())
+                static_cast<void>(LockAccess::detach(lock(i)));
         holds_[i].reset();
     }
 
@@ -302,7 +305,7 @@ private:
         loading_.give_up();
         rows_.give_up();
         ready_ = 0;
-        ticket_.reset();
+        stages_.end_wait();
         for (std::size_t j = N; j-- > 0;) {
             auto const i = order_[j];
             if (!holds_[i])
@@ -333,12 +336,12 @@ private:
                 return std::move(loaded).failure();
         }
         if (loaded_[i]) {
-            slots_[i].load(*loaded_[i]);
+            slot(i).load(*loaded_[i]);
             return success();
         }
         if (session_.policy().missing != Missing::create)
             return Errc::not_found;
-        return slots_[i].create(keys_[i], named_[i]);
+        return slot(i).create(keys_[i], named_[i]);
     }
 
     /// What is to be written, and whether the locks go with it. False: there is nothing to write.
@@ -350,7 +353,7 @@ private:
         bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
         for (std::size_t i = 0; i < N; ++i) {
             if constexpr (values)
-                changes[i] = slots_[i].change(keys_[i], &fences_[i]);
+                changes[i] = slot(i).change(keys_[i], &fences_[i]);
             else
                 changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fences_[i]};
             nothing = nothing && changes[i].kind != ChangeKind::write;
@@ -392,7 +395,7 @@ private:
         }
         if constexpr (N == 1 && values)
             if (!result->duplicate && !releasing_) {  // whoever is next here need not load it
-                loaded_[0].emplace(Versioned<T>{std::move(slots_[0].value()), result->version});
+                loaded_[0].emplace(Versioned<T>{std::move(slot(0).value()), result->version});
                 table().leave_state(*holds_[0], &*loaded_[0]);
             }
         release_all(false);
@@ -401,27 +404,29 @@ private:
 
     struct Nothing {};
     template <bool Needed, class X>
-    using if_needed = std::conditional_t<Needed, X, Nothing>;
+    using if_needed = std::conditional_t<Needed, std::array<X, N>, Nothing>;
+    struct Work {
+        [[no_unique_address]] if_needed<values, StateSlot<T, typename R::key_type>> slots;
+        [[no_unique_address]] if_needed<shows_locks, Lock> handles;  // what the operation sees of the locks
+    };
 
     Session const& session_;
     std::span<Key const, N> keys_;
     std::span<std::size_t const, N> order_;  // in which the keys are locked
     std::span<std::optional<T> const, N> named_;
     TransactionContext& context_;
-    std::size_t locked_{0};         // how many keys, in that order
-    Waiter* listener_{nullptr};     // whom the loss of a lock wakes
-    std::optional<Ticket> ticket_;  // to the next lock
+    std::size_t locked_{0};        // how many keys, in that order
+    Waiter* listener_{nullptr};    // whom the loss of a lock wakes
+    Stages<Ticket, Work> stages_;  // the way to the next lock; with all of them, what runs under them
     std::array<std::shared_ptr<Hold>, N> holds_;
-    std::array<Fence, N> fences_{};                                              // of the holds
-    [[no_unique_address]] if_needed<shows_locks, std::array<Lock, N>> handles_;  // what the operation sees
-    std::array<bool, N> known_{};  // `loaded_` came with the lock, and no run has used it yet
-    bool cached_{false};           // and is what the holder before has written
-    bool releasing_{false};        // with the commit that is on its way
-    std::size_t ready_{0};         // how many states are loaded, while `begin` loads them
+    std::array<Fence, N> fences_{};  // of the holds
+    std::array<bool, N> known_{};    // `loaded_` came with the lock, and no run has used it yet
+    bool cached_{false};             // and is what the holder before has written
+    bool releasing_{false};          // with the commit that is on its way
+    std::size_t ready_{0};           // how many states are loaded, while `begin` loads them
     [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
     [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     std::array<std::optional<Versioned<T>>, N> loaded_;  // nothing: the key has no value
-    std::array<StateSlot<T, typename R::key_type>, N> slots_;
     [[no_unique_address]] Rows rows_;
     std::unique_ptr<AnyLoss> any_loss_;  // for an operation on several states that asks for a token
 };

@@ -12,7 +12,7 @@
 
 #include <array>
 #include <cstddef>
-#include <optional>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -85,22 +85,22 @@ private:
         if constexpr (polls_rows<R>) {
             if (!rows_) {
                 if constexpr (requires { store.open_transaction(sorted_, deadline); })
-                    rows_.emplace(store.open_transaction(sorted_, deadline));
+                    rows_.reset(new RowTx(store.open_transaction(sorted_, deadline)));
                 else
-                    rows_.emplace(store.open_transaction(sorted_));
+                    rows_.reset(new RowTx(store.open_transaction(sorted_)));
             }
             return rows_->poll(Wait::until_deadline, waiter);
         } else {
             auto opened = store.load_for_update(sorted_, Wait::until_deadline, deadline);
             if (!opened)
                 return std::move(opened).failure();
-            rows_.emplace(*std::move(opened));
+            rows_ = std::make_unique<RowTx>(*std::move(opened));
             return success();
         }
     }
 
     std::array<Key const*, N> sorted_{};
-    std::optional<RowTx> rows_;
+    std::unique_ptr<RowTx> rows_;  // made when they are wanted, which is rare
     bool wanted_{false};
     bool locked_{false};
 };

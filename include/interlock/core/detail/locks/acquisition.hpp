@@ -83,6 +83,7 @@ protected:
     }
 
     Key const& key() const noexcept { return *key_; }
+    LockStore const& store() const noexcept { return table_->store_; }
     /// The same for all attempts.
     OwnerToken owner() const noexcept { return owner_; }
     Ttl ttl() const noexcept { return table_->options_.ttl; }
@@ -101,8 +102,7 @@ protected:
         auto hold = table_->granted(node_, owner_, grant, sent_);
         doubt_.answered();
         phase_ = Phase::done;
-        token_ = hold->fence().token;
-        report(Errc::ok, false);
+        report(Errc::ok, false, hold->fence().token);
         return Holds{std::in_place, std::move(hold)};
     }
 
@@ -217,8 +217,7 @@ private:
             if (lost_again)
                 return start_over();
             phase_ = Phase::done;
-            token_ = this->received->fence().token;
-            report(Errc::ok, true);
+            report(Errc::ok, true, this->received->fence().token);
             return std::move(this->received);
         }
         if (!this->promoted)
@@ -303,14 +302,14 @@ private:
             table_->store_.unsubscribe(*key_, waiter);
     }
 
-    void report(Errc code, bool handed_on) noexcept
+    void report(Errc code, bool handed_on, FencingToken token = {}) noexcept
     {
         if (observer() == nullptr)
             return;
         auto const now = table_->runtime_.now();
         auto const queue = handed_on ? now - entered_ : queued_until_ - entered_;
         observer()->on_acquire(
-            {code, token_, handed_on, attempts_, queue, store_time_,
+            {code, token, handed_on, attempts_, queue, store_time_,
              handed_on ? std::chrono::nanoseconds{0} : now - queued_until_ - store_time_});
     }
 
@@ -320,8 +319,7 @@ private:
     Waiter* subscriber_{nullptr};  // whom the store wakes
     TimePoint sent_{};             // before the last attempt left
     OwnerToken owner_;             // the same for all attempts
-    FencingToken token_;
-    TimePoint entered_{};  // these three are for the observer
+    TimePoint entered_{};          // these three are for the observer
     TimePoint queued_until_{};
     std::chrono::nanoseconds store_time_{0};
     Wait wait_;

@@ -48,12 +48,12 @@ enum class StateSource : unsigned char {
 /// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
 template <Runtime R>
 struct LineMember : QueueHook {
-    Waiter* caller{nullptr};                 // to be woken when one of the next two is set
-    bool promoted{false};                    // drives next
+    Waiter* caller{nullptr};                 // to be woken when it is handed the lock, or is to drive
     std::shared_ptr<TableHold<R>> received;  // the lock, from the holder before
     // Where the state goes that comes with the lock, see `LockStoreBase::move_state`; null: not wanted.
     void* slot{nullptr};
     StateSource source{StateSource::none};  // of what is in the slot
+    bool promoted{false};                   // drives next
 };
 
 template <Runtime R>

@@ -118,13 +118,13 @@ public:
     template <class Table>
         requires(!WantsState)
     Ticket(std::shared_ptr<Table> const& table, Key const& key, Wait wait, int max_attempts)
-        : Base(table, key, wait, max_attempts), repository_(table->repository())
+        : Base(table, key, wait, max_attempts)
     {}
     /// `key` and `slot` must live until this is done.
     template <class Table>
         requires WantsState
     Ticket(std::shared_ptr<Table> const& table, Key const& key, Wait wait, int max_attempts, Slot& slot)
-        : Base(table, key, wait, max_attempts, &slot, fused), repository_(table->repository())
+        : Base(table, key, wait, max_attempts, &slot, fused)
     {}
     Ticket(Ticket const&) = delete;
     Ticket& operator=(Ticket const&) = delete;
@@ -136,7 +136,8 @@ public:
             if (auto step = this->next(waiter))
                 return *std::move(step);
             auto asked = asking_.ask(
-                repository_, waiter, Verb{this->key(), this->owner(), this->ttl()}, Deadline{deadline});
+                static_cast<StoreOfLocks<R> const&>(this->store()).repository(), waiter,
+                Verb{this->key(), this->owner(), this->ttl()}, Deadline{deadline});
             if (!asked)
                 return this->under_way();
             if (*asked)
@@ -163,7 +164,6 @@ private:
         return both.grant;
     }
 
-    R const& repository_;  // the table's
     [[no_unique_address]] PendingCall<R, Verb> asking_;
 };
 
