@@ -39,7 +39,13 @@ template <class R>
 inline constexpr bool is_answer<Answer<R>> = true;
 }  // namespace detail
 
-/// Why a call has no value. Small, cheap to move; the text is allocated only where there is something to say.
+/// Why a call has no value: a code, perhaps the cause behind it, a time after which asking again makes sense,
+/// and a text.
+///
+/// Stores and policies make failures, by the static members below; users read them, by the same names as on
+/// `Error` and `Outcome`. **Thread safety.** Distinct objects: safe. Shared objects: reading is safe.
+/// **Cost.** Three words; the text is allocated only where there is something to say, so that a conflict
+/// costs nothing.
 class [[nodiscard]] Failure {
 public:
     Failure(Errc code) noexcept : code_(code) {}  // NOLINT: a bare code is a complete failure
@@ -83,7 +89,8 @@ public:
         return std::move(*this);
     }
 
-    /// This failure with a text made of `place`, which may be empty, and what the code means.
+    /// This failure with a text made of `place`, which may be empty, and what the code means
+    /// (`explanation_of`). A text that was there is replaced.
     Failure explained(std::string place) &&
     {
         std::string const meaning = explanation_of(code_);
@@ -107,7 +114,7 @@ public:
     }
     ~Failure() = default;
 
-    /// What went wrong.
+    /// What went wrong. Never `ok` in a failure that an `Outcome` holds.
     Errc errc() const noexcept { return code_; }
     INTERLOCK_WRITE_INSTEAD("write errc()") Errc code() const;
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
@@ -120,9 +127,11 @@ public:
     std::string message() const { return detail::message_of(code_, cause_, detail()); }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return detail_ ? *detail_ : std::string{}; }
+    /// Whether `detail()` would say anything. Allocates nothing.
     bool has_detail() const noexcept { return detail_ != nullptr && !detail_->empty(); }
     /// The exception that the throwing form of the call throws.
     Error exception() const { return Error(code_, detail(), cause_, retry_after_); }
+    /// Throws that exception.
     [[noreturn]] void raise() const { throw exception(); }
 
 private:
@@ -134,8 +143,14 @@ private:
 
 /// Either the result of an applied operation or a `Failure`.
 ///
-/// **Guarantee.** Exactly one of: *applied* (there is a value), *not applied*, *unknown* (law P5).
-/// **Thread safety.** Distinct objects: safe. Shared objects: unsafe.
+/// **Guarantee.** Exactly one of: *applied* (there is a value), *not applied*, *unknown* (law P5). An
+/// outcome that was never assigned is not taken for a success. **Failures.** None of its
+/// own: `value()` throws the failure that is held, and the other members never throw but for want of memory
+/// for a text. **Thread safety.** Distinct objects: safe. Shared objects: reading is safe, everything else
+/// is not. **Cost.** One `R` or one `Failure`, whichever is larger, in place; no allocation.
+///
+/// `R` is the result of the operation: a value, or `void`. A reference would outlive the state that it refers
+/// to, and does not compile.
 template <class R>
 class [[nodiscard]] Outcome {
     static_assert(!std::is_reference_v<R>, "an outcome holds a value, never a reference");
@@ -170,6 +185,7 @@ public:
         : state_(std::in_place_index<0>, std::forward<A>(arguments)...)
     {}
 
+    /// Whether there is a value: the change was applied.
     explicit operator bool() const noexcept { return state_.index() == 0; }
     bool has_value() const noexcept { return state_.index() == 0; }
 
@@ -192,7 +208,7 @@ public:
     }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return has_value() ? std::string{} : std::get_if<1>(&state_)->detail(); }
-    /// Precondition: no value.
+    /// The failure, for example to return it from a function of the caller's. Precondition: no value.
     Failure const& failure() const& { return std::get<1>(state_); }
     Failure&& failure() && { return std::get<1>(std::move(state_)); }
 
@@ -205,16 +221,18 @@ public:
         else
             return replayed_;
     }
+    /// For policies: says that the value is such an answer.
     void mark_replayed() noexcept { replayed_ = true; }
 
-    /// Precondition: a value.
+    /// The value without a check, as of a `std::optional`. Precondition: a value.
     stored_type& operator*() & { return *std::get_if<0>(&state_); }
     stored_type const& operator*() const& { return *std::get_if<0>(&state_); }
     stored_type&& operator*() && { return std::move(*std::get_if<0>(&state_)); }
     stored_type* operator->() { return std::get_if<0>(&state_); }
     stored_type const* operator->() const { return std::get_if<0>(&state_); }
 
-    /// The value, or throws `Error`.
+    /// The value, or throws `Error` with the failure's code, cause, time and text. On an rvalue the value is
+    /// moved out.
     R value() &&
     {
         if (!has_value())
@@ -235,7 +253,7 @@ private:
     bool replayed_{false};
 };
 
-/// Success of an operation without a result.
+/// Success of an operation without a result: what a store returns from a verb whose answer is `void`.
 inline Outcome<void> success() noexcept
 {
     return Outcome<void>{std::monostate{}};
