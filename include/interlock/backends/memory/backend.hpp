@@ -8,7 +8,7 @@
 /// header lets it open one in memory, by the URL `memory:`.
 ///
 ///     auto const accounts = interlock::open<Account>("memory:", interlock::memory::backend);
-///     accounts.insert(Account{"alice", 100});
+///     accounts.insert(Account{"alice", 100}).value();
 ///     interlock::TransactionService<Account> const service{interlock::OptimisticVersioning{}, accounts};
 ///     service.do_in_transaction("alice", [](Account& a) { a.balance -= 5; });
 ///

@@ -5,7 +5,7 @@
 
 /// @file
 /// Forward declarations of what the memory backend gives its users, with all default template arguments. A
-/// header of a user's that only names a store includes this one, and compiles as if interlock were not there.
+/// header of a user's that only names a store includes this one, and compiles hardly slower for it.
 ///
 ///     #include <interlock/backends/memory/fwd.hpp>
 ///     struct Account;

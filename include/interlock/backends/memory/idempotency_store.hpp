@@ -34,16 +34,16 @@ namespace memory {
 
 /// An `IdempotencyStore` in this process's memory.
 ///
-/// **Guarantee.** One owner at a time works on a request. An answer is stored by the owner of the claim
-/// only, and is kept, unchanged, for the retention (law P4). Those who wait for an answer are woken when it
-/// is stored or the claim is given back. **Does not guarantee.** Anything across processes or restarts:
-/// after a restart every request is new. The effect and its answer are two steps; `IdempotencyKeys` names
-/// the attempt in the claim, so that whoever takes a claim over can find out what became of the effect.
-/// **Failures.** `overloaded` beyond `max_records`; `invalid_argument` for a request or a lease out of
-/// range; `fenced_out` for a completion by somebody else than the owner. Nothing is ever unknown.
-/// **Lifetimes.** A shared handle: copies are handles to the same records, which live as long as any of
-/// them. **Thread safety.** Everything: safe. **Cost.** One mutex per call, no round trip; deadlines are not
-/// needed.
+/// **Guarantee.** One owner at a time has the claim of a request. An answer is stored by the owner of the
+/// claim only, and is kept, unchanged, for the retention (law P4). Those who wait for an answer are woken
+/// when it is stored or the claim is given back. **Does not guarantee.** Anything across processes or
+/// restarts: after a restart every request is new. The effect and its answer are two steps;
+/// `IdempotencyKeys` names the attempt in the claim, so that whoever takes a claim over can find out what
+/// became of the effect. **Failures.** `overloaded` beyond `max_records`; `invalid_argument` for a request
+/// or a lease out of range; `fenced_out` for a completion by somebody else than the owner. Nothing is ever
+/// unknown. **Lifetimes.** A shared handle: copies are handles to the same records, which live as long as
+/// any of them. **Thread safety.** Everything: safe. **Cost.** One mutex per call, no round trip; deadlines
+/// are not needed.
 ///
 /// `R` is the runtime, whose clock ends leases and the retention. Users write `memory::IdempotencyStore`.
 template <class R>

@@ -9,7 +9,7 @@
 /// concept, and breaks no promise while the process lives.
 ///
 ///     interlock::memory::StateRepository<Account> accounts;
-///     accounts.insert(Account{"alice", 100});
+///     accounts.insert(Account{"alice", 100}).value();
 ///     interlock::TransactionService const service{interlock::PessimisticRowLock{}, accounts};
 ///     service.do_in_transaction("alice", [](Account& a) { a.balance -= 5; });
 ///     int const left = accounts.load("alice").value().value.balance;  // 95

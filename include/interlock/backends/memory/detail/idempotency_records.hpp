@@ -109,7 +109,7 @@ public:
         if (!is_claimed_by(it, asked.owner))
             return Errc::fenced_out;
         auto& record = it->second;
-        record.answer = asked.answer;
+        record.answer = asked.text;
         record.rejected = asked.rejected;
         record.completed = true;
         keep(it->first, record, runtime_.now());
