@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Draws what `--csv FILE` of a benchmark wrote: one SVG for each workload, with a panel for each of its figures.
+"""Draws what `--csv FILE` of a benchmark wrote: one SVG for each workload, with a panel for each figure.
 
 usage: plot.py RESULTS.csv DIRECTORY
 
-Bars are medians of the rounds, whiskers reach from the smallest to the greatest, of more than ten rounds from the first
-quarter to the third; dashed lines are what the bar they cross has to reach, or must not exceed. Needs nothing but Python 3.
+Bars are medians of the rounds. Whiskers reach from the smallest round to the greatest, and with more than ten
+rounds from the first quarter to the third. A dashed line is what the bar it crosses has to reach, or must not
+exceed. Needs nothing but Python 3.
 """
 
 import argparse
@@ -24,7 +25,8 @@ text { fill: #1f2328; }
 .back { fill: #ffffff; }
 .ours { fill: #2f6fd0; } .other { fill: #9aa4af; }
 .whisker { stroke: #1f2328; } .axis { stroke: #d1d9e0; }
-.target { stroke: #c4432b; stroke-width: 2; stroke-dasharray: 4 3; } .wanted { font-size: 11px; fill: #c4432b; }
+.target { stroke: #c4432b; stroke-width: 2; stroke-dasharray: 4 3; } \
+.wanted { font-size: 11px; fill: #c4432b; }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc; } .small { fill: #9198a1; } .back { fill: #0d1117; }
   .ours { fill: #5b9bf5; } .other { fill: #656c76; }
@@ -43,7 +45,8 @@ def spread(values):
 
 
 def read(path):
-    """({comment: text}, {(workload, setting): (unit, {contestant: figures})}, {(workload, setting): targets})"""
+    """({comment: text}, {(workload, setting): (unit, {contestant: figures})},
+    {(workload, setting): targets})"""
     said, tables, targets = {}, {}, {}
     for row in csv.reader(open(path, newline="", encoding="utf-8"), skipinitialspace=False):
         if not row:
@@ -76,8 +79,10 @@ def panel(top, heading, unit, figures, targets):
         at = value if not rival else value * medians[rival] if rival in medians else None
         if at is not None and contestant in medians:
             sign = {">=": "≥", "<=": "≤"}[sign]
-            wanted.setdefault(contestant, []).append((at, f"{sign} {value:g}" + (f" × {rival}" if rival else "")))
-    greatest = max([*(spread(values)[1] for values in figures.values()), *(at for all_ in wanted.values() for at, _ in all_)])
+            label = f"{sign} {value:g}" + (f" × {rival}" if rival else "")
+            wanted.setdefault(contestant, []).append((at, label))
+    greatest = max([*(spread(values)[1] for values in figures.values()),
+                    *(at for all_ in wanted.values() for at, _ in all_)])
     scale = BAR / (greatest or 1)
     rounds = max(len(values) for values in figures.values())
     text = html.escape
@@ -90,12 +95,15 @@ def panel(top, heading, unit, figures, targets):
         (low, high), middle = (figure * scale for figure in spread(values)), medians[name] * scale
         kind = "ours" if name.startswith(("interlock", "held", "waiter")) or name[0].isdigit() else "other"
         out.append(f'<text x="{NAMES - 8}" y="{y + 15}" text-anchor="end">{text(name)}</text>')
-        out.append(f'<rect class="{kind}" x="{NAMES}" y="{y}" width="{max(middle, 0.5):.1f}" height="20" rx="2"/>')
+        width = max(middle, 0.5)
+        out.append(f'<rect class="{kind}" x="{NAMES}" y="{y}" width="{width:.1f}" height="20" rx="2"/>')
         if rounds > 1:
             for x1, x2, y1, y2 in ((low, high, 10, 10), (low, low, 6, 14), (high, high, 6, 14)):
                 out.append(
-                    f'<line class="whisker" x1="{NAMES + x1:.1f}" x2="{NAMES + x2:.1f}" y1="{y + y1}" y2="{y + y2}"/>')
-        out.append(f'<text x="{NAMES + max(high, middle) + 8:.1f}" y="{y + 15}">{short(medians[name])}</text>')
+                    f'<line class="whisker" x1="{NAMES + x1:.1f}" x2="{NAMES + x2:.1f}"'
+                    f' y1="{y + y1}" y2="{y + y2}"/>')
+        x = NAMES + max(high, middle) + 8
+        out.append(f'<text x="{x:.1f}" y="{y + 15}">{short(medians[name])}</text>')
         labels = wanted.get(name, [])
         for at, _ in labels:
             x = NAMES + at * scale
@@ -115,15 +123,18 @@ def draw(title, panels, footer):
         y += 18
     height = y + 14
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
+        f' width="{WIDTH}" height="{height}">',
         f"<title>{html.escape(title)}</title>", f"<style>{STYLE}</style>",
         f'<rect class="back" width="{WIDTH}" height="{height}" rx="6"/>',
         f'<text class="title" x="16" y="28">{html.escape(title)}</text>',
-        *filter(None, elements), f'<text class="small" x="16" y="{height - 12}">{html.escape(footer)}</text>', "</svg>", ""])
+        *filter(None, elements),
+        f'<text class="small" x="16" y="{height - 12}">{html.escape(footer)}</text>', "</svg>", ""])
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("results", metavar="RESULTS.csv")
     arguments.add_argument("directory", metavar="DIRECTORY", type=pathlib.Path)
     arguments.add_argument("--machine", help="in the last line; otherwise the number of its cores")
@@ -134,7 +145,8 @@ def main():
     pictures = {}
     for (workload, setting), (unit, figures) in tables.items():
         title, _, heading = setting.partition(": ")
-        pictures.setdefault((workload, title), []).append((heading, unit, figures, targets.get((workload, setting), ())))
+        wanted = targets.get((workload, setting), ())
+        pictures.setdefault((workload, title), []).append((heading, unit, figures, wanted))
     options.directory.mkdir(parents=True, exist_ok=True)
     for (workload, title), panels in pictures.items():
         name = re.sub(r"[^a-z0-9]+", "_", f"{workload} {title}".lower()).strip("_") + ".svg"

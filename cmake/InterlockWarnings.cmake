@@ -44,7 +44,7 @@ if(INTERLOCK_SANITIZE)
 endif()
 
 set(INTERLOCK_MUTANT "" CACHE STRING
-    "Name of a mutant, tests/mutants/<name>.patch, that tests, examples and benchmarks are built with; empty: none")
+    "A mutant, tests/mutants/<name>.patch, that tests, examples and benchmarks are built with; empty: none")
 if(INTERLOCK_MUTANT)
     set(mutant_patch "${PROJECT_SOURCE_DIR}/tests/mutants/${INTERLOCK_MUTANT}.patch")
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${mutant_patch}")

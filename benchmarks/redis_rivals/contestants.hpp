@@ -7,15 +7,15 @@
 // its own defaults. Every contestant is a process of its own, whatever its language, and this is what is
 // said:
 //
-//   it is started with       CONTESTANT SOCKET SECONDS RUN, and what it needs besides
-//   it prints                ready                       when it is connected and warm
-//   it is told               go <seconds since the epoch>
-//   it works for SECONDS from that moment, and prints
-//                            sections <per second>
-//                            waiters <sections of each>
-//                            bins <sections in each 100 ms>
-//                            wait <seconds> <how often>  a line for each class of waiting times
-//                            cpu <seconds of processor time>
+//     it is started with       CONTESTANT SOCKET SECONDS RUN, and what it needs besides
+//     it prints                ready                       when it is connected and warm
+//     it is told               go <seconds since the epoch>
+//     it works for SECONDS from that moment, and prints
+//                              sections <per second>
+//                              waiters <sections of each>
+//                              bins <sections in each 100 ms>
+//                              wait <seconds> <how often>  a line for each class of waiting times
+//                              cpu <seconds of processor time>
 //
 // A section counts when it ended in time. One that fails, or a value that is not exact at the end, ends the
 // process.

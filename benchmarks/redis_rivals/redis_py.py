@@ -18,7 +18,8 @@ WAITERS = 64
 
 
 def waiting(seconds, key, section, client):
-    """Runs `section` under a lock, by WAITERS threads, until time is up. Sections of each within that time; all."""
+    """Runs `section` under a lock, by WAITERS threads, until time is up. Returns the sections of each thread
+    within that time, and all."""
     counts = [0] * WAITERS
     late = [0] * WAITERS
     failed = []

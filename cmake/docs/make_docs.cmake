@@ -1,12 +1,15 @@
-# cmake -D SOURCE=<the repository> -D OUTPUT=<folder> -D VERSION=<x.y.z> -D BRIEF=<one line> -P make_docs.cmake
+# cmake -D SOURCE=<the repository> -D OUTPUT=<folder> -D VERSION=<x.y.z> -D BRIEF=<one line>
+#     -P make_docs.cmake
 #
-# Makes a browsable reference of the public headers in <folder>/html, and fails where Doxygen does not understand one.
+# Makes a browsable reference of the public headers in <folder>/html, and fails where Doxygen does not
+# understand one.
 
 cmake_minimum_required(VERSION 3.23)
 
 find_program(doxygen doxygen)
 if(NOT doxygen)
-    message(FATAL_ERROR "SKIPPED: the reference needs doxygen 1.9.4 or newer (Debian: apt-get install doxygen)")
+    message(FATAL_ERROR
+        "SKIPPED: the reference needs doxygen 1.9.4 or newer (Debian: apt-get install doxygen)")
 endif()
 set(source "${SOURCE}")
 set(output "${OUTPUT}")
@@ -21,7 +24,8 @@ if(NOT code EQUAL 0)
 endif()
 # It says this of each specialisation of somebody else's template, as of std::hash.
 file(STRINGS "${OUTPUT}/warnings.txt" warnings)
-list(FILTER warnings EXCLUDE REGEX "Internal inconsistency: scope for class [^ ]+< interlock::[A-Za-z]+ > not found!")
+list(FILTER warnings EXCLUDE REGEX
+    "Internal inconsistency: scope for class [^ ]+< interlock::[A-Za-z]+ > not found!")
 if(warnings)
     list(JOIN warnings "\n" warnings)
     message(FATAL_ERROR "doxygen does not understand everything:\n${warnings}")

@@ -67,7 +67,8 @@ usage: flash_sale [options]
 Input
   --orders FILE      order_id,customer,sku,quantity; an order_id may come again, as retried requests do
   --stock FILE       sku,quantity
-  A row that is not acceptable is refused by file and line before anything is sold. Without files, it makes its own:
+  A row that is not acceptable is refused by file and line before anything is sold. Without files, it makes
+  its own:
   --generate N       orders                                               (20000)
   --skus S           different skus                                       (50)
   --zipf Z           how unevenly they are wanted, 0 to 10; 0: evenly     (1.1)
@@ -75,32 +76,34 @@ Input
   --seed K           the same seed is the same sale                       (1)
 
 Sale
-  --backend URL      where the stock lives: memory:, redis://[:password@]host[:port][/db] or unix:///path/of/socket of a
-                     Redis server, postgresql://[user[:password]@][host][:port][/database] (memory:). Each sale opens a
-                     name space of its own there and leaves it to be looked at; ?name_space=NAME chooses one, for a single
-                     policy. Redis has no row locks, so 'pessimistic' is refused, 'all' leaves it out, and 'idempotent'
-                     sells under a lock
+  --backend URL      where the stock lives: memory:, redis://[:password@]host[:port][/db] or
+                     unix:///path/of/socket of a Redis server,
+                     postgresql://[user[:password]@][host][:port][/database] (memory:). Each sale opens a
+                     name space of its own there and leaves it to be looked at; ?name_space=NAME chooses
+                     one, for a single policy. Redis has no row locks, so 'pessimistic' is refused, 'all'
+                     leaves it out, and 'idempotent' sells under a lock
   --policy NAME      unguarded, optimistic, pessimistic, lock, idempotent, or all, one after the other (all)
   --workers N        threads, or with --async coroutines, 1 to 4096       (8)
   --async            coroutines on a pool with a thread per core
-  --processes N      processes of this program, each with its own workers and every Nth order, 1 to 256 (1). Not for
-                     memory:, which lives in one process. Their pids are printed to stderr before they begin. Kill one,
-                     and a new one takes its orders over, after about two seconds where a lock was held: it asks for all
-                     of them under their ids, so what was sold stays sold once. 'unguarded' has no ids, and what became
-                     of the rest stays unknown. Latencies are merged, seconds include the start, conflicts and retries
-                     of a killed process count up to its last answer. FILE is read by every process
+  --processes N      processes of this program, each with its own workers and every Nth order, 1 to 256 (1).
+                     Not for memory:, which lives in one process. Their pids are printed to stderr before
+                     they begin. Kill one, and a new one takes its orders over, after about two seconds where
+                     a lock was held: it asks for all of them under their ids, so what was sold stays sold
+                     once. 'unguarded' has no ids, and what became of the rest stays unknown. Latencies are
+                     merged, seconds include the start, conflicts and retries of a killed process count up to
+                     its last answer. FILE is read by every process
 
 Output
-  --ledger FILE      accepted orders: sequence,order_id,customer,sku,quantity. Read back from the operation records of
-                     the store; 'unguarded' keeps none and writes the answers it gave
+  --ledger FILE      accepted orders: sequence,order_id,customer,sku,quantity. Read back from the operation
+                     records of the store; 'unguarded' keeps none and writes the answers it gave
   --final-stock FILE sku,quantity
                      With --policy all, one file for each policy but 'unguarded': ledger.csv becomes
                      ledger-optimistic.csv and so on
   --json             one object per policy instead of the table
   --help             this text
 
-Exit code: 0 all is well ('unguarded' may do what it likes), 1 a policy broke an invariant or the sale could not be
-held, 2 the command line or the input was refused.
+Exit code: 0 all is well ('unguarded' may do what it likes), 1 a policy broke an invariant or the sale could
+not be held, 2 the command line or the input was refused.
 )";
 
 std::string_view name_of(Policy policy) noexcept
@@ -110,6 +113,34 @@ std::string_view name_of(Policy policy) noexcept
             return name;
     return "?";
 }
+
+namespace {
+
+/// Refuses what does not go together, and leaves out of `all` what the store cannot do.
+void check(Options& options, std::string_view generator_option)
+{
+    if (options.orders.has_value() != options.stock.has_value())
+        throw BadOption(options.orders ? "--orders needs --stock" : "--stock needs --orders");
+    if (options.orders && !generator_option.empty())
+        throw BadOption(fmt::format("{} does not go together with --orders and --stock", generator_option));
+    if (options.processes > 1 && !outlives_the_program(options.backend))
+        throw BadOption(
+            "--processes needs a store that processes share, redis:, unix: or postgresql:; what --backend "
+            "names lives in one process");
+    if (!has_row_locks(options.backend)) {
+        if (options.policies.size() == 1 && options.policies[0] == Policy::pessimistic)
+            throw BadOption(
+                "--policy pessimistic needs row locks, which the store of --backend does not have");
+        std::erase(options.policies, Policy::pessimistic);
+    }
+    if (options.policies.size() > 1 && options.backend.find("name_space=") != std::string::npos)
+        throw BadOption(
+            "--backend names one name space, but every policy needs its own; name one --policy, too");
+    if (options.ledger && options.ledger == options.final_stock)
+        throw BadOption("--ledger and --final-stock name the same file");
+}
+
+}  // namespace
 
 Options parse_options(std::vector<std::string_view> const& arguments)
 {
@@ -172,25 +203,7 @@ Options parse_options(std::vector<std::string_view> const& arguments)
         if (inside && !used)
             throw BadOption(fmt::format("{} takes no value", option));
     }
-    if (options.orders.has_value() != options.stock.has_value())
-        throw BadOption(options.orders ? "--orders needs --stock" : "--stock needs --orders");
-    if (options.orders && !generator_option.empty())
-        throw BadOption(fmt::format("{} does not go together with --orders and --stock", generator_option));
-    if (options.processes > 1 && !outlives_the_program(options.backend))
-        throw BadOption(
-            "--processes needs a store that processes share, redis:, unix: or postgresql:; what --backend "
-            "names lives in one process");
-    if (!has_row_locks(options.backend)) {
-        if (options.policies.size() == 1 && options.policies[0] == Policy::pessimistic)
-            throw BadOption(
-                "--policy pessimistic needs row locks, which the store of --backend does not have");
-        std::erase(options.policies, Policy::pessimistic);
-    }
-    if (options.policies.size() > 1 && options.backend.find("name_space=") != std::string::npos)
-        throw BadOption(
-            "--backend names one name space, but every policy needs its own; name one --policy, too");
-    if (options.ledger && options.ledger == options.final_stock)
-        throw BadOption("--ledger and --final-stock name the same file");
+    check(options, generator_option);
     return options;
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Draws the picture of the first page: a holder is paused beyond its lease, and its late write bounces off the fence.
+"""Draws the picture of the first page: a holder is paused beyond its lease, and its late write bounces off
+the fence.
 
 usage: paused_holder.py paused_holder.svg
 
@@ -12,11 +13,13 @@ import sys
 
 STYLE = """
 svg { font: 14px system-ui, sans-serif; }
-text { fill: #1f2328; } .small { font-size: 12px; fill: #59636e; } .head { font-weight: 600; font-size: 15px; }
+text { fill: #1f2328; } .small { font-size: 12px; fill: #59636e; } \
+.head { font-weight: 600; font-size: 15px; }
 .back { fill: #ffffff; } .line { stroke: #d1d9e0; stroke-width: 2; }
 .a { stroke: #2f6fd0; fill: #2f6fd0; } .b { stroke: #1a7f37; fill: #1a7f37; }
 .bar { stroke: none; } .pause { fill: #d1d9e0; }
-.arrow { stroke-width: 2; fill: none; } .refused { stroke: #c4432b; fill: #c4432b; } .refusal { fill: #c4432b; font-weight: 600; }
+.arrow { stroke-width: 2; fill: none; } .refused { stroke: #c4432b; fill: #c4432b; } \
+.refusal { fill: #c4432b; font-weight: 600; }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc; } .small { fill: #9198a1; } .back { fill: #0d1117; } .line { stroke: #3d444d; }
   .a { stroke: #5b9bf5; fill: #5b9bf5; } .b { stroke: #3fb950; fill: #3fb950; } .pause { fill: #3d444d; }
@@ -33,7 +36,8 @@ def text(x, y, words, kind="", anchor="middle"):
 
 
 def bar(x, top, bottom, kind):
-    parts.append(f'<rect x="{x - 5}" y="{top}" width="10" height="{bottom - top}" rx="3" class="bar {kind}"/>')
+    height = bottom - top
+    parts.append(f'<rect x="{x - 5}" y="{top}" width="10" height="{height}" rx="3" class="bar {kind}"/>')
 
 
 def arrow(x1, x2, y, kind, words, below=False):
@@ -69,7 +73,8 @@ def main():
     picture = "\n".join(parts)
     pathlib.Path(sys.argv[1]).write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="A holder that was paused beyond its lease writes late, and the store refuses the write">\n'
+        'aria-label="A holder that was paused beyond its lease writes late, and the store refuses the write">'
+        "\n"
         f"<style>{STYLE}</style>\n"
         f'<rect width="{WIDTH}" height="{HEIGHT}" class="back"/>\n{picture}\n</svg>\n')
 

@@ -42,9 +42,11 @@ passes(several.cpp
 passes(elsewhere.cpp
     "// expect: in a header\n// error-elsewhere\n#include \"broken.hpp\"\nvoid f() { broken<int>(); }")
 passes(per_compiler.cpp
-    "// expect-gcc: static assertion failed\n// expect-clang: static_assert failed\nstatic_assert(sizeof(int) == 1);")
+    "// expect-gcc: static assertion failed\n// expect-clang: static_assert failed
+static_assert(sizeof(int) == 1);")
 passes(instantiated.cpp
-    "// expect: too late\ntemplate <class T> void f() { static_assert(sizeof(T) == 0, \"too late\"); }\nvoid g() { f<int>(); }")
+    "// expect: too late\ntemplate <class T> void f() { static_assert(sizeof(T) == 0, \"too late\"); }
+void g() { f<int>(); }")
 
 fails("accepted a file that it must refuse" compiles.cpp "// expect: anything\nint x{};")
 fails("no line of the output matches: two"

@@ -2,8 +2,8 @@
 
 // Checks the files of a sale against each other, and knows nothing of the program that held it.
 //
-//   ledger_checker <orders> <stock> <ledger> <final stock>    exit code 0, or 1 and what is wrong
-//   ledger_checker --make <rows> <orders> <stock>             writes files that no program has seen before
+//     ledger_checker <orders> <stock> <ledger> <final stock>    exit code 0, or 1 and what is wrong
+//     ledger_checker --make <rows> <orders> <stock>             writes files that no program has seen before
 //
 // No field may contain a comma or a double quote.
 

@@ -18,7 +18,8 @@ endif()
 
 set(files "")
 foreach(folder IN ITEMS include tests examples benchmarks)
-    file(GLOB_RECURSE found RELATIVE "${ROOT}" "${ROOT}/${folder}/*.hpp" "${ROOT}/${folder}/*.cpp")
+    file(GLOB_RECURSE found RELATIVE "${ROOT}" "${ROOT}/${folder}/*.hpp" "${ROOT}/${folder}/*.ipp"
+        "${ROOT}/${folder}/*.cpp")
     list(APPEND files ${found})
 endforeach()
 if(NOT files)

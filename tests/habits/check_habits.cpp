@@ -8,12 +8,19 @@
 //                tables: rows of `|`, and what stands between `clang-format off` and `clang-format on`
 //   function     no function has more than 70 lines; raw string literals (Lua, text) and tables are not
 //                counted
+//   class        no class has more than 400 lines from brace to brace; raw string literals and tables are not
+//                counted
 //   file         no file has more than 700 lines
 //   comment      a comment on lines of its own begins with a capital letter, or with something that is not
 //                English, a name for example, and ends with a full stop or what else ends a sentence
 //   undocumented a public name of a public header has a comment: its own, or that of the declaration on the
 //                line before, or it is a member that a concept asks for, and describes; data members are told
 //                by their names
+//   prose        at least 30 % of the lines of all public headers together are comment; blank lines do not
+//                count
+//
+// A public header is one of include/ outside of detail/ and impl/. Bodies that stand in a .ipp are C++ like
+// any other.
 //
 // Each violation is named, `<file>:<line>: <rule>: <what>`. The file of known violations has lines `<rule>
 // <file>`; what they name is not a violation, and one that is no longer needed is. `--list` prints what that
@@ -38,7 +45,7 @@ namespace fs = std::filesystem;
 bool is_source(fs::path const& path)
 {
     auto const extension = path.extension();
-    return extension == ".hpp" || extension == ".cpp";
+    return extension == ".hpp" || extension == ".ipp" || extension == ".cpp";
 }
 
 bool is_script(fs::path const& path)
@@ -69,6 +76,7 @@ std::vector<habits::Violation> violations_of(fs::path const& root, std::vector<s
 {
     std::vector<habits::Violation> all;
     std::set<std::string> members;
+    habits::Prose prose;
     for (auto const& file : files)
         if (habits::is_public_header(file))
             habits::collect_members(habits::read_source((root / file).string()), members);
@@ -79,10 +87,14 @@ std::vector<habits::Violation> violations_of(fs::path const& root, std::vector<s
         if (!is_source(file))
             continue;
         habits::check_functions(file, lines, all);
+        habits::check_classes(file, lines, all);
         habits::check_comments(file, lines, all);
         if (habits::is_public_header(file))
             habits::check_names(file, lines, members, all);
+        if (habits::is_public(file))
+            prose.add(lines);
     }
+    habits::check_prose(prose, all);
     return all;
 }
 

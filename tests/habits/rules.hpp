@@ -20,10 +20,12 @@
 
 namespace habits {
 
-inline constexpr std::array rules{"columns", "function", "file", "comment", "undocumented"};
+inline constexpr std::array rules{"columns", "function", "class", "file", "comment", "undocumented", "prose"};
 inline constexpr std::size_t max_columns = 110;
 inline constexpr std::size_t max_function_lines = 70;
+inline constexpr std::size_t max_class_lines = 400;
 inline constexpr std::size_t max_file_lines = 700;
+inline constexpr std::size_t min_prose_percent = 30;
 
 struct Violation {
     std::string file;
@@ -101,6 +103,37 @@ inline void check_functions(std::string const& file, std::vector<Line> const& li
     FunctionRule(file, lines, all).walk(lines);
 }
 
+class ClassRule : public Walker {
+public:
+    ClassRule(std::string file, std::vector<Line> const& lines, Violations& all)
+        : file_(std::move(file)), lines_(lines), all_(all)
+    {}
+
+protected:
+    void closed(Region const& region, std::size_t last_line) override
+    {
+        if (region.scope != Scope::type)
+            return;
+        std::size_t count = 0;
+        for (std::size_t i = region.brace_line + 1; i <= last_line; ++i)
+            count += lines_[i].in_raw_string || lines_[i].in_table ? 0 : 1;
+        if (count > max_class_lines)
+            all_.push_back(
+                {file_, region.first_line + 1, "class",
+                 "has " + std::to_string(count) + " lines: " + trimmed(region.head).substr(0, 80)});
+    }
+
+private:
+    std::string file_;
+    std::vector<Line> const& lines_;
+    Violations& all_;
+};
+
+inline void check_classes(std::string const& file, std::vector<Line> const& lines, Violations& all)
+{
+    ClassRule(file, lines, all).walk(lines);
+}
+
 // ---- Comments
 
 /// Lower-case English, and no name of something.
@@ -174,13 +207,43 @@ inline void check_comments(std::string const& file, std::vector<Line> const& lin
     }
 }
 
-// ---- Names
-
-inline bool is_public_header(std::string const& file)
+/// For users: not in a folder that is private to the one above it.
+inline bool is_public(std::string const& file)
 {
     return file.starts_with("include/") && file.ends_with(".hpp") &&
-           file.find("/detail/") == std::string::npos && !file.ends_with("/fwd.hpp") &&
-           !file.ends_with("/src.hpp");
+           file.find("/detail/") == std::string::npos && file.find("/impl/") == std::string::npos;
+}
+
+/// How much of the public headers is comment.
+struct Prose {
+    std::size_t comments{0};
+    std::size_t lines{0};  ///< without blank ones
+
+    void add(std::vector<Line> const& source)
+    {
+        for (auto const& line : source) {
+            comments += line.is_comment_only() ? 1 : 0;
+            lines += line.is_blank() ? 0 : 1;
+        }
+    }
+};
+
+inline void check_prose(Prose const& prose, Violations& all)
+{
+    if (prose.comments * 100 < prose.lines * min_prose_percent)
+        all.push_back(
+            {"include", 1, "prose",
+             std::to_string(prose.comments) + " of " + std::to_string(prose.lines) +
+                 " lines of the public headers are comment, less than " + std::to_string(min_prose_percent) +
+                 " %"});
+}
+
+// ---- Names
+
+/// One whose names are looked at: a fwd.hpp and a src.hpp declare what is documented elsewhere.
+inline bool is_public_header(std::string const& file)
+{
+    return is_public(file) && !file.ends_with("/fwd.hpp") && !file.ends_with("/src.hpp");
 }
 
 /// The members that a concept asks for, `r.create(...)` and `R::value_type`. What they are stands there, once

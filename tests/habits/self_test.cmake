@@ -19,6 +19,8 @@ string(REPEAT "wide " 22 wide)
 set(exactly "${wide}")  # 110 characters
 string(REPEAT "x()^\n" 67 statements)
 string(REPEAT "int x^\n" 699 declarations)
+string(REPEAT "int x^\n" 399 members)
+string(REPEAT "// Why it is so.\n" 40 prose)
 string(REPEAT "f(\"a\")^\n" 300 lua)
 string(REPEAT "longer/" 20 path)
 
@@ -40,8 +42,14 @@ function(clean_tree)
         "/// What a store can do." "template <class S>"
         "concept Store = requires(S s) {" "    s.claim(1)^" "}^" "" "}  // namespace interlock")
     source(include/interlock/detail/clean.hpp "int hidden()" "^")
-    # 70 lines, 700 lines, 110 characters; and what does not count.
+    # No public names, and of no account for the share of comments.
+    source(include/interlock/impl/clean.ipp "${declarations}")
+    source(include/interlock/impl/clean.hpp "${declarations}")
+    source(include/interlock/core/prose.hpp "${prose}")
+    # 70 lines, 400 lines, 700 lines, 110 characters; and what does not count.
     source(tests/limits.cpp "void f()" "{" "${statements}}")
+    source(tests/class.cpp "template <class T>" "class C" "    : public D {" "${members}}^")
+    source(tests/lua.hpp "struct C {" "char const* lua = R\"(" "${lua})\"^" "int x{0}^" "${lua}}^")
     source(tests/length.cpp "${declarations}")
     source(tests/lua.cpp "void f()" "{" "g(R\"lua(" "${lua})lua\")^" "}")
     source(tests/sections.cpp "TEST_CASE(\"a\")" "{" "SECTION(\"b\") {" "${statements}}" "SECTION(\"c\") {"
@@ -76,6 +84,15 @@ plant("3: function: has 72 lines: int f(int a) const" tests/c.cpp "struct C {" "
     "int f(int a) const {" "${statements}y()^" " " "z()^" "}" "}^")
 plant("3: function: has 71 lines: SECTION(\"\")" tests/d.cpp "TEST_CASE(\"a\")" "{" "SECTION(\"b\") {"
     "${statements}y()^" "z()^" "}" "}")
+plant("2: function: has 71 lines: void f()" include/interlock/impl/p.ipp "int b^" "void f()" "{"
+    "${statements}y()^" "}")
+plant("1: comment: begins with a small letter: small" include/interlock/impl/q.ipp "// small letters."
+    "int q^")
+plant("1: columns: has 112 characters" include/interlock/impl/r.ipp "${long}")
+plant("701: file: has 701 lines" include/interlock/impl/s.ipp "${declarations}int y^" "int z^")
+plant("2: class: has 401 lines: class F" tests/f.cpp "int f^" "class F {" "${members}int y^" "}^")
+plant("3: class: has 401 lines: template <class T> struct F" tests/f.hpp "namespace n {" " "
+    "template <class T> struct F {" "${members}int y^" "}^" "}")
 plant("701: file: has 701 lines" tests/e.cpp "${declarations}int y^" "int z^")
 plant("1: comment: begins with a small letter: small" tests/g.cpp "// small letters." "int g^")
 plant("2: comment: ends in the middle of a sentence: and then" tests/h.cpp "// This begins" "// and then"
@@ -99,6 +116,11 @@ list(LENGTH named named_count)
 if(NOT named_count EQUAL count)
     message(FATAL_ERROR "planted ${count} violations, but ${named_count} were named:\n${output}")
 endif()
+
+# The share of comments is one of all public headers together.
+source(include/interlock/core/bare.hpp "/// One." "struct Bare {" "${members}}^")
+expect_fail("public headers without prose"
+    "include:1: prose: 52 of 499 lines of the public headers are comment" ${check})
 
 # What is known is no violation, as long as it is there.
 execute_process(COMMAND ${check} --list OUTPUT_FILE "${known}")

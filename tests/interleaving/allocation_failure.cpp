@@ -293,6 +293,41 @@ TEST_CASE("Locks survive every failing allocation", "[interleaving][allocation]"
     }
 }
 
+namespace {
+namespace allocation_failure {
+
+/// A granted lock ends by a call that reports, on a thread without memory.
+template <class Service>
+void release_without_memory(Service const& locks)
+{
+    auto lock = locks.acquire(first_key);
+    interlock::Outcome<void> released;
+    {
+        WithoutMemory const here;
+        released = locks.release(lock);
+    }
+    CHECK(released);
+}
+
+/// A granted lock ends with its handle, on a thread without memory.
+template <class Service>
+void drop_without_memory(Service const& locks)
+{
+    std::optional lock{locks.acquire(first_key)};
+    WithoutMemory const here;
+    lock.reset();
+}
+
+/// Long before the lease of 10 s is over, so that it was not the lease that ended.
+template <class Service>
+void check_free_soon(Service const& locks)
+{
+    CHECK(interlock_test::eventually([&] { return locks.try_acquire(first_key).has_value(); }, 3s));
+}
+
+}  // namespace allocation_failure
+}  // namespace
+
 TEST_CASE("A granted lock is released and reported although no memory is left", "[interleaving][allocation]")
 {
     using namespace allocation_failure;
@@ -300,21 +335,11 @@ TEST_CASE("A granted lock is released and reported although no memory is left", 
     Locks const locks{fixture.repository};
     SECTION("by a call that reports")
     {
-        auto lock = locks.acquire(first_key);
-        interlock::Outcome<void> released;
-        {
-            WithoutMemory const here;
-            released = locks.release(lock);
-        }
-        CHECK(released);
+        release_without_memory(locks);
     }
     SECTION("by the destructor of its handle")
     {
-        std::optional<Locks::lock_type> lock{locks.acquire(first_key)};
-        {
-            WithoutMemory const here;
-            lock.reset();
-        }
+        drop_without_memory(locks);
         interlock::OwnerToken const somebody{{1, 1}};
         interlock::Key const name{std::string{first_key}};
         CHECK(fixture.repository.remove(name, somebody).value() == interlock::Removal::gone);
@@ -338,27 +363,15 @@ TEST_CASE(
     });
     SECTION("by a call that reports")
     {
-        auto lock = locks.acquire(first_key);
-        interlock::Outcome<void> released;
-        {
-            WithoutMemory const here;
-            released = locks.release(lock);
-        }
-        CHECK(released);
+        release_without_memory(locks);
     }
     SECTION("by the destructor of its handle, which leaves the trip to another thread")
     {
-        std::optional lock{locks.acquire(first_key)};
-        {
-            WithoutMemory const here;
-            destroys = std::this_thread::get_id();
-            lock.reset();
-        }
+        destroys = std::this_thread::get_id();
+        drop_without_memory(locks);
         CHECK(removed_here == 0);
     }
-    // Long before the lease of 10 s is over, so that it was not the lease that ended.
-    Locks const others{fixture.repository};
-    CHECK(interlock_test::eventually([&] { return others.try_acquire(first_key).has_value(); }, 3s));
+    check_free_soon(Locks{fixture.repository});
 }
 
 TEST_CASE(
@@ -369,13 +382,8 @@ TEST_CASE(
     Fixture fixture;
     interlock_test::StartedRepository const store{fixture.repository};
     interlock::LockStateService const locks{store};
-    std::optional lock{locks.acquire(first_key)};
-    {
-        WithoutMemory const here;
-        lock.reset();
-    }
-    Locks const others{fixture.repository};
-    CHECK(interlock_test::eventually([&] { return others.try_acquire(first_key).has_value(); }, 3s));
-    CHECK(interlock_test::eventually([&] { return locks.try_acquire(first_key).has_value(); }, 3s));
+    drop_without_memory(locks);
+    check_free_soon(Locks{fixture.repository});
+    check_free_soon(locks);
     CHECK(store.started() > 0);
 }

@@ -107,79 +107,88 @@ TEST_CASE(
     CHECK_FALSE(world.is_free("a"));
 }
 
+namespace {
+namespace doubt {
+
+/// A commit under a lock loses its request or its reply. While it is being found out what became of the
+/// commit, one elsewhere takes the lock and one here waits for it: the two never hold it together.
+void commit_that_may_have_removed_its_lock(bool in_place, bool with_id, Fault fault)
+{
+    INFO("in place " << in_place << ", id " << with_id << ", applied " << (fault == Fault::lost_reply));
+    World world{1, Blocking::nested};
+    REQUIRE(world.store.insert(Counter{"a", 0}));
+    Locks const locks{world.repository(0, in_place), {.ttl = 60s}};
+    Locks const others{world.repository(1, in_place), {.ttl = 60s}};
+    interlock::TransactionService const service{interlock::SetNxLock{}, locks};
+    Waiting waiting;
+    std::optional<Lock> other;
+    Lock kept;  // the operation's own handle, carried off
+    std::optional<LockStatus> kept_status;
+    bool never_both = true;
+    auto const look = [&] {
+        never_both = never_both && !(other && waiting.lock && other->status() != LockStatus::lost &&
+                                     waiting.lock.status() != LockStatus::lost);
+    };
+    world.script->fail(Call::commit, 1, fault);
+    // While it is being found out what became of the commit, one elsewhere takes it and one here
+    // waits.
+    world.script->before = [&](Call call, std::uint64_t nth) {
+        if (call == Call::forbid_operation && nth == 1) {
+            kept_status = kept.status();
+            other = others.try_acquire("a");
+            waiting.start(locks, {.deadline = 30s});
+        }
+    };
+    int runs = 0;
+    auto const change = [&](Counter& a, Lock& lock) {
+        if (++runs == 1)
+            kept = std::move(lock);
+        return ++a.value;
+    };
+    auto const end = with_id
+                         ? service.try_do_in_transaction(OperationId{"once"}, "a", change, {.deadline = 2s})
+                         : service.try_do_in_transaction("a", change, {.deadline = 2s});
+    look();
+    CHECK(kept.status() == LockStatus::lost);
+    if (with_id) {
+        CHECK(kept_status == LockStatus::lost);
+        if (fault == Fault::lost_reply) {
+            REQUIRE(end);
+            CHECK(end.replayed());
+            REQUIRE(other);
+        } else {
+            CHECK((end || end.effect() == Effect::not_applied));
+        }
+    } else {
+        CHECK(end.errc() == Errc::outcome_unknown);
+    }
+    for (int i = 0; i < 200; ++i) {
+        world.context.run_for(5ms);
+        look();
+    }
+    CHECK(never_both);
+    kept = Lock{};
+    other.reset();
+    world.context.run_for(2s);
+    if (waiting.code) {
+        CHECK(waiting.lock.status() == LockStatus::held);
+        waiting.lock = Lock{};
+    }
+    world.context.run_for(2s);
+    CHECK(world.is_free("a"));
+    CHECK(world.value("a") == (fault == Fault::lost_reply || end ? 1 : 0));
+}
+
+}  // namespace doubt
+}  // namespace
+
 TEST_CASE("A lock that a commit may have removed is handed on to nobody", "[interleaving][doubt]")
 {
     using namespace doubt;
     for (bool const in_place : {true, false})
         for (bool const with_id : {true, false})
-            for (auto const fault : {Fault::lost_reply, Fault::lost_request}) {
-                INFO(
-                    "in place " << in_place << ", id " << with_id << ", applied "
-                                << (fault == Fault::lost_reply));
-                World world{1, Blocking::nested};
-                REQUIRE(world.store.insert(Counter{"a", 0}));
-                Locks const locks{world.repository(0, in_place), {.ttl = 60s}};
-                Locks const others{world.repository(1, in_place), {.ttl = 60s}};
-                interlock::TransactionService const service{interlock::SetNxLock{}, locks};
-                Waiting waiting;
-                std::optional<Lock> other;
-                Lock kept;  // the operation's own handle, carried off
-                std::optional<LockStatus> kept_status;
-                bool never_both = true;
-                auto const look = [&] {
-                    never_both =
-                        never_both && !(other && waiting.lock && other->status() != LockStatus::lost &&
-                                        waiting.lock.status() != LockStatus::lost);
-                };
-                world.script->fail(Call::commit, 1, fault);
-                // While it is being found out what became of the commit, one elsewhere takes it and one here
-                // waits.
-                world.script->before = [&](Call call, std::uint64_t nth) {
-                    if (call == Call::forbid_operation && nth == 1) {
-                        kept_status = kept.status();
-                        other = others.try_acquire("a");
-                        waiting.start(locks, {.deadline = 30s});
-                    }
-                };
-                int runs = 0;
-                auto const change = [&](Counter& a, Lock& lock) {
-                    if (++runs == 1)
-                        kept = std::move(lock);
-                    return ++a.value;
-                };
-                auto const end = with_id ? service.try_do_in_transaction(
-                                               OperationId{"once"}, "a", change, {.deadline = 2s})
-                                         : service.try_do_in_transaction("a", change, {.deadline = 2s});
-                look();
-                CHECK(kept.status() == LockStatus::lost);
-                if (with_id) {
-                    CHECK(kept_status == LockStatus::lost);
-                    if (fault == Fault::lost_reply) {
-                        REQUIRE(end);
-                        CHECK(end.replayed());
-                        REQUIRE(other);
-                    } else {
-                        CHECK((end || end.effect() == Effect::not_applied));
-                    }
-                } else {
-                    CHECK(end.errc() == Errc::outcome_unknown);
-                }
-                for (int i = 0; i < 200; ++i) {
-                    world.context.run_for(5ms);
-                    look();
-                }
-                CHECK(never_both);
-                kept = Lock{};
-                other.reset();
-                world.context.run_for(2s);
-                if (waiting.code) {
-                    CHECK(waiting.lock.status() == LockStatus::held);
-                    waiting.lock = Lock{};
-                }
-                world.context.run_for(2s);
-                CHECK(world.is_free("a"));
-                CHECK(world.value("a") == (fault == Fault::lost_reply || end ? 1 : 0));
-            }
+            for (auto const fault : {Fault::lost_reply, Fault::lost_request})
+                commit_that_may_have_removed_its_lock(in_place, with_id, fault);
 }
 
 TEST_CASE("A lock under which a write is unknown is handed on to nobody", "[interleaving][doubt]")

@@ -182,25 +182,10 @@ Errc commit(World& w, Commit const& c)
 
 // ---- the checker and the walk -------------------------------------------------------------------
 
-class Explorer {
+/// Keeps the worlds that were met, and what must be true of each of them.
+class Checker {
 public:
-    explicit Explorer(Scope scope, std::size_t most_worlds) : scope_(scope), most_worlds_(most_worlds) {}
-
-    void explore(int depth)
-    {
-        World first;
-        for (std::size_t i = 0; i < most_owners; ++i) {
-            first.owners[i].home = scope_.homes[i];
-            if (i >= scope_.owners)
-                first.owners[i].at = At::over;
-        }
-        reach(first);
-        for (; depth > 0 && !frontier_.empty() && seen_.size() < most_worlds_; --depth) {
-            auto const now = std::exchange(frontier_, {});
-            for (auto const* const world : now)
-                next(*world);
-        }
-    }
+    explicit Checker(Scope scope) : scope_(scope) {}
 
     std::size_t worlds() const noexcept { return seen_.size(); }
     std::uint64_t problems{0};
@@ -211,7 +196,7 @@ public:
     std::uint64_t taken_over{0};
     std::uint64_t probes{0};
 
-private:
+protected:
     static std::size_t index(std::int8_t owner) noexcept { return static_cast<std::size_t>(owner); }
 
     void expect(bool good, char const* what)
@@ -305,6 +290,32 @@ private:
         expect(w.effects == 1, "more than one effect, or none, after a last call");
     }
 
+    Scope scope_;
+    std::set<World> seen_;
+    std::vector<World const*> frontier_;  // met, and not gone on from
+};
+
+class Explorer : public Checker {
+public:
+    explicit Explorer(Scope scope, std::size_t most_worlds) : Checker(scope), most_worlds_(most_worlds) {}
+
+    void explore(int depth)
+    {
+        World first;
+        for (std::size_t i = 0; i < most_owners; ++i) {
+            first.owners[i].home = scope_.homes[i];
+            if (i >= scope_.owners)
+                first.owners[i].at = At::over;
+        }
+        reach(first);
+        for (; depth > 0 && !frontier_.empty() && seen_.size() < most_worlds_; --depth) {
+            auto const now = std::exchange(frontier_, {});
+            for (auto const* const world : now)
+                next(*world);
+        }
+    }
+
+private:
     void next(World const& w)
     {
         for (std::size_t i = 0; i < scope_.owners; ++i) {
@@ -586,10 +597,7 @@ private:
         }
     }
 
-    Scope scope_;
     std::size_t most_worlds_;
-    std::set<World> seen_;
-    std::vector<World const*> frontier_;
 };
 
 void explore(Scope const& scope, int depth, std::size_t most_worlds)

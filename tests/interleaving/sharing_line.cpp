@@ -77,14 +77,16 @@ struct Operation {
     bool over{false};
 };
 
-class World {
+/// A group of operations, what is asked of each of its states (`check`), and what makes two of them the same
+/// (`signature`).
+class State {
 public:
-    explicit World(int members) : members_(members)
+    explicit State(int members) : members_(members)
     {
         for (std::size_t i = 0; i < most_members; ++i)
             operations_[i].member.deadline = zero + (i == 1 ? 30ms : 60ms);
     }
-    World(World const& other)
+    State(State const& other)
         : members_(other.members_), batches_(other.batches_.size()), order_(other.order_),
           ledger_(other.ledger_), count_(other.count_), now_(other.now_)
     {
@@ -105,25 +107,12 @@ public:
             copy(other, other.operations_[i], operations_[i]);
         group_.leader = mine(other.group_.leader);
         // Visits all of them.
-        static_cast<void>(const_cast<World&>(other).group_.queue.find([&](SharingMember* m) {
+        static_cast<void>(const_cast<State&>(other).group_.queue.find([&](SharingMember* m) {
             group_.queue.push_back(mine(m));
             return false;
         }));
     }
-    World& operator=(World const&) = delete;
-
-    /// The event with this number, of 0 to `events`. False: it cannot happen here.
-    static constexpr int events = 16;
-    bool happens(int who, int event)
-    {
-        possible_ = true;
-        variant_ = event / 2;
-        step(who, event % 2 == 1);
-        if (variant_ != 0 || !possible_)
-            return false;
-        check();
-        return true;
-    }
+    State& operator=(State const&) = delete;
 
     /// Everything that may make a difference from here on.
     std::string signature() const
@@ -159,7 +148,7 @@ public:
     bool refused_together{false};
     bool ended{false};
 
-private:
+protected:
     using Line = SharingLine<Count>;
     using Phase = SharingPhase;
 
@@ -169,16 +158,7 @@ private:
             problem = what;
     }
 
-    /// One of `count` possibilities of this event.
-    int choose(int count)
-    {
-        int const chosen = variant_ % count;
-        variant_ /= count;
-        return chosen;
-    }
-    void impossible() noexcept { possible_ = false; }
-
-    void copy(World const& other, Operation const& from, Operation& to)
+    void copy(State const& other, Operation const& from, Operation& to)
     {
         auto& m = to.member;
         auto const& o = from.member;
@@ -228,6 +208,110 @@ private:
             wake(member);
         batch->told.clear();
     }
+
+    void check()
+    {
+        int leaders = 0;
+        int queued = 0;
+        for (int i = 0; i < members_; ++i) {
+            auto& o = operations_[static_cast<std::size_t>(i)];
+            auto& m = o.member;
+            bool const waits = m.phase == Phase::queued && !m.promoted && !m.batch;
+            queued += waits ? 1 : 0;
+            leaders += group_.leader == &m ? 1 : 0;
+            expect(!waits || group_.leader != nullptr, "somebody waits, and nobody leads");
+            expect(
+                !waits || o.woken || o.looks_at < TimePoint::max(), "somebody waits, and never looks again");
+            bool const has_something = m.phase == Phase::queued && (m.promoted || m.batch);
+            expect(!has_something || o.woken, "there is something for it, and it is not woken");
+            expect(m.phase != Phase::ran || !m.outcome || o.woken, "it was told, and it is not woken");
+            expect(o.applied <= 1, "an effect was applied twice");
+            expect(
+                group_.leader != &m || m.promoted || m.phase == Phase::leading ||
+                    m.phase == Phase::gathering || m.phase == Phase::committing,
+                "the leader does something else");
+            ended = ended || o.over;
+        }
+        expect(leaders == (group_.leader == nullptr ? 0 : 1), "an unknown leader");
+        expect(queued == count_.waiting, "the number of those that wait is wrong");
+        expect(ledger_.credit() <= 8 * terms.patience, "more credit than can be saved");
+        check_batches();
+        check_order();
+    }
+
+    void check_batches()
+    {
+        for (auto const& b : batches_) {
+            expect(b->running == nullptr || b->open, "somebody has the value of a batch that is closed");
+            expect(
+                b->running == nullptr || b->running->batch == b, "who has the value does not know its batch");
+            expect(b->running == nullptr || !b->running->late, "one that was late gets the value again");
+            expect(
+                b->running == nullptr || b->running->deadline >= b->leader->deadline,
+                "one with an earlier deadline waits for the leader's commit");
+            expect(!b->open || group_.leader == b->leader, "a batch is open, and its leader does not lead");
+            expect(b->count <= terms.most, "more in a batch than allowed");
+            expect(!b->sent || b->value == b->parts, "the value has changed since it was sent");
+        }
+    }
+
+    /// Who still waits does so in the order in which it came, those that have had their turn first.
+    void check_order()
+    {
+        std::erase_if(order_, [&](int i) {
+            auto const& m = operations_[static_cast<std::size_t>(i)].member;
+            return m.phase != Phase::queued || m.promoted || m.batch;
+        });
+        for (int i = 0; i < members_; ++i) {
+            auto const& m = operations_[static_cast<std::size_t>(i)].member;
+            if (m.phase != Phase::queued || m.promoted || m.batch ||
+                std::count(order_.begin(), order_.end(), i) > 0)
+                continue;
+            expect(m.late, "somebody that has not had the value is put first");
+            order_.insert(order_.begin(), i);
+        }
+        if (!group_.queue.empty() && !order_.empty())
+            expect(index(group_.queue.front()) == order_.front(), "not the one that came first is first");
+        expect(group_.queue.empty() == order_.empty(), "somebody is forgotten in the queue, or out of it");
+    }
+
+    int members_;
+    std::array<Operation, most_members> operations_{};
+    std::vector<std::shared_ptr<Batch>> batches_;
+    std::vector<int> order_;  // of those that wait, who came first
+    SharingGroup group_;
+    SharingLedger ledger_;
+    Count count_;
+    TimePoint now_{zero};
+};
+
+/// What may happen to a group.
+class World : public State {
+public:
+    using State::State;
+
+    /// The event with this number, of 0 to `events`. False: it cannot happen here.
+    static constexpr int events = 16;
+    bool happens(int who, int event)
+    {
+        possible_ = true;
+        variant_ = event / 2;
+        step(who, event % 2 == 1);
+        if (variant_ != 0 || !possible_)
+            return false;
+        check();
+        return true;
+    }
+
+private:
+    /// One of `count` possibilities of this event.
+    int choose(int count)
+    {
+        int const chosen = variant_ % count;
+        variant_ /= count;
+        return chosen;
+    }
+    void impossible() noexcept { possible_ = false; }
 
     // ---- the events -----------------------------------------------------------------------------
 
@@ -470,84 +554,8 @@ private:
         }
     }
 
-    // ---- the laws -------------------------------------------------------------------------------
-
-    void check()
-    {
-        int leaders = 0;
-        int queued = 0;
-        for (int i = 0; i < members_; ++i) {
-            auto& o = operations_[static_cast<std::size_t>(i)];
-            auto& m = o.member;
-            bool const waits = m.phase == Phase::queued && !m.promoted && !m.batch;
-            queued += waits ? 1 : 0;
-            leaders += group_.leader == &m ? 1 : 0;
-            expect(!waits || group_.leader != nullptr, "somebody waits, and nobody leads");
-            expect(
-                !waits || o.woken || o.looks_at < TimePoint::max(), "somebody waits, and never looks again");
-            bool const has_something = m.phase == Phase::queued && (m.promoted || m.batch);
-            expect(!has_something || o.woken, "there is something for it, and it is not woken");
-            expect(m.phase != Phase::ran || !m.outcome || o.woken, "it was told, and it is not woken");
-            expect(o.applied <= 1, "an effect was applied twice");
-            expect(
-                group_.leader != &m || m.promoted || m.phase == Phase::leading ||
-                    m.phase == Phase::gathering || m.phase == Phase::committing,
-                "the leader does something else");
-            ended = ended || o.over;
-        }
-        expect(leaders == (group_.leader == nullptr ? 0 : 1), "an unknown leader");
-        expect(queued == count_.waiting, "the number of those that wait is wrong");
-        expect(ledger_.credit() <= 8 * terms.patience, "more credit than can be saved");
-        check_batches();
-        check_order();
-    }
-
-    void check_batches()
-    {
-        for (auto const& b : batches_) {
-            expect(b->running == nullptr || b->open, "somebody has the value of a batch that is closed");
-            expect(
-                b->running == nullptr || b->running->batch == b, "who has the value does not know its batch");
-            expect(b->running == nullptr || !b->running->late, "one that was late gets the value again");
-            expect(
-                b->running == nullptr || b->running->deadline >= b->leader->deadline,
-                "one with an earlier deadline waits for the leader's commit");
-            expect(!b->open || group_.leader == b->leader, "a batch is open, and its leader does not lead");
-            expect(b->count <= terms.most, "more in a batch than allowed");
-            expect(!b->sent || b->value == b->parts, "the value has changed since it was sent");
-        }
-    }
-
-    /// Who still waits does so in the order in which it came, those that have had their turn first.
-    void check_order()
-    {
-        std::erase_if(order_, [&](int i) {
-            auto const& m = operations_[static_cast<std::size_t>(i)].member;
-            return m.phase != Phase::queued || m.promoted || m.batch;
-        });
-        for (int i = 0; i < members_; ++i) {
-            auto const& m = operations_[static_cast<std::size_t>(i)].member;
-            if (m.phase != Phase::queued || m.promoted || m.batch ||
-                std::count(order_.begin(), order_.end(), i) > 0)
-                continue;
-            expect(m.late, "somebody that has not had the value is put first");
-            order_.insert(order_.begin(), i);
-        }
-        if (!group_.queue.empty() && !order_.empty())
-            expect(index(group_.queue.front()) == order_.front(), "not the one that came first is first");
-        expect(group_.queue.empty() == order_.empty(), "somebody is forgotten in the queue, or out of it");
-    }
-
-    int members_;
-    int variant_{0};
-    bool possible_{true};
-    std::array<Operation, most_members> operations_{};
-    std::vector<std::shared_ptr<Batch>> batches_;
-    std::vector<int> order_;
-    SharingGroup group_;
-    SharingLedger ledger_;
-    Count count_;
-    TimePoint now_{zero};
+    int variant_{0};       // which of the possibilities of an event is next
+    bool possible_{true};  // what is asked for can happen here
 };
 
 class Explorer {

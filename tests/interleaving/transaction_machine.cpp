@@ -73,6 +73,8 @@ public:
     std::array<std::uint64_t, 8> results{};  // see `finish`
 
 private:
+    static constexpr std::uint64_t low{0};  // draws of the random source
+    static constexpr auto high = std::numeric_limits<std::uint64_t>::max();
     static constexpr std::array begin_codes{Errc::ok,        Errc::not_found,         Errc::unavailable,
                                             Errc::lock_busy, Errc::deadline_exceeded, Errc::cancelled};
     static constexpr std::array commit_codes{
@@ -144,21 +146,11 @@ private:
         }
     }
 
+    /// Every answer that there can be to `action`, and what follows each of them.
     void answer(Run const& run, Action action, int depth)
     {
-        constexpr auto low = std::uint64_t{0};
-        constexpr auto high = std::numeric_limits<std::uint64_t>::max();
         switch (action) {
-        case Action::look_up: {
-            Run r = run;
-            r.applied = true;  // by an earlier execution
-            next(r, r.machine.looked_up(true, Errc::ok, r.now, low), depth);
-        }
-            for (auto const code : {Errc::ok, Errc::unavailable}) {
-                Run r = run;
-                next(r, r.machine.looked_up(false, code, r.now, high), depth);
-            }
-            break;
+        case Action::look_up: answer_look_up(run, depth); break;
         case Action::begin:
             for (auto const code : begin_codes) {
                 Run r = run;
@@ -167,38 +159,8 @@ private:
                 next(r, r.machine.began(code, r.now, high), depth);
             }
             break;
-        case Action::run:
-            for (auto const how : {Ran::returned, Ran::threw, Ran::lock_lost}) {
-                Run r = run;
-                ++r.runs;
-                r.interrupted = !scope_.guarded;
-                next(r, r.machine.ran(how, r.now), depth);
-            }
-            {
-                Run r = run;
-                ++r.runs;
-                r.interrupted = !scope_.guarded;
-                next(r, r.machine.refused(Errc::invalid_argument), depth);
-            }
-            break;
-        case Action::commit:
-            for (auto const code : commit_codes) {
-                if (code == Errc::superseded && scope_.has_id == HasId::no)
-                    continue;
-                Run r = run;
-                ++r.commits;
-                r.in_transaction = r.in_transaction && code != Errc::ok;
-                r.applied = code == Errc::ok;
-                r.unresolved = code == Errc::outcome_unknown;
-                next(r, r.machine.committed(code, false, Errc::unavailable, r.now, high), depth);
-            }
-            if (scope_.has_id != HasId::no) {
-                Run r = run;
-                r.in_transaction = false;
-                r.applied = true;
-                next(r, r.machine.committed(Errc::ok, true, Errc::ok, r.now, low), depth);
-            }
-            break;
+        case Action::run: answer_run(run, depth); break;
+        case Action::commit: answer_commit(run, depth); break;
         case Action::rollback: {
             Run r = run;
             r.in_transaction = false;
@@ -218,21 +180,67 @@ private:
                 r.now = r.machine.wake_at();
             next(r, r.machine.slept(r.now), depth);
         } break;
-        case Action::conclude:
-            for (bool const found : {false, true}) {
-                Run r = run;
-                r.concluded = true;
-                if (found) {  // another call of the same operation was applied
-                    if (r.applied || r.unresolved || r.interrupted)
-                        continue;
-                    r.applied = true;
-                }
-                next(r, r.machine.concluded(found), depth);
-            }
-            break;
+        case Action::conclude: answer_conclude(run, depth); break;
         case Action::verify:
         case Action::reject:
         case Action::finish: break;
+        }
+    }
+
+    void answer_look_up(Run const& run, int depth)
+    {
+        Run found = run;
+        found.applied = true;  // by an earlier execution
+        next(found, found.machine.looked_up(true, Errc::ok, found.now, low), depth);
+        for (auto const code : {Errc::ok, Errc::unavailable}) {
+            Run r = run;
+            next(r, r.machine.looked_up(false, code, r.now, high), depth);
+        }
+    }
+
+    void answer_run(Run const& run, int depth)
+    {
+        Run ran = run;
+        ++ran.runs;
+        ran.interrupted = !scope_.guarded;
+        for (auto const how : {Ran::returned, Ran::threw, Ran::lock_lost}) {
+            Run r = ran;
+            next(r, r.machine.ran(how, r.now), depth);
+        }
+        next(ran, ran.machine.refused(Errc::invalid_argument), depth);
+    }
+
+    void answer_commit(Run const& run, int depth)
+    {
+        for (auto const code : commit_codes) {
+            if (code == Errc::superseded && scope_.has_id == HasId::no)
+                continue;
+            Run r = run;
+            ++r.commits;
+            r.in_transaction = r.in_transaction && code != Errc::ok;
+            r.applied = code == Errc::ok;
+            r.unresolved = code == Errc::outcome_unknown;
+            next(r, r.machine.committed(code, false, Errc::unavailable, r.now, high), depth);
+        }
+        if (scope_.has_id != HasId::no) {
+            Run r = run;
+            r.in_transaction = false;
+            r.applied = true;
+            next(r, r.machine.committed(Errc::ok, true, Errc::ok, r.now, low), depth);
+        }
+    }
+
+    void answer_conclude(Run const& run, int depth)
+    {
+        for (bool const found : {false, true}) {
+            Run r = run;
+            r.concluded = true;
+            if (found) {  // another call of the same operation was applied
+                if (r.applied || r.unresolved || r.interrupted)
+                    continue;
+                r.applied = true;
+            }
+            next(r, r.machine.concluded(found), depth);
         }
     }
 

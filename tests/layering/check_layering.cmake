@@ -219,7 +219,8 @@ foreach(header IN LISTS headers)
     if(header MATCHES "^([^/]+)/" AND NOT CMAKE_MATCH_1 IN_LIST layers)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no layer, expected one of: ${layers}")
     endif()
-    if(header MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 STREQUAL "impl" AND NOT CMAKE_MATCH_1 IN_LIST rooms)
+    if(header MATCHES "^core/([^/]+)/" AND NOT CMAKE_MATCH_1 STREQUAL "impl"
+       AND NOT CMAKE_MATCH_1 IN_LIST rooms)
         violation("${header}" 1 "'${CMAKE_MATCH_1}' is no room of core, expected one of: ${rooms}")
     endif()
     if(NOT header MATCHES "\\.hpp$" AND NOT header MATCHES "(^|/)impl/[^/]+\\.ipp$")
@@ -254,11 +255,12 @@ foreach(header IN LISTS headers)
         if(header STREQUAL "fwd.hpp" AND code MATCHES "namespace[ ]+([a-z0-9_]+)")
             set(named "${CMAKE_MATCH_1}")
             if(IS_DIRECTORY "${ROOT}/interlock/backends/${named}")
-                violation("${header}" ${line_number} "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
+                violation("${header}" ${line_number}
+                    "fwd.hpp names no store, '${named}' has a fwd.hpp of its own")
             endif()
         endif()
-        # A store runs on any runtime. Only its fwd.hpp says which one a user gets, and its src.hpp for which one
-        # it is compiled once.
+        # A store runs on any runtime. Only its fwd.hpp says which one a user gets, and its src.hpp for which
+        # one it is compiled once.
         if(code MATCHES "(^|[^A-Za-z0-9_])SystemRuntime($|[^A-Za-z0-9_])"
            AND NOT header MATCHES "^backends/[^/]+/(fwd|src)\\.hpp$" AND header MATCHES "^backends/([^/]+)/")
             violation("${header}" ${line_number}

@@ -113,8 +113,8 @@ plant("only interlock/core/ may reach its detail/"
     backends/memory/d.hpp "#include <interlock/core/detail/locks/machine.hpp>")
 plant("only interlock/backends/memory/ may reach its detail/"
     door.hpp "#include <interlock/backends/memory/detail/table.hpp>")
-# The bodies of a header are for that header, and for the src.hpp of its folder or of one above. They may do what
-# the header may.
+# The bodies of a header are for that header, and for the src.hpp of its folder or of one above. They may do
+# what the header may.
 header(core/kit/impl/pool.ipp "#include <interlock/core/kit/pool.hpp>")
 header(core/kit/pool.hpp "#include <interlock/core/kit/impl/pool.ipp>")
 header(core/src.hpp "#include <interlock/core/kit/impl/pool.ipp>" "#include <interlock/core/impl/key.ipp>")
@@ -141,11 +141,14 @@ plant("<libpq-fe.h> may be included by backends/postgres/detail/pqxx.hpp only"
     backends/postgres/e.hpp "#include <libpq-fe.h>")
 # The runtime of a store.
 plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/h.hpp "auto now = SystemRuntime::now()")
-plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.hpp "// fine" "using R = SystemRuntime")
+plant("'SystemRuntime' is not for 'memory' to choose" backends/memory/detail/e.hpp
+    "// fine" "using R = SystemRuntime")
 plant("'SystemRuntime' is not for 'postgres' to choose" backends/postgres/detail/f.hpp
     "SystemRuntimes fine" "return SystemRuntime{}")
-plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp "using R = SystemRuntime")
-header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime." "using Pool = BasicPool<SystemRuntime>")
+plant("'SystemRuntime' is not for 'a_new_store' to choose" backends/a_new_store/a.hpp
+    "using R = SystemRuntime")
+header(backends/postgres/fwd.hpp "// A comment may say SystemRuntime."
+    "using Pool = BasicPool<SystemRuntime>")
 header(backends/redis/fwd.hpp "using Client = BasicClient<SystemRuntime>")
 # Umbrella includes of dependencies.
 plant("<boost/asio.hpp> brings in the whole library" core/g.hpp "#include <boost/asio.hpp>")
@@ -184,7 +187,8 @@ plant("fwd.hpp may include version.hpp and light core headers only" fwd.hpp
 expect_fail("fwd.hpp includes a policy" "${planted}" ${check_layering})
 clean_tree()
 set(planted "")
-plant("fwd.hpp names no store, 'redis' has a fwd.hpp of its own" fwd.hpp "namespace detail {" "namespace redis {")
+plant("fwd.hpp names no store, 'redis' has a fwd.hpp of its own" fwd.hpp
+    "namespace detail {" "namespace redis {")
 expect_fail("fwd.hpp names a store" "${planted}" ${check_layering})
 clean_tree()
 header(core/key.hpp "#include <interlock/core/awaitable.hpp>")

@@ -1,7 +1,7 @@
 # cmake -D SOURCE=<the repository> -D WORK=<scratch folder> -P check_docs.cmake
 #
-# The reference can be made; it shows concepts, their tables and constraints, and nothing of a detail/. Without doxygen
-# nothing is checked, which CTest reports as skipped.
+# The reference can be made; it shows concepts, their tables and constraints, and nothing of a detail/.
+# Without doxygen nothing is checked, which CTest reports as skipped.
 
 cmake_minimum_required(VERSION 3.23)
 
@@ -29,7 +29,8 @@ endfunction()
 
 shows(index.html "1\\.2\\.3" "A brief word")
 shows(conceptinterlock_1_1LeaseRepository.html
-    "concept interlock::LeaseRepository" "A store that keeps lock records" "r.carry_out\\(create, deadline\\)")
+    "concept interlock::LeaseRepository" "A store that keeps lock records"
+    "r.carry_out\\(create, deadline\\)")
 shows(classinterlock_1_1TransactionService.html
     "requires +\\(named&lt;A&gt;" "do_in_transaction" "Outcome" "TransactionService")
 shows(structinterlock_1_1SetNxLock.html "SetNxLock")

@@ -104,83 +104,143 @@ bool mutant_is_found(Mutant mutant, std::string_view law, std::uint64_t count, s
     return false;
 }
 
-}  // namespace
-
-int main(int count, char** arguments)
-{
-    std::uint64_t first = 1;
-    std::optional<std::uint64_t> asked_for;
-    bool fresh = false;
+/// Of the command line.
+struct Options {
+    std::uint64_t first{1};
+    std::optional<std::uint64_t> seeds;
     std::optional<std::uint64_t> single;
-    char const* hash_file = nullptr;
-    bool keep_going = false;
+    char const* hash_file{nullptr};
+    bool fresh{false};
+    bool keep_going{false};
+    std::optional<int> exit_code;  // nothing is to be run: the usage was printed
+};
+
+void print_usage(char const* program)
+{
+    std::printf(
+        "usage: %s [--seed N [--verbose]] [--first N] [--fresh] [--seeds COUNT] [--keep-going] "
+        "[--ignore TEXT] [--hash-file FILE]\n\n"
+        "  --seed N          run one seed and print the hash of its trace\n"
+        "  --verbose         print what happens meanwhile\n"
+        "  --first N         the first seed of many (1)\n"
+        "  --fresh           the first seed is one that was never used; printed\n"
+        "  --keep-going      do not stop at the first problem\n"
+        "  --ignore TEXT     a problem with TEXT in its name is none, to look behind it\n"
+        "  --seeds COUNT     how many (10000, fresh ones 50000; 1000 under a sanitizer)\n"
+        "  --hash-file FILE  write the hashes of a few seeds in the form of traces.inc\n",
+        program);
+}
+
+Options parse(int count, char** arguments)
+{
+    Options options;
     for (int i = 1; i < count; ++i) {
         std::string_view const name = arguments[i];
         if (i + 1 < count && name == "--seed") {
-            single = std::strtoull(arguments[++i], nullptr, 10);
+            options.single = std::strtoull(arguments[++i], nullptr, 10);
         } else if (i + 1 < count && name == "--seeds") {
-            asked_for = std::strtoull(arguments[++i], nullptr, 10);
+            options.seeds = std::strtoull(arguments[++i], nullptr, 10);
         } else if (i + 1 < count && name == "--first") {
-            first = std::strtoull(arguments[++i], nullptr, 10);
+            options.first = std::strtoull(arguments[++i], nullptr, 10);
         } else if (i + 1 < count && name == "--hash-file") {
-            hash_file = arguments[++i];
+            options.hash_file = arguments[++i];
         } else if (i + 1 < count && name == "--ignore") {
             simulated::Checks::ignored.emplace_back(arguments[++i]);
         } else if (name == "--fresh") {
-            fresh = true;
-            first = fresh_seed();
+            options.fresh = true;
+            options.first = fresh_seed();
         } else if (name == "--verbose") {
             simulated::Checks::verbose = true;
         } else if (name == "--keep-going") {
-            keep_going = true;
+            options.keep_going = true;
         } else {
-            std::printf(
-                "usage: %s [--seed N [--verbose]] [--first N] [--fresh] [--seeds COUNT] [--keep-going] "
-                "[--ignore TEXT] [--hash-file FILE]\n\n"
-                "  --seed N          run one seed and print the hash of its trace\n"
-                "  --verbose         print what happens meanwhile\n"
-                "  --first N         the first seed of many (1)\n"
-                "  --fresh           the first seed is one that was never used; printed\n"
-                "  --keep-going      do not stop at the first problem\n"
-                "  --ignore TEXT     a problem with TEXT in its name is none, to look behind it\n"
-                "  --seeds COUNT     how many (10000, fresh ones 50000; 1000 under a sanitizer)\n"
-                "  --hash-file FILE  write the hashes of a few seeds in the form of traces.inc\n",
-                arguments[0]);
-            return name == "--help" ? 0 : 2;
+            print_usage(arguments[0]);
+            options.exit_code = name == "--help" ? 0 : 2;
+            return options;
         }
     }
+    return options;
+}
 
-    std::signal(SIGABRT, say_seed);
-    Coverage coverage;
-    if (single) {
-        auto const result = run(*single, Mutant::none, coverage);
-        std::printf(
-            "seed %llu: trace %016llx, %llu steps\n", static_cast<unsigned long long>(*single),
-            static_cast<unsigned long long>(result.trace), static_cast<unsigned long long>(result.steps));
-        verdict(result.problem.empty(), "seed", result.problem);
-        std::printf("%s", result.story.c_str());
-        std::printf("%d passed, %d failed\n", passed, failed);
-        return failed == 0 ? 0 : 1;
-    }
-    if (hash_file != nullptr) {
-        auto* const file = std::fopen(hash_file, "w");
-        if (file == nullptr)
-            return 2;
-        for (std::uint64_t seed = 1; seed <= 8; ++seed)
-            std::fprintf(
-                file, "    {%llu, 0x%016llxULL},\n", static_cast<unsigned long long>(seed),
-                static_cast<unsigned long long>(run(seed, Mutant::none, coverage).trace));
-        return std::fclose(file) == 0 ? 0 : 2;
-    }
+void run_one(std::uint64_t seed, Coverage& coverage)
+{
+    auto const result = run(seed, Mutant::none, coverage);
+    std::printf(
+        "seed %llu: trace %016llx, %llu steps\n", static_cast<unsigned long long>(seed),
+        static_cast<unsigned long long>(result.trace), static_cast<unsigned long long>(result.steps));
+    verdict(result.problem.empty(), "seed", result.problem);
+    std::printf("%s", result.story.c_str());
+}
 
-    auto const seeds = asked_for.value_or(fresh ? default_fresh_seeds : default_seeds);
+bool write_hashes(char const* path, Coverage& coverage)
+{
+    auto* const file = std::fopen(path, "w");
+    if (file == nullptr)
+        return false;
+    for (std::uint64_t seed = 1; seed <= 8; ++seed)
+        std::fprintf(
+            file, "    {%llu, 0x%016llxULL},\n", static_cast<unsigned long long>(seed),
+            static_cast<unsigned long long>(run(seed, Mutant::none, coverage).trace));
+    return std::fclose(file) == 0;
+}
+
+/// What a thousand seeds or more must have met.
+void check_coverage(Coverage& coverage)
+{
+    std::string missing;
+    for (char const* what :
+         {"ok",
+          "cancelled",
+          "deadline_exceeded",
+          "lock_lost",
+          "fenced_out",
+          "outcome_unknown",
+          "threw",
+          "sum",
+          "shared write",
+          "renewal",
+          "pause",
+          "busy pool",
+          "force_release",
+          "fault",
+          "arrived late",
+          "lock handed on",
+          "unknown, then applied",
+          "unknown, then not applied",
+          "unknown for good",
+          "replayed answer",
+          "replayed rejection",
+          "rejected",
+          "idempotency_in_progress",
+          "idempotency_mismatch",
+          "idempotency: executed",
+          "idempotency: taken over",
+          "idempotency: given back",
+          "idempotency: lease lost",
+          "request with other states",
+          "rejection of another body",
+          "a decode threw",
+          "counter: ok",
+          "counter: replayed",
+          "batch: ok",
+          "batch: deadline_exceeded",
+          "batch: an executor stood still"})
+        if (coverage.seen[what] == 0)
+            missing += std::string(missing.empty() ? "" : ", ") + what;
+    verdict(missing.empty(), "every kind of end and of fault was seen", missing);
+}
+
+void run_many(Options const& options, Coverage& coverage)
+{
+    auto const first = options.first;
+    auto const seeds = options.seeds.value_or(options.fresh ? default_fresh_seeds : default_seeds);
     std::printf(
         "       seeds %llu to %llu\n", static_cast<unsigned long long>(first),
         static_cast<unsigned long long>(first + seeds - 1));
     std::fflush(stdout);
     std::uint64_t steps = 0;
     Problems problems;
-    for (auto seed = first; seed < first + seeds && (problems.empty() || keep_going); ++seed) {
+    for (auto seed = first; seed < first + seeds && (problems.empty() || options.keep_going); ++seed) {
         auto const result = run(seed, Mutant::none, coverage);
         steps += result.steps;
         if (!result.problem.empty())
@@ -192,50 +252,12 @@ int main(int count, char** arguments)
             "       %s: %zu times, first --seed %llu\n", what.c_str(), where.size(),
             static_cast<unsigned long long>(where.front()));
     std::printf("       %llu steps\n", static_cast<unsigned long long>(steps));
-    if (seeds >= 1000) {
-        std::string missing;
-        for (char const* what :
-             {"ok",
-              "cancelled",
-              "deadline_exceeded",
-              "lock_lost",
-              "fenced_out",
-              "outcome_unknown",
-              "threw",
-              "sum",
-              "shared write",
-              "renewal",
-              "pause",
-              "busy pool",
-              "force_release",
-              "fault",
-              "arrived late",
-              "lock handed on",
-              "unknown, then applied",
-              "unknown, then not applied",
-              "unknown for good",
-              "replayed answer",
-              "replayed rejection",
-              "rejected",
-              "idempotency_in_progress",
-              "idempotency_mismatch",
-              "idempotency: executed",
-              "idempotency: taken over",
-              "idempotency: given back",
-              "idempotency: lease lost",
-              "request with other states",
-              "rejection of another body",
-              "a decode threw",
-              "counter: ok",
-              "counter: replayed",
-              "batch: ok",
-              "batch: deadline_exceeded",
-              "batch: an executor stood still"})
-            if (coverage.seen[what] == 0)
-                missing += std::string(missing.empty() ? "" : ", ") + what;
-        verdict(missing.empty(), "every kind of end and of fault was seen", missing);
-    }
+    if (seeds >= 1000)
+        check_coverage(coverage);
+}
 
+void check_traces(Coverage& coverage)
+{
     bool repeated = true;
     for (std::uint64_t seed = 1; seed <= 3; ++seed)
         repeated =
@@ -246,7 +268,10 @@ int main(int count, char** arguments)
         if (one.seed != 0 && run(one.seed, Mutant::none, coverage).trace != one.trace)
             differing += " " + std::to_string(one.seed);
     verdict(differing.empty(), "the stored traces are reproduced", differing);
+}
 
+void check_mutants()
+{
     std::string how;
     verdict(
         mutant_is_found(Mutant::unguarded, "P3", 50, how),
@@ -254,9 +279,28 @@ int main(int count, char** arguments)
     how.clear();
     verdict(
         mutant_is_found(Mutant::no_fences, "P1", 1500, how), "a store that ignores fences is found out", how);
+}
 
-    for (auto const& [what, times] : coverage.seen)
-        std::printf("       %-28s %llu\n", what.c_str(), static_cast<unsigned long long>(times));
+}  // namespace
+
+int main(int count, char** arguments)
+{
+    auto const options = parse(count, arguments);
+    if (options.exit_code)
+        return *options.exit_code;
+    std::signal(SIGABRT, say_seed);
+    Coverage coverage;
+    if (options.hash_file != nullptr && !options.single)
+        return write_hashes(options.hash_file, coverage) ? 0 : 2;
+    if (options.single) {
+        run_one(*options.single, coverage);
+    } else {
+        run_many(options, coverage);
+        check_traces(coverage);
+        check_mutants();
+        for (auto const& [what, times] : coverage.seen)
+            std::printf("       %-28s %llu\n", what.c_str(), static_cast<unsigned long long>(times));
+    }
     std::printf("%d passed, %d failed\n", passed, failed);
     return failed == 0 ? 0 : 1;
 }

@@ -127,6 +127,26 @@ void counters_survive_lost_replies(Counters const& counters, Cut cut)
     CHECK(counters.load(Key{"k"}).value() == 301);
 }
 
+/// A change whose reply is lost while nobody can be asked again is unknown, and its id tells later that it
+/// was applied. `counters` go through the proxy, `direct` around it.
+template <class Counters, class Proxy>
+void check_a_change_without_reply(Counters const& counters, Counters const& direct, Proxy& proxy)
+{
+    using namespace interlock;
+    using namespace std::chrono_literals;
+    proxy.cut(Proxy::Cut::reply, "op-lost");
+    proxy.close_the_door(true);
+    auto const answer = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {1s});
+    CHECK(proxy.cuts() == 1);
+    CHECK(direct.load(Key{"seats"}).value() == 1);
+    CHECK(answer.effect() == Effect::unknown);
+    proxy.close_the_door(false);
+    auto const again = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {20s});
+    REQUIRE(again);
+    CHECK(again->replayed);
+    CHECK(again->value == 1);
+}
+
 }  // namespace interlock_test
 
 #endif  // INTERLOCK_TESTS_SUPPORT_COUNTER_LAWS_HPP

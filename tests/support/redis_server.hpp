@@ -37,8 +37,9 @@ namespace interlock_test {
 /// What README says that the library needs; tests/readme compares. Every server here has this user, and the
 /// tests are it.
 inline constexpr std::string_view library_rights = R"(
-ACL SETUSER worker on >password ~v1:* &v1:* +evalsha +eval +get +set +getrange +setrange +del +pexpire +pttl +hget
-    +hset +hmget +hincrby +exists +time +spublish +ssubscribe +ping +mget +scan +info +select +client|setname
+ACL SETUSER worker on >password ~v1:* &v1:* +evalsha +eval +get +set +getrange +setrange +del +pexpire +pttl
+    +hget +hset +hmget +hincrby +exists +time +spublish +ssubscribe +ping +mget +scan +info +select
+    +client|setname
 )";
 
 /// **Thread safety.** One thread at a time.

@@ -429,69 +429,70 @@ void check(History const& history, Promises promises, Demands const& demands, Ve
     enough.expect(history.intervals.size() >= 20, fmt::format("{} lock intervals", history.intervals.size()));
 }
 
-void print_calls(History const& history)
+namespace {
+
+struct Doubt {
+    std::size_t calls{0}, asked_again{0}, applied{0}, not_applied{0}, nobody_knows{0};
+};
+
+/// Of each kind of call: how many were begun, and after that how many ended in each way.
+using Kinds = std::map<std::string, std::vector<std::size_t>>;
+/// Of each reason why a caller was not told the outcome: what had happened.
+using Doubts = std::map<std::string, Doubt>;
+
+/// Adds one call of the operation that was called as `ids` say.
+void count_call(
+    History const& history, Effects const& effects, std::string const& operation,
+    std::vector<std::string> const& ids, std::string const& id, Kinds& kinds, Doubts& doubts)
 {
-    auto const effects = effects_of(history);
-    std::map<std::string, std::vector<std::size_t>> kinds;
-    struct Doubt {
-        std::size_t calls{0}, asked_again{0}, applied{0}, not_applied{0}, nobody_knows{0};
+    auto const& call = history.calls.at(id);
+    auto& row = kinds[id.starts_with("settle.") ? "asked again at the end" : call.kind];
+    row.resize(7);
+    ++row[0];
+    ++row[1 + static_cast<std::size_t>(call.end)];
+    if (call.end != End::unknown && call.end != End::open)
+        return;
+    auto& doubt = doubts[call.end == End::open ? "client was killed" : call.cause];
+    ++doubt.calls;
+    bool const again = std::any_of(ids.begin(), ids.end(), [&](auto const& other) {
+        auto const& later = history.calls.at(other);
+        return other != id && later.begun >= call.begun &&
+               (later.end == End::applied || later.end == End::rejected);
+    });
+    doubt.asked_again += again ? 1 : 0;
+    if (call.changes.empty())
+        ++doubt.nobody_knows;
+    else if (is_counter(call)) {
+        auto const& last = history.calls.at(ids.back());
+        ++(last.end == End::applied && last.replayed ? doubt.applied : doubt.not_applied);
+    } else {
+        auto const stored = effects.find(operation);
+        bool const own = stored != effects.end() && stored->second.front().call == id;
+        ++(own ? doubt.applied : doubt.not_applied);
+    }
+}
+
+void print_kinds(Kinds const& kinds)
+{
+    auto const print = [](std::string const& kind, std::vector<std::size_t> const& row) {
+        fmt::print(
+            "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", kind, row[0], row[2], row[3], row[4], row[5],
+            row[6], row[1]);
     };
-    std::map<std::string, Doubt> doubts;
-    for (auto const& [operation, ids] : history.operations)
-        for (std::size_t i = 0; i < ids.size(); ++i) {
-            auto const& id = ids[i];
-            auto const& call = history.calls.at(id);
-            auto& row = kinds[id.starts_with("settle.") ? "asked again at the end" : call.kind];
-            row.resize(7);
-            ++row[0];
-            ++row[1 + static_cast<std::size_t>(call.end)];
-            if (call.end != End::unknown && call.end != End::open)
-                continue;
-            auto& doubt = doubts[call.end == End::open ? "client was killed" : call.cause];
-            ++doubt.calls;
-            bool const again = std::any_of(ids.begin(), ids.end(), [&](auto const& other) {
-                auto const& later = history.calls.at(other);
-                return other != id && later.begun >= call.begun &&
-                       (later.end == End::applied || later.end == End::rejected);
-            });
-            doubt.asked_again += again ? 1 : 0;
-            if (call.changes.empty())
-                ++doubt.nobody_knows;
-            else if (is_counter(call)) {
-                auto const& last = history.calls.at(ids.back());
-                ++(last.end == End::applied && last.replayed ? doubt.applied : doubt.not_applied);
-            } else {
-                auto const stored = effects.find(operation);
-                bool const own = stored != effects.end() && stored->second.front().call == id;
-                ++(own ? doubt.applied : doubt.not_applied);
-            }
-        }
     fmt::print(
         "\n{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", "calls", "begun", "applied", "not", "unknown",
         "threw", "rejected", "killed");
     std::vector<std::size_t> total(7);
     for (auto const& [kind, row] : kinds) {
-        fmt::print(
-            "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", kind, row[0], row[2], row[3], row[4], row[5],
-            row[6], row[1]);
+        print(kind, row);
         for (std::size_t i = 0; i < row.size(); ++i)
             total[i] += row[i];
     }
-    fmt::print(
-        "{:<30}{:>8}{:>9}{:>9}{:>9}{:>7}{:>9}{:>7}\n", "all", total[0], total[2], total[3], total[4],
-        total[5], total[6], total[1]);
-    std::size_t stored = 0;
-    for (auto const& [operation, all] : effects)
-        stored += all.size();
-    fmt::print(
-        "{} effects in {} states, {} lock intervals, {} versioned writes\n", stored, history.states.size(),
-        history.intervals.size(), [&] {
-            std::size_t n = 0;
-            for (auto const& [k, v] : history.versions)
-                n += v.size();
-            return n;
-        }());
+    print("all", total);
+}
 
+void print_doubts(Doubts const& doubts)
+{
     fmt::print(
         "\n{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n", "not known, because of", "calls", "asked again", "applied",
         "not applied", "changed nothing");
@@ -499,6 +500,29 @@ void print_calls(History const& history)
         fmt::print(
             "{:<30}{:>8}{:>13}{:>9}{:>13}{:>16}\n", cause, doubt.calls, doubt.asked_again, doubt.applied,
             doubt.not_applied, doubt.nobody_knows);
+}
+
+}  // namespace
+
+void print_calls(History const& history)
+{
+    auto const effects = effects_of(history);
+    Kinds kinds;
+    Doubts doubts;
+    for (auto const& [operation, ids] : history.operations)
+        for (auto const& id : ids)
+            count_call(history, effects, operation, ids, id, kinds, doubts);
+    print_kinds(kinds);
+    std::size_t stored = 0;
+    for (auto const& [operation, all] : effects)
+        stored += all.size();
+    std::size_t versions = 0;
+    for (auto const& [state, all] : history.versions)
+        versions += all.size();
+    fmt::print(
+        "{} effects in {} states, {} lock intervals, {} versioned writes\n", stored, history.states.size(),
+        history.intervals.size(), versions);
+    print_doubts(doubts);
 
     std::map<std::string, std::size_t> errors;
     for (auto const& [id, call] : history.calls)

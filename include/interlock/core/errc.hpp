@@ -53,6 +53,23 @@ enum class Effect : unsigned char {
 
 /// Every failure the library reports. Each has exactly one effect, see `effect_of`; the only one whose
 /// effect is unknown is `outcome_unknown`, and it carries the `Errc` that caused it.
+///
+/// What helps the caller:
+///
+/// | code | what helps |
+/// |---|---|
+/// | `invalid_argument`, `would_deadlock`, `idempotency_mismatch` | mend the program: the same call fails again |
+/// | `not_found`, `already_exists`, `constraint_violated` | an answer about the data: tell the user |
+/// | `corrupt_state`, `version_exhausted`, `misconfigured` | an operator: the text says what is wrong where |
+/// | `version_conflict`, `serialization_failure`, `deadlock` | call again; policies do so up to `max_attempts` |
+/// | `lock_busy`, `idempotency_in_progress` | call again after `retry_after()` |
+/// | `superseded` | ask again with the same id: its record tells what became of the operation |
+/// | `lock_lost`, `fenced_out` | take the lock anew, load, and decide anew |
+/// | `deadline_exceeded`, `cancelled` | as the caller likes: nothing was changed |
+/// | `overloaded`, `unavailable` | call again later, with a `Backoff` |
+/// | `outcome_unknown` | ask again with the *same* operation id or idempotency key; without one, read |
+///
+/// The numbers are what `error_code::value()` gives. Logs and metrics say more with the name (`name_of`).
 enum class Errc : int {
     ok = 0,
 
@@ -93,7 +110,8 @@ enum class Errc : int {
 };
 
 /// The effect that an `Errc` stands for: `applied` for `ok`, `unknown` for `outcome_unknown`, and
-/// `not_applied` for every other.
+/// `not_applied` for every other. A number that is no enumerator is `unknown`: a later version may have sent
+/// it, and a wrong "not applied" would make somebody do a thing twice.
 constexpr Effect effect_of(Errc code) noexcept
 {
     switch (code) {
@@ -230,7 +248,8 @@ std::string message_of(Errc code, Errc cause, std::string const& detail);
 /// objects: safe, copies too. Shared objects: safe, since nothing can be changed.
 class Error : public boost::system::system_error {
 public:
-    /// `cause`: why it is unknown, where `code` is `outcome_unknown`. `detail`: a sentence for the log.
+    /// `cause`: why it is unknown, where `code` is `outcome_unknown`. `detail`: a sentence for the log, which
+    /// names the store and must not hold a secret. `retry_after`: when it makes sense to ask again.
     explicit Error(
         Errc code, std::string detail = {}, Errc cause = Errc::ok, std::chrono::nanoseconds retry_after = {});
 
@@ -244,7 +263,7 @@ public:
     std::chrono::nanoseconds retry_after() const noexcept { return retry_after_; }
     /// The whole sentence, for a log: the code, what caused it, and the detail.
     std::string message() const { return text_->message; }
-    /// As `message()`.
+    /// As `message()`. The text lives as long as this error or any copy of it.
     char const* what() const noexcept override { return text_->message.c_str(); }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return text_->detail; }

@@ -7,8 +7,18 @@
 /// fmt formatters for the public types, and their names as text. Comes with `interlock.hpp` where fmt is
 /// installed.
 ///
-/// Secrets stay out: an owner token shows its first four bytes; keys and values are never shown. The format
-/// specifications are those of a text, for tokens those of a number.
+/// Secrets stay out: an owner token shows its first four bytes; keys and values are never shown.
+///
+/// | type | shown as | specification in the braces |
+/// |---|---|---|
+/// | `Errc`, `Effect`, `LockStatus`, `LostReason` | the name, as `name_of` gives it | as of a text: `{:>12}` |
+/// | `Failure` | code, cause and text, as `Failure::message` gives them | as of a text |
+/// | `FencingToken` | the number | as of a number: `{:08x}` |
+/// | `OwnerToken` | eight hexadecimal digits and three dots | as of a text |
+///
+/// A width or precision that is an argument of its own, `{:{}}`, is refused where the format string is
+/// checked. An `Outcome` has no formatter, since a log line about a success and one about a failure are
+/// different lines.
 ///
 ///     fmt::print("token {}\n", lock.fencing_token());                      // token 17
 ///     fmt::print("{:>12}|\n", lock.status());                              //         held|
@@ -35,7 +45,7 @@
 namespace interlock {
 inline namespace v0 {
 
-/// A stable lower-case name, for logs, metrics and tests.
+/// A stable lower-case name, for logs, metrics and tests. A value that is no enumerator counts as `unknown`.
 constexpr std::string_view name_of(Effect effect) noexcept
 {
     switch (effect) {
@@ -46,7 +56,8 @@ constexpr std::string_view name_of(Effect effect) noexcept
     return "unknown";
 }
 
-/// A stable lower-case name, for logs, metrics and tests.
+/// A stable lower-case name, for logs, metrics and tests. A value that is no enumerator counts as `lost`: who
+/// cannot tell must not go on as a holder.
 constexpr std::string_view name_of(LockStatus status) noexcept
 {
     switch (status) {
@@ -115,7 +126,10 @@ inline fmt::string_view shown(std::string_view text) noexcept
 }  // namespace v0
 }  // namespace interlock
 
-/// The code's name, as `name_of` gives it.
+// Each formatter takes any output and any kind of context, fmt's own and a user's. None of them allocates
+// beyond the text that it writes, and none throws but for a specification that fmt refuses.
+
+/// The code's name, as `name_of` gives it: `version_conflict`.
 template <>
 struct fmt::formatter<interlock::Errc> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -125,7 +139,7 @@ struct fmt::formatter<interlock::Errc> : interlock::detail::FormatterAs<fmt::str
     }
 };
 
-/// The effect's name.
+/// The effect's name: `applied`, `not_applied` or `unknown`.
 template <>
 struct fmt::formatter<interlock::Effect> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -135,7 +149,7 @@ struct fmt::formatter<interlock::Effect> : interlock::detail::FormatterAs<fmt::s
     }
 };
 
-/// The status's name.
+/// The status's name: `held`, `in_doubt` or `lost`.
 template <>
 struct fmt::formatter<interlock::LockStatus> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -145,7 +159,7 @@ struct fmt::formatter<interlock::LockStatus> : interlock::detail::FormatterAs<fm
     }
 };
 
-/// The reason's name.
+/// The reason's name: `expired`, `taken`, `removed`, `released`, or `none` of a lock that is not lost.
 template <>
 struct fmt::formatter<interlock::LostReason> : interlock::detail::FormatterAs<fmt::string_view> {
     template <class Context>
@@ -155,7 +169,7 @@ struct fmt::formatter<interlock::LostReason> : interlock::detail::FormatterAs<fm
     }
 };
 
-/// The token's number.
+/// The token's number: tokens of one key can be compared by eye, and are no secret.
 template <>
 struct fmt::formatter<interlock::FencingToken> : interlock::detail::FormatterAs<std::uint64_t> {
     template <class Context>

@@ -4,7 +4,10 @@
 #define INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
 
 /// @file
-/// A request that may arrive several times, and the answer to it.
+/// A request that may arrive several times, and the answer to it. A client that got no answer sends its
+/// request again, with the same idempotency key; the policies `IdempotencyKeys` and
+/// `IdempotencyInTransaction` make sure that the effect happens once, and that everybody gets the same
+/// answer.
 ///
 ///     interlock::IdempotentRequest const request{
 ///         header["Idempotency-Key"], interlock::Scope{"tenant-7/charge"}, interlock::fingerprint(body)};

@@ -14,6 +14,10 @@
 ///
 /// Users pass values of their own key type, or a state that contains its key. `KeyTraits` turns them into
 /// the bytes of a `Key`, which is what crosses the boundary to a store.
+///
+/// Choose keys so that what must not happen at the same time has the same key: a key per account lets two
+/// transfers between other accounts run side by side, a key for the whole bank does not. Keys are names that
+/// operators see, in the store and in its tools; put no secret into them.
 
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/separate_compilation.hpp>
@@ -36,8 +40,10 @@ inline namespace v0 {
 /// An encoded key: 1 to 512 bytes with any values, NUL included. Keys are compared and ordered byte by byte,
 /// without regard to case, Unicode normalisation or collation.
 ///
-/// **Guarantee.** Two different keys are never one key in any backend.
-/// **Thread safety.** A key never changes after it was made, except by assignment.
+/// **Guarantee.** Two different keys are never one key in any backend. **Failures.** Making a key never
+/// fails but for want of memory: a key that is empty or too long is refused by the call that gets it, with
+/// `invalid_argument`, before any I/O. **Thread safety.** A key never changes after it was made, except by
+/// assignment. **Cost.** One `std::string` and its hash.
 class Key {
 public:
     /// The most bytes of a key.
@@ -190,7 +196,7 @@ struct KeyTraits<std::tuple<Parts...>> {
     }
 };
 
-/// Pairs: as a tuple of two parts.
+/// Pairs: as a tuple of two parts, so that a pair and a tuple of the same parts are one key.
 template <class A, class B>
 struct KeyTraits<std::pair<A, B>> {
     static std::string encode(std::pair<A, B> const& key) { return detail::encode_key_parts(key); }
@@ -201,7 +207,7 @@ struct KeyTraits<std::pair<A, B>> {
     }
 };
 
-/// A type that `KeyTraits` can turn into bytes.
+/// A type that `KeyTraits` can turn into bytes: what a repository takes as its key type.
 template <class K>
 concept KeyType = requires(K const& key) {
     { KeyTraits<K>::encode(key) } -> std::convertible_to<std::string>;
@@ -255,7 +261,9 @@ private:
 /// the call fails with `invalid_argument`.
 ///
 /// **Guarantee.** The states are locked in the order of their encoded bytes, whatever order is given here.
-/// Two transactions that name the same keys can therefore not wait for each other in a circle.
+/// Two transactions that name the same keys can therefore not wait for each other in a circle. The operation
+/// gets the states in the order given here. **Lifetimes.** The parts are copied. A `std::string_view` among
+/// them must stay valid as long as the `Keys`.
 template <class... A>
     requires(sizeof...(A) >= 2)
 auto keys(A const&... parts)

@@ -39,7 +39,13 @@ template <class R>
 inline constexpr bool is_answer<Answer<R>> = true;
 }  // namespace detail
 
-/// Why a call has no value. Small, cheap to move; the text is allocated only where there is something to say.
+/// Why a call has no value: a code, perhaps the cause behind it, a time after which asking again makes sense,
+/// and a text.
+///
+/// Stores and policies make failures, by the static members below; users read them, by the same names as on
+/// `Error` and `Outcome`. **Thread safety.** Distinct objects: safe. Shared objects: reading is safe.
+/// **Cost.** Three words; the text is allocated only where there is something to say, so that a conflict
+/// costs nothing.
 class [[nodiscard]] Failure {
 public:
     Failure(Errc code) noexcept : code_(code) {}  // NOLINT: a bare code is a complete failure
@@ -83,7 +89,8 @@ public:
         return std::move(*this);
     }
 
-    /// This failure with a text made of `place`, which may be empty, and what the code means.
+    /// This failure with a text made of `place`, which may be empty, and what the code means
+    /// (`explanation_of`). A text that was there is replaced.
     Failure explained(std::string place) &&;
 
     Failure(Failure&&) noexcept = default;
@@ -100,7 +107,7 @@ public:
     }
     ~Failure() = default;
 
-    /// What went wrong.
+    /// What went wrong. Never `ok` in a failure that an `Outcome` holds.
     Errc errc() const noexcept { return code_; }
     INTERLOCK_WRITE_INSTEAD("write errc()") Errc code() const;
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
@@ -113,9 +120,11 @@ public:
     std::string message() const;
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return detail_ ? *detail_ : std::string{}; }
+    /// Whether `detail()` would say anything. Allocates nothing.
     bool has_detail() const noexcept { return detail_ != nullptr && !detail_->empty(); }
     /// The exception that the throwing form of the call throws.
     Error exception() const;
+    /// Throws that exception.
     [[noreturn]] void raise() const;
 
 private:
@@ -127,8 +136,14 @@ private:
 
 /// Either the result of an applied operation or a `Failure`.
 ///
-/// **Guarantee.** Exactly one of: *applied* (there is a value), *not applied*, *unknown* (law P5).
-/// **Thread safety.** Distinct objects: safe. Shared objects: unsafe.
+/// **Guarantee.** Exactly one of: *applied* (there is a value), *not applied*, *unknown* (law P5). An
+/// outcome that was never assigned is not taken for a success. **Failures.** None of its
+/// own: `value()` throws the failure that is held, and the other members never throw but for want of memory
+/// for a text. **Thread safety.** Distinct objects: safe. Shared objects: reading is safe, everything else
+/// is not. **Cost.** One `R` or one `Failure`, whichever is larger, in place; no allocation.
+///
+/// `R` is the result of the operation: a value, or `void`. A reference would outlive the state that it refers
+/// to, and does not compile.
 template <class R>
 class [[nodiscard]] Outcome {
     static_assert(!std::is_reference_v<R>, "an outcome holds a value, never a reference");
@@ -210,6 +225,7 @@ public:
             std::destroy_at(&failure_);
     }
 
+    /// Whether there is a value: the change was applied.
     explicit operator bool() const noexcept { return has_value_; }
     bool has_value() const noexcept { return has_value_; }
 
@@ -229,7 +245,7 @@ public:
     std::string message() const { return has_value_ ? name_of(Errc::ok) : failure_.message(); }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return has_value_ ? std::string{} : failure_.detail(); }
-    /// Precondition: no value.
+    /// The failure, for example to return it from a function of the caller's. Precondition: no value.
     Failure const& failure() const& { return failure_; }
     Failure&& failure() && { return std::move(failure_); }
 
@@ -242,16 +258,18 @@ public:
         else
             return replayed_;
     }
+    /// For policies: says that the value is such an answer.
     void mark_replayed() noexcept { replayed_ = true; }
 
-    /// Precondition: a value.
+    /// The value without a check, as of a `std::optional`. Precondition: a value.
     stored_type& operator*() & { return value_; }
     stored_type const& operator*() const& { return value_; }
     stored_type&& operator*() && { return std::move(value_); }
     stored_type* operator->() { return std::addressof(value_); }
     stored_type const* operator->() const { return std::addressof(value_); }
 
-    /// The value, or throws `Error`.
+    /// The value, or throws `Error` with the failure's code, cause, time and text. On an rvalue the value is
+    /// moved out.
     R value() &&
     {
         if (!has_value_)
@@ -299,7 +317,7 @@ private:
     bool replayed_{false};
 };
 
-/// Success of an operation without a result.
+/// Success of an operation without a result: what a store returns from a verb whose answer is `void`.
 inline Outcome<void> success() noexcept
 {
     return Outcome<void>{std::monostate{}};

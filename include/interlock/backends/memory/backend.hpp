@@ -4,7 +4,15 @@
 #define INTERLOCK_BACKENDS_MEMORY_BACKEND_HPP
 
 /// @file
-/// The memory backend as `open` knows it.
+/// A program whose store is named by a URL, on its command line for example, opens the store by `open`. This
+/// header lets it open one in memory, by the URL `memory:`.
+///
+///     auto const accounts = interlock::open<Account>("memory:", interlock::memory::backend);
+///     accounts.insert(Account{"alice", 100}).value();
+///     interlock::TransactionService<Account> const service{interlock::OptimisticVersioning{}, accounts};
+///     service.do_in_transaction("alice", [](Account& a) { a.balance -= 5; });
+///
+/// A store in memory is nobody's default: a program that names no backend does not compile.
 
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
@@ -19,11 +27,13 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-/// For `open<T>("memory:", memory::backend)`. Every call opens a new, empty store.
+/// The memory backend as `open` knows it. Every call opens a new, empty store: two calls with one URL share
+/// nothing. A URL with parameters is refused, since a bound that is silently ignored is worse than none.
 struct Backend {
     static constexpr std::string_view scheme = "memory";
 
-    /// A new store of states `T`. Throws `Error` (`invalid_argument`) for any URL but `memory:`.
+    /// A new store of states `T`, with the default `RepositoryOptions`. A state without a key of its own gets
+    /// text keys. Throws `Error` (`invalid_argument`) for any URL but `memory:`.
     template <class T>
     interlock::StateRepository<T> open(std::string_view url) const
     {
@@ -51,7 +61,7 @@ private:
     }
 };
 
-/// What `open` is given.
+/// What `open` is given, beside a URL.
 inline constexpr Backend backend{};
 
 }  // namespace memory

@@ -4,8 +4,12 @@
 #define INTERLOCK_BACKENDS_MEMORY_FWD_HPP
 
 /// @file
-/// Forward declarations of what the memory backend gives its users, with all default template arguments.
-/// Cheap.
+/// Forward declarations of what the memory backend gives its users, with all default template arguments. A
+/// header of a user's that only names a store includes this one, and compiles hardly slower for it.
+///
+///     #include <interlock/backends/memory/fwd.hpp>
+///     struct Account;
+///     void audit(interlock::memory::StateRepository<Account> const& accounts);
 
 #include <interlock/fwd.hpp>
 
@@ -13,10 +17,13 @@ namespace interlock {
 inline namespace v0 {
 namespace memory {
 
+/// States `T`, locks and operation records: `backends/memory/state_repository.hpp`.
 template <class T, class K = void, class Runtime = SystemRuntime>
 class StateRepository;
+/// Idempotency records on a runtime of one's own: `backends/memory/idempotency_store.hpp`.
 template <class Runtime = SystemRuntime>
 class BasicIdempotencyStore;
+/// Idempotency records.
 using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
 
 }  // namespace memory

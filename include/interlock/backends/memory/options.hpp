@@ -4,7 +4,7 @@
 #define INTERLOCK_BACKENDS_MEMORY_OPTIONS_HPP
 
 /// @file
-/// The bounds of a store in memory.
+/// The bounds of the stores in memory: of states, and of idempotency records.
 ///
 ///     interlock::memory::RepositoryOptions options;
 ///     options.max_keys = 10'000;
@@ -34,6 +34,15 @@ struct RepositoryOptions {
     /// How long an operation record is kept, by the runtime's clock. Choose it longer than anybody tries
     /// again: after it the same operation id counts as a new operation.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
+};
+
+/// How an idempotency store in memory keeps its records, and how many (law P10).
+struct IdempotencyStoreOptions {
+    /// How long an answer is kept, by the runtime's clock. Choose it longer than anybody tries again. A claim
+    /// without an answer is kept as long as well, counted from the claim.
+    std::chrono::nanoseconds retention{std::chrono::hours{24}};
+    /// How many records may be kept, claims included; beyond it a claim is `overloaded`.
+    std::size_t max_records{std::size_t{1} << 22};
 };
 
 }  // namespace memory

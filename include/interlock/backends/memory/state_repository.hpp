@@ -4,9 +4,17 @@
 #define INTERLOCK_BACKENDS_MEMORY_STATE_REPOSITORY_HPP
 
 /// @file
-/// States, locks and operation records in this process's memory. Strict: it models every concept and breaks
-/// no promise while the process lives.
+/// States, locks and operation records in this process's memory: for threads of one process that change the
+/// same states, for tests, and as the first store of a program that will have a server later. It models every
+/// concept, and breaks no promise while the process lives.
+///
+///     interlock::memory::StateRepository<Account> accounts;
+///     accounts.insert(Account{"alice", 100}).value();
+///     interlock::TransactionService const service{interlock::PessimisticRowLock{}, accounts};
+///     service.do_in_transaction("alice", [](Account& a) { a.balance -= 5; });
+///     int const left = accounts.load("alice").value().value.balance;  // 95
 
+#include <interlock/backends/memory/detail/locked_rows.hpp>
 #include <interlock/backends/memory/detail/store.hpp>
 #include <interlock/backends/memory/fwd.hpp>
 #include <interlock/backends/memory/options.hpp>
@@ -20,215 +28,58 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
-#include <list>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace interlock {
 inline namespace v0 {
 namespace memory {
 
-/// An open row transaction of a `memory::StateRepository`. Models `RowTransaction`.
+/// An open row transaction of a `memory::StateRepository`: the rows that `load_for_update` has locked. Models
+/// `RowTransaction`.
 ///
-/// **Lifetimes.** Made by `load_for_update` it keeps the store alive; made by `open_transaction` the
-/// repository must outlive it. Must not be moved while `poll` is pending: a queue knows its waiter. **Thread
-/// safety.** One thread at a time.
+/// **Guarantee.** Nobody else changes a locked row until the transaction ends. Who waits for a row gets it
+/// in the order of arrival. **Does not guarantee.** Freedom from deadlocks between transactions that lock
+/// the same keys in different orders: services sort their keys first. **Lifetimes.** Made by
+/// `load_for_update` it keeps the store alive; made by `open_transaction` the repository must outlive it. It
+/// must not be moved while `poll` is pending, since a queue knows its waiter. Its destructor rolls back.
+/// **Thread safety.** One thread at a time. **Cost.** One mutex of 64 for each row, at its lock and at its
+/// end; a transaction of one row allocates nothing.
 template <class T, class R>
 class Transaction {
-    using Store = detail::Store<T, R>;
-
 public:
-    /// Takes the locked rows over; the other one then holds nothing.
-    Transaction(Transaction&& other) noexcept
-        : owner_(std::move(other.owner_)), store_(other.store_), id_(std::exchange(other.id_, 0)),
-          first_(std::move(other.first_)), more_(std::move(other.more_))
-    {
-        other.first_.where = RowState::open;
-        other.more_.clear();
-    }
-    Transaction& operator=(Transaction&& other) noexcept
-    {
-        if (this != &other) {
-            rollback();
-            owner_ = std::move(other.owner_);
-            store_ = other.store_;
-            id_ = std::exchange(other.id_, 0);
-            first_ = std::move(other.first_);
-            other.first_.where = RowState::open;
-            more_ = std::move(other.more_);
-            other.more_.clear();
-        }
-        return *this;
-    }
-    ~Transaction() { rollback(); }
-
     /// The i-th locked row as it was when it was locked; nothing when the key has no value.
-    std::optional<Versioned<T>>& state(std::size_t i) { return row(i).state; }
+    std::optional<Versioned<T>>& state(std::size_t i) { return rows_.state(i); }
 
-    /// Applies `changes` and the operation's record, or nothing, and ends the transaction.
+    /// Applies `changes` and the operation's record, or nothing, and ends the transaction. On success each
+    /// change has its new version. A failure names why nothing was applied; the rows are unlocked in any
+    /// case.
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline = {})
     {
-        for (auto const& change : changes)
-            if (change.kind == ChangeKind::write)
-                if (auto checked = store_->check_value(*change.value); !checked) {
-                    rollback();
-                    return std::move(checked).failure();
-                }
-        if (changes.size() == 1 && operation == nullptr && more_.empty() &&
-            first_.where == RowState::locked &&
-            *changes[0].key == first_.node->first) {  // the common case: write and unlock in one step
-            first_.where = RowState::open;
-            auto version =
-                store_->change_and_unlock(*first_.shard, first_.node, changes[0], std::exchange(id_, 0));
-            if (!version)
-                return std::move(version).failure();
-            changes[0].version = *version;
-            return Outcome<CommitResult>{std::in_place};
-        }
-        Outcome<CommitResult> result = CommitResult{};
-        if (changes.size() == 1 && operation == nullptr) {
-            if (auto version = store_->change_one(changes[0], id_))
-                changes[0].version = *version;
-            else
-                result = std::move(version).failure();
-        } else {
-            result = store_->commit(changes, operation, id_);
-        }
-        rollback();  // unlocks the rows, whatever became of the changes
-        return result;
+        return rows_.commit(changes, operation);
     }
 
     /// Unlocks all rows; the next waiter of each gets it.
-    void rollback() noexcept
-    {
-        abandon();
-        if (id_ == 0)
-            return;
-        unlock(first_);
-        for (auto& row : more_)
-            unlock(row);
-        id_ = 0;
-    }
+    void rollback() noexcept { rows_.rollback(); }
 
     /// Locks the rows not yet locked, in order. Pending: `waiter` is queued and is woken when it is its turn.
-    Step<void> poll(Wait wait, Waiter& waiter)
-    {
-        if (auto done = poll(first_, wait, waiter); !done.done() || !done.outcome())
-            return done;
-        for (auto& row : more_)
-            if (auto done = poll(row, wait, waiter); !done.done() || !done.outcome())
-                return done;
-        return success();
-    }
+    /// With `Wait::no` a row that is taken is `lock_busy` at once; a full queue or store is `overloaded`.
+    Step<void> poll(Wait wait, Waiter& waiter) { return rows_.poll(wait, waiter); }
 
     /// Leaves the queue: after it no waiter passed to `poll` is woken. What is locked stays locked.
-    void abandon() noexcept
-    {
-        abandon(first_);
-        for (auto& row : more_)
-            abandon(row);
-    }
+    void abandon() noexcept { rows_.abandon(); }
 
 private:
     template <class, class, class>
     friend class StateRepository;
 
-    enum class RowState : unsigned char { open, queued, locked };
-    struct Row {
-        Key const* key{nullptr};  // the caller's, needed until the row is locked
-        typename Store::Shard* shard{nullptr};
-        typename Store::Node* node{nullptr};
-        std::list<detail::RowWaiter>::iterator place{};
-        RowState where{RowState::open};
-        std::optional<Versioned<T>> state{};
-    };
+    Transaction(detail::Store<T, R>* store, std::span<Key const* const> keys) : rows_(store, keys) {}
 
-    Transaction(Store* store, std::span<Key const* const> keys) : store_(store)
-    {
-        first_.key = keys[0];
-        for (auto const* key : keys.subspan(1))
-            more_.emplace_back().key = key;
-    }
-
-    Row& row(std::size_t i) { return i == 0 ? first_ : more_[i - 1]; }
-
-    Step<void> poll(Row& row, Wait wait, Waiter& waiter)
-    {
-        auto polled = try_poll(row, wait, waiter);
-        if (polled.done() && polled.outcome().errc() == Errc::overloaded && store_->make_room()) [[unlikely]]
-            return try_poll(row, wait, waiter);
-        return polled;
-    }
-
-    Step<void> try_poll(Row& row, Wait wait, Waiter& waiter)
-    {
-        if (row.where == RowState::locked)
-            return success();
-        if (row.shard == nullptr)
-            row.shard = &store_->shard_of(*row.key);
-        std::lock_guard lock(row.shard->mutex);
-        if (id_ == 0)
-            id_ = store_->new_transaction(*row.shard);
-        if (row.where == RowState::queued) {
-            if (row.node->second.row_owner != id_)
-                return Step<void>::pending();
-        } else {
-            row.node = store_->find_or_make(*row.shard, *row.key);
-            if (row.node == nullptr)
-                return Failure{Errc::overloaded, "keys: the limit is reached"};
-            auto& entry = row.node->second;
-            if (entry.row_owner != 0) {
-                if (wait == Wait::no)
-                    return Errc::lock_busy;
-                if (!store_->count_waiter())
-                    return Failure{Errc::overloaded, "waiters for row locks: the limit is reached"};
-                row.place = entry.row_waiters.insert(entry.row_waiters.end(), {id_, &waiter});
-                row.where = RowState::queued;
-                return Step<void>::pending();
-            }
-            entry.row_owner = id_;
-        }
-        row.where = RowState::locked;
-        if (row.node->second.value)
-            row.state.emplace(typename Store::Snapshot{row.node->second});
-        return success();
-    }
-
-    void abandon(Row& row) noexcept
-    {
-        if (row.where != RowState::queued)
-            return;
-        std::lock_guard lock(row.shard->mutex);
-        if (row.node->second.row_owner == id_) {  // it became ours while we were leaving
-            row.where = RowState::locked;
-            return;
-        }
-        row.node->second.row_waiters.erase(row.place);
-        store_->uncount_waiter();
-        row.where = RowState::open;
-    }
-
-    void unlock(Row& row) noexcept
-    {
-        if (row.where != RowState::locked)
-            return;
-        Wakeup wakeup;
-        std::lock_guard lock(row.shard->mutex);
-        store_->unlock_row(*row.shard, row.node, wakeup);
-        row.where = RowState::open;
-    }
-
-    std::shared_ptr<Store> owner_;  // empty when the repository is known to live
-    Store* store_;
-    detail::TransactionId id_{0};
-    Row first_;
-    std::vector<Row> more_;
+    detail::LockedRows<T, R> rows_;
 };
 
 /// A store in this process's memory.
@@ -236,10 +87,13 @@ private:
 /// **Guarantee.** Models `VersionedRepository`, `AtomicRepository`, `OperationRepository`,
 /// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. Row locks and lock
 /// records are granted first come, first served. Laws P1 to P10 hold without exception for as long as the
-/// process lives. **Does not guarantee.** Anything across processes or restarts. **Lifetimes.** A shared
-/// handle: copies are handles to the same store, which lives as long as any of them, or any service or
-/// operation made from one. **Thread safety.** Everything: safe. **Cost.** One mutex of 64 per key touched;
-/// no allocation for a change of an existing value.
+/// process lives. **Does not guarantee.** Anything across processes or restarts; a forked child has a copy
+/// of its own. **Failures.** Each bound of `RepositoryOptions` ends in `overloaded`, or for a value in
+/// `invalid_argument`; nothing is ever unknown, and no call waits longer than for a mutex, but for
+/// `load_for_update`, which waits for its rows until the deadline. **Lifetimes.** A shared handle: copies
+/// are handles to the same store, which lives as long as any of them, or any service or operation made from
+/// one. **Thread safety.** Everything: safe. **Cost.** No round trip. One mutex of 64 per key touched; a
+/// copy of the value for each load and each write; no allocation for a change of an existing value.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`). Scalar values need
 /// one: `memory::StateRepository<int, std::string>`.
@@ -256,16 +110,20 @@ public:
     using transaction_type = Transaction<T, R>;
     static constexpr std::string_view name = "memory";
 
-    /// A new, empty store.
+    /// A new, empty store. `runtime`: the clock by which leases and retentions end. Throws nothing but
+    /// `std::bad_alloc`.
     explicit StateRepository(RepositoryOptions options = {}, R runtime = {})
         : store_(std::make_shared<Store>(options, std::move(runtime)))
     {}
 
+    /// The clock and the executor of this store.
     R const& runtime() const noexcept { return store_->runtime(); }
+    /// The same for all handles of one store, and for no other store that lives.
     void const* identity() const noexcept { return store_.get(); }
-    /// For messages.
+    /// What messages call this store.
     std::string place() const { return "memory"; }
 
+    /// Every call answers at once, on the caller's thread.
     static constexpr Capabilities capabilities() noexcept
     {
         return {.answers_in_place = true, .owns_threads = true};
@@ -315,7 +173,7 @@ public:
     {
         auto opened = wait_for_rows(*this, rows.keys, rows.wait, deadline);
         if (opened)
-            opened->owner_ = store_;
+            opened->rows_.keep(store_);
         return opened;
     }
     /// `load_for_update` without blocking: `poll` the result until it is done. `keys` must live until then, a
@@ -363,6 +221,8 @@ public:
     {
         return store_->remove(make_key<T, key_type>(key), nullptr);
     }
+
+    // ---- wake-ups: who waits for a lock record is told that it may try
 
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
     {

@@ -6,7 +6,17 @@
 /// @file
 /// The plug shape of a store that remembers which requests have been answered: its verbs, as values, and its
 /// laws. An author writes `carry_out` for `verb::Claim`, `verb::Complete` and `verb::GiveBack`, and derives
-/// from `IdempotencyMembers`, which makes the members of them that users and policies call.
+/// from `IdempotencyMembers`, which makes the members of them that users and policies call:
+///
+///     class MyRecords : public interlock::IdempotencyMembers<MyRecords> {
+///     public:
+///         Outcome<Claim> carry_out(verb::Claim const& claim, Deadline deadline) const;
+///         Outcome<void> carry_out(verb::Complete const& complete, Deadline deadline) const;
+///         Outcome<void> carry_out(verb::GiveBack const& give_back, Deadline deadline) const;
+///     };
+///
+/// `IdempotencyKeys{policy, MyRecords{...}}` then claims a request before its operation runs, and completes
+/// it with the answer, or gives it back.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -34,7 +44,7 @@ enum class ClaimState : unsigned char {
     abandoned,    ///< somebody else's lease is over, and taking over is not allowed
 };
 
-/// The answer to a `claim`.
+/// The answer to a `claim`: who has the request, and what is known of it.
 struct Claim {
     ClaimState state{ClaimState::in_progress};
     std::string answer{};                     ///< of a `completed` request
@@ -65,8 +75,8 @@ enum class AfterLease : unsigned char {
 
 namespace verb {
 
-/// One atomic arbitration of a request; idempotent for its own `owner`. May fail with `overloaded`,
-/// `unavailable`.
+/// One atomic arbitration of a request; idempotent for its own `owner`, so that it may be sent again after a
+/// lost reply. May fail with `overloaded`, `unavailable`. One trip.
 struct Claim {
     using answer = interlock::Claim;
     static constexpr std::string_view name = "claim";
@@ -79,7 +89,9 @@ struct Claim {
     NamedAttempt const& attempt;
 };
 
-/// Stores the answer if `owner` still has the claim. May fail with `fenced_out`.
+/// Stores the answer if `owner` still has the claim. May fail with `fenced_out`: then another owner has it,
+/// who settles what this one did. After a lost reply it is not sent again, since a `fenced_out` would not
+/// tell whether the first one was stored; a `claim` tells.
 struct Complete {
     using answer = void;
     static constexpr std::string_view name = "complete";
@@ -91,7 +103,8 @@ struct Complete {
     bool rejected;          ///< it is the text of a `FinalRejection`
 };
 
-/// Ends the claim if `owner` still has it: the next one has it at once. May fail with `fenced_out`.
+/// Ends the claim if `owner` still has it: the next one has it at once. May fail with `fenced_out`. A claim
+/// that nobody gives back ends with its lease.
 struct GiveBack {
     using answer = void;
     static constexpr std::string_view name = "give_back";
@@ -134,7 +147,8 @@ concept IdempotencyStore =
         { s.carry_out(give_back, deadline) } -> std::same_as<Outcome<void>>;
     };
 
-/// A store of idempotency records that wakes those who wait for a claim to end.
+/// A store of idempotency records that wakes those who wait for a claim to end. Without it they look again
+/// now and then.
 template <class S>
 concept SubscribableIdempotencyStore =
     requires(S const& s, IdempotentRequest const& request, Waiter& waiter) {
@@ -160,7 +174,8 @@ concept IdempotencyStoreFor =
         { s.find(request, deadline) } -> std::same_as<Outcome<Claim>>;
     };
 
-/// How long `store` keeps its records; zero where it does not say.
+/// How long `store` keeps its records; zero where it does not say. A policy keeps the operation's own record
+/// at least as long, so that a request is never answered by one record and run again for want of the other.
 template <class S>
 constexpr std::chrono::nanoseconds retention_of(S const& store) noexcept
 {
@@ -170,7 +185,8 @@ constexpr std::chrono::nanoseconds retention_of(S const& store) noexcept
         return std::chrono::nanoseconds{0};
 }
 
-/// The members of an idempotency store, made from the verbs that `Derived` carries out.
+/// The members of an idempotency store, made from the verbs that `Derived` carries out. Policies call them;
+/// operators' tools may. A deadline that is left out is the default one of all calls.
 template <class Derived>
 class IdempotencyMembers {
 public:

@@ -18,6 +18,11 @@
 ///     }
 ///
 /// A verb refers to its caller's storage. It is read during the call only, also by a call that is started.
+///
+/// Each comment below names the failures that belong to the verb. Besides those every verb may fail with
+/// `invalid_argument` (a key, an id or a time out of range; refused before any I/O), `deadline_exceeded`,
+/// `unavailable`, `overloaded` and `misconfigured`. A verb whose reply was lost is `outcome_unknown`, unless
+/// it only reads; the comment then says whether it may be sent again.
 
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
@@ -56,7 +61,8 @@ enum class ChangeKind : unsigned char {
     guard,   ///< look at the fence only
 };
 
-/// One key of an atomic commit. Points into its caller's storage.
+/// One key of an atomic commit. Points into its caller's storage, which must live until the commit has
+/// returned. The keys of one commit are different.
 template <class T>
 struct Change {
     Key const* key{nullptr};
@@ -68,7 +74,7 @@ struct Change {
     bool release{false};          ///< remove the lock record that `fence` names, in the same step
 };
 
-/// What a commit came to.
+/// What a commit came to that was applied, now or by an earlier execution of its operation id.
 struct CommitResult {
     CommitResult() noexcept {}  // not an aggregate: made in place without being zeroed first
     CommitResult(bool was_duplicate, std::string its_answer)
@@ -83,14 +89,16 @@ struct CommitResult {
 };
 
 /// A granted lock record. A store grant reserves `count` consecutive tokens from `first`: whoever holds the
-/// record may hand it on locally, each time under the next of them.
+/// record may hand it on locally, each time under the next of them, without asking the store. When they are
+/// used up the holder must ask again.
 struct Grant {
     FencingToken first;
     std::uint32_t count{1};
     std::chrono::nanoseconds ttl{0};  ///< what the store really granted; validity is computed from this
 };
 
-/// A grant, and the state as it was right after it.
+/// A grant, and the state as it was right after it: earlier holders can write no more, so that only a writer
+/// without the lock can have changed it since.
 template <class T>
 struct GrantAndState {
     Grant grant;
@@ -116,7 +124,8 @@ enum class Removal : unsigned char {
 /// `reads`, true where nothing can have been changed by a call whose reply was lost.
 namespace verb {
 
-/// Value and version of a key, as of one moment. May fail with `not_found`, `corrupt_state`.
+/// Value and version of a key, as of one moment. May fail with `not_found`, `corrupt_state`. One trip. Asked
+/// again, it answers as of then.
 template <class T>
 struct Load {
     using answer = Versioned<T>;
@@ -138,7 +147,8 @@ struct LoadAll {
     std::span<Key const> keys;
 };
 
-/// Stores a value if the key has none; its version. May fail with `already_exists`.
+/// Stores a value if the key has none; its version. May fail with `already_exists`. Not to be sent again
+/// after a lost reply: an `already_exists` would not tell whose value it is. Load, and compare.
 template <class T>
 struct Insert {
     using answer = Version;
@@ -150,7 +160,8 @@ struct Insert {
 };
 
 /// Replaces a value if its version is still `version`; the new version. May fail with `version_conflict`,
-/// `not_found`, `lock_busy`, `version_exhausted`.
+/// `not_found`, `lock_busy`, `version_exhausted`. Sent again after a lost reply it changes nothing twice,
+/// since the first change has moved the version; but a `version_conflict` then does not tell who moved it.
 template <class T>
 struct CompareAndSet {
     using answer = Version;
@@ -163,7 +174,8 @@ struct CompareAndSet {
 };
 
 /// Removes a value if its version is still `version`; the erased version. May fail with `version_conflict`,
-/// `not_found`, `lock_busy`.
+/// `not_found`, `lock_busy`. Of a lost reply the same is true as of `CompareAndSet`. A value that is inserted
+/// later has a greater version (law P3).
 struct Erase {
     using answer = Version;
     static constexpr std::string_view name = "erase";
@@ -173,8 +185,10 @@ struct Erase {
     Version version;
 };
 
-/// All of `changes`, and the record of `operation` if there is one, or nothing. May fail as `CompareAndSet`
-/// does, and with `fenced_out`, `superseded`, `overloaded`.
+/// All of `changes`, and the record of `operation` if there is one, or nothing, in one step. May fail as
+/// `CompareAndSet` does, and with `fenced_out`, `superseded`, `overloaded`. Without an operation a lost
+/// reply leaves the outcome unknown. With one, `FindOperation` tells later whether it was applied, and the
+/// same commit may be sent again: it is applied once, and answered by what is recorded.
 template <class T>
 struct Commit {
     using answer = CommitResult;
@@ -185,7 +199,8 @@ struct Commit {
     OperationCommit const* operation;
 };
 
-/// What is recorded of an operation id: an answer, a tombstone or nothing.
+/// What is recorded of an operation id: an answer, a tombstone or nothing. Nothing does not mean that the
+/// operation was not applied, as long as a commit of it may still be under way: `ForbidOperation` makes sure.
 struct FindOperation {
     using answer = std::optional<OperationRecord>;
     static constexpr std::string_view name = "find_operation";
@@ -195,7 +210,9 @@ struct FindOperation {
     OperationId const& id;
 };
 
-/// If there is no answer yet, forbids all attempts up to `attempt`; the record as it then is.
+/// If there is no answer yet, forbids all attempts up to `attempt`; the record as it then is. From then on a
+/// commit of such an attempt that arrives late is `superseded`, so that "not applied" is final. It may be
+/// sent again.
 struct ForbidOperation {
     using answer = OperationRecord;
     static constexpr std::string_view name = "forbid_operation";
@@ -207,7 +224,8 @@ struct ForbidOperation {
 };
 
 /// Opens a transaction, of type `Tx`, locks `keys` in the order given and reads them. May fail with
-/// `lock_busy`, `deadlock`, `deadline_exceeded`, `overloaded`.
+/// `lock_busy`, `deadlock`, `deadline_exceeded`, `overloaded`. A failure leaves nothing locked. After a lost
+/// reply the store ends the transaction by itself.
 template <class Tx>
 struct LoadForUpdate {
     using answer = Tx;
@@ -219,7 +237,9 @@ struct LoadForUpdate {
 };
 
 /// Takes the lock record if it is free or its lease is over; idempotent for its own `owner`. May fail with
-/// `lock_busy`, which says how long the holder's lease still is.
+/// `lock_busy`, which says how long the holder's lease still is. After a lost reply it is sent again with
+/// the same `owner`: a record that is this owner's already is granted with the same tokens. An owner that
+/// gives up instead sends `Remove`.
 struct Create {
     using answer = Grant;
     static constexpr std::string_view name = "create";
@@ -230,7 +250,8 @@ struct Create {
     Ttl ttl;
 };
 
-/// `Create`, and `Load` after it, in one trip. A failure of the load gives the lock back.
+/// `Create`, and `Load` after it, in one trip. A failure of the load gives the lock back. It may be sent
+/// again as `Create` may.
 template <class T>
 struct CreateAndLoad {
     using answer = GrantAndState<T>;
@@ -242,7 +263,8 @@ struct CreateAndLoad {
     Ttl ttl;
 };
 
-/// Prolongs the lease of `owner`; the granted time. May fail with `lock_lost`.
+/// Prolongs the lease of `owner`; the granted time, counted from now. May fail with `lock_lost`, whose cause
+/// is `not_found` (no record) or `lock_busy` (another owner's record). It may be sent again.
 struct Renew {
     using answer = std::chrono::nanoseconds;
     static constexpr std::string_view name = "renew";
@@ -264,7 +286,8 @@ struct RenewAll {
     Ttl ttl;
 };
 
-/// Removes the lock record if it names `owner`.
+/// Removes the lock record if it names `owner`, and tells what it found. It may be sent again: the second
+/// time finds the record gone, or taken by somebody else.
 struct Remove {
     using answer = Removal;
     static constexpr std::string_view name = "remove";
@@ -286,8 +309,8 @@ struct VerifyFencing {
     static constexpr bool reads = true;
 };
 
-/// Adds to a counter, at most once per operation id. May fail with `idempotency_mismatch`,
-/// `invalid_argument`.
+/// Adds to a counter, at most once per operation id. May fail with `idempotency_mismatch` (the id was used
+/// for another change) and `invalid_argument`. It may be sent again: the id's first answer comes back.
 struct ChangeCounter {
     using answer = CounterAnswer;
     static constexpr std::string_view name = "atomic_once";

@@ -6,6 +6,14 @@
 /// @file
 /// How a store tells those who wait that it is time to look again, and how a call is held that is under way
 /// meanwhile. For authors of stores and of policies; who only uses interlock never meets these.
+///
+/// A queue of a store, which wakes the first in line when the lock is free:
+///
+///     interlock::Wakeup wakeup;            // before the guard: fires after the mutex is unlocked
+///     std::lock_guard const lock(mutex_);
+///     free_ = true;
+///     if (!line_.empty())
+///         wakeup = line_.front()->wake_later();
 
 #include <interlock/core/outcome.hpp>
 
@@ -51,6 +59,11 @@ private:
 
 /// Something that waits in a queue of a store. `wake` is a hint: the waiter looks again, and may find
 /// nothing. A queue may call `wake` while it holds its mutex, so `wake` must neither block nor call back.
+///
+/// **Lifetimes.** A queue keeps a pointer, between the `subscribe` and the return of the `unsubscribe` that
+/// name the waiter; the waiter must live that long. **Thread safety.** Any thread may call `wake`, and
+/// several may at once. **Does not guarantee.** That every hint of a remote store comes: a lost one costs
+/// time only, since services also look again by themselves.
 class Waiter {
 public:
     /// It is time to look again.
@@ -79,10 +92,10 @@ inline void Wakeup::fire_now() noexcept
     waiter->wake();
 }
 
-/// A call of a store that is under way while nobody blocks. The store wakes the call's waiter, perhaps more
-/// than once, when it is time to look. Destroying the object gives the call up: what was not sent is not sent
-/// any more, what was sent may still happen, and the waiter is not woken any more once the destructor has
-/// returned. One thread at a time.
+/// A call of a store that is under way while nobody blocks: what `start(verb, deadline, waiter)` returns.
+/// The store wakes the call's waiter, perhaps more than once, when it is time to look. Destroying the object
+/// gives the call up: what was not sent is not sent any more, what was sent may still happen, and the waiter
+/// is not woken any more once the destructor has returned. One thread at a time.
 template <class X>
 class StoreCall {
 public:
@@ -93,6 +106,7 @@ public:
     /// The outcome, once; nothing while there is none.
     virtual std::optional<Outcome<X>> poll() = 0;
 };
+/// Owns such a call.
 template <class X>
 using StartedCall = std::unique_ptr<StoreCall<X>>;
 

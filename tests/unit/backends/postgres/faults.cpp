@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Lost replies, ended sessions, restarted servers and moved clocks: what a call answers then, and whether the
-// answer is true.
+// Lost replies, ended sessions, owners that are gone and moved clocks: what a call answers then, and whether
+// the answer is true.
 //
 // How it works: a `CuttingProxy` between client and server drops the request or the reply at a place that the
 // case names (the prepared COMMIT, say). `Behind` has a repository through the proxy and another one around
-// it; the second one tells what the server really did. The cases named "the ledger agrees with the table" run
-// threads under such faults and count every answer: applied ones must be in the table, refused ones must not,
-// unknown ones may be either.
+// it; the second one tells what the server really did.
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
@@ -24,23 +22,16 @@
 #include "support/threads.hpp"
 
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
-#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
 
@@ -379,83 +370,6 @@ TEST_CASE(
     CHECK(stock.load("x").value().value.quantity == 2);
 }
 
-TEST_CASE("other settings of the role do not matter", "[postgres][faults][pool]")
-{
-    auto const pool = fresh_pool();
-    auto const role = pool.options().name_space + "_odd";
-    postgres_server().command("CREATE ROLE " + role + " LOGIN SUPERUSER");
-    for (char const* setting :
-         {"default_transaction_isolation = 'serializable'", "bytea_output = 'escape'",
-          "extra_float_digits = -5", "statement_timeout = 500", "DateStyle = 'German'"})
-        postgres_server().command("ALTER ROLE " + role + " SET " + setting);
-    auto url = postgres_server().tcp_url() + "?name_space=" + pool.options().name_space;
-    url.replace(url.find("interlock@"), 9, role);
-    postgres::StateRepository<Stock> const stock{postgres::Pool{url}};
-    auto const version = stock.insert(Stock{"a\\b\x01", 1});
-    REQUIRE(version);
-    CHECK(stock.load("a\\b\x01").value().value.quantity == 1);
-    TransactionService{PessimisticRowLock{}, stock}.do_in_transaction(
-        "a\\b\x01", [](Stock&, postgres::Transaction& tx) {
-            CHECK(tx.exec("SELECT 0.1::double precision").value<double>() == 0.1);
-            CHECK(tx.exec("SHOW transaction_isolation").value<std::string>() == "read committed");
-            CHECK(tx.exec("SHOW client_connection_check_interval").value<std::string>() == "2s");
-            CHECK(tx.exec("SHOW tcp_keepalives_idle").value<int>() == 10);
-            CHECK(tx.exec("SHOW idle_in_transaction_session_timeout").value<std::string>() != "0");
-        });
-}
-
-TEST_CASE("a pool without a free connection says overloaded by the deadline", "[postgres][faults][pool]")
-{
-    auto options = fresh_pool().options();
-    options.max_connections = 2;
-    postgres::Pool const pool{options};
-    postgres::StateRepository<Stock> const stock{pool};
-    static_cast<void>(stock.insert(Stock{"x", 1}).value());
-    static_cast<void>(stock.insert(Stock{"y", 1}).value());
-    Key const x{"x"};
-    Key const y{"y"};
-    std::array const first{&x};
-    std::array const second{&y};
-    {
-        auto const a = stock.load_for_update(first, Wait::no, 10s);
-        auto const b = stock.load_for_update(second, Wait::no, 10s);
-        REQUIRE(a);
-        REQUIRE(b);
-        auto const began = std::chrono::steady_clock::now();
-        CHECK(stock.load(x, 100ms).errc() == Errc::overloaded);
-        CHECK(std::chrono::steady_clock::now() - began < 2s);
-        CHECK(pool.connection_count() == 2);
-    }
-    CHECK(stock.load(x, 10s));
-    CHECK(pool.idle_count() == 2);
-}
-
-TEST_CASE(
-    "a forked child is misconfigured, and leaves its parent's sessions alone", "[postgres][faults][pool]")
-{
-    auto pool = std::make_optional(fresh_pool());
-    auto stock = std::make_optional(postgres::StateRepository<Stock>{*pool});
-    static_cast<void>(stock->insert(Stock{"x", 1}).value());
-    auto const sessions = [] {
-        return postgres_server().command(
-            "SELECT string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity WHERE application_name = "
-            "'interlock'");
-    };
-    auto const before = sessions();
-    auto const child = ::fork();
-    if (child == 0) {
-        auto const told = stock->load("x").errc() == Errc::misconfigured;
-        stock.reset();
-        pool.reset();
-        ::_exit(told ? 0 : 1);
-    }
-    int status = -1;
-    ::waitpid(child, &status, 0);
-    CHECK(status == 0);
-    CHECK(stock->load("x"));
-    CHECK(sessions() == before);
-}
-
 TEST_CASE(
     "a row that is deleted while somebody waits for its lock is not_found, and is not made again",
     "[postgres][faults]")
@@ -485,36 +399,6 @@ TEST_CASE(
     CHECK(waited->errc() == Errc::not_found);
     CHECK_FALSE(ran);
     CHECK(stock.load("x").errc() == Errc::not_found);
-}
-
-TEST_CASE(
-    "client and server are both set up to notice that the other one is gone", "[postgres][faults][pool]")
-{
-    namespace detail = postgres::detail;
-    auto options = postgres::Options::parse(postgres_server().tcp_url()).value();
-    auto const until = interlock::detail::add(SystemRuntime::now(), 20s);
-    detail::PoolState<SystemRuntime> state{{}, options};
-    auto session = state.take(until).value();
-    auto const ours = [&](int level, int name) {
-        int value = -1;
-        socklen_t size = sizeof value;
-        CHECK(::getsockopt(session->socket(), level, name, &value, &size) == 0);
-        return value;
-    };
-    CHECK(ours(SOL_SOCKET, SO_KEEPALIVE) == 1);
-    CHECK(ours(IPPROTO_TCP, TCP_KEEPIDLE) == 10);
-    CHECK(ours(IPPROTO_TCP, TCP_KEEPINTVL) == 3);
-    CHECK(ours(IPPROTO_TCP, TCP_KEEPCNT) == 3);
-    CHECK(ours(IPPROTO_TCP, TCP_USER_TIMEOUT) == 10'000);
-    detail::Batch ask;
-    ask.add(
-        "SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), "
-        "current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'), "
-        "current_setting('client_connection_check_interval')");
-    auto const theirs = session->run(ask, until, detail::Connection::Bounded::by_caller);
-    REQUIRE(theirs.replies[0].rows() == 1);
-    for (std::size_t i = 0; auto const* value : {"10", "3", "3", "10000", "2s"})
-        CHECK(theirs.replies[0].text(0, i++) == value);
 }
 
 TEST_CASE(
@@ -640,33 +524,6 @@ TEST_CASE("a row transaction is four statements in two trips", "[postgres][fault
     CHECK(statements() - then == 5);
 }
 
-TEST_CASE("a replica is refused, and commits that are not durable are reported", "[postgres][faults][pool]")
-{
-    PostgresServer server;
-    auto const pool = fresh_pool(server);
-    postgres::StateRepository<Stock> const stock{pool};
-    auto check = stock.server_check().value();
-    CHECK(check.version >= 150000);
-    CHECK(check.synchronous_commit == "on");
-    CHECK_FALSE(check.fsync);  // of the tests' servers
-    server.command("ALTER SYSTEM SET synchronous_commit = off");
-    server.command("SELECT pg_reload_conf()");
-    CHECK(
-        interlock_test::eventually([&] { return stock.server_check().value().synchronous_commit == "off"; }));
-    static_cast<void>(stock.insert(Stock{"x", 1}).value());
-
-    server.stop_immediately();
-    std::ofstream{server.directory() + "/data/standby.signal"};
-    server.start();
-    auto const refused = stock.load("x");
-    CHECK(refused.errc() == Errc::unavailable);
-    CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("is a replica"));
-    CHECK(stock.compare_and_set("x", 1, Stock{"x", 2}).errc() == Errc::unavailable);
-    std::filesystem::permissions(server.directory() + "/data/standby.signal", std::filesystem::perms::all);
-    CHECK(server.command("SELECT pg_promote()") == "t");
-    CHECK(interlock_test::eventually([&] { return stock.insert(Stock{"y", 1}).has_value(); }));
-}
-
 TEST_CASE(
     "a jump of the server's clock ends a lease early or late, and the fence holds",
     "[postgres][faults][lease]")
@@ -716,239 +573,6 @@ TEST_CASE(
     CHECK(section.errc() == Errc::fenced_out);
     CHECK(section.effect() == Effect::not_applied);
     CHECK(stock.load(x).value().value.quantity == 10);
-}
-
-TEST_CASE("tables that are not as they should be are misconfigured", "[postgres][faults][schema]")
-{
-    auto const pool = fresh_pool();
-    auto const ns = pool.options().name_space;
-    auto const table = ns + "_drift";
-    postgres_server().command(
-        "CREATE TABLE " + table +
-        " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
-    postgres::StateRepository<Stock> const stock{pool, {.table = table, .key = "sku"}};
-    static_cast<void>(stock.insert(Stock{"x", 1}).value());
-    TransactionService const service{PessimisticRowLock{}, stock};
-    auto const row_lock = [&] {
-        return service.try_do_in_transaction("x", [](Stock& s) { return ++s.quantity; });
-    };
-    CHECK(row_lock());
-
-    // A type that holds the same texts goes on without a word, although the plans were made for another.
-    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE numeric");
-    CHECK(stock.load("x").value().value.quantity == 2);
-    CHECK(row_lock());
-    // One that does not is seen at the value.
-    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE text USING 'three'");
-    CHECK(stock.load("x").errc() == Errc::corrupt_state);
-    postgres_server().command("ALTER TABLE " + table + " ALTER quantity TYPE int USING 3");
-    CHECK(row_lock().value() == 4);
-
-    postgres_server().command(
-        "CREATE FUNCTION " + ns +
-        "_no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$");
-    postgres_server().command(
-        "CREATE TRIGGER no BEFORE UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION " + ns + "_no()");
-    auto const raised = row_lock();
-    CHECK(raised.errc() == Errc::misconfigured);
-    CHECK(raised.effect() == Effect::not_applied);
-    CHECK_THAT(raised.detail(), Catch::Matchers::ContainsSubstring("not today"));
-    postgres_server().command("DROP TRIGGER no ON " + table);
-    CHECK(row_lock().value() == 5);
-
-    postgres_server().command("ALTER TABLE " + table + " RENAME quantity TO amount");
-    CHECK(stock.load("x").errc() == Errc::misconfigured);
-    CHECK(row_lock().errc() == Errc::misconfigured);
-    postgres_server().command("DROP TABLE " + table);
-    CHECK(stock.load("x").errc() == Errc::misconfigured);
-    postgres_server().command("DROP TABLE " + ns + "_lock");
-    CHECK(stock.create(Key{"x"}, OwnerToken{{1, 2}}, 1s).errc() == Errc::misconfigured);
-}
-
-TEST_CASE(
-    "a row that a policy of the table hides does not pass for missing, nor a lock for free",
-    "[postgres][faults]")
-{
-    auto const pool = fresh_pool();
-    auto const ns = pool.options().name_space;
-    auto const role = ns + "_tenant";
-    postgres::StateRepository<Stock> const all{pool};
-    static_cast<void>(all.insert(Stock{"x", 1}).value());
-    Key const x{"x"};
-    CHECK(all.create(x, OwnerToken{{1, 2}}, 10s));
-    postgres_server().command("CREATE ROLE " + role + " LOGIN");
-    postgres_server().command("GRANT ALL ON ALL TABLES IN SCHEMA public TO " + role);
-    postgres_server().command("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO " + role);
-    auto url = postgres_server().tcp_url() + "?name_space=" + ns;
-    url.replace(url.find("interlock@"), 9, role);
-    postgres::StateRepository<Stock> const tenant{postgres::Pool{url}};
-    CHECK(tenant.load("x"));
-    for (auto const* table : {"_state", "_lock"}) {
-        postgres_server().command("ALTER TABLE " + ns + table + " ENABLE ROW LEVEL SECURITY");
-        postgres_server().command("CREATE POLICY hidden ON " + ns + table + " USING (key <> 'x')");
-    }
-    CHECK(tenant.load("x").errc() == Errc::misconfigured);
-    CHECK(tenant.insert(Stock{"x", 5}).errc() == Errc::misconfigured);
-    CHECK(tenant.create(x, OwnerToken{{3, 4}}, 10s).errc() == Errc::misconfigured);
-    CHECK(all.renew(x, OwnerToken{{1, 2}}, 10s));
-}
-
-TEST_CASE("a pooler that shares sessions between clients is refused", "[postgres][faults][pool]")
-{
-    PostgresServer const server;
-    for (std::string const mode : {"transaction", "session"}) {
-        CAPTURE(mode);
-        auto const directory = server.directory() + "/" + mode;
-        std::filesystem::create_directory(directory);
-        std::filesystem::permissions(directory, std::filesystem::perms::all);
-        auto const port = std::to_string(server.port());
-        std::ofstream{directory + "/ini"}
-            << "[databases]\npostgres = host=" << server.directory() << " port=" << port
-            << " user=interlock\n"
-            << "[pgbouncer]\nlisten_addr =\nlisten_port = " << port << "\nunix_socket_dir = " << directory
-            << "\nauth_type = any\npool_mode = " << mode << "\npidfile = " << directory << "/pid\n";
-        auto const user = ::geteuid() == 0 ? "-u $(stat -c %U '" + server.directory() + "') " : std::string();
-        REQUIRE(std::system(("pgbouncer -q -d " + user + directory + "/ini").c_str()) == 0);
-        pid_t pid = 0;
-        CHECK(
-            interlock_test::eventually([&] { return std::ifstream{directory + "/pid"} >> pid && pid > 0; }));
-        postgres::Pool const pool{"postgresql://interlock@/postgres?host=" + directory + "&port=" + port};
-        CHECK(interlock_test::eventually(
-            [&] { return std::filesystem::exists(directory + "/.s.PGSQL." + port); }));
-        auto const made = postgres::create_schema(pool, 10s);
-        if (mode == "session") {
-            CHECK(made);
-            postgres::StateRepository<Stock> const stock{pool};
-            TransactionService const service{PessimisticRowLock{.missing = Missing::create}, stock};
-            CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 1);
-        } else {
-            CHECK(made.errc() == Errc::misconfigured);
-            CHECK_THAT(made.detail(), Catch::Matchers::ContainsSubstring("pooler"));
-        }
-        if (pid > 0)
-            ::kill(pid, SIGKILL);
-    }
-}
-
-/// Many callers under operation ids while `fault` happens again and again; then every id is asked until it is
-/// answered.
-template <class Policy, class Fault>
-void under_load(PostgresServer& server, Policy policy, Fault fault)
-{
-    auto const pool = fresh_pool(server);
-    postgres::StateRepository<Stock> const stock{pool};
-    static_cast<void>(stock.insert(Stock{"x", 0}).value());
-    TransactionService const service{policy, stock};
-    std::atomic<bool> done{false};
-    std::atomic<int> faults{0};
-    constexpr int each = 60;
-    std::array<std::map<std::string, int>, 4> answers;
-    // In a thread of its own: the system ends a server with the thread that started it.
-    std::thread loading([&] {
-        run_threads(4, [&](std::size_t t) {
-            for (int i = 0; i < each; ++i) {
-                auto const id = std::to_string(t) + "-" + std::to_string(i);
-                for (;;) {
-                    auto const outcome = service.try_do_in_transaction(
-                        OperationId{id}, "x", [](Stock& s) { return ++s.quantity; }, {.deadline = 5s});
-                    if (outcome) {
-                        answers[t][id] = *outcome;
-                        break;
-                    }
-                    // Whatever it was: the same id may be asked again.
-                }
-                if (t == 0 && i == each / 2)
-                    interlock_test::eventually([&] { return faults >= 2; });
-            }
-        });
-        done = true;
-    });
-    while (!done) {
-        // Long enough for the trips of one transaction, connecting included: else nobody gets anywhere for
-        // minutes.
-        std::this_thread::sleep_for(100ms);
-        fault();
-        ++faults;
-    }
-    loading.join();
-    CHECK(faults >= 2);
-    // The ledger agrees with the table: every id once, every answer once, nothing lost, nothing twice.
-    std::set<int> distinct;
-    for (auto const& mine : answers)
-        for (auto const& [id, answer] : mine)
-            CHECK(distinct.insert(answer).second);
-    CHECK(distinct.size() == 4 * each);
-    // It may be starting.
-    CHECK(interlock_test::eventually([&] { return stock.load(Key{"x"}, 5s).has_value(); }));
-    auto const last = stock.load(Key{"x"}, 20s).value();
-    CHECK(last.value.quantity == 4 * each);
-    std::size_t records = 0;
-    CHECK(stock.for_each_operation([&](Key const&, OperationId const& id, OperationRecord const& record) {
-        ++records;
-        auto const& mine = answers[static_cast<std::size_t>(id.value()[0] - '0')];
-        CHECK(std::to_string(mine.at(id.value())) == record.answer);
-    }));
-    CHECK(records == 4 * each);
-}
-
-void end_all_sessions(PostgresServer& server)
-{
-    server.command(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'interlock'");
-}
-
-TEST_CASE("the ledger agrees with the table when sessions are ended under load", "[postgres][faults][load]")
-{
-    auto& server = postgres_server();
-    SECTION("optimistic")
-    {
-        under_load(server, OptimisticVersioning{}, [&] { end_all_sessions(server); });
-    }
-    SECTION("row lock")
-    {
-        under_load(server, PessimisticRowLock{}, [&] { end_all_sessions(server); });
-    }
-    SECTION("lease")
-    {
-        under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { end_all_sessions(server); });
-    }
-}
-
-TEST_CASE(
-    "the ledger agrees with the table when the server is restarted without farewell under load",
-    "[postgres][faults][load]")
-{
-    PostgresServer server;
-    SECTION("optimistic")
-    {
-        under_load(server, OptimisticVersioning{}, [&] { server.restart_immediately(); });
-    }
-    SECTION("row lock")
-    {
-        under_load(server, PessimisticRowLock{}, [&] { server.restart_immediately(); });
-    }
-    SECTION("lease")
-    {
-        under_load(server, SetNxLock{.lock = {.ttl = 1s}}, [&] { server.restart_immediately(); });
-    }
-}
-
-TEST_CASE(
-    "the ledger agrees with the table when a killed backend takes all sessions with it under load",
-    "[postgres][faults][load]")
-{
-    PostgresServer server;
-    under_load(server, PessimisticRowLock{}, [&] {
-        try {
-            auto const pid =
-                std::stoi(server.command("SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE "
-                                         "application_name = 'interlock' AND state <> 'idle'"));
-            if (pid > 0)
-                ::kill(pid, SIGKILL);
-        } catch (std::exception const&) {  // it is still recovering
-        }
-        std::this_thread::sleep_for(100ms);
-    });
 }
 
 }  // namespace postgres_faults_test

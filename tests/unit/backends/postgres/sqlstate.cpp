@@ -212,18 +212,27 @@ TEST_CASE("the server reports errors with the states that the table has", "[post
     }
 }
 
+/// Two sessions, and a table `locks_test` of two rows.
+struct TwoSessions {
+    TwoSessions()
+    {
+        connected(a);
+        connected(b);
+        for (char const* setup :
+             {"CREATE TABLE IF NOT EXISTS locks_test (id int PRIMARY KEY, n int)", "TRUNCATE locks_test",
+              "INSERT INTO locks_test VALUES (1, 0), (2, 0)"})
+            REQUIRE(run(a, setup).state == "00000");
+    }
+    Connection a;
+    Connection b;
+};
+
 TEST_CASE(
     "locks, timeouts, deadlocks and conflicts have the states of the table", "[postgres][sqlstate][server]")
 {
-    Connection a;
-    Connection b;
-    connected(a);
-    connected(b);
-    for (char const* setup :
-         {"CREATE TABLE IF NOT EXISTS locks_test (id int PRIMARY KEY, n int)", "TRUNCATE locks_test",
-          "INSERT INTO locks_test VALUES (1, 0), (2, 0)"})
-        REQUIRE(run(a, setup).state == "00000");
-
+    TwoSessions sessions;
+    Connection& a = sessions.a;
+    Connection& b = sessions.b;
     CHECK(run(a, "BEGIN").state == "00000");
     CHECK(run(a, "SELECT * FROM locks_test WHERE id = 1 FOR UPDATE").state == "00000");
     CHECK(run(b, "SELECT * FROM locks_test WHERE id = 1 FOR UPDATE NOWAIT").state == "55P03");
@@ -258,13 +267,20 @@ TEST_CASE(
     CHECK(run(b, "UPDATE locks_test SET n = n + 1 WHERE id = 2").state == "00000");
     CHECK(run(a, "COMMIT").state == "00000");
     CHECK(run(b, "COMMIT").state == "40001");
+}
 
+TEST_CASE(
+    "refused statements and sessions that are ended have the states of the table",
+    "[postgres][sqlstate][server]")
+{
+    TwoSessions sessions;
+    Connection& a = sessions.a;
+    Connection& b = sessions.b;
     CHECK(run(a, "BEGIN READ ONLY").state == "00000");
     CHECK(run(a, "UPDATE locks_test SET n = 0").state == "25006");
     CHECK(run(a, "SELECT 1").state == "25P02");
     run(a, "ROLLBACK");
 
-    // Sessions that are ended.
     CHECK(run(a, "SET idle_in_transaction_session_timeout = 20").state == "00000");
     CHECK(run(a, "BEGIN").state == "00000");
     std::this_thread::sleep_for(100ms);

@@ -191,21 +191,20 @@ Row at_once(std::string name, F call)
     return {std::move(name), [call](World& w) { return Call{[&w, call] { return call(w); }}; }};
 }
 
-TEST_CASE(
-    "every call of a repository or a store ends by its deadline when the server has stopped",
-    "[postgres][stopped_server]")
+Errc commit_of(World& w, OperationCommit const* operation, bool two)
 {
-    auto const commit = [](World& w, OperationCommit const* operation, bool two) {
-        Key const other{w.name + "-other"};
-        Stock const value{w.name, 5};
-        Stock const other_value{w.name + "-other", 5};
-        std::vector<Change<Stock>> changes{
-            Change<Stock>{.key = &w.key, .version = w.version, .value = &value}};
-        if (two)
-            changes.push_back(Change<Stock>{.key = &other, .value = &other_value});
-        return w.stock.commit(changes, operation, deadline).errc();
-    };
-    std::vector<Row> const rows{
+    Key const other{w.name + "-other"};
+    Stock const value{w.name, 5};
+    Stock const other_value{w.name + "-other", 5};
+    std::vector<Change<Stock>> changes{Change<Stock>{.key = &w.key, .version = w.version, .value = &value}};
+    if (two)
+        changes.push_back(Change<Stock>{.key = &other, .value = &other_value});
+    return w.stock.commit(changes, operation, deadline).errc();
+}
+
+std::vector<Row> calls_for_values()
+{
+    return {
         at_once("load", [](World& w) { return w.stock.load(w.key, deadline).errc(); }),
         at_once(
             "insert", [](World& w) { return w.stock.insert(Key{"new"}, Stock{"new", 1}, deadline).errc(); }),
@@ -215,21 +214,21 @@ TEST_CASE(
                 return w.stock.compare_and_set(w.key, w.version, Stock{w.name, 1}, deadline).errc();
             }),
         at_once("erase", [](World& w) { return w.stock.erase(w.key, w.version, deadline).errc(); }),
-        at_once("commit of one", [=](World& w) { return commit(w, nullptr, false); }),
-        at_once("commit of two", [=](World& w) { return commit(w, nullptr, true); }),
+        at_once("commit of one", [](World& w) { return commit_of(w, nullptr, false); }),
+        at_once("commit of two", [](World& w) { return commit_of(w, nullptr, true); }),
         at_once(
             "commit with a record",
-            [=](World& w) {
+            [](World& w) {
                 OperationId const id{"id"};
                 OperationCommit const operation{&w.key, &id, 1, "answer"};
-                return commit(w, &operation, false);
+                return commit_of(w, &operation, false);
             }),
         at_once(
             "commit of two with a record",
-            [=](World& w) {
+            [](World& w) {
                 OperationId const id{"id"};
                 OperationCommit const operation{&w.key, &id, 1, "answer"};
-                return commit(w, &operation, true);
+                return commit_of(w, &operation, true);
             }),
         at_once(
             "find_operation",
@@ -252,13 +251,16 @@ TEST_CASE(
                 std::array const keys{&w.key};
                 return w.stock.load_for_update(keys, Wait::no, deadline).errc();
             }),
-        at_once(
-            "free rows",
-            [](World& w) {
-                postgres::FreeRows const free{w.jobs, {.where = "quantity = 1 AND sku = $1"}};
-                std::array const keys{&w.key};
-                return free.load_for_update(keys, Wait::no, deadline).errc();
-            }),
+        at_once("free rows", [](World& w) {
+            postgres::FreeRows const free{w.jobs, {.where = "quantity = 1 AND sku = $1"}};
+            std::array const keys{&w.key};
+            return free.load_for_update(keys, Wait::no, deadline).errc();
+        })};
+}
+
+std::vector<Row> calls_for_locks()
+{
+    return {
         at_once("create", [](World& w) { return w.stock.create(w.key, w.owner, 10s, deadline).errc(); }),
         at_once(
             "create_and_load",
@@ -267,7 +269,12 @@ TEST_CASE(
         at_once("remove", [](World& w) { return w.stock.remove(w.key, w.owner, deadline).errc(); }),
         at_once("force_release", [](World& w) { return w.stock.force_release(w.name, deadline).errc(); }),
         at_once("verify_fencing", [](World& w) { return w.stock.verify_fencing(deadline).errc(); }),
-        at_once("server_check", [](World& w) { return w.stock.server_check(deadline).errc(); }),
+        at_once("server_check", [](World& w) { return w.stock.server_check(deadline).errc(); })};
+}
+
+std::vector<Row> other_calls()
+{
+    return {
         at_once("create_schema", [](World& w) { return postgres::create_schema(w.pool, deadline).errc(); }),
         at_once(
             "run_script",
@@ -293,10 +300,16 @@ TEST_CASE(
         at_once(
             "give_back", [](World& w) { return w.claims.give_back(w.request, w.owner, deadline).errc(); }),
         at_once("find a record", [](World& w) { return w.records.find(w.request, deadline).errc(); }),
-        at_once("reject", [](World& w) { return w.records.reject(w.request, "no", deadline).errc(); }),
-    };
-    check(rows, false);
-    check(rows, true);
+        at_once("reject", [](World& w) { return w.records.reject(w.request, "no", deadline).errc(); })};
+}
+
+TEST_CASE(
+    "every call of a repository or a store ends by its deadline when the server has stopped",
+    "[postgres][stopped_server]")
+{
+    for (bool const warm : {false, true})
+        for (auto const& rows : {calls_for_values(), calls_for_locks(), other_calls()})
+            check(rows, warm);
 }
 
 TEST_CASE(

@@ -148,33 +148,57 @@ OwnerToken owner(int n)
     return OwnerToken{{static_cast<std::uint64_t>(n) + 1, 7}};
 }
 
+/// A server, a context that this thread runs, and two clients: `repository` starts its calls on the context,
+/// `other` is somebody else.
+struct OneCommand {
+    auto create()
+    {
+        return [this](Key const& key, int i, Waiter& waiter) {
+            return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
+        };
+    }
+    auto create_alone()
+    {
+        return [this](Key const& key, int i, Waiter& waiter) {
+            return repository.start(verb::Create{key, owner(i), 30s}, 20s, waiter);
+        };
+    }
+    auto remove()
+    {
+        return [this](Key const& key, int i, Waiter& waiter) {
+            return repository.start(verb::Remove{key, owner(i)}, 20s, waiter);
+        };
+    }
+    RedisServer server;
+    redis::Options o{redis_options(server)};
+    asio::io_context io;
+    redis::Client client{io, o};
+    Repository repository{client};
+    Repository other{redis::Client{o}};
+    redis::detail::KeySpace keys{o.name_space, 1};
+};
+
+bool all_removed(std::vector<Outcome<Removal>> const& outcomes)
+{
+    return std::all_of(
+        outcomes.begin(), outcomes.end(), [](auto const& one) { return one.value() == Removal::removed; });
+}
+
 }  // namespace
 
 TEST_CASE("calls that leave as one command end each with an outcome of its own", "[redis][asynchronous]")
 {
-    RedisServer server;
-    auto const o = redis_options(server);
-    asio::io_context io;
-    redis::Client const client{io, o};
-    Repository const repository{client};
-    Repository const other{redis::Client{o}};
-    redis::detail::KeySpace const keys{o.name_space, 1};
-    auto const create = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start(verb::CreateAndLoad<Stock>{key, owner(i), 30s}, 20s, waiter);
-    };
-    auto const remove = [&](Key const& key, int i, Waiter& waiter) {
-        return repository.start(verb::Remove{key, owner(i)}, 20s, waiter);
-    };
-    other.insert(Stock{"1", 11}).value();
-    static_cast<void>(other.create(Key{"2"}, owner(1000), 30s).value());
-    server.command({"RPUSH", keys.name("lock", "3").text(), "x"});
-    server.command({"RPUSH", keys.name("value", "4").text(), "x"});
-    server.command({"SET", keys.name("lock", "5").text(), "by hand"});
+    OneCommand w;
+    w.other.insert(Stock{"1", 11}).value();
+    static_cast<void>(w.other.create(Key{"2"}, owner(1000), 30s).value());
+    w.server.command({"RPUSH", w.keys.name("lock", "3").text(), "x"});
+    w.server.command({"RPUSH", w.keys.name("value", "4").text(), "x"});
+    w.server.command({"SET", w.keys.name("lock", "5").text(), "by hand"});
 
     constexpr int count = 300;  // more than go into one
-    auto const before = client.statistics().commands;
-    auto const granted = together<GrantAndState<Stock>>(io, count, create);
-    CHECK(client.statistics().commands - before <= 4);
+    auto const before = w.client.statistics().commands;
+    auto const granted = together<GrantAndState<Stock>>(w.io, count, w.create());
+    CHECK(w.client.statistics().commands - before <= 4);
     std::uint64_t latest = 0;
     for (int i = 0; i < count; ++i) {
         CAPTURE(i);
@@ -195,12 +219,13 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
         CHECK(one->state.has_value() == (i == 1));
     }
     CHECK(granted[1]->state->value.quantity == 11);
-    CHECK(other.create(Key{"299"}, owner(1001), 30s).errc() == Errc::lock_busy);
-    CHECK(other.create(Key{"later"}, owner(1001), 30s)->first.value() >= latest + redis::detail::token_block);
+    CHECK(w.other.create(Key{"299"}, owner(1001), 30s).errc() == Errc::lock_busy);
+    CHECK(
+        w.other.create(Key{"later"}, owner(1001), 30s)->first.value() >= latest + redis::detail::token_block);
 
     // Asked again by their owners, and by a server that has forgotten the script.
-    server.command({"SCRIPT", "FLUSH"});
-    auto const again = together<GrantAndState<Stock>>(io, count, create);
+    w.server.command({"SCRIPT", "FLUSH"});
+    auto const again = together<GrantAndState<Stock>>(w.io, count, w.create());
     for (int i = 0; i < count; ++i) {
         CAPTURE(i);
         auto const& one = again[static_cast<std::size_t>(i)];
@@ -209,7 +234,7 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
             CHECK(one->grant.first == granted[static_cast<std::size_t>(i)]->grant.first);
     }
 
-    auto const removed = together<Removal>(io, count, remove);
+    auto const removed = together<Removal>(w.io, count, w.remove());
     for (int i = 0; i < count; ++i) {
         CAPTURE(i);
         auto const& one = removed[static_cast<std::size_t>(i)];
@@ -221,85 +246,84 @@ TEST_CASE("calls that leave as one command end each with an outcome of its own",
                                 : i == 4         ? Removal::gone
                                                  : Removal::removed));
     }
-    // Without their values: all alike, and all but some.
-    {
-        auto const ask = [&](Key const& key, int i, Waiter& waiter) {
-            return repository.start(verb::Create{key, owner(i), 30s}, 20s, waiter);
-        };
-        auto const all_removed = [&](std::vector<Outcome<Removal>> const& outcomes) {
-            return std::all_of(outcomes.begin(), outcomes.end(), [](auto const& one) {
-                return one.value() == Removal::removed;
-            });
-        };
-        server.command({"DEL", keys.name("lock", "3").text(), keys.name("lock", "5").text()});
-        CHECK(other.remove(Key{"2"}, owner(1000)).value() == Removal::removed);
-        auto const alike = together<Grant>(io, 100, ask);
-        for (auto const& one : alike)
-            CHECK(one.value().first == alike[0].value().first);
-        CHECK(all_removed(together<Removal>(io, 100, remove)));
+}
 
-        static_cast<void>(other.create(Key{"0"}, owner(1000), 30s).value());
-        static_cast<void>(other.create(Key{"7"}, owner(1000), 30s).value());
-        auto const mine = repository.create(Key{"8"}, owner(8), 30s).value();
-        server.command({"RPUSH", keys.name("lock", "9").text(), "x"});
-        auto const mixed = together<Grant>(io, 100, ask);
-        for (int i = 0; i < 100; ++i) {
-            CAPTURE(i);
-            auto const& one = mixed[static_cast<std::size_t>(i)];
-            if (i == 0 || i == 7)
-                CHECK(one.errc() == Errc::lock_busy);
-            else if (i == 8)
-                CHECK(one.value().first == mine.first);
-            else if (i == 9)
-                CHECK(one.errc() == Errc::corrupt_state);
-            else
-                CHECK(one.value().first > mine.first);
-        }
-        // All in vain: nothing is written, and no token used up.
-        auto const token = server.command({"HGET", keys.counter(0).text(), "token"});
-        for (auto const &one : together<Grant>(io, 100, [&](Key const& key, int, Waiter& waiter) {
-                 return repository.start(verb::Create{key, owner(2000), 30s}, 20s, waiter);
-             }))
-            CHECK_FALSE(one);
-        CHECK(server.command({"HGET", keys.counter(0).text(), "token"}) == token);
-        auto const left = together<Removal>(io, 100, remove);
-        CHECK(left[0].value() == Removal::taken);
-        CHECK(left[9].errc() == Errc::corrupt_state);
-        CHECK(left[10].value() == Removal::removed);
+TEST_CASE(
+    "acquires without a value that leave as one command end each with an outcome of its own",
+    "[redis][asynchronous]")
+{
+    OneCommand w;
+    auto const alike = together<Grant>(w.io, 100, w.create_alone());
+    for (auto const& one : alike)
+        CHECK(one.value().first == alike[0].value().first);
+    CHECK(all_removed(together<Removal>(w.io, 100, w.remove())));
+
+    static_cast<void>(w.other.create(Key{"0"}, owner(1000), 30s).value());
+    static_cast<void>(w.other.create(Key{"7"}, owner(1000), 30s).value());
+    auto const mine = w.repository.create(Key{"8"}, owner(8), 30s).value();
+    w.server.command({"RPUSH", w.keys.name("lock", "9").text(), "x"});
+    auto const mixed = together<Grant>(w.io, 100, w.create_alone());
+    for (int i = 0; i < 100; ++i) {
+        CAPTURE(i);
+        auto const& one = mixed[static_cast<std::size_t>(i)];
+        if (i == 0 || i == 7)
+            CHECK(one.errc() == Errc::lock_busy);
+        else if (i == 8)
+            CHECK(one.value().first == mine.first);
+        else if (i == 9)
+            CHECK(one.errc() == Errc::corrupt_state);
+        else
+            CHECK(one.value().first > mine.first);
     }
-    // One lock that is asked for, and removed, twice in one command.
-    {
-        Key const key{"twice"};
-        auto const ask = [&](Key const&, int i, Waiter& waiter) {
-            return repository.start(
-                verb::Create{i == 3 ? Key{"alone"} : key, owner(i % 2), 30s}, 20s, waiter);
-        };
-        auto const twice = together<Grant>(io, 4, ask);  // the first and the third for the same owner
-        CHECK(twice[0]);
-        CHECK(twice[1].errc() == Errc::lock_busy);
-        CHECK(twice[2].value().first == twice[0].value().first);
-        CHECK(twice[3]);
-        auto const leave = [&](Key const&, int i, Waiter& waiter) {
-            return repository.start(verb::Remove{i == 3 ? Key{"alone"} : key, owner(i % 2)}, 20s, waiter);
-        };
-        auto const gone = together<Removal>(io, 4, leave);
-        CHECK(gone[0].value() == Removal::removed);
-        CHECK(gone[1].value() != Removal::removed);
-        CHECK(gone[2].value() == Removal::gone);
-        CHECK(gone[3].value() == Removal::removed);
-        CHECK(other.create(key, owner(9), 30s).value().first > twice[0].value().first);
-    }
-    // One that was given up leaves the others what is theirs.
-    {
-        interlock_test::CountingWaiter waiter;
-        auto first = create(Key{"a"}, 1, waiter);
-        auto given_up = create(Key{"b"}, 2, waiter);
-        auto last = create(Key{"c"}, 3, waiter);
-        given_up.reset();
-        CHECK(end_of(io, *last));
-        CHECK(end_of(io, *first));
-        CHECK(other.create(Key{"b"}, owner(9), 30s));
-    }
+    // All in vain: nothing is written, and no token used up.
+    auto const token = w.server.command({"HGET", w.keys.counter(0).text(), "token"});
+    for (auto const &one : together<Grant>(w.io, 100, [&](Key const& key, int, Waiter& waiter) {
+             return w.repository.start(verb::Create{key, owner(2000), 30s}, 20s, waiter);
+         }))
+        CHECK_FALSE(one);
+    CHECK(w.server.command({"HGET", w.keys.counter(0).text(), "token"}) == token);
+    auto const left = together<Removal>(w.io, 100, w.remove());
+    CHECK(left[0].value() == Removal::taken);
+    CHECK(left[9].errc() == Errc::corrupt_state);
+    CHECK(left[10].value() == Removal::removed);
+}
+
+TEST_CASE("one lock may be asked for, and removed, twice in one command", "[redis][asynchronous]")
+{
+    OneCommand w;
+    Key const key{"twice"};
+    auto const ask = [&](Key const&, int i, Waiter& waiter) {
+        return w.repository.start(verb::Create{i == 3 ? Key{"alone"} : key, owner(i % 2), 30s}, 20s, waiter);
+    };
+    auto const twice = together<Grant>(w.io, 4, ask);  // the first and the third for the same owner
+    CHECK(twice[0]);
+    CHECK(twice[1].errc() == Errc::lock_busy);
+    CHECK(twice[2].value().first == twice[0].value().first);
+    CHECK(twice[3]);
+    auto const leave = [&](Key const&, int i, Waiter& waiter) {
+        return w.repository.start(verb::Remove{i == 3 ? Key{"alone"} : key, owner(i % 2)}, 20s, waiter);
+    };
+    auto const gone = together<Removal>(w.io, 4, leave);
+    CHECK(gone[0].value() == Removal::removed);
+    CHECK(gone[1].value() != Removal::removed);
+    CHECK(gone[2].value() == Removal::gone);
+    CHECK(gone[3].value() == Removal::removed);
+    CHECK(w.other.create(key, owner(9), 30s).value().first > twice[0].value().first);
+}
+
+TEST_CASE(
+    "an acquire that was given up leaves the others of its command what is theirs", "[redis][asynchronous]")
+{
+    OneCommand w;
+    auto const create = w.create();
+    interlock_test::CountingWaiter waiter;
+    auto first = create(Key{"a"}, 1, waiter);
+    auto given_up = create(Key{"b"}, 2, waiter);
+    auto last = create(Key{"c"}, 3, waiter);
+    given_up.reset();
+    CHECK(end_of(w.io, *last));
+    CHECK(end_of(w.io, *first));
+    CHECK(w.other.create(Key{"b"}, owner(9), 30s));
 }
 
 TEST_CASE(

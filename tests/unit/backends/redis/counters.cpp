@@ -77,17 +77,7 @@ TEST_CASE(
     redis::Counters const counters{redis::Client{o}};
     // Connected, and the script is known.
     CHECK(counters.atomic_once(OperationId{"warm"}, Key{"other"}, increment(1)));
-    proxy.cut(interlock_test::CuttingProxy::Cut::reply, "op-lost");
-    proxy.close_the_door(true);
-    auto const answer = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {1s});
-    CHECK(proxy.cuts() == 1);
-    CHECK(direct.load(Key{"seats"}).value() == 1);
-    CHECK(answer.effect() == Effect::unknown);
-    proxy.close_the_door(false);
-    auto const again = counters.atomic_once(OperationId{"op-lost"}, Key{"seats"}, increment(1), {20s});
-    REQUIRE(again);
-    CHECK(again->replayed);
-    CHECK(again->value == 1);
+    interlock_test::check_a_change_without_reply(counters, direct, proxy);
 }
 
 }  // namespace redis_counters_test

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What becomes of locks when processes pause or die, replies are cut, servers stop or fail over, clocks jump,
-// and operators do odd things. The letter and number in a name is a row of the fault catalogue in
-// tests/README.md.
+// What becomes of locks when processes pause or die, replies are cut, servers stop or fail over, and clocks
+// jump. The letter and number in a name is a row of the fault catalogue in tests/README.md.
 //
 // How it works: real servers, and a `Middleman` on the way that cuts after a given byte. A holder that is to
 // be stopped or killed is this test program in a child process, which runs a hidden case ("[.]"); child and
@@ -12,8 +11,6 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
-#include <interlock/core/transaction_service.hpp>
-#include <interlock/policies/set_nx_lock.hpp>
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/error.hpp>
@@ -29,23 +26,17 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
-#include <vector>
 
 namespace redis_faults_test {
 
@@ -57,7 +48,6 @@ using interlock_test::eventually;
 using interlock_test::Middleman;
 using interlock_test::owner;
 using interlock_test::redis_options;
-using interlock_test::redis_server;
 using interlock_test::RedisServer;
 using interlock_test::Stock;
 using interlock_test::time_of;
@@ -101,14 +91,9 @@ TEST_CASE("a holder that will be stopped", "[.][redis][stopped_holder]")
     CHECK(repository.compare_and_set(Key{"control"}, control.version, Stock{"control", 666}));
 }
 
-TEST_CASE(
-    "B1, B2: the write of a holder that was paused beyond its lease is refused, whatever the holder believed",
-    "[redis][faults]")
+/// Runs the case above in a process of its own, until it holds its lock and has stopped.
+pid_t start_holder_that_stops(redis::Options const& o)
 {
-    auto const o = redis_options();
-    Repository const repository{redis::Client{o}};
-    auto const version = repository.insert(Stock{"x", 1}).value();
-    repository.insert(Stock{"control", 1}).value();
     ::setenv("INTERLOCK_TEST_SOCKET", o.unix_path.c_str(), 1);
     ::setenv("INTERLOCK_TEST_NAME_SPACE", o.name_space.c_str(), 1);
     auto const child = ::fork();
@@ -120,11 +105,24 @@ TEST_CASE(
     int status = 0;
     REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
     REQUIRE(WIFSTOPPED(status));
+    return child;
+}
+
+TEST_CASE(
+    "B1, B2: the write of a holder that was paused beyond its lease is refused, whatever the holder believed",
+    "[redis][faults]")
+{
+    auto const o = redis_options();
+    Repository const repository{redis::Client{o}};
+    auto const version = repository.insert(Stock{"x", 1}).value();
+    repository.insert(Stock{"control", 1}).value();
+    auto const child = start_holder_that_stops(o);
     REQUIRE(repository.load("ready"));
     LockStateService const locks{repository, {.ttl = 30s}};
     auto lock = locks.acquire("x", {.deadline = 20s});  // when its lease has run out
     CHECK(locks.write(lock, version, Stock{"x", 2}));
     ::kill(child, SIGCONT);
+    int status = 0;
     REQUIRE(::waitpid(child, &status, 0) == child);
     CHECK(status == 0);
     CHECK(repository.load("x").value().value.quantity == 2);
@@ -138,19 +136,11 @@ TEST_CASE("G6: a killed holder's lock is free when its lease is over, and not be
     auto const o = redis_options();
     Repository const repository{redis::Client{o}};
     repository.insert(Stock{"x", 1}).value();
-    ::setenv("INTERLOCK_TEST_SOCKET", o.unix_path.c_str(), 1);
-    ::setenv("INTERLOCK_TEST_NAME_SPACE", o.name_space.c_str(), 1);
-    auto const child = ::fork();
-    if (child == 0) {
-        ::execl("/proc/self/exe", "holder", "[stopped_holder]", static_cast<char*>(nullptr));
-        ::_exit(127);
-    }
-    ::unsetenv("INTERLOCK_TEST_SOCKET");
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+    auto const child = start_holder_that_stops(o);
     LockStateService const locks{repository, {.ttl = 30s}};
     CHECK_FALSE(locks.try_acquire("x"));
     ::kill(child, SIGKILL);
+    int status = 0;
     REQUIRE(::waitpid(child, &status, 0) == child);
     std::optional<Lock<Stock>> lock;
     auto const waited = time_of([&] { lock = locks.acquire("x", {.deadline = 20s}); });
@@ -315,19 +305,16 @@ TEST_CASE(
     CHECK(guarded_write(after, Fence{owner(2), granted->first}, version, 3));
 }
 
-TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[redis][faults]")
-{
-    RedisServer primary({"--port", "@PORT@", "--repl-diskless-sync-delay", "0"});
-    RedisServer replica(
-        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()),
-         "--replica-read-only", "yes"});
-    auto const o = primary.operator_options();
-    asio::io_context io;
-    redis::RepositoryOptions const one{.replicas = 1, .replica_timeout = 200ms};
-    Repository const repository{redis::Client{io, o}, one};
-    Repository const patient{redis::Client{io, o}, {.replicas = 1, .replica_timeout = 10s}};
-    auto const name = "v1:{" + o.name_space + ".0}:lock:1:x";
-    auto const create = [&](bool asynchronous, Deadline deadline = {}, bool patiently = false) {
+/// A primary and a replica of it. `repository` wants the replica to have each grant within 200 ms, `patient`
+/// within 10 s.
+struct Replicated {
+    Replicated() { REQUIRE(in_step()); }
+    bool in_step()
+    {
+        return eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; });
+    }
+    Outcome<Grant> create(bool asynchronous, Deadline deadline = {}, bool patiently = false)
+    {
         auto const& by = patiently ? patient : repository;
         if (!asynchronous)
             return by.create(x, owner(1), 60s, deadline);
@@ -338,68 +325,92 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
                 return *std::move(outcome);
             io.run_for(1ms);
         }
-    };
-    REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
+    }
+    RedisServer primary{{"--port", "@PORT@", "--repl-diskless-sync-delay", "0"}};
+    RedisServer replica{
+        {"--port", "@PORT@", "--replicaof", "127.0.0.1 " + std::to_string(primary.port()),
+         "--replica-read-only", "yes"}};
+    redis::Options o{primary.operator_options()};
+    asio::io_context io;
+    redis::RepositoryOptions one{.replicas = 1, .replica_timeout = 200ms};
+    Repository repository{redis::Client{io, o}, one};
+    Repository patient{redis::Client{io, o}, {.replicas = 1, .replica_timeout = 10s}};
+    std::string name{"v1:{" + o.name_space + ".0}:lock:1:x"};
+};
+
+TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[redis][faults]")
+{
+    Replicated w;
     for (bool const asynchronous : {false, true}) {
         INFO(asynchronous);
-        primary.command({"SCRIPT", "FLUSH"});  // also what takes it back is a script
-        CHECK(create(asynchronous, 20s, true));
-        CHECK(primary.command({"EXISTS", name}) == "1");
-        CHECK(replica.command({"EXISTS", name}) == "1");
-        CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
+        w.primary.command({"SCRIPT", "FLUSH"});  // also what takes it back is a script
+        CHECK(w.create(asynchronous, 20s, true));
+        CHECK(w.primary.command({"EXISTS", w.name}) == "1");
+        CHECK(w.replica.command({"EXISTS", w.name}) == "1");
+        CHECK(w.repository.remove(x, owner(1)).value() == Removal::removed);
 
-        replica.pause();
-        primary.command({"SCRIPT", "FLUSH"});
-        auto const refused = create(asynchronous);
+        w.replica.pause();
+        w.primary.command({"SCRIPT", "FLUSH"});
+        auto const refused = w.create(asynchronous);
         CHECK(refused.errc() == Errc::unavailable);
         CHECK(refused.effect() == Effect::not_applied);
         CHECK(refused.failure().detail() == "redis: 0 of 1 replicas have the grant; it was taken back");
-        CHECK(primary.command({"EXISTS", name}) == "0");
+        CHECK(w.primary.command({"EXISTS", w.name}) == "0");
         // Another's is left alone, and there is time to take it back before the deadline.
-        CHECK(create(asynchronous, Deadline{250ms}).errc() == Errc::unavailable);
-        REQUIRE(Repository{redis::Client{o}}.create(x, owner(2), 60s));
-        CHECK(create(asynchronous).errc() == Errc::lock_busy);
-        CHECK(repository.remove(x, owner(2)).value() == Removal::removed);
-        replica.resume();
-        REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
+        CHECK(w.create(asynchronous, Deadline{250ms}).errc() == Errc::unavailable);
+        REQUIRE(Repository{redis::Client{w.o}}.create(x, owner(2), 60s));
+        CHECK(w.create(asynchronous).errc() == Errc::lock_busy);
+        CHECK(w.repository.remove(x, owner(2)).value() == Removal::removed);
+        w.replica.resume();
+        REQUIRE(w.in_step());
     }
-    // Given up, or cut off, between the two replies.
-    replica.pause();
+}
+
+TEST_CASE("B11: a grant that is given up or cut off while a replica is waited for", "[redis][faults]")
+{
+    Replicated w;
+    REQUIRE(w.create(true, 20s));  // connected, and the script is known
+    CHECK(w.repository.remove(x, owner(1)).value() == Removal::removed);
+    w.replica.pause();
     CountingWaiter waiter;
-    auto call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
-    io.restart();
-    io.run_for(50ms);
+    auto call = w.repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
+    w.io.restart();
+    w.io.run_for(50ms);
     CHECK_FALSE(call->poll());
     call.reset();
-    CHECK(repository.load(x, 20s).errc() == Errc::not_found);
-    CHECK(create(true, 20s).errc() == Errc::unavailable);
-    call = repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
-    io.restart();
-    io.run_for(50ms);
-    primary.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
-    io.run_for(50ms);
+    CHECK(w.repository.load(x, 20s).errc() == Errc::not_found);
+    CHECK(w.create(true, 20s).errc() == Errc::unavailable);
+    call = w.repository.start(verb::Create{x, owner(1), 60s}, 20s, waiter);
+    w.io.restart();
+    w.io.run_for(50ms);
+    w.primary.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
+    w.io.run_for(50ms);
     auto const cut = call->poll();
     REQUIRE(cut);
     CHECK(cut->errc() == Errc::outcome_unknown);
-    CHECK(repository.remove(x, owner(1)).value() == Removal::removed);
-    replica.resume();
-    REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "100"}) == "1"; }));
+    CHECK(w.repository.remove(x, owner(1)).value() == Removal::removed);
+    w.replica.resume();
+    REQUIRE(w.in_step());
+}
 
-    LockStateService const certain{patient};
+TEST_CASE("B11: a lock service and a user without rights learn that replicas are missing", "[redis][faults]")
+{
+    Replicated w;
+    LockStateService const certain{w.patient};
     auto lock = certain.acquire("x", {.deadline = 20s});
     CHECK(certain.release(lock));
-    LockStateService const locks{repository};
-    replica.kill();
-    REQUIRE(eventually([&] { return primary.command({"WAIT", "1", "1"}) == "0"; }));
+    LockStateService const locks{w.repository};
+    w.replica.kill();
+    REQUIRE(eventually([&] { return w.primary.command({"WAIT", "1", "1"}) == "0"; }));
     CHECK_THROWS_AS(locks.acquire("x", {.deadline = 1s}), Error);
-    CHECK(eventually([&] { return primary.command({"EXISTS", name}) == "0"; }));
+    CHECK(eventually([&] { return w.primary.command({"EXISTS", w.name}) == "0"; }));
 
-    Repository const unentitled{redis::Client{primary.options()}, one};
+    Repository const unentitled{redis::Client{w.primary.options()}, w.one};
     auto const refused = unentitled.create(x, owner(1), 60s);
     CHECK(refused.errc() == Errc::misconfigured);
     CHECK(refused.failure().detail().find("WAIT") != std::string::npos);
-    CHECK_THROWS_AS((Repository{redis::Client{o}, {.replica_timeout = 0ms}}), Error);
-    CHECK_THROWS_AS((Repository{redis::Client{o}, {.replicas = 1001}}), Error);
+    CHECK_THROWS_AS((Repository{redis::Client{w.o}, {.replica_timeout = 0ms}}), Error);
+    CHECK_THROWS_AS((Repository{redis::Client{w.o}, {.replicas = 1001}}), Error);
 }
 
 TEST_CASE(
@@ -526,192 +537,6 @@ TEST_CASE(
     server.command({"REPLICAOF", "127.0.0.1", std::to_string(primary.port())});
     auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
     CHECK(refused.errc() == Errc::unavailable);
-}
-
-// ---- B13, B20: operators ------------------------------------------------------------------------
-
-TEST_CASE("B13: an operator takes a lock away, and its holder is refused", "[redis][faults]")
-{
-    Repository const repository{redis::Client{redis_options()}};
-    auto const version = repository.insert(Stock{"x", 1}).value();
-    LockStateService const locks{repository, {.ttl = 60s}};
-    auto lock = locks.acquire("x");
-    CHECK(repository.force_release("x").value() == Removal::removed);
-    CHECK(locks.write(lock, version, Stock{"x", 2}).errc() == Errc::fenced_out);
-    auto const grant = repository.create(x, owner(7), 60s).value();
-    CHECK(grant.first > lock.fencing_token());
-    CHECK(repository.force_release("x").value() == Removal::removed);
-    CHECK(repository.force_release("x").value() == Removal::gone);
-}
-
-TEST_CASE(
-    "B20: a value that an operator stored under a lock's name makes it busy until the deadline",
-    "[redis][faults]")
-{
-    RedisServer server;
-    auto const o = redis_options(server);
-    Repository const repository{redis::Client{o}};
-    repository.create(x, owner(1), 60s).value();
-    auto const keys = server.command({"KEYS", "*lock*"});
-    auto const name = keys.substr(0, keys.find('\n'));
-    server.command({"SET", name, "mine"});
-    auto const busy = repository.create(x, owner(2), 60s);
-    CHECK(busy.errc() == Errc::lock_busy);
-    CHECK(busy.detail().find("not one of ours") != std::string::npos);
-    LockStateService const locks{repository, {.ttl = 60s}};
-    auto const waited = time_of([&] {
-        CHECK(
-            locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}).errc() ==
-            Errc::deadline_exceeded);
-    });
-    CHECK(waited >= 300ms);
-    CHECK(repository.force_release("x").value() == Removal::removed);
-    CHECK(locks.try_acquire("x"));
-}
-
-TEST_CASE(
-    "B14: where leases may be evicted fenced locks are refused, and efficiency locks come with a warning",
-    "[redis][faults]")
-{
-    struct Listener final : Observer {
-        void on_unsafe_store(std::string_view why) noexcept override { heard += std::string(why) + "\n"; }
-        std::string heard;
-    };
-    RedisServer server({"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"});
-    Repository const repository{redis::Client{redis_options(server)}};
-    LockStateService const fenced{repository, {.ttl = 60s}};
-    CHECK(fenced.acquire_outcome("x", Wait::no, {}).errc() == Errc::misconfigured);
-    Listener listener;
-    EfficiencyLockStateService<Stock, Repository> const efficiency{
-        repository, {.ttl = 60s, .observer = &listener}};
-    CHECK(efficiency.try_acquire("x"));
-    CHECK(efficiency.try_acquire("y"));
-    CHECK(listener.heard.find("volatile-lru") != std::string::npos);
-    CHECK(listener.heard.find('\n') == listener.heard.size() - 1);
-}
-
-// ---- B21, B22: rights and pauses in the middle --------------------------------------------------
-
-TEST_CASE(
-    "B22: a holder that loses its rights loses its lock by the clock, and no text has the password",
-    "[redis][faults]")
-{
-    RedisServer server;
-    auto const o = redis_options(server);
-    Repository const repository{redis::Client{o}};
-    LockStateService const locks{repository, {.ttl = 900ms}};
-    auto lock = locks.acquire("x");
-    server.command({"ACL", "SETUSER", "worker", "-evalsha", "-eval"});
-    CHECK(eventually([&] { return lock.status() == LockStatus::lost; }, 3s));
-    auto const refused = repository.create(Key{"y"}, owner(1), 30s);
-    CHECK(refused.errc() == Errc::misconfigured);
-    CHECK(refused.detail().find("password") == std::string::npos);
-}
-
-// ---- B24, B25: wake-ups and waiters -------------------------------------------------------------
-
-TEST_CASE("B24: a lock still changes hands when every wake-up is lost", "[redis][faults]")
-{
-    RedisServer server;
-    server.command({"ACL", "SETUSER", "worker", "-ssubscribe", "-spublish"});
-    auto const o = redis_options(server);
-    LockStateService const here{Repository{redis::Client{o}}, {.ttl = 20s}};
-    LockStateService const there{Repository{redis::Client{o}}, {.ttl = 20s}};
-    for (int i = 0; i < 3; ++i) {
-        auto lock = here.acquire("x", {.deadline = 20s});
-        std::thread other([&] {
-            auto theirs = there.acquire("x", {.deadline = 20s});
-            CHECK(theirs.status() == LockStatus::held);
-            CHECK(there.release(theirs));
-        });
-        std::this_thread::sleep_for(20ms);
-        CHECK(here.release(lock));
-        other.join();
-    }
-}
-
-TEST_CASE("B25: waiters are bounded, and only one of each process asks the server", "[redis][faults]")
-{
-    RedisServer server;
-    auto const o = redis_options(server);
-    LockStateService const holder{Repository{redis::Client{o}}, {.ttl = 60s}};
-    LockStateService const crowd{Repository{redis::Client{o}}, {.ttl = 60s, .max_waiters = 40}};
-    auto lock = holder.acquire("x");
-    std::atomic<int> overloaded{0};
-    std::atomic<int> got{0};
-    std::vector<std::thread> threads;
-    for (int i = 0; i < 60; ++i)
-        threads.emplace_back([&] {
-            auto const outcome = crowd.acquire_outcome("x", Wait::until_deadline, {.deadline = 60s});
-            overloaded += outcome.errc() == Errc::overloaded;
-            got += outcome.errc() == Errc::ok;
-        });
-    REQUIRE(eventually([&] { return overloaded >= 19; }));
-    auto const calls = [&] {
-        auto const all = server.command({"INFO", "commandstats"});
-        auto const at = all.find("cmdstat_evalsha:calls=");
-        return at == std::string::npos ? 0 : std::stoi(all.substr(at + 22));
-    };
-    auto const before = calls();
-    std::this_thread::sleep_for(1s);
-    CHECK(calls() - before < 20);  // one asks now and then, and the holder renews
-    CHECK(holder.release(lock));
-    for (auto& thread : threads)
-        thread.join();
-    CHECK(overloaded == 19);
-    CHECK(got == 41);
-}
-
-// ---- G8: what the system refuses ----------------------------------------------------------------
-
-TEST_CASE(
-    "G8: without file descriptors the store is unavailable, and afterwards it is not", "[redis][faults]")
-{
-    Repository const repository{redis::Client{redis_options()}};
-    rlimit const all = [] {
-        rlimit limit{};
-        ::getrlimit(RLIMIT_NOFILE, &limit);
-        return limit;
-    }();
-    int const next = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ::close(next);
-    rlimit few = all;
-    few.rlim_cur = static_cast<rlim_t>(next);
-    // A sanitizer looks at memory through descriptors.
-    bool const limited = ::setrlimit(RLIMIT_NOFILE, &few) == 0;
-    auto const refused = repository.create(x, owner(1), 30s, Deadline{2s});
-    ::setrlimit(RLIMIT_NOFILE, &all);
-    REQUIRE(limited);
-    CHECK(refused.errc() == Errc::unavailable);
-    CHECK(repository.create(x, owner(1), 30s));
-}
-
-TEST_CASE("G8: a host name that cannot be resolved is unavailable", "[redis][faults]")
-{
-    Repository const repository{redis::Client{"redis://no-such-host.invalid"}};
-    CHECK(repository.create(x, owner(1), 30s, Deadline{20s}).errc() == Errc::unavailable);
-}
-
-TEST_CASE("G6: a descriptor that this library opens is closed by exec", "[redis][faults]")
-{
-    Repository const repository{redis::Client{redis_options()}};
-    LockStateService const locks{repository, {.ttl = 30s}};
-    auto const lock = locks.acquire("x");
-    CHECK_FALSE(locks.try_acquire("x"));
-    int sockets = 0;
-    for (int fd = 3; fd < 256; ++fd) {
-        auto const flags = ::fcntl(fd, F_GETFD);
-        if (flags < 0)
-            continue;
-        std::array<char, 64> target{};
-        auto const link = "/proc/self/fd/" + std::to_string(fd);
-        if (::readlink(link.c_str(), target.data(), target.size() - 1) <= 0 ||
-            !std::string(target.data()).starts_with("socket:"))
-            continue;
-        ++sockets;
-        CHECK((flags & FD_CLOEXEC) != 0);
-    }
-    CHECK(sockets >= 1);
 }
 
 }  // namespace redis_faults_test

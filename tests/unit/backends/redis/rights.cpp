@@ -101,7 +101,8 @@ for _, key in ipairs(found) do
     table.sort(fields)
     for _, field in ipairs(fields) do text = text .. field .. '=' .. redis.call('HGET', key, field) .. ' ' end
   end
-  out[#out + 1] = key .. ' ' .. kind .. ' ' .. (redis.call('PTTL', key) < 0 and 'stays ' or 'expires ') .. text
+  local ends = redis.call('PTTL', key) < 0 and 'stays ' or 'expires '
+  out[#out + 1] = key .. ' ' .. kind .. ' ' .. ends .. text
 end
 return out
 )lua",
@@ -130,40 +131,58 @@ void stand_in_line(std::string const& name_space, OwnerToken who)
 OperationId const id{"once"};
 std::string const answer{"answer"};
 
-std::vector<Call> calls()
-{
-    static Stock const a{"x", 1};
-    static Stock const b{"y", 2};
-    static Version version{};
-    static Fence fence{};
-    auto const nothing = [](Stores const&, std::string const&) {};
-    auto const value = [](Stores const& admin, std::string const&) {
+Stock const a{"x", 1};
+Stock const b{"y", 2};
+
+/// What must be there before a call, and what it needs to know of that.
+struct Before {
+    static void nothing(Stores const&, std::string const&) {}
+    static void value(Stores const& admin, std::string const&)
+    {
         version = admin.states.insert(x, a).value();
-    };
-    auto const lock = [](Stores const& admin, std::string const&) {
+    }
+    static void lock(Stores const& admin, std::string const&)
+    {
         fence = {ours, admin.states.create(x, ours, ttl).value().first};
-    };
-    auto const both = [=](Stores const& admin, std::string const& name_space) {
+    }
+    static void both(Stores const& admin, std::string const& name_space)
+    {
         value(admin, name_space);
         lock(admin, name_space);
-    };
-    auto const wanted = [=](Stores const& admin, std::string const& name_space) {
+    }
+    static void wanted(Stores const& admin, std::string const& name_space)
+    {
         both(admin, name_space);
         stand_in_line(name_space, theirs);
-    };
-    auto const commit = [](Stores const& user, std::vector<Change<Stock>> changes, bool once) {
-        OperationCommit const operation{&x, &id, 1, answer};
-        return end_of(user.states.commit(changes, once ? &operation : nullptr));
-    };
-    auto const request = [] { return IdempotentRequest{"key", Scope{"scope"}}; };
+    }
+    static void claimed(Stores const& admin, std::string const&)
+    {
+        admin.requests.claim(request(), ours, ttl, AfterLease::take_over).value();
+    }
+    static IdempotentRequest request() { return IdempotentRequest{"key", Scope{"scope"}}; }
+
+    static inline Version version{};
+    static inline Fence fence{};
+};
+
+End commit(Stores const& user, std::vector<Change<Stock>> changes, bool once)
+{
+    OperationCommit const operation{&x, &id, 1, answer};
+    return end_of(user.states.commit(changes, once ? &operation : nullptr));
+}
+
+std::vector<Call> calls_of_locks()
+{
     return {
-        {"acquire", nothing, [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
-        {"acquire and load", value,
+        {"acquire", Before::nothing,
+         [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
+        {"acquire and load", Before::value,
          [](Stores const& user) { return end_of(user.states.create_and_load(x, ours, ttl)); }},
-        {"acquire again", lock, [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
-        {"acquire in vain", lock,
+        {"acquire again", Before::lock,
+         [](Stores const& user) { return end_of(user.states.create(x, ours, ttl)); }},
+        {"acquire in vain", Before::lock,
          [](Stores const& user) { return end_of(user.states.create(x, theirs, ttl)); }},
-        {"acquire from the line", nothing,
+        {"acquire from the line", Before::nothing,
          [](Stores const& user) {
              CountingWaiter waiter;
              user.states.subscribe(x, ours, waiter);
@@ -171,84 +190,98 @@ std::vector<Call> calls()
              user.states.unsubscribe(x, waiter);
              return end;
          }},
-        {"renew", lock, [](Stores const& user) { return end_of(user.states.renew(x, ours, ttl)); }},
-        {"release", lock, [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
-        {"release to the next", wanted,
+        {"renew", Before::lock, [](Stores const& user) { return end_of(user.states.renew(x, ours, ttl)); }},
+        {"release", Before::lock, [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
+        {"release to the next", Before::wanted,
          [](Stores const& user) { return end_of(user.states.remove(x, ours)); }},
-        {"leave the line", wanted, [](Stores const& user) { return end_of(user.states.remove(x, theirs)); }},
-        {"take away", wanted, [](Stores const& user) { return end_of(user.states.force_release(x)); }},
-        {"insert", nothing, [](Stores const& user) { return end_of(user.states.insert(x, a)); }},
-        {"write", value,
-         [](Stores const& user) { return end_of(user.states.compare_and_set(x, version, a)); }},
-        {"erase", value,
-         [=](Stores const& user) {
-             return commit(user, {change(x, ChangeKind::erase, version, a, nullptr, false)}, false);
+        {"leave the line", Before::wanted,
+         [](Stores const& user) { return end_of(user.states.remove(x, theirs)); }},
+        {"take away", Before::wanted,
+         [](Stores const& user) { return end_of(user.states.force_release(x)); }}};
+}
+
+std::vector<Call> calls_of_values()
+{
+    return {
+        {"insert", Before::nothing, [](Stores const& user) { return end_of(user.states.insert(x, a)); }},
+        {"write", Before::value,
+         [](Stores const& user) { return end_of(user.states.compare_and_set(x, Before::version, a)); }},
+        {"erase", Before::value,
+         [](Stores const& user) {
+             return commit(user, {change(x, ChangeKind::erase, Before::version, a, nullptr, false)}, false);
          }},
-        {"write once", value,
-         [=](Stores const& user) {
-             return commit(user, {change(x, ChangeKind::write, version, b, nullptr, false)}, true);
+        {"write once", Before::value,
+         [](Stores const& user) {
+             return commit(user, {change(x, ChangeKind::write, Before::version, b, nullptr, false)}, true);
          }},
-        {"write under a lock and release it", both,
-         [=](Stores const& user) {
-             return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, false);
+        {"write under a lock and release it", Before::both,
+         [](Stores const& user) {
+             return commit(
+                 user, {change(x, ChangeKind::write, Before::version, b, &Before::fence, true)}, false);
          }},
-        {"write once under a lock and release it", both,
-         [=](Stores const& user) {
-             return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true);
+        {"write once under a lock and release it", Before::both,
+         [](Stores const& user) {
+             return commit(
+                 user, {change(x, ChangeKind::write, Before::version, b, &Before::fence, true)}, true);
          }},
-        {"write under a lock and pass it on", wanted,
-         [=](Stores const& user) {
-             return commit(user, {change(x, ChangeKind::write, version, b, &fence, true)}, true);
+        {"write under a lock and pass it on", Before::wanted,
+         [](Stores const& user) {
+             return commit(
+                 user, {change(x, ChangeKind::write, Before::version, b, &Before::fence, true)}, true);
          }},
-        {"write under a lock that was handed on", both,
-         [=](Stores const& user) {
-             Fence const next{ours, FencingToken{fence.token.value() + 1}};
-             return commit(user, {change(x, ChangeKind::write, version, b, &next, false)}, true);
+        {"write under a lock that was handed on", Before::both,
+         [](Stores const& user) {
+             Fence const next{ours, FencingToken{Before::fence.token.value() + 1}};
+             return commit(user, {change(x, ChangeKind::write, Before::version, b, &next, false)}, true);
          }},
-        {"write, insert and erase at once", both,
-         [=](Stores const& user) {
+        {"write, insert and erase at once", Before::both,
+         [](Stores const& user) {
              return commit(
                  user,
-                 {change(x, ChangeKind::erase, version, a, &fence, true),
+                 {change(x, ChangeKind::erase, Before::version, a, &Before::fence, true),
                   change(y, ChangeKind::write, no_version, b, nullptr, false)},
                  true);
          }},
-        {"guard and verify", both,
-         [=](Stores const& user) {
+        {"guard and verify", Before::both,
+         [](Stores const& user) {
              return commit(
                  user,
-                 {change(x, ChangeKind::verify, version, a, nullptr, false),
+                 {change(x, ChangeKind::verify, Before::version, a, nullptr, false),
                   change(y, ChangeKind::write, no_version, b, nullptr, false)},
                  false);
          }},
-        {"forbid", nothing,
-         [](Stores const& user) { return end_of(user.states.forbid_operation(x, id, 1)); }},
-        {"claim", nothing,
-         [=](Stores const& user) {
-             return end_of(user.requests.claim(request(), ours, ttl, AfterLease::take_over));
-         }},
-        {"claim again",
-         [=](Stores const& admin, std::string const&) {
-             admin.requests.claim(request(), ours, ttl, AfterLease::take_over).value();
-         },
-         [=](Stores const& user) {
-             return end_of(user.requests.claim(request(), ours, ttl, AfterLease::take_over));
-         }},
-        {"complete",
-         [=](Stores const& admin, std::string const&) {
-             admin.requests.claim(request(), ours, ttl, AfterLease::take_over).value();
-         },
-         [=](Stores const& user) { return end_of(user.requests.complete(request(), ours, answer, false)); }},
-        {"give back",
-         [=](Stores const& admin, std::string const&) {
-             admin.requests.claim(request(), ours, ttl, AfterLease::take_over).value();
-         },
-         [=](Stores const& user) { return end_of(user.requests.give_back(request(), ours)); }},
-        {"count", nothing,
+        {"forbid", Before::nothing,
+         [](Stores const& user) { return end_of(user.states.forbid_operation(x, id, 1)); }}};
+}
+
+std::vector<Call> calls_of_requests()
+{
+    return {
+        {"claim", Before::nothing,
          [](Stores const& user) {
-             return end_of(user.counters.atomic_once(id, x, CounterChange{.amount = 1}));
+             return end_of(user.requests.claim(Before::request(), ours, ttl, AfterLease::take_over));
          }},
-    };
+        {"claim again", Before::claimed,
+         [](Stores const& user) {
+             return end_of(user.requests.claim(Before::request(), ours, ttl, AfterLease::take_over));
+         }},
+        {"complete", Before::claimed,
+         [](Stores const& user) {
+             return end_of(user.requests.complete(Before::request(), ours, answer, false));
+         }},
+        {"give back", Before::claimed,
+         [](Stores const& user) { return end_of(user.requests.give_back(Before::request(), ours)); }},
+        {"count", Before::nothing, [](Stores const& user) {
+             return end_of(user.counters.atomic_once(id, x, CounterChange{.amount = 1}));
+         }}};
+}
+
+std::vector<Call> calls()
+{
+    auto all = calls_of_locks();
+    for (auto const& more : {calls_of_values(), calls_of_requests()})
+        all.insert(all.end(), more.begin(), more.end());
+    return all;
 }
 
 std::vector<std::string> documented_rights()
@@ -333,36 +366,41 @@ TEST_CASE(
     CHECK(refused["count"].contains("+set"));
 }
 
-/// Every name that a script looks at, in the words of `KeySpace`, with what somebody might have stored there.
-TEST_CASE(
-    "a call is applied as a whole or not at all, whatever somebody else has stored under our names",
-    "[redis][rights]")
+using Words = std::vector<std::string>;
+
+/// What somebody else might have stored under a name of ours, and the commands that store it.
+struct Foreign {
+    char const* what;
+    std::function<std::vector<Words>(redis::detail::KeySpace const&)> commands;
+};
+
+/// A value of each type under one name.
+template <class Name>
+std::vector<Foreign> typed(Name name_of_it)
 {
-    using Words = std::vector<std::string>;
-    struct Foreign {
-        char const* what;
-        std::function<std::vector<Words>(redis::detail::KeySpace const&)> commands;
-    };
+    return std::vector<Foreign>{
+        {"a list",
+         [=](auto const& keys) {
+             return std::vector<Words>{{"DEL", name_of_it(keys)}, {"RPUSH", name_of_it(keys), "x"}};
+         }},
+        {"a hash",
+         [=](auto const& keys) {
+             return std::vector<Words>{{"DEL", name_of_it(keys)}, {"HSET", name_of_it(keys), "o", "x"}};
+         }},
+        {"a string",
+         [=](auto const& keys) {
+             return std::vector<Words>{{"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), "by hand"}};
+         }},
+        {"a long string", [=](auto const& keys) {
+             return std::vector<Words>{
+                 {"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), std::string(80, 'x')}};
+         }}};
+}
+
+/// Every name that a script looks at, in the words of `KeySpace`, with what somebody might have stored there.
+std::vector<Foreign> foreign_values()
+{
     auto const text = [](auto const& name) { return name.text(); };
-    auto const typed = [&](auto name_of_it) {
-        return std::vector<Foreign>{
-            {"a list",
-             [=](auto const& keys) {
-                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"RPUSH", name_of_it(keys), "x"}};
-             }},
-            {"a hash",
-             [=](auto const& keys) {
-                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"HSET", name_of_it(keys), "o", "x"}};
-             }},
-            {"a string",
-             [=](auto const& keys) {
-                 return std::vector<Words>{{"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), "by hand"}};
-             }},
-            {"a long string", [=](auto const& keys) {
-                 return std::vector<Words>{
-                     {"DEL", name_of_it(keys)}, {"SET", name_of_it(keys), std::string(80, 'x')}};
-             }}};
-    };
     std::vector<Foreign> all;
     for (auto const& foreign :
          {typed([=](auto const& keys) { return text(keys.counter(0)); }),
@@ -388,9 +426,15 @@ TEST_CASE(
     all.push_back({"a lease that is no number", [=](auto const& keys) {
                        return std::vector<Words>{{"HSET", idem(keys), "o", "somebody", "e", "soon"}};
                    }});
+    return all;
+}
 
+TEST_CASE(
+    "a call is applied as a whole or not at all, whatever somebody else has stored under our names",
+    "[redis][rights]")
+{
     int refused = 0;
-    for (auto const& foreign : all) {
+    for (auto const& foreign : foreign_values()) {
         for (auto const& call : calls()) {
             auto const name_space = fresh_name_space();
             auto options = redis_server().options();

@@ -195,6 +195,8 @@ protected:
     /// Frees the record, and wakes the first subscriber.
     void release_record(Shard& shard, Node* node, Wakeup& wakeup) noexcept
     {
+        INTERLOCK_ASSERT(
+            interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its lock records");
         auto& record = *node->second.lock;
         record.owner = OwnerToken{};
         if (record.subscribers.empty()) {
@@ -211,6 +213,8 @@ private:
     /// write under it is `fenced_out` without the record, too.
     bool drop_ended_leases(Shard& shard)
     {
+        INTERLOCK_ASSERT(
+            interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its lock records");
         auto const now = runtime_.now();
         if (now < shard.leases_end)
             return false;

@@ -9,6 +9,7 @@
 
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/assertion.hpp>
 
 #include <algorithm>
 #include <array>
@@ -134,12 +135,15 @@ public:
     /// A new name for a row transaction. The caller holds the shard's mutex.
     TransactionId new_transaction(Shard& shard) noexcept
     {
+        INTERLOCK_ASSERT(
+            interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its transactions");
         return ++shard.transactions * shard_count + static_cast<std::size_t>(&shard - shards_.data());
     }
 
     /// Drops an entry that says nothing any more. The caller holds the shard's mutex.
     void drop_if_unused(Shard& shard, Node* node) noexcept
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its entries");
         if (node->second.unused()) {
             shard.recent = nullptr;
             shard.entries.erase(shard.entries.find(node->first));
@@ -150,6 +154,7 @@ public:
     /// Gives the row to the next in line, or to nobody. The caller holds the shard's mutex.
     void unlock_row(Shard& shard, Node* node, Wakeup& wakeup) noexcept
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its rows");
         auto& entry = node->second;
         if (entry.row_waiters.empty()) {
             entry.row_owner = 0;
@@ -188,6 +193,7 @@ protected:
 
     static Node* find(Shard& shard, Key const& key) noexcept
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its entries");
         // A transaction asks for its key more than once, so the last node is kept.
         if (shard.recent != nullptr && shard.recent_hash == key.hash() && shard.recent->first == key)
             return shard.recent;
@@ -220,6 +226,7 @@ protected:
     /// Writes an operation record, new or again; its retention begins now.
     void put_operation(Shard& shard, Key const& home, OperationId const& id, OperationRecord record)
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its records");
         auto const until = interlock::detail::add(runtime_.now(), id.kept_for(options_.retention));
         auto name = operation_key(home, id);
         forget_former_times(shard);
@@ -263,6 +270,7 @@ protected:
     /// Forgets what need not be kept any longer, exactly then and not before. True: something was forgotten.
     bool purge(Shard& shard)
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its records");
         if (shard.operation_order.empty())
             return false;
         auto const now = runtime_.now();

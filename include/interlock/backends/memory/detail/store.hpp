@@ -310,8 +310,9 @@ private:
     };
 
     /// Whether the change is allowed: `ok`, or the reason why not.
-    Errc check(Shard const& shard, Node* node, Change<T> const& change, TransactionId transaction) const
+    Errc check(Shard& shard, Node* node, Change<T> const& change, TransactionId transaction) const
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its values");
         if (change.fence != nullptr) {
             auto const* record = node == nullptr ? nullptr : node->second.lock.get();
             // Law P1. No clock is asked: a lease that is over but not taken yet still names its owner.
@@ -371,6 +372,7 @@ private:
     template <class V>
     Version apply_prepared(Shard& shard, Node* node, Change<T> const& change, V* value, Wakeup& wakeup)
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(shard.mutex), "the shard's mutex guards its values");
         Version version = change.version;
         if (change.kind == ChangeKind::write) {
             auto& entry = node->second;
