@@ -3,9 +3,9 @@
 #ifndef INTERLOCK_TESTS_COMPILE_FAIL_UNNAMED_HPP
 #define INTERLOCK_TESTS_COMPILE_FAIL_UNNAMED_HPP
 
-/// @file What the cases unnamed_*.cpp begin with. Each writes something in place inside of a co_await
-/// expression that g++ 12 would destroy twice. The library refuses it under g++ 12, and under no other
-/// compiler.
+/// @file
+/// What the cases unnamed_*.cpp begin with. Each writes something in place inside of a co_await expression
+/// that g++ 12 would destroy twice. The library refuses it under g++ 12, and under no other compiler.
 
 #include <interlock/interlock.hpp>
 

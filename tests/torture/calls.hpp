@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_TESTS_TORTURE_CALLS_HPP
 #define INTERLOCK_TESTS_TORTURE_CALLS_HPP
 
-/// @file How a client calls a service, whatever its policy and its store: once, by an id until the outcome
-/// is known, and many at once without blocking.
+/// @file
+/// How a client calls a service, whatever its policy and its store: once, by an id until the outcome is
+/// known, and many at once without blocking.
 
 #include <interlock/interlock.hpp>
 

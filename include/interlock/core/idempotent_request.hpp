@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
 #define INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP
 
-/// @file A request that may arrive several times, and the answer to it. A client that got no answer sends
-/// its request again, with the same idempotency key; the policies `IdempotencyKeys` and
+/// @file
+/// A request that may arrive several times, and the answer to it. A client that got no answer sends its
+/// request again, with the same idempotency key; the policies `IdempotencyKeys` and
 /// `IdempotencyInTransaction` make sure that the effect happens once, and that everybody gets the same
 /// answer.
 ///

@@ -3,10 +3,11 @@
 #ifndef INTERLOCK_BACKENDS_MEMORY_IDEMPOTENCY_STORE_HPP
 #define INTERLOCK_BACKENDS_MEMORY_IDEMPOTENCY_STORE_HPP
 
-/// @file A client that got no answer sends its request again. The policy `IdempotencyKeys` asks an
-/// idempotency store whether the request was carried out already, and replays the stored answer. This store
-/// keeps its records in this process's memory: for tests, and for programs whose clients reconnect to the
-/// same process.
+/// @file
+/// A client that got no answer sends its request again. The policy `IdempotencyKeys` asks an idempotency
+/// store whether the request was carried out already, and replays the stored answer. This store keeps its
+/// records in this process's memory: for tests, and for programs whose clients reconnect to the same
+/// process.
 ///
 ///     interlock::memory::IdempotencyStore const keys;
 ///     interlock::TransactionService const service{

@@ -3,8 +3,9 @@
 #ifndef INTERLOCK_TESTS_UNIT_BACKENDS_REDIS_CONNECTION_HPP
 #define INTERLOCK_TESTS_UNIT_BACKENDS_REDIS_CONNECTION_HPP
 
-/// @file What the tests of an asynchronous connection begin with. `Results` notes the outcomes in the order
-/// in which they complete. `Loop` is an io_context with threads of its own; a case that runs its context by
+/// @file
+/// What the tests of an asynchronous connection begin with. `Results` notes the outcomes in the order in
+/// which they complete. `Loop` is an io_context with threads of its own; a case that runs its context by
 /// `run_until` knows that no other thread takes part.
 
 #include <interlock/backends/redis/connection.hpp>

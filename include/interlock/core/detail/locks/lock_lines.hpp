@@ -99,16 +99,7 @@ public:
     }
     /// Nobody has to do with the key any more. Its memory is kept for another key, within limits: an
     /// allocation per acquire would be the larger part of an uncontended one.
-    void recycle(Node* node) noexcept
-    {
-        INTERLOCK_ASSERT(
-            node->second.holder == nullptr && !node->second.is_linked(), "an idle line has nothing planned");
-        auto const it = entries_.find(node->first);
-        if (spares_.size() == most_spares)
-            entries_.erase(it);
-        else
-            spares_.push_back(entries_.extract(it));
-    }
+    void recycle(Node* node) noexcept;
 
     struct DueEarlier {
         bool operator()(Entry const& a, Entry const& b) const noexcept { return a.due < b.due; }
@@ -146,18 +137,7 @@ private:
     using Entries = std::unordered_map<Key, Entry>;
     static constexpr std::size_t most_spares = 32;
 
-    Node* emplace(Key const& key)
-    {
-        if (spares_.empty())
-            return &*entries_.try_emplace(key).first;
-        if (auto const it = entries_.find(key); it != entries_.end())
-            return &*it;
-        auto& spare = spares_.back();
-        spare.key() = key;
-        auto const it = entries_.insert(std::move(spare)).position;
-        spares_.pop_back();
-        return &*it;
-    }
+    Node* emplace(Key const& key);
 
     Entries entries_;
     std::vector<typename Entries::node_type> spares_;
@@ -198,41 +178,13 @@ public:
     // ---- the line moves on ----------------------------------------------------------------------
 
     /// The line told who is next (null: nobody, and the line is idle). To be fired when the mutex is free.
-    [[nodiscard]] Wakeup promote_next(Shard& shard, Node* node, Member* next) noexcept
-    {
-        INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
-        if (next == nullptr) {
-            shard.recycle(node);
-            return {};
-        }
-        lines_.count_out();
-        next->promoted = true;
-        schedule_turn(shard, node);
-        return next->caller->wake_later();
-    }
+    [[nodiscard]] Wakeup promote_next(Shard& shard, Node* node, Member* next) noexcept;
 
     /// Whoever is to drive next has not come: the one behind it drives, and it goes to the end of the queue.
-    void pass_over(Shard& shard, Node* node) noexcept
-    {
-        auto& line = node->second.line;
-        auto* const late = line.promoted();
-        auto* const next = line.pass_over();
-        if (next == nullptr)
-            return schedule_turn(shard, node);
-        lines_.count_in_again();
-        late->promoted = false;
-        unschedule(shard, node);
-        static_cast<void>(promote_next(shard, node, next));  // woken while the mutex is held: rare
-    }
+    void pass_over(Shard& shard, Node* node) noexcept;
 
     /// Holder and entry know each other no more.
-    Node* detach_holder(Holder& hold) noexcept
-    {
-        INTERLOCK_ASSERT(is_locked(hold.shard_->mutex), "the shard's mutex guards its lines");
-        auto* const node = std::exchange(hold.node_, nullptr);
-        node->second.holder = nullptr;
-        return node;
-    }
+    Node* detach_holder(Holder& hold) noexcept;
 
     // ---- the schedule of a shard ----------------------------------------------------------------
 
@@ -241,28 +193,9 @@ public:
     /// they were made.
     void schedule(Shard& shard, Node* node) { schedule_at(shard, node, node->second.line.lease().next()); }
 
-    void schedule_at(Shard& shard, Node* node, TimePoint at)
-    {
-        INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its schedule");
-        auto& entry = node->second;
-        if (at < shard.alarm_at) {
-            shard.alarm_used = true;
-            shard.alarm_at = TimePoint::max();  // should arming fail
-            runtime_.arm(shard.alarm, at);
-            shard.alarm_at = at;
-        }
-        unschedule(shard, node);
-        entry.due = at;
-        shard.schedule.insert(shard.schedule.end(), entry);
-    }
+    void schedule_at(Shard& shard, Node* node, TimePoint at);
 
-    void schedule_turn(Shard& shard, Node* node) noexcept
-    {
-        try {
-            schedule_at(shard, node, add(runtime_.now(), patience));
-        } catch (...) {  // the alarm could not be set: then everybody waits for the one that is to drive
-        }
-    }
+    void schedule_turn(Shard& shard, Node* node) noexcept;
 
     void unschedule(Shard& shard, Node* node) noexcept
     {
@@ -281,5 +214,9 @@ public:
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/detail/locks/impl/lock_lines.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINES_HPP

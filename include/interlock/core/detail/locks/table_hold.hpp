@@ -35,21 +35,7 @@ public:
     /// The shard's mutex is held.
     static std::shared_ptr<TableHold> make(
         std::shared_ptr<Table> table, Shard& shard, Node* node, OwnerToken owner, FencingToken token,
-        TimePoint valid_until, TimePoint granted_at)
-    {
-        auto* const hold =
-            new TableHold(std::move(table), shard, node, owner, token, valid_until, granted_at);
-        std::shared_ptr<TableHold> first;
-        try {
-            first = {hold, LastHandle{}, CountInPlace<TableHold, std::byte>{hold}};
-        } catch (...) {  // no memory for the count, where it has no room in the hold
-            hold->drop_reference();
-            throw;
-        }
-        hold->gone_.store(false, std::memory_order_relaxed);
-        hold->self_ = first;
-        return first;
-    }
+        TimePoint valid_until, TimePoint granted_at);
 
     TimePoint now() const noexcept override { return table_->runtime_.now(); }
     std::string place() const override { return table_->store_.place(); }
@@ -58,13 +44,7 @@ public:
         if (!gone_.exchange(true, std::memory_order_relaxed) && !table_->forked())
             static_cast<void>(table_->release(*this, unresolved || this->unresolved(), false));
     }
-    Outcome<void> release_and_report() override
-    {
-        gone_.store(true, std::memory_order_relaxed);
-        if (table_->forked())
-            return of_the_parent();
-        return table_->release(*this, unresolved(), true);
-    }
+    Outcome<void> release_and_report() override;
     Outcome<void> renew_now(Deadline deadline) override
     {
         if (table_->forked())
@@ -86,13 +66,7 @@ public:
 
     /// Begins to remove the record of `node`, which this no longer holds. Once in the life of a hold;
     /// allocates nothing.
-    RecordRemoval<R>& remove_record(Node* node, RemovalMachine machine, Waiter* waiter) noexcept
-    {
-        INTERLOCK_ASSERT(!removal_, "a record is removed once");
-        removal_.emplace(*this, *table_, node->first, fence().owner, machine, node, waiter);
-        removal_->start();
-        return *removal_;
-    }
+    RecordRemoval<R>& remove_record(Node* node, RemovalMachine machine, Waiter* waiter) noexcept;
 
     std::shared_ptr<Table> const table_;
     Shard* const shard_;
@@ -128,5 +102,9 @@ private:
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/detail/locks/impl/table_hold.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_DETAIL_LOCKS_TABLE_HOLD_HPP
