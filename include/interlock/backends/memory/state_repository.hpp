@@ -47,7 +47,7 @@ namespace memory {
 /// `load_for_update` it keeps the store alive; made by `open_transaction` the repository must outlive it. It
 /// must not be moved while `poll` is pending, since a queue knows its waiter. Its destructor rolls back.
 /// **Thread safety.** One thread at a time. **Cost.** One mutex of 64 for each row, at its lock and at its
-/// end; a transaction of one row allocates nothing.
+/// end; a transaction of one row that has a value and is free allocates nothing.
 template <class T, class R>
 class Transaction {
 public:
