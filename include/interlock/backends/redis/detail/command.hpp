@@ -45,7 +45,7 @@ public:
             add_parts(word.parts());
         }
     }
-    void add_parts(std::span<std::string_view const> parts)
+    [[gnu::noinline]] void add_parts(std::span<std::string_view const> parts)
     {
         std::size_t size = 0;
         for (auto const part : parts)

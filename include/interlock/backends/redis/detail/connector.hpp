@@ -32,7 +32,7 @@ namespace redis {
 namespace detail {
 
 /// One error's words, where the end of the stream is the server's doing.
-inline std::string why_lost(boost::system::error_code error)
+[[gnu::cold]] inline std::string why_lost(boost::system::error_code error)
 {
     return error == boost::asio::error::eof ? std::string("the server closed it") : error.message();
 }
@@ -55,7 +55,7 @@ class Connector {
 public:
     explicit Connector(Owner& owner) noexcept : owner_(owner) {}
 
-    void start(Self self)
+    [[gnu::cold]] void start(Self self)
     {
         timed_out_ = false;
         endpoints_.clear();
@@ -78,7 +78,7 @@ public:
     }
 
     /// The time for this attempt is over.
-    void stop()
+    [[gnu::cold]] void stop()
     {
         if (std::exchange(timed_out_, true))
             return;
@@ -87,7 +87,7 @@ public:
     }
 
 private:
-    void connect_next(Self self, Error error)
+    [[gnu::cold]] void connect_next(Self self, Error error)
     {
         if (!owner_.connecting())
             return;
@@ -103,7 +103,7 @@ private:
             });
     }
 
-    void shake_hands(Self self)
+    [[gnu::cold]] void shake_hands(Self self)
     {
         if (!owner_.connecting())
             return;
@@ -125,7 +125,7 @@ private:
     }
 
     /// Carries out what the handshake asks for.
-    void go_on(Self self, HandshakeAction action)
+    [[gnu::cold]] void go_on(Self self, HandshakeAction action)
     {
         auto& wire = owner_.wire();
         switch (action) {
@@ -152,12 +152,15 @@ private:
             return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
         }
     }
-    HandshakeAction lost(Error error)
+    [[gnu::cold]] HandshakeAction lost(Error error)
     {
         return handshake_->lost(
             timed_out_ ? HandshakeLoss::timed_out : HandshakeLoss::broken, why_lost(error));
     }
-    void fail(std::string const& why) { owner_.connect_failed(cannot_connect(owner_.options(), why)); }
+    [[gnu::cold]] void fail(std::string const& why)
+    {
+        owner_.connect_failed(cannot_connect(owner_.options(), why));
+    }
 
     Owner& owner_;
     bool timed_out_{false};  // the present attempt has taken too long; its handlers come back and find this

@@ -39,7 +39,7 @@ constexpr std::uint64_t stable_hash(
 class Name {
 public:
     /// `kind` and what follows it stand behind the shard; nothing does where there is no `first`.
-    Name(
+    [[gnu::noinline]] Name(
         std::string_view name_space, std::size_t shard, std::string_view kind,
         std::optional<std::string_view> first = {}, std::string_view second = {})
     {
@@ -58,7 +58,7 @@ public:
     Name& operator=(Name const&) = delete;
 
     std::span<std::string_view const> parts() const noexcept { return parts_; }
-    std::string text() const
+    [[gnu::noinline]] std::string text() const
     {
         std::string out;
         for (auto const part : parts_)
@@ -119,7 +119,7 @@ public:
     std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 
     std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
-    WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
+    [[gnu::noinline]] WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
     {
         auto const shard = shard_of(bytes);
         auto const hash = Name{name_space_, shard, kind, bytes}.hash();

@@ -58,7 +58,7 @@ template <class R>
 class Pipeline final : public Alarm, public PipelineMember, public std::enable_shared_from_this<Pipeline<R>> {
 public:
     /// `life`: null where nobody cares which server it is.
-    static std::shared_ptr<Pipeline> make(
+    [[gnu::cold]] static std::shared_ptr<Pipeline> make(
         R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
     {
         std::shared_ptr<Pipeline> pipeline(
@@ -68,7 +68,7 @@ public:
     }
     Pipeline(Pipeline const&) = delete;
     Pipeline& operator=(Pipeline const&) = delete;
-    ~Pipeline() override
+    [[gnu::cold]] ~Pipeline() override
     {
         runtime_.cancel(*this);
         service_list_->remove(*this);
@@ -113,7 +113,7 @@ public:
         std::lock_guard lock(mutex_);  // `finished()` may not have returned yet
         return command.take();
     }
-    Outcome<Reply> cancel(QueuedCommand& command)
+    [[gnu::cold]] Outcome<Reply> cancel(QueuedCommand& command)
     {
         std::lock_guard lock(mutex_);
         auto outcome = queue_.cancel(command);
@@ -130,7 +130,7 @@ public:
     }
 
     /// Nobody will ask for more: all commands end as cancelled.
-    void close() noexcept
+    [[gnu::cold]] void close() noexcept
     {
         if (!end())
             return;
@@ -139,7 +139,7 @@ public:
             boost::asio::post(wire_->strand, [self = this->shared_from_this()] { self->drop_socket(); });
     }
     /// The execution context goes away.
-    void abandon() noexcept override
+    [[gnu::cold]] void abandon() noexcept override
     {
         end();
         std::unique_ptr<Wire> dropped;
@@ -147,7 +147,7 @@ public:
         dropped = std::move(wire_);
     }
 
-    void ring() noexcept override
+    [[gnu::cold]] void ring() noexcept override
     {
         auto const self = this->weak_from_this().lock();
         if (!self)
@@ -162,14 +162,15 @@ private:
     using Error = boost::system::error_code;
     using Lock = std::unique_lock<std::mutex>;
 
-    Pipeline(R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
+    [[gnu::cold]] Pipeline(
+        R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
         : options_(std::move(options)), life_(std::move(life)), runtime_(std::move(runtime)),
           executor_(std::move(executor)), generation_(runtime_.generation()),
           service_list_(PipelineService::of(executor_)), wire_(std::make_unique<Wire>(executor_))
     {}
 
     /// False: that was done before.
-    bool end() noexcept
+    [[gnu::cold]] bool end() noexcept
     {
         bool first = false;
         {
@@ -341,18 +342,18 @@ private:
 
     // ---- Losing the connection
 
-    void close_connection()
+    [[gnu::cold]] void close_connection()
     {
         wire_->close_socket();
         wire_->reader.reset();
     }
-    void lose(Lock& lock, Errc code, std::string detail)
+    [[gnu::cold]] void lose(Lock& lock, Errc code, std::string detail)
     {
         queue_.lost(code, std::move(detail));
         wire_->close_socket();
         settle(lock);
     }
-    void settle(Lock& lock)
+    [[gnu::cold]] void settle(Lock& lock)
     {
         if (!queue_.settle(runtime_.now(), runtime_.random_bits()))
             return;
@@ -360,7 +361,7 @@ private:
         advance(lock);
     }
     /// After `close`: whatever is under way comes back and finds that nobody is there.
-    void drop_socket()
+    [[gnu::cold]] void drop_socket()
     {
         if (!wire_)
             return;
@@ -378,13 +379,13 @@ private:
         std::lock_guard lock(mutex_);
         return queue_.connecting();
     }
-    void connected()
+    [[gnu::cold]] void connected()
     {
         Lock lock(mutex_);
         queue_.connected();
         advance(lock);
     }
-    void connect_failed(Failure failure)
+    [[gnu::cold]] void connect_failed(Failure failure)
     {
         Lock lock(mutex_);
         close_connection();
@@ -394,7 +395,7 @@ private:
 
     // ---- Time
 
-    void tick()
+    [[gnu::cold]] void tick()
     {
         Lock lock(mutex_);
         if (closed_)

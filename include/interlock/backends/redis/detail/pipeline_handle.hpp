@@ -24,7 +24,7 @@ namespace detail {
 template <class R>
 class PipelineHandle {
 public:
-    PipelineHandle(
+    [[gnu::cold]] PipelineHandle(
         R runtime, boost::asio::any_io_executor executor, Options options,
         std::shared_ptr<Life> life = nullptr)
     {
@@ -34,7 +34,7 @@ public:
     }
     PipelineHandle(PipelineHandle const&) = delete;
     PipelineHandle& operator=(PipelineHandle const&) = delete;
-    ~PipelineHandle()
+    [[gnu::cold]] ~PipelineHandle()
     {
         if (!pipeline)
             return;

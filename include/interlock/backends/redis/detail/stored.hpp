@@ -53,7 +53,7 @@ inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
     return number;
 }
 
-inline Failure damaged(char const* what)
+[[gnu::cold]] inline Failure damaged(char const* what)
 {
     return Failure{Errc::corrupt_state, std::string("redis: ") + what};
 }

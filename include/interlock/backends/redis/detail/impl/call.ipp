@@ -121,13 +121,12 @@ void set_time(ClientState<R>& client, Request<What>& request, Deadline deadline)
 }
 
 template <class R, class What>
-PipelinedCommand<R, What>::PipelinedCommand(
-    ClientState<R>& client, Request<What>&& request, Waiter& waiter)
+PipelinedCommand<R, What>::PipelinedCommand(ClientState<R>& client, Request<What>&& request, Waiter& waiter)
     : QueuedCommand(request.access, request.until), pipeline_(client.pipeline()),
       what_(std::move(request.what)),
       resender_(
-          what_, request.script != nullptr ? std::optional<std::string_view>{request.script->text}
-                                           : std::nullopt),
+          what_,
+          request.script != nullptr ? std::optional<std::string_view>{request.script->text} : std::nullopt),
       waiter_(waiter)
 {
     of_life(request.life);
@@ -205,8 +204,7 @@ std::optional<Outcome<ReplyView>> ReplicatedCommand<R>::poll()
             undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
     auto const reply = (*result)->root();
     bool const refused = reply.is(ReplyType::error);
-    if (refused &&
-        (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
+    if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
         return std::nullopt;
     if (undoing_)
         return Outcome<ReplyView>{replication_.missing(waited_.root(), !refused)};

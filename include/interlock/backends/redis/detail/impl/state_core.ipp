@@ -47,7 +47,7 @@ INTERLOCK_DECL Failure undecodable(Version version)
         Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(version)};
 }
 
-INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
+[[gnu::cold]] INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
 {
     check_placement(options, client);
     if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
@@ -240,8 +240,8 @@ Outcome<CommitResult> StateCore<R>::commit(
         return CommitResult{};
     return ask<CommitResult>(
         *client_, commit_request(changes, operation), deadline, [&changes](ReplyView reply) {
-            auto done = committed(
-                reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
+            auto done =
+                committed(reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
             if (!done || done->duplicate)
                 return done;
             std::size_t i = 0;
@@ -278,8 +278,7 @@ StartedCall<CommitResult> StateCore<R>::start_commit(
 }
 
 template <class R>
-StartedCall<Version> StateCore<R>::start_change(
-    RawChanges& changes, Deadline deadline, Waiter& waiter) const
+StartedCall<Version> StateCore<R>::start_change(RawChanges& changes, Deadline deadline, Waiter& waiter) const
 {
     bool const writes = changes[0].kind == ChangeKind::write;
     return detail::start<Version>(
@@ -370,10 +369,8 @@ INTERLOCK_DECL Failure no_grant(ReplyView reply)
     case 0:
         return Failure::busy(
             Errc::lock_busy, std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)});
-    case -1:
-        return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
-    default:
-        return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+    case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+    default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
     }
 }
 
@@ -409,8 +406,7 @@ Request<ScriptCall> StateCore<R>::create_request(Key const& key, OwnerToken owne
     auto const own_keys = static_cast<std::uint8_t>(loads ? 2 : 1);
     Request<ScriptCall> request{
         ScriptCall{
-            script,
-            {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
+            script, {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
         &script, Access::write};
     request.refused = bad_lease(key, ttl);
     if (request.refused)
