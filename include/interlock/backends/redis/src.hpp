@@ -53,9 +53,8 @@ template class BasicIdempotencyStore<SystemRuntime>;
 namespace detail {
 
 template class ExecutedCommand<SystemRuntime>;
-template class PipelinedCommand<SystemRuntime, Command>;
-template class PipelinedCommand<SystemRuntime, ScriptCall>;
 template class ReplicatedCommand<SystemRuntime>;
+template class SentCommand<SystemRuntime>;
 template class StateCore<SystemRuntime>;
 template struct ReadGrant<SystemRuntime>;
 template ConnectionRuntime<SystemRuntime> runtime_of(Pipeline<SystemRuntime> const&);

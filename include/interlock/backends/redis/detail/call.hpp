@@ -115,13 +115,11 @@ template <class R, class What>
 void set_time(ClientState<R>& client, Request<What>& request, Deadline deadline);
 
 /// One command of the shared connection, from its start to its reply.
-template <class R, class What>
-class PipelinedCommand final : private QueuedCommand {
+template <class R>
+class SentCommand : private QueuedCommand {
 public:
-    PipelinedCommand(ClientState<R>& client, Request<What>&& request, Waiter& waiter);
-    PipelinedCommand(PipelinedCommand const&) = delete;
-    PipelinedCommand& operator=(PipelinedCommand const&) = delete;
-    ~PipelinedCommand();
+    SentCommand(SentCommand const&) = delete;
+    SentCommand& operator=(SentCommand const&) = delete;
 
     void start() noexcept;
     /// Nothing while there is no answer of the server. The reply stays where it is until this ends.
@@ -129,18 +127,41 @@ public:
     /// Whether the call has come to its end once its reply was read and meant success.
     static constexpr bool settled() noexcept { return true; }
 
+protected:
+    /// What `payload` refers to outlives this. `script`: what it calls; null where it calls none.
+    SentCommand(
+        ClientState<R>& client, Payload payload, Script const* script, Access access, TimePoint until,
+        std::uint64_t life, Waiter& waiter);
+    ~SentCommand();
+
 private:
     void finished() noexcept override;
 
     std::shared_ptr<Pipeline<R>> pipeline_;
-    What what_;
+    Payload payload_;  // as it is sent first
     Resender resender_;
     Waiter& waiter_;
 };
 
+/// Keeps what a command refers to.
+template <class What>
+struct SentWords {
+    What what;
+};
+
+/// A `SentCommand` with what it refers to, which therefore is the first base.
+template <class R, class What>
+class PipelinedCommand final : private SentWords<What>, public SentCommand<R> {
+public:
+    PipelinedCommand(ClientState<R>& client, Request<What>&& request, Waiter& waiter)
+        : SentWords<What>{std::move(request.what)},
+          SentCommand<R>(
+              client, this->what, request.script, request.access, request.until, request.life, waiter)
+    {}
+};
+
 /// A write that counts only once replicas have it: one command of the shared connection, and, where they do
-/// not have it in time, a second one that takes it back. Its members mean what those of `PipelinedCommand`
-/// mean.
+/// not have it in time, a second one that takes it back. Its members mean what those of `SentCommand` mean.
 template <class R>
 class ReplicatedCommand final : private QueuedCommand {
 public:

@@ -17,12 +17,12 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,6 +45,8 @@ namespace detail {
 /// | `options()`, `life()` | where to connect to; whom to tell which server it is, or null |
 /// | `connecting()` | false: nobody waits for this attempt any more |
 /// | `connected()`, `connect_failed(Failure)` | how an attempt ends |
+/// | `connector()` | this |
+/// | `Transfer` | a handler of reads and writes: made of the owner and of what to call with it |
 ///
 /// **Thread safety.** On the owner's strand.
 template <class Owner>
@@ -129,28 +131,43 @@ private:
     {
         auto& wire = owner_.wire();
         switch (action) {
-        case HandshakeAction::send: {
-            auto const bytes = handshake_->output();
-            return boost::asio::async_write(
-                wire.socket, boost::asio::buffer(bytes.data(), bytes.size()),
-                [this, self = std::move(self)](Error error, std::size_t) mutable {
-                    if (owner_.connecting())
-                        go_on(std::move(self), error ? lost(error) : handshake_->sent());
-                });
-        }
+        case HandshakeAction::send: unsent_ = handshake_->output(); return send(std::move(self));
         case HandshakeAction::receive:
             return wire.socket.async_read_some(
                 boost::asio::buffer(wire.buffer),
-                [this, self = std::move(self)](Error error, std::size_t size) mutable {
-                    if (owner_.connecting())
-                        go_on(
-                            std::move(self),
-                            error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
-                });
+                typename Owner::Transfer{std::move(self), [](Self owner, Error error, std::size_t size) {
+                                             auto& me = owner->connector();
+                                             me.on_received(std::move(owner), error, size);
+                                         }});
         case HandshakeAction::done: handshake_.reset(); return owner_.connected();
         case HandshakeAction::failed:
             return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
         }
+    }
+    [[gnu::cold]] void send(Self self)
+    {
+        owner_.wire().socket.async_write_some(
+            boost::asio::buffer(unsent_.data(), unsent_.size()),
+            typename Owner::Transfer{std::move(self), [](Self owner, Error error, std::size_t size) {
+                                         auto& me = owner->connector();
+                                         me.on_sent(std::move(owner), error, size);
+                                     }});
+    }
+    [[gnu::cold]] void on_sent(Self self, Error error, std::size_t size)
+    {
+        if (!owner_.connecting())
+            return;
+        unsent_.remove_prefix(size);
+        if (!error && !unsent_.empty())
+            return send(std::move(self));
+        go_on(std::move(self), error ? lost(error) : handshake_->sent());
+    }
+    [[gnu::cold]] void on_received(Self self, Error error, std::size_t size)
+    {
+        if (owner_.connecting())
+            go_on(
+                std::move(self),
+                error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
     }
     [[gnu::cold]] HandshakeAction lost(Error error)
     {
@@ -167,6 +184,7 @@ private:
     std::vector<interlock::detail::AsyncEndpoint> endpoints_;  // of the server's name
     std::size_t next_endpoint_{0};                             // to be tried next
     std::unique_ptr<Handshake> handshake_;                     // once a socket is connected
+    std::string_view unsent_;                                  // of what the handshake sends at present
 };
 
 }  // namespace detail

@@ -80,6 +80,7 @@ private:
     std::array<std::string_view, 11> parts_;
 };
 
+/// The names of one name space. What makes names is not inlined: every verb names two or three keys.
 class KeySpace {
 public:
     /// How many wake channels a name space has at least. A channel belongs to the slot of a shard, so there
@@ -98,15 +99,15 @@ public:
 
     std::string const& name_space() const noexcept { return name_space_; }
     std::size_t shards() const noexcept { return shards_; }
-    std::size_t shard_of(std::string_view bytes) const noexcept
+    [[gnu::noinline]] std::size_t shard_of(std::string_view bytes) const noexcept
     {
         return shards_ == 1 ? 0 : static_cast<std::size_t>(stable_hash(bytes) % shards_);
     }
-    Name name(std::string_view kind, std::string_view bytes) const
+    [[gnu::noinline]] Name name(std::string_view kind, std::string_view bytes) const
     {
         return {name_space_, shard_of(bytes), kind, bytes};
     }
-    Name operation(std::string_view record_key, std::string_view id) const
+    [[gnu::noinline]] Name operation(std::string_view record_key, std::string_view id) const
     {
         return {name_space_, shard_of(record_key), "op", record_key, id};
     }
@@ -114,7 +115,7 @@ public:
     {
         return {name_space_, shard_of(counter), "once", counter, id};
     }
-    Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
+    [[gnu::noinline]] Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
     /// What all operation records of a shard begin with.
     std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 

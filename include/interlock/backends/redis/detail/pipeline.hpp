@@ -59,10 +59,10 @@ class Pipeline final : public Alarm, public PipelineMember, public std::enable_s
 public:
     /// `life`: null where nobody cares which server it is.
     [[gnu::cold]] static std::shared_ptr<Pipeline> make(
-        R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
+        R runtime, boost::asio::any_io_executor executor, Options const& options, std::shared_ptr<Life> life)
     {
         std::shared_ptr<Pipeline> pipeline(
-            new Pipeline(std::move(runtime), std::move(executor), std::move(options), std::move(life)));
+            new Pipeline(std::move(runtime), std::move(executor), options, std::move(life)));
         pipeline->service_list_->add(pipeline);
         return pipeline;
     }
@@ -136,7 +136,7 @@ public:
             return;
         std::lock_guard lock(mutex_);
         if (wire_)
-            boost::asio::post(wire_->strand, [self = this->shared_from_this()] { self->drop_socket(); });
+            boost::asio::post(wire_->strand, Turn{this->shared_from_this(), &Pipeline::drop_socket});
     }
     /// The execution context goes away.
     [[gnu::cold]] void abandon() noexcept override
@@ -155,16 +155,29 @@ public:
         std::lock_guard lock(mutex_);
         alarm_at_ = TimePoint::max();
         if (!closed_ && wire_)
-            boost::asio::post(wire_->strand, [self] { self->tick(); });
+            boost::asio::post(wire_->strand, Turn{self, &Pipeline::tick});
     }
 
 private:
     using Error = boost::system::error_code;
     using Lock = std::unique_lock<std::mutex>;
+    using Self = std::shared_ptr<Pipeline>;
+
+    // One type of handler for each kind of operation: Asio's part of an operation is compiled for each type.
+    struct Turn {
+        void operator()() const { (*self.*take)(); }
+        Self self;
+        void (Pipeline::*take)();
+    };
+    struct Transfer {
+        void operator()(Error error, std::size_t size) { then(std::move(self), error, size); }
+        Self self;
+        void (*then)(Self, Error, std::size_t);
+    };
 
     [[gnu::cold]] Pipeline(
-        R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
-        : options_(std::move(options)), life_(std::move(life)), runtime_(std::move(runtime)),
+        R runtime, boost::asio::any_io_executor executor, Options const& options, std::shared_ptr<Life> life)
+        : options_(options), life_(std::move(life)), runtime_(std::move(runtime)),
           executor_(std::move(executor)), generation_(runtime_.generation()),
           service_list_(PipelineService::of(executor_)), wire_(std::make_unique<Wire>(executor_))
     {}
@@ -192,7 +205,7 @@ private:
         try {
             arm(command.deadline());
             if (!turn_posted_ && queue_.wanted()) {
-                boost::asio::post(wire_->strand, [self = this->shared_from_this()] { self->turn(); });
+                boost::asio::post(wire_->strand, Turn{this->shared_from_this(), &Pipeline::turn});
                 turn_posted_ = true;
             }
         } catch (...) {
@@ -268,9 +281,9 @@ private:
         auto const bytes = wire_->unwritten();
         wire_->socket.async_write_some(
             boost::asio::buffer(bytes.data(), bytes.size()),
-            [self = this->shared_from_this()](Error error, std::size_t size) {
-                self->on_written(error, size);
-            });
+            Transfer{this->shared_from_this(), [](Self self, Error error, std::size_t size) {
+                         self->on_written(error, size);
+                     }});
     }
     void on_written(Error error, std::size_t size)
     {
@@ -297,7 +310,9 @@ private:
     {
         wire_->socket.async_read_some(
             boost::asio::buffer(wire_->buffer),
-            [self = this->shared_from_this()](Error error, std::size_t size) { self->on_read(error, size); });
+            Transfer{this->shared_from_this(), [](Self self, Error error, std::size_t size) {
+                         self->on_read(error, size);
+                     }});
     }
 
     void on_read(Error error, std::size_t size)
@@ -373,6 +388,7 @@ private:
 
     friend class Connector<Pipeline>;
     Wire& wire() noexcept { return *wire_; }
+    Connector<Pipeline>& connector() noexcept { return connector_; }
     Life* life() const noexcept { return life_.get(); }
     bool connecting() const
     {

@@ -131,7 +131,7 @@ public:
     static constexpr std::size_t room_for_head = 128;
 
 private:
-    void ended() noexcept
+    [[gnu::noinline]] void ended() noexcept
     {
         ++words_;
         std::size_t words = 0;

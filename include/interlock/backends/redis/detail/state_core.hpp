@@ -145,7 +145,7 @@ public:
     Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline) const;
     Outcome<Grant> carry_out(verb::Create const& create, Deadline) const;
     Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline) const;
-    Outcome<void> carry_out(verb::RenewAll const& all, Deadline) const;
+    [[gnu::cold]] Outcome<void> carry_out(verb::RenewAll const& all, Deadline) const;
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline) const;
     [[gnu::cold]] Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const;
 

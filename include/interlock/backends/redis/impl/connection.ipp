@@ -31,8 +31,8 @@ BasicConnection<Runtime>::BasicConnection(boost::asio::any_io_executor executor,
 template <class Runtime>
 BasicConnection<Runtime>::BasicConnection(
     Runtime runtime, boost::asio::any_io_executor executor, Options options)
-    : handle_(std::make_shared<detail::PipelineHandle<Runtime>>(
-          std::move(runtime), std::move(executor), std::move(options)))
+    : handle_(
+          std::make_shared<detail::PipelineHandle<Runtime>>(std::move(runtime), std::move(executor), options))
 {}
 
 template <class Runtime>

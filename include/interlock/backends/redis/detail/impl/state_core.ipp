@@ -240,8 +240,8 @@ Outcome<CommitResult> StateCore<R>::commit(
         return CommitResult{};
     return ask<CommitResult>(
         *client_, commit_request(changes, operation), deadline, [&changes](ReplyView reply) {
-            auto done =
-                committed(reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
+            auto done = committed(
+                reply, changes.size(), KeyOf{[&](std::size_t i) { return changes[i].key->bytes(); }});
             if (!done || done->duplicate)
                 return done;
             std::size_t i = 0;
@@ -268,9 +268,9 @@ StartedCall<CommitResult> StateCore<R>::start_commit(
     return detail::start<CommitResult>(
         *client_, commit_request(changes, operation), deadline, waiter,
         [size = changes.size(), names = std::move(names), writes](ReplyView reply) {
-            auto done = committed(reply, size, [&](std::size_t i) -> std::string_view {
-                return names.empty() ? std::string_view{} : names[i];
-            });
+            auto done = committed(reply, size, KeyOf{[&](std::size_t i) -> std::string_view {
+                                      return names.empty() ? std::string_view{} : names[i];
+                                  }});
             if (done && !done->duplicate && writes)
                 done->version = version_of(reply, 0);
             return done;
@@ -284,7 +284,7 @@ StartedCall<Version> StateCore<R>::start_change(RawChanges& changes, Deadline de
     return detail::start<Version>(
         *client_, commit_request(changes, nullptr), deadline, waiter,
         [writes, version = changes[0].version](ReplyView reply) -> Outcome<Version> {
-            auto done = committed(reply, 1, [](std::size_t) { return std::string_view{}; });
+            auto done = committed(reply, 1, KeyOf{[](std::size_t) { return std::string_view{}; }});
             if (!done)
                 return std::move(done).failure();
             return writes ? version_of(reply, 0) : version;
