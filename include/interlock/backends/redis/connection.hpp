@@ -41,8 +41,8 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 
-/// A command and its arguments, ready to be sent: `Command{"SET", key, value, "PX", 1000}`. Any byte may be in
-/// an argument; numbers are written in decimal.
+/// A command and its arguments, ready to be sent: `Command{"SET", key, value, "PX", 1000}`. Any byte may be
+/// in an argument; numbers are written in decimal.
 ///
 /// **Lifetimes.** Keeps a copy: nothing that the command was made from need outlive it.
 /// **Thread safety.** Distinct objects: safe.
@@ -172,7 +172,8 @@ public:
     ///
     /// | why | before it was written | written, `Access::read` | written, `write` or `record` |
     /// |---|---|---|---|
-    /// | deadline | `deadline_exceeded`, or why it has no connection | `deadline_exceeded` | `outcome_unknown` |
+    /// | deadline | `deadline_exceeded`, or why it has no connection | `deadline_exceeded` |
+    /// `outcome_unknown` |
     /// | connection lost | waits for the next one | `unavailable` at once | `outcome_unknown` at once |
     /// | what came is no reply | waits for the next one | `corrupt_state` | `outcome_unknown` |
     /// | its reply was too large; the others go on | | `corrupt_state` | `outcome_unknown` |
@@ -204,7 +205,8 @@ public:
         Evaluation evaluation, Access access, Deadline deadline, CompletionToken&& token) const
     {
         return initiate(
-            std::move(evaluation.encoded_), std::move(evaluation.script_.state_), access, deadline, true, token);
+            std::move(evaluation.encoded_), std::move(evaluation.script_.state_), access, deadline, true,
+            token);
     }
     template <boost::asio::completion_token_for<void(Outcome<Reply>)> CompletionToken>
     auto async_evaluate(Evaluation evaluation, Access access, CompletionToken&& token) const
@@ -216,8 +218,8 @@ public:
 private:
     template <class CompletionToken>
     auto initiate(
-        detail::Command encoded, std::shared_ptr<detail::Script const> script, Access access, Deadline deadline, bool fits,
-        CompletionToken& token) const
+        detail::Command encoded, std::shared_ptr<detail::Script const> script, Access access,
+        Deadline deadline, bool fits, CompletionToken& token) const
     {
         using Arguments = detail::ExecuteArguments<Runtime>;
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.

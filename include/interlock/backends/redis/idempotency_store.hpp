@@ -71,8 +71,8 @@ public:
     /// How long an answer is kept.
     std::chrono::nanoseconds retention() const noexcept;
 
-    /// Until `unsubscribe` has returned, `waiter` is woken when somebody completes `request` or gives it back,
-    /// as far as this process hears of it. A hint: whoever waits also looks now and then.
+    /// Until `unsubscribe` has returned, `waiter` is woken when somebody completes `request` or gives it
+    /// back, as far as this process hears of it. A hint: whoever waits also looks now and then.
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const;
     void unsubscribe(IdempotentRequest const& request, Waiter& waiter) const noexcept;
 

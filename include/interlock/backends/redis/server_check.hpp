@@ -37,8 +37,8 @@ struct ServerCheck {
     /// all the same, since their records are gone; tokens and versions go on above the old ones by the
     /// server's clock.
     bool append_only{false};
-    /// How many replicas are connected. With more than 0 a failover may lose what was acknowledged last, locks
-    /// and values alike; see `RepositoryOptions::replicas`.
+    /// How many replicas are connected. With more than 0 a failover may lose what was acknowledged last,
+    /// locks and values alike; see `RepositoryOptions::replicas`.
     std::uint64_t replicas{0};
 };
 

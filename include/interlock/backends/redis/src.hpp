@@ -5,48 +5,35 @@
 
 /// @file
 /// The Redis store, compiled once for a program of many units. The program defines
-/// INTERLOCK_SEPARATE_COMPILATION for all of them, and includes this in exactly one, or `<interlock/src.hpp>`,
-/// which does the same for all stores:
+/// INTERLOCK_SEPARATE_COMPILATION for all of its units, and includes this header in exactly one:
 ///
 /// @code
 /// // interlock.cpp
-/// #include <interlock/core/src.hpp>
-/// #include <interlock/backends/redis/connection.hpp>
-#include <interlock/backends/redis/counters.hpp>
-#include <interlock/backends/redis/detail/impl/call.ipp>
-#include <interlock/backends/redis/detail/impl/execute_operation.ipp>
-#include <interlock/backends/redis/detail/impl/state_core.ipp>
-#include <interlock/backends/redis/idempotency_store.hpp>
-#include <interlock/backends/redis/impl/client.ipp>
-#include <interlock/backends/redis/impl/connection.ipp>
-#include <interlock/backends/redis/impl/counters.ipp>
-#include <interlock/backends/redis/impl/idempotency_store.ipp>
-#include <interlock/backends/redis/impl/options.ipp>
-#include <interlock/backends/redis/impl/reply.ipp>
-#include <interlock/backends/redis/src.hpp>
-#include <interlock/backends/redis/state_repository.hpp>
-#include <interlock/core/src.hpp>
-/// #include <interlock/backends/redis/src.hpp>
+/// #include <interlock/src.hpp>                 // the core
+/// #include <interlock/backends/redis/src.hpp>  // the Redis store
 /// @endcode
 ///
-/// The CMake target `interlock::redis_compiled` does so. The other units then see declarations only: neither
-/// hiredis nor the engine of a connection. A runtime that is not the system's needs the header-only form.
+/// The CMake target `interlock::redis_compiled` does both. The other units then see declarations only:
+/// neither hiredis nor the engine of a connection. A runtime that is not the system's needs the header-only
+/// form.
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
-#error "define INTERLOCK_SEPARATE_COMPILATION for the whole program, or do not include a src.hpp"
+#error "write -DINTERLOCK_SEPARATE_COMPILATION for the whole program, or do not include a src.hpp"
 #endif
 
 #include <interlock/backends/redis/connection.hpp>
 #include <interlock/backends/redis/counters.hpp>
-#include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/detail/impl/call.ipp>
+#include <interlock/backends/redis/detail/impl/execute_operation.ipp>
+#include <interlock/backends/redis/detail/impl/state_core.ipp>
+#include <interlock/backends/redis/fwd.hpp>
+#include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/impl/client.ipp>
 #include <interlock/backends/redis/impl/connection.ipp>
 #include <interlock/backends/redis/impl/counters.ipp>
 #include <interlock/backends/redis/impl/idempotency_store.ipp>
 #include <interlock/backends/redis/impl/options.ipp>
 #include <interlock/backends/redis/impl/reply.ipp>
-#include <interlock/backends/redis/detail/impl/state_core.ipp>
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
@@ -66,9 +53,8 @@ template class BasicIdempotencyStore<SystemRuntime>;
 namespace detail {
 
 template class ExecutedCommand<SystemRuntime>;
-template class PipelinedCommand<SystemRuntime, Command>;
-template class PipelinedCommand<SystemRuntime, ScriptCall>;
 template class ReplicatedCommand<SystemRuntime>;
+template class SentCommand<SystemRuntime>;
 template class StateCore<SystemRuntime>;
 template struct ReadGrant<SystemRuntime>;
 template ConnectionRuntime<SystemRuntime> runtime_of(Pipeline<SystemRuntime> const&);

@@ -107,18 +107,18 @@ public:
     // ---- Verbs that know nothing of T
     using Members::carry_out;
 
-    /// The verbs of operation records (`FindOperation`, `ForbidOperation`) and of lock records. What sets them
-    /// apart here:
+    /// The verbs of operation records (`FindOperation`, `ForbidOperation`) and of lock records. What sets
+    /// them apart here:
     ///
-    /// - `Create`: busy says the holder's remaining lease as `retry_after`. A record that somebody put there by
-    ///   hand counts as a holder, too; the detail says so.
+    /// - `Create`: busy says the holder's remaining lease as `retry_after`. A record that somebody put there
+    ///   by hand counts as a holder, too; the detail says so.
     /// - `RenewAll` takes one trip for each 256 leases, and at least one for each shard.
     /// - `Remove`: where the caller knows the first token of the grant, the server can compare and delete by
     ///   itself, and nobody is known to wait, the server is asked to delete exactly the record that was
     ///   granted, which takes no script; what else became of that takes a second trip. The first such release
     ///   of a client that has not called `server_check` does so.
-    /// - `VerifyFencing` is `Client::server_check`. The fence counter is as durable as the data it guards: both
-    ///   are in one store and are written by the same scripts.
+    /// - `VerifyFencing` is `Client::server_check`. The fence counter is as durable as the data it guards:
+    ///   both are in one store and are written by the same scripts.
     template <class Verb>
         requires CarriesOut<Core, Verb>
     Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline deadline) const
@@ -150,7 +150,8 @@ public:
     {
         if (load.keys.empty())
             return Values{};
-        return detail::ask<Values>(core_->client(), core_->load(load.keys), deadline, ReadValues{load.keys.size()});
+        return detail::ask<Values>(
+            core_->client(), core_->load(load.keys), deadline, ReadValues{load.keys.size()});
     }
     StartedCall<std::vector<std::optional<Versioned<T>>>> start(
         verb::LoadAll<T> const& load, Deadline deadline, Waiter& waiter) const

@@ -40,11 +40,11 @@ class Pipeline;
 template <class What>
 struct Request {
     What what;
-    Script const* script;                   // what `what` calls; null where it calls none
-    Access access;                          // what `what` does to the data of the server
-    std::uint64_t life{0};                  // not 0: to be sent in this life of the server only; see `Life`
-    TimePoint until{};                      // when the call ends at the latest; see `set_time`
-    std::optional<Failure> refused{};       // why nothing is sent
+    Script const* script;              // what `what` calls; null where it calls none
+    Access access;                     // what `what` does to the data of the server
+    std::uint64_t life{0};             // not 0: to be sent in this life of the server only; see `Life`
+    TimePoint until{};                 // when the call ends at the latest; see `set_time`
+    std::optional<Failure> refused{};  // why nothing is sent
 };
 
 /// Whoever takes a reply while it is there. Refers to what it was made of. Returns whether the reply means
@@ -71,10 +71,10 @@ struct Replication {
 
     /// The write and the question to the replicas (WAIT), as they leave together: WAIT is about what its own
     /// connection wrote last. Half of the time is left for taking the write back.
-    std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const;
+    [[gnu::cold]] std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const;
     bool enough(ReplyView waited) const noexcept;
     /// Why the write does not count. `undone`: it is known to have been taken back.
-    Failure missing(ReplyView waited, bool undone) const;
+    [[gnu::cold]] Failure missing(ReplyView waited, bool undone) const;
 };
 
 // ---- On the calling thread, over a pooled connection
@@ -86,7 +86,7 @@ std::optional<Failure> exchange(
 
 /// The same for a write that counts only once replicas have it.
 template <class R>
-std::optional<Failure> exchange_replicated(
+[[gnu::cold]] std::optional<Failure> exchange_replicated(
     ClientState<R>& client, Request<ScriptCall> const& request, Deadline deadline,
     Replication const& replication, TakeReply take);
 
@@ -105,8 +105,7 @@ Outcome<X> read_from(Exchange exchange, Read const& read)
 template <class X, class R, class What, class Read>
 Outcome<X> ask(ClientState<R>& client, Request<What> const& request, Deadline deadline, Read const& read)
 {
-    return read_from<X>(
-        [&](TakeReply take) { return exchange(client, request, deadline, take); }, read);
+    return read_from<X>([&](TakeReply take) { return exchange(client, request, deadline, take); }, read);
 }
 
 // ---- Over the shared connection: nobody is blocked
@@ -116,13 +115,11 @@ template <class R, class What>
 void set_time(ClientState<R>& client, Request<What>& request, Deadline deadline);
 
 /// One command of the shared connection, from its start to its reply.
-template <class R, class What>
-class PipelinedCommand final : private QueuedCommand {
+template <class R>
+class SentCommand : private QueuedCommand {
 public:
-    PipelinedCommand(ClientState<R>& client, Request<What>&& request, Waiter& waiter);
-    PipelinedCommand(PipelinedCommand const&) = delete;
-    PipelinedCommand& operator=(PipelinedCommand const&) = delete;
-    ~PipelinedCommand();
+    SentCommand(SentCommand const&) = delete;
+    SentCommand& operator=(SentCommand const&) = delete;
 
     void start() noexcept;
     /// Nothing while there is no answer of the server. The reply stays where it is until this ends.
@@ -130,30 +127,53 @@ public:
     /// Whether the call has come to its end once its reply was read and meant success.
     static constexpr bool settled() noexcept { return true; }
 
+protected:
+    /// What `payload` refers to outlives this. `script`: what it calls; null where it calls none.
+    SentCommand(
+        ClientState<R>& client, Payload payload, Script const* script, Access access, TimePoint until,
+        std::uint64_t life, Waiter& waiter);
+    ~SentCommand();
+
 private:
     void finished() noexcept override;
 
     std::shared_ptr<Pipeline<R>> pipeline_;
-    What what_;
+    Payload payload_;  // as it is sent first
     Resender resender_;
     Waiter& waiter_;
 };
 
+/// Keeps what a command refers to.
+template <class What>
+struct SentWords {
+    What what;
+};
+
+/// A `SentCommand` with what it refers to, which therefore is the first base.
+template <class R, class What>
+class PipelinedCommand final : private SentWords<What>, public SentCommand<R> {
+public:
+    PipelinedCommand(ClientState<R>& client, Request<What>&& request, Waiter& waiter)
+        : SentWords<What>{std::move(request.what)},
+          SentCommand<R>(
+              client, this->what, request.script, request.access, request.until, request.life, waiter)
+    {}
+};
+
 /// A write that counts only once replicas have it: one command of the shared connection, and, where they do
-/// not have it in time, a second one that takes it back. Its members mean what those of `PipelinedCommand`
-/// mean.
+/// not have it in time, a second one that takes it back. Its members mean what those of `SentCommand` mean.
 template <class R>
 class ReplicatedCommand final : private QueuedCommand {
 public:
-    ReplicatedCommand(
+    [[gnu::cold]] ReplicatedCommand(
         ClientState<R>& client, Request<ScriptCall>&& request, Waiter& waiter, Replication&& replication);
     ReplicatedCommand(ReplicatedCommand const&) = delete;
     ReplicatedCommand& operator=(ReplicatedCommand const&) = delete;
-    ~ReplicatedCommand();
+    [[gnu::cold]] ~ReplicatedCommand();
 
-    void start() noexcept;
-    std::optional<Outcome<ReplyView>> poll();
-    bool settled() noexcept;
+    [[gnu::cold]] void start() noexcept;
+    [[gnu::cold]] std::optional<Outcome<ReplyView>> poll();
+    [[gnu::cold]] bool settled() noexcept;
 
 private:
     void finished() noexcept override;

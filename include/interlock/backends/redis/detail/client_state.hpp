@@ -3,8 +3,8 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_CLIENT_STATE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_CLIENT_STATE_HPP
 
-// The engine of a `Client`: the pool of connections for blocking calls, the one connection of all asynchronous
-// calls, and the one for wake-ups.
+// The engine of a `Client`: the pool of connections for blocking calls, the one connection of all
+// asynchronous calls, and the one for wake-ups.
 
 #include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/detail/connection.hpp>
@@ -157,7 +157,7 @@ public:
         }
     }
 
-    Outcome<ServerCheck> server_check(Deadline deadline)
+    [[gnu::cold]] Outcome<ServerCheck> server_check(Deadline deadline)
     {
         {
             std::lock_guard lock(mutex_);
@@ -224,7 +224,7 @@ public:
     std::size_t connection_count() const { return pool_.count(); }
 
 private:
-    static bool at_least(std::string_view version, int major, int minor) noexcept
+    [[gnu::cold]] static bool at_least(std::string_view version, int major, int minor) noexcept
     {
         auto const dot = std::min(version.find('.'), version.size());
         auto const rest = version.substr(std::min(dot + 1, version.size()));
@@ -236,7 +236,7 @@ private:
     }
 
     /// By what INFO says of the version; Valkey also says there which Redis it is like.
-    static CompareAndDelete compare_and_delete(std::string_view info) noexcept
+    [[gnu::cold]] static CompareAndDelete compare_and_delete(std::string_view info) noexcept
     {
         auto const valkey = info_field(info, "valkey_version");
         if (at_least(valkey, 9, 0))
@@ -246,7 +246,7 @@ private:
         return CompareAndDelete::script;
     }
 
-    static std::optional<Failure> unfit(ServerCheck const& check, bool cluster)
+    [[gnu::cold]] static std::optional<Failure> unfit(ServerCheck const& check, bool cluster)
     {
         if (!at_least(check.version, 7, 0))
             return Failure{

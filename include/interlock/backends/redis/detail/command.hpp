@@ -45,7 +45,7 @@ public:
             add_parts(word.parts());
         }
     }
-    void add_parts(std::span<std::string_view const> parts)
+    [[gnu::noinline]] void add_parts(std::span<std::string_view const> parts)
     {
         std::size_t size = 0;
         for (auto const part : parts)
@@ -123,7 +123,7 @@ private:
 
     /// Writes the number of words, which stands in front of them and ends where they begin. How many digits
     /// it has is known only now, so there is room for the longest number, and `begin_` says where it begins.
-    void count(std::size_t words) noexcept
+    [[gnu::noinline]] void count(std::size_t words) noexcept
     {
         words_ = words;
         begin_ = room_for_count - 2;

@@ -119,13 +119,13 @@ public:
         return submit(command, payload);
     }
     /// The driver cannot do what a command that waits needs of it: there is no memory, or no thread.
-    void refuse(QueuedCommand& command) noexcept
+    [[gnu::cold]] void refuse(QueuedCommand& command) noexcept
     {
         detach(command);
         command.finish(Failure{Errc::overloaded});
     }
     /// Ends a command without an outcome, unless it is done. A reply that comes later is dropped.
-    Outcome<Reply> cancel(QueuedCommand& command)
+    [[gnu::cold]] Outcome<Reply> cancel(QueuedCommand& command)
     {
         bool const done = command.state_ == State::done;
         auto failure = command.given_up(Errc::cancelled, {});
@@ -141,7 +141,7 @@ public:
         command.settle();
     }
     /// Nobody will ask for more: all commands end as cancelled.
-    void close() noexcept
+    [[gnu::cold]] void close() noexcept
     {
         closed_ = true;
         in_flight_.cancel();
@@ -218,7 +218,7 @@ public:
             drop_ = stream_end_ == 0 ? Drop::refused : Drop::ended;
     }
     /// After `QueueStep::close`. `random`: 64 random bits, for the pause before the next attempt.
-    void closed(TimePoint now, std::uint64_t random)
+    [[gnu::cold]] void closed(TimePoint now, std::uint64_t random)
     {
         auto const why = std::exchange(drop_, Drop::no);
         if (why == Drop::refused)
@@ -229,7 +229,7 @@ public:
             retry_at_ = interlock::detail::add(now, options_.reconnect.delay(++departures_, random));
     }
 
-    void connected() noexcept
+    [[gnu::cold]] void connected() noexcept
     {
         phase_ = Phase::ready;
         if (connections_++ != 0)
@@ -243,7 +243,7 @@ public:
     }
     /// Neither connected nor connecting. What was not sent waits for the next attempt, where that makes
     /// sense.
-    void connect_failed(Failure failure, TimePoint now, std::uint64_t random)
+    [[gnu::cold]] void connect_failed(Failure failure, TimePoint now, std::uint64_t random)
     {
         phase_ = Phase::idle;
         pausing_ = false;
@@ -285,7 +285,7 @@ public:
     }
     /// The next reply was too large and is gone: it is the failure of the commands that it answered, and of
     /// no other.
-    char const* replied_too_much()
+    [[gnu::cold]] char const* replied_too_much()
     {
         if (closed_ || phase_ != Phase::ready)
             return nullptr;
@@ -295,14 +295,14 @@ public:
 
     /// The connection is of no use any more; the driver closes it. Which commands have left is known only
     /// when its reads and writes have come back: then `settle`.
-    void lost(Errc code, std::string detail)
+    [[gnu::cold]] void lost(Errc code, std::string detail)
     {
         lost_.emplace(code, std::move(detail));
         phase_ = Phase::closing;
     }
     /// A connection that was lost: true once nothing of it is under way. Its commands then have an outcome,
     /// or wait again.
-    bool settle(TimePoint now, std::uint64_t random)
+    [[gnu::cold]] bool settle(TimePoint now, std::uint64_t random)
     {
         if (writing_ || reading_)
             return false;
@@ -317,7 +317,7 @@ public:
 
     // ---- Time
     /// The alarm rang: gives up whose deadline has come, and ends what waited for this time. Then `next`.
-    QueueTick tick(TimePoint now)
+    [[gnu::cold]] QueueTick tick(TimePoint now)
     {
         auto next = end_expired(now);
         // Later alarms within this time ring together, however many deadlines there are.
@@ -368,7 +368,7 @@ private:
     }
 
     /// What it means that the deadline of a command came before it was sent.
-    Failure too_late() const
+    [[gnu::cold]] Failure too_late() const
     {
         return reason_
                    ? *reason_
@@ -389,7 +389,7 @@ private:
         if (phase_ == Phase::waiting)
             phase_ = Phase::idle;
     }
-    void give_up_pending(Failure const& failure) noexcept
+    [[gnu::cold]] void give_up_pending(Failure const& failure) noexcept
     {
         while (auto* const command = pending_.front()) {
             pending_.remove(*command);
@@ -436,7 +436,7 @@ private:
     }
 
     /// Ends all whose deadline has come; returns the next deadline.
-    TimePoint end_expired(TimePoint now)
+    [[gnu::cold]] TimePoint end_expired(TimePoint now)
     {
         auto next = in_flight_.expire(now);
         for (auto* waiting = pending_.front(); waiting != nullptr;) {

@@ -47,7 +47,7 @@ public:
 
     /// Connects, by `until` at the latest, and carries out the `Handshake`. Failures are "not applied": no
     /// command of the caller was sent.
-    Outcome<void> connect(Options const& options, TimePoint until, Life* life = nullptr)
+    [[gnu::cold]] Outcome<void> connect(Options const& options, TimePoint until, Life* life = nullptr)
     {
         if (auto failure = missing_tls(options))
             return *std::move(failure);
@@ -137,7 +137,7 @@ public:
     bool unsent() const noexcept { return unsent_; }
 
 private:
-    Failure lost(Access access, interlock::detail::IoResult const& result) const
+    [[gnu::cold]] Failure lost(Access access, interlock::detail::IoResult const& result) const
     {
         bool const late = result.status == interlock::detail::IoStatus::timeout;
         auto const code = late ? Errc::deadline_exceeded : Errc::unavailable;

@@ -17,12 +17,12 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,7 +32,7 @@ namespace redis {
 namespace detail {
 
 /// One error's words, where the end of the stream is the server's doing.
-inline std::string why_lost(boost::system::error_code error)
+[[gnu::cold]] inline std::string why_lost(boost::system::error_code error)
 {
     return error == boost::asio::error::eof ? std::string("the server closed it") : error.message();
 }
@@ -45,6 +45,8 @@ inline std::string why_lost(boost::system::error_code error)
 /// | `options()`, `life()` | where to connect to; whom to tell which server it is, or null |
 /// | `connecting()` | false: nobody waits for this attempt any more |
 /// | `connected()`, `connect_failed(Failure)` | how an attempt ends |
+/// | `connector()` | this |
+/// | `Transfer` | a handler of reads and writes: made of the owner and of what to call with it |
 ///
 /// **Thread safety.** On the owner's strand.
 template <class Owner>
@@ -55,7 +57,7 @@ class Connector {
 public:
     explicit Connector(Owner& owner) noexcept : owner_(owner) {}
 
-    void start(Self self)
+    [[gnu::cold]] void start(Self self)
     {
         timed_out_ = false;
         endpoints_.clear();
@@ -78,7 +80,7 @@ public:
     }
 
     /// The time for this attempt is over.
-    void stop()
+    [[gnu::cold]] void stop()
     {
         if (std::exchange(timed_out_, true))
             return;
@@ -87,7 +89,7 @@ public:
     }
 
 private:
-    void connect_next(Self self, Error error)
+    [[gnu::cold]] void connect_next(Self self, Error error)
     {
         if (!owner_.connecting())
             return;
@@ -103,7 +105,7 @@ private:
             });
     }
 
-    void shake_hands(Self self)
+    [[gnu::cold]] void shake_hands(Self self)
     {
         if (!owner_.connecting())
             return;
@@ -125,45 +127,64 @@ private:
     }
 
     /// Carries out what the handshake asks for.
-    void go_on(Self self, HandshakeAction action)
+    [[gnu::cold]] void go_on(Self self, HandshakeAction action)
     {
         auto& wire = owner_.wire();
         switch (action) {
-        case HandshakeAction::send: {
-            auto const bytes = handshake_->output();
-            return boost::asio::async_write(
-                wire.socket, boost::asio::buffer(bytes.data(), bytes.size()),
-                [this, self = std::move(self)](Error error, std::size_t) mutable {
-                    if (owner_.connecting())
-                        go_on(std::move(self), error ? lost(error) : handshake_->sent());
-                });
-        }
+        case HandshakeAction::send: unsent_ = handshake_->output(); return send(std::move(self));
         case HandshakeAction::receive:
             return wire.socket.async_read_some(
                 boost::asio::buffer(wire.buffer),
-                [this, self = std::move(self)](Error error, std::size_t size) mutable {
-                    if (owner_.connecting())
-                        go_on(
-                            std::move(self),
-                            error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
-                });
+                typename Owner::Transfer{std::move(self), [](Self owner, Error error, std::size_t size) {
+                                             auto& me = owner->connector();
+                                             me.on_received(std::move(owner), error, size);
+                                         }});
         case HandshakeAction::done: handshake_.reset(); return owner_.connected();
         case HandshakeAction::failed:
             return owner_.connect_failed(std::exchange(handshake_, nullptr)->failure());
         }
     }
-    HandshakeAction lost(Error error)
+    [[gnu::cold]] void send(Self self)
+    {
+        owner_.wire().socket.async_write_some(
+            boost::asio::buffer(unsent_.data(), unsent_.size()),
+            typename Owner::Transfer{std::move(self), [](Self owner, Error error, std::size_t size) {
+                                         auto& me = owner->connector();
+                                         me.on_sent(std::move(owner), error, size);
+                                     }});
+    }
+    [[gnu::cold]] void on_sent(Self self, Error error, std::size_t size)
+    {
+        if (!owner_.connecting())
+            return;
+        unsent_.remove_prefix(size);
+        if (!error && !unsent_.empty())
+            return send(std::move(self));
+        go_on(std::move(self), error ? lost(error) : handshake_->sent());
+    }
+    [[gnu::cold]] void on_received(Self self, Error error, std::size_t size)
+    {
+        if (owner_.connecting())
+            go_on(
+                std::move(self),
+                error ? lost(error) : handshake_->received({owner_.wire().buffer.data(), size}));
+    }
+    [[gnu::cold]] HandshakeAction lost(Error error)
     {
         return handshake_->lost(
             timed_out_ ? HandshakeLoss::timed_out : HandshakeLoss::broken, why_lost(error));
     }
-    void fail(std::string const& why) { owner_.connect_failed(cannot_connect(owner_.options(), why)); }
+    [[gnu::cold]] void fail(std::string const& why)
+    {
+        owner_.connect_failed(cannot_connect(owner_.options(), why));
+    }
 
     Owner& owner_;
     bool timed_out_{false};  // the present attempt has taken too long; its handlers come back and find this
     std::vector<interlock::detail::AsyncEndpoint> endpoints_;  // of the server's name
     std::size_t next_endpoint_{0};                             // to be tried next
     std::unique_ptr<Handshake> handshake_;                     // once a socket is connected
+    std::string_view unsent_;                                  // of what the handshake sends at present
 };
 
 }  // namespace detail

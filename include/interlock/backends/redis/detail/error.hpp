@@ -26,7 +26,7 @@ inline std::string_view error_word(std::string_view text) noexcept
 
 /// The server's words as they may be shown: without the command's arguments, which may be anybody's data, and
 /// without control characters.
-inline std::string printable_error(std::string_view text)
+[[gnu::cold]] inline std::string printable_error(std::string_view text)
 {
     text = text.substr(0, text.find(", with args"));
     text = text.substr(0, text.find(" script: "));
@@ -37,7 +37,7 @@ inline std::string printable_error(std::string_view text)
 }
 
 /// A commit was not sent: the server that would carry it out is not the one that its versions were read from.
-inline Failure another_life()
+[[gnu::cold]] inline Failure another_life()
 {
     return Failure{
         Errc::version_conflict, "redis: another server has taken over since these versions were read"};
@@ -48,7 +48,7 @@ inline constexpr std::string_view large_reply = "redis: the reply is beyond the 
 inline constexpr std::string_view denial = "redis: the user may not do this: ";
 
 /// Whether `failure` says that the user has no right to the command.
-inline bool denied(Failure const& failure)
+[[gnu::cold]] inline bool denied(Failure const& failure)
 {
     return failure.errc() == Errc::misconfigured && failure.detail().starts_with(denial);
 }
@@ -56,7 +56,7 @@ inline bool denied(Failure const& failure)
 /// The failure that an error reply means. Errors that Redis gives before it executes a command, or before the
 /// first write of a script, are "not applied". Any other error of a writing command is `outcome_unknown`: a
 /// script is not undone when one of its commands fails.
-inline Failure map_error(std::string_view text, Access access)
+[[gnu::cold]] inline Failure map_error(std::string_view text, Access access)
 {
     auto const word = error_word(text);
     auto const is = [&](auto... words) { return ((word == words) || ...); };
@@ -115,7 +115,7 @@ inline Failure map_error(std::string_view text, Access access)
 /// Whether a user's script may have written before it ended with this error, which `map_error` takes for
 /// `code`. What concerns the server (memory, replica, disk) is refused before the first write; what concerns
 /// the type of a value or a right may be refused at any command of the script.
-inline bool raised_by_script(std::string_view text, Errc code) noexcept
+[[gnu::cold]] inline bool raised_by_script(std::string_view text, Errc code) noexcept
 {
     return code == Errc::corrupt_state ||
            (code == Errc::misconfigured && (text.find(" script: ") != std::string_view::npos ||

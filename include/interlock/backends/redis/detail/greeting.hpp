@@ -27,7 +27,7 @@ namespace detail {
 /// of the server's life: all in one write. Through TLS there is at least a PING.
 class Greeting {
 public:
-    explicit Greeting(Options const& options, Life* life = nullptr) : life_(life)
+    [[gnu::cold]] explicit Greeting(Options const& options, Life* life = nullptr) : life_(life)
     {
         if (!options.user.empty())
             auth_ = say({"AUTH", options.user, options.password});
@@ -56,7 +56,7 @@ public:
 
     /// Why we are not let in, if the `i`-th reply (from 1) says that. The server's words about AUTH are not
     /// repeated, since they may quote the password.
-    std::optional<Failure> refused(int i, ReplyView reply) const
+    [[gnu::cold]] std::optional<Failure> refused(int i, ReplyView reply) const
     {
         if (i == who_)
             life_->heard(reply);
@@ -75,7 +75,7 @@ public:
     }
 
 private:
-    int say(std::initializer_list<std::string_view> words)
+    [[gnu::cold]] int say(std::initializer_list<std::string_view> words)
     {
         bytes_ += Command(words).bytes();
         return ++replies_;

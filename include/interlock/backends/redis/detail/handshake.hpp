@@ -36,7 +36,7 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
-inline Failure cannot_connect(Options const& options, std::string_view why)
+[[gnu::cold]] inline Failure cannot_connect(Options const& options, std::string_view why)
 {
     return Failure{
         Errc::unavailable, "redis: cannot connect to " + options.endpoint() + ": " + std::string(why)};
@@ -44,7 +44,7 @@ inline Failure cannot_connect(Options const& options, std::string_view why)
 
 /// A session for a new connection; null where the options ask for none. The context is there: see
 /// `missing_tls`.
-inline Outcome<std::unique_ptr<TlsSession>> new_tls_session(Options const& options)
+[[gnu::cold]] inline Outcome<std::unique_ptr<TlsSession>> new_tls_session(Options const& options)
 {
     if (!options.tls)
         return std::unique_ptr<TlsSession>{};
@@ -61,14 +61,15 @@ class Handshake {
 public:
     /// Everything that is passed by reference or pointer outlives it. `tls`: null in the clear. `reader` is
     /// new; `reply` becomes the last reply that was read. `life`: null where nobody cares which server it is.
-    Handshake(Options const& options, TlsSession* tls, ReplyReader& reader, Reply& reply, Life* life)
+    [[gnu::cold]] Handshake(
+        Options const& options, TlsSession* tls, ReplyReader& reader, Reply& reply, Life* life)
         : options_(options), tls_(tls), reader_(reader), reply_(reply), greeting_(options, life)
     {
         if (tls != nullptr)
             secure_.emplace(*tls);
     }
 
-    HandshakeAction begin() { return secure_ ? secured(secure_->begin()) : greet(); }
+    [[gnu::cold]] HandshakeAction begin() { return secure_ ? secured(secure_->begin()) : greet(); }
 
     /// What is to be sent, as it goes over the wire. Stays as it is until the next event.
     std::string_view output() const noexcept
@@ -76,7 +77,7 @@ public:
         return secure_ ? secure_->output() : tls_ != nullptr ? std::string_view{sealed_} : greeting_.bytes();
     }
 
-    HandshakeAction sent()
+    [[gnu::cold]] HandshakeAction sent()
     {
         if (secure_)
             return secured(secure_->sent());
@@ -84,7 +85,7 @@ public:
         return HandshakeAction::receive;
     }
 
-    HandshakeAction received(std::string_view bytes)
+    [[gnu::cold]] HandshakeAction received(std::string_view bytes)
     {
         if (secure_)
             return secured(secure_->received(bytes));
@@ -96,7 +97,7 @@ public:
     }
 
     /// The driver could not send or receive.
-    HandshakeAction lost(HandshakeLoss loss, std::string_view why)
+    [[gnu::cold]] HandshakeAction lost(HandshakeLoss loss, std::string_view why)
     {
         if (secure_) {
             auto const action = secure_->lost(loss, why);
@@ -111,7 +112,7 @@ public:
     Failure const& failure() const noexcept { return *failure_; }
 
 private:
-    HandshakeAction secured(HandshakeAction action)
+    [[gnu::cold]] HandshakeAction secured(HandshakeAction action)
     {
         if (action == HandshakeAction::failed)
             return fail(secure_->why());
@@ -121,7 +122,7 @@ private:
         return greet();
     }
 
-    HandshakeAction greet()
+    [[gnu::cold]] HandshakeAction greet()
     {
         if (greeting_.replies() == 0)
             return HandshakeAction::done;
@@ -138,7 +139,7 @@ private:
     }
 
     /// False: the session is over.
-    bool open(std::string_view bytes)
+    [[gnu::cold]] bool open(std::string_view bytes)
     {
         if (!tls_->feed(bytes))
             return false;
@@ -153,7 +154,7 @@ private:
     }
 
     /// What the server has said so far.
-    HandshakeAction judge()
+    [[gnu::cold]] HandshakeAction judge()
     {
         for (;;) {
             auto const status = reader_.next(reply_);
@@ -174,7 +175,7 @@ private:
     }
 
     /// TLS knows more about it than the driver, unless it was just too slow.
-    HandshakeAction fail(std::string_view why)
+    [[gnu::cold]] HandshakeAction fail(std::string_view why)
     {
         if (tls_ != nullptr && !late_)
             if (auto failure = tls_->failure(); !failure.detail().empty())

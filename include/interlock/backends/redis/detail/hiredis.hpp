@@ -121,7 +121,7 @@ private:
 
     /// The reply is beyond the limit. hiredis would keep all of it, so from here on its bytes are counted and
     /// dropped, and hiredis is replaced, which frees its buffer.
-    void begin_to_skip()
+    [[gnu::cold]] void begin_to_skip()
     {
         // A value whose first byte was read has a type; the rest of its first line was not read yet.
 #if HIREDIS_MAJOR >= 1
@@ -147,7 +147,7 @@ private:
         feed({former->buf + former->pos, former->len - former->pos});
     }
     /// Drops what belongs to the reply; returns how many bytes that was.
-    std::size_t skip(std::string_view bytes)
+    [[gnu::cold]] std::size_t skip(std::string_view bytes)
     {
         std::size_t at = 0;
         while (left_ > 0 && at < bytes.size() && !broken_) {
@@ -181,7 +181,7 @@ private:
         }
         return at;
     }
-    Status skipped()
+    [[gnu::cold]] Status skipped()
     {
         if (broken_)
             return Status::broken;

@@ -72,7 +72,7 @@ public:
     }
     /// The next reply was too large and is gone: it is the failure of the commands that it answered, and of
     /// no other.
-    char const* replied_too_much()
+    [[gnu::cold]] char const* replied_too_much()
     {
         if (places_.empty())
             return nobody_asked;
@@ -83,7 +83,7 @@ public:
     }
 
     /// Ends every command as cancelled; their replies may still come.
-    void cancel() noexcept
+    [[gnu::cold]] void cancel() noexcept
     {
         for (auto& place : places_)
             if (auto* const command = std::exchange(place.command, nullptr))
@@ -92,7 +92,7 @@ public:
     /// The connection was lost after `sent` bytes may have left: no reply will come. Ends the commands of
     /// which a byte may have left, and calls `not_sent(command)` for the others, from the last to the first.
     template <class NotSent>
-    void lose(std::uint64_t sent, Failure const& why, NotSent not_sent)
+    [[gnu::cold]] void lose(std::uint64_t sent, Failure const& why, NotSent not_sent)
     {
         while (!places_.empty()) {
             auto const place = places_.back();
@@ -106,7 +106,7 @@ public:
         }
     }
     /// Ends the commands whose deadline has come; returns the next deadline.
-    TimePoint expire(TimePoint now)
+    [[gnu::cold]] TimePoint expire(TimePoint now)
     {
         auto next = TimePoint::max();
         for (auto& place : places_) {

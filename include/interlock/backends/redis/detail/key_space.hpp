@@ -39,7 +39,7 @@ constexpr std::uint64_t stable_hash(
 class Name {
 public:
     /// `kind` and what follows it stand behind the shard; nothing does where there is no `first`.
-    Name(
+    [[gnu::noinline]] Name(
         std::string_view name_space, std::size_t shard, std::string_view kind,
         std::optional<std::string_view> first = {}, std::string_view second = {})
     {
@@ -58,7 +58,7 @@ public:
     Name& operator=(Name const&) = delete;
 
     std::span<std::string_view const> parts() const noexcept { return parts_; }
-    std::string text() const
+    [[gnu::noinline]] std::string text() const
     {
         std::string out;
         for (auto const part : parts_)
@@ -80,6 +80,7 @@ private:
     std::array<std::string_view, 11> parts_;
 };
 
+/// The names of one name space. What makes names is not inlined: every verb names two or three keys.
 class KeySpace {
 public:
     /// How many wake channels a name space has at least. A channel belongs to the slot of a shard, so there
@@ -98,15 +99,15 @@ public:
 
     std::string const& name_space() const noexcept { return name_space_; }
     std::size_t shards() const noexcept { return shards_; }
-    std::size_t shard_of(std::string_view bytes) const noexcept
+    [[gnu::noinline]] std::size_t shard_of(std::string_view bytes) const noexcept
     {
         return shards_ == 1 ? 0 : static_cast<std::size_t>(stable_hash(bytes) % shards_);
     }
-    Name name(std::string_view kind, std::string_view bytes) const
+    [[gnu::noinline]] Name name(std::string_view kind, std::string_view bytes) const
     {
         return {name_space_, shard_of(bytes), kind, bytes};
     }
-    Name operation(std::string_view record_key, std::string_view id) const
+    [[gnu::noinline]] Name operation(std::string_view record_key, std::string_view id) const
     {
         return {name_space_, shard_of(record_key), "op", record_key, id};
     }
@@ -114,12 +115,12 @@ public:
     {
         return {name_space_, shard_of(counter), "once", counter, id};
     }
-    Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
+    [[gnu::noinline]] Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
     /// What all operation records of a shard begin with.
     std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 
     std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
-    WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
+    [[gnu::noinline]] WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
     {
         auto const shard = shard_of(bytes);
         auto const hash = Name{name_space_, shard, kind, bytes}.hash();

@@ -23,7 +23,7 @@ namespace redis {
 namespace detail {
 
 /// The value of the field `name` in the reply to INFO; empty where there is no such field.
-inline std::string_view info_field(std::string_view info, std::string_view name) noexcept
+[[gnu::cold]] inline std::string_view info_field(std::string_view info, std::string_view name) noexcept
 {
     for (std::size_t at = 0; at < info.size();) {
         auto const end = std::min(info.find('\n', at), info.size());
@@ -51,7 +51,7 @@ public:
     std::uint64_t number() const noexcept { return number_.load(std::memory_order_acquire); }
 
     /// Takes the server's reply to `question`. Where the user may not ask, failovers go unnoticed.
-    void heard(ReplyView reply)
+    [[gnu::cold]] void heard(ReplyView reply)
     {
         if (!reply.is(ReplyType::string))
             return;

@@ -36,7 +36,7 @@ public:
     {}
 
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer.
-    Outcome<void> show_all(VisitOperation visit, Deadline deadline) const
+    [[gnu::cold]] Outcome<void> show_all(VisitOperation visit, Deadline deadline) const
     {
         Deadline const until = deadline.at(client_.runtime().now());
         for (std::size_t shard = 0; shard < keys_.shards(); ++shard) {
@@ -68,7 +68,7 @@ public:
 private:
     /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out. A
     /// command asks for no more of them than fit into one reply, since an answer may have a mebibyte.
-    Outcome<void> show(
+    [[gnu::cold]] Outcome<void> show(
         std::span<std::string const> names, std::size_t prefix, VisitOperation visit, Deadline deadline) const
     {
         constexpr std::size_t largest = interlock::detail::max_answer_bytes + (std::size_t{1} << 10);
@@ -82,7 +82,7 @@ private:
         return success();
     }
 
-    Outcome<void> show_together(
+    [[gnu::cold]] Outcome<void> show_together(
         std::span<std::string const> names, std::size_t prefix, VisitOperation visit, Deadline deadline) const
     {
         std::vector<std::tuple<Key, OperationId, OperationRecord>> records;

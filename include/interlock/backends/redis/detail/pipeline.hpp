@@ -58,17 +58,17 @@ template <class R>
 class Pipeline final : public Alarm, public PipelineMember, public std::enable_shared_from_this<Pipeline<R>> {
 public:
     /// `life`: null where nobody cares which server it is.
-    static std::shared_ptr<Pipeline> make(
-        R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
+    [[gnu::cold]] static std::shared_ptr<Pipeline> make(
+        R runtime, boost::asio::any_io_executor executor, Options const& options, std::shared_ptr<Life> life)
     {
         std::shared_ptr<Pipeline> pipeline(
-            new Pipeline(std::move(runtime), std::move(executor), std::move(options), std::move(life)));
+            new Pipeline(std::move(runtime), std::move(executor), options, std::move(life)));
         pipeline->service_list_->add(pipeline);
         return pipeline;
     }
     Pipeline(Pipeline const&) = delete;
     Pipeline& operator=(Pipeline const&) = delete;
-    ~Pipeline() override
+    [[gnu::cold]] ~Pipeline() override
     {
         runtime_.cancel(*this);
         service_list_->remove(*this);
@@ -113,7 +113,7 @@ public:
         std::lock_guard lock(mutex_);  // `finished()` may not have returned yet
         return command.take();
     }
-    Outcome<Reply> cancel(QueuedCommand& command)
+    [[gnu::cold]] Outcome<Reply> cancel(QueuedCommand& command)
     {
         std::lock_guard lock(mutex_);
         auto outcome = queue_.cancel(command);
@@ -130,16 +130,16 @@ public:
     }
 
     /// Nobody will ask for more: all commands end as cancelled.
-    void close() noexcept
+    [[gnu::cold]] void close() noexcept
     {
         if (!end())
             return;
         std::lock_guard lock(mutex_);
         if (wire_)
-            boost::asio::post(wire_->strand, [self = this->shared_from_this()] { self->drop_socket(); });
+            boost::asio::post(wire_->strand, Turn{this->shared_from_this(), &Pipeline::drop_socket});
     }
     /// The execution context goes away.
-    void abandon() noexcept override
+    [[gnu::cold]] void abandon() noexcept override
     {
         end();
         std::unique_ptr<Wire> dropped;
@@ -147,7 +147,7 @@ public:
         dropped = std::move(wire_);
     }
 
-    void ring() noexcept override
+    [[gnu::cold]] void ring() noexcept override
     {
         auto const self = this->weak_from_this().lock();
         if (!self)
@@ -155,21 +155,35 @@ public:
         std::lock_guard lock(mutex_);
         alarm_at_ = TimePoint::max();
         if (!closed_ && wire_)
-            boost::asio::post(wire_->strand, [self] { self->tick(); });
+            boost::asio::post(wire_->strand, Turn{self, &Pipeline::tick});
     }
 
 private:
     using Error = boost::system::error_code;
     using Lock = std::unique_lock<std::mutex>;
+    using Self = std::shared_ptr<Pipeline>;
 
-    Pipeline(R runtime, boost::asio::any_io_executor executor, Options options, std::shared_ptr<Life> life)
-        : options_(std::move(options)), life_(std::move(life)), runtime_(std::move(runtime)),
+    // One type of handler for each kind of operation: Asio's part of an operation is compiled for each type.
+    struct Turn {
+        void operator()() const { (*self.*take)(); }
+        Self self;
+        void (Pipeline::*take)();
+    };
+    struct Transfer {
+        void operator()(Error error, std::size_t size) { then(std::move(self), error, size); }
+        Self self;
+        void (*then)(Self, Error, std::size_t);
+    };
+
+    [[gnu::cold]] Pipeline(
+        R runtime, boost::asio::any_io_executor executor, Options const& options, std::shared_ptr<Life> life)
+        : options_(options), life_(std::move(life)), runtime_(std::move(runtime)),
           executor_(std::move(executor)), generation_(runtime_.generation()),
           service_list_(PipelineService::of(executor_)), wire_(std::make_unique<Wire>(executor_))
     {}
 
     /// False: that was done before.
-    bool end() noexcept
+    [[gnu::cold]] bool end() noexcept
     {
         bool first = false;
         {
@@ -191,7 +205,7 @@ private:
         try {
             arm(command.deadline());
             if (!turn_posted_ && queue_.wanted()) {
-                boost::asio::post(wire_->strand, [self = this->shared_from_this()] { self->turn(); });
+                boost::asio::post(wire_->strand, Turn{this->shared_from_this(), &Pipeline::turn});
                 turn_posted_ = true;
             }
         } catch (...) {
@@ -267,9 +281,9 @@ private:
         auto const bytes = wire_->unwritten();
         wire_->socket.async_write_some(
             boost::asio::buffer(bytes.data(), bytes.size()),
-            [self = this->shared_from_this()](Error error, std::size_t size) {
-                self->on_written(error, size);
-            });
+            Transfer{this->shared_from_this(), [](Self self, Error error, std::size_t size) {
+                         self->on_written(error, size);
+                     }});
     }
     void on_written(Error error, std::size_t size)
     {
@@ -296,7 +310,9 @@ private:
     {
         wire_->socket.async_read_some(
             boost::asio::buffer(wire_->buffer),
-            [self = this->shared_from_this()](Error error, std::size_t size) { self->on_read(error, size); });
+            Transfer{this->shared_from_this(), [](Self self, Error error, std::size_t size) {
+                         self->on_read(error, size);
+                     }});
     }
 
     void on_read(Error error, std::size_t size)
@@ -341,18 +357,18 @@ private:
 
     // ---- Losing the connection
 
-    void close_connection()
+    [[gnu::cold]] void close_connection()
     {
         wire_->close_socket();
         wire_->reader.reset();
     }
-    void lose(Lock& lock, Errc code, std::string detail)
+    [[gnu::cold]] void lose(Lock& lock, Errc code, std::string detail)
     {
         queue_.lost(code, std::move(detail));
         wire_->close_socket();
         settle(lock);
     }
-    void settle(Lock& lock)
+    [[gnu::cold]] void settle(Lock& lock)
     {
         if (!queue_.settle(runtime_.now(), runtime_.random_bits()))
             return;
@@ -360,7 +376,7 @@ private:
         advance(lock);
     }
     /// After `close`: whatever is under way comes back and finds that nobody is there.
-    void drop_socket()
+    [[gnu::cold]] void drop_socket()
     {
         if (!wire_)
             return;
@@ -372,19 +388,20 @@ private:
 
     friend class Connector<Pipeline>;
     Wire& wire() noexcept { return *wire_; }
+    Connector<Pipeline>& connector() noexcept { return connector_; }
     Life* life() const noexcept { return life_.get(); }
     bool connecting() const
     {
         std::lock_guard lock(mutex_);
         return queue_.connecting();
     }
-    void connected()
+    [[gnu::cold]] void connected()
     {
         Lock lock(mutex_);
         queue_.connected();
         advance(lock);
     }
-    void connect_failed(Failure failure)
+    [[gnu::cold]] void connect_failed(Failure failure)
     {
         Lock lock(mutex_);
         close_connection();
@@ -394,7 +411,7 @@ private:
 
     // ---- Time
 
-    void tick()
+    [[gnu::cold]] void tick()
     {
         Lock lock(mutex_);
         if (closed_)

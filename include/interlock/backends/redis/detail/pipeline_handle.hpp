@@ -24,17 +24,16 @@ namespace detail {
 template <class R>
 class PipelineHandle {
 public:
-    PipelineHandle(
-        R runtime, boost::asio::any_io_executor executor, Options options,
+    [[gnu::cold]] PipelineHandle(
+        R runtime, boost::asio::any_io_executor executor, Options const& options,
         std::shared_ptr<Life> life = nullptr)
     {
         options.validate().value();
-        pipeline =
-            Pipeline<R>::make(std::move(runtime), std::move(executor), std::move(options), std::move(life));
+        pipeline = Pipeline<R>::make(std::move(runtime), std::move(executor), options, std::move(life));
     }
     PipelineHandle(PipelineHandle const&) = delete;
     PipelineHandle& operator=(PipelineHandle const&) = delete;
-    ~PipelineHandle()
+    [[gnu::cold]] ~PipelineHandle()
     {
         if (!pipeline)
             return;

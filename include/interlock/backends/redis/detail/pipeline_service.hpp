@@ -40,17 +40,17 @@ public:
     /// **Thread safety.** Everything: safe.
     class List {
     public:
-        void add(std::shared_ptr<PipelineMember> const& member)
+        [[gnu::cold]] void add(std::shared_ptr<PipelineMember> const& member)
         {
             std::lock_guard lock(mutex_);
             members_.emplace(member.get(), member);
         }
-        void remove(PipelineMember& member) noexcept
+        [[gnu::cold]] void remove(PipelineMember& member) noexcept
         {
             std::lock_guard lock(mutex_);
             members_.erase(&member);
         }
-        void abandon()
+        [[gnu::cold]] void abandon()
         {
             std::vector<std::shared_ptr<PipelineMember>> alive;
             {
@@ -73,7 +73,7 @@ public:
 
     explicit PipelineService(boost::asio::execution_context& context) : service(context) {}
 
-    static std::shared_ptr<List> of(boost::asio::any_io_executor const& executor)
+    [[gnu::cold]] static std::shared_ptr<List> of(boost::asio::any_io_executor const& executor)
     {
         auto& context = boost::asio::query(executor, boost::asio::execution::context);
         return boost::asio::use_service<PipelineService>(context).list_;

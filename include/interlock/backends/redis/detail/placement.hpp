@@ -18,7 +18,7 @@ namespace detail {
 /// Completes and checks what all stores on a client have in common: where their records are, and for how
 /// long.
 template <class StoreOptions>
-void check_placement(StoreOptions& options, Options const& client)
+[[gnu::cold]] void check_placement(StoreOptions& options, Options const& client)
 {
     if (options.name_space.empty())
         options.name_space = client.name_space;

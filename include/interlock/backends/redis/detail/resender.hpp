@@ -31,7 +31,7 @@ public:
 
     /// Submits the command again, to leave alone. `payload` was a call of a script that left with others.
     template <class Pipeline>
-    void alone(Pipeline& pipeline, QueuedCommand& command)
+    [[gnu::cold]] void alone(Pipeline& pipeline, QueuedCommand& command)
     {
         spelled_out_ = payload_.text();
         payload_ = std::string_view{spelled_out_};
@@ -41,7 +41,8 @@ public:
     /// After the server's `error`, which was taken: true, the command was submitted again; false, the error
     /// is the answer.
     template <class Pipeline>
-    bool again(Pipeline& pipeline, QueuedCommand& command, TimePoint deadline, std::string_view error)
+    [[gnu::cold]] bool again(
+        Pipeline& pipeline, QueuedCommand& command, TimePoint deadline, std::string_view error)
     {
         auto const& runtime = pipeline.runtime();
         auto const verdict = rule_.after_error(error, runtime.now(), deadline, runtime.random_bits());

@@ -41,7 +41,8 @@ public:
     explicit RetryRule(bool calls_script) noexcept : can_spell_out_(calls_script) {}
 
     /// After the error `text`, which the server answered. `random`: 64 random bits, for the pause.
-    Verdict after_error(std::string_view text, TimePoint now, TimePoint deadline, std::uint64_t random)
+    [[gnu::cold]] Verdict after_error(
+        std::string_view text, TimePoint now, TimePoint deadline, std::uint64_t random)
     {
         auto const word = error_word(text);
         if (now >= deadline)

@@ -38,7 +38,7 @@ struct Script {
 
 /// `evalsha`, the bytes of a call by name, becomes a call by `text`: for a server that does not have the
 /// script.
-inline std::string spell_out(std::string_view evalsha, std::string_view text)
+[[gnu::cold]] inline std::string spell_out(std::string_view evalsha, std::string_view text)
 {
     auto const head = evalsha.find('\n') + 1;  // "*4\r\n"
     constexpr std::size_t name = std::string_view{"$7\r\nEVALSHA\r\n$40\r\n"}.size() + 40 + 2;
@@ -131,7 +131,7 @@ public:
     static constexpr std::size_t room_for_head = 128;
 
 private:
-    void ended() noexcept
+    [[gnu::noinline]] void ended() noexcept
     {
         ++words_;
         std::size_t words = 0;

@@ -17,7 +17,7 @@ namespace redis {
 namespace detail {
 
 /// SHA-1, by which the server names scripts: 40 digits.
-inline std::string sha1(std::string_view text)
+[[gnu::cold]] inline std::string sha1(std::string_view text)
 {
     std::string message(text);
     message += '\x80';

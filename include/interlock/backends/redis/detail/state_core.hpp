@@ -85,7 +85,7 @@ struct RawValue {
 /// What `stored` holds, or `corrupt_state`.
 Outcome<RawValue> raw_value(std::string_view stored);
 /// A stored value of this version is of no use to the type of the repository.
-Failure undecodable(Version version);
+[[gnu::cold]] Failure undecodable(Version version);
 
 /// A grant, and the stored value that came with it, if one did.
 struct RawGrant {
@@ -130,12 +130,12 @@ template <class R>
 class StateCore {
 public:
     /// Throws `Error` (`invalid_argument`) for options out of range.
-    StateCore(std::shared_ptr<ClientState<R>> client, RepositoryOptions options);
+    [[gnu::cold]] StateCore(std::shared_ptr<ClientState<R>> client, RepositoryOptions options);
 
     // ---- About the store
     R const& runtime() const noexcept;
     void const* identity() const noexcept { return identity_.get(); }
-    std::string place() const;
+    [[gnu::cold]] std::string place() const;
     std::uint64_t life() const noexcept;
     bool owns_threads() const noexcept;
     ClientState<R>& client() const noexcept { return *client_; }
@@ -145,9 +145,9 @@ public:
     Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline) const;
     Outcome<Grant> carry_out(verb::Create const& create, Deadline) const;
     Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline) const;
-    Outcome<void> carry_out(verb::RenewAll const& all, Deadline) const;
+    [[gnu::cold]] Outcome<void> carry_out(verb::RenewAll const& all, Deadline) const;
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline) const;
-    Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const;
+    [[gnu::cold]] Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const;
 
     StartedCall<std::optional<OperationRecord>> start(
         verb::FindOperation const& find, Deadline, Waiter& waiter) const;
@@ -190,8 +190,8 @@ public:
     }
 
     // ---- For operators
-    Outcome<Removal> force_release(Key const& key, Deadline) const;
-    Outcome<void> for_each_operation(VisitOperation visit, Deadline) const;
+    [[gnu::cold]] Outcome<Removal> force_release(Key const& key, Deadline) const;
+    [[gnu::cold]] Outcome<void> for_each_operation(VisitOperation visit, Deadline) const;
 
     // ---- Wake-ups
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const;
@@ -213,7 +213,7 @@ private:
     Request<ScriptCall> create_request(Key const& key, OwnerToken owner, Ttl ttl, bool loads) const;
     std::optional<Failure> create(
         Key const& key, OwnerToken owner, Ttl ttl, bool loads, Deadline, TakeReply take) const;
-    Replication replication(Key const& key, OwnerToken owner) const;
+    [[gnu::cold]] Replication replication(Key const& key, OwnerToken owner) const;
 
     /// `owner`: its bytes, or nothing: whoever it is.
     ScriptCall removal(Key const& key, std::string_view owner) const;

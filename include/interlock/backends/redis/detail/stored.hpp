@@ -53,7 +53,7 @@ inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
     return number;
 }
 
-inline Failure damaged(char const* what)
+[[gnu::cold]] inline Failure damaged(char const* what)
 {
     return Failure{Errc::corrupt_state, std::string("redis: ") + what};
 }
@@ -92,12 +92,26 @@ inline Version version_of(ReplyView reply, std::size_t i) noexcept
     return number_of(reply.text().substr(16 * i, 16)).value_or(no_version);
 }
 
-/// `key_of(i)`: the key of the i-th change, where there are several.
-template <class KeyOf>
-Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
+/// Says the key of the i-th change. Refers to what it was made of.
+class KeyOf {
+public:
+    template <class F>
+    explicit KeyOf(F const& key_of) noexcept
+        : call_([](void const* object, std::size_t i) -> std::string_view {
+              return (*static_cast<F const*>(object))(i);
+          }),
+          object_(&key_of)
+    {}
+    std::string_view operator()(std::size_t i) const { return call_(object_, i); }
+
+private:
+    std::string_view (*call_)(void const*, std::size_t);
+    void const* object_;
+};
+
+/// Why a commit of so many changes was refused, and whether it was.
+[[gnu::cold]] inline Outcome<CommitResult> not_committed(ReplyView reply, std::size_t changes, KeyOf key_of)
 {
-    if (reply.is(ReplyType::string) && reply.text().size() == 16 * changes)
-        return Outcome<CommitResult>{std::in_place};
     auto const what = reply[0].text();
     if (what == "duplicate")
         return CommitResult{true, std::string(reply[1].text())};
@@ -111,6 +125,14 @@ Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_
     for (std::size_t i = 0; i < changes; ++i)
         refusal.add(key_of(i), code_of(static_cast<ChangeResult>(reply[i + 1].integer())));
     return std::move(refusal).failure();
+}
+
+/// What the script has answered to a commit of so many changes.
+inline Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
+{
+    if (reply.is(ReplyType::string) && reply.text().size() == 16 * changes)
+        return Outcome<CommitResult>{std::in_place};
+    return not_committed(reply, changes, key_of);
 }
 
 }  // namespace detail

@@ -52,7 +52,7 @@ public:
     explicit Subscriber(Options options) : options_(std::move(options)) {}
 
     /// The group of a name space; repositories with the same name space and shards share one.
-    Group group(KeySpace const& keys)
+    [[gnu::cold]] Group group(KeySpace const& keys)
     {
         std::lock_guard lock(mutex_);
         for (Group i = 0; i < groups_.size(); ++i)
@@ -126,7 +126,7 @@ private:
         bell_.ring();
     }
 
-    bool listen() override
+    [[gnu::cold]] bool listen() override
     {
         Connection connection{options_};
         if (!connection.connect(
@@ -137,7 +137,7 @@ private:
     }
 
     /// Listens on a connection until it breaks or it is time to stop.
-    void serve(Connection& connection)
+    [[gnu::cold]] void serve(Connection& connection)
     {
         {
             std::lock_guard lock(mutex_);
@@ -174,7 +174,7 @@ private:
     }
 
     /// Subscribes to the channels that are wanted. False: the connection is lost.
-    bool request(Connection& connection)
+    [[gnu::cold]] bool request(Connection& connection)
     {
         std::vector<std::string> names;
         {

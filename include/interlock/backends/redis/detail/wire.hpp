@@ -30,11 +30,11 @@ namespace detail {
 
 /// What a connection consists of. Belongs to the execution context, and is used on the strand only.
 struct Wire {
-    explicit Wire(boost::asio::any_io_executor const& executor)
+    [[gnu::cold]] explicit Wire(boost::asio::any_io_executor const& executor)
         : strand(executor), socket(strand), resolver(strand)
     {}
 
-    void close_socket()
+    [[gnu::cold]] void close_socket()
     {
         boost::system::error_code ignored;
         socket.close(ignored);

@@ -48,9 +48,8 @@ BasicClient<Runtime>::BasicClient(boost::asio::any_io_executor executor, std::st
 
 template <class Runtime>
 BasicClient<Runtime>::BasicClient(Runtime runtime, Options options)
-    : state_(
-          detail::make_client_state(
-              runtime, std::move(options), boost::asio::any_io_executor(runtime.executor()), true))
+    : state_(detail::make_client_state(
+          runtime, std::move(options), boost::asio::any_io_executor(runtime.executor()), true))
 {}
 
 template <class Runtime>

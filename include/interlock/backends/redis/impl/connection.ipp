@@ -32,8 +32,7 @@ template <class Runtime>
 BasicConnection<Runtime>::BasicConnection(
     Runtime runtime, boost::asio::any_io_executor executor, Options options)
     : handle_(
-          std::make_shared<detail::PipelineHandle<Runtime>>(
-              std::move(runtime), std::move(executor), std::move(options)))
+          std::make_shared<detail::PipelineHandle<Runtime>>(std::move(runtime), std::move(executor), options))
 {}
 
 template <class Runtime>

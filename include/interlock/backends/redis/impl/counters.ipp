@@ -81,7 +81,8 @@ void const* BasicCounters<Runtime>::identity() const noexcept
 }
 
 template <class Runtime>
-Outcome<CounterAnswer> BasicCounters<Runtime>::carry_out(verb::ChangeCounter const& asked, Deadline deadline) const
+Outcome<CounterAnswer> BasicCounters<Runtime>::carry_out(
+    verb::ChangeCounter const& asked, Deadline deadline) const
 {
     auto const& id = asked.id;
     auto const& key = asked.key;
@@ -112,7 +113,8 @@ Outcome<CounterAnswer> BasicCounters<Runtime>::carry_out(verb::ChangeCounter con
 }
 
 template <class Runtime>
-Outcome<std::int64_t> BasicCounters<Runtime>::carry_out(verb::LoadCounter const& asked, Deadline deadline) const
+Outcome<std::int64_t> BasicCounters<Runtime>::carry_out(
+    verb::LoadCounter const& asked, Deadline deadline) const
 {
     auto const& key = asked.key;
     if (auto valid = key.validate(); !valid)

@@ -32,7 +32,7 @@ INTERLOCK_DECL bool valid_name_space(std::string_view name) noexcept
 }
 
 /// What `rediss:` is told where nobody has brought TLS along.
-INTERLOCK_DECL std::optional<Failure> missing_tls(Options const& options)
+[[gnu::cold]] INTERLOCK_DECL std::optional<Failure> missing_tls(Options const& options)
 {
     if (!options.tls || options.tls_context)
         return std::nullopt;
@@ -43,7 +43,7 @@ INTERLOCK_DECL std::optional<Failure> missing_tls(Options const& options)
 }
 
 /// The member of this name, if it is a text.
-INTERLOCK_DECL std::string* tls_text(TlsOptions& options, std::string_view name) noexcept
+[[gnu::cold]] INTERLOCK_DECL std::string* tls_text(TlsOptions& options, std::string_view name) noexcept
 {
     return name == "ca_file"            ? &options.ca_file
            : name == "ca_path"          ? &options.ca_path
@@ -55,13 +55,13 @@ INTERLOCK_DECL std::string* tls_text(TlsOptions& options, std::string_view name)
 
 inline constexpr char const* begins_url_failures = "redis URL: ";
 
-INTERLOCK_DECL Failure bad_url(char const* what)
+[[gnu::cold]] INTERLOCK_DECL Failure bad_url(char const* what)
 {
     return Failure{Errc::invalid_argument, std::string(begins_url_failures) + what};
 }
 
 /// Where the server is, once its URL was split.
-INTERLOCK_DECL Outcome<void> read_place(Url& url, Options& options)
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> read_place(Url& url, Options& options)
 {
     if (url.scheme == "unix") {
         if (!url.host.empty() || url.port)
@@ -83,7 +83,7 @@ INTERLOCK_DECL Outcome<void> read_place(Url& url, Options& options)
     return success();
 }
 
-INTERLOCK_DECL Outcome<void> read_parameter(Url::Parameter parameter, Options& options)
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> read_parameter(Url::Parameter parameter, Options& options)
 {
     auto const name = parameter.name;
     auto& value = parameter.value;
@@ -117,7 +117,7 @@ INTERLOCK_DECL Outcome<void> read_parameter(Url::Parameter parameter, Options& o
 
 }  // namespace detail
 
-INTERLOCK_DECL Outcome<Options> Options::parse(std::string_view text, TlsOptions tls)
+[[gnu::cold]] INTERLOCK_DECL Outcome<Options> Options::parse(std::string_view text, TlsOptions tls)
 {
     auto read = Url::read(text, detail::begins_url_failures);
     if (!read)
@@ -144,7 +144,7 @@ INTERLOCK_DECL Outcome<Options> Options::parse(std::string_view text, TlsOptions
     return options;
 }
 
-INTERLOCK_DECL Outcome<void> Options::validate() const
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> Options::validate() const
 {
     auto const wrong = [](char const* what) {
         return Failure{Errc::invalid_argument, std::string("redis options: ") + what};

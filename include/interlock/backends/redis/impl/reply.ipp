@@ -85,7 +85,8 @@ INTERLOCK_DECL Reply Reply::element(std::size_t at, std::size_t& end) const
     Reply part;
     part.root_ = node(at);
     part.rest_.assign(
-        rest_.begin() + static_cast<std::ptrdiff_t>(at), rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
+        rest_.begin() + static_cast<std::ptrdiff_t>(at),
+        rest_.begin() + static_cast<std::ptrdiff_t>(end - 1));
     part.take_text(part.root_, *this);
     for (auto& inner : part.rest_) {
         part.nested_ = part.nested_ || inner.type == ReplyType::array;

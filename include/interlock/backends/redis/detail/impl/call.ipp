@@ -120,33 +120,31 @@ void set_time(ClientState<R>& client, Request<What>& request, Deadline deadline)
     request.until = deadline.at(now);
 }
 
-template <class R, class What>
-PipelinedCommand<R, What>::PipelinedCommand(
-    ClientState<R>& client, Request<What>&& request, Waiter& waiter)
-    : QueuedCommand(request.access, request.until), pipeline_(client.pipeline()),
-      what_(std::move(request.what)),
-      resender_(
-          what_, request.script != nullptr ? std::optional<std::string_view>{request.script->text}
-                                           : std::nullopt),
+template <class R>
+SentCommand<R>::SentCommand(
+    ClientState<R>& client, Payload payload, Script const* script, Access access, TimePoint until,
+    std::uint64_t life, Waiter& waiter)
+    : QueuedCommand(access, until), pipeline_(client.pipeline()), payload_(payload),
+      resender_(payload, script != nullptr ? std::optional<std::string_view>{script->text} : std::nullopt),
       waiter_(waiter)
 {
-    of_life(request.life);
+    of_life(life);
 }
 
-template <class R, class What>
-PipelinedCommand<R, What>::~PipelinedCommand()
+template <class R>
+SentCommand<R>::~SentCommand()
 {
     pipeline_->forget(*this);
 }
 
-template <class R, class What>
-void PipelinedCommand<R, What>::start() noexcept
+template <class R>
+void SentCommand<R>::start() noexcept
 {
-    pipeline_->submit(*this, what_);
+    pipeline_->submit(*this, payload_);
 }
 
-template <class R, class What>
-std::optional<Outcome<ReplyView>> PipelinedCommand<R, What>::poll()
+template <class R>
+std::optional<Outcome<ReplyView>> SentCommand<R>::poll()
 {
     auto* const result = pipeline_->take(*this);
     if (result == nullptr)
@@ -165,8 +163,8 @@ std::optional<Outcome<ReplyView>> PipelinedCommand<R, What>::poll()
     return Outcome<ReplyView>{map_error(reply.text(), access())};
 }
 
-template <class R, class What>
-void PipelinedCommand<R, What>::finished() noexcept
+template <class R>
+void SentCommand<R>::finished() noexcept
 {
     waiter_.wake();
 }
@@ -205,8 +203,7 @@ std::optional<Outcome<ReplyView>> ReplicatedCommand<R>::poll()
             undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
     auto const reply = (*result)->root();
     bool const refused = reply.is(ReplyType::error);
-    if (refused &&
-        (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
+    if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
         return std::nullopt;
     if (undoing_)
         return Outcome<ReplyView>{replication_.missing(waited_.root(), !refused)};

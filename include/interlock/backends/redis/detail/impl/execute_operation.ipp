@@ -29,11 +29,10 @@ INTERLOCK_DECL bool fits_shared_connection(std::string_view name, std::string_vi
                 return false;
         return true;
     };
-    constexpr std::string_view unfit[]{"SUBSCRIBE",    "PSUBSCRIBE",   "SSUBSCRIBE", "UNSUBSCRIBE",
-                                       "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR",    "SYNC",
-                                       "PSYNC",        "REPLCONF",     "HELLO",      "RESET",
-                                       "QUIT",         "AUTH",         "SELECT",     "MULTI",
-                                       "EXEC",         "DISCARD",      "WATCH",      "UNWATCH"};
+    constexpr std::string_view unfit[]{
+        "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR",
+        "SYNC",      "PSYNC",      "REPLCONF",   "HELLO",       "RESET",        "QUIT",         "AUTH",
+        "SELECT",    "MULTI",      "EXEC",       "DISCARD",     "WATCH",        "UNWATCH"};
     for (auto const other : unfit)
         if (is(name, other))
             return false;

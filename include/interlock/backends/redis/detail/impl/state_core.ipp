@@ -47,7 +47,7 @@ INTERLOCK_DECL Failure undecodable(Version version)
         Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(version)};
 }
 
-INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
+[[gnu::cold]] INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
 {
     check_placement(options, client);
     if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
@@ -241,7 +241,7 @@ Outcome<CommitResult> StateCore<R>::commit(
     return ask<CommitResult>(
         *client_, commit_request(changes, operation), deadline, [&changes](ReplyView reply) {
             auto done = committed(
-                reply, changes.size(), [&](std::size_t i) { return changes[i].key->bytes(); });
+                reply, changes.size(), KeyOf{[&](std::size_t i) { return changes[i].key->bytes(); }});
             if (!done || done->duplicate)
                 return done;
             std::size_t i = 0;
@@ -268,9 +268,9 @@ StartedCall<CommitResult> StateCore<R>::start_commit(
     return detail::start<CommitResult>(
         *client_, commit_request(changes, operation), deadline, waiter,
         [size = changes.size(), names = std::move(names), writes](ReplyView reply) {
-            auto done = committed(reply, size, [&](std::size_t i) -> std::string_view {
-                return names.empty() ? std::string_view{} : names[i];
-            });
+            auto done = committed(reply, size, KeyOf{[&](std::size_t i) -> std::string_view {
+                                      return names.empty() ? std::string_view{} : names[i];
+                                  }});
             if (done && !done->duplicate && writes)
                 done->version = version_of(reply, 0);
             return done;
@@ -278,14 +278,13 @@ StartedCall<CommitResult> StateCore<R>::start_commit(
 }
 
 template <class R>
-StartedCall<Version> StateCore<R>::start_change(
-    RawChanges& changes, Deadline deadline, Waiter& waiter) const
+StartedCall<Version> StateCore<R>::start_change(RawChanges& changes, Deadline deadline, Waiter& waiter) const
 {
     bool const writes = changes[0].kind == ChangeKind::write;
     return detail::start<Version>(
         *client_, commit_request(changes, nullptr), deadline, waiter,
         [writes, version = changes[0].version](ReplyView reply) -> Outcome<Version> {
-            auto done = committed(reply, 1, [](std::size_t) { return std::string_view{}; });
+            auto done = committed(reply, 1, KeyOf{[](std::size_t) { return std::string_view{}; }});
             if (!done)
                 return std::move(done).failure();
             return writes ? version_of(reply, 0) : version;
@@ -370,10 +369,8 @@ INTERLOCK_DECL Failure no_grant(ReplyView reply)
     case 0:
         return Failure::busy(
             Errc::lock_busy, std::chrono::milliseconds{std::max<std::int64_t>(reply[1].integer(), 0)});
-    case -1:
-        return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
-    default:
-        return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
+    case -1: return Failure{Errc::version_exhausted, "redis: the fencing tokens of this shard are used up"};
+    default: return Failure{Errc::lock_busy, "redis: the lock record is not one of ours; see force_release"};
     }
 }
 
@@ -409,8 +406,7 @@ Request<ScriptCall> StateCore<R>::create_request(Key const& key, OwnerToken owne
     auto const own_keys = static_cast<std::uint8_t>(loads ? 2 : 1);
     Request<ScriptCall> request{
         ScriptCall{
-            script,
-            {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
+            script, {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
         &script, Access::write};
     request.refused = bad_lease(key, ttl);
     if (request.refused)
