@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/core/kit/lock_call.hpp>
 #include <interlock/core/kit/store_identity.hpp>
 
 #include <algorithm>
@@ -152,13 +153,6 @@ INTERLOCK_DECL RowAction action_of(RowChange const& change) noexcept
     return RowAction::nothing;
 }
 
-INTERLOCK_DECL Outcome<void> check_lease(Key const& key, Ttl ttl)
-{
-    if (!ttl.valid())
-        return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
-    return key.validate();
-}
-
 template <class R>
 TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape)
     : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
@@ -298,7 +292,7 @@ Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, De
 template <class R>
 Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state, Deadline deadline) const
 {
-    if (auto valid = check_lease(create.key, create.ttl); !valid)
+    if (auto valid = validate_lock_call(create.key, create.ttl); !valid)
         return std::move(valid).failure();
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(create.ttl.value());
     Batch batch;
@@ -332,7 +326,7 @@ Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state
 template <class R>
 Outcome<std::chrono::nanoseconds> TableCore<R>::renew(verb::Renew const& renew, Deadline deadline) const
 {
-    if (auto valid = check_lease(renew.key, renew.ttl); !valid)
+    if (auto valid = validate_lock_call(renew.key, renew.ttl); !valid)
         return std::move(valid).failure();
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(renew.ttl.value());
     Params params;
