@@ -30,30 +30,10 @@ public:
 
     void wake() noexcept override { static_cast<void>(wake_later()); }
 
-    Wakeup wake_later() noexcept override
-    {
-        std::lock_guard lock(mutex_);
-        if (signal_)
-            return Wakeup{signal_};
-        woken_ = true;
-        return {};
-    }
+    Wakeup wake_later() noexcept override;
 
     /// Returns when woken since the last call, or at `at`.
-    void wait_until(TimePoint at)
-    {
-        {
-            std::lock_guard lock(mutex_);
-            if (!signal_)
-                signal_ = std::make_shared<Signal>();
-            if (std::exchange(woken_, false))
-                return;
-        }
-        std::unique_lock lock(signal_->mutex);
-        while (!signal_->woken && runtime_.now() < at)
-            runtime_.wait_until(signal_->changed, lock, at);
-        signal_->woken = false;
-    }
+    void wait_until(TimePoint at);
 
 private:
     // What is waited for. Made by the first wait (most calls never wait), and shared with those who are about
@@ -113,37 +93,11 @@ inline constexpr bool polls_rows =
 /// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread.
 template <class R>
 Outcome<typename R::transaction_type> wait_for_rows(
-    R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline)
-{
-    auto const& runtime = repository.runtime();
-    BlockingWaiter<typename R::runtime_type> waiter{runtime};
-    auto transaction = [&] {
-        // One that cannot wait without blocking waits inside of `poll`, so it must know how long.
-        if constexpr (requires { repository.open_transaction(keys, deadline); })
-            return repository.open_transaction(keys, deadline);
-        else
-            return repository.open_transaction(keys);
-    }();
-    TimePoint until{};
-    bool pinned = false;
-    for (;;) {
-        auto step = transaction.poll(wait, waiter);
-        if (step.done()) {
-            if (step.outcome())
-                return transaction;
-            return std::move(step.outcome()).failure();
-        }
-        if (!std::exchange(pinned, true))
-            until = deadline.at(runtime.now());
-        if (runtime.now() >= until) {
-            transaction.abandon();
-            return Errc::deadline_exceeded;
-        }
-        waiter.wait_until(std::min(until, step.wake_at()));
-    }
-}
+    R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline);
 
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/kit/impl/blocking_waiter.ipp>
 
 #endif  // INTERLOCK_CORE_KIT_BLOCKING_WAITER_HPP

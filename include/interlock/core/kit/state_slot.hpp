@@ -25,19 +25,7 @@ namespace detail {
 
 /// Whether `state` is what `key` names.
 template <class T, class K>
-bool belongs_to(T const& state, Key const& key)
-{
-    if constexpr (KeyedState<T> && std::is_same_v<typename key_type_or<T, K>::type, K>) {
-        using Traits = KeyTraits<K>;
-        decltype(auto) now = StateTraits<T>::key(state);
-        if constexpr (requires { Traits::matches(key, now); })
-            return Traits::matches(key, now);
-        else
-            return Traits::encode(now) == key.bytes();
-    } else {
-        return true;
-    }
-}
+bool belongs_to(T const& state, Key const& key);
 
 inline Failure changed_key_failure()
 {
@@ -54,36 +42,10 @@ public:
 
     /// The value as it is in the store. `loaded` must stay where it is: what changed is found by comparing
     /// with it.
-    void load(Versioned<T>& loaded)
-    {
-        version_ = loaded.version;
-        if constexpr (detail::can_compare<T>()) {
-            original_ = &loaded.value;
-            value_ = loaded.value;
-        } else {
-            value_ = std::move(loaded.value);
-        }
-        fresh_ = false;
-    }
+    void load(Versioned<T>& loaded);
 
     /// There is no value: start from the state named in the call, or a fresh one.
-    Outcome<void> create(Key const& key, std::optional<T> const& named)
-    {
-        version_ = no_version;
-        fresh_ = true;
-        if (named) {
-            value_ = *named;
-        } else if constexpr (KeyedState<T> && requires(std::string_view bytes) {
-                                 StateTraits<T>::from_key(KeyTraits<K>::decode(bytes));
-                             }) {
-            value_ = StateTraits<T>::from_key(KeyTraits<K>::decode(key.bytes()));
-        } else if constexpr (!KeyedState<T> && std::is_default_constructible_v<T>) {
-            value_.emplace();
-        } else {
-            return Failure{Errc::not_found, "cannot make a fresh state from a key; name it by a state"};
-        }
-        return success();
-    }
+    Outcome<void> create(Key const& key, std::optional<T> const& named);
 
     T& value() noexcept { return *value_; }
     T const& peek() const noexcept { return *value_; }
@@ -105,15 +67,7 @@ public:
     /// The version that a commit expects, or `no_version` for a fresh state.
     Version version() const noexcept { return version_; }
     /// What a commit of this state is: a write where it changed, else a check that nobody else wrote.
-    Change<T> change(Key const& key, Fence const* fence = nullptr)
-    {
-        return {
-            .key = &key,
-            .kind = changed() ? ChangeKind::write : ChangeKind::verify,
-            .version = version_,
-            .value = &*value_,
-            .fence = fence};
-    }
+    Change<T> change(Key const& key, Fence const* fence = nullptr);
 
 private:
     std::optional<T> value_;
@@ -173,5 +127,7 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/kit/impl/state_slot.ipp>
 
 #endif  // INTERLOCK_CORE_KIT_STATE_SLOT_HPP
