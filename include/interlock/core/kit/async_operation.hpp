@@ -3,11 +3,24 @@
 #ifndef INTERLOCK_CORE_KIT_ASYNC_OPERATION_HPP
 #define INTERLOCK_CORE_KIT_ASYNC_OPERATION_HPP
 
-// What every asynchronous operation of this library has in common: it runs in steps on its handler's
-// executor, is woken by queues, alarms and cancellation, completes exactly once, and is destroyed, not
-// completed, when its execution context goes away.
-//
-// Order of mutexes: a store's or service's, then the operation's, then its context's list.
+/// @file
+/// What every asynchronous operation of this library has in common: it runs in steps on its handler's
+/// executor, is woken by queues, alarms and cancellation, completes exactly once, and is destroyed, not
+/// completed, when its execution context goes away. An operation derives from `AsyncOperation` and says
+/// what one step is:
+///
+///     template <class Handler>
+///     class Look final : public AsyncOperation<Handler, SystemRuntime> {
+///         bool step() override { return queue_.has_come(*this); }  // false: again when woken
+///         ...
+///     };
+///     start_operation<Look<Handler>>(std::move(handler), queue);   // allocates with the handler's allocator
+///
+/// **Why steps.** A queue, an alarm and a cancellation may all have something to say at the same moment, from
+/// different threads. None of them does the work: each of them only asks for a step, and a step looks at
+/// everything. Steps of one operation never overlap, so that what they touch needs no mutex.
+///
+/// **Order of mutexes.** A store's or service's, then the operation's, then its context's list.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -45,6 +58,16 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// The base of an operation that completes `Handler`, on the executor that is associated with it. `R` is the
+/// runtime by whose clock the operation waits.
+///
+/// **Completion.** Exactly once, by `complete`, never from within the call that started the operation.
+/// When the execution context goes away first, the operation is abandoned: `leave` is called, a call on
+/// another thread is waited for, and the handler is destroyed without being called.
+/// **Lifetime.** The operation counts its references: one of its own until it has completed, one for each
+/// step that is queued, one for an alarm that is armed. The last one calls `destroy`.
+/// **Thread safety.** `wake`, `ring`, `schedule` and the references may be used from any thread.
+/// Everything else belongs to the operation's own steps.
 template <class Handler, class R>
 class AsyncOperation : public Waiter, public Alarm, private PendingOperations::Member {
 public:
@@ -54,17 +77,20 @@ public:
             Handler, std::decay_t<decltype(std::declval<R const&>().executor())>>>(),
         boost::asio::execution::outstanding_work.tracked))>;
 
+    /// Something that the operation waits for may have come: asks for a step.
     void wake() noexcept override
     {
         woken_.store(true, std::memory_order_release);
         schedule();
     }
+    /// The time has come for which `wake_at` asked: asks for a step.
     void ring() noexcept override
     {
         schedule();
         drop_reference();  // the alarm's
     }
 
+    /// For `Ref`.
     void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
     void drop_reference() noexcept
     {
@@ -103,20 +129,24 @@ protected:
     /// Calls the handler. `self` is the last reference: let it go first, so that memory is free before the
     /// handler runs.
     virtual void complete(Ref<AsyncOperation> self) = 0;
-    /// Leaves all queues.
+    /// Leaves all queues. No queue may wake this any more once the call has returned.
     virtual void leave() noexcept = 0;
+    /// Frees the operation, by `destroy_operation`.
     virtual void destroy() noexcept = 0;
 
     /// Whether a queue woke this since the last time it was asked. Not the same as a step: one step may stand
     /// for several causes, and a call on the pool overlaps with what it waits for.
     bool take_wake() noexcept { return woken_.exchange(false, std::memory_order_acquire); }
+    /// Whether the handler's cancellation slot or the stop token has asked for the end. What that means is
+    /// the operation's business: what was sent may still have to be waited for.
     bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
     R const& runtime() const noexcept { return runtime_; }
     executor_type const& executor() const noexcept { return executor_; }
     Handler& handler() noexcept { return handler_; }
     auto const& allocator() const noexcept { return allocator_; }
 
-    /// Wakes this operation at `at`, unless `at` is never.
+    /// Asks for a step at `at`, unless `at` is never. An alarm that was set before is taken back: there is
+    /// one alarm at a time.
     void wake_at(TimePoint at);
 
     /// Takes the alarm back.
@@ -127,8 +157,10 @@ protected:
             drop_reference();
     }
 
-    /// Runs `call` on a thread of `executor`, which may be blocked, and then takes the next step;
-    /// `offload_done` says so.
+    /// Runs `call` on a thread of `executor`, which may be blocked, and then takes the next step, in which
+    /// `offload_done` is true. One call at a time. Steps go on meanwhile, so that the deadline and a
+    /// cancellation are seen while the call waits for its thread; `take_back` then keeps it from being
+    /// made.
     template <class F, class Executor>
     void offload(F call, Executor const& executor)
     {
@@ -140,11 +172,12 @@ protected:
     {
         CallThreads::unbounded()->run(offloaded(std::move(call)));
     }
-    /// Throws what the call threw.
+    /// Whether the call of `offload` has returned. Throws what the call threw.
     bool offload_done() const;
     /// Whether a call that waits for its thread is not made any more. False: it has begun.
     bool take_back() noexcept;
 
+    /// Asks for a step. Does nothing while one is queued; while one runs, another one follows it.
     void schedule() noexcept
     {
         std::lock_guard lock(mutex_);
@@ -152,6 +185,7 @@ protected:
     }
 
 private:
+    /// What a stop token calls.
     struct Cancel {
         void operator()() const noexcept { operation->request_cancellation(); }
         AsyncOperation* operation;
@@ -168,20 +202,24 @@ private:
     /// What a thread for blocking calls knows of an operation.
     struct Offload {
         std::mutex mutex;
-        std::condition_variable returned;
-        std::uint64_t turn{0};  // of the call that is to be made
-        std::exception_ptr exception;
+        std::condition_variable returned;  // the call that was running is over
+        std::uint64_t turn{0};             // of the call that is to be made
+        std::exception_ptr exception;      // what the call threw; null: nothing
         // Of the call that is being made; 0: none. The thread of one that is done may say so only when the
         // next one runs already, so that a mere flag would then say of that one that it does not.
         std::uint64_t running{0};
-        bool gone{false};
+        bool gone{false};  // the operation is; a call that has not begun is dropped
     };
 
+    /// `call` as the thread makes it. The thread holds `Offload` and no reference to the operation, since an
+    /// operation must not outlive its context, of which the thread knows nothing.
     template <class F>
     auto offloaded(F call);
 
+    /// The number of the call that is to be made now; a call with an earlier number is not made any more.
     std::uint64_t turn_of_next_call() noexcept;
 
+    /// `schedule`, for a caller that holds the mutex.
     void schedule_locked() noexcept;
 
     boost::asio::execution_context& context()
@@ -189,13 +227,16 @@ private:
         return boost::asio::query(executor_, boost::asio::execution::context);
     }
 
+    /// Queues a step on the executor. The caller holds the mutex, for which `abandon` waits.
     void post() noexcept;
 
     /// Nothing but what a handler throws leaves by the executor: what a step throws ends the operation.
     bool guarded_step() noexcept;
 
+    /// What the executor calls: takes a step, and completes the operation when it was the last one.
     void run(Ref<AsyncOperation> self);
 
+    /// The execution context goes away.
     void abandon() noexcept override;
 
     Handler handler_;
@@ -203,28 +244,31 @@ private:
     boost::asio::associated_allocator_t<Handler> allocator_;
     R runtime_;
     executor_type executor_;
-    std::shared_ptr<PendingOperations::List> list_;
-    std::unique_ptr<Stop> stop_;  // null: nobody can stop the call by a token
+    std::shared_ptr<PendingOperations::List> list_;  // of the execution context
+    std::unique_ptr<Stop> stop_;                     // null: nobody can stop the call by a token
     std::mutex mutex_;
-    std::shared_ptr<Offload> offload_;
-    std::atomic<bool> offload_done_{false};
-    std::atomic<int> references_{1};
+    std::shared_ptr<Offload> offload_;       // null until the first call on another thread
+    std::atomic<bool> offload_done_{false};  // the call on another thread has returned
+    std::atomic<int> references_{1};         // its own, until it has completed
     std::atomic<bool> cancel_requested_{false};
-    std::atomic<bool> woken_{false};
-    bool queued_{false};
-    bool running_{false};
-    bool again_{false};
-    bool stepped_{false};  // to its end, before it was on the executor
-    bool finished_{false};
+    std::atomic<bool> woken_{false};  // since `take_wake` was last called
+    // Under the mutex:
+    bool queued_{false};    // a step waits for the executor
+    bool running_{false};   // a step runs
+    bool again_{false};     // it was asked for a step while one ran
+    bool stepped_{false};   // to its end, before it was on the executor
+    bool finished_{false};  // completed or abandoned: no step follows
+    // Of the steps alone:
     bool alarm_armed_{false};
     TimePoint alarm_at_{};
 };
 
-/// Allocates an operation with its handler's allocator and starts it.
+/// Allocates an operation with its handler's allocator and starts it. Throws what the allocator or the
+/// operation's constructor throws; the handler is then destroyed and not called.
 template <class Op, class Handler, class... A>
 void start_operation(Handler handler, A&&... arguments);
 
-/// The other end of `start_operation`.
+/// The other end of `start_operation`: what `destroy` of an operation calls.
 template <class Op, class A>
 void destroy_operation(Op* op, A handler_allocator) noexcept;
 

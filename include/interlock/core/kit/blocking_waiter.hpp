@@ -4,7 +4,14 @@
 #define INTERLOCK_CORE_KIT_BLOCKING_WAITER_HPP
 
 /// @file
-/// A waiter that blocks the thread it was made on: what synchronous calls wait with.
+/// A waiter that blocks the thread it was made on: what synchronous calls wait with. A policy that waits in
+/// steps is driven by a loop:
+///
+///     BlockingWaiter waiter{runtime};
+///     for (auto step = transaction.begin(waiter); !step.done(); step = transaction.begin(waiter))
+///         waiter.wait_until(std::min(deadline, step.wake_at()));
+///
+/// A wake-up that comes before the wait is not lost: the wait then returns at once.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -22,14 +29,21 @@ namespace interlock {
 inline namespace v0 {
 
 /// Blocks a thread until woken. The object must stay until no queue knows it any more.
+///
+/// **Thread safety.** `wake` and `wake_later` may be called from any thread, `wait_until` by the one that
+/// waits.
+/// **Cost.** A waiter that never waits allocates nothing; the first wait makes what is waited for.
 template <Runtime R>
 class BlockingWaiter final : public Waiter {
 public:
     /// Waits by the clock of `runtime`.
     explicit BlockingWaiter(R runtime) : runtime_(std::move(runtime)) {}
 
+    /// Ends the wait that is under way, or the next one.
     void wake() noexcept override { static_cast<void>(wake_later()); }
 
+    /// As `wake`, once the caller lets the result go: for a caller that holds a mutex which the woken thread
+    /// would need.
     Wakeup wake_later() noexcept override;
 
     /// Returns when woken since the last call, or at `at`.
@@ -60,7 +74,8 @@ private:
 
 namespace detail {
 
-/// Wakes a waiter, for as long as this lives, when a stop is requested.
+/// Wakes a waiter, for as long as this lives, when a stop is requested. A token that no source can stop costs
+/// nothing. The destructor waits for a wake-up that is under way on another thread.
 class WakeOnStop {
 public:
     WakeOnStop(std::stop_token const& stop, Waiter& waiter)

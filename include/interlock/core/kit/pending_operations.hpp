@@ -4,9 +4,9 @@
 #define INTERLOCK_CORE_KIT_PENDING_OPERATIONS_HPP
 
 /// @file
-/// For asynchronous operations of the library: which of them are pending on an execution context, so that the
-/// context's end is theirs. Asio's rule is that a context which is destroyed destroys its pending handlers and
-/// calls none of them; an operation that waits in a queue of ours must keep that rule, too.
+/// For asynchronous operations of the library: which of them are pending on an execution context, so that
+/// the context's end is theirs. Asio's rule is that a context which is destroyed destroys its pending
+/// handlers and calls none of them; an operation that waits in a queue of ours must keep that rule, too.
 ///
 ///     auto const list = PendingOperations::list_of(context);
 ///     std::lock_guard lock(list->mutex);
@@ -28,6 +28,10 @@ namespace detail {
 
 /// The operations pending on one execution context. When it is destroyed they are, too (Asio's rule): their
 /// handlers are destroyed and never called.
+///
+/// **Lifetimes.** A list outlives its context, since those who are about to leave it hold it, too; its flag
+/// `gone` tells them that there is nothing left to leave.
+/// **Thread safety.** `list_of` may be called from any thread while the context lives.
 class PendingOperations final : public boost::asio::execution_context::service {
 public:
     class Member : public boost::intrusive::list_base_hook<
@@ -41,6 +45,7 @@ public:
     };
 
     using Members = boost::intrusive::list<Member, boost::intrusive::constant_time_size<false>>;
+    /// Where operations are linked. An operation holds the mutex to enter and to leave.
     struct List {
         std::mutex mutex;
         std::atomic<bool> gone{false};  // changed under the mutex

@@ -4,7 +4,19 @@
 #define INTERLOCK_CORE_KIT_STATE_SLOT_HPP
 
 /// @file
-/// One state inside a transaction: what was loaded, what the operation made of it, what to commit.
+/// For authors of policies: one state inside of a transaction. What was loaded, what the operation made of
+/// it, and what is to be committed:
+///
+///     StateSlot<Stock, std::string> slot;
+///     slot.load(loaded);                          // a Versioned<Stock> that stays where it is
+///     operation(slot.value());
+///     if (!slot.keeps(key))
+///         return changed_key_failure();           // the operation renamed the state
+///     Change<Stock> change = slot.change(key);    // a write, or a check that nobody else wrote
+///
+/// **Why a copy.** The operation works on a copy of the loaded value, so that a throw leaves the loaded
+/// one as it was, and so that an operation that changes nothing costs no write. A type that cannot be
+/// compared is moved instead, and counts as changed.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -35,6 +47,10 @@ inline Failure changed_key_failure()
 }  // namespace detail
 
 /// For policies: a loaded state, the copy the operation works on, and the change that follows from the two.
+///
+/// **Lifetimes.** What `load` was given must stay until the slot is loaded again or gone. What `change`
+/// gives refers to the slot and to its key. **Thread safety.** One thread at a time. **Cost.** One copy of
+/// `T` for each load, and one comparison for each commit.
 template <class T, class K>
 class StateSlot {
 public:
@@ -47,6 +63,7 @@ public:
     /// There is no value: start from the state named in the call, or a fresh one.
     Outcome<void> create(Key const& key, std::optional<T> const& named);
 
+    /// What the operation works on. Precondition: `load` or `create` came before.
     T& value() noexcept { return *value_; }
     T const& peek() const noexcept { return *value_; }
 
@@ -70,10 +87,10 @@ public:
     Change<T> change(Key const& key, Fence const* fence = nullptr);
 
 private:
-    std::optional<T> value_;
-    T const* original_{nullptr};
-    Version version_{no_version};
-    bool fresh_{false};
+    std::optional<T> value_;       // the operation's copy
+    T const* original_{nullptr};   // the loaded value, where values can be compared
+    Version version_{no_version};  // the version that was loaded
+    bool fresh_{false};            // the store has no value; the caller made one
 };
 
 namespace detail {

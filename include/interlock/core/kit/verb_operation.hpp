@@ -36,11 +36,11 @@ auto ask_store(R const& repository, Request const& request, Deadline deadline)
         return repository.carry_out(request.verb(), deadline);
 }
 
-/// Carries `request` out for `token`, whose signature is `void(Outcome<answer>)`. `request` owns what its verb
-/// refers to, for as long as the call lasts: `request.verb()` makes the verb.
+/// Carries `request` out for `token`, whose signature is `void(Outcome<answer>)`. `request` owns what its
+/// verb refers to, for as long as the call lasts: `request.verb()` makes the verb.
 ///
-/// **Completion.** Once, on the handler's associated executor, never from within this call. The outcome is that
-/// of the blocking member, its words included.
+/// **Completion.** Once, on the handler's associated executor, never from within this call. The outcome is
+/// that of the blocking member, its words included.
 /// **Cancellation.** Before the call has begun: `cancelled`, nothing was sent. Afterwards a call that reads
 /// is given up and is `cancelled`, if the store starts calls; everything else ends with the store's outcome.
 /// **Deadline.** Counted from this call; waiting for a thread counts.
