@@ -25,8 +25,8 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/kit/pending_operations.hpp>
 #include <interlock/core/kit/ref.hpp>
+#include <interlock/core/kit/stepped_operation.hpp>
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/thread.hpp>
@@ -69,7 +69,7 @@ namespace detail {
 /// **Thread safety.** `wake`, `ring`, `schedule` and the references may be used from any thread.
 /// Everything else belongs to the operation's own steps.
 template <class Handler, class R>
-class AsyncOperation : public Waiter, public Alarm, private PendingOperations::Member {
+class AsyncOperation : public SteppedOperation {
 public:
     /// The handler's, with outstanding work.
     using executor_type = std::decay_t<decltype(boost::asio::prefer(
@@ -77,69 +77,20 @@ public:
             Handler, std::decay_t<decltype(std::declval<R const&>().executor())>>>(),
         boost::asio::execution::outstanding_work.tracked))>;
 
-    /// Something that the operation waits for may have come: asks for a step.
-    void wake() noexcept override
-    {
-        woken_.store(true, std::memory_order_release);
-        schedule();
-    }
-    /// The time has come for which `wake_at` asked: asks for a step.
-    void ring() noexcept override
-    {
-        schedule();
-        drop_reference();  // the alarm's
-    }
-
-    /// For `Ref`.
-    void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-    void drop_reference() noexcept
-    {
-        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-            destroy();
-    }
-
-    /// Joins the context's list and takes the first step, from the executor.
-    void start();
-
-    /// As `start`, but the first step is taken at once, on the calling thread: for those that run nothing of
-    /// the user's.
-    void start_here();
-
 protected:
     /// A stop that is requested through `stop` is a cancellation.
     AsyncOperation(Handler handler, R runtime, std::stop_token stop = {})
-        : handler_(std::move(handler)), allocator_(boost::asio::get_associated_allocator(handler_)),
-          runtime_(std::move(runtime)),
+        : SteppedOperation(std::move(stop)), handler_(std::move(handler)),
+          allocator_(boost::asio::get_associated_allocator(handler_)), runtime_(std::move(runtime)),
           executor_(boost::asio::prefer(
               boost::asio::get_associated_executor(handler_, runtime_.executor()),
-              boost::asio::execution::outstanding_work.tracked)),
-          stop_(stop.stop_possible() ? std::make_unique<Stop>(std::move(stop)) : nullptr)
+              boost::asio::execution::outstanding_work.tracked))
     {}
-    AsyncOperation(AsyncOperation const&) = delete;
-    AsyncOperation& operator=(AsyncOperation const&) = delete;
     ~AsyncOperation() = default;
 
-    /// Joins the context's list; from here on it may be woken, cancelled and abandoned.
-    void join();
-
-    /// Goes as far as it can. True: finished; `complete` is next. Runs on the executor, one at a time.
-    virtual bool step() = 0;
-    /// A step threw `exception`: it will be the last one, and `complete` is to report it.
-    virtual void failed(std::exception_ptr exception) noexcept = 0;
     /// Calls the handler. `self` is the last reference: let it go first, so that memory is free before the
     /// handler runs.
     virtual void complete(Ref<AsyncOperation> self) = 0;
-    /// Leaves all queues. No queue may wake this any more once the call has returned.
-    virtual void leave() noexcept = 0;
-    /// Frees the operation, by `destroy_operation`.
-    virtual void destroy() noexcept = 0;
-
-    /// Whether a queue woke this since the last time it was asked. Not the same as a step: one step may stand
-    /// for several causes, and a call on the pool overlaps with what it waits for.
-    bool take_wake() noexcept { return woken_.exchange(false, std::memory_order_acquire); }
-    /// Whether the handler's cancellation slot or the stop token has asked for the end. What that means is
-    /// the operation's business: what was sent may still have to be waited for.
-    bool cancel_requested() const noexcept { return cancel_requested_.load(std::memory_order_relaxed); }
     R const& runtime() const noexcept { return runtime_; }
     executor_type const& executor() const noexcept { return executor_; }
     Handler& handler() noexcept { return handler_; }
@@ -172,92 +123,30 @@ protected:
     {
         CallThreads::unbounded()->run(offloaded(std::move(call)));
     }
-    /// Whether the call of `offload` has returned. Throws what the call threw.
-    bool offload_done() const;
-    /// Whether a call that waits for its thread is not made any more. False: it has begun.
-    bool take_back() noexcept;
-
-    /// Asks for a step. Does nothing while one is queued; while one runs, another one follows it.
-    void schedule() noexcept
-    {
-        std::lock_guard lock(mutex_);
-        schedule_locked();
-    }
 
 private:
-    /// What a stop token calls.
-    struct Cancel {
-        void operator()() const noexcept { operation->request_cancellation(); }
-        AsyncOperation* operation;
-    };
-    /// The stop token of the call, where it has one.
-    struct Stop {
-        explicit Stop(std::stop_token t) noexcept : token(std::move(t)) {}
-        std::stop_token token;
-        std::optional<std::stop_callback<Cancel>> callback;
-    };
-
-    void request_cancellation() noexcept;
-
-    /// What a thread for blocking calls knows of an operation.
-    struct Offload {
-        std::mutex mutex;
-        std::condition_variable returned;  // the call that was running is over
-        std::uint64_t turn{0};             // of the call that is to be made
-        std::exception_ptr exception;      // what the call threw; null: nothing
-        // Of the call that is being made; 0: none. The thread of one that is done may say so only when the
-        // next one runs already, so that a mere flag would then say of that one that it does not.
-        std::uint64_t running{0};
-        bool gone{false};  // the operation is; a call that has not begun is dropped
-    };
-
     /// `call` as the thread makes it. The thread holds `Offload` and no reference to the operation, since an
     /// operation must not outlive its context, of which the thread knows nothing.
     template <class F>
     auto offloaded(F call);
-
-    /// The number of the call that is to be made now; a call with an earlier number is not made any more.
-    std::uint64_t turn_of_next_call() noexcept;
-
-    /// `schedule`, for a caller that holds the mutex.
-    void schedule_locked() noexcept;
 
     boost::asio::execution_context& context()
     {
         return boost::asio::query(executor_, boost::asio::execution::context);
     }
 
-    /// Queues a step on the executor. The caller holds the mutex, for which `abandon` waits.
-    void post() noexcept;
-
-    /// Nothing but what a handler throws leaves by the executor: what a step throws ends the operation.
-    bool guarded_step() noexcept;
+    void join() override;
+    void post() noexcept override;
+    void let_go() noexcept override;
 
     /// What the executor calls: takes a step, and completes the operation when it was the last one.
     void run(Ref<AsyncOperation> self);
-
-    /// The execution context goes away.
-    void abandon() noexcept override;
 
     Handler handler_;
     // Outlives the handler, which is moved out to be called.
     boost::asio::associated_allocator_t<Handler> allocator_;
     R runtime_;
     executor_type executor_;
-    std::shared_ptr<PendingOperations::List> list_;  // of the execution context
-    std::unique_ptr<Stop> stop_;                     // null: nobody can stop the call by a token
-    std::mutex mutex_;
-    std::shared_ptr<Offload> offload_;       // null until the first call on another thread
-    std::atomic<bool> offload_done_{false};  // the call on another thread has returned
-    std::atomic<int> references_{1};         // its own, until it has completed
-    std::atomic<bool> cancel_requested_{false};
-    std::atomic<bool> woken_{false};  // since `take_wake` was last called
-    // Under the mutex:
-    bool queued_{false};    // a step waits for the executor
-    bool running_{false};   // a step runs
-    bool again_{false};     // it was asked for a step while one ran
-    bool stepped_{false};   // to its end, before it was on the executor
-    bool finished_{false};  // completed or abandoned: no step follows
     // Of the steps alone:
     bool alarm_armed_{false};
     TimePoint alarm_at_{};

@@ -23,45 +23,12 @@ inline namespace v0 {
 namespace detail {
 
 template <class Handler, class R>
-void AsyncOperation<Handler, R>::start()
-{
-    running_ = true;  // whatever wakes it while it joins is answered by the first step
-    join();
-    std::lock_guard lock(mutex_);
-    running_ = again_ = false;
-    queued_ = true;
-    post();
-}
-
-template <class Handler, class R>
-void AsyncOperation<Handler, R>::start_here()
-{
-    Ref<AsyncOperation> const alive{this};
-    running_ = true;
-    join();
-    bool const finished = guarded_step();
-    std::lock_guard lock(mutex_);
-    running_ = false;
-    stepped_ = finished;
-    if (!finished_ && (finished || again_)) {
-        queued_ = true;
-        post();
-    }
-}
-
-template <class Handler, class R>
 void AsyncOperation<Handler, R>::join()
 {
-    list_ = PendingOperations::list_of(context());
-    {
-        std::lock_guard lock(list_->mutex);
-        list_->members.push_back(*this);
-    }
+    enter(PendingOperations::list_of(context()));
     auto slot = boost::asio::get_associated_cancellation_slot(handler_);
     if (slot.is_connected())
         slot.assign([this](boost::asio::cancellation_type) { request_cancellation(); });
-    if (stop_)
-        stop_->callback.emplace(stop_->token, Cancel{this});
 }
 
 template <class Handler, class R>
@@ -77,165 +44,45 @@ void AsyncOperation<Handler, R>::wake_at(TimePoint at)
 }
 
 template <class Handler, class R>
-bool AsyncOperation<Handler, R>::offload_done() const
-{
-    if (!offload_done_.load(std::memory_order_acquire))
-        return false;
-    if (offload_->exception)
-        std::rethrow_exception(offload_->exception);
-    return true;
-}
-
-template <class Handler, class R>
-bool AsyncOperation<Handler, R>::take_back() noexcept
-{
-    std::lock_guard lock(offload_->mutex);
-    if (offload_->running == offload_->turn || offload_done_.load(std::memory_order_relaxed))
-        return false;
-    ++offload_->turn;
-    return true;
-}
-
-template <class Handler, class R>
-void AsyncOperation<Handler, R>::request_cancellation() noexcept
-{
-    cancel_requested_.store(true, std::memory_order_relaxed);
-    schedule();
-}
-
-template <class Handler, class R>
 template <class F>
 auto AsyncOperation<Handler, R>::offloaded(F call)
 {
-    if (!offload_)
-        offload_ = std::make_shared<Offload>();
-    offload_->exception = nullptr;
-    offload_done_.store(false, std::memory_order_relaxed);
-    // No reference: an operation must not outlive its context, and the thread knows nothing of that
-    // context.
-    return [this, shared = offload_, turn = turn_of_next_call(), call = std::move(call)]() mutable {
-        {
-            std::lock_guard lock(shared->mutex);
-            if (shared->gone || shared->turn != turn)
-                return;
-            shared->running = turn;
-        }
+    auto shared = next_offload();
+    auto const turn = shared->turn;
+    return [this, shared = std::move(shared), turn, call = std::move(call)]() mutable {
+        if (!shared->begin(turn))
+            return;
         try {
             call();
         } catch (...) {
             shared->exception = std::current_exception();
         }
-        {
-            // Together: whoever sees that it is done may destroy the operation.
-            std::lock_guard lock(mutex_);
-            offload_done_.store(true, std::memory_order_release);
-            schedule_locked();
-        }
-        {
-            std::lock_guard lock(shared->mutex);
-            if (shared->running == turn)
-                shared->running = 0;
-        }
-        shared->returned.notify_all();
+        offload_returned();
+        shared->end(turn);
     };
-}
-
-template <class Handler, class R>
-std::uint64_t AsyncOperation<Handler, R>::turn_of_next_call() noexcept
-{
-    std::lock_guard lock(offload_->mutex);
-    return ++offload_->turn;
-}
-
-template <class Handler, class R>
-void AsyncOperation<Handler, R>::schedule_locked() noexcept
-{
-    if (finished_)
-        return;
-    if (queued_ || running_) {
-        again_ = again_ || running_;
-        return;
-    }
-    queued_ = true;
-    post();
 }
 
 template <class Handler, class R>
 void AsyncOperation<Handler, R>::post() noexcept
 {
-    // This one's mutex is held, which `abandon` waits for: the context does not go away meanwhile.
-    if (!list_->gone)
-        boost::asio::post(executor_, [self = Ref<AsyncOperation>(this)]() mutable {
-            auto* const op = self.operator->();
-            op->run(std::move(self));
-        });
+    boost::asio::post(executor_, [self = Ref<AsyncOperation>(this)]() mutable {
+        auto* const op = self.operator->();
+        op->run(std::move(self));
+    });
 }
 
 template <class Handler, class R>
-bool AsyncOperation<Handler, R>::guarded_step() noexcept
+void AsyncOperation<Handler, R>::let_go() noexcept
 {
-    try {
-        return step();
-    } catch (...) {
-        failed(std::current_exception());
-        return true;
-    }
+    disarm();
+    boost::asio::get_associated_cancellation_slot(handler_).clear();
 }
 
 template <class Handler, class R>
 void AsyncOperation<Handler, R>::run(Ref<AsyncOperation> self)
 {
-    {
-        std::lock_guard lock(mutex_);
-        if (finished_)
-            return;
-        queued_ = false;
-        running_ = true;
-        again_ = false;
-    }
-    bool const finished = stepped_ || guarded_step();
-    if (!finished) {
-        std::lock_guard lock(mutex_);
-        running_ = false;
-        if (again_) {
-            queued_ = true;
-            post();
-        }
-        return;
-    }
-    {
-        std::lock_guard lock(mutex_);
-        finished_ = true;
-    }
-    disarm();
-    stop_.reset();  // waits for a callback that runs
-    boost::asio::get_associated_cancellation_slot(handler_).clear();
-    {
-        std::lock_guard lock(list_->mutex);
-        if (!list_->gone)
-            list_->members.erase(list_->members.iterator_to(*this));
-    }
-    drop_reference();  // the operation's own
-    complete(std::move(self));
-}
-
-template <class Handler, class R>
-void AsyncOperation<Handler, R>::abandon() noexcept
-{
-    {
-        std::lock_guard lock(mutex_);
-        finished_ = true;
-    }
-    if (offload_) {  // a call that has not begun is dropped, one that runs is waited for
-        std::unique_lock lock(offload_->mutex);
-        offload_->gone = true;
-        offload_->returned.wait(lock, [&] { return offload_->running == 0; });
-    }
-    leave();
-    disarm();
-    stop_.reset();  // waits for a callback that runs
-    boost::asio::get_associated_cancellation_slot(handler_).clear();
-    drop_reference();
+    if (take_step())
+        complete(std::move(self));
 }
 
 template <class Op, class Handler, class... A>
