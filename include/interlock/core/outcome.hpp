@@ -54,14 +54,7 @@ public:
     {}
 
     /// `outcome_unknown` because of `cause`.
-    static Failure unknown(Errc cause, std::string detail = {})
-    {
-        Failure f{Errc::outcome_unknown};
-        f.cause_ = cause;
-        if (!detail.empty())
-            f.detail_ = std::make_unique<std::string>(std::move(detail));
-        return f;
-    }
+    static Failure unknown(Errc cause, std::string detail = {});
 
     /// `code` with a nearer reason. Stores answer a renewal with `lock_lost` because of `not_found` (no
     /// record) or `lock_busy` (another acquisition's record).
@@ -95,16 +88,8 @@ public:
 
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;
-    Failure(Failure const& other)
-        : code_(other.code_), cause_(other.cause_), retry_after_(other.retry_after_),
-          detail_(other.detail_ ? std::make_unique<std::string>(*other.detail_) : nullptr)
-    {}
-    Failure& operator=(Failure const& other)
-    {
-        if (this != &other)
-            *this = Failure(other);
-        return *this;
-    }
+    Failure(Failure const& other);
+    Failure& operator=(Failure const& other);
     ~Failure() = default;
 
     /// What went wrong. Never `ok` in a failure that an `Outcome` holds.

@@ -14,9 +14,9 @@
 ///     BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))  // StateTraits<Stock> now encodes and decodes it
 ///
 /// The stored form is one byte of format, four bytes of schema hash, and the members in order. The hash
-/// covers the names and the kinds of the members, so that bytes which another shape of the struct has written
-/// are refused instead of misread. Members may be texts, integers, `bool`, enumerations, `float` and `double`,
-/// optionals, vectors, pairs, tuples and described structs of those.
+/// covers the names and the kinds of the members, so that bytes which another shape of the struct has
+/// written are refused instead of misread. Members may be texts, integers, `bool`, enumerations, `float`
+/// and `double`, optionals, vectors, pairs, tuples and described structs of those.
 ///
 /// | kind | stored as |
 /// |---|---|
@@ -27,9 +27,10 @@
 /// | vector | the number of elements as a varint, and the elements |
 /// | pair, tuple, struct | its parts in order, with nothing between |
 ///
-/// **Does not guarantee.** Reading what another shape wrote. Renaming a member, or changing its kind, makes
-/// stored states unreadable (`corrupt_state`); a type that must outlive such a change needs `StateTraits` of its
-/// own. Nobody outside of the library names what stands here: `StateTraits` is the door.
+/// **Does not guarantee.** Reading what another shape wrote. Renaming a member, or changing its kind,
+/// makes stored states unreadable (`corrupt_state`); a type that must outlive such a change needs
+/// `StateTraits` of its own. Nobody outside of the library names what stands here: `StateTraits` is the
+/// door.
 
 #include <interlock/fwd.hpp>
 

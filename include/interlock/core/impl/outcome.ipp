@@ -8,6 +8,27 @@
 namespace interlock {
 inline namespace v0 {
 
+INTERLOCK_DECL Failure Failure::unknown(Errc cause, std::string detail)
+{
+    Failure f{Errc::outcome_unknown};
+    f.cause_ = cause;
+    if (!detail.empty())
+        f.detail_ = std::make_unique<std::string>(std::move(detail));
+    return f;
+}
+
+INTERLOCK_DECL Failure::Failure(Failure const& other)
+    : code_(other.code_), cause_(other.cause_), retry_after_(other.retry_after_),
+      detail_(other.detail_ ? std::make_unique<std::string>(*other.detail_) : nullptr)
+{}
+
+INTERLOCK_DECL Failure& Failure::operator=(Failure const& other)
+{
+    if (this != &other)
+        *this = Failure(other);
+    return *this;
+}
+
 INTERLOCK_DECL Failure Failure::explained(std::string place) &&
 {
     std::string const meaning = explanation_of(code_);

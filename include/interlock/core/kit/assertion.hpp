@@ -9,6 +9,12 @@
 /// A debug build (`NDEBUG` is not defined) and a build with the address or thread sanitizer check the
 /// condition. When it does not hold they print `text` and end the program. Every other build does not
 /// evaluate the condition at all.
+///
+///     void take_back(Alarm& alarm)  // the caller holds the mutex
+///     {
+///         INTERLOCK_ASSERT(is_locked(mutex_), "the queue is changed under its mutex");
+///
+/// The text says what must hold, as a sentence that a reader of the source needs anyway.
 
 #include <interlock/core/separate_compilation.hpp>
 
@@ -36,6 +42,7 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// Prints where and what, and ends the program.
 [[noreturn]] void assertion_failed(
     char const* condition, char const* text, char const* file, int line) noexcept;
 

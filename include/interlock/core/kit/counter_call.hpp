@@ -4,7 +4,11 @@
 #define INTERLOCK_CORE_KIT_COUNTER_CALL_HPP
 
 /// @file
-/// For backends: a change of a counter, asked for until it is known what became of it.
+/// For authors of stores: a change of a counter, asked for until it is known what became of it.
+///
+///     if (auto valid = validate_counter_call(id, key, change, deadline); !valid)
+///         return std::move(valid).failure();
+///     return ask_until_known(until, [&] { return attempt(id, key, change, until); }, runtime);
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/counter.hpp>
@@ -21,7 +25,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// `invalid_argument`, unless all of them are good.
+/// `invalid_argument`, unless all of them are good. The detail says which one is not, and why; the
+/// deadline is looked at last.
 Outcome<void> validate_counter_call(
     OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline);
 

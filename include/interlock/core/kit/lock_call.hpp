@@ -4,8 +4,8 @@
 #define INTERLOCK_CORE_KIT_LOCK_CALL_HPP
 
 /// @file
-/// For authors of stores: what every store refuses of a call about a lock before it asks anybody. One sentence
-/// for all stores, so that a program reads the same message whichever store it was given:
+/// For authors of stores: what every store refuses of a call about a lock before it asks anybody. One
+/// sentence for all stores, so that a program reads the same message whichever store it was given:
 ///
 ///     Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
 ///     {

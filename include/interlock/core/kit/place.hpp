@@ -35,7 +35,7 @@ std::string place_of(R const& repository)
 
 /// `failure` with the place and a sentence about its code, if it has no text of its own.
 template <class R>
-Failure explained(Failure failure, R const& repository)
+[[gnu::cold]] Failure explained(Failure failure, R const& repository)
 {
     return failure.has_detail() ? std::move(failure) : std::move(failure).explained(place_of(repository));
 }

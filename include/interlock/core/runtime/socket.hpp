@@ -5,7 +5,14 @@
 
 /// @file
 /// A stream of bytes to a store that an executor drives: the asynchronous twin of `stream.hpp`. TCP and unix
-/// sockets are one type, so that the code above is written once.
+/// sockets are one type, so that the code above is written once:
+///
+///     AsyncSocket socket{strand};
+///     AsyncEndpoint endpoint;
+///     if (unix_endpoint("/run/store.sock", endpoint))
+///         socket.async_connect(endpoint, [](error_code error) { ... });
+///
+/// Everything of one connection happens on its strand; nothing here may be called from elsewhere.
 
 #include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
@@ -33,7 +40,9 @@ namespace detail {
 
 /// All handlers of one connection run on one strand, so that its state needs no mutex.
 using IoStrand = boost::asio::strand<boost::asio::any_io_executor>;
+/// A socket of either kind.
 using AsyncSocket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, IoStrand>;
+/// An address of either kind.
 using AsyncEndpoint = boost::asio::generic::stream_protocol::endpoint;
 
 /// Turns host names into endpoints. One look-up at a time.
@@ -56,6 +65,7 @@ public:
                 done(error, std::move(endpoints));
             });
     }
+    /// Ends the look-up, soon: `done` is still called, with `operation_aborted`.
     void cancel() { resolver_.cancel(); }
 
 private:

@@ -11,6 +11,15 @@
 /// A reply that comes soon costs one system call: a recv(2) that waits for at most `patience`. ppoll(2),
 /// which waits to the nanosecond, is called only when the reply is late, when the deadline is near, or when
 /// somebody may ring the `Doorbell`.
+///
+///     IoResult result;
+///     std::string why;
+///     auto stream = Stream::connect_tcp("127.0.0.1", 6379, until, result, why);
+///     if (!stream || stream.write("PING\r\n", until).status != IoStatus::ok)
+///         return Failure{Errc::unavailable, why};
+///
+/// Nothing here throws but what allocates a text. A failed call leaves the stream open; whoever uses it
+/// decides whether it is of use any more.
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/alarm.hpp>
@@ -82,7 +91,9 @@ struct IoResult {
 /// Owns a file descriptor, and closes it.
 class FileDescriptor {
 public:
+    /// None.
     FileDescriptor() = default;
+    /// Takes `fd` over; a negative one is none.
     explicit FileDescriptor(int fd) noexcept : fd_(fd) {}
     FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
     FileDescriptor& operator=(FileDescriptor&& other) noexcept
@@ -96,6 +107,7 @@ public:
     ~FileDescriptor() { reset(); }
     int get() const noexcept { return fd_; }
     explicit operator bool() const noexcept { return fd_ >= 0; }
+    /// Closes the descriptor now, if there is one.
     void reset() noexcept
     {
         if (fd_ >= 0)
@@ -114,6 +126,7 @@ public:
     Doorbell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
     /// False when the system had no descriptor to give.
     bool valid() const noexcept { return static_cast<bool>(fd_); }
+    /// Ends the wait that is under way, or the next one.
     void ring() const noexcept;
     /// Takes back all rings so far.
     void silence() const noexcept;

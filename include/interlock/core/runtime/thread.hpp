@@ -6,6 +6,12 @@
 /// @file
 /// Threads that nobody joins: for those who listen as long as somebody is interested, such as the wake-ups of
 /// a store, and for blocking calls that may wait for each other.
+///
+///     CallThreads::of(store, kind, 16)->run([=] { store_call(); });  // at most 16 such calls at a time
+///
+/// A library must not join threads behind its user's back: the last handle of a store may be dropped on
+/// one of its own threads, which would then wait for itself. So each thread owns what it needs, and ends
+/// by itself.
 
 #include <interlock/core/separate_compilation.hpp>
 

@@ -4,7 +4,16 @@
 #define INTERLOCK_CORE_KIT_NET_CHANNEL_HPP
 
 /// @file
-/// A stream of bytes to a server, driven by the calling thread, in the clear or through TLS.
+/// A stream of bytes to a server, driven by the calling thread, in the clear or through TLS:
+///
+///     Channel channel;
+///     std::string why;
+///     if (!channel.connect(endpoint, until, why))
+///         return Failure{Errc::unavailable, "cannot connect to " + endpoint.text() + ": " + why};
+///     auto const sent = channel.write("PING\r\n", until);
+///
+/// A write through TLS that failed says no more than that something may have left. So a caller must take a
+/// failed write for "perhaps", and only `size` 0 for "surely not".
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/net/endpoint.hpp>
@@ -40,7 +49,9 @@ class Channel {
     using Stream = detail::Stream;
 
 public:
+    /// Whether there is a connection, as far as this side knows.
     explicit operator bool() const noexcept { return static_cast<bool>(stream_); }
+    /// Closes the connection, without a word to the server.
     void close() noexcept { stream_.close(); }
     /// Still there, and with nothing to read.
     bool quiet() const noexcept { return stream_.quiet() && (!tls_ || tls_->session->empty()); }

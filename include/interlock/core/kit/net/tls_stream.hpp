@@ -5,7 +5,14 @@
 
 /// @file
 /// A TLS session that is ready, for a driver that writes in batches and must know how much of a batch may
-/// have reached the server when the connection is lost. No I/O.
+/// have reached the server when the connection is lost. No I/O:
+///
+///     stream.seal(batch);
+///     while (!stream.unwritten().empty())
+///         may_have_arrived += stream.wrote(write_some(stream.unwritten()));
+///
+/// That number decides what is told of a command when the connection is lost: a command of which no byte
+/// may have arrived was surely not applied, and may be sent again (law P5).
 
 #include <interlock/core/kit/net/tls_session.hpp>
 #include <interlock/core/separate_compilation.hpp>

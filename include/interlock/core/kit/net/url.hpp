@@ -5,7 +5,13 @@
 
 /// @file
 /// The parts of a URL that names a server. What the parts mean (a database, a name space) is each store's
-/// business.
+/// business:
+///
+///     auto url = Url::read("redis://:secret@[::1]:6380/2?name_space=shop", "redis URL: ").value();
+///     url.host;                                            // "::1"
+///     url.port;                                            // 6380
+///     while (!url.query.empty())
+///         set_option(url.next_parameter("redis URL: ").value());  // {"name_space", "shop"}
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>

@@ -10,12 +10,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <system_error>
-#include <tuple>
+#include <unordered_map>
 #include <utility>
 
 namespace interlock {
@@ -64,7 +64,11 @@ INTERLOCK_DECL void CallThreads::serve()
 /// All `CallThreads` of this process, by the store and the kind of calls that they belong to.
 class ThreadRegistry {
 public:
-    using Name = std::tuple<void const*, unsigned>;
+    struct Name {
+        void const* store;
+        unsigned kind;
+        friend bool operator==(Name const&, Name const&) noexcept = default;
+    };
 
     static std::shared_ptr<CallThreads> find(Name const& name, std::size_t most);
 
@@ -72,7 +76,15 @@ private:
     static ThreadRegistry& instance();
 
     std::mutex mutex_;
-    std::map<Name, std::weak_ptr<CallThreads>> known_;  // the threads themselves keep these objects alive
+    struct Hash {
+        std::size_t operator()(Name const& name) const noexcept
+        {
+            return std::hash<void const*>{}(name.store) ^ name.kind;
+        }
+    };
+
+    std::unordered_map<Name, std::weak_ptr<CallThreads>, Hash>
+        known_;  // the threads themselves keep these objects alive
 };
 
 INTERLOCK_DECL std::shared_ptr<CallThreads> ThreadRegistry::find(Name const& name, std::size_t most)

@@ -44,8 +44,8 @@ INTERLOCK_DECL detail::IoResult Channel::write(std::string_view bytes, TimePoint
     }
 }
 
-INTERLOCK_DECL detail::IoResult
-Channel::read_some(char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell)
+INTERLOCK_DECL detail::IoResult Channel::read_some(
+    char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell)
 {
     if (!tls_)
         return stream_.read_some(out, size, deadline, bell);
