@@ -134,10 +134,9 @@ TEST_CASE("an uncontended call makes the trips that its policy promises, by a sh
         std::printf(
             "%-28s %-16s %3d frames %3zu files\n", trip.call.c_str(), trip.verb.c_str(), trip.frames,
             trip.files.size());
-        bool const leased = trip.call.starts_with("lease");
         CHECK(trip.frames > 0);
-        CHECK(trip.frames <= (leased ? 11 : 12));
-        CHECK(trip.files.size() <= (leased ? 7U : 6U));
+        CHECK(trip.frames <= 7);
+        CHECK(trip.files.size() <= 7);
     }
 }
 
