@@ -20,6 +20,7 @@
 ///     return Reply{503, left.message(), left.retry_after()};
 
 #include <interlock/core/errc.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <chrono>
 #include <memory>
@@ -53,14 +54,7 @@ public:
     {}
 
     /// `outcome_unknown` because of `cause`.
-    static Failure unknown(Errc cause, std::string detail = {})
-    {
-        Failure f{Errc::outcome_unknown};
-        f.cause_ = cause;
-        if (!detail.empty())
-            f.detail_ = std::make_unique<std::string>(std::move(detail));
-        return f;
-    }
+    static Failure unknown(Errc cause, std::string detail = {});
 
     /// `code` with a nearer reason. Stores answer a renewal with `lock_lost` because of `not_found` (no
     /// record) or `lock_busy` (another acquisition's record).
@@ -90,27 +84,12 @@ public:
 
     /// This failure with a text made of `place`, which may be empty, and what the code means
     /// (`explanation_of`). A text that was there is replaced.
-    Failure explained(std::string place) &&
-    {
-        std::string const meaning = explanation_of(code_);
-        if (!place.empty() && !meaning.empty())
-            place += ": ";
-        detail_ = std::make_unique<std::string>(std::move(place) + meaning);
-        return std::move(*this);
-    }
+    Failure explained(std::string place) &&;
 
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;
-    Failure(Failure const& other)
-        : code_(other.code_), cause_(other.cause_), retry_after_(other.retry_after_),
-          detail_(other.detail_ ? std::make_unique<std::string>(*other.detail_) : nullptr)
-    {}
-    Failure& operator=(Failure const& other)
-    {
-        if (this != &other)
-            *this = Failure(other);
-        return *this;
-    }
+    Failure(Failure const& other);
+    Failure& operator=(Failure const& other);
     ~Failure() = default;
 
     /// What went wrong. Never `ok` in a failure that an `Outcome` holds.
@@ -123,15 +102,15 @@ public:
     /// When it makes sense to ask again; zero when nobody knows.
     std::chrono::nanoseconds retry_after() const noexcept { return retry_after_; }
     /// The whole sentence, for a log: the code, what caused it, and the detail.
-    std::string message() const { return detail::message_of(code_, cause_, detail()); }
+    std::string message() const;
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return detail_ ? *detail_ : std::string{}; }
     /// Whether `detail()` would say anything. Allocates nothing.
     bool has_detail() const noexcept { return detail_ != nullptr && !detail_->empty(); }
     /// The exception that the throwing form of the call throws.
-    Error exception() const { return Error(code_, detail(), cause_, retry_after_); }
+    Error exception() const;
     /// Throws that exception.
-    [[noreturn]] void raise() const { throw exception(); }
+    [[noreturn]] void raise() const;
 
 private:
     Errc code_;
@@ -331,5 +310,9 @@ inline Outcome<void> success() noexcept
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/impl/outcome.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_OUTCOME_HPP
