@@ -94,11 +94,14 @@ template <class R>
 template <class X, class Exchange, class Read>
 Outcome<X> read_from(Exchange exchange, Read const& read)
 {
-    std::optional<Outcome<X>> outcome;
-    auto take = [&](ReplyView reply) { return outcome.emplace(read(reply)).has_value(); };
+    Outcome<X> outcome;
+    auto take = [&](ReplyView reply) {
+        outcome = read(reply);
+        return outcome.has_value();
+    };
     if (auto failure = exchange(TakeReply{take}))
-        return *std::move(failure);
-    return *std::move(outcome);
+        outcome = *std::move(failure);
+    return outcome;
 }
 
 /// The outcome of `request` for a caller that may block.
