@@ -4,7 +4,7 @@
 #   component_built_on            other components that this one includes headers of
 #   component_headers             patterns under include/interlock; a folder with everything below it
 #   component_headers_of_others   a regular expression: what these patterns find, and another component has
-#   component_compiled            what separate compilation compiles once per program, as words of an #include:
+#   component_compiled            what separate compilation compiles once per program, as words of an include:
 #                                 a unit of its own for each; may be left out
 #   component_needs               libraries by names of our own, and for each of them:
 #
@@ -132,7 +132,8 @@ function(interlock_add_compiled name)
     endforeach()
     add_library(${target} STATIC EXCLUDE_FROM_ALL ${units})
     add_library(interlock::${name}_compiled ALIAS ${target})
-    target_compile_definitions(${target} PUBLIC INTERLOCK_SEPARATE_COMPILATION BOOST_ASIO_SEPARATE_COMPILATION)
+    target_compile_definitions(${target}
+        PUBLIC INTERLOCK_SEPARATE_COMPILATION BOOST_ASIO_SEPARATE_COMPILATION)
     target_link_libraries(${target} PUBLIC interlock::${name})
     foreach(foundation IN LISTS component_built_on)
         if(TARGET interlock::${foundation}_compiled)

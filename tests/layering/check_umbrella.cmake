@@ -6,9 +6,10 @@ cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
 
 # May be left out.
-set(optional_headers fwd.hpp version.hpp core/format.hpp core/separate_compilation.hpp backends/memory/fwd.hpp)
-# Never in: internals, what separate compilation compiles once, the tools of authors, and what needs a client
-# library: a store that is a component of its own.
+set(optional_headers fwd.hpp version.hpp core/format.hpp core/separate_compilation.hpp
+    backends/memory/fwd.hpp)
+# Never in: internals, what separate compilation compiles once, the tools of authors, and what needs a
+# client library: a store that is a component of its own.
 set(excluded_headers "(^|/)detail/|(^|/)src\\.hpp$|^core/(kit|runtime)/|^core/codec/")
 file(GLOB stores RELATIVE "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components"
     "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components/*.cmake")

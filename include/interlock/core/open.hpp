@@ -10,7 +10,12 @@
 ///     interlock::TransactionService<Stock> service{interlock::OptimisticVersioning{}, stock};
 ///
 /// The program names the backends that it was built with; there is no registry, and nothing is chosen by
-/// default.
+/// default. The scheme of the URL, what stands before its first colon, chooses among them. What follows the
+/// scheme is the store's business: see `Options` of each store for what its URL may say.
+///
+/// **Outcome.** Opening connects to nobody. A server that is away is noticed by the first call. Only a URL
+/// that the store cannot read is refused at once, by `Error` (`invalid_argument`), and its text is never
+/// quoted, since it may hold a password.
 
 #include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/errc.hpp>
@@ -57,8 +62,9 @@ Result choose_backend(std::string_view url, Use use, B const&... backends)
 }
 }  // namespace detail
 
-/// A repository at `url`, from one of `backends`: `open<Stock>("memory:", memory::backend)`. Throws `Error`
-/// (`invalid_argument`, naming the scheme and what is known) when none of them has its scheme.
+/// A repository at `url`, from one of `backends`: `open<Stock>("memory:", memory::backend)`. Throws
+/// `Error` (`invalid_argument`, naming the scheme and what is known) when none of them has its scheme.
+/// Each call makes a client of its own: a program opens a store once and copies the handle.
 template <class T, class... B>
 StateRepository<T> open(std::string_view url, B const&... backends)
 {
@@ -66,7 +72,8 @@ StateRepository<T> open(std::string_view url, B const&... backends)
         url, [&](auto const& backend) { return backend.template open<T>(url); }, backends...);
 }
 
-/// An idempotency store at `url`, likewise.
+/// An idempotency store at `url`, likewise: `open_idempotency_store(url, memory::backend)`. It is a store
+/// of its own, also when a repository was opened by the same URL.
 template <class... B>
 AnyIdempotencyStore open_idempotency_store(std::string_view url, B const&... backends)
 {

@@ -20,6 +20,7 @@
 ///     return Reply{503, left.message(), left.retry_after()};
 
 #include <interlock/core/errc.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <chrono>
 #include <memory>
@@ -83,14 +84,7 @@ public:
     }
 
     /// This failure with a text made of `place`, which may be empty, and what the code means.
-    Failure explained(std::string place) &&
-    {
-        std::string const meaning = explanation_of(code_);
-        if (!place.empty() && !meaning.empty())
-            place += ": ";
-        detail_ = std::make_unique<std::string>(std::move(place) + meaning);
-        return std::move(*this);
-    }
+    Failure explained(std::string place) &&;
 
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;
@@ -116,13 +110,13 @@ public:
     /// When it makes sense to ask again; zero when nobody knows.
     std::chrono::nanoseconds retry_after() const noexcept { return retry_after_; }
     /// The whole sentence, for a log: the code, what caused it, and the detail.
-    std::string message() const { return detail::message_of(code_, cause_, detail()); }
+    std::string message() const;
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return detail_ ? *detail_ : std::string{}; }
     bool has_detail() const noexcept { return detail_ != nullptr && !detail_->empty(); }
     /// The exception that the throwing form of the call throws.
-    Error exception() const { return Error(code_, detail(), cause_, retry_after_); }
-    [[noreturn]] void raise() const { throw exception(); }
+    Error exception() const;
+    [[noreturn]] void raise() const;
 
 private:
     Errc code_;
@@ -313,5 +307,9 @@ inline Outcome<void> success() noexcept
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/impl/outcome.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_OUTCOME_HPP

@@ -12,8 +12,9 @@
 /// #include <interlock/src.hpp>
 /// @endcode
 ///
-/// The CMake targets `interlock::<store>_compiled` do both. Without the definition the library is header-only.
-/// A program whose units disagree about the definition does not link, or breaks the one-definition rule.
+/// The CMake targets `interlock::<store>_compiled` do both. Without the definition the library is
+/// header-only. A program whose units disagree about the definition does not link, or breaks the
+/// one-definition rule.
 ///
 /// For authors: a header declares a function whose body needs nothing of its caller, and the body stands in
 /// `impl/<header>.ipp` beside the header, qualified and marked INTERLOCK_DECL. The header includes that file

@@ -45,8 +45,15 @@ using erased_key_t = std::conditional_t<KeyedState<T>, typename key_type_or<T, v
 /// locks, say) is `misconfigured` when it is asked for, in words, instead of an error of the compiler.
 ///
 /// Has no default: nobody gets "in memory" by accident. Make one from a repository, or by `open<T>(url,
-/// backends...)`. **Lifetimes and thread safety.** Those of what it holds: a shared handle, safe. **Cost.**
-/// One virtual call per member.
+/// backends...)`. Its members `load`, `insert`, `compare_and_set`, `erase`, `create` and so on are those of
+/// `StoreMembers`, as they are on every store.
+///
+/// **Does not guarantee.** That a policy fits. `TransactionService<T>` asks for the store's
+/// `capabilities()` when it is made, and a policy that needs what the store lacks is `misconfigured`
+/// there.
+/// **Lifetimes and thread safety.** Those of what it holds: a shared handle, safe.
+/// **Cost.** One virtual call per member, and an allocation when it is made. Round trips are those of the
+/// store.
 template <class T>
 class StateRepository : public StoreMembers<StateRepository<T>, T, detail::erased_key_t<T>> {
 public:
@@ -55,17 +62,22 @@ public:
     using key_type = detail::erased_key_t<T>;
     using runtime_type = SystemRuntime;
 
-    /// An open row transaction of whatever store this is.
+    /// An open row transaction of whatever store this is. Its destructor rolls back what was not committed.
     class Transaction {
     public:
+        /// The row of the `i`th key, or nothing where there is none. Valid until the transaction ends.
         std::optional<Versioned<T>>& state(std::size_t i) { return tx_->state(i); }
+        /// Makes `changes`, writes the operation's record if there is one, and commits; or nothing of it.
         Outcome<CommitResult> commit(
             std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
         {
             return tx_->commit(changes, operation, deadline);
         }
+        /// Undoes everything and lets the rows go.
         void rollback() noexcept { tx_->rollback(); }
+        /// Locks and reads the rows, as far as that goes without blocking; called again after "not yet".
         Step<void> poll(Wait wait, Waiter& waiter) { return tx_->poll(wait, waiter); }
+        /// Stops waiting in `poll`; no waiter is woken any more.
         void abandon() noexcept { tx_->abandon(); }
 
     private:
@@ -75,7 +87,8 @@ public:
     };
     using transaction_type = Transaction;
 
-    /// Holds `repository`, a shared handle like this one.
+    /// Holds `repository`, a shared handle like this one. It is implicit, so that a function that takes a
+    /// `StateRepository<T>` can be called with any store.
     template <class R>
         requires(!std::same_as<R, StateRepository>) && std::same_as<typename R::value_type, T> &&
                 std::same_as<typename R::runtime_type, SystemRuntime> && VersionedRepository<R>
@@ -83,17 +96,22 @@ public:
         : held_(std::make_shared<detail::RepositoryModel<R>>(std::move(repository)))
     {}
 
+    /// The only runtime that an erased store may have: what is chosen at run time runs in the real world.
     SystemRuntime const& runtime() const noexcept
     {
         static constexpr SystemRuntime system{};
         return system;
     }
+    /// What stands for the store in this process: two handles of one store have the same.
     void const* identity() const noexcept { return held_->identity(); }
     /// Where messages say that something failed: the store, and the part of it that this repository uses.
     std::string place() const { return held_->place(); }
+    /// What the held store can do; a policy asks before it relies on it.
     Capabilities capabilities() const noexcept { return held_->capabilities(); }
+    /// Changes when the store was emptied or replaced, so that versions may begin anew; see `life_of`.
     std::uint64_t life() const noexcept { return held_->life(); }
-    /// What the store calls itself: "memory".
+    /// What the store calls itself: "memory". For logs and metrics; to tell what a store can do, ask
+    /// `capabilities()`.
     std::string_view store_name() const noexcept { return held_->name(); }
 
     /// Any verb of the store; `misconfigured`, in words, where the store does not carry it out.
@@ -133,6 +151,8 @@ public:
     {
         return transaction_type{held_->open_transaction(keys, deadline)};
     }
+    /// Wakes `waiter` when the lock of `key` may be free, until `unsubscribe`. A store without wake-ups wakes
+    /// nobody, so whoever waits looks now and then anyway.
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
     {
         held_->subscribe(key, owner, waiter);

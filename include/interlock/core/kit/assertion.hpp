@@ -9,6 +9,14 @@
 /// A debug build (`NDEBUG` is not defined) and a build with the address or thread sanitizer check the
 /// condition. When it does not hold they print `text` and end the program. Every other build does not
 /// evaluate the condition at all.
+///
+///     void take_back(Alarm& alarm)  // the caller holds the mutex
+///     {
+///         INTERLOCK_ASSERT(is_locked(mutex_), "the queue is changed under its mutex");
+///
+/// The text says what must hold, as a sentence that a reader of the source needs anyway.
+
+#include <interlock/core/separate_compilation.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -34,12 +42,9 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-[[noreturn]] inline void assertion_failed(
-    char const* condition, char const* text, char const* file, int line) noexcept
-{
-    std::fprintf(stderr, "%s:%d: interlock: %s (%s)\n", file, line, text, condition);
-    std::abort();
-}
+/// Prints where and what, and ends the program.
+[[noreturn]] void assertion_failed(
+    char const* condition, char const* text, char const* file, int line) noexcept;
 
 /// Whether some thread holds `mutex`; for assertions only. POSIX defines this for the holder, too: the
 /// attempt fails.
@@ -54,5 +59,9 @@ inline bool is_locked(std::mutex& mutex) noexcept
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/assertion.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_ASSERTION_HPP

@@ -4,7 +4,14 @@
 #define INTERLOCK_CORE_KIT_BLOCKING_WAITER_HPP
 
 /// @file
-/// A waiter that blocks the thread it was made on: what synchronous calls wait with.
+/// A waiter that blocks the thread it was made on: what synchronous calls wait with. A policy that waits in
+/// steps is driven by a loop:
+///
+///     BlockingWaiter waiter{runtime};
+///     for (auto step = transaction.begin(waiter); !step.done(); step = transaction.begin(waiter))
+///         waiter.wait_until(std::min(deadline, step.wake_at()));
+///
+/// A wake-up that comes before the wait is not lost: the wait then returns at once.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -22,38 +29,25 @@ namespace interlock {
 inline namespace v0 {
 
 /// Blocks a thread until woken. The object must stay until no queue knows it any more.
+///
+/// **Thread safety.** `wake` and `wake_later` may be called from any thread, `wait_until` by the one that
+/// waits.
+/// **Cost.** A waiter that never waits allocates nothing; the first wait makes what is waited for.
 template <Runtime R>
 class BlockingWaiter final : public Waiter {
 public:
     /// Waits by the clock of `runtime`.
     explicit BlockingWaiter(R runtime) : runtime_(std::move(runtime)) {}
 
+    /// Ends the wait that is under way, or the next one.
     void wake() noexcept override { static_cast<void>(wake_later()); }
 
-    Wakeup wake_later() noexcept override
-    {
-        std::lock_guard lock(mutex_);
-        if (signal_)
-            return Wakeup{signal_};
-        woken_ = true;
-        return {};
-    }
+    /// As `wake`, once the caller lets the result go: for a caller that holds a mutex which the woken thread
+    /// would need.
+    Wakeup wake_later() noexcept override;
 
     /// Returns when woken since the last call, or at `at`.
-    void wait_until(TimePoint at)
-    {
-        {
-            std::lock_guard lock(mutex_);
-            if (!signal_)
-                signal_ = std::make_shared<Signal>();
-            if (std::exchange(woken_, false))
-                return;
-        }
-        std::unique_lock lock(signal_->mutex);
-        while (!signal_->woken && runtime_.now() < at)
-            runtime_.wait_until(signal_->changed, lock, at);
-        signal_->woken = false;
-    }
+    void wait_until(TimePoint at);
 
 private:
     // What is waited for. Made by the first wait (most calls never wait), and shared with those who are about
@@ -80,7 +74,8 @@ private:
 
 namespace detail {
 
-/// Wakes a waiter, for as long as this lives, when a stop is requested.
+/// Wakes a waiter, for as long as this lives, when a stop is requested. A token that no source can stop costs
+/// nothing. The destructor waits for a wake-up that is under way on another thread.
 class WakeOnStop {
 public:
     WakeOnStop(std::stop_token const& stop, Waiter& waiter)
@@ -113,37 +108,11 @@ inline constexpr bool polls_rows =
 /// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread.
 template <class R>
 Outcome<typename R::transaction_type> wait_for_rows(
-    R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline)
-{
-    auto const& runtime = repository.runtime();
-    BlockingWaiter<typename R::runtime_type> waiter{runtime};
-    auto transaction = [&] {
-        // One that cannot wait without blocking waits inside of `poll`, so it must know how long.
-        if constexpr (requires { repository.open_transaction(keys, deadline); })
-            return repository.open_transaction(keys, deadline);
-        else
-            return repository.open_transaction(keys);
-    }();
-    TimePoint until{};
-    bool pinned = false;
-    for (;;) {
-        auto step = transaction.poll(wait, waiter);
-        if (step.done()) {
-            if (step.outcome())
-                return transaction;
-            return std::move(step.outcome()).failure();
-        }
-        if (!std::exchange(pinned, true))
-            until = deadline.at(runtime.now());
-        if (runtime.now() >= until) {
-            transaction.abandon();
-            return Errc::deadline_exceeded;
-        }
-        waiter.wait_until(std::min(until, step.wake_at()));
-    }
-}
+    R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline);
 
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/kit/impl/blocking_waiter.ipp>
 
 #endif  // INTERLOCK_CORE_KIT_BLOCKING_WAITER_HPP

@@ -90,73 +90,11 @@ public:
     /// could be taken; `overloaded`, when too many callers wait or none was given back in time. An exception
     /// of `open` is passed on.
     template <class Open>
-    Outcome<Lease> take(TimePoint until, bool& fresh, Open open)
-    {
-        for (;;) {
-            std::unique_ptr<C> connection;
-            {
-                std::unique_lock lock(mutex_);
-                if (runtime_.now() >= until)
-                    return Failure{
-                        Errc::deadline_exceeded, "the deadline came before anything was sent to " + store_};
-                if (idle_.empty() && count_ >= most_) {
-                    if (waiting_ >= most_waiting_)
-                        return Failure{Errc::overloaded, store_ + ": too many callers wait for a connection"};
-                    ++waiting_;
-                    while (idle_.empty() && count_ >= most_ && runtime_.now() < until)
-                        runtime_.wait_until(returned_, lock, until);
-                    --waiting_;
-                    if (idle_.empty() && count_ >= most_)
-                        return Failure{
-                            Errc::overloaded,
-                            store_ + ": all connections are in use; see Options::max_connections"};
-                    continue;
-                }
-                if (!idle_.empty()) {
-                    // The most recently used connection; the others may grow cold.
-                    connection = std::move(idle_.back());
-                    idle_.pop_back();
-                } else {
-                    ++count_;
-                    // The room is taken before `open` runs, without the mutex, so that there are never too
-                    // many.
-                }
-            }
-            if (connection) {
-                if (connection->fit()) {
-                    fresh = false;
-                    return Lease{this, std::move(connection)};
-                }
-                connection.reset();
-                lose();
-                continue;
-            }
-            fresh = true;
-            try {
-                auto opened = open();
-                if (opened)
-                    return Lease{this, *std::move(opened)};
-                lose();
-                return std::move(opened).failure();
-            } catch (...) {
-                lose();
-                throw;
-            }
-        }
-    }
+    Outcome<Lease> take(TimePoint until, bool& fresh, Open open);
 
     /// Closes the idle connections, since they lead nowhere any more: to a server that is gone, say. Borrowed
     /// connections stay.
-    void drop_idle() noexcept
-    {
-        std::vector<std::unique_ptr<C>> dropped;
-        {
-            std::lock_guard lock(mutex_);
-            dropped.swap(idle_);
-            count_ -= dropped.size();
-        }
-        returned_.notify_all();
-    }
+    void drop_idle() noexcept;
 
     /// How many connections there are, borrowed or idle.
     std::size_t count() const
@@ -172,32 +110,10 @@ public:
     }
 
 private:
-    void put_back(std::unique_ptr<C> connection) noexcept
-    {
-        if (runtime_.generation() != generation_)
-            return;  // in a forked child nobody may ever unlock the parent's mutex
-        if (!connection->reusable()) {
-            connection.reset();
-            return lose();
-        }
-        try {
-            std::lock_guard lock(mutex_);
-            idle_.push_back(std::move(connection));
-        } catch (...) {
-            return lose();  // without memory for the list the connection is closed instead
-        }
-        returned_.notify_one();
-    }
+    void put_back(std::unique_ptr<C> connection) noexcept;
 
     // A connection is gone, and somebody else may open one.
-    void lose() noexcept
-    {
-        {
-            std::lock_guard lock(mutex_);
-            --count_;
-        }
-        returned_.notify_one();
-    }
+    void lose() noexcept;
 
     std::string store_;  // the beginning of the texts of failures
     std::size_t most_;
@@ -213,5 +129,7 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/kit/impl/connection_pool.ipp>
 
 #endif  // INTERLOCK_CORE_KIT_CONNECTION_POOL_HPP

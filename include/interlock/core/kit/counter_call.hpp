@@ -4,7 +4,11 @@
 #define INTERLOCK_CORE_KIT_COUNTER_CALL_HPP
 
 /// @file
-/// For backends: a change of a counter, asked for until it is known what became of it.
+/// For authors of stores: a change of a counter, asked for until it is known what became of it.
+///
+///     if (auto valid = validate_counter_call(id, key, change, deadline); !valid)
+///         return std::move(valid).failure();
+///     return ask_until_known(until, [&] { return attempt(id, key, change, until); }, runtime);
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/counter.hpp>
@@ -14,26 +18,17 @@
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <chrono>
 
 namespace interlock {
 inline namespace v0 {
 
-/// `invalid_argument`, unless all of them are good.
-inline Outcome<void> validate_counter_call(
-    OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline)
-{
-    if (auto valid = id.validate(); !valid)
-        return valid;
-    if (auto valid = key.validate(); !valid)
-        return valid;
-    if (auto valid = change.validate(); !valid)
-        return valid;
-    if (!deadline.valid())
-        return Failure{Errc::invalid_argument, "the deadline is not a number"};
-    return success();
-}
+/// `invalid_argument`, unless all of them are good. The detail says which one is not, and why; the
+/// deadline is looked at last.
+Outcome<void> validate_counter_call(
+    OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline);
 
 /// What `ask()` says, an `Outcome<CounterAnswer>`; as long as an attempt may have been applied, and until
 /// `until`, it is asked again, which the operation id makes safe. Only the store ends that doubt: it looks
@@ -59,5 +54,9 @@ Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask, R const& runtim
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/counter_call.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_COUNTER_CALL_HPP

@@ -5,7 +5,16 @@
 
 /// @file
 /// One call of a store, made so that its caller need not know how: the call blocks where the caller has a
-/// thread to spare, else it is started and looked at.
+/// thread to spare, else it is started and looked at. A policy writes each of its steps once, for both:
+///
+///     PendingCall<R, verb::Load<T>> load_;
+///     ...
+///     auto loaded = load_.ask(repository, waiter, verb::Load<T>{key}, deadline);
+///     if (!loaded)
+///         return Step<Begun>::under_way();  // asked again when `waiter` was woken
+///     use(*loaded);                         // an Outcome<Versioned<T>>
+///
+/// A blocking caller never sees the middle: there `ask` returns when the store has answered.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -45,6 +54,9 @@ Outcome<typename Verb::answer> carry_out(R& repository, Verb const& verb, Deadli
 }  // namespace detail
 
 /// A call of `R` by `Verb`, of which there is one at a time. For stores that only block: nothing to remember.
+///
+/// **Lifetimes.** What the verb refers to must stay until there is an outcome, or until `give_up`.
+/// **Thread safety.** One thread at a time. **Cost.** Nothing over the store's own call.
 template <class R, class Verb>
 class PendingCall {
 public:
@@ -61,7 +73,8 @@ public:
     }
 };
 
-/// For stores that start calls: remembers the one that is under way. Its members mean the same.
+/// For stores that start calls, as those that never block do: remembers the one that is under way. Its
+/// members mean the same.
 template <NonblockingRepository R, class Verb>
 class PendingCall<R, Verb> {
     using X = typename Verb::answer;
@@ -87,7 +100,7 @@ public:
     }
 
 private:
-    StartedCall<X> call_;
+    StartedCall<X> call_;  // null: none is under way
 };
 
 }  // namespace v0

@@ -7,6 +7,17 @@
 /// A call of a store that nobody waits for and that is repeated until the store has answered, or until a
 /// time: the removal of a lock record whose holder has gone, and the end of an idempotency claim whose call
 /// has gone.
+///
+///     class Removal final : public Counted, public RepeatedCall<Removal> {
+///         void attempt() noexcept                     // on a thread of `executor()`
+///         {
+///             auto const removed = repository_.carry_out(verb::Remove{key_, owner_}, until_);
+///             is_no_answer(removed.errc()) ? again() : end();
+///         }
+///     };
+///
+/// Nobody waits for such a call, so nobody may be hurt by it: it occupies no thread between two attempts,
+/// and it cannot fail for want of memory.
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/deadline.hpp>

@@ -5,6 +5,14 @@
 
 /// @file
 /// For authors of asynchronous calls: which arguments a caller may write inside of a `co_await` expression.
+///
+///     template <class A, class Token>
+///     auto async_insert(A&& state, Token&& token) const
+///     {
+///         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
+///
+/// A user of g++ 12 who writes `co_await store.async_insert(Stock{"sku-1", 2}, use_awaitable)` is told to
+/// name the state first, instead of losing its text to a destructor that runs twice.
 
 #include <type_traits>
 

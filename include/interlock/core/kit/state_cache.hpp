@@ -41,66 +41,18 @@ public:
     bool off() const noexcept { return capacity_ == 0; }
 
     /// The state that was seen last, or nothing.
-    std::optional<Versioned<T>> find(Key const& key)
-    {
-        std::lock_guard lock(mutex_);
-        auto const it = places_.find(key);
-        if (it == places_.end())
-            return std::nullopt;
-        states_.splice(states_.begin(), states_, it->second);
-        return it->second->second;
-    }
+    std::optional<Versioned<T>> find(Key const& key);
 
     /// Tells in which life the store is now (`life_of`). If the store was emptied or replaced since (another
     /// life), versions may begin anew, so everything that belongs to another life is forgotten.
-    void live(std::uint64_t life) noexcept
-    {
-        std::lock_guard lock(mutex_);
-        if (std::exchange(life_, life) == life)
-            return;
-        places_.clear();
-        states_.clear();
-    }
+    void live(std::uint64_t life) noexcept;
 
     /// Remembers a state. An older version never replaces a newer one, nor is a state of another life taken.
     /// If there is no memory, nothing is remembered.
-    void put(Key const& key, T const& value, Version version, std::uint64_t life) noexcept
-    {
-        try {
-            std::lock_guard lock(mutex_);
-            if (life != life_)
-                return;
-            if (auto const it = places_.find(key); it != places_.end()) {
-                if (it->second->second.version < version)
-                    it->second->second = Versioned<T>{value, version};
-                states_.splice(states_.begin(), states_, it->second);
-                return;
-            }
-            states_.emplace_front(key, Versioned<T>{value, version});
-            try {
-                places_.emplace(key, states_.begin());
-            } catch (...) {
-                states_.pop_front();
-                throw;
-            }
-            if (states_.size() > capacity_) {
-                places_.erase(states_.back().first);
-                states_.pop_back();
-            }
-        } catch (std::bad_alloc const&) {
-        }
-    }
+    void put(Key const& key, T const& value, Version version, std::uint64_t life) noexcept;
 
     /// Forgets a state: its commit was refused, say.
-    void drop(Key const& key) noexcept
-    {
-        std::lock_guard lock(mutex_);
-        auto const it = places_.find(key);
-        if (it == places_.end())
-            return;
-        states_.erase(it->second);
-        places_.erase(it);
-    }
+    void drop(Key const& key) noexcept;
 
 private:
     using States = std::list<std::pair<Key, Versioned<T>>>;
@@ -114,5 +66,7 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/kit/impl/state_cache.ipp>
 
 #endif  // INTERLOCK_CORE_KIT_STATE_CACHE_HPP

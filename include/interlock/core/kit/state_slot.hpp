@@ -4,7 +4,19 @@
 #define INTERLOCK_CORE_KIT_STATE_SLOT_HPP
 
 /// @file
-/// One state inside a transaction: what was loaded, what the operation made of it, what to commit.
+/// For authors of policies: one state inside of a transaction. What was loaded, what the operation made of
+/// it, and what is to be committed:
+///
+///     StateSlot<Stock, std::string> slot;
+///     slot.load(loaded);                          // a Versioned<Stock> that stays where it is
+///     operation(slot.value());
+///     if (!slot.keeps(key))
+///         return changed_key_failure();           // the operation renamed the state
+///     Change<Stock> change = slot.change(key);    // a write, or a check that nobody else wrote
+///
+/// **Why a copy.** The operation works on a copy of the loaded value, so that a throw leaves the loaded
+/// one as it was, and so that an operation that changes nothing costs no write. A type that cannot be
+/// compared is moved instead, and counts as changed.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -25,19 +37,7 @@ namespace detail {
 
 /// Whether `state` is what `key` names.
 template <class T, class K>
-bool belongs_to(T const& state, Key const& key)
-{
-    if constexpr (KeyedState<T> && std::is_same_v<typename key_type_or<T, K>::type, K>) {
-        using Traits = KeyTraits<K>;
-        decltype(auto) now = StateTraits<T>::key(state);
-        if constexpr (requires { Traits::matches(key, now); })
-            return Traits::matches(key, now);
-        else
-            return Traits::encode(now) == key.bytes();
-    } else {
-        return true;
-    }
-}
+bool belongs_to(T const& state, Key const& key);
 
 inline Failure changed_key_failure()
 {
@@ -47,6 +47,10 @@ inline Failure changed_key_failure()
 }  // namespace detail
 
 /// For policies: a loaded state, the copy the operation works on, and the change that follows from the two.
+///
+/// **Lifetimes.** What `load` was given must stay until the slot is loaded again or gone. What `change`
+/// gives refers to the slot and to its key. **Thread safety.** One thread at a time. **Cost.** One copy of
+/// `T` for each load, and one comparison for each commit.
 template <class T, class K>
 class StateSlot {
 public:
@@ -54,37 +58,12 @@ public:
 
     /// The value as it is in the store. `loaded` must stay where it is: what changed is found by comparing
     /// with it.
-    void load(Versioned<T>& loaded)
-    {
-        version_ = loaded.version;
-        if constexpr (detail::can_compare<T>()) {
-            original_ = &loaded.value;
-            value_ = loaded.value;
-        } else {
-            value_ = std::move(loaded.value);
-        }
-        fresh_ = false;
-    }
+    void load(Versioned<T>& loaded);
 
     /// There is no value: start from the state named in the call, or a fresh one.
-    Outcome<void> create(Key const& key, std::optional<T> const& named)
-    {
-        version_ = no_version;
-        fresh_ = true;
-        if (named) {
-            value_ = *named;
-        } else if constexpr (KeyedState<T> && requires(std::string_view bytes) {
-                                 StateTraits<T>::from_key(KeyTraits<K>::decode(bytes));
-                             }) {
-            value_ = StateTraits<T>::from_key(KeyTraits<K>::decode(key.bytes()));
-        } else if constexpr (!KeyedState<T> && std::is_default_constructible_v<T>) {
-            value_.emplace();
-        } else {
-            return Failure{Errc::not_found, "cannot make a fresh state from a key; name it by a state"};
-        }
-        return success();
-    }
+    Outcome<void> create(Key const& key, std::optional<T> const& named);
 
+    /// What the operation works on. Precondition: `load` or `create` came before.
     T& value() noexcept { return *value_; }
     T const& peek() const noexcept { return *value_; }
 
@@ -105,21 +84,13 @@ public:
     /// The version that a commit expects, or `no_version` for a fresh state.
     Version version() const noexcept { return version_; }
     /// What a commit of this state is: a write where it changed, else a check that nobody else wrote.
-    Change<T> change(Key const& key, Fence const* fence = nullptr)
-    {
-        return {
-            .key = &key,
-            .kind = changed() ? ChangeKind::write : ChangeKind::verify,
-            .version = version_,
-            .value = &*value_,
-            .fence = fence};
-    }
+    Change<T> change(Key const& key, Fence const* fence = nullptr);
 
 private:
-    std::optional<T> value_;
-    T const* original_{nullptr};
-    Version version_{no_version};
-    bool fresh_{false};
+    std::optional<T> value_;       // the operation's copy
+    T const* original_{nullptr};   // the loaded value, where values can be compared
+    Version version_{no_version};  // the version that was loaded
+    bool fresh_{false};            // the store has no value; the caller made one
 };
 
 namespace detail {
@@ -173,5 +144,7 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/kit/impl/state_slot.ipp>
 
 #endif  // INTERLOCK_CORE_KIT_STATE_SLOT_HPP

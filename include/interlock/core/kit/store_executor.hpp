@@ -4,7 +4,14 @@
 #define INTERLOCK_CORE_KIT_STORE_EXECUTOR_HPP
 
 /// @file
-/// The threads on which the blocking calls of one store are made, for callers that must not block.
+/// The threads on which the blocking calls of one store are made, for callers that must not block:
+///
+///     boost::asio::post(store_executor(runtime, BlockingCalls::ending, repository), [=] {
+///         auto const removed = repository.carry_out(verb::Remove{key, owner}, until);
+///     });
+///
+/// Each store has threads of its own, and each kind of call, so that a store which hangs takes nothing from
+/// another store, and a call that waits takes nothing from the call that would end the wait (law P7).
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/runtime/runtime.hpp>

@@ -4,11 +4,28 @@
 #define INTERLOCK_CORE_KIT_STORE_MEMBERS_HPP
 
 /// @file
-/// For authors of a store: the members that users call, made from the verbs that the store carries out.
+/// For authors of a store: the members that users call, made from the verbs that the store carries out. A
+/// store writes verbs and derives from `StoreMembers`, or from `CommittingMembers` when `Commit` is all it
+/// has:
+///
+///     template <class T>
+///     class StateRepository : public CommittingMembers<StateRepository<T>, T, std::string> {
+///         using Members = CommittingMembers<StateRepository<T>, T, std::string>;
+///     public:
+///         using Members::carry_out;
+///         Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const;
+///         Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline deadline) const;
+///     };
+///     // stock.load("sku-1"), stock.insert({"sku-1", 400}), stock.async_load("sku-1", token) are there now
+///
+/// Why a base and not free functions: `stock.load("sku-1")` is what a user looks for, and a verb is
+/// declared in one place however many members name it.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/detail/member_requests.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/kit/verb_operation.hpp>
 #include <interlock/core/outcome.hpp>
@@ -21,8 +38,8 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -32,136 +49,52 @@
 namespace interlock {
 inline namespace v0 {
 
-/// Several keys, or states that have one, in a vector, an array or a span. A text is one key, never several.
+/// Several keys, or states that have one, in a vector, an array or a span: what knows its size and can be
+/// gone through. A text is one key, never several.
 template <class Keys, class T, class K>
-concept KeysOrStates =
-    std::ranges::sized_range<Keys const> && !std::convertible_to<Keys const&, std::string_view> &&
-    !KeyOrState<Keys, T, K> && KeyOrState<std::remove_cvref_t<std::ranges::range_value_t<Keys const>>, T, K>;
-
-namespace detail {
-
-/// `verb::LoadAll` by as many loads, for stores that have no shorter way. The deadline bounds all of them
-/// together.
-template <class R>
-Outcome<std::vector<std::optional<Versioned<typename R::value_type>>>> load_each(
-    R const& repository, std::span<Key const> keys, Deadline deadline)
-{
-    using T = typename R::value_type;
-    if (!deadline.valid())
-        return Failure{Errc::invalid_argument, "the deadline is not a number"};
-    Deadline const until{deadline.at(repository.runtime().now())};
-    std::vector<std::optional<Versioned<T>>> all;
-    all.reserve(keys.size());
-    for (auto const& key : keys) {
-        auto loaded = repository.carry_out(verb::Load<T>{key}, until);
-        if (loaded)
-            all.emplace_back(*std::move(loaded));
-        else if (loaded.errc() == Errc::not_found)
-            all.emplace_back();
-        else
-            return std::move(loaded).failure();
-    }
-    return all;
-}
-
-/// As `verb::LoadAll`: in one trip where the store can.
-template <class R>
-auto load_all(R const& repository, std::span<Key const> keys, Deadline deadline)
-{
-    using T = typename R::value_type;
-    if constexpr (CarriesOut<R, verb::LoadAll<T>>)
-        return repository.carry_out(verb::LoadAll<T>{keys}, deadline);
-    else
-        return load_each(repository, keys, deadline);
-}
-
-/// The encoded key that `key` names; a `Key` itself, without a copy.
-template <class T, class K, class A>
-decltype(auto) encoded(A const& key)
-{
-    if constexpr (std::same_as<A, Key>)
-        return static_cast<Key const&>(key);
-    else
-        return make_key<T, K>(key);
-}
-template <class T, class K, class Keys>
-std::vector<Key> encoded_keys(Keys const& keys)
-{
-    std::vector<Key> all;
-    all.reserve(std::ranges::size(keys));
-    for (auto const& key : keys)
-        all.push_back(make_key<T, K>(key));
-    return all;
-}
-
-// What an asynchronous twin keeps until its call has ended: the storage that its verb refers to.
-
-template <class T>
-struct LoadRequest {
-    Key key;
-    verb::Load<T> verb() const { return {key}; }
-};
-template <class T>
-struct LoadAllRequest {
-    std::vector<Key> keys;
-    verb::LoadAll<T> verb() const { return {keys}; }
-    template <class R>
-    auto ask(R const& repository, Deadline deadline) const
-    {
-        return load_all(repository, keys, deadline);
-    }
-};
-template <class T>
-struct InsertRequest {
-    Key key;
-    T value;
-    verb::Insert<T> verb() const { return {key, value}; }
-};
-template <class T>
-struct CompareAndSetRequest {
-    Key key;
-    Version version;
-    T value;
-    verb::CompareAndSet<T> verb() const { return {key, version, value}; }
-};
-struct EraseRequest {
-    Key key;
-    Version version;
-    verb::Erase verb() const { return {key, version}; }
-};
-
-}  // namespace detail
+concept KeysOrStates = requires(Keys const& keys) {
+    std::size(keys);
+    std::begin(keys) != std::end(keys);
+    requires KeyOrState<std::remove_cvref_t<decltype(*std::begin(keys))>, T, K>;
+} && !std::convertible_to<Keys const&, std::string_view> && !KeyOrState<Keys, T, K>;
 
 /// The members of a repository for direct use: `Derived` carries out verbs, this base names them. A member is
 /// there if `Derived` carries out its verb. Where a key is asked for, an encoded `Key`, a key, or a state
 /// that has one will do.
 ///
 /// **Outcomes, thread safety, cost.** Those of the verb, see `contracts/requests.hpp`; a bad key is
-/// `invalid_argument`. **Asynchronous twins.** `async_load` and so on take any completion token and complete
-/// with the same `Outcome`, on the handler's associated executor, exactly once, never from within the call.
-/// Arguments are copied, so that they need not outlive the call. A store that starts calls occupies no thread
-/// meanwhile, a store that answers in place answers at once; for others the call runs on a thread of the
-/// runtime's pool for blocking calls, and waiting for that thread counts. **Cancellation.** Before the call
-/// has begun: `cancelled`, and nothing was sent. Afterwards a call that reads may be given up and is
-/// `cancelled`; a call that writes ends with the store's outcome, at the latest by its deadline.
+/// `invalid_argument`. `message()` of a failure names the store and says what went wrong there; the text
+/// is made for failures only. **Asynchronous twins.** `async_load` and so on take any completion token and
+/// complete with the same `Outcome`, on the handler's associated executor, exactly once, never from within
+/// the call. Arguments are copied, so that they need not outlive the call. A store that starts calls
+/// occupies no thread meanwhile, a store that answers in place answers at once; for others the call runs
+/// on a thread of the runtime's pool for blocking calls, and waiting for that thread counts.
+/// **Cancellation.** Before the call has begun: `cancelled`, and nothing was sent. Afterwards a call that
+/// reads may be given up and is `cancelled`; a call that writes ends with the store's outcome, at the
+/// latest by its deadline.
 template <class Derived, class T, class K>
 class StoreMembers {
 public:
-    /// The value and its version, or `not_found`.
+    /// The value and its version, or `not_found`. Reads what is committed; nothing is locked, so the
+    /// version may be another one when it is used. One trip.
     template <KeyOrState<T, K> A>
     Outcome<Versioned<T>> load(A const& key, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Load<T>{detail::encoded<T, K>(key)}, deadline);
+        return ask(verb::Load<T>{detail::encoded<T, K>(key)}, deadline);
     }
     /// Several at once, in the order of `keys`; nothing for a key without a value. One trip where the store
     /// can; the values need not be of one moment. The first failure is that of the whole call.
     template <KeysOrStates<T, K> Keys>
     Outcome<std::vector<std::optional<Versioned<T>>>> load(Keys const& keys, Deadline deadline = {}) const
     {
-        return detail::load_all(self(), detail::encoded_keys<T, K>(keys), deadline);
+        auto outcome = detail::load_all(self(), detail::encoded_keys<T, K>(keys), deadline);
+        if (!outcome)
+            explain(outcome, self());
+        return outcome;
     }
 
-    /// Stores a value that must not exist yet; its version, or `already_exists`.
+    /// Stores a value that must not exist yet; its version, or `already_exists`. After an erase the
+    /// version is higher than any that the key ever had (law P3). One trip.
     Outcome<Version> insert(T const& state, Deadline deadline = {}) const
         requires KeyedState<T>
     {
@@ -170,55 +103,62 @@ public:
     template <KeyOrState<T, K> A>
     Outcome<Version> insert(A const& key, T const& value, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Insert<T>{detail::encoded<T, K>(key), value}, deadline);
+        return ask(verb::Insert<T>{detail::encoded<T, K>(key), value}, deadline);
     }
     /// Replaces a value if its version is still `version`; the new version, or `version_conflict`,
-    /// `not_found`.
+    /// `not_found`. A failure that is `outcome_unknown` may have replaced the value; load it to find out. A
+    /// version below 1 is `invalid_argument`. One trip.
     template <KeyOrState<T, K> A>
     Outcome<Version> compare_and_set(
         A const& key, Version version, T const& value, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::CompareAndSet<T>{detail::encoded<T, K>(key), version, value}, deadline);
+        return ask(verb::CompareAndSet<T>{detail::encoded<T, K>(key), version, value}, deadline);
     }
     /// Removes a value if its version is still `version`; the erased version, or `version_conflict`,
-    /// `not_found`.
+    /// `not_found`. A lock of the key and the records of its operations stay. One trip.
     template <KeyOrState<T, K> A>
     Outcome<Version> erase(A const& key, Version version, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Erase{detail::encoded<T, K>(key), version}, deadline);
+        return ask(verb::Erase{detail::encoded<T, K>(key), version}, deadline);
     }
-    /// All of `changes`, and the operation's record if given, or nothing.
+    /// All of `changes`, and the operation's record if given, or nothing. The new versions stand in
+    /// `changes` when it was applied. `operation` makes a repetition safe: a commit whose record is there
+    /// already is not made again.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::Commit<T>>
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Commit<T>{changes, operation}, deadline);
+        return ask(verb::Commit<T>{changes, operation}, deadline);
     }
 
-    /// The answer or tombstone of an operation id, or nothing.
+    /// The answer or tombstone of an operation id, or nothing. Nothing does not mean that no commit is on
+    /// its way: `forbid_operation` settles that.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::FindOperation>
     Outcome<std::optional<OperationRecord>> find_operation(
         Key const& key, OperationId const& id, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::FindOperation{key, id}, deadline);
+        return ask(verb::FindOperation{key, id}, deadline);
     }
-    /// If there is no answer yet, forbids all attempts up to `attempt`; the record as it then is.
+    /// If there is no answer yet, forbids all attempts up to `attempt`; the record as it then is. After
+    /// that a commit of a forbidden attempt that was on its way is `superseded`, so that an unknown
+    /// outcome is known.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::ForbidOperation>
     Outcome<OperationRecord> forbid_operation(
         Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::ForbidOperation{key, id, attempt}, deadline);
+        return ask(verb::ForbidOperation{key, id, attempt}, deadline);
     }
 
-    /// Opens a transaction, locks `keys` in the order given and reads them.
+    /// Opens a transaction, locks `keys` in the order given and reads them. Whoever locks several keys gives
+    /// them in one order everywhere, else two transactions may wait for each other.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::LoadForUpdate<typename Self::transaction_type>>
     auto load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::LoadForUpdate<typename Self::transaction_type>{keys, wait}, deadline);
+        return ask(verb::LoadForUpdate<typename Self::transaction_type>{keys, wait}, deadline);
     }
 
     /// Takes the lock record if it is free or its lease is over; else `lock_busy` with the holder's remaining
@@ -227,47 +167,54 @@ public:
         requires CarriesOut<Self, verb::Create>
     Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Create{key, owner, ttl}, deadline);
+        return ask(verb::Create{key, owner, ttl}, deadline);
     }
-    /// `create` and then `load` in one trip.
+    /// `create` and then `load` in one trip. A granted lock comes with the state as it was under that
+    /// lock, or with nothing where the key has no value.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::CreateAndLoad<T>>
     Outcome<GrantAndState<T>> create_and_load(
         Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::CreateAndLoad<T>{key, owner, ttl}, deadline);
+        return ask(verb::CreateAndLoad<T>{key, owner, ttl}, deadline);
     }
-    /// Prolongs the lease of `owner`; the granted time, or `lock_lost`.
+    /// Prolongs the lease of `owner`; the granted time, or `lock_lost`. The time counts from before the
+    /// request left, by the caller's clock (law P6).
     template <class Self = Derived>
         requires CarriesOut<Self, verb::Renew>
     Outcome<std::chrono::nanoseconds> renew(
         Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Renew{key, owner, ttl}, deadline);
+        return ask(verb::Renew{key, owner, ttl}, deadline);
     }
-    /// `renew` for each of them in fewer trips; what became of each stands in its `granted`.
+    /// `renew` for each of them in fewer trips; what became of each stands in its `granted`. One that
+    /// fails takes nothing from the others.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::RenewAll>
     void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline = {}) const
     {
-        static_cast<void>(self().carry_out(verb::RenewAll{renewals, ttl}, deadline));
+        static_cast<void>(ask(verb::RenewAll{renewals, ttl}, deadline));
     }
-    /// Removes the lock record if it names `owner`.
+    /// Removes the lock record if it names `owner`, and never another one (law P8). It may be called again
+    /// after an unknown outcome.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::Remove>
     Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Remove{key, owner}, deadline);
+        return ask(verb::Remove{key, owner}, deadline);
     }
     /// Whether the fences of the store can be relied on; `misconfigured` if not.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::VerifyFencing>
     Outcome<void> verify_fencing(Deadline deadline = {}) const
     {
-        return self().carry_out(verb::VerifyFencing{}, deadline);
+        return ask(verb::VerifyFencing{}, deadline);
     }
 
-    // ---- asynchronous twins: `void(Outcome<...>)` -----------------------------------------------
+    // ---- asynchronous twins: `void(Outcome<...>)` ----------------------------------------------- Each
+    // twin takes a deadline, or none, in front of its token. An argument that g++ 12 would destroy twice
+    // is refused by the compiler; see `kit/safe_argument.hpp`.
+
     /// As `load`.
     template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
         requires KeyOrState<A, T, K>
@@ -361,9 +308,20 @@ public:
     }
 
 protected:
+    // A base for stores only.
     StoreMembers() = default;
 
 private:
+    /// Carries `verb` out. A failure without words of its own gets some: which store, and what the code
+    /// means.
+    template <class Verb>
+    auto ask(Verb const& verb, Deadline deadline) const
+    {
+        auto outcome = self().carry_out(verb, deadline);
+        if (!outcome)
+            explain(outcome, self());
+        return outcome;
+    }
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
 

@@ -51,22 +51,10 @@ public:
     WakeupListener& operator=(WakeupListener const&) = delete;
 
     /// Forgets `waiter`. Once the call returns, `waiter` is not being woken and will not be.
-    void unsubscribe(std::uint64_t hash, Waiter& waiter) noexcept
-    {
-        std::lock_guard lock(mutex_);
-        auto [it, end] = waiters_.equal_range(hash);
-        while (it != end)
-            it = it->second.waiter == &waiter ? waiters_.erase(it) : std::next(it);
-    }
+    void unsubscribe(std::uint64_t hash, Waiter& waiter) noexcept;
 
     /// Ends the thread, soon. If there is no thread, none will start any more.
-    void stop() noexcept
-    {
-        std::lock_guard lock(mutex_);
-        stopping_ = true;
-        bell_.ring();
-        stopped_.notify_all();
-    }
+    void stop() noexcept;
 
     /// How many waiters there are, for tests.
     std::size_t waiter_count() const
@@ -93,42 +81,17 @@ protected:
     // The caller of the following members holds the mutex.
 
     /// Whether there is a thread; the first call makes it. The caller holds the mutex.
-    bool start()
-    {
-        if (stopping_)
-            return false;
-        if (!started_ && bell_.valid()) {  // else no descriptor was left
-            try {
-                detail::start_detached_thread([self = this->shared_from_this()] { self->run(); });
-                started_ = true;
-            } catch (std::exception const&) {  // no thread was left either: waiters poll
-            }
-        }
-        return started_;
-    }
+    bool start();
 
     /// Notes, for a second, that somebody has asked in vain for what `holder` has (see `first_bytes`). A
     /// holder of whom this is noted does not hand its lock on to local callers for long. The caller holds the
     /// mutex.
-    void note_wanted(std::uint64_t hash, std::uint32_t holder)
-    {
-        wants_[hash % wants_.size()] = {hash, holder, detail::add(runtime_.now(), want_lasts)};
-    }
+    void note_wanted(std::uint64_t hash, std::uint32_t holder);
     /// Whether somebody has lately asked in vain for what `holder` has. The caller holds the mutex.
-    bool is_wanted(std::uint64_t hash, std::uint32_t holder) const
-    {
-        auto const& want = wants_[hash % wants_.size()];
-        return want.hash == hash && want.holder == holder && runtime_.now() < want.until;
-    }
+    bool is_wanted(std::uint64_t hash, std::uint32_t holder) const;
 
     /// What stands for an owner in messages: the first four bytes of its token. The whole token is secret.
-    static std::uint32_t first_bytes(char const* token) noexcept
-    {
-        std::uint32_t out = 0;
-        for (std::size_t i = 0; i < 4; ++i)
-            out = out << 8 | static_cast<unsigned char>(token[i]);
-        return out;
-    }
+    static std::uint32_t first_bytes(char const* token) noexcept;
 
     mutable std::mutex mutex_;
     detail::Doorbell bell_;                                    // wakes the thread while it listens
@@ -143,22 +106,7 @@ private:
     };
     static constexpr std::chrono::seconds want_lasts{1};  // a waiter repeats its note when it asks again
 
-    void run() noexcept
-    {
-        try {
-            for (int failures = 0; !stopping();) {
-                if (listen())
-                    failures = 0;
-                ++failures;
-                auto const again =
-                    detail::add(runtime_.now(), backoff_.delay(failures, runtime_.random_bits()));
-                std::unique_lock lock(mutex_);
-                while (!stopping_ && runtime_.now() < again)
-                    runtime_.wait_until(stopped_, lock, again);
-            }
-        } catch (std::exception const&) {  // out of memory: waiters poll from now on
-        }
-    }
+    void run() noexcept;
 
     [[no_unique_address]] R runtime_;
     std::condition_variable stopped_;  // `stop` was called
@@ -171,5 +119,7 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/kit/impl/wakeup_listener.ipp>
 
 #endif  // INTERLOCK_CORE_KIT_WAKEUP_LISTENER_HPP

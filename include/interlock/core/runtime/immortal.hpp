@@ -4,7 +4,9 @@
 #define INTERLOCK_CORE_RUNTIME_IMMORTAL_HPP
 
 /// @file
-/// Objects that live as long as the process, for the statics of the library itself.
+/// Objects that live as long as the process, for the statics of the library itself:
+///
+///     static auto& registry = immortal<Registry>();
 
 #include <interlock/fwd.hpp>
 

@@ -6,7 +6,16 @@
 /// @file
 /// Random bits from the operating system, drawn in blocks, one block per thread. After a fork the child drops
 /// the block, so that parent and child never hand out the same token.
+///
+///     std::uint64_t const bits = random_bits();  // half of an owner token
+///
+/// Owner tokens are made of these bits, and whoever can guess one can release somebody else's lock. So the
+/// bits come from the kernel's generator and never from a seeded one.
+///
+/// **Thread safety.** Every function may be called from any thread. **Cost.** One system call for 256
+/// numbers.
 
+#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
 
 #include <pthread.h>
@@ -41,24 +50,12 @@ inline std::uint64_t process_generation() noexcept
     return fork_counter().load(std::memory_order_relaxed);
 }
 
-/// Fills `data` from getrandom(2). Throws `std::system_error` when the system has no randomness to give: a
-/// predictable owner token would be worse than no lock.
-inline void os_random(void* data, std::size_t size)
-{
-    auto* out = static_cast<char*>(data);
-    while (size != 0) {
-        auto const n = ::getrandom(out, size, 0);
-        if (n < 0) {
-            if (errno == EINTR)
-                continue;
-            throw std::system_error(errno, std::generic_category(), "getrandom");
-        }
-        out += n;
-        size -= static_cast<std::size_t>(n);
-    }
-}
+/// Fills `data` from getrandom(2), however often a signal interrupts it. Throws `std::system_error` when
+/// the system has no randomness to give: a predictable owner token would be worse than no lock.
+void os_random(void* data, std::size_t size);
 
-/// 64 random bits. One call in 256 makes a system call.
+/// 64 random bits. One call in 256 makes a system call. Throws what `os_random` throws; no number is
+/// handed out twice then.
 inline std::uint64_t random_bits()
 {
     struct Block {
@@ -80,5 +77,9 @@ inline std::uint64_t random_bits()
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/runtime/impl/random.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_RUNTIME_RANDOM_HPP

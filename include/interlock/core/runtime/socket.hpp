@@ -5,8 +5,16 @@
 
 /// @file
 /// A stream of bytes to a store that an executor drives: the asynchronous twin of `stream.hpp`. TCP and unix
-/// sockets are one type, so that the code above is written once.
+/// sockets are one type, so that the code above is written once:
+///
+///     AsyncSocket socket{strand};
+///     AsyncEndpoint endpoint;
+///     if (unix_endpoint("/run/store.sock", endpoint))
+///         socket.async_connect(endpoint, [](error_code error) { ... });
+///
+/// Everything of one connection happens on its strand; nothing here may be called from elsewhere.
 
+#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -32,7 +40,9 @@ namespace detail {
 
 /// All handlers of one connection run on one strand, so that its state needs no mutex.
 using IoStrand = boost::asio::strand<boost::asio::any_io_executor>;
+/// A socket of either kind.
 using AsyncSocket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, IoStrand>;
+/// An address of either kind.
 using AsyncEndpoint = boost::asio::generic::stream_protocol::endpoint;
 
 /// Turns host names into endpoints. One look-up at a time.
@@ -55,6 +65,7 @@ public:
                 done(error, std::move(endpoints));
             });
     }
+    /// Ends the look-up, soon: `done` is still called, with `operation_aborted`.
     void cancel() { resolver_.cancel(); }
 
 private:
@@ -63,33 +74,22 @@ private:
 };
 
 /// The endpoint of a unix socket. False when `path` is longer than the system takes.
-inline bool unix_endpoint(std::string const& path, AsyncEndpoint& endpoint)
-{
-    if (path.size() >= sizeof(sockaddr_un::sun_path))
-        return false;
-    endpoint = boost::asio::local::stream_protocol::endpoint(path);
-    return true;
-}
+bool unix_endpoint(std::string const& path, AsyncEndpoint& endpoint);
 
 /// Switches off Nagle's delay, which would keep the last packet of a command back. On a unix socket nothing
 /// happens.
-inline void set_no_delay(AsyncSocket& socket)
-{
-    boost::system::error_code ignored;  // a unix socket knows no such option
-    socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
-}
+void set_no_delay(AsyncSocket& socket);
 
 /// Whether the other side is still there, as far as this side knows, and has sent nothing that is not read
 /// yet.
-inline bool quiet(AsyncSocket& socket) noexcept
-{
-    char byte = 0;
-    auto const got = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
-}
+bool quiet(AsyncSocket& socket) noexcept;
 
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/runtime/impl/socket.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_RUNTIME_SOCKET_HPP
