@@ -7,6 +7,10 @@
 // connection, where nobody is blocked (`start`). A verb is one `Request` for both, which says what is sent,
 // and one function that says what the reply means. Only that function may know the type of a state:
 // everything else is compiled once per runtime.
+//
+// In this folder `[[gnu::cold]]` marks what runs once per connection, or when something has gone wrong: the
+// compiler keeps it small and inlines it nowhere, so that a unit takes less time to compile.
+// `[[gnu::noinline]]` marks what every verb calls several times.
 
 #include <interlock/backends/redis/access.hpp>
 #include <interlock/backends/redis/detail/command.hpp>
