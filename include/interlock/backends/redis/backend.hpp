@@ -4,7 +4,12 @@
 #define INTERLOCK_BACKENDS_REDIS_BACKEND_HPP
 
 /// @file
-/// The Redis backend as `open` knows it.
+/// The Redis backend as `open` knows it, for a program whose store is named by its configuration:
+///
+///     auto const stock = interlock::open<Stock>(
+///         config.url, interlock::redis::backend, interlock::redis::unix_backend);
+///     interlock::TransactionService<Stock> service{interlock::SetNxLock{}, stock};
+///     service.do_in_transaction("sku-1", [](Stock& s) { return --s.quantity; });
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
@@ -24,6 +29,7 @@ namespace redis {
 /// `Error` (`invalid_argument`) without its text. Does not connect: that a server is not there says the first
 /// call. States of different types need different name spaces: `redis://localhost?name_space=accounts`.
 struct Backend {
+    /// What the URLs begin with that this entry is for.
     std::string_view scheme{"redis"};
 
     /// A repository of the name space that the URL names, on a client of its own.
@@ -32,12 +38,14 @@ struct Backend {
     {
         return open_client<T>(Client{url});
     }
+    /// The idempotency records of that name space, likewise.
     AnyIdempotencyStore open_idempotency_store(std::string_view url) const
     {
         return IdempotencyStore{Client{url}};
     }
 
-    /// The same on a client that is there already.
+    /// A repository on a client that is there already. A scalar state has no key member, so its keys are
+    /// texts.
     template <class T>
     static interlock::StateRepository<T> open_client(Client const& client)
     {
@@ -53,6 +61,7 @@ inline constexpr Backend backend{};
 /// `open` chooses by one scheme, so each other one is an entry of its own. This one has no TLS and says so:
 /// `redis::TlsBackend` of `backends/redis/tls.hpp` has.
 inline constexpr Backend tls_backend{"rediss"};
+/// For URLs as `unix:///run/redis.sock`.
 inline constexpr Backend unix_backend{"unix"};
 
 }  // namespace redis

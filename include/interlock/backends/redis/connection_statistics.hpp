@@ -4,8 +4,12 @@
 #define INTERLOCK_BACKENDS_REDIS_CONNECTION_STATISTICS_HPP
 
 /// @file
-/// What a `Connection` has done so far: `connection.statistics().writes`. How well commands share writes is
-/// the quotient of `commands` and `writes`.
+/// What a `Connection`, or the connection of a client's asynchronous calls, has done so far:
+///
+///     auto const done = connection.statistics();
+///     std::cout << done.commands / std::max<std::uint64_t>(done.writes, 1) << " commands share a write\n";
+///     if (done.reconnects > 0)
+///         std::cout << "the server was lost " << done.reconnects << " times\n";
 
 #include <cstdint>
 

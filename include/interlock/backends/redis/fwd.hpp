@@ -5,7 +5,13 @@
 
 /// @file
 /// Forward declarations of what the Redis backend gives its users, with all default template arguments.
-/// Cheap: neither Asio nor hiredis is included.
+/// Cheap: neither Asio nor hiredis is included. For a header that only mentions a client or a repository:
+///
+///     #include <interlock/backends/redis/fwd.hpp>
+///
+///     struct Shop {
+///         interlock::redis::StateRepository<Stock>& stock;
+///     };
 ///
 /// The templates `Basic...` take the runtime, see `core/runtime/runtime.hpp`. The names without `Basic` are
 /// those of the system's runtime; tests put another one in its place and move time by hand.

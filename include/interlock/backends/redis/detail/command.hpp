@@ -109,12 +109,12 @@ public:
     void add(W const& word)
     {
         Base::add(word);
-        count(words_ + 1);
+        count_one_more();
     }
     void add_parts(std::span<std::string_view const> parts)
     {
         Base::add_parts(parts);
-        count(words_ + 1);
+        count_one_more();
     }
     std::string_view bytes() const noexcept { return Base::bytes().substr(begin_); }
 
@@ -131,6 +131,15 @@ private:
         for (auto left = words; left > 0; left /= 10)
             data()[--begin_] = static_cast<char>('0' + left % 10);
         data()[--begin_] = '*';
+    }
+    /// Usually changes the last digit only.
+    void count_one_more() noexcept
+    {
+        if (auto& last = data()[room_for_count - 3]; words_ != 0 && last != '9') {
+            ++last;
+            ++words_;
+        } else
+            count(words_ + 1);
     }
 
     std::size_t begin_{room_for_count};

@@ -39,7 +39,7 @@ constexpr std::uint64_t stable_hash(
 class Name {
 public:
     /// `kind` and what follows it stand behind the shard; nothing does where there is no `first`.
-    [[gnu::noinline]] Name(
+    Name(
         std::string_view name_space, std::size_t shard, std::string_view kind,
         std::optional<std::string_view> first = {}, std::string_view second = {})
     {
@@ -115,7 +115,7 @@ public:
     {
         return {name_space_, shard_of(counter), "once", counter, id};
     }
-    [[gnu::noinline]] Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
+    Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
     /// What all operation records of a shard begin with.
     std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
 

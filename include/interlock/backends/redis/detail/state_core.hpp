@@ -15,8 +15,7 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
-#include <boost/container/small_vector.hpp>
-
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +25,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -37,12 +37,12 @@ namespace detail {
 
 /// A `Change<T>`, without the type of its value. Points to what that points to.
 struct RawChange {
-    Key const* key;
-    ChangeKind kind;
-    Version version;  // as `Change::version`: expected, and then the new one
-    void const* value;
-    Fence const* fence;
-    bool release;
+    Key const* key{nullptr};
+    ChangeKind kind{ChangeKind::write};
+    Version version{no_version};  // as `Change::version`: expected, and then the new one
+    void const* value{nullptr};
+    Fence const* fence{nullptr};
+    bool release{false};
 };
 
 /// The changes of one commit, and how their values are encoded.
@@ -50,21 +50,25 @@ class RawChanges {
 public:
     template <class T>
     explicit RawChanges(std::span<Change<T> const> changes)
-        : encode_([](void const* value, std::string& out) {
+        : size_(changes.size()), encode_([](void const* value, std::string& out) {
               return interlock::detail::encode_state(*static_cast<T const*>(value), out);
           })
     {
-        changes_.reserve(changes.size());
+        if (size_ > few_.size())
+            more_.resize(size_);
+        auto* raw = begin();
         for (auto const& change : changes)
-            changes_.push_back(
-                {change.key, change.kind, change.version, change.value, change.fence, change.release});
+            *raw++ = {change.key, change.kind, change.version, change.value, change.fence, change.release};
     }
 
-    std::size_t size() const noexcept { return changes_.size(); }
-    bool empty() const noexcept { return changes_.empty(); }
-    auto begin() noexcept { return changes_.begin(); }
-    auto end() noexcept { return changes_.end(); }
-    RawChange const& operator[](std::size_t i) const noexcept { return changes_[i]; }
+    std::size_t size() const noexcept { return size_; }
+    bool empty() const noexcept { return size_ == 0; }
+    RawChange* begin() noexcept { return size_ > few_.size() ? more_.data() : few_.data(); }
+    RawChange* end() noexcept { return begin() + size_; }
+    RawChange const& operator[](std::size_t i) const noexcept
+    {
+        return size_ > few_.size() ? more_[i] : few_[i];
+    }
 
     /// Appends the encoded value of a change. Returns why it cannot be encoded, if so.
     std::optional<Failure> encode(RawChange const& change, std::string& out) const
@@ -73,7 +77,10 @@ public:
     }
 
 private:
-    boost::container::small_vector<RawChange, 2> changes_;  // most commits have one change
+    std::size_t size_;
+    std::array<RawChange, 2>
+        few_{};                    // the changes of most commits, which therefore allocate nothing for them
+    std::vector<RawChange> more_;  // all of the changes, where there are more than that
     std::optional<Failure> (*encode_)(void const*, std::string&);
 };
 
