@@ -20,8 +20,8 @@
 ///
 /// An answer that is found on the way is the answer.
 
+#include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/idempotent_request.hpp>
 
 #include <compare>
 #include <cstdint>
