@@ -21,6 +21,7 @@
 ///             log(error.errc(), error.what());      // nothing was changed
 ///     }
 
+#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
 
 #include <boost/system/error_code.hpp>
@@ -219,15 +220,7 @@ inline Effect effect_of(error_code const& code) noexcept
 
 namespace detail {
 /// `outcome_unknown because of unavailable: redis: the connection was closed`
-inline std::string message_of(Errc code, Errc cause, std::string const& detail)
-{
-    std::string text = name_of(code);
-    if (cause != Errc::ok)
-        (text += " because of ") += name_of(cause);
-    if (!detail.empty())
-        (text += ": ") += detail;
-    return text;
-}
+std::string message_of(Errc code, Errc cause, std::string const& detail);
 }  // namespace detail
 
 /// What the throwing calls throw. The same questions with the same names as on `Failure` and `Outcome`.
@@ -239,10 +232,7 @@ class Error : public boost::system::system_error {
 public:
     /// `cause`: why it is unknown, where `code` is `outcome_unknown`. `detail`: a sentence for the log.
     explicit Error(
-        Errc code, std::string detail = {}, Errc cause = Errc::ok, std::chrono::nanoseconds retry_after = {})
-        : boost::system::system_error(make_error_code(code)), cause_(cause), retry_after_(retry_after),
-          text_(std::make_shared<Text const>(detail::message_of(code, cause, detail), std::move(detail)))
-    {}
+        Errc code, std::string detail = {}, Errc cause = Errc::ok, std::chrono::nanoseconds retry_after = {});
 
     /// What went wrong.
     Errc errc() const noexcept { return static_cast<Errc>(code().value()); }
@@ -274,5 +264,9 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/impl/errc.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_ERRC_HPP

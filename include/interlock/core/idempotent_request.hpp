@@ -14,6 +14,7 @@
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -87,20 +88,7 @@ namespace detail {
 /// 256 bits that stand for a request's name, which may be too long for an operation id. They guard against
 /// mistakes, not against attacks: a caller that may choose keys at will can look for two with one digest, and
 /// these then count as one request.
-inline std::string request_digest(std::string_view name)
-{
-    std::string out;
-    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-        std::uint64_t hash = 14695981039346656037ULL ^ (seed * 0x9e3779b97f4a7c15ULL);
-        for (char c : name) {
-            hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-            hash ^= hash >> 29;
-        }
-        for (int i = 0; i < 8; ++i)
-            out += static_cast<char>(hash >> (8 * i));
-    }
-    return out;
-}
+std::string request_digest(std::string_view name);
 
 }  // namespace detail
 
@@ -141,70 +129,22 @@ public:
     /// The phase `name` of this request: a request of its own, with the same fingerprint. The name has 1 to
     /// 64 bytes and no control characters, else every call refuses the phase with `invalid_argument`. A phase
     /// may have phases.
-    IdempotentRequest phase(std::string_view name) const
-    {
-        auto part = *this;
-        // A name that contains a NUL would count as two names. It becomes an empty name, which every call
-        // refuses.
-        (part.phases_ += '\0') += name.find('\0') == std::string_view::npos ? name : std::string_view{};
-        return part;
-    }
+    IdempotentRequest phase(std::string_view name) const;
 
     /// 64 hexadecimal digits that are made from scope, key and phases and are always the same. Use them as
     /// the key for somebody else's idempotent interface, which must not meet the caller's own key again.
-    std::string derived_key() const
-    {
-        std::string out;
-        for (char c : detail::request_digest(name())) {
-            out += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
-            out += "0123456789abcdef"[static_cast<unsigned char>(c) & 15U];
-        }
-        return out;
-    }
+    std::string derived_key() const;
 
     /// Scope, key and phases as one name. Two different requests never have the same name, since the length
     /// of the scope stands in front.
-    std::string name() const
-    {
-        auto const n = scope_.value().size();
-        std::string out;
-        for (int i = 3; i >= 0; --i)
-            out += static_cast<char>(n >> (8 * i));
-        return out + scope_.value() + key_ + phases_;
-    }
+    std::string name() const;
 
     /// Success, or `invalid_argument` with a text that says what is wrong with the key or with the name of a
     /// phase.
-    Outcome<void> validate() const
-    {
-        if (key_.empty())
-            return Failure{Errc::invalid_argument, "idempotency key is missing"};
-        if (key_.size() > max_key_size)
-            return Failure{
-                Errc::invalid_argument, "idempotency key has " + std::to_string(key_.size()) +
-                                            " bytes, the limit is " + std::to_string(max_key_size)};
-        if (has_control_character(key_))
-            return Failure{Errc::invalid_argument, "idempotency key has a control character"};
-        for (std::string_view rest = phases_; !rest.empty();) {
-            rest.remove_prefix(1);
-            auto const name = rest.substr(0, rest.find('\0'));
-            if (name.empty() || name.size() > 64 || has_control_character(name))
-                return Failure{
-                    Errc::invalid_argument,
-                    "the name of a phase must have 1 to 64 bytes and no control characters"};
-            rest.remove_prefix(name.size());
-        }
-        return success();
-    }
+    Outcome<void> validate() const;
 
 private:
-    static bool has_control_character(std::string_view text) noexcept
-    {
-        for (char c : text)
-            if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-                return true;
-        return false;
-    }
+    static bool has_control_character(std::string_view text) noexcept;
 
     static std::string unquoted(std::string_view key)
     {
@@ -255,5 +195,9 @@ public:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/impl/idempotent_request.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP

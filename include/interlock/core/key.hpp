@@ -16,6 +16,7 @@
 /// the bytes of a `Key`, which is what crosses the boundary to a store.
 
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <algorithm>
 #include <compare>
@@ -58,16 +59,7 @@ public:
     /// Whether the key has a length that stores accept.
     bool valid() const noexcept { return !bytes_.empty() && bytes_.size() <= max_size; }
     /// Success, or `invalid_argument` with a text that says what is wrong with an empty or an overlong key.
-    Outcome<void> validate() const
-    {
-        if (valid())
-            return success();
-        if (bytes_.empty())
-            return Failure{Errc::invalid_argument, "key is empty"};
-        return Failure{
-            Errc::invalid_argument,
-            "key has " + std::to_string(bytes_.size()) + " bytes, the limit is " + std::to_string(max_size)};
-    }
+    Outcome<void> validate() const;
 
     friend bool operator==(Key const& a, Key const& b) noexcept
     {
@@ -290,5 +282,9 @@ template <>
 struct std::hash<interlock::Key> {
     std::size_t operator()(interlock::Key const& key) const noexcept { return key.hash(); }
 };
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/impl/key.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KEY_HPP

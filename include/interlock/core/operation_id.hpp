@@ -14,6 +14,7 @@
 
 #include <interlock/core/key.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -73,16 +74,7 @@ public:
     }
 
     /// Success, or `invalid_argument` with a text that says what is wrong with an empty or an overlong id.
-    Outcome<void> validate() const
-    {
-        if (value_.empty())
-            return Failure{Errc::invalid_argument, "operation id is empty"};
-        if (value_.size() > max_size)
-            return Failure{
-                Errc::invalid_argument, "operation id has " + std::to_string(value_.size()) +
-                                            " bytes, the limit is " + std::to_string(max_size)};
-        return success();
-    }
+    Outcome<void> validate() const;
 
     friend bool operator==(OperationId const& a, OperationId const& b) noexcept
     {
@@ -118,5 +110,9 @@ struct OperationCommit {
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/impl/operation_id.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_OPERATION_ID_HPP

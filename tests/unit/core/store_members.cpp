@@ -26,6 +26,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -221,6 +222,43 @@ TEST_CASE("operations of the context that goes away are dropped, not completed",
     }
     repository.give_replies();
     CHECK_FALSE(called);
+}
+
+TEST_CASE("a member that fails says which store it asked, and what went wrong there", "[core][store_members]")
+{
+    Memory const memory = stocked();
+    CHECK(memory.load("none").message() == "not_found: memory: there is no value under this key");
+    CHECK_THROWS_WITH(
+        memory.load("none").value(), std::string("not_found: memory: there is no value under this key"));
+    CHECK(
+        memory.insert(Stock{"x", 1}).message() ==
+        "already_exists: memory: there is a value under this key already");
+    CHECK(
+        memory.compare_and_set("x", 77, Stock{"x", 1}).message() ==
+        "version_conflict: memory: somebody else changed the value");
+    CHECK(memory.renew(Key{"x"}, OwnerToken{std::array<std::uint64_t, 2>{1, 2}}, Ttl{1s})
+              .detail()
+              .starts_with("memory: "));
+}
+
+TEST_CASE("an asynchronous member that fails says the same as the blocking one", "[core][store_members]")
+{
+    Memory const memory = stocked();
+    asio::io_context io;
+    auto loaded = memory.async_load("none", asio::bind_executor(io, asio::use_future));
+    io.run();
+    CHECK(loaded.get().message() == memory.load("none").message());
+}
+
+TEST_CASE("a failure that has words of its own keeps them", "[core][store_members]")
+{
+    Memory const memory = stocked();
+    CHECK(
+        memory.load(std::string(600, 'k')).message() ==
+        "invalid_argument: key has 600 bytes, the limit is 512");
+    CHECK(
+        memory.create(Key{"x"}, OwnerToken{std::array<std::uint64_t, 2>{1, 2}}, Ttl{1ms}).message() ==
+        "invalid_argument: ttl must be from 50 ms to 24 h");
 }
 
 }  // namespace store_members_test

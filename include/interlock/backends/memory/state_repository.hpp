@@ -13,6 +13,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/lock_call.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -389,12 +390,7 @@ private:
         return store_->change_one(change, 0);
     }
 
-    static Outcome<void> check(Key const& key, Ttl ttl)
-    {
-        if (!ttl.valid())
-            return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
-        return key.validate();
-    }
+    static Outcome<void> check(Key const& key, Ttl ttl) { return validate_lock_call(key, ttl); }
 
     std::shared_ptr<Store> store_;
 };

@@ -20,6 +20,7 @@
 #include <interlock/backends/postgres/row_transaction.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/lock_call.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -385,12 +386,7 @@ private:
         }
     }
 
-    static Outcome<void> check(Key const& key, Ttl ttl)
-    {
-        if (!ttl.valid())
-            return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
-        return key.validate();
-    }
+    static Outcome<void> check(Key const& key, Ttl ttl) { return validate_lock_call(key, ttl); }
 
     Outcome<CommitResult> commit_one(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const

@@ -19,7 +19,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 namespace interlock {
 inline namespace v0 {
@@ -40,35 +39,35 @@ enum class Missing : unsigned char {
 template <class R>
 class [[nodiscard]] Step {
 public:
-    Step(Outcome<R> outcome) : state_(std::move(outcome)) {}                       // NOLINT
-    Step(Failure failure) : state_(std::in_place_index<0>, std::move(failure)) {}  // NOLINT
-    Step(Errc code) : state_(std::in_place_index<0>, code) {}                      // NOLINT
+    Step(Outcome<R> outcome) : outcome_(std::move(outcome)), state_(State::done) {}        // NOLINT
+    Step(Failure failure) noexcept : outcome_(std::move(failure)), state_(State::done) {}  // NOLINT
+    Step(Errc code) noexcept : outcome_(code), state_(State::done) {}                      // NOLINT
     /// An outcome made in place.
     template <class... A>
     explicit Step(std::in_place_t, A&&... arguments)
-        : state_(std::in_place_index<0>, std::forward<A>(arguments)...)
+        : outcome_(std::forward<A>(arguments)...), state_(State::done)
     {}
-    static Step pending(TimePoint wake_at = TimePoint::max()) { return Step{Later{wake_at, false}}; }
+    static Step pending(TimePoint wake_at = TimePoint::max()) { return Step{State::waiting, wake_at}; }
     /// Not yet, because a call of the store is under way: nobody is waited for.
-    static Step under_way() { return Step{Later{TimePoint::max(), true}}; }
+    static Step under_way() { return Step{State::calling, TimePoint::max()}; }
 
     /// True: there is an outcome. False: "not yet".
-    bool done() const noexcept { return state_.index() == 0; }
+    bool done() const noexcept { return state_ == State::done; }
     /// Of "not yet": whether a call of the store is under way, so that nobody else is waited for.
-    bool calling() const noexcept { return std::get<1>(state_).calling; }
+    bool calling() const noexcept { return state_ == State::calling; }
     /// Of "not yet": when to call the step again, if the waiter was not woken before.
-    TimePoint wake_at() const noexcept { return std::get<1>(state_).at; }
+    TimePoint wake_at() const noexcept { return at_; }
     /// The outcome, where `done()`.
-    Outcome<R>& outcome() & { return std::get<0>(state_); }
-    Outcome<R>&& outcome() && { return std::get<0>(std::move(state_)); }
+    Outcome<R>& outcome() & { return outcome_; }
+    Outcome<R>&& outcome() && { return std::move(outcome_); }
 
 private:
-    struct Later {
-        TimePoint at;
-        bool calling;
-    };
-    explicit Step(Later later) : state_(later) {}
-    std::variant<Outcome<R>, Later> state_;
+    enum class State : unsigned char { done, waiting, calling };
+    Step(State state, TimePoint at) noexcept : at_(at), state_(state) {}
+
+    Outcome<R> outcome_;              // unknown, where the step is not done
+    TimePoint at_{TimePoint::max()};  // see `wake_at`
+    State state_;
 };
 
 namespace detail {

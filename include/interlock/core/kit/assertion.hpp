@@ -10,6 +10,8 @@
 /// condition. When it does not hold they print `text` and end the program. Every other build does not
 /// evaluate the condition at all.
 
+#include <interlock/core/separate_compilation.hpp>
+
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -34,12 +36,8 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-[[noreturn]] inline void assertion_failed(
-    char const* condition, char const* text, char const* file, int line) noexcept
-{
-    std::fprintf(stderr, "%s:%d: interlock: %s (%s)\n", file, line, text, condition);
-    std::abort();
-}
+[[noreturn]] void assertion_failed(
+    char const* condition, char const* text, char const* file, int line) noexcept;
 
 /// Whether some thread holds `mutex`; for assertions only. POSIX defines this for the holder, too: the
 /// attempt fails.
@@ -54,5 +52,9 @@ inline bool is_locked(std::mutex& mutex) noexcept
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/assertion.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_ASSERTION_HPP

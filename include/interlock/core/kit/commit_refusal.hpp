@@ -14,6 +14,7 @@
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <cstddef>
 #include <string>
@@ -24,13 +25,7 @@ namespace interlock {
 inline namespace v0 {
 
 /// The first 64 bytes of a key in a form that may be shown: bytes that are not printable ASCII become `?`.
-inline std::string printable_key(std::string_view bytes)
-{
-    std::string out;
-    for (char c : bytes.substr(0, 64))
-        out += c >= ' ' && c <= '~' ? c : '?';
-    return out;
-}
+std::string printable_key(std::string_view bytes);
 
 /// The failure of a commit. Its code is that of the first change that was refused. If the commit has several
 /// changes, the detail names the key and the code of each refused one; of a single change the caller knows
@@ -41,19 +36,7 @@ public:
     explicit CommitRefusal(std::size_t changes) noexcept : several_(changes > 1) {}
 
     /// Says what became of the change of the key with these bytes. `ok` is not a refusal.
-    void add(std::string_view key, Errc code)
-    {
-        if (code == Errc::ok)
-            return;
-        if (first_ == Errc::ok)
-            first_ = code;
-        if (!several_)
-            return;
-        refused_ += refused_.empty() ? "" : ", ";
-        refused_ += printable_key(key);
-        refused_ += ": ";
-        refused_ += name_of(code);
-    }
+    void add(std::string_view key, Errc code);
     /// Whether a change was refused.
     explicit operator bool() const noexcept { return first_ != Errc::ok; }
     /// Precondition: a change was refused.
@@ -67,5 +50,9 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/commit_refusal.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_COMMIT_REFUSAL_HPP

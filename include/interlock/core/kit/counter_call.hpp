@@ -14,6 +14,7 @@
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <chrono>
 
@@ -21,19 +22,8 @@ namespace interlock {
 inline namespace v0 {
 
 /// `invalid_argument`, unless all of them are good.
-inline Outcome<void> validate_counter_call(
-    OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline)
-{
-    if (auto valid = id.validate(); !valid)
-        return valid;
-    if (auto valid = key.validate(); !valid)
-        return valid;
-    if (auto valid = change.validate(); !valid)
-        return valid;
-    if (!deadline.valid())
-        return Failure{Errc::invalid_argument, "the deadline is not a number"};
-    return success();
-}
+Outcome<void> validate_counter_call(
+    OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline);
 
 /// What `ask()` says, an `Outcome<CounterAnswer>`; as long as an attempt may have been applied, and until
 /// `until`, it is asked again, which the operation id makes safe. Only the store ends that doubt: it looks
@@ -59,5 +49,9 @@ Outcome<CounterAnswer> ask_until_known(TimePoint until, Ask ask, R const& runtim
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/counter_call.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_COUNTER_CALL_HPP

@@ -40,6 +40,14 @@ Failure explained(Failure failure, R const& repository)
     return failure.has_detail() ? std::move(failure) : std::move(failure).explained(place_of(repository));
 }
 
+/// The same for an outcome that holds a failure. Out of the way of calls that succeed.
+template <class X, class R>
+[[gnu::cold, gnu::noinline]] void explain(Outcome<X>& outcome, R const& repository)
+{
+    auto&& failure = std::move(outcome).failure();
+    failure = explained(std::move(failure), repository);
+}
+
 }  // namespace v0
 }  // namespace interlock
 

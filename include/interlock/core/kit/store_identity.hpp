@@ -12,6 +12,7 @@
 /// space.
 
 #include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <map>
 #include <memory>
@@ -25,22 +26,13 @@ inline namespace v0 {
 /// The object that stands for the store `name` in this process, whatever client was made for it. It lives as
 /// long as somebody has it; after that a new object with another address takes its place. Safe to call from
 /// several threads at once.
-inline std::shared_ptr<std::string const> intern_store(std::string name)
-{
-    static std::mutex mutex;
-    static auto& known = detail::immortal<std::map<std::string, std::weak_ptr<std::string const>>>();
-    std::lock_guard lock(mutex);
-    std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
-    auto& entry = known[name];
-    auto store = entry.lock();
-    if (!store) {
-        store = std::make_shared<std::string const>(std::move(name));
-        entry = store;
-    }
-    return store;
-}
+std::shared_ptr<std::string const> intern_store(std::string name);
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/store_identity.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_STORE_IDENTITY_HPP

@@ -9,6 +9,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/kit/verb_operation.hpp>
 #include <interlock/core/outcome.hpp>
@@ -21,8 +22,8 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
-#include <ranges>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -34,9 +35,11 @@ inline namespace v0 {
 
 /// Several keys, or states that have one, in a vector, an array or a span. A text is one key, never several.
 template <class Keys, class T, class K>
-concept KeysOrStates =
-    std::ranges::sized_range<Keys const> && !std::convertible_to<Keys const&, std::string_view> &&
-    !KeyOrState<Keys, T, K> && KeyOrState<std::remove_cvref_t<std::ranges::range_value_t<Keys const>>, T, K>;
+concept KeysOrStates = requires(Keys const& keys) {
+    std::size(keys);
+    std::begin(keys) != std::end(keys);
+    requires KeyOrState<std::remove_cvref_t<decltype(*std::begin(keys))>, T, K>;
+} && !std::convertible_to<Keys const&, std::string_view> && !KeyOrState<Keys, T, K>;
 
 namespace detail {
 
@@ -88,7 +91,7 @@ template <class T, class K, class Keys>
 std::vector<Key> encoded_keys(Keys const& keys)
 {
     std::vector<Key> all;
-    all.reserve(std::ranges::size(keys));
+    all.reserve(std::size(keys));
     for (auto const& key : keys)
         all.push_back(make_key<T, K>(key));
     return all;
@@ -137,7 +140,8 @@ struct EraseRequest {
 /// that has one will do.
 ///
 /// **Outcomes, thread safety, cost.** Those of the verb, see `contracts/requests.hpp`; a bad key is
-/// `invalid_argument`. **Asynchronous twins.** `async_load` and so on take any completion token and complete
+/// `invalid_argument`. `message()` of a failure names the store and says what went wrong there; the text is made
+/// for failures only. **Asynchronous twins.** `async_load` and so on take any completion token and complete
 /// with the same `Outcome`, on the handler's associated executor, exactly once, never from within the call.
 /// Arguments are copied, so that they need not outlive the call. A store that starts calls occupies no thread
 /// meanwhile, a store that answers in place answers at once; for others the call runs on a thread of the
@@ -151,14 +155,17 @@ public:
     template <KeyOrState<T, K> A>
     Outcome<Versioned<T>> load(A const& key, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Load<T>{detail::encoded<T, K>(key)}, deadline);
+        return ask(verb::Load<T>{detail::encoded<T, K>(key)}, deadline);
     }
     /// Several at once, in the order of `keys`; nothing for a key without a value. One trip where the store
     /// can; the values need not be of one moment. The first failure is that of the whole call.
     template <KeysOrStates<T, K> Keys>
     Outcome<std::vector<std::optional<Versioned<T>>>> load(Keys const& keys, Deadline deadline = {}) const
     {
-        return detail::load_all(self(), detail::encoded_keys<T, K>(keys), deadline);
+        auto outcome = detail::load_all(self(), detail::encoded_keys<T, K>(keys), deadline);
+        if (!outcome)
+            explain(outcome, self());
+        return outcome;
     }
 
     /// Stores a value that must not exist yet; its version, or `already_exists`.
@@ -170,7 +177,7 @@ public:
     template <KeyOrState<T, K> A>
     Outcome<Version> insert(A const& key, T const& value, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Insert<T>{detail::encoded<T, K>(key), value}, deadline);
+        return ask(verb::Insert<T>{detail::encoded<T, K>(key), value}, deadline);
     }
     /// Replaces a value if its version is still `version`; the new version, or `version_conflict`,
     /// `not_found`.
@@ -178,14 +185,14 @@ public:
     Outcome<Version> compare_and_set(
         A const& key, Version version, T const& value, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::CompareAndSet<T>{detail::encoded<T, K>(key), version, value}, deadline);
+        return ask(verb::CompareAndSet<T>{detail::encoded<T, K>(key), version, value}, deadline);
     }
     /// Removes a value if its version is still `version`; the erased version, or `version_conflict`,
     /// `not_found`.
     template <KeyOrState<T, K> A>
     Outcome<Version> erase(A const& key, Version version, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Erase{detail::encoded<T, K>(key), version}, deadline);
+        return ask(verb::Erase{detail::encoded<T, K>(key), version}, deadline);
     }
     /// All of `changes`, and the operation's record if given, or nothing.
     template <class Self = Derived>
@@ -193,7 +200,7 @@ public:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Commit<T>{changes, operation}, deadline);
+        return ask(verb::Commit<T>{changes, operation}, deadline);
     }
 
     /// The answer or tombstone of an operation id, or nothing.
@@ -202,7 +209,7 @@ public:
     Outcome<std::optional<OperationRecord>> find_operation(
         Key const& key, OperationId const& id, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::FindOperation{key, id}, deadline);
+        return ask(verb::FindOperation{key, id}, deadline);
     }
     /// If there is no answer yet, forbids all attempts up to `attempt`; the record as it then is.
     template <class Self = Derived>
@@ -210,7 +217,7 @@ public:
     Outcome<OperationRecord> forbid_operation(
         Key const& key, OperationId const& id, std::uint32_t attempt, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::ForbidOperation{key, id, attempt}, deadline);
+        return ask(verb::ForbidOperation{key, id, attempt}, deadline);
     }
 
     /// Opens a transaction, locks `keys` in the order given and reads them.
@@ -218,7 +225,7 @@ public:
         requires CarriesOut<Self, verb::LoadForUpdate<typename Self::transaction_type>>
     auto load_for_update(std::span<Key const* const> keys, Wait wait, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::LoadForUpdate<typename Self::transaction_type>{keys, wait}, deadline);
+        return ask(verb::LoadForUpdate<typename Self::transaction_type>{keys, wait}, deadline);
     }
 
     /// Takes the lock record if it is free or its lease is over; else `lock_busy` with the holder's remaining
@@ -227,7 +234,7 @@ public:
         requires CarriesOut<Self, verb::Create>
     Outcome<Grant> create(Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Create{key, owner, ttl}, deadline);
+        return ask(verb::Create{key, owner, ttl}, deadline);
     }
     /// `create` and then `load` in one trip.
     template <class Self = Derived>
@@ -235,7 +242,7 @@ public:
     Outcome<GrantAndState<T>> create_and_load(
         Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::CreateAndLoad<T>{key, owner, ttl}, deadline);
+        return ask(verb::CreateAndLoad<T>{key, owner, ttl}, deadline);
     }
     /// Prolongs the lease of `owner`; the granted time, or `lock_lost`.
     template <class Self = Derived>
@@ -243,28 +250,28 @@ public:
     Outcome<std::chrono::nanoseconds> renew(
         Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Renew{key, owner, ttl}, deadline);
+        return ask(verb::Renew{key, owner, ttl}, deadline);
     }
     /// `renew` for each of them in fewer trips; what became of each stands in its `granted`.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::RenewAll>
     void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline = {}) const
     {
-        static_cast<void>(self().carry_out(verb::RenewAll{renewals, ttl}, deadline));
+        static_cast<void>(ask(verb::RenewAll{renewals, ttl}, deadline));
     }
     /// Removes the lock record if it names `owner`.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::Remove>
     Outcome<Removal> remove(Key const& key, OwnerToken owner, Deadline deadline = {}) const
     {
-        return self().carry_out(verb::Remove{key, owner}, deadline);
+        return ask(verb::Remove{key, owner}, deadline);
     }
     /// Whether the fences of the store can be relied on; `misconfigured` if not.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::VerifyFencing>
     Outcome<void> verify_fencing(Deadline deadline = {}) const
     {
-        return self().carry_out(verb::VerifyFencing{}, deadline);
+        return ask(verb::VerifyFencing{}, deadline);
     }
 
     // ---- asynchronous twins: `void(Outcome<...>)` -----------------------------------------------
@@ -364,6 +371,15 @@ protected:
     StoreMembers() = default;
 
 private:
+    /// Carries `verb` out. A failure without words of its own gets some: which store, and what the code means.
+    template <class Verb>
+    auto ask(Verb const& verb, Deadline deadline) const
+    {
+        auto outcome = self().carry_out(verb, deadline);
+        if (!outcome)
+            explain(outcome, self());
+        return outcome;
+    }
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
 

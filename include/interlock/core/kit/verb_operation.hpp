@@ -11,6 +11,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/async_operation.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/outcome.hpp>
 
@@ -102,7 +103,7 @@ private:
     bool look_for_thread()
     {
         if (this->offload_done())
-            return true;
+            return name_store();
         bool const late = this->runtime().now() >= until_;
         if (!(late || this->cancel_requested()) || !this->take_back())
             return false;
@@ -113,6 +114,14 @@ private:
     bool end(Result&& result)
     {
         result_.emplace(std::forward<Result>(result));
+        return name_store();
+    }
+
+    /// As the blocking members do: a failure without words of its own says which store it came from.
+    bool name_store()
+    {
+        if (!*result_)
+            explain(*result_, repository_);
         return true;
     }
 

@@ -12,6 +12,7 @@
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/random.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <boost/intrusive/set.hpp>
 #include <boost/intrusive/set_hook.hpp>
@@ -83,103 +84,24 @@ class AlarmClock {
 public:
     /// The alarm clock of this process. A forked child gets one of its own, since the parent's thread does
     /// not exist in the child.
-    static AlarmClock& instance()
-    {
-        static std::atomic<AlarmClock*> current{nullptr};
-        static std::atomic<std::uint64_t> generation{0};
-        static std::mutex creating;
-        auto const now = process_generation();
-        auto* clock = current.load(std::memory_order_acquire);
-        if (clock != nullptr && generation.load(std::memory_order_acquire) == now)
-            return *clock;
-        std::lock_guard lock(creating);
-        if (current.load() == nullptr || generation.load() != now) {
-            // Never destroyed: its thread goes on until the process ends
-            current.store(new AlarmClock, std::memory_order_release);
-            generation.store(now, std::memory_order_release);
-        }
-        return *current.load();
-    }
+    static AlarmClock& instance();
 
     /// Arms an alarm, or moves one that is armed.
-    void arm(Alarm& alarm, TimePoint at)
-    {
-        bool wake = false;
-        {
-            std::lock_guard lock(mutex_);
-            if (!started_) {
-                std::thread([this] { run(); }).detach();
-                started_ = true;
-            }
-            take_back(alarm);
-            AlarmAccess::at(alarm) = at;
-            AlarmAccess::queue(alarm) = this;
-            AlarmAccess::armed(alarm) = true;
-            queue_.insert(alarm);
-            wake = at < sleeping_until_;
-        }
-        if (wake)
-            changed_.notify_one();
-    }
+    void arm(Alarm& alarm, TimePoint at);
 
     /// True: the alarm was armed and will not ring. False: it was not armed, or is ringing now.
-    bool disarm(Alarm& alarm) noexcept
-    {
-        std::lock_guard lock(mutex_);
-        return take_back(alarm);
-    }
+    bool disarm(Alarm& alarm) noexcept;
 
     /// Disarms the alarm. If it is ringing, waits until `ring` has returned, unless `ring` itself is the
     /// caller.
-    void cancel(Alarm& alarm) noexcept
-    {
-        std::unique_lock lock(mutex_);
-        take_back(alarm);
-        if (std::this_thread::get_id() != thread_)
-            returned_.wait(lock, [&] { return ringing_ != &alarm; });
-    }
+    void cancel(Alarm& alarm) noexcept;
 
 private:
     // Unlinks the alarm; false when it was not armed. The caller holds the mutex.
-    bool take_back(Alarm& alarm) noexcept
-    {
-        if (!AlarmAccess::armed(alarm))
-            return false;
-        // An alarm that was armed before a fork is in the parent's queue.
-        if (AlarmAccess::queue(alarm) == this)
-            queue_.erase(queue_.iterator_to(alarm));
-        AlarmAccess::armed(alarm) = false;
-        return true;
-    }
+    bool take_back(Alarm& alarm) noexcept;
 
     // The thread: sleeps until the first alarm is due, and rings it without the mutex.
-    void run()
-    {
-        std::unique_lock lock(mutex_);
-        thread_ = std::this_thread::get_id();
-        for (;;) {
-            sleeping_until_ = TimePoint::max();
-            if (queue_.empty()) {
-                changed_.wait(lock);
-                continue;
-            }
-            auto& alarm = *queue_.begin();
-            auto const at = AlarmAccess::at(alarm);
-            auto const now = boottime_now();
-            if (now < at) {
-                sleeping_until_ = at;
-                changed_.wait_for(lock, at - now);
-                continue;
-            }
-            take_back(alarm);
-            ringing_ = &alarm;
-            lock.unlock();
-            alarm.ring();
-            lock.lock();
-            ringing_ = nullptr;
-            returned_.notify_all();
-        }
-    }
+    void run();
 
     std::mutex mutex_;
     std::condition_variable changed_;   // the queue has an earlier alarm than the one that is slept for
@@ -197,5 +119,9 @@ private:
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/runtime/impl/alarm.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_RUNTIME_ALARM_HPP

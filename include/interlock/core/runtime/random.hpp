@@ -7,6 +7,7 @@
 /// Random bits from the operating system, drawn in blocks, one block per thread. After a fork the child drops
 /// the block, so that parent and child never hand out the same token.
 
+#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
 
 #include <pthread.h>
@@ -43,20 +44,7 @@ inline std::uint64_t process_generation() noexcept
 
 /// Fills `data` from getrandom(2). Throws `std::system_error` when the system has no randomness to give: a
 /// predictable owner token would be worse than no lock.
-inline void os_random(void* data, std::size_t size)
-{
-    auto* out = static_cast<char*>(data);
-    while (size != 0) {
-        auto const n = ::getrandom(out, size, 0);
-        if (n < 0) {
-            if (errno == EINTR)
-                continue;
-            throw std::system_error(errno, std::generic_category(), "getrandom");
-        }
-        out += n;
-        size -= static_cast<std::size_t>(n);
-    }
-}
+void os_random(void* data, std::size_t size);
 
 /// 64 random bits. One call in 256 makes a system call.
 inline std::uint64_t random_bits()
@@ -80,5 +68,9 @@ inline std::uint64_t random_bits()
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/runtime/impl/random.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_RUNTIME_RANDOM_HPP

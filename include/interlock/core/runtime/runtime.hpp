@@ -15,6 +15,7 @@
 #include <interlock/core/runtime/alarm.hpp>
 #include <interlock/core/runtime/random.hpp>
 #include <interlock/core/runtime/thread.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution/blocking.hpp>
@@ -130,18 +131,9 @@ public:
     static bool disarm(Alarm& alarm) noexcept { return detail::AlarmClock::instance().disarm(alarm); }
     static void cancel(Alarm& alarm) noexcept { detail::AlarmClock::instance().cancel(alarm); }
 
-    static void wait_until(std::condition_variable& cv, std::unique_lock<std::mutex>& lock, TimePoint at)
-    {
-        auto const left = at - now();
-        if (left.count() > 0)
-            cv.wait_for(lock, left < longest_wait ? left : longest_wait);
-    }
+    static void wait_until(std::condition_variable& cv, std::unique_lock<std::mutex>& lock, TimePoint at);
 
-    static void sleep_until(TimePoint at)
-    {
-        for (auto left = at - now(); left.count() > 0; left = at - now())
-            std::this_thread::sleep_for(left < longest_wait ? left : longest_wait);
-    }
+    static void sleep_until(TimePoint at);
 
     static boost::asio::system_executor executor() noexcept { return {}; }
 
@@ -173,5 +165,9 @@ OwnerToken new_owner_token(R const& runtime)
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/runtime/impl/runtime.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_RUNTIME_RUNTIME_HPP

@@ -7,6 +7,7 @@
 /// A stream of bytes to a store that an executor drives: the asynchronous twin of `stream.hpp`. TCP and unix
 /// sockets are one type, so that the code above is written once.
 
+#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -63,33 +64,22 @@ private:
 };
 
 /// The endpoint of a unix socket. False when `path` is longer than the system takes.
-inline bool unix_endpoint(std::string const& path, AsyncEndpoint& endpoint)
-{
-    if (path.size() >= sizeof(sockaddr_un::sun_path))
-        return false;
-    endpoint = boost::asio::local::stream_protocol::endpoint(path);
-    return true;
-}
+bool unix_endpoint(std::string const& path, AsyncEndpoint& endpoint);
 
 /// Switches off Nagle's delay, which would keep the last packet of a command back. On a unix socket nothing
 /// happens.
-inline void set_no_delay(AsyncSocket& socket)
-{
-    boost::system::error_code ignored;  // a unix socket knows no such option
-    socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
-}
+void set_no_delay(AsyncSocket& socket);
 
 /// Whether the other side is still there, as far as this side knows, and has sent nothing that is not read
 /// yet.
-inline bool quiet(AsyncSocket& socket) noexcept
-{
-    char byte = 0;
-    auto const got = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
-}
+bool quiet(AsyncSocket& socket) noexcept;
 
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/runtime/impl/socket.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_RUNTIME_SOCKET_HPP

@@ -14,6 +14,7 @@
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/alarm.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -113,18 +114,9 @@ public:
     Doorbell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
     /// False when the system had no descriptor to give.
     bool valid() const noexcept { return static_cast<bool>(fd_); }
-    void ring() const noexcept
-    {
-        std::uint64_t const one = 1;
-        // Fails only when it is rung already.
-        [[maybe_unused]] auto const written = ::write(fd_.get(), &one, sizeof one);
-    }
+    void ring() const noexcept;
     /// Takes back all rings so far.
-    void silence() const noexcept
-    {
-        std::uint64_t count = 0;
-        [[maybe_unused]] auto const read = ::read(fd_.get(), &count, sizeof count);
-    }
+    void silence() const noexcept;
     int native_handle() const noexcept { return fd_.get(); }
 
 private:
@@ -133,37 +125,10 @@ private:
 
 /// Waits until `fd` is ready for `events`, until `bell` is rung, or until `deadline`. A `bell` that ended the
 /// wait is silent afterwards.
-inline IoStatus wait_for_io(int fd, short events, TimePoint deadline, Doorbell const* bell = nullptr) noexcept
-{
-    for (;;) {
-        auto const left = std::clamp<std::chrono::nanoseconds>(
-            deadline - std::min(deadline, boottime_now()), std::chrono::nanoseconds{0},
-            std::chrono::hours{1});
-        auto const seconds = std::chrono::floor<std::chrono::seconds>(left);
-        timespec time{};
-        time.tv_sec = static_cast<time_t>(seconds.count());
-        time.tv_nsec = static_cast<long>((left - seconds).count());
-        std::array<pollfd, 2> polled{
-            {{fd, events, 0}, {bell != nullptr ? bell->native_handle() : -1, POLLIN, 0}}};
-        auto const ready = ::ppoll(polled.data(), 2, &time, nullptr);
-        if (ready < 0 && errno != EINTR)
-            return IoStatus::failed;
-        if (ready > 0 && polled[1].revents != 0) {
-            bell->silence();
-            return IoStatus::interrupted;
-        }
-        if (ready > 0)
-            return IoStatus::ok;
-        if (boottime_now() >= deadline)
-            return IoStatus::timeout;
-    }
-}
+IoStatus wait_for_io(int fd, short events, TimePoint deadline, Doorbell const* bell = nullptr) noexcept;
 
 /// Sleeps until `deadline` (`timeout`), or until `bell` is rung (`interrupted`).
-inline IoStatus wait_for_bell(TimePoint deadline, Doorbell const& bell) noexcept
-{
-    return wait_for_io(-1, 0, deadline, &bell);
-}
+IoStatus wait_for_bell(TimePoint deadline, Doorbell const& bell) noexcept;
 
 /// A connected socket, or none.
 ///
@@ -179,196 +144,35 @@ public:
     /// connecting; looking the name up is the system's business and is not bounded. When there is no
     /// connection, `result` and `why` tell what went wrong with the last address.
     static Stream connect_tcp(
-        std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why)
-    {
-        Stream stream;
-        addrinfo hints{};
-        hints.ai_family = AF_UNSPEC;
-        hints.ai_socktype = SOCK_STREAM;
-        hints.ai_flags = AI_NUMERICSERV;
-        addrinfo* found = nullptr;
-        if (int const code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-            code != 0) {
-            result = {IoStatus::failed, 0, 0};
-            why = ::gai_strerror(code);
-            return stream;
-        }
-        std::unique_ptr<addrinfo, void (*)(addrinfo*)> const addresses(found, &::freeaddrinfo);
-        for (auto const* a = addresses.get(); a != nullptr; a = a->ai_next) {
-            stream.connect(a->ai_family, a->ai_addr, a->ai_addrlen, deadline, result);
-            if (result.status == IoStatus::ok) {
-                int const on = 1;
-                ::setsockopt(stream.fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-                ::setsockopt(stream.fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-                return stream;
-            }
-            // The deadline is common to all addresses.
-            if (result.status == IoStatus::timeout)
-                break;
-        }
-        why = explain(result);
-        return stream;
-    }
+        std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why);
 
     /// Connects to the unix socket at `path`. `result` and `why` as above.
     static Stream connect_unix(
-        std::string const& path, TimePoint deadline, IoResult& result, std::string& why)
-    {
-        Stream stream;
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        if (path.size() >= sizeof address.sun_path) {
-            result = {IoStatus::failed, 0, ENAMETOOLONG};
-            why = explain(result);
-            return stream;
-        }
-        std::memcpy(address.sun_path, path.data(), path.size());
-        stream.connect(
-            AF_UNIX, reinterpret_cast<sockaddr const*>(&address), sizeof address, deadline, result);
-        if (result.status != IoStatus::ok)
-            why = explain(result);
-        return stream;
-    }
+        std::string const& path, TimePoint deadline, IoResult& result, std::string& why);
 
     /// Writes all of `bytes`, or as much as goes through until the deadline or a failure.
-    IoResult write(std::string_view bytes, TimePoint deadline) noexcept
-    {
-        IoResult result;
-        while (result.size < bytes.size()) {
-            auto const n = ::send(
-                fd_.get(), bytes.data() + result.size, bytes.size() - result.size,
-                MSG_NOSIGNAL | MSG_DONTWAIT);
-            if (n >= 0) {
-                result.size += static_cast<std::size_t>(n);
-                continue;
-            }
-            if (errno == EINTR)
-                continue;
-            if (errno != EAGAIN && errno != EWOULDBLOCK) {
-                result.status = IoStatus::failed;
-                result.error = errno;
-                return result;
-            }
-            if (result.status = wait_for_io(fd_.get(), POLLOUT, deadline); result.status != IoStatus::ok)
-                return result;
-        }
-        return result;
-    }
+    IoResult write(std::string_view bytes, TimePoint deadline) noexcept;
 
     /// Reads what has come in, at least one byte. If nothing has come in, waits for it until the deadline, or
     /// until `bell` is rung.
     IoResult read_some(
-        char* out, std::size_t size, TimePoint deadline, Doorbell const* bell = nullptr) noexcept
-    {
-        IoResult result;
-        // The first recv(2) waits by itself, for `patience` at most. That is only right if nobody may ring,
-        // and if the deadline is not so near that the wait could pass it.
-        bool patient = bell == nullptr && deadline - boottime_now() > 2 * patience;
-        for (;; patient = false) {
-            if (!patient)
-                if (result.status = wait_for_io(fd_.get(), POLLIN, deadline, bell);
-                    result.status != IoStatus::ok)
-                    return result;
-            auto const n = ::recv(fd_.get(), out, size, patient ? 0 : MSG_DONTWAIT);
-            if (n > 0) {
-                result.size = static_cast<std::size_t>(n);
-                return result;
-            }
-            if (n == 0) {
-                result.status = IoStatus::closed;
-                return result;
-            }
-            if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK) {
-                result.status = IoStatus::failed;
-                result.error = errno;
-                return result;
-            }
-        }
-    }
+        char* out, std::size_t size, TimePoint deadline, Doorbell const* bell = nullptr) noexcept;
 
     /// Whether nothing has come in and the other side is still there, as far as this side knows.
-    bool quiet() const noexcept
-    {
-        char byte = 0;
-        return ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-               (errno == EAGAIN || errno == EWOULDBLOCK);
-    }
+    bool quiet() const noexcept;
 
     /// The result as a text for a failure's detail.
-    static std::string explain(IoResult const& result)
-    {
-        switch (result.status) {
-        case IoStatus::ok: return "ok";
-        case IoStatus::timeout: return "timed out";
-        case IoStatus::closed: return "connection closed by the server";
-        case IoStatus::interrupted: return "interrupted";
-        case IoStatus::failed: break;
-        }
-        std::array<char, 128> text{};
-        return ::strerror_r(result.error, text.data(), text.size());
-    }
+    static std::string explain(IoResult const& result);
 
 private:
     // How long a blocking recv(2) waits before ppoll(2) takes over.
     static constexpr std::chrono::milliseconds patience{20};
 
-    void connect(int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result)
-    {
-        connect_without_blocking(family, address, size, deadline, result);
-        if (!fd_)
-            return;
-        // From here on a recv(2) blocks, for `patience` at most, unless the call itself says otherwise.
-        timeval time{};
-        time.tv_usec = std::chrono::microseconds{patience}.count();
-        auto const flags = ::fcntl(fd_.get(), F_GETFL);
-        if (flags < 0 || ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) != 0 ||
-            ::fcntl(fd_.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
-            result.status = IoStatus::failed;
-            result.error = errno;
-            fd_.reset();
-        }
-    }
+    void connect(int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result);
 
     // Leaves `fd_` connected and non-blocking, or empty with the reason in `result`.
     void connect_without_blocking(
-        int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result)
-    {
-        fd_ = FileDescriptor{::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-        result = {};
-        auto const failed = [&](int error) {
-            result.status = IoStatus::failed;
-            result.error = error;
-            fd_.reset();
-        };
-        if (!fd_)
-            return failed(errno);
-        while (::connect(fd_.get(), address, size) != 0) {
-            if (errno == EINTR)
-                continue;
-            if (errno == EISCONN)
-                return;
-            if (errno == EAGAIN) {  // a unix socket whose backlog is full gives nothing to wait for
-                if (boottime_now() >= deadline) {
-                    result.status = IoStatus::timeout;
-                    return fd_.reset();
-                }
-                static_cast<void>(wait_for_io(
-                    -1, 0, std::min(deadline, add(boottime_now(), std::chrono::milliseconds{1}))));
-                continue;
-            }
-            if (errno != EINPROGRESS && errno != EALREADY)
-                return failed(errno);
-            if (result.status = wait_for_io(fd_.get(), POLLOUT, deadline); result.status != IoStatus::ok)
-                return fd_.reset();
-            int error = 0;
-            socklen_t length = sizeof error;
-            if (::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-                return failed(errno);
-            if (error != 0)
-                return failed(error);
-            return;
-        }
-    }
+        int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result);
 
     FileDescriptor fd_;
 };
@@ -376,5 +180,9 @@ private:
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/runtime/impl/stream.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_RUNTIME_STREAM_HPP

@@ -14,6 +14,7 @@
 #include <interlock/backends/redis/repository_options.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/kit/lock_call.hpp>
 #include <interlock/core/kit/store_identity.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -49,12 +50,7 @@ public:
           group(client->subscriber().group(keys))
     {}
 
-    static Outcome<void> check(Key const& key, Ttl ttl)
-    {
-        if (!ttl.valid())
-            return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
-        return key.validate();
-    }
+    static Outcome<void> check(Key const& key, Ttl ttl) { return validate_lock_call(key, ttl); }
 
     Blocking<Runtime> blocking() const noexcept { return Blocking<Runtime>{*client}; }
     Starting<Runtime> starting(Waiter& waiter) const noexcept { return {*client, waiter}; }

@@ -12,6 +12,7 @@
 #include <interlock/core/kit/net/tls_session.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/stream.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <array>
 #include <cerrno>
@@ -45,22 +46,10 @@ public:
     bool quiet() const noexcept { return stream_.quiet() && (!tls_ || tls_->session->empty()); }
 
     /// To the server, without TLS so far. False: `why` says what went wrong, and the server was sent nothing.
-    bool connect(Endpoint const& endpoint, TimePoint until, std::string& why)
-    {
-        IoResult result;
-        tls_.reset();
-        stream_ = endpoint.unix_path.empty()
-                      ? Stream::connect_tcp(endpoint.host, endpoint.port, until, result, why)
-                      : Stream::connect_unix(endpoint.unix_path, until, result, why);
-        return static_cast<bool>(stream_);
-    }
+    bool connect(Endpoint const& endpoint, TimePoint until, std::string& why);
 
     /// From now on reads and writes go through `session`; `run` does not.
-    void use_tls(std::unique_ptr<TlsSession> session)
-    {
-        tls_ = std::make_unique<Tls>();
-        tls_->session = std::move(session);
-    }
+    void use_tls(std::unique_ptr<TlsSession> session);
     /// Null without TLS.
     TlsSession* tls() const noexcept { return tls_ ? tls_->session.get() : nullptr; }
 
@@ -89,63 +78,14 @@ public:
 
     /// `size` of the result is 0 only when nothing of `bytes` has left; through TLS it says no more than
     /// that.
-    IoResult write(std::string_view bytes, TimePoint deadline)
-    {
-        if (!tls_)
-            return stream_.write(bytes, deadline);
-        try {
-            while (!bytes.empty()) {
-                auto const record = bytes.substr(0, TlsSession::record_size);
-                bytes.remove_prefix(record.size());
-                if (tls_->session->encrypt(record) != TlsStatus::ok) {
-                    close();
-                    return {IoStatus::failed, 0, EPROTO};
-                }
-            }
-            return flush(deadline);
-        } catch (std::bad_alloc const&) {  // half of a command must not stay behind for the next one
-            close();
-            return {IoStatus::failed, 0, ENOMEM};
-        }
-    }
+    IoResult write(std::string_view bytes, TimePoint deadline);
 
     /// Reads what is there, at least one byte, in the clear. With a `bell`: until the bell is rung, at most.
     IoResult read_some(
-        char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell = nullptr)
-    {
-        if (!tls_)
-            return stream_.read_some(out, size, deadline, bell);
-        for (;;) {
-            IoResult result;
-            switch (tls_->session->decrypt(out, size, result.size)) {
-            case TlsStatus::ok: return result;
-            case TlsStatus::closed: return {IoStatus::closed, 0, 0};
-            case TlsStatus::failed:
-                static_cast<void>(
-                    flush(TimePoint::min()));  // tells the server why, if that goes without waiting
-                return {IoStatus::failed, 0, EPROTO};
-            case TlsStatus::more: break;
-            }
-            if (result = flush(deadline); result.status == IoStatus::timeout && bell != nullptr)
-                return {IoStatus::failed, 0, ETIMEDOUT};  // half of a record may have left
-            if (result.status != IoStatus::ok)
-                return {result.status, 0, result.error};
-            result = stream_.read_some(tls_->cipher.data(), tls_->cipher.size(), deadline, bell);
-            if (result.status != IoStatus::ok)
-                return result;
-            if (!tls_->session->feed({tls_->cipher.data(), result.size}))
-                return {IoStatus::failed, 0, ENOMEM};
-        }
-    }
+        char* out, std::size_t size, TimePoint deadline, detail::Doorbell const* bell = nullptr);
 
     /// What TLS has to say about a failed or lost connection.
-    std::optional<Failure> tls_failure() const
-    {
-        if (!tls_ || !tls_->session)
-            return std::nullopt;
-        auto failure = tls_->session->failure();
-        return failure.detail().empty() ? std::nullopt : std::optional(std::move(failure));
-    }
+    std::optional<Failure> tls_failure() const;
 
 private:
     struct Tls {
@@ -162,12 +102,7 @@ private:
         return machine.lost(loss, Stream::explain(result));
     }
 
-    IoResult flush(TimePoint deadline)
-    {
-        tls_->out.clear();
-        tls_->session->drain(tls_->out);
-        return tls_->out.empty() ? IoResult{} : stream_.write(tls_->out, deadline);
-    }
+    IoResult flush(TimePoint deadline);
 
     Stream stream_;
     std::unique_ptr<Tls> tls_;  // null in the clear
@@ -175,5 +110,9 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/net/impl/channel.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_NET_CHANNEL_HPP

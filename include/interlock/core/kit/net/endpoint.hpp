@@ -7,6 +7,8 @@
 /// Where a server is, and whom a client trusts there. Each store's own `Options` say the same in their own
 /// words; this is what the connections of the kit are given.
 
+#include <interlock/core/separate_compilation.hpp>
+
 #include <cstdint>
 #include <string>
 
@@ -22,12 +24,7 @@ struct Endpoint {
     std::string unix_path{};
 
     /// For messages: `host:port`, `[address]:port` or `unix:/path`.
-    std::string text() const
-    {
-        if (!unix_path.empty())
-            return "unix:" + unix_path;
-        return (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + std::to_string(port);
-    }
+    std::string text() const;
 };
 
 /// Whether the server must prove who it is.
@@ -57,5 +54,9 @@ struct TlsOptions {
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/net/impl/endpoint.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_NET_ENDPOINT_HPP

@@ -9,6 +9,7 @@
 /// the rules are written once.
 
 #include <interlock/core/kit/net/tls_session.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <string>
 #include <string_view>
@@ -45,35 +46,11 @@ public:
     std::string_view output() const noexcept { return output_; }
 
     /// All of `output()` was written.
-    HandshakeAction sent()
-    {
-        output_.clear();
-        switch (status_) {
-        case TlsStatus::ok: return HandshakeAction::done;
-        case TlsStatus::more: return HandshakeAction::receive;
-        case TlsStatus::closed:
-        case TlsStatus::failed: break;
-        }
-        return fail("the server ended the TLS handshake");
-    }
+    HandshakeAction sent();
     /// The server has sent `bytes`.
-    HandshakeAction received(std::string_view bytes)
-    {
-        return session_.feed(bytes) ? advance() : fail("no memory for TLS");
-    }
+    HandshakeAction received(std::string_view bytes);
     /// The driver could not write or read; `why` says so in words.
-    HandshakeAction lost(HandshakeLoss loss, std::string_view why)
-    {
-        // The session had failed, and the server was about to be told: that explains more than the loss of
-        // the connection.
-        if (status_ == TlsStatus::failed || status_ == TlsStatus::closed)
-            return sent();
-        timed_out_ = loss == HandshakeLoss::timed_out;
-        if (timed_out_)
-            return fail(
-                "the TLS handshake was not finished in time; does the server speak TLS at this port?");
-        return fail("the TLS handshake was cut off: " + std::string(why));
-    }
+    HandshakeAction lost(HandshakeLoss loss, std::string_view why);
 
     /// Why it failed, in words that may follow "cannot connect to x: ". What the session itself has to say
     /// about it, see `TlsSession::failure`, is more exact.
@@ -82,19 +59,8 @@ public:
     bool timed_out() const noexcept { return timed_out_; }
 
 private:
-    HandshakeAction advance()
-    {
-        status_ = session_.handshake();
-        output_.clear();
-        session_.drain(output_);
-        // Also when it failed: the server is told why.
-        return output_.empty() ? sent() : HandshakeAction::send;
-    }
-    HandshakeAction fail(std::string why)
-    {
-        why_ = std::move(why);
-        return HandshakeAction::failed;
-    }
+    HandshakeAction advance();
+    HandshakeAction fail(std::string why);
 
     TlsSession& session_;
     TlsStatus status_{
@@ -106,5 +72,9 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/net/impl/tls_handshake.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_NET_TLS_HANDSHAKE_HPP

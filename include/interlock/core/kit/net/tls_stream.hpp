@@ -8,6 +8,7 @@
 /// have reached the server when the connection is lost. No I/O.
 
 #include <interlock/core/kit/net/tls_session.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <array>
 #include <cstddef>
@@ -30,42 +31,17 @@ public:
     TlsSession& session() noexcept { return *session_; }
 
     /// Makes records of `batch`, which are then `unwritten`. False: the session failed.
-    bool seal(std::string_view batch)
-    {
-        sealed_.clear();
-        written_ = 0;
-        records_.clear();
-        while (!batch.empty()) {
-            auto const part = batch.substr(0, TlsSession::record_size);
-            batch.remove_prefix(part.size());
-            records_.push_back({sealed_.size(), part.size()});
-            if (session_->encrypt(part) != TlsStatus::ok)
-                return false;
-            session_->drain(sealed_);
-        }
-        return true;
-    }
+    bool seal(std::string_view batch);
 
     /// What is left of the batch, as it goes over the wire.
     std::string_view unwritten() const noexcept { return std::string_view{sealed_}.substr(written_); }
 
     /// So many bytes of `unwritten()` were written. Returns the bytes of the batch, in the clear, that may
     /// have reached the server with them: a record of which one byte was written counts whole.
-    std::size_t wrote(std::size_t size)
-    {
-        written_ += size;
-        std::size_t plain = 0;
-        for (; !records_.empty() && records_.front().begin < written_; records_.pop_front())
-            plain += records_.front().plain;
-        return plain;
-    }
+    std::size_t wrote(std::size_t size);
 
     /// After a batch: one large batch must not keep its memory for ever.
-    void shrink(std::size_t bound)
-    {
-        if (sealed_.capacity() > bound)
-            sealed_ = {};
-    }
+    void shrink(std::size_t bound);
 
     /// Calls `take(std::string_view)` with what the server's bytes say in the clear, until they are used up
     /// or `take` returns false. `more`: all is well. `failed` with an empty `TlsSession::failure`: there is
@@ -100,5 +76,9 @@ private:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/net/impl/tls_stream.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_NET_TLS_STREAM_HPP

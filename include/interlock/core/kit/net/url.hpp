@@ -9,6 +9,7 @@
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <charconv>
 #include <cstddef>
@@ -24,25 +25,7 @@ inline namespace v0 {
 namespace detail {
 
 /// False when an escape is malformed.
-inline bool percent_decode(std::string_view text, std::string& out)
-{
-    out.clear();
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != '%') {
-            out += text[i];
-            continue;
-        }
-        unsigned value = 0;
-        if (i + 2 >= text.size())
-            return false;
-        auto const end = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
-        if (end.ec != std::errc{} || end.ptr != text.data() + i + 3)
-            return false;
-        out += static_cast<char>(value);
-        i += 2;
-    }
-    return true;
-}
+bool percent_decode(std::string_view text, std::string& out);
 
 /// The whole of `text` is a decimal number from `least` to `most`; else false, and `out` stays as it was.
 template <class Number>
@@ -79,13 +62,7 @@ public:
     std::string_view query{};
 
     /// Takes `text` apart.
-    static Outcome<Url> read(std::string_view text, char const* begins_failures)
-    {
-        Url url;
-        if (char const* const wrong = url.split(text))
-            return Failure{Errc::invalid_argument, std::string(begins_failures) + wrong};
-        return url;
-    }
+    static Outcome<Url> read(std::string_view text, char const* begins_failures);
 
     /// `name=value`.
     struct Parameter {
@@ -94,90 +71,22 @@ public:
     };
 
     /// The first parameter of `query`, which is the rest of them afterwards. Call it until `query` is empty.
-    Outcome<Parameter> next_parameter(char const* begins_failures)
-    {
-        auto const end = query.find('&');
-        auto const pair = query.substr(0, end);
-        query = end == std::string_view::npos ? std::string_view{} : query.substr(end + 1);
-        auto const equals = pair.find('=');
-        Parameter parameter{pair.substr(0, equals), {}};
-        if (equals == std::string_view::npos ||
-            !detail::percent_decode(pair.substr(equals + 1), parameter.value))
-            return Failure{
-                Errc::invalid_argument,
-                std::string(begins_failures) + "a parameter has no value, or a malformed percent escape"};
-        return parameter;
-    }
+    Outcome<Parameter> next_parameter(char const* begins_failures);
 
 private:
     /// What is wrong; null: nothing.
-    char const* split(std::string_view text)
-    {
-        auto const scheme_end = text.find("://");
-        if (scheme_end == std::string_view::npos)
-            return "'://' is missing";
-        scheme = text.substr(0, scheme_end);
-        auto rest = text.substr(scheme_end + 3);
-        if (text.find('\0') != std::string_view::npos)
-            return "it contains a NUL";
-        if (rest.find('#') != std::string_view::npos)
-            return "a '#' must be written %23";
-        if (auto const mark = rest.find('?'); mark != std::string_view::npos) {
-            query = rest.substr(mark + 1);
-            rest = rest.substr(0, mark);
-        }
-        auto const path_begin = rest.find('/');
-        auto authority = rest.substr(0, path_begin);
-        if (path_begin != std::string_view::npos)
-            path = rest.substr(path_begin);
-        if (auto const at = authority.rfind('@'); at != std::string_view::npos) {
-            if (char const* const wrong = split_user(authority.substr(0, at)))
-                return wrong;
-            authority.remove_prefix(at + 1);
-        }
-        return split_host(authority);
-    }
+    char const* split(std::string_view text);
 
-    char const* split_user(std::string_view who)
-    {
-        auto const colon = who.find(':');
-        if (!detail::percent_decode(who.substr(0, colon), user))
-            return "the user has a malformed percent escape";
-        if (colon == std::string_view::npos)
-            return "there is a user without a password; write user:password@";
-        if (!detail::percent_decode(who.substr(colon + 1), password))
-            return "the password has a malformed percent escape";
-        return password.empty() ? "the password is empty" : nullptr;
-    }
+    char const* split_user(std::string_view who);
 
-    char const* split_host(std::string_view authority)
-    {
-        auto name = authority;
-        std::optional<std::string_view> digits;
-        if (authority.starts_with('[')) {
-            auto const close = authority.find(']');
-            if (close == std::string_view::npos)
-                return "the address has no closing ']'";
-            name = authority.substr(1, close - 1);
-            auto const behind = authority.substr(close + 1);
-            if (!behind.empty() && behind.front() != ':')
-                return "there is something between ']' and the port";
-            if (!behind.empty())
-                digits = behind.substr(1);
-        } else if (auto const colon = authority.find(':'); colon != std::string_view::npos) {
-            name = authority.substr(0, colon);
-            digits = authority.substr(colon + 1);
-        }
-        if (!detail::percent_decode(name, host) || host.find('\0') != std::string::npos)
-            return "the host has a malformed percent escape";
-        // The port is not quoted: with an '@' forgotten it would be the password.
-        if (digits && !detail::parse_number<std::uint16_t>(*digits, 1, 65535, port.emplace()))
-            return "the port must be a number from 1 to 65535";
-        return nullptr;
-    }
+    char const* split_host(std::string_view authority);
 };
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/net/impl/url.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_NET_URL_HPP

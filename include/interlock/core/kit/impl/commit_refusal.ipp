@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_IMPL_COMMIT_REFUSAL_IPP
+#define INTERLOCK_CORE_KIT_IMPL_COMMIT_REFUSAL_IPP
+
+#include <interlock/core/kit/commit_refusal.hpp>
+
+namespace interlock {
+inline namespace v0 {
+
+INTERLOCK_DECL std::string printable_key(std::string_view bytes)
+{
+    std::string out;
+    for (char c : bytes.substr(0, 64))
+        out += c >= ' ' && c <= '~' ? c : '?';
+    return out;
+}
+
+INTERLOCK_DECL void CommitRefusal::add(std::string_view key, Errc code)
+{
+    if (code == Errc::ok)
+        return;
+    if (first_ == Errc::ok)
+        first_ = code;
+    if (!several_)
+        return;
+    refused_ += refused_.empty() ? "" : ", ";
+    refused_ += printable_key(key);
+    refused_ += ": ";
+    refused_ += name_of(code);
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_IMPL_COMMIT_REFUSAL_IPP

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_KIT_IMPL_STORE_IDENTITY_IPP
+#define INTERLOCK_CORE_KIT_IMPL_STORE_IDENTITY_IPP
+
+#include <interlock/core/kit/store_identity.hpp>
+
+namespace interlock {
+inline namespace v0 {
+
+INTERLOCK_DECL std::shared_ptr<std::string const> intern_store(std::string name)
+{
+    static std::mutex mutex;
+    static auto& known = detail::immortal<std::map<std::string, std::weak_ptr<std::string const>>>();
+    std::lock_guard lock(mutex);
+    std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
+    auto& entry = known[name];
+    auto store = entry.lock();
+    if (!store) {
+        store = std::make_shared<std::string const>(std::move(name));
+        entry = store;
+    }
+    return store;
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_KIT_IMPL_STORE_IDENTITY_IPP

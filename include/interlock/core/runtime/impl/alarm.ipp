@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_RUNTIME_IMPL_ALARM_IPP
+#define INTERLOCK_CORE_RUNTIME_IMPL_ALARM_IPP
+
+#include <interlock/core/runtime/alarm.hpp>
+
+namespace interlock {
+inline namespace v0 {
+
+namespace detail {
+
+INTERLOCK_DECL AlarmClock& AlarmClock::instance()
+{
+    static std::atomic<AlarmClock*> current{nullptr};
+    static std::atomic<std::uint64_t> generation{0};
+    static std::mutex creating;
+    auto const now = process_generation();
+    auto* clock = current.load(std::memory_order_acquire);
+    if (clock != nullptr && generation.load(std::memory_order_acquire) == now)
+        return *clock;
+    std::lock_guard lock(creating);
+    if (current.load() == nullptr || generation.load() != now) {
+        // Never destroyed: its thread goes on until the process ends
+        current.store(new AlarmClock, std::memory_order_release);
+        generation.store(now, std::memory_order_release);
+    }
+    return *current.load();
+}
+
+INTERLOCK_DECL void AlarmClock::arm(Alarm& alarm, TimePoint at)
+{
+    bool wake = false;
+    {
+        std::lock_guard lock(mutex_);
+        if (!started_) {
+            std::thread([this] { run(); }).detach();
+            started_ = true;
+        }
+        take_back(alarm);
+        AlarmAccess::at(alarm) = at;
+        AlarmAccess::queue(alarm) = this;
+        AlarmAccess::armed(alarm) = true;
+        queue_.insert(alarm);
+        wake = at < sleeping_until_;
+    }
+    if (wake)
+        changed_.notify_one();
+}
+
+INTERLOCK_DECL bool AlarmClock::disarm(Alarm& alarm) noexcept
+{
+    std::lock_guard lock(mutex_);
+    return take_back(alarm);
+}
+
+INTERLOCK_DECL void AlarmClock::cancel(Alarm& alarm) noexcept
+{
+    std::unique_lock lock(mutex_);
+    take_back(alarm);
+    if (std::this_thread::get_id() != thread_)
+        returned_.wait(lock, [&] { return ringing_ != &alarm; });
+}
+
+INTERLOCK_DECL bool AlarmClock::take_back(Alarm& alarm) noexcept
+{
+    if (!AlarmAccess::armed(alarm))
+        return false;
+    // An alarm that was armed before a fork is in the parent's queue.
+    if (AlarmAccess::queue(alarm) == this)
+        queue_.erase(queue_.iterator_to(alarm));
+    AlarmAccess::armed(alarm) = false;
+    return true;
+}
+
+INTERLOCK_DECL void AlarmClock::run()
+{
+    std::unique_lock lock(mutex_);
+    thread_ = std::this_thread::get_id();
+    for (;;) {
+        sleeping_until_ = TimePoint::max();
+        if (queue_.empty()) {
+            changed_.wait(lock);
+            continue;
+        }
+        auto& alarm = *queue_.begin();
+        auto const at = AlarmAccess::at(alarm);
+        auto const now = boottime_now();
+        if (now < at) {
+            sleeping_until_ = at;
+            changed_.wait_for(lock, at - now);
+            continue;
+        }
+        take_back(alarm);
+        ringing_ = &alarm;
+        lock.unlock();
+        alarm.ring();
+        lock.lock();
+        ringing_ = nullptr;
+        returned_.notify_all();
+    }
+}
+
+}  // namespace detail
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_RUNTIME_IMPL_ALARM_IPP
