@@ -79,7 +79,7 @@ Step<Begun> reject_step(X& transaction, std::exception_ptr const& exception, Wai
     }
 }
 
-/// Operations of the same form share it: only `run` and `ran` depend on them.
+/// All operations of one form on one service share this class: only `run` and `ran` depend on the operation.
 template <class Session, std::size_t N, Form Shape, Once Mode>
 class PolicyCall : KeyOrder<N>, public RecordedCall<Mode, typename Session::repository_type> {
     using Recorded = RecordedCall<Mode, typename Session::repository_type>;
@@ -201,7 +201,7 @@ public:
 
     /// Runs an operation that does not await.
     virtual void run() = 0;
-    /// The event of its end.
+    /// The next action after the operation has ended, in whatever way.
     virtual Action ran() = 0;
 
     bool lost() const noexcept
@@ -261,7 +261,7 @@ protected:
     decltype(auto) repository() const { return session_.repository(); }
     decltype(auto) runtime() const { return session_.repository().runtime(); }
 
-    /// The next action after an operation whose result must not be committed; nothing: it may.
+    /// The next action when what the operation made must not be committed. Nothing: it may be committed.
     std::optional<Action> refused_result()
     {
         auto& machine = this->machine_;
