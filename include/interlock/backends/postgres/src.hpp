@@ -68,6 +68,7 @@ template class BasicIdempotencyStore<SystemRuntime>;
 template class BasicTransactionalIdempotencyStore<SystemRuntime>;
 template class BasicCounters<SystemRuntime>;
 
+// What `schema.hpp` declares.
 template Outcome<void> create_schema(BasicPool<SystemRuntime> const&, Deadline);
 template Outcome<void> run_script(
     BasicPool<SystemRuntime> const&, std::span<std::string_view const>, Deadline);
