@@ -31,8 +31,8 @@ namespace postgres {
 
 /// How idempotency records are kept in a PostgreSQL server.
 struct IdempotencyStoreOptions {
-    /// How long an answer is kept, by the server's clock. It must be longer than anybody retries. A claim without an
-    /// answer is kept as long as well, counted from the claim, and at least as long as its lease.
+    /// How long an answer is kept, by the server's clock. It must be longer than anybody retries. A claim
+    /// without an answer is kept as long as well, counted from the claim, and at least as long as its lease.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
 };
 

@@ -31,7 +31,7 @@ enum class RowLock : unsigned char {
 /// What a transaction sees of others that run beside it: see "Transaction Isolation" in PostgreSQL's manual.
 enum class Isolation : unsigned char {
     read_committed,   ///< a locking read gives the row as it is once the lock is granted
-    repeatable_read,  ///< a row that was changed meanwhile is `serialization_failure`: the operation runs again
+    repeatable_read,  ///< a row changed meanwhile is `serialization_failure`: the operation runs again
     serializable,     ///< likewise; and the operation's own statements read as if no other transaction ran
 };
 

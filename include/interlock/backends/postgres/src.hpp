@@ -36,6 +36,7 @@
 #include <interlock/backends/postgres/detail/impl/statements.ipp>
 #include <interlock/backends/postgres/detail/impl/subscriber.ipp>
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
+#include <interlock/backends/postgres/detail/impl/type_shape.ipp>
 #include <interlock/backends/postgres/detail/impl/values.ipp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/impl/counters.ipp>

@@ -342,8 +342,9 @@ INTERLOCK_DECL void Statements::make_lock_records(SqlWords const& words)
         RETURNING mark - mark % 1024 AS first),
         b AS (UPDATE {ns}_lock SET wanted = true WHERE store = {store} AND key = $1::bytea
         AND NOT wanted AND NOT EXISTS (SELECT FROM l) RETURNING 1),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', 'w' || encode(substr(h.owner, 1, 4), 'hex') || $4::text)
-        FROM {ns}_lock h WHERE h.store = {store} AND h.key = $1::bytea AND h.owner IS NOT NULL
+        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake',
+        'w' || encode(substr(h.owner, 1, 4), 'hex') || $4::text) FROM {ns}_lock h
+        WHERE h.store = {store} AND h.key = $1::bytea AND h.owner IS NOT NULL
         AND NOT EXISTS (SELECT FROM l))
         SELECT (SELECT first FROM l),
         (SELECT (extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM {ns}_lock

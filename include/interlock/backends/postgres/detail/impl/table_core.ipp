@@ -43,105 +43,6 @@ INTERLOCK_DECL std::string_view as_text(std::array<char, 16> const& bytes) noexc
     return {bytes.data(), bytes.size()};
 }
 
-/// A name, perhaps with a schema and a dot in front.
-INTERLOCK_DECL bool valid_name(std::string_view name) noexcept
-{
-    auto const dot = name.find('.');
-    if (dot == std::string_view::npos)
-        return valid_identifier(name);
-    return valid_identifier(name.substr(0, dot)) && valid_identifier(name.substr(dot + 1));
-}
-
-/// The names of a list with commas.
-INTERLOCK_DECL std::vector<std::string> listed(std::string_view names)
-{
-    std::vector<std::string> out;
-    for (;;) {
-        auto const comma = names.find(',');
-        auto name = names.substr(0, comma);
-        name.remove_prefix(std::min(name.find_first_not_of(' '), name.size()));
-        name = name.substr(0, name.find_last_not_of(' ') + 1);
-        out.emplace_back(name);
-        if (comma == std::string_view::npos)
-            return out;
-        names.remove_prefix(comma + 1);
-    }
-}
-
-INTERLOCK_DECL void check_key_columns(std::vector<std::string> const& keys, TypeShape const& shape)
-{
-    if (shape.key_is_struct && keys != shape.key_columns)
-        throw_invalid({"postgres: key must name the members of the key's struct, in their order"});
-    if (!shape.key_is_struct && keys.size() != shape.key_parts)
-        throw_invalid(
-            {"postgres: key names ", std::to_string(keys.size()), " columns, its type has ",
-             std::to_string(shape.key_parts)});
-}
-
-/// The library's own table.
-INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
-{
-    if (!shape.storable)
-        throw_invalid({"postgres: a state in the library's table needs StateTraits<T>::encode and decode"});
-    Table t;
-    t.name = ns + "_state";
-    t.key = {"key"};
-    t.version = "version";
-    t.columns = t.shown = {"data"};
-    t.first_version = t.next_version = joined_text({"nextval('", ns, "_version')"});
-    t.key_type = t.value_type = "::bytea";
-    return t;
-}
-
-/// The user's table.
-INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape const& shape)
-{
-    if (!shape.is_row)
-        throw_invalid(
-            {"postgres: a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are "
-             "columns"});
-    if (!shape.is_key)
-        throw_invalid(
-            {"postgres: the key type is neither a column nor made of columns; it needs "
-             "KeyTraits<K>::decode"});
-    if (!valid_name(options.table))
-        throw_invalid(
-            {"postgres: table must be made of lower-case letters, digits and '_', perhaps with a schema and "
-             "a dot "
-             "in front"});
-    auto const keys = listed(options.key);
-    if (!std::all_of(keys.begin(), keys.end(), [](auto const& name) { return valid_identifier(name); }) ||
-        !valid_identifier(options.version))
-        throw_invalid({"postgres: key and version must name columns, by lower-case letters, digits and '_'"});
-    check_key_columns(keys, shape);
-    if (!options.version_sequence.empty() && !valid_name(options.version_sequence))
-        throw_invalid({"postgres: version_sequence must be made of lower-case letters, digits and '_'"});
-    // Quoted, so that a column may be called "order"; they are valid, so quotes change nothing else.
-    auto const quoted = [](std::string const& name) { return joined_text({"\"", name, "\""}); };
-    Table t;
-    t.name = options.table;
-    for (auto const& name : keys)
-        t.key.push_back(quoted(name));
-    t.version = quoted(options.version);
-    for (auto const& name : shape.columns) {
-        if (!valid_identifier(name))
-            throw_invalid(
-                {"postgres: member ", name, " cannot be a column: lower-case letters, digits and '_' only"});
-        t.shown.push_back(quoted(name));
-        t.written.push_back(
-            name != options.version && std::find(keys.begin(), keys.end(), name) == keys.end());
-        if (t.written.back())
-            t.columns.push_back(quoted(name));
-    }
-    if (options.version_sequence.empty()) {
-        t.first_version = "1";
-        t.next_version = joined_text({"t.", t.version, " + 1"});
-    } else {
-        t.first_version = t.next_version = joined_text({"nextval('", options.version_sequence, "')"});
-    }
-    return t;
-}
-
 INTERLOCK_DECL RowAction action_of(RowChange const& change) noexcept
 {
     switch (change.kind) {
@@ -163,7 +64,7 @@ INTERLOCK_DECL Outcome<void> check_lease(Key const& key, Ttl ttl)
 template <class R>
 TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape)
     : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
-      table(mapped ? mapped_table(options, shape) : own_table(pool->options().name_space, shape)),
+      table(table_of(options, pool->options().name_space, shape)),
       statements(
           table, pool->options().name_space,
           options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE"),
