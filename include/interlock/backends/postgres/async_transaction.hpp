@@ -56,6 +56,11 @@ class RowTransactionCore;
 /// **Thread safety.** Only the operation may use it.
 /// **Cost.** That of `Transaction`, and two changes of thread.
 ///
+/// Of two statements the second begins when the first has ended:
+///
+///     auto const left = (co_await tx.async_exec("SELECT left FROM stock", use_awaitable)).value<int>();
+///     co_await tx.async_exec("UPDATE stock SET left = $1", left - 1, use_awaitable);
+///
 /// `AsyncTransaction` is the one of the system's runtime.
 template <class Runtime>
 class BasicAsyncTransaction {
@@ -66,14 +71,17 @@ public:
     /// end.
     ~BasicAsyncTransaction() { line_->close(); }
 
-    /// `async_exec(sql, parameters..., token)`: as `Transaction::exec`.
+    /// `async_exec(sql, parameters..., token)`: executes one statement, as `Transaction::exec`. It completes
+    /// with the exception that `exec` throws, or with the result. One round trip.
     template <class... A>
         requires(sizeof...(A) > 0)
     auto async_exec(std::string_view sql, A&&... parameters_and_token)
     {
         return initiate<false>(sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
     }
-    /// `async_try_exec(sql, parameters..., token)`: as `Transaction::try_exec`.
+    /// `async_try_exec(sql, parameters..., token)`: executes one statement behind a savepoint, as
+    /// `Transaction::try_exec`, and completes with what that returns. One round trip; two when the statement
+    /// fails.
     template <class... A>
         requires(sizeof...(A) > 0)
     auto async_try_exec(std::string_view sql, A&&... parameters_and_token)

@@ -5,6 +5,12 @@
 
 /// @file
 /// Counters in a PostgreSQL server: one round trip to change one, at most once per operation id.
+///
+///     postgres::Counters const counters{pool};
+///     OperationId const id{"order-17"};
+///     auto const taken = counters.atomic_once(id, Key{"tickets"}, {.amount = -1, .at_least = 0}).value();
+///     if (!taken.changed)
+///         return sold_out();  // an answer, too: the same id gets it again
 
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/record_statements.hpp>
@@ -26,18 +32,20 @@ namespace postgres {
 
 /// How counters are kept in a PostgreSQL server.
 struct CountersOptions {
-    /// How long an answer is kept, by the server's clock. Longer than anybody retries.
+    /// How long an answer is kept, by the server's clock. It must be longer than anybody retries.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
 };
 
 /// Whole numbers that the server adds to, where load, change and compare-and-set would cost more.
 ///
-/// **Guarantee.** A change is applied at most once per (name space, counter, operation id) while the answer
-/// is kept, and never beyond its bounds, decided in one transaction with the answer. Whoever comes with the
-/// same id gets the first answer; with another change under the same id `idempotency_mismatch`. **Does not
-/// guarantee.** Anything after the server lost commits. **Outcomes.** As `StateRepository`, but a lost reply
-/// is asked for again until the deadline, since the id makes that safe; `outcome_unknown` only when it comes
-/// first. **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.** Everything: safe.
+/// **Guarantee.** A change is applied at most once per name space, counter and operation id while the answer
+/// is kept, and never beyond its bounds; one transaction decides that and keeps the answer. A later call with
+/// the same id gets the first answer. A call with the same id and another change is `idempotency_mismatch`.
+/// **Does not guarantee.** Anything after the server has lost commits.
+/// **Outcomes.** As `StateRepository`. If a reply is lost, the counter asks again until the deadline, since
+/// the id makes that safe; the outcome is `outcome_unknown` only when the deadline comes first.
+/// **Lifetimes.** A shared handle; it keeps its pool alive.
+/// **Thread safety.** Every member may be called from several threads at once.
 /// **Cost.** One round trip per call.
 ///
 /// `Counters` are those of the system's runtime.

@@ -14,6 +14,7 @@
 ///         job.done = true;
 ///     });
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/kit/store_identity.hpp>
 
@@ -110,13 +111,14 @@ public:
     {
         auto const keys = rows.keys;
         if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+            return detail::failed(Errc::invalid_argument, "the deadline is not a number");
         if (keys.size() != 1)
-            return Failure{Errc::invalid_argument, "postgres: free rows are taken one at a time"};
+            return detail::failed(Errc::invalid_argument, "postgres: free rows are taken one at a time");
         if (!keys[0]->valid())
             return keys[0]->validate().failure();
         if (keys[0]->bytes().find('\0') != std::string_view::npos)
-            return Failure{Errc::invalid_argument, "postgres: the key has a NUL, which no text can hold"};
+            return detail::failed(
+                Errc::invalid_argument, "postgres: the key has a NUL, which no text can hold");
         return repository_.open(deadline, [&](transaction_type& tx) {
             detail::Params params;
             if (named_)

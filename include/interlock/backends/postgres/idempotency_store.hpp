@@ -6,6 +6,11 @@
 /// @file
 /// Idempotency records in a PostgreSQL server: claimed before the operation runs, or written by its own
 /// transaction.
+///
+///     postgres::IdempotencyStore const keys{pool};
+///     TransactionService service{IdempotencyKeys{OptimisticVersioning{}, keys}, accounts};
+///     IdempotentRequest const request{header, Scope{"ann"}, fingerprint(body)};
+///     service.do_in_transaction(request, "alice", [](Account& a) { return a.balance -= 10; });
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
@@ -26,21 +31,24 @@ namespace postgres {
 
 /// How idempotency records are kept in a PostgreSQL server.
 struct IdempotencyStoreOptions {
-    /// How long an answer is kept, by the server's clock. Longer than anybody retries. A claim without an
-    /// answer is kept as long as well, counted from the claim, and at least as long as its lease.
+    /// How long an answer is kept, by the server's clock. It must be longer than anybody retries. A claim
+    /// without an answer is kept as long as well, counted from the claim, and at least as long as its lease.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
 };
 
-/// An `IdempotencyStore` in a PostgreSQL server: the claim is committed first, so that everybody sees at once
-/// that the request is being executed.
+/// An `IdempotencyStore` in a PostgreSQL server. The claim is committed before the operation runs, so that
+/// everybody sees at once that the request is being executed.
 ///
-/// **Guarantee.** One atomic arbitration per claim, by the server's clock. A call whose reply was lost may be
-/// made again with the same owner: `claim` and `complete` recognise it. **Does not guarantee.** Anything
-/// after the server lost commits: a failover to an asynchronous replica, or a crash with `synchronous_commit
-/// = off`. **Outcomes.** Nothing sent: `unavailable`, `deadline_exceeded` or `overloaded`. Sent, but no
-/// reply: `outcome_unknown`. **Lifetimes.** A shared handle; it keeps its pool alive. **Thread safety.**
-/// Everything: safe. **Cost.** One round trip per member. Waiters listen on the pool's connection for
-/// wake-ups.
+/// **Guarantee.** The server decides each claim in one statement, by its own clock: of several callers with
+/// one request at most one gets it. A call whose reply was lost may be made again with the same owner:
+/// `claim` and `complete` recognise what that owner did.
+/// **Does not guarantee.** Anything after the server has lost commits: in a failover to an asynchronous
+/// replica, or in a crash with `synchronous_commit = off`.
+/// **Outcomes.** If nothing was sent: `unavailable`, `deadline_exceeded` or `overloaded`. If the request was
+/// sent and the reply was lost: `outcome_unknown`. A record that cannot be read is `corrupt_state`.
+/// **Lifetimes.** A shared handle; it keeps its pool alive.
+/// **Thread safety.** Every member may be called from several threads at once.
+/// **Cost.** One round trip per member. Waiters listen for wake-ups on the pool's connection for them.
 ///
 /// `IdempotencyStore` is the one of the system's runtime.
 template <class Runtime>
@@ -87,12 +95,16 @@ private:
 ///
 /// **Guarantee.** Claim, effect and answer are committed together, or none of them: there is no time at which
 /// one of them is there without the others, and nothing to take over after a crash. Of concurrent duplicates
-/// one executes; the others wait for the end of its transaction. **Does not guarantee.** Exclusion against a
-/// leased `IdempotencyStore` of the same name space: one of the two is then not applied,
-/// `constraint_violated`. Use one kind for one set of requests. **Outcomes.** As `RowTransaction`.
-/// **Lifetimes.** A shared handle. **Thread safety.** Everything: safe. **Cost.** One round trip in the
-/// transaction; the answer leaves with the commit. Duplicates are told apart from each other by a 64-bit hash
-/// while they run: two requests may wait for each other without need.
+/// one executes; the others wait for the end of its transaction.
+/// **Does not guarantee.** Exclusion against a leased `IdempotencyStore` of the same name space. If both get
+/// one request, one of the two is not applied: `constraint_violated`. Use one kind for one set of requests.
+/// **Outcomes.** As `RowTransaction`.
+/// **Lifetimes.** A shared handle; it keeps its pool alive. A transaction that is passed is used during the
+/// call only.
+/// **Thread safety.** Every member may be called from several threads at once, each with a transaction of its
+/// own.
+/// **Cost.** One round trip in the transaction; the answer leaves with the commit. While requests run, they
+/// are told apart by a 64-bit hash: two different ones may wait for each other without need.
 ///
 /// `TransactionalIdempotencyStore` is the one of the system's runtime.
 template <class Runtime>

@@ -43,8 +43,10 @@ namespace postgres {
 /// **Outcomes.** `commit` ends the transaction, whatever comes of it. `version_conflict`, `not_found`,
 /// `already_exists` and `superseded`: not applied, and of several changes the detail names the refused ones.
 /// `constraint_violated`, `serialization_failure`, `deadlock`: not applied, as the server says.
-/// `deadline_exceeded` before COMMIT was sent, and `unavailable`: not applied. A lost reply to COMMIT is looked
-/// for by the transaction's id; only where the server cannot tell, it is `outcome_unknown`.
+/// `deadline_exceeded` before COMMIT was sent, and `unavailable`: not applied. If the reply to COMMIT is
+/// lost,
+/// the server is asked by the transaction's id what became of it; only where the server cannot tell, the
+/// outcome is `outcome_unknown`.
 /// **Deadlines.** `commit` ends by its own deadline or that of `load_for_update`, whichever is first; then
 /// the server ends the transaction, too.
 /// **Lifetimes.** Owns a connection of the pool until it ends. Keeps pool and repository alive. The changes

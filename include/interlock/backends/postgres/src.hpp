@@ -36,6 +36,7 @@
 #include <interlock/backends/postgres/detail/impl/statements.ipp>
 #include <interlock/backends/postgres/detail/impl/subscriber.ipp>
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
+#include <interlock/backends/postgres/detail/impl/type_shape.ipp>
 #include <interlock/backends/postgres/detail/impl/values.ipp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/impl/counters.ipp>
@@ -68,6 +69,7 @@ template class BasicIdempotencyStore<SystemRuntime>;
 template class BasicTransactionalIdempotencyStore<SystemRuntime>;
 template class BasicCounters<SystemRuntime>;
 
+// What `schema.hpp` declares.
 template Outcome<void> create_schema(BasicPool<SystemRuntime> const&, Deadline);
 template Outcome<void> run_script(
     BasicPool<SystemRuntime> const&, std::span<std::string_view const>, Deadline);

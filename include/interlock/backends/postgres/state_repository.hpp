@@ -12,6 +12,7 @@
 ///     TransactionService service{PessimisticRowLock{}, stock};
 ///     service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/state_table.hpp>
 #include <interlock/backends/postgres/pool.hpp>
@@ -38,32 +39,37 @@ namespace postgres {
 
 /// States, locks and operation records in a PostgreSQL server.
 ///
-/// **Guarantee.** Models every concept: `VersionedRepository`, `AtomicRepository`, `OperationRepository`,
-/// `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and `FusedRepository`. A guarded write is
-/// applied only while the lock record names its acquisition (law P1), decided in one statement with the
-/// write. Of the library's own table versions are drawn from a sequence and never used again. An insert draws
-/// its version first: one that was begun before the former row of its key was changed and erased may get a
-/// version below that row's last. **Does not guarantee.** That at most one holder believes in its lease (P2)
-/// when the server's wall clock jumps, or when a replica without the latest commits is promoted; the fence
-/// refuses writes of the former holder. What a failover to an asynchronous replica, or a crash with
-/// `synchronous_commit = off`, forgets is forgotten together. On a user's table P3 needs a
-/// `version_sequence`, and that nobody writes the rows without moving the version. **Outcomes.** Nothing
-/// sent: `unavailable`, `deadline_exceeded` or `overloaded`. A commit without a reply: `outcome_unknown`,
-/// unless the server can still be asked what became of the transaction. Ask again with the same owner token
-/// (`create`, `renew`, `remove`) or operation id (`commit`). What a constraint refuses is
-/// `constraint_violated`, with the constraint's name; tables or rights that are not as they should be:
-/// `misconfigured`. What the user's own triggers raise has the meaning of its SQLSTATE, and its text in the
-/// detail; it is never taken for a signal of this library. A commit that was made while its synchronous
-/// standby did not confirm it (`synchronous_standby_names`, the wait ended by the deadline or an operator) is
-/// `outcome_unknown`: everybody sees it here, and a failover may forget it. Its operation id then says what
-/// this server has: applied. A failover that forgets the effect forgets the record with it, so that the same
-/// id makes it again. **Deadlines.** What the server has not answered by the call's deadline costs the
-/// connection, not the caller's time, a ROLLBACK included; the answer to a commit is waited for a tenth of a
-/// second more, because cancelling makes it definite. **Lifetimes.** A shared handle; it keeps its pool
-/// alive. **Thread safety.** Everything: safe. **Cost.** One round trip per member, also for a guarded commit
-/// of one key with its operation record; a commit of several keys two; one more to tell a conflict from a
-/// missing row. A row transaction two: one to begin and lock, one to change and commit; it occupies a
-/// connection while it is open, and so does waiting for a row.
+/// **Guarantee.** The repository models every concept: `VersionedRepository`, `AtomicRepository`,
+/// `OperationRepository`, `RowLockingRepository`, `LeaseRepository`, `FencedRepository` and
+/// `FusedRepository`. A guarded write is applied only while the lock record names its acquisition (law P1);
+/// one statement decides that and makes the write. In the library's own table a version is drawn from a
+/// sequence and never used again.
+/// **Does not guarantee.** That at most one holder believes in its lease (P2) when the server's wall clock
+/// jumps, or when a replica without the latest commits is promoted; the fence then refuses the writes of the
+/// former holder. What a failover to an asynchronous replica, or a crash with `synchronous_commit = off`,
+/// forgets is forgotten together: value, lock and record. On a user's table P3 needs a `version_sequence`,
+/// and that nobody writes the rows without moving the version. Versions of one key that always grow: an
+/// insert draws its version before it waits for the former row of its key to be erased, so the new row may
+/// have a version below that row's last one, though never one of its versions.
+/// **Outcomes.** If nothing was sent: `unavailable`, `deadline_exceeded` or `overloaded`. If the reply to a
+/// commit is lost: `outcome_unknown`, unless the server can still be asked what became of the transaction.
+/// The call may then be made again with the same owner token (`create`, `renew`, `remove`) or operation id
+/// (`commit`). What a constraint refuses is `constraint_violated`, with the constraint's name. Tables or
+/// rights that are not as they should be are `misconfigured`. What the user's own triggers raise has the
+/// meaning of its SQLSTATE, and its text in the detail; it is never taken for a signal of this library.
+/// A commit may end before its synchronous standby has confirmed it, because the deadline or an operator
+/// ended the wait (`synchronous_standby_names`). Such a commit is `outcome_unknown`: everybody sees it on
+/// this server, and a failover may forget it. Its operation id then says what this server has: applied. A
+/// failover that forgets the effect forgets the record with it, so that the same id makes the effect again.
+/// **Deadlines.** If the server has not answered by the call's deadline, the connection is given up, and the
+/// caller does not wait on; that is so for a ROLLBACK, too. The answer to a commit is waited for a tenth of a
+/// second more, because the cancel request makes it definite.
+/// **Lifetimes.** A shared handle; it keeps its pool alive.
+/// **Thread safety.** Every member may be called from several threads at once.
+/// **Cost.** One round trip per member, also for a guarded commit of one key with its operation record. A
+/// commit of several keys costs two; to tell a conflict from a missing row costs one more. A row transaction
+/// costs two: one to begin and lock, one to change and commit. It occupies a connection while it is open, and
+/// so does a caller that waits for a row.
 ///
 /// `K` is the key type; left out, it is derived from `T` (`StateTraits<T>::key_type`).
 template <class T, class K, class Runtime>
@@ -101,6 +107,7 @@ public:
     // ---- values: VersionedRepository, AtomicRepository ------------------------------------------
     using Members::carry_out;
 
+    /// `corrupt_state`: the row is there, and it is not a `T`, or its version is not at least 1.
     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const
     {
         auto const reply = store_->load(load.key, deadline);
@@ -134,7 +141,7 @@ public:
     Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline deadline) const
     {
         if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+            return detail::failed(Errc::invalid_argument, "the deadline is not a number");
         Deadline const until{deadline.at(runtime().now())};
         auto result = commit.changes.size() > 1 ? commit_several(commit.changes, commit.operation, until)
                                                 : commit_one(commit.changes, commit.operation, until);
@@ -157,7 +164,7 @@ public:
 
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer committed
     /// before the call, in no particular order; sort by `sequence` for the order of the commits of one key.
-    /// One trip for each thousand answers.
+    /// One trip for each thousand answers. The deadline bounds all of them together.
     template <class Visit>
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
@@ -179,17 +186,17 @@ public:
 
     // ---- row locks: RowLockingRepository --------------------------------------------------------
     /// BEGIN and the locking reads in one trip. The deadline ends the wait for a lock. Should this process no
-    /// longer be there to do so, the server does, by `lock_timeout`, `statement_timeout` and
+    /// longer be there to do so, the server does it, by `lock_timeout`, `statement_timeout` and
     /// `idle_in_transaction_session_timeout`: not before the deadline, and at the latest when twice the time
-    /// has passed. They are settings of the session, and stay as they are while they fit. A key without a
+    /// has passed. These are settings of the session, and stay as they are while they fit. A key without a
     /// value is locked by an advisory lock of its 64-bit hash: two such keys may exclude each other without
-    /// need, never the other way round. That costs a second trip, except for `RowLock::advisory`, which locks
-    /// every key so.
+    /// need, but two callers never have one key. That costs a second trip, except for `RowLock::advisory`,
+    /// which locks every key so.
     Outcome<transaction_type> carry_out(
         verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
         if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+            return detail::failed(Errc::invalid_argument, "the deadline is not a number");
         for (auto const* key : rows.keys)
             if (!key->valid())
                 return key->validate().failure();
@@ -222,10 +229,12 @@ public:
         out.state.emplace(*std::move(state));
         return out;
     }
+    /// `lock_lost`: the record names another acquisition (cause `lock_busy`) or none (`not_found`).
     Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline deadline) const
     {
         return store_->renew(renew, deadline);
     }
+    /// Wakes those who wait for the lock, if somebody has asked for it in vain.
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline deadline) const
     {
         return store_->remove(remove.key, &remove.owner, deadline);
@@ -251,6 +260,7 @@ public:
     {
         store_->pool->subscriber().subscribe(store_->lock_hash(key), waiter);
     }
+    /// Once the call returns, `waiter` is not being woken and will not be.
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept
     {
         store_->pool->subscriber().unsubscribe(store_->lock_hash(key), waiter);

@@ -32,15 +32,15 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 class Statement {
 public:
     Statement() = default;
-    explicit Statement(std::string text);
+    explicit Statement(std::string_view text);
     /// The SQL.
-    std::string const& text() const noexcept { return text_; }
+    std::string const& text() const noexcept { return known_->first; }
     /// Under this name the statement is prepared; the same for equal texts in all of the process.
-    std::string const& name() const noexcept { return name_; }
+    std::string const& name() const noexcept { return known_->second; }
 
 private:
-    std::string text_;
-    std::string name_;
+    // Text and name; kept until the process ends, once for all statements with this text.
+    std::pair<std::string const, std::string> const* known_{nullptr};
 };
 
 /// The parameters of one statement. A value crosses as a parameter only and never becomes part of a text.

@@ -7,12 +7,23 @@
 /// What a batch that was not answered as it should be means for its caller.
 
 #include <interlock/backends/postgres/detail/reply.hpp>
+#include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
+
+#include <initializer_list>
+#include <string_view>
 
 namespace interlock {
 inline namespace v0 {
 namespace postgres {
 namespace detail {
+
+/// A failure whose detail is `parts`, one behind the other. It is out of line, and so are its strings: every
+/// unit that uses the library header-only compiles the places where calls fail.
+[[gnu::cold]] Failure failed(Errc code, std::initializer_list<std::string_view> parts);
+[[gnu::cold]] Failure failed(Errc code, char const* detail);
+/// The same, thrown as `Error` (`invalid_argument`).
+[[noreturn, gnu::cold]] void throw_invalid(std::initializer_list<std::string_view> parts);
 
 /// What the server's error means. Only as the answer to a commit, and only for a state that is not certain,
 /// is the outcome unknown.

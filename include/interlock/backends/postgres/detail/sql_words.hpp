@@ -12,6 +12,7 @@
 
 #include <interlock/core/separate_compilation.hpp>
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,12 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 namespace detail {
+
+/// Adds `parts` to `text`, one behind the other. It is out of line, as are all of the following: each unit
+/// that uses the library header-only compiles the places that make texts.
+void append(std::string& text, std::initializer_list<std::string_view> parts);
+/// One text of several.
+std::string joined_text(std::initializer_list<std::string_view> parts);
 
 /// What stands for `{name}` in a text of SQL: names of tables, parameters, parts of the statement. Never a
 /// value of a user's.

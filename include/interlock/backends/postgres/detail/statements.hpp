@@ -19,7 +19,7 @@
 /// - `rec`: the operation's record, made from `w`.
 ///
 /// If `w` was made and `rec` was not, somebody planted a tombstone or an answer after the statement's
-/// snapshot. The statement must then leave no trace, so it fails: see `race_of`.
+/// snapshot. The statement must then leave no trace, so it fails: see `race_word`.
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>

@@ -40,6 +40,9 @@ std::uint64_t stable_hash(std::string_view store, std::string_view name) noexcep
 /// The lowest `digits` hexadecimal digits of `number`.
 std::string hex(std::uint64_t number, std::size_t digits);
 
+/// The message that the name with this hash became free.
+std::string free_wakeup(std::uint64_t hash);
+
 /// One who waits for a name.
 struct Waiting {
     Waiter* waiter;

@@ -10,6 +10,7 @@
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/reply.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
+#include <interlock/backends/postgres/detail/type_shape.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -81,17 +82,6 @@ private:
     std::span<Change<T>> typed_;
     RowChange one_;
     std::vector<RowChange> several_;
-};
-
-/// What the types of a repository are, as far as its table depends on them.
-struct TypeShape {
-    bool storable{false};              // `StateTraits` can encode the state, for the library's own table
-    bool is_row{false};                // the state is a struct of columns, for a user's table
-    std::vector<std::string> columns;  // the names of those
-    bool is_key{false};                // the key is a column, or is made of columns
-    bool key_is_struct{false};         // those have names, which must be the table's
-    std::vector<std::string> key_columns;
-    std::size_t key_parts{1};  // how many columns a key has
 };
 
 /// A grant, and the row that was read right after it.

@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/counters.hpp>
 #include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/kit/counter_call.hpp>
@@ -110,10 +111,10 @@ Outcome<CounterAnswer> BasicCounters<R>::ask(
     auto const& reply = (*replies)[2];
     bool const replayed = !reply.null(0, 0);
     if (replayed && reply.text(0, 0) != request)
-        return Failure{Errc::idempotency_mismatch, "the operation id was used for a different change"};
+        return detail::failed(Errc::idempotency_mismatch, "the operation id was used for a different change");
     auto const value = reply.number(0, 1);
     if (!value)
-        return Failure{Errc::invalid_argument, "the counter would pass 2^53"};
+        return detail::failed(Errc::invalid_argument, "the counter would pass 2^53");
     return CounterAnswer{.value = *value, .changed = reply.boolean(0, 2), .replayed = replayed};
 }
 

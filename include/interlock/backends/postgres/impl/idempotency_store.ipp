@@ -71,7 +71,7 @@ INTERLOCK_DECL std::int64_t record_microseconds(std::chrono::nanoseconds time) n
 
 INTERLOCK_DECL Failure damaged_record()
 {
-    return Failure{Errc::corrupt_state, "postgres: an idempotency record is damaged"};
+    return detail::failed(Errc::corrupt_state, "postgres: an idempotency record is damaged");
 }
 
 /// The columns of the records that `ClaimStatements::find` and `RecordStatements::claim` read.
@@ -154,7 +154,7 @@ Outcome<Claim> BasicIdempotencyStore<R>::carry_out(verb::Claim const& asked, Dea
     if (auto valid = request.validate(); !valid)
         return std::move(valid).failure();
     if (!lease.valid())
-        return Failure{Errc::invalid_argument, "the claim's lease must be from 50 ms to 24 h"};
+        return detail::failed(Errc::invalid_argument, "the claim's lease must be from 50 ms to 24 h");
     auto const print = request.fingerprint();
     auto params = detail::owned(request, owner);
     params.text(detail::text_of(print));
@@ -184,7 +184,7 @@ Outcome<void> BasicIdempotencyStore<R>::carry_out(verb::Complete const& asked, D
     params.bytes(answer);
     params.boolean(rejected);
     params.number(detail::record_microseconds(shared_->options.retention));
-    params.text("f" + detail::hex(detail::hash_of(request), 16));
+    params.text(detail::free_wakeup(detail::hash_of(request)));
     return owned(shared_->statements.complete, std::move(params), deadline);
 }
 
@@ -193,7 +193,7 @@ Outcome<void> BasicIdempotencyStore<R>::carry_out(verb::GiveBack const& asked, D
 {
     auto const& [request, owner, settled] = asked;
     auto params = detail::owned(request, owner);
-    params.text("f" + detail::hex(detail::hash_of(request), 16));
+    params.text(detail::free_wakeup(detail::hash_of(request)));
     params.boolean(settled);
     return owned(shared_->statements.give_back, std::move(params), deadline);
 }
@@ -268,7 +268,7 @@ Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claim(
     if (exchange->error) {
         auto failure = failure_of(*exchange->error, detail::Access::write);
         if (failure.errc() == Errc::lock_busy)
-            return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
+            return detail::failed(Errc::deadline_exceeded, "postgres: the same request is being executed");
         return failure;
     }
     auto const& reply = exchange->replies[1];

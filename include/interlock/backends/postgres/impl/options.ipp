@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_IMPL_OPTIONS_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_IMPL_OPTIONS_IPP
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/options.hpp>
 #include <interlock/core/errc.hpp>
@@ -51,7 +52,7 @@ INTERLOCK_DECL Outcome<void> Options::validate() const
     if (url.find('\0') != std::string::npos || !detail::parse_settings(url))
         return detail::bad_url("libpq cannot read it");
     auto const wrong = [](char const* what) {
-        return Failure{Errc::invalid_argument, std::string("postgres: ") + what};
+        return detail::failed(Errc::invalid_argument, {"postgres: ", what});
     };
     if (!detail::valid_identifier(name_space, 31))
         return wrong("name_space must be a letter or '_' and up to 30 lower-case letters, digits and '_'");

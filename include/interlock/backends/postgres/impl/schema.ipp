@@ -24,8 +24,10 @@ namespace detail {
 
 // The sequences have no cache: a number is a fence only if the numbers of different sessions come in the
 // order in which they were drawn. Sequences are as durable as the tables, and do not go back when a
-// transaction is rolled back. An owner that is null: nobody holds the lock, or has the claim; what a record of
-// a claim names may still have to be settled. `inherited`: it names the attempt of a former owner.
+// transaction is rolled back.
+//
+// Where `owner` is null, nobody holds the lock or has the claim; what the record of a claim names may still
+// have to be settled. Where `inherited` is true, that is an attempt of a former owner.
 inline constexpr std::string_view schema_text =
     R"(CREATE SEQUENCE IF NOT EXISTS {ns}_version CACHE 1 NO CYCLE;
 CREATE SEQUENCE IF NOT EXISTS {ns}_token CACHE 1 NO CYCLE;

@@ -124,7 +124,8 @@ Outcome<detail::Exchange> BasicTransaction<R>::commit(detail::Batch const& batch
         session_->run(batch, socket_time(until), detail::Bounded::by_caller, detail::Access::commit);
     if (exchange.progress == detail::Progress::answered && !exchange.error) {
         if (exchange.replies.back().tag() != "COMMIT")
-            return Failure{Errc::misconfigured, "postgres: the transaction had failed before its COMMIT"};
+            return detail::failed(
+                Errc::misconfigured, "postgres: the transaction had failed before its COMMIT");
         if (!exchange.unconfirmed)
             return exchange;
     } else if (exchange.progress == detail::Progress::answered) {
@@ -154,7 +155,7 @@ Outcome<Result> BasicTransaction<R>::run(
     if (auto refused = detail::refusal_of(sql, word))
         return *std::move(refused);
     if (pool_->runtime().now() >= until_)
-        return fail(Failure{Errc::deadline_exceeded, "the transaction's deadline has come"});
+        return fail(detail::failed(Errc::deadline_exceeded, "the transaction's deadline has come"));
     if (detail::changes_session(sql, word))
         session_->mark_unusable();
     used_ = true;
@@ -211,8 +212,8 @@ std::optional<Outcome<detail::Exchange>> BasicTransaction<R>::ask_what_became(
     if (what == "committed")
         return Answer{detail::Exchange{detail::Progress::lost, {}, std::nullopt}};
     if (what == "aborted")
-        return Answer{
-            Failure{Errc::unavailable, "postgres: the connection was lost; the transaction was rolled back"}};
+        return Answer{detail::failed(
+            Errc::unavailable, "postgres: the connection was lost; the transaction was rolled back")};
     return std::nullopt;
 }
 

@@ -17,42 +17,41 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// The name under which the statement `text` is prepared in all of the process.
-INTERLOCK_DECL std::string name_of_statement(std::string const& text)
+[[gnu::noinline]] INTERLOCK_DECL Statement::Statement(std::string_view text)
 {
     // The two statics are never destroyed, since threads of the library still use statements while the
     // process ends.
     static auto& mutex = interlock::detail::immortal<std::mutex>();
-    static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
+    static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::string>>();
     std::lock_guard lock(mutex);
-    return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
+    auto const number = known.size();
+    auto const [at, is_new] = known.try_emplace(std::string(text));
+    if (is_new)
+        at->second = "interlock_" + std::to_string(number);
+    known_ = &*at;
 }
 
-INTERLOCK_DECL Statement::Statement(std::string text)
-    : text_(std::move(text)), name_(name_of_statement(text_))
-{}
-
-INTERLOCK_DECL void Params::text(std::string value)
+[[gnu::noinline]] INTERLOCK_DECL void Params::text(std::string value)
 {
     add({std::move(value), Kind::text});
 }
 
-INTERLOCK_DECL void Params::bytes(std::string_view value)
+[[gnu::noinline]] INTERLOCK_DECL void Params::bytes(std::string_view value)
 {
     add({std::string(value), Kind::binary});
 }
 
-INTERLOCK_DECL void Params::null()
+[[gnu::noinline]] INTERLOCK_DECL void Params::null()
 {
     add({{}, Kind::null});
 }
 
-INTERLOCK_DECL void Params::number(std::int64_t value)
+[[gnu::noinline]] INTERLOCK_DECL void Params::number(std::int64_t value)
 {
     text(std::to_string(value));
 }
 
-INTERLOCK_DECL void Params::boolean(bool value)
+[[gnu::noinline]] INTERLOCK_DECL void Params::boolean(bool value)
 {
     text(value ? "t" : "f");
 }
@@ -64,12 +63,12 @@ INTERLOCK_DECL void Params::add(Value value)
     values_.push_back(std::move(value));
 }
 
-INTERLOCK_DECL void Batch::add(Statement const& statement, Params params)
+[[gnu::noinline]] INTERLOCK_DECL void Batch::add(Statement const& statement, Params params)
 {
     steps_.push_back({&statement, {}, std::move(params)});
 }
 
-INTERLOCK_DECL void Batch::add(std::string text, Params params)
+[[gnu::noinline]] INTERLOCK_DECL void Batch::add(std::string text, Params params)
 {
     steps_.push_back({nullptr, std::move(text), std::move(params)});
 }

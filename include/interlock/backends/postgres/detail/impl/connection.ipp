@@ -4,6 +4,7 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTION_IPP
 
 #include <interlock/backends/postgres/detail/connection.hpp>
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/random.hpp>
@@ -45,14 +46,12 @@ INTERLOCK_DECL Failure connect_failure(PGconn* connection, std::string const& en
          {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
           "certificate", "does not support SSL", "SSL error", "invalid "})
         if (said.find(never) != std::string_view::npos)
-            return Failure{
-                Errc::misconfigured,
-                "postgres: " + endpoint + " refuses the connection: " + std::string(never)};
+            return failed(Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: ", never});
     if (said.find("too many clients") != std::string_view::npos ||
         said.find("remaining connection slots") != std::string_view::npos ||
         said.find("too many connections") != std::string_view::npos)
-        return Failure{Errc::overloaded, "postgres: " + endpoint + " has too many connections"};
-    return Failure{Errc::unavailable, "postgres: no connection to " + endpoint};
+        return failed(Errc::overloaded, {"postgres: ", endpoint, " has too many connections"});
+    return failed(Errc::unavailable, {"postgres: no connection to ", endpoint});
 }
 
 /// The parts of an error that are of use, without the detail.
@@ -100,7 +99,7 @@ INTERLOCK_DECL Outcome<void> Connection::open(
     std::unique_ptr<PGconn, decltype(&PQfinish)> opening{
         PQconnectStartParams(keywords.data(), values.data(), 0), &PQfinish};
     if (!opening)
-        return Failure{Errc::unavailable, "postgres: out of memory"};
+        return failed(Errc::unavailable, "postgres: out of memory");
     PQsetNoticeProcessor(opening.get(), [](void*, char const*) {}, nullptr);  // the default prints to stderr
     auto next = PGRES_POLLING_WRITING;
     while (PQstatus(opening.get()) != CONNECTION_BAD) {
@@ -111,7 +110,7 @@ INTERLOCK_DECL Outcome<void> Connection::open(
         if (!wait_for_socket(
                 PQsocket(opening.get()), static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT),
                 until))
-            return Failure{Errc::unavailable, "postgres: no connection to " + endpoint + " in time"};
+            return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
         next = PQconnectPoll(opening.get());
     }
     if (PQstatus(opening.get()) == CONNECTION_BAD)
@@ -121,7 +120,7 @@ INTERLOCK_DECL Outcome<void> Connection::open(
     owner_ = std::make_unique<PqxxConnection>(opening.release());
     PQsetNoticeReceiver(connection_, &Connection::take_notice, this);
     if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) == 0)
-        return Failure{Errc::unavailable, "postgres: the connection cannot be used without blocking"};
+        return failed(Errc::unavailable, "postgres: the connection cannot be used without blocking");
     return success();
 }
 

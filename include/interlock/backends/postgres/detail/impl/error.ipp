@@ -4,8 +4,10 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ERROR_IPP
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -13,6 +15,21 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 namespace detail {
+
+[[gnu::noinline]] INTERLOCK_DECL Failure failed(Errc code, std::initializer_list<std::string_view> parts)
+{
+    return Failure{code, joined_text(parts)};
+}
+
+[[gnu::noinline]] INTERLOCK_DECL Failure failed(Errc code, char const* detail)
+{
+    return Failure{code, detail};
+}
+
+[[gnu::noinline]] INTERLOCK_DECL void throw_invalid(std::initializer_list<std::string_view> parts)
+{
+    throw Error(Errc::invalid_argument, joined_text(parts));
+}
 
 /// The error as a text for people. Values must not get into it, but the server's messages quote values. A
 /// message is therefore shown only for states that are about the schema, and where the user's schema itself

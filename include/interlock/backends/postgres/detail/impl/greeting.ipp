@@ -38,11 +38,11 @@ INTERLOCK_DECL Outcome<void> check_pooler(
         if (exchange->progress != Progress::answered || exchange->error)
             return failure_of(*exchange, Access::read);
     if (its.replies[0].text(0, 0) == pid || now.replies[0].text(0, 0) != pid)
-        return Failure{
+        return failed(
             Errc::misconfigured,
-            "postgres: at " + endpoint +
-                " a pooler shares sessions between clients; it must keep them apart, as PgBouncer "
-                "does with pool_mode = session"};
+            {"postgres: at ", endpoint,
+             " a pooler shares sessions between clients; it must keep them apart, as PgBouncer "
+             "does with pool_mode = session"});
     return success();
 }
 
@@ -50,9 +50,9 @@ INTERLOCK_DECL Outcome<void> greet(
     Connection& connection, Settings const& settings, std::string const& endpoint, TimePoint until)
 {
     if (connection.server_version() < 150000)
-        return Failure{
-            Errc::misconfigured, "postgres: the server's version is " +
-                                     std::to_string(connection.server_version() / 10000) + ", 15 is needed"};
+        return failed(
+            Errc::misconfigured, {"postgres: the server's version is ",
+                                  std::to_string(connection.server_version() / 10000), ", 15 is needed"});
     // The role or the database may have set these otherwise.
     static auto const& greeting = interlock::detail::immortal<Statement>(
         "SELECT set_config('default_transaction_isolation', 'read committed', false), "
@@ -76,7 +76,7 @@ INTERLOCK_DECL Outcome<void> greet(
     if (exchange.progress != Progress::answered || exchange.error)
         return failure_of(exchange, Access::read);
     if (exchange.replies[0].boolean(0, 4))
-        return Failure{Errc::unavailable, "postgres: " + endpoint + " is a replica"};
+        return failed(Errc::unavailable, {"postgres: ", endpoint, " is a replica"});
     connection.set_life(
         std::string(exchange.replies[0].text(0, 5)) + " " + std::string(exchange.replies[0].text(0, 6)));
     auto const& reply = exchange.replies[0];

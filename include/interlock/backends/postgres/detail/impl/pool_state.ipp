@@ -63,8 +63,8 @@ template <class R>
 Outcome<typename PoolState<R>::Session> PoolState<R>::take(TimePoint until, bool& fresh)
 {
     if (forked())
-        return Failure{
-            Errc::misconfigured, "this postgres pool was made before a fork; make a new one in the child"};
+        return failed(
+            Errc::misconfigured, "this postgres pool was made before a fork; make a new one in the child");
     return pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
         auto connection = std::make_unique<Connection>();
         if (auto connected = connect(*connection, until); !connected)
@@ -84,7 +84,7 @@ template <class R>
 Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline deadline)
 {
     if (!deadline.valid())
-        return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        return failed(Errc::invalid_argument, "the deadline is not a number");
     auto const until = deadline.at(runtime_.now());
     for (bool again = true;; again = false) {
         bool fresh = false;
@@ -166,7 +166,7 @@ Outcome<void> PoolState<R>::connect(Connection& connection, TimePoint until)
     auto const socket_by = interlock::detail::socket_deadline(runtime_, by);
     if (auto opened = connection.open(settings_, endpoint_, socket_by); !opened) {
         if (by == until && runtime_.now() >= until)
-            return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
+            return failed(Errc::deadline_exceeded, "the deadline came before anything was sent to postgres");
         return opened;
     }
     return greet(connection, settings_, endpoint_, socket_by);

@@ -45,7 +45,8 @@ INTERLOCK_DECL bool Reply::null(std::size_t row, std::size_t column) const noexc
     return PQgetisnull(result_.get(), static_cast<int>(row), static_cast<int>(column)) != 0;
 }
 
-INTERLOCK_DECL std::string_view Reply::text(std::size_t row, std::size_t column) const noexcept
+[[gnu::noinline]] INTERLOCK_DECL std::string_view Reply::text(
+    std::size_t row, std::size_t column) const noexcept
 {
     if (row >= rows() || column >= columns())
         return {};
@@ -54,7 +55,8 @@ INTERLOCK_DECL std::string_view Reply::text(std::size_t row, std::size_t column)
     return {PQgetvalue(result_.get(), r, c), static_cast<std::size_t>(PQgetlength(result_.get(), r, c))};
 }
 
-INTERLOCK_DECL std::optional<std::int64_t> Reply::number(std::size_t row, std::size_t column) const noexcept
+[[gnu::noinline]] INTERLOCK_DECL std::optional<std::int64_t> Reply::number(
+    std::size_t row, std::size_t column) const noexcept
 {
     auto const digits = text(row, column);
     std::int64_t value = 0;
@@ -64,7 +66,8 @@ INTERLOCK_DECL std::optional<std::int64_t> Reply::number(std::size_t row, std::s
     return value;
 }
 
-INTERLOCK_DECL std::optional<std::string> Reply::bytes(std::size_t row, std::size_t column) const
+[[gnu::noinline]] INTERLOCK_DECL std::optional<std::string> Reply::bytes(
+    std::size_t row, std::size_t column) const
 {
     auto const hex = text(row, column);
     if (!hex.starts_with("\\x") || hex.size() % 2 != 0)

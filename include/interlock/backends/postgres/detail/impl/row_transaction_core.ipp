@@ -75,7 +75,7 @@ Outcome<void> RowTransactionCore<R>::lock_free_row(Statement const& statement, P
         return std::move(exchange).failure();
     auto& row = exchange->replies[1];
     if (row.rows() == 0)
-        return Failure{Errc::not_found, "postgres: no row of " + store_->table.name + " is free"};
+        return failed(Errc::not_found, {"postgres: no row of ", store_->table.name, " is free"});
     learn_identity(row);
     rows_.resize(1);
     rows_[0].row = std::move(row);
@@ -156,7 +156,7 @@ Failure RowTransactionCore<R>::refused(SqlError const& error, Wait wait)
 {
     auto failure = failure_of(error, Access::write);
     if (failure.errc() == Errc::lock_busy && wait == Wait::until_deadline)
-        return Failure{Errc::deadline_exceeded, "postgres: a row is locked by somebody else"};
+        return failed(Errc::deadline_exceeded, "postgres: a row is locked by somebody else");
     return failure;
 }
 
@@ -199,9 +199,9 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
     auto const& runtime = pool_->runtime();
     auto const until = std::min(deadline.at(runtime.now()), until_);
     if (runtime.now() >= until)
-        return Failure{Errc::deadline_exceeded, "the deadline came before the commit was sent"};
+        return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent");
     if (!session_ || !session_->is_open())
-        return Failure{Errc::unavailable, "postgres: the connection is lost; nothing was committed"};
+        return failed(Errc::unavailable, "postgres: the connection is lost; nothing was committed");
     if (changes.size() == 1 && !used_ && changes[0].fence == nullptr &&
         (changes[0].kind != ChangeKind::guard || operation != nullptr))
         return commit_one(changes[0], operation, until);

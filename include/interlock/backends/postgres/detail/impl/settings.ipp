@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SETTINGS_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SETTINGS_IPP
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/core/errc.hpp>
@@ -83,7 +84,7 @@ INTERLOCK_DECL bool local_host(std::string_view hosts) noexcept
 
 INTERLOCK_DECL Failure bad_url(char const* what)
 {
-    return Failure{Errc::invalid_argument, std::string("postgres URL: ") + what};
+    return failed(Errc::invalid_argument, {"postgres URL: ", what});
 }
 
 INTERLOCK_DECL std::string host_of(Settings const& settings)

@@ -6,6 +6,7 @@
 #include <interlock/backends/postgres/detail/sql_words.hpp>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,7 +16,20 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-INTERLOCK_DECL void SqlWords::set(std::string_view name, std::string value)
+[[gnu::noinline]] INTERLOCK_DECL void append(std::string& text, std::initializer_list<std::string_view> parts)
+{
+    for (auto const part : parts)
+        text += part;
+}
+
+[[gnu::noinline]] INTERLOCK_DECL std::string joined_text(std::initializer_list<std::string_view> parts)
+{
+    std::string out;
+    append(out, parts);
+    return out;
+}
+
+[[gnu::noinline]] INTERLOCK_DECL void SqlWords::set(std::string_view name, std::string value)
 {
     for (auto& [known, word] : words_)
         if (known == name) {
@@ -25,17 +39,17 @@ INTERLOCK_DECL void SqlWords::set(std::string_view name, std::string value)
     words_.emplace_back(name, std::move(value));
 }
 
-INTERLOCK_DECL std::string SqlWords::text(std::string_view text) const
+[[gnu::noinline]] INTERLOCK_DECL std::string SqlWords::text(std::string_view text) const
 {
     return filled(text, false);
 }
 
-INTERLOCK_DECL std::string SqlWords::line(std::string_view text) const
+[[gnu::noinline]] INTERLOCK_DECL std::string SqlWords::line(std::string_view text) const
 {
     return filled(text, true);
 }
 
-INTERLOCK_DECL std::string SqlWords::filled(std::string_view text, bool in_one_line) const
+[[gnu::noinline]] INTERLOCK_DECL std::string SqlWords::filled(std::string_view text, bool in_one_line) const
 {
     std::string out;
     out.reserve(2 * text.size());

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENT_LINE_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENT_LINE_IPP
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/statement_line.hpp>
 #include <interlock/core/errc.hpp>
 
@@ -52,7 +53,7 @@ INTERLOCK_DECL bool StatementTurn::begin() const
 
 INTERLOCK_DECL Failure not_awaited()
 {
-    return Failure{Errc::invalid_argument, "postgres: a statement of the operation was not awaited"};
+    return failed(Errc::invalid_argument, "postgres: a statement of the operation was not awaited");
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENT_TEXT_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENT_TEXT_IPP
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/statement_text.hpp>
 
 #include <algorithm>
@@ -82,11 +83,11 @@ INTERLOCK_DECL bool changes_session(std::string_view sql, std::string_view word)
 INTERLOCK_DECL std::optional<Failure> refusal_of(std::string_view sql, std::string_view word)
 {
     if (sql.find('\0') != std::string_view::npos)
-        return Failure{Errc::invalid_argument, "postgres: a statement has a NUL"};
+        return failed(Errc::invalid_argument, "postgres: a statement has a NUL");
     if (is_any(
             word,
             {"commit", "rollback", "abort", "end", "begin", "start", "savepoint", "release", "prepare"}))
-        return Failure{Errc::invalid_argument, "postgres: the transaction is not the operation's to end"};
+        return failed(Errc::invalid_argument, "postgres: the transaction is not the operation's to end");
     return std::nullopt;
 }
 

@@ -35,10 +35,8 @@ INTERLOCK_DECL bool is_race(SqlError const& error)
 INTERLOCK_DECL std::string joined(std::vector<std::string> const& names)
 {
     std::string out;
-    for (auto const& name : names) {
-        out += out.empty() ? "" : ", ";
-        out += name;
-    }
+    for (auto const& name : names)
+        append(out, {out.empty() ? "" : ", ", name});
     return out;
 }
 
@@ -46,12 +44,8 @@ INTERLOCK_DECL std::string joined(std::vector<std::string> const& names)
 INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> const& key)
 {
     std::string out;
-    for (std::size_t i = 0; i < key.size(); ++i) {
-        out += i == 0 ? "t." : " AND t.";
-        out += t.key[i];
-        out += " = ";
-        out += key[i];
-    }
+    for (std::size_t i = 0; i < key.size(); ++i)
+        append(out, {i == 0 ? "t." : " AND t.", t.key[i], " = ", key[i]});
     return out;
 }
 
@@ -64,7 +58,7 @@ public:
           released_(fencing == Fencing::guarded_and_released), with_operation_(with_operation)
     {
         words_.set("table", t.name);
-        words_.set("store", "'" + t.name + "'");
+        words_.set("store", joined_text({"'", t.name, "'"}));
         words_.set("ns", ns);
         words_.set("version", t.version);
         words_.set("key", joined(t.key));
@@ -73,14 +67,6 @@ public:
         words_.set("is_key", has_key(t, key_));
     }
 
-    /// The next parameter.
-    std::string parameter(std::string_view cast = {})
-    {
-        std::string out = "$";  // in steps: g++ 12 warns of an overlap in a sum that is inlined
-        out += std::to_string(++count_);
-        out += cast;
-        return out;
-    }
     /// One parameter for each column of the key.
     std::vector<std::string> key()
     {
@@ -99,9 +85,9 @@ public:
             add_fence();
         if (with_operation_)
             add_old_record();
-        auto const change = row_change();
+        words_.set("change", row_change());
         bool const reads = action_ == RowAction::verify || action_ == RowAction::nothing;
-        part("w", (reads ? "MATERIALIZED (" : "(") + change + ")");
+        part("w", reads ? "MATERIALIZED ({change})" : "({change})");
         if (fenced_)
             add_lock_record();
         if (with_operation_)
@@ -110,35 +96,42 @@ public:
     }
 
 private:
-    void part(std::string_view name, std::string const& text)
+    /// The next parameter.
+    [[gnu::noinline]] std::string parameter(std::string_view cast)
     {
-        with_ += with_.empty() ? "WITH " : ", ";
-        with_ += name;
-        with_ += " AS ";
-        with_ += text;
+        return joined_text({"$", std::to_string(++count_), cast});
+    }
+    /// The next parameter becomes a word.
+    [[gnu::noinline]] void bind(std::string_view name, std::string_view cast)
+    {
+        words_.set(name, parameter(cast));
+    }
+    [[gnu::noinline]] void part(std::string_view name, std::string_view text)
+    {
+        append(with_, {with_.empty() ? "WITH " : ", ", name, " AS ", words_.line(text)});
     }
 
     void add_fence()
     {
-        words_.set("lock_key", parameter("::bytea"));
-        words_.set("owner", parameter("::bytea"));
-        words_.set("token", parameter("::bigint"));
+        bind("lock_key", "::bytea");
+        bind("owner", "::bytea");
+        bind("token", "::bigint");
         if (released_)
-            words_.set("payload", parameter("::text"));
-        part("g", words_.line(R"(MATERIALIZED (SELECT 1 FROM {ns}_lock WHERE store = {store}
-            AND key = {lock_key} AND owner = {owner} AND mark <= {token} FOR UPDATE))"));
+            bind("payload", "::text");
+        part("g", R"(MATERIALIZED (SELECT 1 FROM {ns}_lock WHERE store = {store}
+            AND key = {lock_key} AND owner = {owner} AND mark <= {token} FOR UPDATE))");
         allowed_ += " AND EXISTS (SELECT FROM g)";
     }
 
     void add_old_record()
     {
-        words_.set("home", parameter("::bytea"));
-        words_.set("id", parameter("::bytea"));
-        words_.set("attempt", parameter("::bigint"));
-        words_.set("answer", parameter("::bytea"));
-        words_.set("retention", parameter("::bigint"));
-        part("old", words_.line(R"(MATERIALIZED (SELECT answered, attempt, answer FROM {ns}_operation
-            WHERE store = {store} AND key = {home} AND id = {id} AND kept_until > clock_timestamp()))"));
+        bind("home", "::bytea");
+        bind("id", "::bytea");
+        bind("attempt", "::bigint");
+        bind("answer", "::bytea");
+        bind("retention", "::bigint");
+        part("old", R"(MATERIALIZED (SELECT answered, attempt, answer FROM {ns}_operation
+            WHERE store = {store} AND key = {home} AND id = {id} AND kept_until > clock_timestamp()))");
         allowed_ += words_.line(" AND NOT EXISTS (SELECT FROM old WHERE answered OR attempt >= {attempt})");
     }
 
@@ -149,7 +142,7 @@ private:
             return insertion();
         if (action_ == RowAction::nothing)
             return words_.line("SELECT 1::bigint AS version WHERE true{allowed}");
-        words_.set("expected", parameter());
+        bind("expected", {});
         words_.set("here", words_.line("WHERE {is_key} AND t.{version} = {expected}{allowed}"));
         if (action_ == RowAction::erase)
             return words_.line("DELETE FROM {table} t {here} RETURNING t.{version} AS version");
@@ -157,21 +150,20 @@ private:
             return update();
         // Records of one key are in the order of their commits, so only one transaction at a time may write
         // one.
-        words_.set("lock", with_operation_ ? "FOR UPDATE" : "FOR SHARE");
-        return words_.line("SELECT t.{version} AS version FROM {table} t {here} {lock}");
+        return words_.line(
+            with_operation_ ? "SELECT t.{version} AS version FROM {table} t {here} FOR UPDATE"
+                            : "SELECT t.{version} AS version FROM {table} t {here} FOR SHARE");
     }
 
     std::string insertion()
     {
         // Whoever holds the row lock of a key without a value holds this advisory lock.
-        words_.set("hash", parameter("::bigint"));
-        std::string names = joined(table_.key);
-        std::string values = joined(key_);
-        names += ", " + table_.version;
-        values += ", " + table_.first_version;
+        bind("hash", "::bigint");
+        std::string names = joined_text({joined(table_.key), ", ", table_.version});
+        std::string values = joined_text({joined(key_), ", ", table_.first_version});
         for (auto const& column : table_.columns) {
-            names += ", " + column;
-            values += ", " + parameter(table_.value_type);
+            append(names, {", ", column});
+            append(values, {", ", parameter(table_.value_type)});
         }
         words_.set("names", std::move(names));
         words_.set("values", std::move(values));
@@ -182,76 +174,69 @@ private:
 
     std::string update()
     {
-        std::string set = table_.version + " = " + table_.next_version;
+        std::string set = joined_text({table_.version, " = ", table_.next_version});
         for (auto const& column : table_.columns)
-            set += ", " + column + " = " + parameter(table_.value_type);
+            append(set, {", ", column, " = ", parameter(table_.value_type)});
         words_.set("set", std::move(set));
         return words_.line("UPDATE {table} t SET {set} {here} RETURNING t.{version} AS version");
     }
 
     void add_lock_record()
     {
-        part(
-            "r", words_.line(
-                     released_ ? R"((UPDATE {ns}_lock SET mark = {token}, owner = NULL,
-            expires = clock_timestamp() WHERE store = {store} AND key = {lock_key}
-            AND EXISTS (SELECT FROM w) RETURNING wanted))"
-                               : R"((UPDATE {ns}_lock SET mark = {token}
-            WHERE store = {store} AND key = {lock_key} AND mark < {token}
-            AND EXISTS (SELECT FROM w) RETURNING wanted))"));
-        if (released_)
-            part("n", words_.line(R"(MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload})
-                FROM r WHERE wanted))"));
+        if (!released_) {
+            part("r", R"((UPDATE {ns}_lock SET mark = {token}
+                WHERE store = {store} AND key = {lock_key} AND mark < {token}
+                AND EXISTS (SELECT FROM w) RETURNING wanted))");
+            return;
+        }
+        part("r", R"((UPDATE {ns}_lock SET mark = {token}, owner = NULL, expires = clock_timestamp()
+            WHERE store = {store} AND key = {lock_key} AND EXISTS (SELECT FROM w) RETURNING wanted))");
+        part("n", R"(MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload}) FROM r WHERE wanted))");
     }
 
     void add_new_record()
     {
-        part("rec", words_.line(R"((INSERT INTO {ns}_operation AS o
+        part("rec", R"((INSERT INTO {ns}_operation AS o
             (store, key, id, attempt, answered, answer, sequence, kept_until)
             SELECT {store}, {home}, {id}, {attempt}, true, {answer}, nextval('{ns}_record'),
             clock_timestamp() + {retention} * interval '1 microsecond' FROM w
             ON CONFLICT (store, key, id) DO UPDATE SET attempt = excluded.attempt, answered = true,
             answer = excluded.answer, sequence = excluded.sequence, kept_until = excluded.kept_until
             WHERE o.kept_until <= clock_timestamp() OR (NOT o.answered AND o.attempt < excluded.attempt)
-            RETURNING 1))"));
+            RETURNING 1))");
     }
 
-    /// An expression that fails with `race_word`, the next parameter, once it is evaluated. `count` is a
-    /// number that the planner does not know before; it is a part of the expression so that the planner
-    /// cannot evaluate it early.
-    std::string race_of(std::string_view count)
+    /// The word `race`, an expression that fails with `race_word`, the next parameter, once it is evaluated.
+    /// `count` is a number that the planner does not know before; it is a part of the expression so that the
+    /// planner cannot evaluate it early.
+    void set_race(std::string_view count)
     {
-        std::string out = "((";
-        out += count;
-        out += ")::text || ' ' || ";
-        out += parameter("::text");
-        return out += ")::int";
+        words_.set("race", joined_text({"((", count, ")::text || ' ' || ", parameter("::text"), ")::int"}));
     }
 
     std::string error_if_refused()
     {
         words_.set("unrecorded", with_operation_ ? " OR NOT EXISTS (SELECT FROM rec)" : "");
-        words_.set("race", race_of("count(*)"));
+        set_race("count(*)");
         return words_.line(" SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END FROM w");
     }
 
     /// The columns of `ChangeColumn`, and what must be evaluated besides.
     std::string reasons()
     {
-        words_.set("fence", fenced_ ? "EXISTS (SELECT FROM g)" : "true");
-        words_.set(
-            "present", action_ == RowAction::nothing
-                           ? "NULL"
-                           : words_.line("(SELECT t.{version} FROM {table} t WHERE {is_key})"));
-        words_.set(
-            "record",
-            with_operation_ ? "(SELECT answered FROM old), (SELECT answer FROM old)" : "NULL, NULL");
-        auto out = words_.line(" SELECT (SELECT version FROM w), {fence}, {present}, {record}");
+        auto out = words_.line(
+            fenced_ ? " SELECT (SELECT version FROM w), EXISTS (SELECT FROM g), "
+                    : " SELECT (SELECT version FROM w), true, ");
+        out += words_.line(
+            action_ == RowAction::nothing ? "NULL" : "(SELECT t.{version} FROM {table} t WHERE {is_key})");
+        out += with_operation_ ? ", (SELECT answered FROM old), (SELECT answer FROM old)" : ", NULL, NULL";
         if (released_)
             out += ", (SELECT count(*) FROM n)";
-        if (with_operation_)
-            out += ", CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec) THEN " +
-                   race_of("SELECT count(*) FROM rec") + " END";
+        if (with_operation_) {
+            set_race("SELECT count(*) FROM rec");
+            out += words_.line(R"(, CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec)
+                THEN {race} END)");
+        }
         return out;
     }
 
@@ -283,7 +268,7 @@ INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std
 {
     SqlWords words;
     words.set("ns", ns);
-    words.set("store", "'" + t.name + "'");
+    words.set("store", joined_text({"'", t.name, "'"}));
     make_changes(t, ns);
     make_reads(t);
     make_operation_records(words);
@@ -309,9 +294,9 @@ INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& 
 INTERLOCK_DECL void Statements::make_reads(Table const& t)
 {
     SqlWords words;
-    std::string shown = "t." + t.version;
+    std::string shown = joined_text({"t.", t.version});
     for (auto const& column : t.shown)
-        shown += ", t." + column;
+        append(shown, {", t.", column});
     words.set("shown", std::move(shown));
     words.set("table", t.name);
     ChangeText parameters{t, {}, RowAction::nothing, Fencing::none, false};
@@ -319,9 +304,9 @@ INTERLOCK_DECL void Statements::make_reads(Table const& t)
     load = Statement{words.line("SELECT {shown} FROM {table} t WHERE {is_key}")};
     // What any transaction asks first has the transaction's id as its last column.
     rows = words.line("SELECT {shown}, pg_current_xact_id() FROM {table} t");
-    auto const row = words.line(rows + " WHERE {is_key} " + row_lock);
+    auto const row = words.line(joined_text({rows, " WHERE {is_key} ", row_lock}));
     lock_row = Statement{row};
-    lock_row_now = Statement{row + " NOWAIT"};
+    lock_row_now = Statement{joined_text({row, " NOWAIT"})};
     lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
     lock_hash_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
 }
@@ -357,8 +342,9 @@ INTERLOCK_DECL void Statements::make_lock_records(SqlWords const& words)
         RETURNING mark - mark % 1024 AS first),
         b AS (UPDATE {ns}_lock SET wanted = true WHERE store = {store} AND key = $1::bytea
         AND NOT wanted AND NOT EXISTS (SELECT FROM l) RETURNING 1),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', 'w' || encode(substr(h.owner, 1, 4), 'hex') || $4::text)
-        FROM {ns}_lock h WHERE h.store = {store} AND h.key = $1::bytea AND h.owner IS NOT NULL
+        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake',
+        'w' || encode(substr(h.owner, 1, 4), 'hex') || $4::text) FROM {ns}_lock h
+        WHERE h.store = {store} AND h.key = $1::bytea AND h.owner IS NOT NULL
         AND NOT EXISTS (SELECT FROM l))
         SELECT (SELECT first FROM l),
         (SELECT (extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM {ns}_lock

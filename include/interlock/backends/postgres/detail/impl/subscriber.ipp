@@ -33,12 +33,17 @@ INTERLOCK_DECL std::uint64_t stable_hash(std::string_view store, std::string_vie
     return hash;
 }
 
-INTERLOCK_DECL std::string hex(std::uint64_t number, std::size_t digits)
+[[gnu::noinline]] INTERLOCK_DECL std::string hex(std::uint64_t number, std::size_t digits)
 {
     std::string out(digits, '0');
     for (std::size_t i = digits; i-- > 0; number >>= 4)
         out[i] = "0123456789abcdef"[number & 15U];
     return out;
+}
+
+[[gnu::noinline]] INTERLOCK_DECL std::string free_wakeup(std::uint64_t hash)
+{
+    return "f" + hex(hash, 16);
 }
 
 INTERLOCK_DECL std::optional<WakeupMessage> read_wakeup(std::string_view payload) noexcept

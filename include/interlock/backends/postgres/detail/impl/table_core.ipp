@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CORE_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CORE_IPP
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/table_core.hpp>
 #include <interlock/core/kit/lock_call.hpp>
@@ -29,7 +30,7 @@ namespace detail {
 
 INTERLOCK_DECL Failure damaged(char const* what)
 {
-    return Failure{Errc::corrupt_state, std::string("postgres: ") + what};
+    return failed(Errc::corrupt_state, {"postgres: ", what});
 }
 
 /// As the statements take it, rounded up.
@@ -41,105 +42,6 @@ INTERLOCK_DECL std::int64_t whole_microseconds(std::chrono::nanoseconds time) no
 INTERLOCK_DECL std::string_view as_text(std::array<char, 16> const& bytes) noexcept
 {
     return {bytes.data(), bytes.size()};
-}
-
-[[noreturn]] INTERLOCK_DECL void throw_wrong(std::string const& what)
-{
-    throw Error(Errc::invalid_argument, "postgres: " + what);
-}
-
-/// A name, perhaps with a schema and a dot in front.
-INTERLOCK_DECL bool valid_name(std::string_view name) noexcept
-{
-    auto const dot = name.find('.');
-    if (dot == std::string_view::npos)
-        return valid_identifier(name);
-    return valid_identifier(name.substr(0, dot)) && valid_identifier(name.substr(dot + 1));
-}
-
-/// The names of a list with commas.
-INTERLOCK_DECL std::vector<std::string> listed(std::string_view names)
-{
-    std::vector<std::string> out;
-    for (;;) {
-        auto const comma = names.find(',');
-        auto name = names.substr(0, comma);
-        name.remove_prefix(std::min(name.find_first_not_of(' '), name.size()));
-        name = name.substr(0, name.find_last_not_of(' ') + 1);
-        out.emplace_back(name);
-        if (comma == std::string_view::npos)
-            return out;
-        names.remove_prefix(comma + 1);
-    }
-}
-
-INTERLOCK_DECL void check_key_columns(std::vector<std::string> const& keys, TypeShape const& shape)
-{
-    if (shape.key_is_struct && keys != shape.key_columns)
-        throw_wrong("key must name the members of the key's struct, in their order");
-    if (!shape.key_is_struct && keys.size() != shape.key_parts)
-        throw_wrong(
-            "key names " + std::to_string(keys.size()) + " columns, its type has " +
-            std::to_string(shape.key_parts));
-}
-
-/// The library's own table.
-INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
-{
-    if (!shape.storable)
-        throw_wrong("a state in the library's table needs StateTraits<T>::encode and decode");
-    Table t;
-    t.name = ns + "_state";
-    t.key = {"key"};
-    t.version = "version";
-    t.columns = t.shown = {"data"};
-    t.first_version = t.next_version = "nextval('" + ns + "_version')";
-    t.key_type = t.value_type = "::bytea";
-    return t;
-}
-
-/// The user's table.
-INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape const& shape)
-{
-    if (!shape.is_row)
-        throw_wrong(
-            "a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are columns");
-    if (!shape.is_key)
-        throw_wrong("the key type is neither a column nor made of columns; it needs KeyTraits<K>::decode");
-    if (!valid_name(options.table))
-        throw_wrong(
-            "table must be made of lower-case letters, digits and '_', perhaps with a schema and a dot "
-            "in front");
-    auto const keys = listed(options.key);
-    if (!std::all_of(keys.begin(), keys.end(), [](auto const& name) { return valid_identifier(name); }) ||
-        !valid_identifier(options.version))
-        throw_wrong("key and version must name columns, by lower-case letters, digits and '_'");
-    check_key_columns(keys, shape);
-    if (!options.version_sequence.empty() && !valid_name(options.version_sequence))
-        throw_wrong("version_sequence must be made of lower-case letters, digits and '_'");
-    // Quoted, so that a column may be called "order"; they are valid, so quotes change nothing else.
-    auto const quoted = [](std::string const& name) { return "\"" + name + "\""; };
-    Table t;
-    t.name = options.table;
-    for (auto const& name : keys)
-        t.key.push_back(quoted(name));
-    t.version = quoted(options.version);
-    for (auto const& name : shape.columns) {
-        if (!valid_identifier(name))
-            throw_wrong("member " + name + " cannot be a column: lower-case letters, digits and '_' only");
-        t.shown.push_back(quoted(name));
-        t.written.push_back(
-            name != options.version && std::find(keys.begin(), keys.end(), name) == keys.end());
-        if (t.written.back())
-            t.columns.push_back(quoted(name));
-    }
-    if (options.version_sequence.empty()) {
-        t.first_version = "1";
-        t.next_version = "t." + t.version + " + 1";
-    } else {
-        t.first_version = t.next_version = "nextval('" + options.version_sequence + "')";
-    }
-    return t;
 }
 
 INTERLOCK_DECL RowAction action_of(RowChange const& change) noexcept
@@ -156,7 +58,7 @@ INTERLOCK_DECL RowAction action_of(RowChange const& change) noexcept
 template <class R>
 TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape)
     : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
-      table(mapped ? mapped_table(options, shape) : own_table(pool->options().name_space, shape)),
+      table(table_of(options, pool->options().name_space, shape)),
       statements(
           table, pool->options().name_space,
           options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE"),
@@ -165,7 +67,8 @@ TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, Ty
           : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
                                                             : "BEGIN ISOLATION LEVEL READ COMMITTED"),
       transaction_id("SELECT pg_current_xact_id()"), commit("COMMIT"),
-      identity(intern_store(pool->endpoint() + "/" + pool->options().name_space + "/" + table.name))
+      identity(
+          intern_store(joined_text({pool->endpoint(), "/", pool->options().name_space, "/", table.name})))
 {}
 
 // ---- keys, values and their failures ------------------------------------------------------------
@@ -182,9 +85,9 @@ bool TableCore<R>::add_key(Params& params, Key const& key) const
 template <class R>
 Failure TableCore<R>::bad_key()
 {
-    return Failure{
+    return failed(
         Errc::invalid_argument,
-        "postgres: no row can have the key: a text has a NUL, or it is not of the key's type"};
+        "postgres: no row can have the key: a text has a NUL, or it is not of the key's type");
 }
 
 template <class R>
@@ -192,7 +95,7 @@ Outcome<Version> TableCore<R>::version_of(Reply const& reply, std::size_t row) c
 {
     auto const version = reply.number(row, 0);
     if (!version || *version <= no_version)
-        return Failure{Errc::corrupt_state, "postgres: a version in " + table.name + " is not at least 1"};
+        return failed(Errc::corrupt_state, {"postgres: a version in ", table.name, " is not at least 1"});
     return *version;
 }
 
@@ -201,9 +104,9 @@ Outcome<void> TableCore<R>::check_size(std::size_t size) const
 {
     if (size <= options.max_value_bytes)
         return success();
-    return Failure{
-        Errc::invalid_argument, "value has " + std::to_string(size) + " bytes, the limit is " +
-                                    std::to_string(options.max_value_bytes)};
+    return failed(
+        Errc::invalid_argument, {"value has ", std::to_string(size), " bytes, the limit is ",
+                                 std::to_string(options.max_value_bytes)});
 }
 
 template <class R>
@@ -211,34 +114,33 @@ Outcome<void> TableCore<R>::check_encoded(std::size_t size) const
 {
     if (size <= options.max_value_bytes)
         return success();
-    return Failure{Errc::invalid_argument, "the encoded value is larger than max_value_bytes"};
+    return failed(Errc::invalid_argument, "the encoded value is larger than max_value_bytes");
 }
 
 template <class R>
 Failure TableCore<R>::does_not_fit(char const* column) const
 {
-    return Failure{
-        Errc::corrupt_state, "postgres: " + table.name + "." + column + " does not fit its member"};
+    return failed(Errc::corrupt_state, {"postgres: ", table.name, ".", column, " does not fit its member"});
 }
 
 template <class R>
 Failure TableCore<R>::foreign_key()
 {
-    return Failure{Errc::invalid_argument, "the state's key is not the key that it is stored under"};
+    return failed(Errc::invalid_argument, "the state's key is not the key that it is stored under");
 }
 
 template <class R>
 Failure TableCore<R>::has_nul(char const* column)
 {
-    return Failure{Errc::invalid_argument, std::string("postgres: the text of ") + column + " has a NUL"};
+    return failed(Errc::invalid_argument, {"postgres: the text of ", column, " has a NUL"});
 }
 
 template <class R>
 Failure TableCore<R>::undecodable(Version version)
 {
-    return Failure{
+    return failed(
         Errc::corrupt_state,
-        "postgres: a stored value cannot be decoded; version " + std::to_string(version)};
+        {"postgres: a stored value cannot be decoded; version ", std::to_string(version)});
 }
 
 template <class R>
@@ -256,7 +158,7 @@ std::uint64_t TableCore<R>::lock_hash(Key const& key) const noexcept
 template <class R>
 std::string TableCore<R>::free_message(Key const& key) const
 {
-    return "f" + hex(lock_hash(key), 16);
+    return free_wakeup(lock_hash(key));
 }
 
 // ---- single statements --------------------------------------------------------------------------
@@ -372,18 +274,18 @@ Outcome<void> TableCore<R>::verify_fencing(Deadline deadline) const
         names.push_back(options.version_sequence);
     Batch batch;
     for (auto const& sequence : names)
-        batch.add(
-            "SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence WHERE seqrelid = "
-            "'" +
-            sequence + "'::regclass");
+        batch.add(joined_text(
+            {"SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence "
+             "WHERE seqrelid = '",
+             sequence, "'::regclass"}));
     auto replies = pool->execute(batch, Access::read, deadline);
     if (!replies)
         return std::move(replies).failure();
     for (std::size_t i = 0; i < names.size(); ++i)
         if ((*replies)[i].rows() != 1 || !(*replies)[i].boolean(0, 0))
-            return Failure{
-                Errc::misconfigured, "postgres: the sequence " + names[i] +
-                                         " must have CACHE 1, a positive increment and no CYCLE"};
+            return failed(
+                Errc::misconfigured, {"postgres: the sequence ", names[i],
+                                      " must have CACHE 1, a positive increment and no CYCLE"});
     return success();
 }
 
@@ -418,15 +320,17 @@ template <class R>
 Statement TableCore<R>::free_rows(std::string const& where, std::string const& order_by) const
 {
     if (!mapped)
-        throw_wrong("free rows need RepositoryOptions::table");
+        throw_invalid({"postgres: free rows need RepositoryOptions::table"});
     if (where.empty())
-        throw_wrong("free rows need a condition; `true` for all rows");
+        throw_invalid({"postgres: free rows need a condition; `true` for all rows"});
     if ((where + order_by).find('\0') != std::string::npos)
-        throw_wrong("the condition of free rows has a NUL");
-    auto text = statements.rows + " WHERE (" + where + ")";
+        throw_invalid({"postgres: the condition of free rows has a NUL"});
+    std::string text;
+    append(text, {statements.rows, " WHERE (", where, ")"});
     if (!order_by.empty())
-        text += " ORDER BY " + order_by;
-    return Statement{text + " LIMIT 1 " + statements.row_lock + " SKIP LOCKED"};
+        append(text, {" ORDER BY ", order_by});
+    append(text, {" LIMIT 1 ", statements.row_lock, " SKIP LOCKED"});
+    return Statement{text};
 }
 
 // ---- changes ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_VALUES_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_VALUES_IPP
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/values.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
@@ -50,7 +51,7 @@ INTERLOCK_DECL void throw_not_of_the_type()
 
 INTERLOCK_DECL Failure parameter_has_nul()
 {
-    return Failure{Errc::invalid_argument, "postgres: a text parameter has a NUL; see postgres::Bytes"};
+    return failed(Errc::invalid_argument, "postgres: a text parameter has a NUL; see postgres::Bytes");
 }
 
 }  // namespace detail
