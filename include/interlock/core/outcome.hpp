@@ -37,6 +37,9 @@ template <class R>
 inline constexpr bool is_answer = false;
 template <class R>
 inline constexpr bool is_answer<Answer<R>> = true;
+
+/// What `Outcome::failure` throws where there is a value.
+[[noreturn]] void throw_no_failure();
 }  // namespace detail
 
 /// Why a call has no value: a code, perhaps the cause behind it, a time after which asking again makes sense,
@@ -230,9 +233,20 @@ public:
     std::string message() const { return has_value_ ? name_of(Errc::ok) : failure_.message(); }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return has_value_ ? std::string{} : failure_.detail(); }
-    /// The failure, for example to return it from a function of the caller's. Precondition: no value.
-    Failure const& failure() const& { return failure_; }
-    Failure&& failure() && { return std::move(failure_); }
+    /// The failure, for example to return it from a function of the caller's. Throws `std::bad_variant_access`
+    /// where there is a value.
+    Failure const& failure() const&
+    {
+        if (has_value_)
+            detail::throw_no_failure();
+        return failure_;
+    }
+    Failure&& failure() &&
+    {
+        if (has_value_)
+            detail::throw_no_failure();
+        return std::move(failure_);
+    }
 
     /// True when the value is the stored answer of an earlier execution of the same operation id, or of the
     /// same idempotent request.

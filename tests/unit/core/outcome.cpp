@@ -42,6 +42,7 @@ TEST_CASE("an outcome is a value or a failure, and the effect follows", "[core][
     CHECK(good.errc() == Errc::ok);
     CHECK(good.effect() == Effect::applied);
     CHECK(good.detail().empty());
+    CHECK_THROWS_AS(good.failure(), std::bad_variant_access);
 
     Outcome<int> const bad = Failure{Errc::not_found, "sku-1"};
     CHECK_FALSE(bad);

@@ -53,6 +53,15 @@ INTERLOCK_DECL void Failure::raise() const
     throw exception();
 }
 
+namespace detail {
+
+INTERLOCK_DECL void throw_no_failure()
+{
+    throw std::bad_variant_access();
+}
+
+}  // namespace detail
+
 }  // namespace v0
 }  // namespace interlock
 

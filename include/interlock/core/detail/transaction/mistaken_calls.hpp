@@ -27,6 +27,7 @@ namespace detail {
 enum class Mistake : unsigned char {
     none,
     names_no_state,
+    comes_in_another_order,
     takes_a_copy,
     takes_other_arguments,
     takes_not_one_per_key,
@@ -50,6 +51,9 @@ template <class A>
 inline constexpr bool is_operation_id = std::same_as<std::remove_cvref_t<A>, OperationId>;
 template <class A>
 inline constexpr bool is_request = std::same_as<std::remove_cvref_t<A>, IdempotentRequest>;
+
+template <class... A>
+inline constexpr bool has_once = ((is_operation_id<A> || is_request<A>) || ...);
 
 template <class A, class T, class K>
 inline constexpr bool names_states = KeyOrState<A, T, K>;
@@ -122,7 +126,9 @@ template <
 consteval Mistake mistake_in()
 {
     constexpr bool once = is_operation_id<First> || is_request<First>;
-    if constexpr (is_request<First> && !TakesRequests)
+    if constexpr (!once && has_once<Second, Rest...>)
+        return Mistake::comes_in_another_order;
+    else if constexpr (is_request<First> && !TakesRequests)
         return Mistake::has_a_request;
     else if constexpr (is_operation_id<First> && Idempotent)
         return Mistake::has_an_id;
@@ -166,6 +172,8 @@ protected:
     INTERLOCK_MISTAKEN_CALLS(
         names_no_state,
         "name the state first: pass its key, of the repository's key_type, or a T, or keys(a, b)")
+    INTERLOCK_MISTAKEN_CALLS(
+        comes_in_another_order, "pass the operation id or the request first: (id, key, operation)")
     INTERLOCK_MISTAKEN_CALLS(
         takes_a_copy, "take the state by reference, `T&`: what an operation does to a copy is lost")
     INTERLOCK_MISTAKEN_CALLS(
