@@ -46,15 +46,15 @@ class Acquisition : private LineMember<R> {
 protected:
     using Holds = Step<std::shared_ptr<Hold>>;
 
-    /// `key` and `slot` must live until this is done. `slot`: see `LineMember`. `reads_state`: whether the
+    /// `key` and `place` must live until this is done. `place`: the slot, see `LineMember`. `reads_state`: whether the
     /// caller reads the state when it asks for the lock.
     Acquisition(
-        std::shared_ptr<Table> table, Key const& key, Wait wait, int max_attempts, void* slot = nullptr,
+        std::shared_ptr<Table> table, Key const& key, Wait wait, int max_attempts, void* place = nullptr,
         bool reads_state = false)
         : table_(std::move(table)), key_(&key), wait_(wait), reads_state_(reads_state),
           max_attempts_(max_attempts)
     {
-        this->slot = slot;
+        this->slot = place;
     }
     Acquisition(Acquisition const&) = delete;
     Acquisition& operator=(Acquisition const&) = delete;

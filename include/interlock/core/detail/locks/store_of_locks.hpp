@@ -120,11 +120,11 @@ public:
     Ticket(std::shared_ptr<Table> const& table, Key const& key, Wait wait, int max_attempts)
         : Base(table, key, wait, max_attempts)
     {}
-    /// `key` and `slot` must live until this is done.
+    /// `key` and `place` must live until this is done.
     template <class Table>
         requires WantsState
-    Ticket(std::shared_ptr<Table> const& table, Key const& key, Wait wait, int max_attempts, Slot& slot)
-        : Base(table, key, wait, max_attempts, &slot, fused)
+    Ticket(std::shared_ptr<Table> const& table, Key const& key, Wait wait, int max_attempts, Slot& place)
+        : Base(table, key, wait, max_attempts, &place, fused)
     {}
     Ticket(Ticket const&) = delete;
     Ticket& operator=(Ticket const&) = delete;
@@ -179,8 +179,8 @@ public:
     using StateTicket = detail::Ticket<R, true>;
     using Releasing = detail::Releasing<typename R::runtime_type>;
 
-    LockTableOf(R repository, LockOptions options)
-        : StoreOfLocks<R>(std::move(repository)),
+    LockTableOf(R store, LockOptions options)
+        : StoreOfLocks<R>(std::move(store)),
           Table(*this, StoreOfLocks<R>::repository().runtime(), this->traits(Level), options)
     {}
 
