@@ -195,6 +195,25 @@ concept RowTransaction = std::movable<X> &&
     { tx.rollback() } noexcept;
 };
 
+namespace detail {
+
+struct NoTransaction {};
+/// The transaction type of a store, or one that no store has: the message about a store without row locks then
+/// names the verb that is missing.
+template <class R>
+struct TransactionOf {
+    using type = NoTransaction;
+};
+template <class R>
+    requires requires { typename R::transaction_type; }
+struct TransactionOf<R> {
+    using type = typename R::transaction_type;
+};
+template <class R>
+using transaction_of = typename TransactionOf<R>::type;
+
+}  // namespace detail
+
 /// A store that locks rows for the length of a transaction: it has a `transaction_type` and carries out
 /// `LoadForUpdate`.
 ///
@@ -202,8 +221,9 @@ concept RowTransaction = std::movable<X> &&
 /// locked as well, or two that create it cannot both succeed. 3. Waiters get the row in the order they came,
 /// where the store can. `keys` come sorted by bytes, without duplicates.
 template <class R>
-concept RowLockingRepository = Repository<R> &&
-    requires(R const& r, verb::LoadForUpdate<typename R::transaction_type> const& load_for_update, Deadline deadline) {
+concept RowLockingRepository =
+    Repository<R> &&
+    requires(R const& r, verb::LoadForUpdate<detail::transaction_of<R>> const& load_for_update, Deadline deadline) {
     { r.carry_out(load_for_update, deadline) } -> std::same_as<Outcome<typename R::transaction_type>>;
     requires RowTransaction<typename R::transaction_type, typename R::value_type>;
 };
