@@ -97,8 +97,13 @@ elseif(CASE STREQUAL "add_subdirectory_into_configured_parent")
 elseif(CASE STREQUAL "add_subdirectory_without_fmt_refused")
     refused(add_subdirectory "interlock needs fmt 9 or newer" -DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON)
 
+elseif(CASE MATCHES "^add_subdirectory_(.+)_compiled$")
+    accepted(add_subdirectory -DCONSUMER_COMPILED=${CMAKE_MATCH_1})
+
 elseif(CASE STREQUAL "find_package_core")
     accepted(find_package)
+elseif(CASE STREQUAL "find_package_core_compiled")  # by the project that links it: the package has no archive
+    accepted(find_package -DCONSUMER_LINK=interlock::core_compiled)
 elseif(CASE STREQUAL "find_package_everything")
     accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED" -DCONSUMER_LINK=interlock::interlock)
 elseif(CASE MATCHES "^find_package_(.+)_without_(.+)_refused$")
