@@ -8,6 +8,7 @@
 #include <interlock/policies/detail/idempotency_machine.hpp>
 
 #include "support/catch.hpp"
+#include "support/explorer.hpp"
 
 #include <array>
 #include <compare>
@@ -183,13 +184,11 @@ Errc commit(World& w, Commit const& c)
 // ---- the checker and the walk -------------------------------------------------------------------
 
 /// Keeps the worlds that were met, and what must be true of each of them.
-class Checker {
+class Checker : public interlock_test::Findings {
 public:
     explicit Checker(Scope scope) : scope_(scope) {}
 
     std::size_t worlds() const noexcept { return seen_.size(); }
-    std::uint64_t problems{0};
-    std::string first_problem;
     std::uint64_t ends{0};
     std::array<std::uint64_t, 5> results{};
     std::uint64_t settled_elsewhere{0};
@@ -198,12 +197,6 @@ public:
 
 protected:
     static std::size_t index(std::int8_t owner) noexcept { return static_cast<std::size_t>(owner); }
-
-    void expect(bool good, char const* what)
-    {
-        if (!good && problems++ == 0)
-            first_problem = what;
-    }
 
     /// What the four sentences say of every world; those that were not met before are gone on from.
     void reach(World const& w)

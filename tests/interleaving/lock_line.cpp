@@ -12,6 +12,7 @@
 #include <interlock/core/detail/locks/lock_line.hpp>
 
 #include "support/catch.hpp"
+#include "support/explorer.hpp"
 
 #include <algorithm>
 #include <array>
@@ -19,10 +20,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <set>
-#include <string>
 #include <utility>
-#include <vector>
 
 namespace {
 namespace lock_line {
@@ -118,21 +116,17 @@ TimePoint time_of(int milliseconds)
     return zero + std::chrono::milliseconds{milliseconds};
 }
 
-class Explorer {
+class Explorer : public interlock_test::Findings {
 public:
     Explorer(std::int8_t callers, std::size_t most_worlds) : callers_(callers), most_worlds_(most_worlds) {}
 
     void explore(int depth)
     {
         reach(World{});
-        for (; depth > 0 && !frontier_.empty() && seen_.size() < most_worlds_; --depth)
-            for (auto const& world : std::exchange(frontier_, {}))
-                step(world);
+        worlds_.explore(depth, most_worlds_, [&](World const& world) { step(world); });
     }
 
-    std::size_t worlds() const noexcept { return seen_.size(); }
-    std::uint64_t problems{0};
-    std::string first_problem;
+    std::size_t worlds() const noexcept { return worlds_.count(); }
     std::uint64_t hand_ons{0};
     std::uint64_t spent_budgets{0};
     std::uint64_t fenced_by_a_trip{0};
@@ -140,21 +134,13 @@ public:
     std::uint64_t removals_behind_a_renewal{0};
 
 private:
-    void expect(bool good, char const* what)
-    {
-        if (!good && problems++ == 0)
-            first_problem = what;
-    }
-
     At& at(World& w, std::int8_t caller) { return w.model.callers[static_cast<std::size_t>(caller)]; }
 
     void reach(World const& w)
     {
         check(w);
-        if (!seen_.insert(w.model).second)
-            return;
-        frontier_.push_back(w);
-        drain(w);
+        if (worlds_.meet(w, w.model))
+            drain(w);
     }
 
     // ---- the laws -------------------------------------------------------------------------------
@@ -460,8 +446,7 @@ private:
 
     std::int8_t callers_;
     std::size_t most_worlds_;
-    std::set<Model> seen_;
-    std::vector<World> frontier_;
+    interlock_test::Worlds<World, Model> worlds_;
 };
 
 void explore(std::int8_t callers, int depth, std::size_t most_worlds)

@@ -11,6 +11,7 @@
 #include <interlock/core/detail/locks/removal_machine.hpp>
 
 #include "support/catch.hpp"
+#include "support/explorer.hpp"
 
 #include <array>
 #include <chrono>
@@ -53,11 +54,9 @@ struct Run {
     int late{0};           // attempts that may still arrive
 };
 
-class Explorer {
+class Explorer : public interlock_test::Findings {
 public:
     std::uint64_t ends{0};
-    std::uint64_t problems{0};
-    std::string first_problem;
     std::array<std::uint64_t, 5> results{};  // removed, gone, taken, not applied, unknown
     std::uint64_t repeated{0};
 
@@ -81,12 +80,6 @@ public:
     }
 
 private:
-    void expect(bool good, char const* what)
-    {
-        if (!good && problems++ == 0)
-            first_problem = what;
-    }
-
     static Removal apply(Run& run)
     {
         if (run.record == Record::taken)

@@ -12,12 +12,14 @@
 #include <interlock/core/detail/combining/sharing_line.hpp>
 
 #include "support/catch.hpp"
+#include "support/explorer.hpp"
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <random>
 #include <set>
@@ -558,26 +560,24 @@ private:
     bool possible_{true};  // what is asked for can happen here
 };
 
-class Explorer {
+class Explorer : public interlock_test::Findings {
 public:
     /// Breadth first, until that many worlds have been met.
     void explore(int members, std::size_t most_worlds)
     {
-        std::vector<World> frontier(1, World{members});
-        while (!frontier.empty() && worlds_.size() < most_worlds) {
-            auto const now = std::exchange(frontier, {});
-            for (auto const& world : now)
-                for (int who = 0; who < members + 2; ++who)
-                    for (int event = 0; event < World::events; ++event) {
-                        World after{world};
-                        if (!after.happens(who, event))
-                            continue;
-                        if (!after.problem.empty() && problems++ == 0)
-                            first_problem = after.problem;
-                        if (worlds_.insert(after.signature()).second)
-                            meet(after), frontier.emplace_back(after);
-                    }
-        }
+        World const first{members};
+        worlds_.meet(first, first.signature());
+        worlds_.explore(std::numeric_limits<int>::max(), most_worlds, [&](World const& world) {
+            for (int who = 0; who < members + 2; ++who)
+                for (int event = 0; event < World::events; ++event) {
+                    World after{world};
+                    if (!after.happens(who, event))
+                        continue;
+                    expect(after.problem.empty(), after.problem);
+                    if (worlds_.meet(after, after.signature()))
+                        note(after);
+                }
+        });
     }
 
     /// So many walks from the beginning, of so many events.
@@ -596,24 +596,21 @@ public:
                         static_cast<int>(random() % 8 == 0 ? random() % World::events : random() % 8 * 2)))
                     continue;
                 ++events;
-                if (!after->problem.empty() && problems++ == 0)
-                    first_problem = after->problem;
-                meet(*after);
+                expect(after->problem.empty(), after->problem);
+                note(*after);
                 world = std::move(after);
             }
         }
     }
 
-    std::size_t worlds() const noexcept { return worlds_.size(); }
-    std::uint64_t problems{0};
-    std::string first_problem;
+    std::size_t worlds() const noexcept { return worlds_.count(); }
     std::uint64_t shared{0};
     std::uint64_t replaced{0};
     std::uint64_t expelled{0};
     std::uint64_t refused{0};
 
 private:
-    void meet(World const& world)
+    void note(World const& world)
     {
         shared += world.shared_commit ? 1U : 0U;
         replaced += world.replaced ? 1U : 0U;
@@ -621,7 +618,7 @@ private:
         refused += world.refused_together ? 1U : 0U;
     }
 
-    std::set<std::string> worlds_;
+    interlock_test::Worlds<World, std::string> worlds_;
 };
 
 void explore(int members)

@@ -55,8 +55,9 @@ public:
     interlock::StartedCall<typename Verb::answer> start(
         Verb const& verb, interlock::Deadline deadline, interlock::Waiter& waiter) const
     {
-        auto call = std::make_unique<Call<typename Verb::answer>>(
-            interlock::detail::carry_out(inner_, verb, deadline), waiter);
+        auto outcome = inner_.carry_out(verb, deadline);
+        interlock::detail::note_new_version(outcome, verb);
+        auto call = std::make_unique<Call<typename Verb::answer>>(std::move(outcome), waiter);
         auto reply = [state = call->state()] { state->give(); };
         std::lock_guard const lock(replies_->mutex);
         ++replies_->started;

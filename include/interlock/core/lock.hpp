@@ -4,12 +4,20 @@
 #define INTERLOCK_CORE_LOCK_HPP
 
 /// @file
-/// A held lock: a move-only handle on one acquisition, in two types for two levels of assurance.
+/// A held lock: a move-only handle on one acquisition, in two types for two levels of assurance. A
+/// `LockStateService` gives it out; it goes back when the handle does.
+///
+///     auto lock = locks.acquire("sku-1");           // waits for its turn
+///     robot.fetch("sku-1", lock.fencing_token());   // the robot refuses a token below the last one it saw
+///     lock.check();                                 // throws `lock_lost` when the lease is over by now
+///     print_label("sku-1");
+///     if (!lock.release())                          // or let the destructor do it, without a report
+///         log("the lock was lost while this ran");
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/observer.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -35,19 +43,10 @@ enum class LockStatus : unsigned char {
 namespace detail {
 
 /// Why a lock is lost, in words.
-constexpr char const* meaning_of(LostReason reason) noexcept
-{
-    switch (reason) {
-    case LostReason::none: return "the lock is held";
-    case LostReason::expired: return "the lease ended before a renewal was confirmed";
-    case LostReason::taken: return "somebody else has been given the lock";
-    case LostReason::removed: return "the lock's record was removed from the store";
-    case LostReason::released: break;
-    }
-    return "the lock was released, or never acquired";
-}
+char const* meaning_of(LostReason reason) noexcept;
 
-/// One local grant, shared by its handle and the service that gave it.
+/// One local grant, shared by its handle and the service that gave it. What a user sees of it are the
+/// members of `Lock`.
 class Hold {
 public:
     Hold(OwnerToken owner, FencingToken token, TimePoint valid_until, TimePoint granted_at) noexcept
@@ -57,9 +56,10 @@ public:
     Hold& operator=(Hold const&) = delete;
     virtual ~Hold() = default;
 
+    /// By the clock of the service.
     virtual TimePoint now() const noexcept = 0;
     /// Of the store, for messages.
-    virtual std::string place() const { return {}; }
+    virtual std::string place() const;
     /// Gives the lock back without blocking. `unresolved`: a write of this holder may still arrive.
     virtual void release(bool unresolved) noexcept = 0;
     /// Gives the lock back and reports; may block until the deadline that every call has.
@@ -67,20 +67,15 @@ public:
     /// One renewal now.
     virtual Outcome<void> renew_now(Deadline deadline) = 0;
 
-    /// Whoever asked for it has it. A grant that nobody comes for, since an executor stands still, is not
-    /// renewed for ever.
+    /// Whoever asked for the lock has it. A grant that nobody comes for, since an executor stands still, is
+    /// not renewed for ever.
     void take() noexcept
     {
         if (offer_.exchange(Offer::taken, std::memory_order_acq_rel) == Offer::neglected)
             revive();
     }
-    /// False: it was taken. True: it is not to be renewed until it is.
-    bool neglect() noexcept
-    {
-        auto open = Offer::open;
-        return offer_.compare_exchange_strong(open, Offer::neglected, std::memory_order_acq_rel) ||
-               open == Offer::neglected;
-    }
+    /// False: the lock was taken. True: it is not to be renewed until it is.
+    bool neglect() noexcept;
 
     Fence const& fence() const noexcept { return fence_; }
     TimePoint granted_at() const noexcept { return granted_at_; }
@@ -95,7 +90,7 @@ public:
     void set_in_doubt(bool value) noexcept { in_doubt_.store(value, std::memory_order_release); }
 
     /// A write under this hold may still arrive, though nobody waits for it: the lease is not handed on to
-    /// anybody, who would not be fenced from it.
+    /// anybody, who would not be fenced from that write.
     void set_unresolved() noexcept { unresolved_.store(true, std::memory_order_release); }
     bool unresolved() const noexcept { return unresolved_.load(std::memory_order_acquire); }
 
@@ -112,47 +107,14 @@ public:
         auto const reason = reason_.load(std::memory_order_acquire);
         return reason == LostReason::none && now() >= valid_until() ? LostReason::expired : reason;
     }
+    /// `lock_lost` in words. Precondition: the lock is lost.
+    Error lost_error() const;
 
-    /// `lock_lost` in words. Precondition: it is lost.
-    Error lost_error() const
-    {
-        auto text = place();
-        if (!text.empty())
-            text += ": ";
-        return Error(Errc::lock_lost, text + meaning_of(lost_reason()));
-    }
-
-    /// Marks the lock lost (once) and tells who listens. Not to be called under a lock.
-    void lose(LostReason reason) noexcept
-    {
-        auto none = LostReason::none;
-        if (!reason_.compare_exchange_strong(none, reason, std::memory_order_acq_rel))
-            return;
-        if (reason == LostReason::released)
-            return;
-        std::stop_source stop{std::nostopstate};
-        {
-            std::lock_guard lock(mutex_);
-            if (stop_)
-                stop = *stop_;
-            if (listener_ != nullptr)
-                listener_->wake();
-        }
-        stop.request_stop();
-    }
-
-    std::stop_token stop_token()
-    {
-        std::lock_guard lock(mutex_);
-        if (!stop_)
-            stop_.emplace();
-        auto const reason = reason_.load(std::memory_order_acquire);
-        if (reason != LostReason::none && reason != LostReason::released)
-            stop_->request_stop();
-        return stop_->get_token();
-    }
-
-    /// Woken when the lock is lost. Null takes it back.
+    /// Marks the lock lost, once, and tells who listens. Not to be called under a mutex.
+    void lose(LostReason reason) noexcept;
+    /// Stops when the lock is lost; not when it is released.
+    std::stop_token stop_token();
+    /// `waiter` is woken when the lock is lost. Null: nobody is, any more.
     void listen(Waiter* waiter) noexcept
     {
         std::lock_guard lock(mutex_);
@@ -164,101 +126,75 @@ protected:
     virtual void revive() noexcept = 0;
 
 private:
+    /// What has become of the grant on its way to whoever asked for it.
     enum class Offer : unsigned char { open, taken, neglected };
 
     Fence fence_;
     TimePoint granted_at_;
     std::atomic<Offer> offer_{Offer::open};
     std::atomic<TimePoint::rep> valid_until_;
-    std::atomic<LostReason> reason_{LostReason::none};
+    std::atomic<LostReason> reason_{LostReason::none};  // set once
     std::atomic<bool> in_doubt_{false};
     std::atomic<bool> unresolved_{false};
-    std::mutex mutex_;
-    std::optional<std::stop_source> stop_;
+    std::mutex mutex_;                      // of the next two
+    std::optional<std::stop_source> stop_;  // made when somebody asks for a token
     Waiter* listener_{nullptr};
 };
 
-/// What both lock types have in common.
-template <class T>
-class LockHandle {
+/// What lock handles have in common, whatever the state is. The members of `Lock` and `EfficiencyLock` that
+/// ask the clock (`status`, `remaining`, `check`) cost no trip, and are right however late a timer of this
+/// process runs.
+class LockHandleBase {
 public:
-    LockHandle() = default;
-    LockHandle(T state, std::shared_ptr<Hold> hold) : state_(std::move(state)), hold_(std::move(hold)) {}
-    LockHandle(LockHandle&& other) noexcept : state_(std::move(other.state_)), hold_(std::move(other.hold_))
-    {}
-    LockHandle& operator=(LockHandle&& other) noexcept
-    {
-        if (this != &other) {
-            give_back();
-            state_ = std::move(other.state_);
-            hold_ = std::move(other.hold_);
-        }
-        return *this;
-    }
-    ~LockHandle() { give_back(); }
-
-    /// The state that was passed to `acquire`; if a key was passed, a default `T` with that key. It is not
-    /// the value in the store: load the repository for that. Precondition: the handle is not empty (neither
-    /// default-constructed, moved from, nor released).
-    T const& state() const noexcept { return *state_; }
+    /// False: the handle is empty (default-constructed, moved from, or released).
     explicit operator bool() const noexcept { return hold_ != nullptr; }
 
     /// Computed from the clock at each call. An empty handle is `lost`.
     LockStatus status() const noexcept { return hold_ ? hold_->status() : LockStatus::lost; }
+    /// Why `status()` is `lost`; `none` while it is not. Of an empty handle: `released`.
     LostReason lost_reason() const noexcept { return hold_ ? hold_->lost_reason() : LostReason::released; }
 
-    /// How long the lock may still be believed without another renewal; zero when lost.
-    std::chrono::nanoseconds remaining() const noexcept
-    {
-        if (status() == LockStatus::lost)
-            return std::chrono::nanoseconds{0};
-        auto const left = hold_->valid_until() - hold_->now();
-        return left.count() > 0 ? left : std::chrono::nanoseconds{0};
-    }
+    /// How long the lock may still be believed without another renewal; zero when it is lost.
+    std::chrono::nanoseconds remaining() const noexcept;
 
-    /// Makes sure that at least `duration` is left, with one renewal (one round trip, blocking for 5 s at
-    /// most) if it is not. `lock_lost` when the lock is lost, or what kept the renewal from being confirmed;
-    /// `invalid_argument` when no single lease is that long.
-    Outcome<void> ensure(std::chrono::nanoseconds duration)
-    {
-        if (status() == LockStatus::lost)
-            return Errc::lock_lost;
-        if (remaining() >= duration)
-            return success();
-        auto renewed =
-            hold_->renew_now(Deadline{std::min(hold_->valid_until(), Deadline{}.at(hold_->now()))});
-        if (!renewed)
-            return renewed;
-        if (remaining() >= duration)
-            return success();
-        return Failure{Errc::invalid_argument, "ensure: the duration is longer than a whole lease"};
-    }
+    /// Makes sure that at least `duration` is left, with one renewal if it is not.
+    ///
+    /// **Outcome.** `lock_lost` when the lock is lost; what kept the renewal from being confirmed;
+    /// `invalid_argument` when no single lease is that long. **Cost.** Nothing while enough is left, else
+    /// one round trip. Blocks for 5 s at most, and no longer than the lease lasts.
+    Outcome<void> ensure(std::chrono::nanoseconds duration);
 
     /// Fires when the lock is lost: pass it to what should stop then. Best effort; the guarantees are
     /// `status()` at each call, and the fence.
     std::stop_token stop_token() const { return hold_ ? hold_->stop_token() : std::stop_token{}; }
 
     /// Throws `Error` (`lock_lost`, with the reason) if the lock is lost by now. One look at the clock, no
-    /// trip: for the line before a side effect that nobody would fence. It says nothing about the time after
-    /// it; see `ensure`.
-    void check() const
-    {
-        if (status() == LockStatus::lost)
-            throw hold_ ? hold_->lost_error() : Error(Errc::lock_lost, meaning_of(LostReason::released));
-    }
+    /// trip: for the line before a side effect that nobody would fence. It says nothing about the time
+    /// after it; see `ensure`.
+    void check() const;
 
-    /// Gives the lock back and reports; the handle is empty afterwards. `ok` also when it was empty before.
-    /// `lock_lost` when the lock had been lost before: work done under it may have met another holder's.
-    /// Blocks for one trip to the store, more when that fails, but 5 s at most; what is not done by then goes
-    /// on without the caller and is `outcome_unknown`. The destructor gives the lock back as well, without
-    /// blocking and without a report.
-    Outcome<void> release()
-    {
-        auto const hold = std::move(hold_);
-        return hold ? hold->release_and_report() : success();
-    }
+    /// Gives the lock back and reports; the handle is empty afterwards.
+    ///
+    /// **Outcome.** `ok`, also when the handle was empty before. `lock_lost` when the lock had been lost
+    /// before: work done under it may have met another holder's. `outcome_unknown` for what is not known
+    /// after 5 s; it goes on without the caller. **Cost.** Blocks for one trip to the store, more when that
+    /// fails. The destructor gives the lock back as well, without blocking and without a report.
+    Outcome<void> release();
 
 protected:
+    LockHandleBase() = default;
+    explicit LockHandleBase(std::shared_ptr<Hold> hold) noexcept : hold_(std::move(hold)) {}
+    LockHandleBase(LockHandleBase&& other) noexcept = default;
+    LockHandleBase& operator=(LockHandleBase&& other) noexcept
+    {
+        if (this != &other) {
+            give_back();
+            hold_ = std::move(other.hold_);
+        }
+        return *this;
+    }
+    ~LockHandleBase() { give_back(); }
+
     Hold const* held() const noexcept { return hold_.get(); }
 
 private:
@@ -271,8 +207,38 @@ private:
         hold_.reset();
     }
 
+    std::shared_ptr<Hold> hold_;  // null: the handle is empty
+};
+
+/// What both lock types have in common.
+template <class T>
+class LockHandle : public LockHandleBase {
+public:
+    LockHandle() = default;
+    LockHandle(T state, std::shared_ptr<Hold> hold)
+        : LockHandleBase(std::move(hold)), state_(std::move(state))
+    {}
+    /// The other handle is empty afterwards. What this one held before is given back first, without
+    /// blocking.
+    LockHandle(LockHandle&& other) noexcept
+        : LockHandleBase(std::move(other)), state_(std::move(other.state_))
+    {}
+    LockHandle& operator=(LockHandle&& other) noexcept
+    {
+        if (this != &other) {
+            LockHandleBase::operator=(std::move(other));
+            state_ = std::move(other.state_);
+        }
+        return *this;
+    }
+    ~LockHandle() = default;
+
+    /// The state that was passed to `acquire`; if a key was passed, a default `T` with that key. It is not
+    /// the value in the store: load the repository for that. Precondition: the handle is not empty.
+    T const& state() const noexcept { return *state_; }
+
+private:
     std::optional<T> state_;
-    std::shared_ptr<Hold> hold_;
 };
 
 }  // namespace detail
@@ -281,8 +247,8 @@ private:
 ///
 /// **Guarantee.** At most one handle per key is valid at a time while the store keeps its own promises (law
 /// P2, conditional); after the next grant no guarded write of this one is applied (law P1, unconditional).
-/// **Does not guarantee.** That work outside the store stops when the lock is lost: pass `fencing_token()` to
-/// other systems so that they can refuse it, and watch `stop_token()`. **Lifetimes.** Independent of the
+/// **Does not guarantee.** That work outside the store stops when the lock is lost: pass `fencing_token()`
+/// to other systems so that they can refuse it, and watch `stop_token()`. **Lifetimes.** Independent of the
 /// service that gave it. The destructor gives the lock back and never blocks. **Thread safety.** Distinct
 /// objects: safe. Shared objects: const members safe. Not bound to a thread.
 template <class T>
@@ -304,6 +270,10 @@ public:
 /// A lock that keeps work from being done twice most of the time, and no more: it has no fencing token,
 /// because its store has no counter that outlives what it would guard. Nothing may depend on it for
 /// correctness.
+///
+/// **Guarantee.** At most one handle per key is valid at a time while the store keeps its own promises (law
+/// P2). **Does not guarantee.** That a holder which was paused writes nothing afterwards:
+/// there is no fence to stop it. Lifetimes and thread safety are those of `Lock`.
 template <class T>
 class EfficiencyLock : public detail::LockHandle<T> {
 public:
@@ -314,5 +284,9 @@ public:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/impl/lock.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_LOCK_HPP

@@ -11,10 +11,12 @@
 ///     options.ttl = interlock::Ttl{10s};  // others wait that long for a crashed holder
 ///     options.max_waiters = 1000;         // whoever comes beyond that is told `overloaded`
 ///     interlock::LockStateService locks{repository, options};
+///     auto lock = locks.acquire("sku-1", {.deadline = 2s});  // AcquireOptions: of this call alone
 
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/observer.hpp>
 
 #include <chrono>
@@ -57,6 +59,17 @@ struct LockOptions {
     /// Who hears of acquired, renewed, lost and released locks; null: nobody. It must outlive the service and
     /// its locks.
     Observer* observer{nullptr};
+};
+
+/// How one `acquire` behaves.
+struct AcquireOptions {
+    /// Bounds local queue, store and wake-up together.
+    Deadline deadline{};
+    /// Attempts at the store; the service's `max_attempts` bounds it, too.
+    int max_attempts{std::numeric_limits<int>::max()};
+    /// Ends the call as `cancelled` while it waits. A stop that was requested before the call sends nothing
+    /// to the store.
+    StopSignal stop{};
 };
 
 }  // namespace v0

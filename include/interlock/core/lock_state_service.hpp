@@ -4,24 +4,30 @@
 #define INTERLOCK_CORE_LOCK_STATE_SERVICE_HPP
 
 /// @file
-/// Acquires and releases locks on states: queues locally, tries the store, waits, renews, hands on.
+/// Acquires and releases locks on states: queues locally, tries the store, waits, renews, hands on. Use it
+/// for work that is not a transaction on the state itself, such as a job that must not run twice at a time.
+///
+///     interlock::redis::StateRepository<Job> jobs{client};
+///     interlock::LockStateService locks{jobs, {.ttl = 30s}};
+///     auto lock = locks.acquire("nightly-report", {.deadline = 1min});  // renewed until it is released
+///     run_report(lock.fencing_token(), lock.stop_token());
+///
+/// To change a state under a lock use a `TransactionService` with the policy `SetNxLock`, which reads and
+/// writes in the same trips that take and release the lock.
 
+#include <interlock/core/detail/locks/lock_calls.hpp>
 #include <interlock/core/detail/locks/lock_operations.hpp>
-#include <interlock/core/detail/locks/lock_table.hpp>
-#include <interlock/core/detail/transaction/operation_call.hpp>
-#include <interlock/core/kit/async_operation.hpp>
-#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/detail/locks/store_of_locks.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/place.hpp>
+#include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/lock_options.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/async_result.hpp>
 
-#include <algorithm>
 #include <concepts>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -30,36 +36,25 @@
 namespace interlock {
 inline namespace v0 {
 
-/// How one `acquire` behaves.
-struct AcquireOptions {
-    /// Bounds local queue, store and wake-up together.
-    Deadline deadline{};
-    /// Attempts at the store; the service's `max_attempts` bounds it, too.
-    int max_attempts{std::numeric_limits<int>::max()};
-    /// Ends the call as `cancelled` while it waits. A stop that was requested before the call sends nothing
-    /// to the store.
-    StopSignal stop{};
-};
-
 /// The article's `LockStateService`: gives out `Lock<T>` (or, asked for by `Assurance::efficiency`,
 /// `EfficiencyLock<T>`) on states of a repository.
 ///
 /// **Guarantee.** Per key, callers of one service get the lock in the order in which they came; of all
-/// services on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A grant
-/// that arrives after its caller gave up is given back. Nothing is renewed after its release has completed.
-/// Who was granted the lock, or is next in line, and does not come for it within a second, since its executor
-/// stands still, keeps it from nobody: that lease is not renewed, that turn passes to the next. **Does not
-/// guarantee.** Order between services beyond what the store keeps; that a lock outlives a loss of the store.
-/// **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for `EfficiencyLock<T>`. **Lifetimes.** A
-/// shared handle: copies share one queue; locks and pending operations keep it alive. The last service to go
-/// waits, for a second at most, for locks that are being released on the library's threads; an observer must
-/// outlive it and the locks it gave out. Made before a fork it is `misconfigured` in the child, where its
-/// locks release nothing. **Thread safety.** Everything: safe. A lock may be released on another thread than
-/// it was acquired on. **Cost.** Uncontended: one trip to acquire and one to release. Handed on locally:
-/// none.
+/// services on a store at most one holds it, see `Lock`. A held lock is renewed until it is released. A
+/// grant that arrives after its caller gave up is given back. Nothing is renewed after its release has
+/// completed. Who was granted the lock, or is next in line, and does not come for it within a second, since
+/// its executor stands still, keeps it from nobody: that lease is not renewed, that turn passes to the
+/// next. **Does not guarantee.** Order between services beyond what the store keeps; that a lock outlives a
+/// loss of the store. **Needs.** `FencedRepository` for `Lock<T>`; `LeaseRepository` for
+/// `EfficiencyLock<T>`. **Lifetimes.** A shared handle: copies share one queue; locks and pending
+/// operations keep it alive. The last service to go waits, for a second at most, for locks that are being
+/// released on the library's threads; an observer must outlive it and the locks it gave out. Made before a
+/// fork it is `misconfigured` in the child, where its locks release nothing. **Thread safety.** Everything:
+/// safe. A lock may be released on another thread than it was acquired on. **Cost.** Uncontended: one trip
+/// to acquire and one to release. Handed on locally: none.
 template <class T, class Repository, Assurance Level>
 class LockStateService {
-    using Table = detail::LockTable<Repository, Level>;
+    using Table = detail::LockTableOf<Repository, Level>;
 
 public:
     using value_type = T;
@@ -92,16 +87,17 @@ public:
     Repository const& repository() const noexcept { return table()->repository(); }
     /// The options that the service was made with.
     LockOptions const& options() const noexcept { return table()->options(); }
-    /// Callers of this service, blocking and asynchronous, that wait for a lock at this moment. For a gauge.
+    /// Callers of this service, blocking and asynchronous, that wait for a lock at this moment. For a
+    /// gauge.
     std::size_t waiter_count() const { return table()->waiter_count(); }
 
     /// Waits for the lock on `state` (a `T`, or its key) until the deadline.
     ///
     /// **Outcome.** The lock, or throws `Error`: `deadline_exceeded`, `lock_busy` (attempts used up),
     /// `would_deadlock` (an operation of this thread works on the same key), `overloaded`, `unavailable`,
-    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all the
-    /// same, since an answer was lost, is given back without the caller, as often as it takes until its lease
-    /// is over. **Cost.** One trip to the store when nobody else is there.
+    /// `misconfigured`, `invalid_argument`. In each case nothing is held: what may have been granted all
+    /// the same, since an answer was lost, is given back without the caller, as often as it takes until its
+    /// lease is over. **Cost.** One trip to the store when nobody else is there.
     template <KeyOrState<T, key_type> A>
     lock_type acquire(A const& state, AcquireOptions options = {}) const
     {
@@ -109,6 +105,9 @@ public:
     }
 
     /// The lock if it is free, nothing if somebody holds it. Throws `Error` as `acquire` does for the rest.
+    ///
+    /// Waits for no holder. It may wait for the end of a release in this process whose record is just being
+    /// removed, by the default deadline: such a lock is nobody's. **Cost.** One trip at most.
     template <KeyOrState<T, key_type> A>
     std::optional<lock_type> try_acquire(A const& state) const
     {
@@ -118,7 +117,7 @@ public:
         return explained(std::move(outcome)).value();
     }
 
-    /// As `lock.release()`: the article's word for it.
+    /// As `lock.release()`: the article's word for it. The lock need not be one of this service.
     Outcome<void> release(lock_type& lock) const { return lock.release(); }
     Outcome<void> release(lock_type&& lock) const { return lock.release(); }
 
@@ -127,33 +126,19 @@ public:
     /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock;
     /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one).
     /// After `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which
-    /// fences the write out. **Deadline.** 5 s, or the end of the lease if that is earlier.
+    /// fences the write out. **Cost.** One trip, which does not give the lock back. **Deadline.** 5 s, or
+    /// the end of the lease if that is earlier.
     Outcome<Version> write(lock_type const& lock, Version version, T const& value) const
         requires(Level == Assurance::fenced)
     {
-        if (lock.status() == LockStatus::lost)
-            return Errc::lock_lost;
-        auto const key = make_key<T, key_type>(value);
-        auto const fence = lock.fence();
-        Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
-        auto repository = table()->repository();
-        auto& hold = *LockAccess::hold(lock);
-        auto committed = repository.carry_out(
-            verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr},
-            Deadline{std::min(hold.valid_until(), Deadline{}.at(hold.now()))});
-        if (!committed) {
-            if (committed.errc() == Errc::outcome_unknown)
-                hold.set_unresolved();
-            return std::move(committed).failure();
-        }
-        return change.version;
+        return detail::guarded_write(repository(), lock, make_key<T, key_type>(value), version, value);
     }
 
     /// As `acquire`, without blocking.
     ///
     /// **Completion.** `void(error_code, lock_type)`, on the handler's associated executor, exactly once,
-    /// never from within this call. An empty lock when there is an error. **Cancellation.** All types: leaves
-    /// the queue, or gives back what was granted meanwhile; `cancelled`.
+    /// never from within this call. An empty lock when there is an error. **Cancellation.** All types:
+    /// leaves the queue, or gives back what was granted meanwhile; `cancelled`.
     template <
         KeyOrState<T, key_type> A,
         boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
@@ -173,7 +158,10 @@ public:
         return async_acquire(std::forward<A>(state), AcquireOptions{}, std::forward<CompletionToken>(token));
     }
 
-    /// As `try_acquire`. **Completion.** `void(error_code, std::optional<lock_type>)`.
+    /// As `try_acquire`, without blocking.
+    ///
+    /// **Completion.** `void(error_code, std::optional<lock_type>)`, as that of `async_acquire`. That
+    /// somebody holds the lock is no error: there is no `error_code`, and nothing in the `std::optional`.
     template <
         KeyOrState<T, key_type> A,
         boost::asio::completion_token_for<void(error_code, std::optional<lock_type>)> CompletionToken>
@@ -187,62 +175,31 @@ public:
             state, Wait::no, AcquireOptions{}, token);
     }
 
-    /// As `release`, by the same deadline. **Completion.** `void(error_code)`. **Cancellation.** None: the
-    /// lock is released either way.
+    /// As `lock.release()`, by the same deadline, without blocking. The handle that was passed is empty
+    /// from then on.
+    ///
+    /// **Completion.** `void(error_code)`, as that of `async_acquire`. **Cancellation.** None: the lock is
+    /// released either way.
     template <boost::asio::completion_token_for<void(error_code)> CompletionToken>
     auto async_release(lock_type&& lock, CompletionToken&& token) const
     {
         return boost::asio::async_initiate<CompletionToken, void(error_code)>(
             [self = *this](auto handler, std::shared_ptr<detail::Hold> hold) {
-                if (!runs_in_place(self.repository()))
-                    return detail::start_release(self, std::move(handler), std::move(hold));
-                auto release = [hold = std::move(hold)] {
-                    auto const outcome = hold ? hold->release_and_report() : success();
-                    return outcome ? error_code{} : make_error_code(outcome.errc());
-                };
-                detail::async_call(
-                    detail::CallHere{}, TimePoint::max(), self.table()->runtime(), std::move(handler),
-                    std::move(release));
+                detail::start_release(self, std::move(handler), std::move(hold));
             },
             token, LockAccess::detach(lock));
     }
 
-    /// As `acquire` and `try_acquire`, without throwing.
+    /// As `acquire` (`Wait::until_deadline`) and `try_acquire` (`Wait::no`), without throwing for what a
+    /// store or another holder does: the failure is in the outcome, `lock_busy` when somebody holds the
+    /// lock and the call does not wait. Its text says what happened, not which store it was.
     template <KeyOrState<T, key_type> A>
     Outcome<lock_type> acquire_outcome(A const& state, Wait wait, AcquireOptions options) const
     {
-        auto const& runtime = table()->runtime();
-        if (!options.deadline.valid() || options.max_attempts < 1)
-            return Failure{Errc::invalid_argument, "acquire options out of range"};
-        auto const deadline = options.deadline.at(runtime.now());
-        auto const key = make_key<T, key_type>(state);
-        if (auto failure = table()->unfit(key, Deadline{deadline}))
-            return std::move(*failure);
-        auto const* const context = detail::current_context;
-        if (context != nullptr && context->holds(repository().identity(), key))
-            return Failure{Errc::would_deadlock, "an operation of this thread works on the same key"};
-        BlockingWaiter<typename Repository::runtime_type> waiter{runtime};
-        auto const stop = options.stop.token();
-        if (stop.stop_requested())
-            return Failure{Errc::cancelled, "cancelled before anything was sent"};
-        detail::WakeOnStop const wakes{stop, waiter};
-        typename Table::Ticket ticket{table(), key, wait, options.max_attempts, false};
-        for (;;) {
-            auto step = ticket.poll(waiter, deadline);
-            if (step.done()) {
-                if (!step.outcome())
-                    return std::move(step.outcome()).failure();
-                (*step.outcome())->take();
-                return lock_type{state_of(state), *std::move(step.outcome())};
-            }
-            auto const until = std::min(step.wake_at(), deadline);
-            waiter.wait_until(until);
-            bool const stopped = stop.stop_requested();
-            if (stopped || runtime.now() >= deadline) {
-                ticket.abandon();
-                return stopped ? Errc::cancelled : Errc::deadline_exceeded;
-            }
-        }
+        auto hold = detail::acquire_blocking(table(), make_key<T, key_type>(state), wait, options);
+        if (!hold)
+            return std::move(hold).failure();
+        return lock_type{state_of(state), *std::move(hold)};
     }
 
 private:
@@ -254,17 +211,7 @@ private:
     template <class A>
     static T state_of(A const& argument)
     {
-        if constexpr (std::same_as<std::remove_cvref_t<A>, T>) {
-            return argument;
-        } else {
-            static_assert(
-                requires(key_type k) { StateTraits<T>::from_key(std::move(k)); },
-                "a lock shows a state: name it by a T, or give StateTraits<T> a from_key");
-            if constexpr (std::same_as<std::remove_cvref_t<A>, Key>)
-                return StateTraits<T>::from_key(KeyTraits<key_type>::decode(argument.bytes()));
-            else
-                return StateTraits<T>::from_key(static_cast<key_type>(argument));
-        }
+        return detail::shown_state<T, key_type>(argument);
     }
 
     template <class Signature, bool Optional, class A, class CompletionToken>

@@ -10,9 +10,11 @@
 #error "define INTERLOCK_SEPARATE_COMPILATION for every unit of the program, or do not include a src.hpp"
 #endif
 
+#include <interlock/core/detail/locks/src.hpp>
 #include <interlock/core/impl/errc.ipp>
 #include <interlock/core/impl/idempotent_request.ipp>
 #include <interlock/core/impl/key.ipp>
+#include <interlock/core/impl/lock.ipp>
 #include <interlock/core/impl/operation_id.ipp>
 #include <interlock/core/impl/outcome.ipp>
 #include <interlock/core/kit/impl/assertion.ipp>

@@ -4,7 +4,17 @@
 #define INTERLOCK_CORE_TRANSACTION_CONTEXT_HPP
 
 /// @file
-/// What a running operation can ask about itself, and the options of one call.
+/// What a running operation can ask about itself, and the options of one call. An operation that makes
+/// further calls, or works with systems outside the store, passes on from here how much time is left and
+/// which fence its lock has:
+///
+///     service.do_in_transaction(
+///         "printer-1",
+///         [&](Printer& printer, interlock::TransactionContext& context) {
+///             device.print(printer.queue.front(), context.fencing_token(), context.deadline());
+///             printer.queue.pop_front();
+///         },
+///         {.deadline = 10s, .stop = shutdown.get_token()});
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/fencing_token.hpp>
@@ -18,25 +28,29 @@
 namespace interlock {
 inline namespace v0 {
 
-/// How one call behaves. Trivially destructible, so that g++ 12 handles a braced one inside a `co_await`.
+/// How one call behaves. The options are trivially destructible, so that g++ 12 handles braced ones inside a
+/// `co_await`.
 struct CallOptions {
-    /// Bounds local queue, store, wake-up and retries together; not the user's callable.
+    /// The call ends by this time, which bounds the local queue, the store, wake-ups and retries together. It
+    /// does not bound the user's callable; but no commit starts after it.
     Deadline deadline{};
-    /// The context of the operation that makes this call. Only asynchronous operations need it, so that
-    /// asking for a key they already hold is `would_deadlock` at once instead of a wait until the deadline;
-    /// for synchronous ones the thread tells.
+    /// The context of the operation that makes this call. An operation that asks for a key which it holds
+    /// itself would wait for itself until the deadline; with the context the call fails at once, as
+    /// `would_deadlock`. Only asynchronous operations need to pass it, since of synchronous ones the library
+    /// knows by the thread.
     TransactionContext const* within{nullptr};
-    /// Ends the call as `cancelled` while it waits: in the queue, between two attempts, or before the store
-    /// was asked. A stop that was requested before the call sends nothing to the store. A commit that was
-    /// sent is waited for. A blocking operation that runs is not interrupted, but what it made is rolled
-    /// back; one that awaits is cancelled.
+    /// A request to stop ends the call as `cancelled` while it waits: in the queue, between two attempts, or
+    /// before the store was asked. If the stop was requested before the call, nothing is sent to the store. A
+    /// commit that was sent is waited for. A running operation that blocks is not interrupted, but what it
+    /// made is rolled back; one that awaits is cancelled.
     StopSignal stop{};
 };
 
-/// Knows when an operation's locks are lost. Implemented by policies with leases.
+/// Knows when an operation's locks are lost. Policies with leases implement it; an operation asks its
+/// `TransactionContext`.
 class LossSource {
 public:
-    /// Fires when one of the operation's locks is lost.
+    /// A token that is stopped when one of the operation's locks is lost.
     virtual std::stop_token stop_token() = 0;
 
 protected:
@@ -46,10 +60,12 @@ protected:
     ~LossSource() = default;
 };
 
-/// One call of `do_in_transaction`, as the operation sees it. Take it as the last parameter:
-/// `[](Stock& s, interlock::TransactionContext& context) {...}`. Valid while the operation runs.
+/// One call of `do_in_transaction`, as the operation sees it. An operation that wants the context takes it as
+/// its last parameter: `[](Stock& s, interlock::TransactionContext& context) {...}`.
 ///
-/// **Thread safety.** To be used by the operation only.
+/// **Lifetimes.** Valid while the operation runs.
+/// **Thread safety.** To be used by the operation only, on the thread or executor that runs it.
+/// **Cost.** No member asks the store.
 class TransactionContext {
 public:
     /// For drivers, and for tests of an operation: `keys` must outlive the context.
@@ -59,22 +75,25 @@ public:
     TransactionContext(TransactionContext const&) = delete;
     TransactionContext& operator=(TransactionContext const&) = delete;
 
-    /// Counts the runs of this operation, from 1.
+    /// Which run of this operation this is, counted from 1.
     int attempt() const noexcept { return attempt_; }
-    /// No commit starts after it.
+    /// The deadline of the call: no commit starts after it. Pass it on to what the operation calls.
     TimePoint deadline() const noexcept { return deadline_; }
-    /// The fence of the i-th key's lock, in the order given to the call; no token under policies without
-    /// locks.
+    /// The fence of the i-th key's lock, in the order in which the call named the keys. Give the token to
+    /// other systems that can refuse a lower one than they have seen. Under policies without locks there is
+    /// none, and the token is the empty one.
     FencingToken fencing_token(std::size_t i = 0) const noexcept
     {
         return i < fences_.size() ? fences_[i].token : FencingToken{};
     }
-    /// Fires when a lock of this operation is lost. Never fires under policies without leases.
+    /// A token that is stopped when a lock of this operation is lost, so that a long operation can give up:
+    /// what it makes from then on will not be committed. Under policies without leases it is never stopped.
     std::stop_token stop_token() const { return loss_ != nullptr ? loss_->stop_token() : std::stop_token{}; }
-    /// Null when the call has none.
+    /// The operation id of the call; null when it has none. Of an idempotent request, the id that its policy
+    /// made of it.
     OperationId const* operation_id() const noexcept { return operation_id_; }
 
-    /// Whether this operation, or one around it, works on `key` of the store `store`.
+    /// Whether this operation, or one around it, works on `key` of the store whose `identity()` is `store`.
     bool holds(void const* store, Key const& key) const noexcept
     {
         for (auto const* c = this; c != nullptr; c = c->outer_)
@@ -85,20 +104,20 @@ public:
         return false;
     }
 
-    /// What the call works on, in the order given to it.
+    /// The keys of the states that the call works on, in the order in which the call named them.
     std::span<Key const> keys() const noexcept { return keys_; }
 
 private:
     friend class ContextAccess;
 
-    void const* store_;
+    void const* store_;  // its identity
     std::span<Key const> keys_;
     TimePoint deadline_;
-    TransactionContext const* outer_{nullptr};
+    TransactionContext const* outer_{nullptr};  // of the operation that made this call
     OperationId const* operation_id_{nullptr};
-    std::span<Fence const> fences_;
-    LossSource* loss_{nullptr};
-    IdempotentRequest const* request_{nullptr};
+    std::span<Fence const> fences_;              // of the locks, set by a policy with locks
+    LossSource* loss_{nullptr};                  // set by a policy with leases
+    IdempotentRequest const* request_{nullptr};  // for an idempotent policy
     int attempt_{0};
 };
 

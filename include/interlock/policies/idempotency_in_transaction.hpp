@@ -9,6 +9,11 @@
 /// Use it where states and records are in one database. For stores apart from each other, and for operations
 /// that reach outside, see `idempotency_keys.hpp`: there the claim is visible, and kept, before the operation
 /// runs.
+///
+///     interlock::postgres::TransactionalIdempotencyStore const records{pool};
+///     interlock::TransactionService const payments{
+///         interlock::IdempotencyInTransaction{interlock::PessimisticRowLock{}, records}, accounts};
+///     payments.do_in_transaction(request, "alice", [](Account& a) { return a.balance -= 5; });
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
@@ -31,15 +36,17 @@ inline namespace v0 {
 /// neither claim nor effect.
 ///
 /// **Guarantee.** Exactly one effect per scope and key while the record is kept, in one store transaction
-/// with it (law P4). What became of a commit whose answer was lost is read off the record, once its
-/// transaction has surely ended. **Does not guarantee.** That the operation runs only once: after a conflict
-/// it runs again. **Needs.** `RowLockingRepository`, `OperationRepository`, and a store of records in the
-/// same database. **Cost.** One round trip more than `Inner`, two when duplicates are refused. A replay is a
-/// transaction without a change.
+/// with the record (law P4). What became of a commit whose answer was lost is read off the record, once its
+/// transaction has surely ended.
+/// **Does not guarantee.** That the operation runs only once: after a conflict it runs again.
+/// **Needs.** `RowLockingRepository`, `OperationRepository`, and a store of records in the same database.
+/// **Cost.** One round trip more than `Inner`, two when duplicates are refused. A replay is a transaction
+/// without a change.
 template <class Inner, class Store>
 class IdempotencyInTransaction {
 public:
     static constexpr std::string_view name = "idempotency_in_transaction";
+    /// Every call under this policy needs an `IdempotentRequest`.
     static constexpr bool idempotent = true;
     static constexpr Needs needs = [] {
         Needs n = Inner::needs;

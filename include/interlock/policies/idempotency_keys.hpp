@@ -4,8 +4,15 @@
 #define INTERLOCK_POLICIES_IDEMPOTENCY_KEYS_HPP
 
 /// @file
-/// Idempotency keys around any policy: a request that arrives several times is executed once and answered
-/// alike.
+/// Idempotency keys around any policy. A client that got no reply sends its request again; with the same key
+/// the request is executed once, and every copy of it gets the same answer.
+///
+///     interlock::IdempotencyKeys const policy{interlock::OptimisticVersioning{}, records, {.lease = 30s}};
+///     interlock::TransactionService const payments{policy, accounts};
+///     interlock::IdempotentRequest const request{
+///         header("Idempotency-Key"), interlock::Scope(user), interlock::fingerprint(body)};
+///     auto const answer = payments.do_in_transaction(
+///         request, "alice", [](Account& a) { return a.balance -= 5; });  // answer.replayed(): not run again
 
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
@@ -36,24 +43,28 @@ inline namespace v0 {
 /// | retention over | same | runs again |
 /// | store unavailable | any | its failure; never run unguarded |
 ///
-/// **Guarantee.** At most one effect per scope and key (law P4), taking over included, whatever states the
-/// request names when it comes again: only the attempt that the claim's record names may be applied, and
-/// whoever takes over settles it before it makes another (it finds its answer, or forbids it). Of a slow
-/// owner and its successor, each gets the answer of the one that was applied, or fails as not applied; never
-/// is a request rejected for good that is or will be applied. Completing, giving back and taking over are
-/// compare-and-set on the owner. **Does not guarantee.** That the operation runs only once: what it does
-/// outside the repository is repeated when a claim is taken over. Anything after the retention of the store:
-/// operation records of requests are kept longer than that, whatever the repository's own retention is.
+/// **Guarantee.** At most one effect per scope and key (law P4), whatever states the request names when it
+/// comes again, and also when a claim is taken over. Only the attempt that the claim's record names may be
+/// applied, and whoever takes over settles that attempt before making another: it finds the attempt's answer,
+/// or forbids it. Of a slow owner and its successor, each gets the answer of the one that was applied, or
+/// fails as not applied. A request that is or will be applied is never rejected for good. Completing, giving
+/// back and taking over are compare-and-set on the owner.
+/// **Does not guarantee.** That the operation runs only once: what it does outside the repository is repeated
+/// when a claim is taken over. Anything after the retention of the store; operation records of requests are
+/// kept longer than that, whatever the repository's own retention is.
 /// **Deadlines.** Completing and giving back end by the call's deadline. What has not succeeded by then is
-/// tried again in the background until the lease is over, as is what a destroyed call leaves; a completion
-/// that is late or lost loses nothing, since the operation's record has the answer. **Needs.** An
-/// `IdempotencyStore`; an `OperationRepository`; what `Inner` needs. **Cost.** Those of `Inner`, two calls of
-/// the store (claim, complete), and one of the repository (has the operation been applied?). A replay is one
-/// call. Taking over, a rejection, and an attempt after one that was lost cost one or two more.
+/// tried again in the background until the lease is over, as is what a destroyed call leaves. A completion
+/// that is late or lost loses nothing, since the operation's record has the answer.
+/// **Needs.** An `IdempotencyStore`; an `OperationRepository`; what `Inner` needs.
+/// **Cost.** What `Inner` costs, two calls of the store (claim, complete), and one of the repository (has the
+/// operation been applied?). A replay is one call. Taking over, a rejection, and an attempt after one that
+/// was lost cost one or two more.
 template <class Inner, class Store>
 class IdempotencyKeys {
 public:
     static constexpr std::string_view name = "idempotency_keys";
+    /// Every call under this policy needs an `IdempotentRequest`.
+    static constexpr bool idempotent = true;
     static constexpr Needs needs = [] {
         Needs n = Inner::needs;
         n.operations = true;
@@ -84,7 +95,7 @@ public:
 
     /// What a service keeps for a repository `R`; see `TransactionPolicy`.
     template <class R>
-    using Session = detail::IdempotencySession<Inner, Store, R>;
+    using Session = detail::IdempotencySession<typename Inner::template Session<R>, Store>;
 
 private:
     Inner inner_;

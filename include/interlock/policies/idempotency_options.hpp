@@ -4,7 +4,8 @@
 #define INTERLOCK_POLICIES_IDEMPOTENCY_OPTIONS_HPP
 
 /// @file
-/// How `IdempotencyKeys` treats requests that come again:
+/// How `IdempotencyKeys` treats requests that come again. A client that waits for an answer is served best by
+/// `wait`; a server that must not keep connections open refuses, and tells when to come again:
 ///
 ///     IdempotencyKeys policy{OptimisticVersioning{}, store, {.lease = 30s, .duplicates = Duplicates::wait}};
 
@@ -24,10 +25,12 @@ enum class Duplicates : unsigned char {
 
 /// How `IdempotencyKeys` treats claims.
 struct IdempotencyOptions {
-    /// How long a claim is respected without an answer. Longer than the operation takes.
+    /// How long a claim is respected without an answer, from 50 ms to 24 h. Choose it longer than the
+    /// operation takes: after it the next duplicate takes the claim over.
     Ttl lease{std::chrono::seconds{60}};
+    /// What a duplicate does while the first is being executed.
     Duplicates duplicates{Duplicates::refuse};
-    /// About an owner whose lease is over.
+    /// What a duplicate does about an owner whose lease is over without an answer.
     AfterLease after_lease{AfterLease::take_over};
 };
 

@@ -6,8 +6,14 @@
 /// @file
 /// Optimistic versioning: read a value with its version, compute, write only if the version has not moved.
 ///
-/// Use it when conflicts are rare and the operation is pure: it may run several times. With many writers on
-/// one key see `pessimistic_row_lock.hpp`.
+/// Use it when conflicts are rare and the operation is pure, since it may run several times. With many
+/// writers on one key see `pessimistic_row_lock.hpp`.
+///
+///     interlock::TransactionService service{interlock::OptimisticVersioning{.max_attempts = 20}, stock};
+///     service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
+///
+///     auto const seen = stock.load("sku-1").value();  // for a form on a screen, whose author decides
+///     auto const saved = interlock::save_if(stock, seen.version, Stock{"sku-1", 40});
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/store_members.hpp>
@@ -27,26 +33,28 @@ inline namespace v0 {
 
 /// A policy that detects a concurrent writer at commit time and runs the operation again.
 ///
-/// **Guarantee.** No update is lost: every accepted write consumed exactly the version it was computed from
-/// (law P3). With several keys, all versions are checked in the commit: what the operation saw was one
-/// moment's state. **Does not guarantee.** Fairness; progress under sustained contention; that the operation
-/// runs only once. **Needs.** `VersionedRepository`; several keys: `AtomicRepository`; operation ids:
-/// `OperationRepository`. **Cost.** Two round trips per attempt, none while waiting; one where `remember`
-/// knows the state. A result without a change costs no write.
+/// **Guarantee.** No update is lost: every accepted write consumed exactly the version that it was computed
+/// from (law P3). With several keys the commit checks all versions, so that what the operation saw was the
+/// state of one moment.
+/// **Does not guarantee.** Fairness; progress under sustained contention; that the operation runs only once.
+/// **Needs.** `VersionedRepository`; for several keys `AtomicRepository`; for operation ids
+/// `OperationRepository`.
+/// **Cost.** Two round trips per attempt, and none while waiting; one round trip where `remember` knows the
+/// state. A result without a change costs no write.
 struct OptimisticVersioning {
-    /// Attempts in total, including the first. At least 1. More raise the chance to win and the load on a hot
-    /// key.
+    /// Attempts in total, including the first. At least 1. More attempts raise both the chance to win and the
+    /// load on a hot key.
     int max_attempts{1000};
-    /// Before each attempt but the first few.
+    /// How long to wait before each attempt but the first few.
     Backoff backoff{};
     /// What to do when there is no value.
     Missing missing{Missing::fail};
-    /// So many states that this service saw last are kept, with their versions, and an operation on one of
-    /// them begins with what is kept instead of a trip: the write goes first. If somebody else has written
-    /// since, that write is refused and the operation runs again on what the store has; so it does before an
-    /// exception or a result without a change is believed. After a failover that the store has noticed all
-    /// are forgotten. Pays where most writes of a state go through this service. Needs `max_attempts` above
-    /// 1. Stores that answer in place are asked anyhow.
+    /// How many recently seen states are cached, with their versions; 0: none. An operation on a cached state
+    /// skips the load and sends its write at once. If the cache was stale, the store refuses the write and
+    /// the operation runs again on a fresh load. An exception, or a result that changes nothing, is never
+    /// reported from a cached value: the operation is repeated on a loaded one first. When the store notices
+    /// a failover, the whole cache is forgotten. Worth it where this service makes most of the writes. Needs
+    /// `max_attempts` above 1; ignored by stores that answer in place.
     std::size_t remember{0};
 
     static constexpr std::string_view name = "optimistic_versioning";
@@ -58,10 +66,12 @@ struct OptimisticVersioning {
     using Session = detail::VersioningSession<OptimisticVersioning, R>;
 };
 
-/// Writes `value` if the stored version is still `version`, and never tries again by itself: for edits whose
-/// author has seen a version, a form on a screen for one. A conflict is for that author to solve.
+/// Writes `value` if the stored version is still `version`, and never tries again by itself. It is for edits
+/// whose author has seen a version, such as a form on a screen: a conflict is for that author to solve.
 ///
-/// **Outcome.** The new version; `version_conflict`, `not_found`, or what the store says.
+/// **Outcome.** The new version. `version_conflict` when somebody else has written since, `not_found` when
+/// the value was erased, or what the store says.
+/// **Cost.** One round trip.
 template <VersionedRepository R>
 Outcome<Version> save_if(
     R repository, Version version, typename R::value_type const& value, Deadline deadline = {})

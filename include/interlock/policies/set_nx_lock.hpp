@@ -6,7 +6,14 @@
 /// @file
 /// Lease locks: the distributed critical section of the article, made true by fencing.
 ///
-/// Use it when the operation takes long, or touches things that are not in the store.
+/// Use it when the operation takes long, or touches things that are not in the store: whoever waits then
+/// waits for a lock instead of repeating work, and a holder that was paused for too long can no longer write.
+///
+///     interlock::TransactionService service{interlock::SetNxLock{.lock = {.ttl = 10s}}, printers};
+///     service.do_in_transaction("printer-1", [&](Printer& p, interlock::Lock<Printer>& lock) {
+///         device.print(p.queue.front(), lock.fencing_token());  // the device refuses an older token
+///         p.queue.pop_front();
+///     });
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/lock_state_service.hpp>
@@ -22,27 +29,33 @@ inline namespace v0 {
 /// A policy that holds a lease on each key while the operation runs, and writes under its fence.
 ///
 /// **Guarantee.** An operation that takes `T&` is applied only while the store's lock record names its
-/// acquisition, so never after a later holder was granted the lock, however long it was paused (law P1).
-/// Local waiters are served in order. Several keys are locked in the order of their bytes. Losing the lock
-/// cancels an asynchronous operation and fires `stop_token()` for a synchronous one; the call then ends as
-/// `lock_lost`. **Does not guarantee.** That work outside the store stops with the lease: give
-/// `fencing_token()` to other systems. An operation that takes only `Lock<T>&` makes no guarded write:
-/// returned is *applied*, lost midway is `outcome_unknown` because of `lock_lost`. **Needs.**
-/// `FencedRepository`; operation ids: `OperationRepository`. **Cost.** With a `FusedRepository` two round
-/// trips for lock, read, write and unlock; handed on locally: one, since the state comes from the holder
-/// before. What an operation throws, or returns without a change, is believed about such a state only after
-/// it was compared with the stored one (one trip); if that has moved on, the operation runs again.
+/// acquisition. It is therefore never applied after a later holder was granted the lock, however long this
+/// one was paused (law P1). Local waiters are served in order. Several keys are locked in the order of their
+/// bytes. When the lock is lost, an asynchronous operation is cancelled, a synchronous one sees its
+/// `stop_token()` stopped, and the call ends as `lock_lost`.
+/// **Does not guarantee.** That work outside the store stops with the lease: give `fencing_token()` to other
+/// systems. An operation that takes only `Lock<T>&` makes no guarded write: when it returned, it counts as
+/// *applied*; when the lock was lost midway, the call ends as `outcome_unknown` because of `lock_lost`.
+/// **Needs.** `FencedRepository`; for operation ids `OperationRepository`.
+/// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock. A lock that is handed
+/// on within this process costs one, since the state comes from the holder before. What an operation throws
+/// about such a state, or returns without a change, is believed only after the state was compared with the
+/// stored one, which is one more round trip; if the stored one has moved on, the operation runs again.
 ///
-/// Made with a `LockStateService`, the transactions of a service share its queue and options; made with a
-/// repository the service gets a queue of its own, with `lock` as its options.
+/// A service that is made with a `LockStateService` shares that service's queue and options. A service that
+/// is made with a repository has a queue of its own, with `lock` as its options.
 struct SetNxLock {
+    /// The lease, its renewal, and the queue.
     LockOptions lock{};
-    /// For the lock, and for a transaction of `PessimisticRowLock` that has one of the rows when they are to
-    /// be written: queue, or give up at once with `lock_busy`.
+    /// Queue, or give up at once with `lock_busy`: for the lock, and for a transaction of
+    /// `PessimisticRowLock` that has one of the rows when they are to be written.
     Wait wait{Wait::until_deadline};
-    /// Runs of the operation after a write was refused because somebody wrote without the lock.
+    /// Attempts in total, including the first. An attempt is repeated after a write that was refused because
+    /// somebody wrote without the lock.
     int max_attempts{10};
+    /// How long to wait before such a repetition.
     Backoff backoff{};
+    /// What to do when there is no value.
     Missing missing{Missing::fail};
 
     static constexpr std::string_view name = "set_nx_lock";
@@ -54,13 +67,17 @@ struct SetNxLock {
     using Session = detail::LeaseSession<SetNxLock, R, Assurance::fenced>;
 };
 
-/// The form without fences, for stores whose counter is not durable enough. The operation gets
+/// The form without fences, for stores whose counter is not durable enough. The operation gets an
 /// `EfficiencyLock<T>&` and no `T&`: there is no guarded write to make, and nothing may depend on the lock
-/// for correctness.
+/// for correctness. Use it to avoid doing the same work twice most of the time.
 struct EfficiencySetNxLock {
+    /// The lease, its renewal, and the queue.
     LockOptions lock{};
+    /// Queue for the lock, or give up at once with `lock_busy`.
     Wait wait{Wait::until_deadline};
+    /// Attempts in total, including the first.
     int max_attempts{1};
+    /// How long to wait before another attempt.
     Backoff backoff{};
 
     static constexpr std::string_view name = "efficiency_set_nx_lock";

@@ -4,6 +4,10 @@
 #include <interlock/policies/any_policy.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
 
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/recording_observer.hpp"
@@ -185,6 +189,84 @@ TEST_CASE("an idempotent service is chosen at run time as a whole", "[policies][
     CHECK(*other.do_in_transaction(IdempotentRequest{"other", Scope("user")}, "x", [](Stock& s) {
         return --s.quantity;
     }) == 1);
+}
+
+TEST_CASE("the run-time form executes requests under an idempotent policy", "[policies][any_policy]")
+{
+    for (auto const& policy : policies) {
+        auto const repository = open<Stock>("memory:", memory::backend);
+        static_cast<void>(repository.insert(Stock{"x", 3}).value());
+        interlock_test::RecordingObserver observer;
+        TransactionService<Stock> const service{
+            IdempotencyKeys{policy, memory::IdempotencyStore{}}, repository, {.observer = &observer}};
+        IdempotentRequest const request{"key", Scope("user")};
+        int runs = 0;
+        auto const take = [&](Stock& s) { return ++runs, --s.quantity; };
+        for (bool const replayed : {false, true}) {
+            Answer<int> const answer = service.do_in_transaction(request, "x", take);
+            CHECK(*answer == 2);
+            CHECK(answer.replayed() == replayed);
+        }
+        boost::asio::io_context io;
+        auto future = service.async_try_do_in_transaction(
+            request, "x", take, boost::asio::bind_executor(io, boost::asio::use_future));
+        io.run();
+        auto const outcome = future.get();
+        REQUIRE(outcome);
+        CHECK(outcome->value() == 2);
+        CHECK(outcome.replayed());
+        CHECK(runs == 1);
+        CHECK(
+            observer.idempotency() ==
+            std::vector{IdempotencyEvent::executed, IdempotencyEvent::replayed, IdempotencyEvent::replayed});
+        IdempotentRequest const refused{"refused", Scope("user")};
+        auto const reject = [](Stock&) -> int { throw FinalRejection("out of stock"); };
+        CHECK_THROWS_AS(service.do_in_transaction(refused, "x", reject), FinalRejection);
+        CHECK_THROWS_AS(service.do_in_transaction(refused, "x", take), FinalRejection);
+        CHECK(repository.load("x")->value.quantity == 2);
+    }
+}
+
+TEST_CASE(
+    "a call that does not fit the policy that was chosen is refused before it sends anything",
+    "[policies][any_policy]")
+{
+    memory::StateRepository<Stock> const memory;
+    static_cast<void>(memory.insert(Stock{"x", 3}).value());
+    interlock_test::BlockingRepository<memory::StateRepository<Stock>> counted{memory};
+    int calls = 0;
+    counted.before_calls([&](std::string_view) { ++calls; });
+    StateRepository<Stock> const repository{counted};
+    auto const take = [](Stock& s) { return --s.quantity; };
+    IdempotentRequest const request{"key", Scope("user")};
+    IdempotencyKeys const idempotent{OptimisticVersioning{}, memory::IdempotencyStore{}};
+
+    TransactionService<Stock> const payments{idempotent, repository};
+    auto const without = payments.try_do_in_transaction("x", take);
+    CHECK(without.errc() == Errc::misconfigured);
+    CHECK(without.detail().find("pass an IdempotentRequest first") != std::string::npos);
+    auto const with_id = payments.try_do_in_transaction(OperationId{"id"}, "x", take);
+    CHECK(with_id.errc() == Errc::misconfigured);
+
+    TransactionService<Stock> const plain{OptimisticVersioning{}, repository};
+    auto const with_request = plain.try_do_in_transaction(request, "x", take);
+    CHECK(with_request.errc() == Errc::misconfigured);
+    CHECK(with_request.detail().find("IdempotencyKeys{policy, store}") != std::string::npos);
+    boost::asio::io_context io;
+    auto future = plain.async_try_do_in_transaction(
+        request, "x", take, boost::asio::bind_executor(io, boost::asio::use_future));
+    io.run();
+    CHECK(future.get().errc() == Errc::misconfigured);
+
+    IdempotencyKeys const twice{AnyPolicy{idempotent}, memory::IdempotencyStore{}};
+    CHECK(
+        TransactionService<Stock>{twice, repository}.try_do_in_transaction(request, "x", take).errc() ==
+        Errc::misconfigured);
+    CHECK(
+        TransactionService{twice, repository}.try_do_in_transaction(request, "x", take).errc() ==
+        Errc::misconfigured);
+    CHECK(calls == 0);
+    CHECK(memory.load("x")->value.quantity == 3);
 }
 
 }  // namespace any_policy_test

@@ -10,6 +10,7 @@
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/detail/erased_verbs.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_members.hpp>
@@ -27,87 +28,6 @@
 namespace interlock {
 inline namespace v0 {
 namespace detail {
-
-inline Failure lacks(std::string_view store, std::string_view feature)
-{
-    return Failure{
-        Errc::misconfigured, "the store '" + std::string(store) + "' has no " + std::string(feature)};
-}
-
-template <class... Verb>
-struct VerbList {};
-
-// ---- the interface ------------------------------------------------------------------------------
-
-/// A virtual `carry_out` for each verb of a list, on top of `Base`.
-template <class Base, class List>
-class Carrying;
-template <class Base>
-class Carrying<Base, VerbList<>> : public Base {
-public:
-    void carry_out() const = delete;  // so that `using` finds something
-};
-template <class Base, class Verb, class... Rest>
-class Carrying<Base, VerbList<Verb, Rest...>> : public Carrying<Base, VerbList<Rest...>> {
-public:
-    using Carrying<Base, VerbList<Rest...>>::carry_out;
-    virtual Outcome<typename Verb::answer> carry_out(Verb const&, Deadline) const = 0;
-};
-
-/// Likewise `start`; null where the store starts no such call.
-template <class Base, class List>
-class Starting;
-template <class Base>
-class Starting<Base, VerbList<>> : public Base {
-public:
-    void start() const = delete;
-};
-template <class Base, class Verb, class... Rest>
-class Starting<Base, VerbList<Verb, Rest...>> : public Starting<Base, VerbList<Rest...>> {
-public:
-    using Starting<Base, VerbList<Rest...>>::start;
-    virtual StartedCall<typename Verb::answer> start(Verb const&, Deadline, Waiter&) const = 0;
-};
-
-// ---- the models ---------------------------------------------------------------------------------
-
-/// Overrides `carry_out` of each verb by the `carry_out_or_refuse` of `Model`, which derives from this.
-template <class Model, class Base, class List>
-class CarryingModel;
-template <class Model, class Base>
-class CarryingModel<Model, Base, VerbList<>> : public Base {
-public:
-    using Base::carry_out;
-};
-template <class Model, class Base, class Verb, class... Rest>
-class CarryingModel<Model, Base, VerbList<Verb, Rest...>>
-    : public CarryingModel<Model, Base, VerbList<Rest...>> {
-public:
-    using CarryingModel<Model, Base, VerbList<Rest...>>::carry_out;
-    Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline deadline) const override
-    {
-        return static_cast<Model const*>(this)->carry_out_or_refuse(verb, deadline);
-    }
-};
-
-template <class Model, class Base, class List>
-class StartingModel;
-template <class Model, class Base>
-class StartingModel<Model, Base, VerbList<>> : public Base {
-public:
-    using Base::start;
-};
-template <class Model, class Base, class Verb, class... Rest>
-class StartingModel<Model, Base, VerbList<Verb, Rest...>>
-    : public StartingModel<Model, Base, VerbList<Rest...>> {
-public:
-    using StartingModel<Model, Base, VerbList<Rest...>>::start;
-    StartedCall<typename Verb::answer> start(
-        Verb const& verb, Deadline deadline, Waiter& waiter) const override
-    {
-        return static_cast<Model const*>(this)->start_or_null(verb, deadline, waiter);
-    }
-};
 
 // ---- repositories -------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@
 /// that:
 ///
 ///     std::optional<LockAccess::Ticket<Locks>> ticket;                    // a place in the queue
-///     ticket.emplace(LockAccess::table(locks), key, Wait::until_deadline, attempts, false);
+///     ticket.emplace(LockAccess::table(locks), key, Wait::until_deadline, attempts);
 ///     auto step = ticket->poll(waiter, deadline);                         // again when woken, until it is
 ///                                                                         done
 
@@ -48,9 +48,13 @@ public:
     {
         return service.table();
     }
-    /// One caller's way to a lock of `Service`, and its way out of one.
+    /// One caller's way to a lock of `Service`, and its way out of one. A `StateTicket` is made with one
+    /// argument more, a `std::optional<Versioned<T>>&`: there the state is put that comes with the lock.
     template <class Service>
     using Ticket = typename std::remove_cvref_t<decltype(*table(std::declval<Service const&>()))>::Ticket;
+    template <class Service>
+    using StateTicket =
+        typename std::remove_cvref_t<decltype(*table(std::declval<Service const&>()))>::StateTicket;
     template <class Service>
     using Releasing =
         typename std::remove_cvref_t<decltype(*table(std::declval<Service const&>()))>::Releasing;

@@ -20,7 +20,6 @@
 #include <interlock/core/deadline.hpp>
 
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -36,20 +35,17 @@ struct Returned {
 
 namespace detail {
 
-/// `repository.carry_out(verb, deadline)`; what a commit came to has the new version of its first change, as
-/// that of a started commit has.
-template <class R, class Verb>
-Outcome<typename Verb::answer> carry_out(R& repository, Verb const& verb, Deadline deadline)
+/// What a commit that blocked came to has the new version of its first change, as that of a started commit
+/// has. The outcomes of other verbs stay as they are.
+template <class T>
+void note_new_version(Outcome<CommitResult>& result, verb::Commit<T> const& commit)
 {
-    if constexpr (std::is_same_v<Verb, verb::Commit<typename R::value_type>>) {
-        auto result = repository.carry_out(verb, deadline);
-        if (result && !verb.changes.empty() && verb.changes[0].kind == ChangeKind::write)
-            result->version = verb.changes[0].version;
-        return result;
-    } else {
-        return repository.carry_out(verb, deadline);
-    }
+    if (result && !commit.changes.empty() && commit.changes[0].kind == ChangeKind::write)
+        result->version = commit.changes[0].version;
 }
+template <class Answer, class Verb>
+void note_new_version(Outcome<Answer>&, Verb const&)
+{}
 
 }  // namespace detail
 
@@ -67,9 +63,11 @@ public:
 
     /// The outcome of the call, which is begun if none is under way; nothing while there is no outcome: ask
     /// again when `waiter` was woken. `verb` is read when the call is begun.
-    Returned<typename Verb::answer> ask(R& repository, Waiter&, Verb const& verb, Deadline deadline)
+    Returned<typename Verb::answer> ask(R const& repository, Waiter&, Verb const& verb, Deadline deadline)
     {
-        return {detail::carry_out(repository, verb, deadline)};
+        Returned<typename Verb::answer> returned{repository.carry_out(verb, deadline)};
+        detail::note_new_version(returned.outcome, verb);
+        return returned;
     }
 };
 
@@ -86,11 +84,14 @@ public:
     void give_up() noexcept { call_.reset(); }
 
     /// As above. Blocks where `waiter` may, or where this handle starts no calls.
-    std::optional<Outcome<X>> ask(R& repository, Waiter& waiter, Verb const& verb, Deadline deadline)
+    std::optional<Outcome<X>> ask(R const& repository, Waiter& waiter, Verb const& verb, Deadline deadline)
     {
         if (!call_) {
-            if (waiter.may_block() || !starts_calls(repository))
-                return detail::carry_out(repository, verb, deadline);
+            if (waiter.may_block() || !starts_calls(repository)) {
+                std::optional<Outcome<X>> returned{repository.carry_out(verb, deadline)};
+                detail::note_new_version(*returned, verb);
+                return returned;
+            }
             call_ = repository.start(verb, deadline, waiter);
         }
         auto outcome = call_->poll();

@@ -62,9 +62,13 @@ public:
             mine_.emplace(*std::exchange(seen_, nullptr));
             return Step<Begun>{std::in_place, std::in_place};
         }
-        if (self_.phase != Phase::leading)
-            return inner_.begin(waiter);
-        return begin_as_leader(waiter);
+        bool const leads = self_.phase == Phase::leading;
+        if (leads)
+            begin_to_lead(waiter);
+        auto step = inner_.begin(leads ? begins_ : waiter);
+        if (leads)
+            note_begun(step);
+        return step;
     }
 
     std::optional<Failure> refusal() const
@@ -89,10 +93,10 @@ public:
                 return self_.phase == Phase::alone ? Step<CommitResult>{Errc::deadline_exceeded}
                                                    : finish(Errc::deadline_exceeded);
         }
-        auto step = commit_step(inner_, operation, waiter);
-        if (!step.done() || self_.phase == Phase::alone)
-            return step;
-        return finish(std::move(step.outcome()));
+        if constexpr (requires { inner_.commit(operation, waiter); })
+            return finished(inner_.commit(operation, waiter));
+        else
+            return finished(inner_.commit(operation));
     }
 
     /// An exception is believed when what the operation saw was committed.
@@ -193,7 +197,7 @@ private:
         });
     }
 
-    Step<Begun> begin_as_leader(Waiter& waiter)
+    void begin_to_lead(Waiter& waiter)
     {
         // Whoever took the place of a leader that waits for others' locks would only wait for the same. Once
         // it is woken, its executor is to run it.
@@ -201,16 +205,18 @@ private:
             self_.progress(context_.deadline());
         if (begins_.wakes != &waiter)  // not written again while somebody may wake it
             begins_.wakes = &waiter;
-        auto step = inner_.begin(begins_);
+    }
+    /// What the leader's begin came to, so far.
+    void note_begun(Step<Begun>& step) noexcept
+    {
         if (!step.done()) {
             self_.due_from(step.wake_at());
-        } else if (!step.outcome()) {
-            leave();
-        } else {
+        } else if (step.outcome()) {
             self_.began_at = now();
             self_.progress(self_.began_at);
+        } else {
+            leave();
         }
-        return step;
     }
 
     /// The leader's operation has returned: does somebody wait?
@@ -248,6 +254,13 @@ private:
         return until;
     }
 
+    /// What the commit came to, so far.
+    Step<CommitResult> finished(Step<CommitResult> step)
+    {
+        if (!step.done() || self_.phase == Phase::alone)
+            return step;
+        return finish(std::move(step.outcome()));
+    }
     Step<CommitResult> finish(Outcome<CommitResult> outcome)
     {
         std::shared_ptr<SharingBatch> batch;

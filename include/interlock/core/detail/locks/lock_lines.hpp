@@ -9,7 +9,9 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/keyed_lines.hpp>
 #include <interlock/core/detail/locks/lock_line.hpp>
+#include <interlock/core/detail/locks/lock_store.hpp>
 #include <interlock/core/kit/assertion.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock_options.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
@@ -31,42 +33,51 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-template <class R, Assurance Level>
+template <Runtime R>
 class LockTable;
-template <class R, Assurance Level>
+template <Runtime R>
 class TableHold;
 
-/// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
-template <class R, Assurance Level>
-struct LineMember : QueueHook {
-    Waiter* caller{nullptr};                                 // to be woken when one of the next two is set
-    bool promoted{false};                                    // drives next
-    std::shared_ptr<TableHold<R, Level>> received;           // the lock, from the holder before
-    std::optional<Versioned<typename R::value_type>> state;  // what that holder has written
+/// How the slot of a caller got what it holds.
+enum class StateSource : unsigned char {
+    none,    ///< it holds nothing that belongs to this lock: the state is still to be loaded
+    store,   ///< it was read under this grant; an empty slot means that the key has no value
+    holder,  ///< the holder before has written it; somebody without a lock may have written since
 };
 
-template <class R, Assurance Level>
+/// A caller in the line of a key, and what others leave for it there. The shard's mutex guards all members.
+template <Runtime R>
+struct LineMember : QueueHook {
+    Waiter* caller{nullptr};                 // to be woken when it is handed the lock, or is to drive
+    std::shared_ptr<TableHold<R>> received;  // the lock, from the holder before
+    // Where the state goes that comes with the lock, see `LockStoreBase::move_state`; null: not wanted.
+    void* slot{nullptr};
+    StateSource source{StateSource::none};  // of what is in the slot
+    bool promoted{false};                   // drives next
+};
+
+template <Runtime R>
 struct LockEntry;
-template <class R, Assurance Level>
-using LockNode = std::pair<Key const, LockEntry<R, Level>>;
+template <Runtime R>
+using LockNode = std::pair<Key const, LockEntry<R>>;
 
 /// What is known of one key while somebody waits for its lock, holds it, or removes its record. The shard's
 /// mutex guards it.
-template <class R, Assurance Level>
+template <Runtime R>
 struct LockEntry : boost::intrusive::set_base_hook<> {
-    LockNode<R, Level>* node{nullptr};  // whose value this is
-    LockLine<IntrusiveQueue<LineMember<R, Level>>> line;
+    LockNode<R>* node{nullptr};  // whose value this is
+    LockLine<IntrusiveQueue<LineMember<R>>> line;
     // Its handle keeps it alive; null unless the line's state is `held`.
-    TableHold<R, Level>* holder{nullptr};
+    TableHold<R>* holder{nullptr};
     TimePoint due{};  // when to look at it, while it is in the schedule
 };
 
 /// The keys of one shard.
-template <class R, Assurance Level>
+template <Runtime R>
 class LockShard {
 public:
-    using Entry = LockEntry<R, Level>;
-    using Node = LockNode<R, Level>;
+    using Entry = LockEntry<R>;
+    using Node = LockNode<R>;
 
     LockShard()
     {
@@ -88,16 +99,7 @@ public:
     }
     /// Nobody has to do with the key any more. Its memory is kept for another key, within limits: an
     /// allocation per acquire would be the larger part of an uncontended one.
-    void recycle(Node* node) noexcept
-    {
-        INTERLOCK_ASSERT(
-            node->second.holder == nullptr && !node->second.is_linked(), "an idle line has nothing planned");
-        auto const it = entries_.find(node->first);
-        if (spares_.size() == most_spares)
-            entries_.erase(it);
-        else
-            spares_.push_back(entries_.extract(it));
-    }
+    void recycle(Node* node) noexcept;
 
     struct DueEarlier {
         bool operator()(Entry const& a, Entry const& b) const noexcept { return a.due < b.due; }
@@ -120,7 +122,7 @@ public:
                 }
             }
         }
-        LockTable<R, Level>* table{nullptr};
+        LockTable<R>* table{nullptr};
         LockShard* shard{nullptr};
     };
 
@@ -135,18 +137,7 @@ private:
     using Entries = std::unordered_map<Key, Entry>;
     static constexpr std::size_t most_spares = 32;
 
-    Node* emplace(Key const& key)
-    {
-        if (spares_.empty())
-            return &*entries_.try_emplace(key).first;
-        if (auto const it = entries_.find(key); it != entries_.end())
-            return &*it;
-        auto& spare = spares_.back();
-        spare.key() = key;
-        auto const it = entries_.insert(std::move(spare)).position;
-        spares_.pop_back();
-        return &*it;
-    }
+    Node* emplace(Key const& key);
 
     Entries entries_;
     std::vector<typename Entries::node_type> spares_;
@@ -154,17 +145,16 @@ private:
 
 /// The lines of one table, and the steps that every part of it takes. All but the constructor, `forked` and
 /// `count_out` are called with the shard's mutex held.
-template <class R, Assurance Level>
+template <Runtime R>
 class LockLines {
 public:
-    using RuntimeType = typename R::runtime_type;
-    using Shard = LockShard<R, Level>;
+    using Shard = LockShard<R>;
     using Node = typename Shard::Node;
-    using Member = LineMember<R, Level>;
-    using Holder = TableHold<R, Level>;
+    using Member = LineMember<R>;
+    using Holder = TableHold<R>;
 
-    LockLines(R repository, LockOptions options)
-        : repository_(std::move(repository)), runtime_(repository_.runtime()), options_(options),
+    LockLines(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options)
+        : store_(store), traits_(traits), runtime_(std::move(runtime)), options_(options),
           generation_(runtime_.generation()), lines_(options.max_waiters)
     {}
 
@@ -176,7 +166,10 @@ public:
 
     /// For what keeps locks: renewals and removals. No call of a user's has these threads, nor has another
     /// store.
-    auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, repository_); }
+    auto keeping_executor() const { return store_executor(runtime_, BlockingCalls::keeping, store_); }
+
+    /// Whether no call of the store waits for I/O.
+    bool in_place() const noexcept { return traits_.can.answers_in_place; }
 
     /// How long whoever is to drive next, or was granted a lock, may take to come for it. Its executor may
     /// stand still until something that waits for this very lock has been done.
@@ -185,41 +178,13 @@ public:
     // ---- the line moves on ----------------------------------------------------------------------
 
     /// The line told who is next (null: nobody, and the line is idle). To be fired when the mutex is free.
-    [[nodiscard]] Wakeup promote_next(Shard& shard, Node* node, Member* next) noexcept
-    {
-        INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
-        if (next == nullptr) {
-            shard.recycle(node);
-            return {};
-        }
-        lines_.count_out();
-        next->promoted = true;
-        schedule_turn(shard, node);
-        return next->caller->wake_later();
-    }
+    [[nodiscard]] Wakeup promote_next(Shard& shard, Node* node, Member* next) noexcept;
 
     /// Whoever is to drive next has not come: the one behind it drives, and it goes to the end of the queue.
-    void pass_over(Shard& shard, Node* node) noexcept
-    {
-        auto& line = node->second.line;
-        auto* const late = line.promoted();
-        auto* const next = line.pass_over();
-        if (next == nullptr)
-            return schedule_turn(shard, node);
-        lines_.count_in_again();
-        late->promoted = false;
-        unschedule(shard, node);
-        static_cast<void>(promote_next(shard, node, next));  // woken while the mutex is held: rare
-    }
+    void pass_over(Shard& shard, Node* node) noexcept;
 
     /// Holder and entry know each other no more.
-    Node* detach_holder(Holder& hold) noexcept
-    {
-        INTERLOCK_ASSERT(is_locked(hold.shard_->mutex), "the shard's mutex guards its lines");
-        auto* const node = std::exchange(hold.node_, nullptr);
-        node->second.holder = nullptr;
-        return node;
-    }
+    Node* detach_holder(Holder& hold) noexcept;
 
     // ---- the schedule of a shard ----------------------------------------------------------------
 
@@ -228,28 +193,9 @@ public:
     /// they were made.
     void schedule(Shard& shard, Node* node) { schedule_at(shard, node, node->second.line.lease().next()); }
 
-    void schedule_at(Shard& shard, Node* node, TimePoint at)
-    {
-        INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its schedule");
-        auto& entry = node->second;
-        if (at < shard.alarm_at) {
-            shard.alarm_used = true;
-            shard.alarm_at = TimePoint::max();  // should arming fail
-            runtime_.arm(shard.alarm, at);
-            shard.alarm_at = at;
-        }
-        unschedule(shard, node);
-        entry.due = at;
-        shard.schedule.insert(shard.schedule.end(), entry);
-    }
+    void schedule_at(Shard& shard, Node* node, TimePoint at);
 
-    void schedule_turn(Shard& shard, Node* node) noexcept
-    {
-        try {
-            schedule_at(shard, node, add(runtime_.now(), patience));
-        } catch (...) {  // the alarm could not be set: then everybody waits for the one that is to drive
-        }
-    }
+    void schedule_turn(Shard& shard, Node* node) noexcept;
 
     void unschedule(Shard& shard, Node* node) noexcept
     {
@@ -257,8 +203,9 @@ public:
             shard.schedule.erase(shard.schedule.iterator_to(node->second));
     }
 
-    R repository_;
-    RuntimeType runtime_;
+    LockStore& store_;  // a part of the same object, see `LockTableOf`
+    LockStoreTraits const traits_;
+    R runtime_;
     LockOptions options_;
     std::uint64_t generation_;  // of the process that made this
     KeyedLines<Shard> lines_;
@@ -267,5 +214,9 @@ public:
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/detail/locks/impl/lock_lines.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_DETAIL_LOCKS_LOCK_LINES_HPP

@@ -53,9 +53,7 @@ public:
     AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
         : Base(std::move(handler), request->service.repository().runtime(), request->stop),
           request_(std::move(request)), deadline_(request_->deadline.at(this->runtime().now())),
-          ticket_(
-              LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts,
-              false)
+          ticket_(LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts)
     {}
 
     void start() { this->start_here(); }
@@ -222,6 +220,15 @@ private:
 template <class Service, class Handler>
 void start_release(Service const& service, Handler handler, std::shared_ptr<Hold> hold)
 {
+    if (runs_in_place(service.repository())) {
+        auto release = [hold = std::move(hold)] {
+            auto const outcome = hold ? hold->release_and_report() : success();
+            return outcome ? error_code{} : make_error_code(outcome.errc());
+        };
+        return async_call(
+            CallHere{}, TimePoint::max(), service.repository().runtime(), std::move(handler),
+            std::move(release));
+    }
     start_operation<ReleaseOperation<Service, Handler>>(std::move(handler), service, std::move(hold));
 }
 

@@ -5,6 +5,7 @@
 
 // A grant of a lock table, with the memory for everything that its end will need, in one allocation.
 
+#include <interlock/core/detail/locks/count_in_place.hpp>
 #include <interlock/core/detail/locks/lock_lines.hpp>
 #include <interlock/core/detail/locks/removal.hpp>
 #include <interlock/core/kit/place.hpp>
@@ -24,39 +25,26 @@ namespace detail {
 
 /// One local grant. Its handles share it; when the last one goes the lock is released. The object outlives
 /// its handles while its record is being removed, and is that removal's home.
-template <class R, Assurance Level>
+template <Runtime R>
 class TableHold final : public Hold, public Counted {
-    using Table = LockTable<R, Level>;
-    using Shard = LockShard<R, Level>;
-    using Node = LockNode<R, Level>;
+    using Table = LockTable<R>;
+    using Shard = LockShard<R>;
+    using Node = LockNode<R>;
 
 public:
     /// The shard's mutex is held.
     static std::shared_ptr<TableHold> make(
         std::shared_ptr<Table> table, Shard& shard, Node* node, OwnerToken owner, FencingToken token,
-        TimePoint valid_until, TimePoint granted_at)
-    {
-        auto* const hold =
-            new TableHold(std::move(table), shard, node, owner, token, valid_until, granted_at);
-        std::shared_ptr<TableHold> first{hold, LastHandle{}, MemoryOfHandles<std::byte>{hold}};
-        hold->self_ = first;
-        return first;
-    }
+        TimePoint valid_until, TimePoint granted_at);
 
     TimePoint now() const noexcept override { return table_->runtime_.now(); }
-    std::string place() const override { return place_of(table_->repository()); }
+    std::string place() const override { return table_->store_.place(); }
     void release(bool unresolved) noexcept override
     {
         if (!gone_.exchange(true, std::memory_order_relaxed) && !table_->forked())
             static_cast<void>(table_->release(*this, unresolved || this->unresolved(), false));
     }
-    Outcome<void> release_and_report() override
-    {
-        gone_.store(true, std::memory_order_relaxed);
-        if (table_->forked())
-            return of_the_parent();
-        return table_->release(*this, unresolved(), true);
-    }
+    Outcome<void> release_and_report() override;
     Outcome<void> renew_now(Deadline deadline) override
     {
         if (table_->forked())
@@ -71,24 +59,21 @@ public:
 
     // ---- for the table and its parts ------------------------------------------------------------
 
+    auto& count_room() noexcept { return count_room_; }
+
     /// A handle, unless the last one is gone.
     std::shared_ptr<Hold> handle() const noexcept { return self_.lock(); }
 
     /// Begins to remove the record of `node`, which this no longer holds. Once in the life of a hold;
     /// allocates nothing.
-    RecordRemoval<R, Level>& remove_record(Node* node, RemovalMachine machine, Waiter* waiter) noexcept
-    {
-        INTERLOCK_ASSERT(!removal_, "a record is removed once");
-        removal_.emplace(*this, *table_, node->first, fence().owner, machine, node, waiter);
-        removal_->start();
-        return *removal_;
-    }
+    RecordRemoval<R>& remove_record(Node* node, RemovalMachine machine, Waiter* waiter) noexcept;
 
     std::shared_ptr<Table> const table_;
     Shard* const shard_;
-    std::atomic<bool> gone_{false};  // released once; a handle that comes later does nothing
-    Node* node_;                     // under the shard's mutex: where this is the holder; null once it is not
-    std::optional<Versioned<typename R::value_type>> written_;  // see `LockTable::leave_state`
+    // Released once; a handle that comes later does nothing. Nothing is released before there are handles.
+    std::atomic<bool> gone_{true};
+    Node* node_;              // under the shard's mutex: where this is the holder; null once it is not
+    void* written_{nullptr};  // see `LockTable::leave_state`; null: nothing was left
 
 private:
     TableHold(
@@ -109,37 +94,17 @@ private:
         }
     };
 
-    /// Puts the handles' count into the hold. It holds a reference to it, which it drops when the count is
-    /// gone.
-    template <class X>
-    struct MemoryOfHandles {
-        using value_type = X;
-        explicit MemoryOfHandles(TableHold* hold) noexcept : of(hold) {}
-        template <class Y>
-        MemoryOfHandles(MemoryOfHandles<Y> const& other) noexcept : of(other.of)  // NOLINT
-        {}
-        X* allocate(std::size_t n) noexcept
-        {
-            static_assert(sizeof(X) <= sizeof(TableHold::count_) && alignof(X) <= alignof(std::max_align_t));
-            static_cast<void>(n);
-            return reinterpret_cast<X*>(of->count_);
-        }
-        void deallocate(X*, std::size_t) noexcept { of->drop_reference(); }
-        template <class Y>
-        bool operator==(MemoryOfHandles<Y> const& other) const noexcept
-        {
-            return of == other.of;
-        }
-        TableHold* of;
-    };
-
     std::weak_ptr<TableHold> self_;
-    std::optional<RecordRemoval<R, Level>> removal_;
-    alignas(std::max_align_t) std::byte count_[64];
+    std::optional<RecordRemoval<R>> removal_;
+    CountRoom<> count_room_;
 };
 
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/detail/locks/impl/table_hold.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_DETAIL_LOCKS_TABLE_HOLD_HPP

@@ -106,21 +106,23 @@ consteval Mistake mistake_in_rest()
 
 /// The first mistake in a call with these arguments. Calls with fewer than two are left to the compiler's own
 /// words.
-template <class Session, bool Idempotent, ResultNeeds Needs>
+template <class Session, bool Idempotent, bool TakesRequests, ResultNeeds Needs>
 consteval Mistake mistake_in()
 {
     return Mistake::none;
 }
-template <class Session, bool Idempotent, ResultNeeds Needs, class First>
+template <class Session, bool Idempotent, bool TakesRequests, ResultNeeds Needs, class First>
 consteval Mistake mistake_in()
 {
     return Mistake::none;
 }
-template <class Session, bool Idempotent, ResultNeeds Needs, class First, class Second, class... Rest>
+template <
+    class Session, bool Idempotent, bool TakesRequests, ResultNeeds Needs, class First, class Second,
+    class... Rest>
 consteval Mistake mistake_in()
 {
     constexpr bool once = is_operation_id<First> || is_request<First>;
-    if constexpr (is_request<First> && !Idempotent)
+    if constexpr (is_request<First> && !TakesRequests)
         return Mistake::has_a_request;
     else if constexpr (is_operation_id<First> && Idempotent)
         return Mistake::has_an_id;
@@ -141,17 +143,18 @@ consteval Mistake mistake_in()
 /// that it is not.
 struct SeeTheErrorAbove;
 
-/// The base of a service: the overloads that a mistake chooses.
-template <class Session, class Async, bool Idempotent>
+/// The base of a service: the overloads that a mistake chooses. `Idempotent`: every call needs a request;
+/// `TakesRequests`: a call may have one.
+template <class Session, class Async, bool Idempotent, bool TakesRequests>
 class MistakenCalls {
     static constexpr ResultNeeds blocking{.no_awaitable = true, .storable = false, .default_made = false};
     static constexpr ResultNeeds starting{.no_awaitable = false, .storable = false, .default_made = true};
     static constexpr ResultNeeds trying{.no_awaitable = false, .storable = false, .default_made = false};
 
-#define INTERLOCK_MISTAKEN_CALL(function, session, needs, mistake, words)            \
-    template <class... A>                                                            \
-        requires(mistake_in<session, Idempotent, needs, A...>() == Mistake::mistake) \
-    INTERLOCK_WRITE_INSTEAD(words)                                                   \
+#define INTERLOCK_MISTAKEN_CALL(function, session, needs, mistake, words)                           \
+    template <class... A>                                                                           \
+        requires(mistake_in<session, Idempotent, TakesRequests, needs, A...>() == Mistake::mistake) \
+    INTERLOCK_WRITE_INSTEAD(words)                                                                  \
     SeeTheErrorAbove function(A&&...) const;
 #define INTERLOCK_MISTAKEN_CALLS(mistake, words)                                      \
     INTERLOCK_MISTAKEN_CALL(do_in_transaction, Session, blocking, mistake, words)     \

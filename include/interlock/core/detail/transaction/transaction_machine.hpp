@@ -13,6 +13,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <cstdint>
 
@@ -54,6 +55,7 @@ enum class Resolved : unsigned char {
 enum class HasId : unsigned char { no, yes, looked_up_by_begin };
 
 /// One call, from its entry to its result. Not thread-safe: its driver calls one member at a time.
+/// What a call goes through that nothing disturbs is inline; what follows a failure is compiled once.
 class TransactionMachine {
 public:
     /// `guarded`: the effect of the operation is a write made through the store, so that nothing has happened
@@ -76,16 +78,7 @@ public:
     }
 
     /// `answered`: the operation id has an answer. `code`: not `ok` when the store could not tell.
-    Action looked_up(bool answered, Errc code, TimePoint now, std::uint64_t random) noexcept
-    {
-        if (answered)
-            return finish_replayed();
-        if (code != Errc::ok)
-            return worth_beginning_again(code) ? retry(code, Action::look_up, now, random) : roll_back(code);
-        if (cancelled_)
-            return finish(Errc::cancelled);
-        return next_attempt();
-    }
+    Action looked_up(bool answered, Errc code, TimePoint now, std::uint64_t random) noexcept;
 
     /// The policy's begin came to `code`.
     Action began(Errc code, TimePoint now, std::uint64_t random) noexcept
@@ -125,21 +118,11 @@ public:
     }
 
     /// The operation threw, but the states that it saw were not the states of one moment: it runs again.
-    Action torn(TimePoint now, std::uint64_t random) noexcept
-    {
-        return retry(Errc::version_conflict, Action::begin, now, random);
-    }
+    Action torn(TimePoint now, std::uint64_t random) noexcept;
 
     /// The operation shared a batch, and what it made was dropped together with what others made. It runs
     /// again, and the run that was dropped counts as no attempt.
-    Action again(TimePoint now) noexcept
-    {
-        if (cancelled_)
-            return roll_back(Errc::cancelled);
-        if (now >= deadline_)
-            return roll_back(Errc::deadline_exceeded);
-        return Action::begin;
-    }
+    Action again(TimePoint now) noexcept;
 
     /// The operation returned, but what it made must not be committed.
     Action refused(Errc code) noexcept
@@ -151,64 +134,17 @@ public:
     /// applied instead. `cause`: why the outcome is unknown.
     Action committed(Errc code, bool duplicate, Errc cause, TimePoint now, std::uint64_t random) noexcept
     {
-        if (code == Errc::ok) {
-            begun_ = false;
-            return duplicate ? finish_replayed() : finish(Errc::ok);
-        }
-        if (code == Errc::outcome_unknown) {
-            unknown_cause_ = cause;
-            if (has_id_ != HasId::no)
-                return Action::resolve;
-            // Without an id it is never tried again: it may have been applied.
-            return roll_back(Errc::outcome_unknown, cause);
-        }
-        if (!guarded_)  // the operation has run; only its record was refused
-            return roll_back(Errc::outcome_unknown, code);
-        if (code == Errc::lock_busy && limits_.waits_when_busy && !cancelled_ && now < deadline_) {
-            last_error_ = code;
-            return next_attempt();
-        }
-        if (worth_running_again(code))
-            return retry(code, Action::begin, now, random);
-        return roll_back(code);
+        if (code != Errc::ok)
+            return commit_failed(code, cause, now, random);
+        begun_ = false;
+        return duplicate ? finish_replayed() : finish(Errc::ok);
     }
 
     /// An unknown commit was looked into.
-    Action resolved(Resolved how, TimePoint now, std::uint64_t random) noexcept
-    {
-        switch (how) {
-        case Resolved::applied: return finish_replayed();
-        case Resolved::not_applied:
-            if (!guarded_)  // the operation has run; only its record was refused
-                return roll_back(Errc::outcome_unknown, unknown_cause_);
-            // This attempt is forbidden for good, so the same operation may run under its next attempt.
-            return retry(Errc::unavailable, Action::begin, now, random);
-        case Resolved::unknown: break;
-        }
-        auto const at = add(now, limits_.backoff.delay(++resolutions_ + limits_.backoff.immediate, random));
-        if (at >= deadline_)
-            return roll_back(Errc::outcome_unknown, unknown_cause_);
-        wake_at_ = at;
-        after_sleep_ = Action::resolve;
-        return Action::sleep;
-    }
+    Action resolved(Resolved how, TimePoint now, std::uint64_t random) noexcept;
 
     /// The driver has slept until `wake_at()`, or was woken early.
-    Action slept(TimePoint now) noexcept
-    {
-        if (after_sleep_ == Action::resolve) {
-            if (now >= deadline_)
-                return roll_back(Errc::outcome_unknown, unknown_cause_);
-            return Action::resolve;
-        }
-        if (cancelled_)
-            return roll_back(Errc::cancelled);
-        if (now >= deadline_)
-            return roll_back(Errc::deadline_exceeded);
-        if (after_sleep_ == Action::begin)
-            return next_attempt();
-        return after_sleep_;
-    }
+    Action slept(TimePoint now) noexcept;
 
     /// The policy's rollback is done.
     Action rolled_back() noexcept
@@ -220,19 +156,7 @@ public:
     /// The policy's conclude is done. `answered`: it turned out that the same operation was applied by
     /// another call. That is then the answer, whatever this call came to. `code`: not `ok` when the answer
     /// that was found turned out not to be the answer to this call.
-    Action concluded(bool answered, Errc code = Errc::ok, Errc cause = Errc::ok) noexcept
-    {
-        if (code != Errc::ok) {
-            result_ = code;
-            cause_ = cause;
-            threw_ = replayed_ = false;
-        } else if (answered) {
-            result_ = Errc::ok;
-            threw_ = false;
-            replayed_ = true;
-        }
-        return Action::finish;
-    }
+    Action concluded(bool answered, Errc code = Errc::ok, Errc cause = Errc::ok) noexcept;
 
     /// Whether a cancellation may cut the sleep short. It must not while the driver waits to find out what
     /// became of a commit that was sent.
@@ -281,6 +205,9 @@ private:
                code == Errc::already_exists || code == Errc::not_found;
     }
 
+    // See `committed`.
+    Action commit_failed(Errc code, Errc cause, TimePoint now, std::uint64_t random) noexcept;
+
     // An attempt begins, and is counted.
     Action next_attempt() noexcept
     {
@@ -290,23 +217,7 @@ private:
 
     // Something failed with `code` that may succeed when it is tried again: `again` follows, perhaps after a
     // sleep, unless attempts or time are used up.
-    Action retry(Errc code, Action again, TimePoint now, std::uint64_t random) noexcept
-    {
-        last_error_ = code;
-        ++retries_;
-        if (retries_ >= limits_.max_attempts)
-            return roll_back(code);
-        if (cancelled_)
-            return roll_back(Errc::cancelled);
-        auto const delay = limits_.backoff.delay(retries_, random);
-        wake_at_ = add(now, delay);
-        if (wake_at_ >= deadline_)
-            return roll_back(Errc::deadline_exceeded);
-        after_sleep_ = again;
-        if (delay.count() == 0)
-            return again == Action::begin ? next_attempt() : again;
-        return Action::sleep;
-    }
+    Action retry(Errc code, Action again, TimePoint now, std::uint64_t random) noexcept;
 
     // The call ends with `result`. What was begun is rolled back first.
     Action roll_back(Errc result, Errc cause = Errc::ok) noexcept
@@ -353,5 +264,9 @@ private:
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/detail/transaction/impl/transaction_machine.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_MACHINE_HPP

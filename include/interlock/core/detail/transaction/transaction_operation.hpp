@@ -3,12 +3,13 @@
 #ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_OPERATION_HPP
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_TRANSACTION_OPERATION_HPP
 
-// The two drivers of a TransactionCall: one blocks the calling thread, the other runs in steps on an
-// executor.
+/// @file
+/// The driver of an asynchronous call of do_in_transaction: the call goes on in steps on an executor.
 
+#include <interlock/core/detail/transaction/call_arguments.hpp>
 #include <interlock/core/detail/transaction/transaction_call.hpp>
 #include <interlock/core/kit/async_operation.hpp>
-#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/store_executor.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -20,7 +21,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdint>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -32,69 +33,8 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// The sleep between two attempts. A stop ends it, unless it is the end of a commit that is being found out.
-template <class Call, class R>
-void sleep_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std::stop_token const& stop)
-{
-    auto const until = call.machine().wake_at();
-    if (!stop.stop_possible() || !call.machine().may_wake_early())
-        return static_cast<void>(runtime.sleep_until(until));
-    while (runtime.now() < until && !stop.stop_requested())
-        waiter.wait_until(until);
-}
-
-/// Drives a call on this thread to its end. Rethrows what the operation threw.
-template <class Call, class R>
-auto drive_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std::stop_token const& stop)
-{
-    WakeOnStop const wakes{stop, waiter};
-    auto const stopped = [&] {
-        if (!stop.stop_requested())
-            return false;
-        call.machine().cancel();
-        return true;
-    };
-    Action action = call.start();
-    // The way of nearly all calls, laid out straight: nobody else is there, nothing fails.
-    bool waits = false;
-    if (action == Action::begin) {
-        waits = !call.perform(Action::begin, waiter);
-        if (!waits && (action = call.feed(Action::begin)) == Action::run) {
-            call.run();
-            stopped();
-            if ((action = call.feed(Action::run)) == Action::commit) {
-                waits = !call.perform(Action::commit, waiter);
-                if (!waits)
-                    action = call.feed(Action::commit);
-            }
-        }
-    }
-    while (action != Action::finish) {
-        if (action == Action::run) {
-            call.run();
-        } else if (action == Action::sleep) {
-            sleep_blocking(call, waiter, runtime, stop);
-        } else if (std::exchange(waits, false) || !call.perform(action, waiter)) {
-            if (action != Action::begin) {  // what has run is not given up
-                waiter.wait_until(call.wake_at());
-                continue;
-            }
-            waiter.wait_until(std::min(call.wake_at(), call.deadline()));
-            if (stopped())
-                action = call.expire(Errc::cancelled);
-            else if (runtime.now() >= call.deadline())
-                action = call.expire(Errc::deadline_exceeded);
-            continue;
-        }
-        stopped();
-        action = call.feed(action);
-    }
-    auto outcome = call.outcome();
-    if (call.threw())
-        std::rethrow_exception(call.exception());
-    return outcome;
-}
-
+/// Keeps the arguments of its call, whose operation may run long after the caller has gone on. `Try`: an
+/// `Outcome` for everything but what the operation throws.
 template <class Handler, class Session, std::size_t N, bool Named, class F, Once Mode, bool Try>
 class TransactionOperation final
     : public AsyncOperation<Handler, typename Session::repository_type::runtime_type> {
@@ -106,15 +46,23 @@ public:
     TransactionOperation(
         Handler handler, std::shared_ptr<Session const> session,
         CallTarget<typename Session::value_type, N, Named> target, F operation, OnceArguments<Mode> once,
-        CallOptions options, std::stop_token const& stop, Observer* observer, std::uint64_t generation)
+        CallTerms const& terms, std::stop_token const& stop)
         : Base(std::move(handler), session->repository().runtime(), stop), session_(std::move(session)),
           target_(std::move(target)), operation_(std::move(operation)), once_(std::move(once)),
-          call_(
-              *session_, target_.keys, target_.named(), operation_, once_.id(), once_.request(), options,
-              stop, options.within, this->runtime().now(), observer, generation)
+          call_(*session_, target_.keys, target_.named(), operation_, here(terms, stop))
     {}
 
 private:
+    /// `terms`, for the arguments that are kept here, as of now.
+    CallTerms here(CallTerms terms, std::stop_token const& stop) const
+    {
+        terms.id = once_.id();
+        terms.request = once_.request();
+        terms.stopped = stop.stop_requested();
+        terms.now = this->runtime().now();
+        return terms;
+    }
+
     bool step() override
     {
         if (!std::exchange(started_, true)) {
@@ -218,7 +166,7 @@ private:
     /// other's.
     void const* owner_of_threads() const noexcept
     {
-        if constexpr (requires { requires Session::two_stores; })
+        if constexpr (Mode == Once::idempotent && requires { requires Session::two_stores; })
             return session_.get();
         else
             return session_->repository().identity();
@@ -360,13 +308,9 @@ private:
             Ref<Base> const last = std::move(self);
         }
         if constexpr (Mode == Once::idempotent) {
-            static_assert(!std::is_void_v<R>);
-            using A = Answer<R>;
-            Outcome<A> answer = outcome ? Outcome<A>{A{*std::move(outcome), outcome.replayed()}}
-                                        : Outcome<A>{std::move(outcome).failure()};
-            finish<A>(std::move(handler), std::move(exception), std::move(answer));
+            finish(std::move(handler), std::move(exception), answer_of(std::move(outcome)));
         } else {
-            finish<R>(std::move(handler), std::move(exception), std::move(outcome));
+            finish(std::move(handler), std::move(exception), std::move(outcome));
         }
     }
 
@@ -399,9 +343,9 @@ private:
     Call call_;
     Action action_{Action::finish};
     bool started_{false};
-    bool polled_{false};
-    bool offloading_{false};
-    bool offload_ready_{false};
+    bool polled_{false};      // the action was begun and is not done: the store answers, or others go first
+    bool offloading_{false};  // the action is with another thread
+    bool offload_ready_{false};  // what `perform` said there
     bool failed_{false};
     bool blockable_{false};  // the thread that performs is one of the pool
     // Of a callable that awaits; the others have no use for it.

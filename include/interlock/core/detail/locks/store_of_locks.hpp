@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_LOCKS_STORE_OF_LOCKS_HPP
+#define INTERLOCK_CORE_DETAIL_LOCKS_STORE_OF_LOCKS_HPP
+
+// What is compiled per repository of the locks on its states: its calls. Nothing here decides anything.
+
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/detail/erased_verbs.hpp>
+#include <interlock/core/detail/locks/acquisition.hpp>
+#include <interlock/core/detail/locks/lock_store.hpp>
+#include <interlock/core/detail/locks/lock_table.hpp>
+#include <interlock/core/detail/locks/releasing.hpp>
+#include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/place.hpp>
+#include <interlock/core/lock_options.hpp>
+#include <interlock/core/versioned.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+template <class R>
+class StoreOfLocks;
+template <class R>
+using StoreOfLocksBase =
+    StartingModel<StoreOfLocks<R>, CarryingModel<StoreOfLocks<R>, LockStore, LockVerbs>, StartedLockVerbs>;
+
+/// The calls of `R` that a lock table makes.
+template <class R>
+class StoreOfLocks : public StoreOfLocksBase<R> {
+public:
+    explicit StoreOfLocks(R repository) : repository_(std::move(repository)) {}
+
+    R const& repository() const noexcept { return repository_; }
+
+    LockStoreTraits traits(Assurance level) const noexcept
+    {
+        auto can = capabilities_of(repository_);
+        can.starts_calls = starts_calls(repository_);
+        can.wakes_waiters = wakes_waiters(repository_);
+        return {
+            can, CarriesOut<R, verb::RenewAll>,
+            level == Assurance::fenced ? FenceCheck::required
+            : FencedRepository<R>      ? FenceCheck::reported
+                                       : FenceCheck::none};
+    }
+
+    void const* identity() const noexcept final { return repository_.identity(); }
+    std::string place() const final { return place_of(repository_); }
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const final
+    {
+        if constexpr (SubscribableRepository<R>)
+            repository_.subscribe(key, owner, waiter);
+    }
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept final
+    {
+        if constexpr (SubscribableRepository<R>)
+            repository_.unsubscribe(key, waiter);
+    }
+    bool wanted(Key const& key, OwnerToken owner) const final
+    {
+        if constexpr (SubscribableRepository<R>)
+            return repository_.wanted(key, owner);
+        else
+            return false;
+    }
+
+    void move_state(void* from, void* to) const noexcept final
+    {
+        using State = Versioned<typename R::value_type>;
+        static_cast<std::optional<State>*>(to)->emplace(std::move(*static_cast<State*>(from)));
+    }
+
+    template <class Verb>
+    Outcome<typename Verb::answer> carry_out_or_refuse(Verb const& verb, Deadline deadline) const
+    {
+        if constexpr (CarriesOut<R, Verb>)
+            return repository_.carry_out(verb, deadline);
+        else
+            return Failure{Errc::misconfigured, std::string("the store has no ").append(Verb::feature)};
+    }
+    template <class Verb>
+    StartedCall<typename Verb::answer> start_or_null(
+        [[maybe_unused]] Verb const& verb, [[maybe_unused]] Deadline deadline,
+        [[maybe_unused]] Waiter& waiter) const
+    {
+        if constexpr (NonblockingRepository<R>)
+            return repository_.start(verb, deadline, waiter);
+        else
+            return nullptr;
+    }
+
+private:
+    R repository_;
+};
+
+// ---- the way to a lock --------------------------------------------------------------------------
+
+/// One caller's way to a lock. Poll it until it is done; then take the hold. It must not be moved while it is
+/// pending. `WantsState`: it has a slot, into which the state goes that comes with the lock: from the store
+/// together with a fresh grant, where `R` can do both in one trip, or from the holder before.
+template <class R, bool WantsState>
+class Ticket final : private Acquisition<typename R::runtime_type> {
+    using Base = Acquisition<typename R::runtime_type>;
+    using Slot = std::optional<Versioned<typename R::value_type>>;
+    static constexpr bool fused = WantsState && FusedRepository<R>;
+    using Verb = std::conditional_t<fused, verb::CreateAndLoad<typename R::value_type>, verb::Create>;
+
+public:
+    /// `key` must live until this is done.
+    template <class Table>
+        requires(!WantsState)
+    Ticket(std::shared_ptr<Table> const& table, Key const& key, Wait wait, int max_attempts)
+        : Base(table, key, wait, max_attempts)
+    {}
+    /// `key` and `slot` must live until this is done.
+    template <class Table>
+        requires WantsState
+    Ticket(std::shared_ptr<Table> const& table, Key const& key, Wait wait, int max_attempts, Slot& slot)
+        : Base(table, key, wait, max_attempts, &slot, fused)
+    {}
+    Ticket(Ticket const&) = delete;
+    Ticket& operator=(Ticket const&) = delete;
+    ~Ticket() { abandon(); }
+
+    Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline)
+    {
+        for (;;) {
+            if (auto step = this->next(waiter))
+                return *std::move(step);
+            auto asked = asking_.ask(
+                static_cast<StoreOfLocks<R> const&>(this->store()).repository(), waiter,
+                Verb{this->key(), this->owner(), this->ttl()}, Deadline{deadline});
+            if (!asked)
+                return this->under_way();
+            if (*asked)
+                return this->granted(waiter, accept(**asked));
+            if (auto step = this->refused(waiter, std::move(*asked).failure()))
+                return *std::move(step);
+        }
+    }
+
+    /// Stops waiting. What was granted meanwhile is given back. Afterwards the waiter is not woken any more.
+    void abandon() noexcept
+    {
+        asking_.give_up();  // what takes the grant back is to reach the store later
+        Base::abandon();
+    }
+
+    using Base::state_source;
+
+private:
+    Grant const& accept(Grant const& grant) noexcept { return grant; }
+    Grant const& accept(GrantAndState<typename R::value_type>& both)
+    {
+        this->template state_read<Slot>() = std::move(both.state);
+        return both.grant;
+    }
+
+    [[no_unique_address]] PendingCall<R, Verb> asking_;
+};
+
+// ---- the table ----------------------------------------------------------------------------------
+
+/// A lock table and its store in one object.
+template <class R, Assurance Level>
+class LockTableOf final : private StoreOfLocks<R>, public LockTable<typename R::runtime_type> {
+    using Table = LockTable<typename R::runtime_type>;
+
+public:
+    using Ticket = detail::Ticket<R, false>;
+    using StateTicket = detail::Ticket<R, true>;
+    using Releasing = detail::Releasing<typename R::runtime_type>;
+
+    LockTableOf(R repository, LockOptions options)
+        : StoreOfLocks<R>(std::move(repository)),
+          Table(*this, StoreOfLocks<R>::repository().runtime(), this->traits(Level), options)
+    {}
+
+    using StoreOfLocks<R>::repository;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_LOCKS_STORE_OF_LOCKS_HPP

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_CALL_CORE_HPP
+#define INTERLOCK_CORE_DETAIL_TRANSACTION_CALL_CORE_HPP
+
+/// @file
+/// What a call of do_in_transaction is, whatever its state, its store, its policy and its operation are: the
+/// context that the operation sees, the machine that decides, what the step before came to, and what the
+/// observer is told. Compiled once, so that an operation adds to a program only what depends on it.
+
+#include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/detail/transaction/call_arguments.hpp>
+#include <interlock/core/detail/transaction/transaction_machine.hpp>
+#include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/separate_compilation.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// Whether an exception is Asio's way to say that what was awaited was cancelled.
+bool is_cancellation(std::exception_ptr const& exception) noexcept;
+
+/// The part of a call that depends on nothing of it. Not thread-safe: its driver calls one member at a time.
+class CallCore {
+public:
+    CallCore(CallCore const&) = delete;
+    CallCore& operator=(CallCore const&) = delete;
+
+    /// Instead of a start that would send something.
+    void cancel_before_start()
+    {
+        if (!failure_)
+            refuse(Errc::cancelled, "cancelled before anything was sent");
+    }
+
+    /// The first action.
+    Action start() noexcept
+    {
+        refused_ = failure_.has_value();
+        return refused_ ? Action::finish : machine_.start(started_);
+    }
+
+    /// As if the store had answered `action`, which was not begun, with `code`.
+    void not_made(Action action, Errc code);
+
+    void set_exception(std::exception_ptr exception) noexcept { exception_ = std::move(exception); }
+
+    /// When to look again at a step that was "not yet", if nobody wakes the driver before.
+    TimePoint wake_at() const noexcept { return wake_at_; }
+    TransactionMachine& machine() noexcept { return machine_; }
+    TimePoint deadline() const noexcept { return context_.deadline(); }
+
+    /// Whether the call ends by the exception of its operation.
+    bool threw() const noexcept { return !refused_ && machine_.threw(); }
+    /// That exception; null when there is none.
+    std::exception_ptr exception() const noexcept { return threw() ? exception_ : std::exception_ptr{}; }
+
+protected:
+    CallCore(
+        void const* store, std::span<Key const> keys, CallTerms const& terms, RetryLimits const& limits,
+        HasId has_id, bool guarded, bool concludes)
+        : context_(store, keys, terms.deadline.at(terms.now)),
+          machine_(limits, context_.deadline(), has_id, guarded, concludes), observer_(terms.observer),
+          started_(terms.now)
+    {
+        ContextAccess::set_operation_id(context_, terms.id);
+        ContextAccess::set_request(context_, terms.request);
+        ContextAccess::set_outer(context_, terms.outer);
+    }
+    ~CallCore() = default;
+
+    /// Everything that can be known to be wrong before any I/O. `order`: of the keys, by their bytes.
+    /// `generation`: of this process.
+    void check(
+        CallTerms const& terms, void const* store, std::span<std::size_t const> order,
+        std::uint64_t generation);
+    void refuse(Errc code, char const* text) { failure_.emplace(code, text); }
+
+    // ---- What a step came to ----
+
+    /// Before a step tells: nothing yet.
+    void clear() noexcept
+    {
+        code_ = Errc::ok;
+        answered_ = false;
+    }
+    void record_failure(Failure failure)
+    {
+        code_ = failure.errc();
+        cause_ = failure.cause();
+        failure_.emplace(std::move(failure));
+    }
+    /// The exception that is being handled came out of a step of the policy: as if the store had said so. A
+    /// store does not throw, but a `T`, what it is compared, copied or named with, and the memory for all of
+    /// it may.
+    void record_exception(Action action);
+    /// The operation need not run: somebody stored what it comes to. Of a rejection, the exception.
+    void record_answered(bool rejected, std::string const& text)
+    {
+        answered_ = true;
+        if (rejected)
+            exception_ = std::make_exception_ptr(FinalRejection(text));
+    }
+    bool wait_until(TimePoint at) noexcept
+    {
+        wake_at_ = at;
+        return false;
+    }
+    bool wait_for_store() noexcept { return wait_until(TimePoint::max()); }
+
+    // ---- The events of the machine ----
+
+    /// An answer was found where the policy began or rejected.
+    Action replay() noexcept
+    {
+        return exception_ ? machine_.ran(Ran::threw, TimePoint{})
+                          : machine_.looked_up(true, Errc::ok, TimePoint{}, 0);
+    }
+
+    /// The next action after one that needs neither the policy's transaction nor the operation's result.
+    template <class R>
+    Action feed_store(Action action, std::string_view policy, R const& runtime)
+    {
+        switch (action) {
+        case Action::look_up:
+            if (code_ == Errc::ok)
+                return machine_.looked_up(answered_, Errc::ok, TimePoint{}, 0);
+            return failed(action, policy, runtime);
+        case Action::resolve: return failed(action, policy, runtime);
+        case Action::rollback: return machine_.rolled_back();
+        case Action::reject:
+            // Not kept means not final: whoever comes next runs the operation.
+            return answered_ ? replay() : machine_.refused(code_);
+        case Action::conclude: return machine_.concluded(answered_, code_, cause_);
+        case Action::sleep: return machine_.slept(runtime.now());
+        default: return Action::finish;
+        }
+    }
+
+    /// The next action after a step that failed, or that looked into a failure. May be an attempt more.
+    template <class R>
+    Action failed(Action action, std::string_view policy, R const& runtime)
+    {
+        auto const retries = machine_.retries();
+        auto const attempt = machine_.attempts();
+        auto const next = feed_failure(action, runtime.now(), runtime.random_bits());
+        if (observer_ != nullptr && machine_.retries() != retries)
+            observe_retry(
+                {policy, code_, attempt,
+                 next == Action::sleep ? machine_.wake_at() - runtime.now() : std::chrono::nanoseconds{0}},
+                next);
+        return next;
+    }
+
+    // ---- The end ----
+
+    /// How the policy is told of the end.
+    CallEnd end() const noexcept
+    {
+        if (machine_.result() == Errc::outcome_unknown)
+            return CallEnd::unknown;
+        if (machine_.result() != Errc::ok || machine_.threw())
+            return CallEnd::not_applied;
+        return machine_.replayed() ? CallEnd::found : CallEnd::applied;
+    }
+    /// Whether the call failed after attempts that failed otherwise, so that only their number explains it.
+    bool ends_after_attempts() const noexcept
+    {
+        auto const code = machine_.result();
+        return !refused_ && code != Errc::outcome_unknown && !(failure_ && failure_->errc() == code) &&
+               machine_.last_error() != Errc::ok;
+    }
+    /// Of a call that comes to no result. `place`: of the store, where `ends_after_attempts()`.
+    Failure failure_at_end(std::string place);
+
+    void observe_unknown(Effect resolved) const noexcept
+    {
+        if (observer_ != nullptr)
+            observer_->on_unknown({cause_, resolved});
+    }
+    template <class R, class X>
+    void observe_end(Outcome<X> const& end, std::string_view policy, R const& runtime) const
+    {
+        if (observer_ != nullptr)
+            observer_->on_transaction(
+                {policy, machine_.attempts(), end.errc(), threw() && exception_ != nullptr, end.replayed(),
+                 runtime.now() - started_});
+    }
+
+    TransactionContext context_;
+    TransactionMachine machine_;
+    Observer* observer_;
+    TimePoint started_;
+    TimePoint wake_at_{TimePoint::max()};
+    std::optional<Failure> failure_;  // what the call was refused for, or the last failure that was told
+    std::exception_ptr exception_;    // of the operation, or the rejection that was stored instead
+    Errc code_{Errc::ok};             // what the step before came to
+    Errc cause_{Errc::ok};            // why that is unknown
+    Resolved resolved_{Resolved::unknown};
+    bool answered_{false};  // the step before found the answer of an earlier execution
+    bool fit_{false};       // the session was asked whether it is fit, which may take a trip to the store
+    bool refused_{false};   // before the start
+
+private:
+    /// Whether what the store says of `action` may be what the call comes to.
+    static bool reports(Action action) noexcept
+    {
+        return action != Action::resolve && action != Action::rollback && action != Action::conclude;
+    }
+    Action feed_failure(Action action, TimePoint now, std::uint64_t random);
+    void observe_retry(RetryEvent const& event, Action next) const noexcept;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/detail/transaction/impl/call_core.ipp>
+#endif
+
+#endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_CALL_CORE_HPP

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_IMPL_CALL_CORE_IPP
+#define INTERLOCK_CORE_DETAIL_TRANSACTION_IMPL_CALL_CORE_IPP
+
+#include <interlock/core/detail/transaction/call_core.hpp>
+
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <new>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+INTERLOCK_DECL bool is_cancellation(std::exception_ptr const& exception) noexcept
+{
+    try {
+        std::rethrow_exception(exception);
+    } catch (boost::system::system_error const& error) {
+        return error.code() == boost::asio::error::operation_aborted;
+    } catch (...) {
+        return false;
+    }
+}
+
+INTERLOCK_DECL void CallCore::not_made(Action action, Errc code)
+{
+    clear();
+    resolved_ = Resolved::unknown;
+    if (reports(action))
+        record_failure(code);
+}
+
+INTERLOCK_DECL void CallCore::check(
+    CallTerms const& terms, void const* store, std::span<std::size_t const> order, std::uint64_t generation)
+{
+    if (generation != terms.generation)
+        return refuse(
+            Errc::misconfigured, "this service was made before a fork; make a new one in the child");
+    if (!terms.deadline.valid())
+        return refuse(Errc::invalid_argument, "the deadline is not a number");
+    if (machine_.limits().max_attempts < 1)
+        return refuse(Errc::invalid_argument, "max_attempts counts the first attempt: at least 1");
+    if (!machine_.limits().backoff.valid())
+        return refuse(Errc::invalid_argument, "backoff: 0 <= initial <= cap, immediate >= 0");
+    auto const keys = context_.keys();
+    for (auto const& key : keys)
+        if (!key.valid()) {
+            failure_.emplace(key.validate().failure());
+            return;
+        }
+    for (std::size_t j = 1; j < keys.size(); ++j)
+        if (keys[order[j - 1]] == keys[order[j]])
+            return refuse(Errc::invalid_argument, "a key is named twice");
+    if (terms.id != nullptr)
+        if (auto valid = terms.id->validate(); !valid) {
+            failure_.emplace(std::move(valid).failure());
+            return;
+        }
+    if (terms.outer != nullptr)
+        for (auto const& key : keys)
+            if (terms.outer->holds(store, key))
+                return refuse(Errc::would_deadlock, "an operation around this one works on the same key");
+}
+
+INTERLOCK_DECL void CallCore::record_exception(Action action)
+{
+    auto failure = [] {
+        try {
+            throw;
+        } catch (std::bad_alloc const&) {
+            return Failure{Errc::overloaded, "no memory"};
+        } catch (std::exception const& error) {
+            return Failure{Errc::corrupt_state, error.what()};
+        } catch (...) {
+            return Failure{Errc::corrupt_state};
+        }
+    }();
+    clear();
+    resolved_ = Resolved::unknown;
+    if (action == Action::commit)  // nobody knows whether it was sent before
+        failure = Failure::unknown(failure.errc(), failure.detail());
+    if (reports(action))
+        record_failure(std::move(failure));
+}
+
+INTERLOCK_DECL Action CallCore::feed_failure(Action action, TimePoint now, std::uint64_t random)
+{
+    switch (action) {
+    case Action::look_up: return machine_.looked_up(answered_, code_, now, random);
+    case Action::begin: return machine_.began(code_, now, random);
+    case Action::verify: return machine_.torn(now, random);
+    case Action::resolve: return machine_.resolved(resolved_, now, random);
+    case Action::commit: {
+        auto const next = machine_.committed(code_, answered_, cause_, now, random);
+        if (code_ == Errc::outcome_unknown && next != Action::resolve)
+            observe_unknown(Effect::unknown);
+        return next;
+    }
+    default: return Action::finish;
+    }
+}
+
+INTERLOCK_DECL Failure CallCore::failure_at_end(std::string place)
+{
+    auto const code = machine_.result();
+    if (refused_ || (failure_ && failure_->errc() == code && code != Errc::outcome_unknown))
+        return *std::move(failure_);
+    if (code == Errc::outcome_unknown)
+        return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
+    if (machine_.last_error() == Errc::ok)
+        return code;
+    if (!place.empty())
+        place += ": ";
+    return Failure{
+        code, std::move(place) + "after " + std::to_string(machine_.attempts()) +
+                  " attempts, the last ended with " + name_of(machine_.last_error())};
+}
+
+INTERLOCK_DECL void CallCore::observe_retry(RetryEvent const& event, Action next) const noexcept
+{
+    if (TransactionMachine::is_conflict(event.reason))
+        observer_->on_conflict(event);
+    if (next != Action::rollback && next != Action::finish)
+        observer_->on_retry(event);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_IMPL_CALL_CORE_IPP

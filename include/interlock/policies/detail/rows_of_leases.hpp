@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_POLICIES_DETAIL_ROWS_OF_LEASES_HPP
+#define INTERLOCK_POLICIES_DETAIL_ROWS_OF_LEASES_HPP
+
+/// @file
+/// The rows under leases, in a store that locks rows as well.
+
+#include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// The rows that a lease holder writes, where somebody who knows nothing of leases may have locked them: once
+/// a write was refused for that, they are waited for and kept until the end.
+template <class R, std::size_t N>
+class RowsOfLeases {
+public:
+    static constexpr bool possible = false;
+    static constexpr bool locked() noexcept { return false; }
+    static constexpr bool wanted() noexcept { return false; }
+    void give_up() noexcept {}
+    void abandon() noexcept {}
+};
+template <RowLockingRepository R, std::size_t N>
+class RowsOfLeases<R, N> {
+    using RowTx = typename R::transaction_type;
+
+public:
+    static constexpr bool possible = true;
+    bool locked() const noexcept { return locked_; }
+    bool wanted() const noexcept { return wanted_; }
+    void want() noexcept { wanted_ = true; }
+
+    /// `keys` in the order of `order`.
+    Step<void> lock(
+        R const& store, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
+        Deadline deadline, Waiter& waiter)
+    {
+        for (std::size_t j = 0; j < N; ++j)
+            sorted_[j] = &keys[order[j]];
+        auto step = poll(store, deadline, waiter);
+        if (step.done()) {
+            locked_ = static_cast<bool>(step.outcome());
+            wanted_ = false;
+            if (!locked_)
+                rows_.reset();
+        }
+        return step;
+    }
+    template <class T>
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
+    {
+        auto result = rows_->commit(changes, operation, deadline);
+        if (result)
+            result->version = changes[0].version;
+        give_up();
+        return result;
+    }
+    void abandon() noexcept
+    {
+        if constexpr (polls_rows<R>)
+            if (rows_)
+                rows_->abandon();
+    }
+    void give_up() noexcept
+    {
+        rows_.reset();
+        locked_ = wanted_ = false;
+    }
+
+private:
+    Step<void> poll(R const& store, Deadline deadline, Waiter& waiter)
+    {
+        if constexpr (polls_rows<R>) {
+            if (!rows_) {
+                if constexpr (requires { store.open_transaction(sorted_, deadline); })
+                    rows_.reset(new RowTx(store.open_transaction(sorted_, deadline)));
+                else
+                    rows_.reset(new RowTx(store.open_transaction(sorted_)));
+            }
+            return rows_->poll(Wait::until_deadline, waiter);
+        } else {
+            auto opened = store.load_for_update(sorted_, Wait::until_deadline, deadline);
+            if (!opened)
+                return std::move(opened).failure();
+            rows_ = std::make_unique<RowTx>(*std::move(opened));
+            return success();
+        }
+    }
+
+    std::array<Key const*, N> sorted_{};
+    std::unique_ptr<RowTx> rows_;  // made when they are wanted, which is rare
+    bool wanted_{false};
+    bool locked_{false};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_POLICIES_DETAIL_ROWS_OF_LEASES_HPP
