@@ -11,6 +11,7 @@
 #endif
 
 #include <interlock/core/detail/locks/src.hpp>
+#include <interlock/core/detail/transaction/src.hpp>
 #include <interlock/core/impl/errc.ipp>
 #include <interlock/core/impl/idempotent_request.ipp>
 #include <interlock/core/impl/key.ipp>

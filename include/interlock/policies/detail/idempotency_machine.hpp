@@ -22,7 +22,6 @@
 
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/idempotent_request.hpp>
 
 #include <compare>
 #include <cstdint>

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -61,7 +62,11 @@ class InTransactionTransaction : public IdempotentTransaction<Session, N, Shape>
     using Base = IdempotentTransaction<Session, N, Shape>;
 
 public:
-    using Base::Base;
+    InTransactionTransaction(
+        Session const& session, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
+        std::span<std::optional<typename Session::value_type> const, N> named, TransactionContext& context)
+        : Base(session, keys, order, named, context)
+    {}
 
     Step<Begun> begin(Waiter& waiter)
     {

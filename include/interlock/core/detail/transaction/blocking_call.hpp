@@ -7,6 +7,8 @@
 /// The driver of a blocking call of do_in_transaction: the calling thread does all of it.
 
 #include <interlock/core/detail/transaction/call_arguments.hpp>
+#include <interlock/core/detail/transaction/call_core.hpp>
+#include <interlock/core/detail/transaction/policy_call.hpp>
 #include <interlock/core/detail/transaction/transaction_call.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 
@@ -21,8 +23,8 @@ inline namespace v0 {
 namespace detail {
 
 /// The sleep between two attempts. A stop ends it, unless it is the end of a commit that is being found out.
-template <class Call, class R>
-void sleep_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std::stop_token const& stop)
+template <class R>
+void sleep_blocking(CallCore& call, BlockingWaiter<R>& waiter, R const& runtime, std::stop_token const& stop)
 {
     auto const until = call.machine().wake_at();
     if (!stop.stop_possible() || !call.machine().may_wake_early())
@@ -33,10 +35,10 @@ void sleep_blocking(Call& call, BlockingWaiter<R>& waiter, R const& runtime, std
 
 /// What is left of a blocking call when it did not go straight to its end: `action` is next. `waits`: it was
 /// begun, and is not done yet.
-template <class Call, class R>
+template <class Session, std::size_t N, Form Shape, Once Mode, class R>
 [[gnu::noinline]] void drive_on(
-    Call& call, Action action, bool waits, BlockingWaiter<R>& waiter, R const& runtime,
-    std::stop_token const& stop)
+    PolicyCall<Session, N, Shape, Mode>& call, Action action, bool waits, BlockingWaiter<R>& waiter,
+    R const& runtime, std::stop_token const& stop)
 {
     auto const stopped = [&] {
         if (!stop.stop_requested())

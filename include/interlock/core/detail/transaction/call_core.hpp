@@ -14,6 +14,7 @@
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/separate_compilation.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>

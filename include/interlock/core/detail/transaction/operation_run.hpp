@@ -41,6 +41,7 @@ public:
     template <class Transaction>
     void run(Transaction& transaction, TransactionContext& context, std::exception_ptr& thrown)
     {
+        result_.reset();  // of the run before
         try {
             CurrentContext const current(context);
             if constexpr (std::is_void_v<result_type>) {
@@ -57,12 +58,11 @@ public:
     template <class Transaction>
     auto start(Transaction& transaction, TransactionContext& context)
     {
+        result_.reset();
         return call_operation<shape, N, asynchronous>(operation_, transaction, context);
     }
 
     void set_result(stored_type value) { result_.emplace(std::move(value)); }
-    /// Forgets the result of the run before.
-    void reset() noexcept { result_.reset(); }
 
     /// The result as it is kept for those who come with the same id. After a run that returned.
     std::string encoded() const { return encode_answer<stored_type>(*result_); }

@@ -12,8 +12,6 @@
 #include <interlock/core/detail/transaction/call_core.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -43,12 +41,12 @@ protected:
     {}
 
     std::string& answer() noexcept { return answer_; }
-    /// Of a call whose policy does not know it better.
+    /// The attempt that the commit makes, unless the policy knows it better.
     std::uint32_t attempt() const noexcept { return attempt_; }
     OperationCommit record(std::uint32_t attempt) const noexcept { return {&home_, &id_, attempt, answer_}; }
 
-    /// Is there an answer, and if not, which attempt may be made? Like all that ask the store: false while
-    /// the call is under way.
+    /// Asks whether the id has an answer, and if it has none, which attempt may be made. Like each member
+    /// that asks the store, this returns false while the question is under way.
     bool look_up(Repository repository, Waiter& waiter)
     {
         Deadline const deadline{context_.deadline()};
@@ -69,8 +67,8 @@ protected:
         return true;
     }
 
-    /// What stands before the policy's begin: where a tombstone has forbidden the attempt, which one is
-    /// allowed. Nothing: the policy may begin.
+    /// Does what stands before the policy's begin: after a tombstone has forbidden the attempt, it asks which
+    /// attempt is allowed. Nothing: the policy may begin. Else what the begin of the call returns.
     std::optional<bool> before_begin(Repository const& repository, Waiter& waiter)
     {
         if (begin_at_ == BeginAt::answer)
@@ -85,10 +83,10 @@ protected:
         begin_at_ = BeginAt::policy;
         return std::nullopt;
     }
-    /// The policy's begin waits. `for_others`: not for the store alone.
+    /// The policy's begin was "not yet". `for_others`: it waits for another call, not for the store alone.
     void begin_waits(bool for_others) noexcept { waited_ = waited_ || for_others; }
-    /// What stands after the policy's begin. Whoever was waited for may have been the same operation: then
-    /// its answer is ours.
+    /// Does what stands after the policy's begin. If the policy has waited for another call, that may have
+    /// been the same operation; its answer is then the answer of this call, too.
     bool after_begin(Repository const& repository, Waiter& waiter)
     {
         begin_at_ = BeginAt::answer;
@@ -101,7 +99,8 @@ protected:
         waited_ = false;
         return true;
     }
-    /// Whether what the policy began is not needed.
+    /// Whether such an answer was found, or could not be asked for, so that what the policy has begun is to
+    /// be rolled back.
     bool found_after_begin() const noexcept { return found_after_begin_; }
     void give_up_begin() noexcept
     {
@@ -109,7 +108,8 @@ protected:
         begin_at_ = BeginAt::start;
     }
 
-    /// What became of the commit? An attempt without an answer is forbidden.
+    /// Asks what became of a commit whose outcome is unknown. If its attempt has no answer, the store forbids
+    /// the attempt, so that it can no longer be applied.
     bool resolve(Repository repository, std::uint32_t attempt, Waiter& waiter)
     {
         Deadline const deadline{context_.deadline()};
@@ -125,7 +125,7 @@ protected:
         }
         return true;
     }
-    /// The same, of a policy that keeps records of its own: what its record of the request says.
+    /// The same for a policy that keeps records of its own: `claim` is what its record of the request says.
     void resolve(Outcome<Claim> claim)
     {
         resolved_ = Resolved::unknown;
@@ -160,7 +160,7 @@ private:
     bool found_after_begin_{false};
 };
 
-/// A call without an id.
+/// A call without an id, which keeps and asks nothing.
 template <class Repository>
 class RecordedCall<Once::no, Repository> : public CallCore {
 public:

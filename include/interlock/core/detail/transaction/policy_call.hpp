@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_POLICY_CALL_HPP
+#define INTERLOCK_CORE_DETAIL_TRANSACTION_POLICY_CALL_HPP
+
+/// @file
+/// One call of do_in_transaction as its policy sees it: the machine decides, the policy's transaction acts.
+/// Both drivers `perform` an action and `feed` its event, until the action is `finish`. What depends on
+/// neither policy nor state is in `call_core.hpp` and `recorded_call.hpp`; the operation and its result are
+/// in `transaction_call.hpp`.
+
+#include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/detail/transaction/call_arguments.hpp>
+#include <interlock/core/detail/transaction/call_core.hpp>
+#include <interlock/core/detail/transaction/recorded_call.hpp>
+#include <interlock/core/detail/transaction/transaction_machine.hpp>
+#include <interlock/core/idempotent_request.hpp>
+#include <interlock/core/kit/context_access.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// The places of `keys` in the order of their bytes, which is the order in which locks are taken.
+template <std::size_t N>
+std::array<std::size_t, N> sorted(std::array<Key, N> const& keys)
+{
+    std::array<std::size_t, N> order{};
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    if constexpr (N > 1)
+        std::sort(
+            order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; });
+    return order;
+}
+
+/// That order, made before the base of a call that needs it.
+template <std::size_t N>
+struct KeyOrder {
+    std::array<std::size_t, N> order;
+};
+
+/// What the transaction of a policy can do beyond what each must.
+template <class X>
+inline constexpr bool can_conclude =
+    requires(X& t, std::string_view s, Waiter& w) { t.conclude(CallEnd::applied, s, w); };
+template <class X>
+inline constexpr bool can_lose = requires(X& t, Waiter* w) {
+    t.lost();
+    t.listen(w);
+};
+template <class X>
+inline constexpr bool can_reject = requires(X& t, std::string_view s) { t.reject(s); } ||
+                                   requires(X& t, std::string_view s, Waiter& w) { t.reject(s, w); };
+
+/// `reject`, in whichever form the transaction has it, with the text of `exception`.
+template <class X>
+Step<Begun> reject_step(X& transaction, std::exception_ptr const& exception, Waiter& waiter)
+{
+    try {
+        std::rethrow_exception(exception);
+    } catch (FinalRejection const& rejection) {
+        if constexpr (requires { transaction.reject(rejection.what(), waiter); })
+            return transaction.reject(rejection.what(), waiter);
+        else
+            return transaction.reject(rejection.what());
+    } catch (...) {  // no other comes here
+        return Errc::misconfigured;
+    }
+}
+
+/// All operations of one form on one service share this class: only `run` and `ran` depend on the operation.
+template <class Session, std::size_t N, Form Shape, Once Mode>
+class PolicyCall : KeyOrder<N>, public RecordedCall<Mode, typename Session::repository_type> {
+    using Recorded = RecordedCall<Mode, typename Session::repository_type>;
+    using T = typename Session::value_type;
+    using Transaction = typename Session::template Transaction<N, Shape>;
+
+public:
+    // ---- Steps. False: not yet; the same again when woken, or at `wake_at()` ----
+
+    /// Does what the store has to do for `action`. A store does not throw, but a `T`, what it is compared,
+    /// copied or named with, and the memory for all of it may: that ends the call as if the store had said
+    /// so.
+    bool perform(Action action, Waiter& waiter)
+    {
+        if (action == Action::begin)
+            return begin(waiter);
+        if (action == Action::commit)
+            return commit(waiter);
+        try {
+            switch (action) {
+            case Action::look_up:
+                if constexpr (Recorded::looks_up)
+                    return this->look_up(session_.repository(), waiter);
+                return true;
+            case Action::verify: return verify(waiter);
+            case Action::reject: return reject(waiter);
+            case Action::conclude: return conclude(waiter);
+            case Action::resolve: return resolve(waiter);
+            case Action::rollback:
+                transaction_.rollback(this->machine_.result() == Errc::outcome_unknown);
+                return true;
+            default: return true;
+            }
+        } catch (...) {
+            this->record_exception(action);
+            return true;
+        }
+    }
+
+    /// The policy's begin, and in a call with an operation id what stands before and after it.
+    bool begin(Waiter& waiter)
+    {
+        try {
+            if constexpr (Recorded::looks_up)
+                if (auto const ready = this->before_begin(session_.repository(), waiter))
+                    return *ready && undo_needless_begin();
+            this->clear();
+            if (is_fit()) {
+                ContextAccess::set_attempt(this->context_, this->machine_.attempts());
+                auto step = transaction_.begin(waiter);
+                if (!step.done()) {
+                    if constexpr (Recorded::looks_up)
+                        this->begin_waits(!step.calling());
+                    return this->wait_until(step.wake_at());
+                }
+                if (!step.outcome())
+                    this->record_failure(std::move(step.outcome()).failure());
+                else if (step.outcome()->replayed)
+                    record_answer(*std::move(step.outcome()));
+            }
+            if constexpr (Recorded::looks_up)
+                return this->after_begin(session_.repository(), waiter) && undo_needless_begin();
+            return true;
+        } catch (...) {
+            this->record_exception(Action::begin);
+            give_up_begin();
+            return true;
+        }
+    }
+
+    /// The policy's commit.
+    bool commit(Waiter& waiter)
+    {
+        try {
+            OperationCommit record{};
+            if constexpr (records)
+                record = this->record(attempt());
+            auto const* const operation = records ? &record : nullptr;
+            if constexpr (requires { transaction_.commit(operation, waiter); })
+                return after_commit(transaction_.commit(operation, waiter));
+            else
+                return after_commit(transaction_.commit(operation));
+        } catch (...) {
+            this->record_exception(Action::commit);
+            return true;
+        }
+    }
+
+    // ---- Events: the next action after one that was performed ----
+
+    Action feed(Action action)
+    {
+        switch (action) {
+        case Action::begin: return began();
+        case Action::run: return ran();
+        case Action::verify: return verified();
+        case Action::commit: return committed();
+        default: return this->feed_store(action, Session::name, runtime());
+        }
+    }
+    Action began()
+    {
+        if (this->answered_)
+            return this->replay();
+        if (this->code_ == Errc::ok)
+            return this->machine_.began(Errc::ok, TimePoint{}, 0);
+        return this->failed(Action::begin, Session::name, runtime());
+    }
+    Action committed()
+    {
+        if (runs_again())
+            return this->machine_.again(runtime().now());
+        if (this->code_ == Errc::ok)
+            return this->machine_.committed(Errc::ok, this->answered_, Errc::ok, TimePoint{}, 0);
+        return this->failed(Action::commit, Session::name, runtime());
+    }
+
+    // ---- The operation ----
+
+    /// Runs an operation that does not await.
+    virtual void run() = 0;
+    /// The next action after the operation has ended, in whatever way.
+    virtual Action ran() = 0;
+
+    bool lost() const noexcept
+    {
+        if constexpr (can_lose<Transaction>)
+            return transaction_.lost();
+        else
+            return false;
+    }
+    void listen(Waiter* waiter) noexcept
+    {
+        if constexpr (can_lose<Transaction>)
+            transaction_.listen(waiter);
+    }
+
+    // ---- The end ----
+
+    void abandon() noexcept { transaction_.abandon(); }
+    /// The wait of `begin` ends here: too late, or cancelled.
+    Action expire(Errc code)
+    {
+        give_up_begin();
+        this->code_ = code;
+        this->failure_.reset();
+        return began();
+    }
+
+protected:
+    static constexpr bool records = Mode != Once::no;
+
+    /// Everything referred to must outlive the call.
+    PolicyCall(
+        Session const& session, std::array<Key, N> const& keys, std::span<std::optional<T> const, N> named,
+        CallTerms const& terms, bool awaits)
+        : KeyOrder<N>{sorted(keys)},
+          Recorded(
+              session.repository().identity(), keys, keys[this->order[0]], terms, session.retry_limits(),
+              Session::guarded(Shape), can_conclude<Transaction>),
+          session_(session), keys_(keys), transaction_(session, keys, this->order, named, this->context_)
+    {
+        // An operation within another one waits for nobody's turn: two that are nested crosswise would wait
+        // for ever.
+        if constexpr (requires { transaction_.opt_out_of_sharing(); })
+            if (Mode != Once::no || awaits || terms.outer != nullptr)
+                transaction_.opt_out_of_sharing();
+        this->check(terms, session.repository().identity(), this->order, runtime().generation());
+        if constexpr (requires { session.misuse(); })
+            if (char const* const text = session.misuse())
+                this->refuse(Errc::misconfigured, text);
+        if (terms.stopped)
+            this->cancel_before_start();
+    }
+
+    ~PolicyCall() = default;
+
+    Transaction& transaction() noexcept { return transaction_; }
+    decltype(auto) repository() const { return session_.repository(); }
+    decltype(auto) runtime() const { return session_.repository().runtime(); }
+
+    /// The next action when what the operation made must not be committed. Nothing: it may be committed.
+    std::optional<Action> refused_result()
+    {
+        auto& machine = this->machine_;
+        if (this->exception_) {
+            if (lost() && is_cancellation(this->exception_))
+                return machine.ran(Ran::lock_lost, TimePoint{});
+            if (machine.cancelled() && is_cancellation(this->exception_))
+                return machine.refused(Errc::cancelled);
+            return can_verify<Transaction> ? Action::verify : believe_exception();
+        }
+        if (lost())
+            return machine.ran(Ran::lock_lost, TimePoint{});
+        if (auto refusal = transaction_.refusal()) {
+            auto const code = refusal->errc();
+            this->failure_.emplace(std::move(*refusal));
+            return machine.refused(code);
+        }
+        return std::nullopt;
+    }
+
+private:
+    /// Asked in the first begin, since it may take a trip to the store.
+    bool is_fit()
+    {
+        if (!std::exchange(this->fit_, true))
+            if (auto failure = session_.unfit(keys_, Deadline{this->context_.deadline()})) {
+                this->record_failure(std::move(*failure));
+                return false;
+            }
+        return true;
+    }
+    /// An answer was found after the policy had begun: a begin that fails leaves nothing open.
+    bool undo_needless_begin() noexcept
+    {
+        if (this->found_after_begin())
+            transaction_.rollback(false);
+        return true;
+    }
+    void give_up_begin() noexcept
+    {
+        Recorded::give_up_begin();
+        transaction_.abandon();
+        transaction_.rollback(false);  // what was granted while it left
+    }
+
+    void record_answer(Begun begun)
+    {
+        this->record_answered(begun.rejected, begun.answer);
+        if constexpr (records)
+            this->answer() = std::move(begun.answer);
+    }
+
+    bool after_commit(Step<CommitResult>&& step)
+    {
+        if (!step.done())
+            return this->wait_until(step.wake_at());
+        this->clear();
+        auto& result = step.outcome();
+        if (!result) {
+            this->record_failure(std::move(result).failure());
+            return true;
+        }
+        this->answered_ = result->duplicate;
+        if constexpr (records)
+            if (this->answered_)
+                this->answer() = std::move(result->answer);
+        return true;
+    }
+
+    bool verify(Waiter& waiter)
+    {
+        if constexpr (can_verify<Transaction>) {
+            auto step = verify_step(transaction_, waiter);
+            if (!step.done())
+                return this->wait_until(step.wake_at());
+            this->clear();
+            if (!step.outcome())
+                this->record_failure(std::move(step.outcome()).failure());
+        }
+        return true;
+    }
+
+    bool resolve(Waiter& waiter)
+    {
+        if constexpr (!records)
+            this->resolved_ = Resolved::unknown;
+        else if constexpr (requires { transaction_.resolve(); })  // it keeps records of its own
+            Recorded::resolve(transaction_.resolve());
+        else if (!Recorded::resolve(session_.repository(), attempt(), waiter))
+            return false;
+        if constexpr (requires { transaction_.resolved(true); })
+            if (this->resolved_ != Resolved::unknown)
+                transaction_.resolved(this->resolved_ == Resolved::applied);
+        return true;
+    }
+
+    std::uint32_t attempt() const noexcept
+    {
+        if constexpr (requires { transaction_.attempt(); })
+            return transaction_.attempt();
+        else
+            return Recorded::attempt();
+    }
+
+    bool conclude(Waiter& waiter)
+    {
+        if constexpr (can_conclude<Transaction>) {
+            auto step = transaction_.conclude(this->end(), this->answer(), waiter);
+            if (!step.done())
+                return this->wait_until(step.wake_at());
+            this->clear();
+            if (!step.outcome()) {
+                this->record_failure(std::move(step.outcome()).failure());
+            } else if (step.outcome()->replayed) {
+                this->exception_ = nullptr;
+                this->failure_.reset();
+                record_answer(*std::move(step.outcome()));
+            }
+        }
+        return true;
+    }
+
+    bool reject(Waiter& waiter)
+    {
+        if constexpr (can_reject<Transaction>) {
+            auto step = reject_step(transaction_, this->exception_, waiter);
+            if (!step.done())
+                return this->wait_until(step.wake_at());
+            this->clear();
+            this->exception_ = nullptr;
+            if (step.outcome())
+                record_answer(*std::move(step.outcome()));
+            else
+                this->record_failure(std::move(step.outcome()).failure());
+        }
+        return true;
+    }
+
+    /// Whether what others made was in the way, not what this operation met.
+    bool runs_again() noexcept
+    {
+        if constexpr (requires { transaction_.runs_again(); })
+            return transaction_.runs_again();
+        else
+            return false;
+    }
+
+    /// Several states, loaded one after the other, or one that was handed on: the operation may have thrown
+    /// about a picture that was never true.
+    Action verified()
+    {
+        if (this->code_ == Errc::ok || !TransactionMachine::is_conflict(this->code_))
+            return believe_exception();
+        this->exception_ = nullptr;
+        if (runs_again())
+            return this->machine_.again(runtime().now());
+        return this->failed(Action::verify, Session::name, runtime());
+    }
+
+    Action believe_exception()
+    {
+        if constexpr (can_reject<Transaction>) {
+            try {
+                std::rethrow_exception(this->exception_);
+            } catch (FinalRejection const&) {
+                return Action::reject;
+            } catch (...) {  // ends without an answer
+            }
+        }
+        this->failure_.reset();
+        return this->machine_.ran(Ran::threw, TimePoint{});
+    }
+
+    Session const& session_;
+    std::array<Key, N> const& keys_;
+    Transaction transaction_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_TRANSACTION_POLICY_CALL_HPP
