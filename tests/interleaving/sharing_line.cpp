@@ -588,8 +588,8 @@ public:
             auto world = std::make_unique<World>(members);
             for (int events = 0, tries = 0; events < length && tries < 20 * length; ++tries) {
                 // Time passes less often than something happens in it.
-                auto const who =
-                    static_cast<int>(random() % (random() % 8 == 0 ? members + 2U : members + 0U));
+                auto const all = static_cast<unsigned>(members);
+                auto const who = static_cast<int>(random() % (random() % 8 == 0 ? all + 2U : all));
                 auto after = std::make_unique<World>(*world);
                 if (!after->happens(
                         who,
