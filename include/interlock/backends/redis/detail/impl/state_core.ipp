@@ -12,6 +12,7 @@
 #include <interlock/backends/redis/detail/stored.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/kit/lock_call.hpp>
 #include <interlock/core/kit/store_identity.hpp>
 #include <interlock/core/separate_compilation.hpp>
 
@@ -59,16 +60,6 @@ INTERLOCK_DECL Failure undecodable(Version version)
         options.replica_timeout > std::chrono::hours{1})
         throw Error(Errc::invalid_argument, "redis: replica_timeout must be from 1 millisecond to 1 hour");
     return options;
-}
-
-/// Why a lock of this key cannot be had for so long, if so.
-INTERLOCK_DECL std::optional<Failure> bad_lease(Key const& key, Ttl ttl)
-{
-    if (!ttl.valid())
-        return Failure{Errc::invalid_argument, "ttl must be from 50 ms to 24 h"};
-    if (!key.valid())
-        return key.validate().failure();
-    return std::nullopt;
 }
 
 template <class R>
@@ -408,9 +399,10 @@ Request<ScriptCall> StateCore<R>::create_request(Key const& key, OwnerToken owne
         ScriptCall{
             script, {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
         &script, Access::write};
-    request.refused = bad_lease(key, ttl);
-    if (request.refused)
+    if (auto valid = validate_lock_call(key, ttl); !valid) {
+        request.refused = std::move(valid).failure();
         return request;
+    }
     auto const called = wake_name(key);
     auto const secret = owner.bytes();
     bool const in_line = client_->subscriber().is_subscribed(called, owner);
@@ -510,8 +502,8 @@ void StateCore<R>::renew_some(std::span<Renewal* const> renewals, Ttl ttl, Deadl
 template <class R>
 Outcome<std::chrono::nanoseconds> StateCore<R>::carry_out(verb::Renew const& renew, Deadline deadline) const
 {
-    if (auto failure = bad_lease(renew.key, renew.ttl))
-        return *std::move(failure);
+    if (auto valid = validate_lock_call(renew.key, renew.ttl); !valid)
+        return std::move(valid).failure();
     Renewal renewal{&renew.key, renew.owner};
     auto* const one = &renewal;
     renew_some({&one, 1}, renew.ttl, deadline);
