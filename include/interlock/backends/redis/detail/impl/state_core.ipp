@@ -399,10 +399,10 @@ Request<ScriptCall> StateCore<R>::create_request(Key const& key, OwnerToken owne
         ScriptCall{
             script, {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
         &script, Access::write};
-    if (auto valid = validate_lock_call(key, ttl); !valid)
+    if (auto valid = validate_lock_call(key, ttl); !valid) {
         request.refused = std::move(valid).failure();
-    if (request.refused)
         return request;
+    }
     auto const called = wake_name(key);
     auto const secret = owner.bytes();
     bool const in_line = client_->subscriber().is_subscribed(called, owner);
