@@ -13,7 +13,7 @@
 #   <need>_target       the targets of the CMake package
 #   <need>_called       what a message calls it
 #   <need>_includes     a regular expression: the headers of this library; may be left out together with
-#   <need>_door         the only header of ours that may include them
+#   <need>_door         the only headers of ours that may include them
 #
 # A component whose name is that of a folder of include/interlock/backends is a store.
 

@@ -8,7 +8,7 @@ set(libpqxx_pkg_config libpqxx)
 set(libpqxx_target libpqxx::pqxx)
 set(libpqxx_called "libpqxx")
 set(libpqxx_includes "^pqxx/")
-set(libpqxx_door backends/postgres/detail/pqxx.hpp)
+set(libpqxx_door backends/postgres/detail/pqxx.hpp backends/postgres/detail/pqxx_values.hpp)
 
 set(libpq_pkg_config libpq)
 set(libpq_target libpq::libpq)

@@ -26,7 +26,7 @@ set(kit_may_include nouns codec contracts runtime kit)
 set(detail_may_include nouns codec contracts runtime kit detail)
 set(services_may_include ${rooms})
 
-# Client library -> its include prefixes, and the one header that may use them: see
+# Client library -> its include prefixes, and the headers that may use them: see
 # cmake/InterlockComponents.cmake.
 set(clients "")
 file(GLOB component_files "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components/*.cmake")
@@ -115,8 +115,9 @@ macro(check_include header line_number included)
     endif()
     header_of("${header}" as)
     foreach(client IN LISTS clients)
-        if("${included}" MATCHES "${${client}_includes}" AND NOT as STREQUAL "${${client}_door}")
-            violation("${header}" ${line_number} "<${included}> may be included by ${${client}_door} only")
+        if("${included}" MATCHES "${${client}_includes}" AND NOT as IN_LIST ${client}_door)
+            list(JOIN ${client}_door " and " doors)
+            violation("${header}" ${line_number} "<${included}> may be included by ${doors} only")
         endif()
     endforeach()
     if("${included}" IN_LIST umbrella_includes)

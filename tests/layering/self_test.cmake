@@ -135,7 +135,7 @@ plant("<openssl/ssl.h> may be included by core/kit/net/openssl.hpp only"
     backends/redis/f.hpp "#include <openssl/ssl.h>")
 plant("<boost/asio/ssl/stream.hpp> may be included by core/kit/net/openssl.hpp only"
     backends/redis/g.hpp "#include <boost/asio/ssl/stream.hpp>")
-plant("<pqxx/result> may be included by backends/postgres/detail/pqxx.hpp only"
+plant("<pqxx/result> may be included by backends/postgres/detail/pqxx.hpp and backends/postgres/detail/pqxx_values.hpp only"
     patterns/e.hpp "#include <pqxx/result>")
 plant("<libpq-fe.h> may be included by backends/postgres/detail/pqxx.hpp only"
     backends/postgres/e.hpp "#include <libpq-fe.h>")

@@ -8,7 +8,7 @@ find_program(git git REQUIRED)
 
 file(REMOVE_RECURSE "${TO}/include")
 file(MAKE_DIRECTORY "${TO}")
-file(COPY "${INCLUDE}" DESTINATION "${TO}" FILES_MATCHING PATTERN "*.hpp")
+file(COPY "${INCLUDE}" DESTINATION "${TO}" FILES_MATCHING PATTERN "*.hpp" PATTERN "*.ipp")
 # Inside of a repository, git leaves out what does not stand in its folder, and says nothing; so it must not
 # see ours.
 execute_process(
@@ -21,7 +21,7 @@ execute_process(
 if(NOT code EQUAL 0)
     message(FATAL_ERROR "${PATCH} does not apply:\n${output}")
 endif()
-file(GLOB_RECURSE headers RELATIVE "${TO}/include" "${TO}/include/*.hpp")
+file(GLOB_RECURSE headers RELATIVE "${TO}/include" "${TO}/include/*.hpp" "${TO}/include/*.ipp")
 foreach(header IN LISTS headers)
     file(SHA1 "${TO}/include/${header}" mutated)
     file(SHA1 "${INCLUDE}/${header}" original)
