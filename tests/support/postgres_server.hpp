@@ -8,7 +8,8 @@
 /// port of this machine; ended with the object. PostgreSQL refuses to run as root, so a test that does gives
 /// it to the user postgres, or nobody.
 
-#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/connection.hpp>
+#include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 
 #include "child_process.hpp"

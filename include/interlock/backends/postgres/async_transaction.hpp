@@ -12,16 +12,15 @@
 ///         },
 ///         token);
 
+#include <interlock/backends/postgres/detail/statement_line.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 
 #include <boost/asio/async_result.hpp>
 
-#include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -31,6 +30,13 @@
 namespace interlock {
 inline namespace v0 {
 namespace postgres {
+
+namespace detail {
+
+template <class R>
+class RowTransactionCore;
+
+}  // namespace detail
 
 /// The open transaction of an asynchronous operation, for the operation's own statements.
 ///
@@ -50,6 +56,11 @@ namespace postgres {
 /// **Thread safety.** Only the operation may use it.
 /// **Cost.** That of `Transaction`, and two changes of thread.
 ///
+/// Of two statements the second begins when the first has ended:
+///
+///     auto const left = (co_await tx.async_exec("SELECT left FROM stock", use_awaitable)).value<int>();
+///     co_await tx.async_exec("UPDATE stock SET left = $1", left - 1, use_awaitable);
+///
 /// `AsyncTransaction` is the one of the system's runtime.
 template <class Runtime>
 class BasicAsyncTransaction {
@@ -58,21 +69,19 @@ public:
     BasicAsyncTransaction& operator=(BasicAsyncTransaction const&) = delete;
     /// A statement that was not awaited is not sent any more; if it is running, the destructor waits for its
     /// end.
-    ~BasicAsyncTransaction()
-    {
-        std::unique_lock lock(line_->mutex);
-        line_->gone = true;
-        line_->ended.wait(lock, [&] { return !line_->running; });
-    }
+    ~BasicAsyncTransaction() { line_->close(); }
 
-    /// `async_exec(sql, parameters..., token)`: as `Transaction::exec`.
+    /// `async_exec(sql, parameters..., token)`: executes one statement, as `Transaction::exec`. It completes
+    /// with the exception that `exec` throws, or with the result. One round trip.
     template <class... A>
         requires(sizeof...(A) > 0)
     auto async_exec(std::string_view sql, A&&... parameters_and_token)
     {
         return initiate<false>(sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
     }
-    /// `async_try_exec(sql, parameters..., token)`: as `Transaction::try_exec`.
+    /// `async_try_exec(sql, parameters..., token)`: executes one statement behind a savepoint, as
+    /// `Transaction::try_exec`, and completes with what that returns. One round trip; two when the statement
+    /// fails.
     template <class... A>
         requires(sizeof...(A) > 0)
     auto async_try_exec(std::string_view sql, A&&... parameters_and_token)
@@ -81,60 +90,14 @@ public:
     }
 
 private:
-    template <class, class, class>
-    friend class RowTransaction;
+    template <class>
+    friend class detail::RowTransactionCore;
     using Transaction = BasicTransaction<Runtime>;
 
     explicit BasicAsyncTransaction(Transaction& transaction) noexcept : transaction_(transaction) {}
 
     // Whether all statements have ended.
-    bool idle() const
-    {
-        std::lock_guard lock(line_->mutex);
-        return !line_->taken;
-    }
-
-    // What a statement knows of the transaction. A statement that was not awaited may outlive the
-    // transaction, so the line is shared.
-    struct Line {
-        std::mutex mutex;
-        std::condition_variable ended;  // a statement has ended
-        bool taken{false};              // a statement has the connection
-        bool running{false};            // and it runs, on its thread
-        bool gone{false};               // the transaction is gone
-    };
-
-    // The right to use the connection, which ends with the object.
-    class Turn {
-    public:
-        // Takes no right when somebody has it.
-        explicit Turn(std::shared_ptr<Line> line)
-        {
-            std::lock_guard lock(line->mutex);
-            if (!std::exchange(line->taken, true))
-                line_ = std::move(line);
-        }
-        Turn(Turn&&) noexcept = default;
-        Turn& operator=(Turn&&) = delete;
-        ~Turn()
-        {
-            if (!line_)
-                return;
-            std::lock_guard lock(line_->mutex);
-            line_->taken = line_->running = false;
-            line_->ended.notify_all();
-        }
-        explicit operator bool() const noexcept { return line_ != nullptr; }
-        // The statement is about to run. False: the transaction is gone.
-        bool begin() const
-        {
-            std::lock_guard lock(line_->mutex);
-            return line_->running = !line_->gone;
-        }
-
-    private:
-        std::shared_ptr<Line> line_;
-    };
+    bool idle() const { return line_->idle(); }
 
     // What is to be executed; on the heap, so that the call moves cheaply.
     struct Statement {
@@ -150,7 +113,7 @@ private:
             using detail::Savepoint;
             auto const mine = std::move(turn);
             if (!mine || !mine.begin())
-                return not_awaited();
+                return detail::not_awaited();
             return transaction->run(
                 statement->sql, std::move(statement->params), Try ? Savepoint::yes : Savepoint::no);
         }
@@ -165,7 +128,7 @@ private:
                 std::move(handler)(std::make_exception_ptr(outcome.failure().exception()), Result{});
         }
         Transaction* transaction;
-        Turn turn;
+        detail::StatementTurn turn;
         std::unique_ptr<Statement> statement;
     };
 
@@ -182,7 +145,7 @@ private:
         return boost::asio::async_initiate<Token, Signature>(
             [this](auto handler, std::unique_ptr<Statement> statement) {
                 using interlock::detail::async_call;
-                Call<Try> call{&transaction_, Turn{line_}, std::move(statement)};
+                Call<Try> call{&transaction_, detail::StatementTurn{line_}, std::move(statement)};
                 auto constexpr never = TimePoint::max();
                 if (call.turn)
                     async_call(
@@ -197,13 +160,8 @@ private:
             std::unique_ptr<Statement>(new Statement{std::string(sql), std::move(params)}));
     }
 
-    static Failure not_awaited()
-    {
-        return Failure{Errc::invalid_argument, "postgres: a statement of the operation was not awaited"};
-    }
-
     Transaction& transaction_;
-    std::shared_ptr<Line> line_{std::make_shared<Line>()};
+    std::shared_ptr<detail::StatementLine> line_{std::make_shared<detail::StatementLine>()};
 };
 
 }  // namespace postgres

@@ -4,7 +4,10 @@
 #define INTERLOCK_BACKENDS_POSTGRES_BACKEND_HPP
 
 /// @file
-/// The PostgreSQL backend as `open` knows it.
+/// The PostgreSQL backend as `open` knows it: for programs that choose their store at run time.
+///
+///     auto const accounts = open<Account>("postgresql://db/shop", postgres::backend, memory::backend);
+///     TransactionService service{OptimisticVersioning{}, accounts};
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/pool.hpp>

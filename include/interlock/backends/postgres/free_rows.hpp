@@ -14,7 +14,9 @@
 ///         job.done = true;
 ///     });
 
+#include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/kit/store_identity.hpp>
 
 #include <concepts>
 #include <memory>
@@ -89,7 +91,7 @@ public:
         requires KeyedState<T> &&
                      std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
         : repository_(std::move(repository)), named_(options.where.find("$1") != std::string::npos),
-          statement_(statement(*repository_.store_, options)),
+          statement_(repository_.store_->free_rows(options.where, options.order_by)),
           identity_(intern_store(*repository_.store_->identity + "/" + statement_.text()))
     {}
 
@@ -109,13 +111,14 @@ public:
     {
         auto const keys = rows.keys;
         if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+            return detail::failed(Errc::invalid_argument, "the deadline is not a number");
         if (keys.size() != 1)
-            return Failure{Errc::invalid_argument, "postgres: free rows are taken one at a time"};
+            return detail::failed(Errc::invalid_argument, "postgres: free rows are taken one at a time");
         if (!keys[0]->valid())
             return keys[0]->validate().failure();
         if (keys[0]->bytes().find('\0') != std::string_view::npos)
-            return Failure{Errc::invalid_argument, "postgres: the key has a NUL, which no text can hold"};
+            return detail::failed(
+                Errc::invalid_argument, "postgres: the key has a NUL, which no text can hold");
         return repository_.open(deadline, [&](transaction_type& tx) {
             detail::Params params;
             if (named_)
@@ -132,26 +135,10 @@ public:
     }
 
 private:
-    static detail::Statement statement(
-        detail::StateTable<T, typename Repository::key_type, Runtime> const& store,
-        FreeRowsOptions const& options)
-    {
-        if (!store.mapped)
-            throw Error(Errc::invalid_argument, "postgres: free rows need RepositoryOptions::table");
-        if (options.where.empty())
-            throw Error(Errc::invalid_argument, "postgres: free rows need a condition; `true` for all rows");
-        if ((options.where + options.order_by).find('\0') != std::string::npos)
-            throw Error(Errc::invalid_argument, "postgres: the condition of free rows has a NUL");
-        auto text = store.statements.rows + " WHERE (" + options.where + ")";
-        if (!options.order_by.empty())
-            text += " ORDER BY " + options.order_by;
-        return detail::Statement{text + " LIMIT 1 " + store.statements.row_lock + " SKIP LOCKED"};
-    }
-
     Repository repository_;
-    bool named_;  // whether the condition has a `$1`
-    detail::Statement statement_;
-    std::shared_ptr<std::string const> identity_;
+    bool named_;                                   // whether the condition has a `$1`
+    detail::Statement statement_;                  // the locking read that finds a row
+    std::shared_ptr<std::string const> identity_;  // of the table with this condition
 };
 
 template <class T, class K, class Runtime>

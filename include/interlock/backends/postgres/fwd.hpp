@@ -7,6 +7,9 @@
 /// Forward declarations of what the PostgreSQL backend gives its users, with all default template arguments.
 /// Cheap: neither Asio nor libpqxx is included.
 ///
+///     #include <interlock/backends/postgres/fwd.hpp>
+///     void sell(interlock::postgres::StateRepository<Product> const& products);
+///
 /// The templates `Basic...` take the runtime, see `core/runtime/runtime.hpp`. The names without `Basic` are
 /// those of the system's runtime; tests put another one in its place and move time by hand.
 

@@ -19,7 +19,6 @@
 #include <cstddef>
 #include <memory>
 #include <string_view>
-#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -48,38 +47,32 @@ namespace postgres {
 template <class Runtime>
 class BasicPool {
 public:
+    using runtime_type = Runtime;
+
     /// Does not connect. Throws `Error` (`invalid_argument`) for options out of range.
-    explicit BasicPool(Options options) : BasicPool(Runtime{}, std::move(options)) {}
+    explicit BasicPool(Options options);
     /// With `Options::parse(url)`. Throws `Error` (`invalid_argument`) without the URL's text.
-    explicit BasicPool(std::string_view url) : BasicPool(Options::parse(url).value()) {}
-    explicit BasicPool(char const* url) : BasicPool(std::string_view{url}) {}
+    explicit BasicPool(std::string_view url);
+    explicit BasicPool(char const* url);
     /// With a runtime that is not the system's: for tests.
-    BasicPool(Runtime runtime, Options options) : state_(make(std::move(runtime), std::move(options))) {}
+    BasicPool(Runtime runtime, Options options);
 
     /// What this pool was made with.
-    Options const& options() const noexcept { return state_->options(); }
+    Options const& options() const noexcept;
     /// How many connections for calls there are now, borrowed or idle.
-    std::size_t connection_count() const { return state_->connection_count(); }
+    std::size_t connection_count() const;
     /// How many connections are idle now.
-    std::size_t idle_count() const { return state_->idle_count(); }
+    std::size_t idle_count() const;
 
 private:
     template <class, class, class>
     friend class StateRepository;
-    template <class>
-    friend class BasicCounters;
-    template <class>
-    friend class BasicIdempotencyStore;
     friend struct PoolAccess;
     using State = detail::PoolState<Runtime>;
 
-    static std::shared_ptr<State> make(Runtime runtime, Options options)
-    {
-        options.validate().value();
-        return std::make_shared<State>(std::move(runtime), std::move(options));
-    }
+    static std::shared_ptr<State> make(Runtime runtime, Options options);
 
-    std::shared_ptr<State> state_;
+    std::shared_ptr<State> state_;  // the connections; shared by all handles
 };
 
 /// For the functions of this backend, which are no friends of `BasicPool`.
@@ -94,5 +87,9 @@ struct PoolAccess {
 }  // namespace postgres
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/impl/pool.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_POOL_HPP

@@ -28,11 +28,11 @@ enum class RowLock : unsigned char {
     advisory,
 };
 
-/// Of the transactions of `PessimisticRowLock`, and of commits of several keys.
+/// What a transaction sees of others that run beside it: see "Transaction Isolation" in PostgreSQL's manual.
 enum class Isolation : unsigned char {
     read_committed,   ///< a locking read gives the row as it is once the lock is granted
-    repeatable_read,  ///< one that was changed meanwhile is `serialization_failure`: the operation runs again
-    serializable,     ///< likewise, and also what the operation's own statements read is as if it were alone
+    repeatable_read,  ///< a row changed meanwhile is `serialization_failure`: the operation runs again
+    serializable,     ///< likewise; and the operation's own statements read as if no other transaction ran
 };
 
 /// How one repository keeps its data.
@@ -54,13 +54,14 @@ struct RepositoryOptions {
     /// a key that is erased and inserted again has versions that it had before: then law P3 holds only while
     /// nothing is erased.
     std::string version_sequence{};
-    /// Of row transactions. `PessimisticRowLock::wait` says whether somebody waits for it, the call's
-    /// deadline how long.
+    /// What row transactions lock. `PessimisticRowLock::wait` says whether a call waits for a lock that
+    /// somebody else has, and the call's deadline says how long.
     RowLock row_lock{RowLock::for_update};
+    /// Of row transactions, and of commits of several keys.
     Isolation isolation{Isolation::read_committed};
     /// Encoded size of one value, for types that `StateTraits` can encode; beyond it `invalid_argument`.
     std::size_t max_value_bytes{std::size_t{1} << 20};
-    /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
+    /// How long an operation record is kept, by the server's clock. It must be longer than anybody retries.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
 };
 

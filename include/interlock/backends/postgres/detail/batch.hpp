@@ -7,14 +7,12 @@
 /// What is said to a PostgreSQL server, and how far it got, without a type of a client library: settings,
 /// statements, parameters, batches, and the words for what became of them.
 
-#include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/separate_compilation.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -34,24 +32,15 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 class Statement {
 public:
     Statement() = default;
-    explicit Statement(std::string text) : text_(std::move(text)), name_(intern(text_)) {}
+    explicit Statement(std::string_view text);
     /// The SQL.
-    std::string const& text() const noexcept { return text_; }
+    std::string const& text() const noexcept { return known_->first; }
     /// Under this name the statement is prepared; the same for equal texts in all of the process.
-    std::string const& name() const noexcept { return name_; }
+    std::string const& name() const noexcept { return known_->second; }
 
 private:
-    static std::string intern(std::string const& text)
-    {
-        // The two statics are never destroyed, since threads of the library still use statements while the
-        // process ends.
-        static auto& mutex = interlock::detail::immortal<std::mutex>();
-        static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::size_t>>();
-        std::lock_guard lock(mutex);
-        return "interlock_" + std::to_string(known.try_emplace(text, known.size()).first->second);
-    }
-    std::string text_;
-    std::string name_;
+    // Text and name; kept until the process ends, once for all statements with this text.
+    std::pair<std::string const, std::string> const* known_{nullptr};
 };
 
 /// The parameters of one statement. A value crosses as a parameter only and never becomes part of a text.
@@ -60,12 +49,12 @@ public:
     Params() = default;
 
     /// `value` must not contain a NUL, since libpq would cut it there.
-    void text(std::string value) { add({std::move(value), Kind::text}); }
+    void text(std::string value);
     /// A `bytea`, which may contain any bytes.
-    void bytes(std::string_view value) { add({std::string(value), Kind::binary}); }
-    void null() { add({{}, Kind::null}); }
-    void number(std::int64_t value) { text(std::to_string(value)); }
-    void boolean(bool value) { text(value ? "t" : "f"); }
+    void bytes(std::string_view value);
+    void null();
+    void number(std::int64_t value);
+    void boolean(bool value);
 
     std::size_t size() const noexcept { return values_.size(); }
 
@@ -76,12 +65,7 @@ private:
         std::string bytes;
         Kind kind;
     };
-    void add(Value value)
-    {
-        if (values_.empty())
-            values_.reserve(8);  // most statements have fewer
-        values_.push_back(std::move(value));
-    }
+    void add(std::string bytes, Kind kind);
     std::vector<Value> values_;
 };
 
@@ -100,22 +84,16 @@ struct SqlError {
 class Batch {
 public:
     /// Adds a prepared statement, which must outlive the batch.
-    void add(Statement const& statement, Params params = {})
-    {
-        steps_.push_back({&statement, {}, std::move(params)});
-    }
+    void add(Statement const& statement, Params params = {});
     /// Adds a statement that is not prepared, since it is executed once.
-    void add(std::string text, Params params = {})
-    {
-        steps_.push_back({nullptr, std::move(text), std::move(params)});
-    }
+    void add(std::string text, Params params = {});
     std::size_t size() const noexcept { return steps_.size(); }
 
 private:
     friend class Connection;
     /// Either `statement` or `text` is used.
     struct Step {
-        Statement const* statement;
+        Statement const* statement{nullptr};
         std::string text;
         Params params;
     };
@@ -159,5 +137,9 @@ struct Notification {
 }  // namespace postgres
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/batch.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_BATCH_HPP

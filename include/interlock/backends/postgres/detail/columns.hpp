@@ -8,7 +8,8 @@
 /// and writes it. A column may therefore have any type whose text the member's type can hold: an integer in a
 /// numeric column, a string in a uuid.
 
-#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/reply.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/describe/enum_from_string.hpp>

@@ -6,11 +6,11 @@
 /// @file
 /// What a batch that was not answered as it should be means for its caller.
 
-#include <interlock/backends/postgres/detail/pqxx.hpp>
-#include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/backends/postgres/detail/reply.hpp>
+#include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
 
-#include <string>
+#include <initializer_list>
 #include <string_view>
 
 namespace interlock {
@@ -18,63 +18,28 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// The error as a text for people. Values must not get into it, but the server's messages quote values. A
-/// message is therefore shown only for states that are about the schema, and where the user's schema itself
-/// has raised the error.
-inline std::string describe(SqlError const& error)
-{
-    std::string out = "postgres: ";
-    if (!error.constraint.empty() && !error.raised)
-        return out + "constraint " + error.constraint;
-    out +=
-        error.constraint.empty() ? std::string(rule_of(error.state).name) : "constraint " + error.constraint;
-    if (!error.state.empty())
-        out += " (" + error.state + ")";
-    bool shown = error.raised;
-    for (std::string_view state : {"42", "0A", "26", "3D", "3F", "P0", "55000"})
-        shown = shown || error.state.starts_with(state);
-    if (!shown)
-        return out;
-    out += ": ";
-    for (char c : std::string_view{error.message}.substr(0, 200))
-        out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
-    return out;
-}
+/// A failure whose detail is `parts`, one behind the other. It is out of line, and so are its strings: every
+/// unit that uses the library header-only compiles the places where calls fail.
+[[gnu::cold]] Failure failed(Errc code, std::initializer_list<std::string_view> parts);
+[[gnu::cold]] Failure failed(Errc code, char const* detail);
+/// The same, thrown as `Error` (`invalid_argument`).
+[[noreturn, gnu::cold]] void throw_invalid(std::initializer_list<std::string_view> parts);
 
 /// What the server's error means. Only as the answer to a commit, and only for a state that is not certain,
 /// is the outcome unknown.
-inline Failure failure_of(SqlError const& error, Access access)
-{
-    auto const& rule = rule_of(error.state);
-    if (access == Access::commit && rule.certain == Certain::no && !error.raised)
-        return Failure::unknown(rule.errc, describe(error));
-    return Failure{rule.errc, describe(error)};
-}
+Failure failure_of(SqlError const& error, Access access);
 
 /// What the end of an exchange means. Precondition: the exchange was not answered, or was answered with an
 /// error, or is unconfirmed.
-inline Failure failure_of(Exchange const& exchange, Access access)
-{
-    switch (exchange.progress) {
-    case Progress::unsent: return Failure{Errc::unavailable, "postgres: the connection is lost"};
-    case Progress::too_late:
-        return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
-    case Progress::late:
-        if (access == Access::commit)
-            return Failure::unknown(Errc::deadline_exceeded, "postgres: no answer by the deadline");
-        return Failure{Errc::deadline_exceeded, "postgres: no answer by the deadline"};
-    case Progress::answered:
-    case Progress::lost: break;
-    }
-    if (exchange.unconfirmed && !exchange.error)
-        return Failure::unknown(
-            Errc::unavailable, "postgres: committed here, but a synchronous standby has not confirmed it");
-    return failure_of(exchange.error.value_or(SqlError{}), access);
-}
+Failure failure_of(Exchange const& exchange, Access access);
 
 }  // namespace detail
 }  // namespace postgres
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/error.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_ERROR_HPP

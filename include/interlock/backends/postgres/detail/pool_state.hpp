@@ -7,74 +7,36 @@
 /// What all handles of one `Pool` share: the connections, how each of them is opened and checked, and the
 /// rule of what may be sent again.
 
-#include <interlock/backends/postgres/detail/error.hpp>
-#include <interlock/backends/postgres/detail/greeting.hpp>
-#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/connection.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/options.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/connection_pool.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/runtime/runtime.hpp>
-#include <interlock/core/runtime/stream.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 namespace interlock {
 inline namespace v0 {
 namespace postgres {
-
 namespace detail {
 
 /// What libpq is told: the URL's settings, and ours where the URL is silent.
-inline Settings settings_of(Options const& options)
-{
-    auto settings = parse_settings(options.url).value_or(Settings{});
-    auto const add = [&](char const* keyword, std::string value) {
-        if (setting(settings, keyword).empty())
-            settings.emplace_back(keyword, std::move(value));
-    };
-    // The statements of this library are UTF-8, whatever the URL says.
-    std::erase_if(settings, [](auto const& entry) { return entry.first == "client_encoding"; });
-    settings.emplace_back("client_encoding", "UTF8");
-    add("application_name", options.application_name);
-    add("keepalives_idle", "10");
-    add("keepalives_interval", "3");
-    add("keepalives_count", "3");
-    add("tcp_user_timeout", std::to_string(options.tcp_user_timeout.count()));
-    auto const host = host_of(settings);
-    if (!local_host(host) || !local_host(setting(settings, "hostaddr")))
-        add("sslmode", "verify-full");
-    if (host.find(',') != std::string::npos)
-        add("target_session_attrs", "read-write");
-    return settings;
-}
+Settings settings_of(Options const& options);
 
 /// What all handles of one pool share. `R`: the runtime.
 template <class R>
 class PoolState {
 public:
-    PoolState(R runtime, Options options)
-        : runtime_(std::move(runtime)), options_(std::move(options)), settings_(settings_of(options_)),
-          endpoint_(endpoint_of(settings_)), generation_(runtime_.generation()),
-          subscriber_(
-              std::make_shared<Subscriber<R>>(runtime_, settings_, endpoint_, options_.name_space + "_wake"))
-    {}
+    PoolState(R runtime, Options options);
     PoolState(PoolState const&) = delete;
     PoolState& operator=(PoolState const&) = delete;
-    ~PoolState()
-    {
-        if (!forked())  // a forked child must leave its parent's thread and sessions alone
-            subscriber_->stop();
-    }
+    ~PoolState();
 
     R const& runtime() const noexcept { return runtime_; }
     Options const& options() const noexcept { return options_; }
@@ -87,103 +49,22 @@ public:
 
     /// Lends a connection that is outside of a transaction. `fresh` becomes true when the connection was
     /// opened for this call.
-    Outcome<Session> take(TimePoint until, bool& fresh)
-    {
-        if (forked())
-            return Failure{
-                Errc::misconfigured,
-                "this postgres pool was made before a fork; make a new one in the child"};
-        return pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
-            auto connection = std::make_unique<Connection>();
-            if (auto connected = connect(*connection, until); !connected)
-                return std::move(connected).failure();
-            return connection;
-        });
-    }
-    Outcome<Session> take(TimePoint until)
-    {
-        bool fresh = false;
-        return take(until, fresh);
-    }
+    Outcome<Session> take(TimePoint until, bool& fresh);
+    Outcome<Session> take(TimePoint until);
 
     /// Runs `batch` as one transaction of its own. What surely had no effect is tried again once, where that
     /// may help. An error of the server is part of the exchange, and the caller must look at it; every other
     /// bad end is a failure.
-    Outcome<Exchange> run(Batch const& batch, Access access, Deadline deadline)
-    {
-        if (!deadline.valid())
-            return Failure{Errc::invalid_argument, "the deadline is not a number"};
-        auto const until = deadline.at(runtime_.now());
-        for (bool again = true;; again = false) {
-            bool fresh = false;
-            auto session = take(until, fresh);
-            if (!session)
-                return std::move(session).failure();
-            auto const socket_until = interlock::detail::socket_deadline(runtime_, until);
-            auto exchange = (*session)->run(batch, socket_until, Connection::Bounded::by_session, access);
-            if (exchange.progress == Progress::answered && !exchange.error && !exchange.unconfirmed)
-                return exchange;
-            // The session's `lock_timeout` is the time of the call, too. No statement here takes a lock
-            // without waiting for it (NOWAIT), so once the deadline has come, a lock that could not be had is
-            // the deadline.
-            if (exchange.error && exchange.error->state == "55P03" &&
-                interlock::detail::socket_now() >= socket_until)
-                exchange.error->state = "57014";
-            // The server had ended the session while it lay in the pool. What was only to be read, or was not
-            // sent, may be sent again on another one; a fresh session shows that the server itself is the
-            // reason.
-            bool const stale = exchange.progress == Progress::unsent ||
-                               (exchange.progress == Progress::lost && access == Access::read);
-            if (stale && !fresh)
-                continue;
-            if (exchange.error && heal(**session, *exchange.error) && again)
-                continue;
-            if (exchange.progress == Progress::answered && exchange.error)
-                return exchange;
-            return failure_of(exchange, access);
-        }
-    }
+    Outcome<Exchange> run(Batch const& batch, Access access, Deadline deadline);
 
     /// The same, with every error of the server as a failure.
-    Outcome<std::vector<Reply>> execute(Batch const& batch, Access access, Deadline deadline)
-    {
-        auto exchange = run(batch, access, deadline);
-        if (!exchange)
-            return std::move(exchange).failure();
-        if (exchange->error)
-            return failure_of(*exchange->error, access);
-        return std::move(exchange->replies);
-    }
+    Outcome<std::vector<Reply>> execute(Batch const& batch, Access access, Deadline deadline);
     /// The same for one statement.
-    Outcome<Reply> execute(Statement const& statement, Params params, Access access, Deadline deadline)
-    {
-        Batch batch;
-        batch.add(statement, std::move(params));
-        auto replies = execute(batch, access, deadline);
-        if (!replies)
-            return std::move(replies).failure();
-        return std::move((*replies)[0]);
-    }
+    Outcome<Reply> execute(Statement const& statement, Params params, Access access, Deadline deadline);
 
     /// Draws the conclusion from an error about the connection, or about the server behind it. True: nothing
     /// was applied, and another attempt, on another connection, may help.
-    bool heal(Connection& connection, SqlError const& error) noexcept
-    {
-        if (error.raised)  // the words of a user's RAISE say nothing about the connection
-            return false;
-        // The server is a replica, perhaps a former primary. The idle connections lead there, too.
-        if (error.state == "25006") {
-            connection.mark_unusable();
-            pool_.drop_idle();
-            return true;
-        }
-        // The session's prepared plans are too old for the schema.
-        if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {
-            connection.mark_unusable();
-            return error.state == "0A000";
-        }
-        return false;
-    }
+    bool heal(Connection& connection, SqlError const& error) noexcept;
 
     /// How many connections there are now, borrowed or idle.
     std::size_t connection_count() const { return pool_.count(); }
@@ -191,33 +72,24 @@ public:
 
 private:
     // Connects, and greets the server.
-    Outcome<void> connect(Connection& connection, TimePoint until)
-    {
-        auto const soon = interlock::detail::add(runtime_.now(), options_.connect_timeout);
-        auto const by = std::min(until, soon);
-        auto const socket_by = interlock::detail::socket_deadline(runtime_, by);
-        if (auto opened = connection.open(settings_, endpoint_, socket_by); !opened) {
-            if (by == until && runtime_.now() >= until)
-                return Failure{
-                    Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
-            return opened;
-        }
-        return greet(connection, settings_, endpoint_, socket_by);
-    }
+    Outcome<void> connect(Connection& connection, TimePoint until);
 
     [[no_unique_address]] R runtime_;
     Options options_;
-    Settings settings_;
-    std::string endpoint_;
+    Settings settings_;         // what libpq is told
+    std::string endpoint_;      // the server's name in failures
     std::uint64_t generation_;  // the process that made the pool
     std::shared_ptr<Subscriber<R>> subscriber_;
     ConnectionPool<Connection, R> pool_{"postgres", options_.max_connections, options_.max_waiting, runtime_};
 };
 
 }  // namespace detail
-
 }  // namespace postgres
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/pool_state.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_POOL_STATE_HPP

@@ -7,9 +7,10 @@
 /// What the text of a user's own statement tells: whether it would end the transaction, and whether it may
 /// change the session.
 
-#include <algorithm>
-#include <cstddef>
-#include <initializer_list>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/separate_compilation.hpp>
+
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,74 +20,23 @@ namespace postgres {
 namespace detail {
 
 /// The first word of a statement, in lower case, behind white space, comments and empty statements.
-inline std::string first_word(std::string_view sql)
-{
-    for (;;) {
-        auto const at = sql.find_first_not_of(" \t\r\n\f\v(;");
-        if (at == std::string_view::npos)
-            return {};
-        sql.remove_prefix(at);
-        if (sql.starts_with("--")) {
-            sql.remove_prefix(std::min(sql.find('\n'), sql.size()));
-        } else if (sql.starts_with("/*")) {
-            int depth = 0;
-            std::size_t i = 0;
-            do {
-                if (sql.substr(i).starts_with("/*")) {
-                    ++depth;
-                    i += 2;
-                } else if (sql.substr(i).starts_with("*/")) {
-                    --depth;
-                    i += 2;
-                } else {
-                    ++i;
-                }
-            } while (depth > 0 && i < sql.size());
-            sql.remove_prefix(i);
-        } else {
-            break;
-        }
-    }
-    std::string word;
-    for (char c : sql) {
-        if (c >= 'A' && c <= 'Z')
-            c = static_cast<char>(c - 'A' + 'a');
-        if (c < 'a' || c > 'z')
-            break;
-        word += c;
-    }
-    return word;
-}
-
-/// Whether `word` is one of `words`.
-inline bool is_any(std::string_view word, std::initializer_list<std::string_view> words) noexcept
-{
-    for (auto const& other : words)
-        if (word == other)
-            return true;
-    return false;
-}
+std::string first_word(std::string_view sql);
 
 /// Whether the session may be in another state after the statement than before it, beyond the transaction.
-/// The answer comes from the text alone, and is yes in case of doubt.
-inline bool changes_session(std::string_view sql, std::string_view word)
-{
-    if (!is_any(word, {"select", "insert", "update", "delete", "merge", "with", "values", "table", "lock"}))
-        return true;
-    for (std::size_t i = 0; i < sql.size(); ++i)
-        for (std::string_view call : {"set_config", "advisory_lock"}) {
-            std::size_t n = 0;
-            while (n < call.size() && i + n < sql.size() && (sql[i + n] | 0x20) == (call[n] | 0x20))
-                ++n;
-            if (n == call.size())
-                return true;
-        }
-    return false;
-}
+/// The answer comes from the text alone, and is yes in case of doubt. `word`: the statement's `first_word`.
+bool changes_session(std::string_view sql, std::string_view word);
+
+/// Why a user's statement may not be executed in the operation's transaction; nothing when it may. `word`:
+/// its `first_word`.
+std::optional<Failure> refusal_of(std::string_view sql, std::string_view word);
 
 }  // namespace detail
 }  // namespace postgres
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/statement_text.ipp>
+#endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_STATEMENT_TEXT_HPP

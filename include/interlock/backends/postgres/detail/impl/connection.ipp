@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTION_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTION_IPP
+
+#include <interlock/backends/postgres/detail/connection.hpp>
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/runtime/random.hpp>
+#include <interlock/core/runtime/thread.hpp>
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// From now until `until`, a time of sockets, rounded up, and bounded to what the server's settings take.
+INTERLOCK_DECL std::int64_t milliseconds_until(TimePoint until) noexcept
+{
+    auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - interlock::detail::socket_now());
+    return std::clamp<std::int64_t>(left.count(), 1, 86'400'000);
+}
+
+/// Why there is no connection. The server's text is left out, since it may name users and files of the
+/// client's machine.
+INTERLOCK_DECL Failure connect_failure(PGconn* connection, std::string const& endpoint)
+{
+    std::string_view const said = PQerrorMessage(connection);
+    // libpq does not tell the SQLSTATE here. All that matters is whether trying again can help.
+    for (std::string_view never :
+         {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
+          "certificate", "does not support SSL", "SSL error", "invalid "})
+        if (said.find(never) != std::string_view::npos)
+            return failed(Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: ", never});
+    if (said.find("too many clients") != std::string_view::npos ||
+        said.find("remaining connection slots") != std::string_view::npos ||
+        said.find("too many connections") != std::string_view::npos)
+        return failed(Errc::overloaded, {"postgres: ", endpoint, " has too many connections"});
+    return failed(Errc::unavailable, {"postgres: no connection to ", endpoint});
+}
+
+/// The parts of an error that are of use, without the detail.
+INTERLOCK_DECL SqlError error_of(PGresult const* result)
+{
+    auto const field = [&](int code) {
+        char const* const text = PQresultErrorField(result, code);
+        return std::string(text != nullptr ? text : "");
+    };
+    return {
+        field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
+        field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
+}
+
+/// Whether `socket` became ready before `until`.
+INTERLOCK_DECL bool wait_for_socket(int socket, short events, TimePoint until) noexcept
+{
+    return interlock::detail::wait_for_io(socket, events, until) == interlock::detail::IoStatus::ok;
+}
+
+INTERLOCK_DECL Connection::Connection() : generation_(interlock::detail::process_generation()) {}
+
+INTERLOCK_DECL Connection::~Connection()
+{
+    // The session is the parent's, and saying goodbye would end it there. Only the descriptor is ours to
+    // close; the rest of the object is leaked.
+    if (interlock::detail::process_generation() != generation_) {
+        if (connection_ != nullptr)
+            ::close(PQsocket(connection_));
+        static_cast<void>(owner_.release());
+    }
+}
+
+INTERLOCK_DECL Outcome<void> Connection::open(
+    Settings const& settings, std::string const& endpoint, TimePoint until)
+{
+    std::vector<char const*> keywords;
+    std::vector<char const*> values;
+    for (auto const& [keyword, value] : settings) {
+        keywords.push_back(keyword.c_str());
+        values.push_back(value.c_str());
+    }
+    keywords.push_back(nullptr);
+    values.push_back(nullptr);
+    std::unique_ptr<PGconn, decltype(&PQfinish)> opening{
+        PQconnectStartParams(keywords.data(), values.data(), 0), &PQfinish};
+    if (!opening)
+        return failed(Errc::unavailable, "postgres: out of memory");
+    PQsetNoticeProcessor(opening.get(), [](void*, char const*) {}, nullptr);  // the default prints to stderr
+    auto next = PGRES_POLLING_WRITING;
+    while (PQstatus(opening.get()) != CONNECTION_BAD) {
+        if (next == PGRES_POLLING_OK)
+            break;
+        if (next == PGRES_POLLING_FAILED)
+            return connect_failure(opening.get(), endpoint);
+        if (!wait_for_socket(
+                PQsocket(opening.get()), static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT),
+                until))
+            return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
+        next = PQconnectPoll(opening.get());
+    }
+    if (PQstatus(opening.get()) == CONNECTION_BAD)
+        return connect_failure(opening.get(), endpoint);
+    pid_ = PQbackendPID(opening.get());
+    connection_ = opening.get();
+    owner_ = std::make_unique<PqxxConnection>(opening.release());
+    PQsetNoticeReceiver(connection_, &Connection::take_notice, this);
+    if (PQsetnonblocking(connection_, 1) != 0 || PQenterPipelineMode(connection_) == 0)
+        return failed(Errc::unavailable, "postgres: the connection cannot be used without blocking");
+    return success();
+}
+
+INTERLOCK_DECL bool Connection::is_open() const noexcept
+{
+    return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK;
+}
+
+INTERLOCK_DECL void Connection::close() noexcept
+{
+    connection_ = nullptr;
+    owner_.reset();
+    prepared_.clear();
+}
+
+INTERLOCK_DECL bool Connection::fit() const noexcept
+{
+    if (!is_open() || cancelled_ || PQtransactionStatus(connection_) != PQTRANS_IDLE ||
+        PQbackendPID(connection_) != pid_)
+        return false;
+    pollfd waiting{PQsocket(connection_), POLLIN, 0};
+    return ::poll(&waiting, 1, 0) == 0;
+}
+
+INTERLOCK_DECL bool Connection::idle() const noexcept
+{
+    return is_open() && PQtransactionStatus(connection_) == PQTRANS_IDLE;
+}
+
+INTERLOCK_DECL bool Connection::in_transaction() const noexcept
+{
+    return is_open() && PQtransactionStatus(connection_) == PQTRANS_INTRANS;
+}
+
+INTERLOCK_DECL int Connection::server_version() const noexcept
+{
+    return PQserverVersion(connection_);
+}
+
+INTERLOCK_DECL int Connection::socket() const noexcept
+{
+    return PQsocket(connection_);
+}
+
+INTERLOCK_DECL Exchange Connection::run(Batch const& batch, TimePoint until, Bounded bounded, Access access)
+{
+    Exchange exchange;
+    exchange.replies.resize(batch.size());
+    if (!is_open())
+        return exchange;
+    if (interlock::detail::socket_now() >= until) {
+        exchange.progress = Progress::too_late;
+        return exchange;
+    }
+    sent_.clear();
+    taken_ = 0;
+    asked_to_cancel_ = unreplicated_ = false;
+    bool const sets_bounds = bounded != Bounded::by_caller && !bounds_fit(until, bounded);
+    if (!send_all(batch, until, sets_bounds)) {
+        // What libpq has taken may have left already, a COMMIT included.
+        exchange.progress = taken_ > 0 ? Progress::lost : Progress::unsent;
+        close();
+        return exchange;
+    }
+    bool const server_ends_it = timeout_ > 0 && timeout_ <= milliseconds_until(until) + 10;
+    exchange.progress = receive(
+        exchange, sets_bounds ? 2 : 1, server_ends_it ? interlock::detail::add(until, slack) : until, access);
+    exchange.unconfirmed = access == Access::commit && (unreplicated_ || asked_to_cancel_);
+    if (exchange.progress != Progress::answered)
+        close();
+    return exchange;
+}
+
+INTERLOCK_DECL bool Connection::listen(
+    std::vector<Notification>& heard, interlock::detail::Doorbell const& bell, TimePoint until)
+{
+    if (!is_open())
+        return false;
+    take_notifications(heard);
+    if (!heard.empty())
+        return true;
+    if (interlock::detail::wait_for_io(PQsocket(connection_), POLLIN, until, &bell) ==
+        interlock::detail::IoStatus::failed)
+        return false;
+    if (PQconsumeInput(connection_) == 0)
+        return false;
+    take_notifications(heard);
+    return true;
+}
+
+INTERLOCK_DECL bool Connection::bounds_fit(TimePoint until, Bounded bounded) const noexcept
+{
+    auto const left = milliseconds_until(until);
+    return timeout_ >= left &&
+           timeout_ <= (left < near || bounded == Bounded::by_transaction ? 2 : 16) * left;
+}
+
+INTERLOCK_DECL bool Connection::send_bounds(TimePoint until)
+{
+    static auto const& set = interlock::detail::immortal<Statement>(
+        "SELECT set_config('statement_timeout', $1::text, false), set_config('lock_timeout', $1::text, "
+        "false), "
+        "set_config('idle_in_transaction_session_timeout', ($1::text::int + 50)::text, false)");
+    auto const left = milliseconds_until(until);
+    // When the time is short, the server is to end the statement in time, so that its answer is definite.
+    // Otherwise it gets a little more time, so that the setting also fits the next call that has as much
+    // time.
+    timeout_ = left < near ? left : left + left / 8;
+    Batch::Step step{&set, {}, {}};
+    step.params.number(timeout_);
+    return send(step, no_step) && PQpipelineSync(connection_) != 0;
+}
+
+INTERLOCK_DECL bool Connection::send_all(Batch const& batch, TimePoint until, bool sets_bounds)
+{
+    if (sets_bounds && !send_bounds(until))
+        return false;
+    for (std::size_t i = 0; i < batch.size(); ++i)
+        if (!send(batch.steps_[i], i))
+            return false;
+    return PQpipelineSync(connection_) != 0;
+}
+
+INTERLOCK_DECL bool Connection::send(Batch::Step const& step, std::size_t index)
+{
+    auto const& values = step.params.values_;
+    pointers_.resize(values.size());
+    lengths_.resize(values.size());
+    formats_.resize(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        bool const null = values[i].kind == Params::Kind::null;
+        pointers_[i] = null ? nullptr : values[i].bytes.c_str();
+        lengths_[i] = static_cast<int>(values[i].bytes.size());
+        formats_[i] = values[i].kind == Params::Kind::binary ? 1 : 0;
+    }
+    auto const count = static_cast<int>(values.size());
+    if (step.statement == nullptr) {
+        sent_.push_back({index, nullptr});
+        return taken(PQsendQueryParams(
+            connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(),
+            formats_.data(), 0));
+    }
+    auto const& name = step.statement->name();
+    if (!prepared_.contains(name) && std::none_of(sent_.begin(), sent_.end(), [&](Sent const& s) {
+            return s.preparing != nullptr && s.preparing->name() == name;
+        })) {
+        sent_.push_back({index, step.statement});
+        if (!taken(PQsendPrepare(connection_, name.c_str(), step.statement->text().c_str(), 0, nullptr)))
+            return false;
+    }
+    sent_.push_back({index, nullptr});
+    return taken(PQsendQueryPrepared(
+        connection_, name.c_str(), count, pointers_.data(), lengths_.data(), formats_.data(), 0));
+}
+
+INTERLOCK_DECL bool Connection::taken(int by_libpq) noexcept
+{
+    taken_ += by_libpq != 0 ? 1U : 0U;
+    return by_libpq != 0;
+}
+
+INTERLOCK_DECL Progress Connection::receive(Exchange& exchange, int syncs, TimePoint until, Access access)
+{
+    std::size_t at = 0;
+    for (;;) {
+        if (!readable(until, access))
+            return is_open() ? Progress::late : Progress::lost;
+        Reply reply{PQgetResult(connection_)};
+        if (!reply) {  // one statement ends here
+            if (PQstatus(connection_) == CONNECTION_BAD)
+                return Progress::lost;
+            ++at;
+            continue;
+        }
+        auto const* const raw = reply.result_.get();
+        switch (PQresultStatus(raw)) {
+        case PGRES_PIPELINE_SYNC:
+            if (--syncs == 0)
+                return Progress::answered;
+            break;
+        case PGRES_TUPLES_OK:
+        case PGRES_COMMAND_OK:
+        case PGRES_EMPTY_QUERY:
+            if (at < sent_.size() && sent_[at].preparing != nullptr)
+                prepared_.insert(sent_[at].preparing->name());
+            else if (at < sent_.size() && sent_[at].step != no_step)
+                exchange.replies[sent_[at].step] = std::move(reply);
+            break;
+        case PGRES_PIPELINE_ABORTED: break;
+        default: {
+            bool const broken = PQstatus(connection_) == CONNECTION_BAD;
+            if (!broken && at < sent_.size() && sent_[at].step == no_step)
+                timeout_ = -1;  // this net is missing then; the caller's deadline still cancels
+            else if (!exchange.error)
+                exchange.error = error_of(raw);
+            if (broken)
+                return Progress::lost;
+        }
+        }
+    }
+}
+
+INTERLOCK_DECL bool Connection::readable(TimePoint until, Access access)
+{
+    bool flushed = false;
+    for (;;) {
+        if (!flushed) {
+            int const left = PQflush(connection_);
+            if (left < 0)
+                return PQisBusy(connection_) == 0;  // the server's last words may be there to be read
+            flushed = left == 0;
+        }
+        if (flushed && PQisBusy(connection_) == 0)
+            return true;
+        auto const now = interlock::detail::socket_now();
+        if (now >= until) {
+            if (asked_to_cancel_)
+                return false;
+            cancel();
+            if (access != Access::commit)
+                return false;
+            until = interlock::detail::add(now, grace);
+            continue;
+        }
+        auto const events = static_cast<short>(flushed ? POLLIN : POLLIN | POLLOUT);
+        if (!wait_for_socket(PQsocket(connection_), events, until))
+            continue;
+        if (PQconsumeInput(connection_) == 0)
+            return PQisBusy(connection_) == 0;
+    }
+}
+
+INTERLOCK_DECL void Connection::cancel()
+{
+    cancelled_ = asked_to_cancel_ = true;
+    std::shared_ptr<PGcancel> const request{PQgetCancel(connection_), [](PGcancel* c) { PQfreeCancel(c); }};
+    if (!request)
+        return;
+    try {
+        interlock::detail::start_detached_thread([request] {
+            char said[256];
+            PQcancel(request.get(), said, sizeof said);
+        });
+    } catch (std::exception const&) {  // no thread was left: the statement is given up without it
+    }
+}
+
+INTERLOCK_DECL void Connection::take_notice(void* connection, pg_result const* notice)
+{
+    char const* const function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
+    if (function != nullptr && std::string_view{function} == "SyncRepWaitForLSN")
+        static_cast<Connection*>(connection)->unreplicated_ = true;
+}
+
+INTERLOCK_DECL void Connection::take_notifications(std::vector<Notification>& heard)
+{
+    while (PGnotify* const message = PQnotifies(connection_)) {
+        std::unique_ptr<PGnotify, decltype(&PQfreemem)> const owned{message, &PQfreemem};
+        heard.push_back({message->relname, message->extra});
+    }
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTION_IPP

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ERROR_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ERROR_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/backends/postgres/detail/sqlstate.hpp>
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+[[gnu::noinline]] INTERLOCK_DECL Failure failed(Errc code, std::initializer_list<std::string_view> parts)
+{
+    return Failure{code, joined_text(parts)};
+}
+
+[[gnu::noinline]] INTERLOCK_DECL Failure failed(Errc code, char const* detail)
+{
+    return Failure{code, detail};
+}
+
+[[gnu::noinline]] INTERLOCK_DECL void throw_invalid(std::initializer_list<std::string_view> parts)
+{
+    throw Error(Errc::invalid_argument, joined_text(parts));
+}
+
+/// The error as a text for people. Values must not get into it, but the server's messages quote values. A
+/// message is therefore shown only for states that are about the schema, and where the user's schema itself
+/// has raised the error.
+INTERLOCK_DECL std::string describe(SqlError const& error)
+{
+    std::string out = "postgres: ";
+    if (!error.constraint.empty() && !error.raised)
+        return out + "constraint " + error.constraint;
+    out +=
+        error.constraint.empty() ? std::string(rule_of(error.state).name) : "constraint " + error.constraint;
+    if (!error.state.empty())
+        out += " (" + error.state + ")";
+    bool shown = error.raised;
+    for (std::string_view state : {"42", "0A", "26", "3D", "3F", "P0", "55000"})
+        shown = shown || error.state.starts_with(state);
+    if (!shown)
+        return out;
+    out += ": ";
+    for (char c : std::string_view{error.message}.substr(0, 200))
+        out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
+    return out;
+}
+
+INTERLOCK_DECL Failure failure_of(SqlError const& error, Access access)
+{
+    auto const& rule = rule_of(error.state);
+    if (access == Access::commit && rule.certain == Certain::no && !error.raised)
+        return Failure::unknown(rule.errc, describe(error));
+    return Failure{rule.errc, describe(error)};
+}
+
+INTERLOCK_DECL Failure failure_of(Exchange const& exchange, Access access)
+{
+    switch (exchange.progress) {
+    case Progress::unsent: return Failure{Errc::unavailable, "postgres: the connection is lost"};
+    case Progress::too_late:
+        return Failure{Errc::deadline_exceeded, "the deadline came before anything was sent to postgres"};
+    case Progress::late:
+        if (access == Access::commit)
+            return Failure::unknown(Errc::deadline_exceeded, "postgres: no answer by the deadline");
+        return Failure{Errc::deadline_exceeded, "postgres: no answer by the deadline"};
+    case Progress::answered:
+    case Progress::lost: break;
+    }
+    if (exchange.unconfirmed && !exchange.error)
+        return Failure::unknown(
+            Errc::unavailable, "postgres: committed here, but a synchronous standby has not confirmed it");
+    return failure_of(exchange.error.value_or(SqlError{}), access);
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ERROR_IPP

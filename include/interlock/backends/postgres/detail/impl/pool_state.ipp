@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_POOL_STATE_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_POOL_STATE_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/greeting.hpp>
+#include <interlock/backends/postgres/detail/pool_state.hpp>
+#include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/core/runtime/stream.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+INTERLOCK_DECL Settings settings_of(Options const& options)
+{
+    auto settings = parse_settings(options.url).value_or(Settings{});
+    auto const add = [&](char const* keyword, std::string value) {
+        if (setting(settings, keyword).empty())
+            settings.emplace_back(keyword, std::move(value));
+    };
+    // The statements of this library are UTF-8, whatever the URL says.
+    std::erase_if(settings, [](auto const& entry) { return entry.first == "client_encoding"; });
+    settings.emplace_back("client_encoding", "UTF8");
+    add("application_name", options.application_name);
+    add("keepalives_idle", "10");
+    add("keepalives_interval", "3");
+    add("keepalives_count", "3");
+    add("tcp_user_timeout", std::to_string(options.tcp_user_timeout.count()));
+    auto const host = host_of(settings);
+    if (!local_host(host) || !local_host(setting(settings, "hostaddr")))
+        add("sslmode", "verify-full");
+    if (host.find(',') != std::string::npos)
+        add("target_session_attrs", "read-write");
+    return settings;
+}
+
+template <class R>
+PoolState<R>::PoolState(R runtime, Options options)
+    : runtime_(std::move(runtime)), options_(std::move(options)), settings_(settings_of(options_)),
+      endpoint_(endpoint_of(settings_)), generation_(runtime_.generation()),
+      subscriber_(
+          std::make_shared<Subscriber<R>>(runtime_, settings_, endpoint_, options_.name_space + "_wake"))
+{}
+
+template <class R>
+PoolState<R>::~PoolState()
+{
+    if (!forked())  // a forked child must leave its parent's thread and sessions alone
+        subscriber_->stop();
+}
+
+template <class R>
+Outcome<typename PoolState<R>::Session> PoolState<R>::take(TimePoint until, bool& fresh)
+{
+    if (forked())
+        return failed(
+            Errc::misconfigured, "this postgres pool was made before a fork; make a new one in the child");
+    return pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
+        auto connection = std::make_unique<Connection>();
+        if (auto connected = connect(*connection, until); !connected)
+            return std::move(connected).failure();
+        return connection;
+    });
+}
+
+template <class R>
+Outcome<typename PoolState<R>::Session> PoolState<R>::take(TimePoint until)
+{
+    bool fresh = false;
+    return take(until, fresh);
+}
+
+template <class R>
+Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline deadline)
+{
+    if (!deadline.valid())
+        return failed(Errc::invalid_argument, "the deadline is not a number");
+    auto const until = deadline.at(runtime_.now());
+    for (bool again = true;; again = false) {
+        bool fresh = false;
+        auto session = take(until, fresh);
+        if (!session)
+            return std::move(session).failure();
+        auto const socket_until = interlock::detail::socket_deadline(runtime_, until);
+        auto exchange = (*session)->run(batch, socket_until, Connection::Bounded::by_session, access);
+        if (exchange.progress == Progress::answered && !exchange.error && !exchange.unconfirmed)
+            return exchange;
+        // The session's `lock_timeout` is the time of the call, too. No statement here takes a lock
+        // without waiting for it (NOWAIT), so once the deadline has come, a lock that could not be had is
+        // the deadline.
+        if (exchange.error && exchange.error->state == "55P03" &&
+            interlock::detail::socket_now() >= socket_until)
+            exchange.error->state = "57014";
+        // The server had ended the session while it lay in the pool. What was only to be read, or was not
+        // sent, may be sent again on another one; a fresh session shows that the server itself is the
+        // reason.
+        bool const stale = exchange.progress == Progress::unsent ||
+                           (exchange.progress == Progress::lost && access == Access::read);
+        if (stale && !fresh)
+            continue;
+        if (exchange.error && heal(**session, *exchange.error) && again)
+            continue;
+        if (exchange.progress == Progress::answered && exchange.error)
+            return exchange;
+        return failure_of(exchange, access);
+    }
+}
+
+template <class R>
+Outcome<std::vector<Reply>> PoolState<R>::execute(Batch const& batch, Access access, Deadline deadline)
+{
+    auto exchange = run(batch, access, deadline);
+    if (!exchange)
+        return std::move(exchange).failure();
+    if (exchange->error)
+        return failure_of(*exchange->error, access);
+    return std::move(exchange->replies);
+}
+
+template <class R>
+Outcome<Reply> PoolState<R>::execute(
+    Statement const& statement, Params params, Access access, Deadline deadline)
+{
+    Batch batch;
+    batch.add(statement, std::move(params));
+    auto replies = execute(batch, access, deadline);
+    if (!replies)
+        return std::move(replies).failure();
+    return std::move((*replies)[0]);
+}
+
+template <class R>
+bool PoolState<R>::heal(Connection& connection, SqlError const& error) noexcept
+{
+    if (error.raised)  // the words of a user's RAISE say nothing about the connection
+        return false;
+    // The server is a replica, perhaps a former primary. The idle connections lead there, too.
+    if (error.state == "25006") {
+        connection.mark_unusable();
+        pool_.drop_idle();
+        return true;
+    }
+    // The session's prepared plans are too old for the schema.
+    if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {
+        connection.mark_unusable();
+        return error.state == "0A000";
+    }
+    return false;
+}
+
+template <class R>
+Outcome<void> PoolState<R>::connect(Connection& connection, TimePoint until)
+{
+    auto const soon = interlock::detail::add(runtime_.now(), options_.connect_timeout);
+    auto const by = std::min(until, soon);
+    auto const socket_by = interlock::detail::socket_deadline(runtime_, by);
+    if (auto opened = connection.open(settings_, endpoint_, socket_by); !opened) {
+        if (by == until && runtime_.now() >= until)
+            return failed(Errc::deadline_exceeded, "the deadline came before anything was sent to postgres");
+        return opened;
+    }
+    return greet(connection, settings_, endpoint_, socket_by);
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_POOL_STATE_IPP

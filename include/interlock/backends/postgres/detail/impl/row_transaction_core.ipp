@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_CORE_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_CORE_IPP
+
+#include <interlock/backends/postgres/detail/connection.hpp>
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/row_transaction_core.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+template <class R>
+RowTransactionCore<R>::RowTransactionCore(
+    std::shared_ptr<TableCore<R>> store, typename PoolState<R>::Session session, TimePoint until)
+    : Base(store->pool, std::move(session), until), store_(std::move(store))
+{}
+
+// ---- locking ------------------------------------------------------------------------------------
+
+template <class R>
+Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys, Wait wait)
+{
+    rows_.resize(keys.size());
+    for (auto& row : rows_)
+        row.hashed = store_->options.row_lock == RowLock::advisory;
+    bool begins = true;
+    for (std::size_t from = 0;;) {
+        Batch batch;
+        if (begins && begun_)
+            batch.add("ROLLBACK");
+        if (begins)
+            batch.add(store_->begin);
+        auto const at = batch.size();
+        for (auto i = from; i < keys.size(); ++i) {
+            if (rows_[i].hashed)
+                add_hash_lock(batch, *keys[i], wait);
+            if (!add_row_lock(batch, *keys[i], wait))
+                return store_->bad_key();
+        }
+        auto exchange = send_locks(batch, wait);
+        if (!exchange)
+            return std::move(exchange).failure();
+        auto const round = take_rows(*exchange, at, from, keys, wait);
+        if (!round)
+            return round.failure();
+        if (round->unlocked == keys.size())
+            return success();
+        begins = round->behind;
+        from = round->behind ? 0 : round->unlocked;
+    }
+}
+
+template <class R>
+Outcome<void> RowTransactionCore<R>::lock_free_row(Statement const& statement, Params params)
+{
+    Batch batch;
+    batch.add(store_->begin);
+    batch.add(statement, std::move(params));
+    auto exchange = send_locks(batch, Wait::no);
+    if (!exchange)
+        return std::move(exchange).failure();
+    auto& row = exchange->replies[1];
+    if (row.rows() == 0)
+        return failed(Errc::not_found, {"postgres: no row of ", store_->table.name, " is free"});
+    learn_identity(row);
+    rows_.resize(1);
+    rows_[0].row = std::move(row);
+    return success();
+}
+
+template <class R>
+Outcome<Exchange> RowTransactionCore<R>::send_locks(Batch const& batch, Wait wait)
+{
+    auto exchange = step(batch, until_, begun_ ? Bounded::by_caller : Bounded::by_transaction);
+    if (exchange && exchange->error) {
+        healed_ = pool_->heal(*session_, *exchange->error);
+        return refused(*exchange->error, wait);
+    }
+    begun_ = begun_ || exchange;
+    return exchange;
+}
+
+template <class R>
+Outcome<typename RowTransactionCore<R>::Round> RowTransactionCore<R>::take_rows(
+    Exchange& exchange, std::size_t at, std::size_t from, std::span<Key const* const> keys, Wait wait)
+{
+    Round round{.unlocked = keys.size()};
+    for (auto i = from; i < keys.size(); ++i) {
+        rows_[i].row = Reply{};
+        bool const has_hash = rows_[i].hashed;
+        if (has_hash) {
+            auto const& lock = exchange.replies[at++];
+            if (wait == Wait::no && !lock.boolean(0, 0))
+                return Errc::lock_busy;
+            learn_identity(lock);
+        }
+        auto& row = exchange.replies[at++];
+        bool const is_there = row.rows() > 0;
+        if (is_there) {
+            learn_identity(row);
+            rows_[i].row = std::move(row);
+        }
+        if (is_there || has_hash) {
+            round.behind = round.behind || round.unlocked < i;
+        } else {
+            round.unlocked = std::min(round.unlocked, i);
+            rows_[i].hashed = true;
+        }
+    }
+    return round;
+}
+
+template <class R>
+void RowTransactionCore<R>::learn_identity(Reply const& reply)
+{
+    xid_ = reply.text(0, reply.columns() - 1);
+    life_ = session_->life();
+}
+
+template <class R>
+void RowTransactionCore<R>::add_hash_lock(Batch& batch, Key const& key, Wait wait) const
+{
+    auto const& statements = store_->statements;
+    Params number;
+    number.number(store_->lock_number(key));
+    batch.add(wait == Wait::no ? statements.lock_hash_now : statements.lock_hash, std::move(number));
+}
+
+template <class R>
+bool RowTransactionCore<R>::add_row_lock(Batch& batch, Key const& key, Wait wait) const
+{
+    auto const& statements = store_->statements;
+    Params params;
+    if (!store_->add_key(params, key))
+        return false;
+    batch.add(wait == Wait::no ? statements.lock_row_now : statements.lock_row, std::move(params));
+    return true;
+}
+
+template <class R>
+Failure RowTransactionCore<R>::refused(SqlError const& error, Wait wait)
+{
+    auto failure = failure_of(error, Access::write);
+    if (failure.errc() == Errc::lock_busy && wait == Wait::until_deadline)
+        return failed(Errc::deadline_exceeded, "postgres: a row is locked by somebody else");
+    return failure;
+}
+
+// ---- the end ------------------------------------------------------------------------------------
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::commit_rows(
+    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline)
+{
+    if (async_ && !async_->idle())
+        return not_awaited();
+    if (own_key_)
+        for (auto& change : changes)
+            change.key = &*own_key_;
+    auto result = do_commit(changes, operation, deadline);
+    end();
+    return result;
+}
+
+template <class R>
+void RowTransactionCore<R>::roll_back() noexcept
+{
+    async_.reset();
+    end();
+}
+
+template <class R>
+BasicAsyncTransaction<R>& RowTransactionCore<R>::asynchronous()
+{
+    async_.reset(new BasicAsyncTransaction<R>(*this));
+    return *async_;
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::do_commit(
+    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline)
+{
+    if (failure_)
+        return *failure_;
+    auto const& runtime = pool_->runtime();
+    auto const until = std::min(deadline.at(runtime.now()), until_);
+    if (runtime.now() >= until)
+        return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent");
+    if (!session_ || !session_->is_open())
+        return failed(Errc::unavailable, "postgres: the connection is lost; nothing was committed");
+    if (changes.size() == 1 && !used_ && changes[0].fence == nullptr &&
+        (changes[0].kind != ChangeKind::guard || operation != nullptr))
+        return commit_one(changes[0], operation, until);
+    return commit_all(changes, operation, until);
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::commit_one(
+    RowChange& change, OperationCommit const* operation, TimePoint until)
+{
+    auto batch = std::move(before_commit_);
+    auto const at = batch.size();
+    bool const plain = at == 0 && operation == nullptr && change.version != no_version;
+    if (auto added = store_->add_change(batch, change, operation, plain ? Refusal::reply : Refusal::error);
+        !added)
+        return std::move(added).failure();
+    batch.add(store_->commit);
+    auto done = Base::commit(batch, until);
+    if (!done)
+        return std::move(done).failure();
+    if (done->error) {
+        end();
+        if (is_race(*done->error))
+            return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
+        return failure_of(*done->error, Access::write);
+    }
+    if (done->replies.empty())  // its reply was lost, but it was committed
+        return Outcome<CommitResult>{std::in_place};
+    if (plain)
+        if (auto const code = store_->judge(done->replies[at], change); code != Errc::ok)
+            return code.value_or(Errc::version_conflict);
+    store_->set_version(done->replies[at], change);
+    return Outcome<CommitResult>{std::in_place};
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::commit_all(
+    std::span<RowChange> changes, OperationCommit const* operation, TimePoint until)
+{
+    Steps steps;
+    if (auto added = add_steps(steps, changes, operation); !added)
+        return std::move(added).failure();
+    std::vector<Reply> replies;
+    if (steps.batch.size() > 0) {
+        auto before = run_steps(steps, replies, changes, operation, until);
+        if (!before)
+            return std::move(before).failure();
+        if (*before)
+            return **std::move(before);
+    }
+    Batch last;
+    last.add(store_->commit);
+    auto done = Base::commit(last, until);
+    if (!done)
+        return std::move(done).failure();
+    if (done->error)
+        return failure_of(*done->error, Access::write);
+    for (std::size_t n = 0; n < steps.asked.size(); ++n)
+        store_->set_version(replies[steps.first + n], changes[steps.asked[n]]);
+    return Outcome<CommitResult>{std::in_place};
+}
+
+template <class R>
+Outcome<void> RowTransactionCore<R>::add_steps(
+    Steps& steps, std::span<RowChange const> changes, OperationCommit const* operation)
+{
+    std::vector<std::size_t> order(changes.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
+    auto& batch = steps.batch;
+    batch = std::move(before_commit_);
+    if (!begun_) {
+        batch.add(store_->begin);
+        batch.add(store_->transaction_id);
+    }
+    steps.found = batch.size();
+    if (operation != nullptr) {
+        Params params;
+        params.bytes(operation->home->bytes());
+        params.bytes(operation->id->value());
+        batch.add(store_->statements.find_operation, std::move(params));
+    }
+    steps.first = batch.size();
+    for (auto const i : order)
+        if (store_->has_effect(changes[i])) {
+            if (auto added = store_->add_change(batch, changes[i], nullptr); !added)
+                return added;
+            steps.asked.push_back(i);
+        } else if (auto valid = store_->check(changes[i]); !valid) {
+            return valid;
+        }
+    if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
+        Params params;
+        store_->add_operation(params, *operation);
+        params.text(race_word());
+        batch.add(store_->statements.change(RowAction::nothing, Fencing::none, true), std::move(params));
+    }
+    return success();
+}
+
+template <class R>
+Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
+    Steps const& steps, std::vector<Reply>& replies, std::span<RowChange const> changes,
+    OperationCommit const* operation, TimePoint until)
+{
+    using Answer = std::optional<CommitResult>;
+    auto const or_twin = [&](Failure failure) -> Outcome<Answer> {
+        auto outcome = store_->or_duplicate(std::move(failure), operation, Deadline{until});
+        if (!outcome)
+            return std::move(outcome).failure();
+        return Answer{*std::move(outcome)};
+    };
+    auto stepped = step(steps.batch, until, begun_ ? Bounded::by_caller : Bounded::by_transaction);
+    if (!stepped)
+        return std::move(stepped).failure();
+    if (stepped->error) {
+        end();
+        if (is_race(*stepped->error))
+            return or_twin(Failure{Errc::version_conflict});
+        return failure_of(*stepped->error, Access::write);
+    }
+    replies = std::move(stepped->replies);
+    if (!begun_)
+        learn_identity(replies[1]);
+    if (operation != nullptr) {
+        auto record = store_->record_of(replies[steps.found]);
+        if (!record)
+            return std::move(record).failure();
+        if (*record && (*record)->answered)
+            return Answer{CommitResult{true, std::move((*record)->answer)}};
+        if (*record && (*record)->attempt >= operation->attempt)
+            return Errc::superseded;
+    }
+    if (auto refusal = refusal_of(steps, replies, changes, until))
+        return or_twin(*std::move(refusal));
+    if (operation != nullptr && !replies.back().number(0, new_version)) {
+        end();
+        return or_twin(Failure{Errc::superseded});
+    }
+    return Answer{};
+}
+
+template <class R>
+std::optional<Failure> RowTransactionCore<R>::refusal_of(
+    Steps const& steps, std::vector<Reply> const& replies, std::span<RowChange const> changes,
+    TimePoint until)
+{
+    std::vector<Errc> codes(changes.size(), Errc::ok);
+    std::vector<std::size_t> unclear;
+    bool any = false;
+    for (std::size_t n = 0; n < steps.asked.size(); ++n) {
+        auto const i = steps.asked[n];
+        auto const code = store_->judge(replies[steps.first + n], changes[i]);
+        if (!code)
+            unclear.push_back(i);
+        codes[i] = code.value_or(Errc::version_conflict);
+        any = any || codes[i] != Errc::ok;
+    }
+    if (!any)
+        return std::nullopt;
+    end();
+    for (auto const i : unclear) {
+        auto const there = store_->exists(changes[i], Deadline{until});
+        if (there && !*there)
+            codes[i] = Errc::not_found;
+    }
+    CommitRefusal refusal{changes.size()};
+    for (std::size_t i = 0; i < changes.size(); ++i)
+        refusal.add(changes[i].key->bytes(), codes[i]);
+    return std::move(refusal).failure();
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_CORE_IPP

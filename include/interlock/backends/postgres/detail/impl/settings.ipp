@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SETTINGS_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SETTINGS_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+INTERLOCK_DECL std::optional<Settings> parse_settings(std::string const& url)
+{
+    std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const parsed{
+        PQconninfoParse(url.c_str(), nullptr), &PQconninfoFree};
+    if (!parsed)
+        return std::nullopt;
+    Settings settings;
+    for (auto const* option = parsed.get(); option->keyword != nullptr; ++option)
+        if (option->val != nullptr)
+            settings.emplace_back(option->keyword, option->val);
+    return settings;
+}
+
+INTERLOCK_DECL std::string default_setting(std::string_view keyword)
+{
+    std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const defaults{
+        PQconndefaults(), &PQconninfoFree};
+    for (auto const* option = defaults.get(); option != nullptr && option->keyword != nullptr; ++option)
+        if (keyword == option->keyword && option->val != nullptr)
+            return option->val;
+    return {};
+}
+
+INTERLOCK_DECL bool valid_identifier(std::string_view name, std::size_t longest) noexcept
+{
+    if (name.empty() || name.size() > longest || (name[0] >= '0' && name[0] <= '9'))
+        return false;
+    for (char c : name)
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'))
+            return false;
+    return true;
+}
+
+INTERLOCK_DECL void check_retention(std::chrono::nanoseconds retention)
+{
+    if (retention < std::chrono::seconds{1} || retention > std::chrono::hours{24 * 365 * 100})
+        throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
+}
+
+INTERLOCK_DECL std::string setting(Settings const& settings, std::string_view keyword)
+{
+    for (auto const& [key, value] : settings)
+        if (key == keyword)
+            return value;
+    return {};
+}
+
+INTERLOCK_DECL bool local_host(std::string_view hosts) noexcept
+{
+    for (;;) {
+        auto const comma = hosts.find(',');
+        auto const host = hosts.substr(0, comma);
+        if (!(host.empty() || host[0] == '/' || host[0] == '@' || host == "localhost" ||
+              host == "127.0.0.1" || host == "::1"))
+            return false;
+        if (comma == std::string_view::npos)
+            return true;
+        hosts.remove_prefix(comma + 1);
+    }
+}
+
+INTERLOCK_DECL Failure bad_url(char const* what)
+{
+    return failed(Errc::invalid_argument, {"postgres URL: ", what});
+}
+
+INTERLOCK_DECL std::string host_of(Settings const& settings)
+{
+    auto host = setting(settings, "host");
+    return host.empty() ? default_setting("host") : host;
+}
+
+INTERLOCK_DECL std::string endpoint_of(Settings const& settings)
+{
+    auto const or_default = [&](char const* keyword) {
+        auto value = setting(settings, keyword);
+        return value.empty() ? default_setting(keyword) : value;
+    };
+    auto host = host_of(settings);
+    auto database = or_default("dbname");
+    if (database.empty())
+        database = or_default("user");
+    return (host.empty() ? std::string("local") : host) + ":" + or_default("port") + "/" + database;
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SETTINGS_IPP

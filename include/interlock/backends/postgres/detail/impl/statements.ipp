@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENTS_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENTS_IPP
+
+#include <interlock/backends/postgres/detail/statements.hpp>
+#include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/runtime/random.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+INTERLOCK_DECL std::string const& race_word()
+{
+    static auto const& word = interlock::detail::immortal<std::string>(
+        "interlock: decided by somebody else " + std::to_string(interlock::detail::random_bits()) + "-" +
+        std::to_string(interlock::detail::random_bits()));
+    return word;
+}
+
+INTERLOCK_DECL bool is_race(SqlError const& error)
+{
+    return error.state == "22P02" && error.message.find(race_word()) != std::string::npos;
+}
+
+/// The names with commas between them.
+INTERLOCK_DECL std::string joined(std::vector<std::string> const& names)
+{
+    std::string out;
+    for (auto const& name : names)
+        append(out, {out.empty() ? "" : ", ", name});
+    return out;
+}
+
+/// The condition that the row `t` is the one which `key` names.
+INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> const& key)
+{
+    std::string out;
+    for (std::size_t i = 0; i < key.size(); ++i)
+        append(out, {i == 0 ? "t." : " AND t.", t.key[i], " = ", key[i]});
+    return out;
+}
+
+/// A statement under construction: its words, and its parameters, which get their numbers in the order in
+/// which they are named. `change_text` says the order of the parts.
+class ChangeText {
+public:
+    ChangeText(Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation)
+        : table_(t), action_(action), fenced_(fencing != Fencing::none),
+          released_(fencing == Fencing::guarded_and_released), with_operation_(with_operation)
+    {
+        words_.set("table", t.name);
+        words_.set("store", joined_text({"'", t.name, "'"}));
+        words_.set("ns", ns);
+        words_.set("version", t.version);
+        words_.set("key", joined(t.key));
+        if (action != RowAction::nothing)
+            key_ = key();
+        words_.set("is_key", has_key(t, key_));
+    }
+
+    /// One parameter for each column of the key.
+    std::vector<std::string> key()
+    {
+        std::vector<std::string> out;
+        for (std::size_t i = 0; i < table_.key.size(); ++i)
+            out.push_back(parameter(table_.key_type));
+        return out;
+    }
+
+    /// Nothing else depends on the change.
+    std::string plain() { return row_change(); }
+
+    std::string whole(Refusal refusal)
+    {
+        if (fenced_)
+            add_fence();
+        if (with_operation_)
+            add_old_record();
+        words_.set("change", row_change());
+        bool const reads = action_ == RowAction::verify || action_ == RowAction::nothing;
+        part("w", reads ? "MATERIALIZED ({change})" : "({change})");
+        if (fenced_)
+            add_lock_record();
+        if (with_operation_)
+            add_new_record();
+        return with_ + (refusal == Refusal::error ? error_if_refused() : reasons());
+    }
+
+private:
+    /// The next parameter.
+    [[gnu::noinline]] std::string parameter(std::string_view cast)
+    {
+        return joined_text({"$", std::to_string(++count_), cast});
+    }
+    /// The next parameter becomes a word.
+    [[gnu::noinline]] void bind(std::string_view name, std::string_view cast)
+    {
+        words_.set(name, parameter(cast));
+    }
+    [[gnu::noinline]] void part(std::string_view name, std::string_view text)
+    {
+        append(with_, {with_.empty() ? "WITH " : ", ", name, " AS ", words_.line(text)});
+    }
+
+    void add_fence()
+    {
+        bind("lock_key", "::bytea");
+        bind("owner", "::bytea");
+        bind("token", "::bigint");
+        if (released_)
+            bind("payload", "::text");
+        part("g", R"(MATERIALIZED (SELECT 1 FROM {ns}_lock WHERE store = {store}
+            AND key = {lock_key} AND owner = {owner} AND mark <= {token} FOR UPDATE))");
+        allowed_ += " AND EXISTS (SELECT FROM g)";
+    }
+
+    void add_old_record()
+    {
+        bind("home", "::bytea");
+        bind("id", "::bytea");
+        bind("attempt", "::bigint");
+        bind("answer", "::bytea");
+        bind("retention", "::bigint");
+        part("old", R"(MATERIALIZED (SELECT answered, attempt, answer FROM {ns}_operation
+            WHERE store = {store} AND key = {home} AND id = {id} AND kept_until > clock_timestamp()))");
+        allowed_ += words_.line(" AND NOT EXISTS (SELECT FROM old WHERE answered OR attempt >= {attempt})");
+    }
+
+    std::string row_change()
+    {
+        words_.set("allowed", allowed_);
+        if (action_ == RowAction::insert)
+            return insertion();
+        if (action_ == RowAction::nothing)
+            return words_.line("SELECT 1::bigint AS version WHERE true{allowed}");
+        bind("expected", {});
+        words_.set("here", words_.line("WHERE {is_key} AND t.{version} = {expected}{allowed}"));
+        if (action_ == RowAction::erase)
+            return words_.line("DELETE FROM {table} t {here} RETURNING t.{version} AS version");
+        if (action_ == RowAction::update)
+            return update();
+        // Records of one key are in the order of their commits, so only one transaction at a time may write
+        // one.
+        return words_.line(
+            with_operation_ ? "SELECT t.{version} AS version FROM {table} t {here} FOR UPDATE"
+                            : "SELECT t.{version} AS version FROM {table} t {here} FOR SHARE");
+    }
+
+    std::string insertion()
+    {
+        // Whoever holds the row lock of a key without a value holds this advisory lock.
+        bind("hash", "::bigint");
+        std::string names = joined_text({joined(table_.key), ", ", table_.version});
+        std::string values = joined_text({joined(key_), ", ", table_.first_version});
+        for (auto const& column : table_.columns) {
+            append(names, {", ", column});
+            append(values, {", ", parameter(table_.value_type)});
+        }
+        words_.set("names", std::move(names));
+        words_.set("values", std::move(values));
+        return words_.line(R"(INSERT INTO {table} AS t ({names}) SELECT {values}
+            FROM (SELECT pg_advisory_xact_lock({hash})) a WHERE true{allowed}
+            ON CONFLICT ({key}) DO NOTHING RETURNING t.{version} AS version)");
+    }
+
+    std::string update()
+    {
+        std::string set = joined_text({table_.version, " = ", table_.next_version});
+        for (auto const& column : table_.columns)
+            append(set, {", ", column, " = ", parameter(table_.value_type)});
+        words_.set("set", std::move(set));
+        return words_.line("UPDATE {table} t SET {set} {here} RETURNING t.{version} AS version");
+    }
+
+    void add_lock_record()
+    {
+        if (!released_) {
+            part("r", R"((UPDATE {ns}_lock SET mark = {token}
+                WHERE store = {store} AND key = {lock_key} AND mark < {token}
+                AND EXISTS (SELECT FROM w) RETURNING wanted))");
+            return;
+        }
+        part("r", R"((UPDATE {ns}_lock SET mark = {token}, owner = NULL, expires = clock_timestamp()
+            WHERE store = {store} AND key = {lock_key} AND EXISTS (SELECT FROM w) RETURNING wanted))");
+        part("n", R"(MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload}) FROM r WHERE wanted))");
+    }
+
+    void add_new_record()
+    {
+        part("rec", R"((INSERT INTO {ns}_operation AS o
+            (store, key, id, attempt, answered, answer, sequence, kept_until)
+            SELECT {store}, {home}, {id}, {attempt}, true, {answer}, nextval('{ns}_record'),
+            clock_timestamp() + {retention} * interval '1 microsecond' FROM w
+            ON CONFLICT (store, key, id) DO UPDATE SET attempt = excluded.attempt, answered = true,
+            answer = excluded.answer, sequence = excluded.sequence, kept_until = excluded.kept_until
+            WHERE o.kept_until <= clock_timestamp() OR (NOT o.answered AND o.attempt < excluded.attempt)
+            RETURNING 1))");
+    }
+
+    /// The word `race`, an expression that fails with `race_word`, the next parameter, once it is evaluated.
+    /// `count` is a number that the planner does not know before; it is a part of the expression so that the
+    /// planner cannot evaluate it early.
+    void set_race(std::string_view count)
+    {
+        words_.set("race", joined_text({"((", count, ")::text || ' ' || ", parameter("::text"), ")::int"}));
+    }
+
+    std::string error_if_refused()
+    {
+        words_.set("unrecorded", with_operation_ ? " OR NOT EXISTS (SELECT FROM rec)" : "");
+        set_race("count(*)");
+        return words_.line(" SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END FROM w");
+    }
+
+    /// The columns of `ChangeColumn`, and what must be evaluated besides.
+    std::string reasons()
+    {
+        auto out = words_.line(
+            fenced_ ? " SELECT (SELECT version FROM w), EXISTS (SELECT FROM g), "
+                    : " SELECT (SELECT version FROM w), true, ");
+        out += words_.line(
+            action_ == RowAction::nothing ? "NULL" : "(SELECT t.{version} FROM {table} t WHERE {is_key})");
+        out += with_operation_ ? ", (SELECT answered FROM old), (SELECT answer FROM old)" : ", NULL, NULL";
+        if (released_)
+            out += ", (SELECT count(*) FROM n)";
+        if (with_operation_) {
+            set_race("SELECT count(*) FROM rec");
+            out += words_.line(R"(, CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec)
+                THEN {race} END)");
+        }
+        return out;
+    }
+
+    Table const& table_;
+    RowAction action_;
+    bool fenced_;
+    bool released_;
+    bool with_operation_;
+    SqlWords words_;
+    std::vector<std::string> key_;  // the parameters of the row's key
+    std::string with_;              // the parts so far
+    std::string allowed_;           // what the parts before demand of the change
+    int count_{0};                  // of the parameters
+};
+
+INTERLOCK_DECL std::string change_text(
+    Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
+    Refusal refusal)
+{
+    ChangeText text{t, ns, action, fencing, with_operation};
+    bool const writes = action != RowAction::verify && action != RowAction::nothing;
+    if (writes && fencing == Fencing::none && !with_operation && refusal == Refusal::reply)
+        return text.plain();
+    return text.whole(refusal);
+}
+
+INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std::string lock)
+    : row_lock(std::move(lock))
+{
+    SqlWords words;
+    words.set("ns", ns);
+    words.set("store", joined_text({"'", t.name, "'"}));
+    make_changes(t, ns);
+    make_reads(t);
+    make_operation_records(words);
+    make_lock_records(words);
+}
+
+INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& ns)
+{
+    for (std::size_t a = 0; a < actions; ++a)
+        for (std::size_t o = 0; o < 2; ++o) {
+            auto const action = static_cast<RowAction>(a);
+            bool const alone = action == RowAction::nothing && o == 0;
+            for (std::size_t f = 0; f < 3; ++f)
+                if (!alone || f != 0)
+                    changes[a][f][o] = Statement{
+                        change_text(t, ns, action, static_cast<Fencing>(f), o != 0, Refusal::reply)};
+            if (!alone)
+                last_changes[a][o] =
+                    Statement{change_text(t, ns, action, Fencing::none, o != 0, Refusal::error)};
+        }
+}
+
+INTERLOCK_DECL void Statements::make_reads(Table const& t)
+{
+    SqlWords words;
+    std::string shown = joined_text({"t.", t.version});
+    for (auto const& column : t.shown)
+        append(shown, {", t.", column});
+    words.set("shown", std::move(shown));
+    words.set("table", t.name);
+    ChangeText parameters{t, {}, RowAction::nothing, Fencing::none, false};
+    words.set("is_key", has_key(t, parameters.key()));
+    load = Statement{words.line("SELECT {shown} FROM {table} t WHERE {is_key}")};
+    // What any transaction asks first has the transaction's id as its last column.
+    rows = words.line("SELECT {shown}, pg_current_xact_id() FROM {table} t");
+    auto const row = words.line(joined_text({rows, " WHERE {is_key} ", row_lock}));
+    lock_row = Statement{row};
+    lock_row_now = Statement{joined_text({row, " NOWAIT"})};
+    lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
+    lock_hash_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
+}
+
+INTERLOCK_DECL void Statements::make_operation_records(SqlWords const& words)
+{
+    find_operation = Statement{words.line(R"(SELECT sequence, attempt, answered, answer FROM {ns}_operation
+        WHERE store = {store} AND key = $1::bytea AND id = $2::bytea AND kept_until > clock_timestamp())")};
+    forbid = Statement{words.line(R"(INSERT INTO {ns}_operation AS o
+        (store, key, id, attempt, answered, answer, sequence, kept_until)
+        VALUES ({store}, $1::bytea, $2::bytea, $3::bigint, false, '', 0,
+        clock_timestamp() + $4::bigint * interval '1 microsecond')
+        ON CONFLICT (store, key, id) DO UPDATE SET attempt = greatest(o.attempt, excluded.attempt),
+        answered = false, answer = '', sequence = 0, kept_until = excluded.kept_until
+        WHERE o.kept_until <= clock_timestamp() OR NOT o.answered)")};
+    all_operations = Statement{words.line(R"(SELECT key, id, sequence, attempt, answer FROM {ns}_operation
+        WHERE store = {store} AND answered AND kept_until > clock_timestamp()
+        AND (key, id) > ($1::bytea, $2::bytea) ORDER BY key, id LIMIT 1000)")};
+}
+
+INTERLOCK_DECL void Statements::make_lock_records(SqlWords const& words)
+{
+    // The mark and the time are read anew under the lock of the record, because what stands in VALUES was
+    // read before the statement waited for that lock.
+    create = Statement{words.line(R"(WITH l AS (INSERT INTO {ns}_lock AS l
+        (store, key, owner, mark, expires, wanted)
+        VALUES ({store}, $1::bytea, $2::bytea, nextval('{ns}_token') * 1024,
+        clock_timestamp() + $3::bigint * interval '1 microsecond', false)
+        ON CONFLICT (store, key) DO UPDATE SET owner = excluded.owner,
+        mark = CASE WHEN l.owner = excluded.owner THEN l.mark ELSE nextval('{ns}_token') * 1024 END,
+        expires = clock_timestamp() + $3::bigint * interval '1 microsecond', wanted = false
+        WHERE l.owner IS NULL OR l.owner = excluded.owner OR l.expires <= clock_timestamp()
+        RETURNING mark - mark % 1024 AS first),
+        b AS (UPDATE {ns}_lock SET wanted = true WHERE store = {store} AND key = $1::bytea
+        AND NOT wanted AND NOT EXISTS (SELECT FROM l) RETURNING 1),
+        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake',
+        'w' || encode(substr(h.owner, 1, 4), 'hex') || $4::text) FROM {ns}_lock h
+        WHERE h.store = {store} AND h.key = $1::bytea AND h.owner IS NOT NULL
+        AND NOT EXISTS (SELECT FROM l))
+        SELECT (SELECT first FROM l),
+        (SELECT (extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM {ns}_lock
+        WHERE store = {store} AND key = $1::bytea),
+        (SELECT count(*) FROM n), (SELECT count(*) FROM b))")};
+    renew = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock
+        SET expires = clock_timestamp() + $3::bigint * interval '1 microsecond'
+        WHERE store = {store} AND key = $1::bytea AND owner = $2::bytea RETURNING 1)
+        SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
+        WHERE store = {store} AND key = $1::bytea AND owner IS NOT NULL))")};
+    remove = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock SET owner = NULL, expires = clock_timestamp()
+        WHERE store = {store} AND key = $1::bytea AND owner IS NOT NULL
+        AND ($2::bytea IS NULL OR owner = $2::bytea) RETURNING wanted),
+        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', $3::text) FROM u WHERE wanted)
+        SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
+        WHERE store = {store} AND key = $1::bytea AND owner IS NOT NULL), (SELECT count(*) FROM n))")};
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENTS_IPP

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SUBSCRIBER_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SUBSCRIBER_IPP
+
+#include <interlock/backends/postgres/detail/subscriber.hpp>
+
+#include <charconv>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+INTERLOCK_DECL std::uint64_t stable_hash(std::string_view store, std::string_view name) noexcept
+{
+    std::uint64_t hash = 14695981039346656037ULL;
+    auto const add = [&](char c) { hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL; };
+    for (char c : store)
+        add(c);
+    add('\0');
+    for (char c : name)
+        add(c);
+    hash ^= hash >> 33;
+    hash *= 0xff51afd7ed558ccdULL;
+    hash ^= hash >> 33;
+    return hash;
+}
+
+[[gnu::noinline]] INTERLOCK_DECL std::string hex(std::uint64_t number, std::size_t digits)
+{
+    std::string out(digits, '0');
+    for (std::size_t i = digits; i-- > 0; number >>= 4)
+        out[i] = "0123456789abcdef"[number & 15U];
+    return out;
+}
+
+[[gnu::noinline]] INTERLOCK_DECL std::string free_wakeup(std::uint64_t hash)
+{
+    return "f" + hex(hash, 16);
+}
+
+INTERLOCK_DECL std::optional<WakeupMessage> read_wakeup(std::string_view payload) noexcept
+{
+    auto const number = [](std::string_view digits, auto& out) {
+        auto const end = std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
+        return end.ec == std::errc{} && end.ptr == digits.data() + digits.size();
+    };
+    WakeupMessage message;
+    if (payload.size() == 17 && payload[0] == 'f' && number(payload.substr(1), message.hash))
+        return message;
+    if (payload.size() == 25 && payload[0] == 'w' && number(payload.substr(1, 8), message.wanted.emplace()) &&
+        number(payload.substr(9), message.hash))
+        return message;
+    return std::nullopt;
+}
+
+template <class R>
+void Subscriber<R>::subscribe(std::uint64_t hash, Waiter& waiter)
+{
+    std::lock_guard lock(mutex_);
+    waiters_.emplace(hash, Waiting{&waiter});
+    static_cast<void>(this->start());
+}
+
+template <class R>
+bool Subscriber<R>::wanted(std::uint64_t hash, OwnerToken owner)
+{
+    std::lock_guard lock(mutex_);
+    static_cast<void>(this->start());
+    return this->is_wanted(hash, this->first_bytes(owner.bytes().data()));
+}
+
+template <class R>
+bool Subscriber<R>::listen()
+{
+    Connection connection;
+    return connection.open(settings_, endpoint_, soon()) && serve(connection);
+}
+
+template <class R>
+bool Subscriber<R>::ask(Connection& connection, std::string text)
+{
+    Batch batch;
+    batch.add(std::move(text));
+    auto const exchange = connection.run(batch, soon(), Connection::Bounded::by_caller);
+    return exchange.progress == Progress::answered && !exchange.error;
+}
+
+template <class R>
+bool Subscriber<R>::serve(Connection& connection)
+{
+    if (!ask(connection, "LISTEN " + channel_))
+        return false;
+    {
+        std::lock_guard lock(mutex_);
+        for (auto const& [hash, waiting] : waiters_)
+            waiting.waiter->wake();
+        // What became free before LISTEN was not heard, so everybody looks.
+    }
+    auto heard = interlock::detail::socket_now();
+    std::vector<Notification> messages;
+    while (!this->stopping()) {
+        messages.clear();
+        if (!connection.listen(messages, bell_, interlock::detail::add(heard, silence)))
+            return true;
+        for (auto const& message : messages)
+            handle(message.payload);
+        if (!messages.empty())
+            heard = interlock::detail::socket_now();
+        if (interlock::detail::socket_now() - heard >= silence) {
+            if (!ask(connection, "SELECT 1"))
+                return true;
+            heard = interlock::detail::socket_now();
+        }
+    }
+    return true;
+}
+
+template <class R>
+void Subscriber<R>::handle(std::string_view payload)
+{
+    auto const message = read_wakeup(payload);
+    if (!message)
+        return;
+    std::lock_guard lock(mutex_);
+    if (message->wanted)
+        return this->note_wanted(message->hash, *message->wanted);
+    auto const [begin, end] = waiters_.equal_range(message->hash);
+    for (auto it = begin; it != end; ++it)
+        it->second.waiter->wake();
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_SUBSCRIBER_IPP

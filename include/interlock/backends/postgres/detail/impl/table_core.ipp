@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CORE_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CORE_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/core/kit/store_identity.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+INTERLOCK_DECL Failure damaged(char const* what)
+{
+    return failed(Errc::corrupt_state, {"postgres: ", what});
+}
+
+/// As the statements take it, rounded up.
+INTERLOCK_DECL std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept
+{
+    return std::chrono::ceil<std::chrono::microseconds>(time).count();
+}
+
+INTERLOCK_DECL std::string_view as_text(std::array<char, 16> const& bytes) noexcept
+{
+    return {bytes.data(), bytes.size()};
+}
+
+INTERLOCK_DECL RowAction action_of(RowChange const& change) noexcept
+{
+    switch (change.kind) {
+    case ChangeKind::write: return change.version == no_version ? RowAction::insert : RowAction::update;
+    case ChangeKind::erase: return RowAction::erase;
+    case ChangeKind::verify: return RowAction::verify;
+    case ChangeKind::guard: break;
+    }
+    return RowAction::nothing;
+}
+
+INTERLOCK_DECL Outcome<void> check_lease(Key const& key, Ttl ttl)
+{
+    if (!ttl.valid())
+        return failed(Errc::invalid_argument, "ttl must be from 50 ms to 24 h");
+    return key.validate();
+}
+
+template <class R>
+TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape)
+    : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
+      table(table_of(options, pool->options().name_space, shape)),
+      statements(
+          table, pool->options().name_space,
+          options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE"),
+      begin(
+          options.isolation == Isolation::serializable      ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
+          : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
+                                                            : "BEGIN ISOLATION LEVEL READ COMMITTED"),
+      transaction_id("SELECT pg_current_xact_id()"), commit("COMMIT"),
+      identity(
+          intern_store(joined_text({pool->endpoint(), "/", pool->options().name_space, "/", table.name})))
+{}
+
+// ---- keys, values and their failures ------------------------------------------------------------
+
+template <class R>
+bool TableCore<R>::add_key(Params& params, Key const& key) const
+{
+    if (mapped)
+        return add_key_columns(params, key);
+    params.bytes(key.bytes());
+    return true;
+}
+
+template <class R>
+Failure TableCore<R>::bad_key()
+{
+    return failed(
+        Errc::invalid_argument,
+        "postgres: no row can have the key: a text has a NUL, or it is not of the key's type");
+}
+
+template <class R>
+Outcome<Version> TableCore<R>::version_of(Reply const& reply, std::size_t row) const
+{
+    auto const version = reply.number(row, 0);
+    if (!version || *version <= no_version)
+        return failed(Errc::corrupt_state, {"postgres: a version in ", table.name, " is not at least 1"});
+    return *version;
+}
+
+template <class R>
+Outcome<void> TableCore<R>::check_size(std::size_t size) const
+{
+    if (size <= options.max_value_bytes)
+        return success();
+    return failed(
+        Errc::invalid_argument, {"value has ", std::to_string(size), " bytes, the limit is ",
+                                 std::to_string(options.max_value_bytes)});
+}
+
+template <class R>
+Outcome<void> TableCore<R>::check_encoded(std::size_t size) const
+{
+    if (size <= options.max_value_bytes)
+        return success();
+    return failed(Errc::invalid_argument, "the encoded value is larger than max_value_bytes");
+}
+
+template <class R>
+Failure TableCore<R>::does_not_fit(char const* column) const
+{
+    return failed(Errc::corrupt_state, {"postgres: ", table.name, ".", column, " does not fit its member"});
+}
+
+template <class R>
+Failure TableCore<R>::foreign_key()
+{
+    return failed(Errc::invalid_argument, "the state's key is not the key that it is stored under");
+}
+
+template <class R>
+Failure TableCore<R>::has_nul(char const* column)
+{
+    return failed(Errc::invalid_argument, {"postgres: the text of ", column, " has a NUL"});
+}
+
+template <class R>
+Failure TableCore<R>::undecodable(Version version)
+{
+    return failed(
+        Errc::corrupt_state,
+        {"postgres: a stored value cannot be decoded; version ", std::to_string(version)});
+}
+
+template <class R>
+std::int64_t TableCore<R>::lock_number(Key const& key) const noexcept
+{
+    return static_cast<std::int64_t>(lock_hash(key));
+}
+
+template <class R>
+std::uint64_t TableCore<R>::lock_hash(Key const& key) const noexcept
+{
+    return stable_hash(table.name, key.bytes());
+}
+
+template <class R>
+std::string TableCore<R>::free_message(Key const& key) const
+{
+    return free_wakeup(lock_hash(key));
+}
+
+// ---- single statements --------------------------------------------------------------------------
+
+template <class R>
+Outcome<Reply> TableCore<R>::load(Key const& key, Deadline deadline) const
+{
+    if (!key.valid())
+        return key.validate().failure();
+    Params params;
+    if (!add_key(params, key))
+        return bad_key();
+    return pool->execute(statements.load, std::move(params), Access::read, deadline);
+}
+
+template <class R>
+Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, Deadline deadline) const
+{
+    if (keys.empty())
+        return std::vector<Reply>{};
+    Batch batch;
+    for (auto const& key : keys) {
+        if (!key.valid())
+            return key.validate().failure();
+        Params params;
+        if (!add_key(params, key))
+            return bad_key();
+        batch.add(statements.load, std::move(params));
+    }
+    return pool->execute(batch, Access::read, deadline);
+}
+
+template <class R>
+Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state, Deadline deadline) const
+{
+    if (auto valid = check_lease(create.key, create.ttl); !valid)
+        return std::move(valid).failure();
+    auto const granted = std::chrono::ceil<std::chrono::microseconds>(create.ttl.value());
+    Batch batch;
+    Params params;
+    params.bytes(create.key.bytes());
+    params.bytes(as_text(create.owner.bytes()));
+    params.number(granted.count());
+    params.text(hex(lock_hash(create.key), 16));
+    batch.add(statements.create, std::move(params));
+    if (state) {
+        Params loaded;
+        if (!add_key(loaded, create.key))
+            return bad_key();
+        batch.add(statements.load, std::move(loaded));
+    }
+    auto replies = pool->execute(batch, Access::commit, deadline);
+    if (!replies)
+        return std::move(replies).failure();
+    auto const& reply = (*replies)[0];
+    auto const first = reply.number(0, 0);
+    if (!first) {
+        std::chrono::microseconds const left{std::max<std::int64_t>(reply.number(0, 1).value_or(0), 0)};
+        return Failure::busy(Errc::lock_busy, left);
+    }
+    GrantAndRow both{Grant{FencingToken{static_cast<std::uint64_t>(*first)}, token_block, granted}, Reply{}};
+    if (state)
+        both.row = std::move((*replies)[1]);
+    return both;
+}
+
+template <class R>
+Outcome<std::chrono::nanoseconds> TableCore<R>::renew(verb::Renew const& renew, Deadline deadline) const
+{
+    if (auto valid = check_lease(renew.key, renew.ttl); !valid)
+        return std::move(valid).failure();
+    auto const granted = std::chrono::ceil<std::chrono::microseconds>(renew.ttl.value());
+    Params params;
+    params.bytes(renew.key.bytes());
+    params.bytes(as_text(renew.owner.bytes()));
+    params.number(granted.count());
+    auto reply = pool->execute(statements.renew, std::move(params), Access::commit, deadline);
+    if (!reply)
+        return std::move(reply).failure();
+    if (reply->boolean(0, 0))
+        return std::chrono::nanoseconds{granted};
+    return Failure::because(Errc::lock_lost, reply->boolean(0, 1) ? Errc::lock_busy : Errc::not_found);
+}
+
+template <class R>
+Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, Deadline deadline) const
+{
+    if (!key.valid())
+        return key.validate().failure();
+    Params params;
+    params.bytes(key.bytes());
+    if (owner != nullptr)
+        params.bytes(as_text(owner->bytes()));
+    else
+        params.null();
+    params.text(free_message(key));
+    auto reply = pool->execute(statements.remove, std::move(params), Access::commit, deadline);
+    if (!reply)
+        return std::move(reply).failure();
+    if (reply->boolean(0, 0))
+        return Removal::removed;
+    return reply->boolean(0, 1) ? Removal::taken : Removal::gone;
+}
+
+template <class R>
+Outcome<void> TableCore<R>::verify_fencing(Deadline deadline) const
+{
+    auto const& ns = pool->options().name_space;
+    std::vector<std::string> names{ns + "_token", ns + "_record"};
+    if (!mapped)
+        names.push_back(ns + "_version");
+    else if (!options.version_sequence.empty())
+        names.push_back(options.version_sequence);
+    Batch batch;
+    for (auto const& sequence : names)
+        batch.add(joined_text(
+            {"SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence "
+             "WHERE seqrelid = '",
+             sequence, "'::regclass"}));
+    auto replies = pool->execute(batch, Access::read, deadline);
+    if (!replies)
+        return std::move(replies).failure();
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if ((*replies)[i].rows() != 1 || !(*replies)[i].boolean(0, 0))
+            return failed(
+                Errc::misconfigured, {"postgres: the sequence ", names[i],
+                                      " must have CACHE 1, a positive increment and no CYCLE"});
+    return success();
+}
+
+template <class R>
+Outcome<ServerCheck> TableCore<R>::server_check(Deadline deadline) const
+{
+    Batch batch;
+    batch.add(
+        "SELECT current_setting('server_version_num'), current_setting('synchronous_commit'), "
+        "current_setting('fsync') = 'on'");
+    auto replies = pool->execute(batch, Access::read, deadline);
+    if (!replies)
+        return std::move(replies).failure();
+    auto const& reply = (*replies)[0];
+    return ServerCheck{
+        static_cast<int>(reply.number(0, 0).value_or(0)), std::string(reply.text(0, 1)), reply.boolean(0, 2)};
+}
+
+template <class R>
+Outcome<void> TableCore<R>::forget_expired(Deadline deadline) const
+{
+    SqlWords words;
+    words.set("table", pool->options().name_space + "_operation");
+    Batch batch;
+    batch.add(words.line(R"(DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}
+        WHERE kept_until < clock_timestamp() LIMIT 8192 FOR UPDATE SKIP LOCKED)))"));
+    auto done = pool->execute(batch, Access::commit, deadline);
+    return done ? success() : Outcome<void>{std::move(done).failure()};
+}
+
+template <class R>
+Statement TableCore<R>::free_rows(std::string const& where, std::string const& order_by) const
+{
+    if (!mapped)
+        throw_invalid({"postgres: free rows need RepositoryOptions::table"});
+    if (where.empty())
+        throw_invalid({"postgres: free rows need a condition; `true` for all rows"});
+    if ((where + order_by).find('\0') != std::string::npos)
+        throw_invalid({"postgres: the condition of free rows has a NUL"});
+    std::string text;
+    append(text, {statements.rows, " WHERE (", where, ")"});
+    if (!order_by.empty())
+        append(text, {" ORDER BY ", order_by});
+    append(text, {" LIMIT 1 ", statements.row_lock, " SKIP LOCKED"});
+    return Statement{text};
+}
+
+// ---- changes ------------------------------------------------------------------------------------
+
+template <class R>
+Outcome<void> TableCore<R>::check(RowChange const& change)
+{
+    if (!change.key->valid())
+        return change.key->validate().failure();
+    if (change.version < no_version)
+        return damaged("a version is negative");
+    return success();
+}
+
+template <class R>
+bool TableCore<R>::has_effect(RowChange const& change) noexcept
+{
+    return change.kind != ChangeKind::guard || change.fence != nullptr;
+}
+
+template <class R>
+Outcome<void> TableCore<R>::add_change(
+    Batch& batch, RowChange const& change, OperationCommit const* operation, Refusal refusal) const
+{
+    if (auto valid = check(change); !valid)
+        return valid;
+    auto const action = action_of(change);
+    auto const fencing = change.fence == nullptr ? Fencing::none
+                         : change.release        ? Fencing::guarded_and_released
+                                                 : Fencing::guarded;
+    Params params;
+    if (action != RowAction::nothing && !add_key(params, *change.key))
+        return bad_key();
+    if (change.fence != nullptr) {
+        params.bytes(change.key->bytes());
+        params.bytes(as_text(change.fence->owner.bytes()));
+        params.number(
+            static_cast<std::int64_t>(std::min<std::uint64_t>(change.fence->token.value(), INT64_MAX)));
+        if (change.release)
+            params.text(free_message(*change.key));
+    }
+    if (operation != nullptr)
+        add_operation(params, *operation);
+    switch (action) {
+    case RowAction::insert: params.number(lock_number(*change.key)); break;
+    case RowAction::update:
+    case RowAction::erase:
+    case RowAction::verify: params.number(change.version); break;
+    case RowAction::nothing: break;
+    }
+    if (change.kind == ChangeKind::write)
+        if (auto added = add_value(params, *change.key, change.value); !added)
+            return added;
+    if (operation != nullptr || refusal == Refusal::error)
+        params.text(race_word());
+    batch.add(
+        refusal == Refusal::error ? statements.last_change(action, operation != nullptr)
+                                  : statements.change(action, fencing, operation != nullptr),
+        std::move(params));
+    return success();
+}
+
+template <class R>
+void TableCore<R>::add_operation(Params& params, OperationCommit const& operation) const
+{
+    params.bytes(operation.home->bytes());
+    params.bytes(operation.id->value());
+    params.number(operation.attempt);
+    params.bytes(operation.answer);
+    params.number(whole_microseconds(operation.id->kept_for(options.retention)));
+}
+
+template <class R>
+std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& change) noexcept
+{
+    if (reply.rows() > 0 && !reply.null(0, new_version))
+        return Errc::ok;
+    bool const inserts = change.kind == ChangeKind::write && change.version == no_version;
+    if (reply.rows() == 0)
+        return inserts ? std::optional{Errc::already_exists} : std::nullopt;
+    if (!reply.boolean(0, fence_holds))
+        return Errc::fenced_out;
+    if (inserts)
+        return Errc::already_exists;
+    return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
+}
+
+template <class R>
+Outcome<bool> TableCore<R>::exists(RowChange const& change, Deadline deadline) const
+{
+    Params params;
+    static_cast<void>(add_key(params, *change.key));
+    auto reply = pool->execute(statements.load, std::move(params), Access::read, deadline);
+    if (!reply)
+        return std::move(reply).failure();
+    return reply->rows() > 0;
+}
+
+template <class R>
+void TableCore<R>::set_version(Reply const& reply, RowChange& change) noexcept
+{
+    if (auto const version = reply.number(0, new_version);
+        version && (change.kind == ChangeKind::write || change.kind == ChangeKind::erase))
+        change.version = *version;
+}
+
+template <class R>
+Outcome<CommitResult> TableCore<R>::commit_one(
+    std::span<RowChange> changes, OperationCommit const* operation, Deadline until) const
+{
+    Key const none{"-"};
+    RowChange nothing{.key = &none, .kind = ChangeKind::guard};
+    auto& change = changes.empty() ? nothing : changes[0];
+    if (operation != nullptr && !operation->home->valid())
+        return operation->home->validate().failure();
+    if (operation == nullptr && !has_effect(change)) {
+        if (auto valid = check(change); !valid)
+            return std::move(valid).failure();
+        return Outcome<CommitResult>{std::in_place};
+    }
+    Batch batch;
+    if (auto added = add_change(batch, change, operation); !added)
+        return std::move(added).failure();
+    auto exchange = pool->run(batch, Access::commit, until);
+    if (!exchange)
+        return std::move(exchange).failure();
+    if (exchange->error) {
+        if (is_race(*exchange->error))
+            return or_duplicate(Failure{Errc::superseded}, operation, until);
+        return failure_of(*exchange->error, Access::commit);
+    }
+    return judge_one(exchange->replies[0], change, operation, until);
+}
+
+template <class R>
+Outcome<CommitResult> TableCore<R>::judge_one(
+    Reply const& reply, RowChange& change, OperationCommit const* operation, Deadline until) const
+{
+    if (operation != nullptr && !reply.null(0, old_answered)) {
+        if (reply.boolean(0, old_answered)) {
+            if (auto answer = reply.bytes(0, old_answer))
+                return CommitResult{true, *std::move(answer)};
+            return damaged("an operation record is damaged");
+        }
+        if (reply.null(0, new_version))
+            return or_duplicate(Failure{*judge(reply, change)}, operation, until);
+    }
+    auto code = judge(reply, change);
+    if (!code) {
+        auto const there = exists(change, until);
+        if (!there)
+            return there.failure();
+        code = *there ? Errc::version_conflict : Errc::not_found;
+    }
+    if (code == Errc::ok) {
+        set_version(reply, change);
+        return Outcome<CommitResult>{std::in_place};
+    }
+    return or_duplicate(Failure{*code}, operation, until);
+}
+
+// ---- operation records --------------------------------------------------------------------------
+
+template <class R>
+Outcome<std::optional<OperationRecord>> TableCore<R>::find_operation(
+    Key const& key, OperationId const& id, Deadline deadline) const
+{
+    Params params;
+    params.bytes(key.bytes());
+    params.bytes(id.value());
+    auto reply = pool->execute(statements.find_operation, std::move(params), Access::read, deadline);
+    if (!reply)
+        return std::move(reply).failure();
+    return record_of(*reply);
+}
+
+template <class R>
+Outcome<OperationRecord> TableCore<R>::forbid_operation(
+    verb::ForbidOperation const& forbid, Deadline deadline) const
+{
+    Batch batch;
+    Params params;
+    params.bytes(forbid.key.bytes());
+    params.bytes(forbid.id.value());
+    params.number(forbid.attempt);
+    params.number(whole_microseconds(forbid.id.kept_for(options.retention)));
+    // Waits for a commit of this id that is in flight.
+    batch.add(statements.forbid, std::move(params));
+    Params again;
+    again.bytes(forbid.key.bytes());
+    again.bytes(forbid.id.value());
+    batch.add(statements.find_operation, std::move(again));
+    auto replies = pool->execute(batch, Access::commit, deadline);
+    if (!replies)
+        return std::move(replies).failure();
+    auto record = record_of((*replies)[1]);
+    if (!record)
+        return std::move(record).failure();
+    if (!*record)
+        return damaged("a tombstone is gone");
+    return **std::move(record);
+}
+
+template <class R>
+Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
+    std::string_view key, std::string_view id, Deadline deadline) const
+{
+    Params params;
+    params.bytes(key);
+    params.bytes(id);
+    auto page = pool->execute(statements.all_operations, std::move(params), Access::read, deadline);
+    if (!page)
+        return std::move(page).failure();
+    std::vector<FoundOperation> found;
+    for (std::size_t row = 0; row < page->rows(); ++row) {
+        auto const sequence = page->number(row, 2);
+        auto const attempt = page->number(row, 3);
+        auto bytes = page->bytes(row, 0);
+        auto identifier = page->bytes(row, 1);
+        auto answer = page->bytes(row, 4);
+        if (!sequence || !attempt || !bytes || !identifier || !answer)
+            return damaged("an operation record is damaged");
+        found.push_back(
+            {*std::move(bytes), *std::move(identifier),
+             OperationRecord{
+                 static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true,
+                 *std::move(answer)}});
+    }
+    return found;
+}
+
+template <class R>
+Outcome<std::optional<OperationRecord>> TableCore<R>::record_of(Reply const& reply)
+{
+    if (reply.rows() == 0)
+        return std::optional<OperationRecord>{};
+    auto const sequence = reply.number(0, 0);
+    auto const attempt = reply.number(0, 1);
+    auto answer = reply.bytes(0, 3);
+    if (!sequence || !attempt || !answer)
+        return damaged("an operation record is damaged");
+    return std::optional<OperationRecord>{OperationRecord{
+        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), reply.boolean(0, 2),
+        *std::move(answer)}};
+}
+
+template <class R>
+Outcome<CommitResult> TableCore<R>::or_duplicate(
+    Failure refused, OperationCommit const* operation, Deadline deadline) const
+{
+    if (operation == nullptr)
+        return refused;
+    auto record = find_operation(*operation->home, *operation->id, deadline);
+    if (!record)
+        return refused;
+    if (*record && (*record)->answered)
+        return CommitResult{true, std::move((*record)->answer)};
+    if (*record && (*record)->attempt >= operation->attempt)
+        return Errc::superseded;
+    return refused;
+}
+
+template <class R>
+void TableCore<R>::count_record(Deadline until) const
+{
+    if (recorded_.fetch_add(1, std::memory_order_relaxed) % 4096 == 4095)
+        static_cast<void>(forget_expired(until));
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CORE_IPP

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_ROW_TRANSACTION_CORE_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_ROW_TRANSACTION_CORE_HPP
+
+/// @file
+/// An open row transaction, without the types of its keys and states.
+
+#include <interlock/backends/postgres/async_transaction.hpp>
+#include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/backends/postgres/transaction.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// A row transaction without the types of its keys and states: BEGIN, the locking reads, the changes, COMMIT.
+/// `R`: the runtime.
+///
+/// **Thread safety.** One thread at a time.
+template <class R>
+class RowTransactionCore : public BasicTransaction<R> {
+    using Base = BasicTransaction<R>;
+
+protected:
+    RowTransactionCore(
+        std::shared_ptr<TableCore<R>> store, typename PoolState<R>::Session session, TimePoint until);
+    RowTransactionCore(RowTransactionCore&&) noexcept = default;
+    RowTransactionCore& operator=(RowTransactionCore&&) noexcept = default;
+    ~RowTransactionCore() = default;
+
+    using Base::before_commit_;
+    using Base::end;
+    using Base::failure_;
+    using Base::life_;
+    using Base::pool_;
+    using Base::session_;
+    using Base::step;
+    using Base::until_;
+    using Base::used_;
+    using Base::xid_;
+
+    /// BEGIN and the locking reads, in one trip when all rows are there. Keys are locked in their order, each
+    /// by its advisory lock before its row, as commits do; two that follow one order cannot deadlock. Whether
+    /// a key needs the advisory lock, because it has no row, is known only once it was looked for. Rows
+    /// behind it that were locked meanwhile are then let go, and all are locked again.
+    Outcome<void> lock_rows(std::span<Key const* const> keys, Wait wait);
+
+    /// Some row that nobody has locked; `statement` names none and waits for none. No row: `not_found`.
+    Outcome<void> lock_free_row(Statement const& statement, Params params);
+
+    /// Commits, and ends the transaction, whatever came of it.
+    Outcome<CommitResult> commit_rows(
+        std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline);
+
+    void roll_back() noexcept;
+    /// For one run of an asynchronous operation.
+    BasicAsyncTransaction<R>& asynchronous();
+
+    std::size_t row_count() const noexcept { return rows_.size(); }
+    /// The i-th row as the locking read returned it, once; no reply at all when there is none.
+    Reply take_row(std::size_t i) noexcept { return std::move(rows_[i].row); }
+
+    std::shared_ptr<TableCore<R>> store_;
+    std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
+    bool healed_{false};          // opening it again may help
+
+private:
+    struct Locked {
+        Reply row;
+        bool hashed{false};  // it has its advisory lock, too
+    };
+    // What a round of locking found.
+    struct Round {
+        std::size_t unlocked;  // the first key of which nothing is locked
+        bool behind{false};    // something behind it is
+    };
+    // The statements of a commit of several changes, and where their replies are.
+    struct Steps {
+        Batch batch;
+        std::size_t found{0};            // the operation's record
+        std::size_t first{0};            // the first change
+        std::vector<std::size_t> asked;  // the changes that have a statement, in the order of their keys
+    };
+
+    Outcome<Exchange> send_locks(Batch const& batch, Wait wait);
+    Outcome<Round> take_rows(
+        Exchange& exchange, std::size_t at, std::size_t from, std::span<Key const* const> keys, Wait wait);
+    // What the transaction can be asked for later; `reply` has its id in the last column.
+    void learn_identity(Reply const& reply);
+    void add_hash_lock(Batch& batch, Key const& key, Wait wait) const;
+    bool add_row_lock(Batch& batch, Key const& key, Wait wait) const;
+    static Failure refused(SqlError const& error, Wait wait);
+
+    Outcome<CommitResult> do_commit(
+        std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline);
+    // The change and COMMIT in one trip. Where anything else is committed with it, or it is not the change of
+    // a row that is locked, the statement fails when it may not change the row, so that nothing is committed.
+    Outcome<CommitResult> commit_one(RowChange& change, OperationCommit const* operation, TimePoint until);
+    // The changes in one trip, COMMIT in another: what came of the changes is looked at in between.
+    Outcome<CommitResult> commit_all(
+        std::span<RowChange> changes, OperationCommit const* operation, TimePoint until);
+    Outcome<void> add_steps(
+        Steps& steps, std::span<RowChange const> changes, OperationCommit const* operation);
+    // Sends the steps. An answer ends the commit: of the same operation, which was applied before.
+    Outcome<std::optional<CommitResult>> run_steps(
+        Steps const& steps, std::vector<Reply>& replies, std::span<RowChange const> changes,
+        OperationCommit const* operation, TimePoint until);
+    // The failure of changes that were refused; nothing when none was. Ends the transaction in that case.
+    std::optional<Failure> refusal_of(
+        Steps const& steps, std::vector<Reply> const& replies, std::span<RowChange const> changes,
+        TimePoint until);
+
+    std::vector<Locked> rows_;
+    bool begun_{false};  // BEGIN was answered
+    // Goes first: it waits for what was not awaited.
+    std::unique_ptr<BasicAsyncTransaction<R>> async_;
+};
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/row_transaction_core.ipp>
+#endif
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_ROW_TRANSACTION_CORE_HPP

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_CORE_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_CORE_HPP
+
+/// @file
+/// What one repository asks of its table, without the types of its keys and states.
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/pool_state.hpp>
+#include <interlock/backends/postgres/detail/reply.hpp>
+#include <interlock/backends/postgres/detail/statements.hpp>
+#include <interlock/backends/postgres/detail/type_shape.hpp>
+#include <interlock/backends/postgres/repository_options.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// An answer of an operation id, with the names under which it is kept.
+struct FoundOperation {
+    std::string key;
+    std::string id;
+    OperationRecord record;
+};
+
+/// A stored record that does not mean anything.
+Failure damaged(char const* what);
+
+/// One change of a commit without its type: `Change<T>`, whose value the table encodes by itself.
+struct RowChange {
+    Key const* key{nullptr};
+    ChangeKind kind{ChangeKind::write};
+    Version version{no_version};  // in: expected; out: the new version, when the commit was applied
+    void const* value{nullptr};   // a `T`, for `write`
+    Fence const* fence{nullptr};
+    bool release{false};
+};
+
+/// The changes of one commit without their type. One change, the usual case, needs no memory of its own.
+template <class T>
+class RowChanges {
+public:
+    explicit RowChanges(std::span<Change<T>> changes) : typed_(changes)
+    {
+        if (changes.size() > 1)
+            several_.resize(changes.size());
+        for (std::size_t i = 0; i < changes.size(); ++i) {
+            auto const& change = changes[i];
+            rows()[i] = {change.key, change.kind, change.version, change.value, change.fence, change.release};
+        }
+    }
+    std::span<RowChange> rows() noexcept
+    {
+        if (several_.empty())
+            return {&one_, typed_.size()};
+        return several_;
+    }
+    /// Hands the versions that the commit made to the caller.
+    void hand_over_versions() noexcept
+    {
+        for (std::size_t i = 0; i < typed_.size(); ++i)
+            typed_[i].version = rows()[i].version;
+    }
+
+private:
+    std::span<Change<T>> typed_;
+    RowChange one_;
+    std::vector<RowChange> several_;
+};
+
+/// A grant, and the row that was read right after it.
+struct GrantAndRow {
+    Grant grant;
+    Reply row;  ///< of `Statements::load`; without a row, or no reply at all when it was not asked for
+};
+
+/// What all handles of one repository share, and its transactions, as far as it does not depend on the types
+/// of keys and states: the statements, their parameters, and what their replies mean. `StateTable` adds the
+/// types. `R`: the runtime.
+///
+/// **Thread safety.** Every member may be called from several threads at once.
+template <class R>
+class TableCore {
+public:
+    TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape);
+    TableCore(TableCore const&) = delete;
+    TableCore& operator=(TableCore const&) = delete;
+
+    // ---- what the types do ----------------------------------------------------------------------
+
+    /// Adds the columns of a key of a user's table. False: no row can have the key.
+    virtual bool add_key_columns(Params& params, Key const& key) const = 0;
+    /// Checks the state behind `value`, which is to be stored under `key`, and adds its columns.
+    virtual Outcome<void> add_value(Params& params, Key const& key, void const* value) const = 0;
+
+    // ---- keys, values and their failures --------------------------------------------------------
+
+    /// Adds the key of a row. False: no row can have it.
+    bool add_key(Params& params, Key const& key) const;
+    static Failure bad_key();
+    /// The version of a row, which stands first.
+    Outcome<Version> version_of(Reply const& reply, std::size_t row) const;
+    /// Success, or the failure of a value of this encoded size.
+    Outcome<void> check_size(std::size_t size) const;
+    /// Success, or the failure of an encoded value of this size.
+    Outcome<void> check_encoded(std::size_t size) const;
+    Failure does_not_fit(char const* column) const;
+    static Failure foreign_key();
+    static Failure has_nul(char const* column);
+    static Failure undecodable(Version version);
+
+    std::int64_t lock_number(Key const& key) const noexcept;
+    std::uint64_t lock_hash(Key const& key) const noexcept;
+    std::string free_message(Key const& key) const;
+
+    // ---- single statements ----------------------------------------------------------------------
+
+    /// One row, or none.
+    Outcome<Reply> load(Key const& key, Deadline deadline) const;
+    /// The same for several keys, in one trip.
+    Outcome<std::vector<Reply>> load_all(std::span<Key const> keys, Deadline deadline) const;
+    /// `state`: the row is read, too, after the lock was granted.
+    Outcome<GrantAndRow> create(verb::Create const& create, bool state, Deadline deadline) const;
+    Outcome<std::chrono::nanoseconds> renew(verb::Renew const& renew, Deadline deadline) const;
+    /// No `owner`: whoever it is.
+    Outcome<Removal> remove(Key const& key, OwnerToken const* owner, Deadline deadline) const;
+    Outcome<void> verify_fencing(Deadline deadline) const;
+    Outcome<ServerCheck> server_check(Deadline deadline) const;
+    /// A little of what `purge` does, by those who make it necessary.
+    Outcome<void> forget_expired(Deadline deadline) const;
+    /// The statement of `FreeRows`. Throws `Error` (`invalid_argument`) where it cannot be.
+    Statement free_rows(std::string const& where, std::string const& order_by) const;
+
+    // ---- changes --------------------------------------------------------------------------------
+
+    static Outcome<void> check(RowChange const& change);
+    /// Whether there is anything to ask the server.
+    static bool has_effect(RowChange const& change) noexcept;
+    /// Adds the statement of one change; the parameters are in the order of `change_text`.
+    Outcome<void> add_change(
+        Batch& batch, RowChange const& change, OperationCommit const* operation,
+        Refusal refusal = Refusal::reply) const;
+    void add_operation(Params& params, OperationCommit const& operation) const;
+    /// What the reply of a change says. Nothing: the row must be looked at, see `change_text`.
+    static std::optional<Errc> judge(Reply const& reply, RowChange const& change) noexcept;
+    /// Why a plain change was refused: whether there is a row.
+    Outcome<bool> exists(RowChange const& change, Deadline deadline) const;
+    /// After the commit: the version that the change made.
+    static void set_version(Reply const& reply, RowChange& change) noexcept;
+    /// A commit of at most one change: one statement, one trip.
+    Outcome<CommitResult> commit_one(
+        std::span<RowChange> changes, OperationCommit const* operation, Deadline until) const;
+
+    // ---- operation records ----------------------------------------------------------------------
+
+    Outcome<std::optional<OperationRecord>> find_operation(
+        Key const& key, OperationId const& id, Deadline deadline) const;
+    Outcome<OperationRecord> forbid_operation(verb::ForbidOperation const& forbid, Deadline deadline) const;
+    /// The next answers behind the record of `key` and `id`, in the order of those two; none: the end.
+    Outcome<std::vector<FoundOperation>> operations_behind(
+        std::string_view key, std::string_view id, Deadline deadline) const;
+    static Outcome<std::optional<OperationRecord>> record_of(Reply const& reply);
+    /// What a commit that was refused, perhaps by its own twin, comes to: the twin's answer, or `refused`.
+    Outcome<CommitResult> or_duplicate(
+        Failure refused, OperationCommit const* operation, Deadline deadline) const;
+    /// Counts commits with an operation record; every so many of them forget what is over.
+    void count_record(Deadline until) const;
+
+    std::shared_ptr<PoolState<R>> pool;
+    RepositoryOptions options;
+    bool mapped;  // onto a user's table
+    Table table;
+    Statements statements;
+    Statement begin;
+    Statement transaction_id;
+    Statement commit;
+    std::shared_ptr<std::string const> identity;  // of the store and the table, see `intern_store`
+
+protected:
+    ~TableCore() = default;
+
+private:
+    Outcome<CommitResult> judge_one(
+        Reply const& reply, RowChange& change, OperationCommit const* operation, Deadline until) const;
+
+    mutable std::atomic<std::uint32_t> recorded_{0};  // see `count_record`
+};
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/table_core.ipp>
+#endif
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_CORE_HPP

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_SRC_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_SRC_HPP
+
+/// @file
+/// The bodies of the PostgreSQL backend, for one unit of a program that compiles them once. All units of such
+/// a program are built with INTERLOCK_SEPARATE_COMPILATION, see `core/separate_compilation.hpp`;
+/// `<interlock/src.hpp>` includes this header beside those of the other parts. The CMake target
+/// `interlock::postgres_compiled` does all of it.
+///
+///     // interlock.cpp, built with -DINTERLOCK_SEPARATE_COMPILATION like every other unit
+///     #include <interlock/core/src.hpp>
+///     #include <interlock/backends/postgres/src.hpp>
+///
+/// What depends on a user's types is compiled in the units that name them. What depends on the runtime is
+/// compiled here for the system's; a program with a runtime of its own is built header-only.
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#error "interlock: define INTERLOCK_SEPARATE_COMPILATION for all units of the program, or include no src.hpp"
+#endif
+
+#include <interlock/backends/postgres/async_transaction.hpp>
+#include <interlock/backends/postgres/detail/impl/batch.ipp>
+#include <interlock/backends/postgres/detail/impl/connection.ipp>
+#include <interlock/backends/postgres/detail/impl/error.ipp>
+#include <interlock/backends/postgres/detail/impl/greeting.ipp>
+#include <interlock/backends/postgres/detail/impl/pool_state.ipp>
+#include <interlock/backends/postgres/detail/impl/record_statements.ipp>
+#include <interlock/backends/postgres/detail/impl/reply.ipp>
+#include <interlock/backends/postgres/detail/impl/row_transaction_core.ipp>
+#include <interlock/backends/postgres/detail/impl/settings.ipp>
+#include <interlock/backends/postgres/detail/impl/sql_words.ipp>
+#include <interlock/backends/postgres/detail/impl/statement_line.ipp>
+#include <interlock/backends/postgres/detail/impl/statement_text.ipp>
+#include <interlock/backends/postgres/detail/impl/statements.ipp>
+#include <interlock/backends/postgres/detail/impl/subscriber.ipp>
+#include <interlock/backends/postgres/detail/impl/table_core.ipp>
+#include <interlock/backends/postgres/detail/impl/type_shape.ipp>
+#include <interlock/backends/postgres/detail/impl/values.ipp>
+#include <interlock/backends/postgres/fwd.hpp>
+#include <interlock/backends/postgres/impl/counters.ipp>
+#include <interlock/backends/postgres/impl/idempotency_store.ipp>
+#include <interlock/backends/postgres/impl/options.ipp>
+#include <interlock/backends/postgres/impl/pool.ipp>
+#include <interlock/backends/postgres/impl/schema.ipp>
+#include <interlock/backends/postgres/impl/transaction.ipp>
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+
+namespace detail {
+
+template class Subscriber<SystemRuntime>;
+template class PoolState<SystemRuntime>;
+template class TableCore<SystemRuntime>;
+template class RowTransactionCore<SystemRuntime>;
+
+}  // namespace detail
+
+template class BasicPool<SystemRuntime>;
+template class BasicTransaction<SystemRuntime>;
+template class BasicIdempotencyStore<SystemRuntime>;
+template class BasicTransactionalIdempotencyStore<SystemRuntime>;
+template class BasicCounters<SystemRuntime>;
+
+// What `schema.hpp` declares.
+template Outcome<void> create_schema(BasicPool<SystemRuntime> const&, Deadline);
+template Outcome<void> run_script(
+    BasicPool<SystemRuntime> const&, std::span<std::string_view const>, Deadline);
+template Outcome<std::size_t> purge(BasicPool<SystemRuntime> const&, std::size_t, Deadline);
+
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_SRC_HPP
