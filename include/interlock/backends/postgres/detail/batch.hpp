@@ -65,7 +65,7 @@ private:
         std::string bytes;
         Kind kind;
     };
-    void add(Value value);
+    void add(std::string bytes, Kind kind);
     std::vector<Value> values_;
 };
 
@@ -93,7 +93,7 @@ private:
     friend class Connection;
     /// Either `statement` or `text` is used.
     struct Step {
-        Statement const* statement;
+        Statement const* statement{nullptr};
         std::string text;
         Params params;
     };

@@ -31,46 +31,56 @@ namespace detail {
     known_ = &*at;
 }
 
+INTERLOCK_DECL void Params::add(std::string bytes, Kind kind)
+{
+    if (values_.empty())
+        values_.reserve(8);  // most statements have fewer
+    auto& value = values_.emplace_back();
+    value.bytes = std::move(bytes);
+    value.kind = kind;
+}
+
 [[gnu::noinline]] INTERLOCK_DECL void Params::text(std::string value)
 {
-    add({std::move(value), Kind::text});
+    add(std::move(value), Kind::text);
 }
 
 [[gnu::noinline]] INTERLOCK_DECL void Params::bytes(std::string_view value)
 {
-    add({std::string(value), Kind::binary});
+    add(std::string(value), Kind::binary);
 }
 
 [[gnu::noinline]] INTERLOCK_DECL void Params::null()
 {
-    add({{}, Kind::null});
+    add({}, Kind::null);
 }
 
 [[gnu::noinline]] INTERLOCK_DECL void Params::number(std::int64_t value)
 {
-    text(std::to_string(value));
+    add(std::to_string(value), Kind::text);
 }
 
 [[gnu::noinline]] INTERLOCK_DECL void Params::boolean(bool value)
 {
-    text(value ? "t" : "f");
-}
-
-INTERLOCK_DECL void Params::add(Value value)
-{
-    if (values_.empty())
-        values_.reserve(8);  // most statements have fewer
-    values_.push_back(std::move(value));
+    add(value ? "t" : "f", Kind::text);
 }
 
 [[gnu::noinline]] INTERLOCK_DECL void Batch::add(Statement const& statement, Params params)
 {
-    steps_.push_back({&statement, {}, std::move(params)});
+    if (steps_.empty())
+        steps_.reserve(4);  // most batches have fewer
+    auto& step = steps_.emplace_back();
+    step.statement = &statement;
+    step.params = std::move(params);
 }
 
 [[gnu::noinline]] INTERLOCK_DECL void Batch::add(std::string text, Params params)
 {
-    steps_.push_back({nullptr, std::move(text), std::move(params)});
+    if (steps_.empty())
+        steps_.reserve(4);
+    auto& step = steps_.emplace_back();
+    step.text = std::move(text);
+    step.params = std::move(params);
 }
 
 }  // namespace detail
