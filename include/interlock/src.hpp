@@ -20,12 +20,35 @@
 /// both are optional, as Asio documents them. A program that uses `boost::asio::ssl` with that definition
 /// compiles `boost/asio/ssl/impl/src.hpp` itself.
 
-#include <interlock/core/src.hpp>
-#if __has_include(<interlock/policies/src.hpp>)
-#include <interlock/policies/src.hpp>
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#error "define INTERLOCK_SEPARATE_COMPILATION for every unit of the program, or do not include a src.hpp"
 #endif
-#if __has_include(<interlock/backends/memory/src.hpp>)
-#include <interlock/backends/memory/src.hpp>
-#endif
+
+#include <interlock/core/detail/impl/errc.ipp>
+#include <interlock/core/detail/impl/idempotent_request.ipp>
+#include <interlock/core/detail/impl/key.ipp>
+#include <interlock/core/detail/impl/lock.ipp>
+#include <interlock/core/detail/impl/operation_id.ipp>
+#include <interlock/core/detail/impl/outcome.ipp>
+#include <interlock/core/detail/locks/src.hpp>
+#include <interlock/core/detail/transaction/src.hpp>
+#include <interlock/core/kit/impl/assertion.ipp>
+#include <interlock/core/kit/impl/commit_refusal.ipp>
+#include <interlock/core/kit/impl/counter_call.ipp>
+#include <interlock/core/kit/impl/lock_call.ipp>
+#include <interlock/core/kit/impl/pending_operations.ipp>
+#include <interlock/core/kit/impl/stepped_operation.ipp>
+#include <interlock/core/kit/impl/store_identity.ipp>
+#include <interlock/core/kit/net/impl/channel.ipp>
+#include <interlock/core/kit/net/impl/endpoint.ipp>
+#include <interlock/core/kit/net/impl/tls_handshake.ipp>
+#include <interlock/core/kit/net/impl/tls_stream.ipp>
+#include <interlock/core/kit/net/impl/url.ipp>
+#include <interlock/core/runtime/impl/alarm.ipp>
+#include <interlock/core/runtime/impl/random.ipp>
+#include <interlock/core/runtime/impl/runtime.ipp>
+#include <interlock/core/runtime/impl/socket.ipp>
+#include <interlock/core/runtime/impl/stream.ipp>
+#include <interlock/core/runtime/impl/thread.ipp>
 
 #endif  // INTERLOCK_SRC_HPP

@@ -36,7 +36,9 @@ function(clean_tree)
         "#include <interlock/policies/optimistic.hpp>")
     header(core/key.hpp "#include <concepts>")
     header(core/format.hpp "#include <fmt/format.h>")
-    header(src.hpp "#include <interlock/core/src.hpp>")
+    header(src.hpp "#include <interlock/core/detail/impl/key.ipp>"
+        "#include <interlock/core/kit/impl/pool.ipp>"
+        "#include <interlock/core/detail/locks/src.hpp>")
     header(core/contracts/store.hpp "#include <interlock/core/key.hpp>")
     header(core/runtime/runtime.hpp "#include <boost/asio/steady_timer.hpp>"
         "std::chrono::steady_clock::now()")
@@ -104,7 +106,7 @@ plant("<interlock/interlock.hpp> is for users" core/d.hpp "#include <interlock/i
 plant("version.hpp includes nothing" version.hpp "#include <interlock/core/contracts/store.hpp>")
 plant("'helpers' is no layer" helpers/a.hpp "int a")
 plant("headers end in .hpp, their bodies stand in impl/" core/e.ipp "int e")
-plant("headers end in .hpp, their bodies stand in impl/" core/impl/e.cpp "int e")
+plant("headers end in .hpp, their bodies stand in impl/" core/detail/impl/e.cpp "int e")
 plant("write <...> instead of \"concepts.hpp\"" core/f.hpp "#include \"concepts.hpp\"")
 # detail/ is private to its folder.
 plant("only interlock/core/ may reach its detail/"
@@ -117,7 +119,7 @@ plant("only interlock/backends/memory/ may reach its detail/"
 # what the header may.
 header(core/kit/impl/pool.ipp "#include <interlock/core/kit/pool.hpp>")
 header(core/kit/pool.hpp "#include <interlock/core/kit/impl/pool.ipp>")
-header(core/src.hpp "#include <interlock/core/kit/impl/pool.ipp>" "#include <interlock/core/impl/key.ipp>")
+header(core/detail/impl/key.ipp "#include <interlock/core/key.hpp>")
 header(core/runtime/impl/clock.ipp "clock_gettime(CLOCK_BOOTTIME, &now)")
 header(core/kit/net/impl/openssl.ipp "#include <openssl/ssl.h>")
 header(backends/redis/src.hpp "template class Pipeline<SystemRuntime>")
@@ -125,7 +127,8 @@ plant("<interlock/core/kit/impl/pool.ipp> is for <interlock/core/kit/pool.hpp> a
     core/kit/b.hpp "#include <interlock/core/kit/impl/pool.ipp>")
 plant("<interlock/core/kit/impl/pool.ipp> is for <interlock/core/kit/pool.hpp> alone"
     core/kit/net/src.hpp "#include <interlock/core/kit/impl/pool.ipp>")
-plant("the nouns of core may not include its kit" core/impl/k.ipp "#include <interlock/core/kit/pool.hpp>")
+plant("the nouns of core may not include its kit"
+    core/detail/impl/k.ipp "#include <interlock/core/kit/pool.hpp>")
 plant("'getrandom' belongs behind the runtime seam" core/kit/impl/c.ipp "getrandom(0, 0, 0)")
 plant("'SystemRuntime' is not for 'redis' to choose" backends/redis/impl/i.ipp "using R = SystemRuntime")
 # One door per client library.
@@ -135,7 +138,9 @@ plant("<openssl/ssl.h> may be included by core/kit/net/openssl.hpp only"
     backends/redis/f.hpp "#include <openssl/ssl.h>")
 plant("<boost/asio/ssl/stream.hpp> may be included by core/kit/net/openssl.hpp only"
     backends/redis/g.hpp "#include <boost/asio/ssl/stream.hpp>")
-plant("<pqxx/result> may be included by backends/postgres/detail/pqxx.hpp and backends/postgres/detail/pqxx_values.hpp only"
+string(CONCAT doors "backends/postgres/detail/pqxx.hpp and "
+    "backends/postgres/detail/pqxx_values.hpp")
+plant("<pqxx/result> may be included by ${doors} only"
     patterns/e.hpp "#include <pqxx/result>")
 plant("<libpq-fe.h> may be included by backends/postgres/detail/pqxx.hpp only"
     backends/postgres/e.hpp "#include <libpq-fe.h>")

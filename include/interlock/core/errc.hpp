@@ -21,8 +21,8 @@
 ///             log(error.errc(), error.what());      // nothing was changed
 ///     }
 
-#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
@@ -285,7 +285,7 @@ private:
 }  // namespace interlock
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
-#include <interlock/core/impl/errc.ipp>
+#include <interlock/core/detail/impl/errc.ipp>
 #endif
 
 #endif  // INTERLOCK_CORE_ERRC_HPP

@@ -17,7 +17,7 @@
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -200,7 +200,7 @@ public:
 }  // namespace interlock
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
-#include <interlock/core/impl/idempotent_request.ipp>
+#include <interlock/core/detail/impl/idempotent_request.ipp>
 #endif
 
 #endif  // INTERLOCK_CORE_IDEMPOTENT_REQUEST_HPP

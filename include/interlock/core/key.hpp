@@ -20,7 +20,7 @@
 /// operators see, in the store and in its tools; put no secret into them.
 
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <algorithm>
 #include <compare>
@@ -292,7 +292,7 @@ struct std::hash<interlock::Key> {
 };
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
-#include <interlock/core/impl/key.ipp>
+#include <interlock/core/detail/impl/key.ipp>
 #endif
 
 #endif  // INTERLOCK_CORE_KEY_HPP

@@ -16,7 +16,7 @@
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/observer.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -286,7 +286,7 @@ public:
 }  // namespace interlock
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
-#include <interlock/core/impl/lock.ipp>
+#include <interlock/core/detail/impl/lock.ipp>
 #endif
 
 #endif  // INTERLOCK_CORE_LOCK_HPP

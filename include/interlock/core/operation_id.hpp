@@ -14,7 +14,7 @@
 
 #include <interlock/core/key.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -112,7 +112,7 @@ struct OperationCommit {
 }  // namespace interlock
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
-#include <interlock/core/impl/operation_id.ipp>
+#include <interlock/core/detail/impl/operation_id.ipp>
 #endif
 
 #endif  // INTERLOCK_CORE_OPERATION_ID_HPP

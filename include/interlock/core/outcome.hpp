@@ -20,7 +20,7 @@
 ///     return Reply{503, left.message(), left.retry_after()};
 
 #include <interlock/core/errc.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <chrono>
 #include <memory>
@@ -233,8 +233,8 @@ public:
     std::string message() const { return has_value_ ? name_of(Errc::ok) : failure_.message(); }
     /// Which store it was and what was wrong, without the code; may be empty.
     std::string detail() const { return has_value_ ? std::string{} : failure_.detail(); }
-    /// The failure, for example to return it from a function of the caller's. Throws `std::bad_variant_access`
-    /// where there is a value.
+    /// The failure, for example to return it from a function of the caller's. Throws
+    /// `std::bad_variant_access` where there is a value.
     Failure const& failure() const&
     {
         if (has_value_)
@@ -326,7 +326,7 @@ inline Outcome<void> success() noexcept
 }  // namespace interlock
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
-#include <interlock/core/impl/outcome.ipp>
+#include <interlock/core/detail/impl/outcome.ipp>
 #endif
 
 #endif  // INTERLOCK_CORE_OUTCOME_HPP

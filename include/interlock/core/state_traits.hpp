@@ -295,6 +295,6 @@ using repository_key_t = typename repository_key<T, K>::type;
 }  // namespace v0
 }  // namespace interlock
 
-#include <interlock/core/impl/state_traits.ipp>
+#include <interlock/core/detail/impl/state_traits.ipp>
 
 #endif  // INTERLOCK_CORE_STATE_TRAITS_HPP

@@ -15,7 +15,7 @@
 ///         "postgresql://shop@db.example/shop?name_space=orders");
 
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <chrono>
 #include <cstddef>

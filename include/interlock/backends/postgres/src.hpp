@@ -4,14 +4,16 @@
 #define INTERLOCK_BACKENDS_POSTGRES_SRC_HPP
 
 /// @file
-/// The bodies of the PostgreSQL backend, for one unit of a program that compiles them once. All units of such
-/// a program are built with INTERLOCK_SEPARATE_COMPILATION, see `core/separate_compilation.hpp`;
-/// `<interlock/src.hpp>` includes this header beside those of the other parts. The CMake target
-/// `interlock::postgres_compiled` does all of it.
+/// The PostgreSQL store, compiled once for a program of many units. The program defines
+/// INTERLOCK_SEPARATE_COMPILATION for all of its units, and includes this header in exactly one:
 ///
-///     // interlock.cpp, built with -DINTERLOCK_SEPARATE_COMPILATION like every other unit
-///     #include <interlock/core/src.hpp>
-///     #include <interlock/backends/postgres/src.hpp>
+/// @code
+/// // interlock.cpp
+/// #include <interlock/src.hpp>                    // the core
+/// #include <interlock/backends/postgres/src.hpp>  // the PostgreSQL store
+/// @endcode
+///
+/// The CMake target `interlock::postgres_compiled` does both.
 ///
 /// What depends on a user's types is compiled in the units that name them. What depends on the runtime is
 /// compiled here for the system's; a program with a runtime of its own is built header-only.

@@ -16,7 +16,7 @@
 #include <interlock/core/kit/net/endpoint.hpp>
 #include <interlock/core/kit/net/tls_session.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -16,7 +16,7 @@
 ///
 /// The text says what must hold, as a sentence that a reader of the source needs anyway.
 
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstdio>
 #include <cstdlib>

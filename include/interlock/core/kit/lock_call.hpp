@@ -17,7 +17,7 @@
 #include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 namespace interlock {
 inline namespace v0 {

@@ -12,7 +12,7 @@
 ///     std::lock_guard lock(list->mutex);
 ///     list->members.push_back(operation);  // `operation.abandon()` is called when `context` goes away
 
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <boost/asio/execution_context.hpp>
 #include <boost/intrusive/list.hpp>

@@ -16,7 +16,7 @@
 #include <interlock/core/kit/pending_operations.hpp>
 #include <interlock/core/kit/ref.hpp>
 #include <interlock/core/runtime/alarm.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <atomic>
 #include <condition_variable>

@@ -12,7 +12,7 @@
 /// space.
 
 #include <interlock/core/runtime/immortal.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <map>
 #include <memory>

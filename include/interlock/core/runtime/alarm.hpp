@@ -21,7 +21,7 @@
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/random.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <boost/intrusive/set.hpp>
 #include <boost/intrusive/set_hook.hpp>

@@ -15,8 +15,8 @@
 /// **Thread safety.** Every function may be called from any thread. **Cost.** One system call for 256
 /// numbers.
 
-#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <pthread.h>
 #include <sys/random.h>

@@ -15,7 +15,7 @@
 #include <interlock/core/runtime/alarm.hpp>
 #include <interlock/core/runtime/random.hpp>
 #include <interlock/core/runtime/thread.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution/blocking.hpp>

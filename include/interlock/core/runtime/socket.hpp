@@ -14,8 +14,8 @@
 ///
 /// Everything of one connection happens on its strand; nothing here may be called from elsewhere.
 
-#include <interlock/core/separate_compilation.hpp>
 #include <interlock/fwd.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_stream_socket.hpp>

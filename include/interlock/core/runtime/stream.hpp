@@ -23,7 +23,7 @@
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/alarm.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <fcntl.h>
 #include <netdb.h>

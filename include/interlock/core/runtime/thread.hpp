@@ -13,7 +13,7 @@
 /// one of its own threads, which would then wait for itself. So each thread owns what it needs, and ends
 /// by itself.
 
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <condition_variable>
 #include <cstddef>

@@ -7,7 +7,7 @@
 /// What is said to a PostgreSQL server, and how far it got, without a type of a client library: settings,
 /// statements, parameters, batches, and the words for what became of them.
 
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstddef>
 #include <cstdint>

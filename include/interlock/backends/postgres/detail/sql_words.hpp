@@ -10,7 +10,7 @@
 ///     words.set("ns", "orders");
 ///     words.line("DELETE FROM {ns}_lock WHERE key = $1");  // DELETE FROM orders_lock WHERE key = $1
 
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <initializer_list>
 #include <string>

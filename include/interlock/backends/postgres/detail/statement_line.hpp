@@ -7,7 +7,7 @@
 /// The statements of one asynchronous operation: one at a time, and none once the transaction is gone.
 
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <condition_variable>
 #include <memory>

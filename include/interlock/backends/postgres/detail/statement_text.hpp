@@ -8,7 +8,7 @@
 /// change the session.
 
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <optional>
 #include <string>

@@ -18,7 +18,7 @@
 //             expires likewise
 //   count     string: a user's counter, decimal
 //   once      string: what came of a change of one, its value, the change; expires with the retention
-//   counter   hash, one per shard: token (last reserved), floor (greatest erased version), sequence
+//   counter   hash, one per shard: token (last reserved), floor (greatest erased version), sequence.
 //
 // Laws of all scripts:
 //

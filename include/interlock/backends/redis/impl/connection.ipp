@@ -6,7 +6,7 @@
 #include <interlock/backends/redis/connection.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
 #include <interlock/backends/redis/detail/pipeline_handle.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <memory>
 #include <string_view>

@@ -11,7 +11,7 @@
 #include <interlock/backends/redis/detail/placement.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/core/kit/counter_call.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstdint>
 #include <memory>

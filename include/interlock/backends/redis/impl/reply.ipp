@@ -4,7 +4,7 @@
 #define INTERLOCK_BACKENDS_REDIS_IMPL_REPLY_IPP
 
 #include <interlock/backends/redis/reply.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstddef>
 #include <cstdint>

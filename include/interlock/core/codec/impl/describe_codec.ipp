@@ -218,8 +218,8 @@ inline bool get_text(std::string_view& in, std::string& v)
     return true;
 }
 
-/// A number whose form is longer than any zigzag of 64 bits: an unsigned one above 2^63-1. `large`: whether it
-/// is one; false: it is one, and damaged.
+/// A number whose form is longer than any zigzag of 64 bits: an unsigned one above 2^63-1. `large`: whether
+/// it is one; false: it is one, and damaged.
 inline bool get_large_integer(std::string_view& in, std::uint64_t& bits, bool& large) noexcept
 {
     constexpr std::string_view mark{"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10};

@@ -46,8 +46,8 @@ class Acquisition : private LineMember<R> {
 protected:
     using Holds = Step<std::shared_ptr<Hold>>;
 
-    /// `key` and `place` must live until this is done. `place`: the slot, see `LineMember`. `reads_state`: whether the
-    /// caller reads the state when it asks for the lock.
+    /// `key` and `place` must live until this is done. `place`: the slot, see `LineMember`. `reads_state`:
+    /// whether the caller reads the state when it asks for the lock.
     Acquisition(
         std::shared_ptr<Table> table, Key const& key, Wait wait, int max_attempts, void* place = nullptr,
         bool reads_state = false)

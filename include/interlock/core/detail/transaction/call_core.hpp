@@ -12,7 +12,7 @@
 #include <interlock/core/detail/transaction/call_arguments.hpp>
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
 #include <interlock/core/kit/context_access.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <chrono>
 #include <cstddef>

@@ -13,7 +13,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstdint>
 

@@ -21,7 +21,7 @@
 #include <interlock/core/kit/net/tls_session.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/stream.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <array>
 #include <cerrno>

@@ -7,7 +7,7 @@
 /// Where a server is, and whom a client trusts there. Each store's own `Options` say the same in their own
 /// words; this is what the connections of the kit are given.
 
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstdint>
 #include <string>

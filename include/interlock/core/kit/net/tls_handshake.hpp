@@ -9,7 +9,7 @@
 /// the rules are written once.
 
 #include <interlock/core/kit/net/tls_session.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <string>
 #include <string_view>

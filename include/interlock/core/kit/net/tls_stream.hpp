@@ -15,7 +15,7 @@
 /// may have arrived was surely not applied, and may be sent again (law P5).
 
 #include <interlock/core/kit/net/tls_session.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <array>
 #include <cstddef>

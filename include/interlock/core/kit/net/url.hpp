@@ -15,7 +15,7 @@
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/outcome.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <charconv>
 #include <cstddef>

@@ -8,7 +8,7 @@
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <algorithm>
 #include <chrono>

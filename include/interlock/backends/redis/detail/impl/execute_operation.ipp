@@ -6,7 +6,7 @@
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/execute_operation.hpp>
 #include <interlock/backends/redis/detail/pipeline.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstddef>
 #include <optional>

@@ -14,7 +14,7 @@
 #include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/kit/lock_call.hpp>
 #include <interlock/core/kit/store_identity.hpp>
-#include <interlock/core/separate_compilation.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <algorithm>
 #include <array>

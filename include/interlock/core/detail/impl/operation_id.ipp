@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_IMPL_OPERATION_ID_IPP
-#define INTERLOCK_CORE_IMPL_OPERATION_ID_IPP
+#ifndef INTERLOCK_CORE_DETAIL_IMPL_OPERATION_ID_IPP
+#define INTERLOCK_CORE_DETAIL_IMPL_OPERATION_ID_IPP
 
 #include <interlock/core/operation_id.hpp>
 
@@ -22,4 +22,4 @@ INTERLOCK_DECL Outcome<void> OperationId::validate() const
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_IMPL_OPERATION_ID_IPP
+#endif  // INTERLOCK_CORE_DETAIL_IMPL_OPERATION_ID_IPP

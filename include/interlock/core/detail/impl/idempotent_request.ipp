@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_IMPL_IDEMPOTENT_REQUEST_IPP
-#define INTERLOCK_CORE_IMPL_IDEMPOTENT_REQUEST_IPP
+#ifndef INTERLOCK_CORE_DETAIL_IMPL_IDEMPOTENT_REQUEST_IPP
+#define INTERLOCK_CORE_DETAIL_IMPL_IDEMPOTENT_REQUEST_IPP
 
 #include <interlock/core/idempotent_request.hpp>
 
@@ -88,4 +88,4 @@ INTERLOCK_DECL bool IdempotentRequest::has_control_character(std::string_view te
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_IMPL_IDEMPOTENT_REQUEST_IPP
+#endif  // INTERLOCK_CORE_DETAIL_IMPL_IDEMPOTENT_REQUEST_IPP

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_IMPL_ERRC_IPP
-#define INTERLOCK_CORE_IMPL_ERRC_IPP
+#ifndef INTERLOCK_CORE_DETAIL_IMPL_ERRC_IPP
+#define INTERLOCK_CORE_DETAIL_IMPL_ERRC_IPP
 
 #include <interlock/core/errc.hpp>
 
@@ -30,4 +30,4 @@ INTERLOCK_DECL Error::Error(Errc code, std::string detail, Errc cause, std::chro
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_IMPL_ERRC_IPP
+#endif  // INTERLOCK_CORE_DETAIL_IMPL_ERRC_IPP

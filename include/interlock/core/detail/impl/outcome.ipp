@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_IMPL_OUTCOME_IPP
-#define INTERLOCK_CORE_IMPL_OUTCOME_IPP
+#ifndef INTERLOCK_CORE_DETAIL_IMPL_OUTCOME_IPP
+#define INTERLOCK_CORE_DETAIL_IMPL_OUTCOME_IPP
 
 #include <interlock/core/outcome.hpp>
 
@@ -65,4 +65,4 @@ INTERLOCK_DECL void throw_no_failure()
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_IMPL_OUTCOME_IPP
+#endif  // INTERLOCK_CORE_DETAIL_IMPL_OUTCOME_IPP

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_IMPL_KEY_IPP
-#define INTERLOCK_CORE_IMPL_KEY_IPP
+#ifndef INTERLOCK_CORE_DETAIL_IMPL_KEY_IPP
+#define INTERLOCK_CORE_DETAIL_IMPL_KEY_IPP
 
 #include <interlock/core/key.hpp>
 
@@ -22,4 +22,4 @@ INTERLOCK_DECL Outcome<void> Key::validate() const
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_IMPL_KEY_IPP
+#endif  // INTERLOCK_CORE_DETAIL_IMPL_KEY_IPP

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_IMPL_STATE_TRAITS_IPP
-#define INTERLOCK_CORE_IMPL_STATE_TRAITS_IPP
+#ifndef INTERLOCK_CORE_DETAIL_IMPL_STATE_TRAITS_IPP
+#define INTERLOCK_CORE_DETAIL_IMPL_STATE_TRAITS_IPP
 
 /// @file
 /// What the library does with the `StateTraits` of a type: values are compared, and stored forms are made and
@@ -123,4 +123,4 @@ std::optional<R> decode_answer(std::string_view bytes)
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_IMPL_STATE_TRAITS_IPP
+#endif  // INTERLOCK_CORE_DETAIL_IMPL_STATE_TRAITS_IPP

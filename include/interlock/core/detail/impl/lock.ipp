@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_IMPL_LOCK_IPP
-#define INTERLOCK_CORE_IMPL_LOCK_IPP
+#ifndef INTERLOCK_CORE_DETAIL_IMPL_LOCK_IPP
+#define INTERLOCK_CORE_DETAIL_IMPL_LOCK_IPP
 
 #include <interlock/core/lock.hpp>
 
@@ -110,4 +110,4 @@ INTERLOCK_DECL Outcome<void> LockHandleBase::release()
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_IMPL_LOCK_IPP
+#endif  // INTERLOCK_CORE_DETAIL_IMPL_LOCK_IPP
