@@ -88,6 +88,8 @@ protected:
     {}
     ~AsyncOperation() = default;
 
+    void join() override;
+
     /// Calls the handler. `self` is the last reference: let it go first, so that memory is free before the
     /// handler runs.
     virtual void complete(Ref<AsyncOperation> self) = 0;
@@ -135,7 +137,6 @@ private:
         return boost::asio::query(executor_, boost::asio::execution::context);
     }
 
-    void join() override;
     void post() noexcept override;
     void let_go() noexcept override;
 
