@@ -369,7 +369,8 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
 TEST_CASE("B11: a grant that is given up or cut off while a replica is waited for", "[redis][faults]")
 {
     Replicated w;
-    REQUIRE(w.create(true, 20s));  // connected, and the script is known
+    // Connected, and the script is known. The first replication of a busy machine may take its time.
+    REQUIRE(eventually([&] { return w.create(true, 20s).has_value(); }));
     CHECK(w.repository.remove(x, owner(1)).value() == Removal::removed);
     w.replica.pause();
     CountingWaiter waiter;
