@@ -25,6 +25,7 @@
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/kit/assertion.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/alarm.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -200,6 +201,7 @@ private:
     /// The mutex is held, as in everything down to the strand's functions.
     void arrange(QueuedCommand& command, bool submitted) noexcept
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(mutex_), "the mutex guards the queue");
         if (!submitted)
             return;
         try {

@@ -18,6 +18,7 @@
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/assertion.hpp>
 #include <interlock/core/kit/wakeup_listener.hpp>
 #include <interlock/core/runtime/stream.hpp>
 
@@ -119,6 +120,7 @@ private:
     /// The mutex is held.
     void want(Group group, std::size_t number)
     {
+        INTERLOCK_ASSERT(interlock::detail::is_locked(this->mutex_), "the mutex guards the channels");
         auto& channel = groups_[group].channels[number];
         if (channel != Channel::unused || !start())
             return;

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_CORE_KIT_IMPL_WAKEUP_LISTENER_IPP
 #define INTERLOCK_CORE_KIT_IMPL_WAKEUP_LISTENER_IPP
 
+#include <interlock/core/kit/assertion.hpp>
 #include <interlock/core/kit/wakeup_listener.hpp>
 
 namespace interlock {
@@ -29,6 +30,7 @@ void WakeupListener<Waiting, R>::stop() noexcept
 template <class Waiting, class R>
 bool WakeupListener<Waiting, R>::start()
 {
+    INTERLOCK_ASSERT(detail::is_locked(mutex_), "the mutex guards who waits");
     if (stopping_)
         return false;
     if (!started_ && bell_.valid()) {  // else no descriptor was left
@@ -44,12 +46,14 @@ bool WakeupListener<Waiting, R>::start()
 template <class Waiting, class R>
 void WakeupListener<Waiting, R>::note_wanted(std::uint64_t hash, std::uint32_t holder)
 {
+    INTERLOCK_ASSERT(detail::is_locked(mutex_), "the mutex guards who waits");
     wants_[hash % wants_.size()] = {hash, holder, detail::add(runtime_.now(), want_lasts)};
 }
 
 template <class Waiting, class R>
 bool WakeupListener<Waiting, R>::is_wanted(std::uint64_t hash, std::uint32_t holder) const
 {
+    INTERLOCK_ASSERT(detail::is_locked(mutex_), "the mutex guards who waits");
     auto const& want = wants_[hash % wants_.size()];
     return want.hash == hash && want.holder == holder && runtime_.now() < want.until;
 }

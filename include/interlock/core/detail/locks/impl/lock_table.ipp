@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_DETAIL_LOCKS_IMPL_LOCK_TABLE_IPP
 
 #include <interlock/core/detail/locks/lock_table.hpp>
+#include <interlock/core/kit/assertion.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -84,6 +85,7 @@ void LockTable<R>::released_by_commit(Hold& hold) noexcept
 template <Runtime R>
 auto LockTable<R>::make_hold(Shard& shard, Node* node, TimePoint now) -> std::shared_ptr<Holder>
 {
+    INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
     auto& entry = node->second;
     auto& line = entry.line;
     auto const token = line.hold();

@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_DETAIL_LOCKS_IMPL_REMOVAL_IPP
 
 #include <interlock/core/detail/locks/removal.hpp>
+#include <interlock/core/kit/assertion.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -91,6 +92,7 @@ bool RecordRemoval<R>::ask_again_at(TimePoint at) noexcept
 template <Runtime R>
 std::optional<Outcome<Removal>> RecordRemoval<R>::take_answer()
 {
+    INTERLOCK_ASSERT(is_locked(mutex_), "the mutex guards the call that is under way");
     auto removed = call_->poll();
     if (removed) {
         call_.reset();

@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_DETAIL_LOCKS_IMPL_RENEWALS_IPP
 
 #include <interlock/core/detail/locks/renewals.hpp>
+#include <interlock/core/kit/assertion.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -112,6 +113,7 @@ template <Runtime R>
 void LockRenewals<R>::look_at(
     Shard& shard, Node* node, TimePoint now, std::chrono::nanoseconds early, Round& round)
 {
+    INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
     auto& line = node->second.line;
     if (line.promoted() != nullptr)
         return this->pass_over(shard, node);
@@ -205,6 +207,7 @@ void LockRenewals<R>::apply_renewal(
     Shard& shard, Node* node, TimePoint sent, Outcome<std::chrono::nanoseconds> const& answer,
     std::vector<LossNotice>& losses)
 {
+    INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
     auto& entry = node->second;
     auto& lease = entry.line.lease();
     auto const now = this->runtime_.now();
@@ -229,6 +232,7 @@ void LockRenewals<R>::apply_renewal(
 template <Runtime R>
 void LockRenewals<R>::lose(Shard& shard, Node* node, LostReason reason, std::vector<LossNotice>& losses)
 {
+    INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
     this->unschedule(shard, node);
     auto* const holder = node->second.holder;
     if (holder == nullptr) {  // it is being released
