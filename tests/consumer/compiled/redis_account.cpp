@@ -24,6 +24,6 @@ BOOST_DESCRIBE_STRUCT(Account, (), (id, amount))
 
 bool pay()
 {
-    auto const accounts = il::open<Account>("unix:///nowhere/redis.sock", il::redis::backend);
+    auto const accounts = il::open<Account>("unix:///nowhere/redis.sock", il::redis::unix_backend);
     return accounts.load("ann").errc() == il::Errc::unavailable;
 }
