@@ -113,7 +113,9 @@ std::vector<std::string> public_headers(fs::path const& includes)
     std::vector<std::string> headers;
     for (auto const& entry : fs::recursive_directory_iterator(includes / "interlock")) {
         auto const name = entry.path().lexically_relative(includes).generic_string();
-        if (entry.path().extension() == ".hpp" && name.find("/detail/") == std::string::npos)
+        // A src.hpp is no header of a user's units.
+        if (entry.path().extension() == ".hpp" && name.find("/detail/") == std::string::npos &&
+            !name.ends_with("src.hpp"))
             headers.push_back(name);
     }
     std::sort(headers.begin(), headers.end());
