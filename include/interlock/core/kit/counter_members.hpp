@@ -70,18 +70,12 @@ public:
     Outcome<CounterAnswer> atomic_once(
         OperationId const& id, Key const& key, CounterChange const& change, Deadline deadline = {}) const
     {
-        auto outcome = self().carry_out(verb::ChangeCounter{id, key, change}, deadline);
-        if (!outcome)
-            explain(outcome, self());
-        return outcome;
+        return carry_out_explained(self(), verb::ChangeCounter{id, key, change}, deadline);
     }
     /// The counter now; 0 if it was never changed. Nothing is locked: it may have moved when it is used.
     Outcome<std::int64_t> load(Key const& key, Deadline deadline = {}) const
     {
-        auto outcome = self().carry_out(verb::LoadCounter{key}, deadline);
-        if (!outcome)
-            explain(outcome, self());
-        return outcome;
+        return carry_out_explained(self(), verb::LoadCounter{key}, deadline);
     }
 
     /// As `atomic_once`. **Completion.** `void(Outcome<CounterAnswer>)`.

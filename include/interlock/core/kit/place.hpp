@@ -15,6 +15,7 @@
 ///
 /// A place never contains a key, a value, a user name or a password.
 
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <string>
@@ -46,6 +47,16 @@ template <class X, class R>
 {
     auto&& failure = std::move(outcome).failure();
     failure = explained(std::move(failure), repository);
+}
+
+/// Carries `verb` out for a user of the store itself: a failure without words of its own gets some.
+template <class R, class Verb>
+auto carry_out_explained(R const& repository, Verb const& verb, Deadline deadline)
+{
+    auto outcome = repository.carry_out(verb, deadline);
+    if (!outcome)
+        explain(outcome, repository);
+    return outcome;
 }
 
 }  // namespace v0

@@ -317,10 +317,7 @@ private:
     template <class Verb>
     auto ask(Verb const& verb, Deadline deadline) const
     {
-        auto outcome = self().carry_out(verb, deadline);
-        if (!outcome)
-            explain(outcome, self());
-        return outcome;
+        return carry_out_explained(self(), verb, deadline);
     }
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
