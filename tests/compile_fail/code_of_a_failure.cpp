@@ -1,7 +1,8 @@
 // expect: write errc[(][)]
+// options: -Werror=deprecated-declarations
 // SPDX-License-Identifier: BSL-1.0
 
-// The code of a failure is called errc().
+// The code of a failure is called errc(); the word of version 0.1 still works, with a warning.
 
 #include <interlock/interlock.hpp>
 

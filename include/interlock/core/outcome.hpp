@@ -97,7 +97,8 @@ public:
 
     /// What went wrong. Never `ok` in a failure that an `Outcome` holds.
     Errc errc() const noexcept { return code_; }
-    INTERLOCK_WRITE_INSTEAD("write errc()") Errc code() const;
+    /// The former name of `errc()`, from version 0.1.
+    [[deprecated("write errc()")]] Errc code() const noexcept { return code_; }
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
     Errc cause() const noexcept { return cause_; }
     /// What is known of the change that the call was to make. Never `applied`.
@@ -219,7 +220,8 @@ public:
 
     /// `ok` when there is a value.
     Errc errc() const noexcept { return has_value_ ? Errc::ok : failure_.errc(); }
-    INTERLOCK_WRITE_INSTEAD("write errc()") Errc error() const;
+    /// The former name of `errc()`, from version 0.1.
+    [[deprecated("write errc()")]] Errc error() const noexcept { return errc(); }
     /// What made the outcome unknown, or the nearer reason of another code; `ok` when there is none.
     Errc cause() const noexcept { return has_value_ ? Errc::ok : failure_.cause(); }
     /// What is known of the change that the call was to make: `applied` when there is a value.

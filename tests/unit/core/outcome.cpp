@@ -58,6 +58,18 @@ TEST_CASE("an outcome is a value or a failure, and the effect follows", "[core][
     CHECK(unknown.detail() == "reply lost");
 }
 
+// Programs written for version 0.1 are built with a warning, and get the same answers.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+TEST_CASE("the words of version 0.1 for errc() still answer", "[core][outcome]")
+{
+    Outcome<int> const busy{Failure{Errc::lock_busy}};
+    CHECK(busy.error() == Errc::lock_busy);
+    CHECK(busy.failure().code() == Errc::lock_busy);
+    CHECK(Outcome<int>{1}.error() == Errc::ok);
+}
+#pragma GCC diagnostic pop
+
 TEST_CASE("value() returns the value or throws the failure", "[core][outcome]")
 {
     CHECK(Outcome<int>{7}.value() == 7);
