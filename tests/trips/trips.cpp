@@ -35,16 +35,19 @@ using namespace interlock;
 using interlock_test::BlockingRepository;
 using interlock_test::Stock;
 
-/// The stack of the calling thread, as offsets into this program.
-std::vector<std::uintptr_t> stack()
+/// The stack of the calling thread, as offsets into this program. Frames of shared libraries are left out:
+/// their offsets, looked up in this program, would name lines that never ran.
+[[gnu::noinline]] std::vector<std::uintptr_t> stack()
 {
+    Dl_info self{};
+    ::dladdr(reinterpret_cast<void*>(&stack), &self);
     std::array<void*, 200> addresses{};
     auto const count = ::backtrace(addresses.data(), static_cast<int>(addresses.size()));
     std::vector<std::uintptr_t> offsets;
     for (int i = 0; i < count; ++i) {
         Dl_info info{};
         auto const address = reinterpret_cast<std::uintptr_t>(addresses[static_cast<std::size_t>(i)]) - 1;
-        if (::dladdr(addresses[static_cast<std::size_t>(i)], &info) != 0)
+        if (::dladdr(addresses[static_cast<std::size_t>(i)], &info) != 0 && info.dli_fbase == self.dli_fbase)
             offsets.push_back(address - reinterpret_cast<std::uintptr_t>(info.dli_fbase));
     }
     return offsets;
