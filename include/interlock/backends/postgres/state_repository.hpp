@@ -55,8 +55,10 @@ namespace postgres {
 /// commit is lost: `outcome_unknown`, unless the server can still be asked what became of the transaction.
 /// The call may then be made again with the same owner token (`create`, `renew`, `remove`) or operation id
 /// (`commit`). What a constraint refuses is `constraint_violated`, with the constraint's name. Tables or
-/// rights that are not as they should be are `misconfigured`. What the user's own triggers raise has the
-/// meaning of its SQLSTATE, and its text in the detail; it is never taken for a signal of this library.
+/// rights that are not as they should be are `misconfigured`. What the user's own triggers raise is
+/// `constraint_violated`, with its SQLSTATE and its text in the detail, whatever that SQLSTATE means
+/// elsewhere; it is never taken for a signal of this library. Only a state that asks to run the transaction
+/// again (`40001`, `40P01`) is followed first.
 /// A commit may end before its synchronous standby has confirmed it, because the deadline or an operator
 /// ended the wait (`synchronous_standby_names`). Such a commit is `outcome_unknown`: everybody sees it on
 /// this server, and a failover may forget it. Its operation id then says what this server has: applied. A

@@ -82,7 +82,7 @@ std::vector<Row> const rows{
     {"28P01", Errc::misconfigured, Certain::yes},
     {"3D000", Errc::misconfigured, Certain::yes},
     {"3F000", Errc::misconfigured, Certain::yes},
-    {"P0001", Errc::misconfigured, Certain::yes},
+    {"P0001", Errc::constraint_violated, Certain::yes},
     {"58030", Errc::unavailable, Certain::yes},
     {"XX000", Errc::misconfigured, Certain::yes},
     {"XX001", Errc::corrupt_state, Certain::yes},

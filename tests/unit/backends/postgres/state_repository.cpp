@@ -337,7 +337,7 @@ TEST_CASE("a table that is not as it should be is misconfigured, and says so", "
     auto const product = repository.load(std::int64_t{1}).value();
     CHECK(
         repository.compare_and_set(std::int64_t{1}, product.version, product.value).errc() ==
-        Errc::misconfigured);
+        Errc::constraint_violated);
     CHECK(repository.load(std::int64_t{1}).value().version == product.version);
 }
 

@@ -73,7 +73,7 @@ inline constexpr std::array sqlstate_rules{
     SqlStateRule{"28", Errc::misconfigured, Certain::yes, "invalid_authorization_specification"},
     SqlStateRule{"3D", Errc::misconfigured, Certain::yes, "invalid_catalog_name"},
     SqlStateRule{"3F", Errc::misconfigured, Certain::yes, "invalid_schema_name"},
-    SqlStateRule{"P0", Errc::misconfigured, Certain::yes, "raise_exception"},  // a trigger
+    SqlStateRule{"P0", Errc::constraint_violated, Certain::yes, "raise_exception"},  // the user's own rule
     SqlStateRule{"XX", Errc::misconfigured, Certain::yes, "internal_error"},
 };
 

@@ -57,7 +57,13 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
 INTERLOCK_DECL Failure failure_of(SqlError const& error, Access access)
 {
     auto const& rule = rule_of(error.state);
-    if (access == Access::commit && rule.certain == Certain::no && !error.raised)
+    if (error.raised) {
+        // A rule of the user's own refuses the change, by whatever state it has chosen. Only the states that
+        // ask for another run of the transaction have their meaning here, too.
+        bool const again = rule.errc == Errc::serialization_failure || rule.errc == Errc::deadlock;
+        return Failure{again ? rule.errc : Errc::constraint_violated, describe(error)};
+    }
+    if (access == Access::commit && rule.certain == Certain::no)
         return Failure::unknown(rule.errc, describe(error));
     return Failure{rule.errc, describe(error)};
 }

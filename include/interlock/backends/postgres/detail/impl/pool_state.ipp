@@ -98,7 +98,7 @@ Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline 
         // The session's `lock_timeout` is the time of the call, too. No statement here takes a lock
         // without waiting for it (NOWAIT), so once the deadline has come, a lock that could not be had is
         // the deadline.
-        if (exchange.error && exchange.error->state == "55P03" &&
+        if (exchange.error && exchange.error->state == "55P03" && !exchange.error->raised &&
             interlock::detail::socket_now() >= socket_until)
             exchange.error->state = "57014";
         // The server had ended the session while it lay in the pool. What was only to be read, or was not
