@@ -59,8 +59,13 @@ struct Options {
     std::string client_name{"interlock"};
     /// With this the physical keys of a repository begin, so repositories with different name spaces never
     /// meet. States of different types need different ones. A name space has 1 to 64 letters, digits and `_ -
-    /// . /`.
+    /// . / :`. With a colon, all that stands up to the last one is a prefix: the names of `shop:states`, of
+    /// keys and channels alike, begin with `shop:`, and a user with `~shop:* &shop:*` may have them.
     std::string name_space{"interlock"};
+    /// What all names of this client begin with, whatever name space a repository has: `shop:`, say, where a
+    /// team may use only names that begin so. At most 64 printable characters without braces, which choose
+    /// the slot, and without `* ? [ ] \`. A client that has another prefix finds other data.
+    std::string prefix{};
     /// Bounds one attempt to connect. The call's own deadline bounds all attempts together.
     std::chrono::nanoseconds connect_timeout{std::chrono::seconds{2}};
     /// How many connections there may be for blocking calls. A connection is opened when it is needed, and
@@ -89,7 +94,7 @@ struct Options {
 
     /// The options in a URL of one of these forms:
     ///
-    ///     redis://[[user]:password@]host[:port][/database][?name_space=...]
+    ///     redis://[[user]:password@]host[:port][/database][?name_space=...&prefix=...]
     ///     rediss://...                                       (the same, with TLS)
     ///     unix://[[user]:password@]/path/of/socket[?db=0&name_space=...]
     ///
@@ -108,8 +113,9 @@ struct Options {
 
 namespace detail {
 
-/// Whether a name space may be called so: 1 to 64 letters, digits and `_ - . /`.
-bool valid_name_space(std::string_view name) noexcept;
+/// What is wrong with a name space, or with a prefix, in words; nothing where it may be so.
+std::optional<std::string> wrong_name_space(std::string_view name);
+std::optional<std::string> wrong_prefix(std::string_view prefix);
 /// What a call says when the options want TLS and nobody has brought TLS along; nothing where that is not so.
 std::optional<Failure> missing_tls(Options const& options);
 

@@ -3,9 +3,13 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_KEY_SPACE_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_KEY_SPACE_HPP
 
-// The names of keys as the server knows them: `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`. Redis
-// chooses the slot by what the braces hold, so all keys of a shard are in one slot. Some names end with two
-// parts; the length says where the first one ends.
+// The names of keys as the server knows them: `<prefix>v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`.
+// Redis chooses the slot by what the braces hold, so all keys of a shard are in one slot. Some names end with
+// two parts; the length says where the first one ends.
+//
+// By default there is no prefix. Whatever a name space has up to its last colon is one, and the client may
+// have another in front of it: `shop:states` makes names that begin with `shop:v1:{states.0}:`. The braces
+// hold what is behind the colon only, so that the version still stands before them, where scripts expect it.
 
 #include <interlock/fwd.hpp>
 
@@ -38,9 +42,10 @@ constexpr std::uint64_t stable_hash(
 /// it.
 class Name {
 public:
-    /// `kind` and what follows it stand behind the shard; nothing does where there is no `first`.
+    /// `head` is that of the `KeySpace`. `kind` and what follows it stand behind the shard; nothing does
+    /// where there is no `first`.
     Name(
-        std::string_view name_space, std::size_t shard, std::string_view kind,
+        std::string_view head, std::size_t shard, std::string_view kind,
         std::optional<std::string_view> first = {}, std::string_view second = {})
     {
         auto const digits = [](std::array<char, 20>& out, std::size_t number) {
@@ -49,10 +54,9 @@ public:
         };
         auto const number = digits(shard_, shard);
         if (first)
-            parts_ = {"v1:{", name_space, ".",   number, "}:", kind, ":", digits(size_, first->size()),
-                      ":",    *first,     second};
+            parts_ = {head, number, "}:", kind, ":", digits(size_, first->size()), ":", *first, second};
         else
-            parts_ = {"v1:{", name_space, ".", number, "}:", kind};
+            parts_ = {head, number, "}:", kind};
     }
     Name(Name const&) = delete;
     Name& operator=(Name const&) = delete;
@@ -77,7 +81,7 @@ public:
 private:
     std::array<char, 20> shard_;
     std::array<char, 20> size_;
-    std::array<std::string_view, 11> parts_;
+    std::array<std::string_view, 9> parts_;
 };
 
 /// The names of one name space. What makes names is not inlined: every verb names two or three keys.
@@ -94,10 +98,17 @@ public:
         std::size_t channel;
     };
 
-    KeySpace(std::string name_space, std::size_t shards) : name_space_(std::move(name_space)), shards_(shards)
-    {}
+    /// `prefix`: what all names begin with, before that of the name space itself.
+    KeySpace(std::string_view name_space, std::size_t shards, std::string_view prefix = {})
+        : head_(prefix), shards_(shards)
+    {
+        auto const name = name_space.rfind(':') + 1;  // 0 where there is no colon
+        head_.append(name_space.substr(0, name)).append("v1:{").append(name_space.substr(name)).append(".");
+    }
 
-    std::string const& name_space() const noexcept { return name_space_; }
+    /// What every name begins with: the prefix, the version, and the name space up to the number of the
+    /// shard. Two key spaces with the same head have the same names.
+    std::string const& head() const noexcept { return head_; }
     std::size_t shards() const noexcept { return shards_; }
     [[gnu::noinline]] std::size_t shard_of(std::string_view bytes) const noexcept
     {
@@ -105,32 +116,32 @@ public:
     }
     [[gnu::noinline]] Name name(std::string_view kind, std::string_view bytes) const
     {
-        return {name_space_, shard_of(bytes), kind, bytes};
+        return {head_, shard_of(bytes), kind, bytes};
     }
     [[gnu::noinline]] Name operation(std::string_view record_key, std::string_view id) const
     {
-        return {name_space_, shard_of(record_key), "op", record_key, id};
+        return {head_, shard_of(record_key), "op", record_key, id};
     }
     Name once(std::string_view counter, std::string_view id) const
     {
-        return {name_space_, shard_of(counter), "once", counter, id};
+        return {head_, shard_of(counter), "once", counter, id};
     }
-    Name counter(std::size_t shard) const { return {name_space_, shard, "counter"}; }
+    Name counter(std::size_t shard) const { return {head_, shard, "counter"}; }
     /// What all operation records of a shard begin with.
-    std::string operations(std::size_t shard) const { return Name{name_space_, shard, "op:"}.text(); }
+    std::string operations(std::size_t shard) const { return Name{head_, shard, "op:"}.text(); }
 
     std::size_t channel_count() const noexcept { return shards_ * channels_per_shard(); }
     [[gnu::noinline]] WakeName wake_name(std::string_view kind, std::string_view bytes) const noexcept
     {
         auto const shard = shard_of(bytes);
-        auto const hash = Name{name_space_, shard, kind, bytes}.hash();
+        auto const hash = Name{head_, shard, kind, bytes}.hash();
         return {hash, shard * channels_per_shard() + hash % channels_per_shard()};
     }
     /// The name of the wake channel with this number. It is in the slot of its shard's keys, so that a script
     /// may publish on it; the script makes the name of a key and of `within_shard(number)`.
     std::string channel(std::size_t number) const
     {
-        return Name{name_space_, number / channels_per_shard(), "wake:"}.text() +
+        return Name{head_, number / channels_per_shard(), "wake:"}.text() +
                std::to_string(within_shard(number));
     }
     std::size_t within_shard(std::size_t channel) const noexcept { return channel % channels_per_shard(); }
@@ -140,7 +151,7 @@ private:
     {
         return shards_ < least_channels ? least_channels / shards_ : 1;
     }
-    std::string name_space_;
+    std::string head_;
     std::size_t shards_;
 };
 

@@ -41,7 +41,7 @@ public:
         Deadline const until = deadline.at(client_.runtime().now());
         for (std::size_t shard = 0; shard < keys_.shards(); ++shard) {
             auto const prefix = keys_.operations(shard);
-            // Nothing in it is special: name spaces have no such characters.
+            // Nothing in it is special: name spaces and prefixes have no such characters.
             auto const pattern = prefix + "*";
             std::unordered_set<std::string> seen;
             std::string cursor = "0";

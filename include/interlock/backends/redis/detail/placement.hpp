@@ -22,10 +22,8 @@ template <class StoreOptions>
 {
     if (options.name_space.empty())
         options.name_space = client.name_space;
-    if (!valid_name_space(options.name_space))
-        throw Error(
-            Errc::invalid_argument,
-            "redis: name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+    if (auto const wrong = wrong_name_space(options.name_space))
+        throw Error(Errc::invalid_argument, "redis: " + *wrong);
     if (options.shards == 0 || options.shards > 16384)
         throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
     if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})

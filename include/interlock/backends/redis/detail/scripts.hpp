@@ -5,7 +5,7 @@
 
 // Every atomic step, as one Lua script each.
 //
-// What is stored (a name is `v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
+// What is stored (a name is `<prefix>v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
 //   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has

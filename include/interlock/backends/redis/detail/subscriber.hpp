@@ -57,8 +57,7 @@ public:
     {
         std::lock_guard lock(mutex_);
         for (Group i = 0; i < groups_.size(); ++i)
-            if (groups_[i].keys.name_space() == keys.name_space() &&
-                groups_[i].keys.shards() == keys.shards())
+            if (groups_[i].keys.head() == keys.head() && groups_[i].keys.shards() == keys.shards())
                 return i;
         groups_.push_back({keys, std::vector<Channel>(keys.channel_count())});
         return groups_.size() - 1;

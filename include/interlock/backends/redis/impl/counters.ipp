@@ -54,7 +54,8 @@ INTERLOCK_DECL Outcome<CounterAnswer> counter_answer(ReplyView reply)
 template <class Runtime>
 struct BasicCounters<Runtime>::Shared {
     Shared(std::shared_ptr<detail::ClientState<Runtime>> c, CountersOptions o)
-        : client(std::move(c)), options(std::move(o)), keys(options.name_space, options.shards)
+        : client(std::move(c)), options(std::move(o)),
+          keys(options.name_space, options.shards, client->options().prefix)
     {}
     std::shared_ptr<detail::ClientState<Runtime>> client;
     CountersOptions options;

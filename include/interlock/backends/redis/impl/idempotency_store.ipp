@@ -26,8 +26,8 @@ namespace redis {
 template <class Runtime>
 struct BasicIdempotencyStore<Runtime>::Shared {
     Shared(std::shared_ptr<detail::ClientState<Runtime>> c, IdempotencyStoreOptions o)
-        : client(std::move(c)), keys(std::move(o.name_space), o.shards), retention(o.retention),
-          group(client->subscriber().group(keys))
+        : client(std::move(c)), keys(o.name_space, o.shards, client->options().prefix),
+          retention(o.retention), group(client->subscriber().group(keys))
     {}
 
     std::string name(IdempotentRequest const& request) const

@@ -20,15 +20,44 @@ namespace detail {
 
 using interlock::detail::percent_decode;
 
-INTERLOCK_DECL bool valid_name_space(std::string_view name) noexcept
+/// Whether a pattern would take `c` as itself, so that names that begin with it can be listed and granted.
+[[gnu::cold]] INTERLOCK_DECL bool plain_in_patterns(char c) noexcept
 {
+    return c > ' ' && c <= '~' && std::string_view{"*?[]\\"}.find(c) == std::string_view::npos;
+}
+
+/// How a text shows `c`, of which nobody knows whether it can be printed.
+[[gnu::cold]] INTERLOCK_DECL std::string shown(char c)
+{
+    constexpr char const* digits = "0123456789abcdef";
+    auto const byte = static_cast<unsigned char>(c);
+    if (c > ' ' && c <= '~')
+        return {'\'', c, '\''};
+    return c == ' ' ? "a space" : std::string{"the byte 0x"} + digits[byte >> 4U] + digits[byte & 15U];
+}
+
+[[gnu::cold]] INTERLOCK_DECL std::optional<std::string> wrong_name_space(std::string_view name)
+{
+    constexpr char const* rule = "name_space must be 1 to 64 letters, digits, '_', '-', '.', '/' or ':'";
     if (name.empty() || name.size() > 64)
-        return false;
+        return std::string{rule} + ", and has " + std::to_string(name.size());
     for (char c : name)
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-              c == '-' || c == '.' || c == '/'))
-            return false;  // no braces, which choose the slot, and nothing that a pattern would expand
-    return true;
+              c == '-' || c == '.' || c == '/' || c == ':'))
+            return std::string{rule} + ", and has " + shown(c);
+    return std::nullopt;
+}
+
+[[gnu::cold]] INTERLOCK_DECL std::optional<std::string> wrong_prefix(std::string_view prefix)
+{
+    if (prefix.size() > 64)
+        return "prefix must be at most 64 characters, and has " + std::to_string(prefix.size());
+    for (char c : prefix)
+        if (c == '{' || c == '}')  // the first pair of braces chooses the slot, and must be our own
+            return "prefix may have no braces, and has " + shown(c);
+        else if (!plain_in_patterns(c))
+            return "prefix may have printable characters that are none of * ? [ ] \\, and has " + shown(c);
+    return std::nullopt;
 }
 
 /// What `rediss:` is told where nobody has brought TLS along.
@@ -92,6 +121,8 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
             return bad_url("db must be the number of a database");
     } else if (name == "name_space") {
         options.name_space = std::move(value);
+    } else if (name == "prefix") {
+        options.prefix = std::move(value);
     } else if (name == "client_name") {
         options.client_name = std::move(value);
     } else if (name == "max_connections") {
@@ -108,9 +139,8 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
             value == "full" ? TlsVerification::full : TlsVerification::dangerously_disabled;
     } else {
         return bad_url(
-            "unknown parameter; known are db, name_space, client_name, max_connections, and with rediss "
-            "ca_file, "
-            "ca_path, certificate_file, private_key_file, server_name, verification");
+            "unknown parameter; known are db, name_space, prefix, client_name, max_connections, and with "
+            "rediss ca_file, ca_path, certificate_file, private_key_file, server_name, verification");
     }
     return success();
 }
@@ -157,8 +187,10 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
         return wrong("database is negative");
     if (!user.empty() && password.empty())
         return wrong("there is a user without a password");
-    if (!detail::valid_name_space(name_space))
-        return wrong("name_space must be 1 to 64 letters, digits, '_', '-', '.' or '/'");
+    if (auto const name = detail::wrong_name_space(name_space))
+        return wrong(name->c_str());
+    if (auto const name = detail::wrong_prefix(prefix))
+        return wrong(name->c_str());
     if (tls && !unix_path.empty())
         return wrong("there is no TLS on a unix socket");
     if (tls_context && !tls)

@@ -65,10 +65,11 @@ INTERLOCK_DECL Failure undecodable(Version version)
 template <class R>
 StateCore<R>::StateCore(std::shared_ptr<ClientState<R>> client, RepositoryOptions options)
     : client_(std::move(client)), options_(checked(std::move(options), client_->options())),
-      keys_(options_.name_space, options_.shards), retention_(whole_milliseconds(options_.retention)),
+      keys_(options_.name_space, options_.shards, client_->options().prefix),
+      retention_(whole_milliseconds(options_.retention)),
       identity_(intern_store(
           client_->options().endpoint() + "/" + std::to_string(client_->options().database) + "/" +
-          options_.name_space)),
+          keys_.head())),
       group_(client_->subscriber().group(keys_))
 {}
 
@@ -81,7 +82,7 @@ R const& StateCore<R>::runtime() const noexcept
 template <class R>
 std::string StateCore<R>::place() const
 {
-    return "redis name space \"" + options_.name_space + "\"";
+    return "redis name space \"" + client_->options().prefix + options_.name_space + "\"";
 }
 
 template <class R>
