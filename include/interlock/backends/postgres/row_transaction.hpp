@@ -101,9 +101,9 @@ private:
     friend class FreeRows;
 
     RowTransaction(
-        std::shared_ptr<StateTable> table, typename detail::PoolState<Runtime>::Session session,
-        TimePoint until)
-        : Core(std::move(table), std::move(session), until)
+        std::shared_ptr<StateTable> table, typename StateTable::Known known,
+        typename detail::PoolState<Runtime>::Session session, TimePoint until)
+        : Core(std::move(table), std::move(known), std::move(session), until)
     {}
 
     // BEGIN and the locking reads of `keys`.

@@ -27,6 +27,7 @@
 #include <interlock/backends/postgres/detail/impl/connection.ipp>
 #include <interlock/backends/postgres/detail/impl/error.ipp>
 #include <interlock/backends/postgres/detail/impl/greeting.ipp>
+#include <interlock/backends/postgres/detail/impl/known_table.ipp>
 #include <interlock/backends/postgres/detail/impl/pool_state.ipp>
 #include <interlock/backends/postgres/detail/impl/record_statements.ipp>
 #include <interlock/backends/postgres/detail/impl/reply.ipp>
@@ -38,6 +39,8 @@
 #include <interlock/backends/postgres/detail/impl/statements.ipp>
 #include <interlock/backends/postgres/detail/impl/subscriber.ipp>
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
+#include <interlock/backends/postgres/detail/impl/table_facts.ipp>
+#include <interlock/backends/postgres/detail/impl/table_records.ipp>
 #include <interlock/backends/postgres/detail/impl/type_shape.ipp>
 #include <interlock/backends/postgres/detail/impl/values.ipp>
 #include <interlock/backends/postgres/fwd.hpp>

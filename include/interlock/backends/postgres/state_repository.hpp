@@ -288,10 +288,13 @@ private:
         auto const until = deadline.at(runtime().now());
         for (bool again = true;; again = false) {
             bool fresh = false;
+            auto known = store_->know(Deadline{until});
+            if (!known)
+                return std::move(known).failure();
             auto session = store_->pool->take(until, fresh);
             if (!session)
                 return std::move(session).failure();
-            transaction_type tx{store_, *std::move(session), until};
+            transaction_type tx{store_, *std::move(known), *std::move(session), until};
             auto opened = begin(tx);
             if (opened)
                 return tx;
@@ -315,10 +318,14 @@ private:
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
     {
         auto const until = deadline.at(runtime().now());
+        auto known = store_->know(Deadline{until});
+        if (!known)
+            return std::move(known).failure();
         auto session = store_->pool->take(until);
         if (!session)
             return std::move(session).failure();
-        transaction_type tx{store_, *std::move(session), until};  // begins with its changes
+        // It begins with its changes.
+        transaction_type tx{store_, *std::move(known), *std::move(session), until};
         return tx.commit(changes, operation, Deadline{until});
     }
 

@@ -34,7 +34,8 @@ class RowTransactionCore : public BasicTransaction<R> {
 
 protected:
     RowTransactionCore(
-        std::shared_ptr<TableCore<R>> store, typename PoolState<R>::Session session, TimePoint until);
+        std::shared_ptr<TableCore<R>> store, typename TableCore<R>::Known known,
+        typename PoolState<R>::Session session, TimePoint until);
     RowTransactionCore(RowTransactionCore&&) noexcept = default;
     RowTransactionCore& operator=(RowTransactionCore&&) noexcept = default;
     ~RowTransactionCore() = default;
@@ -72,8 +73,9 @@ protected:
     Reply take_row(std::size_t i) noexcept { return std::move(rows_[i].row); }
 
     std::shared_ptr<TableCore<R>> store_;
-    std::optional<Key> own_key_;  // of the one row, where the call's key named it by something else
-    bool healed_{false};          // opening it again may help
+    typename TableCore<R>::Known known_;  // the store's table, as it was known at the beginning
+    std::optional<Key> own_key_;          // of the one row, where the call's key named it by something else
+    bool healed_{false};                  // opening it again may help
 
 private:
     struct Locked {

@@ -63,14 +63,15 @@ public:
         }
     }
 
-    Outcome<void> add_value(Params& params, Key const& key, void const* state) const override
+    Outcome<void> add_value(
+        KnownTable const& known, Params& params, Key const& key, void const* state) const override
     {
         auto const& value = *static_cast<T const*>(state);
         if constexpr (requires { StateTraits<T>::encoded_size(value); })
             if (auto fits = this->check_size(StateTraits<T>::encoded_size(value)); !fits)
                 return fits;
         if (this->mapped)
-            return add_columns(params, key, value);
+            return add_columns(known.table, params, key, value);
         if constexpr (StorableState<T>) {
             std::string encoded;
             if (auto failure = interlock::detail::encode_state(value, encoded))
@@ -98,7 +99,7 @@ public:
     }
 
 private:
-    Outcome<void> add_columns(Params& params, Key const& key, T const& value) const
+    Outcome<void> add_columns(Table const& table, Params& params, Key const& key, T const& value) const
     {
         if (!interlock::detail::belongs_to<T, K>(value, key))
             return this->foreign_key();
@@ -106,7 +107,7 @@ private:
             char const* bad = nullptr;
             std::size_t column = 0;
             for_each_column(value, [&](char const* name, auto const& member) {
-                if (this->table.written[column++] && bad == nullptr && !add_column(params, member))
+                if (table.written[column++] && bad == nullptr && !add_column(params, member))
                     bad = name;
             });
             if (bad != nullptr)

@@ -59,6 +59,8 @@ struct Table {
     std::string first_version;         ///< the expression for the version of a new row
     std::string key_type;              ///< the cast of a key's part: "::bytea"; empty: the column's type
     std::string value_type;            ///< likewise for the written columns
+    /// The expression for the table's identity, by which locks and operation records are kept.
+    std::string store;
 };
 
 /// What a statement does when it may not change the row.
@@ -96,12 +98,15 @@ std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
     Refusal refusal);
 
+/// Reads all rows of the table, in the form that `StateTable::read` takes.
+std::string rows_text(Table const& t);
+
 /// All statements of one repository, made once.
 struct Statements {
     static constexpr std::size_t actions = 5;
 
     /// `lock`: the clause that locks a row.
-    Statements(Table const& t, std::string const& ns, std::string lock);
+    Statements(Table const& t, std::string const& ns, std::string const& lock);
 
     /// The statement for a change.
     Statement const& change(RowAction action, Fencing fencing, bool with_operation) const noexcept
@@ -116,8 +121,6 @@ struct Statements {
         return last_changes[static_cast<std::size_t>(action)][with_operation ? 1 : 0];
     }
 
-    std::string rows;      ///< reads all rows of the table, in the form that `StateTable::read` takes
-    std::string row_lock;  ///< the clause that locks them
     // By action, fencing, and whether there is an operation.
     std::array<std::array<std::array<Statement, 2>, 3>, actions> changes;
     std::array<std::array<Statement, 2>, actions> last_changes;
@@ -135,7 +138,7 @@ struct Statements {
 
 private:
     void make_changes(Table const& t, std::string const& ns);
-    void make_reads(Table const& t);
+    void make_reads(Table const& t, std::string const& lock);
     void make_operation_records(SqlWords const& words);
     void make_lock_records(SqlWords const& words);
 };

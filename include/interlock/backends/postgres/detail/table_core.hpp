@@ -7,6 +7,7 @@
 /// What one repository asks of its table, without the types of its keys and states.
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/known_table.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/reply.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
@@ -21,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,6 +43,9 @@ struct FoundOperation {
 
 /// A stored record that does not mean anything.
 Failure damaged(char const* what);
+
+/// As the statements take it, rounded up.
+std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept;
 
 /// One change of a commit without its type: `Change<T>`, whose value the table encodes by itself.
 struct RowChange {
@@ -107,7 +112,17 @@ public:
     /// Adds the columns of a key of a user's table. False: no row can have the key.
     virtual bool add_key_columns(Params& params, Key const& key) const = 0;
     /// Checks the state behind `value`, which is to be stored under `key`, and adds its columns.
-    virtual Outcome<void> add_value(Params& params, Key const& key, void const* value) const = 0;
+    virtual Outcome<void> add_value(
+        KnownTable const& known, Params& params, Key const& key, void const* value) const = 0;
+
+    // ---- what the server says of the table ------------------------------------------------------
+
+    using Known = std::shared_ptr<KnownTable const>;
+    /// The table as it is known; asks the server in a trip of its own when it is not.
+    Outcome<Known> know(Deadline deadline) const;
+    /// After an error: true if it may come from a table that is not as it was known. Whoever uses the table
+    /// next asks again.
+    bool outdated(Known const& known, SqlError const& error) const noexcept;
 
     // ---- keys, values and their failures --------------------------------------------------------
 
@@ -122,6 +137,8 @@ public:
     Outcome<void> check_encoded(std::size_t size) const;
     Failure does_not_fit(char const* column) const;
     static Failure foreign_key();
+    /// The clause that locks a row.
+    char const* lock_clause() const noexcept;
     static Failure has_nul(char const* column);
     static Failure undecodable(Version version);
 
@@ -154,9 +171,11 @@ public:
     static bool has_effect(RowChange const& change) noexcept;
     /// Adds the statement of one change; the parameters are in the order of `change_text`.
     Outcome<void> add_change(
-        Batch& batch, RowChange const& change, OperationCommit const* operation,
+        KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
         Refusal refusal = Refusal::reply) const;
     void add_operation(Params& params, OperationCommit const& operation) const;
+    /// Adds the statement that finds an operation's record.
+    void add_find(KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const;
     /// What the reply of a change says. Nothing: the row must be looked at, see `change_text`.
     static std::optional<Errc> judge(Reply const& reply, RowChange const& change) noexcept;
     /// Why a plain change was refused: whether there is a row.
@@ -185,8 +204,7 @@ public:
     std::shared_ptr<PoolState<R>> pool;
     RepositoryOptions options;
     bool mapped;  // onto a user's table
-    Table table;
-    Statements statements;
+    Table table;  // as the options say
     Statement begin;
     Statement transaction_id;
     Statement commit;
@@ -196,10 +214,21 @@ protected:
     ~TableCore() = default;
 
 private:
+    Outcome<void> add_load(KnownTable const& known, Batch& batch, Key const& key) const;
     Outcome<CommitResult> judge_one(
         Reply const& reply, RowChange& change, OperationCommit const* operation, Deadline until) const;
+    Known make_known(Table fitting, TableFacts facts) const;
+    // Runs what `fill(known, batch)` adds; once more, on a table that was asked for anew, where an error may
+    // come from a table that had changed.
+    template <class F>
+    Outcome<Exchange> run(Access access, Deadline deadline, F fill) const;
+    // The same, with every error of the server as a failure.
+    template <class F>
+    Outcome<std::vector<Reply>> ask(Access access, Deadline deadline, F fill) const;
 
     mutable std::atomic<std::uint32_t> recorded_{0};  // see `count_record`
+    mutable std::mutex mutex_;                        // guards `known_`
+    mutable Known known_;                             // null: the server must be asked
 };
 
 }  // namespace detail
@@ -209,6 +238,7 @@ private:
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
+#include <interlock/backends/postgres/detail/impl/table_records.ipp>
 #endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_CORE_HPP

@@ -25,8 +25,9 @@ namespace detail {
 
 template <class R>
 RowTransactionCore<R>::RowTransactionCore(
-    std::shared_ptr<TableCore<R>> store, typename PoolState<R>::Session session, TimePoint until)
-    : Base(store->pool, std::move(session), until), store_(std::move(store))
+    std::shared_ptr<TableCore<R>> store, typename TableCore<R>::Known known,
+    typename PoolState<R>::Session session, TimePoint until)
+    : Base(store->pool, std::move(session), until), store_(std::move(store)), known_(std::move(known))
 {}
 
 // ---- locking ------------------------------------------------------------------------------------
@@ -87,7 +88,8 @@ Outcome<Exchange> RowTransactionCore<R>::send_locks(Batch const& batch, Wait wai
 {
     auto exchange = step(batch, until_, begun_ ? Bounded::by_caller : Bounded::by_transaction);
     if (exchange && exchange->error) {
-        healed_ = pool_->heal(*session_, *exchange->error);
+        bool const outdated = store_->outdated(known_, *exchange->error);
+        healed_ = pool_->heal(*session_, *exchange->error) || outdated;
         return refused(*exchange->error, wait);
     }
     begun_ = begun_ || exchange;
@@ -134,7 +136,7 @@ void RowTransactionCore<R>::learn_identity(Reply const& reply)
 template <class R>
 void RowTransactionCore<R>::add_hash_lock(Batch& batch, Key const& key, Wait wait) const
 {
-    auto const& statements = store_->statements;
+    auto const& statements = known_->statements;
     Params number;
     number.number(store_->lock_number(key));
     batch.add(wait == Wait::no ? statements.lock_hash_now : statements.lock_hash, std::move(number));
@@ -143,7 +145,7 @@ void RowTransactionCore<R>::add_hash_lock(Batch& batch, Key const& key, Wait wai
 template <class R>
 bool RowTransactionCore<R>::add_row_lock(Batch& batch, Key const& key, Wait wait) const
 {
-    auto const& statements = store_->statements;
+    auto const& statements = known_->statements;
     Params params;
     if (!store_->add_key(params, key))
         return false;
@@ -215,7 +217,8 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
     auto batch = std::move(before_commit_);
     auto const at = batch.size();
     bool const plain = at == 0 && operation == nullptr && change.version != no_version;
-    if (auto added = store_->add_change(batch, change, operation, plain ? Refusal::reply : Refusal::error);
+    if (auto added =
+            store_->add_change(*known_, batch, change, operation, plain ? Refusal::reply : Refusal::error);
         !added)
         return std::move(added).failure();
     batch.add(store_->commit);
@@ -278,16 +281,12 @@ Outcome<void> RowTransactionCore<R>::add_steps(
         batch.add(store_->transaction_id);
     }
     steps.found = batch.size();
-    if (operation != nullptr) {
-        Params params;
-        params.bytes(operation->home->bytes());
-        params.bytes(operation->id->value());
-        batch.add(store_->statements.find_operation, std::move(params));
-    }
+    if (operation != nullptr)
+        store_->add_find(*known_, batch, *operation->home, *operation->id);
     steps.first = batch.size();
     for (auto const i : order)
         if (store_->has_effect(changes[i])) {
-            if (auto added = store_->add_change(batch, changes[i], nullptr); !added)
+            if (auto added = store_->add_change(*known_, batch, changes[i], nullptr); !added)
                 return added;
             steps.asked.push_back(i);
         } else if (auto valid = store_->check(changes[i]); !valid) {
@@ -297,7 +296,7 @@ Outcome<void> RowTransactionCore<R>::add_steps(
         Params params;
         store_->add_operation(params, *operation);
         params.text(race_word());
-        batch.add(store_->statements.change(RowAction::nothing, Fencing::none, true), std::move(params));
+        batch.add(known_->statements.change(RowAction::nothing, Fencing::none, true), std::move(params));
     }
     return success();
 }

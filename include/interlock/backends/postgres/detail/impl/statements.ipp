@@ -58,7 +58,7 @@ public:
           released_(fencing == Fencing::guarded_and_released), with_operation_(with_operation)
     {
         words_.set("table", t.name);
-        words_.set("store", joined_text({"'", t.name, "'"}));
+        words_.set("store", t.store);
         words_.set("ns", ns);
         words_.set("version", t.version);
         words_.set("key", joined(t.key));
@@ -263,14 +263,28 @@ INTERLOCK_DECL std::string change_text(
     return text.whole(refusal);
 }
 
-INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std::string lock)
-    : row_lock(std::move(lock))
+/// The columns that a read gives, the version first.
+INTERLOCK_DECL std::string shown_text(Table const& t)
+{
+    std::string shown = joined_text({"t.", t.version});
+    for (auto const& column : t.shown)
+        append(shown, {", t.", column});
+    return shown;
+}
+
+INTERLOCK_DECL std::string rows_text(Table const& t)
+{
+    // What any transaction asks first has the transaction's id as its last column.
+    return joined_text({"SELECT ", shown_text(t), ", pg_current_xact_id() FROM ", t.name, " t"});
+}
+
+INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std::string const& lock)
 {
     SqlWords words;
     words.set("ns", ns);
-    words.set("store", joined_text({"'", t.name, "'"}));
+    words.set("store", t.store);
     make_changes(t, ns);
-    make_reads(t);
+    make_reads(t, lock);
     make_operation_records(words);
     make_lock_records(words);
 }
@@ -291,20 +305,15 @@ INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& 
         }
 }
 
-INTERLOCK_DECL void Statements::make_reads(Table const& t)
+INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lock)
 {
     SqlWords words;
-    std::string shown = joined_text({"t.", t.version});
-    for (auto const& column : t.shown)
-        append(shown, {", t.", column});
-    words.set("shown", std::move(shown));
+    words.set("shown", shown_text(t));
     words.set("table", t.name);
     ChangeText parameters{t, {}, RowAction::nothing, Fencing::none, false};
     words.set("is_key", has_key(t, parameters.key()));
     load = Statement{words.line("SELECT {shown} FROM {table} t WHERE {is_key}")};
-    // What any transaction asks first has the transaction's id as its last column.
-    rows = words.line("SELECT {shown}, pg_current_xact_id() FROM {table} t");
-    auto const row = words.line(joined_text({rows, " WHERE {is_key} ", row_lock}));
+    auto const row = words.line(joined_text({rows_text(t), " WHERE {is_key} ", lock}));
     lock_row = Statement{row};
     lock_row_now = Statement{joined_text({row, " NOWAIT"})};
     lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint), pg_current_xact_id()"};

@@ -33,7 +33,6 @@ INTERLOCK_DECL Failure damaged(char const* what)
     return failed(Errc::corrupt_state, {"postgres: ", what});
 }
 
-/// As the statements take it, rounded up.
 INTERLOCK_DECL std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept
 {
     return std::chrono::ceil<std::chrono::microseconds>(time).count();
@@ -59,9 +58,6 @@ template <class R>
 TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape)
     : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
       table(table_of(options, pool->options().name_space, shape)),
-      statements(
-          table, pool->options().name_space,
-          options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE"),
       begin(
           options.isolation == Isolation::serializable      ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
           : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
@@ -69,7 +65,95 @@ TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, Ty
       transaction_id("SELECT pg_current_xact_id()"), commit("COMMIT"),
       identity(
           intern_store(joined_text({pool->endpoint(), "/", pool->options().name_space, "/", table.name})))
-{}
+{
+    if (!mapped)
+        known_ = make_known(table, {});
+}
+
+// ---- what the server says of the table ----------------------------------------------------------
+
+template <class R>
+typename TableCore<R>::Known TableCore<R>::make_known(Table fitting, TableFacts facts) const
+{
+    return std::make_shared<KnownTable const>(
+        std::move(fitting), std::move(facts), pool->options().name_space, lock_clause());
+}
+
+template <class R>
+char const* TableCore<R>::lock_clause() const noexcept
+{
+    return options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE";
+}
+
+template <class R>
+Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) const
+{
+    {
+        std::lock_guard lock(mutex_);
+        if (known_)
+            return known_;
+    }
+    // Several first callers may ask at once; their answers are the same.
+    Batch batch;
+    add_facts_query(batch, table.name, table.key);
+    auto replies = pool->execute(batch, Access::read, deadline);
+    if (!replies)
+        return std::move(replies).failure();
+    auto facts = facts_of((*replies)[0], table.name);
+    if (!facts)
+        return std::move(facts).failure();
+    auto fitting = fitted(table, *facts);
+    if (!fitting)
+        return std::move(fitting).failure();
+    auto known = make_known(*std::move(fitting), *std::move(facts));
+    std::lock_guard lock(mutex_);
+    known_ = known;
+    return known;
+}
+
+template <class R>
+bool TableCore<R>::outdated(Known const& known, SqlError const& error) const noexcept
+{
+    if (!mapped || !outdates_facts(error))
+        return false;
+    std::lock_guard lock(mutex_);
+    if (known_ == known)
+        known_.reset();
+    return true;
+}
+
+template <class R>
+template <class F>
+Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill) const
+{
+    if (!deadline.valid())
+        return failed(Errc::invalid_argument, "the deadline is not a number");
+    Deadline const until{deadline.at(pool->runtime().now())};
+    for (bool again = true;; again = false) {
+        auto known = know(until);
+        if (!known)
+            return std::move(known).failure();
+        Batch batch;
+        if (auto filled = fill(**known, batch); !filled)
+            return std::move(filled).failure();
+        auto exchange = pool->run(batch, access, until);
+        bool const stale = exchange && exchange->error && outdated(*known, *exchange->error);
+        if (!stale || !again)
+            return exchange;
+    }
+}
+
+template <class R>
+template <class F>
+Outcome<std::vector<Reply>> TableCore<R>::ask(Access access, Deadline deadline, F fill) const
+{
+    auto exchange = run(access, deadline, fill);
+    if (!exchange)
+        return std::move(exchange).failure();
+    if (exchange->error)
+        return failure_of(*exchange->error, access);
+    return std::move(exchange->replies);
+}
 
 // ---- keys, values and their failures ------------------------------------------------------------
 
@@ -168,10 +252,22 @@ Outcome<Reply> TableCore<R>::load(Key const& key, Deadline deadline) const
 {
     if (!key.valid())
         return key.validate().failure();
+    auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
+        return add_load(known, batch, key);
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    return std::move((*replies)[0]);
+}
+
+template <class R>
+Outcome<void> TableCore<R>::add_load(KnownTable const& known, Batch& batch, Key const& key) const
+{
     Params params;
     if (!add_key(params, key))
         return bad_key();
-    return pool->execute(statements.load, std::move(params), Access::read, deadline);
+    batch.add(known.statements.load, std::move(params));
+    return success();
 }
 
 template <class R>
@@ -179,16 +275,15 @@ Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, De
 {
     if (keys.empty())
         return std::vector<Reply>{};
-    Batch batch;
-    for (auto const& key : keys) {
-        if (!key.valid())
-            return key.validate().failure();
-        Params params;
-        if (!add_key(params, key))
-            return bad_key();
-        batch.add(statements.load, std::move(params));
-    }
-    return pool->execute(batch, Access::read, deadline);
+    return ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) -> Outcome<void> {
+        for (auto const& key : keys) {
+            if (auto valid = key.validate(); !valid)
+                return valid;
+            if (auto added = add_load(known, batch, key); !added)
+                return added;
+        }
+        return success();
+    });
 }
 
 template <class R>
@@ -197,20 +292,15 @@ Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state
     if (auto valid = validate_lock_call(create.key, create.ttl); !valid)
         return std::move(valid).failure();
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(create.ttl.value());
-    Batch batch;
-    Params params;
-    params.bytes(create.key.bytes());
-    params.bytes(as_text(create.owner.bytes()));
-    params.number(granted.count());
-    params.text(hex(lock_hash(create.key), 16));
-    batch.add(statements.create, std::move(params));
-    if (state) {
-        Params loaded;
-        if (!add_key(loaded, create.key))
-            return bad_key();
-        batch.add(statements.load, std::move(loaded));
-    }
-    auto replies = pool->execute(batch, Access::commit, deadline);
+    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        params.bytes(create.key.bytes());
+        params.bytes(as_text(create.owner.bytes()));
+        params.number(granted.count());
+        params.text(hex(lock_hash(create.key), 16));
+        batch.add(known.statements.create, std::move(params));
+        return state ? add_load(known, batch, create.key) : success();
+    });
     if (!replies)
         return std::move(replies).failure();
     auto const& reply = (*replies)[0];
@@ -231,16 +321,20 @@ Outcome<std::chrono::nanoseconds> TableCore<R>::renew(verb::Renew const& renew, 
     if (auto valid = validate_lock_call(renew.key, renew.ttl); !valid)
         return std::move(valid).failure();
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(renew.ttl.value());
-    Params params;
-    params.bytes(renew.key.bytes());
-    params.bytes(as_text(renew.owner.bytes()));
-    params.number(granted.count());
-    auto reply = pool->execute(statements.renew, std::move(params), Access::commit, deadline);
-    if (!reply)
-        return std::move(reply).failure();
-    if (reply->boolean(0, 0))
+    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        params.bytes(renew.key.bytes());
+        params.bytes(as_text(renew.owner.bytes()));
+        params.number(granted.count());
+        batch.add(known.statements.renew, std::move(params));
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    auto const& reply = (*replies)[0];
+    if (reply.boolean(0, 0))
         return std::chrono::nanoseconds{granted};
-    return Failure::because(Errc::lock_lost, reply->boolean(0, 1) ? Errc::lock_busy : Errc::not_found);
+    return Failure::because(Errc::lock_lost, reply.boolean(0, 1) ? Errc::lock_busy : Errc::not_found);
 }
 
 template <class R>
@@ -248,19 +342,23 @@ Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, D
 {
     if (!key.valid())
         return key.validate().failure();
-    Params params;
-    params.bytes(key.bytes());
-    if (owner != nullptr)
-        params.bytes(as_text(owner->bytes()));
-    else
-        params.null();
-    params.text(free_message(key));
-    auto reply = pool->execute(statements.remove, std::move(params), Access::commit, deadline);
-    if (!reply)
-        return std::move(reply).failure();
-    if (reply->boolean(0, 0))
+    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        params.bytes(key.bytes());
+        if (owner != nullptr)
+            params.bytes(as_text(owner->bytes()));
+        else
+            params.null();
+        params.text(free_message(key));
+        batch.add(known.statements.remove, std::move(params));
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    auto const& reply = (*replies)[0];
+    if (reply.boolean(0, 0))
         return Removal::removed;
-    return reply->boolean(0, 1) ? Removal::taken : Removal::gone;
+    return reply.boolean(0, 1) ? Removal::taken : Removal::gone;
 }
 
 template <class R>
@@ -326,10 +424,10 @@ Statement TableCore<R>::free_rows(std::string const& where, std::string const& o
     if ((where + order_by).find('\0') != std::string::npos)
         throw_invalid({"postgres: the condition of free rows has a NUL"});
     std::string text;
-    append(text, {statements.rows, " WHERE (", where, ")"});
+    append(text, {rows_text(table), " WHERE (", where, ")"});
     if (!order_by.empty())
         append(text, {" ORDER BY ", order_by});
-    append(text, {" LIMIT 1 ", statements.row_lock, " SKIP LOCKED"});
+    append(text, {" LIMIT 1 ", lock_clause(), " SKIP LOCKED"});
     return Statement{text};
 }
 
@@ -353,7 +451,8 @@ bool TableCore<R>::has_effect(RowChange const& change) noexcept
 
 template <class R>
 Outcome<void> TableCore<R>::add_change(
-    Batch& batch, RowChange const& change, OperationCommit const* operation, Refusal refusal) const
+    KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
+    Refusal refusal) const
 {
     if (auto valid = check(change); !valid)
         return valid;
@@ -382,13 +481,13 @@ Outcome<void> TableCore<R>::add_change(
     case RowAction::nothing: break;
     }
     if (change.kind == ChangeKind::write)
-        if (auto added = add_value(params, *change.key, change.value); !added)
+        if (auto added = add_value(known, params, *change.key, change.value); !added)
             return added;
     if (operation != nullptr || refusal == Refusal::error)
         params.text(race_word());
     batch.add(
-        refusal == Refusal::error ? statements.last_change(action, operation != nullptr)
-                                  : statements.change(action, fencing, operation != nullptr),
+        refusal == Refusal::error ? known.statements.last_change(action, operation != nullptr)
+                                  : known.statements.change(action, fencing, operation != nullptr),
         std::move(params));
     return success();
 }
@@ -421,9 +520,7 @@ std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& cha
 template <class R>
 Outcome<bool> TableCore<R>::exists(RowChange const& change, Deadline deadline) const
 {
-    Params params;
-    static_cast<void>(add_key(params, *change.key));
-    auto reply = pool->execute(statements.load, std::move(params), Access::read, deadline);
+    auto reply = load(*change.key, deadline);
     if (!reply)
         return std::move(reply).failure();
     return reply->rows() > 0;
@@ -451,10 +548,9 @@ Outcome<CommitResult> TableCore<R>::commit_one(
             return std::move(valid).failure();
         return Outcome<CommitResult>{std::in_place};
     }
-    Batch batch;
-    if (auto added = add_change(batch, change, operation); !added)
-        return std::move(added).failure();
-    auto exchange = pool->run(batch, Access::commit, until);
+    auto exchange = run(Access::commit, until, [&](KnownTable const& known, Batch& batch) {
+        return add_change(known, batch, change, operation);
+    });
     if (!exchange)
         return std::move(exchange).failure();
     if (exchange->error) {
@@ -490,114 +586,6 @@ Outcome<CommitResult> TableCore<R>::judge_one(
         return Outcome<CommitResult>{std::in_place};
     }
     return or_duplicate(Failure{*code}, operation, until);
-}
-
-// ---- operation records --------------------------------------------------------------------------
-
-template <class R>
-Outcome<std::optional<OperationRecord>> TableCore<R>::find_operation(
-    Key const& key, OperationId const& id, Deadline deadline) const
-{
-    Params params;
-    params.bytes(key.bytes());
-    params.bytes(id.value());
-    auto reply = pool->execute(statements.find_operation, std::move(params), Access::read, deadline);
-    if (!reply)
-        return std::move(reply).failure();
-    return record_of(*reply);
-}
-
-template <class R>
-Outcome<OperationRecord> TableCore<R>::forbid_operation(
-    verb::ForbidOperation const& forbid, Deadline deadline) const
-{
-    Batch batch;
-    Params params;
-    params.bytes(forbid.key.bytes());
-    params.bytes(forbid.id.value());
-    params.number(forbid.attempt);
-    params.number(whole_microseconds(forbid.id.kept_for(options.retention)));
-    // Waits for a commit of this id that is in flight.
-    batch.add(statements.forbid, std::move(params));
-    Params again;
-    again.bytes(forbid.key.bytes());
-    again.bytes(forbid.id.value());
-    batch.add(statements.find_operation, std::move(again));
-    auto replies = pool->execute(batch, Access::commit, deadline);
-    if (!replies)
-        return std::move(replies).failure();
-    auto record = record_of((*replies)[1]);
-    if (!record)
-        return std::move(record).failure();
-    if (!*record)
-        return damaged("a tombstone is gone");
-    return **std::move(record);
-}
-
-template <class R>
-Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
-    std::string_view key, std::string_view id, Deadline deadline) const
-{
-    Params params;
-    params.bytes(key);
-    params.bytes(id);
-    auto page = pool->execute(statements.all_operations, std::move(params), Access::read, deadline);
-    if (!page)
-        return std::move(page).failure();
-    std::vector<FoundOperation> found;
-    for (std::size_t row = 0; row < page->rows(); ++row) {
-        auto const sequence = page->number(row, 2);
-        auto const attempt = page->number(row, 3);
-        auto bytes = page->bytes(row, 0);
-        auto identifier = page->bytes(row, 1);
-        auto answer = page->bytes(row, 4);
-        if (!sequence || !attempt || !bytes || !identifier || !answer)
-            return damaged("an operation record is damaged");
-        found.push_back(
-            {*std::move(bytes), *std::move(identifier),
-             OperationRecord{
-                 static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true,
-                 *std::move(answer)}});
-    }
-    return found;
-}
-
-template <class R>
-Outcome<std::optional<OperationRecord>> TableCore<R>::record_of(Reply const& reply)
-{
-    if (reply.rows() == 0)
-        return std::optional<OperationRecord>{};
-    auto const sequence = reply.number(0, 0);
-    auto const attempt = reply.number(0, 1);
-    auto answer = reply.bytes(0, 3);
-    if (!sequence || !attempt || !answer)
-        return damaged("an operation record is damaged");
-    return std::optional<OperationRecord>{OperationRecord{
-        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), reply.boolean(0, 2),
-        *std::move(answer)}};
-}
-
-template <class R>
-Outcome<CommitResult> TableCore<R>::or_duplicate(
-    Failure refused, OperationCommit const* operation, Deadline deadline) const
-{
-    if (operation == nullptr)
-        return refused;
-    auto record = find_operation(*operation->home, *operation->id, deadline);
-    if (!record)
-        return refused;
-    if (*record && (*record)->answered)
-        return CommitResult{true, std::move((*record)->answer)};
-    if (*record && (*record)->attempt >= operation->attempt)
-        return Errc::superseded;
-    return refused;
-}
-
-template <class R>
-void TableCore<R>::count_record(Deadline until) const
-{
-    if (recorded_.fetch_add(1, std::memory_order_relaxed) % 4096 == 4095)
-        static_cast<void>(forget_expired(until));
 }
 
 }  // namespace detail

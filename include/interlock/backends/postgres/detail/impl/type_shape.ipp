@@ -60,6 +60,7 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
         throw_invalid({"postgres: a state in the library's table needs StateTraits<T>::encode and decode"});
     Table t;
     t.name = ns + "_state";
+    t.store = joined_text({"'", t.name, "'"});
     t.key = {"key"};
     t.version = "version";
     t.columns = t.shown = {"data"};

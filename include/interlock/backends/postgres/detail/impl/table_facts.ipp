@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_FACTS_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_FACTS_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/table_facts.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// `$1` is the table, `$2` the names of the key's columns. One row for each column.
+///
+/// An index sees to it that a key is unique if all that it is made of are columns of the key; those of an
+/// expression are known by what the index depends on. ON CONFLICT takes an index of exactly the key's
+/// columns, and it fails if one of several such indexes is deferrable.
+inline constexpr std::string_view facts_query =
+    R"(WITH c AS MATERIALIZED (SELECT oid, relkind, relhassubclass FROM pg_catalog.pg_class
+    WHERE oid = pg_catalog.to_regclass($1::text)),
+k AS MATERIALIZED (SELECT array_agg(a.attnum) AS columns FROM c JOIN pg_catalog.pg_attribute a
+    ON a.attrelid = c.oid WHERE a.attname = ANY($2::text[]) AND NOT a.attisdropped),
+u AS MATERIALIZED (SELECT i.indpred IS NULL AS whole, i.indimmediate AS immediate, i.indexprs IS NULL
+    AND k.columns <@ (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact
+    FROM c CROSS JOIN k JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
+    WHERE i.indisunique AND i.indisvalid
+    AND array_remove((i.indkey::int2[])[0:i.indnkeyatts - 1], 0::int2) <@ k.columns
+    AND (i.indexprs IS NULL OR ARRAY(SELECT d.refobjsubid::int2 FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
+        AND d.refobjsubid <> 0) <@ k.columns))
+SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_security_active(c.oid),
+    CASE WHEN EXISTS (SELECT FROM u WHERE whole AND exact AND immediate)
+        AND NOT EXISTS (SELECT FROM u WHERE whole AND exact AND NOT immediate) THEN 3
+        WHEN EXISTS (SELECT FROM u WHERE whole) THEN 2
+        WHEN EXISTS (SELECT FROM u) THEN 1 ELSE 0 END,
+    c.relkind = 'r' AND c.relhassubclass,
+    a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid,
+    quote_ident(n.nspname) || '.' || quote_ident(b.typname), b.oid, b.typtype,
+    b.typcategory = 'A' OR b.typtype IN ('r', 'c') OR EXISTS (SELECT FROM pg_catalog.pg_opclass o
+        JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+        WHERE m.amname = 'hash' AND o.opcdefault AND o.opcintype = b.oid),
+    CASE WHEN NOT l.collisdeterministic THEN quote_ident(ln.nspname) || '.' || quote_ident(l.collname) END,
+    a.attgenerated <> '', a.attidentity, a.atthasdef OR a.attidentity <> '' OR b.typdefault IS NOT NULL,
+    a.attnotnull, has_column_privilege(c.oid, a.attnum, 'INSERT'),
+    has_column_privilege(c.oid, a.attnum, 'UPDATE')
+FROM c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+JOIN pg_catalog.pg_type b ON b.oid = (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype
+    FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
+    UNION ALL SELECT t.oid, t.typtype, t.typbasetype FROM d JOIN pg_catalog.pg_type t
+    ON d.typtype = 'd' AND t.oid = d.typbasetype) SELECT d.oid FROM d WHERE d.typtype <> 'd')
+JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace)";
+
+INTERLOCK_DECL ColumnFacts const* TableFacts::column(std::string_view name) const noexcept
+{
+    for (auto const& column : columns)
+        if (column.name == name)
+            return &column;
+    return nullptr;
+}
+
+INTERLOCK_DECL std::string unquoted(std::string_view name)
+{
+    if (name.size() < 2 || name.front() != '"' || name.back() != '"')
+        return std::string(name);
+    std::string out;
+    for (std::size_t i = 1; i + 1 < name.size(); ++i) {
+        out += name[i];
+        if (name[i] == '"')
+            ++i;
+    }
+    return out;
+}
+
+INTERLOCK_DECL std::string literal(std::string_view text)
+{
+    std::string out = "'";
+    for (char c : text)
+        out.append(c == '\'' ? 2 : 1, c);
+    return out += "'";
+}
+
+INTERLOCK_DECL void add_facts_query(
+    Batch& batch, std::string const& table, std::vector<std::string> const& key)
+{
+    std::string names = "{";
+    for (auto const& quoted : key) {
+        names += names.size() > 1 ? ",\"" : "\"";
+        for (char c : unquoted(quoted)) {
+            if (c == '"' || c == '\\')
+                names += '\\';
+            names += c;
+        }
+        names += '"';
+    }
+    Params params;
+    params.text(table);
+    params.text(names + "}");
+    batch.add(std::string(facts_query), std::move(params));
+}
+
+INTERLOCK_DECL char first_char(std::string_view text) noexcept
+{
+    return text.empty() ? '\0' : text[0];
+}
+
+INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std::size_t at)
+{
+    ColumnFacts column;
+    column.name = reply.text(row, at);
+    column.type = reply.text(row, at + 1);
+    column.type_oid = static_cast<std::uint32_t>(reply.number(row, at + 2).value_or(0));
+    column.base = reply.text(row, at + 3);
+    column.base_oid = static_cast<std::uint32_t>(reply.number(row, at + 4).value_or(0));
+    column.base_kind = first_char(reply.text(row, at + 5));
+    column.hashable = reply.boolean(row, at + 6);
+    column.collation = reply.null(row, at + 7) ? std::string() : std::string(reply.text(row, at + 7));
+    column.generated = reply.boolean(row, at + 8);
+    column.identity = first_char(reply.text(row, at + 9));
+    column.has_default = reply.boolean(row, at + 10);
+    column.not_null = reply.boolean(row, at + 11);
+    column.may_insert = reply.boolean(row, at + 12);
+    column.may_update = reply.boolean(row, at + 13);
+    return column;
+}
+
+INTERLOCK_DECL Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table)
+{
+    if (reply.rows() == 0)
+        return failed(
+            Errc::misconfigured, {"postgres: there is no table ", table, " on the search_path of the role"});
+    TableFacts facts;
+    facts.oid = reply.text(0, 0);
+    facts.root = reply.text(0, 1);
+    facts.kind = first_char(reply.text(0, 2));
+    facts.row_security = reply.boolean(0, 3);
+    facts.key_index = static_cast<KeyIndex>(reply.number(0, 4).value_or(0));
+    facts.inherited = reply.boolean(0, 5);
+    for (std::size_t row = 0; row < reply.rows(); ++row)
+        facts.columns.push_back(column_facts(reply, row, 6));
+    return facts;
+}
+
+INTERLOCK_DECL bool outdates_facts(SqlError const& error) noexcept
+{
+    if (error.raised)  // the words of a user's RAISE
+        return false;
+    return error.state.starts_with("42") || error.state.starts_with("0A");
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_FACTS_IPP

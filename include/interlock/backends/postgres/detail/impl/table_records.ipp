@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_RECORDS_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_RECORDS_IPP
+
+#include <interlock/backends/postgres/detail/table_core.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+// ---- operation records --------------------------------------------------------------------------
+
+template <class R>
+Outcome<std::optional<OperationRecord>> TableCore<R>::find_operation(
+    Key const& key, OperationId const& id, Deadline deadline) const
+{
+    auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
+        add_find(known, batch, key, id);
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    return record_of((*replies)[0]);
+}
+
+template <class R>
+void TableCore<R>::add_find(
+    KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const
+{
+    Params params;
+    params.bytes(key.bytes());
+    params.bytes(id.value());
+    batch.add(known.statements.find_operation, std::move(params));
+}
+
+template <class R>
+Outcome<OperationRecord> TableCore<R>::forbid_operation(
+    verb::ForbidOperation const& forbid, Deadline deadline) const
+{
+    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        params.bytes(forbid.key.bytes());
+        params.bytes(forbid.id.value());
+        params.number(forbid.attempt);
+        params.number(whole_microseconds(forbid.id.kept_for(options.retention)));
+        // Waits for a commit of this id that is in flight.
+        batch.add(known.statements.forbid, std::move(params));
+        add_find(known, batch, forbid.key, forbid.id);
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    auto record = record_of((*replies)[1]);
+    if (!record)
+        return std::move(record).failure();
+    if (!*record)
+        return damaged("a tombstone is gone");
+    return **std::move(record);
+}
+
+template <class R>
+Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
+    std::string_view key, std::string_view id, Deadline deadline) const
+{
+    auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        params.bytes(key);
+        params.bytes(id);
+        batch.add(known.statements.all_operations, std::move(params));
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    auto const* page = &(*replies)[0];
+    std::vector<FoundOperation> found;
+    for (std::size_t row = 0; row < page->rows(); ++row) {
+        auto const sequence = page->number(row, 2);
+        auto const attempt = page->number(row, 3);
+        auto bytes = page->bytes(row, 0);
+        auto identifier = page->bytes(row, 1);
+        auto answer = page->bytes(row, 4);
+        if (!sequence || !attempt || !bytes || !identifier || !answer)
+            return damaged("an operation record is damaged");
+        found.push_back(
+            {*std::move(bytes), *std::move(identifier),
+             OperationRecord{
+                 static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true,
+                 *std::move(answer)}});
+    }
+    return found;
+}
+
+template <class R>
+Outcome<std::optional<OperationRecord>> TableCore<R>::record_of(Reply const& reply)
+{
+    if (reply.rows() == 0)
+        return std::optional<OperationRecord>{};
+    auto const sequence = reply.number(0, 0);
+    auto const attempt = reply.number(0, 1);
+    auto answer = reply.bytes(0, 3);
+    if (!sequence || !attempt || !answer)
+        return damaged("an operation record is damaged");
+    return std::optional<OperationRecord>{OperationRecord{
+        static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), reply.boolean(0, 2),
+        *std::move(answer)}};
+}
+
+template <class R>
+Outcome<CommitResult> TableCore<R>::or_duplicate(
+    Failure refused, OperationCommit const* operation, Deadline deadline) const
+{
+    if (operation == nullptr)
+        return refused;
+    auto record = find_operation(*operation->home, *operation->id, deadline);
+    if (!record)
+        return refused;
+    if (*record && (*record)->answered)
+        return CommitResult{true, std::move((*record)->answer)};
+    if (*record && (*record)->attempt >= operation->attempt)
+        return Errc::superseded;
+    return refused;
+}
+
+template <class R>
+void TableCore<R>::count_record(Deadline until) const
+{
+    if (recorded_.fetch_add(1, std::memory_order_relaxed) % 4096 == 4095)
+        static_cast<void>(forget_expired(until));
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_RECORDS_IPP

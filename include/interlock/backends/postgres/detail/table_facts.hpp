@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_FACTS_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_FACTS_HPP
+
+/// @file
+/// What the server says of a user's table. One query of the catalog learns it, before the first statement of
+/// a repository; the statements are made from it. A schema may change under a running program: an error that
+/// says so makes the repository ask again (`outdates_facts`).
+
+#include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/reply.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// What sees to it that no two rows have one key.
+enum class KeyIndex : unsigned char {
+    none,     ///< nothing that the catalog shows
+    partial,  ///< unique indexes for some of the rows only
+    other,    ///< a unique index that ON CONFLICT cannot name: deferrable, of an expression, of fewer columns
+    arbiter,  ///< a unique index of exactly the key's columns, which ON CONFLICT takes
+};
+
+/// One column of a table, a system column among them.
+struct ColumnFacts {
+    std::string name;          ///< as the catalog spells it, without quotes
+    std::string type;          ///< as `format_type` says it, with its modifier: for messages
+    std::uint32_t type_oid{};  ///< of the column's own type, perhaps a domain
+    std::string base;          ///< the type under all domains, quoted, with its schema: for casts
+    std::uint32_t base_oid{};  ///< of that type
+    char base_kind{};          ///< `pg_type.typtype` of it
+    bool hashable{false};      ///< the server can make equal hashes of equal values of it
+    std::string collation;     ///< quoted, with its schema, if the collation is not deterministic; else empty
+    bool generated{false};     ///< GENERATED ALWAYS AS (...): it cannot be written
+    char identity{};           ///< `a`: GENERATED ALWAYS AS IDENTITY; `d`: BY DEFAULT; NUL: neither
+    bool has_default{false};   ///< DEFAULT, or one of the two above
+    bool not_null{false};
+    bool may_insert{false};  ///< whether the role may name it in an INSERT
+    bool may_update{false};  ///< whether the role may set it in an UPDATE
+};
+
+/// One table.
+struct TableFacts {
+    std::string oid;           ///< the table's own
+    std::string root;          ///< of the table that it is a partition of, at the top; else `oid`
+    char kind{};               ///< `pg_class.relkind`: `r` table, `p` partitioned, `v` view, `f` foreign
+    bool row_security{false};  ///< policies apply to the role's statements
+    KeyIndex key_index{KeyIndex::none};
+    /// Other tables inherit from it. Their rows are its rows, and no index sees the rows of all of them.
+    bool inherited{false};
+    std::vector<ColumnFacts> columns;
+
+    /// Nothing when there is no such column.
+    ColumnFacts const* column(std::string_view name) const noexcept;
+};
+
+/// The name that a quoted identifier stands for; other names stay as they are.
+std::string unquoted(std::string_view name);
+/// `text` as a literal of SQL.
+std::string literal(std::string_view text);
+
+/// Adds the query to `batch`. `table`: as it stands in statements; `key`: the key's columns, likewise.
+void add_facts_query(Batch& batch, std::string const& table, std::vector<std::string> const& key);
+/// What its reply says. `misconfigured` when there is no such table.
+Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table);
+
+/// Whether an error may come from a table that is no longer as it was when its facts were learnt.
+bool outdates_facts(SqlError const& error) noexcept;
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/table_facts.ipp>
+#endif
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_FACTS_HPP
