@@ -61,6 +61,14 @@ enum class ChangeKind : unsigned char {
     guard,   ///< look at the fence only
 };
 
+/// What a store has made of a value that it was given. A database may store another value than it was sent: a
+/// trigger changes the row, a column rounds a number, a default takes the place of nothing.
+template <class T>
+struct Stored {
+    bool as_sent{true};        ///< the stored value is the one that was sent
+    std::optional<T> value{};  ///< the stored value, if it is another one; nothing: it must be loaded
+};
+
 /// One key of an atomic commit. Points into its caller's storage, which must live until the commit has
 /// returned. The keys of one commit are different.
 template <class T>
@@ -72,6 +80,12 @@ struct Change {
     T const* value{nullptr};      ///< for `write`
     Fence const* fence{nullptr};  ///< law P1; null: unguarded
     bool release{false};          ///< remove the lock record that `fence` names, in the same step
+    /// The value as it was loaded at `version`, where the caller has it. A store whose values have parts, as
+    /// a row has columns, may then write only the parts that differ.
+    T const* before{nullptr};
+    /// What is stored now: out, of a call that blocked, when the commit was applied. Whoever keeps the state
+    /// asks for it; null: nobody does, which may be cheaper.
+    Stored<T>* stored{nullptr};
 };
 
 /// What a commit came to that was applied, now or by an earlier execution of its operation id.
@@ -157,6 +171,7 @@ struct Insert {
     static constexpr bool reads = false;
     Key const& key;
     T const& value;
+    Stored<T>* stored{nullptr};  ///< as in `Change`
 };
 
 /// Replaces a value if its version is still `version`; the new version. May fail with `version_conflict`,
@@ -171,6 +186,8 @@ struct CompareAndSet {
     Key const& key;
     Version version;
     T const& value;
+    T const* before{nullptr};    ///< as in `Change`
+    Stored<T>* stored{nullptr};  ///< as in `Change`
 };
 
 /// Removes a value if its version is still `version`; the erased version. May fail with `version_conflict`,

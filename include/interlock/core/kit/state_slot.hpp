@@ -83,6 +83,8 @@ public:
     bool fresh() const noexcept { return fresh_; }
     /// The version that a commit expects, or `no_version` for a fresh state.
     Version version() const noexcept { return version_; }
+    /// The value as it was loaded, where it was kept; else null.
+    T const* before() const noexcept { return fresh_ ? nullptr : original_; }
     /// What a commit of this state is: a write where it changed, else a check that nobody else wrote.
     Change<T> change(Key const& key, Fence const* fence = nullptr);
 

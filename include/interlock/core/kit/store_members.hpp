@@ -333,7 +333,11 @@ public:
     Outcome<Version> carry_out(verb::Insert<T> const& insert, Deadline deadline) const
     {
         return self().change(
-            {.key = &insert.key, .kind = ChangeKind::write, .version = no_version, .value = &insert.value},
+            {.key = &insert.key,
+             .kind = ChangeKind::write,
+             .version = no_version,
+             .value = &insert.value,
+             .stored = insert.stored},
             deadline);
     }
     Outcome<Version> carry_out(verb::CompareAndSet<T> const& write, Deadline deadline) const
@@ -341,7 +345,12 @@ public:
         if (write.version <= no_version)
             return Failure{Errc::invalid_argument, "versions start at 1"};
         return self().change(
-            {.key = &write.key, .kind = ChangeKind::write, .version = write.version, .value = &write.value},
+            {.key = &write.key,
+             .kind = ChangeKind::write,
+             .version = write.version,
+             .value = &write.value,
+             .before = write.before,
+             .stored = write.stored},
             deadline);
     }
     Outcome<Version> carry_out(verb::Erase const& erase, Deadline deadline) const

@@ -363,6 +363,11 @@ private:
         // Fused: nobody waits here, so the record goes in the same step as the write.
         releasing_ = N == 1 && !table().contended(*holds_[0]);
         changes[0].release = releasing_;
+        if constexpr (N == 1 && values)
+            if (!releasing_) {  // the state is left to the next holder
+                stored_ = Stored<T>{};
+                changes[0].stored = &stored_;
+            }
         return true;
     }
 
@@ -394,12 +399,21 @@ private:
             drop(0);
         }
         if constexpr (N == 1 && values)
-            if (!result->duplicate && !releasing_) {  // whoever is next here need not load it
-                loaded_[0].emplace(Versioned<T>{std::move(slot(0).value()), result->version});
-                table().leave_state(*holds_[0], &*loaded_[0]);
-            }
+            if (!result->duplicate && !releasing_)
+                leave_state(result->version);
         release_all(false);
         return result;
+    }
+
+    /// Whoever is next here need not load what is stored now.
+    void leave_state(Version written)
+    {
+        if (!stored_.as_sent && !stored_.value)
+            return;  // the store cannot say what it has made of the state
+        auto const version = written != no_version ? written : slot(0).version();
+        auto& value = stored_.as_sent ? slot(0).value() : *stored_.value;
+        loaded_[0].emplace(Versioned<T>{std::move(value), version});
+        table().leave_state(*holds_[0], &*loaded_[0]);
     }
 
     struct Nothing {};
@@ -423,6 +437,7 @@ private:
     std::array<bool, N> known_{};    // `loaded_` came with the lock, and no run has used it yet
     bool cached_{false};             // and is what the holder before has written
     bool releasing_{false};          // with the commit that is on its way
+    Stored<T> stored_;               // what that commit made of the state
     std::size_t ready_{0};           // how many states are loaded, while `begin` loads them
     [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
     [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;

@@ -157,11 +157,23 @@ public:
 
         void remember(Outcome<CommitResult> const& result) noexcept
         {
-            if (result && !result->duplicate && result->version != no_version)
+            bool const wrote = result && !result->duplicate && result->version != no_version;
+            if (wrote && stored_.as_sent)
                 session_.cache().put(keys_[0], slots_[0].value(), result->version, life_);
+            else if (wrote && stored_.value)
+                session_.cache().put(keys_[0], *stored_.value, result->version, life_);
             else if (!result || slots_[0].changed())
                 session_.cache().drop(keys_[0]);
             remembered_ = false;
+        }
+
+        /// Where the store says what it made of the state; only whoever remembers it asks.
+        Stored<T>* asks_what_is_stored() noexcept
+        {
+            if (session_.cache().off())
+                return nullptr;
+            stored_ = Stored<T>{};
+            return &stored_;
         }
 
         Step<CommitResult> write(OperationCommit const* operation, Waiter& waiter)
@@ -171,11 +183,14 @@ public:
                 if (operation == nullptr && (waiter.may_block() || !starts_calls(repository))) {
                     auto& slot = slots_[0];
                     Deadline const deadline{context_.deadline()};
+                    auto* const stored = asks_what_is_stored();
                     auto written =
                         slot.fresh()
-                            ? repository.carry_out(verb::Insert<T>{keys_[0], slot.value()}, deadline)
+                            ? repository.carry_out(verb::Insert<T>{keys_[0], slot.value(), stored}, deadline)
                             : repository.carry_out(
-                                  verb::CompareAndSet<T>{keys_[0], slot.version(), slot.value()}, deadline);
+                                  verb::CompareAndSet<T>{
+                                      keys_[0], slot.version(), slot.value(), slot.before(), stored},
+                                  deadline);
                     if (!written)
                         return std::move(written).failure();
                     Step<CommitResult> done{std::in_place, std::in_place};
@@ -187,6 +202,8 @@ public:
                 return ask(waiter, operation, [&](auto& changes) {
                     for (std::size_t i = 0; i < N; ++i)
                         changes[i] = slots_[i].change(keys_[i]);
+                    if constexpr (N == 1)
+                        changes[0].stored = asks_what_is_stored();
                     return N;
                 });
             else
@@ -216,6 +233,7 @@ public:
         std::uint64_t life_{0};   // of the store, when it was asked
         bool remembers_{true};    // may begin with what is remembered: once
         bool remembered_{false};  // has
+        Stored<T> stored_;        // of the last write, see `asks_what_is_stored`
         [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
         [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     };

@@ -67,7 +67,8 @@ Change<T> StateSlot<T, K>::change(Key const& key, Fence const* fence)
         .kind = changed() ? ChangeKind::write : ChangeKind::verify,
         .version = version_,
         .value = &*value_,
-        .fence = fence};
+        .fence = fence,
+        .before = before()};
 }
 
 }  // namespace v0
