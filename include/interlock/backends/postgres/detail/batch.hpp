@@ -114,6 +114,9 @@ enum class Progress : unsigned char {
     too_late,  ///< nothing of it left: the deadline had come before it was begun
     lost,      ///< the connection broke; `Exchange::error` may have the last words of the server
     late,      ///< not answered in time, nor after it was cancelled; the connection is closed
+    /// A statement began what this client does not carry on: a COPY from or to the client. The connection is
+    /// closed, since the server is in the middle of it.
+    unexpected,
 };
 
 /// By what the server ends a statement that takes too long. These settings of the session are a net below

@@ -77,7 +77,7 @@ public:
     /// reason: an id that was given out is not durable before its transaction commits, and a server that
     /// recovers gives it out again. (A test has seen it: the status that was asked for was another
     /// transaction's.) The name is made of the time line and of the time at which the server's statistics
-    /// began, which a recovery sets anew.
+    /// began, which a recovery sets anew. Empty: the server tells neither, so an id means nothing later.
     std::string const& life() const noexcept { return life_; }
     void set_life(std::string life) { life_ = std::move(life); }
 

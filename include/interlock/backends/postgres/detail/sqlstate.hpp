@@ -42,6 +42,8 @@ inline constexpr std::array sqlstate_rules{
         "40002", Errc::constraint_violated, Certain::yes, "transaction_integrity_constraint_violation"},
     SqlStateRule{"40003", Errc::unavailable, Certain::no, "statement_completion_unknown"},
     SqlStateRule{"40", Errc::serialization_failure, Certain::yes, "transaction_rollback"},
+    // A pooler's, for what it has no other state for.
+    SqlStateRule{"08P01", Errc::unavailable, Certain::no, "protocol_violation"},
     SqlStateRule{"08", Errc::unavailable, Certain::no, "connection_exception"},  // 08007 among them
     SqlStateRule{"57P03", Errc::unavailable, Certain::yes, "cannot_connect_now"},
     SqlStateRule{"57P04", Errc::misconfigured, Certain::yes, "database_dropped"},
@@ -56,6 +58,7 @@ inline constexpr std::array sqlstate_rules{
     SqlStateRule{"25P04", Errc::deadline_exceeded, Certain::yes, "transaction_timeout"},
     SqlStateRule{
         "25", Errc::misconfigured, Certain::yes, "invalid_transaction_state"},  // 25P02: it had failed before
+    SqlStateRule{"53300", Errc::overloaded, Certain::yes, "too_many_connections"},
     SqlStateRule{"53", Errc::overloaded, Certain::yes, "insufficient_resources"},
     SqlStateRule{"23", Errc::constraint_violated, Certain::yes, "integrity_constraint_violation"},
     SqlStateRule{"44", Errc::constraint_violated, Certain::yes, "with_check_option_violation"},
@@ -70,7 +73,10 @@ inline constexpr std::array sqlstate_rules{
     SqlStateRule{"0A", Errc::misconfigured, Certain::yes, "feature_not_supported"},
     SqlStateRule{
         "26", Errc::misconfigured, Certain::yes, "invalid_sql_statement_name"},  // a pooler is in between
+    SqlStateRule{"28P01", Errc::misconfigured, Certain::yes, "invalid_password"},
     SqlStateRule{"28", Errc::misconfigured, Certain::yes, "invalid_authorization_specification"},
+    // A procedure of the user's that would end the transaction of its operation.
+    SqlStateRule{"2D", Errc::misconfigured, Certain::yes, "invalid_transaction_termination"},
     SqlStateRule{"3D", Errc::misconfigured, Certain::yes, "invalid_catalog_name"},
     SqlStateRule{"3F", Errc::misconfigured, Certain::yes, "invalid_schema_name"},
     SqlStateRule{"P0", Errc::constraint_violated, Certain::yes, "raise_exception"},  // the user's own rule

@@ -51,6 +51,10 @@ INTERLOCK_DECL Outcome<void> Options::validate() const
         return detail::bad_url("the scheme must be postgresql or postgres");
     if (url.find('\0') != std::string::npos || !detail::parse_settings(url))
         return detail::bad_url("libpq cannot read it");
+    auto const replication = detail::setting(detail::parse_settings(url).value(), "replication");
+    if (!replication.empty() && replication != "false" && replication != "off" && replication != "no" &&
+        replication != "0")
+        return detail::bad_url("a session for replication takes no statements of this library");
     auto const wrong = [](char const* what) {
         return detail::failed(Errc::invalid_argument, {"postgres: ", what});
     };

@@ -221,7 +221,8 @@ template <class R>
 Outcome<detail::Exchange> BasicTransaction<R>::resolve(Failure unknown, TimePoint until)
 {
     session_.release();  // it is closed, and another connection may need its place
-    if (xid_.empty())
+    // Without a name of the server's life, the id may be another transaction's by now.
+    if (xid_.empty() || life_.empty())
         return unknown;
     for (int attempt = 1;; ++attempt) {
         // The connection of a question goes back before the sleep.

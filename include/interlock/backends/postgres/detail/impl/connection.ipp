@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTION_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTION_IPP
 
+#include <interlock/backends/postgres/detail/connecting.hpp>
 #include <interlock/backends/postgres/detail/connection.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/pqxx.hpp>
@@ -34,24 +35,6 @@ INTERLOCK_DECL std::int64_t milliseconds_until(TimePoint until) noexcept
 {
     auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - interlock::detail::socket_now());
     return std::clamp<std::int64_t>(left.count(), 1, 86'400'000);
-}
-
-/// Why there is no connection. The server's text is left out, since it may name users and files of the
-/// client's machine.
-INTERLOCK_DECL Failure connect_failure(PGconn* connection, std::string const& endpoint)
-{
-    std::string_view const said = PQerrorMessage(connection);
-    // libpq does not tell the SQLSTATE here. All that matters is whether trying again can help.
-    for (std::string_view never :
-         {"password authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
-          "certificate", "does not support SSL", "SSL error", "invalid "})
-        if (said.find(never) != std::string_view::npos)
-            return failed(Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: ", never});
-    if (said.find("too many clients") != std::string_view::npos ||
-        said.find("remaining connection slots") != std::string_view::npos ||
-        said.find("too many connections") != std::string_view::npos)
-        return failed(Errc::overloaded, {"postgres: ", endpoint, " has too many connections"});
-    return failed(Errc::unavailable, {"postgres: no connection to ", endpoint});
 }
 
 /// The parts of an error that are of use, without the detail.
@@ -88,33 +71,10 @@ INTERLOCK_DECL Connection::~Connection()
 INTERLOCK_DECL Outcome<void> Connection::open(
     Settings const& settings, std::string const& endpoint, TimePoint until)
 {
-    std::vector<char const*> keywords;
-    std::vector<char const*> values;
-    for (auto const& [keyword, value] : settings) {
-        keywords.push_back(keyword.c_str());
-        values.push_back(value.c_str());
-    }
-    keywords.push_back(nullptr);
-    values.push_back(nullptr);
-    std::unique_ptr<PGconn, decltype(&PQfinish)> opening{
-        PQconnectStartParams(keywords.data(), values.data(), 0), &PQfinish};
-    if (!opening)
-        return failed(Errc::unavailable, "postgres: out of memory");
-    PQsetNoticeProcessor(opening.get(), [](void*, char const*) {}, nullptr);  // the default prints to stderr
-    auto next = PGRES_POLLING_WRITING;
-    while (PQstatus(opening.get()) != CONNECTION_BAD) {
-        if (next == PGRES_POLLING_OK)
-            break;
-        if (next == PGRES_POLLING_FAILED)
-            return connect_failure(opening.get(), endpoint);
-        if (!wait_for_socket(
-                PQsocket(opening.get()), static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT),
-                until))
-            return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
-        next = PQconnectPoll(opening.get());
-    }
-    if (PQstatus(opening.get()) == CONNECTION_BAD)
-        return connect_failure(opening.get(), endpoint);
+    auto connected = connect_by(settings, endpoint, until);
+    if (!connected)
+        return std::move(connected).failure();
+    auto& opening = *connected;
     pid_ = PQbackendPID(opening.get());
     connection_ = opening.get();
     owner_ = std::make_unique<PqxxConnection>(opening.release());
@@ -310,6 +270,10 @@ INTERLOCK_DECL Progress Connection::receive(Exchange& exchange, int syncs, TimeP
                 exchange.replies[sent_[at].step] = std::move(reply);
             break;
         case PGRES_PIPELINE_ABORTED: break;
+        case PGRES_COPY_IN:
+        case PGRES_COPY_OUT:
+        case PGRES_COPY_BOTH:
+        case PGRES_SINGLE_TUPLE: return Progress::unexpected;
         default: {
             bool const broken = PQstatus(connection_) == CONNECTION_BAD;
             if (!broken && at < sent_.size() && sent_[at].step == no_step)

@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -44,7 +45,7 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
     if (!error.state.empty())
         out += " (" + error.state + ")";
     bool shown = error.raised;
-    for (std::string_view state : {"42", "0A", "26", "3D", "3F", "P0", "55000"})
+    for (std::string_view state : {"42", "0A", "26", "2D", "3D", "3F", "P0", "55000"})
         shown = shown || error.state.starts_with(state);
     if (!shown)
         return out;
@@ -78,6 +79,13 @@ INTERLOCK_DECL Failure failure_of(Exchange const& exchange, Access access)
         if (access == Access::commit)
             return Failure::unknown(Errc::deadline_exceeded, "postgres: no answer by the deadline");
         return Failure{Errc::deadline_exceeded, "postgres: no answer by the deadline"};
+    case Progress::unexpected: {
+        std::string copies = "postgres: COPY FROM STDIN and COPY TO STDOUT are not supported";
+        // What stood before the COPY may be committed with it by the end of the batch.
+        if (access == Access::commit)
+            return Failure::unknown(Errc::invalid_argument, std::move(copies));
+        return Failure{Errc::invalid_argument, std::move(copies)};
+    }
     case Progress::answered:
     case Progress::lost: break;
     }

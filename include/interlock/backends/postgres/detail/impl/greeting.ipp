@@ -5,10 +5,14 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/greeting.hpp>
+#include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -46,6 +50,94 @@ INTERLOCK_DECL Outcome<void> check_pooler(
     return success();
 }
 
+/// A setting of a session.
+struct SessionSetting {
+    std::string_view name;
+    std::string_view value;
+};
+
+/// What the statements of this library build on; the role or the database may have set it otherwise.
+inline constexpr std::array needed_settings{
+    SessionSetting{"default_transaction_isolation", "read committed"}, SessionSetting{"bytea_output", "hex"},
+    SessionSetting{"extra_float_digits", "1"}, SessionSetting{"DateStyle", "ISO"},
+    // A row that a row-level policy hides would pass for a missing one, so it must be an error.
+    SessionSetting{"row_security", "off"},
+    // The one warning that matters must be heard, see `Connection::take_notice`.
+    SessionSetting{"client_min_messages", "warning"}};
+
+/// With these the server, too, notices when this client is gone, and frees what it had locked. Not every
+/// server lets its users set them.
+inline constexpr std::array useful_settings{
+    SessionSetting{"tcp_keepalives_idle", "10"}, SessionSetting{"tcp_keepalives_interval", "3"},
+    SessionSetting{"tcp_keepalives_count", "3"}, SessionSetting{"tcp_user_timeout", "10000"},
+    SessionSetting{"client_connection_check_interval", "2000"}};
+
+/// The list of a SELECT that makes `settings`.
+template <std::size_t N>
+std::string setting_calls(std::array<SessionSetting, N> const& settings)
+{
+    std::string calls;
+    for (auto const& [name, value] : settings)
+        calls += joined_text({calls.empty() ? "" : ", ", "set_config('", name, "', '", value, "', false)"});
+    return calls;
+}
+
+/// See `Connection::life`. Servers that keep their write-ahead log elsewhere (Amazon Aurora) refuse the
+/// functions, and a server may keep the statistics from its users.
+inline constexpr std::string_view life_words =
+    "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, "
+    "(SELECT stats_reset FROM pg_stat_bgwriter)";
+
+/// Runs `sql`, which only asks and sets.
+INTERLOCK_DECL Exchange ask(Connection& connection, std::string sql, TimePoint until)
+{
+    Batch batch;
+    batch.add(std::move(sql));
+    return connection.run(batch, until, Connection::Bounded::by_caller);
+}
+
+INTERLOCK_DECL bool well_answered(Exchange const& exchange) noexcept
+{
+    return exchange.progress == Progress::answered && !exchange.error;
+}
+
+/// Makes each of `settings` by itself, as far as the server lets it be made; the first failure, if there is
+/// one, names its setting.
+template <std::size_t N>
+Outcome<void> set_one_by_one(
+    Connection& connection, std::array<SessionSetting, N> const& settings, std::string const& endpoint,
+    TimePoint until)
+{
+    Outcome<void> all = success();
+    for (auto const& one : settings) {
+        auto const made = ask(connection, "SELECT " + setting_calls(std::array{one}), until);
+        if (well_answered(made) || !all)
+            continue;
+        auto const failure = failure_of(made, Access::read);
+        all = failed(failure.errc(), {failure.detail(), "; ", endpoint, " must take the setting ", one.name});
+    }
+    return all;
+}
+
+/// The same greeting in parts, for a server that refuses a part of it: only the needed settings must be
+/// taken. The answer is that of the whole greeting, with as many columns as the server has answered.
+INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
+    Connection& connection, std::string const& endpoint, TimePoint until)
+{
+    static auto const& needed = interlock::detail::immortal<std::string>(
+        "SELECT pg_backend_pid(), pg_is_in_recovery(), " + setting_calls(needed_settings));
+    auto answer = ask(connection, needed, until);
+    if (!well_answered(answer)) {
+        if (answer.progress == Progress::answered)
+            if (auto one = set_one_by_one(connection, needed_settings, endpoint, until); !one)
+                return std::move(one).failure();
+        return failure_of(answer, Access::read);
+    }
+    if (auto made = ask(connection, "SELECT " + setting_calls(useful_settings), until); !well_answered(made))
+        static_cast<void>(set_one_by_one(connection, useful_settings, endpoint, until));
+    return answer;
+}
+
 INTERLOCK_DECL Outcome<void> greet(
     Connection& connection, Settings const& settings, std::string const& endpoint, TimePoint until)
 {
@@ -53,34 +145,32 @@ INTERLOCK_DECL Outcome<void> greet(
         return failed(
             Errc::misconfigured, {"postgres: the server's version is ",
                                   std::to_string(connection.server_version() / 10000), ", 15 is needed"});
-    // The role or the database may have set these otherwise.
     static auto const& greeting = interlock::detail::immortal<Statement>(
-        "SELECT set_config('default_transaction_isolation', 'read committed', false), "
-        "set_config('bytea_output', 'hex', false), set_config('extra_float_digits', '1', false), "
-        "set_config('DateStyle', 'ISO', false), pg_is_in_recovery(), "
-        "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END, "
-        "(SELECT stats_reset FROM pg_stat_bgwriter), "
-        // These settings let the server, too, notice when this client is gone, and free what it had
-        // locked.
-        "set_config('tcp_keepalives_idle', '10', false), "
-        "set_config('tcp_keepalives_interval', '3', false), "
-        "set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '10000', false), "
-        "set_config('client_connection_check_interval', '2000', false), "
-        // A row that a row-level policy hides would pass for a missing one, so it must be an error.
-        "set_config('row_security', 'off', false), "
-        // The one warning that matters must be heard, see `Connection::take_notice`.
-        "set_config('client_min_messages', 'warning', false), pg_backend_pid()");
+        "SELECT pg_backend_pid(), pg_is_in_recovery(), " + std::string(life_words) + ", " +
+        setting_calls(needed_settings) + ", " + setting_calls(useful_settings));
     Batch batch;
     batch.add(greeting);
-    auto const exchange = connection.run(batch, until, Connection::Bounded::by_caller);
-    if (exchange.progress != Progress::answered || exchange.error)
+    auto exchange = connection.run(batch, until, Connection::Bounded::by_caller);
+    bool life_is_known = well_answered(exchange);
+    if (exchange.progress == Progress::answered && exchange.error) {
+        auto parts = greet_in_parts(connection, endpoint, until);
+        if (!parts)
+            return std::move(parts).failure();
+        exchange = *std::move(parts);
+    }
+    if (!well_answered(exchange))
         return failure_of(exchange, Access::read);
-    if (exchange.replies[0].boolean(0, 4))
-        return failed(Errc::unavailable, {"postgres: ", endpoint, " is a replica"});
-    connection.set_life(
-        std::string(exchange.replies[0].text(0, 5)) + " " + std::string(exchange.replies[0].text(0, 6)));
     auto const& reply = exchange.replies[0];
-    auto const pid = reply.text(0, reply.columns() - 1);
+    if (reply.boolean(0, 1))
+        return failed(Errc::unavailable, {"postgres: ", endpoint, " is a replica"});
+    auto life =
+        life_is_known ? Exchange{} : ask(connection, "SELECT 0, 0, " + std::string(life_words), until);
+    auto const& said = life_is_known ? reply : life.replies[0];
+    life_is_known = life_is_known || well_answered(life);
+    // A half of the name is none: who has it could take a server for another one.
+    if (life_is_known && !said.null(0, 2) && !said.null(0, 3))
+        connection.set_life(std::string(said.text(0, 2)) + " " + std::string(said.text(0, 3)));
+    auto const pid = reply.text(0, 0);
     if (pid == std::to_string(connection.pid()))
         return success();
     return check_pooler(connection, settings, endpoint, pid, until);

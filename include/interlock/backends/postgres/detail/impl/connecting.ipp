@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTING_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTING_IPP
+
+#include <interlock/backends/postgres/detail/connecting.hpp>
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/pqxx.hpp>
+#include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/core/runtime/stream.hpp>
+
+#include <locale.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+INTERLOCK_DECL void CloseConnection::operator()(pg_conn* connection) const noexcept
+{
+    PQfinish(connection);
+}
+
+INTERLOCK_DECL std::string_view state_of_refusal(std::string_view said) noexcept
+{
+    while (said.ends_with('\n'))
+        said.remove_suffix(1);
+    constexpr std::size_t length = 5;
+    if (said.size() < length + 3)
+        return {};
+    auto const state = said.substr(said.size() - length);
+    auto const in_state = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'); };
+    bool const is_state = std::all_of(state.begin(), state.end(), in_state);
+    return is_state && said.substr(0, said.size() - length).ends_with(":  ") ? state : std::string_view{};
+}
+
+/// While one of these lives, libpq writes its own texts as its source has them, whatever the language of the
+/// process: a translation goes by the locale of the thread.
+class OwnTexts {
+public:
+    OwnTexts() noexcept : before_(plain() == nullptr ? nullptr : ::uselocale(plain())) {}
+    OwnTexts(OwnTexts const&) = delete;
+    OwnTexts& operator=(OwnTexts const&) = delete;
+    ~OwnTexts()
+    {
+        if (before_ != nullptr)
+            ::uselocale(before_);
+    }
+
+private:
+    // Never freed: a thread may still connect while the process ends.
+    static locale_t plain() noexcept
+    {
+        static locale_t const c = ::newlocale(LC_ALL_MASK, "C", nullptr);
+        return c;
+    }
+
+    locale_t before_;
+};
+
+/// Starts to connect; null when there is no memory. Notices are not printed, and the text of a refusal is its
+/// SQLSTATE (see `state_of_refusal`).
+INTERLOCK_DECL RawConnection start_connecting(Settings const& settings)
+{
+    std::vector<char const*> keywords;
+    std::vector<char const*> values;
+    for (auto const& [keyword, value] : settings) {
+        keywords.push_back(keyword.c_str());
+        values.push_back(value.c_str());
+    }
+    keywords.push_back(nullptr);
+    values.push_back(nullptr);
+    RawConnection opening{PQconnectStartParams(keywords.data(), values.data(), 0)};
+    if (opening) {
+        PQsetNoticeProcessor(opening.get(), [](void*, char const*) {}, nullptr);
+        PQsetErrorVerbosity(opening.get(), PQERRORS_SQLSTATE);
+    }
+    return opening;
+}
+
+/// How a connection that was started goes on.
+enum class Connected : unsigned char { yes, refused, too_late };
+
+INTERLOCK_DECL Connected finish_connecting(PGconn* opening, TimePoint until)
+{
+    auto next = PGRES_POLLING_WRITING;
+    while (PQstatus(opening) != CONNECTION_BAD) {
+        if (next == PGRES_POLLING_OK)
+            return Connected::yes;
+        if (next == PGRES_POLLING_FAILED)
+            break;
+        auto const events = static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT);
+        if (interlock::detail::wait_for_io(PQsocket(opening), events, until) !=
+            interlock::detail::IoStatus::ok)
+            return Connected::too_late;
+        next = PQconnectPoll(opening);
+    }
+    return Connected::refused;
+}
+
+/// Whether a server that refused the settings with a state that says nothing takes them without `options`:
+/// PgBouncer answers 08P01 to a setting that it does not pass on, and to much else.
+INTERLOCK_DECL bool refuses_options(Settings settings, TimePoint until)
+{
+    if (std::erase_if(settings, [](auto const& entry) { return entry.first == "options"; }) == 0)
+        return false;
+    auto const plain = start_connecting(settings);
+    return plain && finish_connecting(plain.get(), until) == Connected::yes;
+}
+
+/// A failure that libpq itself has found, before the server refused anything. Its words are those of libpq's
+/// source (`OwnTexts`) or of OpenSSL, which has no translations. All that matters is whether trying again can
+/// help.
+INTERLOCK_DECL Failure client_failure(PGconn* connection, std::string const& endpoint)
+{
+    if (PQconnectionNeedsPassword(connection) != 0)
+        return failed(
+            Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: no password supplied"});
+    std::string_view const said = PQerrorMessage(connection);
+    for (std::string_view never : {"certificate", "does not support SSL", "SSL error", "invalid "})
+        if (said.find(never) != std::string_view::npos)
+            return failed(Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: ", never});
+    auto const is_on = [&](char const* parameter) {
+        char const* const value = PQparameterStatus(connection, parameter);
+        return value != nullptr && std::string_view{value} == "on";
+    };
+    // The last of several hosts, which would have been taken as a primary.
+    if (is_on("in_hot_standby"))
+        return failed(
+            Errc::unavailable, {"postgres: no connection to ", endpoint, ": who answers is a replica"});
+    if (is_on("default_transaction_read_only"))
+        return failed(
+            Errc::unavailable, {"postgres: no connection to ", endpoint, ": who answers is read only"});
+    return failed(Errc::unavailable, {"postgres: no connection to ", endpoint});
+}
+
+/// Why there is no connection. The server's text is left out, since it may name users and files of the
+/// client's machine, and since it is translated.
+INTERLOCK_DECL Failure
+connect_failure(PGconn* connection, Settings const& settings, std::string const& endpoint, TimePoint until)
+{
+    std::string const state{state_of_refusal(PQerrorMessage(connection))};
+    if (state.empty())
+        return client_failure(connection, endpoint);
+    auto const& rule = rule_of(state);
+    if (state == "08P01" && refuses_options(settings, until))
+        return failed(
+            Errc::misconfigured,
+            {"postgres: ", endpoint,
+             " refuses the setting \"options\" of the URL, as a pooler does that may not "
+             "pass it on"});
+    if (rule.errc == Errc::overloaded)
+        return failed(
+            rule.errc, {"postgres: ", endpoint, " has too many connections: ", rule.name, " (", state, ")"});
+    return failed(
+        rule.errc, {"postgres: ", endpoint, " refuses the connection: ", rule.name, " (", state, ")"});
+}
+
+INTERLOCK_DECL Outcome<RawConnection> connect_by(
+    Settings const& settings, std::string const& endpoint, TimePoint until)
+{
+    OwnTexts const own_texts;
+    auto opening = start_connecting(settings);
+    if (!opening)
+        return failed(Errc::unavailable, "postgres: out of memory");
+    switch (finish_connecting(opening.get(), until)) {
+    case Connected::yes: return opening;
+    case Connected::too_late:
+        return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
+    case Connected::refused: break;
+    }
+    return connect_failure(opening.get(), settings, endpoint, until);
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_CONNECTING_IPP
