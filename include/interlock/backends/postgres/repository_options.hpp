@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -35,13 +36,26 @@ enum class Isolation : unsigned char {
     serializable,     ///< likewise; and the operation's own statements read as if no other transaction ran
 };
 
+/// The column of a member that has another name than the member: `{"date", "\"order date\""}`.
+struct ColumnOf {
+    std::string member{};
+    std::string column{};
+};
+
 /// How one repository keeps its data.
+///
+/// **Names.** The name of a table, a column or a sequence is taken exactly as it is written. It is quoted
+/// when it is sent, so that it may be a reserved word, and the server never folds capitals to small letters.
+/// A name of letters, digits, `_` and `$` is written as it is: `order`, `orderId`. Any other name is written
+/// as SQL writes it, in double quotes (`"Order Lines"`), with `""` for a quote within. A dot outside of
+/// quotes stands between a schema and the name: `sales.order`. A name has at most 63 bytes.
 struct RepositoryOptions {
-    /// The user's table, perhaps with its schema in front: lower-case letters, digits and `_`. Empty: the
-    /// library's own, with states encoded by `StateTraits`. The states of a table must be described structs
-    /// with one member per column, of the column's name: numbers, `bool`, strings, enumerations (by name if
-    /// described, else by number) and optionals of those. A member that is a described struct stands for its
-    /// own members' columns. Columns without a member are left alone, and get their default in new rows.
+    /// The user's table, perhaps with its schema in front. Empty: the library's own, with states encoded by
+    /// `StateTraits`. The states of a table must be described structs with one member per column, of exactly
+    /// the column's name (a member `orderId` is the column `"orderId"`), or see `columns`: numbers, `bool`,
+    /// strings, enumerations (by name if described, else by number) and optionals of those. A
+    /// member that is a described struct stands for its own members' columns. Columns without a member are
+    /// left alone, and get their default in new rows.
     std::string table{};
     /// The key column: a primary key, or another unique one. Its collation must be deterministic. Several,
     /// with commas between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts,
@@ -54,6 +68,9 @@ struct RepositoryOptions {
     /// a key that is erased and inserted again has versions that it had before: then law P3 holds only while
     /// nothing is erased.
     std::string version_sequence{};
+    /// The columns of members that have other names than their columns. A member that is not named here is
+    /// the column of its own name. `key` and `version` name columns.
+    std::vector<ColumnOf> columns{};
     /// What row transactions lock. `PessimisticRowLock::wait` says whether a call waits for a lock that
     /// somebody else has, and the call's deadline says how long.
     RowLock row_lock{RowLock::for_update};

@@ -29,6 +29,7 @@
 #include <interlock/backends/postgres/detail/impl/error.ipp>
 #include <interlock/backends/postgres/detail/impl/greeting.ipp>
 #include <interlock/backends/postgres/detail/impl/known_table.ipp>
+#include <interlock/backends/postgres/detail/impl/names.ipp>
 #include <interlock/backends/postgres/detail/impl/pool_state.ipp>
 #include <interlock/backends/postgres/detail/impl/record_statements.ipp>
 #include <interlock/backends/postgres/detail/impl/reply.ipp>

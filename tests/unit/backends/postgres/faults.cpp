@@ -254,7 +254,7 @@ TEST_CASE(
     auto const ns = b.pool.options().name_space;
     // The update of a row without an operation id: whoever sends its name.
     detail::Table table;
-    table.name = ns + "_state";
+    table.name = table.quoted = ns + "_state";
     table.key = {"key"};
     table.version = "version";
     table.columns = table.shown = {"data"};

@@ -47,9 +47,11 @@ std::string const& race_word();
 /// Whether the statement failed because it had lost a race.
 bool is_race(SqlError const& error);
 
-/// Where a repository's states are. All identifiers are valid ones, so they stand in statements as they are.
+/// Where a repository's states are. All names but the first are quoted where they need it, so they stand in
+/// statements as they are.
 struct Table {
-    std::string name;                  ///< the name of the table, perhaps with its schema
+    std::string name;                  ///< `SqlName::text`: for records and messages
+    std::string quoted;                ///< the table, perhaps with its schema
     std::vector<std::string> key;      ///< the columns of the key
     std::string version;               ///< the column of the version
     std::vector<std::string> columns;  ///< the columns that are written besides those

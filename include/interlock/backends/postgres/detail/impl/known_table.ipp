@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/known_table.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 
 #include <string>
 #include <utility>
@@ -27,7 +28,7 @@ INTERLOCK_DECL Outcome<Table> fitted(Table table, TableFacts const& facts)
     if (facts.column(unquoted(table.version)) == nullptr)
         return missing(table.version);
     // Text, folded into the plan; it is resolved anew when the session's search_path changes.
-    auto const oid = joined_text({literal(table.name), "::regclass"});
+    auto const oid = joined_text({quoted_text(table.quoted), "::regclass"});
     table.store = joined_text({"coalesce(pg_partition_root(", oid, "), ", oid, ")::oid::text"});
     return table;
 }

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENTS_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENTS_IPP
 
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/random.hpp>
@@ -57,7 +58,7 @@ public:
         : table_(t), action_(action), fenced_(fencing != Fencing::none),
           released_(fencing == Fencing::guarded_and_released), with_operation_(with_operation)
     {
-        words_.set("table", t.name);
+        words_.set("table", t.quoted);
         words_.set("store", t.store);
         words_.set("ns", ns);
         words_.set("version", t.version);
@@ -275,7 +276,7 @@ INTERLOCK_DECL std::string shown_text(Table const& t)
 INTERLOCK_DECL std::string rows_text(Table const& t)
 {
     // What any transaction asks first has the transaction's id as its last column.
-    return joined_text({"SELECT ", shown_text(t), ", pg_current_xact_id() FROM ", t.name, " t"});
+    return joined_text({"SELECT ", shown_text(t), ", pg_current_xact_id() FROM ", t.quoted, " t"});
 }
 
 INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std::string const& lock)
@@ -309,11 +310,11 @@ INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lo
 {
     SqlWords words;
     words.set("shown", shown_text(t));
-    words.set("table", t.name);
+    words.set("table", t.quoted);
     ChangeText parameters{t, {}, RowAction::nothing, Fencing::none, false};
     words.set("is_key", has_key(t, parameters.key()));
     load = Statement{words.line("SELECT {shown} FROM {table} t WHERE {is_key}")};
-    auto const row = words.line(joined_text({rows_text(t), " WHERE {is_key} ", lock}));
+    auto const row = joined_text({rows_text(t), words.line(" WHERE {is_key} "), lock});
     lock_row = Statement{row};
     lock_row_now = Statement{joined_text({row, " NOWAIT"})};
     lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint), pg_current_xact_id()"};

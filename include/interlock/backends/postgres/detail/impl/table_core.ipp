@@ -4,6 +4,7 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CORE_IPP
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/table_core.hpp>
 #include <interlock/core/kit/lock_call.hpp>
@@ -95,7 +96,7 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) cons
     }
     // Several first callers may ask at once; their answers are the same.
     Batch batch;
-    add_facts_query(batch, table.name, table.key);
+    add_facts_query(batch, table.quoted, table.key);
     auto replies = pool->execute(batch, Access::read, deadline);
     if (!replies)
         return std::move(replies).failure();
@@ -369,13 +370,13 @@ Outcome<void> TableCore<R>::verify_fencing(Deadline deadline) const
     if (!mapped)
         names.push_back(ns + "_version");
     else if (!options.version_sequence.empty())
-        names.push_back(options.version_sequence);
+        names.push_back(table_name("version_sequence", options.version_sequence).quoted);
     Batch batch;
     for (auto const& sequence : names)
         batch.add(joined_text(
             {"SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence "
-             "WHERE seqrelid = '",
-             sequence, "'::regclass"}));
+             "WHERE seqrelid = ",
+             quoted_text(sequence), "::regclass"}));
     auto replies = pool->execute(batch, Access::read, deadline);
     if (!replies)
         return std::move(replies).failure();

@@ -4,13 +4,12 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TYPE_SHAPE_IPP
 
 #include <interlock/backends/postgres/detail/error.hpp>
-#include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/backends/postgres/detail/type_shape.hpp>
 
 #include <algorithm>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace interlock {
@@ -18,34 +17,37 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// A name, perhaps with a schema and a dot in front.
-INTERLOCK_DECL bool valid_name(std::string_view name) noexcept
-{
-    auto const dot = name.find('.');
-    if (dot == std::string_view::npos)
-        return valid_identifier(name);
-    return valid_identifier(name.substr(0, dot)) && valid_identifier(name.substr(dot + 1));
-}
-
-/// The names of a list with commas.
-INTERLOCK_DECL std::vector<std::string> listed(std::string_view names)
+/// The columns of these members, in their order.
+INTERLOCK_DECL std::vector<std::string> columns_of(
+    RepositoryOptions const& options, std::vector<std::string> const& members)
 {
     std::vector<std::string> out;
-    for (;;) {
-        auto const comma = names.find(',');
-        auto name = names.substr(0, comma);
-        name.remove_prefix(std::min(name.find_first_not_of(' '), name.size()));
-        name = name.substr(0, name.find_last_not_of(' ') + 1);
-        out.emplace_back(name);
-        if (comma == std::string_view::npos)
-            return out;
-        names.remove_prefix(comma + 1);
+    for (auto const& member : members) {
+        auto const said = std::find_if(options.columns.begin(), options.columns.end(), [&](auto const& c) {
+            return c.member == member;
+        });
+        if (said == options.columns.end())
+            check_name("member", member);
+        out.push_back(said == options.columns.end() ? member : name_of_column("columns", said->column));
+        if (std::count(out.begin(), out.end(), out.back()) > 1)
+            throw_invalid({"postgres: two members are the column \"", out.back(), "\""});
     }
+    return out;
 }
 
-INTERLOCK_DECL void check_key_columns(std::vector<std::string> const& keys, TypeShape const& shape)
+/// Throws for a member that `RepositoryOptions::columns` names, and that is none.
+INTERLOCK_DECL void check_columns(RepositoryOptions const& options, TypeShape const& shape)
 {
-    if (shape.key_is_struct && keys != shape.key_columns)
+    for (auto const& column : options.columns)
+        if (std::find(shape.columns.begin(), shape.columns.end(), column.member) == shape.columns.end())
+            throw_invalid(
+                {"postgres: columns names \"", column.member, "\", which is no member of the state"});
+}
+
+INTERLOCK_DECL void check_key_columns(
+    std::vector<std::string> const& keys, std::vector<std::string> const& key_columns, TypeShape const& shape)
+{
+    if (shape.key_is_struct && keys != key_columns)
         throw_invalid({"postgres: key must name the members of the key's struct, in their order"});
     if (!shape.key_is_struct && keys.size() != shape.key_parts)
         throw_invalid(
@@ -59,7 +61,7 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
     if (!shape.storable)
         throw_invalid({"postgres: a state in the library's table needs StateTraits<T>::encode and decode"});
     Table t;
-    t.name = ns + "_state";
+    t.name = t.quoted = ns + "_state";
     t.store = joined_text({"'", t.name, "'"});
     t.key = {"key"};
     t.version = "version";
@@ -80,40 +82,29 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
         throw_invalid(
             {"postgres: the key type is neither a column nor made of columns; it needs "
              "KeyTraits<K>::decode"});
-    if (!valid_name(options.table))
-        throw_invalid(
-            {"postgres: table must be made of lower-case letters, digits and '_', perhaps with a schema and "
-             "a dot "
-             "in front"});
-    auto const keys = listed(options.key);
-    if (!std::all_of(keys.begin(), keys.end(), [](auto const& name) { return valid_identifier(name); }) ||
-        !valid_identifier(options.version))
-        throw_invalid({"postgres: key and version must name columns, by lower-case letters, digits and '_'"});
-    check_key_columns(keys, shape);
-    if (!options.version_sequence.empty() && !valid_name(options.version_sequence))
-        throw_invalid({"postgres: version_sequence must be made of lower-case letters, digits and '_'"});
-    // Quoted, so that a column may be called "order"; they are valid, so quotes change nothing else.
-    auto const quoted = [](std::string const& name) { return joined_text({"\"", name, "\""}); };
+    check_columns(options, shape);
+    auto const name = table_name("table", options.table);
+    auto const keys = names_of("key", options.key);
+    auto const version = name_of_column("version", options.version);
+    check_key_columns(keys, columns_of(options, shape.key_columns), shape);
     Table t;
-    t.name = options.table;
-    for (auto const& name : keys)
-        t.key.push_back(quoted(name));
-    t.version = quoted(options.version);
-    for (auto const& name : shape.columns) {
-        if (!valid_identifier(name))
-            throw_invalid(
-                {"postgres: member ", name, " cannot be a column: lower-case letters, digits and '_' only"});
-        t.shown.push_back(quoted(name));
-        t.written.push_back(
-            name != options.version && std::find(keys.begin(), keys.end(), name) == keys.end());
+    t.name = name.text;
+    t.quoted = name.quoted;
+    for (auto const& key : keys)
+        t.key.push_back(quoted_name(key));
+    t.version = quoted_name(version);
+    for (auto const& column : columns_of(options, shape.columns)) {
+        t.shown.push_back(quoted_name(column));
+        t.written.push_back(column != version && std::find(keys.begin(), keys.end(), column) == keys.end());
         if (t.written.back())
-            t.columns.push_back(quoted(name));
+            t.columns.push_back(quoted_name(column));
     }
     if (options.version_sequence.empty()) {
         t.first_version = "1";
         t.next_version = joined_text({"t.", t.version, " + 1"});
     } else {
-        t.first_version = t.next_version = joined_text({"nextval('", options.version_sequence, "')"});
+        t.first_version = t.next_version = joined_text(
+            {"nextval(", quoted_text(table_name("version_sequence", options.version_sequence).quoted), ")"});
     }
     return t;
 }

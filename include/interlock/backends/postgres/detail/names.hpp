@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_NAMES_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_NAMES_HPP
+
+/// @file
+/// The names of tables, columns and sequences that a user gives: how they are read, and how they stand in a
+/// statement.
+///
+/// A name is taken as it is written, capitals and small letters kept. It may be written without quotes when
+/// it is made of letters, digits and `_`; any other name is written as SQL writes it, in double quotes:
+/// `"Order Lines"`, with `""` for a quote. In a statement every name is quoted, so that it may be a reserved
+/// word, and so that the server never folds it to small letters.
+
+#include <interlock/separate_compilation.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// The name of a table or of a sequence.
+struct SqlName {
+    /// For messages and records: as short as it can be written. Two spellings of one name have one text.
+    std::string text;
+    /// For statements: every part is quoted.
+    std::string quoted;
+};
+
+/// `name` in double quotes, as it stands in a statement.
+std::string quoted_name(std::string_view name);
+/// `text` as a constant of SQL, whatever `standard_conforming_strings` says.
+std::string quoted_text(std::string_view text);
+
+/// The name of a table or of a sequence, perhaps with a schema and a dot in front. Throws `Error`
+/// (`invalid_argument`), which says `option`, the name, and the character that cannot stand there.
+SqlName table_name(std::string_view option, std::string_view written);
+/// The names of a list with commas, without their quotes; likewise.
+std::vector<std::string> names_of(std::string_view option, std::string_view written);
+/// The one name that `written` is, without its quotes; likewise.
+std::string name_of_column(std::string_view option, std::string_view written);
+/// Throws likewise unless a column can have this very name, which is not written in quotes.
+void check_name(std::string_view option, std::string_view name);
+
+/// Whether `text` is UTF-8 that the server takes: no NUL, no surrogates, no form that is too long.
+bool is_utf8(std::string_view text) noexcept;
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/names.ipp>
+#endif
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_NAMES_HPP
