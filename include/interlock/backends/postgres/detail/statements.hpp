@@ -86,19 +86,36 @@ enum ChangeColumn : std::size_t {
     old_answer,       // that answer
 };
 
+/// Which columns a change writes, and what it does besides, on a user's table.
+struct ChangeColumns {
+    /// For each of `Table::columns` whether it is written, '1' or '0'; empty: all are.
+    std::string written{};
+    /// The reply's last columns are those of `Table::shown`, as they are stored.
+    bool told{false};
+    /// The statement fails as a race (`is_race`), and so leaves no trace, if nothing came of the change although
+    /// the row was as it should be: a trigger or a rule of the table has made nothing of it, or something
+    /// else, or somebody else was faster. Whoever sends it looks at the row then.
+    bool looks{false};
+
+    bool usual() const noexcept { return written.empty() && !told && !looks; }
+};
+
 /// A change together with all that depends on it. The parameters, in this order:
 /// 1. the key (not for `nothing`);
 /// 2. with a fence: the key of the lock, owner, token; if the lock is released: the payload of the wake-up;
 /// 3. with an operation: home, id, attempt, answer, retention in microseconds;
 /// 4. for the action: the version (update, erase, verify) or the hash of the key (insert), and the values;
-/// 5. last, with an operation or `Refusal::error`: `race_word`.
+/// 5. last, with an operation, `Refusal::error` or `ChangeColumns::looks`: `race_word`.
 ///
 /// A change on which nothing else depends returns the new version, or no row. That is cheaper than to be told
 /// at once why a change was refused; the reason is asked for only then. Every other change returns the
 /// columns of `ChangeColumn`.
 std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
-    Refusal refusal);
+    Refusal refusal, ChangeColumns columns = {});
+/// An insert that no other row is looked for: it fails where the key is taken. The parameters are those of
+/// `change_text` for an insert on which nothing else depends.
+std::string bare_insert_text(Table const& t, std::string const& ns, ChangeColumns columns);
 
 /// Reads all rows of the table, in the form that `StateTable::read` takes.
 std::string rows_text(Table const& t);

@@ -54,9 +54,12 @@ INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> cons
 /// which they are named. `change_text` says the order of the parts.
 class ChangeText {
 public:
-    ChangeText(Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation)
+    ChangeText(
+        Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
+        ChangeColumns columns = {})
         : table_(t), action_(action), fenced_(fencing != Fencing::none),
-          released_(fencing == Fencing::guarded_and_released), with_operation_(with_operation)
+          released_(fencing == Fencing::guarded_and_released), with_operation_(with_operation),
+          columns_(std::move(columns))
     {
         words_.set("table", t.quoted);
         words_.set("store", t.store);
@@ -79,6 +82,11 @@ public:
 
     /// Nothing else depends on the change.
     std::string plain() { return row_change(); }
+    std::string bare_insert()
+    {
+        bare_ = true;
+        return row_change();
+    }
 
     std::string whole(Refusal refusal)
     {
@@ -144,6 +152,7 @@ private:
         if (action_ == RowAction::nothing)
             return words_.line("SELECT 1::bigint AS version WHERE true{allowed}");
         bind("expected", {});
+        words_.set("told", told("t."));
         words_.set("here", words_.line("WHERE {is_key} AND t.{version} = {expected}{allowed}"));
         if (action_ == RowAction::erase)
             return words_.line("DELETE FROM {table} t {here} RETURNING t.{version} AS version");
@@ -162,24 +171,52 @@ private:
         bind("hash", "::bigint");
         std::string names = joined_text({joined(table_.key), ", ", table_.version});
         std::string values = joined_text({joined(key_), ", ", table_.first_version});
-        for (auto const& column : table_.columns) {
-            append(names, {", ", column});
+        for (std::size_t i = 0; i < table_.columns.size(); ++i) {
+            if (!writes(i))
+                continue;
+            append(names, {", ", table_.columns[i]});
             append(values, {", ", parameter(table_.value_type)});
         }
         words_.set("names", std::move(names));
         words_.set("values", std::move(values));
+        words_.set("told", told("t."));
+        // A trigger that stores the row elsewhere must not see a key that is taken.
+        words_.set(
+            "free", columns_.looks ? words_.line(R"( AND NOT EXISTS (SELECT FROM {table} t
+            WHERE {is_key}))")
+                                   : "");
+        words_.set("or_nothing", bare_ ? "" : words_.line("ON CONFLICT ({key}) DO NOTHING "));
         return words_.line(R"(INSERT INTO {table} AS t ({names}) SELECT {values}
-            FROM (SELECT pg_advisory_xact_lock({hash})) a WHERE true{allowed}
-            ON CONFLICT ({key}) DO NOTHING RETURNING t.{version} AS version)");
+            FROM (SELECT pg_advisory_xact_lock({hash})) a WHERE true{allowed}{free}
+            {or_nothing}RETURNING t.{version} AS version{told})");
     }
 
     std::string update()
     {
         std::string set = joined_text({table_.version, " = ", table_.next_version});
-        for (auto const& column : table_.columns)
-            append(set, {", ", column, " = ", parameter(table_.value_type)});
+        for (std::size_t i = 0; i < table_.columns.size(); ++i)
+            if (writes(i))
+                append(set, {", ", table_.columns[i], " = ", parameter(table_.value_type)});
         words_.set("set", std::move(set));
-        return words_.line("UPDATE {table} t SET {set} {here} RETURNING t.{version} AS version");
+        return words_.line("UPDATE {table} t SET {set} {here} RETURNING t.{version} AS version{told}");
+    }
+
+    bool writes(std::size_t column) const noexcept
+    {
+        return columns_.written.empty() || columns_.written[column] == '1';
+    }
+
+    /// The columns as they are stored, from `t.`, or, by the names that they then have, from `w.`.
+    std::string told(std::string_view from) const
+    {
+        std::string out;
+        for (std::size_t i = 0; columns_.told && i < table_.shown.size(); ++i) {
+            auto const name = joined_text({"s", std::to_string(i)});
+            append(out, {", ", from, from == "t." ? table_.shown[i] : name});
+            if (from == "t.")
+                append(out, {" AS ", name});
+        }
+        return out;
     }
 
     void add_lock_record()
@@ -218,8 +255,23 @@ private:
     std::string error_if_refused()
     {
         words_.set("unrecorded", with_operation_ ? " OR NOT EXISTS (SELECT FROM rec)" : "");
+        if (columns_.told) {
+            set_race("SELECT count(*) FROM w");
+            words_.set("told", told("w."));
+            return words_.line(R"( SELECT w.version, CASE WHEN NOT EXISTS (SELECT FROM w){unrecorded}
+                THEN {race} END{told} FROM (SELECT 1) one LEFT JOIN w ON true)");
+        }
         set_race("count(*)");
         return words_.line(" SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END FROM w");
+    }
+
+    /// Whether nothing came of the change although the row was as it should be.
+    std::string nothing_came() const
+    {
+        if (action_ == RowAction::insert)
+            return words_.line(
+                "NOT EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM {table} t WHERE {is_key}){allowed}");
+        return words_.line("NOT EXISTS (SELECT FROM w) AND EXISTS (SELECT FROM {table} t {here})");
     }
 
     /// The columns of `ChangeColumn`, and what must be evaluated besides.
@@ -233,11 +285,18 @@ private:
         out += with_operation_ ? ", (SELECT answered FROM old), (SELECT answer FROM old)" : ", NULL, NULL";
         if (released_)
             out += ", (SELECT count(*) FROM n)";
-        if (with_operation_) {
-            set_race("SELECT count(*) FROM rec");
-            out += words_.line(R"(, CASE WHEN EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec)
-                THEN {race} END)");
+        if (with_operation_ || columns_.looks) {
+            std::string fails;
+            if (with_operation_)
+                fails = "EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec)";
+            if (columns_.looks)
+                append(fails, {fails.empty() ? "" : " OR ", nothing_came()});
+            words_.set("fails", std::move(fails));
+            set_race(with_operation_ ? "SELECT count(*) FROM rec" : "SELECT count(*) FROM w");
+            out += words_.line(", CASE WHEN {fails} THEN {race} END");
         }
+        if (columns_.told)
+            append(out, {told("w."), " FROM (SELECT 1) one LEFT JOIN w ON true"});
         return out;
     }
 
@@ -246,6 +305,8 @@ private:
     bool fenced_;
     bool released_;
     bool with_operation_;
+    ChangeColumns columns_;
+    bool bare_{false};  // a taken key is an error
     SqlWords words_;
     std::vector<std::string> key_;  // the parameters of the row's key
     std::string with_;              // the parts so far
@@ -255,13 +316,18 @@ private:
 
 INTERLOCK_DECL std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
-    Refusal refusal)
+    Refusal refusal, ChangeColumns columns)
 {
-    ChangeText text{t, ns, action, fencing, with_operation};
     bool const writes = action != RowAction::verify && action != RowAction::nothing;
-    if (writes && fencing == Fencing::none && !with_operation && refusal == Refusal::reply)
-        return text.plain();
-    return text.whole(refusal);
+    bool const alone =
+        writes && fencing == Fencing::none && !with_operation && refusal == Refusal::reply && !columns.looks;
+    ChangeText text{t, ns, action, fencing, with_operation, std::move(columns)};
+    return alone ? text.plain() : text.whole(refusal);
+}
+
+INTERLOCK_DECL std::string bare_insert_text(Table const& t, std::string const& ns, ChangeColumns columns)
+{
+    return ChangeText{t, ns, RowAction::insert, Fencing::none, false, std::move(columns)}.bare_insert();
 }
 
 /// The columns that a read gives, the version first.
