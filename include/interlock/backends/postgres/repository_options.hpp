@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace interlock {
@@ -40,6 +41,30 @@ enum class Isolation : unsigned char {
 struct ColumnOf {
     std::string member{};
     std::string column{};
+};
+
+/// What a setting of a transaction is for.
+enum class SettingUse : unsigned char {
+    /// Row-level policies read it, so it decides which rows there are: the tenant. Where policies apply,
+    /// calls with another value are another tenant's, whose stored answers are its own.
+    scope,
+    /// Triggers and logs read it: the user, the request. A call that is repeated with another value is the
+    /// same call, and gets the same stored answer. No row-level policy may read it.
+    audit,
+};
+
+/// A setting that each transaction of a repository gets, as by `SET LOCAL`: it ends with the transaction. The
+/// user's policies, triggers and defaults read it by `current_setting('app.tenant')`.
+struct Setting {
+    Setting(std::string n, std::string v, SettingUse u = SettingUse::scope)
+        : name(std::move(n)), value(std::move(v)), use(u)
+    {}
+
+    /// Names with a dot between them: `app.tenant`. Settings of the server itself (`search_path`, `role`,
+    /// `statement_timeout`) have no dot, and are refused.
+    std::string name;
+    std::string value;  ///< any text without a NUL, of at most 64 KiB
+    SettingUse use;
 };
 
 /// How one repository keeps its data.
@@ -80,6 +105,9 @@ struct RepositoryOptions {
     std::size_t max_value_bytes{std::size_t{1} << 20};
     /// How long an operation record is kept, by the server's clock. It must be longer than anybody retries.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
+    /// What each transaction of the repository is told, sent with its first statement at no extra trip; at
+    /// most 32. For settings that differ from call to call, see `StateRepository::with_settings`.
+    std::vector<Setting> settings{};
 };
 
 /// What a server says about itself that decides what can be promised.

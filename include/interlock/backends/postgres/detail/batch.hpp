@@ -69,6 +69,23 @@ private:
     std::vector<Value> values_;
 };
 
+/// What a row-level policy of a table has to do with an error.
+enum class RowPolicy : unsigned char {
+    none,
+    would_hide,  ///< `row_security` is off, and a policy of some table would apply
+    refuses,     ///< a policy's WITH CHECK, or its USING, refuses a row that was to be written
+};
+
+/// Settings that a transaction gets, and that end with it (`set_config(..., true)`).
+struct SettingsStep {
+    /// `values`: names and values. With at least one of them.
+    explicit SettingsStep(Settings const& values);
+
+    Statement statement;
+    Params params;
+    std::string names;  ///< with commas between them, for the text of a failure
+};
+
 /// An error that the server reported.
 struct SqlError {
     std::string state;       ///< the SQLSTATE; empty: the connection broke
@@ -77,6 +94,11 @@ struct SqlError {
     /// True: a RAISE in the user's schema made the error, so state and text are the user's own words. Such an
     /// error came before the commit, and it says nothing about the session, whatever its state is.
     bool raised{false};
+    /// The server has refused the settings of a transaction: their names. Else empty.
+    std::string settings{};
+    /// What a row-level policy has to do with the error. The state alone (42501) is also that of a missing
+    /// right, so the function of the server that the error comes from decides.
+    RowPolicy policy{RowPolicy::none};
 };
 
 /// Statements that leave in one write and are answered in one reading. Outside of a transaction block they
@@ -87,6 +109,9 @@ public:
     void add(Statement const& statement, Params params = {});
     /// Adds a statement that is not prepared, since it is executed once.
     void add(std::string text, Params params = {});
+    /// Adds the settings of the transaction, once per batch, behind what was added so far. They have no reply,
+    /// so that they move no other one. `settings` must outlive the batch.
+    void add_settings(SettingsStep const& settings) noexcept;
     std::size_t size() const noexcept { return steps_.size(); }
 
 private:
@@ -98,6 +123,8 @@ private:
         Params params;
     };
     std::vector<Step> steps_;
+    SettingsStep const* settings_{nullptr};  // none: the transaction gets no settings by this batch
+    std::size_t settings_at_{0};             // the step in front of which the settings are sent
 };
 
 /// What a batch does, and hence what a lost answer to it means.

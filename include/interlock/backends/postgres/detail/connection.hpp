@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -70,8 +71,17 @@ public:
     /// Whether the session may be kept. A program that prepares a great many statements makes repositories
     /// without end; its sessions are replaced now and then, so that the statements do not fill the server.
     bool reusable() const noexcept { return fit() && prepared_.size() <= 512; }
-    /// The session is not to be used again: its plans are too old, say, or its settings were changed.
+    /// The session is not to be used again: its plans are too old, say.
     void mark_unusable() noexcept { cancelled_ = true; }
+    /// A statement that the session began with; `restore` sends it again.
+    void began_with(std::string statement) { first_statements_.push_back(std::move(statement)); }
+    /// A statement of a user's may have left something in the session that outlives its transaction: a
+    /// setting, a lock, a temporary table.
+    void mark_changed() noexcept { changed_ = true; }
+    /// Of a session that was marked as changed, outside of a transaction: sends what takes everything back,
+    /// and does not wait for the answer. The next exchange reads the answer before anything else, so nobody
+    /// ever meets what was left. A session that cannot be restored is closed then.
+    void restore() noexcept;
 
     /// Names the period in which a transaction id is unique; it changes with a failover and with a crash. The
     /// reason: an id that was given out is not durable before its transaction commits, and a server that
@@ -103,6 +113,8 @@ private:
     static constexpr std::chrono::milliseconds slack{25};
     // The place of a statement that belongs to no step of the batch.
     static constexpr auto no_step = static_cast<std::size_t>(-1);
+    // The place of the settings of a transaction, whose reply nobody reads, but whose error counts.
+    static constexpr auto settings_step = static_cast<std::size_t>(-2);
 
     // What was sent, in the order in which the replies come.
     struct Sent {
@@ -116,6 +128,9 @@ private:
     // may still set the isolation level.
     bool send_bounds(TimePoint until);
     bool send_all(Batch const& batch, TimePoint until, bool sets_bounds);
+    bool send_settings(SettingsStep const& settings);
+    // Reads the answer to `restore`. False: the session is not as it was.
+    bool restored(TimePoint until);
     // Gives one step to libpq; a statement that this session has not prepared yet is prepared first.
     bool send(Batch::Step const& step, std::size_t index);
     // Counts the messages that libpq has taken: from the first on, something may have left.
@@ -142,6 +157,9 @@ private:
     pg_conn* connection_{nullptr};           // libpq's `PGconn`
     int pid_{0};
     bool cancelled_{false};        // not to be used again
+    bool changed_{false};          // see `mark_changed`
+    bool restoring_{false};        // `restore` was sent, and its answer was not read
+    std::vector<std::string> first_statements_;  // see `began_with`
     bool asked_to_cancel_{false};  // during this exchange
     bool unreplicated_{false};     // likewise: the server has said so
     std::string life_;
@@ -149,7 +167,8 @@ private:
     std::unordered_set<std::string> prepared_;  // names of the statements that are prepared in this session
     // The following belong to the exchange under way; they are members so that their memory is used again.
     std::vector<Sent> sent_;
-    std::size_t taken_{0};  // messages that libpq has taken
+    std::size_t taken_{0};               // messages that libpq has taken
+    std::string_view refused_settings_;  // the names of the batch's settings, should the server refuse them
     std::vector<char const*> pointers_;
     std::vector<int> lengths_;
     std::vector<int> formats_;

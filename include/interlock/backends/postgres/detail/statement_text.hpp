@@ -22,9 +22,15 @@ namespace detail {
 /// The first word of a statement, in lower case, behind white space, comments and empty statements.
 std::string first_word(std::string_view sql);
 
-/// Whether the session may be in another state after the statement than before it, beyond the transaction.
-/// The answer comes from the text alone, and is yes in case of doubt. `word`: the statement's `first_word`.
-bool changes_session(std::string_view sql, std::string_view word);
+/// What a statement may leave in its session, beyond the transaction. The later of two is the worse one.
+enum class Leaves : unsigned char {
+    nothing,
+    undoable,  ///< a setting, a lock, a temporary table: what `Connection::restore` takes back
+    unknown,   ///< perhaps something that only the end of the session takes back
+};
+
+/// What the text alone tells, and the worse in case of doubt. `word`: the statement's `first_word`.
+Leaves leaves_in_session(std::string_view sql, std::string_view word);
 
 /// Why a user's statement may not be executed in the operation's transaction; nothing when it may. `word`:
 /// its `first_word`.

@@ -6,6 +6,7 @@
 #include <interlock/backends/postgres/detail/connection.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/statement_text.hpp>
+#include <interlock/backends/postgres/detail/transaction_settings.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/errc.hpp>
@@ -101,6 +102,8 @@ void BasicTransaction<R>::end() noexcept
             auto const by = std::min(soon, until_);
             static_cast<void>(session_->run(batch, socket_time(by), detail::Bounded::by_caller));
         }
+        if (!pool_->forked())
+            session_->restore();
     } catch (...) {
         session_->close();
     }
@@ -156,10 +159,15 @@ Outcome<Result> BasicTransaction<R>::run(
         return *std::move(refused);
     if (pool_->runtime().now() >= until_)
         return fail(detail::failed(Errc::deadline_exceeded, "the transaction's deadline has come"));
-    if (detail::changes_session(sql, word))
+    auto const leaves = detail::leaves_in_session(sql, word);
+    if (leaves == detail::Leaves::unknown)
         session_->mark_unusable();
-    used_ = true;
+    if (leaves == detail::Leaves::undoable)
+        session_->mark_changed();
     detail::Batch batch;
+    // The operation's own statements are the user's business, so policies apply to them as anywhere else.
+    if (!std::exchange(used_, true))
+        batch.add_settings(detail::policies_apply());
     if (savepoint == detail::Savepoint::yes)
         batch.add("SAVEPOINT interlock");
     batch.add(std::string(sql), *std::move(params));

@@ -6,6 +6,7 @@
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 
+#include <cstddef>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -63,6 +64,25 @@ INTERLOCK_DECL void Params::add(std::string bytes, Kind kind)
 [[gnu::noinline]] INTERLOCK_DECL void Params::boolean(bool value)
 {
     add(value ? "t" : "f", Kind::text);
+}
+
+INTERLOCK_DECL SettingsStep::SettingsStep(Settings const& values)
+{
+    std::string text;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        text += i == 0 ? "SELECT " : ", ";
+        text += "set_config($" + std::to_string(2 * i + 1) + ", $" + std::to_string(2 * i + 2) + ", true)";
+        names += (i == 0 ? "" : ", ") + values[i].first;
+        params.text(values[i].first);
+        params.text(values[i].second);
+    }
+    statement = Statement{text};
+}
+
+INTERLOCK_DECL void Batch::add_settings(SettingsStep const& settings) noexcept
+{
+    settings_ = &settings;
+    settings_at_ = steps_.size();
 }
 
 [[gnu::noinline]] INTERLOCK_DECL void Batch::add(Statement const& statement, Params params)

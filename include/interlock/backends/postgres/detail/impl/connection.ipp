@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -44,9 +45,15 @@ INTERLOCK_DECL SqlError error_of(PGresult const* result)
         char const* const text = PQresultErrorField(result, code);
         return std::string(text != nullptr ? text : "");
     };
-    return {
+    auto const function = field(PG_DIAG_SOURCE_FUNCTION);
+    SqlError error{
         field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
-        field(PG_DIAG_SOURCE_FUNCTION) == "exec_stmt_raise"};
+        function == "exec_stmt_raise"};
+    if (error.state == "42501" && function == "check_enable_rls")
+        error.policy = RowPolicy::would_hide;
+    if (error.state == "42501" && function == "ExecWithCheckOptions")
+        error.policy = RowPolicy::refuses;
+    return error;
 }
 
 /// Whether `socket` became ready before `until`.
@@ -54,6 +61,12 @@ INTERLOCK_DECL bool wait_for_socket(int socket, short events, TimePoint until) n
 {
     return interlock::detail::wait_for_io(socket, events, until) == interlock::detail::IoStatus::ok;
 }
+
+/// What takes back what the statements of a user may leave in a session: that of DISCARD ALL, without what
+/// would drop the statements that this library has prepared.
+inline constexpr std::array restoring_statements{
+    "CLOSE ALL",  "SET SESSION AUTHORIZATION DEFAULT", "RESET ROLE",   "RESET ALL",
+    "UNLISTEN *", "SELECT pg_advisory_unlock_all()",   "DISCARD TEMP", "DISCARD SEQUENCES"};
 
 INTERLOCK_DECL Connection::Connection() : generation_(interlock::detail::process_generation()) {}
 
@@ -96,8 +109,38 @@ INTERLOCK_DECL void Connection::close() noexcept
     prepared_.clear();
 }
 
+INTERLOCK_DECL void Connection::restore() noexcept
+{
+    if (!std::exchange(changed_, false) || !idle() || cancelled_)
+        return;
+    // The answer is read by the next exchange.
+    restoring_ = true;
+    timeout_ = -1;  // the next exchange sets its bounds anew
+    auto const send = [&](char const* text) {
+        return PQsendQueryParams(connection_, text, 0, nullptr, nullptr, nullptr, nullptr, 0) != 0;
+    };
+    bool sent = true;
+    for (auto const* text : restoring_statements)
+        sent = sent && send(text);
+    for (auto const& text : first_statements_)
+        sent = sent && send(text.c_str());
+    if (!sent || PQpipelineSync(connection_) == 0 || PQflush(connection_) < 0)
+        cancelled_ = true;
+}
+
+INTERLOCK_DECL bool Connection::restored(TimePoint until)
+{
+    sent_.clear();
+    Exchange exchange;
+    auto const progress = receive(exchange, 1, until, Access::read);
+    restoring_ = false;
+    return progress == Progress::answered && !exchange.error;
+}
+
 INTERLOCK_DECL bool Connection::fit() const noexcept
 {
+    if (restoring_)  // there may be something to read: what the next exchange reads first
+        return is_open() && !cancelled_;
     if (!is_open() || cancelled_ || PQtransactionStatus(connection_) != PQTRANS_IDLE ||
         PQbackendPID(connection_) != pid_)
         return false;
@@ -135,9 +178,14 @@ INTERLOCK_DECL Exchange Connection::run(Batch const& batch, TimePoint until, Bou
         exchange.progress = Progress::too_late;
         return exchange;
     }
+    if (restoring_ && !restored(until)) {
+        close();  // nothing of the batch was sent
+        return exchange;
+    }
     sent_.clear();
     taken_ = 0;
     asked_to_cancel_ = unreplicated_ = false;
+    refused_settings_ = batch.settings_ != nullptr ? std::string_view{batch.settings_->names} : "";
     bool const sets_bounds = bounded != Bounded::by_caller && !bounds_fit(until, bounded);
     if (!send_all(batch, until, sets_bounds)) {
         // What libpq has taken may have left already, a COMMIT included.
@@ -198,10 +246,18 @@ INTERLOCK_DECL bool Connection::send_all(Batch const& batch, TimePoint until, bo
 {
     if (sets_bounds && !send_bounds(until))
         return false;
-    for (std::size_t i = 0; i < batch.size(); ++i)
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        if (batch.settings_ != nullptr && batch.settings_at_ == i && !send_settings(*batch.settings_))
+            return false;
         if (!send(batch.steps_[i], i))
             return false;
+    }
     return PQpipelineSync(connection_) != 0;
+}
+
+INTERLOCK_DECL bool Connection::send_settings(SettingsStep const& settings)
+{
+    return send(Batch::Step{&settings.statement, {}, settings.params}, settings_step);
 }
 
 INTERLOCK_DECL bool Connection::send(Batch::Step const& step, std::size_t index)
@@ -266,7 +322,7 @@ INTERLOCK_DECL Progress Connection::receive(Exchange& exchange, int syncs, TimeP
         case PGRES_EMPTY_QUERY:
             if (at < sent_.size() && sent_[at].preparing != nullptr)
                 prepared_.insert(sent_[at].preparing->name());
-            else if (at < sent_.size() && sent_[at].step != no_step)
+            else if (at < sent_.size() && sent_[at].step < exchange.replies.size())
                 exchange.replies[sent_[at].step] = std::move(reply);
             break;
         case PGRES_PIPELINE_ABORTED: break;
@@ -278,8 +334,11 @@ INTERLOCK_DECL Progress Connection::receive(Exchange& exchange, int syncs, TimeP
             bool const broken = PQstatus(connection_) == CONNECTION_BAD;
             if (!broken && at < sent_.size() && sent_[at].step == no_step)
                 timeout_ = -1;  // this net is missing then; the caller's deadline still cancels
-            else if (!exchange.error)
+            else if (!exchange.error) {
                 exchange.error = error_of(raw);
+                if (at < sent_.size() && sent_[at].step == settings_step)
+                    exchange.error->settings = refused_settings_;
+            }
             if (broken)
                 return Progress::lost;
         }

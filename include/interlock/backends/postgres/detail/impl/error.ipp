@@ -38,6 +38,11 @@ namespace detail {
 INTERLOCK_DECL std::string describe(SqlError const& error)
 {
     std::string out = "postgres: ";
+    if (!error.settings.empty())
+        return out + "the server refuses a setting of the transaction: " + error.settings + " (" +
+               error.state + ")";
+    if (error.policy == RowPolicy::refuses)
+        out += "a row-level policy refuses the row: ";
     if (!error.constraint.empty() && !error.raised)
         return out + "constraint " + error.constraint;
     out +=
@@ -64,6 +69,8 @@ INTERLOCK_DECL Failure failure_of(SqlError const& error, Access access)
         bool const again = rule.errc == Errc::serialization_failure || rule.errc == Errc::deadlock;
         return Failure{again ? rule.errc : Errc::constraint_violated, describe(error)};
     }
+    if (error.policy == RowPolicy::refuses)
+        return Failure{Errc::constraint_violated, describe(error)};
     if (access == Access::commit && rule.certain == Certain::no)
         return Failure::unknown(rule.errc, describe(error));
     return Failure{rule.errc, describe(error)};

@@ -101,6 +101,18 @@ INTERLOCK_DECL bool well_answered(Exchange const& exchange) noexcept
     return exchange.progress == Progress::answered && !exchange.error;
 }
 
+/// Makes `settings` now, and whenever the session is restored.
+template <std::size_t N>
+Exchange make_settings(
+    Connection& connection, std::array<SessionSetting, N> const& settings, TimePoint until)
+{
+    auto const text = "SELECT " + setting_calls(settings);
+    auto made = ask(connection, text, until);
+    if (well_answered(made))
+        connection.began_with(text);
+    return made;
+}
+
 /// Makes each of `settings` by itself, as far as the server lets it be made; the first failure, if there is
 /// one, names its setting.
 template <std::size_t N>
@@ -110,7 +122,7 @@ Outcome<void> set_one_by_one(
 {
     Outcome<void> all = success();
     for (auto const& one : settings) {
-        auto const made = ask(connection, "SELECT " + setting_calls(std::array{one}), until);
+        auto const made = make_settings(connection, std::array{one}, until);
         if (well_answered(made) || !all)
             continue;
         auto const failure = failure_of(made, Access::read);
@@ -133,7 +145,8 @@ INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
                 return std::move(one).failure();
         return failure_of(answer, Access::read);
     }
-    if (auto made = ask(connection, "SELECT " + setting_calls(useful_settings), until); !well_answered(made))
+    connection.began_with("SELECT " + setting_calls(needed_settings));
+    if (!well_answered(make_settings(connection, useful_settings, until)))
         static_cast<void>(set_one_by_one(connection, useful_settings, endpoint, until));
     return answer;
 }
@@ -152,6 +165,10 @@ INTERLOCK_DECL Outcome<void> greet(
     batch.add(greeting);
     auto exchange = connection.run(batch, until, Connection::Bounded::by_caller);
     bool life_is_known = well_answered(exchange);
+    static auto const& all_settings = interlock::detail::immortal<std::string>(
+        "SELECT " + setting_calls(needed_settings) + ", " + setting_calls(useful_settings));
+    if (life_is_known)
+        connection.began_with(all_settings);
     if (exchange.progress == Progress::answered && exchange.error) {
         auto parts = greet_in_parts(connection, endpoint, until);
         if (!parts)

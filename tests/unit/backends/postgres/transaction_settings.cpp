@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Settings that an operation makes by statements of its own: what ends with the transaction costs no session,
+// and what would outlive it never meets the next caller.
+
+#include <interlock/backends/postgres/detail/statement_text.hpp>
+#include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+
+#include "support/catch.hpp"
+#include "support/postgres_server.hpp"
+#include "support/states.hpp"
+
+#include <chrono>
+#include <set>
+#include <string>
+
+namespace postgres_transaction_settings_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::fresh_pool;
+using interlock_test::postgres_server;
+using interlock_test::Stock;
+using postgres::Transaction;
+using Service = TransactionService<Stock, PessimisticRowLock, postgres::StateRepository<Stock>>;
+
+struct Bench {
+    Bench() { static_cast<void>(stock.insert(Stock{"x", 0}).value()); }
+
+    // What `ask` gives in a transaction of its own.
+    std::string answer(std::string const& ask)
+    {
+        return service.do_in_transaction(
+            "x", [&](Stock&, Transaction& tx) { return std::string(tx.exec(ask).text(0, 0)); });
+    }
+
+    postgres::Pool pool{fresh_pool()};
+    postgres::StateRepository<Stock> stock{pool};
+    Service service{PessimisticRowLock{}, stock};
+};
+
+TEST_CASE("a setting that an operation makes costs no session", "[postgres][settings]")
+{
+    Bench bench;
+    for (char const* sql :
+         {"SET LOCAL app.actor = 'ann'", "SELECT set_config('app.actor', 'ann', true)",
+          "SELECT set_config('app.actor', 'ann', false)", "SET app.actor = 'ann'",
+          "/* t local */ set session app.actor to 'ann'", "SET CONSTRAINTS ALL DEFERRED",
+          "SELECT pg_advisory_lock(17)", "LISTEN orders", "CREATE TEMP TABLE stock_t (x int)",
+          "SELECT 1 AS x INTO TEMP TABLE stock_u"}) {
+        CAPTURE(sql);
+        std::set<int> sessions;
+        for (int i = 0; i < 10; ++i)
+            bench.service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+                tx.exec(sql);
+                sessions.insert(tx.exec("SELECT pg_backend_pid()").value<int>());
+                ++s.quantity;
+            });
+        CHECK(sessions.size() == 1);
+    }
+    CHECK(bench.stock.load("x").value().value.quantity == 100);
+}
+
+TEST_CASE("what an operation leaves in its session never meets the next caller", "[postgres][settings]")
+{
+    Bench bench;
+    struct Trace {
+        char const* made_by;
+        char const* ask;
+        char const* clean;
+    };
+    for (auto const& trace :
+         {Trace{"SET app.actor = 'ann'", "SELECT coalesce(current_setting('app.actor', true), '')", ""},
+          Trace{"SELECT set_config('app.actor', 'ann', false)",
+                "SELECT coalesce(current_setting('app.actor', true), '')", ""},
+          Trace{"SET local.actor = 'ann'", "SELECT coalesce(current_setting('local.actor', true), '')", ""},
+          Trace{"SET SESSION statement_timeout = 1", "SELECT current_setting('statement_timeout') = '1ms'",
+                "f"},
+          Trace{"SET bytea_output = escape", "SHOW bytea_output", "hex"},
+          Trace{"SET ROLE interlock", "SHOW role", "none"},
+          Trace{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+                "SHOW default_transaction_isolation", "read committed"},
+          Trace{"SELECT pg_advisory_lock(18)",
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 18", "0"},
+          Trace{"LISTEN orders", "SELECT count(*) FROM pg_listening_channels()", "0"},
+          Trace{"CREATE TEMP TABLE left_here (x int)", "SELECT to_regclass('left_here') IS NULL", "t"},
+          Trace{"SELECT 1 AS x INTO TEMPORARY left_here", "SELECT to_regclass('left_here') IS NULL", "t"},
+          Trace{"DECLARE left_here CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors WHERE name = 'left_here'", "0"}}) {
+        CAPTURE(trace.made_by);
+        bench.service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
+            ++s.quantity;
+            tx.exec(trace.made_by);
+        });
+        CHECK(bench.answer(trace.ask) == trace.clean);
+        // What the library needs of its sessions stands again, on the same session.
+        CHECK(bench.answer("SHOW row_security") == "on");
+        CHECK(bench.stock.load("x"));
+    }
+    CHECK(bench.pool.connection_count() == 1);
+}
+
+TEST_CASE("a session that was given back is restored before anything else runs on it", "[postgres][settings]")
+{
+    Bench bench;
+    for (int i = 0; i < 20; ++i) {
+        bench.service.do_in_transaction(
+            "x", [&](Stock&, Transaction& tx) { tx.exec("SET search_path = public, pg_catalog"); });
+        CHECK(bench.stock.load("x"));  // the next exchange of the session
+    }
+    CHECK(bench.pool.connection_count() == 1);
+    // One that ends meanwhile is replaced, and nobody hears of it.
+    bench.service.do_in_transaction("x", [&](Stock&, Transaction& tx) { tx.exec("SET app.a = 'b'"); });
+    postgres_server().command(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'interlock'");
+    CHECK(bench.service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) > 0);
+    // A transaction that is rolled back takes its settings along.
+    CHECK_THROWS_AS(
+        bench.service.do_in_transaction(
+            "x",
+            [&](Stock&, Transaction& tx) {
+                tx.exec("SET app.a = 'c'");
+                tx.exec("SELECT 1 / 0");
+            }),
+        Error);
+    CHECK(bench.answer("SELECT coalesce(current_setting('app.a', true), '')").empty());
+}
+
+TEST_CASE("what a text may leave in its session", "[postgres][settings]")
+{
+    using postgres::detail::Leaves;
+    auto const leaves = [](std::string_view sql) {
+        return postgres::detail::leaves_in_session(sql, postgres::detail::first_word(sql));
+    };
+    for (char const* sql : {"SELECT 1", "SET LOCAL a.b = 1", "set /* x */ local \"a\".b = 1",
+                            "SET CONSTRAINTS ALL DEFERRED", "SET TRANSACTION READ ONLY",
+                            "SELECT set_config('a.b', '1', true)",
+                            "select pg_catalog.SET_CONFIG( $1 ,'it is', TRUE ), set_config('c.d',$2,true)",
+                            "UPDATE jobs SET attempts = attempts + 1", "SELECT pg_advisory_xact_lock(1)"}) {
+        CAPTURE(sql);
+        CHECK(leaves(sql) == Leaves::nothing);
+    }
+    for (char const* sql :
+         {"SELECT SET_CONFIG('a.b', '1', false)", "SELECT set_config('a.b', '1', $1)",
+          "SELECT set_config($1, 'true)', false)", "SELECT set_config('a', ',true', b, true)",
+          "SELECT set_config('a.b', '1', true), set_config('a.c', '2', 't' <> 't')",
+          "SELECT set_config('a.b', e'\\', true), ', false)", "SELECT set_config /* */ ('a.b', '1', true)",
+          "SELECT set_config(is_local => false, setting_name => 'a.b', new_value => 'true')",
+          "SELECT \"set_config\"('a.b', '1', true)", "SELECT set_config('a.b', '1', true", "SET a.b = 1", "-- t local\nSET a.b = 1",
+                            "SET local.b = 1", "SET local . b = 1", "SET transaction.b TO 1",
+                            "SELECT pg_catalog.pg_try_advisory_lock(1)", "SELECT 1 INTO TEMP x",
+                            "CREATE TABLE x (y int)", "LISTEN x", "RESET ALL"}) {
+        CAPTURE(sql);
+        CHECK(leaves(sql) == Leaves::undoable);
+    }
+    for (char const* sql : {"DO $$ BEGIN END $$", "CALL p()", "LOAD 'x'", "DEALLOCATE ALL", "EXECUTE x",
+                            "DISCARD ALL", "COPY x TO STDOUT", ""}) {
+        CAPTURE(sql);
+        CHECK(leaves(sql) == Leaves::unknown);
+    }
+}
+
+}  // namespace postgres_transaction_settings_test
