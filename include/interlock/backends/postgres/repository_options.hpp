@@ -56,6 +56,7 @@ enum class SettingUse : unsigned char {
 /// A setting that each transaction of a repository gets, as by `SET LOCAL`: it ends with the transaction. The
 /// user's policies, triggers and defaults read it by `current_setting('app.tenant')`.
 struct Setting {
+    /// A name, a value, and what the setting is for.
     Setting(std::string n, std::string v, SettingUse u = SettingUse::scope)
         : name(std::move(n)), value(std::move(v)), use(u)
     {}

@@ -43,6 +43,7 @@
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
 #include <interlock/backends/postgres/detail/impl/table_facts.ipp>
 #include <interlock/backends/postgres/detail/impl/table_records.ipp>
+#include <interlock/backends/postgres/detail/impl/transaction_settings.ipp>
 #include <interlock/backends/postgres/detail/impl/type_shape.ipp>
 #include <interlock/backends/postgres/detail/impl/values.ipp>
 #include <interlock/backends/postgres/fwd.hpp>

@@ -73,21 +73,27 @@ TEST_CASE("what an operation leaves in its session never meets the next caller",
     };
     for (auto const& trace :
          {Trace{"SET app.actor = 'ann'", "SELECT coalesce(current_setting('app.actor', true), '')", ""},
-          Trace{"SELECT set_config('app.actor', 'ann', false)",
-                "SELECT coalesce(current_setting('app.actor', true), '')", ""},
+          Trace{
+              "SELECT set_config('app.actor', 'ann', false)",
+              "SELECT coalesce(current_setting('app.actor', true), '')", ""},
           Trace{"SET local.actor = 'ann'", "SELECT coalesce(current_setting('local.actor', true), '')", ""},
-          Trace{"SET SESSION statement_timeout = 1", "SELECT current_setting('statement_timeout') = '1ms'",
-                "f"},
+          Trace{
+              "SET SESSION statement_timeout = 1", "SELECT current_setting('statement_timeout') = '1ms'",
+              "f"},
           Trace{"SET bytea_output = escape", "SHOW bytea_output", "hex"},
           Trace{"SET ROLE interlock", "SHOW role", "none"},
-          Trace{"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-                "SHOW default_transaction_isolation", "read committed"},
-          Trace{"SELECT pg_advisory_lock(18)",
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 18", "0"},
+          Trace{
+              "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+              "SHOW default_transaction_isolation", "read committed"},
+          Trace{
+              "SELECT pg_advisory_lock(18)",
+              "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 18", "0"},
           Trace{"LISTEN orders", "SELECT count(*) FROM pg_listening_channels()", "0"},
           Trace{"CREATE TEMP TABLE left_here (x int)", "SELECT to_regclass('left_here') IS NULL", "t"},
           Trace{"SELECT 1 AS x INTO TEMPORARY left_here", "SELECT to_regclass('left_here') IS NULL", "t"},
-          Trace{"DECLARE left_here CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors WHERE name = 'left_here'", "0"}}) {
+          Trace{
+              "DECLARE left_here CURSOR WITH HOLD FOR SELECT 1",
+              "SELECT count(*) FROM pg_cursors WHERE name = 'left_here'", "0"}}) {
         CAPTURE(trace.made_by);
         bench.service.do_in_transaction("x", [&](Stock& s, Transaction& tx) {
             ++s.quantity;
@@ -133,29 +139,41 @@ TEST_CASE("what a text may leave in its session", "[postgres][settings]")
     auto const leaves = [](std::string_view sql) {
         return postgres::detail::leaves_in_session(sql, postgres::detail::first_word(sql));
     };
-    for (char const* sql : {"SELECT 1", "SET LOCAL a.b = 1", "set /* x */ local \"a\".b = 1",
-                            "SET CONSTRAINTS ALL DEFERRED", "SET TRANSACTION READ ONLY",
-                            "SELECT set_config('a.b', '1', true)",
-                            "select pg_catalog.SET_CONFIG( $1 ,'it is', TRUE ), set_config('c.d',$2,true)",
-                            "UPDATE jobs SET attempts = attempts + 1", "SELECT pg_advisory_xact_lock(1)"}) {
+    for (char const* sql :
+         {"SELECT 1", "SET LOCAL a.b = 1", "set /* x */ local \"a\".b = 1", "SET CONSTRAINTS ALL DEFERRED",
+          "SET TRANSACTION READ ONLY", "SELECT set_config('a.b', '1', true)",
+          "select pg_catalog.SET_CONFIG( $1 ,'it is', TRUE ), set_config('c.d',$2,true)",
+          "UPDATE jobs SET attempts = attempts + 1", "SELECT pg_advisory_xact_lock(1)"}) {
         CAPTURE(sql);
         CHECK(leaves(sql) == Leaves::nothing);
     }
     for (char const* sql :
-         {"SELECT SET_CONFIG('a.b', '1', false)", "SELECT set_config('a.b', '1', $1)",
-          "SELECT set_config($1, 'true)', false)", "SELECT set_config('a', ',true', b, true)",
+         {"SELECT SET_CONFIG('a.b', '1', false)",
+          "SELECT set_config('a.b', '1', $1)",
+          "SELECT set_config($1, 'true)', false)",
+          "SELECT set_config('a', ',true', b, true)",
           "SELECT set_config('a.b', '1', true), set_config('a.c', '2', 't' <> 't')",
-          "SELECT set_config('a.b', e'\\', true), ', false)", "SELECT set_config /* */ ('a.b', '1', true)",
+          "SELECT set_config('a.b', e'\\', true), ', false)",
+          "SELECT set_config /* */ ('a.b', '1', true)",
           "SELECT set_config(is_local => false, setting_name => 'a.b', new_value => 'true')",
-          "SELECT \"set_config\"('a.b', '1', true)", "SELECT set_config('a.b', '1', true", "SET a.b = 1", "-- t local\nSET a.b = 1",
-                            "SET local.b = 1", "SET local . b = 1", "SET transaction.b TO 1",
-                            "SELECT pg_catalog.pg_try_advisory_lock(1)", "SELECT 1 INTO TEMP x",
-                            "CREATE TABLE x (y int)", "LISTEN x", "RESET ALL"}) {
+          "SELECT \"set_config\"('a.b', '1', true)",
+          "SELECT set_config('a.b', '1', true",
+          "SET a.b = 1",
+          "-- t local\nSET a.b = 1",
+          "SET local.b = 1",
+          "SET local . b = 1",
+          "SET transaction.b TO 1",
+          "SELECT pg_catalog.pg_try_advisory_lock(1)",
+          "SELECT 1 INTO TEMP x",
+          "CREATE TABLE x (y int)",
+          "LISTEN x",
+          "RESET ALL"}) {
         CAPTURE(sql);
         CHECK(leaves(sql) == Leaves::undoable);
     }
-    for (char const* sql : {"DO $$ BEGIN END $$", "CALL p()", "LOAD 'x'", "DEALLOCATE ALL", "EXECUTE x",
-                            "DISCARD ALL", "COPY x TO STDOUT", ""}) {
+    for (char const* sql :
+         {"DO $$ BEGIN END $$", "CALL p()", "LOAD 'x'", "DEALLOCATE ALL", "EXECUTE x", "DISCARD ALL",
+          "COPY x TO STDOUT", ""}) {
         CAPTURE(sql);
         CHECK(leaves(sql) == Leaves::unknown);
     }

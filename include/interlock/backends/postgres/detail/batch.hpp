@@ -109,8 +109,8 @@ public:
     void add(Statement const& statement, Params params = {});
     /// Adds a statement that is not prepared, since it is executed once.
     void add(std::string text, Params params = {});
-    /// Adds the settings of the transaction, once per batch, behind what was added so far. They have no reply,
-    /// so that they move no other one. `settings` must outlive the batch.
+    /// Adds the settings of the transaction, once per batch, behind what was added so far. They have no
+    /// reply, so that they move no other one. `settings` must outlive the batch.
     void add_settings(SettingsStep const& settings) noexcept;
     std::size_t size() const noexcept { return steps_.size(); }
 

@@ -156,12 +156,12 @@ private:
     std::unique_ptr<PqxxConnection> owner_;  // owns `connection_`
     pg_conn* connection_{nullptr};           // libpq's `PGconn`
     int pid_{0};
-    bool cancelled_{false};        // not to be used again
-    bool changed_{false};          // see `mark_changed`
-    bool restoring_{false};        // `restore` was sent, and its answer was not read
+    bool cancelled_{false};                      // not to be used again
+    bool changed_{false};                        // see `mark_changed`
+    bool restoring_{false};                      // `restore` was sent, and its answer was not read
     std::vector<std::string> first_statements_;  // see `began_with`
-    bool asked_to_cancel_{false};  // during this exchange
-    bool unreplicated_{false};     // likewise: the server has said so
+    bool asked_to_cancel_{false};                // during this exchange
+    bool unreplicated_{false};                   // likewise: the server has said so
     std::string life_;
     std::int64_t timeout_{-1};                  // the session's setting, in milliseconds; -1: not set by us
     std::unordered_set<std::string> prepared_;  // names of the statements that are prepared in this session

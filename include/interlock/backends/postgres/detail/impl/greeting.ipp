@@ -103,8 +103,7 @@ INTERLOCK_DECL bool well_answered(Exchange const& exchange) noexcept
 
 /// Makes `settings` now, and whenever the session is restored.
 template <std::size_t N>
-Exchange make_settings(
-    Connection& connection, std::array<SessionSetting, N> const& settings, TimePoint until)
+Exchange make_settings(Connection& connection, std::array<SessionSetting, N> const& settings, TimePoint until)
 {
     auto const text = "SELECT " + setting_calls(settings);
     auto made = ask(connection, text, until);

@@ -76,7 +76,8 @@ INTERLOCK_DECL bool is_letter(char c) noexcept
 }
 
 /// Where in `sql`, not before `from`, a word or a part of a name begins with `part`, which is in lower case.
-INTERLOCK_DECL std::size_t find_word(std::string_view sql, std::string_view part, std::size_t from = 0) noexcept
+INTERLOCK_DECL std::size_t find_word(
+    std::string_view sql, std::string_view part, std::size_t from = 0) noexcept
 {
     auto const equal = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; };
     for (auto at = sql.begin() + static_cast<std::ptrdiff_t>(from);; ++at) {
@@ -100,12 +101,13 @@ INTERLOCK_DECL std::string take_argument(std::string_view& sql)
     auto const blank = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
     auto const begin = end_of(0, blank);
     bool const text = begin < sql.size() && sql[begin] == '\'';
-    auto const end = text ? end_of(begin + 1, [](char c) { return c != '\'' && c != '\\'; }) + 1
-                          : end_of(begin, [](char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '$'; });
+    auto const end =
+        text ? end_of(begin + 1, [](char c) { return c != '\'' && c != '\\'; }) + 1
+             : end_of(begin, [](char c) { return is_letter(c) || (c >= '0' && c <= '9') || c == '$'; });
     auto const behind = end < sql.size() ? end_of(end, blank) : sql.size();
     std::string argument;
-    bool const ends = behind < sql.size() && (sql[behind] == ',' || sql[behind] == ')') &&
-                      (!text || sql[end - 1] == '\'');
+    bool const ends =
+        behind < sql.size() && (sql[behind] == ',' || sql[behind] == ')') && (!text || sql[end - 1] == '\'');
     if (ends)
         argument = std::string(sql.substr(begin, end - begin)) + sql[behind];
     sql.remove_prefix(ends ? behind + 1 : sql.size());
@@ -148,16 +150,16 @@ INTERLOCK_DECL Leaves leaves_in_session(std::string_view sql, std::string_view w
         // A lock of the session is taken by a function whose name does not say `xact`, and SELECT INTO TEMP
         // makes a table that the session keeps.
         auto const none = std::string_view::npos;
-        bool const kept = !sets_locally(sql) || find_word(sql, "advisory_lock") != none ||
-                          find_word(sql, "temp") != none;
+        bool const kept =
+            !sets_locally(sql) || find_word(sql, "advisory_lock") != none || find_word(sql, "temp") != none;
         return kept ? Leaves::undoable : Leaves::nothing;
     }
     if (word == "set")
         return sets_for_transaction(behind_blanks(sql)) ? Leaves::nothing : Leaves::undoable;
     if (is_any(
-            word, {"reset", "show", "explain", "declare", "fetch", "move", "close", "listen", "unlisten",
-                   "notify", "create", "alter", "drop", "truncate", "comment", "grant", "revoke", "analyze",
-                   "refresh"}))
+            word,
+            {"reset", "show", "explain", "declare", "fetch", "move", "close", "listen", "unlisten", "notify",
+             "create", "alter", "drop", "truncate", "comment", "grant", "revoke", "analyze", "refresh"}))
         return Leaves::undoable;
     return Leaves::unknown;
 }
