@@ -20,6 +20,12 @@ inline void sql(std::initializer_list<std::string> statements)
         postgres_server().command(statement);
 }
 
+/// The first value that a query gives.
+inline std::string single_value(std::string const& query)
+{
+    return postgres_server().command(query);
+}
+
 }  // namespace interlock_test
 
 #endif  // INTERLOCK_TESTS_SUPPORT_FOREIGN_TABLES_HPP

@@ -91,8 +91,8 @@ public:
         requires KeyedState<T> &&
                      std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
         : repository_(std::move(repository)), named_(options.where.find("$1") != std::string::npos),
-          statement_(repository_.store_->free_rows(options.where, options.order_by)),
-          identity_(intern_store(*repository_.store_->identity + "/" + statement_.text()))
+          condition_(repository_.store_->free_rows(options.where, options.order_by)),
+          identity_(intern_store(*repository_.store_->identity + "/" + condition_))
     {}
 
     Runtime const& runtime() const noexcept { return repository_.runtime(); }
@@ -123,7 +123,7 @@ public:
             detail::Params params;
             if (named_)
                 params.text(std::string(keys[0]->bytes()));
-            return tx.open_free(statement_, std::move(params));
+            return tx.open_free(condition_, std::move(params));
         });
     }
 
@@ -137,7 +137,7 @@ public:
 private:
     Repository repository_;
     bool named_;                                   // whether the condition has a `$1`
-    detail::Statement statement_;                  // the locking read that finds a row
+    std::string condition_;                        // of the locking read that finds a row
     std::shared_ptr<std::string const> identity_;  // of the table with this condition
 };
 

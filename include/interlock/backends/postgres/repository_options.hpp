@@ -87,8 +87,19 @@ struct RepositoryOptions {
     /// with commas between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts,
     /// in that order, or a described struct with these members, in that order.
     std::string key{};
-    /// The column of the version: an integer, NOT NULL, from 1. It may be a member, too, which then shows the
-    /// version that was loaded; what an operation writes there is ignored.
+    /// The column of the version. It may be a member, too, which then shows the version that was loaded; what
+    /// an operation writes there is ignored. What it can be, and promise (law P3):
+    /// - **An integer** (`smallint` to `bigint`, `numeric`). Each change counts it up by 1, as Rails
+    ///   (`lock_version`) and Hibernate (`@Version`) do, which may write the same rows. 0 and NULL are the
+    ///   version of a row that was never changed. A type's last version is `version_exhausted`.
+    /// - **`xmin`**, the transaction that wrote the row, as Entity Framework uses it. Nothing is added to
+    ///   the table, and no write of anybody goes unnoticed, erased and inserted rows among them. It has 32
+    ///   bits: a version that is kept while 4 billion transactions pass may come again.
+    /// - **A time stamp** (`timestamptz`, or `timestamp` in UTC). A change takes the server's clock, and at
+    ///   least one unit of the column more than before. Others that write must move it, too, and two of them
+    ///   in one unit are taken for one: then P3 is void. `infinity` is `corrupt_state`.
+    ///
+    /// A trigger may set it, as long as each change gives the row another value.
     std::string version{"version"};
     /// A sequence without cache that new versions are drawn from. Without one a change counts up from 1, and
     /// a key that is erased and inserted again has versions that it had before: then law P3 holds only while

@@ -27,6 +27,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -115,9 +116,9 @@ private:
     }
 
     // BEGIN and a locking read that finds a row by itself.
-    Outcome<void> open_free(detail::Statement const& statement, detail::Params params)
+    Outcome<void> open_free(std::string const& condition, detail::Params params)
     {
-        if (auto locked = Core::lock_free_row(statement, std::move(params)); !locked)
+        if (auto locked = Core::lock_free_row(condition, std::move(params)); !locked)
             return locked;
         if (auto done = read_states(); !done)
             return done;

@@ -31,7 +31,20 @@ struct KnownTable {
     Statements statements;
 };
 
-/// `table` as the facts make it. `misconfigured` when a column is missing; the detail names it.
+/// The version of a row that nobody has counted yet: its column has 0, as Rails and Hibernate begin, or NULL,
+/// as the rows have that are older than the column. A `Version` is at least 1, so this one stands at the
+/// other end, where no version that is counted gets. The first change makes it 1.
+inline constexpr Version uncounted_version = last_version - 1;
+
+/// `table` as the facts make it. `misconfigured` when a column is missing, or cannot hold a version; the
+/// detail names it.
+///
+/// What the version column is decides how versions are read, compared and made (`Table::seen_version`,
+/// `next_version`, `first_version`):
+/// - An integer: it is counted up, or drawn from a sequence. 0 and NULL are `uncounted_version`.
+/// - `xmin`, the system column: the transaction that has written the row. The server sets it.
+/// - A time stamp: microseconds since the year 1. The next version is the server's clock, or one unit of the
+///   column behind the former version if the clock is not further.
 Outcome<Table> fitted(Table table, TableFacts const& facts);
 
 }  // namespace detail

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -57,8 +58,9 @@ protected:
     /// behind it that were locked meanwhile are then let go, and all are locked again.
     Outcome<void> lock_rows(std::span<Key const* const> keys, Wait wait);
 
-    /// Some row that nobody has locked; `statement` names none and waits for none. No row: `not_found`.
-    Outcome<void> lock_free_row(Statement const& statement, Params params);
+    /// Some row that nobody has locked; `condition`, see `free_rows`, names none and waits for none. No row:
+    /// `not_found`.
+    Outcome<void> lock_free_row(std::string const& condition, Params params);
 
     /// Commits, and ends the transaction, whatever came of it.
     Outcome<CommitResult> commit_rows(

@@ -23,6 +23,7 @@
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/core/versioned.hpp>
 
 #include <array>
 #include <cstddef>
@@ -59,8 +60,16 @@ struct Table {
     std::vector<bool> written;         ///< for each of `shown`: whether it is in `columns`
     std::string next_version;          ///< the expression for the version after `t.<version>`
     std::string first_version;         ///< the expression for the version of a new row
-    std::string key_type;              ///< the cast of a key's part: "::bytea"; empty: the column's type
-    std::string value_type;            ///< likewise for the written columns
+    /// The expression for the version of the row `t` as a number from 1, see `VersionColumn`.
+    std::string seen_version;
+    /// Likewise of a row that the statement inserts; empty: the same.
+    std::string made_version;
+    /// The expression for the version of the row `t` as a member shows it; empty: the column as it is.
+    std::string shown_version;
+    /// A row that has this version can no longer be changed; `no_version`: not by its version.
+    Version last{no_version};
+    std::string key_type;    ///< the cast of a key's part: "::bytea"; empty: the column's type
+    std::string value_type;  ///< likewise for the written columns
     /// The expression for the table's identity, by which locks and operation records are kept.
     std::string store;
 };
@@ -92,9 +101,9 @@ struct ChangeColumns {
     std::string written{};
     /// The reply's last columns are those of `Table::shown`, as they are stored.
     bool told{false};
-    /// The statement fails as a race (`is_race`), and so leaves no trace, if nothing came of the change although
-    /// the row was as it should be: a trigger or a rule of the table has made nothing of it, or something
-    /// else, or somebody else was faster. Whoever sends it looks at the row then.
+    /// The statement fails as a race (`is_race`), and so leaves no trace, if nothing came of the change
+    /// although the row was as it should be: a trigger or a rule of the table has made nothing of it, or
+    /// something else, or somebody else was faster. Whoever sends it looks at the row then.
     bool looks{false};
 
     bool usual() const noexcept { return written.empty() && !told && !looks; }

@@ -161,8 +161,9 @@ public:
     Outcome<ServerCheck> server_check(Deadline deadline) const;
     /// A little of what `purge` does, by those who make it necessary.
     Outcome<void> forget_expired(Deadline deadline) const;
-    /// The statement of `FreeRows`. Throws `Error` (`invalid_argument`) where it cannot be.
-    Statement free_rows(std::string const& where, std::string const& order_by) const;
+    /// What stands behind `rows_text` in the statement of `FreeRows`. Throws `Error`
+    /// (`invalid_argument`) where it cannot be.
+    std::string free_rows(std::string const& where, std::string const& order_by) const;
 
     // ---- changes --------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
     if (!error.state.empty())
         out += " (" + error.state + ")";
     bool shown = error.raised;
-    for (std::string_view state : {"42", "0A", "26", "2D", "3D", "3F", "P0", "55000"})
+    for (std::string_view state : {"2200H", "42", "0A", "26", "2D", "3D", "3F", "P0", "55000"})
         shown = shown || error.state.starts_with(state);
     if (!shown)
         return out;

@@ -15,6 +15,7 @@
 #include <numeric>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -66,8 +67,9 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
 }
 
 template <class R>
-Outcome<void> RowTransactionCore<R>::lock_free_row(Statement const& statement, Params params)
+Outcome<void> RowTransactionCore<R>::lock_free_row(std::string const& condition, Params params)
 {
+    Statement const statement{rows_text(known_->table) + condition};
     Batch batch;
     batch.add(store_->begin);
     batch.add(statement, std::move(params));

@@ -50,6 +50,13 @@ INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> cons
     return out;
 }
 
+/// The i-th column that is read from the row `t`.
+INTERLOCK_DECL std::string shown_column(Table const& t, std::size_t i)
+{
+    bool const special = t.shown[i] == t.version && !t.shown_version.empty();
+    return special ? t.shown_version : joined_text({"t.", t.shown[i]});
+}
+
 /// A statement under construction: its words, and its parameters, which get their numbers in the order in
 /// which they are named. `change_text` says the order of the parts.
 class ChangeText {
@@ -64,7 +71,7 @@ public:
         words_.set("table", t.quoted);
         words_.set("store", t.store);
         words_.set("ns", ns);
-        words_.set("version", t.version);
+        words_.set("seen", t.seen_version);
         words_.set("key", joined(t.key));
         if (action != RowAction::nothing)
             key_ = key();
@@ -153,24 +160,28 @@ private:
             return words_.line("SELECT 1::bigint AS version WHERE true{allowed}");
         bind("expected", {});
         words_.set("told", told("t."));
-        words_.set("here", words_.line("WHERE {is_key} AND t.{version} = {expected}{allowed}"));
+        words_.set("here", words_.line("WHERE {is_key} AND {seen} = {expected}{allowed}"));
         if (action_ == RowAction::erase)
-            return words_.line("DELETE FROM {table} t {here} RETURNING t.{version} AS version");
+            return words_.line("DELETE FROM {table} t {here} RETURNING {seen} AS version");
         if (action_ == RowAction::update)
             return update();
         // Records of one key are in the order of their commits, so only one transaction at a time may write
         // one.
         return words_.line(
-            with_operation_ ? "SELECT t.{version} AS version FROM {table} t {here} FOR UPDATE"
-                            : "SELECT t.{version} AS version FROM {table} t {here} FOR SHARE");
+            with_operation_ ? "SELECT {seen} AS version FROM {table} t {here} FOR UPDATE"
+                            : "SELECT {seen} AS version FROM {table} t {here} FOR SHARE");
     }
 
     std::string insertion()
     {
         // Whoever holds the row lock of a key without a value holds this advisory lock.
         bind("hash", "::bigint");
-        std::string names = joined_text({joined(table_.key), ", ", table_.version});
-        std::string values = joined_text({joined(key_), ", ", table_.first_version});
+        std::string names = joined(table_.key);
+        std::string values = joined(key_);
+        if (!table_.first_version.empty()) {  // else the server sets it
+            append(names, {", ", table_.version});
+            append(values, {", ", table_.first_version});
+        }
         for (std::size_t i = 0; i < table_.columns.size(); ++i) {
             if (!writes(i))
                 continue;
@@ -185,20 +196,27 @@ private:
             "free", columns_.looks ? words_.line(R"( AND NOT EXISTS (SELECT FROM {table} t
             WHERE {is_key}))")
                                    : "");
+        words_.set("made", table_.made_version.empty() ? table_.seen_version : table_.made_version);
         words_.set("or_nothing", bare_ ? "" : words_.line("ON CONFLICT ({key}) DO NOTHING "));
         return words_.line(R"(INSERT INTO {table} AS t ({names}) SELECT {values}
             FROM (SELECT pg_advisory_xact_lock({hash})) a WHERE true{allowed}{free}
-            {or_nothing}RETURNING t.{version} AS version{told})");
+            {or_nothing}RETURNING {made} AS version{told})");
     }
 
     std::string update()
     {
-        std::string set = joined_text({table_.version, " = ", table_.next_version});
+        std::vector<std::string> set;
+        if (!table_.next_version.empty())  // else the server sets it
+            set.push_back(joined_text({table_.version, " = ", table_.next_version}));
         for (std::size_t i = 0; i < table_.columns.size(); ++i)
             if (writes(i))
-                append(set, {", ", table_.columns[i], " = ", parameter(table_.value_type)});
-        words_.set("set", std::move(set));
-        return words_.line("UPDATE {table} t SET {set} {here} RETURNING t.{version} AS version{told}");
+                set.push_back(joined_text({table_.columns[i], " = ", parameter(table_.value_type)}));
+        if (set.empty()) {  // some change must move the version
+            auto const& column = table_.columns.empty() ? table_.key[0] : table_.columns[0];
+            set.push_back(joined_text({column, " = t.", column}));
+        }
+        words_.set("set", joined(set));
+        return words_.line("UPDATE {table} t SET {set} {here} RETURNING {seen} AS version{told}");
     }
 
     bool writes(std::size_t column) const noexcept
@@ -212,7 +230,7 @@ private:
         std::string out;
         for (std::size_t i = 0; columns_.told && i < table_.shown.size(); ++i) {
             auto const name = joined_text({"s", std::to_string(i)});
-            append(out, {", ", from, from == "t." ? table_.shown[i] : name});
+            append(out, {", ", from == "t." ? shown_column(table_, i) : joined_text({from, name})});
             if (from == "t.")
                 append(out, {" AS ", name});
         }
@@ -281,7 +299,7 @@ private:
             fenced_ ? " SELECT (SELECT version FROM w), EXISTS (SELECT FROM g), "
                     : " SELECT (SELECT version FROM w), true, ");
         out += words_.line(
-            action_ == RowAction::nothing ? "NULL" : "(SELECT t.{version} FROM {table} t WHERE {is_key})");
+            action_ == RowAction::nothing ? "NULL" : "(SELECT {seen} FROM {table} t WHERE {is_key})");
         out += with_operation_ ? ", (SELECT answered FROM old), (SELECT answer FROM old)" : ", NULL, NULL";
         if (released_)
             out += ", (SELECT count(*) FROM n)";
@@ -333,9 +351,9 @@ INTERLOCK_DECL std::string bare_insert_text(Table const& t, std::string const& n
 /// The columns that a read gives, the version first.
 INTERLOCK_DECL std::string shown_text(Table const& t)
 {
-    std::string shown = joined_text({"t.", t.version});
-    for (auto const& column : t.shown)
-        append(shown, {", t.", column});
+    std::string shown = t.seen_version;
+    for (std::size_t i = 0; i < t.shown.size(); ++i)
+        append(shown, {", ", shown_column(t, i)});
     return shown;
 }
 

@@ -416,7 +416,7 @@ Outcome<void> TableCore<R>::forget_expired(Deadline deadline) const
 }
 
 template <class R>
-Statement TableCore<R>::free_rows(std::string const& where, std::string const& order_by) const
+std::string TableCore<R>::free_rows(std::string const& where, std::string const& order_by) const
 {
     if (!mapped)
         throw_invalid({"postgres: free rows need RepositoryOptions::table"});
@@ -425,11 +425,11 @@ Statement TableCore<R>::free_rows(std::string const& where, std::string const& o
     if ((where + order_by).find('\0') != std::string::npos)
         throw_invalid({"postgres: the condition of free rows has a NUL"});
     std::string text;
-    append(text, {rows_text(table), " WHERE (", where, ")"});
+    append(text, {" WHERE (", where, ")"});
     if (!order_by.empty())
         append(text, {" ORDER BY ", order_by});
     append(text, {" LIMIT 1 ", lock_clause(), " SKIP LOCKED"});
-    return Statement{text};
+    return text;
 }
 
 // ---- changes ------------------------------------------------------------------------------------
@@ -458,6 +458,10 @@ Outcome<void> TableCore<R>::add_change(
     if (auto valid = check(change); !valid)
         return valid;
     auto const action = action_of(change);
+    if (action == RowAction::update && change.version == known.table.last)
+        return failed(
+            Errc::version_exhausted, {"postgres: ", table.name, ".", unquoted(table.version), " is ",
+                                      std::to_string(change.version), ", the last version of its type"});
     auto const fencing = change.fence == nullptr ? Fencing::none
                          : change.release        ? Fencing::guarded_and_released
                                                  : Fencing::guarded;

@@ -65,6 +65,7 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
     t.store = joined_text({"'", t.name, "'"});
     t.key = {"key"};
     t.version = "version";
+    t.seen_version = "t.version";
     t.columns = t.shown = {"data"};
     t.first_version = t.next_version = joined_text({"nextval('", ns, "_version')"});
     t.key_type = t.value_type = "::bytea";
@@ -99,13 +100,10 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
         if (t.written.back())
             t.columns.push_back(quoted_name(column));
     }
-    if (options.version_sequence.empty()) {
-        t.first_version = "1";
-        t.next_version = joined_text({"t.", t.version, " + 1"});
-    } else {
+    t.seen_version = joined_text({"t.", t.version});
+    if (!options.version_sequence.empty())
         t.first_version = t.next_version = joined_text(
             {"nextval(", quoted_text(table_name("version_sequence", options.version_sequence).quoted), ")"});
-    }
     return t;
 }
 
