@@ -24,6 +24,7 @@
 #error "define INTERLOCK_SEPARATE_COMPILATION for every unit of the program, or do not include a src.hpp"
 #endif
 
+#include <interlock/core/codec/impl/stored_shape.ipp>
 #include <interlock/core/detail/impl/errc.ipp>
 #include <interlock/core/detail/impl/idempotent_request.ipp>
 #include <interlock/core/detail/impl/key.ipp>

@@ -39,12 +39,12 @@ inline namespace v0 {
 /// too), and optionals, vectors, pairs and tuples of those: `encode`, `decode`, `encoded_size`. A
 /// specialisation of `StateTraits` may inherit from it to keep those.
 ///
-/// Strings are stored as their bytes and integers as decimal text. Everything else begins with a format byte
-/// and a hash of the member names and kinds. By that hash `decode` refuses bytes that another shape of the
-/// struct has written.
+/// Strings are stored as their bytes and integers as decimal text. Everything else begins with a format byte;
+/// a type with a described struct in it has the names and the kinds of its members there as well.
 ///
-/// **Renaming a member** changes the hash, too, and makes stored values `corrupt_state`. Give such a type an
-/// `encode` and a `decode` of its own before it is first stored.
+/// **A struct may get new members**, and two releases may run side by side: each reads what the other has
+/// written. See "When a state gets a new member" in `core/README.md`, and `MemberHistory` for members that
+/// are renamed or removed. A member of another kind is refused, as `corrupt_state` that names it.
 template <class T>
 struct DefaultStateTraits {
     /// Appends the stored form of `value` to `out`.
@@ -59,12 +59,12 @@ struct DefaultStateTraits {
             out.append(buffer, end.ptr);
         } else {
             detail::StringSink sink{out};
-            detail::encode_with_schema(sink, value);
+            detail::encode_described(sink, value);
         }
     }
 
-    /// The value, or nothing: when the bytes are not a `T`, when there are bytes too many, or when another
-    /// shape of `T` has written them.
+    /// The value, or nothing: when the bytes are not a `T`, when there are bytes too many, or when their shape
+    /// is one that `T` has neither grown from nor into.
     static std::optional<T> decode(std::string_view bytes)
         requires(detail::codable<T>())
     {
@@ -77,7 +77,8 @@ struct DefaultStateTraits {
                 return std::nullopt;
             return value;
         } else {
-            return detail::decode_with_schema<T>(bytes);
+            detail::Reading reading;
+            return detail::decode_described<T>(bytes, reading);
         }
     }
 
@@ -93,7 +94,7 @@ struct DefaultStateTraits {
                 std::to_chars(buffer, buffer + sizeof buffer, value).ptr - buffer);
         } else {
             detail::SizeSink sink;
-            detail::encode_with_schema(sink, value);
+            detail::encode_described(sink, value);
             return sink.size;
         }
     }

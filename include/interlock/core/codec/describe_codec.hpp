@@ -13,10 +13,8 @@
 ///     };
 ///     BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))  // StateTraits<Stock> now encodes and decodes it
 ///
-/// The stored form is one byte of format, four bytes of schema hash, and the members in order. The hash
-/// covers the names and the kinds of the members, so that bytes which another shape of the struct has
-/// written are refused instead of misread. Members may be texts, integers, `bool`, enumerations, `float`
-/// and `double`, optionals, vectors, pairs, tuples and described structs of those.
+/// Members may be texts, integers, `bool`, enumerations, `float` and `double`, optionals, vectors, pairs,
+/// tuples and described structs of those.
 ///
 /// | kind | stored as |
 /// |---|---|
@@ -27,66 +25,58 @@
 /// | vector | the number of elements as a varint, and the elements |
 /// | pair, tuple, struct | its parts in order, with nothing between |
 ///
-/// **Does not guarantee.** Reading what another shape wrote. Renaming a member, or changing its kind,
-/// makes stored states unreadable (`corrupt_state`); a type that must outlive such a change needs
-/// `StateTraits` of its own. Nobody outside of the library names what stands here: `StateTraits` is the
-/// door.
+/// **Formats.** The first byte is the format. In format 2, which every type with a struct in it is written
+/// in, the shape of the value follows (`stored_shape.hpp`): its length as a varint, and the kinds of all
+/// members with the hashes of their names. Then comes the value. In format 1 four bytes of hash over the
+/// whole shape stand in place of the shape. Types without a struct, which cannot grow, are still written so;
+/// version 0.1 wrote all types so.
+///
+/// **A struct may grow.** A reader whose own shape stands before the value reads it at once. Else it looks
+/// for its members by name: a stored member that it does not know is passed over, and one of its own that is
+/// not stored keeps the value that a default-constructed struct has. In format 1, which has no names, the
+/// reader tries its own shape without some members that stand side by side in one struct, as a release before
+/// had it. What the reader passed over is not lost when the state is written again (`encode_over`).
+///
+/// **Does not guarantee.** Reading a shape that lacks a member and has an unknown one at once: that is what a
+/// renamed member looks like, or another type, and reading it would lose a value without a word. It is
+/// refused; `MemberHistory` says which members are the same, or are gone. Nobody outside of the library names
+/// what stands here: `StateTraits` and `MemberHistory` are the doors.
 
+#include <interlock/core/codec/described_value.hpp>
+#include <interlock/core/codec/member_history.hpp>
+#include <interlock/core/codec/stored_shape.hpp>
 #include <interlock/fwd.hpp>
 
-#include <boost/describe/class.hpp>
-#include <boost/describe/members.hpp>
-#include <boost/describe/modifiers.hpp>
-
-#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <type_traits>
+
+/// Which format types with a struct are written in. A program that is still run beside processes with version
+/// 0.1, which read format 1 only, defines this as 1 for all its units. Both are read in any case.
+#ifndef INTERLOCK_STORED_FORMAT
+#define INTERLOCK_STORED_FORMAT 2
+#endif
 
 namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// A struct that `BOOST_DESCRIBE_STRUCT` describes.
-template <class T>
-concept Described = std::is_class_v<T> && boost::describe::has_describe_members<T>::value;
-
-/// Its public members, those of its bases included.
-template <class T>
-using described_members =
-    boost::describe::describe_members<T, boost::describe::mod_public | boost::describe::mod_inherited>;
-
-/// Whether the codec can write and read a `T`, members of members included. A described struct must be
-/// default constructible, since reading fills the members of a new one.
-template <class T>
-constexpr bool codable() noexcept;
-
-/// Takes the bytes of an encoding.
-struct StringSink {
-    std::string& out;
-    void append(char const* p, std::size_t n) { out.append(p, n); }
-};
-
-/// Only counts the bytes of an encoding, so that a buffer can be made large enough before it is filled.
-struct SizeSink {
-    std::size_t size{0};
-    void append(char const*, std::size_t n) noexcept { size += n; }
-};
-
-/// The first byte of every stored form. Another format of the codec would have another one.
-inline constexpr char codec_format = 1;
-
-/// Writes the format, the schema hash and `value` to `sink`, which has a member `append(char const*,
+/// Writes the format, the shape or its hash, and `value` to `sink`, which has a member `append(char const*,
 /// std::size_t)`. Throws what `append` throws.
 template <class T, class Sink>
-void encode_with_schema(Sink& sink, T const& value);
+void encode_described(Sink& sink, T const& value);
 
-/// The value, or nothing when the format, the shape or the length is another one: then the bytes are no `T`,
-/// and no member of a `T` was guessed. No bytes, however made, lead outside of `in` or allocate more than in
+/// The value, or nothing, and then `reading` says why, and names the member. Says also whether something was
+/// stored that `T` has no member for. No bytes, however made, lead outside of `in` or allocate more than in
 /// proportion to its size, so that bytes from a damaged or hostile store are safe to read.
 template <class T>
-std::optional<T> decode_with_schema(std::string_view in);
+std::optional<T> decode_described(std::string_view in, Reading& reading);
+
+/// Appends the stored form of `value`, with everything of `stored` that `T` has no member for: the value
+/// takes the place of the state that was read from `stored`. False: something of that kind stands where it
+/// has no place any more, as within an element of a vector that has changed. `reading` names the member.
+template <class T>
+bool encode_over(std::string_view stored, T const& value, std::string& out, Reading& reading);
 
 }  // namespace detail
 }  // namespace v0

@@ -3,374 +3,243 @@
 #ifndef INTERLOCK_CORE_CODEC_IMPL_DESCRIBE_CODEC_IPP
 #define INTERLOCK_CORE_CODEC_IMPL_DESCRIBE_CODEC_IPP
 
-// Templates of the state, which every unit compiles for the states that it uses.
+// The whole stored form: how it is written, read, and written over one that holds more.
 
 #include <interlock/core/codec/describe_codec.hpp>
+#include <interlock/core/codec/described_shape.hpp>
+#include <interlock/core/codec/described_value.hpp>
+#include <interlock/core/codec/first_format.hpp>
 
 #include <boost/mp11/algorithm.hpp>
-#include <boost/mp11/list.hpp>
 
-#include <bit>
-#include <concepts>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
-#include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-template <class T>
-struct is_optional : std::false_type {};
-template <class T>
-struct is_optional<std::optional<T>> : std::true_type {};
-template <class T>
-struct is_vector : std::false_type {};
-template <class T, class A>
-struct is_vector<std::vector<T, A>> : std::true_type {};
-template <class T>
-struct is_tuple : std::false_type {};
-template <class... T>
-struct is_tuple<std::tuple<T...>> : std::true_type {};
-template <class A, class B>
-struct is_tuple<std::pair<A, B>> : std::true_type {};
-
-template <class Tuple, std::size_t... I>
-constexpr bool tuple_codable(std::index_sequence<I...>) noexcept
-{
-    return (codable<std::tuple_element_t<I, Tuple>>() && ...);
-}
-
-template <class T, template <class...> class L, class... D>
-constexpr bool members_codable(L<D...>) noexcept
-{
-    return (codable<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>() && ...);
-}
-
-template <class T>
-constexpr bool codable() noexcept
-{
-    if constexpr (
-        std::is_same_v<T, std::string> || std::is_integral_v<T> || std::is_floating_point_v<T> ||
-        std::is_enum_v<T> || std::is_same_v<T, std::monostate>)
-        return !std::is_same_v<T, long double>;
-    else if constexpr (is_optional<T>::value || is_vector<T>::value)
-        return codable<typename T::value_type>();
-    else if constexpr (is_tuple<T>::value)
-        return tuple_codable<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
-    else if constexpr (Described<T>)
-        return members_codable<T>(described_members<T>{}) && std::is_default_constructible_v<T>;
-    else
-        return false;
-}
-
-// ---- schema ---------------------------------------------------------------------------------------------
-
-/// FNV-1a over a text, closed by a byte that no text contains, so that "ab" + "c" and "a" + "bc" differ.
-constexpr std::uint32_t fnv(std::uint32_t hash, char const* text) noexcept
-{
-    for (; *text != '\0'; ++text)
-        hash = (hash ^ static_cast<unsigned char>(*text)) * 16777619U;
-    return (hash ^ 0xffU) * 16777619U;
-}
-
-/// Mixes the shape of `T` into `hash`. All integer types and enumerations are one kind, so that an `int`
-/// member may become a `long` one.
-template <class T>
-constexpr std::uint32_t schema(std::uint32_t hash) noexcept;
-
-template <class Tuple, std::size_t... I>
-constexpr std::uint32_t tuple_schema(std::uint32_t hash, std::index_sequence<I...>) noexcept
-{
-    ((hash = schema<std::tuple_element_t<I, Tuple>>(hash)), ...);
-    return hash;
-}
-
-template <class T, template <class...> class L, class... D>
-constexpr std::uint32_t members_schema(std::uint32_t hash, L<D...>) noexcept
-{
-    ((hash = schema<std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>>(fnv(hash, D::name))), ...);
-    return hash;
-}
-
-template <class T>
-constexpr std::uint32_t schema(std::uint32_t hash) noexcept
-{
-    if constexpr (std::is_same_v<T, std::string>)
-        return fnv(hash, "s");
-    else if constexpr (std::is_same_v<T, bool>)
-        return fnv(hash, "b");
-    else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>)
-        return fnv(hash, "i");
-    else if constexpr (std::is_floating_point_v<T>)
-        return fnv(hash, "f");
-    else if constexpr (is_optional<T>::value)
-        return schema<typename T::value_type>(fnv(hash, "o"));
-    else if constexpr (is_vector<T>::value)
-        return schema<typename T::value_type>(fnv(hash, "v"));
-    else if constexpr (is_tuple<T>::value)
-        return fnv(tuple_schema<T>(fnv(hash, "("), std::make_index_sequence<std::tuple_size_v<T>>{}), ")");
-    else if constexpr (Described<T>)
-        return fnv(members_schema<T>(fnv(hash, "{"), described_members<T>{}), "}");
-    else
-        return fnv(hash, "-");
-}
-
-// ---- writing ------------------------------------------------------------------------------------
-
-/// Writes a number in groups of seven bits, the lowest group first.
-template <class Sink>
-void put_varint(Sink& sink, std::uint64_t v)
-{
-    char buffer[10];
-    std::size_t n = 0;
-    do {
-        buffer[n++] = static_cast<char>((v & 0x7fU) | (v > 0x7fU ? 0x80U : 0U));
-        v >>= 7;
-    } while (v != 0);
-    sink.append(buffer, n);
-}
-
-/// Writes `v` without a schema.
 template <class T, class Sink>
-void put(Sink& sink, T const& v)
+void encode_described(Sink& sink, T const& value)
 {
-    if constexpr (std::is_same_v<T, std::monostate>) {
-    } else if constexpr (std::is_same_v<T, std::string>) {
-        put_varint(sink, v.size());
-        sink.append(v.data(), v.size());
-    } else if constexpr (std::is_enum_v<T>) {
-        put(sink, static_cast<std::underlying_type_t<T>>(v));
-    } else if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
-        auto const wide = static_cast<std::int64_t>(v);
-        put_varint(sink, (static_cast<std::uint64_t>(wide) << 1) ^ static_cast<std::uint64_t>(wide >> 63));
-    } else if constexpr (std::is_integral_v<T>) {
-        // Signed and unsigned integers share one form. An unsigned number above 2^63-1 would need a 65th bit;
-        // ten bytes that no varint of 64 bits has stand in front of it instead.
-        auto const wide = static_cast<std::uint64_t>(v);
-        if (wide >> 63 != 0) {
-            sink.append("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10);  // no zigzag of 64 bits looks so
-            put_varint(sink, wide);
-        } else {
-            put_varint(sink, wide << 1);
-        }
-    } else if constexpr (std::is_floating_point_v<T>) {
-        auto const bits = std::bit_cast<std::uint64_t>(static_cast<double>(v));
-        char buffer[8];
-        for (std::size_t i = 0; i < 8; ++i)
-            buffer[i] = static_cast<char>(bits >> (8 * i));
-        sink.append(buffer, 8);
-    } else if constexpr (is_optional<T>::value) {
-        sink.append(v ? "\1" : "\0", 1);
-        if (v)
-            put(sink, *v);
-    } else if constexpr (is_vector<T>::value) {
-        put_varint(sink, v.size());
-        for (auto const& element : v)
-            put<typename T::value_type>(sink, element);
-    } else if constexpr (is_tuple<T>::value) {
-        std::apply([&](auto const&... part) { (put(sink, part), ...); }, v);
+    if constexpr (has_struct<T>() && INTERLOCK_STORED_FORMAT != hash_format) {
+        auto const header = header_of<T>();
+        sink.append(header.data(), header.size());
+        put(sink, value);
     } else {
-        boost::mp11::mp_for_each<described_members<T>>([&](auto member) { put(sink, v.*member.pointer); });
+        encode_with_hash(sink, value);
     }
 }
 
-// ---- reading ------------------------------------------------------------------------------------
-
-/// Reads a varint off the front of `in`. False when the bytes end too early, have more than 64 bits, or are
-/// not the shortest form of the number: every number has one form only.
-inline bool get_varint(std::string_view& in, std::uint64_t& v) noexcept
-{
-    v = 0;
-    for (unsigned shift = 0; shift < 70; shift += 7) {
-        if (in.empty())
-            return false;
-        auto const byte = static_cast<unsigned char>(in.front());
-        in.remove_prefix(1);
-        if (shift == 63 && byte > 1)
-            return false;
-        v |= static_cast<std::uint64_t>(byte & 0x7fU) << shift;
-        if ((byte & 0x80U) == 0)
-            return byte != 0 || shift == 0;  // a last byte of 0 would be a second form of the same number
-    }
-    return false;
-}
-
-/// Reads a `T` off the front of `in`. False when the bytes are not a `T`; `v` and `in` are then of no use. No
-/// bytes, however made, lead outside `in` or allocate more than in proportion to its size.
+/// Reads what does not begin with the header of `T`, or is damaged.
 template <class T>
-bool get(std::string_view& in, T& v);
-
-inline bool get_text(std::string_view& in, std::string& v)
+[[gnu::cold]] bool read_other(std::string_view in, T& v, Reading& reading)
 {
-    std::uint64_t n = 0;
-    if (!get_varint(in, n) || n > in.size())
+    if (in.size() < hash_header && !in.starts_with(shape_format))
+        return reading.fails("is too short");
+    if (in[0] == hash_format) {
+        if (decode_with_hash(in, v, reading))
+            return true;
+        if constexpr (has_struct<T>()) {
+            v = T{};
+            return read_old(in, v, reading);
+        }
         return false;
-    v.assign(in.data(), n);
-    in.remove_prefix(n);
+    }
+    if (in[0] != shape_format)
+        return reading.fails("has a format that this release does not know");
+    in.remove_prefix(1);
+    std::string_view shape;
+    if (!take_shape(in, shape, reading) || !read_as(shape, in, v, reading))
+        return false;
+    return (in.empty() && shape.empty()) || reading.fails("has bytes too many");
+}
+
+template <class T>
+std::optional<T> decode_described(std::string_view in, Reading& reading)
+{
+    std::optional<T> value{std::in_place};
+    if constexpr (has_struct<T>()) {
+        auto const header = header_of<T>();
+        if (in.starts_with(header)) {
+            auto rest = in.substr(header.size());
+            if (get(rest, *value) && rest.empty())
+                return value;
+            value.emplace();  // what is wrong with it is found out below
+        }
+    }
+    reading = Reading{in};
+    if (!read_other(in, *value, reading))
+        value.reset();
+    return value;
+}
+
+// ---- writing over a value of another shape ------------------------------------------------------
+
+/// A stored form that is being made: the shape grows beside the value.
+struct Merged {
+    std::string shape;
+    std::string value;
+    template <class T>
+    void add(T const& v)
+    {
+        shape += shape_of<T>();
+        StringSink sink{value};
+        put(sink, v);
+    }
+    void add(std::string_view its_shape, std::string_view its_value)
+    {
+        shape += its_shape;
+        value += its_value;
+    }
+    void add_count(std::uint64_t count)
+    {
+        StringSink sink{shape};
+        put_varint(sink, count);
+    }
+    void add_name(std::uint32_t hash)
+    {
+        for (unsigned i = 0; i < 4; ++i)
+            shape += static_cast<char>(hash >> (8 * i));
+    }
+};
+
+/// A member of a stored struct.
+struct StoredPart {
+    std::uint32_t name;
+    std::string_view shape;
+    std::string_view value;
+};
+
+/// Adds `v` to `out`, with what `stored` has within it that a `T` has no member for.
+template <class T>
+bool merge(StoredPart stored, T const& v, Merged& out, Reading& reading);
+
+/// `stored` begins behind the kind.
+template <class T>
+bool merge_struct(StoredPart stored, T const& v, Merged& out, Reading& reading)
+{
+    std::uint64_t count = 0;
+    if (!take_count(stored.shape, count, reading))
+        return false;
+    std::array<std::optional<StoredPart>, stored_members<T>::count> known;
+    std::vector<StoredPart> unknown;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        StoredPart part{};
+        if (!take_name(stored.shape, part.name, reading))
+            return false;
+        auto const shape = stored.shape;
+        auto const value = stored.value;
+        if (!skip_value(stored.shape, stored.value, reading))
+            return false;
+        part.shape = shape.substr(0, shape.size() - stored.shape.size());
+        part.value = value.substr(0, value.size() - stored.value.size());
+        if (auto const index = index_of<T>(part.name); index < known.size())
+            known[index] = part;
+        else if (!was_removed<T>(part.name))
+            unknown.push_back(part);
+    }
+    out.shape += '{';
+    out.add_count(known.size() + unknown.size());
+    bool good = true;
+    std::size_t at = 0;
+    boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
+        auto const& part = known[at];
+        out.add_name(stored_members<T>::hashes[at++]);
+        if (!part)
+            out.add(v.*member.pointer);
+        else if (good && !merge(*part, v.*member.pointer, out, reading))
+            good = reading.within(member.name);
+    });
+    for (auto const& part : unknown) {
+        out.add_name(part.name);
+        out.add(part.shape, part.value);
+    }
+    return good;
+}
+
+/// What is optional on either side. `stored` has a part that is not known.
+template <class T>
+bool merge_optional(StoredPart stored, T const& v, Merged& out, Reading& reading)
+{
+    if (stored.shape.starts_with('o')) {
+        stored.shape.remove_prefix(1);
+        stored.value.remove_prefix(1);  // it is not empty: nothing would be unknown then
+    }
+    if constexpr (is_optional<T>::value) {
+        if (!v) {
+            out.add(v);
+            return true;
+        }
+        out.add("o", "\1");
+        return merge(stored, *v, out, reading);
+    } else {
+        return merge(stored, v, out, reading);
+    }
+}
+
+template <class T>
+bool merge(StoredPart stored, T const& v, Merged& out, Reading& reading)
+{
+    if constexpr (has_struct<T>()) {
+        T read{};
+        Reading known{stored.value};
+        auto shape = stored.shape;
+        auto value = stored.value;
+        if (!read_as(shape, value, read, known) || !known.newer) {
+            out.add(v);
+            return true;
+        }
+        if (is_optional<T>::value || stored.shape.starts_with('o'))
+            return merge_optional(stored, v, out, reading);
+        if constexpr (kind_of<T>() == '{') {
+            stored.shape.remove_prefix(1);
+            return merge_struct(stored, v, out, reading);
+        }
+        // Which element was which cannot be told. As long as none has changed, all stay as they are.
+        std::string before;
+        std::string now;
+        StringSink before_sink{before};
+        StringSink now_sink{now};
+        put(before_sink, read);
+        put(now_sink, v);
+        if (before != now)
+            return reading.fails(
+                "has changed, and is stored with members that this release does not know and would lose");
+        out.add(stored.shape, stored.value);
+    } else {
+        out.add(v);
+    }
     return true;
 }
 
-/// A number whose form is longer than any zigzag of 64 bits: an unsigned one above 2^63-1. `large`: whether
-/// it is one; false: it is one, and damaged.
-inline bool get_large_integer(std::string_view& in, std::uint64_t& bits, bool& large) noexcept
-{
-    constexpr std::string_view mark{"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10};
-    large = in.substr(0, mark.size()) == mark;
-    if (!large)
-        return true;
-    in.remove_prefix(mark.size());
-    return get_varint(in, bits) && bits >> 63 != 0;
-}
-
 template <class T>
-bool get_integer(std::string_view& in, T& v)
+bool encode_over(std::string_view stored, T const& value, std::string& out, Reading& reading)
 {
-    std::uint64_t bits = 0;
-    bool large = false;
-    if (!get_large_integer(in, bits, large))
-        return false;
-    if (large) {
-        if constexpr (std::is_signed_v<T> || sizeof(T) < 8) {
-            return false;
-        } else {
-            v = static_cast<T>(bits);
+    StoredPart part{0, {}, stored};
+    reading = Reading{stored};
+    if constexpr (has_struct<T>()) {
+        if (stored.starts_with(shape_format)) {
+            part.value.remove_prefix(1);
+            Merged merged;
+            if (!take_shape(part.value, part.shape, reading) || !merge(part, value, merged, reading))
+                return false;
+            StringSink sink{out};
+            out += shape_format;
+            put_varint(sink, merged.shape.size());
+            out.append(merged.shape).append(merged.value);
             return true;
         }
     }
-    if (!get_varint(in, bits))
-        return false;
-    auto const wide = static_cast<std::int64_t>((bits >> 1) ^ (~(bits & 1) + 1));
-    if constexpr (std::is_same_v<T, bool>) {
-        v = wide == 1;
-        return wide == 0 || wide == 1;
-    } else {
-        if (!std::in_range<std::conditional_t<
-                std::is_same_v<T, char> || sizeof(T) == 1,
-                std::conditional_t<std::is_signed_v<T>, std::int8_t, std::uint8_t>,
-                std::conditional_t<std::is_signed_v<T>, std::make_signed_t<T>, std::make_unsigned_t<T>>>>(
-                wide))
-            return false;
-        v = static_cast<T>(wide);
-        return true;
-    }
-}
-
-inline bool get_double(std::string_view& in, double& v) noexcept
-{
-    if (in.size() < 8)
-        return false;
-    std::uint64_t bits = 0;
-    for (std::size_t i = 0; i < 8; ++i)
-        bits |= static_cast<std::uint64_t>(static_cast<unsigned char>(in[i])) << (8 * i);
-    in.remove_prefix(8);
-    v = std::bit_cast<double>(bits);
+    StringSink sink{out};
+    encode_described(sink, value);
     return true;
-}
-
-template <class T>
-bool get_optional(std::string_view& in, std::optional<T>& v)
-{
-    if (in.empty() || static_cast<unsigned char>(in.front()) > 1)
-        return false;
-    bool const engaged = in.front() == 1;
-    in.remove_prefix(1);
-    if (!engaged) {
-        v.reset();
-        return true;
-    }
-    return get(in, v.emplace());
-}
-
-template <class T, class A>
-bool get_vector(std::string_view& in, std::vector<T, A>& v)
-{
-    std::uint64_t n = 0;
-    // An element has at least one byte, so that a false number cannot make the reader allocate much. Only
-    // monostate has none, and its number is bounded here.
-    constexpr std::uint64_t most_empty = 1 << 20;
-    if (!get_varint(in, n) || n > (std::is_same_v<T, std::monostate> ? most_empty : in.size()))
-        return false;
-    v.clear();
-    v.reserve(n);
-    for (std::uint64_t i = 0; i < n; ++i) {
-        T element{};
-        if (!get(in, element))
-            return false;
-        v.push_back(std::move(element));
-    }
-    return true;
-}
-
-template <class T>
-bool get(std::string_view& in, T& v)
-{
-    if constexpr (std::is_same_v<T, std::monostate>) {
-        return true;
-    } else if constexpr (std::is_same_v<T, std::string>) {
-        return get_text(in, v);
-    } else if constexpr (std::is_enum_v<T>) {
-        std::underlying_type_t<T> u{};
-        if (!get(in, u))
-            return false;
-        v = static_cast<T>(u);
-        return true;
-    } else if constexpr (std::is_integral_v<T>) {
-        return get_integer(in, v);
-    } else if constexpr (std::is_floating_point_v<T>) {
-        double wide = 0;
-        if (!get_double(in, wide))
-            return false;
-        v = static_cast<T>(wide);
-        return true;
-    } else if constexpr (is_optional<T>::value) {
-        return get_optional(in, v);
-    } else if constexpr (is_vector<T>::value) {
-        return get_vector(in, v);
-    } else if constexpr (is_tuple<T>::value) {
-        return std::apply([&](auto&... part) { return (get(in, part) && ...); }, v);
-    } else {
-        bool good = true;
-        boost::mp11::mp_for_each<described_members<T>>(
-            [&](auto member) { good = good && get(in, v.*member.pointer); });
-        return good;
-    }
-}
-
-// ---- the whole form -----------------------------------------------------------------------------
-
-template <class T, class Sink>
-void encode_with_schema(Sink& sink, T const& value)
-{
-    constexpr std::uint32_t hash = schema<T>(2166136261U);
-    char const header[5] = {
-        codec_format, static_cast<char>(hash), static_cast<char>(hash >> 8), static_cast<char>(hash >> 16),
-        static_cast<char>(hash >> 24)};
-    sink.append(header, sizeof header);
-    put(sink, value);
-}
-
-template <class T>
-std::optional<T> decode_with_schema(std::string_view in)
-{
-    constexpr std::uint32_t hash = schema<T>(2166136261U);
-    if (in.size() < 5 || in[0] != codec_format)
-        return std::nullopt;
-    for (unsigned i = 0; i < 4; ++i)
-        if (in[1 + i] != static_cast<char>(hash >> (8 * i)))
-            return std::nullopt;
-    in.remove_prefix(5);
-    std::optional<T> value{std::in_place};
-    if (!get(in, *value) || !in.empty())
-        return std::nullopt;
-    return value;
 }
 
 }  // namespace detail

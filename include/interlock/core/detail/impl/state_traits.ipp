@@ -86,16 +86,55 @@ std::optional<Failure> encode_state(T const& value, std::string& out)
     }
 }
 
-/// The value, or nothing for bytes that are not a `T`, in whatever way `decode` says so.
+/// Whether a `T` is stored in the library's own form, which tells what does not fit, and may grow.
 template <class T>
-std::optional<T> decode_state(std::string_view bytes)
+constexpr bool has_own_form() noexcept
+{
+    if constexpr (requires {
+                      &DefaultStateTraits<T>::decode == &StateTraits<T>::decode;
+                      &DefaultStateTraits<T>::encode == &StateTraits<T>::encode;
+                  })
+        return has_struct<T>() && &DefaultStateTraits<T>::decode == &StateTraits<T>::decode &&
+               &DefaultStateTraits<T>::encode == &StateTraits<T>::encode;
+    else
+        return false;
+}
+
+/// The value, or nothing for bytes that are not a `T`, in whatever way `decode` says so; `reading` says more
+/// where it can.
+template <class T>
+std::optional<T> decode_state(std::string_view bytes, Reading& reading)
 {
     try {
-        return StateTraits<T>::decode(bytes);
+        if constexpr (has_own_form<T>())
+            return decode_described<T>(bytes, reading);
+        else
+            return StateTraits<T>::decode(bytes);
     } catch (std::bad_alloc const&) {
         throw;
     } catch (...) {
         return std::nullopt;
+    }
+}
+template <class T>
+std::optional<T> decode_state(std::string_view bytes)
+{
+    Reading reading;
+    return decode_state<T>(bytes, reading);
+}
+
+/// As `encode_state`, for a value that takes the place of one that `stored` holds: what a newer release has
+/// put there, and `T` has no member for, is kept. Nothing is where the write would lose some of it.
+template <class T>
+std::optional<Failure> encode_state_over(std::string_view stored, T const& value, std::string& out)
+{
+    if constexpr (has_own_form<T>()) {
+        Reading reading;
+        if (stored.empty() || encode_over(stored, value, out, reading))
+            return stored.empty() ? encode_state(value, out) : std::nullopt;
+        return Failure{Errc::invalid_argument, reading.text("the value cannot be written")};
+    } else {
+        return encode_state(value, out);
     }
 }
 
@@ -111,12 +150,18 @@ std::string encode_answer(R const& result)
 
 /// The result that `encode_answer` has stored, or nothing when the bytes are not an `R`.
 template <class R>
-std::optional<R> decode_answer(std::string_view bytes)
+std::optional<R> decode_answer(std::string_view bytes, Reading& reading)
 {
     if constexpr (std::is_same_v<R, std::monostate>)
         return bytes.empty() ? std::optional<R>{R{}} : std::nullopt;
     else
-        return decode_state<R>(bytes);
+        return decode_state<R>(bytes, reading);
+}
+template <class R>
+std::optional<R> decode_answer(std::string_view bytes)
+{
+    Reading reading;
+    return decode_answer<R>(bytes, reading);
 }
 
 }  // namespace detail

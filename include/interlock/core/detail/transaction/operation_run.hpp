@@ -76,14 +76,15 @@ public:
     /// The result of an earlier execution, out of what was kept of it.
     static Outcome<result_type> replayed(std::string_view text)
     {
-        if (auto decoded = decode_answer<stored_type>(text)) {
+        Reading reading;
+        if (auto decoded = decode_answer<stored_type>(text, reading)) {
             Outcome<result_type> outcome{std::in_place, *std::move(decoded)};
             outcome.mark_replayed();
             return outcome;
         }
         // It was applied, but what it answered cannot be told.
         return Failure::unknown(
-            Errc::corrupt_state, "the stored answer is not of this operation's result type");
+            Errc::corrupt_state, reading.text("the stored answer is not of this operation's result type"));
     }
 
 private:
