@@ -94,10 +94,29 @@ public:
         : store_(std::make_shared<StateTable>(pool.state_, detail::check_retention(std::move(options))))
     {}
 
+    /// A handle of the same repository for one tenant, user or request: each of its transactions gets these
+    /// settings besides those of `RepositoryOptions::settings`; one of the same name takes its place. They
+    /// are sent with the first statement at no extra trip, in an asynchronous call, too, and end with the
+    /// transaction.
+    ///
+    ///     auto const hers = invoices.with_settings({{"app.tenant", "ann"}});
+    ///     auto const traced = hers.with_settings({{"app.user", name, postgres::SettingUse::audit}});
+    ///
+    /// Pool, connections and prepared statements are shared; the call asks the server nothing. Where
+    /// row-level policies apply to the table, handles with different settings of `SettingUse::scope` are
+    /// different tenants: operation ids and stored answers are each tenant's own. The lock record of a key is
+    /// one for all. Throws `Error` (`invalid_argument`) with the name of a setting that cannot be made.
+    StateRepository with_settings(std::vector<Setting> settings) const
+    {
+        return StateRepository{std::make_shared<StateTable>(*store_, std::move(settings))};
+    }
+
     Runtime const& runtime() const noexcept { return store_->pool->runtime(); }
     /// Equal for all repositories of this process with the same server address, database, name space and
     /// table. One server reached by two addresses is two stores here.
-    void const* identity() const noexcept { return store_->identity.get(); }
+    void const* identity() const noexcept { return store_->handle_identity(); }
+    /// Whose threads make the blocking calls: one set for all handles, however many tenants there are.
+    void const* threads_owner() const noexcept { return store_->identity.get(); }
     /// For messages. Names no server: its address may hold a password.
     std::string place() const { return "postgres table \"" + store_->table.name + "\""; }
     /// Calls block, as many at a time as the pool has connections.
@@ -180,8 +199,9 @@ public:
             if (page->empty())
                 return success();
             for (auto const& found : *page)
-                visit(Key{found.key}, OperationId{found.id}, found.record);
-            key = page->back().key;
+                if (found.key)
+                    visit(Key{*found.key}, OperationId{found.id}, found.record);
+            key = page->back().stored_key;
             id = page->back().id;
         }
     }
@@ -280,6 +300,8 @@ public:
 private:
     template <class, class, class>
     friend class FreeRows;
+
+    explicit StateRepository(std::shared_ptr<StateTable> store) noexcept : store_(std::move(store)) {}
 
     // A new transaction that `begin` has begun.
     template <class F>

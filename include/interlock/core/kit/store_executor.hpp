@@ -31,7 +31,8 @@ std::size_t blocking_calls(Repository const& repository) noexcept
 }
 
 /// Where the blocking calls of `repository` are made for those who must not block. `owner`: whose threads
-/// these are, by default the store's.
+/// these are, by default the store's: what `threads_owner()` of the repository says, where there is one, else
+/// its `identity()`.
 template <Runtime R, class Repository>
 auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository, void const* owner)
 {
@@ -48,7 +49,10 @@ auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repo
 template <Runtime R, class Repository>
 auto store_executor(R const& runtime, BlockingCalls kind, Repository const& repository)
 {
-    return store_executor(runtime, kind, repository, repository.identity());
+    if constexpr (requires { repository.threads_owner(); })
+        return store_executor(runtime, kind, repository, repository.threads_owner());
+    else
+        return store_executor(runtime, kind, repository, repository.identity());
 }
 
 }  // namespace v0

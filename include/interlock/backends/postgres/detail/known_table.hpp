@@ -19,14 +19,24 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// What row-level policies do to the statements of a repository.
+struct RowPolicies {
+    bool apply{false};  ///< transactions must say `row_security = on`
+    /// Policies decide which rows of the repository's own table there are. False while only a trigger, say,
+    /// meets a policy of another table.
+    bool decide_rows{false};
+    std::string role{};  ///< the role that they are applied to
+};
+
 /// Never changed once it is made. Whoever uses its statements keeps it until they are answered; a transaction
 /// keeps the one that it began with.
 struct KnownTable {
-    KnownTable(Table t, TableFacts f, std::string const& ns, std::string const& lock)
-        : facts(std::move(f)), table(std::move(t)), statements(table, ns, lock)
+    KnownTable(Table t, TableFacts f, RowPolicies p, std::string const& ns, std::string const& lock)
+        : facts(std::move(f)), policies(std::move(p)), table(std::move(t)), statements(table, ns, lock)
     {}
 
     TableFacts facts;  ///< empty for the library's own table
+    RowPolicies policies;
     Table table;       ///< as the facts make it
     Statements statements;
 };

@@ -41,6 +41,8 @@ public:
     R const& runtime() const noexcept { return runtime_; }
     Options const& options() const noexcept { return options_; }
     std::string const& endpoint() const noexcept { return endpoint_; }
+    /// The custom settings that every session begins with, see `detail::custom_settings`.
+    std::string custom_settings() const;
     Subscriber<R>& subscriber() const noexcept { return *subscriber_; }
     bool forked() const noexcept { return runtime_.generation() != generation_; }
 

@@ -18,6 +18,7 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -50,6 +51,8 @@ public:
     StateTable(std::shared_ptr<PoolState<R>> p, RepositoryOptions o)
         : Core(std::move(p), std::move(o), type_shape<T, K>())
     {}
+
+    StateTable(StateTable const& base, std::vector<Setting> settings) : Core(base, std::move(settings)) {}
 
     bool add_key_columns(Params& params, Key const& key) const override
     {

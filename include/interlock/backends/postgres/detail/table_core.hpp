@@ -11,6 +11,7 @@
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/reply.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
+#include <interlock/backends/postgres/detail/transaction_settings.hpp>
 #include <interlock/backends/postgres/detail/type_shape.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -36,7 +37,8 @@ namespace detail {
 
 /// An answer of an operation id, with the names under which it is kept.
 struct FoundOperation {
-    std::string key;
+    std::string stored_key;
+    std::optional<std::string> key;  ///< nothing: the record is not for this handle to see
     std::string id;
     OperationRecord record;
 };
@@ -104,6 +106,8 @@ template <class R>
 class TableCore {
 public:
     TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape);
+    /// Another handle of the same repository, whose transactions get `settings`, too.
+    TableCore(TableCore const& base, std::vector<Setting> settings);
     TableCore(TableCore const&) = delete;
     TableCore& operator=(TableCore const&) = delete;
 
@@ -123,6 +127,13 @@ public:
     /// After an error: true if it may come from a table that is not as it was known. Whoever uses the table
     /// next asks again.
     bool outdated(Known const& known, SqlError const& error) const noexcept;
+
+    /// Adds the settings that the handle's transactions get, where a transaction begins.
+    void add_settings(KnownTable const& known, Batch& batch) const noexcept;
+    /// Under which key the operation records of `key` are kept for this handle.
+    std::string home_of(KnownTable const& known, Key const& key) const;
+    /// Equal for handles to which a key means the same row.
+    void const* handle_identity() const noexcept;
 
     // ---- keys, values and their failures --------------------------------------------------------
 
@@ -174,7 +185,7 @@ public:
     Outcome<void> add_change(
         KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
         Refusal refusal = Refusal::reply) const;
-    void add_operation(Params& params, OperationCommit const& operation) const;
+    void add_operation(KnownTable const& known, Params& params, OperationCommit const& operation) const;
     /// Adds the statement that finds an operation's record.
     void add_find(KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const;
     /// What the reply of a change says. Nothing: the row must be looked at, see `change_text`.
@@ -218,7 +229,9 @@ private:
     Outcome<void> add_load(KnownTable const& known, Batch& batch, Key const& key) const;
     Outcome<CommitResult> judge_one(
         Reply const& reply, RowChange& change, OperationCommit const* operation, Deadline until) const;
-    Known make_known(Table fitting, TableFacts facts) const;
+    Known make_known(Table fitting, TableFacts facts, RowPolicies policies) const;
+    // What the policies do, from the facts and the second reply of `know`.
+    Outcome<RowPolicies> policies_of(TableFacts const& facts, Reply const& reply) const;
     // Runs what `fill(known, batch)` adds; once more, on a table that was asked for anew, where an error may
     // come from a table that had changed.
     template <class F>
@@ -227,9 +240,20 @@ private:
     template <class F>
     Outcome<std::vector<Reply>> ask(Access access, Deadline deadline, F fill) const;
 
-    mutable std::atomic<std::uint32_t> recorded_{0};  // see `count_record`
-    mutable std::mutex mutex_;                        // guards `known_`
-    mutable Known known_;                             // null: the server must be asked
+    // What all handles of the repository have learnt and counted together.
+    struct Shared {
+        std::atomic<std::uint32_t> recorded{0};  // see `count_record`
+        std::atomic<bool> meets_policies{false};  // a statement has failed because a policy would apply to it
+        std::atomic<bool> policies_decide{false};  // `RowPolicies::decide_rows` was true once
+        std::mutex mutex;                          // guards what follows
+        Known known;                               // null: the server must be asked
+        std::string role;                          // `RowPolicies::role`, when policies decided
+    };
+
+    std::shared_ptr<Shared> shared_{std::make_shared<Shared>()};
+    TransactionSettings settings_;
+    mutable std::once_flag scoped_;                                // guards the next one
+    mutable std::shared_ptr<std::string const> scoped_identity_;  // see `handle_identity`
 };
 
 }  // namespace detail

@@ -32,11 +32,12 @@ public:
     /// (`invalid_argument`) with the name of a setting that cannot be made.
     TransactionSettings(std::vector<Setting> settings, std::string url);
 
+    /// The same with `more`; a setting in `more` takes the place of the one of its name.
+    TransactionSettings with(std::vector<Setting> more) const;
     /// What a transaction gets; null: nothing. `policies`: whether row-level policies apply.
     SettingsStep const* step(bool policies) const noexcept;
     /// Whose rows `role` sees with these settings, as a text: equal for those who see the same.
     std::string scope(std::string_view role) const;
-    std::vector<Setting> const& all() const noexcept { return settings_; }
 
 private:
     std::vector<Setting> settings_;
@@ -52,10 +53,15 @@ SettingsStep const& policies_apply();
 /// settings are left out, since no policy is meant by them.
 std::string custom_settings(std::string_view options);
 
+/// Asks for the role, and for the library's own tables of the name space `ns` that policies apply to.
+void add_policies_query(Batch& batch, std::string const& ns);
+
 /// The key of the operation records of `key` in `scope`. Two different pairs never have the same one.
 std::string scoped_key(std::string_view key, std::string const& scope);
 /// The key in what `scoped_key` made in `scope`; nothing when another scope made it.
 std::optional<std::string> unscoped_key(std::string_view stored, std::string const& scope);
+/// The key in what is stored, whatever scope it is of: for those who see all rows.
+std::string any_key(std::string_view stored);
 
 }  // namespace detail
 }  // namespace postgres

@@ -7,6 +7,7 @@
 #include <interlock/backends/postgres/detail/greeting.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/backends/postgres/detail/transaction_settings.hpp>
 #include <interlock/core/runtime/stream.hpp>
 
 #include <algorithm>
@@ -57,6 +58,13 @@ PoolState<R>::~PoolState()
 {
     if (!forked())  // a forked child must leave its parent's thread and sessions alone
         subscriber_->stop();
+}
+
+template <class R>
+std::string PoolState<R>::custom_settings() const
+{
+    auto const named = setting(settings_, "options");
+    return detail::custom_settings(named.empty() ? default_setting("options") : named);
 }
 
 template <class R>

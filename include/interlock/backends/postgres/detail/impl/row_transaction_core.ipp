@@ -44,8 +44,10 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
         Batch batch;
         if (begins && begun_)
             batch.add("ROLLBACK");
-        if (begins)
+        if (begins) {
             batch.add(store_->begin);
+            store_->add_settings(*known_, batch);
+        }
         auto const at = batch.size();
         for (auto i = from; i < keys.size(); ++i) {
             if (rows_[i].hashed)
@@ -72,6 +74,7 @@ Outcome<void> RowTransactionCore<R>::lock_free_row(std::string const& condition,
     Statement const statement{rows_text(known_->table) + condition};
     Batch batch;
     batch.add(store_->begin);
+    store_->add_settings(*known_, batch);
     batch.add(statement, std::move(params));
     auto exchange = send_locks(batch, Wait::no);
     if (!exchange)
@@ -280,6 +283,7 @@ Outcome<void> RowTransactionCore<R>::add_steps(
     batch = std::move(before_commit_);
     if (!begun_) {
         batch.add(store_->begin);
+        store_->add_settings(*known_, batch);
         batch.add(store_->transaction_id);
     }
     steps.found = batch.size();
@@ -296,7 +300,7 @@ Outcome<void> RowTransactionCore<R>::add_steps(
         }
     if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
         Params params;
-        store_->add_operation(params, *operation);
+        store_->add_operation(*known_, params, *operation);
         params.text(race_word());
         batch.add(known_->statements.change(RowAction::nothing, Fencing::none, true), std::move(params));
     }

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -65,19 +66,28 @@ TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, Ty
                                                             : "BEGIN ISOLATION LEVEL READ COMMITTED"),
       transaction_id("SELECT pg_current_xact_id()"), commit("COMMIT"),
       identity(
-          intern_store(joined_text({pool->endpoint(), "/", pool->options().name_space, "/", table.name})))
+          intern_store(joined_text({pool->endpoint(), "/", pool->options().name_space, "/", table.name}))),
+      settings_(options.settings, pool->custom_settings())
 {
     if (!mapped)
-        known_ = make_known(table, {});
+        shared_->known = make_known(table, {}, {});
 }
+
+template <class R>
+TableCore<R>::TableCore(TableCore const& base, std::vector<Setting> settings)
+    : pool(base.pool), options(base.options), mapped(base.mapped), table(base.table), begin(base.begin),
+      transaction_id(base.transaction_id), commit(base.commit), identity(base.identity),
+      shared_(base.shared_), settings_(base.settings_.with(std::move(settings)))
+{}
 
 // ---- what the server says of the table ----------------------------------------------------------
 
 template <class R>
-typename TableCore<R>::Known TableCore<R>::make_known(Table fitting, TableFacts facts) const
+typename TableCore<R>::Known TableCore<R>::make_known(
+    Table fitting, TableFacts facts, RowPolicies policies) const
 {
     return std::make_shared<KnownTable const>(
-        std::move(fitting), std::move(facts), pool->options().name_space, lock_clause());
+        std::move(fitting), std::move(facts), std::move(policies), pool->options().name_space, lock_clause());
 }
 
 template <class R>
@@ -90,13 +100,14 @@ template <class R>
 Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) const
 {
     {
-        std::lock_guard lock(mutex_);
-        if (known_)
-            return known_;
+        std::lock_guard lock(shared_->mutex);
+        if (shared_->known)
+            return shared_->known;
     }
     // Several first callers may ask at once; their answers are the same.
     Batch batch;
     add_facts_query(batch, table.quoted, table.key);
+    add_policies_query(batch, pool->options().name_space);
     auto replies = pool->execute(batch, Access::read, deadline);
     if (!replies)
         return std::move(replies).failure();
@@ -106,9 +117,16 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) cons
     auto fitting = fitted(table, *facts);
     if (!fitting)
         return std::move(fitting).failure();
-    auto known = make_known(*std::move(fitting), *std::move(facts));
-    std::lock_guard lock(mutex_);
-    known_ = known;
+    auto policies = policies_of(*facts, (*replies)[1]);
+    if (!policies)
+        return std::move(policies).failure();
+    auto known = make_known(*std::move(fitting), *std::move(facts), *std::move(policies));
+    std::lock_guard lock(shared_->mutex);
+    shared_->known = known;
+    if (known->policies.decide_rows) {
+        shared_->role = known->policies.role;
+        shared_->policies_decide.store(true, std::memory_order_release);
+    }
     return known;
 }
 
@@ -117,10 +135,59 @@ bool TableCore<R>::outdated(Known const& known, SqlError const& error) const noe
 {
     if (!mapped || !outdates_facts(error))
         return false;
-    std::lock_guard lock(mutex_);
-    if (known_ == known)
-        known_.reset();
+    if (error.policy == RowPolicy::would_hide)
+        shared_->meets_policies.store(true, std::memory_order_relaxed);
+    std::lock_guard lock(shared_->mutex);
+    if (shared_->known == known)
+        shared_->known.reset();
     return true;
+}
+
+template <class R>
+Outcome<RowPolicies> TableCore<R>::policies_of(TableFacts const& facts, Reply const& reply) const
+{
+    RowPolicies policies;
+    bool const met = shared_->meets_policies.load(std::memory_order_relaxed);
+    policies.apply = facts.row_security || met;
+    // A view shows rows of other tables, whose policies are met only by reading it.
+    policies.decide_rows = facts.row_security || (met && facts.kind == 'v');
+    policies.role = reply.text(0, 0);
+    if (policies.apply && !reply.null(0, 1))
+        return failed(
+            Errc::misconfigured, {"postgres: row-level policies apply to ", reply.text(0, 1),
+                                  "; the tables of the library must be without them"});
+    return policies;
+}
+
+template <class R>
+void TableCore<R>::add_settings(KnownTable const& known, Batch& batch) const noexcept
+{
+    if (auto const* step = settings_.step(known.policies.apply))
+        batch.add_settings(*step);
+}
+
+template <class R>
+std::string TableCore<R>::home_of(KnownTable const& known, Key const& key) const
+{
+    if (!known.policies.decide_rows)
+        return std::string(key.bytes());
+    return scoped_key(key.bytes(), settings_.scope(known.policies.role));
+}
+
+template <class R>
+void const* TableCore<R>::handle_identity() const noexcept
+{
+    if (!shared_->policies_decide.load(std::memory_order_acquire))
+        return identity.get();
+    try {
+        std::call_once(scoped_, [&] {
+            std::lock_guard lock(shared_->mutex);
+            scoped_identity_ = intern_store(*identity + "/" + settings_.scope(shared_->role));
+        });
+    } catch (std::exception const&) {  // no memory: a call within another one is then noticed too often
+        return identity.get();
+    }
+    return scoped_identity_.get();
 }
 
 template <class R>
@@ -135,6 +202,7 @@ Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill) co
         if (!known)
             return std::move(known).failure();
         Batch batch;
+        add_settings(**known, batch);
         if (auto filled = fill(**known, batch); !filled)
             return std::move(filled).failure();
         auto exchange = pool->run(batch, access, until);
@@ -477,7 +545,7 @@ Outcome<void> TableCore<R>::add_change(
             params.text(free_message(*change.key));
     }
     if (operation != nullptr)
-        add_operation(params, *operation);
+        add_operation(known, params, *operation);
     switch (action) {
     case RowAction::insert: params.number(lock_number(*change.key)); break;
     case RowAction::update:
@@ -498,9 +566,10 @@ Outcome<void> TableCore<R>::add_change(
 }
 
 template <class R>
-void TableCore<R>::add_operation(Params& params, OperationCommit const& operation) const
+void TableCore<R>::add_operation(
+    KnownTable const& known, Params& params, OperationCommit const& operation) const
 {
-    params.bytes(operation.home->bytes());
+    params.bytes(home_of(known, *operation.home));
     params.bytes(operation.id->value());
     params.number(operation.attempt);
     params.bytes(operation.answer);

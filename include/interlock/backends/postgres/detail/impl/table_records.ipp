@@ -37,7 +37,7 @@ void TableCore<R>::add_find(
     KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const
 {
     Params params;
-    params.bytes(key.bytes());
+    params.bytes(home_of(known, key));
     params.bytes(id.value());
     batch.add(known.statements.find_operation, std::move(params));
 }
@@ -48,7 +48,7 @@ Outcome<OperationRecord> TableCore<R>::forbid_operation(
 {
     auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
         Params params;
-        params.bytes(forbid.key.bytes());
+        params.bytes(home_of(known, forbid.key));
         params.bytes(forbid.id.value());
         params.number(forbid.attempt);
         params.number(whole_microseconds(forbid.id.kept_for(options.retention)));
@@ -71,7 +71,10 @@ template <class R>
 Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
     std::string_view key, std::string_view id, Deadline deadline) const
 {
+    std::optional<std::string> scope;  // whose records they are, where policies keep them apart
     auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
+        if (known.policies.decide_rows)
+            scope = settings_.scope(known.policies.role);
         Params params;
         params.bytes(key);
         params.bytes(id);
@@ -90,8 +93,9 @@ Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
         auto answer = page->bytes(row, 4);
         if (!sequence || !attempt || !bytes || !identifier || !answer)
             return damaged("an operation record is damaged");
+        auto shown = scope ? unscoped_key(*bytes, *scope) : any_key(*bytes);
         found.push_back(
-            {*std::move(bytes), *std::move(identifier),
+            {*std::move(bytes), std::move(shown), *std::move(identifier),
              OperationRecord{
                  static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true,
                  *std::move(answer)}});
@@ -133,7 +137,7 @@ Outcome<CommitResult> TableCore<R>::or_duplicate(
 template <class R>
 void TableCore<R>::count_record(Deadline until) const
 {
-    if (recorded_.fetch_add(1, std::memory_order_relaxed) % 4096 == 4095)
+    if (shared_->recorded.fetch_add(1, std::memory_order_relaxed) % 4096 == 4095)
         static_cast<void>(forget_expired(until));
 }
 

@@ -91,6 +91,15 @@ INTERLOCK_DECL TransactionSettings::TransactionSettings(std::vector<Setting> set
         plain_.emplace(names_and_values(settings_, false));
 }
 
+INTERLOCK_DECL TransactionSettings TransactionSettings::with(std::vector<Setting> more) const
+{
+    auto all = checked(std::move(more));
+    for (auto const& setting : settings_)
+        if (std::none_of(all.begin(), all.end(), [&](auto const& s) { return s.name == setting.name; }))
+            all.push_back(setting);
+    return TransactionSettings{std::move(all), url_};
+}
+
 INTERLOCK_DECL SettingsStep const* TransactionSettings::step(bool policies) const noexcept
 {
     return policies ? &with_policies_ : plain_ ? &*plain_ : nullptr;
@@ -153,13 +162,37 @@ INTERLOCK_DECL std::string custom_settings(std::string_view options)
     return out;
 }
 
+/// What the mark of a scope begins with.
+inline constexpr std::string_view scope_word{"\0scope", 6};
+
 /// What stands behind the key of a record of `scope`. Its last byte is its length, so it can be told from the
 /// key. A long scope stands there as a digest.
 INTERLOCK_DECL std::string scope_mark(std::string const& scope)
 {
-    auto mark = scope.size() <= 200 ? "=" + scope : "#" + interlock::detail::request_digest(scope);
+    auto mark = std::string(scope_word) +
+                (scope.size() <= 200 ? "=" + scope : "#" + interlock::detail::request_digest(scope));
     mark += static_cast<char>(mark.size());
     return mark;
+}
+
+INTERLOCK_DECL std::string any_key(std::string_view stored)
+{
+    auto const size = stored.empty() ? 0U : static_cast<unsigned char>(stored.back()) + 1U;
+    bool const marked = size <= stored.size() && stored.substr(stored.size() - size).starts_with(scope_word);
+    return std::string(marked ? stored.substr(0, stored.size() - size) : stored);
+}
+
+INTERLOCK_DECL void add_policies_query(Batch& batch, std::string const& ns)
+{
+    static auto const& query = interlock::detail::immortal<Statement>(
+        "SELECT current_user, (SELECT string_agg(t, ', ') FROM unnest($1::text[]) t "
+        "WHERE row_security_active(to_regclass(t)::oid))");
+    std::string tables;
+    for (char const* name : {"_lock", "_operation", "_idempotency"})
+        tables += (tables.empty() ? "{" : ",") + ns + name;
+    Params params;
+    params.text(tables + "}");
+    batch.add(query, std::move(params));
 }
 
 INTERLOCK_DECL std::string scoped_key(std::string_view key, std::string const& scope)
