@@ -340,15 +340,19 @@ private:
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
     {
         auto const until = deadline.at(runtime().now());
-        auto known = store_->know(Deadline{until});
-        if (!known)
-            return std::move(known).failure();
-        auto session = store_->pool->take(until);
-        if (!session)
-            return std::move(session).failure();
-        // It begins with its changes.
-        transaction_type tx{store_, *std::move(known), *std::move(session), until};
-        return tx.commit(changes, operation, Deadline{until});
+        for (bool again = true;; again = false) {
+            auto known = store_->know(Deadline{until});
+            if (!known)
+                return std::move(known).failure();
+            auto session = store_->pool->take(until);
+            if (!session)
+                return std::move(session).failure();
+            // It begins with its changes.
+            transaction_type tx{store_, *std::move(known), *std::move(session), until};
+            auto result = tx.commit(changes, operation, Deadline{until});
+            if (!tx.healed_ || !again)
+                return result;
+        }
     }
 
     std::shared_ptr<StateTable> store_;  // shared by all copies of the handle, and by open transactions

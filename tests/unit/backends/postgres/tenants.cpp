@@ -11,10 +11,10 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/describe.hpp>
+
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
-
-#include <boost/describe.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -45,7 +45,8 @@ struct Notes {
     explicit Notes(std::string const& columns = "id bigint PRIMARY KEY")
     {
         sql("CREATE TABLE {t} (" + columns +
-            ", tenant text NOT NULL DEFAULT current_setting('app.tenant'), body text NOT NULL, version bigint "
+            ", tenant text NOT NULL DEFAULT current_setting('app.tenant'), body text NOT NULL, version "
+            "bigint "
             "NOT NULL DEFAULT 1)");
         sql("INSERT INTO {t} (id, tenant, body) VALUES (1, 'ann', 'hers'), (2, 'bob', 'his')");
         sql("ALTER TABLE {t} ENABLE ROW LEVEL SECURITY");
@@ -83,7 +84,8 @@ struct Notes {
     postgres::StateRepository<Note> everybody{pool, options()};
 };
 
-char const* const by_tenant = "CREATE POLICY tenant ON {t} USING (tenant = current_setting('app.tenant', true))";
+char const* const by_tenant =
+    "CREATE POLICY tenant ON {t} USING (tenant = current_setting('app.tenant', true))";
 
 TEST_CASE("what a policy shows works under every policy of ours", "[postgres][tenants]")
 {
@@ -99,9 +101,9 @@ TEST_CASE("what a policy shows works under every policy of ours", "[postgres][te
     CHECK(ann.insert(Note{3, "new"}));
     CHECK(notes.sql("SELECT tenant FROM {t} WHERE id = 3") == "ann");
     postgres::FreeRows const free{ann, {.where = "body LIKE $1", .order_by = "id DESC"}};
-    CHECK(
-        TransactionService{PessimisticRowLock{}, free}.do_in_transaction("h%", [](Note& n) { return n.id; }) ==
-        1);
+    CHECK(TransactionService{PessimisticRowLock{}, free}.do_in_transaction("h%", [](Note& n) {
+        return n.id;
+    }) == 1);
     CHECK(ann.erase(std::int64_t{3}, ann.load(std::int64_t{3}).value().version));
     auto const two = TransactionService{OptimisticVersioning{.missing = Missing::create}, ann};
     CHECK(two.try_do_in_transaction(keys(std::int64_t{1}, std::int64_t{4}), [](Note& a, Note& b) {
@@ -167,8 +169,9 @@ TEST_CASE("a policy that comes later is noticed at once", "[postgres][tenants]")
     CHECK(ann.load(std::int64_t{2}));
     notes.sql(by_tenant);
     notes.sql("ALTER TABLE {t} ENABLE ROW LEVEL SECURITY");
-    CHECK(rows.try_do_in_transaction(std::int64_t{2}, [](Note& n) { n.body = "stolen"; }).errc() ==
-          Errc::not_found);
+    CHECK(
+        rows.try_do_in_transaction(std::int64_t{2}, [](Note& n) { n.body = "stolen"; }).errc() ==
+        Errc::not_found);
     CHECK(rows.try_do_in_transaction(std::int64_t{1}, [](Note& n) { n.body = "mine"; }));
     CHECK(ann.load(std::int64_t{2}).errc() == Errc::not_found);
     CHECK(notes.body(2) == "his");
@@ -202,15 +205,25 @@ TEST_CASE("one tenant's stored answer is never given to another", "[postgres][te
         CHECK(notes.body(1) == "hers paid,his first paid");
         int answers = 0;
         bob.for_each_operation([&](Key const& key, OperationId const&, OperationRecord const& record) {
-            ++answers;
-            CHECK(key == make_key<Note, std::int64_t>(std::int64_t{1}));
-            CHECK(record.answered);
-        }).value();
+               ++answers;
+               CHECK(key == make_key<Note, std::int64_t>(std::int64_t{1}));
+               CHECK(record.answered);
+           })
+            .value();
         CHECK(answers == 1);
     };
-    SECTION("row lock") { check(PessimisticRowLock{}); }
-    SECTION("optimistic") { check(OptimisticVersioning{.remember = 100}); }
-    SECTION("lease") { check(SetNxLock{}); }
+    SECTION("row lock")
+    {
+        check(PessimisticRowLock{});
+    }
+    SECTION("optimistic")
+    {
+        check(OptimisticVersioning{.remember = 100});
+    }
+    SECTION("lease")
+    {
+        check(SetNxLock{});
+    }
 }
 
 TEST_CASE("an operation within an operation of another tenant is no deadlock", "[postgres][tenants]")
@@ -269,8 +282,9 @@ TEST_CASE("a trigger that writes into a table with a policy", "[postgres][tenant
     notes.sql("ALTER TABLE {t}_audit ENABLE ROW LEVEL SECURITY");
     notes.sql("CREATE POLICY w ON {t}_audit FOR INSERT WITH CHECK (actor <> '')");
     notes.sql("GRANT ALL ON {t}_audit TO {r}");
-    notes.sql("CREATE FUNCTION {t}_f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO {t}_audit VALUES "
-              "(current_setting('app.user', true), NEW.body); RETURN NEW; END $$");
+    notes.sql(
+        "CREATE FUNCTION {t}_f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO {t}_audit VALUES "
+        "(current_setting('app.user', true), NEW.body); RETURN NEW; END $$");
     notes.sql("CREATE TRIGGER a AFTER UPDATE ON {t} FOR EACH ROW EXECUTE FUNCTION {t}_f()");
     auto const write = [](Note& n) { n.body += "x"; };
     auto const check = [&](auto const& policy) {
@@ -284,9 +298,18 @@ TEST_CASE("a trigger that writes into a table with a policy", "[postgres][tenant
         CHECK_THAT(nobody.detail(), ContainsSubstring("row-level policy"));
         CHECK(notes.sql("SELECT string_agg(actor, ',') FROM {t}_audit") == "carol");
     };
-    SECTION("row lock") { check(PessimisticRowLock{}); }
-    SECTION("optimistic") { check(OptimisticVersioning{}); }
-    SECTION("lease") { check(SetNxLock{}); }
+    SECTION("row lock")
+    {
+        check(PessimisticRowLock{});
+    }
+    SECTION("optimistic")
+    {
+        check(OptimisticVersioning{});
+    }
+    SECTION("lease")
+    {
+        check(SetNxLock{});
+    }
 }
 
 TEST_CASE("the library's own tables with a policy are refused in words", "[postgres][tenants]")

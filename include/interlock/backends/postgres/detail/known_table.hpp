@@ -37,7 +37,7 @@ struct KnownTable {
 
     TableFacts facts;  ///< empty for the library's own table
     RowPolicies policies;
-    Table table;       ///< as the facts make it
+    Table table;  ///< as the facts make it
     Statements statements;
 };
 

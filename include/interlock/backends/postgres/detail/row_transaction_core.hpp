@@ -105,6 +105,8 @@ private:
     void add_hash_lock(Batch& batch, Key const& key, Wait wait) const;
     bool add_row_lock(Batch& batch, Key const& key, Wait wait) const;
     static Failure refused(SqlError const& error, Wait wait);
+    // The failure of an error of the changes.
+    Failure changes_refused(SqlError const& error);
 
     Outcome<CommitResult> do_commit(
         std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline);

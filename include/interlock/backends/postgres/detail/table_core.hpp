@@ -242,7 +242,7 @@ private:
 
     // What all handles of the repository have learnt and counted together.
     struct Shared {
-        std::atomic<std::uint32_t> recorded{0};  // see `count_record`
+        std::atomic<std::uint32_t> recorded{0};   // see `count_record`
         std::atomic<bool> meets_policies{false};  // a statement has failed because a policy would apply to it
         std::atomic<bool> policies_decide{false};  // `RowPolicies::decide_rows` was true once
         std::mutex mutex;                          // guards what follows
@@ -252,7 +252,7 @@ private:
 
     std::shared_ptr<Shared> shared_{std::make_shared<Shared>()};
     TransactionSettings settings_;
-    mutable std::once_flag scoped_;                                // guards the next one
+    mutable std::once_flag scoped_;                               // guards the next one
     mutable std::shared_ptr<std::string const> scoped_identity_;  // see `handle_identity`
 };
 

@@ -167,6 +167,19 @@ Failure RowTransactionCore<R>::refused(SqlError const& error, Wait wait)
     return failure;
 }
 
+template <class R>
+Failure RowTransactionCore<R>::changes_refused(SqlError const& error)
+{
+    auto failure = failure_of(error, Access::write);
+    bool const outdated = store_->outdated(known_, error);
+    if (error.policy != RowPolicy::would_hide || known_->policies.apply || !outdated)
+        return failure;
+    // A trigger, say, has met a policy. Another run begins with what is known now.
+    healed_ = true;
+    return failed(
+        Errc::serialization_failure, {failure.detail(), "; from now on policies apply to the transactions"});
+}
+
 // ---- the end ------------------------------------------------------------------------------------
 
 template <class R>
@@ -234,7 +247,7 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
         end();
         if (is_race(*done->error))
             return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
-        return failure_of(*done->error, Access::write);
+        return changes_refused(*done->error);
     }
     if (done->replies.empty())  // its reply was lost, but it was committed
         return Outcome<CommitResult>{std::in_place};
@@ -266,7 +279,7 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_all(
     if (!done)
         return std::move(done).failure();
     if (done->error)
-        return failure_of(*done->error, Access::write);
+        return changes_refused(*done->error);
     for (std::size_t n = 0; n < steps.asked.size(); ++n)
         store_->set_version(replies[steps.first + n], changes[steps.asked[n]]);
     return Outcome<CommitResult>{std::in_place};
@@ -326,7 +339,7 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
         end();
         if (is_race(*stepped->error))
             return or_twin(Failure{Errc::version_conflict});
-        return failure_of(*stepped->error, Access::write);
+        return changes_refused(*stepped->error);
     }
     replies = std::move(stepped->replies);
     if (!begun_)
