@@ -37,6 +37,21 @@ enum class Isolation : unsigned char {
     serializable,     ///< likewise; and the operation's own statements read as if no other transaction ran
 };
 
+/// Which members a change of a row writes.
+enum class Write : unsigned char {
+    /// Those that the operation has changed. What others write into the other columns stays, also where they
+    /// do not move the version. A call that does not say what was loaded (`compare_and_set`) writes all.
+    changed,
+    all,  ///< all that can be written
+};
+
+/// What an empty optional is in a new row.
+enum class Empty : unsigned char {
+    /// NULL. Only where the column is NOT NULL and has a default, it is that default.
+    null,
+    column_default,  ///< the column's default, which is NULL where the column has none
+};
+
 /// The column of a member that has another name than the member: `{"date", "\"order date\""}`.
 struct ColumnOf {
     std::string member{};
@@ -108,6 +123,16 @@ struct RepositoryOptions {
     /// The columns of members that have other names than their columns. A member that is not named here is
     /// the column of its own name. `key` and `version` name columns.
     std::vector<ColumnOf> columns{};
+    /// Members that are only read, with commas between them: `"total, created_at"`. An operation that changes
+    /// one is refused with `invalid_argument`, which names the member; new rows get the column's default. Not
+    /// to be named here are the columns that the server makes itself (GENERATED ALWAYS, also as identity) and
+    /// the version: what an operation writes there is ignored.
+    std::string read_only{};
+    /// Which members a change writes. A column that the role may not write is left alone while its member is
+    /// not changed; after that `misconfigured` names it.
+    Write write{Write::changed};
+    /// What an empty optional is in a new row.
+    Empty empty{Empty::null};
     /// What row transactions lock. `PessimisticRowLock::wait` says whether a call waits for a lock that
     /// somebody else has, and the call's deadline says how long.
     RowLock row_lock{RowLock::for_update};

@@ -77,10 +77,7 @@ public:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
     {
-        detail::RowChanges<T> rows{changes};
-        auto result = Core::commit_rows(rows.rows(), operation, deadline);
-        rows.hand_over_versions();
-        return result;
+        return commit(changes, operation, deadline, false);
     }
     /// Ends the transaction without a trace. A ROLLBACK that the server does not answer by the deadline costs
     /// the connection, and is the server's to make.
@@ -106,6 +103,16 @@ private:
         typename detail::PoolState<Runtime>::Session session, TimePoint until)
         : Core(std::move(table), std::move(known), std::move(session), until)
     {}
+
+    // `careful`: see `RowTransactionCore::commit_rows`.
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, bool careful)
+    {
+        detail::RowChanges<T> rows{changes};
+        auto result = Core::commit_rows(rows.rows(), operation, deadline, careful);
+        rows.hand_over(static_cast<StateTable const&>(*Core::store_));
+        return result;
+    }
 
     // BEGIN and the locking reads of `keys`.
     Outcome<void> open(std::span<Key const* const> keys, Wait wait)

@@ -40,6 +40,7 @@
 #include <interlock/backends/postgres/detail/impl/statement_text.ipp>
 #include <interlock/backends/postgres/detail/impl/statements.ipp>
 #include <interlock/backends/postgres/detail/impl/subscriber.ipp>
+#include <interlock/backends/postgres/detail/impl/table_changes.ipp>
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
 #include <interlock/backends/postgres/detail/impl/table_facts.ipp>
 #include <interlock/backends/postgres/detail/impl/table_records.ipp>

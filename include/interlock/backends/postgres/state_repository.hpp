@@ -331,13 +331,17 @@ private:
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline until) const
     {
         detail::RowChanges<T> rows{changes};
-        auto result = store_->commit_one(rows.rows(), operation, until);
-        rows.hand_over_versions();
+        bool unclear = false;
+        auto result = store_->commit_one(rows.rows(), operation, until, unclear);
+        if (unclear)
+            return commit_several(changes, operation, until, true);
+        rows.hand_over(*store_);
         return result;
     }
 
     Outcome<CommitResult> commit_several(
-        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) const
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline,
+        bool careful = false) const
     {
         auto const until = deadline.at(runtime().now());
         for (bool again = true;; again = false) {
@@ -349,7 +353,7 @@ private:
                 return std::move(session).failure();
             // It begins with its changes.
             transaction_type tx{store_, *std::move(known), *std::move(session), until};
-            auto result = tx.commit(changes, operation, Deadline{until});
+            auto result = tx.commit(changes, operation, Deadline{until}, careful);
             if (!tx.healed_ || !again)
                 return result;
         }

@@ -78,6 +78,19 @@ void for_each_column(T& row, F&& visit)
     });
 }
 
+/// Calls `visit(name, member, member of other)` for each column of `row`, in order.
+template <class T, class F>
+void for_each_column_of_both(T const& row, T const& other, F&& visit)
+{
+    boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
+        auto const& value = row.*member.pointer;
+        if constexpr (is_column_type<std::remove_cvref_t<decltype(value)>>())
+            visit(member.name, value, other.*member.pointer);
+        else
+            for_each_column_of_both(value, other.*member.pointer, visit);
+    });
+}
+
 /// Calls `visit(part)` for each column of a key: for a pair, a tuple or a struct its parts, for other keys
 /// the key itself.
 template <class K, class F>

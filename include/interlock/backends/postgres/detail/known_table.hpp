@@ -11,8 +11,13 @@
 #include <interlock/backends/postgres/detail/table_facts.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <cstddef>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -32,14 +37,51 @@ struct RowPolicies {
 /// keeps the one that it began with.
 struct KnownTable {
     KnownTable(Table t, TableFacts f, RowPolicies p, std::string const& ns, std::string const& lock)
-        : facts(std::move(f)), policies(std::move(p)), table(std::move(t)), statements(table, ns, lock)
+        : facts(std::move(f)), policies(std::move(p)), table(std::move(t)), statements(table, ns, lock),
+          name_space_(ns)
     {}
+
+    /// Adds the statement of a change to `batch`, which must not outlive the object.
+    void add_change(
+        Batch& batch, RowAction action, Fencing fencing, bool with_operation, Refusal refusal,
+        ChangeColumns const& columns, Params params) const;
+    /// Adds an insert that fails where the key is taken, see `bare_insert_text`.
+    void add_bare_insert(Batch& batch, ChangeColumns const& columns, Params params) const;
+
+    /// What of the user's own takes part in the action.
+    OwnRules const& rules(RowAction action) const noexcept;
 
     TableFacts facts;  ///< empty for the library's own table
     RowPolicies policies;
     Table table;  ///< as the facts make it
     Statements statements;
+
+private:
+    // How many statements of changes are prepared, besides those of `Statements`. An operation that writes
+    // some other set of columns is sent unprepared.
+    static constexpr std::size_t most = 128;
+
+    Statement const* made(std::string const& form) const;
+    void add_made(Batch& batch, std::string form, std::string text, Params params) const;
+
+    std::string name_space_;
+    mutable std::mutex mutex_;                                 // guards `made_`
+    mutable std::unordered_map<std::string, Statement> made_;  // by what they do and the columns they write
 };
+
+/// Whether a column is written.
+enum class Writing : unsigned char {
+    no,
+    yes,
+    no_right,   ///< it would have to be, and the role must not
+    read_only,  ///< it would have to be, and `RepositoryOptions::read_only` names it
+};
+
+/// Of a row that is changed. `changed`: whether the member has changed; nothing: not known.
+Writing writing_of_update(Table const& table, std::size_t shown, std::optional<bool> changed) noexcept;
+/// Of a new row. `empty`: the member is an optional without a value. `initial`: it is what a member is that
+/// nobody has set.
+Writing writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initial) noexcept;
 
 /// The version of a row that nobody has counted yet: its column has 0, as Rails and Hibernate begin, or NULL,
 /// as the rows have that are older than the column. A `Version` is at least 1, so this one stands at the

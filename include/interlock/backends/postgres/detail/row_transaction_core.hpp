@@ -7,7 +7,7 @@
 /// An open row transaction, without the types of its keys and states.
 
 #include <interlock/backends/postgres/async_transaction.hpp>
-#include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/backends/postgres/detail/table_changes.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/outcome.hpp>
@@ -62,9 +62,11 @@ protected:
     /// `not_found`.
     Outcome<void> lock_free_row(std::string const& condition, Params params);
 
-    /// Commits, and ends the transaction, whatever came of it.
+    /// Commits, and ends the transaction, whatever came of it. `careful`: a change of these was sent before,
+    /// and it is not known why nothing came of it, see `TableCore::add_careful_change`.
     Outcome<CommitResult> commit_rows(
-        std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline);
+        std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline,
+        bool careful = false);
 
     void roll_back() noexcept;
     /// For one run of an asynchronous operation.
@@ -89,12 +91,18 @@ private:
         std::size_t unlocked;  // the first key of which nothing is locked
         bool behind{false};    // something behind it is
     };
+    // A change of a commit of several, and where its replies are.
+    struct Asked {
+        std::size_t change;  // which one
+        CarefulChange at;    // its own reply, if it is not careful, is `at.change`
+        bool careful{false};
+        std::optional<std::size_t> again{};  // the row, which was read once more
+    };
     // The statements of a commit of several changes, and where their replies are.
     struct Steps {
         Batch batch;
-        std::size_t found{0};            // the operation's record
-        std::size_t first{0};            // the first change
-        std::vector<std::size_t> asked;  // the changes that have a statement, in the order of their keys
+        std::size_t found{0};      // the operation's record
+        std::vector<Asked> asked;  // the changes that have a statement, in the order of their keys
     };
 
     Outcome<Exchange> send_locks(Batch const& batch, Wait wait);
@@ -109,18 +117,26 @@ private:
     Failure changes_refused(SqlError const& error);
 
     Outcome<CommitResult> do_commit(
-        std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline);
+        std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful);
     // The change and COMMIT in one trip. Where anything else is committed with it, or it is not the change of
     // a row that is locked, the statement fails when it may not change the row, so that nothing is committed.
     Outcome<CommitResult> commit_one(RowChange& change, OperationCommit const* operation, TimePoint until);
+    // Nothing came of the change, and nothing else was to be committed, so the transaction has ended without
+    // a trace: what the row says of it, or the change once more, with care, in a transaction of its own.
+    Outcome<CommitResult> made_nothing(RowChange& change, OperationCommit const* operation, TimePoint until);
     // The changes in one trip, COMMIT in another: what came of the changes is looked at in between.
     Outcome<CommitResult> commit_all(
-        std::span<RowChange> changes, OperationCommit const* operation, TimePoint until);
+        std::span<RowChange> changes, OperationCommit const* operation, TimePoint until, bool careful);
     Outcome<void> add_steps(
-        Steps& steps, std::span<RowChange const> changes, OperationCommit const* operation);
+        Steps& steps, std::span<RowChange const> changes, OperationCommit const* operation, bool careful);
+    Outcome<void> add_step(Steps& steps, RowChange const& change, std::size_t i, bool careful);
     // Sends the steps. An answer ends the commit: of the same operation, which was applied before.
     Outcome<std::optional<CommitResult>> run_steps(
         Steps const& steps, std::vector<Reply>& replies, std::span<RowChange const> changes,
+        OperationCommit const* operation, TimePoint until);
+    // The failure of statements of which the server refused one; the transaction has ended.
+    Outcome<CommitResult> statement_failed(
+        SqlError const& error, Steps const& steps, std::span<RowChange const> changes,
         OperationCommit const* operation, TimePoint until);
     // The failure of changes that were refused; nothing when none was. Ends the transaction in that case.
     std::optional<Failure> refusal_of(

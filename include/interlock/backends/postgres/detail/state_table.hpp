@@ -8,7 +8,7 @@
 /// states.
 
 #include <interlock/backends/postgres/detail/columns.hpp>
-#include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/backends/postgres/detail/table_changes.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -67,14 +67,14 @@ public:
     }
 
     Outcome<void> add_value(
-        KnownTable const& known, Params& params, Key const& key, void const* state) const override
+        KnownTable const& known, Params& params, RowChange const& change, std::string& written) const override
     {
-        auto const& value = *static_cast<T const*>(state);
+        auto const& value = *static_cast<T const*>(change.value);
         if constexpr (requires { StateTraits<T>::encoded_size(value); })
             if (auto fits = this->check_size(StateTraits<T>::encoded_size(value)); !fits)
                 return fits;
         if (this->mapped)
-            return add_columns(known.table, params, key, value);
+            return add_columns(known.table, params, change, written);
         if constexpr (StorableState<T>) {
             std::string encoded;
             if (auto failure = interlock::detail::encode_state(value, encoded))
@@ -101,30 +101,77 @@ public:
         return this->undecodable(*version);
     }
 
-private:
-    Outcome<void> add_columns(Table const& table, Params& params, Key const& key, T const& value) const
+    /// Says to the caller of a commit that was applied what it made of the state, if the caller asks.
+    void tell(RowChange const& row, Change<T>& change) const
     {
-        if (!interlock::detail::belongs_to<T, K>(value, key))
+        if (change.stored == nullptr || change.kind != ChangeKind::write || !this->mapped)
+            return;
+        *change.stored = {false, std::nullopt};
+        if (!row.stored || row.stored.rows() == 0 || row.may_differ)
+            return;
+        auto const first = row.stored.columns() - this->table.shown.size();
+        auto stored = read_columns(row.stored, 0, row.version, first);
+        if (!stored)
+            return;  // it is stored, and it is no `T`
+        if constexpr (interlock::detail::can_compare<T>())
+            change.stored->as_sent = interlock::detail::surely_equal(stored->value, *change.value);
+        if (!change.stored->as_sent)
+            change.stored->value.emplace(std::move(stored->value));
+    }
+
+private:
+    Outcome<void> add_columns(
+        Table const& table, Params& params, RowChange const& change, std::string& written) const
+    {
+        auto const& value = *static_cast<T const*>(change.value);
+        if (!interlock::detail::belongs_to<T, K>(value, *change.key))
             return this->foreign_key();
         if constexpr (is_row_type<T>()) {
-            char const* bad = nullptr;
+            auto const* const before = static_cast<T const*>(change.before);
+            std::optional<Failure> failure;
             std::size_t column = 0;
-            for_each_column(value, [&](char const* name, auto const& member) {
-                if (table.written[column++] && bad == nullptr && !add_column(params, member))
-                    bad = name;
-            });
-            if (bad != nullptr)
-                return this->has_nul(bad);
+            for_each_column_of_both(
+                value, before != nullptr ? *before : value,
+                [&](char const* name, auto const& member, auto const& loaded) {
+                    auto const i = column++;
+                    if (!table.written[i] || failure)
+                        return;
+                    auto const writing =
+                        change.version == no_version ? writing_of_new(table, i, member)
+                        : before == nullptr
+                            ? writing_of_update(table, i, std::nullopt)
+                            : writing_of_update(table, i, !interlock::detail::surely_equal(member, loaded));
+                    written += writing == Writing::yes ? '1' : '0';
+                    if (writing == Writing::yes && !add_column(params, member))
+                        failure = this->has_nul(name);
+                    if (writing == Writing::no_right || writing == Writing::read_only)
+                        failure = this->not_to_be_written(i, writing, change);
+                });
+            if (failure)
+                return *std::move(failure);
+            if (written.find('0') == std::string::npos)
+                written.clear();
         }
         return success();
     }
 
-    Outcome<Versioned<T>> read_columns(Reply const& reply, std::size_t row, Version version) const
+    template <class M>
+    static Writing writing_of_new(Table const& table, std::size_t i, M const& member)
+    {
+        bool empty = false;
+        if constexpr (interlock::detail::is_optional<M>::value)
+            empty = !member;
+        bool const initial = !table.uses[i].may_insert && interlock::detail::surely_equal(member, M{});
+        return writing_of_insert(table, i, empty, initial);
+    }
+
+    /// The columns of the state begin with the one that has the number `column`.
+    Outcome<Versioned<T>> read_columns(
+        Reply const& reply, std::size_t row, Version version, std::size_t column = 1) const
     {
         if constexpr (is_row_type<T>()) {
             Versioned<T> out{T{}, version};
             char const* bad = nullptr;
-            std::size_t column = 1;
             for_each_column(out.value, [&](char const* name, auto& member) {
                 if (!read_column(reply, row, column++, member) && bad == nullptr)
                     bad = name;

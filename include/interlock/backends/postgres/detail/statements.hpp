@@ -23,6 +23,7 @@
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/core/versioned.hpp>
 
 #include <array>
@@ -48,6 +49,17 @@ std::string const& race_word();
 /// Whether the statement failed because it had lost a race.
 bool is_race(SqlError const& error);
 
+/// What is to be known of a column before it is written.
+struct ColumnUse {
+    std::string member{};   ///< the name of its member
+    bool made{false};       ///< the server makes its value: it is never written
+    bool read_only{false};  ///< `RepositoryOptions::read_only` names it
+    bool may_insert{true};  ///< by the role's rights
+    bool may_update{true};  ///< likewise
+    bool not_null{false};
+    bool has_default{false};
+};
+
 /// Where a repository's states are. All names but the first are quoted where they need it, so they stand in
 /// statements as they are.
 struct Table {
@@ -58,6 +70,9 @@ struct Table {
     std::vector<std::string> columns;  ///< the columns that are written besides those
     std::vector<std::string> shown;    ///< the columns that are read besides the version
     std::vector<bool> written;         ///< for each of `shown`: whether it is in `columns`
+    std::vector<ColumnUse> uses;       ///< for each of `shown`
+    Write write{Write::changed};       ///< as the options say
+    Empty empty{Empty::null};          ///< likewise
     std::string next_version;          ///< the expression for the version after `t.<version>`
     std::string first_version;         ///< the expression for the version of a new row
     /// The expression for the version of the row `t` as a number from 1, see `VersionColumn`.

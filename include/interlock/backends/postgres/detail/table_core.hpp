@@ -18,6 +18,7 @@
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -57,7 +58,16 @@ struct RowChange {
     void const* value{nullptr};   // a `T`, for `write`
     Fence const* fence{nullptr};
     bool release{false};
+    void const* before{nullptr};  // the `T` that was loaded, where it is known
+    bool told{false};             // the caller wants to know what is stored
+    Reply stored{};               // out, if it does: the row, whose last columns are the state's
+    bool may_differ{false};       // out: the row may have become another one since
 };
+
+/// What the statement of the change does.
+RowAction action_of(RowChange const& change) noexcept;
+
+std::string_view as_text(std::array<char, 16> const& bytes) noexcept;
 
 /// The changes of one commit without their type. One change, the usual case, needs no memory of its own.
 template <class T>
@@ -69,7 +79,15 @@ public:
             several_.resize(changes.size());
         for (std::size_t i = 0; i < changes.size(); ++i) {
             auto const& change = changes[i];
-            rows()[i] = {change.key, change.kind, change.version, change.value, change.fence, change.release};
+            auto& row = rows()[i];
+            row.key = change.key;
+            row.kind = change.kind;
+            row.version = change.version;
+            row.value = change.value;
+            row.fence = change.fence;
+            row.release = change.release;
+            row.before = change.before;
+            row.told = change.stored != nullptr && change.kind == ChangeKind::write;
         }
     }
     std::span<RowChange> rows() noexcept
@@ -78,17 +96,28 @@ public:
             return {&one_, typed_.size()};
         return several_;
     }
-    /// Hands the versions that the commit made to the caller.
-    void hand_over_versions() noexcept
+    /// Hands the versions that the commit made, and what it stored, to the caller.
+    template <class Table>
+    void hand_over(Table const& table)
     {
-        for (std::size_t i = 0; i < typed_.size(); ++i)
+        for (std::size_t i = 0; i < typed_.size(); ++i) {
             typed_[i].version = rows()[i].version;
+            table.tell(rows()[i], typed_[i]);
+        }
     }
 
 private:
     std::span<Change<T>> typed_;
     RowChange one_;
     std::vector<RowChange> several_;
+};
+
+/// Where the replies of `TableCore::add_careful_change` are.
+struct CarefulChange {
+    std::optional<std::size_t> guard;  ///< of the fence
+    std::size_t before{0};             ///< the row before the change
+    std::size_t change{0};
+    std::size_t after{0};  ///< the row after it
 };
 
 /// A grant, and the row that was read right after it.
@@ -115,9 +144,10 @@ public:
 
     /// Adds the columns of a key of a user's table. False: no row can have the key.
     virtual bool add_key_columns(Params& params, Key const& key) const = 0;
-    /// Checks the state behind `value`, which is to be stored under `key`, and adds its columns.
+    /// Checks the state of `change`, and adds the columns that are to be written, which `written` then says,
+    /// see `ChangeColumns`.
     virtual Outcome<void> add_value(
-        KnownTable const& known, Params& params, Key const& key, void const* value) const = 0;
+        KnownTable const& known, Params& params, RowChange const& change, std::string& written) const = 0;
 
     // ---- what the server says of the table ------------------------------------------------------
 
@@ -148,6 +178,10 @@ public:
     Outcome<void> check_encoded(std::size_t size) const;
     Failure does_not_fit(char const* column) const;
     static Failure foreign_key();
+    /// The failure of a member that was changed, and must not be written.
+    Failure not_to_be_written(std::size_t shown, Writing why, RowChange const& change) const;
+    /// The failure of a change of which a trigger or a rule of the table made nothing, or something else.
+    Failure made_nothing_of(RowChange const& change) const;
     /// The clause that locks a row.
     char const* lock_clause() const noexcept;
     static Failure has_nul(char const* column);
@@ -188,15 +222,32 @@ public:
     void add_operation(KnownTable const& known, Params& params, OperationCommit const& operation) const;
     /// Adds the statement that finds an operation's record.
     void add_find(KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const;
+    /// The same where nothing may be taken for granted: the user's own triggers or rules take part. What came
+    /// of the change is found by looking at the row before and after it, in one transaction, under the row's
+    /// lock. `CarefulChange` says where the replies are.
+    Outcome<void> add_careful_change(
+        KnownTable const& known, Batch& batch, RowChange const& change, CarefulChange& at) const;
+    /// What those replies say.
+    Outcome<void> judge_carefully(
+        std::span<Reply const> replies, CarefulChange const& at, RowChange const& change) const;
+    /// Whether triggers or rules may make something else of the change than it says.
+    static bool needs_care(KnownTable const& known, RowChange const& change) noexcept;
+    /// Whether the row is read again behind the change, since a trigger may have changed it once more. Its
+    /// reply is the next one.
+    static bool reads_again(KnownTable const& known, RowChange const& change) noexcept;
+    Outcome<void> add_load(KnownTable const& known, Batch& batch, Key const& key) const;
     /// What the reply of a change says. Nothing: the row must be looked at, see `change_text`.
     static std::optional<Errc> judge(Reply const& reply, RowChange const& change) noexcept;
-    /// Why a plain change was refused: whether there is a row.
-    Outcome<bool> exists(RowChange const& change, Deadline deadline) const;
-    /// After the commit: the version that the change made.
-    static void set_version(Reply const& reply, RowChange& change) noexcept;
-    /// A commit of at most one change: one statement, one trip.
+    /// Why a change was refused, which left no trace, as the row says now. Nothing: it does not say, so that
+    /// the change must be made with care; the table is asked for anew by whoever comes next.
+    Outcome<std::optional<Errc>> why_refused(RowChange const& change, Deadline deadline) const;
+    /// After the commit: the version that the change made, and the row, by the reply of the change and, where
+    /// it was read again, by that.
+    static void set_stored(KnownTable const& known, Reply& reply, Reply* again, RowChange& change) noexcept;
+    /// A commit of at most one change: one statement, one trip. `unclear`: the change left no trace and must
+    /// be made once more, with care; what is returned then is void.
     Outcome<CommitResult> commit_one(
-        std::span<RowChange> changes, OperationCommit const* operation, Deadline until) const;
+        std::span<RowChange> changes, OperationCommit const* operation, Deadline until, bool& unclear) const;
 
     // ---- operation records ----------------------------------------------------------------------
 
@@ -226,16 +277,16 @@ protected:
     ~TableCore() = default;
 
 private:
-    Outcome<void> add_load(KnownTable const& known, Batch& batch, Key const& key) const;
     Outcome<CommitResult> judge_one(
-        Reply const& reply, RowChange& change, OperationCommit const* operation, Deadline until) const;
+        Reply const& reply, RowChange const& change, OperationCommit const* operation, Deadline until,
+        bool& unclear) const;
     Known make_known(Table fitting, TableFacts facts, RowPolicies policies) const;
     // What the policies do, from the facts and the second reply of `know`.
     Outcome<RowPolicies> policies_of(TableFacts const& facts, Reply const& reply) const;
     // Runs what `fill(known, batch)` adds; once more, on a table that was asked for anew, where an error may
-    // come from a table that had changed.
+    // come from a table that had changed. `used`: the table, as it was known to what was answered.
     template <class F>
-    Outcome<Exchange> run(Access access, Deadline deadline, F fill) const;
+    Outcome<Exchange> run(Access access, Deadline deadline, F fill, Known* used = nullptr) const;
     // The same, with every error of the server as a failure.
     template <class F>
     Outcome<std::vector<Reply>> ask(Access access, Deadline deadline, F fill) const;

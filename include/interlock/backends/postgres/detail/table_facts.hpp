@@ -48,6 +48,16 @@ struct ColumnFacts {
     bool may_update{false};  ///< whether the role may set it in an UPDATE
 };
 
+/// What of the user's own takes part in changes of one kind: triggers, on partitions and on tables that
+/// inherit from this one, too, and rules. Views are taken to have all of it.
+struct OwnRules {
+    /// Something that comes before the change, or in its place, so that nothing may come of it, or something
+    /// else.
+    bool before{false};
+    bool after{false};      ///< something that may change the row once more
+    bool at_commit{false};  ///< the same, at the end of the transaction
+};
+
 /// One table.
 struct TableFacts {
     std::string oid;           ///< the table's own
@@ -57,6 +67,9 @@ struct TableFacts {
     KeyIndex key_index{KeyIndex::none};
     /// Other tables inherit from it. Their rows are its rows, and no index sees the rows of all of them.
     bool inherited{false};
+    OwnRules on_insert;
+    OwnRules on_update;
+    OwnRules on_erase;
     std::vector<ColumnFacts> columns;
 
     /// Nothing when there is no such column.

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -130,6 +132,99 @@ INTERLOCK_DECL Outcome<void> fit_version(Table& table, ColumnFacts const& column
     }
 }
 
+INTERLOCK_DECL Statement const* KnownTable::made(std::string const& form) const
+{
+    std::lock_guard lock(mutex_);
+    auto const at = made_.find(form);
+    return at == made_.end() ? nullptr : &at->second;
+}
+
+INTERLOCK_DECL void KnownTable::add_made(
+    Batch& batch, std::string form, std::string text, Params params) const
+{
+    {
+        std::lock_guard lock(mutex_);
+        if (made_.size() < most) {
+            auto const at = made_.try_emplace(std::move(form), Statement{text}).first;
+            return batch.add(at->second, std::move(params));
+        }
+    }
+    batch.add(std::move(text), std::move(params));
+}
+
+INTERLOCK_DECL void KnownTable::add_change(
+    Batch& batch, RowAction action, Fencing fencing, bool with_operation, Refusal refusal,
+    ChangeColumns const& columns, Params params) const
+{
+    if (columns.usual())
+        return batch.add(
+            refusal == Refusal::error ? statements.last_change(action, with_operation)
+                                      : statements.change(action, fencing, with_operation),
+            std::move(params));
+    std::string form{
+        static_cast<char>('a' + static_cast<int>(action)),
+        static_cast<char>('a' + static_cast<int>(fencing)),
+        with_operation ? 'o' : '-',
+        refusal == Refusal::error ? 'e' : '-',
+        columns.told ? 't' : '-',
+        columns.looks ? 'l' : '-'};
+    form += columns.written;
+    if (auto const* const statement = made(form))
+        return batch.add(*statement, std::move(params));
+    add_made(
+        batch, std::move(form),
+        change_text(table, name_space_, action, fencing, with_operation, refusal, columns),
+        std::move(params));
+}
+
+INTERLOCK_DECL void KnownTable::add_bare_insert(
+    Batch& batch, ChangeColumns const& columns, Params params) const
+{
+    auto form = joined_text({"bare ", columns.written});
+    if (auto const* const statement = made(form))
+        return batch.add(*statement, std::move(params));
+    add_made(batch, std::move(form), bare_insert_text(table, name_space_, columns), std::move(params));
+}
+
+INTERLOCK_DECL OwnRules const& KnownTable::rules(RowAction action) const noexcept
+{
+    static constexpr OwnRules none{};
+    switch (action) {
+    case RowAction::insert: return facts.on_insert;
+    case RowAction::update: return facts.on_update;
+    case RowAction::erase: return facts.on_erase;
+    case RowAction::verify:
+    case RowAction::nothing: break;
+    }
+    return none;
+}
+
+INTERLOCK_DECL Writing
+writing_of_update(Table const& table, std::size_t shown, std::optional<bool> changed) noexcept
+{
+    auto const& use = table.uses[shown];
+    if (!table.written[shown] || use.made)
+        return Writing::no;
+    if (use.read_only)
+        return changed.value_or(false) ? Writing::read_only : Writing::no;
+    if (changed == false && (table.write == Write::changed || !use.may_update))
+        return Writing::no;
+    return use.may_update ? Writing::yes : Writing::no_right;
+}
+
+INTERLOCK_DECL Writing
+writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initial) noexcept
+{
+    auto const& use = table.uses[shown];
+    if (!table.written[shown] || use.made || use.read_only)
+        return Writing::no;
+    if (empty && use.has_default && (use.not_null || table.empty == Empty::column_default))
+        return Writing::no;
+    if (!use.may_insert)
+        return initial ? Writing::no : Writing::no_right;
+    return Writing::yes;
+}
+
 INTERLOCK_DECL Outcome<Table> fitted(Table table, TableFacts const& facts)
 {
     auto const missing = [&](std::string const& quoted) {
@@ -145,6 +240,15 @@ INTERLOCK_DECL Outcome<Table> fitted(Table table, TableFacts const& facts)
         return missing(table.version);
     if (auto fits = fit_version(table, *version); !fits)
         return std::move(fits).failure();
+    for (std::size_t i = 0; i < table.shown.size(); ++i) {
+        auto const& column = *facts.column(unquoted(table.shown[i]));
+        auto& use = table.uses[i];
+        use.made = column.generated || column.identity == 'a';
+        use.may_insert = column.may_insert;
+        use.may_update = column.may_update;
+        use.not_null = column.not_null;
+        use.has_default = column.has_default;
+    }
     // Text, folded into the plan; it is resolved anew when the session's search_path changes.
     auto const oid = joined_text({quoted_text(table.quoted), "::regclass"});
     table.store = joined_text({"coalesce(pg_partition_root(", oid, "), ", oid, ")::oid::text"});

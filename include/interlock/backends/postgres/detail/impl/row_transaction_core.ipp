@@ -184,14 +184,14 @@ Failure RowTransactionCore<R>::changes_refused(SqlError const& error)
 
 template <class R>
 Outcome<CommitResult> RowTransactionCore<R>::commit_rows(
-    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline)
+    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful)
 {
     if (async_ && !async_->idle())
         return not_awaited();
     if (own_key_)
         for (auto& change : changes)
             change.key = &*own_key_;
-    auto result = do_commit(changes, operation, deadline);
+    auto result = do_commit(changes, operation, deadline, careful);
     end();
     return result;
 }
@@ -212,7 +212,7 @@ BasicAsyncTransaction<R>& RowTransactionCore<R>::asynchronous()
 
 template <class R>
 Outcome<CommitResult> RowTransactionCore<R>::do_commit(
-    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline)
+    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful)
 {
     if (failure_)
         return *failure_;
@@ -222,10 +222,13 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
         return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent");
     if (!session_ || !session_->is_open())
         return failed(Errc::unavailable, "postgres: the connection is lost; nothing was committed");
-    if (changes.size() == 1 && !used_ && changes[0].fence == nullptr &&
-        (changes[0].kind != ChangeKind::guard || operation != nullptr))
+    // With something else before it, a change that left no trace could not be made once more.
+    bool const alone = before_commit_.size() == 0;
+    if (begun_ && changes.size() == 1 && !used_ && changes[0].fence == nullptr &&
+        (changes[0].kind != ChangeKind::guard || operation != nullptr) &&
+        (alone || !store_->needs_care(*known_, changes[0])))
         return commit_one(changes[0], operation, until);
-    return commit_all(changes, operation, until);
+    return commit_all(changes, operation, until, careful);
 }
 
 template <class R>
@@ -234,7 +237,8 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
 {
     auto batch = std::move(before_commit_);
     auto const at = batch.size();
-    bool const plain = at == 0 && operation == nullptr && change.version != no_version;
+    bool const plain = at == 0 && operation == nullptr && change.version != no_version &&
+                       !store_->needs_care(*known_, change);
     if (auto added =
             store_->add_change(*known_, batch, change, operation, plain ? Refusal::reply : Refusal::error);
         !added)
@@ -245,25 +249,51 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
         return std::move(done).failure();
     if (done->error) {
         end();
-        if (is_race(*done->error))
-            return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
-        return changes_refused(*done->error);
+        if (!is_race(*done->error))
+            return changes_refused(*done->error);
+        if (at == 0 && store_->mapped && change.kind != ChangeKind::guard)
+            return made_nothing(change, operation, until);
+        return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
     }
-    if (done->replies.empty())  // its reply was lost, but it was committed
+    auto& replies = done->replies;
+    if (replies.empty())  // its reply was lost, but it was committed
         return Outcome<CommitResult>{std::in_place};
-    if (plain)
-        if (auto const code = store_->judge(done->replies[at], change); code != Errc::ok)
-            return code.value_or(Errc::version_conflict);
-    store_->set_version(done->replies[at], change);
+    if (plain && store_->judge(replies[at], change) != Errc::ok) {
+        end();
+        return made_nothing(change, operation, until);
+    }
+    store_->set_stored(
+        *known_, replies[at], store_->reads_again(*known_, change) ? &replies[at + 1] : nullptr, change);
     return Outcome<CommitResult>{std::in_place};
 }
 
 template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::made_nothing(
+    RowChange& change, OperationCommit const* operation, TimePoint until)
+{
+    auto const code = store_->why_refused(change, Deadline{until});
+    if (!code)
+        return code.failure();
+    if (*code)
+        return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
+    auto known = store_->know(Deadline{until});
+    if (!known)
+        return std::move(known).failure();
+    auto session = pool_->take(until);
+    if (!session)
+        return std::move(session).failure();
+    RowTransactionCore again{store_, *std::move(known), *std::move(session), until};
+    auto result = again.commit_all({&change, 1}, operation, until, true);
+    again.end();
+    return result;
+}
+
+template <class R>
 Outcome<CommitResult> RowTransactionCore<R>::commit_all(
-    std::span<RowChange> changes, OperationCommit const* operation, TimePoint until)
+    std::span<RowChange> changes, OperationCommit const* operation, TimePoint until, bool careful)
 {
     Steps steps;
-    if (auto added = add_steps(steps, changes, operation); !added)
+    if (auto added = add_steps(steps, changes, operation, careful); !added)
         return std::move(added).failure();
     std::vector<Reply> replies;
     if (steps.batch.size() > 0) {
@@ -280,14 +310,16 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_all(
         return std::move(done).failure();
     if (done->error)
         return changes_refused(*done->error);
-    for (std::size_t n = 0; n < steps.asked.size(); ++n)
-        store_->set_version(replies[steps.first + n], changes[steps.asked[n]]);
+    for (auto const& asked : steps.asked)
+        store_->set_stored(
+            *known_, replies[asked.at.change], asked.again ? &replies[*asked.again] : nullptr,
+            changes[asked.change]);
     return Outcome<CommitResult>{std::in_place};
 }
 
 template <class R>
 Outcome<void> RowTransactionCore<R>::add_steps(
-    Steps& steps, std::span<RowChange const> changes, OperationCommit const* operation)
+    Steps& steps, std::span<RowChange const> changes, OperationCommit const* operation, bool careful)
 {
     std::vector<std::size_t> order(changes.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -302,21 +334,39 @@ Outcome<void> RowTransactionCore<R>::add_steps(
     steps.found = batch.size();
     if (operation != nullptr)
         store_->add_find(*known_, batch, *operation->home, *operation->id);
-    steps.first = batch.size();
     for (auto const i : order)
-        if (store_->has_effect(changes[i])) {
-            if (auto added = store_->add_change(*known_, batch, changes[i], nullptr); !added)
-                return added;
-            steps.asked.push_back(i);
-        } else if (auto valid = store_->check(changes[i]); !valid) {
-            return valid;
-        }
+        if (auto added = add_step(steps, changes[i], i, careful); !added)
+            return added;
     if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
         Params params;
         store_->add_operation(*known_, params, *operation);
         params.text(race_word());
         batch.add(known_->statements.change(RowAction::nothing, Fencing::none, true), std::move(params));
     }
+    return success();
+}
+
+template <class R>
+Outcome<void> RowTransactionCore<R>::add_step(
+    Steps& steps, RowChange const& change, std::size_t i, bool careful)
+{
+    if (!store_->has_effect(change))
+        return store_->check(change);
+    bool const writes = change.kind == ChangeKind::write || change.kind == ChangeKind::erase;
+    Asked asked{i, {}, writes && (careful || store_->needs_care(*known_, change))};
+    if (asked.careful) {
+        if (auto added = store_->add_careful_change(*known_, steps.batch, change, asked.at); !added)
+            return added;
+        if (change.kind == ChangeKind::write)
+            asked.again = asked.at.after;
+    } else {
+        asked.at.change = steps.batch.size();
+        if (auto added = store_->add_change(*known_, steps.batch, change, nullptr); !added)
+            return added;
+        if (store_->reads_again(*known_, change))
+            asked.again = asked.at.change + 1;
+    }
+    steps.asked.push_back(asked);
     return success();
 }
 
@@ -337,9 +387,10 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
         return std::move(stepped).failure();
     if (stepped->error) {
         end();
-        if (is_race(*stepped->error))
-            return or_twin(Failure{Errc::version_conflict});
-        return changes_refused(*stepped->error);
+        auto failed = statement_failed(*stepped->error, steps, changes, operation, until);
+        if (!failed)
+            return std::move(failed).failure();
+        return Answer{*std::move(failed)};
     }
     replies = std::move(stepped->replies);
     if (!begun_)
@@ -363,6 +414,37 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
 }
 
 template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
+    SqlError const& error, Steps const& steps, std::span<RowChange const> changes,
+    OperationCommit const* operation, TimePoint until)
+{
+    if (is_race(error)) {
+        CommitRefusal refusal{changes.size()};
+        for (auto const& change : changes) {
+            bool const writes = change.kind == ChangeKind::write || change.kind == ChangeKind::erase;
+            auto const why =
+                writes ? store_->why_refused(change, Deadline{until}) : Outcome<std::optional<Errc>>{{}};
+            if (why && *why)
+                refusal.add(change.key->bytes(), **why);
+        }
+        return store_->or_duplicate(
+            refusal ? std::move(refusal).failure() : Failure{Errc::version_conflict}, operation,
+            Deadline{until});
+    }
+    // A key that somebody else has taken between the look at the row and the insert.
+    if (error.state == "23505" && !error.raised)
+        for (auto const& asked : steps.asked) {
+            auto const& change = changes[asked.change];
+            if (!asked.careful || change.kind != ChangeKind::write || change.version != no_version)
+                continue;
+            auto const why = store_->why_refused(change, Deadline{until});
+            if (why && *why == Errc::already_exists)
+                return store_->or_duplicate(Failure{Errc::already_exists}, operation, Deadline{until});
+        }
+    return changes_refused(error);
+}
+
+template <class R>
 std::optional<Failure> RowTransactionCore<R>::refusal_of(
     Steps const& steps, std::vector<Reply> const& replies, std::span<RowChange const> changes,
     TimePoint until)
@@ -370,9 +452,21 @@ std::optional<Failure> RowTransactionCore<R>::refusal_of(
     std::vector<Errc> codes(changes.size(), Errc::ok);
     std::vector<std::size_t> unclear;
     bool any = false;
-    for (std::size_t n = 0; n < steps.asked.size(); ++n) {
-        auto const i = steps.asked[n];
-        auto const code = store_->judge(replies[steps.first + n], changes[i]);
+    for (auto const& asked : steps.asked) {
+        auto const i = asked.change;
+        if (asked.careful) {
+            auto const judged = store_->judge_carefully(replies, asked.at, changes[i]);
+            if (judged)
+                continue;
+            if (judged.errc() == Errc::constraint_violated) {
+                end();
+                return judged.failure();
+            }
+            codes[i] = judged.errc();
+            any = true;
+            continue;
+        }
+        auto const code = store_->judge(replies[asked.at.change], changes[i]);
         if (!code)
             unclear.push_back(i);
         codes[i] = code.value_or(Errc::version_conflict);
@@ -382,9 +476,9 @@ std::optional<Failure> RowTransactionCore<R>::refusal_of(
         return std::nullopt;
     end();
     for (auto const i : unclear) {
-        auto const there = store_->exists(changes[i], Deadline{until});
-        if (there && !*there)
-            codes[i] = Errc::not_found;
+        auto const why = store_->why_refused(changes[i], Deadline{until});
+        if (why && *why)
+            codes[i] = **why;
     }
     CommitRefusal refusal{changes.size()};
     for (std::size_t i = 0; i < changes.size(); ++i)

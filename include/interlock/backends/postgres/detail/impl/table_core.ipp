@@ -192,7 +192,7 @@ void const* TableCore<R>::handle_identity() const noexcept
 
 template <class R>
 template <class F>
-Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill) const
+Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill, Known* used) const
 {
     if (!deadline.valid())
         return failed(Errc::invalid_argument, "the deadline is not a number");
@@ -207,8 +207,11 @@ Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill) co
             return std::move(filled).failure();
         auto exchange = pool->run(batch, access, until);
         bool const stale = exchange && exchange->error && outdated(*known, *exchange->error);
-        if (!stale || !again)
-            return exchange;
+        if (stale && again)
+            continue;
+        if (used != nullptr)
+            *used = *std::move(known);
+        return exchange;
     }
 }
 
@@ -280,6 +283,31 @@ template <class R>
 Failure TableCore<R>::foreign_key()
 {
     return failed(Errc::invalid_argument, "the state's key is not the key that it is stored under");
+}
+
+template <class R>
+Failure TableCore<R>::not_to_be_written(std::size_t shown, Writing why, RowChange const& change) const
+{
+    auto const& member = table.uses[shown].member;
+    if (why == Writing::read_only)
+        return failed(
+            Errc::invalid_argument, {"postgres: the operation has changed ", member,
+                                     ", which is only read: RepositoryOptions::read_only"});
+    return failed(
+        Errc::misconfigured,
+        {"postgres: the role may not ", change.version == no_version ? "insert" : "update", " the column ",
+         table.shown[shown], " of ", table.name, ", and the member ", member, " is to be written"});
+}
+
+template <class R>
+Failure TableCore<R>::made_nothing_of(RowChange const& change) const
+{
+    auto const action = action_of(change);
+    return failed(
+        Errc::constraint_violated, {"postgres: a trigger or a rule of ", table.name, " made nothing of the ",
+                                    action == RowAction::insert   ? "insert"
+                                    : action == RowAction::update ? "update, or moved no version"
+                                                                  : "delete"});
 }
 
 template <class R>
@@ -498,168 +526,6 @@ std::string TableCore<R>::free_rows(std::string const& where, std::string const&
         append(text, {" ORDER BY ", order_by});
     append(text, {" LIMIT 1 ", lock_clause(), " SKIP LOCKED"});
     return text;
-}
-
-// ---- changes ------------------------------------------------------------------------------------
-
-template <class R>
-Outcome<void> TableCore<R>::check(RowChange const& change)
-{
-    if (!change.key->valid())
-        return change.key->validate().failure();
-    if (change.version < no_version)
-        return damaged("a version is negative");
-    return success();
-}
-
-template <class R>
-bool TableCore<R>::has_effect(RowChange const& change) noexcept
-{
-    return change.kind != ChangeKind::guard || change.fence != nullptr;
-}
-
-template <class R>
-Outcome<void> TableCore<R>::add_change(
-    KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
-    Refusal refusal) const
-{
-    if (auto valid = check(change); !valid)
-        return valid;
-    auto const action = action_of(change);
-    if (action == RowAction::update && change.version == known.table.last)
-        return failed(
-            Errc::version_exhausted, {"postgres: ", table.name, ".", unquoted(table.version), " is ",
-                                      std::to_string(change.version), ", the last version of its type"});
-    auto const fencing = change.fence == nullptr ? Fencing::none
-                         : change.release        ? Fencing::guarded_and_released
-                                                 : Fencing::guarded;
-    Params params;
-    if (action != RowAction::nothing && !add_key(params, *change.key))
-        return bad_key();
-    if (change.fence != nullptr) {
-        params.bytes(change.key->bytes());
-        params.bytes(as_text(change.fence->owner.bytes()));
-        params.number(
-            static_cast<std::int64_t>(std::min<std::uint64_t>(change.fence->token.value(), INT64_MAX)));
-        if (change.release)
-            params.text(free_message(*change.key));
-    }
-    if (operation != nullptr)
-        add_operation(known, params, *operation);
-    switch (action) {
-    case RowAction::insert: params.number(lock_number(*change.key)); break;
-    case RowAction::update:
-    case RowAction::erase:
-    case RowAction::verify: params.number(change.version); break;
-    case RowAction::nothing: break;
-    }
-    if (change.kind == ChangeKind::write)
-        if (auto added = add_value(known, params, *change.key, change.value); !added)
-            return added;
-    if (operation != nullptr || refusal == Refusal::error)
-        params.text(race_word());
-    batch.add(
-        refusal == Refusal::error ? known.statements.last_change(action, operation != nullptr)
-                                  : known.statements.change(action, fencing, operation != nullptr),
-        std::move(params));
-    return success();
-}
-
-template <class R>
-void TableCore<R>::add_operation(
-    KnownTable const& known, Params& params, OperationCommit const& operation) const
-{
-    params.bytes(home_of(known, *operation.home));
-    params.bytes(operation.id->value());
-    params.number(operation.attempt);
-    params.bytes(operation.answer);
-    params.number(whole_microseconds(operation.id->kept_for(options.retention)));
-}
-
-template <class R>
-std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& change) noexcept
-{
-    if (reply.rows() > 0 && !reply.null(0, new_version))
-        return Errc::ok;
-    bool const inserts = change.kind == ChangeKind::write && change.version == no_version;
-    if (reply.rows() == 0)
-        return inserts ? std::optional{Errc::already_exists} : std::nullopt;
-    if (!reply.boolean(0, fence_holds))
-        return Errc::fenced_out;
-    if (inserts)
-        return Errc::already_exists;
-    return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
-}
-
-template <class R>
-Outcome<bool> TableCore<R>::exists(RowChange const& change, Deadline deadline) const
-{
-    auto reply = load(*change.key, deadline);
-    if (!reply)
-        return std::move(reply).failure();
-    return reply->rows() > 0;
-}
-
-template <class R>
-void TableCore<R>::set_version(Reply const& reply, RowChange& change) noexcept
-{
-    if (auto const version = reply.number(0, new_version);
-        version && (change.kind == ChangeKind::write || change.kind == ChangeKind::erase))
-        change.version = *version;
-}
-
-template <class R>
-Outcome<CommitResult> TableCore<R>::commit_one(
-    std::span<RowChange> changes, OperationCommit const* operation, Deadline until) const
-{
-    Key const none{"-"};
-    RowChange nothing{.key = &none, .kind = ChangeKind::guard};
-    auto& change = changes.empty() ? nothing : changes[0];
-    if (operation != nullptr && !operation->home->valid())
-        return operation->home->validate().failure();
-    if (operation == nullptr && !has_effect(change)) {
-        if (auto valid = check(change); !valid)
-            return std::move(valid).failure();
-        return Outcome<CommitResult>{std::in_place};
-    }
-    auto exchange = run(Access::commit, until, [&](KnownTable const& known, Batch& batch) {
-        return add_change(known, batch, change, operation);
-    });
-    if (!exchange)
-        return std::move(exchange).failure();
-    if (exchange->error) {
-        if (is_race(*exchange->error))
-            return or_duplicate(Failure{Errc::superseded}, operation, until);
-        return failure_of(*exchange->error, Access::commit);
-    }
-    return judge_one(exchange->replies[0], change, operation, until);
-}
-
-template <class R>
-Outcome<CommitResult> TableCore<R>::judge_one(
-    Reply const& reply, RowChange& change, OperationCommit const* operation, Deadline until) const
-{
-    if (operation != nullptr && !reply.null(0, old_answered)) {
-        if (reply.boolean(0, old_answered)) {
-            if (auto answer = reply.bytes(0, old_answer))
-                return CommitResult{true, *std::move(answer)};
-            return damaged("an operation record is damaged");
-        }
-        if (reply.null(0, new_version))
-            return or_duplicate(Failure{*judge(reply, change)}, operation, until);
-    }
-    auto code = judge(reply, change);
-    if (!code) {
-        auto const there = exists(change, until);
-        if (!there)
-            return there.failure();
-        code = *there ? Errc::version_conflict : Errc::not_found;
-    }
-    if (code == Errc::ok) {
-        set_version(reply, change);
-        return Outcome<CommitResult>{std::in_place};
-    }
-    return or_duplicate(Failure{*code}, operation, until);
 }
 
 }  // namespace detail

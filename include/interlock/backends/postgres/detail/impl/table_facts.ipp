@@ -23,8 +23,11 @@ namespace detail {
 /// An index sees to it that a key is unique if all that it is made of are columns of the key; those of an
 /// expression are known by what the index depends on. ON CONFLICT takes an index of exactly the key's
 /// columns, and it fails if one of several such indexes is deferrable.
+///
+/// `o` has a bit for each kind of change (1 insert, 2 update, 4 delete) of which the user has made a rule of
+/// its own. The bits of `tgtype` are 1 for each row, 2 BEFORE, 4 INSERT, 8 DELETE, 16 UPDATE, 64 INSTEAD OF.
 inline constexpr std::string_view facts_query =
-    R"(WITH c AS MATERIALIZED (SELECT oid, relkind, relhassubclass FROM pg_catalog.pg_class
+    R"(WITH RECURSIVE c AS MATERIALIZED (SELECT oid, relkind, relhassubclass FROM pg_catalog.pg_class
     WHERE oid = pg_catalog.to_regclass($1::text)),
 k AS MATERIALIZED (SELECT array_agg(a.attnum) AS columns FROM c JOIN pg_catalog.pg_attribute a
     ON a.attrelid = c.oid WHERE a.attname = ANY($2::text[]) AND NOT a.attisdropped),
@@ -36,7 +39,19 @@ u AS MATERIALIZED (SELECT i.indpred IS NULL AS whole, i.indimmediate AS immediat
     AND (i.indexprs IS NULL OR ARRAY(SELECT d.refobjsubid::int2 FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
         AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-        AND d.refobjsubid <> 0) <@ k.columns))
+        AND d.refobjsubid <> 0) <@ k.columns)),
+f AS (SELECT oid FROM c UNION SELECT i.inhrelid FROM f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid),
+o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS early,
+    coalesce(bit_or(events) FILTER (WHERE late), 0) AS late,
+    coalesce(bit_or(events) FILTER (WHERE at_commit), 0) AS at_commit
+    FROM (SELECT (g.tgtype >> 2 & 1) | (g.tgtype >> 3 & 2) | (g.tgtype >> 1 & 4) AS events,
+        g.tgtype & 66 <> 0 AS early, g.tgtype & 2 = 0 AS late, g.tginitdeferred AS at_commit
+        FROM f JOIN pg_catalog.pg_trigger g ON g.tgrelid = f.oid
+        WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')
+        UNION ALL SELECT CASE w.ev_type WHEN '3' THEN 1 WHEN '2' THEN 2 ELSE 4 END, true, true, false
+        FROM f JOIN pg_catalog.pg_rewrite w ON w.ev_class = f.oid
+        WHERE w.ev_type IN ('2', '3', '4') AND w.ev_enabled IN ('O', 'A')
+        UNION ALL SELECT 7, true, true, false FROM c WHERE c.relkind NOT IN ('r', 'p')) e)
 SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_security_active(c.oid),
     CASE WHEN EXISTS (SELECT FROM u WHERE whole AND exact AND immediate)
         AND NOT EXISTS (SELECT FROM u WHERE whole AND exact AND NOT immediate) THEN 3
@@ -51,8 +66,8 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
     CASE WHEN NOT l.collisdeterministic THEN quote_ident(ln.nspname) || '.' || quote_ident(l.collname) END,
     a.attgenerated <> '', a.attidentity, a.atthasdef OR a.attidentity <> '' OR b.typdefault IS NOT NULL,
     a.attnotnull, has_column_privilege(c.oid, a.attnum, 'INSERT'),
-    has_column_privilege(c.oid, a.attnum, 'UPDATE')
-FROM c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+    has_column_privilege(c.oid, a.attnum, 'UPDATE'), o.early, o.late, o.at_commit
+FROM c CROSS JOIN o JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
 JOIN pg_catalog.pg_type b ON b.oid = (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype
     FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
     UNION ALL SELECT t.oid, t.typtype, t.typbasetype FROM d JOIN pg_catalog.pg_type t
@@ -134,6 +149,12 @@ INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std
     return column;
 }
 
+INTERLOCK_DECL OwnRules own_rules(Reply const& reply, std::size_t at, std::int64_t event)
+{
+    auto const has = [&](std::size_t column) { return (reply.number(0, column).value_or(0) & event) != 0; };
+    return {has(at), has(at + 1), has(at + 2)};
+}
+
 INTERLOCK_DECL Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table)
 {
     if (reply.rows() == 0)
@@ -146,6 +167,10 @@ INTERLOCK_DECL Outcome<TableFacts> facts_of(Reply const& reply, std::string cons
     facts.row_security = reply.boolean(0, 3);
     facts.key_index = static_cast<KeyIndex>(reply.number(0, 4).value_or(0));
     facts.inherited = reply.boolean(0, 5);
+    auto const rules = reply.columns() - 3;
+    facts.on_insert = own_rules(reply, rules, 1);
+    facts.on_update = own_rules(reply, rules, 2);
+    facts.on_erase = own_rules(reply, rules, 4);
     for (std::size_t row = 0; row < reply.rows(); ++row)
         facts.columns.push_back(column_facts(reply, row, 6));
     return facts;

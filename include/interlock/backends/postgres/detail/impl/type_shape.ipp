@@ -72,6 +72,25 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
     return t;
 }
 
+/// Marks the columns of the members that are only read.
+INTERLOCK_DECL void set_read_only(Table& t, RepositoryOptions const& options, TypeShape const& shape)
+{
+    t.uses.resize(shape.columns.size());
+    for (std::size_t i = 0; i < shape.columns.size(); ++i)
+        t.uses[i].member = shape.columns[i];
+    if (options.read_only.empty())
+        return;
+    for (auto const& member : names_of("read_only", options.read_only)) {
+        auto const at = std::find(shape.columns.begin(), shape.columns.end(), member);
+        if (at == shape.columns.end())
+            throw_invalid({"postgres: read_only names \"", member, "\", which is no member of the state"});
+        auto const i = static_cast<std::size_t>(at - shape.columns.begin());
+        if (!t.written[i])
+            throw_invalid({"postgres: read_only names \"", member, "\", which is the key or the version"});
+        t.uses[i].read_only = true;
+    }
+}
+
 /// The user's table.
 INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape const& shape)
 {
@@ -100,6 +119,9 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
         if (t.written.back())
             t.columns.push_back(quoted_name(column));
     }
+    set_read_only(t, options, shape);
+    t.write = options.write;
+    t.empty = options.empty;
     t.seen_version = joined_text({"t.", t.version});
     if (!options.version_sequence.empty())
         t.first_version = t.next_version = joined_text(

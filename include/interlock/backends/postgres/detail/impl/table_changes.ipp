@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CHANGES_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CHANGES_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/table_changes.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+template <class R>
+Outcome<void> TableCore<R>::check(RowChange const& change)
+{
+    if (!change.key->valid())
+        return change.key->validate().failure();
+    if (change.version < no_version)
+        return damaged("a version is negative");
+    return success();
+}
+
+template <class R>
+bool TableCore<R>::has_effect(RowChange const& change) noexcept
+{
+    return change.kind != ChangeKind::guard || change.fence != nullptr;
+}
+
+template <class R>
+Outcome<void> TableCore<R>::add_change(
+    KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
+    Refusal refusal) const
+{
+    if (auto valid = check(change); !valid)
+        return valid;
+    auto const action = action_of(change);
+    if (action == RowAction::update && change.version == known.table.last)
+        return failed(
+            Errc::version_exhausted, {"postgres: ", table.name, ".", unquoted(table.version), " is ",
+                                      std::to_string(change.version), ", the last version of its type"});
+    auto const fencing = change.fence == nullptr ? Fencing::none
+                         : change.release        ? Fencing::guarded_and_released
+                                                 : Fencing::guarded;
+    Params params;
+    if (action != RowAction::nothing && !add_key(params, *change.key))
+        return bad_key();
+    if (change.fence != nullptr) {
+        params.bytes(change.key->bytes());
+        params.bytes(as_text(change.fence->owner.bytes()));
+        params.number(
+            static_cast<std::int64_t>(std::min<std::uint64_t>(change.fence->token.value(), INT64_MAX)));
+        if (change.release)
+            params.text(free_message(*change.key));
+    }
+    if (operation != nullptr)
+        add_operation(known, params, *operation);
+    switch (action) {
+    case RowAction::insert: params.number(lock_number(*change.key)); break;
+    case RowAction::update:
+    case RowAction::erase:
+    case RowAction::verify: params.number(change.version); break;
+    case RowAction::nothing: break;
+    }
+    ChangeColumns columns;
+    if (change.kind == ChangeKind::write)
+        if (auto added = add_value(known, params, change, columns.written); !added)
+            return added;
+    bool const again = reads_again(known, change);
+    columns.told = mapped && change.told && !again;
+    columns.looks =
+        refusal == Refusal::reply && (needs_care(known, change) || (mapped && action == RowAction::insert));
+    if (operation != nullptr || refusal == Refusal::error || columns.looks)
+        params.text(race_word());
+    known.add_change(batch, action, fencing, operation != nullptr, refusal, columns, std::move(params));
+    return again ? add_load(known, batch, *change.key) : success();
+}
+
+template <class R>
+bool TableCore<R>::needs_care(KnownTable const& known, RowChange const& change) noexcept
+{
+    return known.rules(action_of(change)).before;
+}
+
+template <class R>
+bool TableCore<R>::reads_again(KnownTable const& known, RowChange const& change) noexcept
+{
+    return change.kind == ChangeKind::write && known.rules(action_of(change)).after;
+}
+
+template <class R>
+Outcome<void> TableCore<R>::add_careful_change(
+    KnownTable const& known, Batch& batch, RowChange const& change, CarefulChange& at) const
+{
+    if (auto valid = check(change); !valid)
+        return valid;
+    if (change.fence != nullptr) {  // the fence by itself: a refused change takes it back, too
+        RowChange guard;
+        guard.key = change.key;
+        guard.kind = ChangeKind::guard;
+        guard.fence = change.fence;
+        guard.release = change.release;
+        at.guard = batch.size();
+        if (auto added = add_change(known, batch, guard, nullptr); !added)
+            return added;
+    }
+    auto const action = action_of(change);
+    Params number;
+    number.number(lock_number(*change.key));
+    if (action == RowAction::insert)
+        batch.add(known.statements.lock_hash, std::move(number));
+    Params locked;
+    if (!add_key(locked, *change.key))
+        return bad_key();
+    at.before = batch.size();
+    batch.add(known.statements.lock_row, std::move(locked));
+    Params params;
+    static_cast<void>(add_key(params, *change.key));
+    params.number(action == RowAction::insert ? lock_number(*change.key) : change.version);
+    ChangeColumns columns;
+    if (change.kind == ChangeKind::write)
+        if (auto added = add_value(known, params, change, columns.written); !added)
+            return added;
+    at.change = batch.size();
+    if (action == RowAction::insert)
+        known.add_bare_insert(batch, columns, std::move(params));
+    else
+        known.add_change(batch, action, Fencing::none, false, Refusal::reply, columns, std::move(params));
+    at.after = batch.size();
+    return add_load(known, batch, *change.key);
+}
+
+template <class R>
+Outcome<void> TableCore<R>::judge_carefully(
+    std::span<Reply const> replies, CarefulChange const& at, RowChange const& change) const
+{
+    if (at.guard && replies[*at.guard].null(0, new_version))
+        return Errc::fenced_out;
+    auto const& before = replies[at.before];
+    auto const& after = replies[at.after];
+    bool const was_there = before.rows() > 0;
+    bool const is_there = after.rows() > 0;
+    auto const action = action_of(change);
+    if (action == RowAction::insert) {
+        // An insert into a row that is there is made to fail, or to be nothing, by whatever comes first.
+        if (was_there)
+            return Errc::already_exists;
+        return replies[at.change].rows() > 0 || is_there ? success() : Outcome<void>{made_nothing_of(change)};
+    }
+    if (!was_there)
+        return Errc::not_found;
+    if (before.number(0, 0) != change.version)
+        return Errc::version_conflict;
+    bool const made =
+        action == RowAction::erase
+            ? !is_there
+            : replies[at.change].rows() > 0 || (is_there && after.number(0, 0) != before.number(0, 0));
+    return made ? success() : Outcome<void>{made_nothing_of(change)};
+}
+
+template <class R>
+void TableCore<R>::add_operation(
+    KnownTable const& known, Params& params, OperationCommit const& operation) const
+{
+    params.bytes(home_of(known, *operation.home));
+    params.bytes(operation.id->value());
+    params.number(operation.attempt);
+    params.bytes(operation.answer);
+    params.number(whole_microseconds(operation.id->kept_for(options.retention)));
+}
+
+template <class R>
+std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& change) noexcept
+{
+    if (reply.rows() > 0 && !reply.null(0, new_version))
+        return Errc::ok;
+    bool const inserts = change.kind == ChangeKind::write && change.version == no_version;
+    if (reply.rows() == 0)
+        return inserts ? std::optional{Errc::already_exists} : std::nullopt;
+    if (!reply.boolean(0, fence_holds))
+        return Errc::fenced_out;
+    if (inserts)
+        return Errc::already_exists;
+    return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
+}
+
+template <class R>
+Outcome<std::optional<Errc>> TableCore<R>::why_refused(RowChange const& change, Deadline deadline) const
+{
+    auto const reply = load(*change.key, deadline);
+    if (!reply)
+        return reply.failure();
+    using Code = std::optional<Errc>;
+    bool const there = reply->rows() > 0;
+    if (action_of(change) == RowAction::insert && there)
+        return Code{Errc::already_exists};
+    if (action_of(change) != RowAction::insert && !there)
+        return Code{Errc::not_found};
+    if (there && (change.kind == ChangeKind::verify || reply->number(0, 0) != change.version))
+        return Code{Errc::version_conflict};
+    if (mapped) {  // perhaps by a trigger that was not there when the table was asked for
+        std::lock_guard lock(shared_->mutex);
+        shared_->known.reset();
+    }
+    return Code{};
+}
+
+template <class R>
+void TableCore<R>::set_stored(KnownTable const& known, Reply& reply, Reply* again, RowChange& change) noexcept
+{
+    if (change.kind != ChangeKind::write && change.kind != ChangeKind::erase)
+        return;
+    bool const is_again = again != nullptr && again->rows() > 0;
+    auto& row = is_again ? *again : reply;
+    if (auto const version = row.number(0, new_version))
+        change.version = *version;
+    change.may_differ = (again != nullptr && !is_again) || known.rules(action_of(change)).at_commit;
+    if (change.told)
+        change.stored = std::move(row);
+}
+
+template <class R>
+Outcome<CommitResult> TableCore<R>::commit_one(
+    std::span<RowChange> changes, OperationCommit const* operation, Deadline until, bool& unclear) const
+{
+    Key const none{"-"};
+    RowChange nothing{.key = &none, .kind = ChangeKind::guard};
+    auto& change = changes.empty() ? nothing : changes[0];
+    if (operation != nullptr && !operation->home->valid())
+        return operation->home->validate().failure();
+    if (operation == nullptr && !has_effect(change)) {
+        if (auto valid = check(change); !valid)
+            return std::move(valid).failure();
+        return Outcome<CommitResult>{std::in_place};
+    }
+    Known used;
+    auto exchange = run(
+        Access::commit, until,
+        [&](KnownTable const& known, Batch& batch) { return add_change(known, batch, change, operation); },
+        &used);
+    if (!exchange)
+        return std::move(exchange).failure();
+    if (exchange->error && !is_race(*exchange->error))
+        return failure_of(*exchange->error, Access::commit);
+    if (exchange->error && !mapped)
+        return or_duplicate(Failure{Errc::superseded}, operation, until);
+    if (exchange->error) {  // nothing is written, and the error does not say why
+        auto const code = why_refused(change, until);
+        if (!code)
+            return code.failure();
+        unclear = !*code;
+        return or_duplicate(Failure{code->value_or(Errc::superseded)}, operation, until);
+    }
+    auto& replies = exchange->replies;
+    auto result = judge_one(replies[0], change, operation, until, unclear);
+    if (result && !result->duplicate)
+        set_stored(*used, replies[0], replies.size() > 1 ? &replies[1] : nullptr, change);
+    return result;
+}
+
+template <class R>
+Outcome<CommitResult> TableCore<R>::judge_one(
+    Reply const& reply, RowChange const& change, OperationCommit const* operation, Deadline until,
+    bool& unclear) const
+{
+    if (operation != nullptr && !reply.null(0, old_answered)) {
+        if (reply.boolean(0, old_answered)) {
+            if (auto answer = reply.bytes(0, old_answer))
+                return CommitResult{true, *std::move(answer)};
+            return damaged("an operation record is damaged");
+        }
+        if (reply.null(0, new_version))
+            return or_duplicate(Failure{*judge(reply, change)}, operation, until);
+    }
+    auto code = judge(reply, change);
+    if (!code) {
+        auto const why = why_refused(change, until);
+        if (!why)
+            return why.failure();
+        unclear = !*why;
+        code = why->value_or(Errc::version_conflict);
+    }
+    if (code == Errc::ok)
+        return Outcome<CommitResult>{std::in_place};
+    return or_duplicate(Failure{*code}, operation, until);
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CHANGES_IPP
