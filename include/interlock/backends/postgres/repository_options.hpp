@@ -123,6 +123,11 @@ struct RepositoryOptions {
     /// The columns of members that have other names than their columns. A member that is not named here is
     /// the column of its own name. `key` and `version` name columns.
     std::vector<ColumnOf> columns{};
+    /// A condition in SQL over the table's columns that a row must meet to be one of the repository's:
+    /// `"deleted_at IS NULL"`. Every statement of the repository adds it, so that other rows of the same key
+    /// are neither read nor changed. It is a part of the program: never make it of what a user sent. Locks and
+    /// operation records of repositories with different conditions are not the same ones.
+    std::string where{};
     /// Members that are only read, with commas between them: `"total, created_at"`. An operation that changes
     /// one is refused with `invalid_argument`, which names the member; new rows get the column's default. Not
     /// to be named here are the columns that the server makes itself (GENERATED ALWAYS, also as identity) and

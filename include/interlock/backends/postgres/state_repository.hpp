@@ -112,8 +112,9 @@ public:
     }
 
     Runtime const& runtime() const noexcept { return store_->pool->runtime(); }
-    /// Equal for all repositories of this process with the same server address, database, name space and
-    /// table. One server reached by two addresses is two stores here.
+    /// Equal for all repositories of this process with the same server address, database, user, settings of
+    /// the session in the URL (`options`), name space, table and condition. One server reached by two
+    /// addresses is two stores here, and so is one table by two names.
     void const* identity() const noexcept { return store_->handle_identity(); }
     /// Whose threads make the blocking calls: one set for all handles, however many tenants there are.
     void const* threads_owner() const noexcept { return store_->identity.get(); }
@@ -280,18 +281,18 @@ public:
     /// in vain; not when it expires. So: subscribe, then ask, then wait.
     void subscribe(Key const& key, OwnerToken, Waiter& waiter) const
     {
-        store_->pool->subscriber().subscribe(store_->lock_hash(key), waiter);
+        store_->pool->subscriber().subscribe(store_->wake_hash(key), waiter);
     }
     /// Once the call returns, `waiter` is not being woken and will not be.
     void unsubscribe(Key const& key, Waiter& waiter) const noexcept
     {
-        store_->pool->subscriber().unsubscribe(store_->lock_hash(key), waiter);
+        store_->pool->subscriber().unsubscribe(store_->wake_hash(key), waiter);
     }
     /// Whether somebody asked for the lock of `owner` in vain within the last second. Costs no trip: it is
     /// heard by the connection for wake-ups, from the first question on.
     bool wanted(Key const& key, OwnerToken owner) const
     {
-        return store_->pool->subscriber().wanted(store_->lock_hash(key), owner);
+        return store_->pool->subscriber().wanted(store_->wake_hash(key), owner);
     }
 
     /// What the server says about itself. One round trip.

@@ -39,6 +39,24 @@ namespace detail {
 template <class T, class K>
 bool belongs_to(T const& state, Key const& key);
 
+/// What a state says its key is, kept where it is another text than the key that the state was found under. A
+/// store may take several texts for one key: `AB12` and `AB12  `. An operation has left the key as it was if
+/// the state says the same afterwards.
+template <class T, class K>
+class StoredKey {
+public:
+    /// `state` was found under `key`.
+    void learn(T const& state, Key const& key);
+    /// Whether `state` still belongs to `key`.
+    bool kept(T const& state, Key const& key) const
+    {
+        return belongs_to<T, K>(state, key) || (other_ && belongs_to<T, K>(state, *other_));
+    }
+
+private:
+    std::optional<Key> other_;
+};
+
 inline Failure changed_key_failure()
 {
     return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
@@ -76,8 +94,11 @@ public:
             return true;
     }
 
-    /// Whether the state still belongs to `key`.
-    bool keeps(Key const& key) const { return detail::belongs_to<T, K>(*value_, key); }
+    /// Whether the state still belongs to `key`: it has the key, or the one that it was loaded with.
+    bool keeps(Key const& key) const
+    {
+        return detail::belongs_to<T, K>(*value_, key) || (!fresh_ && has_loaded_key());
+    }
 
     /// Is the state made by the caller, so that the store has none?
     bool fresh() const noexcept { return fresh_; }
@@ -89,10 +110,13 @@ public:
     Change<T> change(Key const& key, Fence const* fence = nullptr);
 
 private:
-    std::optional<T> value_;       // the operation's copy
-    T const* original_{nullptr};   // the loaded value, where values can be compared
-    Version version_{no_version};  // the version that was loaded
-    bool fresh_{false};            // the store has no value; the caller made one
+    bool has_loaded_key() const;
+
+    std::optional<T> value_;         // the operation's copy
+    T const* original_{nullptr};     // the loaded value, where values can be compared
+    Version version_{no_version};    // the version that was loaded
+    bool fresh_{false};              // the store has no value; the caller made one
+    std::optional<Key> loaded_key_;  // of the loaded value, where values cannot be compared
 };
 
 namespace detail {

@@ -169,7 +169,8 @@ TEST_CASE("xmin is a version, as Entity Framework uses it", "[postgres][foreign]
 TEST_CASE("xmin of a partitioned table", "[postgres][foreign][versions]")
 {
     auto const pool = fresh_pool();
-    sql({"CREATE TABLE xmin_parts (id bigint PRIMARY KEY, n int NOT NULL) PARTITION BY RANGE (id)",
+    sql(
+        {"CREATE TABLE xmin_parts (id bigint PRIMARY KEY, n int NOT NULL) PARTITION BY RANGE (id)",
          "CREATE TABLE xmin_part_1 PARTITION OF xmin_parts FOR VALUES FROM (0) TO (50)",
          "CREATE TABLE xmin_part_2 PARTITION OF xmin_parts FOR VALUES FROM (50) TO (100)",
          "INSERT INTO xmin_parts VALUES (1, 0), (99, 0)"});

@@ -9,6 +9,7 @@
 
 #include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/backends/postgres/detail/table_facts.hpp>
+#include <interlock/backends/postgres/detail/type_shape.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <cstddef>
@@ -18,6 +19,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -88,8 +90,8 @@ Writing writing_of_insert(Table const& table, std::size_t shown, bool empty, boo
 /// other end, where no version that is counted gets. The first change makes it 1.
 inline constexpr Version uncounted_version = last_version - 1;
 
-/// `table` as the facts make it. `misconfigured` when a column is missing, or cannot hold a version; the
-/// detail names it.
+/// `table` as the facts make it. `kinds`: of the parts of its key. `misconfigured` when a column is missing,
+/// or cannot hold a version; the detail names it.
 ///
 /// What the version column is decides how versions are read, compared and made (`Table::seen_version`,
 /// `next_version`, `first_version`):
@@ -97,7 +99,7 @@ inline constexpr Version uncounted_version = last_version - 1;
 /// - `xmin`, the system column: the transaction that has written the row. The server sets it.
 /// - A time stamp: microseconds since the year 1. The next version is the server's clock, or one unit of the
 ///   column behind the former version if the clock is not further.
-Outcome<Table> fitted(Table table, TableFacts const& facts);
+Outcome<Table> fitted(Table table, TableFacts const& facts, std::vector<KeyPartKind> const& kinds);
 
 }  // namespace detail
 }  // namespace postgres

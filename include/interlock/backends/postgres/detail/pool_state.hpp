@@ -43,6 +43,8 @@ public:
     std::string const& endpoint() const noexcept { return endpoint_; }
     /// The custom settings that every session begins with, see `detail::custom_settings`.
     std::string custom_settings() const;
+    /// Tells stores of this process apart: two pools of one identity find one table under one name.
+    std::string identity() const;
     Subscriber<R>& subscriber() const noexcept { return *subscriber_; }
     bool forked() const noexcept { return runtime_.generation() != generation_; }
 

@@ -101,8 +101,9 @@ private:
     // The statements of a commit of several changes, and where their replies are.
     struct Steps {
         Batch batch;
-        std::size_t found{0};      // the operation's record
-        std::vector<Asked> asked;  // the changes that have a statement, in the order of their keys
+        std::optional<std::size_t> place;  // which table the name means by now
+        std::size_t found{0};              // the operation's record
+        std::vector<Asked> asked;          // the changes that have a statement, in the order of their keys
     };
 
     Outcome<Exchange> send_locks(Batch const& batch, Wait wait);
@@ -110,7 +111,7 @@ private:
         Exchange& exchange, std::size_t at, std::size_t from, std::span<Key const* const> keys, Wait wait);
     // What the transaction can be asked for later; `reply` has its id in the last column.
     void learn_identity(Reply const& reply);
-    void add_hash_lock(Batch& batch, Key const& key, Wait wait) const;
+    bool add_hash_lock(Batch& batch, Key const& key, Wait wait) const;
     bool add_row_lock(Batch& batch, Key const& key, Wait wait) const;
     static Failure refused(SqlError const& error, Wait wait);
     // The failure of an error of the changes.
@@ -138,6 +139,10 @@ private:
     Outcome<CommitResult> statement_failed(
         SqlError const& error, Steps const& steps, std::span<RowChange const> changes,
         OperationCommit const* operation, TimePoint until);
+    // The failure of an error of changes, or of the inserts among them whose rows are there already.
+    Outcome<CommitResult> error_refused(
+        SqlError const& error, std::span<RowChange const> changes, OperationCommit const* operation,
+        TimePoint until);
     // The failure of changes that were refused; nothing when none was. Ends the transaction in that case.
     std::optional<Failure> refusal_of(
         Steps const& steps, std::vector<Reply> const& replies, std::span<RowChange const> changes,
@@ -145,6 +150,7 @@ private:
 
     std::vector<Locked> rows_;
     bool begun_{false};  // BEGIN was answered
+    std::string place_;  // which table the name meant when the rows were locked
     // Goes first: it waits for what was not awaited.
     std::unique_ptr<BasicAsyncTransaction<R>> async_;
 };

@@ -57,6 +57,10 @@ std::string host_of(Settings const& settings);
 /// Host, port and database, without user and password: for messages, and to tell servers apart.
 std::string endpoint_of(Settings const& settings);
 
+/// What decides besides the database which table a name means: the user, whose search_path it is, and the
+/// settings of the session. For identities only.
+std::string names_of_session(Settings const& settings);
+
 }  // namespace detail
 }  // namespace postgres
 }  // namespace v0

@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,35 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 namespace detail {
+
+template <class P>
+constexpr KeyPartKind key_part_kind() noexcept
+{
+    if constexpr (std::is_same_v<P, std::string>)
+        return KeyPartKind::text;
+    else if constexpr (std::is_integral_v<P> && std::is_signed_v<P>)
+        return KeyPartKind::number;
+    else
+        return KeyPartKind::other;
+}
+
+/// The kinds of the parts of a key, in order.
+template <class K>
+std::vector<KeyPartKind> key_kinds()
+{
+    std::vector<KeyPartKind> kinds;
+    if constexpr (!is_key_type<K> || is_column_type<K>())
+        kinds.push_back(key_part_kind<K>());
+    else if constexpr (is_row_type<K>())
+        for_each_column(K{}, [&](char const*, auto const& part) {
+            kinds.push_back(key_part_kind<std::remove_cvref_t<decltype(part)>>());
+        });
+    else
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (kinds.push_back(key_part_kind<std::tuple_element_t<I, K>>()), ...);
+        }(std::make_index_sequence<std::tuple_size_v<K>>{});
+    return kinds;
+}
 
 /// What the types `T` and `K` are, see `TypeShape`.
 template <class T, class K>
@@ -36,6 +66,7 @@ TypeShape type_shape()
     shape.is_key = is_key_type<K>;
     shape.key_is_struct = is_row_type<K>();
     shape.key_columns = column_names<K>();
+    shape.key_kinds = key_kinds<K>();
     if constexpr (is_key_type<K> && !is_row_type<K>() && !is_column_type<K>())
         shape.key_parts = std::tuple_size_v<K>;
     return shape;
@@ -86,6 +117,22 @@ public:
         return success();
     }
 
+    bool names_itself(RowChange const& change) const override
+    {
+        return interlock::detail::belongs_to<T, K>(*static_cast<T const*>(change.value), *change.key);
+    }
+
+    bool add_own_key(Params& params, RowChange const& change) const override
+    {
+        bool good = true;
+        if constexpr (is_key_type<K> && KeyedState<T>)
+            if constexpr (std::is_same_v<typename StateTraits<T>::key_type, K>)
+                for_each_part(
+                    StateTraits<T>::key(*static_cast<T const*>(change.value)),
+                    [&](auto const& part) { good = good && add_column(params, part); });
+        return good;
+    }
+
     /// The state of a row of `load` or a locking read.
     Outcome<Versioned<T>> read(Reply const& reply, std::size_t row) const
     {
@@ -124,8 +171,6 @@ private:
         Table const& table, Params& params, RowChange const& change, std::string& written) const
     {
         auto const& value = *static_cast<T const*>(change.value);
-        if (!interlock::detail::belongs_to<T, K>(value, *change.key))
-            return this->foreign_key();
         if constexpr (is_row_type<T>()) {
             auto const* const before = static_cast<T const*>(change.before);
             std::optional<Failure> failure;

@@ -60,6 +60,12 @@ struct ColumnUse {
     bool has_default{false};
 };
 
+/// How the server makes bytes of a column of a key, equal ones for all texts that it takes for one value.
+struct KeyPart {
+    std::string cast;        ///< of the parameter
+    std::string expression;  ///< the bytes; `{part}` stands for the parameter
+};
+
 /// Where a repository's states are. All names but the first are quoted where they need it, so they stand in
 /// statements as they are.
 struct Table {
@@ -87,6 +93,15 @@ struct Table {
     std::string value_type;  ///< likewise for the written columns
     /// The expression for the table's identity, by which locks and operation records are kept.
     std::string store;
+    std::string number;  ///< the expression for a number of the table, for advisory locks
+    /// How the server makes the bytes by which locks and operation records of a key are kept; one for each
+    /// column of the key. Empty: the key's own bytes, because they are the same however the key is spelled.
+    std::vector<KeyPart> record_key;
+    /// The condition that makes a row one of the repository's, in parentheses behind AND; or empty.
+    std::string where;
+    bool unique{true};      ///< an index sees to it that no two rows have one key
+    bool arbiter{true};     ///< an index that ON CONFLICT takes does so
+    std::string no_insert;  ///< why no row can be inserted; empty: one can
 };
 
 /// What a statement does when it may not change the row.
@@ -98,8 +113,9 @@ enum class Refusal : unsigned char {
 /// Whether a statement looks at a lock record first, and whether it frees the record.
 enum class Fencing : unsigned char { none, guarded, guarded_and_released };
 
-/// What a statement does to a row.
-enum class RowAction : unsigned char { insert, update, erase, verify, nothing };
+/// What a statement does to a row. `update_respelled` is an update by a state whose own key is spelled
+/// otherwise than the key that the call names: the server says whether they are one.
+enum class RowAction : unsigned char { insert, update, erase, verify, nothing, update_respelled };
 
 /// The columns of what a change statement returns.
 enum ChangeColumn : std::size_t {
@@ -128,7 +144,8 @@ struct ChangeColumns {
 /// 1. the key (not for `nothing`);
 /// 2. with a fence: the key of the lock, owner, token; if the lock is released: the payload of the wake-up;
 /// 3. with an operation: home, id, attempt, answer, retention in microseconds;
-/// 4. for the action: the version (update, erase, verify) or the hash of the key (insert), and the values;
+/// 4. for the action: the version (update, erase, verify), the state's own key (update_respelled), or the
+///    number of the key (insert), and the values;
 /// 5. last, with an operation, `Refusal::error` or `ChangeColumns::looks`: `race_word`.
 ///
 /// A change on which nothing else depends returns the new version, or no row. That is cheaper than to be told
@@ -146,7 +163,7 @@ std::string rows_text(Table const& t);
 
 /// All statements of one repository, made once.
 struct Statements {
-    static constexpr std::size_t actions = 5;
+    static constexpr std::size_t actions = 6;
 
     /// `lock`: the clause that locks a row.
     Statements(Table const& t, std::string const& ns, std::string const& lock);
@@ -172,6 +189,7 @@ struct Statements {
     Statement lock_row_now;
     Statement lock_hash;
     Statement lock_hash_now;
+    Statement place;  ///< which table the name means
     Statement find_operation;
     Statement forbid;
     Statement all_operations;
@@ -182,8 +200,8 @@ struct Statements {
 private:
     void make_changes(Table const& t, std::string const& ns);
     void make_reads(Table const& t, std::string const& lock);
-    void make_operation_records(SqlWords const& words);
-    void make_lock_records(SqlWords const& words);
+    void make_operation_records(Table const& t, SqlWords words);
+    void make_lock_records(Table const& t, SqlWords words);
 };
 
 }  // namespace detail

@@ -37,6 +37,10 @@ namespace detail {
 /// A hash that is the same in every process: FNV-1a of 64 bits, finished by a mixer.
 std::uint64_t stable_hash(std::string_view store, std::string_view name) noexcept;
 
+/// The same for what the usual spellings of a `name` have in common: `AB12` and `ab12 `, `{7F1C-01}` and
+/// `7f1c01`, `007` and `7`, `1.50` and `1.5`. Other names may share the hash.
+std::uint64_t folded_hash(std::string_view store, std::string_view name) noexcept;
+
 /// The lowest `digits` hexadecimal digits of `number`.
 std::string hex(std::uint64_t number, std::size_t digits);
 

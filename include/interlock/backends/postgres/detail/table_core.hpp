@@ -148,6 +148,10 @@ public:
     /// see `ChangeColumns`.
     virtual Outcome<void> add_value(
         KnownTable const& known, Params& params, RowChange const& change, std::string& written) const = 0;
+    /// Whether the state's own key is spelled as the key that it is stored under.
+    virtual bool names_itself(RowChange const& change) const = 0;
+    /// Adds the columns of the state's own key. False: no row can have it.
+    virtual bool add_own_key(Params& params, RowChange const& change) const = 0;
 
     // ---- what the server says of the table ------------------------------------------------------
 
@@ -160,8 +164,9 @@ public:
 
     /// Adds the settings that the handle's transactions get, where a transaction begins.
     void add_settings(KnownTable const& known, Batch& batch) const noexcept;
-    /// Under which key the operation records of `key` are kept for this handle.
-    std::string home_of(KnownTable const& known, Key const& key) const;
+    /// Adds the key under which the operation records of `key` are kept for this handle. False: no row can
+    /// have it.
+    bool add_home(KnownTable const& known, Params& params, Key const& key) const;
     /// Equal for handles to which a key means the same row.
     void const* handle_identity() const noexcept;
 
@@ -178,6 +183,8 @@ public:
     Outcome<void> check_encoded(std::size_t size) const;
     Failure does_not_fit(char const* column) const;
     static Failure foreign_key();
+    /// A key that names more than one row is no key.
+    Failure several_rows() const;
     /// The failure of a member that was changed, and must not be written.
     Failure not_to_be_written(std::size_t shown, Writing why, RowChange const& change) const;
     /// The failure of a change of which a trigger or a rule of the table made nothing, or something else.
@@ -187,8 +194,13 @@ public:
     static Failure has_nul(char const* column);
     static Failure undecodable(Version version);
 
-    std::int64_t lock_number(Key const& key) const noexcept;
-    std::uint64_t lock_hash(Key const& key) const noexcept;
+    /// Adds the key by which locks are kept. False: no row can have it.
+    bool add_record_key(KnownTable const& known, Params& params, Key const& key) const;
+    /// Adds what the number of the key's advisory lock is made of; likewise.
+    bool add_lock_number(KnownTable const& known, Params& params, Key const& key) const;
+    /// Under what wake-ups of the key's lock are sent: equal for the usual spellings of one key and for the
+    /// names of one table. Others may share it, which costs them a look in vain.
+    std::uint64_t wake_hash(Key const& key) const noexcept;
     std::string free_message(Key const& key) const;
 
     // ---- single statements ----------------------------------------------------------------------
@@ -219,9 +231,10 @@ public:
     Outcome<void> add_change(
         KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
         Refusal refusal = Refusal::reply) const;
-    void add_operation(KnownTable const& known, Params& params, OperationCommit const& operation) const;
+    bool add_operation(KnownTable const& known, Params& params, OperationCommit const& operation) const;
     /// Adds the statement that finds an operation's record.
-    void add_find(KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const;
+    Outcome<void> add_find(
+        KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const;
     /// The same where nothing may be taken for granted: the user's own triggers or rules take part. What came
     /// of the change is found by looking at the row before and after it, in one transaction, under the row's
     /// lock. `CarefulChange` says where the replies are.
@@ -230,6 +243,8 @@ public:
     /// What those replies say.
     Outcome<void> judge_carefully(
         std::span<Reply const> replies, CarefulChange const& at, RowChange const& change) const;
+    /// Success, unless the table takes no rows by its key, or the state's own key is surely another one.
+    Outcome<void> fits_key(KnownTable const& known, RowChange const& change) const;
     /// Whether triggers or rules may make something else of the change than it says.
     static bool needs_care(KnownTable const& known, RowChange const& change) noexcept;
     /// Whether the row is read again behind the change, since a trigger may have changed it once more. Its
@@ -239,8 +254,17 @@ public:
     /// What the reply of a change says. Nothing: the row must be looked at, see `change_text`.
     static std::optional<Errc> judge(Reply const& reply, RowChange const& change) noexcept;
     /// Why a change was refused, which left no trace, as the row says now. Nothing: it does not say, so that
-    /// the change must be made with care; the table is asked for anew by whoever comes next.
+    /// the change must be made with care; the table is asked for anew by whoever comes next. `misconfigured`:
+    /// the key has several rows; `invalid_argument`: the state's own key is another one.
     Outcome<std::optional<Errc>> why_refused(RowChange const& change, Deadline deadline) const;
+    /// Whether a refused change is one whose reason must be looked for, whatever its reply has said.
+    bool must_look(KnownTable const& known, RowChange const& change, Errc code) const;
+    /// After an error: whether it may say that the row which was to be inserted is there already. ON CONFLICT
+    /// would have said so without an error, but not every table has an index for it.
+    static bool may_be_taken(
+        KnownTable const& known, RowChange const& change, SqlError const& error) noexcept;
+    /// Whether a state is written whose own key is spelled otherwise than the key that it is stored under.
+    bool respelled(RowChange const& change) const;
     /// After the commit: the version that the change made, and the row, by the reply of the change and, where
     /// it was read again, by that.
     static void set_stored(KnownTable const& known, Reply& reply, Reply* again, RowChange& change) noexcept;
@@ -278,8 +302,8 @@ protected:
 
 private:
     Outcome<CommitResult> judge_one(
-        Reply const& reply, RowChange const& change, OperationCommit const* operation, Deadline until,
-        bool& unclear) const;
+        KnownTable const& known, Reply const& reply, RowChange const& change,
+        OperationCommit const* operation, Deadline until, bool& unclear) const;
     Known make_known(Table fitting, TableFacts facts, RowPolicies policies) const;
     // What the policies do, from the facts and the second reply of `know`.
     Outcome<RowPolicies> policies_of(TableFacts const& facts, Reply const& reply) const;
@@ -301,6 +325,7 @@ private:
         std::string role;                          // `RowPolicies::role`, when policies decided
     };
 
+    std::vector<KeyPartKind> key_kinds_;
     std::shared_ptr<Shared> shared_{std::make_shared<Shared>()};
     TransactionSettings settings_;
     mutable std::once_flag scoped_;                               // guards the next one

@@ -38,11 +38,13 @@ struct ColumnFacts {
     std::string base;          ///< the type under all domains, quoted, with its schema: for casts
     std::uint32_t base_oid{};  ///< of that type
     char base_kind{};          ///< `pg_type.typtype` of it
-    bool hashable{false};      ///< the server can make equal hashes of equal values of it
-    std::string collation;     ///< quoted, with its schema, if the collation is not deterministic; else empty
-    bool generated{false};     ///< GENERATED ALWAYS AS (...): it cannot be written
-    char identity{};           ///< `a`: GENERATED ALWAYS AS IDENTITY; `d`: BY DEFAULT; NUL: neither
-    bool has_default{false};   ///< DEFAULT, or one of the two above
+    /// Equal values of it may have several texts even as the server writes them: arrays, ranges, rows, jsonb,
+    /// and types that extensions and users have made. The server makes equal hashes of equal values.
+    bool hashed{false};
+    std::string collation;    ///< quoted, with its schema, if the collation is not deterministic; else empty
+    bool generated{false};    ///< GENERATED ALWAYS AS (...): it cannot be written
+    char identity{};          ///< `a`: GENERATED ALWAYS AS IDENTITY; `d`: BY DEFAULT; NUL: neither
+    bool has_default{false};  ///< DEFAULT, or one of the two above
     bool not_null{false};
     bool may_insert{false};  ///< whether the role may name it in an INSERT
     bool may_update{false};  ///< whether the role may set it in an UPDATE
@@ -78,8 +80,6 @@ struct TableFacts {
 
 /// The name that a quoted identifier stands for; other names stay as they are.
 std::string unquoted(std::string_view name);
-/// `text` as a literal of SQL.
-std::string literal(std::string_view text);
 
 /// Adds the query to `batch`. `table`: as it stands in statements; `key`: the key's columns, likewise.
 void add_facts_query(Batch& batch, std::string const& table, std::vector<std::string> const& key);

@@ -18,6 +18,13 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// What a part of a key is in the program.
+enum class KeyPartKind : unsigned char {
+    number,  ///< a signed integer
+    text,
+    other,
+};
+
 /// What the types of a repository are, as far as its table depends on them.
 struct TypeShape {
     bool storable{false};              // `StateTraits` can encode the state, for the library's own table
@@ -26,7 +33,8 @@ struct TypeShape {
     bool is_key{false};                // the key is a column, or is made of columns
     bool key_is_struct{false};         // those have names, which must be the table's
     std::vector<std::string> key_columns;
-    std::size_t key_parts{1};  // how many columns a key has
+    std::size_t key_parts{1};            // how many columns a key has
+    std::vector<KeyPartKind> key_kinds;  // of each of those
 };
 
 /// The table that `options` ask for: the user's, or the library's own in the name space `ns`. Throws `Error`

@@ -59,7 +59,9 @@ public:
             if (auto const later = look())
                 return Step<Begun>::pending(*later);
         if (self_.phase == Phase::running) {
-            mine_.emplace(*std::exchange(seen_, nullptr));
+            auto const seen = std::exchange(seen_, nullptr);
+            stored_key_.learn(*seen, key_);
+            mine_.emplace(*seen);
             return Step<Begun>{std::in_place, std::in_place};
         }
         bool const leads = self_.phase == Phase::leading;
@@ -75,7 +77,7 @@ public:
     {
         if (self_.phase != Phase::running)
             return inner_.refusal();
-        if (!belongs_to<T, K>(*mine_, key_))
+        if (!stored_key_.kept(*mine_, key_))
             return changed_key_failure();
         return std::nullopt;
     }
@@ -328,6 +330,7 @@ private:
     SharingMember self_;
     std::shared_ptr<T const> seen_;  // what it gets a copy of
     std::optional<T> mine_;          // that copy
+    StoredKey<T, K> stored_key_;     // of that copy, before the operation had it
     Begins begins_{*this};
     Inner inner_;
 };

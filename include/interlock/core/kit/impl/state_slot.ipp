@@ -25,7 +25,32 @@ bool belongs_to(T const& state, Key const& key)
     }
 }
 
+/// The key that `state` says it has; nothing where states do not say.
+template <class T, class K>
+std::optional<Key> own_key(T const& state)
+{
+    if constexpr (KeyedState<T> && std::is_same_v<typename key_type_or<T, K>::type, K>)
+        return Key{KeyTraits<K>::encode(StateTraits<T>::key(state))};
+    else
+        return std::nullopt;
+}
+
+template <class T, class K>
+void StoredKey<T, K>::learn(T const& state, Key const& key)
+{
+    other_.reset();
+    if (!belongs_to<T, K>(state, key))
+        other_ = own_key<T, K>(state);
+}
+
 }  // namespace detail
+
+template <class T, class K>
+bool StateSlot<T, K>::has_loaded_key() const
+{
+    auto const loaded = original_ != nullptr ? detail::own_key<T, K>(*original_) : loaded_key_;
+    return loaded && detail::belongs_to<T, K>(*value_, *loaded);
+}
 
 template <class T, class K>
 void StateSlot<T, K>::load(Versioned<T>& loaded)
@@ -35,6 +60,7 @@ void StateSlot<T, K>::load(Versioned<T>& loaded)
         original_ = &loaded.value;
         value_ = loaded.value;
     } else {
+        loaded_key_ = detail::own_key<T, K>(loaded.value);
         value_ = std::move(loaded.value);
     }
     fresh_ = false;

@@ -6,8 +6,10 @@
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/known_table.hpp>
 #include <interlock/backends/postgres/detail/names.hpp>
+#include <interlock/backends/postgres/detail/sql_words.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -191,7 +194,8 @@ INTERLOCK_DECL OwnRules const& KnownTable::rules(RowAction action) const noexcep
     static constexpr OwnRules none{};
     switch (action) {
     case RowAction::insert: return facts.on_insert;
-    case RowAction::update: return facts.on_update;
+    case RowAction::update:
+    case RowAction::update_respelled: return facts.on_update;
     case RowAction::erase: return facts.on_erase;
     case RowAction::verify:
     case RowAction::nothing: break;
@@ -225,7 +229,97 @@ writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initia
     return Writing::yes;
 }
 
-INTERLOCK_DECL Outcome<Table> fitted(Table table, TableFacts const& facts)
+/// How the server makes the bytes of a value of a type, by the type's oid, which is the same on all servers.
+/// Two values that the server takes for one have the same bytes, and no others have. The texts of times are
+/// those of JSON, because they do not depend on settings of the session.
+struct BytesOfType {
+    std::uint32_t oid;
+    std::string_view expression;
+};
+inline constexpr std::array bytes_of_types{
+    // As `KeyTraits` does with signed integers.
+    BytesOfType{20, "int8send({part}::bigint # (-9223372036854775808)::bigint)"},
+    BytesOfType{21, "int8send({part}::bigint # (-9223372036854775808)::bigint)"},
+    BytesOfType{23, "int8send({part}::bigint # (-9223372036854775808)::bigint)"},
+    BytesOfType{17, "{part}"},
+    BytesOfType{700, "convert_to(({part} + 0::real)::text, 'UTF8')"},  // there is a minus zero
+    BytesOfType{701, "convert_to(({part} + 0)::text, 'UTF8')"},
+    BytesOfType{1700, "convert_to(trim_scale({part})::text, 'UTF8')"},
+    BytesOfType{790, "convert_to({part}::numeric::text, 'UTF8')"},
+    BytesOfType{1082, "convert_to(json_build_array({part})->>0, 'UTF8')"},
+    BytesOfType{1114, "convert_to(json_build_array({part})->>0, 'UTF8')"},
+    BytesOfType{
+        1184,
+        "convert_to((json_build_array({part} AT TIME ZONE 'UTC')->>0) || "
+        "CASE WHEN isfinite({part}) THEN 'Z' ELSE '' END, 'UTF8')"},
+    // A month has 30 days, and a day 24 hours, where intervals are compared.
+    BytesOfType{
+        1186,
+        "convert_to(CASE WHEN isfinite({part}) THEN trim_scale("
+        "((extract(year FROM {part}) * 12 + extract(month FROM {part})) * 30 + "
+        "extract(day FROM {part})) * 86400 + extract(hour FROM {part}) * 3600 + "
+        "extract(minute FROM {part}) * 60 + extract(second FROM {part}))::text "
+        "ELSE {part}::text END, 'UTF8')"},
+};
+
+/// Whether a type of this oid is one of texts without blanks at the end that do not count.
+INTERLOCK_DECL bool is_text(std::uint32_t oid) noexcept
+{
+    return oid == 25 || oid == 1043 || oid == 19;
+}
+
+/// Whether the key's own bytes are the same however the value is spelled.
+INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind) noexcept
+{
+    bool const is_integer = column.base_oid == 20 || column.base_oid == 21 || column.base_oid == 23;
+    return (kind == KeyPartKind::number && is_integer) ||
+           (kind == KeyPartKind::text && is_text(column.base_oid) && column.collation.empty());
+}
+
+INTERLOCK_DECL KeyPart key_part(ColumnFacts const& column)
+{
+    KeyPart part{joined_text({"::", column.base}), {}};
+    auto const known = std::find_if(bytes_of_types.begin(), bytes_of_types.end(), [&](auto const& type) {
+        return type.oid == column.base_oid;
+    });
+    bool const is_citext = column.base.ends_with(".citext");
+    if (known != bytes_of_types.end())
+        part.expression = known->expression;
+    else if (!column.collation.empty())
+        // No function gives what such a collation compares. 128 bits of hash must do.
+        part.expression = joined_text(
+            {"int8send(hashtextextended({part}::text COLLATE ", column.collation,
+             ", 0)) || int8send(hashtextextended({part}::text COLLATE ", column.collation, ", 1))"});
+    else if (is_citext)
+        part.expression = "convert_to(lower({part}::text), 'UTF8')";
+    else if (column.hashed)
+        part.expression =
+            "int8send(hash_record_extended(ROW({part}), 0)) || "
+            "int8send(hash_record_extended(ROW({part}), 1))";
+    else
+        part.expression = "convert_to({part}::text, 'UTF8')";
+    return part;
+}
+
+/// What is said of an insert into a table where nothing keeps a key from having two rows; or nothing.
+INTERLOCK_DECL std::string why_no_insert(Table const& table, TableFacts const& facts)
+{
+    bool const is_table = facts.kind == 'r' || facts.kind == 'p';
+    std::string key;
+    for (auto const& column : table.key)
+        append(key, {key.empty() ? "" : ", ", unquoted(column)});
+    if (is_table && facts.key_index == KeyIndex::none)
+        return joined_text(
+            {"postgres: an insert into ", table.name, " needs a unique index on its key column (", key, ")"});
+    if (is_table && facts.key_index == KeyIndex::partial && table.where.empty())
+        return joined_text(
+            {"postgres: ", table.name, " has a unique index on (", key,
+             ") for some of its rows only; RepositoryOptions::where must say which rows are meant"});
+    return {};
+}
+
+INTERLOCK_DECL Outcome<Table> fitted(
+    Table table, TableFacts const& facts, std::vector<KeyPartKind> const& kinds)
 {
     auto const missing = [&](std::string const& quoted) {
         return failed(
@@ -249,9 +343,16 @@ INTERLOCK_DECL Outcome<Table> fitted(Table table, TableFacts const& facts)
         use.not_null = column.not_null;
         use.has_default = column.has_default;
     }
-    // Text, folded into the plan; it is resolved anew when the session's search_path changes.
-    auto const oid = joined_text({quoted_text(table.quoted), "::regclass"});
-    table.store = joined_text({"coalesce(pg_partition_root(", oid, "), ", oid, ")::oid::text"});
+    bool one_way = true;
+    for (std::size_t i = 0; i < table.key.size(); ++i)
+        one_way = one_way && spelled_one_way(*facts.column(unquoted(table.key[i])), kinds[i]);
+    if (!one_way)
+        for (auto const& name : table.key)
+            table.record_key.push_back(key_part(*facts.column(unquoted(name))));
+    bool const covered = facts.kind != 'v' && facts.kind != 'f' && !facts.inherited;
+    table.unique = covered && facts.key_index >= KeyIndex::other;
+    table.arbiter = covered && facts.key_index == KeyIndex::arbiter && table.where.empty();
+    table.no_insert = why_no_insert(table, facts);
     return table;
 }
 

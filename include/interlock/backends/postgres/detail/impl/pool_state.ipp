@@ -54,6 +54,12 @@ PoolState<R>::PoolState(R runtime, Options options)
 {}
 
 template <class R>
+std::string PoolState<R>::identity() const
+{
+    return endpoint_ + "/" + names_of_session(settings_) + "/" + options_.name_space;
+}
+
+template <class R>
 PoolState<R>::~PoolState()
 {
     if (!forked())  // a forked child must leave its parent's thread and sessions alone

@@ -50,8 +50,8 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
         }
         auto const at = batch.size();
         for (auto i = from; i < keys.size(); ++i) {
-            if (rows_[i].hashed)
-                add_hash_lock(batch, *keys[i], wait);
+            if (rows_[i].hashed && !add_hash_lock(batch, *keys[i], wait))
+                return store_->bad_key();
             if (!add_row_lock(batch, *keys[i], wait))
                 return store_->bad_key();
         }
@@ -116,6 +116,8 @@ Outcome<typename RowTransactionCore<R>::Round> RowTransactionCore<R>::take_rows(
             learn_identity(lock);
         }
         auto& row = exchange.replies[at++];
+        if (row.rows() > 1)
+            return store_->several_rows();
         bool const is_there = row.rows() > 0;
         if (is_there) {
             learn_identity(row);
@@ -135,16 +137,20 @@ template <class R>
 void RowTransactionCore<R>::learn_identity(Reply const& reply)
 {
     xid_ = reply.text(0, reply.columns() - 1);
+    if (reply.columns() > 1)
+        place_ = reply.text(0, reply.columns() - 2);
     life_ = session_->life();
 }
 
 template <class R>
-void RowTransactionCore<R>::add_hash_lock(Batch& batch, Key const& key, Wait wait) const
+bool RowTransactionCore<R>::add_hash_lock(Batch& batch, Key const& key, Wait wait) const
 {
     auto const& statements = known_->statements;
     Params number;
-    number.number(store_->lock_number(key));
+    if (!store_->add_lock_number(*known_, number, key))
+        return false;
     batch.add(wait == Wait::no ? statements.lock_hash_now : statements.lock_hash, std::move(number));
+    return true;
 }
 
 template <class R>
@@ -250,7 +256,7 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
     if (done->error) {
         end();
         if (!is_race(*done->error))
-            return changes_refused(*done->error);
+            return error_refused(*done->error, {&change, 1}, operation, until);
         if (at == 0 && store_->mapped && change.kind != ChangeKind::guard)
             return made_nothing(change, operation, until);
         return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
@@ -308,8 +314,10 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_all(
     auto done = Base::commit(last, until);
     if (!done)
         return std::move(done).failure();
-    if (done->error)
-        return changes_refused(*done->error);
+    if (done->error) {
+        end();
+        return error_refused(*done->error, changes, operation, until);
+    }
     for (auto const& asked : steps.asked)
         store_->set_stored(
             *known_, replies[asked.at.change], asked.again ? &replies[*asked.again] : nullptr,
@@ -331,15 +339,21 @@ Outcome<void> RowTransactionCore<R>::add_steps(
         store_->add_settings(*known_, batch);
         batch.add(store_->transaction_id);
     }
+    if (used_ && !place_.empty()) {
+        steps.place = batch.size();
+        batch.add(known_->statements.place);
+    }
     steps.found = batch.size();
     if (operation != nullptr)
-        store_->add_find(*known_, batch, *operation->home, *operation->id);
+        if (auto added = store_->add_find(*known_, batch, *operation->home, *operation->id); !added)
+            return added;
     for (auto const i : order)
         if (auto added = add_step(steps, changes[i], i, careful); !added)
             return added;
     if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
         Params params;
-        store_->add_operation(*known_, params, *operation);
+        if (!store_->add_operation(*known_, params, *operation))
+            return store_->bad_key();
         params.text(race_word());
         batch.add(known_->statements.change(RowAction::nothing, Fencing::none, true), std::move(params));
     }
@@ -393,6 +407,12 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
         return Answer{*std::move(failed)};
     }
     replies = std::move(stepped->replies);
+    if (steps.place && replies[*steps.place].text(0, 0) != place_) {
+        end();
+        return failed(
+            Errc::invalid_argument, {"postgres: the operation has made the name ", store_->table.name,
+                                     " mean another table, perhaps by search_path"});
+    }
     if (!begun_)
         learn_identity(replies[1]);
     if (operation != nullptr) {
@@ -424,6 +444,8 @@ Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
             bool const writes = change.kind == ChangeKind::write || change.kind == ChangeKind::erase;
             auto const why =
                 writes ? store_->why_refused(change, Deadline{until}) : Outcome<std::optional<Errc>>{{}};
+            if (!why && (why.errc() == Errc::misconfigured || why.errc() == Errc::invalid_argument))
+                return why.failure();
             if (why && *why)
                 refusal.add(change.key->bytes(), **why);
         }
@@ -431,16 +453,26 @@ Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
             refusal ? std::move(refusal).failure() : Failure{Errc::version_conflict}, operation,
             Deadline{until});
     }
+    return error_refused(error, changes, operation, until);
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::error_refused(
+    SqlError const& error, std::span<RowChange const> changes, OperationCommit const* operation,
+    TimePoint until)
+{
     // A key that somebody else has taken between the look at the row and the insert.
+    CommitRefusal refusal{changes.size()};
     if (error.state == "23505" && !error.raised)
-        for (auto const& asked : steps.asked) {
-            auto const& change = changes[asked.change];
-            if (!asked.careful || change.kind != ChangeKind::write || change.version != no_version)
+        for (auto const& change : changes) {
+            if (action_of(change) != RowAction::insert)
                 continue;
             auto const why = store_->why_refused(change, Deadline{until});
             if (why && *why == Errc::already_exists)
-                return store_->or_duplicate(Failure{Errc::already_exists}, operation, Deadline{until});
+                refusal.add(change.key->bytes(), Errc::already_exists);
         }
+    if (refusal)
+        return store_->or_duplicate(std::move(refusal).failure(), operation, Deadline{until});
     return changes_refused(error);
 }
 
@@ -458,7 +490,8 @@ std::optional<Failure> RowTransactionCore<R>::refusal_of(
             auto const judged = store_->judge_carefully(replies, asked.at, changes[i]);
             if (judged)
                 continue;
-            if (judged.errc() == Errc::constraint_violated) {
+            if (judged.errc() == Errc::constraint_violated || judged.errc() == Errc::misconfigured ||
+                judged.errc() == Errc::invalid_argument) {
                 end();
                 return judged.failure();
             }
@@ -467,9 +500,9 @@ std::optional<Failure> RowTransactionCore<R>::refusal_of(
             continue;
         }
         auto const code = store_->judge(replies[asked.at.change], changes[i]);
-        if (!code)
-            unclear.push_back(i);
         codes[i] = code.value_or(Errc::version_conflict);
+        if (!code || store_->must_look(*known_, changes[i], codes[i]))
+            unclear.push_back(i);
         any = any || codes[i] != Errc::ok;
     }
     if (!any)
@@ -479,6 +512,8 @@ std::optional<Failure> RowTransactionCore<R>::refusal_of(
         auto const why = store_->why_refused(changes[i], Deadline{until});
         if (why && *why)
             codes[i] = **why;
+        if (!why && (why.errc() == Errc::misconfigured || why.errc() == Errc::invalid_argument))
+            return why.failure();
     }
     CommitRefusal refusal{changes.size()};
     for (std::size_t i = 0; i < changes.size(); ++i)

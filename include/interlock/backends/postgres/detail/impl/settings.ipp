@@ -93,12 +93,21 @@ INTERLOCK_DECL std::string host_of(Settings const& settings)
     return host.empty() ? default_setting("host") : host;
 }
 
+/// The setting, or what libpq takes in its place.
+INTERLOCK_DECL std::string setting_or_default(Settings const& settings, char const* keyword)
+{
+    auto value = setting(settings, keyword);
+    return value.empty() ? default_setting(keyword) : value;
+}
+
+INTERLOCK_DECL std::string names_of_session(Settings const& settings)
+{
+    return setting_or_default(settings, "user") + "/" + setting_or_default(settings, "options");
+}
+
 INTERLOCK_DECL std::string endpoint_of(Settings const& settings)
 {
-    auto const or_default = [&](char const* keyword) {
-        auto value = setting(settings, keyword);
-        return value.empty() ? default_setting(keyword) : value;
-    };
+    auto const or_default = [&](char const* keyword) { return setting_or_default(settings, keyword); };
     auto host = host_of(settings);
     auto database = or_default("dbname");
     if (database.empty())

@@ -47,7 +47,7 @@ INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> cons
     std::string out;
     for (std::size_t i = 0; i < key.size(); ++i)
         append(out, {i == 0 ? "t." : " AND t.", t.key[i], " = ", key[i]});
-    return out;
+    return out + t.where;
 }
 
 /// The i-th column that is read from the row `t`.
@@ -57,8 +57,52 @@ INTERLOCK_DECL std::string shown_column(Table const& t, std::size_t i)
     return special ? t.shown_version : joined_text({"t.", t.shown[i]});
 }
 
-/// A statement under construction: its words, and its parameters, which get their numbers in the order in
-/// which they are named. `change_text` says the order of the parts.
+/// The parameters of a statement, which get their numbers in the order in which they are named.
+class Parameters {
+public:
+    [[gnu::noinline]] std::string next(std::string_view cast)
+    {
+        return joined_text({"$", std::to_string(++count_), cast});
+    }
+
+    /// The bytes by which records of a key are kept.
+    std::string record_key(Table const& t)
+    {
+        if (t.record_key.empty())
+            return next("::bytea");
+        std::string out;
+        for (auto const& part : t.record_key) {
+            SqlWords words;
+            words.set("part", next(part.cast));
+            auto const bytes = words.line(part.expression);
+            if (t.record_key.size() == 1)
+                return joined_text({"(", bytes, ")"});
+            // As `KeyTraits` does: each part with its length in front.
+            append(out, {out.empty() ? "(" : " || ", "int4send(octet_length(", bytes, ")) || (", bytes, ")"});
+        }
+        return out + ")";
+    }
+
+    /// The bytes by which operation records of a key are kept: the same, and a mark behind it.
+    std::string home(Table const& t)
+    {
+        auto key = record_key(t);
+        return t.record_key.empty() ? key : joined_text({"(", key, " || ", next("::bytea"), ")"});
+    }
+
+    /// The number of a key's advisory lock.
+    std::string lock_number(Table const& t)
+    {
+        if (t.record_key.empty())
+            return joined_text({"hashint8extended(", next("::bigint"), ", ", t.number, ")"});
+        return joined_text({"hashtextextended(encode(", record_key(t), ", 'hex'), ", t.number, ")"});
+    }
+
+private:
+    int count_{0};
+};
+
+/// A statement under construction: its words and its parameters. `change_text` says the order of the parts.
 class ChangeText {
 public:
     ChangeText(
@@ -76,6 +120,9 @@ public:
         if (action != RowAction::nothing)
             key_ = key();
         words_.set("is_key", has_key(t, key_));
+        // The rows of one statement are of one moment, so that it cannot change one of several.
+        words_.set(
+            "only", t.unique ? "" : words_.line(" AND (SELECT count(*) FROM {table} t WHERE {is_key}) = 1"));
     }
 
     /// One parameter for each column of the key.
@@ -83,7 +130,7 @@ public:
     {
         std::vector<std::string> out;
         for (std::size_t i = 0; i < table_.key.size(); ++i)
-            out.push_back(parameter(table_.key_type));
+            out.push_back(parameters_.next(table_.key_type));
         return out;
     }
 
@@ -112,15 +159,10 @@ public:
     }
 
 private:
-    /// The next parameter.
-    [[gnu::noinline]] std::string parameter(std::string_view cast)
-    {
-        return joined_text({"$", std::to_string(++count_), cast});
-    }
     /// The next parameter becomes a word.
     [[gnu::noinline]] void bind(std::string_view name, std::string_view cast)
     {
-        words_.set(name, parameter(cast));
+        words_.set(name, parameters_.next(cast));
     }
     [[gnu::noinline]] void part(std::string_view name, std::string_view text)
     {
@@ -129,7 +171,7 @@ private:
 
     void add_fence()
     {
-        bind("lock_key", "::bytea");
+        words_.set("lock_key", parameters_.record_key(table_));
         bind("owner", "::bytea");
         bind("token", "::bigint");
         if (released_)
@@ -141,7 +183,7 @@ private:
 
     void add_old_record()
     {
-        bind("home", "::bytea");
+        words_.set("home", parameters_.home(table_));
         bind("id", "::bytea");
         bind("attempt", "::bigint");
         bind("answer", "::bytea");
@@ -160,10 +202,15 @@ private:
             return words_.line("SELECT 1::bigint AS version WHERE true{allowed}");
         bind("expected", {});
         words_.set("told", told("t."));
-        words_.set("here", words_.line("WHERE {is_key} AND {seen} = {expected}{allowed}"));
+        std::string own;  // key of the state
+        if (action_ == RowAction::update_respelled)
+            for (auto const& column : table_.key)
+                append(own, {" AND t.", column, " = ", parameters_.next(table_.key_type)});
+        words_.set("own", std::move(own));
+        words_.set("here", words_.line("WHERE {is_key} AND {seen} = {expected}{own}{only}{allowed}"));
         if (action_ == RowAction::erase)
             return words_.line("DELETE FROM {table} t {here} RETURNING {seen} AS version");
-        if (action_ == RowAction::update)
+        if (action_ == RowAction::update || action_ == RowAction::update_respelled)
             return update();
         // Records of one key are in the order of their commits, so only one transaction at a time may write
         // one.
@@ -175,7 +222,7 @@ private:
     std::string insertion()
     {
         // Whoever holds the row lock of a key without a value holds this advisory lock.
-        bind("hash", "::bigint");
+        words_.set("lock_number", parameters_.lock_number(table_));
         std::string names = joined(table_.key);
         std::string values = joined(key_);
         if (!table_.first_version.empty()) {  // else the server sets it
@@ -186,20 +233,22 @@ private:
             if (!writes(i))
                 continue;
             append(names, {", ", table_.columns[i]});
-            append(values, {", ", parameter(table_.value_type)});
+            append(values, {", ", parameters_.next(table_.value_type)});
         }
         words_.set("names", std::move(names));
         words_.set("values", std::move(values));
         words_.set("told", told("t."));
-        // A trigger that stores the row elsewhere must not see a key that is taken.
+        // A trigger that stores the row elsewhere must not see a key that is taken. Nor may a table where no
+        // index can be named; a row that comes there meanwhile is an error of its unique index.
         words_.set(
-            "free", columns_.looks ? words_.line(R"( AND NOT EXISTS (SELECT FROM {table} t
-            WHERE {is_key}))")
-                                   : "");
+            "free", columns_.looks || (!table_.arbiter && !bare_)
+                        ? words_.line(" AND NOT EXISTS (SELECT FROM {table} t WHERE {is_key})")
+                        : "");
         words_.set("made", table_.made_version.empty() ? table_.seen_version : table_.made_version);
-        words_.set("or_nothing", bare_ ? "" : words_.line("ON CONFLICT ({key}) DO NOTHING "));
+        words_.set(
+            "or_nothing", bare_ || !table_.arbiter ? "" : words_.line("ON CONFLICT ({key}) DO NOTHING "));
         return words_.line(R"(INSERT INTO {table} AS t ({names}) SELECT {values}
-            FROM (SELECT pg_advisory_xact_lock({hash})) a WHERE true{allowed}{free}
+            FROM (SELECT pg_advisory_xact_lock({lock_number})) a WHERE true{allowed}{free}
             {or_nothing}RETURNING {made} AS version{told})");
     }
 
@@ -210,7 +259,7 @@ private:
             set.push_back(joined_text({table_.version, " = ", table_.next_version}));
         for (std::size_t i = 0; i < table_.columns.size(); ++i)
             if (writes(i))
-                set.push_back(joined_text({table_.columns[i], " = ", parameter(table_.value_type)}));
+                set.push_back(joined_text({table_.columns[i], " = ", parameters_.next(table_.value_type)}));
         if (set.empty()) {  // some change must move the version
             auto const& column = table_.columns.empty() ? table_.key[0] : table_.columns[0];
             set.push_back(joined_text({column, " = t.", column}));
@@ -267,7 +316,8 @@ private:
     /// planner cannot evaluate it early.
     void set_race(std::string_view count)
     {
-        words_.set("race", joined_text({"((", count, ")::text || ' ' || ", parameter("::text"), ")::int"}));
+        words_.set(
+            "race", joined_text({"((", count, ")::text || ' ' || ", parameters_.next("::text"), ")::int"}));
     }
 
     std::string error_if_refused()
@@ -298,8 +348,10 @@ private:
         auto out = words_.line(
             fenced_ ? " SELECT (SELECT version FROM w), EXISTS (SELECT FROM g), "
                     : " SELECT (SELECT version FROM w), true, ");
+        // Of several rows one, since a change of them is refused.
+        words_.set("one", table_.unique ? "" : " LIMIT 1");
         out += words_.line(
-            action_ == RowAction::nothing ? "NULL" : "(SELECT {seen} FROM {table} t WHERE {is_key})");
+            action_ == RowAction::nothing ? "NULL" : "(SELECT {seen} FROM {table} t WHERE {is_key}{one})");
         out += with_operation_ ? ", (SELECT answered FROM old), (SELECT answer FROM old)" : ", NULL, NULL";
         if (released_)
             out += ", (SELECT count(*) FROM n)";
@@ -329,7 +381,7 @@ private:
     std::vector<std::string> key_;  // the parameters of the row's key
     std::string with_;              // the parts so far
     std::string allowed_;           // what the parts before demand of the change
-    int count_{0};                  // of the parameters
+    Parameters parameters_;
 };
 
 INTERLOCK_DECL std::string change_text(
@@ -359,8 +411,9 @@ INTERLOCK_DECL std::string shown_text(Table const& t)
 
 INTERLOCK_DECL std::string rows_text(Table const& t)
 {
-    // What any transaction asks first has the transaction's id as its last column.
-    return joined_text({"SELECT ", shown_text(t), ", pg_current_xact_id() FROM ", t.quoted, " t"});
+    // What any transaction asks first ends with the table that its name means, and the transaction's id.
+    return joined_text(
+        {"SELECT ", shown_text(t), ", ", t.store, ", pg_current_xact_id() FROM ", t.quoted, " t"});
 }
 
 INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std::string const& lock)
@@ -370,8 +423,8 @@ INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std
     words.set("store", t.store);
     make_changes(t, ns);
     make_reads(t, lock);
-    make_operation_records(words);
-    make_lock_records(words);
+    make_operation_records(t, words);
+    make_lock_records(t, words);
 }
 
 INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& ns)
@@ -401,18 +454,28 @@ INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lo
     auto const row = joined_text({rows_text(t), words.line(" WHERE {is_key} "), lock});
     lock_row = Statement{row};
     lock_row_now = Statement{joined_text({row, " NOWAIT"})};
-    lock_hash = Statement{"SELECT pg_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
-    lock_hash_now = Statement{"SELECT pg_try_advisory_xact_lock($1::bigint), pg_current_xact_id()"};
+    words.set("number", Parameters{}.lock_number(t));
+    words.set("store", t.store);
+    lock_hash =
+        Statement{words.line("SELECT pg_advisory_xact_lock({number}), {store}, pg_current_xact_id()")};
+    lock_hash_now =
+        Statement{words.line("SELECT pg_try_advisory_xact_lock({number}), {store}, pg_current_xact_id()")};
+    place = Statement{words.line("SELECT {store}")};
 }
 
-INTERLOCK_DECL void Statements::make_operation_records(SqlWords const& words)
+INTERLOCK_DECL void Statements::make_operation_records(Table const& t, SqlWords words)
 {
+    Parameters found;
+    words.set("key", found.home(t));
+    words.set("id", found.next("::bytea"));
     find_operation = Statement{words.line(R"(SELECT sequence, attempt, answered, answer FROM {ns}_operation
-        WHERE store = {store} AND key = $1::bytea AND id = $2::bytea AND kept_until > clock_timestamp())")};
+        WHERE store = {store} AND key = {key} AND id = {id} AND kept_until > clock_timestamp())")};
+    words.set("attempt", found.next("::bigint"));
+    words.set("retention", found.next("::bigint"));
     forbid = Statement{words.line(R"(INSERT INTO {ns}_operation AS o
         (store, key, id, attempt, answered, answer, sequence, kept_until)
-        VALUES ({store}, $1::bytea, $2::bytea, $3::bigint, false, '', 0,
-        clock_timestamp() + $4::bigint * interval '1 microsecond')
+        VALUES ({store}, {key}, {id}, {attempt}, false, '', 0,
+        clock_timestamp() + {retention} * interval '1 microsecond')
         ON CONFLICT (store, key, id) DO UPDATE SET attempt = greatest(o.attempt, excluded.attempt),
         answered = false, answer = '', sequence = 0, kept_until = excluded.kept_until
         WHERE o.kept_until <= clock_timestamp() OR NOT o.answered)")};
@@ -421,40 +484,48 @@ INTERLOCK_DECL void Statements::make_operation_records(SqlWords const& words)
         AND (key, id) > ($1::bytea, $2::bytea) ORDER BY key, id LIMIT 1000)")};
 }
 
-INTERLOCK_DECL void Statements::make_lock_records(SqlWords const& words)
+INTERLOCK_DECL void Statements::make_lock_records(Table const& t, SqlWords words)
 {
+    Parameters named;
+    words.set("key", named.record_key(t));
+    words.set("owner", named.next("::bytea"));
+    // Of another type in each statement.
+    auto const third = named.next({});
+    words.set("ttl", third + "::bigint");
+    words.set("payload", third + "::text");
+    words.set("wanted", named.next("::text"));
     // The mark and the time are read anew under the lock of the record, because what stands in VALUES was
     // read before the statement waited for that lock.
     create = Statement{words.line(R"(WITH l AS (INSERT INTO {ns}_lock AS l
         (store, key, owner, mark, expires, wanted)
-        VALUES ({store}, $1::bytea, $2::bytea, nextval('{ns}_token') * 1024,
-        clock_timestamp() + $3::bigint * interval '1 microsecond', false)
+        VALUES ({store}, {key}, {owner}, nextval('{ns}_token') * 1024,
+        clock_timestamp() + {ttl} * interval '1 microsecond', false)
         ON CONFLICT (store, key) DO UPDATE SET owner = excluded.owner,
         mark = CASE WHEN l.owner = excluded.owner THEN l.mark ELSE nextval('{ns}_token') * 1024 END,
-        expires = clock_timestamp() + $3::bigint * interval '1 microsecond', wanted = false
+        expires = clock_timestamp() + {ttl} * interval '1 microsecond', wanted = false
         WHERE l.owner IS NULL OR l.owner = excluded.owner OR l.expires <= clock_timestamp()
         RETURNING mark - mark % 1024 AS first),
-        b AS (UPDATE {ns}_lock SET wanted = true WHERE store = {store} AND key = $1::bytea
+        b AS (UPDATE {ns}_lock SET wanted = true WHERE store = {store} AND key = {key}
         AND NOT wanted AND NOT EXISTS (SELECT FROM l) RETURNING 1),
         n AS MATERIALIZED (SELECT pg_notify('{ns}_wake',
-        'w' || encode(substr(h.owner, 1, 4), 'hex') || $4::text) FROM {ns}_lock h
-        WHERE h.store = {store} AND h.key = $1::bytea AND h.owner IS NOT NULL
+        'w' || encode(substr(h.owner, 1, 4), 'hex') || {wanted}) FROM {ns}_lock h
+        WHERE h.store = {store} AND h.key = {key} AND h.owner IS NOT NULL
         AND NOT EXISTS (SELECT FROM l))
         SELECT (SELECT first FROM l),
         (SELECT (extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM {ns}_lock
-        WHERE store = {store} AND key = $1::bytea),
+        WHERE store = {store} AND key = {key}),
         (SELECT count(*) FROM n), (SELECT count(*) FROM b))")};
     renew = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock
-        SET expires = clock_timestamp() + $3::bigint * interval '1 microsecond'
-        WHERE store = {store} AND key = $1::bytea AND owner = $2::bytea RETURNING 1)
+        SET expires = clock_timestamp() + {ttl} * interval '1 microsecond'
+        WHERE store = {store} AND key = {key} AND owner = {owner} RETURNING 1)
         SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
-        WHERE store = {store} AND key = $1::bytea AND owner IS NOT NULL))")};
+        WHERE store = {store} AND key = {key} AND owner IS NOT NULL))")};
     remove = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock SET owner = NULL, expires = clock_timestamp()
-        WHERE store = {store} AND key = $1::bytea AND owner IS NOT NULL
-        AND ($2::bytea IS NULL OR owner = $2::bytea) RETURNING wanted),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', $3::text) FROM u WHERE wanted)
+        WHERE store = {store} AND key = {key} AND owner IS NOT NULL
+        AND ({owner} IS NULL OR owner = {owner}) RETURNING wanted),
+        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload}) FROM u WHERE wanted)
         SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
-        WHERE store = {store} AND key = $1::bytea AND owner IS NOT NULL), (SELECT count(*) FROM n))")};
+        WHERE store = {store} AND key = {key} AND owner IS NOT NULL), (SELECT count(*) FROM n))")};
 }
 
 }  // namespace detail

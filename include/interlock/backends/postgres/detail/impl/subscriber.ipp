@@ -18,19 +18,64 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// A hash of characters that come one by one.
+class StableHash {
+public:
+    explicit StableHash(std::string_view store) noexcept
+    {
+        for (char c : store)
+            add(c);
+        add('\0');
+    }
+    void add(char c) noexcept { hash_ = (hash_ ^ static_cast<unsigned char>(c)) * 1099511628211ULL; }
+    std::uint64_t finished() const noexcept
+    {
+        auto hash = hash_;
+        hash ^= hash >> 33;
+        hash *= 0xff51afd7ed558ccdULL;
+        hash ^= hash >> 33;
+        return hash;
+    }
+
+private:
+    std::uint64_t hash_{14695981039346656037ULL};
+};
+
 INTERLOCK_DECL std::uint64_t stable_hash(std::string_view store, std::string_view name) noexcept
 {
-    std::uint64_t hash = 14695981039346656037ULL;
-    auto const add = [&](char c) { hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL; };
-    for (char c : store)
-        add(c);
-    add('\0');
+    StableHash hash{store};
     for (char c : name)
-        add(c);
-    hash ^= hash >> 33;
-    hash *= 0xff51afd7ed558ccdULL;
-    hash ^= hash >> 33;
-    return hash;
+        hash.add(c);
+    return hash.finished();
+}
+
+INTERLOCK_DECL std::uint64_t folded_hash(std::string_view store, std::string_view name) noexcept
+{
+    StableHash hash{store};
+    bool in_number = false;  // a digit that is no zero came, or a point: zeros count if another one follows
+    bool in_fraction = false;
+    std::size_t zeros = 0;  // that may count
+    for (char c : name) {
+        if (c >= 'A' && c <= 'Z')
+            c = static_cast<char>(c + ('a' - 'A'));
+        bool const is_digit = c >= '0' && c <= '9';
+        bool const is_letter = (c >= 'a' && c <= 'z') || (c & 0x80) != 0;
+        if (c == '0') {
+            zeros += in_number ? 1U : 0U;
+        } else if (is_digit || is_letter || c == '.') {
+            // The zeros at the end of a fraction do not count, those at the end of another number do.
+            for (; zeros > 0 && (is_digit || !in_fraction); --zeros)
+                hash.add('0');
+            zeros = 0;
+            in_fraction = c == '.' || (in_fraction && is_digit);
+            in_number = is_digit || c == '.';
+            if (c != '.')
+                hash.add(c);
+        }
+    }
+    for (; zeros > 0 && !in_fraction; --zeros)
+        hash.add('0');
+    return hash.finished();
 }
 
 [[gnu::noinline]] INTERLOCK_DECL std::string hex(std::uint64_t number, std::size_t digits)

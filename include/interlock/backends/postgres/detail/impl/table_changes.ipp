@@ -43,8 +43,11 @@ Outcome<void> TableCore<R>::add_change(
 {
     if (auto valid = check(change); !valid)
         return valid;
-    auto const action = action_of(change);
-    if (action == RowAction::update && change.version == known.table.last)
+    if (auto fits = fits_key(known, change); !fits)
+        return fits;
+    bool const respelled = this->respelled(change);
+    auto const action = respelled ? RowAction::update_respelled : action_of(change);
+    if ((action == RowAction::update || respelled) && change.version == known.table.last)
         return failed(
             Errc::version_exhausted, {"postgres: ", table.name, ".", unquoted(table.version), " is ",
                                       std::to_string(change.version), ", the last version of its type"});
@@ -55,22 +58,26 @@ Outcome<void> TableCore<R>::add_change(
     if (action != RowAction::nothing && !add_key(params, *change.key))
         return bad_key();
     if (change.fence != nullptr) {
-        params.bytes(change.key->bytes());
+        if (!add_record_key(known, params, *change.key))
+            return bad_key();
         params.bytes(as_text(change.fence->owner.bytes()));
         params.number(
             static_cast<std::int64_t>(std::min<std::uint64_t>(change.fence->token.value(), INT64_MAX)));
         if (change.release)
             params.text(free_message(*change.key));
     }
-    if (operation != nullptr)
-        add_operation(known, params, *operation);
+    if (operation != nullptr && !add_operation(known, params, *operation))
+        return bad_key();
     switch (action) {
-    case RowAction::insert: params.number(lock_number(*change.key)); break;
+    case RowAction::insert: static_cast<void>(add_lock_number(known, params, *change.key)); break;
     case RowAction::update:
+    case RowAction::update_respelled:
     case RowAction::erase:
     case RowAction::verify: params.number(change.version); break;
     case RowAction::nothing: break;
     }
+    if (respelled && !add_own_key(params, change))
+        return bad_key();
     ChangeColumns columns;
     if (change.kind == ChangeKind::write)
         if (auto added = add_value(known, params, change, columns.written); !added)
@@ -83,6 +90,38 @@ Outcome<void> TableCore<R>::add_change(
         params.text(race_word());
     known.add_change(batch, action, fencing, operation != nullptr, refusal, columns, std::move(params));
     return again ? add_load(known, batch, *change.key) : success();
+}
+
+template <class R>
+Outcome<void> TableCore<R>::fits_key(KnownTable const& known, RowChange const& change) const
+{
+    bool const inserts = action_of(change) == RowAction::insert;
+    // Where a key has one spelling only, another text is another key.
+    if (respelled(change) && (inserts || known.table.record_key.empty()))
+        return foreign_key();
+    if (inserts && !known.table.no_insert.empty())
+        return failed(Errc::misconfigured, {known.table.no_insert});
+    return success();
+}
+
+template <class R>
+bool TableCore<R>::respelled(RowChange const& change) const
+{
+    return mapped && change.kind == ChangeKind::write && !names_itself(change);
+}
+
+template <class R>
+bool TableCore<R>::must_look(KnownTable const& known, RowChange const& change, Errc code) const
+{
+    return code == Errc::version_conflict && (!known.table.unique || respelled(change));
+}
+
+template <class R>
+bool TableCore<R>::may_be_taken(
+    KnownTable const& known, RowChange const& change, SqlError const& error) noexcept
+{
+    return !known.table.arbiter && action_of(change) == RowAction::insert && !error.raised &&
+           error.state == "23505";
 }
 
 template <class R>
@@ -113,19 +152,26 @@ Outcome<void> TableCore<R>::add_careful_change(
         if (auto added = add_change(known, batch, guard, nullptr); !added)
             return added;
     }
-    auto const action = action_of(change);
+    if (auto fits = fits_key(known, change); !fits)
+        return fits;
+    bool const respelled = this->respelled(change);
+    auto const action = respelled ? RowAction::update_respelled : action_of(change);
+    Params locked;
     Params number;
-    number.number(lock_number(*change.key));
+    if (!add_key(locked, *change.key) || !add_lock_number(known, number, *change.key))
+        return bad_key();
     if (action == RowAction::insert)
         batch.add(known.statements.lock_hash, std::move(number));
-    Params locked;
-    if (!add_key(locked, *change.key))
-        return bad_key();
     at.before = batch.size();
     batch.add(known.statements.lock_row, std::move(locked));
     Params params;
     static_cast<void>(add_key(params, *change.key));
-    params.number(action == RowAction::insert ? lock_number(*change.key) : change.version);
+    if (action == RowAction::insert)
+        static_cast<void>(add_lock_number(known, params, *change.key));
+    else
+        params.number(change.version);
+    if (respelled && !add_own_key(params, change))
+        return bad_key();
     ChangeColumns columns;
     if (change.kind == ChangeKind::write)
         if (auto added = add_value(known, params, change, columns.written); !added)
@@ -146,6 +192,8 @@ Outcome<void> TableCore<R>::judge_carefully(
     if (at.guard && replies[*at.guard].null(0, new_version))
         return Errc::fenced_out;
     auto const& before = replies[at.before];
+    if (before.rows() > 1)
+        return several_rows();
     auto const& after = replies[at.after];
     bool const was_there = before.rows() > 0;
     bool const is_there = after.rows() > 0;
@@ -160,6 +208,8 @@ Outcome<void> TableCore<R>::judge_carefully(
         return Errc::not_found;
     if (before.number(0, 0) != change.version)
         return Errc::version_conflict;
+    if (respelled(change) && replies[at.change].rows() == 0)
+        return foreign_key();
     bool const made =
         action == RowAction::erase
             ? !is_there
@@ -168,14 +218,16 @@ Outcome<void> TableCore<R>::judge_carefully(
 }
 
 template <class R>
-void TableCore<R>::add_operation(
+bool TableCore<R>::add_operation(
     KnownTable const& known, Params& params, OperationCommit const& operation) const
 {
-    params.bytes(home_of(known, *operation.home));
+    if (!add_home(known, params, *operation.home))
+        return false;
     params.bytes(operation.id->value());
     params.number(operation.attempt);
     params.bytes(operation.answer);
     params.number(whole_microseconds(operation.id->kept_for(options.retention)));
+    return true;
 }
 
 template <class R>
@@ -207,6 +259,8 @@ Outcome<std::optional<Errc>> TableCore<R>::why_refused(RowChange const& change, 
         return Code{Errc::not_found};
     if (there && (change.kind == ChangeKind::verify || reply->number(0, 0) != change.version))
         return Code{Errc::version_conflict};
+    if (there && respelled(change))
+        return foreign_key();
     if (mapped) {  // perhaps by a trigger that was not there when the table was asked for
         std::lock_guard lock(shared_->mutex);
         shared_->known.reset();
@@ -249,6 +303,11 @@ Outcome<CommitResult> TableCore<R>::commit_one(
         &used);
     if (!exchange)
         return std::move(exchange).failure();
+    if (exchange->error && may_be_taken(*used, change, *exchange->error)) {
+        auto const code = why_refused(change, until);
+        if (code && *code == Errc::already_exists)
+            return or_duplicate(Failure{Errc::already_exists}, operation, until);
+    }
     if (exchange->error && !is_race(*exchange->error))
         return failure_of(*exchange->error, Access::commit);
     if (exchange->error && !mapped)
@@ -261,7 +320,7 @@ Outcome<CommitResult> TableCore<R>::commit_one(
         return or_duplicate(Failure{code->value_or(Errc::superseded)}, operation, until);
     }
     auto& replies = exchange->replies;
-    auto result = judge_one(replies[0], change, operation, until, unclear);
+    auto result = judge_one(*used, replies[0], change, operation, until, unclear);
     if (result && !result->duplicate)
         set_stored(*used, replies[0], replies.size() > 1 ? &replies[1] : nullptr, change);
     return result;
@@ -269,8 +328,8 @@ Outcome<CommitResult> TableCore<R>::commit_one(
 
 template <class R>
 Outcome<CommitResult> TableCore<R>::judge_one(
-    Reply const& reply, RowChange const& change, OperationCommit const* operation, Deadline until,
-    bool& unclear) const
+    KnownTable const& known, Reply const& reply, RowChange const& change, OperationCommit const* operation,
+    Deadline until, bool& unclear) const
 {
     if (operation != nullptr && !reply.null(0, old_answered)) {
         if (reply.boolean(0, old_answered)) {
@@ -282,7 +341,7 @@ Outcome<CommitResult> TableCore<R>::judge_one(
             return or_duplicate(Failure{*judge(reply, change)}, operation, until);
     }
     auto code = judge(reply, change);
-    if (!code) {
+    if (!code || must_look(known, change, *code)) {
         auto const why = why_refused(change, until);
         if (!why)
             return why.failure();

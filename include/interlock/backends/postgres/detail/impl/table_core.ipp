@@ -65,9 +65,8 @@ TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, Ty
           : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
                                                             : "BEGIN ISOLATION LEVEL READ COMMITTED"),
       transaction_id("SELECT pg_current_xact_id()"), commit("COMMIT"),
-      identity(
-          intern_store(joined_text({pool->endpoint(), "/", pool->options().name_space, "/", table.name}))),
-      settings_(options.settings, pool->custom_settings())
+      identity(intern_store(joined_text({pool->identity(), "/", table.name, table.where}))),
+      key_kinds_(shape.key_kinds), settings_(options.settings, pool->custom_settings())
 {
     if (!mapped)
         shared_->known = make_known(table, {}, {});
@@ -77,7 +76,7 @@ template <class R>
 TableCore<R>::TableCore(TableCore const& base, std::vector<Setting> settings)
     : pool(base.pool), options(base.options), mapped(base.mapped), table(base.table), begin(base.begin),
       transaction_id(base.transaction_id), commit(base.commit), identity(base.identity),
-      shared_(base.shared_), settings_(base.settings_.with(std::move(settings)))
+      key_kinds_(base.key_kinds_), shared_(base.shared_), settings_(base.settings_.with(std::move(settings)))
 {}
 
 // ---- what the server says of the table ----------------------------------------------------------
@@ -114,7 +113,7 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) cons
     auto facts = facts_of((*replies)[0], table.name);
     if (!facts)
         return std::move(facts).failure();
-    auto fitting = fitted(table, *facts);
+    auto fitting = fitted(table, *facts, key_kinds_);
     if (!fitting)
         return std::move(fitting).failure();
     auto policies = policies_of(*facts, (*replies)[1]);
@@ -167,11 +166,17 @@ void TableCore<R>::add_settings(KnownTable const& known, Batch& batch) const noe
 }
 
 template <class R>
-std::string TableCore<R>::home_of(KnownTable const& known, Key const& key) const
+bool TableCore<R>::add_home(KnownTable const& known, Params& params, Key const& key) const
 {
-    if (!known.policies.decide_rows)
-        return std::string(key.bytes());
-    return scoped_key(key.bytes(), settings_.scope(known.policies.role));
+    bool const by_server = !known.table.record_key.empty();
+    auto const bytes = by_server ? std::string_view{} : key.bytes();
+    if (by_server && !add_key_columns(params, key))
+        return false;
+    if (known.policies.decide_rows)
+        params.bytes(scoped_key(bytes, settings_.scope(known.policies.role)));
+    else
+        params.bytes(bytes);
+    return true;
 }
 
 template <class R>
@@ -311,6 +316,15 @@ Failure TableCore<R>::made_nothing_of(RowChange const& change) const
 }
 
 template <class R>
+Failure TableCore<R>::several_rows() const
+{
+    return failed(
+        Errc::misconfigured, {"postgres: the table ", table.name,
+                              " has several rows for the key; a key must name one row, see "
+                              "RepositoryOptions::where"});
+}
+
+template <class R>
 Failure TableCore<R>::has_nul(char const* column)
 {
     return failed(Errc::invalid_argument, {"postgres: the text of ", column, " has a NUL"});
@@ -325,21 +339,40 @@ Failure TableCore<R>::undecodable(Version version)
 }
 
 template <class R>
-std::int64_t TableCore<R>::lock_number(Key const& key) const noexcept
+bool TableCore<R>::add_record_key(KnownTable const& known, Params& params, Key const& key) const
 {
-    return static_cast<std::int64_t>(lock_hash(key));
+    if (!known.table.record_key.empty())
+        return add_key_columns(params, key);
+    params.bytes(key.bytes());
+    return true;
 }
 
 template <class R>
-std::uint64_t TableCore<R>::lock_hash(Key const& key) const noexcept
+bool TableCore<R>::add_lock_number(KnownTable const& known, Params& params, Key const& key) const
 {
-    return stable_hash(table.name, key.bytes());
+    if (!known.table.record_key.empty())
+        return add_key_columns(params, key);
+    params.number(static_cast<std::int64_t>(stable_hash({}, key.bytes())));
+    return true;
+}
+
+template <class R>
+std::uint64_t TableCore<R>::wake_hash(Key const& key) const noexcept
+{
+    // It is asked for before the table is known, and without a trip.
+    auto const name = std::string_view{table.name};
+    if (!mapped)
+        return stable_hash(name, key.bytes());
+    bool const numbers = std::all_of(
+        key_kinds_.begin(), key_kinds_.end(), [](auto kind) { return kind == KeyPartKind::number; });
+    auto const last = name.substr(name.rfind('.') + 1);
+    return numbers ? stable_hash(last, key.bytes()) : folded_hash(last, key.bytes());
 }
 
 template <class R>
 std::string TableCore<R>::free_message(Key const& key) const
 {
-    return free_wakeup(lock_hash(key));
+    return free_wakeup(wake_hash(key));
 }
 
 // ---- single statements --------------------------------------------------------------------------
@@ -354,6 +387,8 @@ Outcome<Reply> TableCore<R>::load(Key const& key, Deadline deadline) const
     });
     if (!replies)
         return std::move(replies).failure();
+    if ((*replies)[0].rows() > 1)
+        return several_rows();
     return std::move((*replies)[0]);
 }
 
@@ -372,7 +407,7 @@ Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, De
 {
     if (keys.empty())
         return std::vector<Reply>{};
-    return ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) -> Outcome<void> {
+    auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) -> Outcome<void> {
         for (auto const& key : keys) {
             if (auto valid = key.validate(); !valid)
                 return valid;
@@ -381,6 +416,9 @@ Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, De
         }
         return success();
     });
+    if (replies && std::any_of(replies->begin(), replies->end(), [](auto const& r) { return r.rows() > 1; }))
+        return several_rows();
+    return replies;
 }
 
 template <class R>
@@ -391,10 +429,11 @@ Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(create.ttl.value());
     auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
         Params params;
-        params.bytes(create.key.bytes());
+        if (!add_record_key(known, params, create.key))
+            return Outcome<void>{bad_key()};
         params.bytes(as_text(create.owner.bytes()));
         params.number(granted.count());
-        params.text(hex(lock_hash(create.key), 16));
+        params.text(hex(wake_hash(create.key), 16));
         batch.add(known.statements.create, std::move(params));
         return state ? add_load(known, batch, create.key) : success();
     });
@@ -409,6 +448,10 @@ Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state
     GrantAndRow both{Grant{FencingToken{static_cast<std::uint64_t>(*first)}, token_block, granted}, Reply{}};
     if (state)
         both.row = std::move((*replies)[1]);
+    if (both.row && both.row.rows() > 1) {  // the lock is ours by now, and of no use
+        static_cast<void>(remove(create.key, &create.owner, deadline));
+        return several_rows();
+    }
     return both;
 }
 
@@ -420,7 +463,8 @@ Outcome<std::chrono::nanoseconds> TableCore<R>::renew(verb::Renew const& renew, 
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(renew.ttl.value());
     auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
         Params params;
-        params.bytes(renew.key.bytes());
+        if (!add_record_key(known, params, renew.key))
+            return Outcome<void>{bad_key()};
         params.bytes(as_text(renew.owner.bytes()));
         params.number(granted.count());
         batch.add(known.statements.renew, std::move(params));
@@ -441,7 +485,8 @@ Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, D
         return key.validate().failure();
     auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
         Params params;
-        params.bytes(key.bytes());
+        if (!add_record_key(known, params, key))
+            return Outcome<void>{bad_key()};
         if (owner != nullptr)
             params.bytes(as_text(owner->bytes()));
         else
@@ -521,7 +566,7 @@ std::string TableCore<R>::free_rows(std::string const& where, std::string const&
     if ((where + order_by).find('\0') != std::string::npos)
         throw_invalid({"postgres: the condition of free rows has a NUL"});
     std::string text;
-    append(text, {" WHERE (", where, ")"});
+    append(text, {" WHERE (", where, ")", table.where});
     if (!order_by.empty())
         append(text, {" ORDER BY ", order_by});
     append(text, {" LIMIT 1 ", lock_clause(), " SKIP LOCKED"});

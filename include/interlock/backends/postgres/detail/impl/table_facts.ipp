@@ -39,7 +39,7 @@ u AS MATERIALIZED (SELECT i.indpred IS NULL AS whole, i.indimmediate AS immediat
     AND (i.indexprs IS NULL OR ARRAY(SELECT d.refobjsubid::int2 FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
         AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-        AND d.refobjsubid <> 0) <@ k.columns)),
+        AND d.refobjsubid <> 0 AND d.refobjsubid <> ALL ((i.indkey::int2[])[i.indnkeyatts:])) <@ k.columns)),
 f AS (SELECT oid FROM c UNION SELECT i.inhrelid FROM f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid),
 o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS early,
     coalesce(bit_or(events) FILTER (WHERE late), 0) AS late,
@@ -60,9 +60,10 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
     c.relkind = 'r' AND c.relhassubclass,
     a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid,
     quote_ident(n.nspname) || '.' || quote_ident(b.typname), b.oid, b.typtype,
-    b.typcategory = 'A' OR b.typtype IN ('r', 'c') OR EXISTS (SELECT FROM pg_catalog.pg_opclass o
+    b.typcategory = 'A' OR b.typtype IN ('r', 'm', 'c') OR b.oid = 'jsonb'::regtype
+        OR (b.oid >= 16384 AND b.typtype <> 'e' AND EXISTS (SELECT FROM pg_catalog.pg_opclass o
         JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
-        WHERE m.amname = 'hash' AND o.opcdefault AND o.opcintype = b.oid),
+        WHERE m.amname = 'hash' AND o.opcdefault AND o.opcintype = b.oid)),
     CASE WHEN NOT l.collisdeterministic THEN quote_ident(ln.nspname) || '.' || quote_ident(l.collname) END,
     a.attgenerated <> '', a.attidentity, a.atthasdef OR a.attidentity <> '' OR b.typdefault IS NOT NULL,
     a.attnotnull, has_column_privilege(c.oid, a.attnum, 'INSERT'),
@@ -95,14 +96,6 @@ INTERLOCK_DECL std::string unquoted(std::string_view name)
             ++i;
     }
     return out;
-}
-
-INTERLOCK_DECL std::string literal(std::string_view text)
-{
-    std::string out = "'";
-    for (char c : text)
-        out.append(c == '\'' ? 2 : 1, c);
-    return out += "'";
 }
 
 INTERLOCK_DECL void add_facts_query(
@@ -138,7 +131,7 @@ INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std
     column.base = reply.text(row, at + 3);
     column.base_oid = static_cast<std::uint32_t>(reply.number(row, at + 4).value_or(0));
     column.base_kind = first_char(reply.text(row, at + 5));
-    column.hashable = reply.boolean(row, at + 6);
+    column.hashed = reply.boolean(row, at + 6);
     column.collation = reply.null(row, at + 7) ? std::string() : std::string(reply.text(row, at + 7));
     column.generated = reply.boolean(row, at + 8);
     column.identity = first_char(reply.text(row, at + 9));

@@ -24,8 +24,7 @@ Outcome<std::optional<OperationRecord>> TableCore<R>::find_operation(
     Key const& key, OperationId const& id, Deadline deadline) const
 {
     auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
-        add_find(known, batch, key, id);
-        return success();
+        return add_find(known, batch, key, id);
     });
     if (!replies)
         return std::move(replies).failure();
@@ -33,13 +32,15 @@ Outcome<std::optional<OperationRecord>> TableCore<R>::find_operation(
 }
 
 template <class R>
-void TableCore<R>::add_find(
+Outcome<void> TableCore<R>::add_find(
     KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const
 {
     Params params;
-    params.bytes(home_of(known, key));
+    if (!add_home(known, params, key))
+        return bad_key();
     params.bytes(id.value());
     batch.add(known.statements.find_operation, std::move(params));
+    return success();
 }
 
 template <class R>
@@ -48,14 +49,14 @@ Outcome<OperationRecord> TableCore<R>::forbid_operation(
 {
     auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
         Params params;
-        params.bytes(home_of(known, forbid.key));
+        if (!add_home(known, params, forbid.key))
+            return Outcome<void>{bad_key()};
         params.bytes(forbid.id.value());
         params.number(forbid.attempt);
         params.number(whole_microseconds(forbid.id.kept_for(options.retention)));
         // Waits for a commit of this id that is in flight.
         batch.add(known.statements.forbid, std::move(params));
-        add_find(known, batch, forbid.key, forbid.id);
-        return success();
+        return add_find(known, batch, forbid.key, forbid.id);
     });
     if (!replies)
         return std::move(replies).failure();

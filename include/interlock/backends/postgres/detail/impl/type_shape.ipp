@@ -63,6 +63,7 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
     Table t;
     t.name = t.quoted = ns + "_state";
     t.store = joined_text({"'", t.name, "'"});
+    t.number = joined_text({t.store, "::regclass::oid::bigint"});
     t.key = {"key"};
     t.version = "version";
     t.seen_version = "t.version";
@@ -103,6 +104,8 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
             {"postgres: the key type is neither a column nor made of columns; it needs "
              "KeyTraits<K>::decode"});
     check_columns(options, shape);
+    if (options.where.find('\0') != std::string::npos)
+        throw_invalid({"postgres: where has a NUL"});
     auto const name = table_name("table", options.table);
     auto const keys = names_of("key", options.key);
     auto const version = name_of_column("version", options.version);
@@ -110,6 +113,17 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
     Table t;
     t.name = name.text;
     t.quoted = name.quoted;
+    // A table is what the server resolves its name to. Each session does so for itself: the expressions are
+    // folded into its plans, and resolved anew when its search_path changes. A partition is its root.
+    auto const oid = joined_text({quoted_text(t.quoted), "::regclass"});
+    auto const root = joined_text({"coalesce(pg_partition_root(", oid, "), ", oid, ")::oid"});
+    t.number = root + "::bigint";
+    t.store = root + "::text";
+    if (!options.where.empty())
+        t.where = joined_text({" AND (", options.where, ")"});
+    // Under another condition a key names another row.
+    if (!t.where.empty())
+        append(t.store, {" || ", quoted_text(t.where)});
     for (auto const& key : keys)
         t.key.push_back(quoted_name(key));
     t.version = quoted_name(version);
@@ -131,6 +145,8 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
 
 INTERLOCK_DECL Table table_of(RepositoryOptions const& options, std::string const& ns, TypeShape const& shape)
 {
+    if (options.table.empty() && !options.where.empty())
+        throw_invalid({"postgres: where needs RepositoryOptions::table"});
     return options.table.empty() ? own_table(ns, shape) : mapped_table(options, shape);
 }
 

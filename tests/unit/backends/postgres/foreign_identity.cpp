@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A table is what the server resolves its name to. Tenants in schemas of their own share no lock, no answer
+// and no wait; one table by two names, and a partition and its root, share all of them.
+//
+// How it works: the library's tables are in a schema that all tenants see. Each tenant has a pool with a
+// search_path of its own, and a table of the same name.
+
+#include <interlock/backends/postgres/free_rows.hpp>
+#include <interlock/backends/postgres/idempotency_store.hpp>
+#include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include <boost/describe/class.hpp>
+
+#include "support/catch.hpp"
+#include "support/foreign_tables.hpp"
+#include "support/postgres_server.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <thread>
+
+namespace postgres_foreign_identity_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::fresh_pool;
+using interlock_test::postgres_server;
+using interlock_test::sql;
+
+struct Order {
+    std::int64_t id{0};
+    int paid{0};
+};
+BOOST_DESCRIBE_STRUCT(Order, (), (id, paid))
+
+postgres::Pool pool_of(postgres::Pool const& shared, std::string const& path, std::string const& user = {})
+{
+    auto url = postgres_server().url() + "&name_space=" + shared.options().name_space;
+    if (!path.empty())
+        url += "&options=-csearch_path%3D" + path + ",public";
+    if (!user.empty())
+        url.replace(url.find("interlock@"), 9, user);
+    return postgres::Pool{postgres::Options::parse(url).value()};
+}
+
+/// Two tenants, each with order 1.
+struct Tenants {
+    Tenants()
+    {
+        for (auto const& tenant : {a, b})
+            sql(
+                {"CREATE SCHEMA " + tenant,
+                 "CREATE TABLE " + tenant +
+                     ".orders (id bigint PRIMARY KEY, paid int NOT NULL DEFAULT 0, "
+                     "version bigint NOT NULL DEFAULT 1)",
+                 "INSERT INTO " + tenant + ".orders VALUES (1)"});
+    }
+    int paid(std::string const& tenant) const
+    {
+        return std::stoi(postgres_server().command("SELECT paid FROM " + tenant + ".orders WHERE id = 1"));
+    }
+    postgres::Pool shared{fresh_pool()};
+    std::string a{shared.options().name_space + "_a"};
+    std::string b{shared.options().name_space + "_b"};
+    postgres::Pool pool_a{pool_of(shared, a)};
+    postgres::Pool pool_b{pool_of(shared, b)};
+    postgres::StateRepository<Order> orders_a{pool_a, {.table = "orders", .key = "id"}};
+    postgres::StateRepository<Order> orders_b{pool_b, {.table = "orders", .key = "id"}};
+    postgres::StateRepository<Order> qualified_a{pool_a, {.table = a + ".orders", .key = "id"}};
+};
+
+auto const pay = [](Order& order) { return order.paid += 100; };
+constexpr std::int64_t one = 1;
+
+TEST_CASE("an operation id of one tenant is not answered to another", "[postgres][foreign_identity]")
+{
+    Tenants const tenants;
+    int expected = 0;
+    auto const each = [&](auto policy, char const* name) {
+        INFO(name);
+        OperationId const id{name};
+        auto const first = TransactionService{policy, tenants.orders_a}.try_do_in_transaction(id, one, pay);
+        auto const second = TransactionService{policy, tenants.orders_b}.try_do_in_transaction(id, one, pay);
+        auto const again =
+            TransactionService{policy, tenants.qualified_a}.try_do_in_transaction(id, one, pay);
+        expected += 100;
+        CHECK(first);
+        CHECK((second && !second.replayed()));
+        CHECK((again && again.replayed()));
+        CHECK(tenants.paid(tenants.a) == expected);
+        CHECK(tenants.paid(tenants.b) == expected);
+    };
+    each(OptimisticVersioning{}, "optimistic");
+    each(OptimisticVersioning{.remember = 10}, "optimistic, remembering");
+    each(PessimisticRowLock{}, "row lock");
+    each(SetNxLock{}, "lease");
+}
+
+TEST_CASE("tenants share no lock; two names of one table do", "[postgres][foreign_identity]")
+{
+    Tenants const tenants;
+    auto const held = LockStateService{tenants.orders_a}.try_acquire(one);
+    REQUIRE(held);
+    CHECK(LockStateService{tenants.orders_b}.try_acquire(one));
+    CHECK_FALSE(LockStateService{tenants.qualified_a}.try_acquire(one));
+    CHECK(tenants.orders_a.identity() != tenants.orders_b.identity());
+    CHECK(tenants.orders_a.verify_fencing());
+}
+
+TEST_CASE("an operation on one tenant's row may work on another's", "[postgres][foreign_identity]")
+{
+    Tenants const tenants;
+    auto const nested = [&](auto policy) {
+        TransactionService const outer{policy, tenants.orders_a};
+        TransactionService const inner{policy, tenants.orders_b};
+        outer.do_in_transaction(one, [&](Order& order) {
+            ++order.paid;
+            inner.do_in_transaction(one, [](Order& other) { ++other.paid; });
+        });
+    };
+    nested(OptimisticVersioning{});
+    nested(PessimisticRowLock{});
+    nested(SetNxLock{});
+    CHECK(tenants.paid(tenants.a) == 3);
+    CHECK(tenants.paid(tenants.b) == 3);
+}
+
+TEST_CASE("a row that one tenant lacks is nobody else's wait", "[postgres][foreign_identity]")
+{
+    Tenants const tenants;
+    PessimisticRowLock const policy{.wait = Wait::no, .missing = Missing::create};
+    TransactionService const outer{policy, tenants.orders_a};
+    outer.do_in_transaction(Order{7, 0}, [&](Order& order) {
+        ++order.paid;
+        std::thread{[&] {
+            auto const other = TransactionService{policy, tenants.orders_b}.try_do_in_transaction(
+                Order{7, 0}, [](Order& o) { o.paid += 2; });
+            CHECK(other);
+            auto const same = TransactionService{policy, tenants.qualified_a}.try_do_in_transaction(
+                Order{7, 0}, [](Order& o) { o.paid += 2; });
+            CHECK(same.errc() == Errc::lock_busy);
+        }}.join();
+    });
+    CHECK(tenants.orders_a.load(7).value().value.paid == 1);
+    CHECK(tenants.orders_b.load(7).value().value.paid == 2);
+}
+
+TEST_CASE("a search_path of the role tells tenants apart", "[postgres][foreign_identity]")
+{
+    Tenants const tenants;
+    for (auto const& tenant : {tenants.a, tenants.b})
+        sql(
+            {"CREATE ROLE " + tenant + " LOGIN SUPERUSER",
+             "ALTER ROLE " + tenant + " SET search_path = \"$user\", public"});
+    postgres::StateRepository<Order> const a{
+        pool_of(tenants.shared, {}, tenants.a), {.table = "orders", .key = "id"}};
+    postgres::StateRepository<Order> const b{
+        pool_of(tenants.shared, {}, tenants.b), {.table = "orders", .key = "id"}};
+    CHECK(a.identity() != b.identity());
+    OperationId const id{"pay"};
+    REQUIRE(TransactionService{OptimisticVersioning{}, a}.try_do_in_transaction(id, one, pay));
+    CHECK_FALSE(TransactionService{OptimisticVersioning{}, b}.try_do_in_transaction(id, one, pay).replayed());
+    CHECK(TransactionService{OptimisticVersioning{}, tenants.orders_a}
+              .try_do_in_transaction(id, one, pay)
+              .replayed());
+    CHECK(tenants.paid(tenants.a) == 100);
+    CHECK(tenants.paid(tenants.b) == 100);
+}
+
+TEST_CASE(
+    "an operation that changes the search_path writes to no other table", "[postgres][foreign_identity]")
+{
+    Tenants const tenants;
+    TransactionService const service{PessimisticRowLock{}, tenants.orders_a};
+    for (std::string const setting :
+         {"SET LOCAL search_path = " + tenants.b, "SET search_path = " + tenants.b + ", public"}) {
+        INFO(setting);
+        auto const done = service.try_do_in_transaction(one, [&](Order& order, postgres::Transaction& tx) {
+            tx.exec(setting);
+            order.paid = 7;
+        });
+        CHECK(done.errc() == Errc::invalid_argument);
+        CHECK(done.detail().find("search_path") != std::string::npos);
+    }
+    CHECK(tenants.paid(tenants.a) == 0);
+    CHECK(tenants.paid(tenants.b) == 0);
+    // And what came of it is gone with its session.
+    for (int i = 0; i < 4; ++i)
+        CHECK(service.try_do_in_transaction(one, pay));
+    CHECK(tenants.paid(tenants.a) == 400);
+    CHECK(tenants.paid(tenants.b) == 0);
+}
+
+TEST_CASE("a partition that is asked for directly is its root", "[postgres][foreign_identity]")
+{
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_events";
+    sql(
+        {"CREATE TABLE " + table + " (id bigint PRIMARY KEY, paid int NOT NULL DEFAULT 0, " +
+             "version bigint NOT NULL DEFAULT 1) PARTITION BY RANGE (id)",
+         "CREATE TABLE " + table + "_low PARTITION OF " + table +
+             " FOR VALUES FROM (0) TO (100) "
+             "PARTITION BY RANGE (id)",
+         "CREATE TABLE " + table + "_lowest PARTITION OF " + table + "_low FOR VALUES FROM (0) TO (10)",
+         "INSERT INTO " + table + " VALUES (1)"});
+    postgres::StateRepository<Order> const root{pool, {.table = table, .key = "id"}};
+    postgres::StateRepository<Order> const low{pool, {.table = table + "_low", .key = "id"}};
+    postgres::StateRepository<Order> const lowest{pool, {.table = table + "_lowest", .key = "id"}};
+    auto held = LockStateService{root}.try_acquire(one);
+    REQUIRE(held);
+    CHECK_FALSE(LockStateService{low}.try_acquire(one));
+    CHECK_FALSE(LockStateService{lowest}.try_acquire(one));
+    REQUIRE(held->release());
+    OperationId const id{"pay"};
+    CHECK(TransactionService{SetNxLock{}, lowest}.try_do_in_transaction(id, one, pay));
+    CHECK(TransactionService{OptimisticVersioning{}, root}.try_do_in_transaction(id, one, pay).replayed());
+    CHECK(TransactionService{PessimisticRowLock{}, low}.try_do_in_transaction(id, one, pay).replayed());
+    CHECK(root.load(one).value().value.paid == 100);
+    CHECK(root.insert(Order{2, 0}));
+    CHECK(root.insert(Order{2, 0}).errc() == Errc::already_exists);
+}
+
+TEST_CASE("a table that is made anew is another one", "[postgres][foreign_identity]")
+{
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_orders";
+    auto const make = [&] {
+        sql(
+            {"CREATE TABLE " + table + " (id bigint PRIMARY KEY, paid int NOT NULL DEFAULT 0, " +
+                 "version bigint NOT NULL DEFAULT 1)",
+             "INSERT INTO " + table + " VALUES (1)"});
+    };
+    make();
+    postgres::StateRepository<Order> const orders{pool, {.table = table, .key = "id"}};
+    TransactionService const service{OptimisticVersioning{}, orders};
+    OperationId const id{"pay"};
+    REQUIRE(service.try_do_in_transaction(id, one, pay));
+    sql({"ALTER TABLE " + table + " RENAME TO " + table + "_old"});
+    CHECK(orders.load(one).errc() == Errc::misconfigured);
+    make();
+    auto const anew = service.try_do_in_transaction(id, one, pay);
+    REQUIRE(anew);
+    CHECK_FALSE(anew.replayed());
+    postgres::StateRepository<Order> const old{pool, {.table = table + "_old", .key = "id"}};
+    CHECK(TransactionService{OptimisticVersioning{}, old}.try_do_in_transaction(id, one, pay).replayed());
+}
+
+TEST_CASE("a missing table or column is named, and found once it is there", "[postgres][foreign_identity]")
+{
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_orders";
+    postgres::StateRepository<Order> const orders{pool, {.table = table, .key = "id"}};
+    auto const says = [&](std::string const& word) {
+        auto const loaded = orders.load(one);
+        CHECK(loaded.errc() == Errc::misconfigured);
+        CHECK(loaded.detail().find(word) != std::string::npos);
+        auto const locked = TransactionService{PessimisticRowLock{}, orders}.try_do_in_transaction(one, pay);
+        CHECK(locked.errc() == Errc::misconfigured);
+        CHECK(locked.detail().find(word) != std::string::npos);
+    };
+    says(table);
+    sql({"CREATE TABLE " + table + " (id bigint PRIMARY KEY, version bigint NOT NULL DEFAULT 1)"});
+    says("no column paid");
+    sql(
+        {"ALTER TABLE " + table + " ADD paid int NOT NULL DEFAULT 0",
+         "INSERT INTO " + table + " VALUES (1)"});
+    CHECK(orders.load(one).value().value.paid == 0);
+    sql({"ALTER TABLE " + table + " DROP version"});
+    CHECK(orders.load(one).detail().find("no column version") != std::string::npos);
+}
+
+}  // namespace postgres_foreign_identity_test

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Keys of which the server takes more than one text: blanks of char(n), capitals of uuid and citext, time
+// zones, zeros of numbers. However it is spelled, a row has one lock, one record of an operation, and one key.
+//
+// How it works: a table for each type of key has one row. Everything is asked for by two spellings of its key.
+
+#include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+#include <boost/describe/class.hpp>
+
+#include "support/catch.hpp"
+#include "support/foreign_tables.hpp"
+#include "support/postgres_server.hpp"
+#include "support/threads.hpp"
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+namespace postgres_foreign_keys_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::fresh_pool;
+using interlock_test::sql;
+
+struct Part {
+    std::string id;
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(Part, (), (id, n))
+
+/// The same without a comparison: policies cannot keep the loaded value to compare with.
+struct Moved {
+    std::string id;
+    int n{0};
+    friend bool operator==(Moved const&, Moved const&) = delete;
+};
+BOOST_DESCRIBE_STRUCT(Moved, (), (id, n))
+
+struct Spelled {
+    std::string type;
+    std::string one;
+    std::string other;
+};
+
+std::vector<Spelled> const& spellings()
+{
+    static std::vector<Spelled> const all{
+        {"char(8)", "AB12", "AB12  "},
+        {"uuid", "7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81", "{7F1C9A520D1E4B9C8A370C2F5E6D7B81}"},
+        {"citext", "ann@example.org", "Ann@Example.ORG"},
+        {"timestamptz", "2024-01-05 12:00:00+00", "2024-01-05 14:00:00+02"},
+        {"timestamp", "2024-01-05 12:00:00", "Jan 5 2024 12:00 PM"},
+        {"date", "2024-01-05", "5 January 2024"},
+        {"numeric", "1.5", "1.500"},
+        {"numeric(10, 4)", "7", "7.00"},
+        {"int", "7", "007"},
+        {"bigint", "-7", "-07"},
+        {"float8", "0", "-0"},
+        {"real", "1.5", "1.50"},
+        {"inet", "10.0.0.1", "10.0.0.1/32"},
+        {"macaddr", "08:00:2b:01:02:03", "08002B010203"},
+        {"interval", "1 day", "24:00:00"},
+        {"boolean", "t", "yes"},
+        {"varbit", "101", "B101"},
+        {"jsonb", R"({"a": 1, "b": 2})", R"({"b":2,"a":1.0})"},
+        {"numeric[]", "{1,2.5}", "{1.0,2.50}"},
+        {"int4range", "[1,3)", "[1,2]"},
+        {"no_case", "straße", "STRASSE"},
+        {"device_id", "7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81", "7F1C9A52-0D1E-4B9C-8A37-0C2F5E6D7B81"},
+    };
+    return all;
+}
+
+/// A table whose key has the type, with a row of one spelling.
+std::string table_of(postgres::Pool const& pool, Spelled const& key)
+{
+    static bool const made = [] {
+        sql(
+            {"CREATE EXTENSION citext", "CREATE DOMAIN device_id AS uuid CHECK (VALUE IS NOT NULL)",
+             "CREATE COLLATION no_case (provider = icu, locale = 'de-u-ks-level1', deterministic = false)"});
+        return true;
+    }();
+    static_cast<void>(made);
+    auto const table = pool.options().name_space + "_parts";
+    auto const type = key.type == "no_case" ? std::string("text COLLATE no_case") : key.type;
+    sql(
+        {"CREATE TABLE " + table + " (id " + type +
+             " PRIMARY KEY, n int NOT NULL DEFAULT 0, version bigint NOT NULL DEFAULT 1)",
+         "INSERT INTO " + table + " (id) VALUES ('" + key.one + "')"});
+    return table;
+}
+
+TEST_CASE("a row is found and changed by any spelling of its key", "[postgres][foreign_keys]")
+{
+    auto const count = [](auto& part) { return ++part.n; };
+    for (auto const& key : spellings()) {
+        INFO(key.type);
+        auto const pool = fresh_pool();
+        auto const table = table_of(pool, key);
+        postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+        postgres::StateRepository<Moved> const moved{pool, {.table = table, .key = "id"}};
+        auto const loaded = parts.load(key.other);
+        REQUIRE(loaded);
+        CHECK(parts.compare_and_set(key.other, 1, Part{key.other, 1}).value() == 2);
+        CHECK(parts.compare_and_set(key.other, 2, loaded->value).value() == 3);
+        TransactionService const optimistic{OptimisticVersioning{.remember = 100}, parts};
+        CHECK(optimistic.try_do_in_transaction(key.other, count).value() == 1);
+        CHECK(optimistic.try_do_in_transaction(key.one, count).value() == 2);
+        CHECK(optimistic.try_do_in_transaction(key.other, count).value() == 3);
+        for (auto const& spelling : {key.one, key.other}) {
+            CHECK(TransactionService{PessimisticRowLock{}, parts}.try_do_in_transaction(spelling, count));
+            CHECK(TransactionService{SetNxLock{}, parts}.try_do_in_transaction(spelling, count));
+            CHECK(TransactionService{OptimisticVersioning{}, moved}.try_do_in_transaction(spelling, count));
+            CHECK(TransactionService{PessimisticRowLock{}, moved}.try_do_in_transaction(spelling, count));
+        }
+        auto const now = parts.load(key.one).value();
+        CHECK(now.value.n == 11);
+        CHECK(parts.erase(key.other, now.version));
+        CHECK(parts.load(key.one).errc() == Errc::not_found);
+    }
+}
+
+TEST_CASE("one operation has one record, however its key is spelled", "[postgres][foreign_keys]")
+{
+    auto const count = [](Part& part) { return ++part.n; };
+    for (auto const& key : spellings()) {
+        INFO(key.type);
+        auto const pool = fresh_pool();
+        postgres::StateRepository<Part> const parts{pool, {.table = table_of(pool, key), .key = "id"}};
+        auto const twice = [&](auto policy, std::string const& name) {
+            INFO(name);
+            TransactionService const service{policy, parts};
+            OperationId const id{name};
+            auto const first = service.try_do_in_transaction(id, key.one, count);
+            auto const second = service.try_do_in_transaction(id, key.other, count);
+            REQUIRE(first);
+            REQUIRE(second);
+            CHECK(second.replayed());
+            CHECK(*second == *first);
+        };
+        twice(OptimisticVersioning{}, "optimistic");
+        twice(PessimisticRowLock{}, "row lock");
+        twice(SetNxLock{}, "lease");
+        CHECK(parts.load(key.one).value().value.n == 3);
+    }
+}
+
+TEST_CASE("a row has one lock, and a fence, however its key is spelled", "[postgres][foreign_keys]")
+{
+    for (auto const& key : spellings()) {
+        INFO(key.type);
+        auto const pool = fresh_pool();
+        postgres::StateRepository<Part> const parts{pool, {.table = table_of(pool, key), .key = "id"}};
+        LockStateService const locks{parts};
+        LockStateService const others{parts};
+        auto mine = locks.try_acquire(key.one);
+        REQUIRE(mine);
+        CHECK_FALSE(others.try_acquire(key.other));
+        CHECK(parts.force_release(key.other).value() == Removal::removed);
+        auto const theirs = others.try_acquire(key.other);
+        REQUIRE(theirs);
+        CHECK(theirs->fencing_token() > mine->fencing_token());
+    }
+}
+
+TEST_CASE("a missing row is locked once, however its key is spelled", "[postgres][foreign_keys]")
+{
+    for (auto const row_lock : {postgres::RowLock::for_update, postgres::RowLock::advisory}) {
+        auto const pool = fresh_pool();
+        auto const table = table_of(pool, {"uuid", "00000000-0000-4000-8000-000000000000", ""});
+        postgres::StateRepository<Part> const parts{
+            pool, {.table = table, .key = "id", .row_lock = row_lock}};
+        TransactionService const outer{PessimisticRowLock{.missing = Missing::create}, parts};
+        std::string const one = "7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81";
+        std::string const other = "7F1C9A52-0D1E-4B9C-8A37-0C2F5E6D7B81";
+        Errc inner{};
+        auto const done = outer.try_do_in_transaction(Part{one, 1}, [&](Part& part) {
+            TransactionService const nested{
+                PessimisticRowLock{.wait = Wait::no, .missing = Missing::create}, parts};
+            std::thread{[&] {
+                inner = nested.try_do_in_transaction(Part{other, 1}, [](Part& p) { ++p.n; }).errc();
+            }}.join();
+            ++part.n;
+        });
+        CHECK(done);
+        CHECK(inner == Errc::lock_busy);
+        CHECK(interlock_test::postgres_server().command("SELECT count(*) FROM " + table) == "2");
+    }
+}
+
+TEST_CASE("an operation that does change the key is refused", "[postgres][foreign_keys]")
+{
+    auto const pool = fresh_pool();
+    auto const table = table_of(pool, {"char(8)", "AB12", ""});
+    sql({"INSERT INTO " + table + " VALUES ('CD34', 5, 1)"});
+    postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+    auto const rename = [](Part& part) { part = {"CD34", 9}; };
+    auto const refused = [&](auto policy) {
+        return TransactionService{policy, parts}.try_do_in_transaction("AB12", rename).errc();
+    };
+    CHECK(refused(OptimisticVersioning{}) == Errc::invalid_argument);
+    CHECK(refused(PessimisticRowLock{}) == Errc::invalid_argument);
+    CHECK(refused(SetNxLock{}) == Errc::invalid_argument);
+    // A state under a key that is not its own: the server says so.
+    auto const foreign = parts.compare_and_set("AB12", 1, Part{"CD34", 9});
+    CHECK(foreign.errc() == Errc::invalid_argument);
+    CHECK(
+        foreign.detail().find("the state's key is not the key that it is stored under") != std::string::npos);
+    CHECK(parts.compare_and_set("AB12", 7, Part{"CD34", 9}).errc() == Errc::version_conflict);
+    CHECK(parts.compare_and_set("ZZ", 1, Part{"CD34", 9}).errc() == Errc::not_found);
+    CHECK(parts.load("AB12").value().value.n == 0);
+    CHECK(parts.load("CD34").value().value.n == 5);
+    // The spelling of the call, or of the table, are both the key's.
+    auto const respell = [](Part& part) { part = {"AB12", 3}; };
+    CHECK(TransactionService{OptimisticVersioning{}, parts}.try_do_in_transaction("AB12", respell));
+    CHECK(parts.load("AB12").value().value.n == 3);
+}
+
+/// A key of two columns, each of which has several spellings.
+struct Slot {
+    std::string device;
+    std::string code;
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(Slot, (), (device, code, n))
+
+}  // namespace postgres_foreign_keys_test
+
+template <>
+struct interlock::StateTraits<postgres_foreign_keys_test::Slot>
+    : interlock::DefaultStateTraits<postgres_foreign_keys_test::Slot> {
+    using key_type = std::tuple<std::string, std::string>;
+    static key_type key(postgres_foreign_keys_test::Slot const& slot) { return {slot.device, slot.code}; }
+};
+
+namespace postgres_foreign_keys_test {
+
+TEST_CASE("a key of several columns is one, however they are spelled", "[postgres][foreign_keys]")
+{
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_slots";
+    sql(
+        {"CREATE TABLE " + table +
+         " (device uuid, code char(4), n int NOT NULL, "
+         "version bigint NOT NULL DEFAULT 1, PRIMARY KEY (device, code))"});
+    postgres::StateRepository<Slot> const slots{pool, {.table = table, .key = "device, code"}};
+    std::string const device = "7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81";
+    std::string const same = "7F1C9A52-0D1E-4B9C-8A37-0C2F5E6D7B81";
+    std::tuple const one{device, std::string("a")};
+    std::tuple const other{same, std::string("a  ")};
+    std::tuple const third{device, std::string("b")};
+    REQUIRE(slots.insert(Slot{device, "a", 0}));
+    CHECK(slots.insert(Slot{same, "a ", 0}).errc() == Errc::already_exists);
+    REQUIRE(slots.insert(Slot{device, "b", 0}));
+    auto const count = [](Slot& slot) { return ++slot.n; };
+    TransactionService const service{SetNxLock{}, slots};
+    OperationId const id{"count"};
+    CHECK(service.try_do_in_transaction(id, one, count).value() == 1);
+    CHECK(service.try_do_in_transaction(id, other, count).replayed());
+    CHECK_FALSE(service.try_do_in_transaction(id, third, count).replayed());
+    LockStateService const locks{slots};
+    auto const held = locks.try_acquire(Slot{device, "a"});
+    REQUIRE(held);
+    CHECK_FALSE(LockStateService{slots}.try_acquire(Slot{same, "a  "}));
+    CHECK(LockStateService{slots}.try_acquire(Slot{device, "b"}));
+}
+
+TEST_CASE("who waits by another spelling is woken", "[postgres][foreign_keys]")
+{
+    for (auto const& key : {spellings()[0], spellings()[1], spellings()[2], spellings()[7], spellings()[8]}) {
+        INFO(key.type);
+        auto const pool = fresh_pool();
+        auto const table = table_of(pool, key);
+        postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+        auto const second = fresh_pool();  // of another client
+        LockStateService const locks{parts, {.ttl = 20s}};
+        LockStateService const waiting{
+            postgres::StateRepository<Part>{pool, {.table = table, .key = "id"}}, {.ttl = 20s}};
+        auto held = locks.try_acquire(key.one);
+        REQUIRE(held);
+        std::thread release{[&] {
+            std::this_thread::sleep_for(300ms);
+            static_cast<void>(held->release());
+        }};
+        auto const begin = std::chrono::steady_clock::now();
+        CHECK(waiting.acquire(key.other, {.deadline = 15s}));
+        CHECK(std::chrono::steady_clock::now() - begin < 5s);
+        release.join();
+    }
+}
+
+}  // namespace postgres_foreign_keys_test

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What keeps a key from having two rows: every sort of unique index, and none. Where a key has several rows,
+// none of them is chosen, and none is written.
+//
+// How it works: each table is made by plain SQL, used by every policy, and looked at by plain SQL again.
+
+#include <interlock/backends/postgres/free_rows.hpp>
+#include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include <boost/describe/class.hpp>
+
+#include "support/catch.hpp"
+#include "support/foreign_tables.hpp"
+#include "support/postgres_server.hpp"
+#include "support/threads.hpp"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace postgres_foreign_uniqueness_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::fresh_pool;
+using interlock_test::postgres_server;
+using interlock_test::run_threads;
+using interlock_test::sql;
+
+struct User {
+    std::string email;
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(User, (), (email, n))
+
+/// A table with the columns of `User`, and what else is said.
+struct Users {
+    explicit Users(std::vector<std::string> more = {})
+    {
+        sql(
+            {"CREATE TABLE " + table +
+             " (serial bigint GENERATED ALWAYS AS IDENTITY, email text NOT NULL, n int NOT NULL DEFAULT 0, "
+             "deleted_at timestamptz, version bigint NOT NULL DEFAULT 1)"});
+        for (auto statement : more) {
+            for (auto at = statement.find("{t}"); at != std::string::npos; at = statement.find("{t}"))
+                statement.replace(at, 3, table);
+            sql({statement});
+        }
+    }
+    postgres::StateRepository<User> repository(postgres::RepositoryOptions options = {}) const
+    {
+        options.table = table;
+        options.key = "email";
+        return postgres::StateRepository<User>{pool, options};
+    }
+    std::string ask(std::string const& columns) const
+    {
+        return postgres_server().command("SELECT " + columns + " FROM " + table);
+    }
+    postgres::Pool pool{fresh_pool()};
+    std::string table{pool.options().name_space + "_users"};
+};
+
+struct SoftUser {
+    std::string email;
+    int n{0};
+    std::optional<std::string> deleted_at;
+};
+BOOST_DESCRIBE_STRUCT(SoftUser, (), (email, n, deleted_at))
+
+auto const count = [](User& user) { ++user.n; };
+
+/// Inserts and creations by all policies, alone and at the same time.
+void check_inserts(postgres::StateRepository<User> const& users)
+{
+    CHECK(users.insert(User{"a", 1}).value() >= 1);
+    CHECK(users.insert(User{"a", 2}).errc() == Errc::already_exists);
+    auto const creates = [&](auto policy, std::string const& key) {
+        policy.missing = Missing::create;
+        TransactionService const service{policy, users};
+        CHECK(service.try_do_in_transaction(User{key, 0}, count));
+        CHECK(service.try_do_in_transaction(User{key, 0}, count));
+        OperationId const id{"create " + key};
+        CHECK(service.try_do_in_transaction(id, User{key + " with id", 0}, count));
+        CHECK(service.try_do_in_transaction(id, User{key + " with id", 0}, count).replayed());
+        std::atomic<int> done{0};
+        run_threads(4, [&](auto) {
+            for (int i = 0; i < 5; ++i)
+                done += service.try_do_in_transaction(User{key + " at once", 0}, count) ? 1 : 0;
+        });
+        CHECK(done == 20);
+        CHECK(users.load(key).value().value.n == 2);
+        CHECK(users.load(key + " with id").value().value.n == 1);
+        CHECK(users.load(key + " at once").value().value.n == 20);
+    };
+    creates(OptimisticVersioning{.max_attempts = 200}, "optimistic");
+    creates(PessimisticRowLock{.max_attempts = 200}, "row lock");
+    creates(SetNxLock{}, "lease");
+    TransactionService{PessimisticRowLock{.missing = Missing::create}, users}.do_in_transaction(
+        keys(User{"one", 0}, User{"two", 0}), [](User& one, User& two) { one.n = two.n = 5; });
+    CHECK(users.load("two").value().value.n == 5);
+}
+
+TEST_CASE("rows are inserted by whatever unique index the key has", "[postgres][foreign_uniqueness]")
+{
+    for (std::string const index : {
+             "ALTER TABLE {t} ADD UNIQUE (email) DEFERRABLE INITIALLY IMMEDIATE",
+             "ALTER TABLE {t} ADD UNIQUE (email) DEFERRABLE INITIALLY DEFERRED",
+             "ALTER TABLE {t} ADD PRIMARY KEY (email) DEFERRABLE",
+             "CREATE UNIQUE INDEX ON {t} (lower(email))",
+             "CREATE UNIQUE INDEX ON {t} ((email || '')) INCLUDE (n)",
+             "CREATE UNIQUE INDEX ON {t} (email) INCLUDE (n)",
+             "CREATE UNIQUE INDEX ON {t} (email)",
+         }) {
+        INFO(index);
+        check_inserts(Users{{index}}.repository());
+    }
+    Users const two{
+        {"CREATE UNIQUE INDEX ON {t} (email)", "ALTER TABLE {t} ADD UNIQUE (email) DEFERRABLE",
+         "CREATE UNIQUE INDEX ON {t} (lower(email))"}};
+    check_inserts(two.repository());
+    Users const parent{{"CREATE UNIQUE INDEX ON {t} (email)", "CREATE TABLE {t}_old () INHERITS ({t})"}};
+    check_inserts(parent.repository());
+    Users const soft{{"CREATE UNIQUE INDEX ON {t} (email) WHERE deleted_at IS NULL"}};
+    check_inserts(soft.repository({.where = "deleted_at IS NULL"}));
+}
+
+TEST_CASE("another constraint is not taken for the key's", "[postgres][foreign_uniqueness]")
+{
+    for (std::string const index :
+         {"ALTER TABLE {t} ADD UNIQUE (email) DEFERRABLE", "CREATE UNIQUE INDEX ON {t} (email)"}) {
+        Users const made{{index, "ALTER TABLE {t} ADD CONSTRAINT {t}_one_n UNIQUE (n)"}};
+        auto const users = made.repository();
+        REQUIRE(users.insert(User{"a", 1}));
+        auto const refused = users.insert(User{"b", 1});
+        CHECK(refused.errc() == Errc::constraint_violated);
+        CHECK(refused.detail().find("_one_n") != std::string::npos);
+        CHECK(users.insert(User{"a", 1}).errc() == Errc::already_exists);
+        CHECK(users.load("b").errc() == Errc::not_found);
+    }
+}
+
+TEST_CASE("a table without a unique index on the key takes no inserts", "[postgres][foreign_uniqueness]")
+{
+    auto const refused = [](Users const& made, std::string const& words) {
+        auto const users = made.repository();
+        auto const inserted = users.insert(User{"a", 1});
+        CHECK(inserted.errc() == Errc::misconfigured);
+        CHECK(inserted.detail().find(words) != std::string::npos);
+        auto const created =
+            TransactionService{PessimisticRowLock{.missing = Missing::create}, users}.try_do_in_transaction(
+                User{"a", 1}, count);
+        CHECK(created.errc() == Errc::misconfigured);
+        CHECK(created.detail().find(words) != std::string::npos);
+        CHECK(made.ask("count(*)") == "0");
+        // Rows that others insert are changed as ever.
+        sql({"INSERT INTO " + made.table + " (email) VALUES ('b')"});
+        CHECK(TransactionService{OptimisticVersioning{}, users}.try_do_in_transaction("b", count));
+        CHECK(TransactionService{SetNxLock{}, users}.try_do_in_transaction("b", count));
+        CHECK(made.ask("n") == "2");
+    };
+    refused(Users{}, "needs a unique index on its key column (email)");
+    refused(Users{{"CREATE INDEX ON {t} (email)"}}, "needs a unique index");
+    refused(Users{{"CREATE UNIQUE INDEX ON {t} (email, serial)"}}, "needs a unique index");
+    refused(
+        Users{{"CREATE UNIQUE INDEX ON {t} (email) WHERE deleted_at IS NULL"}}, "RepositoryOptions::where");
+    // An index that is made later is seen once something has gone wrong, or by a new repository.
+    Users const late;
+    CHECK(late.repository().insert(User{"a", 1}).errc() == Errc::misconfigured);
+    sql({"CREATE UNIQUE INDEX ON " + late.table + " (email)"});
+    CHECK(late.repository().insert(User{"a", 1}));
+}
+
+TEST_CASE("several rows of one key are an error, and none is written", "[postgres][foreign_uniqueness]")
+{
+    for (std::vector<std::string> const& tables : std::vector<std::vector<std::string>>{
+             {"INSERT INTO {t} (email) VALUES ('a'), ('a'), ('b')"},
+             {"CREATE UNIQUE INDEX ON {t} (email) WHERE deleted_at IS NULL",
+              "INSERT INTO {t} (email, deleted_at) VALUES ('a', now()), ('a', NULL), ('b', NULL)"},
+             {"CREATE UNIQUE INDEX ON {t} (email)", "CREATE TABLE {t}_old () INHERITS ({t})",
+              "INSERT INTO {t}_old (serial, email) VALUES (0, 'a')",
+              "INSERT INTO {t} (email) VALUES ('a'), ('b')"}}) {
+        INFO(tables[0]);
+        Users const made{tables};
+        auto const users = made.repository();
+        auto const says = [](auto const& outcome) {
+            CHECK(outcome.errc() == Errc::misconfigured);
+            CHECK(outcome.detail().find("several rows") != std::string::npos);
+        };
+        says(users.load("a"));
+        says(users.load(std::array{Key{"b"}, Key{"a"}}));
+        says(users.compare_and_set("a", 1, User{"a", 7}));
+        says(users.erase("a", 1));
+        OperationId const id{"count"};
+        auto const policies = [&](auto policy) {
+            TransactionService const service{policy, users};
+            says(service.try_do_in_transaction("a", count));
+            says(service.try_do_in_transaction(id, "a", count));
+            says(service.try_do_in_transaction(keys("a", "b"), [](User& a, User&) { ++a.n; }));
+        };
+        policies(OptimisticVersioning{.max_attempts = 3});
+        policies(PessimisticRowLock{.max_attempts = 3});
+        policies(SetNxLock{});
+        postgres::FreeRows const free{users, {.where = "email = $1", .order_by = "serial"}};
+        says(TransactionService{PessimisticRowLock{.max_attempts = 3}, free}.try_do_in_transaction(
+            "a", count));
+        std::array changes{Change<User>{}, Change<User>{}};
+        Key const a{"a"};
+        Key const b{"b"};
+        User const of_a{"a", 9};
+        User const of_b{"b", 9};
+        changes[0] = {.key = &a, .version = 1, .value = &of_a};
+        changes[1] = {.key = &b, .version = 1, .value = &of_b};
+        says(users.commit(changes, nullptr));
+        CHECK(made.ask("sum(n)") == "0");
+        CHECK(made.ask("max(version)") == "1");
+        CHECK(TransactionService{PessimisticRowLock{}, users}.try_do_in_transaction("b", count));
+        // The lock that came to nothing is free.
+        CHECK(LockStateService{users}.try_acquire("a"));
+    }
+}
+
+TEST_CASE("a condition says which row of a key is meant", "[postgres][foreign_uniqueness]")
+{
+    Users const made{
+        {"CREATE UNIQUE INDEX ON {t} (email) WHERE deleted_at IS NULL",
+         "INSERT INTO {t} (email, n, deleted_at) VALUES ('a', 100, now()), ('a', 200, now()), ('c', 5, "
+         "now())",
+         "INSERT INTO {t} (email) VALUES ('a')"}};
+    auto const users = made.repository({.where = "deleted_at IS NULL"});
+    CHECK(users.load("a").value().value.n == 0);
+    CHECK(users.load("c").errc() == Errc::not_found);
+    CHECK(TransactionService{OptimisticVersioning{}, users}.try_do_in_transaction("a", count));
+    CHECK(TransactionService{PessimisticRowLock{}, users}.try_do_in_transaction("a", count));
+    CHECK(TransactionService{SetNxLock{}, users}.try_do_in_transaction("a", count));
+    CHECK(TransactionService{SetNxLock{}, users}.try_do_in_transaction(OperationId{"x"}, "a", count));
+    postgres::FreeRows const free{users, {.where = "true OR email = $1", .order_by = "serial"}};
+    CHECK(TransactionService{PessimisticRowLock{}, free}.try_do_in_transaction("any", count));
+    CHECK(users.load("a").value().value.n == 5);
+    CHECK(made.ask("sum(n)") == "310");
+    // One may be inserted beside the dead.
+    CHECK(users.insert(User{"c", 1}));
+    CHECK(users.insert(User{"c", 1}).errc() == Errc::already_exists);
+    // An operation deletes softly; then the key is free.
+    postgres::StateRepository<SoftUser> const soft{
+        made.pool, {.table = made.table, .key = "email", .where = "deleted_at IS NULL"}};
+    for (int i = 0; i < 2; ++i) {
+        auto const leave = [](SoftUser& user) { user.deleted_at = "2024-01-05"; };
+        CHECK(TransactionService{PessimisticRowLock{}, soft}.try_do_in_transaction("c", leave));
+        CHECK(users.insert(User{"c", 1}));
+        CHECK(TransactionService{SetNxLock{}, soft}.try_do_in_transaction("c", leave));
+        CHECK(users.insert(User{"c", 1}));
+        CHECK(TransactionService{OptimisticVersioning{}, soft}.try_do_in_transaction("c", leave));
+        CHECK(users.load("c").errc() == Errc::not_found);
+        if (i == 0)
+            CHECK(users.insert(User{"c", 1}));
+    }
+    CHECK(users.load("c").errc() == Errc::not_found);
+    CHECK(users.insert(User{"c", 2}));
+    CHECK(users.erase("c", users.load("c").value().version));
+    CHECK(made.ask("count(*)") == "10");
+}
+
+TEST_CASE("a condition does not hide that its key is not unique", "[postgres][foreign_uniqueness]")
+{
+    Users const made{
+        {"CREATE UNIQUE INDEX ON {t} (email)",
+         "INSERT INTO {t} (email, deleted_at) VALUES ('dead', now()), ('alive', NULL)"}};
+    auto const users = made.repository({.where = "deleted_at IS NULL"});
+    // The dead row keeps the key, by an index that knows no condition.
+    auto const refused = users.insert(User{"dead", 1});
+    CHECK(refused.errc() == Errc::constraint_violated);
+    CHECK(users.insert(User{"alive", 1}).errc() == Errc::already_exists);
+    CHECK(users.load("dead").errc() == Errc::not_found);
+}
+
+TEST_CASE(
+    "repositories of different conditions give no answers to each other", "[postgres][foreign_uniqueness]")
+{
+    Users const made{
+        {"ALTER TABLE {t} ADD tenant int NOT NULL DEFAULT 1",
+         "CREATE UNIQUE INDEX ON {t} (email) WHERE tenant = 1",
+         "CREATE UNIQUE INDEX ON {t} (email) WHERE tenant = 2",
+         "INSERT INTO {t} (email, tenant) VALUES ('a', 1), ('a', 2)"}};
+    OperationId const id{"count"};
+    for (std::string const where : {"tenant = 1", "tenant = 2", "tenant = 2 AND email <> ')'"}) {
+        TransactionService const service{SetNxLock{}, made.repository({.where = where})};
+        auto const done = service.try_do_in_transaction(id, "a", count);
+        CHECK((done && !done.replayed()));
+        CHECK(service.try_do_in_transaction(id, "a", count).replayed());
+    }
+    CHECK(made.ask("string_agg(n::text, ' ' ORDER BY tenant)") == "1 2");
+}
+
+TEST_CASE("a condition that cannot be is refused", "[postgres][foreign_uniqueness]")
+{
+    Users const made;
+    CHECK_THROWS_AS(made.repository({.where = std::string("a\0b", 3)}), Error);
+    CHECK_THROWS_AS((postgres::StateRepository<User>{made.pool, {.where = "true"}}), Error);
+    auto const bad = made.repository({.where = "no_column IS NULL"}).load("a");
+    CHECK(bad.errc() == Errc::misconfigured);
+    CHECK(bad.detail().find("no_column") != std::string::npos);
+}
+
+}  // namespace postgres_foreign_uniqueness_test
