@@ -125,8 +125,9 @@ struct RepositoryOptions {
     std::vector<ColumnOf> columns{};
     /// A condition in SQL over the table's columns that a row must meet to be one of the repository's:
     /// `"deleted_at IS NULL"`. Every statement of the repository adds it, so that other rows of the same key
-    /// are neither read nor changed. It is a part of the program: never make it of what a user sent. Locks and
-    /// operation records of repositories with different conditions are not the same ones.
+    /// are neither read nor changed. It is a part of the program: never make it of what a user sent.
+    /// Repositories with different conditions are different stores: each has locks and operation records of
+    /// its own.
     std::string where{};
     /// Members that are only read, with commas between them: `"total, created_at"`. An operation that changes
     /// one is refused with `invalid_argument`, which names the member; new rows get the column's default. Not

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // Keys of which the server takes more than one text: blanks of char(n), capitals of uuid and citext, time
-// zones, zeros of numbers. However it is spelled, a row has one lock, one record of an operation, and one key.
+// zones, zeros of numbers. However it is spelled, a row has one lock, and an operation has one record.
 //
-// How it works: a table for each type of key has one row. Everything is asked for by two spellings of its key.
+// How it works: a table for each type of key has one row. Everything is asked for by two spellings.
 
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>

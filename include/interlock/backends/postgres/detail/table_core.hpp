@@ -339,7 +339,6 @@ private:
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
-#include <interlock/backends/postgres/detail/impl/table_records.ipp>
 #endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_TABLE_CORE_HPP

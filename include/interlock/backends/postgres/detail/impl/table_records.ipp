@@ -3,7 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_RECORDS_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_RECORDS_IPP
 
-#include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/backends/postgres/detail/table_records.hpp>
 
 #include <cstddef>
 #include <cstdint>
