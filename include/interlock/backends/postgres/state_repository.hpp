@@ -158,6 +158,38 @@ public:
         return all;
     }
 
+    /// Where the server makes the key of every row (GENERATED ALWAYS AS IDENTITY), a state whose key nobody has
+    /// set gets a new one; `insert_new` says which.
+    Outcome<Version> carry_out(verb::Insert<T> const& insert, Deadline deadline) const
+    {
+        if constexpr (KeyedState<T>)
+            if (insert.key_of_value) {
+                Deadline const until{deadline.valid() ? Deadline{deadline.at(runtime().now())} : deadline};
+                auto const wants = store_->wants_key(insert.value, until);
+                if (!wants)
+                    return wants.failure();
+                if (*wants) {
+                    auto made = store_->insert_new(insert.value, nullptr, until);
+                    if (!made)
+                        return std::move(made).failure();
+                    return made->version;
+                }
+            }
+        return Members::carry_out(insert, deadline);
+    }
+
+    /// One statement, one trip; one more where a trigger may change the row once more. The columns of the key
+    /// that have a default, or are identities, get it; other parts of a key are those of the state. Without
+    /// any such column: `misconfigured`. A row that a trigger stores elsewhere cannot be found:
+    /// `constraint_violated`, and nothing is stored. An operation id's record is kept as any other.
+    Outcome<Versioned<T>> carry_out(verb::InsertNew<T> const& insert, Deadline deadline) const
+        requires KeyedState<T>
+    {
+        if (!deadline.valid())
+            return detail::failed(Errc::invalid_argument, "the deadline is not a number");
+        return store_->insert_new(insert.value, insert.id, Deadline{deadline.at(runtime().now())});
+    }
+
     /// Of one key: one statement, one trip. Of several: one transaction, keys in the order of their bytes,
     /// two trips.
     Outcome<CommitResult> carry_out(verb::Commit<T> const& commit, Deadline deadline) const

@@ -172,6 +172,22 @@ struct Insert {
     Key const& key;
     T const& value;
     Stored<T>* stored{nullptr};  ///< as in `Change`
+    /// Nobody has asked for this key: it is what the value says. A store that makes keys by itself may take
+    /// the key that nobody has set for none.
+    bool key_of_value{false};
+};
+
+/// Stores a value under a key that the store makes; the value as it is stored, its key in it, and its
+/// version. With an operation id it may be sent again, also after a lost reply: the id's one value comes back
+/// as it is then, or `not_found` if it was erased since. Without one a lost reply leaves the outcome unknown.
+template <class T>
+struct InsertNew {
+    using answer = Versioned<T>;
+    static constexpr std::string_view name = "insert_new";
+    static constexpr std::string_view feature = "keys of its own making";
+    static constexpr bool reads = false;
+    T const& value;
+    OperationId const* id{nullptr};
 };
 
 /// Replaces a value if its version is still `version`; the new version. May fail with `version_conflict`,

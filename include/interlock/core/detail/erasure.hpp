@@ -45,9 +45,9 @@ public:
 /// The verbs of an erased repository. Row transactions are opened by `open_transaction`.
 template <class T>
 using RepositoryVerbs = VerbList<
-    verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::CompareAndSet<T>, verb::Erase, verb::Commit<T>,
-    verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>, verb::Renew,
-    verb::RenewAll, verb::Remove, verb::VerifyFencing>;
+    verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::InsertNew<T>, verb::CompareAndSet<T>, verb::Erase,
+    verb::Commit<T>, verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>,
+    verb::Renew, verb::RenewAll, verb::Remove, verb::VerifyFencing>;
 template <class T>
 using StartedVerbs = VerbList<
     verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::CompareAndSet<T>, verb::Erase, verb::Commit<T>,

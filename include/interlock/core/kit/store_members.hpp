@@ -28,6 +28,7 @@
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/kit/verb_operation.hpp>
+#include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/versioned.hpp>
@@ -98,12 +99,28 @@ public:
     Outcome<Version> insert(T const& state, Deadline deadline = {}) const
         requires KeyedState<T>
     {
-        return insert(make_key<T, K>(state), state, deadline);
+        return ask(verb::Insert<T>{make_key<T, K>(state), state, nullptr, true}, deadline);
     }
     template <KeyOrState<T, K> A>
     Outcome<Version> insert(A const& key, T const& value, Deadline deadline = {}) const
     {
         return ask(verb::Insert<T>{detail::encoded<T, K>(key), value}, deadline);
+    }
+    /// Stores a value under a key that the store makes, as a database with an identity column does; the value
+    /// as it is stored, its key in it, and its version. The key that stands in `state` is not looked at where
+    /// the store makes it. Without an operation id a lost reply is `outcome_unknown`, and to call again may
+    /// make another one. With one, call again: the same value comes back, as it is then.
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::InsertNew<T>>
+    Outcome<Versioned<T>> insert_new(T const& state, Deadline deadline = {}) const
+    {
+        return ask(verb::InsertNew<T>{state}, deadline);
+    }
+    template <class Self = Derived>
+        requires CarriesOut<Self, verb::InsertNew<T>>
+    Outcome<Versioned<T>> insert_new(OperationId const& id, T const& state, Deadline deadline = {}) const
+    {
+        return ask(verb::InsertNew<T>{state, &id}, deadline);
     }
     /// Replaces a value if its version is still `version`; the new version, or `version_conflict`,
     /// `not_found`. A failure that is `outcome_unknown` may have replaced the value; load it to find out. A
@@ -252,7 +269,7 @@ public:
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
         return detail::async_carry_out(
-            self(), detail::InsertRequest<T>{make_key<T, K>(state), state}, deadline, token);
+            self(), detail::InsertRequest<T>{make_key<T, K>(state), state, true}, deadline, token);
     }
     template <class A, boost::asio::completion_token_for<void(Outcome<Version>)> Token>
         requires KeyedState<T> && std::same_as<std::remove_cvref_t<A>, T>
@@ -274,6 +291,34 @@ public:
     {
         return async_insert(
             std::forward<A>(key), std::forward<V>(value), Deadline{}, std::forward<Token>(token));
+    }
+    /// As `insert_new`.
+    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
+        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    auto async_insert_new(A&& state, Deadline deadline, Token&& token) const
+    {
+        static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
+        return detail::async_carry_out(
+            self(), detail::InsertNewRequest<T>{state, std::nullopt}, deadline, token);
+    }
+    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
+        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    auto async_insert_new(A&& state, Token&& token) const
+    {
+        return async_insert_new(std::forward<A>(state), Deadline{}, std::forward<Token>(token));
+    }
+    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
+        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    auto async_insert_new(OperationId const& id, A&& state, Deadline deadline, Token&& token) const
+    {
+        static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
+        return detail::async_carry_out(self(), detail::InsertNewRequest<T>{state, id}, deadline, token);
+    }
+    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
+        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    auto async_insert_new(OperationId const& id, A&& state, Token&& token) const
+    {
+        return async_insert_new(id, std::forward<A>(state), Deadline{}, std::forward<Token>(token));
     }
     /// As `compare_and_set`.
     template <class A, class V, boost::asio::completion_token_for<void(Outcome<Version>)> Token>

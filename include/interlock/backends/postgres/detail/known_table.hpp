@@ -50,6 +50,14 @@ struct KnownTable {
     /// Adds an insert that fails where the key is taken, see `bare_insert_text`.
     void add_bare_insert(Batch& batch, ChangeColumns const& columns, Params params) const;
 
+    /// Adds an insert of a row whose key the server makes, see `new_row_text`.
+    void add_new_row(
+        Batch& batch, bool with_operation, std::string const& made, ChangeColumns const& columns,
+        Params params) const;
+    /// For each column of the key whether the server makes it, '1' or '0'; empty: it makes none. `always`:
+    /// only columns that it does not let others set.
+    std::string made_key(bool always) const;
+
     /// What of the user's own takes part in the action.
     OwnRules const& rules(RowAction action) const noexcept;
 

@@ -97,6 +97,61 @@ public:
         }
     }
 
+    Outcome<void> add_given_key(
+        Params& params, RowChange const& change, std::string const& made) const override
+    {
+        bool good = true;
+        if constexpr (is_key_type<K> && KeyedState<T>) {
+            std::size_t i = 0;
+            for_each_part(StateTraits<T>::key(*static_cast<T const*>(change.value)), [&](auto const& part) {
+                if (made[i++] == '0')
+                    good = good && add_column(params, part);
+            });
+        }
+        return good ? success() : Outcome<void>{this->bad_key()};
+    }
+
+    /// Inserts a row whose key the server makes.
+    Outcome<Versioned<T>> insert_new(T const& value, OperationId const* id, Deadline until) const
+    {
+        auto const key = make_key<T, K>(value);
+        RowChange change;
+        change.key = &key;
+        change.value = &value;
+        auto const reply = Core::insert_new(change, id, until);
+        if (!reply)
+            return reply.failure();
+        auto const version = this->version_of(*reply, 0);
+        if (!version)
+            return version.failure();
+        return read_columns(*reply, 0, *version, reply->columns() - this->table.shown.size());
+    }
+
+    /// Whether the server makes the key of every row, and nobody has set that of `value`.
+    Outcome<bool> wants_key(T const& value, Deadline until) const
+    {
+        if (!this->mapped)
+            return false;
+        auto const known = this->know(until);
+        if (!known)
+            return known.failure();
+        auto const made = (*known)->made_key(true);
+        bool initial = !made.empty();
+        if constexpr (
+            is_key_type<K> && std::is_same_v<std::remove_cvref_t<decltype(StateTraits<T>::key(value))>, K>) {
+            std::size_t i = 0;
+            for_each_part(StateTraits<T>::key(value), [&](auto const& part) {
+                using Part = std::remove_cvref_t<decltype(part)>;
+                if (initial && made[i] == '1')
+                    initial = interlock::detail::surely_equal(part, Part{});
+                ++i;
+            });
+        } else {
+            initial = false;
+        }
+        return initial;
+    }
+
     Outcome<void> add_value(
         KnownTable const& known, Params& params, RowChange const& change, std::string& written) const override
     {

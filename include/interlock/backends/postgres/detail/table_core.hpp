@@ -153,6 +153,10 @@ public:
     /// Adds the columns of the state's own key. False: no row can have it.
     virtual bool add_own_key(Params& params, RowChange const& change) const = 0;
 
+    /// Adds the columns of the key of `change`'s state, but for those that the server makes.
+    virtual Outcome<void> add_given_key(
+        Params& params, RowChange const& change, std::string const& made) const = 0;
+
     // ---- what the server says of the table ------------------------------------------------------
 
     using Known = std::shared_ptr<KnownTable const>;
@@ -273,6 +277,10 @@ public:
     Outcome<CommitResult> commit_one(
         std::span<RowChange> changes, OperationCommit const* operation, Deadline until, bool& unclear) const;
 
+    /// Inserts a row whose key the server makes. The reply's first column is the version, its last ones are
+    /// the state's.
+    Outcome<Reply> insert_new(RowChange const& change, OperationId const* id, Deadline until) const;
+
     // ---- operation records ----------------------------------------------------------------------
 
     Outcome<std::optional<OperationRecord>> find_operation(
@@ -301,6 +309,10 @@ protected:
     ~TableCore() = default;
 
 private:
+    // The row that was inserted under an operation id, by the id's answer.
+    Outcome<Reply> row_of_answer(std::string_view answer, Deadline until) const;
+    // The row as it is, by the columns of its key as the server writes them.
+    Outcome<Reply> load_by(std::span<std::string const> key, Deadline until) const;
     Outcome<CommitResult> judge_one(
         KnownTable const& known, Reply const& reply, RowChange const& change,
         OperationCommit const* operation, Deadline until, bool& unclear) const;

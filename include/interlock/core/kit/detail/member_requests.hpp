@@ -10,6 +10,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/versioned.hpp>
@@ -102,7 +103,14 @@ template <class T>
 struct InsertRequest {
     Key key;
     T value;
-    verb::Insert<T> verb() const { return {key, value}; }
+    bool key_of_value{false};
+    verb::Insert<T> verb() const { return {key, value, nullptr, key_of_value}; }
+};
+template <class T>
+struct InsertNewRequest {
+    T value;
+    std::optional<OperationId> id;
+    verb::InsertNew<T> verb() const { return {value, id ? &*id : nullptr}; }
 };
 template <class T>
 struct CompareAndSetRequest {

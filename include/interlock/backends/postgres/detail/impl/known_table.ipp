@@ -189,6 +189,33 @@ INTERLOCK_DECL void KnownTable::add_bare_insert(
     add_made(batch, std::move(form), bare_insert_text(table, name_space_, columns), std::move(params));
 }
 
+INTERLOCK_DECL void KnownTable::add_new_row(
+    Batch& batch, bool with_operation, std::string const& made_parts, ChangeColumns const& columns,
+    Params params) const
+{
+    auto form = joined_text({"new ", with_operation ? "o " : "- ", made_parts, " ", columns.written});
+    if (auto const* const statement = made(form))
+        return batch.add(*statement, std::move(params));
+    add_made(
+        batch, std::move(form), new_row_text(table, name_space_, with_operation, made_parts, columns),
+        std::move(params));
+}
+
+INTERLOCK_DECL std::string KnownTable::made_key(bool always) const
+{
+    std::string out;
+    for (auto const& name : table.key) {
+        auto const* const column = facts.column(unquoted(name));
+        bool const makes = column != nullptr &&
+                           (always ? column->identity == 'a' || column->generated : column->has_default);
+        out += makes ? '1' : '0';
+    }
+    if (out.find('1') != std::string::npos)
+        return out;
+    // A trigger may make it.
+    return !always && facts.on_insert.before ? std::string(out.size(), '1') : std::string();
+}
+
 INTERLOCK_DECL OwnRules const& KnownTable::rules(RowAction action) const noexcept
 {
     static constexpr OwnRules none{};

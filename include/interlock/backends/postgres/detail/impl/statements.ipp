@@ -8,9 +8,12 @@
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/random.hpp>
 
+#include <charconv>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -140,6 +143,54 @@ public:
     {
         bare_ = true;
         return row_change();
+    }
+
+    std::string new_row(std::string const& made)
+    {
+        std::string names;
+        std::string values;
+        auto const add = [&](std::string_view name, std::string_view value) {
+            append(names, {names.empty() ? "(" : ", ", name});
+            append(values, {values.empty() ? "" : ", ", value});
+        };
+        for (std::size_t i = 0; i < table_.key.size(); ++i)
+            if (made[i] == '0')
+                add(table_.key[i], parameter(table_.key_type));
+        if (!table_.first_version.empty())
+            add(table_.version, table_.first_version);
+        if (with_operation_)
+            add_old_record();
+        for (std::size_t i = 0; i < table_.columns.size(); ++i)
+            if (writes(i))
+                add(table_.columns[i], parameter(table_.value_type));
+        words_.set("names", names.empty() ? "" : names + ") ");
+        words_.set("values", std::move(values));
+        words_.set("allowed", allowed_);
+        words_.set("told", told("t."));
+        words_.set("made", table_.made_version.empty() ? table_.seen_version : table_.made_version);
+        std::string recorded;
+        for (std::size_t i = 0; i < table_.key.size(); ++i) {
+            auto const part = joined_text({"t.", table_.key[i], "::text"});
+            append(recorded, {i == 0 ? "" : " || ", "octet_length(", part, ")::text || ':' || ", part});
+        }
+        words_.set("recorded", std::move(recorded));
+        part("w", R"((INSERT INTO {table} AS t {names}SELECT {values} FROM (SELECT 1) a WHERE true{allowed}
+            RETURNING {made} AS version, {recorded} AS recorded{told}))");
+        if (with_operation_) {
+            words_.set("answer", words_.text("{answer} || convert_to(recorded, 'UTF8')"));
+            add_new_record();
+        }
+        words_.set(
+            "unrecorded",
+            with_operation_ ? " OR EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec)" : "");
+        words_.set("nothing", words_.text("NOT EXISTS (SELECT FROM w){allowed}"));
+        words_.set(
+            "answered",
+            with_operation_ ? "(SELECT answered FROM old), (SELECT answer FROM old)" : "NULL, NULL");
+        words_.set("told", told("w."));
+        set_race(with_operation_ ? "SELECT count(*) FROM rec" : "SELECT count(*) FROM w");
+        return with_ + words_.line(R"( SELECT w.version, true, NULL, {answered},
+            CASE WHEN {nothing}{unrecorded} THEN {race} END{told} FROM (SELECT 1) one LEFT JOIN w ON true)");
     }
 
     std::string whole(Refusal refusal)
@@ -393,6 +444,31 @@ INTERLOCK_DECL std::string change_text(
         writes && fencing == Fencing::none && !with_operation && refusal == Refusal::reply && !columns.looks;
     ChangeText text{t, ns, action, fencing, with_operation, std::move(columns)};
     return alone ? text.plain() : text.whole(refusal);
+}
+
+INTERLOCK_DECL std::string new_row_text(
+    Table const& t, std::string const& ns, bool with_operation, std::string const& made,
+    ChangeColumns columns)
+{
+    columns.told = true;
+    return ChangeText{t, ns, RowAction::nothing, Fencing::none, with_operation, std::move(columns)}.new_row(
+        made);
+}
+
+INTERLOCK_DECL std::optional<std::vector<std::string>> key_of_answer(std::string_view answer)
+{
+    std::vector<std::string> parts;
+    while (!answer.empty()) {
+        std::size_t size = 0;
+        auto const end = std::from_chars(answer.data(), answer.data() + answer.size(), size);
+        auto const digits = static_cast<std::size_t>(end.ptr - answer.data());
+        if (end.ec != std::errc{} || digits == answer.size() || answer[digits] != ':' ||
+            answer.size() - digits - 1 < size)
+            return std::nullopt;
+        parts.emplace_back(answer.substr(digits + 1, size));
+        answer.remove_prefix(digits + 1 + size);
+    }
+    return parts;
 }
 
 INTERLOCK_DECL std::string bare_insert_text(Table const& t, std::string const& ns, ChangeColumns columns)

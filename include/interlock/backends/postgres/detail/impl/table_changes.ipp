@@ -353,6 +353,95 @@ Outcome<CommitResult> TableCore<R>::judge_one(
     return or_duplicate(Failure{*code}, operation, until);
 }
 
+template <class R>
+Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId const* id, Deadline until) const
+{
+    if (!mapped)
+        return failed(
+            Errc::misconfigured, "postgres: the library's own table makes no keys; insert_new needs a table");
+    Key const home{"interlock: rows whose keys the server makes"};
+    OperationCommit operation{&home, id, 1, {}};
+    for (int turn = 0;; ++turn) {
+        Known used;
+        auto exchange = run(
+            Access::commit, until,
+            [&](KnownTable const& known, Batch& batch) -> Outcome<void> {
+                auto const made = known.made_key(false);
+                if (made.empty())
+                    return failed(
+                        Errc::misconfigured, {"postgres: no column of the key of ", table.name,
+                                              " has a default, so the server cannot make it"});
+                Params params;
+                if (auto added = add_given_key(params, change, made); !added)
+                    return added;
+                if (id != nullptr)
+                    add_operation(known, params, operation);
+                ChangeColumns columns;
+                if (auto added = add_value(known, params, change, columns.written); !added)
+                    return added;
+                params.text(race_word());
+                known.add_new_row(batch, id != nullptr, made, columns, std::move(params));
+                return success();
+            },
+            &used);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error && !is_race(*exchange->error))
+            return failure_of(*exchange->error, Access::commit);
+        if (!exchange->error && !exchange->replies[0].null(0, new_version)) {
+            auto& reply = exchange->replies[0];
+            if (!reads_again(*used, change))
+                return std::move(reply);
+            auto const first = reply.columns() - table.shown.size();
+            std::vector<std::string> key;
+            for (auto const& part : table.key)
+                for (std::size_t i = 0; i < table.shown.size(); ++i)
+                    if (table.shown[i] == part)
+                        key.emplace_back(reply.text(0, first + i));
+            auto again = load_by(key, until);
+            return again && again->rows() > 0 ? std::move(again) : Outcome<Reply>{std::move(reply)};
+        }
+        auto record = id == nullptr ? Outcome<std::optional<OperationRecord>>{std::nullopt}
+                                    : find_operation(home, *id, until);
+        if (!record)
+            return std::move(record).failure();
+        if (!*record)
+            return made_nothing_of(change);
+        if ((*record)->answered)
+            return row_of_answer((*record)->answer, until);
+        if (turn > 2)
+            return Errc::superseded;
+        operation.attempt = (*record)->attempt + 1;  // somebody has planted a tombstone
+    }
+}
+
+template <class R>
+Outcome<Reply> TableCore<R>::row_of_answer(std::string_view answer, Deadline until) const
+{
+    auto const key = key_of_answer(answer);
+    if (!key || key->size() != table.key.size())
+        return damaged("the record of a new row is damaged");
+    auto row = load_by(*key, until);
+    if (row && row->rows() == 0)
+        return failed(Errc::not_found, "postgres: the row of this operation id is gone");
+    return row;
+}
+
+template <class R>
+Outcome<Reply> TableCore<R>::load_by(std::span<std::string const> key, Deadline until) const
+{
+    auto replies = ask(Access::read, until, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        for (auto const& part : key)
+            params.text(part);
+        batch.add(known.statements.load, std::move(params));
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    return std::move((*replies)[0]);
+}
+
 }  // namespace detail
 }  // namespace postgres
 }  // namespace v0
