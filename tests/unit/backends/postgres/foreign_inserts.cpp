@@ -2,8 +2,8 @@
 
 // New rows in tables of the user's own: keys that the server makes, and defaults.
 //
-// How it works: each case makes a table of its own, inserts by direct members and by policies, and looks at the
-// rows by plain SQL.
+// How it works: each case makes a table of its own, inserts by direct members and by policies, and looks at
+// the rows by plain SQL.
 
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Which columns of a user's row are written: those that the operation has changed, and none that the server makes,
-// that are only read, or that the role may not write.
+// Which columns of a user's row are written: those that the operation has changed, and none that the server
+// makes, that are only read, or that the role may not write.
 //
-// How it works: each case makes a table of its own, changes a row under every policy, and looks by plain SQL, or
-// by a trigger that notes which columns an UPDATE named, at what was written.
+// How it works: each case makes a table of its own, changes a row under every policy, and looks by plain
+// SQL, or by a trigger that notes which columns an UPDATE named, at what was written.
 
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
