@@ -68,6 +68,18 @@ public:
         return f;
     }
 
+    /// `code` because of `reason`: its code is the cause, or, where it is unknown, its own cause is; its text
+    /// and its time stay. A call that ends by its deadline says so what the store said last.
+    static Failure because(Errc code, Failure reason) noexcept
+    {
+        if (reason.code_ != Errc::outcome_unknown || reason.cause_ == Errc::ok)
+            reason.cause_ = reason.code_;
+        reason.code_ = code;
+        if (reason.cause_ == code)
+            reason.cause_ = Errc::ok;
+        return reason;
+    }
+
     /// `lock_busy` or `idempotency_in_progress`, with the time after which asking again makes sense.
     static Failure busy(Errc code, std::chrono::nanoseconds retry_after) noexcept
     {
@@ -86,8 +98,12 @@ public:
     }
 
     /// This failure with a text made of `place`, which may be empty, and what the code means
-    /// (`explanation_of`). A text that was there is replaced.
+    /// (`explanation_of`), or, of a deadline that came while something else was in the way, what that means.
+    /// A text that was there is replaced.
     Failure explained(std::string place) &&;
+
+    /// This failure with another text.
+    Failure with_detail(std::string detail) &&;
 
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;

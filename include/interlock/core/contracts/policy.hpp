@@ -92,6 +92,15 @@ Step<CommitResult> verify_step(X& transaction, Waiter& waiter)
     else
         return transaction.verify();
 }
+/// What a transaction that began waits for, where it can tell; `ok`: it cannot.
+template <class X>
+Failure reason_of([[maybe_unused]] X& transaction)
+{
+    if constexpr (requires { transaction.reason(); })
+        return transaction.reason();
+    else
+        return Errc::ok;
+}
 
 }  // namespace detail
 

@@ -105,6 +105,9 @@ public:
     virtual ~StoreCall() = default;
     /// The outcome, once; nothing while there is none.
     virtual std::optional<Outcome<X>> poll() = 0;
+    /// Why there is no outcome yet, where the store knows more than that: it cannot be reached, say. `ok`: it
+    /// does not. For a caller that gives the call up at its deadline.
+    virtual Failure reason() { return Errc::ok; }
 };
 /// Owns such a call.
 template <class X>

@@ -60,6 +60,8 @@ public:
     static constexpr bool under_way() noexcept { return false; }
     /// Forgets the call that is under way, if there is one.
     void give_up() noexcept {}
+    /// Why it has no outcome yet, see `StoreCall::reason`.
+    static Failure reason() { return Errc::ok; }
 
     /// The outcome of the call, which is begun if none is under way; nothing while there is no outcome: ask
     /// again when `waiter` was woken. `verb` is read when the call is begun.
@@ -82,6 +84,7 @@ public:
     bool under_way() const noexcept { return call_ != nullptr; }
     /// Forgets the call that is under way, if there is one: what was not sent is not sent any more.
     void give_up() noexcept { call_.reset(); }
+    Failure reason() { return call_ ? call_->reason() : Failure{Errc::ok}; }
 
     /// As above. Blocks where `waiter` may, or where this handle starts no calls.
     std::optional<Outcome<X>> ask(R const& repository, Waiter& waiter, Verb const& verb, Deadline deadline)

@@ -211,6 +211,12 @@ public:
         }
     }
 
+    Failure reason()
+    {
+        auto claiming = claim_.reason();
+        return claiming.errc() != Errc::ok ? std::move(claiming) : Base::reason();
+    }
+
     void abandon() noexcept
     {
         claim_.give_up();

@@ -124,6 +124,16 @@ public:
         return Step<Begun>{std::in_place, std::in_place};
     }
 
+    /// What `begin` waits for, see `reason_of`.
+    Failure reason()
+    {
+        if (auto* const ticket = stages_.waiting())
+            return ticket->reason();
+        if (locked_ < N)  // it waits for its turn to lock
+            return table().reason(keys_[order_[locked_]]);
+        return rows_.wanted() ? Failure{Errc::lock_busy} : loading_.reason();
+    }
+
     void abandon() noexcept
     {
         loading_.give_up();

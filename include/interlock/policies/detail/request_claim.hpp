@@ -163,6 +163,9 @@ public:
     {
         if (!runs_in_place(store_)) {
             auto const& runtime = repository_.runtime();
+            // The claim may be under way to a store that stands still: its lease begins when that goes on.
+            if (!machine_.claimed())
+                lease_end_ = std::max(lease_end_, add(runtime.now(), give_back_time));
             auto const threads = store_executor(runtime, BlockingCalls::keeping, repository_, threads_);
             return ClaimKeeper<Store, typename R::runtime_type, std::remove_cv_t<decltype(threads)>>::start(
                 store_, runtime, threads, request(), owner_, std::move(ending), lease_end_);
@@ -193,6 +196,9 @@ public:
         }
     }
 
+    /// What `claim` waits for: the owner that executes the request; `ok`: it does not wait for one.
+    Failure reason() const { return executing_.value_or(Failure{Errc::ok}); }
+
     /// Nobody wakes the caller's waiter for this claim any more.
     void unsubscribe() noexcept
     {
@@ -209,6 +215,8 @@ public:
 
 private:
     static constexpr bool subscribes = SubscribableIdempotencyStore<Store>;
+    // For so long a store that stands still is asked to end a claim that nobody has seen.
+    static constexpr std::chrono::minutes give_back_time{2};
 
     IdempotentRequest const& request() const noexcept { return *ContextAccess::request(context_); }
     Deadline deadline() const noexcept { return Deadline{context_.deadline()}; }
@@ -230,7 +238,7 @@ private:
             // Unknown: the claim may be ours. It is idempotent for its owner, so it is simply made again.
             machine_.claim_failed(claimed.errc());
             if (claimed.errc() == Errc::outcome_unknown)
-                return Step<Begun>{Errc::unavailable};
+                return Step<Begun>{Failure{Errc::unavailable, claimed.detail()}};
             return Step<Begun>{std::move(claimed).failure()};
         }
         bool const here = claimed->named_home == home_.bytes();
@@ -242,12 +250,14 @@ private:
         }
         action = machine_.claimed(claimed->state, here, claimed->named_attempt);
         if (action == ClaimAction::wait && options_.duplicates == Duplicates::wait) {
+            executing_.emplace(Failure::busy(Errc::idempotency_in_progress, claimed->retry_after));
             if (auto later = wait(waiter, claimed->retry_after))
                 return later;
             action = machine_.begin();  // subscribed: look again
             return std::nullopt;
         }
         unsubscribe();
+        executing_.reset();
         if (action == ClaimAction::done)
             return Step<Begun>{Outcome<Begun>{replay(std::move(claimed->answer), claimed->rejected)}};
         if (!machine_.claimed())
@@ -315,10 +325,11 @@ private:
     Observer* observer_;
     OwnerToken owner_;
     IdempotencyMachine machine_;
-    Key former_;             // the home that the claim named when it was taken over
-    TimePoint lease_end_{};  // of the last claim, by the clock of this process
-    int polls_{0};           // since the call began to wait
-    bool took_over_{false};  // the observer was told
+    Key former_;                        // the home that the claim named when it was taken over
+    TimePoint lease_end_{};             // of the last claim, by the clock of this process
+    int polls_{0};                      // since the call began to wait
+    std::optional<Failure> executing_;  // what the store said of another owner, while the call waits for it
+    bool took_over_{false};             // the observer was told
     Waiter* subscribed_{nullptr};
     [[no_unique_address]] PendingCall<R, verb::FindOperation> finding_;
     [[no_unique_address]] PendingCall<R, verb::ForbidOperation> settling_;

@@ -139,6 +139,7 @@ public:
         }
 
         void rollback(bool) noexcept {}
+        Failure reason() { return loading_.reason(); }
         void abandon() noexcept
         {
             loading_.give_up();

@@ -148,6 +148,10 @@ public:
     {
         inner([](auto& t) { t.abandon(); });
     }
+    Failure reason()
+    {
+        return inner([](auto& t) { return reason_of(t); });
+    }
     bool lost() const noexcept
     {
         return inner([](auto const& t) {

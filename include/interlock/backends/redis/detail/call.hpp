@@ -131,6 +131,8 @@ public:
     void start() noexcept;
     /// Nothing while there is no answer of the server. The reply stays where it is until this ends.
     std::optional<Outcome<ReplyView>> poll();
+    /// See `StoreCall::reason`.
+    [[gnu::cold]] Failure reason();
     /// Whether the call has come to its end once its reply was read and meant success.
     static constexpr bool settled() noexcept { return true; }
 
@@ -180,6 +182,7 @@ public:
 
     [[gnu::cold]] void start() noexcept;
     [[gnu::cold]] std::optional<Outcome<ReplyView>> poll();
+    [[gnu::cold]] Failure reason();
     [[gnu::cold]] bool settled() noexcept;
 
 private:
@@ -229,6 +232,7 @@ public:
             outcome.reset();
         return outcome;
     }
+    Failure reason() override { return sent_.reason(); }
 
 private:
     Read read_;

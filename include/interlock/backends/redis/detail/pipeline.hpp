@@ -121,6 +121,11 @@ public:
         settle_work();
         return outcome;
     }
+    [[gnu::cold]] Failure reason(QueuedCommand const& command)
+    {
+        std::lock_guard lock(mutex_);
+        return queue_.reason(command);
+    }
     void forget(QueuedCommand& command) noexcept
     {
         if (!command.is_submitted())

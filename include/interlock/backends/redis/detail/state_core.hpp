@@ -16,6 +16,7 @@
 #include <interlock/core/state_traits.hpp>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -225,6 +226,9 @@ private:
     /// `owner`: its bytes, or nothing: whoever it is.
     ScriptCall removal(Key const& key, std::string_view owner) const;
     Request<ScriptCall> remove_request(Key const& key, std::string_view owner) const;
+    /// The first removal in a life of the server sends the text of its script, not its name. It may be what
+    /// takes a grant back from a server that stands still: nobody would hear that the script is not there.
+    std::optional<Request<Command>> first_removal(verb::Remove const& remove) const;
     /// The record that was granted, deleted by one command of the server's own, or removed by the script.
     Outcome<Removal> remove_granted(verb::Remove const& remove, Deadline) const;
     /// All in one shard.
@@ -236,6 +240,8 @@ private:
     std::chrono::milliseconds retention_;  // of operation records that say nothing else
     std::shared_ptr<std::string const> identity_;
     std::size_t group_;  // of the subscriber's: the channels of this name space
+    // The life of the server in which a removal was sent last; 0: none. See `first_removal`.
+    mutable std::atomic<std::uint64_t> removal_sent_in_{0};
 };
 
 }  // namespace detail

@@ -127,6 +127,16 @@ public:
         inner_.rollback(unresolved);
         leave();
     }
+    Failure reason()
+    {
+        if (self_.phase != Phase::queued)
+            return reason_of(inner_);
+        auto leaders = in_line(now(), [](Line& line, auto&) {
+            auto const* const refused = line.refused();
+            return refused != nullptr ? *refused : Failure{Errc::ok};
+        });
+        return leaders.errc() != Errc::ok ? std::move(leaders) : reason_of(inner_);
+    }
     void abandon() noexcept
     {
         inner_.abandon();
@@ -268,6 +278,8 @@ private:
         std::shared_ptr<SharingBatch> batch;
         in_line(now(), [&](Line& line, auto& wakings) {
             batch.swap(self_.batch);
+            if (!outcome)
+                self_.refused = outcome.failure();
             auto* const next = line.finish(self_, outcome, batch.get());
             wakings.add_told(batch.get());
             wakings.add(next);
@@ -319,6 +331,8 @@ private:
         in_line(now(), [&](Line& line, auto& wakings) {
             batch.swap(self_.batch);
             auto* const next = line.leave(self_, batch);
+            if (next != nullptr && next != &self_ && self_.refused && !next->refused)
+                next->refused = std::move(self_.refused);  // the next leader has waited for just that
             wakings.add_told(batch.get());
             wakings.add(next);
         });

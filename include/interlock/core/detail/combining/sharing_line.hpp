@@ -62,6 +62,7 @@ struct SharingMember : QueueHook {
     TimePoint deadline{};
     std::shared_ptr<SharingBatch> batch;           // that it leads, has the value of, or has run in
     std::optional<Outcome<CommitResult>> outcome;  // that it is told
+    std::optional<Failure> refused;  // what the last commit of a leader came to, for those who wait for it
     bool again{false};         // that outcome is not its own: it runs again, and that counts as no attempt
     bool runs_again{false};    // likewise of what its `commit` or `verify` has returned
     bool promoted{false};      // leads from now on, and does not know it yet
@@ -168,6 +169,11 @@ public:
     /// Whether anybody is left; if not, the group is to be forgotten.
     bool empty() const noexcept { return group_.leader == nullptr; }
     bool leads(Member const& member) const noexcept { return group_.leader == &member; }
+    /// Why a leader has not come to an end; null: nobody knows.
+    Failure const* refused() const noexcept
+    {
+        return group_.leader != nullptr && group_.leader->refused ? &*group_.leader->refused : nullptr;
+    }
     /// When somebody else takes the leader's place.
     TimePoint leader_due() const noexcept
     {
@@ -530,6 +536,17 @@ private:
                code == Errc::corrupt_state || code == Errc::misconfigured;
     }
 
+    /// What a member hears of a commit that came to `failure`: a conflict, because of that.
+    static Failure dropped(Failure const& failure) noexcept
+    {
+        try {
+            return is_conflict(failure.errc()) ? Failure{Errc::version_conflict}
+                                               : Failure::because(Errc::version_conflict, Failure{failure});
+        } catch (...) {  // no memory for the text
+            return Failure::because(Errc::version_conflict, failure.errc());
+        }
+    }
+
     /// What became of a batch, for all that have run in it.
     static void tell(Batch& batch, Outcome<CommitResult> const& outcome) noexcept
     {
@@ -539,7 +556,7 @@ private:
             } else if (outcome.errc() == Errc::outcome_unknown) {
                 member->outcome.emplace(Failure::unknown(outcome.cause(), {}));
             } else {  // not applied, whatever it was: so what it has seen is not so
-                member->outcome.emplace(Errc::version_conflict);
+                member->outcome.emplace(dropped(outcome.failure()));
                 member->again = !is_conflict(outcome.errc());
                 if (is_refusal(outcome.errc()))  // each is to hear what is said of its own
                     member->late = member->single = true;

@@ -31,10 +31,17 @@ INTERLOCK_DECL Failure& Failure::operator=(Failure const& other)
 
 INTERLOCK_DECL Failure Failure::explained(std::string place) &&
 {
-    std::string const meaning = explanation_of(code_);
+    bool const waited = code_ == Errc::deadline_exceeded && cause_ != Errc::ok;
+    std::string const meaning = explanation_of(waited ? cause_ : code_);
     if (!place.empty() && !meaning.empty())
         place += ": ";
     detail_ = std::make_unique<std::string>(std::move(place) + meaning);
+    return std::move(*this);
+}
+
+INTERLOCK_DECL Failure Failure::with_detail(std::string detail) &&
+{
+    detail_ = std::make_unique<std::string>(std::move(detail));
     return std::move(*this);
 }
 

@@ -89,6 +89,10 @@ protected:
     }
     StateSource state_source() const noexcept { return this->source; }
 
+    /// Why there is no lock yet: what the store said last, or that a caller of this service has it. `ok`:
+    /// nobody has said anything. For a call that its deadline ends; asked before `abandon`.
+    Failure reason();
+
     /// Stops waiting. What was granted meanwhile is given back. Afterwards the waiter is not woken any more.
     /// A call that is under way has been given up before.
     void abandon() noexcept;
@@ -127,6 +131,9 @@ private:
     bool wakes() const noexcept { return table_->traits_.can.wakes_waiters; }
 
     std::chrono::nanoseconds until_next_attempt(Failure const& failure, bool busy) const;
+
+    /// For those who ask `reason`.
+    void note_refusal(Failure const& failure);
 
     void stop_driving() noexcept;
 

@@ -57,8 +57,10 @@ Outcome<std::shared_ptr<Hold>> acquire_blocking(
         waiter.wait_until(std::min(step.wake_at(), deadline));
         bool const stopped = stop.stop_requested();
         if (stopped || runtime.now() >= deadline) {
+            auto reason = ticket.reason();
             ticket.abandon();
-            return stopped ? Errc::cancelled : Errc::deadline_exceeded;
+            return stopped ? Failure{Errc::cancelled}
+                           : Failure::because(Errc::deadline_exceeded, std::move(reason));
         }
     }
 }

@@ -70,6 +70,9 @@ struct LockEntry : boost::intrusive::set_base_hook<> {
     // Its handle keeps it alive; null unless the line's state is `held`.
     TableHold<R>* holder{nullptr};
     TimePoint due{};  // when to look at it, while it is in the schedule
+    // Why there was no lock when the store was asked last; null since a grant. Whoever ends by the deadline,
+    // at the store or in line, says so.
+    std::unique_ptr<Failure> refused;
 };
 
 /// The keys of one shard.

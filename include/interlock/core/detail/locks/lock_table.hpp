@@ -108,6 +108,19 @@ public:
         return own.node_ != nullptr && own.node_->second.line.somebody_queues();
     }
 
+    /// Why a call that is to lock `key` and has not asked for it yet would wait; `ok`: nobody knows.
+    Failure reason(Key const& key)
+    {
+        auto& shard = this->shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto* const node = shard.find(key);
+        if (node == nullptr)
+            return Errc::ok;
+        if (auto const& refused = node->second.refused)
+            return *refused;
+        return node->second.holder != nullptr ? Errc::lock_busy : Errc::ok;
+    }
+
     /// The record was removed together with a write: only the local side is left to do. A renewal that is
     /// being sent right now is not waited for. It names this acquisition, whose record is gone, so that it
     /// finds nothing to prolong.
@@ -118,6 +131,7 @@ private:
     friend class LockRenewals<R>;
     friend class TableHold<R>;
     friend class RecordRemoval<R>;
+    friend class UnconfirmedGrant<R>;
     friend class Acquisition<R>;
     friend detail::Releasing<R>;
 
@@ -130,8 +144,19 @@ private:
     /// The store granted `grant` to the driver of `node`.
     std::shared_ptr<Hold> granted(Node* node, OwnerToken owner, Grant const& grant, TimePoint sent);
 
-    /// Compares and deletes a record that may have been granted to `owner`, who has given up.
-    void take_back_unconfirmed(Key const& key, OwnerToken owner) noexcept;
+    /// Compares and deletes a record that may have been granted to `owner`, who has given up, and leaves the
+    /// line of those who wait at the store. `doubt`: whether a grant may be on its way.
+    void take_back_unconfirmed(Key const& key, OwnerToken owner, Doubt doubt) noexcept;
+
+    /// For so long a store that stands still is asked to take a late grant back. One that goes on even later
+    /// has the record for a lease.
+    static constexpr std::chrono::minutes take_back_time{2};
+    /// How many takings back may last that long: as many as callers may wait. Whoever comes beyond that asks
+    /// for the time of a lease.
+    bool may_take_back_long() const noexcept
+    {
+        return unconfirmed_.load(std::memory_order_relaxed) < this->options_.max_waiters;
+    }
 
     // ---- releases -------------------------------------------------------------------------------
 
@@ -198,9 +223,10 @@ private:
     std::atomic<bool> verified_{false};
     std::mutex removals_mutex_;  // of the next two
     std::condition_variable removals_ended_;
-    std::size_t removals_{0};          // under way on other threads
-    std::atomic<bool> silent_{false};  // the observer may be gone
-    std::atomic<int> observing_{0};    // threads that may be calling it
+    std::size_t removals_{0};                  // under way on other threads
+    std::atomic<std::size_t> unconfirmed_{0};  // grants that are being taken back
+    std::atomic<bool> silent_{false};          // the observer may be gone
+    std::atomic<int> observing_{0};            // threads that may be calling it
 };
 
 }  // namespace detail

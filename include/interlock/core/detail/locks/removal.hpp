@@ -159,7 +159,10 @@ private:
     UnconfirmedGrant(std::shared_ptr<Table> table, Key const& key, OwnerToken owner, RemovalMachine machine)
         : table_(std::move(table)), key_(key),
           removal_(*this, *table_, key_, owner, machine, nullptr, nullptr)
-    {}
+    {
+        table_->unconfirmed_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~UnconfirmedGrant() override { table_->unconfirmed_.fetch_sub(1, std::memory_order_relaxed); }
 
     std::shared_ptr<Table> table_;
     Key key_;

@@ -9,6 +9,10 @@
 // A removal compares before it deletes, so that asking again is safe: an attempt whose outcome is unknown is
 // simply repeated. A record that was not removed by the end of its lease ends by itself; from then on there
 // is nothing to ask for.
+//
+// A grant that its caller gave up is another case: it may be under way to a store that stands still, and its
+// lease begins when the store goes on. So the store is asked for longer than a lease, and a record that is
+// not there is looked for again.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/assertion.hpp>
@@ -34,9 +38,12 @@ public:
         over,       ///< the outcome of the last attempt, as `answered` left it, is that of the removal
     };
 
-    /// `lease_end`: when the record ends by itself. `doubt`: whether an earlier attempt may have removed it.
-    RemovalMachine(Backoff const& polls, TimePoint lease_end, Doubt doubt = {}) noexcept
-        : repetition_(polls, lease_end), doubt_(doubt)
+    /// `until`: when there is nothing to ask for any more, as a rule because the record ends by itself.
+    /// `doubt`: whether an earlier attempt may have removed it. `looks_again`: how often a record that is not
+    /// there is looked for once more, because it may be still to come.
+    RemovalMachine(
+        Backoff const& polls, TimePoint until, Doubt doubt = {}, unsigned char looks_again = 0) noexcept
+        : repetition_(polls, until), doubt_(doubt), looks_again_(looks_again)
     {}
 
     /// One attempt came to `removed`. Makes that the outcome of all attempts so far. `moment` is asked for
@@ -52,7 +59,10 @@ public:
         else
             doubt_.settle(removed);
         again_at_ = TimePoint::max();
-        if (was_in_vain(removed))
+        bool const may_come = looks_again_ > 0 && removed && *removed == Removal::gone;
+        if (may_come)
+            --looks_again_;
+        if (may_come || was_in_vain(removed))
             again_at_ = repetition_.next(moment.now(), moment.random_bits());
         over_ = again_at_ == TimePoint::max();
         return over_ ? Action::over : Action::ask_again;
@@ -70,6 +80,7 @@ private:
     Repetition repetition_;
     Doubt doubt_;
     TimePoint again_at_{TimePoint::max()};
+    unsigned char looks_again_;
     bool over_{false};
 };
 

@@ -154,6 +154,13 @@ public:
         Base::abandon();
     }
 
+    /// See `Acquisition::reason`; what the store says of the attempt that is under way comes first.
+    Failure reason()
+    {
+        auto now = asking_.reason();
+        return now.errc() != Errc::ok ? std::move(now) : Base::reason();
+    }
+
     using Base::state_source;
 
 private:

@@ -97,9 +97,29 @@ protected:
     }
     void record_failure(Failure failure)
     {
+        if (failure.errc() == Errc::deadline_exceeded && failure.cause() == Errc::ok && was_retried())
+            failure = after_attempts(failure, {});
         code_ = failure.errc();
         cause_ = failure.cause();
         failure_.emplace(std::move(failure));
+    }
+    /// The commit of a batch that this call shared has failed, and the call runs again: what that commit came
+    /// to is the reason if the deadline comes first.
+    void note_dropped()
+    {
+        if (!failure_ || failure_->errc() != Errc::version_conflict || failure_->cause() == Errc::ok)
+            return;
+        machine_.note_error(failure_->cause());
+        retried_.emplace(failure_->cause(), failure_->detail());
+    }
+    /// The wait of `begin` ends with `code`. `reason`: what it waited for; `ok`: nobody knows.
+    void expired(Errc code, Failure reason)
+    {
+        code_ = code;
+        if (reason.errc() != Errc::ok)
+            failure_.emplace(Failure::because(code, std::move(reason)));
+        else
+            failure_.reset();
     }
     /// The exception that is being handled came out of a step of the policy: as if the store had said so. A
     /// store does not throw, but a `T`, what it is compared, copied or named with, and the memory for all of
@@ -155,6 +175,8 @@ protected:
         auto const retries = machine_.retries();
         auto const attempt = machine_.attempts();
         auto const next = feed_failure(action, runtime.now(), runtime.random_bits());
+        if (machine_.retries() != retries)
+            note_retry();
         if (observer_ != nullptr && machine_.retries() != retries)
             observe_retry(
                 {policy, code_, attempt,
@@ -181,6 +203,12 @@ protected:
         return !refused_ && code != Errc::outcome_unknown && !(failure_ && failure_->errc() == code) &&
                machine_.last_error() != Errc::ok;
     }
+    bool was_retried() const noexcept { return machine_.last_error() != Errc::ok; }
+    /// Keeps why the attempt failed that is made once more.
+    void note_retry();
+    /// `failure`, which ended a call of several attempts, with what ended the attempt before. `place`: stands
+    /// before the text.
+    [[gnu::cold]] Failure after_attempts(Failure const& failure, std::string place) const;
     /// Of a call that comes to no result. `place`: of the store, where `ends_after_attempts()`.
     Failure failure_at_end(std::string place);
 
@@ -204,6 +232,7 @@ protected:
     TimePoint started_;
     TimePoint wake_at_{TimePoint::max()};
     std::optional<Failure> failure_;  // what the call was refused for, or the last failure that was told
+    std::optional<Failure> retried_;  // what ended the last attempt that was made once more, if that was told
     std::exception_ptr exception_;    // of the operation, or the rejection that was stored instead
     Errc code_{Errc::ok};             // what the step before came to
     Errc cause_{Errc::ok};            // why that is unknown

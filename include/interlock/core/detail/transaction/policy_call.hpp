@@ -190,8 +190,10 @@ public:
     }
     Action committed()
     {
-        if (runs_again())
+        if (runs_again()) {
+            this->note_dropped();
             return this->machine_.again(runtime().now());
+        }
         if (this->code_ == Errc::ok)
             return this->machine_.committed(Errc::ok, this->answered_, Errc::ok, TimePoint{}, 0);
         return this->failed(Action::commit, Session::name, runtime());
@@ -223,9 +225,8 @@ public:
     /// The wait of `begin` ends here: too late, or cancelled.
     Action expire(Errc code)
     {
+        this->expired(code, code == Errc::deadline_exceeded ? reason_of(transaction_) : Failure{Errc::ok});
         give_up_begin();
-        this->code_ = code;
-        this->failure_.reset();
         return began();
     }
 
@@ -416,8 +417,10 @@ private:
         if (this->code_ == Errc::ok || !TransactionMachine::is_conflict(this->code_))
             return believe_exception();
         this->exception_ = nullptr;
-        if (runs_again())
+        if (runs_again()) {
+            this->note_dropped();
             return this->machine_.again(runtime().now());
+        }
         return this->failed(Action::verify, Session::name, runtime());
     }
 

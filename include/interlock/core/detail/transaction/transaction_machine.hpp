@@ -166,6 +166,8 @@ public:
     /// ignored.
     void cancel() noexcept { cancelled_ = true; }
     bool cancelled() const noexcept { return cancelled_; }
+    /// What a run that counts as no attempt came to, see `last_error`.
+    void note_error(Errc code) noexcept { last_error_ = code; }
 
     RetryLimits const& limits() const noexcept { return limits_; }
     /// The code with which the call ends; `ok` also when the operation threw.

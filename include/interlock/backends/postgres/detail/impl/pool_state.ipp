@@ -180,7 +180,7 @@ Outcome<void> PoolState<R>::connect(Connection& connection, TimePoint until)
     auto const socket_by = interlock::detail::socket_deadline(runtime_, by);
     if (auto opened = connection.open(settings_, endpoint_, socket_by); !opened) {
         if (by == until && runtime_.now() >= until)
-            return failed(Errc::deadline_exceeded, "the deadline came before anything was sent to postgres");
+            return Failure::because(Errc::deadline_exceeded, std::move(opened).failure());
         return opened;
     }
     return greet(connection, settings_, endpoint_, socket_by);

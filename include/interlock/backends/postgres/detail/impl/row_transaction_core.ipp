@@ -169,7 +169,8 @@ Failure RowTransactionCore<R>::refused(SqlError const& error, Wait wait)
 {
     auto failure = failure_of(error, Access::write);
     if (failure.errc() == Errc::lock_busy && wait == Wait::until_deadline)
-        return failed(Errc::deadline_exceeded, "postgres: a row is locked by somebody else");
+        return Failure::because(
+            Errc::deadline_exceeded, failed(Errc::lock_busy, "postgres: a row is locked by somebody else"));
     return failure;
 }
 

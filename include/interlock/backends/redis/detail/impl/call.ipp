@@ -164,6 +164,12 @@ std::optional<Outcome<ReplyView>> SentCommand<R>::poll()
 }
 
 template <class R>
+Failure SentCommand<R>::reason()
+{
+    return pipeline_->reason(*this);
+}
+
+template <class R>
 void SentCommand<R>::finished() noexcept
 {
     waiter_.wake();
@@ -210,6 +216,12 @@ std::optional<Outcome<ReplyView>> ReplicatedCommand<R>::poll()
     if (refused)
         return Outcome<ReplyView>{map_error(reply.text(), Access::write)};
     return Outcome<ReplyView>{reply};
+}
+
+template <class R>
+Failure ReplicatedCommand<R>::reason()
+{
+    return pipeline_->reason(*this);
 }
 
 /// False: too few replicas have the write, and it is being taken back.

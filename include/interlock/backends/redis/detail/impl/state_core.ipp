@@ -559,6 +559,21 @@ Request<ScriptCall> StateCore<R>::remove_request(Key const& key, std::string_vie
 }
 
 template <class R>
+std::optional<Request<Command>> StateCore<R>::first_removal(verb::Remove const& remove) const
+{
+    auto const life = client_->life();
+    if (!remove.key.valid() || removal_sent_in_.exchange(life, std::memory_order_relaxed) == life)
+        return std::nullopt;
+    auto const secret = remove.owner.bytes();
+    auto const bytes = remove.key.bytes();
+    return Request<Command>{
+        Command(
+            "EVAL", remove_script().text, 2, keys_.counter(keys_.shard_of(bytes)), keys_.name("lock", bytes),
+            std::string_view{secret.data(), secret.size()}),
+        nullptr, Access::write};
+}
+
+template <class R>
 Outcome<Removal> StateCore<R>::remove_granted(verb::Remove const& remove, Deadline until) const
 {
     auto const secret = remove.owner.bytes();
@@ -584,6 +599,8 @@ Outcome<Removal> StateCore<R>::carry_out(verb::Remove const& remove, Deadline de
             return remove_granted(remove, Deadline{at});
         deadline = Deadline{at};
     }
+    if (auto const first = first_removal(remove))
+        return ask<Removal>(*client_, *first, deadline, read_removal);
     auto const secret = remove.owner.bytes();
     return ask<Removal>(
         *client_, remove_request(remove.key, {secret.data(), secret.size()}), deadline, read_removal);
@@ -592,6 +609,8 @@ Outcome<Removal> StateCore<R>::carry_out(verb::Remove const& remove, Deadline de
 template <class R>
 StartedCall<Removal> StateCore<R>::start(verb::Remove const& remove, Deadline deadline, Waiter& waiter) const
 {
+    if (auto first = first_removal(remove))
+        return detail::start<Removal>(*client_, *std::move(first), deadline, waiter, read_removal);
     auto const secret = remove.owner.bytes();
     return detail::start<Removal>(
         *client_, remove_request(remove.key, {secret.data(), secret.size()}), deadline, waiter, read_removal);

@@ -59,16 +59,45 @@ auto Acquisition<R>::refused(Waiter& waiter, Failure failure) -> std::optional<H
     bool const final = !busy && code != Errc::outcome_unknown && code != Errc::unavailable;
     if (final || (busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts ||
         attempts_ >= max_attempts_) {
+        // Nothing was sent any more, so what the store said before is the reason.
+        if (code == Errc::deadline_exceeded)
+            if (auto before = reason(); before.errc() != Errc::ok)
+                failure = Failure::because(code, std::move(before));
         stop_driving();
         report(code, false);
         return Holds{std::move(failure)};
     }
+    note_refusal(failure);
     auto const wait_for = until_next_attempt(failure, busy);
     if (busy && wakes() && subscriber_ == nullptr) {
         subscribe(waiter);  // and look again at once, so that a release in between is not missed
         return std::nullopt;
     }
     return Holds::pending(add(now, wait_for));
+}
+
+template <Runtime R>
+Failure Acquisition<R>::reason()
+{
+    if (table_->forked() || (phase_ != Phase::driving && phase_ != Phase::queued))
+        return Errc::ok;
+    auto& shard = table_->shard_of(*key_);
+    std::lock_guard lock(shard.mutex);
+    if (auto const& refused = node_->second.refused)
+        return *refused;
+    return phase_ == Phase::queued ? Errc::lock_busy : Errc::ok;
+}
+
+template <Runtime R>
+void Acquisition<R>::note_refusal(Failure const& failure)
+{
+    auto& shard = table_->shard_of(*key_);
+    std::lock_guard lock(shard.mutex);
+    auto& refused = node_->second.refused;
+    if (refused)
+        *refused = failure;
+    else
+        refused = std::make_unique<Failure>(failure);
 }
 
 template <Runtime R>
@@ -190,7 +219,7 @@ void Acquisition<R>::stop_driving() noexcept
     if (subscriber_ != nullptr)
         unsubscribe(*subscriber_);
     if (doubt_.open() || in_line)
-        table_->take_back_unconfirmed(*key_, owner_);  // a grant that arrives late is given back
+        table_->take_back_unconfirmed(*key_, owner_, doubt_);  // a grant that arrives late is given back
     auto& shard = table_->shard_of(*key_);
     Wakeup wakeup;
     std::lock_guard lock(shard.mutex);

@@ -14,6 +14,7 @@ void LockShard<R>::recycle(Node* node) noexcept
 {
     INTERLOCK_ASSERT(
         node->second.holder == nullptr && !node->second.is_linked(), "an idle line has nothing planned");
+    node->second.refused.reset();
     auto const it = entries_.find(node->first);
     if (spares_.size() == most_spares)
         entries_.erase(it);

@@ -6,6 +6,9 @@
 #include <interlock/core/detail/locks/lock_table.hpp>
 #include <interlock/core/kit/assertion.hpp>
 
+#include <algorithm>
+#include <chrono>
+
 namespace interlock {
 inline namespace v0 {
 namespace detail {
@@ -103,6 +106,7 @@ std::shared_ptr<Hold> LockTable<R>::granted(Node* node, OwnerToken owner, Grant 
     std::lock_guard lock(shard.mutex);
     auto& line = node->second.line;
     line.granted(owner, grant, sent, this->options_);
+    node->second.refused.reset();
     try {
         this->schedule(shard, node);
         return make_hold(shard, node, sent);
@@ -114,12 +118,17 @@ std::shared_ptr<Hold> LockTable<R>::granted(Node* node, OwnerToken owner, Grant 
 }
 
 template <Runtime R>
-void LockTable<R>::take_back_unconfirmed(Key const& key, OwnerToken owner) noexcept
+void LockTable<R>::take_back_unconfirmed(Key const& key, OwnerToken owner, Doubt doubt) noexcept
 {
     if (this->in_place() && !was_in_vain(this->store_.carry_out(verb::Remove{key, owner}, Deadline{})))
         return;
-    auto const lease_end = add(this->runtime_.now(), this->options_.ttl.value());
-    UnconfirmedGrant<R>::take_back(this->shared_from_this(), key, owner, new_removal(lease_end));
+    bool const may_come = doubt.open() && !this->in_place() && may_take_back_long();
+    std::chrono::nanoseconds const lease = this->options_.ttl.value();
+    auto const until = add(
+        this->runtime_.now(), may_come ? std::max<std::chrono::nanoseconds>(lease, take_back_time) : lease);
+    RemovalMachine const machine{
+        this->options_.poll, until, {}, static_cast<unsigned char>(may_come ? 2 : 0)};
+    UnconfirmedGrant<R>::take_back(this->shared_from_this(), key, owner, machine);
 }
 
 template <Runtime R>

@@ -112,11 +112,34 @@ INTERLOCK_DECL Failure CallCore::failure_at_end(std::string place)
         return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
     if (machine_.last_error() == Errc::ok)
         return code;
-    if (!place.empty())
-        place += ": ";
-    return Failure{
-        code, std::move(place) + "after " + std::to_string(machine_.attempts()) +
-                  " attempts, the last ended with " + name_of(machine_.last_error())};
+    return after_attempts(code, std::move(place));
+}
+
+INTERLOCK_DECL void CallCore::note_retry()
+{
+    retried_.reset();
+    if (failure_ && failure_->errc() == machine_.last_error())
+        retried_ = failure_;
+}
+
+INTERLOCK_DECL Failure CallCore::after_attempts(Failure const& failure, std::string place) const
+{
+    auto const last = machine_.last_error();
+    auto text = std::move(place);
+    if (failure.has_detail())
+        text = failure.detail();
+    if (!text.empty())
+        text += ": ";
+    text +=
+        "after " + std::to_string(machine_.attempts()) + " attempts, the last ended with " + name_of(last);
+    bool const known = retried_ && retried_->errc() == last;
+    if (known && retried_->has_detail())
+        (text += ": ") += retried_->detail();
+    if (failure.errc() != Errc::deadline_exceeded)
+        return Failure{failure.errc(), std::move(text)};
+    return Failure::because(
+        failure.errc(),
+        known ? Failure{*retried_}.with_detail(std::move(text)) : Failure{last, std::move(text)});
 }
 
 INTERLOCK_DECL void CallCore::observe_retry(RetryEvent const& event, Action next) const noexcept

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A Redis server that refuses for a while, or is gone: each call that ends by its deadline says what the
+// server said last, and none takes it for a lock that somebody holds.
+
+#include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/counters.hpp>
+#include <interlock/backends/redis/idempotency_store.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include <boost/asio/use_future.hpp>
+
+#include "support/catch.hpp"
+#include "support/redis.hpp"
+#include "support/states.hpp"
+#include "support/threads.hpp"
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace redis_reasons_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using interlock_test::eventually;
+using interlock_test::redis_options;
+using interlock_test::RedisServer;
+using interlock_test::Stock;
+
+auto const add_one = [](Stock& stock) { ++stock.quantity; };
+
+/// What a call that reports by an exception came to.
+template <class Call>
+Outcome<void> ended(Call call)
+{
+    try {
+        call();
+    } catch (Error const& error) {
+        return Failure::because(error.errc(), Failure{error.cause(), error.detail()});
+    }
+    return success();
+}
+
+struct Shop {
+    Shop()
+    {
+        TransactionService{SetNxLock{.missing = Missing::create}, stock}.do_in_transaction("x", add_one);
+        static_cast<void>(counters.atomic_once(OperationId{"warm"}, Key{"n"}, {.amount = 1}).value());
+        static_cast<void>(keyed().try_do_in_transaction(request("warm"), "x", add_one));
+    }
+    static IdempotentRequest request(std::string const& key) { return IdempotentRequest{key, Scope{"s"}}; }
+    TransactionService<
+        Stock, IdempotencyKeys<OptimisticVersioning, redis::IdempotencyStore>, redis::StateRepository<Stock>>
+    keyed() const
+    {
+        return {IdempotencyKeys{OptimisticVersioning{}, requests}, stock};
+    }
+
+    RedisServer server;
+    redis::Client client{redis_options(server)};
+    redis::StateRepository<Stock> stock{client};
+    redis::Counters counters{client};
+    redis::IdempotencyStore requests{client};
+};
+
+/// Every way to a lock or to a change, and that each says `says`.
+void check_all(Shop const& shop, std::string const& says)
+{
+    CallOptions const soon{.deadline = 700ms};
+    auto const check = [&](char const* call, auto const& outcome) {
+        CAPTURE(call, outcome.message(), says);
+        CHECK_FALSE(outcome);
+        CHECK(outcome.errc() != Errc::lock_busy);
+        CHECK(outcome.cause() != Errc::lock_busy);
+        CHECK(outcome.effect() == Effect::not_applied);
+        CHECK_THAT(outcome.message(), ContainsSubstring(says));
+        if (outcome.errc() == Errc::deadline_exceeded)
+            CHECK(outcome.cause() != Errc::ok);
+    };
+    TransactionService const lease{SetNxLock{}, shop.stock};
+    TransactionService const versioned{OptimisticVersioning{}, shop.stock};
+    LockStateService const locks{shop.stock};
+    check("lease", lease.try_do_in_transaction("x", add_one, soon));
+    check("lease, nobody waits", [&] {
+        return TransactionService{SetNxLock{.wait = Wait::no}, shop.stock}.try_do_in_transaction(
+            "x", add_one, soon);
+    }());
+    check(
+        "async lease", lease.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future).get());
+    check("optimistic", versioned.try_do_in_transaction("x", add_one, soon));
+    check(
+        "async optimistic",
+        versioned.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future).get());
+    check("acquire", ended([&] { static_cast<void>(locks.acquire("x", {.deadline = 700ms})); }));
+    check("try_acquire", ended([&] { static_cast<void>(locks.try_acquire("x")); }));
+    check(
+        "two keys",
+        lease.try_do_in_transaction(keys("x", "y"), [](Stock& a, Stock&) { ++a.quantity; }, soon));
+    check("keyed", shop.keyed().try_do_in_transaction(Shop::request(says), "x", add_one, soon));
+    check("counter", shop.counters.atomic_once(OperationId{says}, Key{"n"}, {.amount = 1}, 700ms));
+}
+
+TEST_CASE("a lock that somebody holds is the reason by name", "[redis][reasons]")
+{
+    Shop const shop;
+    LockStateService const other{shop.stock};
+    auto const held = other.acquire("x");
+    TransactionService const lease{SetNxLock{}, shop.stock};
+    auto const late = lease.try_do_in_transaction("x", add_one, {.deadline = 300ms});
+    CHECK(late.errc() == Errc::deadline_exceeded);
+    CHECK(late.cause() == Errc::lock_busy);
+    CHECK(late.retry_after() > 0s);
+    CHECK(late.retry_after() <= 10s);
+    CHECK_THAT(late.detail(), ContainsSubstring("somebody else holds the lock"));
+    auto const soon = CallOptions{.deadline = 300ms};
+    auto const async = lease.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future).get();
+    CHECK(async.errc() == Errc::deadline_exceeded);
+    CHECK(async.cause() == Errc::lock_busy);
+    LockStateService const locks{shop.stock};
+    auto const acquired = ended([&] { static_cast<void>(locks.acquire("x", {.deadline = 300ms})); });
+    CHECK(acquired.errc() == Errc::deadline_exceeded);
+    CHECK(acquired.cause() == Errc::lock_busy);
+    CHECK_FALSE(locks.try_acquire("x"));
+    // In line behind a caller of the same service.
+    auto const queued = ended([&] { static_cast<void>(other.acquire("x", {.deadline = 300ms})); });
+    CHECK(queued.cause() == Errc::lock_busy);
+}
+
+TEST_CASE("a server that cannot persist is the reason", "[redis][reasons]")
+{
+    Shop const shop;
+    std::filesystem::create_directories(shop.server.directory() + "/dump.rdb/x");
+    shop.server.command({"CONFIG", "SET", "save", "3600 1"});
+    shop.server.command({"BGSAVE"});
+    REQUIRE(eventually([&] {
+        return shop.server.command({"INFO", "persistence"}).find("rdb_last_bgsave_status:err") !=
+               std::string::npos;
+    }));
+    check_all(shop, "persist");
+}
+
+TEST_CASE("a server without its replicas is the reason", "[redis][reasons]")
+{
+    Shop const shop;
+    shop.server.command({"CONFIG", "SET", "min-replicas-to-write", "3"});
+    check_all(shop, "replicas");
+}
+
+TEST_CASE("a server that has become a replica is the reason", "[redis][reasons]")
+{
+    Shop const shop;
+    shop.server.command({"REPLICAOF", "127.0.0.1", "1"});
+    check_all(shop, "replica");
+}
+
+TEST_CASE("a server without memory is the reason", "[redis][reasons]")
+{
+    Shop const shop;
+    shop.server.command({"CONFIG", "SET", "maxmemory", "1"});
+    check_all(shop, "memory");
+}
+
+TEST_CASE("a server that runs a script is the reason", "[redis][reasons]")
+{
+    Shop const shop;
+    shop.server.command({"CONFIG", "SET", "lua-time-limit", "10"});
+    std::thread busy{[&] {
+        try {
+            shop.server.command({"EVAL", "while true do end", "0"});
+        } catch (std::exception const&) {  // SCRIPT KILL
+        }
+    }};
+    std::this_thread::sleep_for(200ms);
+    check_all(shop, "script");
+    shop.server.command({"SCRIPT", "KILL"});
+    busy.join();
+}
+
+TEST_CASE("a server that is gone is the reason", "[redis][reasons]")
+{
+    Shop shop;
+    shop.server.kill();
+    check_all(shop, "connect");
+}
+
+TEST_CASE("a wrong password is the answer itself", "[redis][reasons]")
+{
+    Shop const shop;
+    shop.server.command({"ACL", "SETUSER", "worker", "resetpass", ">another"});
+    shop.server.command({"CLIENT", "KILL", "USER", "worker"});
+    TransactionService const lease{SetNxLock{}, shop.stock};
+    auto const outcome = lease.try_do_in_transaction("x", add_one, {.deadline = 2s});
+    CHECK(outcome.errc() == Errc::misconfigured);
+    auto const async =
+        lease.async_try_do_in_transaction("x", add_one, CallOptions{.deadline = 2s}, boost::asio::use_future)
+            .get();
+    CHECK(async.errc() == Errc::misconfigured);
+}
+
+TEST_CASE("whoever waits in line hears what the server said to the one that asked", "[redis][reasons]")
+{
+    Shop const shop;
+    shop.server.command({"CONFIG", "SET", "min-replicas-to-write", "3"});
+    TransactionService const lease{SetNxLock{}, shop.stock};
+    TransactionService const versioned{OptimisticVersioning{}, shop.stock};
+    std::vector<Outcome<void>> outcomes(6);
+    {
+        std::vector<std::jthread> callers;
+        for (std::size_t i = 0; i < outcomes.size(); ++i)
+            callers.emplace_back([&, i] {
+                CallOptions const soon{.deadline = 700ms};
+                outcomes[i] = i % 2 == 0 ? lease.try_do_in_transaction("x", add_one, soon)
+                                         : versioned.try_do_in_transaction("x", add_one, soon);
+            });
+    }
+    for (auto const& outcome : outcomes) {
+        CAPTURE(outcome.message());
+        CHECK(outcome.errc() == Errc::deadline_exceeded);
+        CHECK(outcome.cause() == Errc::unavailable);
+        CHECK_THAT(outcome.detail(), ContainsSubstring("replicas"));
+    }
+}
+
+}  // namespace redis_reasons_test
