@@ -134,14 +134,8 @@ public:
             return std::move(command.result_);
         return failure;
     }
-    /// Why a command has no reply yet, or has none; `ok`: it is only not there.
-    [[gnu::cold]] Failure reason(QueuedCommand const& command) const
-    {
-        if (command.state_ == State::done && !command.result_ &&
-            command.result_.errc() != Errc::deadline_exceeded)
-            return command.result_.failure();
-        return command.state_ == State::pending && reason_ ? *reason_ : Failure{Errc::ok};
-    }
+    /// Why nothing is sent at present; null: nothing is known to be in the way.
+    Failure const* reason() const noexcept { return reason_ ? &*reason_ : nullptr; }
     /// The command goes away, whatever becomes of it.
     void forget(QueuedCommand& command) noexcept
     {

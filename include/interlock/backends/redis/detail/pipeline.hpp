@@ -124,7 +124,7 @@ public:
     [[gnu::cold]] Failure reason(QueuedCommand const& command)
     {
         std::lock_guard lock(mutex_);
-        return queue_.reason(command);
+        return command.reason(queue_.reason());
     }
     void forget(QueuedCommand& command) noexcept
     {

@@ -85,6 +85,14 @@ public:
         settle();
         return &result_;
     }
+    /// Why it has no reply yet, or has none; `ok`: it is only not there. `unsent`: why nothing is sent; null:
+    /// nobody knows. Called with what guards the queue.
+    [[gnu::cold]] Failure reason(Failure const* unsent) const
+    {
+        if (state_ == State::done && !result_ && result_.errc() != Errc::deadline_exceeded)
+            return result_.failure();
+        return state_ == State::pending && unsent != nullptr ? *unsent : Failure{Errc::ok};
+    }
     /// No queue takes it in: this is the outcome.
     void refuse(Failure failure) noexcept
     {

@@ -132,8 +132,8 @@ public:
         if (self_.phase != Phase::queued)
             return reason_of(inner_);
         auto leaders = in_line(now(), [](Line& line, auto&) {
-            auto const* const refused = line.refused();
-            return refused != nullptr ? *refused : Failure{Errc::ok};
+            auto const* const leader = line.leader();
+            return leader != nullptr && leader->refused ? *leader->refused : Failure{Errc::ok};
         });
         return leaders.errc() != Errc::ok ? std::move(leaders) : reason_of(inner_);
     }

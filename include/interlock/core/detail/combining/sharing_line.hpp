@@ -151,6 +151,18 @@ struct SharingGroup {
     SharingMember* leader{nullptr};
 };
 
+/// What a member hears of a commit that came to `failure`: a conflict, because of that.
+inline Failure dropped_with(Failure const& failure) noexcept
+{
+    if (failure.errc() == Errc::version_conflict)
+        return Errc::version_conflict;
+    try {
+        return Failure::because(Errc::version_conflict, Failure{failure});
+    } catch (...) {  // no memory for the text
+        return Failure::because(Errc::version_conflict, failure.errc());
+    }
+}
+
 /// The steps of one group at one moment. `Count`: how many wait in all groups of a service, as `KeyedLines`
 /// counts them.
 template <class Count>
@@ -169,11 +181,7 @@ public:
     /// Whether anybody is left; if not, the group is to be forgotten.
     bool empty() const noexcept { return group_.leader == nullptr; }
     bool leads(Member const& member) const noexcept { return group_.leader == &member; }
-    /// Why a leader has not come to an end; null: nobody knows.
-    Failure const* refused() const noexcept
-    {
-        return group_.leader != nullptr && group_.leader->refused ? &*group_.leader->refused : nullptr;
-    }
+    Member const* leader() const noexcept { return group_.leader; }  // null: nobody
     /// When somebody else takes the leader's place.
     TimePoint leader_due() const noexcept
     {
@@ -536,17 +544,6 @@ private:
                code == Errc::corrupt_state || code == Errc::misconfigured;
     }
 
-    /// What a member hears of a commit that came to `failure`: a conflict, because of that.
-    static Failure dropped(Failure const& failure) noexcept
-    {
-        try {
-            return is_conflict(failure.errc()) ? Failure{Errc::version_conflict}
-                                               : Failure::because(Errc::version_conflict, Failure{failure});
-        } catch (...) {  // no memory for the text
-            return Failure::because(Errc::version_conflict, failure.errc());
-        }
-    }
-
     /// What became of a batch, for all that have run in it.
     static void tell(Batch& batch, Outcome<CommitResult> const& outcome) noexcept
     {
@@ -556,8 +553,8 @@ private:
             } else if (outcome.errc() == Errc::outcome_unknown) {
                 member->outcome.emplace(Failure::unknown(outcome.cause(), {}));
             } else {  // not applied, whatever it was: so what it has seen is not so
-                member->outcome.emplace(dropped(outcome.failure()));
                 member->again = !is_conflict(outcome.errc());
+                member->outcome.emplace(dropped_with(outcome.failure()));
                 if (is_refusal(outcome.errc()))  // each is to hear what is said of its own
                     member->late = member->single = true;
             }
