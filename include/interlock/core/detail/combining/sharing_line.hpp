@@ -178,10 +178,9 @@ public:
         : group_(group), terms_(terms), ledger_(ledger), count_(count), now_(now)
     {}
 
-    /// Whether anybody is left; if not, the group is to be forgotten.
-    bool empty() const noexcept { return group_.leader == nullptr; }
+    bool empty() const noexcept { return group_.leader == nullptr; }  // so that it is to be forgotten
     bool leads(Member const& member) const noexcept { return group_.leader == &member; }
-    Member const* leader() const noexcept { return group_.leader; }  // null: nobody
+    Member const* leader() const noexcept { return group_.leader; }
     /// When somebody else takes the leader's place.
     TimePoint leader_due() const noexcept
     {

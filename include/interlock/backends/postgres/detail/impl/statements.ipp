@@ -155,14 +155,14 @@ public:
         };
         for (std::size_t i = 0; i < table_.key.size(); ++i)
             if (made[i] == '0')
-                add(table_.key[i], parameter(table_.key_type));
+                add(table_.key[i], parameters_.next(table_.key_type));
         if (!table_.first_version.empty())
             add(table_.version, table_.first_version);
         if (with_operation_)
             add_old_record();
         for (std::size_t i = 0; i < table_.columns.size(); ++i)
             if (writes(i))
-                add(table_.columns[i], parameter(table_.value_type));
+                add(table_.columns[i], parameters_.next(table_.value_type));
         words_.set("names", names.empty() ? "" : names + ") ");
         words_.set("values", std::move(values));
         words_.set("allowed", allowed_);
