@@ -108,9 +108,15 @@ private:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline, bool careful)
     {
+        auto const& table = static_cast<StateTable const&>(*Core::store_);
+        std::vector<std::string> seen;
+        for (auto const& change : changes)
+            if (changes.size() > 1 && change.kind == ChangeKind::write && Core::known_ &&
+                !table.is_new(*Core::known_, *change.value, seen))
+                return Core::store_->one_row_twice();
         detail::RowChanges<T> rows{changes};
         auto result = Core::commit_rows(rows.rows(), operation, deadline, careful);
-        rows.hand_over(static_cast<StateTable const&>(*Core::store_));
+        rows.hand_over(table);
         return result;
     }
 
@@ -136,6 +142,7 @@ private:
     Outcome<void> read_states()
     {
         auto const& table = static_cast<StateTable const&>(*Core::store_);
+        std::vector<std::string> seen;
         states_.resize(Core::row_count());
         for (std::size_t i = 0; i < states_.size(); ++i) {
             auto const row = Core::take_row(i);
@@ -144,6 +151,8 @@ private:
             auto state = table.read(row, 0);
             if (!state)
                 return std::move(state).failure();
+            if (states_.size() > 1 && !table.is_new(*Core::known_, state->value, seen))
+                return Core::store_->one_row_twice();
             states_[i].emplace(*std::move(state));
         }
         return success();

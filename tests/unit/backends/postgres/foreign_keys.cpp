@@ -21,7 +21,9 @@
 #include "support/postgres_server.hpp"
 #include "support/threads.hpp"
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -275,6 +277,68 @@ TEST_CASE("a key of several columns is one, however they are spelled", "[postgre
     REQUIRE(held);
     CHECK_FALSE(LockStateService{slots}.try_acquire(Slot{same, "a  "}));
     CHECK(LockStateService{slots}.try_acquire(Slot{device, "b"}));
+}
+
+TEST_CASE("two spellings of one row are refused in one call", "[postgres][foreign_keys]")
+{
+    auto const pool = fresh_pool();
+    auto const& uuid = spellings()[1];
+    postgres::StateRepository<Part> const parts{pool, {.table = table_of(pool, uuid), .key = "id"}};
+    auto const both = [](Part& a, Part& b) { a.n = b.n = 5; };
+    auto const refused = [&](auto policy) {
+        auto const done =
+            TransactionService{policy, parts}.try_do_in_transaction(keys(uuid.one, uuid.other), both);
+        CHECK(done.errc() == Errc::invalid_argument);
+        CHECK(done.detail().find("two of the keys are one row") != std::string::npos);
+    };
+    refused(OptimisticVersioning{});
+    refused(PessimisticRowLock{});
+    CHECK(parts.load(uuid.one).value().value.n == 0);
+}
+
+struct Numbered {
+    std::uint32_t id{0};
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(Numbered, (), (id, n))
+
+TEST_CASE("records show keys as the server spells them", "[postgres][foreign_keys]")
+{
+    auto const count = [](auto& part) { return ++part.n; };
+    auto const shown = [](auto const& repository) {
+        std::vector<Key> found;
+        repository
+            .for_each_operation(
+                [&](Key const& key, OperationId const&, OperationRecord const&) { found.push_back(key); })
+            .value();
+        REQUIRE(found.size() == 1);
+        return found[0];
+    };
+    for (auto const& [type, one, other, said] : std::vector<std::array<std::string, 4>>{
+             {"int", "7", "007", "7"},
+             {"char(8)", "AB", "AB  ", "AB"},
+             {"uuid", "7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81", "7F1C9A52-0D1E-4B9C-8A37-0C2F5E6D7B81",
+              "7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81"},
+             {"timestamptz", "2024-01-05 12:00:00+00", "2024-01-05 14:00:00+02", "2024-01-05T12:00:00Z"}}) {
+        INFO(type);
+        auto const pool = fresh_pool();
+        postgres::StateRepository<Part> const parts{
+            pool, {.table = table_of(pool, {type, one, other}), .key = "id"}};
+        TransactionService const service{OptimisticVersioning{}, parts};
+        REQUIRE(service.try_do_in_transaction(OperationId{"x"}, other, count));
+        CHECK(shown(parts).bytes() == said);
+        CHECK(parts.load(std::string(shown(parts).bytes())).value().value.n == 1);
+    }
+    // By an unsigned number and by a signed one, the row has one record.
+    auto const pool = fresh_pool();
+    auto const table = table_of(pool, {"bigint", "7", ""});
+    postgres::StateRepository<Numbered> const numbered{pool, {.table = table, .key = "id"}};
+    postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+    OperationId const id{"x"};
+    REQUIRE(TransactionService{SetNxLock{}, numbered}.try_do_in_transaction(id, std::uint32_t{7}, count));
+    CHECK(TransactionService{SetNxLock{}, parts}.try_do_in_transaction(id, "07", count).replayed());
+    CHECK(KeyTraits<std::uint32_t>::decode(shown(numbered).bytes()) == 7);
+    CHECK(shown(parts).bytes() == "7");
 }
 
 TEST_CASE("who waits by another spelling is woken", "[postgres][foreign_keys]")

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -97,6 +98,9 @@ Writing writing_of_insert(Table const& table, std::size_t shown, bool empty, boo
 /// as the rows have that are older than the column. A `Version` is at least 1, so this one stands at the
 /// other end, where no version that is counted gets. The first change makes it 1.
 inline constexpr Version uncounted_version = last_version - 1;
+
+/// The key of a record as a key of the repository: `bytes` are what the server has made of it.
+std::string spelled_key(Table const& table, std::vector<KeyPartKind> const& kinds, std::string_view bytes);
 
 /// `table` as the facts make it. `kinds`: of the parts of its key. `misconfigured` when a column is missing,
 /// or cannot hold a version; the detail names it.

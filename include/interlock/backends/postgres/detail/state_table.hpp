@@ -13,6 +13,7 @@
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -33,6 +34,8 @@ constexpr KeyPartKind key_part_kind() noexcept
         return KeyPartKind::text;
     else if constexpr (std::is_integral_v<P> && std::is_signed_v<P>)
         return KeyPartKind::number;
+    else if constexpr (std::is_integral_v<P> && !std::is_same_v<P, bool>)
+        return KeyPartKind::natural;
     else
         return KeyPartKind::other;
 }
@@ -44,11 +47,12 @@ std::vector<KeyPartKind> key_kinds()
     std::vector<KeyPartKind> kinds;
     if constexpr (!is_key_type<K> || is_column_type<K>())
         kinds.push_back(key_part_kind<K>());
-    else if constexpr (is_row_type<K>())
-        for_each_column(K{}, [&](char const*, auto const& part) {
+    else if constexpr (is_row_type<K>()) {
+        K const key{};
+        for_each_column(key, [&](char const*, auto const& part) {
             kinds.push_back(key_part_kind<std::remove_cvref_t<decltype(part)>>());
         });
-    else
+    } else
         [&]<std::size_t... I>(std::index_sequence<I...>) {
             (kinds.push_back(key_part_kind<std::tuple_element_t<I, K>>()), ...);
         }(std::make_index_sequence<std::tuple_size_v<K>>{});
@@ -186,6 +190,22 @@ public:
                     StateTraits<T>::key(*static_cast<T const*>(change.value)),
                     [&](auto const& part) { good = good && add_column(params, part); });
         return good;
+    }
+
+    /// Notes the state's own key in `seen`. False: it is there already, so that two keys of a call, which are
+    /// spelled differently, name one row.
+    bool is_new(KnownTable const& known, T const& value, std::vector<std::string>& seen) const
+    {
+        if constexpr (KeyedState<T>)
+            if constexpr (std::is_same_v<typename StateTraits<T>::key_type, K>) {
+                if (known.table.record_key.empty())
+                    return true;  // the keys are spelled in one way only
+                auto own = KeyTraits<K>::encode(StateTraits<T>::key(value));
+                if (std::find(seen.begin(), seen.end(), own) != seen.end())
+                    return false;
+                seen.push_back(std::move(own));
+            }
+        return true;
     }
 
     /// The state of a row of `load` or a locking read.

@@ -65,6 +65,7 @@ struct ColumnUse {
 struct KeyPart {
     std::string cast;        ///< of the parameter
     std::string expression;  ///< the bytes; `{part}` stands for the parameter
+    bool is_number{false};   ///< they are those of `KeyTraits<std::int64_t>`
 };
 
 /// Where a repository's states are. All names but the first are quoted where they need it, so they stand in

@@ -189,6 +189,8 @@ public:
     static Failure foreign_key();
     /// A key that names more than one row is no key.
     Failure several_rows() const;
+    /// Nor may two keys of a call name one row.
+    Failure one_row_twice() const;
     /// The failure of a member that was changed, and must not be written.
     Failure not_to_be_written(std::size_t shown, Writing why, RowChange const& change) const;
     /// The failure of a change of which a trigger or a rule of the table made nothing, or something else.

@@ -20,7 +20,8 @@ namespace detail {
 
 /// What a part of a key is in the program.
 enum class KeyPartKind : unsigned char {
-    number,  ///< a signed integer
+    number,   ///< a signed integer
+    natural,  ///< an unsigned one
     text,
     other,
 };

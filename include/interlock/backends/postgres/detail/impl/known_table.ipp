@@ -7,6 +7,7 @@
 #include <interlock/backends/postgres/detail/known_table.hpp>
 #include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/core/key.hpp>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -295,17 +297,22 @@ INTERLOCK_DECL bool is_text(std::uint32_t oid) noexcept
     return oid == 25 || oid == 1043 || oid == 19;
 }
 
+INTERLOCK_DECL bool is_integer(ColumnFacts const& column) noexcept
+{
+    return column.base_oid == type_oid::bigint || column.base_oid == type_oid::smallint ||
+           column.base_oid == type_oid::integer;
+}
+
 /// Whether the key's own bytes are the same however the value is spelled.
 INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind) noexcept
 {
-    bool const is_integer = column.base_oid == 20 || column.base_oid == 21 || column.base_oid == 23;
-    return (kind == KeyPartKind::number && is_integer) ||
+    return (kind == KeyPartKind::number && is_integer(column)) ||
            (kind == KeyPartKind::text && is_text(column.base_oid) && column.collation.empty());
 }
 
 INTERLOCK_DECL KeyPart key_part(ColumnFacts const& column)
 {
-    KeyPart part{joined_text({"::", column.base}), {}};
+    KeyPart part{joined_text({"::", column.base}), {}, is_integer(column)};
     auto const known = std::find_if(bytes_of_types.begin(), bytes_of_types.end(), [&](auto const& type) {
         return type.oid == column.base_oid;
     });
@@ -343,6 +350,49 @@ INTERLOCK_DECL std::string why_no_insert(Table const& table, TableFacts const& f
             {"postgres: ", table.name, " has a unique index on (", key,
              ") for some of its rows only; RepositoryOptions::where must say which rows are meant"});
     return {};
+}
+
+/// A part of a record's key, as the key's type spells it; nothing where that cannot be told.
+INTERLOCK_DECL std::optional<std::string> respelled_part(
+    std::string_view bytes, bool is_number, KeyPartKind kind)
+{
+    std::int64_t number = is_number ? KeyTraits<std::int64_t>::decode(bytes) : 0;
+    if (kind == KeyPartKind::text)
+        return is_number ? std::to_string(number) : std::string(bytes);
+    if (kind == KeyPartKind::other)
+        return std::nullopt;
+    if (!is_number) {
+        auto const end = std::from_chars(bytes.data(), bytes.data() + bytes.size(), number);
+        if (end.ec != std::errc{} || end.ptr != bytes.data() + bytes.size())
+            return std::nullopt;
+    }
+    return kind == KeyPartKind::number ? KeyTraits<std::int64_t>::encode(number)
+                                       : KeyTraits<std::uint64_t>::encode(static_cast<std::uint64_t>(number));
+}
+
+INTERLOCK_DECL std::string spelled_key(
+    Table const& table, std::vector<KeyPartKind> const& kinds, std::string_view bytes)
+{
+    std::string out;
+    auto left = bytes;
+    for (std::size_t i = 0; i < table.record_key.size(); ++i) {
+        auto part = left;
+        if (table.record_key.size() > 1) {
+            std::size_t size = 0;
+            for (char c : left.substr(0, 4))
+                size = size << 8 | static_cast<unsigned char>(c);
+            left.remove_prefix(std::min<std::size_t>(left.size(), 4));
+            part = left.substr(0, size);
+            left.remove_prefix(part.size());
+        }
+        auto const spelled = respelled_part(part, table.record_key[i].is_number, kinds[i]);
+        if (!spelled)
+            return std::string(bytes);
+        if (table.record_key.size() > 1)
+            out += KeyTraits<std::uint64_t>::encode(spelled->size()).substr(4);
+        out += *spelled;
+    }
+    return table.record_key.empty() ? std::string(bytes) : out;
 }
 
 INTERLOCK_DECL Outcome<Table> fitted(

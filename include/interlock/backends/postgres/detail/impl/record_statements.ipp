@@ -80,8 +80,10 @@ INTERLOCK_DECL RecordStatements::RecordStatements(std::string const& ns)
     words.set("table", ns + "_idempotency");
     words.set("over", words.line(R"((kept_until <= clock_timestamp()
         OR (NOT completed AND lease_end <= clock_timestamp())))"));
-    lock = Statement{"SELECT pg_advisory_xact_lock($1::bigint)"};
-    look = Statement{"SELECT pg_try_advisory_xact_lock_shared($1::bigint)"};
+    // Such numbers are the database's, and the table may be one of several of its name, in other schemas.
+    words.set("number", words.line("hashint8extended($1::bigint, '{table}'::regclass::oid::bigint)"));
+    lock = Statement{words.line("SELECT pg_advisory_xact_lock({number})")};
+    look = Statement{words.line("SELECT pg_try_advisory_xact_lock_shared({number})")};
     claim = Statement{words.line(R"(SELECT fingerprint, completed, rejected, answer, {over}
         FROM {table} WHERE name = $1::bytea)")};
     forget = Statement{words.line("DELETE FROM {table} WHERE name = $1::bytea AND {over}")};

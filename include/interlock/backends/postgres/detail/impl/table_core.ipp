@@ -325,6 +325,14 @@ Failure TableCore<R>::several_rows() const
 }
 
 template <class R>
+Failure TableCore<R>::one_row_twice() const
+{
+    return failed(
+        Errc::invalid_argument,
+        {"postgres: two of the keys are one row of ", table.name, ", by different spellings"});
+}
+
+template <class R>
 Failure TableCore<R>::has_nul(char const* column)
 {
     return failed(Errc::invalid_argument, {"postgres: the text of ", column, " has a NUL"});

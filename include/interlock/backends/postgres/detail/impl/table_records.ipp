@@ -73,7 +73,9 @@ Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
     std::string_view key, std::string_view id, Deadline deadline) const
 {
     std::optional<std::string> scope;  // whose records they are, where policies keep them apart
+    std::optional<Table> asked;
     auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
+        asked = known.table;
         if (known.policies.decide_rows)
             scope = settings_.scope(known.policies.role);
         Params params;
@@ -95,6 +97,8 @@ Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
         if (!sequence || !attempt || !bytes || !identifier || !answer)
             return damaged("an operation record is damaged");
         auto shown = scope ? unscoped_key(*bytes, *scope) : any_key(*bytes);
+        if (shown)
+            shown = spelled_key(*asked, key_kinds_, *shown);
         found.push_back(
             {*std::move(bytes), std::move(shown), *std::move(identifier),
              OperationRecord{
