@@ -4,17 +4,25 @@
 // and what would outlive it never meets the next caller.
 
 #include <interlock/backends/postgres/detail/statement_text.hpp>
+#include <interlock/backends/postgres/free_rows.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
+
+#include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 
 #include <chrono>
+#include <cstddef>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace postgres_transaction_settings_test {
 
@@ -131,6 +139,155 @@ TEST_CASE("a session that was given back is restored before anything else runs o
             }),
         Error);
     CHECK(bench.answer("SELECT coalesce(current_setting('app.a', true), '')").empty());
+}
+
+// A table of which a trigger writes down who has changed it.
+struct Audited {
+    Audited()
+    {
+        postgres_server().command(
+            "CREATE TABLE " + table +
+            " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
+        postgres_server().command("CREATE TABLE " + table + "_log (n serial, actor text, quantity int)");
+        postgres_server().command(
+            "CREATE FUNCTION " + table + "_f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO " +
+            table +
+            "_log (actor, quantity) VALUES (current_setting('app.actor', true), NEW.quantity); RETURN NEW; "
+            "END $$");
+        postgres_server().command(
+            "CREATE TRIGGER audit AFTER INSERT OR UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION " +
+            table + "_f()");
+    }
+    // Who changed something since the last question, in order.
+    std::string actors() const
+    {
+        return postgres_server().command(
+            "WITH d AS (DELETE FROM " + table +
+            "_log RETURNING n, actor) SELECT coalesce(string_agg(actor, ',' ORDER BY n), '') FROM d");
+    }
+    postgres::StateRepository<Stock> by(std::string actor) const
+    {
+        return stock.with_settings({{"app.actor", std::move(actor), postgres::SettingUse::audit}});
+    }
+
+    postgres::Pool pool{fresh_pool()};
+    std::string table{pool.options().name_space + "_audited"};
+    postgres::StateRepository<Stock> stock{pool, {.table = table, .key = "sku"}};
+};
+
+TEST_CASE("a handle's settings reach every transaction of it, and no other", "[postgres][settings]")
+{
+    Audited const audited;
+    auto const more = [](Stock& s) { return ++s.quantity; };
+    auto const check = [&](auto const& policy) {
+        TransactionService const ann{policy, audited.by("ann")};
+        TransactionService const bob{policy, audited.by("bob")};
+        TransactionService const nobody{policy, audited.stock};
+        CHECK(ann.try_do_in_transaction("x", more));
+        CHECK(bob.try_do_in_transaction(OperationId{"once"}, "x", more));
+        CHECK(bob.try_do_in_transaction(OperationId{"once"}, "x", more).replayed());
+        CHECK(ann.try_do_in_transaction("x", more));
+        CHECK(nobody.try_do_in_transaction("x", more));
+        CHECK(audited.actors() == "ann,bob,ann,");
+        CHECK(ann.try_do_in_transaction(
+            keys("x", "y"), [](Stock& a, Stock& b) { a.quantity = b.quantity = 7; }));
+        CHECK(audited.actors() == "ann,ann");
+    };
+    static_cast<void>(audited.by("first").insert(Stock{"x", 0}).value());
+    static_cast<void>(audited.by("second").insert(Stock{"y", 0}).value());
+    CHECK(audited.actors() == "first,second");
+    SECTION("row lock")
+    {
+        check(PessimisticRowLock{});
+    }
+    SECTION("row lock by an advisory lock")
+    {
+        postgres::StateRepository<Stock> const other{
+            audited.pool,
+            {.table = audited.table,
+             .key = "sku",
+             .row_lock = postgres::RowLock::advisory,
+             .isolation = postgres::Isolation::serializable,
+             .settings = {{"app.actor", "carol"}}}};
+        CHECK(TransactionService{PessimisticRowLock{}, other}.try_do_in_transaction("x", more));
+        CHECK(TransactionService{PessimisticRowLock{.missing = Missing::create}, other}.try_do_in_transaction(
+            "new", more));
+        CHECK(audited.actors() == "carol,carol");
+        check(PessimisticRowLock{});
+    }
+    SECTION("optimistic")
+    {
+        check(OptimisticVersioning{.remember = 10});
+    }
+    SECTION("lease")
+    {
+        check(SetNxLock{});
+    }
+    SECTION("free rows")
+    {
+        postgres::FreeRows const free{audited.by("worker"), {.where = "sku = $1"}};
+        CHECK(TransactionService{PessimisticRowLock{}, free}.try_do_in_transaction("x", more));
+        CHECK(audited.actors() == "worker");
+    }
+    SECTION("asynchronous")
+    {
+        TransactionService const service{PessimisticRowLock{}, audited.by("later")};
+        CHECK(service.async_do_in_transaction("x", more, boost::asio::use_future).get() == 1);
+        TransactionService const optimistic{OptimisticVersioning{}, audited.by("later still")};
+        CHECK(optimistic.async_do_in_transaction("x", more, boost::asio::use_future).get() == 2);
+        CHECK(audited.actors() == "later,later still");
+    }
+    CHECK(audited.pool.connection_count() <= 2);
+}
+
+TEST_CASE("a setting has any text as its value", "[postgres][settings]")
+{
+    Audited const audited;
+    static_cast<void>(audited.stock.insert(Stock{"x", 0}).value());
+    CHECK(audited.actors().empty());
+    for (std::string const value :
+         {"", "'; DROP TABLE x; --", "a\\b", "\n\t\r", "Zoë 東京", "$1", "{\"sub\": \"u1\"}"}) {
+        CAPTURE(value);
+        CHECK(TransactionService{PessimisticRowLock{}, audited.by(value)}.try_do_in_transaction(
+            "x", [](Stock& s) { ++s.quantity; }));
+        CHECK(audited.actors() == value);
+    }
+    std::string const longest(std::size_t{1} << 16, 'x');
+    CHECK(TransactionService{OptimisticVersioning{}, audited.by(longest)}.try_do_in_transaction(
+        "x", [](Stock& s) { ++s.quantity; }));
+    CHECK(audited.actors() == longest);
+}
+
+TEST_CASE("a setting that cannot be made is refused by its name", "[postgres][settings]")
+{
+    Audited const audited;
+    using Catch::Matchers::ContainsSubstring;
+    for (std::string const name :
+         {"search_path", "role", "statement_timeout", "lock_timeout", "transaction_isolation", "row_security",
+          "session_authorization", "", "app.", ".app", "app..x", "app.'x'", "1app.x", "app.1x"}) {
+        CAPTURE(name);
+        CHECK_THROWS_WITH(audited.stock.with_settings({{name, "x"}}), ContainsSubstring('"' + name + '"'));
+        CHECK_THROWS_WITH(
+            (postgres::StateRepository<Stock>{audited.pool, {.settings = {{name, "x"}}}}),
+            ContainsSubstring("invalid_argument"));
+    }
+    CHECK_THROWS_WITH(
+        audited.stock.with_settings({{"app.x", "1"}, {"App.X", "2"}}),
+        ContainsSubstring("\"app.x\" is given twice"));
+    CHECK_THROWS_WITH(
+        audited.stock.with_settings({{"app.x", std::string("a\0b", 3)}}),
+        ContainsSubstring("\"app.x\" has a NUL"));
+    CHECK_THROWS_WITH(
+        audited.stock.with_settings({{"app.x", std::string(std::size_t{1} << 17, 'x')}}),
+        ContainsSubstring("\"app.x\" is longer"));
+    // What only the server knows to be wrong is its refusal, which names the setting and not its value.
+    auto const bytes = TransactionService{PessimisticRowLock{}, audited.by("\xff")}.try_do_in_transaction(
+        "x", [](Stock&) {});
+    CHECK(bytes.errc() == Errc::invalid_argument);
+    CHECK_THAT(bytes.detail(), ContainsSubstring("app.actor"));
+    // One of the same name takes the place of the former one.
+    static_cast<void>(audited.by("ann").with_settings({{"APP.ACTOR", "bob"}}).insert(Stock{"x", 0}).value());
+    CHECK(audited.actors() == "bob");
 }
 
 TEST_CASE("what a text may leave in its session", "[postgres][settings]")
