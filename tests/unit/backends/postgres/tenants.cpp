@@ -244,6 +244,79 @@ TEST_CASE("an operation within an operation of another tenant is no deadlock", "
     CHECK(notes.tenant("ann").identity() != notes.tenant("bob").identity());
 }
 
+TEST_CASE("what a policy forbids is refused in words, and at once", "[postgres][tenants]")
+{
+    Notes const notes;
+    auto const ann = notes.tenant("ann");
+    int runs = 0;
+    auto const refused = [&](auto const& outcome, char const* word) {
+        CHECK(outcome.errc() == Errc::constraint_violated);
+        CHECK_THAT(outcome.detail(), ContainsSubstring(word));
+        CHECK(runs <= 3);
+        runs = 0;
+    };
+    auto const change = [&](Note& n) {
+        ++runs;
+        n.body += "!";
+    };
+    auto const under_all = [&](std::int64_t key, char const* word) {
+        refused(TransactionService{PessimisticRowLock{}, ann}.try_do_in_transaction(key, change), word);
+        refused(
+            TransactionService{PessimisticRowLock{}, ann}.try_do_in_transaction(
+                OperationId{"r"}, key, change),
+            word);
+        refused(TransactionService{OptimisticVersioning{}, ann}.try_do_in_transaction(key, change), word);
+        refused(
+            TransactionService{OptimisticVersioning{}, ann}.try_do_in_transaction(
+                OperationId{"o"}, key, change),
+            word);
+        refused(TransactionService{SetNxLock{}, ann}.try_do_in_transaction(key, change), word);
+        refused(
+            TransactionService{OptimisticVersioning{}, ann}.try_do_in_transaction(
+                keys(key, std::int64_t{1}), [&](Note& n, Note& other) { change(n), change(other); }),
+            word);
+        CHECK(notes.body(1) == "hers");
+        CHECK(notes.body(2) == "his");
+    };
+    SECTION("a row that is shown and may not be updated")
+    {
+        notes.sql("CREATE POLICY s ON {t} FOR SELECT USING (true)");
+        notes.sql("CREATE POLICY u ON {t} FOR UPDATE USING (id = 1)");
+        CHECK(ann.load(std::int64_t{2}));
+        under_all(2, "row-level polic");
+        refused(ann.compare_and_set(std::int64_t{2}, 1, Note{2, "x"}), "row-level polic");
+        refused(ann.erase(std::int64_t{2}, 1), "row-level polic");
+        refused(
+            TransactionService{OptimisticVersioning{}, ann}.try_do_in_transaction(
+                keys(std::int64_t{1}, std::int64_t{2}), [&](Note& n, Note const&) { change(n); }),
+            "row-level polic");
+    }
+    SECTION("a new row that WITH CHECK refuses")
+    {
+        notes.sql("CREATE POLICY a ON {t} USING (true) WITH CHECK (body NOT LIKE '%!')");
+        under_all(2, "row-level policy");
+        refused(ann.insert(Note{7, "x!"}), "row-level policy");
+    }
+    SECTION("a key that a hidden row has")
+    {
+        notes.sql(by_tenant);
+        auto const create = [&](auto policy) {
+            policy.missing = Missing::create;
+            refused(TransactionService{policy, ann}.try_do_in_transaction(std::int64_t{2}, change), "hide");
+            refused(
+                TransactionService{policy, ann}.try_do_in_transaction(
+                    OperationId{"c"}, std::int64_t{2}, change),
+                "hide");
+        };
+        create(PessimisticRowLock{});
+        create(OptimisticVersioning{});
+        create(SetNxLock{});
+        refused(ann.insert(Note{2, "x"}), "hide");
+        CHECK(notes.body(2) == "his");
+        CHECK(ann.insert(Note{1, "x"}).errc() == Errc::already_exists);
+    }
+}
+
 TEST_CASE("the lock record of a row is one for all", "[postgres][tenants]")
 {
     Notes const notes;

@@ -85,6 +85,9 @@ private:
     struct Locked {
         Reply row;
         bool hashed{false};  // it has its advisory lock, too
+        // How often policies have shown the row and not let it be locked. Once may be a row that was deleted
+        // in between.
+        int hidden{0};
     };
     // What a round of locking found.
     struct Round {
@@ -111,6 +114,9 @@ private:
         Exchange& exchange, std::size_t at, std::size_t from, std::span<Key const* const> keys, Wait wait);
     // What the transaction can be asked for later; `reply` has its id in the last column.
     void learn_identity(Reply const& reply);
+    // Whether a row that seemed not to be there is looked at without a lock, too: policies may show it to
+    // those who read it only.
+    bool looks_first(std::size_t i) const noexcept;
     bool add_hash_lock(Batch& batch, Key const& key, Wait wait) const;
     bool add_row_lock(Batch& batch, Key const& key, Wait wait) const;
     static Failure refused(SqlError const& error, Wait wait);

@@ -115,6 +115,7 @@ private:
 /// Where the replies of `TableCore::add_careful_change` are.
 struct CarefulChange {
     std::optional<std::size_t> guard;  ///< of the fence
+    std::optional<std::size_t> seen;   ///< the row without a lock; where policies decide which rows there are
     std::size_t before{0};             ///< the row before the change
     std::size_t change{0};
     std::size_t after{0};  ///< the row after it
@@ -195,6 +196,10 @@ public:
     Failure not_to_be_written(std::size_t shown, Writing why, RowChange const& change) const;
     /// The failure of a change of which a trigger or a rule of the table made nothing, or something else.
     Failure made_nothing_of(RowChange const& change) const;
+    /// Whether row-level policies decide which rows of the table there are.
+    bool decided_by_policies() const noexcept;
+    /// The failure of a row that policies show, and that they do not let be locked.
+    Failure row_not_locked() const;
     /// The clause that locks a row.
     char const* lock_clause() const noexcept;
     static Failure has_nul(char const* column);

@@ -52,6 +52,8 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
         for (auto i = from; i < keys.size(); ++i) {
             if (rows_[i].hashed && !add_hash_lock(batch, *keys[i], wait))
                 return store_->bad_key();
+            if (looks_first(i))
+                static_cast<void>(store_->add_load(*known_, batch, *keys[i]));
             if (!add_row_lock(batch, *keys[i], wait))
                 return store_->bad_key();
         }
@@ -115,6 +117,7 @@ Outcome<typename RowTransactionCore<R>::Round> RowTransactionCore<R>::take_rows(
                 return Errc::lock_busy;
             learn_identity(lock);
         }
+        bool const is_seen = looks_first(i) && exchange.replies[at++].rows() > 0;
         auto& row = exchange.replies[at++];
         if (row.rows() > 1)
             return store_->several_rows();
@@ -123,7 +126,10 @@ Outcome<typename RowTransactionCore<R>::Round> RowTransactionCore<R>::take_rows(
             learn_identity(row);
             rows_[i].row = std::move(row);
         }
-        if (is_there || has_hash) {
+        bool const is_hidden = is_seen && !is_there;
+        if (is_hidden && ++rows_[i].hidden > 1)
+            return store_->row_not_locked();
+        if (is_there || (has_hash && !is_hidden)) {
             round.behind = round.behind || round.unlocked < i;
         } else {
             round.unlocked = std::min(round.unlocked, i);
@@ -131,6 +137,12 @@ Outcome<typename RowTransactionCore<R>::Round> RowTransactionCore<R>::take_rows(
         }
     }
     return round;
+}
+
+template <class R>
+bool RowTransactionCore<R>::looks_first(std::size_t i) const noexcept
+{
+    return rows_[i].hashed && known_->policies.decide_rows;
 }
 
 template <class R>
@@ -178,6 +190,10 @@ template <class R>
 Failure RowTransactionCore<R>::changes_refused(SqlError const& error)
 {
     auto failure = failure_of(error, Access::write);
+    if (error.state == "23505" && !error.raised && known_->policies.decide_rows)
+        return failed(
+            failure.errc(),
+            {failure.detail(), "; the row in the way may be one that row-level policies hide"});
     bool const outdated = store_->outdated(known_, error);
     if (error.policy != RowPolicy::would_hide || known_->policies.apply || !outdated)
         return failure;
@@ -513,7 +529,8 @@ std::optional<Failure> RowTransactionCore<R>::refusal_of(
         auto const why = store_->why_refused(changes[i], Deadline{until});
         if (why && *why)
             codes[i] = **why;
-        if (!why && (why.errc() == Errc::misconfigured || why.errc() == Errc::invalid_argument))
+        if (!why && (why.errc() == Errc::misconfigured || why.errc() == Errc::invalid_argument ||
+                     why.errc() == Errc::constraint_violated))
             return why.failure();
     }
     CommitRefusal refusal{changes.size()};

@@ -127,7 +127,8 @@ bool TableCore<R>::may_be_taken(
 template <class R>
 bool TableCore<R>::needs_care(KnownTable const& known, RowChange const& change) noexcept
 {
-    return known.rules(action_of(change)).before;
+    bool const writes = change.kind == ChangeKind::write || change.kind == ChangeKind::erase;
+    return known.rules(action_of(change)).before || (writes && known.policies.decide_rows);
 }
 
 template <class R>
@@ -162,6 +163,11 @@ Outcome<void> TableCore<R>::add_careful_change(
         return bad_key();
     if (action == RowAction::insert)
         batch.add(known.statements.lock_hash, std::move(number));
+    if (known.policies.decide_rows) {
+        at.seen = batch.size();
+        if (auto added = add_load(known, batch, *change.key); !added)
+            return added;
+    }
     at.before = batch.size();
     batch.add(known.statements.lock_row, std::move(locked));
     Params params;
@@ -204,6 +210,8 @@ Outcome<void> TableCore<R>::judge_carefully(
             return Errc::already_exists;
         return replies[at.change].rows() > 0 || is_there ? success() : Outcome<void>{made_nothing_of(change)};
     }
+    if (!was_there && at.seen && replies[*at.seen].rows() > 0)
+        return made_nothing_of(change);  // a policy shows the row to those who read it only
     if (!was_there)
         return Errc::not_found;
     if (before.number(0, 0) != change.version)
@@ -242,6 +250,9 @@ std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& cha
         return Errc::fenced_out;
     if (inserts)
         return Errc::already_exists;
+    // A row that has the version and was not locked: the reply does not say why.
+    if (change.kind == ChangeKind::verify && reply.number(0, present_version) == change.version)
+        return std::nullopt;
     return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
 }
 
@@ -257,7 +268,11 @@ Outcome<std::optional<Errc>> TableCore<R>::why_refused(RowChange const& change, 
         return Code{Errc::already_exists};
     if (action_of(change) != RowAction::insert && !there)
         return Code{Errc::not_found};
-    if (there && (change.kind == ChangeKind::verify || reply->number(0, 0) != change.version))
+    bool const is_read = change.kind == ChangeKind::verify;
+    bool const same = there && reply->number(0, 0) == change.version;
+    if (is_read && same && decided_by_policies())
+        return row_not_locked();
+    if (there && (is_read || !same))
         return Code{Errc::version_conflict};
     if (there && respelled(change))
         return foreign_key();
@@ -338,7 +353,8 @@ Outcome<CommitResult> TableCore<R>::judge_one(
             return damaged("an operation record is damaged");
         }
         if (reply.null(0, new_version))
-            return or_duplicate(Failure{*judge(reply, change)}, operation, until);
+            return or_duplicate(
+                Failure{judge(reply, change).value_or(Errc::version_conflict)}, operation, until);
     }
     auto code = judge(reply, change);
     if (!code || must_look(known, change, *code)) {

@@ -182,7 +182,7 @@ bool TableCore<R>::add_home(KnownTable const& known, Params& params, Key const& 
 template <class R>
 void const* TableCore<R>::handle_identity() const noexcept
 {
-    if (!shared_->policies_decide.load(std::memory_order_acquire))
+    if (!decided_by_policies())
         return identity.get();
     try {
         std::call_once(scoped_, [&] {
@@ -305,14 +305,32 @@ Failure TableCore<R>::not_to_be_written(std::size_t shown, Writing why, RowChang
 }
 
 template <class R>
+bool TableCore<R>::decided_by_policies() const noexcept
+{
+    return shared_->policies_decide.load(std::memory_order_acquire);
+}
+
+template <class R>
+Failure TableCore<R>::row_not_locked() const
+{
+    return failed(
+        Errc::constraint_violated,
+        {"postgres: row-level policies of ", table.name,
+         " show the row, and let nobody of this role and these settings update it"});
+}
+
+template <class R>
 Failure TableCore<R>::made_nothing_of(RowChange const& change) const
 {
     auto const action = action_of(change);
     return failed(
-        Errc::constraint_violated, {"postgres: a trigger or a rule of ", table.name, " made nothing of the ",
-                                    action == RowAction::insert   ? "insert"
-                                    : action == RowAction::update ? "update, or moved no version"
-                                                                  : "delete"});
+        Errc::constraint_violated,
+        {decided_by_policies() ? "postgres: a row-level policy, a trigger or a rule of "
+                               : "postgres: a trigger or a rule of ",
+         table.name, " made nothing of the ",
+         action == RowAction::insert   ? "insert"
+         : action == RowAction::update ? "update, or moved no version"
+                                       : "delete"});
 }
 
 template <class R>
