@@ -24,6 +24,7 @@
 
 #include <interlock/backends/postgres/async_transaction.hpp>
 #include <interlock/backends/postgres/detail/impl/batch.ipp>
+#include <interlock/backends/postgres/detail/impl/column_text.ipp>
 #include <interlock/backends/postgres/detail/impl/connecting.ipp>
 #include <interlock/backends/postgres/detail/impl/connection.ipp>
 #include <interlock/backends/postgres/detail/impl/error.ipp>

@@ -8,7 +8,9 @@
 /// and writes it. A column may therefore have any type whose text the member's type can hold: an integer in a
 /// numeric column, a string in a uuid.
 
+#include <interlock/backends/postgres/column_traits.hpp>
 #include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/column_text.hpp>
 #include <interlock/backends/postgres/detail/reply.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -17,9 +19,18 @@
 #include <boost/describe/enumerators.hpp>
 #include <boost/mp11/algorithm.hpp>
 
+#include <array>
 #include <charconv>
+#include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <ratio>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -30,15 +41,88 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// A type of the user's own that is one column.
+template <class M>
+concept OwnColumn = requires(M const& value, std::string_view text) {
+    { ColumnTraits<M>::to_text(value) } -> std::convertible_to<std::string>;
+    { ColumnTraits<M>::from_text(text) } -> std::same_as<std::optional<M>>;
+};
+
+template <class E>
+concept LabelledEnum = requires { EnumLabels<E>::labels; };
+
+template <class M>
+struct is_bytes : std::false_type {};
+template <>
+struct is_bytes<std::vector<std::byte>> : std::true_type {};
+template <>
+struct is_bytes<std::vector<unsigned char>> : std::true_type {};
+template <>
+struct is_bytes<std::vector<char>> : std::true_type {};
+template <std::size_t N>
+struct is_bytes<std::array<std::byte, N>> : std::true_type {};
+template <std::size_t N>
+struct is_bytes<std::array<unsigned char, N>> : std::true_type {};
+
+template <class M>
+struct is_time : std::false_type {};
+template <class D>
+struct is_time<std::chrono::sys_time<D>> : std::bool_constant<std::is_integral_v<typename D::rep>> {};
+
+template <class M>
+constexpr bool is_day =
+    std::is_same_v<M, std::chrono::sys_days> || std::is_same_v<M, std::chrono::year_month_day>;
+
+template <class M>
+constexpr bool is_column_type() noexcept;
+
+/// A list of columns: an array of the server's.
+template <class M>
+struct is_list : std::false_type {};
+template <class E>
+struct is_list<std::vector<E>>
+    : std::bool_constant<!is_bytes<std::vector<E>>::value && is_column_type<E>() && !is_list<E>::value> {};
+template <class E>
+struct is_list<std::optional<E>> : is_list<E> {};
+
 /// Whether a member of type `M` is one column.
 template <class M>
 constexpr bool is_column_type() noexcept
 {
-    if constexpr (interlock::detail::is_optional<M>::value)
-        return is_column_type<typename M::value_type>();
+    if constexpr (OwnColumn<M>)
+        return true;
+    else if constexpr (interlock::detail::is_optional<M>::value)
+        return !interlock::detail::is_optional<typename M::value_type>::value &&
+               is_column_type<typename M::value_type>();
     else
-        return std::is_same_v<M, std::string> || std::is_enum_v<M> ||
+        return std::is_same_v<M, std::string> || std::is_enum_v<M> || is_bytes<M>::value ||
+               is_time<M>::value || is_day<M> || is_list<M>::value ||
                (std::is_arithmetic_v<M> && !std::is_same_v<M, long double>);
+}
+
+template <class M>
+constexpr MemberKind kind_of_member() noexcept
+{
+    if constexpr (OwnColumn<M>)
+        return MemberKind::own;
+    else if constexpr (interlock::detail::is_optional<M>::value)
+        return kind_of_member<typename M::value_type>();
+    else if constexpr (std::is_same_v<M, std::string>)
+        return MemberKind::text;
+    else if constexpr (std::is_same_v<M, bool>)
+        return MemberKind::boolean;
+    else if constexpr (std::is_enum_v<M>)
+        return MemberKind::enumeration;
+    else if constexpr (is_bytes<M>::value)
+        return MemberKind::bytes;
+    else if constexpr (is_day<M>)
+        return MemberKind::day;
+    else if constexpr (is_time<M>::value)
+        return MemberKind::time;
+    else if constexpr (is_list<M>::value)
+        return MemberKind::list;
+    else
+        return MemberKind::number;
 }
 
 template <class T>
@@ -119,37 +203,300 @@ inline constexpr bool is_key_type =
     interlock::detail::DecodableKey<K> &&
     (is_column_type<K>() || is_row_type<K>() || is_tuple_of_columns<K>::value);
 
-/// Adds the value of a column to `params`. Returns false for a text with a NUL, which no text column can
-/// hold. An enumerator crosses by its described name, or, without one, by its number.
-template <class M>
-bool add_column(Params& params, M const& value)
+/// Why a value cannot stand in a column; null: it can.
+using Misfit = char const*;
+
+inline constexpr char misfit_nul[] = "has a NUL";
+inline constexpr char misfit_fraction[] = "is finer than a microsecond";
+inline constexpr char misfit_range[] = "is beyond the times of PostgreSQL";
+inline constexpr char misfit_day[] = "is no day of the calendar";
+inline constexpr char misfit_label[] = "is an enumerator that no label of the column belongs to";
+
+/// The text of a point in time.
+template <class D>
+Misfit time_text_of(std::chrono::sys_time<D> value, std::string& out)
 {
-    if constexpr (interlock::detail::is_optional<M>::value) {
-        if (value)
-            return add_column(params, *value);
-        params.null();
-    } else if constexpr (std::is_same_v<M, std::string>) {
-        if (value.find('\0') != std::string::npos)
+    using std::chrono::microseconds;
+    constexpr bool finer = std::ratio_less_v<typename D::period, microseconds::period>;
+    if constexpr (finer) {
+        if (std::chrono::floor<microseconds>(value) != value)
+            return misfit_fraction;
+    } else {
+        using Wide = std::chrono::duration<std::int64_t, typename D::period>;
+        constexpr auto limit = std::chrono::floor<Wide>(std::chrono::hours{24} * 106'000'000);
+        Wide const since = value.time_since_epoch();
+        if (since > limit || since < -limit)
+            return misfit_range;
+    }
+    out = time_text(std::chrono::floor<microseconds>(value).time_since_epoch().count());
+    return nullptr;
+}
+
+/// Reads a point in time. False: it is none, or it is finer or further than an `M` can be.
+template <class D>
+bool read_time(std::string_view text, std::chrono::sys_time<D>& out)
+{
+    using std::chrono::microseconds;
+    auto const read = time_of(text);
+    if (!read)
+        return false;
+    microseconds const since{*read};
+    if constexpr (std::ratio_less_v<typename D::period, microseconds::period>)
+        if (since > std::chrono::floor<microseconds>(D::max()) ||
+            since < std::chrono::ceil<microseconds>(D::min()))
             return false;
-        params.text(value);
-    } else if constexpr (std::is_same_v<M, bool>) {
-        params.boolean(value);
-    } else if constexpr (std::is_enum_v<M>) {
+    out = std::chrono::sys_time<D>{std::chrono::floor<D>(since)};
+    return out.time_since_epoch() == since;
+}
+
+/// The text of the label of an enumerator; empty: its number.
+template <class M>
+Misfit label_text(M value, ColumnForm const& form, std::string& out)
+{
+    if constexpr (LabelledEnum<M>) {
+        for (auto const& [enumerator, label] : EnumLabels<M>::labels)
+            if (enumerator == value) {
+                out = std::string_view{label};
+                return nullptr;
+            }
+        return misfit_label;
+    } else {
         if constexpr (boost::describe::has_describe_enumerators<M>::value) {
             if (char const* const name = boost::describe::enum_to_string(value, nullptr); name != nullptr) {
-                params.text(name);
-                return true;
+                if (form.labels.empty()) {
+                    out = name;
+                    return nullptr;
+                }
+                auto const label = label_of(form.labels, name);
+                if (label)
+                    out = *label;
+                return label ? nullptr : misfit_label;
             }
         }
-        params.text(std::to_string(static_cast<std::underlying_type_t<M>>(value)));
+        out = std::to_string(static_cast<std::underlying_type_t<M>>(value));
+        return nullptr;
+    }
+}
+
+template <class M>
+bool read_label(std::string_view text, bool sql_enum, M& out)
+{
+    if constexpr (LabelledEnum<M>) {
+        for (auto const& [enumerator, label] : EnumLabels<M>::labels)
+            if (std::string_view{label} == text) {
+                out = enumerator;
+                return true;
+            }
+        return false;
+    } else {
+        if constexpr (boost::describe::has_describe_enumerators<M>::value) {
+            if (std::string const name(text); boost::describe::enum_from_string(name.c_str(), out))
+                return true;
+            bool found = false;
+            if (sql_enum)
+                boost::mp11::mp_for_each<boost::describe::describe_enumerators<M>>([&](auto enumerator) {
+                    if (!found && reads_as(text, enumerator.name)) {
+                        out = enumerator.value;
+                        found = true;
+                    }
+                });
+            if (found)
+                return true;
+        }
+        std::underlying_type_t<M> number{};
+        auto const end = std::from_chars(text.data(), text.data() + text.size(), number);
+        out = static_cast<M>(number);
+        return end.ec == std::errc{} && end.ptr == text.data() + text.size();
+    }
+}
+
+template <class M>
+std::string_view bytes_view(M const& value) noexcept
+{
+    return {reinterpret_cast<char const*>(value.data()), value.size()};
+}
+
+template <class M>
+bool take_bytes(std::optional<std::string> const& bytes, M& out)
+{
+    if (!bytes)
+        return false;
+    if constexpr (requires { out.resize(bytes->size()); })
+        out.resize(bytes->size());
+    if (bytes->size() != out.size())
+        return false;
+    if (!bytes->empty())
+        std::memcpy(out.data(), bytes->data(), bytes->size());
+    return true;
+}
+
+template <class M>
+Misfit column_text(M const& value, ColumnForm const& form, std::string& out);
+
+/// The text of an array.
+template <class M>
+Misfit list_text(M const& list, std::string& out)
+{
+    std::string text;
+    for (std::size_t i = 0; i < list.size(); ++i) {
+        typename M::value_type const element = list[i];  // a vector of bool has no references
+        std::string part;
+        if constexpr (interlock::detail::is_optional<typename M::value_type>::value) {
+            if (!element) {
+                add_element(text, std::nullopt);
+                continue;
+            }
+            if (auto const misfit = column_text(*element, {}, part))
+                return misfit;
+        } else if (auto const misfit = column_text(element, {}, part)) {
+            return misfit;
+        }
+        add_element(text, part);
+    }
+    out = text.empty() ? "{}" : text + "}";
+    return nullptr;
+}
+
+/// The text of a value that is no optional, as the column's type reads it.
+template <class M>
+Misfit column_text(M const& value, ColumnForm const& form, std::string& out)
+{
+    if constexpr (OwnColumn<M>) {
+        out = ColumnTraits<M>::to_text(value);
+        return out.find('\0') == std::string::npos ? nullptr : misfit_nul;
+    } else if constexpr (std::is_same_v<M, std::string>) {
+        if (value.find('\0') != std::string::npos)
+            return misfit_nul;
+        out = value;
+    } else if constexpr (std::is_same_v<M, bool>) {
+        out = form.type == ColumnForm::Type::number ? (value ? "1" : "0") : (value ? "true" : "false");
+    } else if constexpr (std::is_enum_v<M>) {
+        return label_text(value, form, out);
+    } else if constexpr (is_bytes<M>::value) {
+        out = form.type == ColumnForm::Type::uuid ? uuid_text(bytes_view(value))
+                                                  : bytea_text(bytes_view(value));
+    } else if constexpr (std::is_same_v<M, std::chrono::year_month_day>) {
+        if (!value.ok())
+            return misfit_day;
+        out = day_text(std::chrono::sys_days{value}.time_since_epoch().count());
+    } else if constexpr (std::is_same_v<M, std::chrono::sys_days>) {
+        auto const days = static_cast<std::int64_t>(value.time_since_epoch().count());
+        if (days > 106'000'000 || days < -106'000'000)
+            return misfit_range;
+        out = day_text(days);
+    } else if constexpr (is_time<M>::value) {
+        return time_text_of(value, out);
+    } else if constexpr (is_list<M>::value) {
+        return list_text(value, out);
     } else if constexpr (std::is_integral_v<M>) {
-        params.text(std::to_string(value));
+        out = std::to_string(value);
     } else {
         char buffer[64];
         auto const end = std::to_chars(buffer, buffer + sizeof buffer, value);
-        params.text(std::string(buffer, end.ptr));
+        out.assign(buffer, end.ptr);
+    }
+    return nullptr;
+}
+
+/// Adds the value of a column to `params`. An enumerator crosses by its label, or, without one, by its number.
+template <class M>
+Misfit add_column(Params& params, M const& value, ColumnForm const& form = {})
+{
+    if constexpr (interlock::detail::is_optional<M>::value && !OwnColumn<M>) {
+        if (value)
+            return add_column(params, *value, form);
+        params.null();
+        return nullptr;
+    } else if constexpr (std::is_same_v<M, bool>) {
+        if (form.type != ColumnForm::Type::number) {
+            params.boolean(value);
+            return nullptr;
+        }
+        params.text(value ? "1" : "0");
+        return nullptr;
+    } else {
+        if constexpr (std::is_same_v<M, std::string>)
+            if (form.type == ColumnForm::Type::bytes) {
+                params.bytes(value);
+                return nullptr;
+            }
+        std::string text;
+        if (auto const misfit = column_text(value, form, text))
+            return misfit;
+        params.text(std::move(text));
+        return nullptr;
+    }
+}
+
+/// Oids of types of the server's own.
+inline constexpr std::uint32_t bytea_oid = 17;
+
+template <class M>
+bool read_text(std::string_view text, std::uint32_t type, M& out);
+
+template <class M>
+bool read_list(std::string_view text, M& out)
+{
+    auto const elements = elements_of(text);
+    if (!elements)
+        return false;
+    out.clear();
+    for (auto const& element : *elements) {
+        typename M::value_type value{};
+        if constexpr (interlock::detail::is_optional<typename M::value_type>::value) {
+            if (element && !read_text(*element, 0, value.emplace()))
+                return false;
+        } else if (!element || !read_text(*element, 0, value)) {
+            return false;
+        }
+        out.push_back(std::move(value));
     }
     return true;
+}
+
+/// Reads a value that is no optional from what a column of type `type` has.
+template <class M>
+bool read_text(std::string_view text, std::uint32_t type, M& out)
+{
+    if constexpr (OwnColumn<M>) {
+        auto value = ColumnTraits<M>::from_text(text);
+        if (value)
+            out = *std::move(value);
+        return value.has_value();
+    } else if constexpr (std::is_same_v<M, std::string>) {
+        if (type != bytea_oid) {
+            out = text;
+            return true;
+        }
+        auto bytes = text.starts_with("\\x") ? bytes_of_hex(text.substr(2)) : std::nullopt;
+        if (bytes)
+            out = *std::move(bytes);
+        return bytes.has_value();
+    } else if constexpr (is_bytes<M>::value) {
+        return take_bytes(bytes_of_hex(text.starts_with("\\x") ? text.substr(2) : text), out);
+    } else if constexpr (std::is_same_v<M, bool>) {
+        out = text == "t" || text == "1";
+        return out || text == "f" || text == "0";
+    } else if constexpr (std::is_enum_v<M>) {
+        return read_label(text, type >= first_user_oid, out);
+    } else if constexpr (std::is_same_v<M, std::chrono::year_month_day>) {
+        std::chrono::sys_days day;
+        bool const good = read_time(text, day);
+        out = day;
+        return good;
+    } else if constexpr (is_time<M>::value) {
+        return read_time(text, out);
+    } else if constexpr (is_list<M>::value) {
+        return read_list(text, out);
+    } else {
+        if constexpr (std::is_integral_v<M>)
+            if (text == "t" || text == "f") {  // a boolean
+                out = text == "t" ? 1 : 0;
+                return true;
+            }
+        auto const end = std::from_chars(text.data(), text.data() + text.size(), out);
+        return end.ec == std::errc{} && end.ptr == text.data() + text.size();
+    }
 }
 
 /// Reads the value of a column into `out`. Returns false when the text is not that of an `M`, or is a null
@@ -157,7 +504,7 @@ bool add_column(Params& params, M const& value)
 template <class M>
 bool read_column(Reply const& reply, std::size_t row, std::size_t column, M& out)
 {
-    if constexpr (interlock::detail::is_optional<M>::value) {
+    if constexpr (interlock::detail::is_optional<M>::value && !OwnColumn<M>) {
         if (reply.null(row, column)) {
             out.reset();
             return true;
@@ -166,26 +513,36 @@ bool read_column(Reply const& reply, std::size_t row, std::size_t column, M& out
     } else {
         if (reply.null(row, column))
             return false;
-        auto const text = reply.text(row, column);
-        if constexpr (std::is_same_v<M, std::string>) {
-            out = text;
-            return true;
-        } else if constexpr (std::is_same_v<M, bool>) {
-            out = text == "t" || text == "1";
-            return out || text == "f" || text == "0";
-        } else if constexpr (std::is_enum_v<M>) {
-            if constexpr (boost::describe::has_describe_enumerators<M>::value)
-                if (std::string const name(text); boost::describe::enum_from_string(name.c_str(), out))
-                    return true;
-            std::underlying_type_t<M> number{};
-            auto const end = std::from_chars(text.data(), text.data() + text.size(), number);
-            out = static_cast<M>(number);
-            return end.ec == std::errc{} && end.ptr == text.data() + text.size();
-        } else {
-            auto const end = std::from_chars(text.data(), text.data() + text.size(), out);
-            return end.ec == std::errc{} && end.ptr == text.data() + text.size();
-        }
+        return read_text(reply.text(row, column), reply.type(column), out);
     }
+}
+
+/// What the members are that the columns are made of, in order.
+template <class T>
+std::vector<MemberKind> column_kinds()
+{
+    std::vector<MemberKind> kinds;
+    if constexpr (is_row_type<T>()) {
+        T const row{};
+        for_each_column(row, [&](char const*, auto const& member) {
+            kinds.push_back(kind_of_member<std::remove_cvref_t<decltype(member)>>());
+        });
+    }
+    return kinds;
+}
+
+/// The names of the members that can be no column.
+template <class T>
+std::vector<std::string> members_without_column()
+{
+    std::vector<std::string> names;
+    if constexpr (interlock::detail::Described<T>)
+        boost::mp11::mp_for_each<interlock::detail::described_members<T>>([&](auto member) {
+            using M = std::remove_cvref_t<decltype(std::declval<T&>().*member.pointer)>;
+            if constexpr (!is_column_type<M>() && !is_row_type<M>())
+                names.emplace_back(member.name);
+        });
+    return names;
 }
 
 /// The names of all columns, in order.

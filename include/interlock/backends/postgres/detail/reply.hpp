@@ -41,6 +41,8 @@ public:
     /// The value as a number; nothing when it is no number, or a null.
     std::optional<std::int64_t> number(std::size_t row, std::size_t column) const noexcept;
     bool boolean(std::size_t row, std::size_t column) const noexcept { return text(row, column) == "t"; }
+    /// The oid of the column's type, which for a domain is the type under it.
+    std::uint32_t type(std::size_t column) const noexcept;
     /// The value of a `bytea`; nothing when the value is not one.
     std::optional<std::string> bytes(std::size_t row, std::size_t column) const;
     /// The place of the column with this name, in its exact case.

@@ -67,6 +67,8 @@ TypeShape type_shape()
     shape.storable = StorableState<T>;
     shape.is_row = is_row_type<T>();
     shape.columns = column_names<T>();
+    shape.kinds = column_kinds<T>();
+    shape.unfit = members_without_column<T>();
     shape.is_key = is_key_type<K>;
     shape.key_is_struct = is_row_type<K>();
     shape.key_columns = column_names<K>();
@@ -94,7 +96,8 @@ public:
         if constexpr (is_key_type<K>) {
             K const decoded(KeyTraits<K>::decode(key.bytes()));
             bool good = KeyTraits<K>::encode(decoded) == key.bytes();
-            for_each_part(decoded, [&](auto const& part) { good = good && add_column(params, part); });
+            for_each_part(
+                decoded, [&](auto const& part) { good = good && add_column(params, part) == nullptr; });
             return good;
         } else {
             return false;
@@ -262,8 +265,9 @@ private:
                             ? writing_of_update(table, i, std::nullopt)
                             : writing_of_update(table, i, !interlock::detail::surely_equal(member, loaded));
                     written += writing == Writing::yes ? '1' : '0';
-                    if (writing == Writing::yes && !add_column(params, member))
-                        failure = this->has_nul(name);
+                    if (writing == Writing::yes)
+                        if (auto const misfit = add_column(params, member, table.forms[i]))
+                            failure = this->cannot_hold(name, misfit);
                     if (writing == Writing::no_right || writing == Writing::read_only)
                         failure = this->not_to_be_written(i, writing, change);
                 });

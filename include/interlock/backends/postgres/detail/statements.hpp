@@ -22,6 +22,7 @@
 /// snapshot. The statement must then leave no trace, so it fails: see `race_word`.
 
 #include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/column_text.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/core/versioned.hpp>
@@ -81,6 +82,8 @@ struct Table {
     std::vector<ColumnUse> uses;       ///< for each of `shown`
     Write write{Write::changed};       ///< as the options say
     Empty empty{Empty::null};          ///< likewise
+    std::vector<MemberKind> kinds;     ///< for each of `shown`: what its member is
+    std::vector<ColumnForm> forms;     ///< for each of `shown`: how its values cross
     std::string next_version;          ///< the expression for the version after `t.<version>`
     std::string first_version;         ///< the expression for the version of a new row
     /// The expression for the version of the row `t` as a number from 1, see `VersionColumn`.

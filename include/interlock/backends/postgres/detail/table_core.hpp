@@ -202,7 +202,8 @@ public:
     Failure row_not_locked() const;
     /// The clause that locks a row.
     char const* lock_clause() const noexcept;
-    static Failure has_nul(char const* column);
+    /// The failure of a member whose value cannot stand in any column of its kind.
+    Failure cannot_hold(char const* member, char const* why) const;
     static Failure undecodable(Version version);
 
     /// Adds the key by which locks are kept. False: no row can have it.

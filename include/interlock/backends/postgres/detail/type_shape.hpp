@@ -6,6 +6,7 @@
 /// @file
 /// Which table a repository has, by its options and by what its types are.
 
+#include <interlock/backends/postgres/detail/column_text.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
 
@@ -31,6 +32,8 @@ struct TypeShape {
     bool storable{false};              // `StateTraits` can encode the state, for the library's own table
     bool is_row{false};                // the state is a struct of columns, for a user's table
     std::vector<std::string> columns;  // the names of those
+    std::vector<MemberKind> kinds;     // what each of those is in the program
+    std::vector<std::string> unfit;    // the names of members that are no columns
     bool is_key{false};                // the key is a column, or is made of columns
     bool key_is_struct{false};         // those have names, which must be the table's
     std::vector<std::string> key_columns;

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_KNOWN_TABLE_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_KNOWN_TABLE_IPP
 
+#include <interlock/backends/postgres/detail/column_text.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/known_table.hpp>
 #include <interlock/backends/postgres/detail/names.hpp>
@@ -30,15 +31,20 @@ namespace detail {
 
 /// Oids of PostgreSQL's own types, which are the same in every server.
 namespace type_oid {
+inline constexpr std::uint32_t boolean = 16;
+inline constexpr std::uint32_t bytea = 17;
 inline constexpr std::uint32_t bigint = 20;
 inline constexpr std::uint32_t smallint = 21;
 inline constexpr std::uint32_t integer = 23;
 inline constexpr std::uint32_t xid = 28;
 inline constexpr std::uint32_t real = 700;
 inline constexpr std::uint32_t double_precision = 701;
+inline constexpr std::uint32_t money = 790;
+inline constexpr std::uint32_t date = 1082;
 inline constexpr std::uint32_t timestamp = 1114;
 inline constexpr std::uint32_t timestamptz = 1184;
 inline constexpr std::uint32_t numeric = 1700;
+inline constexpr std::uint32_t uuid = 2950;
 }  // namespace type_oid
 
 /// The number in the first parentheses of a type's text: `timestamp(3) without time zone`.
@@ -258,6 +264,79 @@ writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initia
     return Writing::yes;
 }
 
+/// What a member is, for people.
+INTERLOCK_DECL char const* word_for(MemberKind kind) noexcept
+{
+    switch (kind) {
+    case MemberKind::text: return "text";
+    case MemberKind::number: return "a number";
+    case MemberKind::boolean: return "a bool";
+    case MemberKind::enumeration: return "an enumeration";
+    case MemberKind::bytes: return "bytes";
+    case MemberKind::time: return "a point in time";
+    case MemberKind::day: return "a day";
+    case MemberKind::list: return "a list";
+    case MemberKind::own: break;
+    }
+    return "a type of your own";
+}
+
+/// Whether a member can be a column without loss. Text can be every column but bytes in arrays, since the
+/// server writes those in digits; types of the user's own know themselves; and what the server's extensions
+/// are is not known here.
+INTERLOCK_DECL bool can_be(MemberKind kind, ColumnFacts const& column) noexcept
+{
+    auto const type = column.base_oid;
+    bool const own = type < first_user_oid;
+    bool const moment = type == type_oid::timestamp || type == type_oid::timestamptz;
+    switch (kind) {
+    case MemberKind::bytes: return type == type_oid::bytea || type == type_oid::uuid;
+    case MemberKind::time: return moment;
+    case MemberKind::day: return moment || type == type_oid::date;
+    case MemberKind::list: return column.base_category == 'A' && column.base != "pg_catalog._bytea";
+    case MemberKind::number:
+    case MemberKind::boolean:
+        // The categories of numbers and of truth values, and of texts, which may have the digits of one.
+        return type != type_oid::money &&
+               (!own || std::string_view{"NBS"}.find(column.base_category) != std::string_view::npos ||
+                type == type_oid::xid);
+    case MemberKind::enumeration:
+        return !own || std::string_view{"NBSE"}.find(column.base_category) != std::string_view::npos;
+    case MemberKind::text: return column.base != "pg_catalog._bytea";
+    case MemberKind::own: break;
+    }
+    return true;
+}
+
+/// How the values of a column cross.
+INTERLOCK_DECL ColumnForm form_of(ColumnFacts const& column)
+{
+    ColumnForm form;
+    if (column.base_oid == type_oid::bytea)
+        form.type = ColumnForm::Type::bytes;
+    else if (column.base_oid == type_oid::uuid)
+        form.type = ColumnForm::Type::uuid;
+    else if (column.base_category == 'N')
+        form.type = ColumnForm::Type::number;
+    for (auto& label : elements_of(column.labels).value_or(std::vector<std::optional<std::string>>{}))
+        form.labels.push_back(label.value_or(""));
+    return form;
+}
+
+/// How the columns of the members cross; `misconfigured` when a member cannot be its column.
+INTERLOCK_DECL Outcome<void> fit_columns(Table& table, TableFacts const& facts)
+{
+    for (std::size_t i = 0; i < table.kinds.size(); ++i) {
+        auto const& column = *facts.column(unquoted(table.shown[i]));
+        if (!can_be(table.kinds[i], column))
+            return failed(
+                Errc::misconfigured, {"postgres: ", table.name, ".", column.name, " is of type ", column.type,
+                                      ", which a member that is ", word_for(table.kinds[i]), " cannot be"});
+        table.forms[i] = form_of(column);
+    }
+    return success();
+}
+
 /// How the server makes the bytes of a value of a type, by the type's oid, which is the same on all servers.
 /// Two values that the server takes for one have the same bytes, and no others have. The texts of times are
 /// those of JSON, because they do not depend on settings of the session.
@@ -406,6 +485,8 @@ INTERLOCK_DECL Outcome<Table> fitted(
         for (auto const& name : *names)
             if (facts.column(unquoted(name)) == nullptr)
                 return missing(name);
+    if (auto fit = fit_columns(table, facts); !fit)
+        return std::move(fit).failure();
     auto const* const version = facts.column(unquoted(table.version));
     if (version == nullptr)
         return missing(table.version);

@@ -66,6 +66,11 @@ INTERLOCK_DECL bool Reply::null(std::size_t row, std::size_t column) const noexc
     return value;
 }
 
+INTERLOCK_DECL std::uint32_t Reply::type(std::size_t column) const noexcept
+{
+    return PQftype(result_.get(), static_cast<int>(column));
+}
+
 [[gnu::noinline]] INTERLOCK_DECL std::optional<std::string> Reply::bytes(
     std::size_t row, std::size_t column) const
 {

@@ -351,9 +351,9 @@ Failure TableCore<R>::one_row_twice() const
 }
 
 template <class R>
-Failure TableCore<R>::has_nul(char const* column)
+Failure TableCore<R>::cannot_hold(char const* member, char const* why) const
 {
-    return failed(Errc::invalid_argument, {"postgres: the text of ", column, " has a NUL"});
+    return failed(Errc::invalid_argument, {"postgres: the value of ", table.name, ".", member, " ", why});
 }
 
 template <class R>

@@ -67,7 +67,9 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
     CASE WHEN NOT l.collisdeterministic THEN quote_ident(ln.nspname) || '.' || quote_ident(l.collname) END,
     a.attgenerated <> '', a.attidentity, a.atthasdef OR a.attidentity <> '' OR b.typdefault IS NOT NULL,
     a.attnotnull, has_column_privilege(c.oid, a.attnum, 'INSERT'),
-    has_column_privilege(c.oid, a.attnum, 'UPDATE'), o.early, o.late, o.at_commit
+    has_column_privilege(c.oid, a.attnum, 'UPDATE'), b.typcategory,
+    CASE WHEN b.typtype = 'e' THEN ARRAY(SELECT e.enumlabel FROM pg_catalog.pg_enum e
+        WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder) END, o.early, o.late, o.at_commit
 FROM c CROSS JOIN o JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
 JOIN pg_catalog.pg_type b ON b.oid = (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype
     FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
@@ -139,6 +141,8 @@ INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std
     column.not_null = reply.boolean(row, at + 11);
     column.may_insert = reply.boolean(row, at + 12);
     column.may_update = reply.boolean(row, at + 13);
+    column.base_category = first_char(reply.text(row, at + 14));
+    column.labels = reply.text(row, at + 15);
     return column;
 }
 

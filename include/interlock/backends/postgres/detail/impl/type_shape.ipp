@@ -95,6 +95,10 @@ INTERLOCK_DECL void set_read_only(Table& t, RepositoryOptions const& options, Ty
 /// The user's table.
 INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape const& shape)
 {
+    if (!shape.unfit.empty())
+        throw_invalid(
+            {"postgres: the member ", shape.unfit[0],
+             " can be no column; see postgres::ColumnTraits for types of your own"});
     if (!shape.is_row)
         throw_invalid(
             {"postgres: a table needs a default-constructible BOOST_DESCRIBE_STRUCT type whose members are "
@@ -127,6 +131,8 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
     for (auto const& key : keys)
         t.key.push_back(quoted_name(key));
     t.version = quoted_name(version);
+    t.kinds = shape.kinds;
+    t.forms.resize(shape.columns.size());
     for (auto const& column : columns_of(options, shape.columns)) {
         t.shown.push_back(quoted_name(column));
         t.written.push_back(column != version && std::find(keys.begin(), keys.end(), column) == keys.end());
