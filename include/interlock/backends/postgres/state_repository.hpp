@@ -90,7 +90,9 @@ public:
 
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a
     /// table. Does not connect.
-    explicit StateRepository(BasicPool<Runtime> pool, RepositoryOptions options = {})
+    explicit StateRepository(BasicPool<Runtime> pool, RepositoryOptions options = {
+        static_assert(detail::some_table_can_hold<T>());
+    })
         : store_(std::make_shared<StateTable>(pool.state_, detail::check_retention(std::move(options))))
     {}
 

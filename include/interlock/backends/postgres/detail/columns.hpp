@@ -398,7 +398,7 @@ Misfit column_text(M const& value, ColumnForm const& form, std::string& out)
     return nullptr;
 }
 
-/// Adds the value of a column to `params`. An enumerator crosses by its label, or, without one, by its number.
+/// Adds the value of a column to `params`. An enumerator crosses by its label, or else by its number.
 template <class M>
 Misfit add_column(Params& params, M const& value, ColumnForm const& form = {})
 {
@@ -529,6 +529,35 @@ std::vector<MemberKind> column_kinds()
         });
     }
     return kinds;
+}
+
+/// Does not compile for a member that can be no column; the compiler names it as `Member`.
+template <class T, auto Member>
+constexpr bool member_is_column() noexcept
+{
+    using M = std::remove_cvref_t<decltype(std::declval<T&>().*Member)>;
+    static_assert(
+        is_column_type<M>() || is_row_type<M>(),
+        "interlock: a member of the state (`Member`, see the note) can be no column of a table: specialise "
+        "postgres::ColumnTraits for its type; nor can the state be stored in the library's own table, which "
+        "needs StateTraits<T>::encode and decode");
+    return true;
+}
+
+template <class T, template <class...> class L, class... D>
+constexpr bool all_members_are_columns(L<D...>) noexcept
+{
+    return (member_is_column<T, D::pointer>() && ...);
+}
+
+/// Does not compile for a described state that no table can hold, the user's own or ours.
+template <class T>
+constexpr bool some_table_can_hold() noexcept
+{
+    if constexpr (interlock::detail::Described<T> && !StorableState<T> && !is_row_type<T>())
+        return all_members_are_columns<T>(interlock::detail::described_members<T>{});
+    else
+        return true;
 }
 
 /// The names of the members that can be no column.
