@@ -90,11 +90,11 @@ public:
 
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a
     /// table. Does not connect.
-    explicit StateRepository(BasicPool<Runtime> pool, RepositoryOptions options = {
-        static_assert(detail::some_table_can_hold<T>());
-    })
+    explicit StateRepository(BasicPool<Runtime> pool, RepositoryOptions options = {})
         : store_(std::make_shared<StateTable>(pool.state_, detail::check_retention(std::move(options))))
-    {}
+    {
+        static_assert(detail::some_table_can_hold<T>());
+    }
 
     /// A handle of the same repository for one tenant, user or request: each of its transactions gets these
     /// settings besides those of `RepositoryOptions::settings`; one of the same name takes its place. They

@@ -191,7 +191,7 @@ public:
             if constexpr (std::is_same_v<typename StateTraits<T>::key_type, K>)
                 for_each_part(
                     StateTraits<T>::key(*static_cast<T const*>(change.value)),
-                    [&](auto const& part) { good = good && add_column(params, part); });
+                    [&](auto const& part) { good = good && add_column(params, part) == nullptr; });
         return good;
     }
 
