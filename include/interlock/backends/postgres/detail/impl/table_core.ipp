@@ -378,7 +378,9 @@ bool TableCore<R>::add_lock_number(KnownTable const& known, Params& params, Key 
 {
     if (!known.table.record_key.empty())
         return add_key_columns(params, key);
-    params.number(static_cast<std::int64_t>(stable_hash({}, key.bytes())));
+    // One table may have several names; the statement adds what the name means.
+    auto const name = mapped ? std::string_view{} : std::string_view{table.name};
+    params.number(static_cast<std::int64_t>(stable_hash(name, key.bytes())));
     return true;
 }
 
