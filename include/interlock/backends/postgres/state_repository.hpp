@@ -160,8 +160,8 @@ public:
         return all;
     }
 
-    /// Where the server makes the key of every row (GENERATED ALWAYS AS IDENTITY), a state whose key nobody has
-    /// set gets a new one; `insert_new` says which.
+    /// Where the server makes the key of every row (GENERATED ALWAYS AS IDENTITY), a state whose key nobody
+    /// has set gets a new one; `insert_new` says which.
     Outcome<Version> carry_out(verb::Insert<T> const& insert, Deadline deadline) const
     {
         if constexpr (KeyedState<T>)

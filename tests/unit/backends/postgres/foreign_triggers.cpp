@@ -413,4 +413,121 @@ TEST_CASE(
     CHECK(t.value("amount", 1) == "10");
 }
 
+TEST_CASE(
+    "a delete that a rule or a trigger makes an update of is not an erase", "[postgres][foreign_triggers]")
+{
+    for (std::string const how : {"rule", "trigger"}) {
+        CAPTURE(how);
+        Payments const t;
+        t.row(1);
+        if (how == "rule")
+            t.sql(
+                "CREATE RULE soft AS ON DELETE TO {t} DO INSTEAD UPDATE {t} SET status = 'gone' WHERE id = "
+                "OLD.id "
+                "RETURNING OLD.*");
+        else
+            t.trigger("BEFORE DELETE", "UPDATE {t} SET status = 'gone' WHERE id = OLD.id; RETURN NULL;");
+        auto const payments = t.repository();
+        auto const refused = payments.erase(std::int64_t{1}, 1);
+        CHECK(refused.errc() == Errc::constraint_violated);
+        CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("delete"));
+        CHECK(t.value("status", 1) == "open");
+        // Who does not see it any more has erased it.
+        t.sql("CREATE VIEW {t}_living AS SELECT * FROM {t} WHERE status <> 'gone'");
+        postgres::StateRepository<Payment> const living{t.pool, {.table = t.name + "_living", .key = "id"}};
+        CHECK(living.erase(std::int64_t{1}, 7).errc() == Errc::version_conflict);
+        CHECK(living.erase(std::int64_t{1}, 1).value() == 1);
+        CHECK(t.value("status", 1) == "gone");
+        CHECK(living.erase(std::int64_t{1}, 1).errc() == Errc::not_found);
+    }
+}
+
+TEST_CASE("rows that are stored twice for a moment are stored once", "[postgres][foreign_triggers]")
+{
+    // As tools do it that make partitions for object mappers: the row goes into the partition and into the
+    // parent, and is taken from the parent again.
+    Payments const t;
+    t.sql("CREATE TABLE {t}_low (PRIMARY KEY (id)) INHERITS ({t})");
+    t.trigger("BEFORE INSERT", "INSERT INTO {t}_low VALUES (NEW.*); RETURN NEW;");
+    t.trigger("AFTER INSERT", "DELETE FROM ONLY {t} WHERE id = NEW.id; RETURN NULL;");
+    auto const payments = t.repository();
+    int id = 0;
+    under_each_policy(payments, Missing::create, [&](auto const& service, std::string const& name) {
+        CAPTURE(name);
+        ++id;
+        for (int i = 0; i < 3; ++i)
+            service.do_in_transaction(
+                OperationId{name + std::to_string(i)}, std::int64_t{id}, [](Payment& p) { p.amount += 5; });
+        CHECK(t.value("amount", id) == "15");
+    });
+    CHECK(t.sql("SELECT count(*) FROM {t}") == "4");
+    CHECK(payments.insert(Payment{1, 1}).errc() == Errc::already_exists);
+}
+
+TEST_CASE("what a trigger raises is the user's refusal on every path", "[postgres][foreign_triggers]")
+{
+    for (std::string const when : {"BEFORE", "AFTER", "deferred"})
+        for (std::string const state :
+             {"P0001", "22012", "23505", "40003", "57014", "57P01", "08006", "AB123"}) {
+            CAPTURE(when, state);
+            Payments const t;
+            t.row(1);
+            t.row(2);
+            auto const body =
+                "IF NEW.amount > 1000 THEN RAISE EXCEPTION 'not on a Sunday' USING ERRCODE = '" + state +
+                "'; END IF; RETURN NEW;";
+            if (when == "deferred") {
+                t.sql(
+                    "CREATE FUNCTION {t}_f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + body +
+                    " END $$");
+                t.sql(
+                    "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON {t} DEFERRABLE INITIALLY DEFERRED FOR "
+                    "EACH ROW "
+                    "EXECUTE FUNCTION {t}_f()");
+            } else {
+                t.trigger(when + " UPDATE", body);
+            }
+            auto const payments = t.repository();
+            auto const refused = [&](auto const& outcome) {
+                CHECK(outcome.errc() == Errc::constraint_violated);
+                CHECK(outcome.effect() == Effect::not_applied);
+                CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring("not on a Sunday"));
+                CHECK_THAT(outcome.detail(), Catch::Matchers::ContainsSubstring(state));
+            };
+            int runs = 0;
+            auto const raise = [&](Payment& p) {
+                ++runs;
+                p.amount = 5000;
+            };
+            under_each_policy(payments, Missing::fail, [&](auto const& service, std::string const& name) {
+                CAPTURE(name);
+                refused(service.try_do_in_transaction(std::int64_t{1}, raise));
+                refused(service.try_do_in_transaction(OperationId{name}, std::int64_t{1}, raise));
+                refused(service.try_do_in_transaction(
+                    keys(std::int64_t{1}, std::int64_t{2}), [&](Payment& a, Payment&) { raise(a); }));
+            });
+            CHECK(runs == 12);
+            refused(payments.compare_and_set(std::int64_t{1}, 1, Payment{1, 5000}));
+            CHECK(t.value("amount", 1) == "10");
+        }
+}
+
+TEST_CASE(
+    "a trigger that asks for another run is followed, and its words survive", "[postgres][foreign_triggers]")
+{
+    Payments const t;
+    t.row(1);
+    t.trigger("BEFORE UPDATE", "RAISE EXCEPTION 'the ledger is being closed' USING ERRCODE = '40001';");
+    int runs = 0;
+    auto const done =
+        TransactionService{OptimisticVersioning{.max_attempts = 3}, t.repository()}.try_do_in_transaction(
+            std::int64_t{1}, [&](Payment& p) {
+                ++runs;
+                ++p.amount;
+            });
+    CHECK(runs == 3);
+    CHECK(done.errc() == Errc::serialization_failure);
+    CHECK_THAT(done.detail(), Catch::Matchers::ContainsSubstring("the ledger is being closed"));
+}
+
 }  // namespace postgres_foreign_triggers_test

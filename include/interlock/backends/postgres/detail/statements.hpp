@@ -159,10 +159,11 @@ struct ChangeColumns {
 std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
     Refusal refusal, ChangeColumns columns = {});
-/// An insert of a row whose key the server makes, or a part of it. `made`: for each column of the key whether it
-/// does, '1' or '0'. The reply has the columns of `ChangeColumn` and those of `ChangeColumns::told`. The
-/// parameters are the parts of the key that are given, an operation as above, the values, and `race_word`: the
-/// statement fails as a race if nothing came of the insert. The operation's answer is the key, see `key_answer`.
+/// An insert of a row whose key the server makes, or a part of it. `made`: for each column of the key whether
+/// it does, '1' or '0'. The reply has the columns of `ChangeColumn` and those of `ChangeColumns::told`. The
+/// parameters are the parts of the key that are given, an operation as above, the values, and `race_word`:
+/// the statement fails as a race if nothing came of the insert. The operation's answer is the key, see
+/// `key_of_answer`.
 std::string new_row_text(
     Table const& t, std::string const& ns, bool with_operation, std::string const& made,
     ChangeColumns columns);

@@ -259,6 +259,9 @@ public:
     Outcome<void> fits_key(KnownTable const& known, RowChange const& change) const;
     /// Whether triggers or rules may make something else of the change than it says.
     static bool needs_care(KnownTable const& known, RowChange const& change) noexcept;
+    /// Whether a row may be there although the change says that it was erased: a rule or a view has made
+    /// something else of that. Such a change is made with care from the start.
+    static bool may_stay(KnownTable const& known, RowChange const& change) noexcept;
     /// Whether the row is read again behind the change, since a trigger may have changed it once more. Its
     /// reply is the next one.
     static bool reads_again(KnownTable const& known, RowChange const& change) noexcept;

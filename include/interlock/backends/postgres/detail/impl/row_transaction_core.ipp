@@ -249,7 +249,7 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
     bool const alone = before_commit_.size() == 0;
     if (begun_ && changes.size() == 1 && !used_ && changes[0].fence == nullptr &&
         (changes[0].kind != ChangeKind::guard || operation != nullptr) &&
-        (alone || !store_->needs_care(*known_, changes[0])))
+        (alone || !store_->needs_care(*known_, changes[0])) && !store_->may_stay(*known_, changes[0]))
         return commit_one(changes[0], operation, until);
     return commit_all(changes, operation, until, careful);
 }

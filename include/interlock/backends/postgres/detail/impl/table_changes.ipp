@@ -132,6 +132,12 @@ bool TableCore<R>::needs_care(KnownTable const& known, RowChange const& change) 
 }
 
 template <class R>
+bool TableCore<R>::may_stay(KnownTable const& known, RowChange const& change) noexcept
+{
+    return change.kind == ChangeKind::erase && known.facts.on_erase.before && known.facts.on_erase.after;
+}
+
+template <class R>
 bool TableCore<R>::reads_again(KnownTable const& known, RowChange const& change) noexcept
 {
     return change.kind == ChangeKind::write && known.rules(action_of(change)).after;
@@ -310,6 +316,13 @@ Outcome<CommitResult> TableCore<R>::commit_one(
         if (auto valid = check(change); !valid)
             return std::move(valid).failure();
         return Outcome<CommitResult>{std::in_place};
+    }
+    if (mapped && change.kind == ChangeKind::erase) {
+        auto const known = know(until);
+        if (!known)
+            return known.failure();
+        if ((unclear = may_stay(**known, change)))
+            return Errc::version_conflict;
     }
     Known used;
     auto exchange = run(
