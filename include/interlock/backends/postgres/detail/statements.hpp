@@ -206,6 +206,7 @@ struct Statements {
     Statement lock_hash_now;
     Statement place;  ///< which table the name means
     Statement find_operation;
+    Statement find_new_row;  // by the bytes under which records of new rows are kept
     Statement forbid;
     Statement all_operations;
     Statement create;

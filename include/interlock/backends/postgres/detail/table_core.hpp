@@ -320,6 +320,10 @@ protected:
     ~TableCore() = default;
 
 private:
+    // The bytes under which operation records of new rows are kept for this handle: no key is known before.
+    std::string home_of_new_rows(KnownTable const& known) const;
+    // What is recorded of an operation id that inserts a row.
+    Outcome<std::optional<OperationRecord>> find_new_row(OperationId const& id, Deadline until) const;
     // The row that was inserted under an operation id, by the id's answer.
     Outcome<Reply> row_of_answer(std::string_view answer, Deadline until) const;
     // The row as it is, by the columns of its key as the server writes them.

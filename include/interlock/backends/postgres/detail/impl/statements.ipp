@@ -159,7 +159,7 @@ public:
         if (!table_.first_version.empty())
             add(table_.version, table_.first_version);
         if (with_operation_)
-            add_old_record();
+            add_old_record(parameters_.next("::bytea"));
         for (std::size_t i = 0; i < table_.columns.size(); ++i)
             if (writes(i))
                 add(table_.columns[i], parameters_.next(table_.value_type));
@@ -198,7 +198,7 @@ public:
         if (fenced_)
             add_fence();
         if (with_operation_)
-            add_old_record();
+            add_old_record(parameters_.home(table_));
         words_.set("change", row_change());
         bool const reads = action_ == RowAction::verify || action_ == RowAction::nothing;
         part("w", reads ? "MATERIALIZED ({change})" : "({change})");
@@ -232,9 +232,9 @@ private:
         allowed_ += " AND EXISTS (SELECT FROM g)";
     }
 
-    void add_old_record()
+    void add_old_record(std::string home)
     {
-        words_.set("home", parameters_.home(table_));
+        words_.set("home", std::move(home));
         bind("id", "::bytea");
         bind("attempt", "::bigint");
         bind("answer", "::bytea");
@@ -546,6 +546,8 @@ INTERLOCK_DECL void Statements::make_operation_records(Table const& t, SqlWords 
     words.set("id", found.next("::bytea"));
     find_operation = Statement{words.line(R"(SELECT sequence, attempt, answered, answer FROM {ns}_operation
         WHERE store = {store} AND key = {key} AND id = {id} AND kept_until > clock_timestamp())")};
+    find_new_row = Statement{words.line(R"(SELECT sequence, attempt, answered, answer FROM {ns}_operation
+        WHERE store = {store} AND key = $1::bytea AND id = $2::bytea AND kept_until > clock_timestamp())")};
     words.set("attempt", found.next("::bigint"));
     words.set("retention", found.next("::bigint"));
     forbid = Statement{words.line(R"(INSERT INTO {ns}_operation AS o

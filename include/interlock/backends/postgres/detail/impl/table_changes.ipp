@@ -388,8 +388,7 @@ Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId con
     if (!mapped)
         return failed(
             Errc::misconfigured, "postgres: the library's own table makes no keys; insert_new needs a table");
-    Key const home{"interlock: rows whose keys the server makes"};
-    OperationCommit operation{&home, id, 1, {}};
+    std::uint32_t attempt = 1;
     for (int turn = 0;; ++turn) {
         Known used;
         auto exchange = run(
@@ -403,8 +402,13 @@ Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId con
                 Params params;
                 if (auto added = add_given_key(params, change, made); !added)
                     return added;
-                if (id != nullptr)
-                    add_operation(known, params, operation);
+                if (id != nullptr) {
+                    params.bytes(home_of_new_rows(known));
+                    params.bytes(id->value());
+                    params.number(attempt);
+                    params.bytes({});  // the key stands behind it
+                    params.number(whole_microseconds(id->kept_for(options.retention)));
+                }
                 ChangeColumns columns;
                 if (auto added = add_value(known, params, change, columns.written); !added)
                     return added;
@@ -430,8 +434,8 @@ Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId con
             auto again = load_by(key, until);
             return again && again->rows() > 0 ? std::move(again) : Outcome<Reply>{std::move(reply)};
         }
-        auto record = id == nullptr ? Outcome<std::optional<OperationRecord>>{std::nullopt}
-                                    : find_operation(home, *id, until);
+        auto record =
+            id == nullptr ? Outcome<std::optional<OperationRecord>>{std::nullopt} : find_new_row(*id, until);
         if (!record)
             return std::move(record).failure();
         if (!*record)
@@ -440,8 +444,32 @@ Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId con
             return row_of_answer((*record)->answer, until);
         if (turn > 2)
             return Errc::superseded;
-        operation.attempt = (*record)->attempt + 1;  // somebody has planted a tombstone
+        attempt = (*record)->attempt + 1;  // somebody has planted a tombstone
     }
+}
+
+template <class R>
+std::string TableCore<R>::home_of_new_rows(KnownTable const& known) const
+{
+    static constexpr std::string_view home = "interlock: new rows";
+    return known.policies.decide_rows ? scoped_key(home, settings_.scope(known.policies.role))
+                                      : std::string(home);
+}
+
+template <class R>
+Outcome<std::optional<OperationRecord>> TableCore<R>::find_new_row(
+    OperationId const& id, Deadline until) const
+{
+    auto replies = ask(Access::read, until, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        params.bytes(home_of_new_rows(known));
+        params.bytes(id.value());
+        batch.add(known.statements.find_new_row, std::move(params));
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    return this->record_of((*replies)[0]);
 }
 
 template <class R>
