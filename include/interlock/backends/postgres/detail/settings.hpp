@@ -42,6 +42,10 @@ RecordOptions check_retention(RecordOptions options)
     return options;
 }
 
+/// What is wrong with the hosts and ports, as a character of the password makes it that is not written as an
+/// escape; null: nothing. Quotes nothing: with an '@' forgotten the port is the password.
+char const* wrong_place(Settings const& settings);
+
 /// The value of a setting, or an empty text.
 std::string setting(Settings const& settings, std::string_view keyword);
 

@@ -7,6 +7,7 @@
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/options.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/kit/net/url.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -23,9 +24,12 @@ INTERLOCK_DECL Outcome<Options> Options::parse(std::string_view url)
     Options options;
     if (!url.starts_with("postgresql://") && !url.starts_with("postgres://"))
         return detail::bad_url("the scheme must be postgresql or postgres");
-    if (url.find('\0') != std::string_view::npos)
-        return detail::bad_url("it contains a NUL");
-    auto const question = url.find('?');
+    if (auto const fault = interlock::detail::fault_in_url(url); !fault.empty())
+        return detail::bad_url(fault.c_str());
+    // In front of the '@' a '?' belongs to the password, as libpq sees it.
+    auto const authority = url.substr(0, url.find('/', url.find("://") + 3));
+    auto const at = authority.find('@');
+    auto const question = url.find('?', at == std::string_view::npos ? 0 : at);
     options.url = std::string(url.substr(0, question));
     if (question != std::string_view::npos) {
         // Every setting of libpq goes back behind the question mark.
@@ -49,9 +53,14 @@ INTERLOCK_DECL Outcome<void> Options::validate() const
 {
     if (!url.starts_with("postgresql://") && !url.starts_with("postgres://"))
         return detail::bad_url("the scheme must be postgresql or postgres");
-    if (url.find('\0') != std::string::npos || !detail::parse_settings(url))
-        return detail::bad_url("libpq cannot read it");
-    auto const replication = detail::setting(detail::parse_settings(url).value(), "replication");
+    if (auto const fault = interlock::detail::fault_in_url(url); !fault.empty())
+        return detail::bad_url(fault.c_str());
+    auto const settings = detail::parse_settings(url);
+    if (!settings)
+        return detail::bad_url("libpq cannot read it: a '[' without its ']', or an unknown setting, perhaps");
+    if (auto const* const wrong = detail::wrong_place(*settings))
+        return detail::bad_url(wrong);
+    auto const replication = detail::setting(*settings, "replication");
     if (!replication.empty() && replication != "false" && replication != "off" && replication != "no" &&
         replication != "0")
         return detail::bad_url("a session for replication takes no statements of this library");

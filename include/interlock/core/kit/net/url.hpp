@@ -30,6 +30,11 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// What no URL may have, a control character or a '%' without two hexadecimal digits behind it: names the
+/// character and its place, the first one being 1. Empty: there is none. Quotes nothing else of `text`, which
+/// may hold a password.
+std::string fault_in_url(std::string_view text);
+
 /// False when an escape is malformed.
 bool percent_decode(std::string_view text, std::string& out);
 

@@ -87,6 +87,22 @@ INTERLOCK_DECL Failure bad_url(char const* what)
     return failed(Errc::invalid_argument, {"postgres URL: ", what});
 }
 
+INTERLOCK_DECL char const* wrong_place(Settings const& settings)
+{
+    auto const host = setting(settings, "host");
+    // A host that begins with '@' is a socket without a file.
+    if (host.find('@', 1) != std::string::npos && host.find_first_of("/") != 0)
+        return "the host has an '@'; in a user's name and in a password it is written %40";
+    if (host.find(' ') != std::string::npos && host.front() != '/')
+        return "the host has a blank";
+    auto const ports = setting(settings, "port");
+    for (std::size_t i = 0; i < ports.size(); ++i)
+        if (ports[i] != ',' && (ports[i] < '0' || ports[i] > '9'))
+            return "the port must be a number; in a password '/' is written %2F, and ':' in a user's name "
+                   "%3A";
+    return nullptr;
+}
+
 INTERLOCK_DECL std::string host_of(Settings const& settings)
 {
     auto host = setting(settings, "host");

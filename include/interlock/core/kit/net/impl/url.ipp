@@ -10,6 +10,26 @@ inline namespace v0 {
 
 namespace detail {
 
+INTERLOCK_DECL std::string fault_in_url(std::string_view text)
+{
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    auto const is_hex = [&](std::size_t i) {
+        return i < text.size() && std::string_view{"0123456789ABCDEFabcdef"}.find(text[i]) != text.npos;
+    };
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        auto const c = static_cast<unsigned char>(text[i]);
+        auto const place = " at character " + std::to_string(i + 1);
+        if (c < 0x20 || c == 0x7f) {
+            std::string const escape{'%', digits[c / 16U], digits[c % 16U]};
+            return "there is a control character (" + escape + ")" + place;
+        }
+        if (c == '%' && !(is_hex(i + 1) && is_hex(i + 2)))
+            return "the '%'" + place +
+                   " has no two hexadecimal digits behind it; a '%' itself is written %25";
+    }
+    return {};
+}
+
 INTERLOCK_DECL bool percent_decode(std::string_view text, std::string& out)
 {
     out.clear();
@@ -35,6 +55,12 @@ INTERLOCK_DECL bool percent_decode(std::string_view text, std::string& out)
 INTERLOCK_DECL Outcome<Url> Url::read(std::string_view text, char const* begins_failures)
 {
     Url url;
+    if (auto const fault = detail::fault_in_url(text); !fault.empty())
+        return Failure{Errc::invalid_argument, begins_failures + fault};
+    if (auto const mark = text.find('#'); mark != std::string_view::npos)
+        return Failure{
+            Errc::invalid_argument,
+            begins_failures + ("the '#' at character " + std::to_string(mark + 1)) + " must be written %23"};
     if (char const* const wrong = url.split(text))
         return Failure{Errc::invalid_argument, std::string(begins_failures) + wrong};
     return url;
@@ -61,10 +87,6 @@ INTERLOCK_DECL char const* Url::split(std::string_view text)
         return "'://' is missing";
     scheme = text.substr(0, scheme_end);
     auto rest = text.substr(scheme_end + 3);
-    if (text.find('\0') != std::string_view::npos)
-        return "it contains a NUL";
-    if (rest.find('#') != std::string_view::npos)
-        return "a '#' must be written %23";
     if (auto const mark = rest.find('?'); mark != std::string_view::npos) {
         query = rest.substr(mark + 1);
         rest = rest.substr(0, mark);
@@ -113,9 +135,12 @@ INTERLOCK_DECL char const* Url::split_host(std::string_view authority)
     }
     if (!detail::percent_decode(name, host) || host.find('\0') != std::string::npos)
         return "the host has a malformed percent escape";
+    if (host.find(' ') != std::string::npos)
+        return "the host has a blank";
     // The port is not quoted: with an '@' forgotten it would be the password.
     if (digits && !detail::parse_number<std::uint16_t>(*digits, 1, 65535, port.emplace()))
-        return "the port must be a number from 1 to 65535";
+        return "the port must be a number from 1 to 65535; in a password '/' is written %2F, '?' %3F and "
+               "'@' %40";
     return nullptr;
 }
 
