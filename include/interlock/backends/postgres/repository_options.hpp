@@ -98,9 +98,10 @@ struct RepositoryOptions {
     /// member that is a described struct stands for its own members' columns. Columns without a member are
     /// left alone, and get their default in new rows.
     std::string table{};
-    /// The key column: a primary key, or another unique one. Its collation must be deterministic. Several,
-    /// with commas between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts,
-    /// in that order, or a described struct with these members, in that order.
+    /// The key column: a primary key, or another one of which the rows that `where` means have each value
+    /// once. However a key is spelled, the server decides which row it is. Several columns, with commas
+    /// between them: `"order_id, line"`; the key type is then a tuple or a pair of as many parts, in that
+    /// order, or a described struct with these members, in that order.
     std::string key{};
     /// The column of the version. It may be a member, too, which then shows the version that was loaded; what
     /// an operation writes there is ignored. What it can be, and promise (law P3):

@@ -301,6 +301,25 @@ TEST_CASE(
     CHECK(made.ask("string_agg(n::text, ' ' ORDER BY tenant)") == "1 2");
 }
 
+TEST_CASE("a view has one row for a key, or none is written", "[postgres][foreign_uniqueness]")
+{
+    Users const made{
+        {"CREATE UNIQUE INDEX ON {t} (email) WHERE deleted_at IS NULL",
+         "CREATE VIEW {t}_living AS SELECT email, n, version FROM {t} WHERE deleted_at IS NULL",
+         "CREATE VIEW {t}_all AS SELECT email, n, version FROM {t}"}};
+    postgres::StateRepository<User> const living{
+        made.pool, {.table = made.table + "_living", .key = "email"}};
+    check_inserts(living);
+    CHECK(living.erase("a", living.load("a").value().version));
+    CHECK(living.load("a").errc() == Errc::not_found);
+    sql({"INSERT INTO " + made.table + " (email, deleted_at) VALUES ('two', now())"});
+    CHECK(TransactionService{SetNxLock{}, living}.try_do_in_transaction("two", count));
+    postgres::StateRepository<User> const all{made.pool, {.table = made.table + "_all", .key = "email"}};
+    CHECK(all.load("two").errc() == Errc::misconfigured);
+    CHECK(all.compare_and_set("two", 1, User{"two", 9}).errc() == Errc::misconfigured);
+    CHECK(made.ask("max(n)") == "20");
+}
+
 TEST_CASE("a condition that cannot be is refused", "[postgres][foreign_uniqueness]")
 {
     Users const made;
