@@ -37,6 +37,7 @@
 #include <interlock/core/kit/impl/commit_refusal.ipp>
 #include <interlock/core/kit/impl/counter_call.ipp>
 #include <interlock/core/kit/impl/lock_call.ipp>
+#include <interlock/core/kit/impl/newer_states.ipp>
 #include <interlock/core/kit/impl/pending_operations.ipp>
 #include <interlock/core/kit/impl/stepped_operation.ipp>
 #include <interlock/core/kit/impl/store_identity.ipp>

@@ -63,8 +63,8 @@ struct DefaultStateTraits {
         }
     }
 
-    /// The value, or nothing: when the bytes are not a `T`, when there are bytes too many, or when their shape
-    /// is one that `T` has neither grown from nor into.
+    /// The value, or nothing: when the bytes are not a `T`, when there are bytes too many, or when their
+    /// shape is one that `T` has neither grown from nor into.
     static std::optional<T> decode(std::string_view bytes)
         requires(detail::codable<T>())
     {

@@ -125,7 +125,7 @@ private:
     {
         if (auto locked = Core::lock_rows(keys, wait); !locked)
             return locked;
-        return read_states();
+        return read_states(keys);
     }
 
     // BEGIN and a locking read that finds a row by itself.
@@ -133,13 +133,14 @@ private:
     {
         if (auto locked = Core::lock_free_row(condition, std::move(params)); !locked)
             return locked;
-        if (auto done = read_states(); !done)
+        if (auto done = read_states({}); !done)
             return done;
         Core::own_key_.emplace(KeyTraits<K>::encode(StateTraits<T>::key(states_[0]->value)));
         return success();
     }
 
-    Outcome<void> read_states()
+    // `keys`: of the rows; none where they are rows of a mapped table.
+    Outcome<void> read_states(std::span<Key const* const> keys)
     {
         auto const& table = static_cast<StateTable const&>(*Core::store_);
         std::vector<std::string> seen;
@@ -148,7 +149,7 @@ private:
             auto const row = Core::take_row(i);
             if (!row)
                 continue;
-            auto state = table.read(row, 0);
+            auto state = table.read(row, 0, keys.empty() ? nullptr : keys[i]);
             if (!state)
                 return std::move(state).failure();
             if (states_.size() > 1 && !table.is_new(*Core::known_, state->value, seen))

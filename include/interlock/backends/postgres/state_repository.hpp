@@ -139,7 +139,7 @@ public:
             return reply.failure();
         if (reply->rows() == 0)
             return Errc::not_found;
-        return store_->read(*reply, 0);
+        return store_->read(*reply, 0, &load.key);
     }
     /// As many statements in one trip. Each value is of the moment of its own statement.
     Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(
@@ -152,7 +152,7 @@ public:
         for (std::size_t i = 0; i < all.size(); ++i) {
             if ((*replies)[i].rows() == 0)
                 continue;
-            auto state = store_->read((*replies)[i], 0);
+            auto state = store_->read((*replies)[i], 0, &load.keys[i]);
             if (!state)
                 return std::move(state).failure();
             all[i].emplace(*std::move(state));
@@ -278,7 +278,7 @@ public:
         GrantAndState<T> out{both->grant, std::nullopt};
         if (both->row.rows() == 0)
             return out;
-        auto state = store_->read(both->row, 0);
+        auto state = store_->read(both->row, 0, &create.key);
         if (!state) {  // the lock is ours by now, and of no use
             static_cast<void>(store_->remove(create.key, &create.owner, deadline));
             return std::move(state).failure();

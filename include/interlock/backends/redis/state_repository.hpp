@@ -137,12 +137,14 @@ public:
     // ---- Values: VersionedRepository, AtomicRepository
     Outcome<Versioned<T>> carry_out(verb::Load<T> const& load, Deadline deadline) const
     {
-        return detail::ask<Versioned<T>>(core_->client(), core_->load(load.key), deadline, read_value);
+        return detail::ask<Versioned<T>>(
+            core_->client(), core_->load(load.key), deadline, ReadValue<Now<Key>>{{core_.get(), load.key}});
     }
     StartedCall<Versioned<T>> start(verb::Load<T> const& load, Deadline deadline, Waiter& waiter) const
     {
         return detail::start<Versioned<T>>(
-            core_->client(), core_->load(load.key), deadline, waiter, &read_value);
+            core_->client(), core_->load(load.key), deadline, waiter,
+            ReadValue<Later<Key>>{{core_, load.key}});
     }
     /// One `MGET`: the values are of one moment.
     Outcome<std::vector<std::optional<Versioned<T>>>> carry_out(
@@ -151,7 +153,8 @@ public:
         if (load.keys.empty())
             return Values{};
         return detail::ask<Values>(
-            core_->client(), core_->load(load.keys), deadline, ReadValues{load.keys.size()});
+            core_->client(), core_->load(load.keys), deadline,
+            ReadValues<Now<std::span<Key const>>>{{core_.get(), load.keys}});
     }
     StartedCall<std::vector<std::optional<Versioned<T>>>> start(
         verb::LoadAll<T> const& load, Deadline deadline, Waiter& waiter) const
@@ -159,7 +162,8 @@ public:
         if (load.keys.empty())
             return std::make_unique<detail::KnownCall<Values>>(Values{});
         return detail::start<Values>(
-            core_->client(), core_->load(load.keys), deadline, waiter, ReadValues{load.keys.size()});
+            core_->client(), core_->load(load.keys), deadline, waiter,
+            ReadValues<Later<std::vector<Key>>>{{core_, {load.keys.begin(), load.keys.end()}}});
     }
 
     /// All of the changes in one script. Keys of several shards are `invalid_argument`.
@@ -208,7 +212,8 @@ public:
             [&](detail::TakeReply take) {
                 return core_->create_and_load(create.key, create.owner, create.ttl, deadline, take);
             },
-            ReadBoth{core_->read_grant(create.key, create.owner, create.ttl)});
+            ReadBoth<Now<Key>>{
+                core_->read_grant(create.key, create.owner, create.ttl), {core_.get(), create.key}});
         if (!both && both.errc() == Errc::corrupt_state)
             // Ours, perhaps, and of no use.
             static_cast<void>(carry_out(verb::Remove{create.key, create.owner}, deadline));
@@ -219,7 +224,8 @@ public:
     {
         return core_->template start_create<GrantAndState<T>>(
             create.key, create.owner, create.ttl, true, deadline, waiter,
-            ReadBoth{core_->read_grant(create.key, create.owner, create.ttl)});
+            ReadBoth<Later<Key>>{
+                core_->read_grant(create.key, create.owner, create.ttl), {core_, create.key}});
     }
 
     // ---- For operators
@@ -257,38 +263,59 @@ public:
 private:
     using Values = std::vector<std::optional<Versioned<T>>>;
 
-    static Outcome<Versioned<T>> decode(std::string_view stored)
+    // Whose replies are read, and under which names: of a call that waits for them, and of one that was
+    // started, which keeps the names.
+    template <class Keys>
+    struct Now {
+        Core const* core;
+        Keys const& names;
+    };
+    template <class Keys>
+    struct Later {
+        std::shared_ptr<Core const> core;
+        Keys names;
+    };
+
+    static Outcome<Versioned<T>> decode(Core const& core, Key const& key, std::string_view stored)
     {
         auto const raw = detail::raw_value(stored);
         if (!raw)
             return raw.failure();
-        auto value = interlock::detail::decode_state<T>(raw->bytes);
+        interlock::detail::Reading reading;
+        auto value = interlock::detail::decode_state<T>(raw->bytes, reading);
         if (!value)
-            return detail::undecodable(raw->version);
+            return detail::undecodable(raw->version, reading);
+        core.newer().note_read(key, raw->version, raw->bytes, reading.newer);
         return Versioned<T>{*std::move(value), raw->version};
     }
-    static Outcome<Versioned<T>> read_value(ReplyView reply)
-    {
-        if (reply.is(ReplyType::nil))
-            return Errc::not_found;
-        return decode(reply.text());
-    }
+    template <class Asked>
+    struct ReadValue {
+        Outcome<Versioned<T>> operator()(ReplyView reply) const
+        {
+            if (reply.is(ReplyType::nil))
+                return Errc::not_found;
+            return decode(*asked.core, asked.names, reply.text());
+        }
+        Asked asked;
+    };
+    template <class Asked>
     struct ReadValues {
         Outcome<Values> operator()(ReplyView reply) const
         {
-            Values all(count);
-            for (std::size_t i = 0; i < count; ++i) {
+            Values all(asked.names.size());
+            for (std::size_t i = 0; i < all.size(); ++i) {
                 if (reply[i].is(ReplyType::nil))
                     continue;
-                auto loaded = decode(reply[i].text());
+                auto loaded = decode(*asked.core, asked.names[i], reply[i].text());
                 if (!loaded)
                     return std::move(loaded).failure();
                 all[i].emplace(*std::move(loaded));
             }
             return all;
         }
-        std::size_t count;
+        Asked asked;
     };
+    template <class Asked>
     struct ReadBoth {
         Outcome<GrantAndState<T>> operator()(ReplyView reply) const
         {
@@ -297,7 +324,7 @@ private:
                 return granted.failure();
             GrantAndState<T> both{granted->grant, std::nullopt};
             if (granted->stored) {
-                auto decoded = decode(*granted->stored);
+                auto decoded = decode(*asked.core, asked.names, *granted->stored);
                 if (!decoded)
                     return std::move(decoded).failure();
                 both.state.emplace(*std::move(decoded));
@@ -305,6 +332,7 @@ private:
             return both;
         }
         detail::ReadGrant<Runtime> read;
+        Asked asked;
     };
 
     StartedCall<Version> start_change(Change<T> const& change, Deadline deadline, Waiter& waiter) const

@@ -34,8 +34,8 @@
 /// **A struct may grow.** A reader whose own shape stands before the value reads it at once. Else it looks
 /// for its members by name: a stored member that it does not know is passed over, and one of its own that is
 /// not stored keeps the value that a default-constructed struct has. In format 1, which has no names, the
-/// reader tries its own shape without some members that stand side by side in one struct, as a release before
-/// had it. What the reader passed over is not lost when the state is written again (`encode_over`).
+/// reader tries its own shape without some members (`first_format.hpp`), as a release before had it.
+/// What the reader passed over is not lost when the state is written again (`encode_over`).
 ///
 /// **Does not guarantee.** Reading a shape that lacks a member and has an unknown one at once: that is what a
 /// renamed member looks like, or another type, and reading it would lose a value without a word. It is

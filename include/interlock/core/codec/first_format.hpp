@@ -6,7 +6,8 @@
 /// @file
 /// How what version 0.1 wrote is read after a struct has got members. Those bytes name none: they begin with
 /// a hash over the names and kinds of all members. The reader makes the hash of its own shape without some
-/// members, until one fits.
+/// members, until one fits: without members that stand side by side in one struct, or without the last
+/// members of several structs.
 
 #include <interlock/core/codec/described_shape.hpp>
 #include <interlock/core/codec/described_value.hpp>
@@ -21,6 +22,7 @@
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -33,12 +35,22 @@ struct Omission {
     std::size_t begin;
     std::size_t end;
 };
+using Omissions = std::vector<Omission>;
 template <class T>
 inline constexpr char tag_of = 0;
 
+/// Whether the member number `i` of the struct with this tag is left out.
+inline bool omits(Omissions const& without, void const* type, std::size_t i) noexcept
+{
+    for (auto const& one : without)
+        if (one.type == type)
+            return i >= one.begin && i < one.end;
+    return false;
+}
+
 /// Mixes the shape of a `T` without some members into `hash`, as `schema` does, and appends it to `shape`.
 template <class T>
-void add_old_shape(std::uint32_t& hash, std::string& shape, Omission const& without)
+void add_old_shape(std::uint32_t& hash, std::string& shape, Omissions const& without)
 {
     auto const add_number = [&](std::uint64_t number) {
         StringSink sink{shape};
@@ -57,12 +69,13 @@ void add_old_shape(std::uint32_t& hash, std::string& shape, Omission const& with
         }(std::make_index_sequence<std::tuple_size_v<T>>{});
         hash = fnv(hash, ")");
     } else if constexpr (kind == '{') {
-        bool const here = without.type == &tag_of<T>;
-        add_number(stored_members<T>::count - (here ? without.end - without.begin : 0));
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < stored_members<T>::count; ++i)
+            count += omits(without, &tag_of<T>, i) ? 0 : 1;
+        add_number(count);
         std::size_t at = 0;
         boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
-            auto const i = at++;
-            if (here && i >= without.begin && i < without.end)
+            if (omits(without, &tag_of<T>, at++))
                 return;
             auto const name = stored_name<T>(member.name);
             hash = fnv(hash, name);
@@ -74,31 +87,57 @@ void add_old_shape(std::uint32_t& hash, std::string& shape, Omission const& with
     }
 }
 
-/// Calls `use` with the tag and the number of members of each struct in a `T`, until `use` says true.
-template <class T, class Use>
-bool any_struct(Use const& use)
+/// Adds each struct in a `T` to `all`, once, with the number of its members as `end`.
+template <class T>
+void add_structs(Omissions& all)
 {
     constexpr char kind = kind_of<T>();
     if constexpr (kind == 'o' || kind == 'v') {
-        return any_struct<typename T::value_type>(use);
+        add_structs<typename T::value_type>(all);
     } else if constexpr (kind == '(') {
-        return [&]<std::size_t... I>(std::index_sequence<I...>) {
-            return (any_struct<std::tuple_element_t<I, T>>(use) || ...);
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (add_structs<std::tuple_element_t<I, T>>(all), ...);
         }(std::make_index_sequence<std::tuple_size_v<T>>{});
     } else if constexpr (kind == '{') {
-        if (use(&tag_of<T>, stored_members<T>::count))
-            return true;
-        bool found = false;
+        for (auto const& one : all)
+            if (one.type == &tag_of<T>)
+                return;
+        all.push_back({&tag_of<T>, 0, stored_members<T>::count});
         boost::mp11::mp_for_each<described_members<T>>(
-            [&](auto member) { found = found || any_struct<member_type<T, decltype(member)>>(use); });
-        return found;
-    } else {
-        return false;
+            [&](auto member) { add_structs<member_type<T, decltype(member)>>(all); });
     }
 }
 
-/// The value, if a release of the program with version 0.1 has written it before one struct of `T` got
-/// members that stand side by side. The hash tells which, since it covers their names.
+/// Whether `fits` says yes to some omission. `all`: the structs.
+template <class Fits>
+bool any_omission(Omissions const& all, Fits const& fits)
+{
+    // Most often members were added to one struct, and behind the others.
+    for (auto const& one : all)
+        for (std::size_t end = one.end; end > 0; --end)
+            for (std::size_t begin = end; begin-- > 0;)
+                if (fits({{one.type, begin, end}}))
+                    return true;
+    // Else the last members of several structs are left out, in all ways, but no more than this number.
+    auto without = all;
+    for (auto& one : without)
+        one.begin = one.end;
+    for (int most = 1 << 14; most > 0; --most) {
+        std::size_t i = 0;
+        while (i < without.size() && without[i].begin == 0) {
+            without[i].begin = without[i].end;
+            ++i;
+        }
+        if (i == without.size())
+            return false;
+        --without[i].begin;
+        if (fits(without))
+            return true;
+    }
+    return false;
+}
+
+/// The value, if a release of the program with version 0.1 has written it before the structs in `T` grew.
 template <class T>
 bool read_old(std::string_view in, T& v, Reading& reading)
 {
@@ -107,18 +146,13 @@ bool read_old(std::string_view in, T& v, Reading& reading)
         stored |= static_cast<std::uint32_t>(static_cast<unsigned char>(in[1 + i])) << (8 * i);
     in.remove_prefix(hash_header);
     std::string shape;
-    auto const is = [&](Omission const& without) {
+    Omissions all;
+    add_structs<T>(all);
+    bool const known = any_omission(all, [&](Omissions const& without) {
         shape.clear();
         std::uint32_t hash = 2166136261U;
         add_old_shape<T>(hash, shape, without);
         return hash == stored;
-    };
-    bool const known = any_struct<T>([&](void const* type, std::size_t count) {
-        for (std::size_t end = count; end > 0; --end)  // most often, members were added behind the others
-            for (std::size_t begin = end; begin-- > 0;)
-                if (is({type, begin, end}))
-                    return true;
-        return false;
     });
     if (!known)
         return false;

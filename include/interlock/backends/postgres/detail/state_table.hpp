@@ -10,12 +10,14 @@
 #include <interlock/backends/postgres/detail/columns.hpp>
 #include <interlock/backends/postgres/detail/table_changes.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
+#include <interlock/core/kit/newer_states.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -170,7 +172,11 @@ public:
             return add_columns(known.table, params, change, written);
         if constexpr (StorableState<T>) {
             std::string encoded;
-            if (auto failure = interlock::detail::encode_state(value, encoded))
+            std::optional<std::string> stored{std::in_place};
+            if (newer_.any() && change.version != no_version &&
+                !(stored = newer_.find(*change.key, change.version)))
+                return interlock::detail::NewerStates::must_be_read_again();
+            if (auto failure = interlock::detail::encode_state_over(*stored, value, encoded))
                 return *std::move(failure);
             if (auto fits = this->check_encoded(encoded.size()); !fits)
                 return fits;
@@ -211,19 +217,23 @@ public:
         return true;
     }
 
-    /// The state of a row of `load` or a locking read.
-    Outcome<Versioned<T>> read(Reply const& reply, std::size_t row) const
+    /// The state of a row of `load` or a locking read. `key`: whose it is, where the table is not mapped.
+    Outcome<Versioned<T>> read(Reply const& reply, std::size_t row, Key const* key) const
     {
         auto const version = this->version_of(reply, row);
         if (!version)
             return version.failure();
         if (this->mapped)
             return read_columns(reply, row, *version);
+        interlock::detail::Reading reading;
         if constexpr (StorableState<T>)
             if (auto const bytes = reply.bytes(row, 1))
-                if (auto value = interlock::detail::decode_state<T>(*bytes))
+                if (auto value = interlock::detail::decode_state<T>(*bytes, reading)) {
+                    if (key != nullptr)
+                        newer_.note_read(*key, *version, *bytes, reading.newer);
                     return Versioned<T>{*std::move(value), *version};
-        return this->undecodable(*version);
+                }
+        return this->undecodable(*version, reading);
     }
 
     /// Says to the caller of a commit that was applied what it made of the state, if the caller asks.
@@ -307,6 +317,9 @@ private:
             return damaged("not a row type");
         }
     }
+
+    // The states of the library's own table that have members which `T` does not have.
+    mutable interlock::detail::NewerStates newer_;
 };
 
 }  // namespace detail

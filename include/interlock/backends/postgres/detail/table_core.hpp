@@ -14,6 +14,7 @@
 #include <interlock/backends/postgres/detail/transaction_settings.hpp>
 #include <interlock/backends/postgres/detail/type_shape.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
+#include <interlock/core/codec/stored_shape.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/outcome.hpp>
@@ -204,7 +205,7 @@ public:
     char const* lock_clause() const noexcept;
     /// The failure of a member whose value cannot stand in any column of its kind.
     Failure cannot_hold(char const* member, char const* why) const;
-    static Failure undecodable(Version version);
+    static Failure undecodable(Version version, interlock::detail::Reading const& reading);
 
     /// Adds the key by which locks are kept. False: no row can have it.
     bool add_record_key(KnownTable const& known, Params& params, Key const& key) const;

@@ -10,8 +10,10 @@
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/repository_options.hpp>
+#include <interlock/core/codec/stored_shape.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/kit/newer_states.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -51,8 +53,8 @@ class RawChanges {
 public:
     template <class T>
     explicit RawChanges(std::span<Change<T> const> changes)
-        : size_(changes.size()), encode_([](void const* value, std::string& out) {
-              return interlock::detail::encode_state(*static_cast<T const*>(value), out);
+        : size_(changes.size()), encode_([](void const* value, std::string_view stored, std::string& out) {
+              return interlock::detail::encode_state_over(stored, *static_cast<T const*>(value), out);
           })
     {
         if (size_ > few_.size())
@@ -71,10 +73,11 @@ public:
         return size_ > few_.size() ? more_[i] : few_[i];
     }
 
-    /// Appends the encoded value of a change. Returns why it cannot be encoded, if so.
-    std::optional<Failure> encode(RawChange const& change, std::string& out) const
+    /// Appends the encoded value of a change, with what `stored`, which it takes the place of, has and the
+    /// type does not know. Returns why it cannot be encoded, if so.
+    std::optional<Failure> encode(RawChange const& change, std::string_view stored, std::string& out) const
     {
-        return encode_(change.value, out);
+        return encode_(change.value, stored, out);
     }
 
 private:
@@ -82,7 +85,7 @@ private:
     std::array<RawChange, 2>
         few_{};                    // the changes of most commits, which therefore allocate nothing for them
     std::vector<RawChange> more_;  // all of the changes, where there are more than that
-    std::optional<Failure> (*encode_)(void const*, std::string&);
+    std::optional<Failure> (*encode_)(void const*, std::string_view, std::string&);
 };
 
 /// A stored value, still encoded.
@@ -92,8 +95,8 @@ struct RawValue {
 };
 /// What `stored` holds, or `corrupt_state`.
 Outcome<RawValue> raw_value(std::string_view stored);
-/// A stored value of this version is of no use to the type of the repository.
-[[gnu::cold]] Failure undecodable(Version version);
+/// A stored value of this version is of no use to the type of the repository; `reading` says why.
+[[gnu::cold]] Failure undecodable(Version version, interlock::detail::Reading const& reading);
 
 /// A grant, and the stored value that came with it, if one did.
 struct RawGrant {
@@ -147,6 +150,8 @@ public:
     std::uint64_t life() const noexcept;
     bool owns_threads() const noexcept;
     ClientState<R>& client() const noexcept { return *client_; }
+    /// The states with members that the repository's type does not have.
+    interlock::detail::NewerStates& newer() const noexcept { return newer_; }
 
     // ---- Verbs that know nothing of the type of the state
     Outcome<std::optional<OperationRecord>> carry_out(verb::FindOperation const& find, Deadline) const;
@@ -215,6 +220,8 @@ private:
     /// Why `changes` make no commit in the shard, if so. Adds their names to `command`.
     std::optional<Failure> add_keys(
         Command& command, RawChanges& changes, OperationCommit const* operation, std::size_t shard) const;
+    /// Appends the encoded value of a write. Returns why it cannot be made, if so.
+    std::optional<Failure> encode(RawChanges const& changes, RawChange const& change, std::string& out) const;
     /// Why a value cannot be stored, if so. Adds what is to become of each key to `command`.
     std::optional<Failure> add_changes(Command& command, RawChanges& changes) const;
 
@@ -242,6 +249,7 @@ private:
     std::size_t group_;  // of the subscriber's: the channels of this name space
     // The life of the server in which a removal was sent last; 0: none. See `first_removal`.
     mutable std::atomic<std::uint64_t> removal_sent_in_{0};
+    mutable interlock::detail::NewerStates newer_;
 };
 
 }  // namespace detail

@@ -90,14 +90,14 @@ std::optional<Failure> encode_state(T const& value, std::string& out)
 template <class T>
 constexpr bool has_own_form() noexcept
 {
-    if constexpr (requires {
-                      &DefaultStateTraits<T>::decode == &StateTraits<T>::decode;
-                      &DefaultStateTraits<T>::encode == &StateTraits<T>::encode;
-                  })
-        return has_struct<T>() && &DefaultStateTraits<T>::decode == &StateTraits<T>::decode &&
-               &DefaultStateTraits<T>::encode == &StateTraits<T>::encode;
-    else
-        return false;
+    if constexpr (codable<T>())  // else the default has no such functions
+        if constexpr (requires {
+                          &DefaultStateTraits<T>::decode == &StateTraits<T>::decode;
+                          &DefaultStateTraits<T>::encode == &StateTraits<T>::encode;
+                      })
+            return has_struct<T>() && &DefaultStateTraits<T>::decode == &StateTraits<T>::decode &&
+                   &DefaultStateTraits<T>::encode == &StateTraits<T>::encode;
+    return false;
 }
 
 /// The value, or nothing for bytes that are not a `T`, in whatever way `decode` says so; `reading` says more

@@ -357,11 +357,11 @@ Failure TableCore<R>::cannot_hold(char const* member, char const* why) const
 }
 
 template <class R>
-Failure TableCore<R>::undecodable(Version version)
+Failure TableCore<R>::undecodable(Version version, interlock::detail::Reading const& reading)
 {
     return failed(
         Errc::corrupt_state,
-        {"postgres: a stored value cannot be decoded; version ", std::to_string(version)});
+        {reading.text("postgres: a stored value cannot be decoded; version " + std::to_string(version))});
 }
 
 template <class R>

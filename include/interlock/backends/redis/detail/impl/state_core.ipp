@@ -42,10 +42,11 @@ INTERLOCK_DECL Outcome<RawValue> raw_value(std::string_view stored)
     return RawValue{*version, stored.substr(16)};
 }
 
-INTERLOCK_DECL Failure undecodable(Version version)
+INTERLOCK_DECL Failure undecodable(Version version, interlock::detail::Reading const& reading)
 {
     return Failure{
-        Errc::corrupt_state, "redis: a stored value cannot be decoded; version " + std::to_string(version)};
+        Errc::corrupt_state,
+        reading.text("redis: a stored value cannot be decoded; version " + std::to_string(version))};
 }
 
 [[gnu::cold]] INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
@@ -175,13 +176,28 @@ INTERLOCK_DECL void add_change(Command& command, RawChange const& change)
 }
 
 template <class R>
+std::optional<Failure> StateCore<R>::encode(
+    RawChanges const& changes, RawChange const& change, std::string& out) const
+{
+    if (!newer_.any() || change.version == no_version)
+        return changes.encode(change, {}, out);
+    auto const stored = newer_.find(*change.key, change.version);
+    if (!stored)
+        return interlock::detail::NewerStates::must_be_read_again();
+    auto failure = changes.encode(change, *stored, out);
+    if (!failure && !stored->empty())
+        newer_.note_written(*change.key, change.version, out);
+    return failure;
+}
+
+template <class R>
 std::optional<Failure> StateCore<R>::add_changes(Command& command, RawChanges& changes) const
 {
     std::string encoded;
     for (auto const& change : changes) {
         encoded.clear();
         if (change.kind == ChangeKind::write) {
-            if (auto failure = changes.encode(change, encoded))
+            if (auto failure = encode(changes, change, encoded))
                 return failure;
             if (encoded.size() > options_.max_value_bytes)
                 return Failure{
