@@ -59,6 +59,9 @@ namespace postgres {
 /// `constraint_violated`, with its SQLSTATE and its text in the detail, whatever that SQLSTATE means
 /// elsewhere; it is never taken for a signal of this library. Only a state that asks to run the transaction
 /// again (`40001`, `40P01`) is followed first.
+/// What a trigger, a column's type or a default makes of a row is the state that is remembered and handed on.
+/// A change of which a trigger or a rule makes nothing is `constraint_violated`, and leaves no trace; one
+/// that they store elsewhere, where the table shows it, is applied once.
 /// A commit may end before its synchronous standby has confirmed it, because the deadline or an operator
 /// ended the wait (`synchronous_standby_names`). Such a commit is `outcome_unknown`: everybody sees it on
 /// this server, and a failover may forget it. Its operation id then says what this server has: applied. A
