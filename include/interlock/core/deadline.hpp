@@ -95,9 +95,11 @@ constexpr TimePoint add(TimePoint a, std::chrono::nanoseconds b) noexcept
 ///
 /// **Guarantee.** The deadline bounds everything except the user's own callable, and no commit starts after
 /// it. A call whose deadline comes before its effect was sent to the store fails with `deadline_exceeded`.
-/// **Values.** The default is 5 seconds. With zero or a negative duration the call ends with
-/// `deadline_exceeded` unless it needs no wait at all. NaN is refused with `invalid_argument`. A duration
-/// beyond 292 years means 292 years.
+/// **Values.** The default is 5 seconds. With zero, a call of a service tries once and waits for nobody: what
+/// is in use is `lock_busy`, a conflict is a conflict, and neither is tried again. The trips of that one
+/// attempt have a second (`one_attempt`). With zero a repository's own verb, and with a negative duration
+/// every call, ends with `deadline_exceeded` unless it needs no wait at all. NaN is refused with
+/// `invalid_argument`. A duration beyond 292 years means 292 years.
 class Deadline {
 public:
     /// 5 seconds.
@@ -119,6 +121,16 @@ public:
     constexpr TimePoint at(TimePoint now) const noexcept
     {
         return kind_ == Kind::absolute ? TimePoint{when_} : detail::add(now, when_);
+    }
+
+    /// How long the one attempt of a deadline of zero may take.
+    static constexpr std::chrono::nanoseconds one_attempt{std::chrono::seconds{1}};
+    /// Whether this is a duration of zero: a service makes one attempt, which waits for nobody.
+    constexpr bool tries_once() const noexcept { return kind_ == Kind::relative && when_.count() == 0; }
+    /// When a call of a service ends that gets this deadline at `now`.
+    constexpr TimePoint end_of_call(TimePoint now) const noexcept
+    {
+        return tries_once() ? detail::add(now, one_attempt) : at(now);
     }
 
     /// True when the deadline is absolute, so that no later call of `at` can move it.

@@ -119,6 +119,7 @@ private:
     LossSource* loss_{nullptr};                  // set by a policy with leases
     IdempotentRequest const* request_{nullptr};  // for an idempotent policy
     int attempt_{0};
+    bool tries_once_{false};  // nobody is waited for, see `Deadline::tries_once`
 };
 
 namespace detail {

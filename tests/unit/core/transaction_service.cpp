@@ -220,7 +220,7 @@ TEMPLATE_TEST_CASE(
     auto const count = [&](Stock&) { return ++runs; };
     std::chrono::duration<double> const nan{std::numeric_limits<double>::quiet_NaN()};
     CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = nan}).errc() == Errc::invalid_argument);
-    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = 0s}).errc() == Errc::deadline_exceeded);
+    CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = -1s}).errc() == Errc::deadline_exceeded);
     CHECK(service.try_do_in_transaction("sku-1", count, {.deadline = -1h}).errc() == Errc::deadline_exceeded);
     CHECK(service.try_do_in_transaction("", count).errc() == Errc::invalid_argument);
     CHECK(service.try_do_in_transaction(std::string(513, 'k'), count).errc() == Errc::invalid_argument);

@@ -18,6 +18,7 @@
 ///     ContextAccess::set_fences(context_, fences_);
 ///     auto const* request = ContextAccess::request(context_);
 
+#include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <span>
@@ -46,7 +47,14 @@ public:
         return context.request_;
     }
 
+    /// The wait of a policy that says `wait`: a call that tries once waits for nobody.
+    static Wait wait(TransactionContext const& context, Wait wait) noexcept
+    {
+        return context.tries_once_ ? Wait::no : wait;
+    }
+
     // For the driver.
+    static void set_tries_once(TransactionContext& context) noexcept { context.tries_once_ = true; }
     static void set_attempt(TransactionContext& context, int attempt) noexcept { context.attempt_ = attempt; }
     static void set_operation_id(TransactionContext& context, OperationId const* id) noexcept
     {

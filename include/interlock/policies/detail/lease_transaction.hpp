@@ -246,7 +246,7 @@ private:
     Ticket& queue_for(std::size_t i)
     {
         auto const& table = LockAccess::table(session_.locks());
-        auto const wait = session_.policy().wait;
+        auto const wait = ContextAccess::wait(context_, session_.policy().wait);
         auto const attempts = std::numeric_limits<int>::max();
         if constexpr (values && fenced)
             return stages_.wait(table, keys_[i], wait, attempts, loaded_[i]);

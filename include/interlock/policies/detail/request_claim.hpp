@@ -249,7 +249,8 @@ private:
                 former_ = Key{std::move(claimed->named_home)};
         }
         action = machine_.claimed(claimed->state, here, claimed->named_attempt);
-        if (action == ClaimAction::wait && options_.duplicates == Duplicates::wait) {
+        if (action == ClaimAction::wait && options_.duplicates == Duplicates::wait &&
+            ContextAccess::wait(context_, Wait::until_deadline) == Wait::until_deadline) {
             executing_.emplace(Failure::busy(Errc::idempotency_in_progress, claimed->retry_after));
             if (auto later = wait(waiter, claimed->retry_after))
                 return later;

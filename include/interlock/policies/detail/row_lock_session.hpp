@@ -8,6 +8,7 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -136,13 +137,14 @@ public:
                     set_sorted();
                     rows_.emplace(Opening{session_.store(), sorted_, Deadline{context_.deadline()}});
                 }
-                return rows_->poll(session_.policy().wait, waiter);
+                return rows_->poll(ContextAccess::wait(context_, session_.policy().wait), waiter);
             } else {
                 rows_.reset();
                 set_sorted();
                 auto& repository = session_.store();
                 auto opened = repository.carry_out(
-                    verb::LoadForUpdate<typename R::transaction_type>{sorted_, session_.policy().wait},
+                    verb::LoadForUpdate<typename R::transaction_type>{
+                        sorted_, ContextAccess::wait(context_, session_.policy().wait)},
                     Deadline{context_.deadline()});
                 if (!opened)
                     return std::move(opened).failure();

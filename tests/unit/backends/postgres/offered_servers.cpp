@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Servers as they are sold: functions and settings that a service forbids, poolers, standbys, and passwords of
-// any characters.
+// Servers as they are sold: functions and settings that a service forbids, poolers, standbys, and passwords
+// of any characters.
 
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
@@ -181,6 +181,8 @@ TEST_CASE("a pooler that takes no options of the URL is refused in words", "[pos
     REQUIRE(std::system(("pgbouncer -q -d " + user + directory + "/ini").c_str()) == 0);
     CHECK(eventually([&] { return std::filesystem::exists(directory + "/.s.PGSQL." + port); }));
     auto const url = "postgresql://interlock@/postgres?host=" + directory + "&port=" + port;
+    auto const answers = [&] { return bool(postgres::create_schema(postgres::Pool{url}, 2s)); };
+    REQUIRE(eventually(answers, 20s));
     auto const refused =
         postgres::create_schema(postgres::Pool{url + "&options=-c%20statement_timeout%3D5s"}, 10s);
     CHECK(refused.errc() == Errc::misconfigured);

@@ -35,7 +35,8 @@ Outcome<std::shared_ptr<Hold>> acquire_blocking(
     auto const& runtime = table->runtime();
     if (!options.deadline.valid() || options.max_attempts < 1)
         return Failure{Errc::invalid_argument, "acquire options out of range"};
-    auto const deadline = options.deadline.at(runtime.now());
+    auto const deadline = options.deadline.end_of_call(runtime.now());
+    bool const once = options.deadline.tries_once();
     if (auto failure = table->unfit(key, Deadline{deadline}))
         return std::move(*failure);
     auto const* const context = current_context;
@@ -46,7 +47,7 @@ Outcome<std::shared_ptr<Hold>> acquire_blocking(
     if (stop.stop_requested())
         return Failure{Errc::cancelled, "cancelled before anything was sent"};
     WakeOnStop const wakes{stop, waiter};
-    Ticket<R, false> ticket{table, key, wait, options.max_attempts};
+    Ticket<R, false> ticket{table, key, once ? Wait::no : wait, once ? 1 : options.max_attempts};
     for (;;) {
         auto step = ticket.poll(waiter, deadline);
         if (step.done()) {

@@ -52,8 +52,10 @@ class AcquireOperation final
 public:
     AcquireOperation(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
         : Base(std::move(handler), request->service.repository().runtime(), request->stop),
-          request_(std::move(request)), deadline_(request_->deadline.at(this->runtime().now())),
-          ticket_(LockAccess::table(request_->service), request_->key, request_->wait, request_->max_attempts)
+          request_(std::move(request)), deadline_(request_->deadline.end_of_call(this->runtime().now())),
+          ticket_(
+              LockAccess::table(request_->service), request_->key, tries_once() ? Wait::no : request_->wait,
+              tries_once() ? 1 : request_->max_attempts)
     {}
 
     void start() { this->start_here(); }
@@ -104,6 +106,7 @@ private:
     }
 
     void failed(std::exception_ptr) noexcept override { fail(Errc::overloaded); }
+    bool tries_once() const noexcept { return request_->deadline.tries_once(); }
 
     void poll()
     {

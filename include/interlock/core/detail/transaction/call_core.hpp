@@ -70,10 +70,12 @@ protected:
     CallCore(
         void const* store, std::span<Key const> keys, CallTerms const& terms, RetryLimits const& limits,
         HasId has_id, bool guarded, bool concludes)
-        : context_(store, keys, terms.deadline.at(terms.now)),
-          machine_(limits, context_.deadline(), has_id, guarded, concludes), observer_(terms.observer),
-          started_(terms.now)
+        : context_(store, keys, terms.deadline.end_of_call(terms.now)),
+          machine_(limits_of(terms, limits), context_.deadline(), has_id, guarded, concludes),
+          observer_(terms.observer), started_(terms.now)
     {
+        if (terms.deadline.tries_once())
+            ContextAccess::set_tries_once(context_);
         ContextAccess::set_operation_id(context_, terms.id);
         ContextAccess::set_request(context_, terms.request);
         ContextAccess::set_outer(context_, terms.outer);
@@ -242,6 +244,15 @@ protected:
     bool refused_{false};   // before the start
 
 private:
+    /// A call that tries once has one attempt; limits out of range stay what they are.
+    static RetryLimits limits_of(CallTerms const& terms, RetryLimits limits) noexcept
+    {
+        if (terms.deadline.tries_once() && limits.max_attempts > 1) {
+            limits.max_attempts = 1;
+            limits.waits_when_busy = false;
+        }
+        return limits;
+    }
     /// Whether what the store says of `action` may be what the call comes to.
     static bool reports(Action action) noexcept
     {

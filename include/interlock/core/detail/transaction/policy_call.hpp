@@ -246,7 +246,7 @@ protected:
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait
         // for ever.
         if constexpr (requires { transaction_.opt_out_of_sharing(); })
-            if (Mode != Once::no || awaits || terms.outer != nullptr)
+            if (Mode != Once::no || awaits || terms.outer != nullptr || terms.deadline.tries_once())
                 transaction_.opt_out_of_sharing();
         this->check(terms, session.repository().identity(), this->order, runtime().generation());
         if constexpr (requires { session.misuse(); })
