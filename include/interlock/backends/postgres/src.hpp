@@ -47,6 +47,7 @@
 #include <interlock/backends/postgres/detail/impl/table_records.ipp>
 #include <interlock/backends/postgres/detail/impl/transaction_settings.ipp>
 #include <interlock/backends/postgres/detail/impl/type_shape.ipp>
+#include <interlock/backends/postgres/detail/impl/utf8.ipp>
 #include <interlock/backends/postgres/detail/impl/values.ipp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/impl/counters.ipp>

@@ -57,6 +57,8 @@ public:
     void boolean(bool value);
 
     std::size_t size() const noexcept { return values_.size(); }
+    /// Whether the server takes all texts for UTF-8.
+    bool is_utf8() const noexcept;
 
 private:
     friend class Connection;
@@ -99,6 +101,15 @@ struct SqlError {
     /// What a row-level policy has to do with the error. The state alone (42501) is also that of a missing
     /// right, so the function of the server that the error comes from decides.
     RowPolicy policy{RowPolicy::none};
+    /// The column that the server names, which it does for a NULL alone; else empty.
+    std::string column{};
+    /// A domain's own constraint refuses the value.
+    bool of_domain{false};
+    /// Which statement of the batch it was; beyond all of them when it was none.
+    std::size_t step{static_cast<std::size_t>(-1)};
+    /// The session had prepared the statement for an earlier exchange, so that its plan may be older than the
+    /// schema is.
+    bool planned_before{false};
 };
 
 /// Statements that leave in one write and are answered in one reading. Outside of a transaction block they

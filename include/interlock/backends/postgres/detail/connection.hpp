@@ -83,6 +83,10 @@ public:
     /// ever meets what was left. A session that cannot be restored is closed then.
     void restore() noexcept;
 
+    /// Which schema the session's plans are for: a number of its pool, see `PoolState::heal`.
+    std::uint64_t schema() const noexcept { return schema_; }
+    void set_schema(std::uint64_t schema) noexcept { schema_ = schema; }
+
     /// Names the period in which a transaction id is unique; it changes with a failover and with a crash. The
     /// reason: an id that was given out is not durable before its transaction commits, and a server that
     /// recovers gives it out again. (A test has seen it: the status that was asked for was another
@@ -120,7 +124,10 @@ private:
     struct Sent {
         std::size_t step;
         Statement const* preparing;  // null: the message is the execution
+        Statement const* executing;  // of a prepared statement, else null
     };
+    // Whether it is an execution of what was prepared for an earlier exchange.
+    bool planned_before(Sent const& sent) const noexcept;
 
     // Whether the settings that were made last fit this deadline, too.
     bool bounds_fit(TimePoint until, Bounded bounded) const noexcept;
@@ -163,6 +170,7 @@ private:
     bool asked_to_cancel_{false};                // during this exchange
     bool unreplicated_{false};                   // likewise: the server has said so
     std::string life_;
+    std::uint64_t schema_{0};                   // see `schema`
     std::int64_t timeout_{-1};                  // the session's setting, in milliseconds; -1: not set by us
     std::unordered_set<std::string> prepared_;  // names of the statements that are prepared in this session
     // The following belong to the exchange under way; they are members so that their memory is used again.

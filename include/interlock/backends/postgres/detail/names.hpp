@@ -12,6 +12,7 @@
 /// `"Order Lines"`, with `""` for a quote. In a statement every name is quoted, so that it may be a reserved
 /// word, and so that the server never folds it to small letters.
 
+#include <interlock/backends/postgres/detail/utf8.hpp>
 #include <interlock/separate_compilation.hpp>
 
 #include <string>
@@ -45,9 +46,6 @@ std::vector<std::string> names_of(std::string_view option, std::string_view writ
 std::string name_of_column(std::string_view option, std::string_view written);
 /// Throws likewise unless a column can have this very name, which is not written in quotes.
 void check_name(std::string_view option, std::string_view name);
-
-/// Whether `text` is UTF-8 that the server takes: no NUL, no surrogates, no form that is too long.
-bool is_utf8(std::string_view text) noexcept;
 
 }  // namespace detail
 }  // namespace postgres

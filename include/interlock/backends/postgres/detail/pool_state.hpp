@@ -15,6 +15,7 @@
 #include <interlock/core/kit/connection_pool.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -59,7 +60,9 @@ public:
     /// Runs `batch` as one transaction of its own. What surely had no effect is tried again once, where that
     /// may help. An error of the server is part of the exchange, and the caller must look at it; every other
     /// bad end is a failure.
-    Outcome<Exchange> run(Batch const& batch, Access access, Deadline deadline);
+    /// `again`: what has met a plan older than the schema is tried again here. Whoever makes statements from
+    /// what the schema was says no, and makes them anew.
+    Outcome<Exchange> run(Batch const& batch, Access access, Deadline deadline, bool again = true);
 
     /// The same, with every error of the server as a failure.
     Outcome<std::vector<Reply>> execute(Batch const& batch, Access access, Deadline deadline);
@@ -69,6 +72,11 @@ public:
     /// Draws the conclusion from an error about the connection, or about the server behind it. True: nothing
     /// was applied, and another attempt, on another connection, may help.
     bool heal(Connection& connection, SqlError const& error) noexcept;
+
+    /// Counts the changes of the schema that any session has met. Sessions that were made before the last of
+    /// them have plans that may be too old, and are not lent any more.
+    std::uint64_t schema() const noexcept { return schema_.load(std::memory_order_acquire); }
+    void schema_has_changed() noexcept { schema_.fetch_add(1, std::memory_order_acq_rel); }
 
     /// How many connections there are now, borrowed or idle.
     std::size_t connection_count() const { return pool_.count(); }
@@ -84,6 +92,7 @@ private:
     std::string endpoint_;      // the server's name in failures
     std::uint64_t generation_;  // the process that made the pool
     std::shared_ptr<Subscriber<R>> subscriber_;
+    std::atomic<std::uint64_t> schema_{0};  // see `schema`
     ConnectionPool<Connection, R> pool_{"postgres", options_.max_connections, options_.max_waiting, runtime_};
 };
 

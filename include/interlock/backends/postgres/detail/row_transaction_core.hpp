@@ -121,7 +121,7 @@ private:
     bool add_row_lock(Batch& batch, Key const& key, Wait wait) const;
     static Failure refused(SqlError const& error, Wait wait);
     // The failure of an error of the changes.
-    Failure changes_refused(SqlError const& error);
+    Failure changes_refused(SqlError const& error, std::span<RowChange const> changes, TimePoint until);
 
     Outcome<CommitResult> do_commit(
         std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful);

@@ -236,6 +236,22 @@ public:
         return this->undecodable(*version, reading);
     }
 
+    std::vector<typename Core::WrittenMember> members_of(
+        KnownTable const& known, RowChange const& change) const override
+    {
+        std::vector<typename Core::WrittenMember> members;
+        if constexpr (is_row_type<T>()) {
+            std::size_t shown = 0;
+            for_each_column(*static_cast<T const*>(change.value), [&](char const* name, auto const& member) {
+                auto const i = shown++;
+                Params value;
+                if (add_column(value, member, known.table.forms[i]) == nullptr)
+                    members.push_back({name, i, std::move(value)});
+            });
+        }
+        return members;
+    }
+
     /// Says to the caller of a commit that was applied what it made of the state, if the caller asks.
     void tell(RowChange const& row, Change<T>& change) const
     {

@@ -159,6 +159,15 @@ public:
     virtual Outcome<void> add_given_key(
         Params& params, RowChange const& change, std::string const& made) const = 0;
 
+    /// A member that a change writes, and its value as the only parameter.
+    struct WrittenMember {
+        char const* member;
+        std::size_t shown;  // its place in `Table::shown`
+        Params value;
+    };
+    /// The members of the state of `change` that can be written.
+    virtual std::vector<WrittenMember> members_of(KnownTable const& known, RowChange const& change) const = 0;
+
     // ---- what the server says of the table ------------------------------------------------------
 
     using Known = std::shared_ptr<KnownTable const>;
@@ -267,6 +276,11 @@ public:
     /// reply is the next one.
     static bool reads_again(KnownTable const& known, RowChange const& change) noexcept;
     Outcome<void> add_load(KnownTable const& known, Batch& batch, Key const& key) const;
+    /// The failure of changes that the server has refused. Where a value does not fit its column, the server
+    /// does not name the column; it is then asked, in one more trip, which of the values it refuses.
+    Failure refused(
+        KnownTable const& known, SqlError const& error, std::span<RowChange const> changes, Access access,
+        Deadline until) const;
     /// What the reply of a change says. Nothing: the row must be looked at, see `change_text`.
     static std::optional<Errc> judge(Reply const& reply, RowChange const& change) noexcept;
     /// Why a change was refused, which left no trace, as the row says now. Nothing: it does not say, so that
@@ -325,6 +339,13 @@ private:
     std::string home_of_new_rows(KnownTable const& known) const;
     // What is recorded of an operation id that inserts a row.
     Outcome<std::optional<OperationRecord>> find_new_row(OperationId const& id, Deadline until) const;
+    // Asks the server, and keeps its answer for all.
+    Outcome<Known> learn(Deadline deadline) const;
+    // Asks the server again, after it has refused a value: the column may have another type by now.
+    bool has_changed(KnownTable const& known, Deadline deadline) const;
+    // The member of `change` whose value the column refuses; empty: none.
+    std::string refused_member(
+        KnownTable const& known, SqlError const& error, RowChange const& change, Deadline until) const;
     // The row that was inserted under an operation id, by the id's answer.
     Outcome<Reply> row_of_answer(std::string_view answer, Deadline until) const;
     // The row as it is, by the columns of its key as the server writes them.
@@ -350,6 +371,7 @@ private:
         std::atomic<bool> policies_decide{false};  // `RowPolicies::decide_rows` was true once
         std::mutex mutex;                          // guards what follows
         Known known;                               // null: the server must be asked
+        std::uint64_t schema{0};                   // `PoolState::schema` when it was asked
         std::string role;                          // `RowPolicies::role`, when policies decided
     };
 

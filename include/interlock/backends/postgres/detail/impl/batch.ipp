@@ -4,8 +4,10 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_BATCH_IPP
 
 #include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/utf8.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <mutex>
 #include <string>
@@ -51,7 +53,14 @@ INTERLOCK_DECL void Params::add(std::string bytes, Kind kind)
     add(std::string(value), Kind::binary);
 }
 
-[[gnu::noinline]] INTERLOCK_DECL void Params::null()
+[[gnu::noinline]] INTERLOCK_DECL bool Params::is_utf8() const noexcept
+{
+    return std::all_of(values_.begin(), values_.end(), [](Value const& value) {
+        return value.kind != Kind::text || detail::is_utf8(value.bytes);
+    });
+}
+
+INTERLOCK_DECL void Params::null()
 {
     add({}, Kind::null);
 }

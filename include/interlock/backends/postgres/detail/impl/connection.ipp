@@ -49,6 +49,8 @@ INTERLOCK_DECL SqlError error_of(PGresult const* result)
     SqlError error{
         field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY), field(PG_DIAG_CONSTRAINT_NAME),
         function == "exec_stmt_raise"};
+    error.column = field(PG_DIAG_COLUMN_NAME);
+    error.of_domain = !field(PG_DIAG_DATATYPE_NAME).empty();
     if (error.state == "42501" && function == "check_enable_rls")
         error.policy = RowPolicy::would_hide;
     if (error.state == "42501" && function == "ExecWithCheckOptions")
@@ -274,7 +276,7 @@ INTERLOCK_DECL bool Connection::send(Batch::Step const& step, std::size_t index)
     }
     auto const count = static_cast<int>(values.size());
     if (step.statement == nullptr) {
-        sent_.push_back({index, nullptr});
+        sent_.push_back({index, nullptr, nullptr});
         return taken(PQsendQueryParams(
             connection_, step.text.c_str(), count, nullptr, pointers_.data(), lengths_.data(),
             formats_.data(), 0));
@@ -283,13 +285,20 @@ INTERLOCK_DECL bool Connection::send(Batch::Step const& step, std::size_t index)
     if (!prepared_.contains(name) && std::none_of(sent_.begin(), sent_.end(), [&](Sent const& s) {
             return s.preparing != nullptr && s.preparing->name() == name;
         })) {
-        sent_.push_back({index, step.statement});
+        sent_.push_back({index, step.statement, nullptr});
         if (!taken(PQsendPrepare(connection_, name.c_str(), step.statement->text().c_str(), 0, nullptr)))
             return false;
     }
-    sent_.push_back({index, nullptr});
+    sent_.push_back({index, nullptr, step.statement});
     return taken(PQsendQueryPrepared(
         connection_, name.c_str(), count, pointers_.data(), lengths_.data(), formats_.data(), 0));
+}
+
+INTERLOCK_DECL bool Connection::planned_before(Sent const& sent) const noexcept
+{
+    return sent.executing != nullptr && std::none_of(sent_.begin(), sent_.end(), [&](Sent const& other) {
+               return other.preparing != nullptr && other.preparing->name() == sent.executing->name();
+           });
 }
 
 INTERLOCK_DECL bool Connection::taken(int by_libpq) noexcept
@@ -336,6 +345,10 @@ INTERLOCK_DECL Progress Connection::receive(Exchange& exchange, int syncs, TimeP
                 timeout_ = -1;  // this net is missing then; the caller's deadline still cancels
             else if (!exchange.error) {
                 exchange.error = error_of(raw);
+                if (at < sent_.size()) {
+                    exchange.error->step = sent_[at].step;
+                    exchange.error->planned_before = planned_before(sent_[at]);
+                }
                 if (at < sent_.size() && sent_[at].step == settings_step)
                     exchange.error->settings = refused_settings_;
             }

@@ -79,12 +79,18 @@ Outcome<typename PoolState<R>::Session> PoolState<R>::take(TimePoint until, bool
     if (forked())
         return failed(
             Errc::misconfigured, "this postgres pool was made before a fork; make a new one in the child");
-    return pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
-        auto connection = std::make_unique<Connection>();
-        if (auto connected = connect(*connection, until); !connected)
-            return std::move(connected).failure();
-        return connection;
-    });
+    for (;;) {
+        auto session = pool_.take(until, fresh, [&]() -> Outcome<std::unique_ptr<Connection>> {
+            auto connection = std::make_unique<Connection>();
+            connection->set_schema(schema());
+            if (auto connected = connect(*connection, until); !connected)
+                return std::move(connected).failure();
+            return connection;
+        });
+        if (!session || fresh || (*session)->schema() == schema())
+            return session;
+        (*session)->mark_unusable();  // its plans are too old; the next one is tried, or made
+    }
 }
 
 template <class R>
@@ -95,12 +101,12 @@ Outcome<typename PoolState<R>::Session> PoolState<R>::take(TimePoint until)
 }
 
 template <class R>
-Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline deadline)
+Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline deadline, bool again)
 {
     if (!deadline.valid())
         return failed(Errc::invalid_argument, "the deadline is not a number");
     auto const until = deadline.at(runtime_.now());
-    for (bool again = true;; again = false) {
+    for (bool first = true;; first = false) {
         bool fresh = false;
         auto session = take(until, fresh);
         if (!session)
@@ -122,7 +128,8 @@ Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline 
                            (exchange.progress == Progress::lost && access == Access::read);
         if (stale && !fresh)
             continue;
-        if (exchange.error && heal(**session, *exchange.error) && again)
+        bool const elsewhere = exchange.error && exchange.error->state == "25006";
+        if (exchange.error && heal(**session, *exchange.error) && first && (again || elsewhere))
             continue;
         if (exchange.progress == Progress::answered && exchange.error)
             return exchange;
@@ -164,7 +171,16 @@ bool PoolState<R>::heal(Connection& connection, SqlError const& error) noexcept
         pool_.drop_idle();
         return true;
     }
-    // The session's prepared plans are too old for the schema.
+    // The session's prepared plans are too old for the schema: a column has got another type, or a name means
+    // another object. Other sessions have such plans, too, and a plan with the parameter's old type may even
+    // go on and store something else; so none of them is lent again.
+    for (std::string_view state : {"0A000", "26000", "42804", "42883", "42703", "42704", "42P18", "XX000"})
+        if (error.state == state && error.planned_before) {
+            auto seen = connection.schema();
+            schema_.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
+            connection.mark_unusable();
+            return true;
+        }
     if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {
         connection.mark_unusable();
         return error.state == "0A000";

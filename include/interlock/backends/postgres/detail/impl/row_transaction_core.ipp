@@ -187,9 +187,10 @@ Failure RowTransactionCore<R>::refused(SqlError const& error, Wait wait)
 }
 
 template <class R>
-Failure RowTransactionCore<R>::changes_refused(SqlError const& error)
+Failure RowTransactionCore<R>::changes_refused(
+    SqlError const& error, std::span<RowChange const> changes, TimePoint until)
 {
-    auto failure = failure_of(error, Access::write);
+    auto failure = store_->refused(*known_, error, changes, Access::write, Deadline{until});
     if (error.state == "23505" && !error.raised && known_->policies.decide_rows)
         return failed(
             failure.errc(),
@@ -490,7 +491,7 @@ Outcome<CommitResult> RowTransactionCore<R>::error_refused(
         }
     if (refusal)
         return store_->or_duplicate(std::move(refusal).failure(), operation, Deadline{until});
-    return changes_refused(error);
+    return changes_refused(error, changes, until);
 }
 
 template <class R>

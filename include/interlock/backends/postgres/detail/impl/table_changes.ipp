@@ -4,6 +4,7 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CHANGES_IPP
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/table_changes.hpp>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -337,7 +339,7 @@ Outcome<CommitResult> TableCore<R>::commit_one(
             return or_duplicate(Failure{Errc::already_exists}, operation, until);
     }
     if (exchange->error && !is_race(*exchange->error))
-        return failure_of(*exchange->error, Access::commit);
+        return refused(*used, *exchange->error, {&change, 1}, Access::commit, until);
     if (exchange->error && !mapped)
         return or_duplicate(Failure{Errc::superseded}, operation, until);
     if (exchange->error) {  // nothing is written, and the error does not say why
@@ -420,7 +422,7 @@ Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId con
         if (!exchange)
             return std::move(exchange).failure();
         if (exchange->error && !is_race(*exchange->error))
-            return failure_of(*exchange->error, Access::commit);
+            return refused(*used, *exchange->error, {&change, 1}, Access::commit, until);
         if (!exchange->error && !exchange->replies[0].null(0, new_version)) {
             auto& reply = exchange->replies[0];
             if (!reads_again(*used, change))
@@ -497,6 +499,64 @@ Outcome<Reply> TableCore<R>::load_by(std::span<std::string const> key, Deadline 
     if (!replies)
         return std::move(replies).failure();
     return std::move((*replies)[0]);
+}
+
+// ---- which member it was ------------------------------------------------------------------------
+
+template <class R>
+std::string TableCore<R>::refused_member(
+    KnownTable const& known, SqlError const& error, RowChange const& change, Deadline until) const
+{
+    if (change.kind != ChangeKind::write)
+        return {};
+    Batch batch;
+    std::vector<char const*> asked;
+    for (auto& member : members_of(known, change)) {
+        auto const& table = known.table;
+        auto const* const column = known.facts.column(unquoted(table.shown[member.shown]));
+        if (column == nullptr || table.forms[member.shown].type == ColumnForm::Type::bytes)
+            continue;
+        if (!member.value.is_utf8())
+            return member.member;
+        // As an assignment to the column takes it, with its length and its domain. What JSON would take for
+        // a value of its own is cast instead.
+        bool const is_plain = column->base_category != 'A' && column->base_kind == 'b' &&
+                              column->base != "pg_catalog.json" && column->base != "pg_catalog.jsonb";
+        bool const is_label = column->base_kind == 'e';
+        if (is_plain || is_label)
+            batch.add(
+                joined_text(
+                    {"SELECT (jsonb_populate_record(NULL::", table.quoted, ", jsonb_build_object(",
+                     quoted_text(column->name), "::text, $1::text))).", table.shown[member.shown]}),
+                std::move(member.value));
+        else
+            batch.add(joined_text({"SELECT $1::", column->type}), std::move(member.value));
+        asked.push_back(member.member);
+    }
+    if (error.state == "22021" || batch.size() == 0)
+        return {};
+    auto const exchange = pool->run(batch, Access::read, until, false);
+    if (exchange && exchange->error && exchange->error->step < asked.size() &&
+        exchange->error->state == error.state)
+        return asked[exchange->error->step];
+    return {};
+}
+
+template <class R>
+Failure TableCore<R>::refused(
+    KnownTable const& known, SqlError const& error, std::span<RowChange const> changes, Access access,
+    Deadline until) const
+{
+    auto failure = failure_of(error, access);
+    if (!mapped || error.raised || (!of_a_value(error) && error.column.empty()))
+        return failure;
+    auto column = error.column;
+    for (auto const& change : changes)
+        if (column.empty())
+            column = refused_member(known, error, change, until);
+    if (column.empty())
+        return failure;
+    return failed(failure.errc(), {failure.detail(), ", the value of ", table.name, ".", column});
 }
 
 }  // namespace detail

@@ -95,14 +95,47 @@ char const* TableCore<R>::lock_clause() const noexcept
     return options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE";
 }
 
+/// Whether a value is refused, and not what it is the value of.
+INTERLOCK_DECL bool of_a_value(SqlError const& error) noexcept
+{
+    return !error.raised && (error.state.starts_with("22") || error.of_domain) && !is_race(error);
+}
+
 template <class R>
 Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) const
 {
     {
         std::lock_guard lock(shared_->mutex);
-        if (shared_->known)
+        if (shared_->known && shared_->schema == pool->schema())
             return shared_->known;
     }
+    return learn(deadline);
+}
+
+template <class R>
+bool TableCore<R>::has_changed(KnownTable const& known, Deadline deadline) const
+{
+    auto const now = learn(deadline);
+    if (!now)
+        return false;
+    auto const& before = known.facts.columns;
+    auto const& after = (*now)->facts.columns;
+    bool const same = (*now)->facts.oid == known.facts.oid &&
+                      std::equal(
+                          before.begin(), before.end(), after.begin(), after.end(),
+                          [](ColumnFacts const& a, ColumnFacts const& b) {
+                              return a.name == b.name && a.type == b.type && a.type_oid == b.type_oid &&
+                                     a.base_oid == b.base_oid && a.labels == b.labels;
+                          });
+    if (!same)
+        pool->schema_has_changed();
+    return !same;
+}
+
+template <class R>
+Outcome<typename TableCore<R>::Known> TableCore<R>::learn(Deadline deadline) const
+{
+    auto const schema = pool->schema();
     // Several first callers may ask at once; their answers are the same.
     Batch batch;
     add_facts_query(batch, table.quoted, table.key);
@@ -122,6 +155,7 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) cons
     auto known = make_known(*std::move(fitting), *std::move(facts), *std::move(policies));
     std::lock_guard lock(shared_->mutex);
     shared_->known = known;
+    shared_->schema = schema;
     if (known->policies.decide_rows) {
         shared_->role = known->policies.role;
         shared_->policies_decide.store(true, std::memory_order_release);
@@ -210,8 +244,12 @@ Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill, Kn
         add_settings(**known, batch);
         if (auto filled = fill(**known, batch); !filled)
             return std::move(filled).failure();
-        auto exchange = pool->run(batch, access, until);
-        bool const stale = exchange && exchange->error && outdated(*known, *exchange->error);
+        auto const schema = pool->schema();
+        auto exchange = pool->run(batch, access, until, !mapped);
+        bool const refuses = exchange && exchange->error && mapped;
+        bool const stale =
+            refuses && (outdated(*known, *exchange->error) || schema != pool->schema() ||
+                        (again && of_a_value(*exchange->error) && has_changed(**known, until)));
         if (stale && again)
             continue;
         if (used != nullptr)
