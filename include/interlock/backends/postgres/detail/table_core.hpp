@@ -48,6 +48,9 @@ struct FoundOperation {
 /// A stored record that does not mean anything.
 Failure damaged(char const* what);
 
+/// Whether a value is refused, and not what it is the value of.
+bool of_a_value(SqlError const& error) noexcept;
+
 /// As the statements take it, rounded up.
 std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept;
 

@@ -95,7 +95,6 @@ char const* TableCore<R>::lock_clause() const noexcept
     return options.row_lock == RowLock::for_no_key_update ? "FOR NO KEY UPDATE" : "FOR UPDATE";
 }
 
-/// Whether a value is refused, and not what it is the value of.
 INTERLOCK_DECL bool of_a_value(SqlError const& error) noexcept
 {
     return !error.raised && (error.state.starts_with("22") || error.of_domain) && !is_race(error);
