@@ -10,6 +10,7 @@
 
 #include <interlock/core/codec/describe_codec.hpp>
 #include <interlock/core/state_traits.hpp>
+#include <interlock/forced_unwinding.hpp>
 
 #include <boost/mp11/algorithm.hpp>
 
@@ -81,7 +82,10 @@ std::optional<Failure> encode_state(T const& value, std::string& out)
         throw;
     } catch (std::exception const& error) {
         return Failure{Errc::invalid_argument, std::string("the value cannot be encoded: ") + error.what()};
-    } catch (...) {
+    }
+    INTERLOCK_PASS_FORCED_UNWINDING
+    catch (...)
+    {
         return Failure{Errc::invalid_argument, "the value cannot be encoded"};
     }
 }
@@ -112,7 +116,10 @@ std::optional<T> decode_state(std::string_view bytes, Reading& reading)
             return StateTraits<T>::decode(bytes);
     } catch (std::bad_alloc const&) {
         throw;
-    } catch (...) {
+    }
+    INTERLOCK_PASS_FORCED_UNWINDING
+    catch (...)
+    {
         return std::nullopt;
     }
 }

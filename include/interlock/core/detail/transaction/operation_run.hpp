@@ -10,6 +10,7 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>
+#include <interlock/forced_unwinding.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -50,7 +51,10 @@ public:
             } else {
                 result_.emplace(call_operation<shape, N, asynchronous>(operation_, transaction, context));
             }
-        } catch (...) {
+        }
+        INTERLOCK_PASS_FORCED_UNWINDING
+        catch (...)
+        {
             thrown = std::current_exception();
         }
     }

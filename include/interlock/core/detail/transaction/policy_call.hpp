@@ -16,6 +16,7 @@
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/forced_unwinding.hpp>
 
 #include <algorithm>
 #include <array>
@@ -113,7 +114,10 @@ public:
                 return true;
             default: return true;
             }
-        } catch (...) {
+        }
+        INTERLOCK_PASS_FORCED_UNWINDING
+        catch (...)
+        {
             this->record_exception(action);
             return true;
         }
@@ -143,7 +147,10 @@ public:
             if constexpr (Recorded::looks_up)
                 return this->after_begin(session_.repository(), waiter) && undo_needless_begin();
             return true;
-        } catch (...) {
+        }
+        INTERLOCK_PASS_FORCED_UNWINDING
+        catch (...)
+        {
             this->record_exception(Action::begin);
             give_up_begin();
             return true;
@@ -162,7 +169,10 @@ public:
                 return after_commit(transaction_.commit(operation, waiter));
             else
                 return after_commit(transaction_.commit(operation));
-        } catch (...) {
+        }
+        INTERLOCK_PASS_FORCED_UNWINDING
+        catch (...)
+        {
             this->record_exception(Action::commit);
             return true;
         }

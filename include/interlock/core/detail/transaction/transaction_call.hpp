@@ -14,6 +14,7 @@
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/forced_unwinding.hpp>
 
 #include <array>
 #include <cstddef>
@@ -70,7 +71,10 @@ public:
                 }
             }
             return this->machine_.ran(Ran::returned, this->runtime().now());
-        } catch (...) {  // out of the state's key, or the result's encoding: nothing was sent
+        }
+        INTERLOCK_PASS_FORCED_UNWINDING
+        catch (...)
+        {  // out of the state's key, or the result's encoding: nothing was sent
             this->exception_ = std::current_exception();
             return this->machine_.ran(Ran::threw, TimePoint{});
         }

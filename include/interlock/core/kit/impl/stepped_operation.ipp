@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_KIT_IMPL_STEPPED_OPERATION_IPP
 
 #include <interlock/core/kit/stepped_operation.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -208,6 +209,7 @@ INTERLOCK_DECL void SteppedOperation::abandon() noexcept
         finished_ = true;
     }
     if (offload_) {  // a call that has not begun is dropped, one that runs is waited for
+        WithoutCancellation const whole;
         std::unique_lock lock(offload_->mutex);
         offload_->gone = true;
         offload_->returned.wait(lock, [&] { return offload_->running == 0; });

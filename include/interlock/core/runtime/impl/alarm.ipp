@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_RUNTIME_IMPL_ALARM_IPP
 
 #include <interlock/core/runtime/alarm.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -56,6 +57,7 @@ INTERLOCK_DECL bool AlarmClock::disarm(Alarm& alarm) noexcept
 
 INTERLOCK_DECL void AlarmClock::cancel(Alarm& alarm) noexcept
 {
+    WithoutCancellation const whole;
     std::unique_lock lock(mutex_);
     take_back(alarm);
     if (std::this_thread::get_id() != thread_)

@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_RUNTIME_IMPL_RANDOM_IPP
 
 #include <interlock/core/runtime/random.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -12,6 +13,7 @@ namespace detail {
 
 INTERLOCK_DECL void os_random(void* data, std::size_t size)
 {
+    WithoutCancellation const whole;
     auto* out = static_cast<char*>(data);
     while (size != 0) {
         auto const n = ::getrandom(out, size, 0);

@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_RUNTIME_IMPL_STREAM_IPP
 
 #include <interlock/core/runtime/stream.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -25,6 +26,7 @@ INTERLOCK_DECL void Doorbell::silence() const noexcept
 
 INTERLOCK_DECL IoStatus wait_for_io(int fd, short events, TimePoint deadline, Doorbell const* bell) noexcept
 {
+    WithoutCancellation const whole;
     for (;;) {
         auto const left = std::clamp<std::chrono::nanoseconds>(
             deadline - std::min(deadline, boottime_now()), std::chrono::nanoseconds{0},
@@ -106,6 +108,7 @@ Stream::connect_unix(std::string const& path, TimePoint deadline, IoResult& resu
 
 INTERLOCK_DECL IoResult Stream::write(std::string_view bytes, TimePoint deadline) noexcept
 {
+    WithoutCancellation const whole;
     IoResult result;
     while (result.size < bytes.size()) {
         auto const n = ::send(
@@ -130,6 +133,7 @@ INTERLOCK_DECL IoResult Stream::write(std::string_view bytes, TimePoint deadline
 INTERLOCK_DECL IoResult
 Stream::read_some(char* out, std::size_t size, TimePoint deadline, Doorbell const* bell) noexcept
 {
+    WithoutCancellation const whole;
     IoResult result;
     // The first recv(2) waits by itself, for `patience` at most. That is only right if nobody may ring,
     // and if the deadline is not so near that the wait could pass it.
@@ -157,6 +161,7 @@ Stream::read_some(char* out, std::size_t size, TimePoint deadline, Doorbell cons
 
 INTERLOCK_DECL bool Stream::quiet() const noexcept
 {
+    WithoutCancellation const whole;
     char byte = 0;
     return ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EWOULDBLOCK);
@@ -196,6 +201,7 @@ INTERLOCK_DECL void Stream::connect(
 INTERLOCK_DECL void Stream::connect_without_blocking(
     int family, sockaddr const* address, socklen_t size, TimePoint deadline, IoResult& result)
 {
+    WithoutCancellation const whole;
     fd_ = FileDescriptor{::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
     result = {};
     auto const failed = [&](int error) {

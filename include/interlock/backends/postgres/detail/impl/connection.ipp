@@ -10,6 +10,7 @@
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/random.hpp>
 #include <interlock/core/runtime/thread.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <poll.h>
 #include <unistd.h>
@@ -86,6 +87,7 @@ INTERLOCK_DECL Connection::~Connection()
 INTERLOCK_DECL Outcome<void> Connection::open(
     Settings const& settings, std::string const& endpoint, TimePoint until)
 {
+    interlock::detail::WithoutCancellation const whole;
     auto connected = connect_by(settings, endpoint, until);
     if (!connected)
         return std::move(connected).failure();
@@ -113,6 +115,7 @@ INTERLOCK_DECL void Connection::close() noexcept
 
 INTERLOCK_DECL void Connection::restore() noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     if (!std::exchange(changed_, false) || !idle() || cancelled_)
         return;
     // The answer is read by the next exchange.
@@ -172,6 +175,7 @@ INTERLOCK_DECL int Connection::socket() const noexcept
 
 INTERLOCK_DECL Exchange Connection::run(Batch const& batch, TimePoint until, Bounded bounded, Access access)
 {
+    interlock::detail::WithoutCancellation const whole;
     Exchange exchange;
     exchange.replies.resize(batch.size());
     if (!is_open())

@@ -5,6 +5,7 @@
 
 #include <interlock/core/detail/locks/removal.hpp>
 #include <interlock/core/kit/assertion.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -178,6 +179,7 @@ bool RecordRemoval<R>::release_line(Outcome<Removal>& removed, bool may_wait) no
         } catch (...) {  // no memory: this thread waits for the one trip
         }
     }
+    WithoutCancellation const whole;
     shard.renewed.wait(lock, [&] { return !line.renewal_under_way(owner_); });
     auto* const node = std::exchange(node_, nullptr);
     wakeup = table_.promote_next(shard, node, line.removed());
