@@ -102,7 +102,7 @@ constexpr TimePoint add(TimePoint a, std::chrono::nanoseconds b) noexcept
 /// `invalid_argument`. A duration beyond 292 years means 292 years.
 class Deadline {
 public:
-    /// 5 seconds.
+    /// 5 seconds, or what the store says about calls that name no deadline (`Capabilities::call_deadline`).
     constexpr Deadline() noexcept = default;
     /// A relative deadline: it counts from the moment at which a call gets it.
     template <class Rep, class Period>
@@ -132,15 +132,17 @@ public:
     {
         return tries_once() ? detail::add(now, one_attempt) : at(now);
     }
+    /// True when nobody has said how long the call may last.
+    constexpr bool unnamed() const noexcept { return kind_ == Kind::unnamed; }
 
     /// True when the deadline is absolute, so that no later call of `at` can move it.
     constexpr bool pinned() const noexcept { return kind_ == Kind::absolute; }
 
 private:
-    enum class Kind : unsigned char { relative, absolute, invalid };
+    enum class Kind : unsigned char { unnamed, relative, absolute, invalid };
     // For a relative deadline the duration; for an absolute one the distance from the clock's epoch.
     std::chrono::nanoseconds when_{std::chrono::seconds{5}};
-    Kind kind_{Kind::relative};
+    Kind kind_{Kind::unnamed};
 };
 
 /// How long a lease lives when nobody renews it.

@@ -18,6 +18,7 @@
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/kit/store_identity.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <memory>
 #include <span>
@@ -37,6 +38,10 @@ struct FreeRowsOptions {
     std::string where{};
     /// Likewise what stands behind ORDER BY: `priority DESC, id`. Give the two an index.
     std::string order_by{};
+    /// How long a job may take whose call names no `.deadline` of its own: from the call to the commit, the
+    /// work included. Then the transaction ends without a trace, and another worker finds the row free. A call
+    /// to a server that does not answer takes as long. More than 0.
+    std::chrono::nanoseconds job{std::chrono::minutes{1}};
 };
 
 /// What a call names: `$1` of the condition, say the name of a queue.
@@ -68,6 +73,8 @@ private:
 /// **Outcomes.** If no such row is free, `not_found`, also under `Missing::create`. Whether others hold such
 /// rows cannot be told from that: ask again later, or LISTEN. A condition that is not SQL is `misconfigured`.
 /// The rest is as for `RowTransaction`.
+/// **Deadlines.** A job that takes longer than `FreeRowsOptions::job`, or than the `.deadline` of its call, is
+/// not applied: `deadline_exceeded`, and somebody does it again. Name a time that no job reaches.
 /// **Needs.** A table of the user's own, and a state with a key. Operation ids cannot be used, because their
 /// records are kept by the key of the row, which is not known before. A row that says itself that it is done
 /// needs none.
@@ -92,8 +99,11 @@ public:
                      std::same_as<typename Repository::key_type, typename StateTraits<T>::key_type>
         : repository_(std::move(repository)), named_(options.where.find("$1") != std::string::npos),
           condition_(repository_.store_->free_rows(options.where, options.order_by)),
-          identity_(intern_store(*repository_.store_->identity + "/" + condition_))
-    {}
+          identity_(intern_store(*repository_.store_->identity + "/" + condition_)), job_(options.job)
+    {
+        if (job_.count() <= 0)
+            throw Error(Errc::invalid_argument, "postgres: FreeRowsOptions::job must be positive");
+    }
 
     Runtime const& runtime() const noexcept { return repository_.runtime(); }
     /// Equal for handles of one table with one condition, and different from the repository's identity.
@@ -102,6 +112,7 @@ public:
     {
         auto known = repository_.capabilities();
         known.one_state_per_key = false;
+        known.call_deadline = job_;
         return known;
     }
 
@@ -139,6 +150,7 @@ private:
     bool named_;                                   // whether the condition has a `$1`
     std::string condition_;                        // of the locking read that finds a row
     std::shared_ptr<std::string const> identity_;  // of the table with this condition
+    std::chrono::nanoseconds job_;                 // how long a call may last that does not say so
 };
 
 template <class T, class K, class Runtime>

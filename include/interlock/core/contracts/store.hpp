@@ -34,6 +34,7 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/versioned.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -82,6 +83,9 @@ struct Capabilities {
     /// How many blocking calls make sense at once, as where each needs a connection; asynchronous callers get
     /// as many threads. 0: as many as the runtime's default.
     std::size_t blocking_calls{0};
+    /// How long a transaction may last whose call names no deadline, with the time that its operation takes.
+    /// 0: as long as `Deadline{}` says.
+    std::chrono::nanoseconds call_deadline{0};
 };
 
 /// The capabilities of `r`, or the default ones where its type says nothing.

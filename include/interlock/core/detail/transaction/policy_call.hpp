@@ -80,6 +80,16 @@ Step<Begun> reject_step(X& transaction, std::exception_ptr const& exception, Wai
     }
 }
 
+/// `terms`, with the store's own deadline where the call names none.
+template <class R>
+CallTerms terms_at(R const& repository, CallTerms terms) noexcept
+{
+    if (terms.deadline.unnamed())
+        if (auto const longest = capabilities_of(repository).call_deadline; longest.count() > 0)
+            terms.deadline = Deadline{longest};
+    return terms;
+}
+
 /// All operations of one form on one service share this class: only `run` and `ran` depend on the operation.
 template <class Session, std::size_t N, Form Shape, Once Mode>
 class PolicyCall : KeyOrder<N>, public RecordedCall<Mode, typename Session::repository_type> {
@@ -247,10 +257,10 @@ protected:
     PolicyCall(
         Session const& session, std::array<Key, N> const& keys, std::span<std::optional<T> const, N> named,
         CallTerms const& terms, bool awaits)
-        : KeyOrder<N>{sorted(keys)},
-          Recorded(
-              session.repository().identity(), keys, keys[this->order[0]], terms, session.retry_limits(),
-              Session::guarded(Shape), can_conclude<Transaction>),
+        : KeyOrder<N>{sorted(keys)}, Recorded(
+                                         session.repository().identity(), keys, keys[this->order[0]],
+                                         terms_at(session.repository(), terms), session.retry_limits(),
+                                         Session::guarded(Shape), can_conclude<Transaction>),
           session_(session), keys_(keys), transaction_(session, keys, this->order, named, this->context_)
     {
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait

@@ -60,6 +60,7 @@ public:
 
     Action ran() override
     {
+        ran_late_ = this->runtime().now() >= this->deadline();
         try {
             if (auto const instead = this->refused_result())
                 return *instead;
@@ -93,6 +94,11 @@ public:
 private:
     Outcome<result_type> result()
     {
+        if (ran_late_ && this->machine_.result() == Errc::deadline_exceeded)
+            return Failure{
+                Errc::deadline_exceeded,
+                "the operation itself took longer than the deadline of its call, so that nothing was "
+                "committed: name a longer one, as in {.deadline = 60s}"};
         if (this->refused_ || this->machine_.result() != Errc::ok)
             return this->failure_at_end(
                 this->ends_after_attempts() ? place_of(this->repository()) : std::string{});
@@ -103,6 +109,7 @@ private:
     }
 
     Run run_;
+    bool ran_late_{false};  // when the operation returned, the deadline was over
 };
 
 }  // namespace detail
