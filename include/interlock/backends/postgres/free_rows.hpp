@@ -39,8 +39,8 @@ struct FreeRowsOptions {
     /// Likewise what stands behind ORDER BY: `priority DESC, id`. Give the two an index.
     std::string order_by{};
     /// How long a job may take whose call names no `.deadline` of its own: from the call to the commit, the
-    /// work included. Then the transaction ends without a trace, and another worker finds the row free. A call
-    /// to a server that does not answer takes as long. More than 0.
+    /// work included. Then the transaction ends without a trace, and another worker finds the row free. A
+    /// call to a server that does not answer takes as long. More than 0.
     std::chrono::nanoseconds job{std::chrono::minutes{1}};
 };
 
@@ -73,8 +73,8 @@ private:
 /// **Outcomes.** If no such row is free, `not_found`, also under `Missing::create`. Whether others hold such
 /// rows cannot be told from that: ask again later, or LISTEN. A condition that is not SQL is `misconfigured`.
 /// The rest is as for `RowTransaction`.
-/// **Deadlines.** A job that takes longer than `FreeRowsOptions::job`, or than the `.deadline` of its call, is
-/// not applied: `deadline_exceeded`, and somebody does it again. Name a time that no job reaches.
+/// **Deadlines.** A job that takes longer than `FreeRowsOptions::job`, or than the `.deadline` of its call,
+/// is not applied: `deadline_exceeded`, and somebody does it again. Name a time that no job reaches.
 /// **Needs.** A table of the user's own, and a state with a key. Operation ids cannot be used, because their
 /// records are kept by the key of the row, which is not known before. A row that says itself that it is done
 /// needs none.
