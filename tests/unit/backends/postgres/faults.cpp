@@ -253,13 +253,9 @@ TEST_CASE(
     namespace detail = postgres::detail;
     auto const ns = b.pool.options().name_space;
     // The update of a row without an operation id: whoever sends its name.
-    detail::Table table;
-    table.name = table.quoted = ns + "_state";
-    table.key = {"key"};
-    table.version = "version";
-    table.columns = table.shown = {"data"};
-    table.first_version = table.next_version = "nextval('" + ns + "_version')";
-    table.key_type = table.value_type = "::bytea";
+    detail::TypeShape shape;
+    shape.storable = true;
+    auto const table = detail::table_of({}, ns, shape);
     auto const update = [&](bool with_operation) {
         return detail::Statement{detail::change_text(
                                      table, ns, detail::RowAction::update, detail::Fencing::none,
