@@ -85,11 +85,11 @@ struct Setting {
 
 /// How one repository keeps its data.
 ///
-/// **Names.** The name of a table, a column or a sequence is taken exactly as it is written. It is quoted
-/// when it is sent, so that it may be a reserved word, and the server never folds capitals to small letters.
-/// A name of letters, digits, `_` and `$` is written as it is: `order`, `orderId`. Any other name is written
-/// as SQL writes it, in double quotes (`"Order Lines"`), with `""` for a quote within. A dot outside of
-/// quotes stands between a schema and the name: `sales.order`. A name has at most 63 bytes.
+/// **Names.** The name of a table, a column or a sequence is quoted when it is sent, so that it may be a
+/// reserved word. A name of lower-case letters, digits and `_` is written as it is: `order`. Any other name
+/// is written as SQL writes it, in double quotes (`"orderId"`, `"Order Lines"`), with `""` for a quote
+/// within, since SQL folds capitals to small letters where there are no quotes. A dot outside of quotes
+/// stands between a schema and the name: `sales.order`. A name has at most 63 bytes.
 struct RepositoryOptions {
     /// The user's table, perhaps with its schema in front. Empty: the library's own, with states encoded by
     /// `StateTraits`. The states of a table must be described structs with one member per column, of exactly

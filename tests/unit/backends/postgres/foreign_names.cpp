@@ -100,7 +100,7 @@ TEST_CASE("tables of any name are used by every policy", "[postgres][foreign][na
         {"group", "\"group\""},
         {"table", "\"table\""},
         {"public.select", "public.\"select\""},
-        {"Orders", "\"Orders\""},
+        {"\"Orders\"", "\"Orders\""},
         {"\"Orders2\"", "\"Orders2\""},
         {"\"Order Lines\"", "\"Order Lines\""},
         {"\"a.b\"", "\"a.b\""},
@@ -108,9 +108,9 @@ TEST_CASE("tables of any name are used by every policy", "[postgres][foreign][na
         {"\"it's\"", "\"it's\""},
         {"\"back\\slash\"", "\"back\\slash\""},
         {"\"{table} $1 %s\"", "\"{table} $1 %s\""},
-        {"Größe", "\"Größe\""},
+        {"\"Größe\"", "\"Größe\""},
         {"\"заказы\"", "\"заказы\""},
-        {"注文", "\"注文\""},
+        {"\"注文\"", "\"注文\""},
         {"\"2024_orders\"", "\"2024_orders\""},
         {"sales.order", "sales.\"order\""},
         {"\"Sales Dept\".\"Order.Lines\"", "\"Sales Dept\".\"Order.Lines\""},
@@ -150,8 +150,8 @@ TEST_CASE("members and columns in mixed case", "[postgres][foreign][names]")
          "CREATE SEQUENCE \"Order Versions\"", "INSERT INTO \"Order\" VALUES (1, 'ann')"});
     postgres::StateRepository<Order> const orders{
         pool,
-        {.table = "Order",
-         .key = "orderId",
+        {.table = "\"Order\"",
+         .key = "\"orderId\"",
          .version = "\"rowVersion\"",
          .version_sequence = "\"Order Versions\""}};
     CHECK(orders.verify_fencing());
@@ -202,6 +202,8 @@ TEST_CASE("a name that cannot be says which one and why", "[postgres][foreign][n
         CHECK(said.find(why) != std::string::npos);
     };
     says("order lines", "a blank");
+    says("Orders", "'O'");
+    says("größe", "'ö'");
     says("orders;", "';'");
     says("orders--", "'-'");
     says("a.b.c", "'.'");

@@ -312,7 +312,7 @@ TEST_CASE("a table that is not as it should be is misconfigured, and says so", "
     auto const table = products_table();
     auto const repository = products(pool, table);
     REQUIRE(repository.insert(Product{.id = 1, .name = "tea", .inventory_count = 1}));
-    postgres_server().command("UPDATE " + table + " SET version = 0");
+    postgres_server().command("UPDATE " + table + " SET version = -1");
     CHECK(repository.load(std::int64_t{1}).errc() == Errc::corrupt_state);
     postgres_server().command(
         "UPDATE " + table + " SET version = 1, grade = NULL, kind = 'round' WHERE false");

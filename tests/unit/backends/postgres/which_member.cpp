@@ -53,7 +53,7 @@ TEST_CASE("the member whose value is refused is named", "[postgres][foreign][whi
          "NULL, "
          "rate numeric(3, 2) NOT NULL, mood mood_w NOT NULL, even even_w NOT NULL, numbers int[] NOT NULL, "
          "version bigint NOT NULL DEFAULT 1)"});
-    postgres::StateRepository<Person> const persons{pool, {.table = "Persons", .key = "id"}};
+    postgres::StateRepository<Person> const persons{pool, {.table = "\"Persons\"", .key = "id"}};
     CHECK(persons.insert(Person{.id = 1}));
     CHECK(persons.insert(Person{.id = 2}));
     using Change = std::function<void(Person&)>;

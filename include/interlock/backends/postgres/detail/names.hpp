@@ -7,8 +7,8 @@
 /// The names of tables, columns and sequences that a user gives: how they are read, and how they stand in a
 /// statement.
 ///
-/// A name is taken as it is written, capitals and small letters kept. It may be written without quotes when
-/// it is made of letters, digits and `_`; any other name is written as SQL writes it, in double quotes:
+/// A name of lower-case letters, digits and `_` is written as it is. Any other name is written as SQL writes
+/// it, in double quotes, and taken as it stands there, since SQL folds capitals without quotes:
 /// `"Order Lines"`, with `""` for a quote. In a statement every name is quoted, so that it may be a reserved
 /// word, and so that the server never folds it to small letters.
 
