@@ -115,8 +115,8 @@ enum class Savepoint : unsigned char { no, yes };
 /// **Does not guarantee.** That a statement's own change of a row that the operation was given survives: the
 /// state object is written over it. Anything for statements that reach outside of the transaction (`nextval`,
 /// `dblink`). What a statement leaves in its session (SET, `set_config(..., false)`, LISTEN, temporary
-/// tables, advisory locks of the session) is taken back before anybody else gets the session, as far as the text
-/// shows it; after a statement of which nobody knows what it leaves (DO, CALL) the session is closed.
+/// tables, advisory locks of the session) is taken back before anybody else gets the session, as far as the
+/// text shows it; after a statement of which nobody knows what it leaves (DO, CALL) the session is closed.
 /// **Outcomes.** `exec` throws `Error`. A conflict that the server reports (`serialization_failure`,
 /// `deadlock`) runs the whole operation again, whatever the operation makes of the exception. After any other
 /// error the transaction cannot go on: if the operation returns all the same, its call ends with that error,
