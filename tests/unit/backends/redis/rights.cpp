@@ -359,7 +359,8 @@ TEST_CASE(
     CHECK(refused["write once"] == script({"+getrange", "+set", "+get", "+hget", "+hincrby"}));
     CHECK(refused["erase"] == script({"+getrange", "+del", "+hget", "+hset"}));
     CHECK(refused["write under a lock that was handed on"].contains("+setrange"));
-    CHECK(refused["release to the next"] == script({"+get"}));
+    // The first removal of a client sends the text of its script.
+    CHECK(refused["release to the next"] == decltype(script({})){"+get"});
     CHECK(refused["renew"] == script({"+getrange", "+pexpire"}));
     CHECK(refused["claim"].contains("+pexpire"));
     CHECK(refused["complete"].contains("+pexpire"));
