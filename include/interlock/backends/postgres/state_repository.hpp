@@ -163,8 +163,9 @@ public:
         return all;
     }
 
-    /// Where the server makes the key of every row (GENERATED ALWAYS AS IDENTITY), a state whose key nobody
-    /// has set gets a new one; `insert_new` says which.
+    /// Where the server makes keys (an identity, a sequence, a uuid by default), a state whose key nobody has
+    /// set, so that it is 0 or empty, gets a new one; `insert_new` says which. To store a row under the key 0
+    /// in such a table, name the key: `insert(0, state)`.
     Outcome<Version> carry_out(verb::Insert<T> const& insert, Deadline deadline) const
     {
         if constexpr (KeyedState<T>)

@@ -55,9 +55,9 @@ struct KnownTable {
     void add_new_row(
         Batch& batch, bool with_operation, std::string const& made, ChangeColumns const& columns,
         Params params) const;
-    /// For each column of the key whether the server makes it, '1' or '0'; empty: it makes none. `always`:
-    /// only columns that it does not let others set.
-    std::string made_key(bool always) const;
+    /// For each column of the key whether the server can make it, '1' or '0'; empty: it makes none.
+    /// `by_triggers`: where no column has a default, a trigger may make all of them.
+    std::string made_key(bool by_triggers) const;
 
     /// What of the user's own takes part in the action.
     OwnRules const& rules(RowAction action) const noexcept;

@@ -136,7 +136,7 @@ public:
         return read_columns(*reply, 0, *version, reply->columns() - this->table.shown.size());
     }
 
-    /// Whether the server makes the key of every row, and nobody has set that of `value`.
+    /// Whether the server makes keys, and nobody has set that of `value`.
     Outcome<bool> wants_key(T const& value, Deadline until) const
     {
         if (!this->mapped)
@@ -144,7 +144,7 @@ public:
         auto const known = this->know(until);
         if (!known)
             return known.failure();
-        auto const made = (*known)->made_key(true);
+        auto const made = (*known)->made_key(false);
         bool initial = !made.empty();
         if constexpr (
             is_key_type<K> && std::is_same_v<std::remove_cvref_t<decltype(StateTraits<T>::key(value))>, K>) {

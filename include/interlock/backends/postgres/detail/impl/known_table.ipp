@@ -209,19 +209,16 @@ INTERLOCK_DECL void KnownTable::add_new_row(
         std::move(params));
 }
 
-INTERLOCK_DECL std::string KnownTable::made_key(bool always) const
+INTERLOCK_DECL std::string KnownTable::made_key(bool by_triggers) const
 {
     std::string out;
     for (auto const& name : table.key) {
         auto const* const column = facts.column(unquoted(name));
-        bool const makes = column != nullptr &&
-                           (always ? column->identity == 'a' || column->generated : column->has_default);
-        out += makes ? '1' : '0';
+        out += column != nullptr && (column->has_default || column->generated) ? '1' : '0';
     }
     if (out.find('1') != std::string::npos)
         return out;
-    // A trigger may make it.
-    return !always && facts.on_insert.before ? std::string(out.size(), '1') : std::string();
+    return by_triggers && facts.on_insert.before ? std::string(out.size(), '1') : std::string();
 }
 
 INTERLOCK_DECL OwnRules const& KnownTable::rules(RowAction action) const noexcept

@@ -396,7 +396,7 @@ Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId con
         auto exchange = run(
             Access::commit, until,
             [&](KnownTable const& known, Batch& batch) -> Outcome<void> {
-                auto const made = known.made_key(false);
+                auto const made = known.made_key(true);
                 if (made.empty())
                     return failed(
                         Errc::misconfigured, {"postgres: no column of the key of ", table.name,
