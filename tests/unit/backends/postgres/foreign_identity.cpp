@@ -179,7 +179,7 @@ TEST_CASE(
 {
     Tenants const tenants;
     TransactionService const service{PessimisticRowLock{}, tenants.orders_a};
-    for (std::string const setting :
+    for (std::string const& setting :
          {"SET LOCAL search_path = " + tenants.b, "SET search_path = " + tenants.b + ", public"}) {
         INFO(setting);
         auto const done = service.try_do_in_transaction(one, [&](Order& order, postgres::Transaction& tx) {

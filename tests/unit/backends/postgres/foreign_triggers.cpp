@@ -37,7 +37,7 @@ struct Payment {
     std::int64_t id{0};
     int amount{0};
     std::string status{"open"};
-    std::string note;
+    std::string note{};
 };
 BOOST_DESCRIBE_STRUCT(Payment, (), (id, amount, status, note))
 

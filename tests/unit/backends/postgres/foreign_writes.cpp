@@ -180,7 +180,8 @@ TEST_CASE("combined operations write what all of them have changed", "[postgres]
     t.row(1);
     auto const lines = t.repository();
     TransactionService const service{OptimisticVersioning{}, lines, {.combine = 16}};
-    interlock_test::run_threads(8, [&](int n) {
+    interlock_test::run_threads(8, [&](std::size_t thread) {
+        auto const n = static_cast<int>(thread);
         for (int i = 0; i < 20; ++i)
             service.do_in_transaction(std::int64_t{1}, [&](Line& l) {
                 if (n % 2 == 0)

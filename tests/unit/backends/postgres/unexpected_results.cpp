@@ -164,7 +164,7 @@ TEST_CASE("no statement of an operation ends its transaction unseen", "[postgres
         "CREATE PROCEDURE " + procedure + "() LANGUAGE plpgsql AS 'BEGIN COMMIT; END'"};
     std::array<std::string_view, 1> const script{text[0]};
     postgres::run_script(shop.pool, script).value();
-    for (std::string const sql :
+    for (std::string const& sql :
          {std::string("COMMIT"), std::string(" ;; /* /* now */ */ commit work"), std::string("END"),
           std::string("ABORT"), std::string("ROLLBACK TO SAVEPOINT interlock"),
           std::string("SAVEPOINT interlock"), std::string("RELEASE interlock"),

@@ -80,7 +80,7 @@ TEST_CASE("grants to callers that gave up are taken back when the server goes on
     LockStateService const locks{shop.stock, LockOptions{.ttl = lease}};
     CallOptions const options{.deadline = soon};
     service->do_in_transaction("warm", add_one);
-    service->async_try_do_in_transaction("warm", add_one, asio::use_future).get();
+    static_cast<void>(service->async_try_do_in_transaction("warm", add_one, asio::use_future).get());
     shop.stop();
 
     auto a = service->async_try_do_in_transaction("async", add_one, options, asio::use_future);
@@ -126,7 +126,7 @@ TEST_CASE("a server that has lost its scripts takes a grant back all the same", 
     Shop const shop;
     TransactionService const service{policy, shop.stock};
     auto const lock = LockStateService{shop.stock}.acquire("other");
-    service.async_try_do_in_transaction("warm", add_one, asio::use_future).get();
+    static_cast<void>(service.async_try_do_in_transaction("warm", add_one, asio::use_future).get());
     shop.stop();
     auto late =
         service.async_try_do_in_transaction("x", add_one, CallOptions{.deadline = soon}, asio::use_future);

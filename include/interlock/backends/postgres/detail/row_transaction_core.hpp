@@ -143,8 +143,8 @@ private:
         OperationCommit const* operation, TimePoint until);
     // The failure of statements of which the server refused one; the transaction has ended.
     Outcome<CommitResult> statement_failed(
-        SqlError const& error, Steps const& steps, std::span<RowChange const> changes,
-        OperationCommit const* operation, TimePoint until);
+        SqlError const& error, std::span<RowChange const> changes, OperationCommit const* operation,
+        TimePoint until);
     // The failure of an error of changes, or of the inserts among them whose rows are there already.
     Outcome<CommitResult> error_refused(
         SqlError const& error, std::span<RowChange const> changes, OperationCommit const* operation,

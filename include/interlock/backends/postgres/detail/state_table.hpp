@@ -272,7 +272,7 @@ public:
 
 private:
     Outcome<void> add_columns(
-        Table const& table, Params& params, RowChange const& change, std::string& written) const
+        Table const& shaped, Params& params, RowChange const& change, std::string& written) const
     {
         auto const& value = *static_cast<T const*>(change.value);
         if constexpr (is_row_type<T>()) {
@@ -283,16 +283,16 @@ private:
                 value, before != nullptr ? *before : value,
                 [&](char const* name, auto const& member, auto const& loaded) {
                     auto const i = column++;
-                    if (!table.written[i] || failure)
+                    if (!shaped.written[i] || failure)
                         return;
                     auto const writing =
-                        change.version == no_version ? writing_of_new(table, i, member)
+                        change.version == no_version ? writing_of_new(shaped, i, member)
                         : before == nullptr
-                            ? writing_of_update(table, i, std::nullopt)
-                            : writing_of_update(table, i, !interlock::detail::surely_equal(member, loaded));
+                            ? writing_of_update(shaped, i, std::nullopt)
+                            : writing_of_update(shaped, i, !interlock::detail::surely_equal(member, loaded));
                     written += writing == Writing::yes ? '1' : '0';
                     if (writing == Writing::yes)
-                        if (auto const misfit = add_column(params, member, table.forms[i]))
+                        if (auto const misfit = add_column(params, member, shaped.forms[i]))
                             failure = this->cannot_hold(name, misfit);
                     if (writing == Writing::no_right || writing == Writing::read_only)
                         failure = this->not_to_be_written(i, writing, change);
@@ -306,13 +306,13 @@ private:
     }
 
     template <class M>
-    static Writing writing_of_new(Table const& table, std::size_t i, M const& member)
+    static Writing writing_of_new(Table const& shaped, std::size_t i, M const& member)
     {
         bool empty = false;
         if constexpr (interlock::detail::is_optional<M>::value)
             empty = !member;
-        bool const initial = !table.uses[i].may_insert && interlock::detail::surely_equal(member, M{});
-        return writing_of_insert(table, i, empty, initial);
+        bool const initial = !shaped.uses[i].may_insert && interlock::detail::surely_equal(member, M{});
+        return writing_of_insert(shaped, i, empty, initial);
     }
 
     /// The columns of the state begin with the one that has the number `column`.

@@ -419,7 +419,7 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
         return std::move(stepped).failure();
     if (stepped->error) {
         end();
-        auto failed = statement_failed(*stepped->error, steps, changes, operation, until);
+        auto failed = statement_failed(*stepped->error, changes, operation, until);
         if (!failed)
             return std::move(failed).failure();
         return Answer{*std::move(failed)};
@@ -453,8 +453,8 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
 
 template <class R>
 Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
-    SqlError const& error, Steps const& steps, std::span<RowChange const> changes,
-    OperationCommit const* operation, TimePoint until)
+    SqlError const& error, std::span<RowChange const> changes, OperationCommit const* operation,
+    TimePoint until)
 {
     if (is_race(error)) {
         CommitRefusal refusal{changes.size()};

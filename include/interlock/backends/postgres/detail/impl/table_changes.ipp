@@ -512,9 +512,9 @@ std::string TableCore<R>::refused_member(
     Batch batch;
     std::vector<char const*> asked;
     for (auto& member : members_of(known, change)) {
-        auto const& table = known.table;
-        auto const* const column = known.facts.column(unquoted(table.shown[member.shown]));
-        if (column == nullptr || table.forms[member.shown].type == ColumnForm::Type::bytes)
+        auto const& shaped = known.table;
+        auto const* const column = known.facts.column(unquoted(shaped.shown[member.shown]));
+        if (column == nullptr || shaped.forms[member.shown].type == ColumnForm::Type::bytes)
             continue;
         if (!member.value.is_utf8())
             return member.member;
@@ -526,8 +526,8 @@ std::string TableCore<R>::refused_member(
         if (is_plain || is_label)
             batch.add(
                 joined_text(
-                    {"SELECT (jsonb_populate_record(NULL::", table.quoted, ", jsonb_build_object(",
-                     quoted_text(column->name), "::text, $1::text))).", table.shown[member.shown]}),
+                    {"SELECT (jsonb_populate_record(NULL::", shaped.quoted, ", jsonb_build_object(",
+                     quoted_text(column->name), "::text, $1::text))).", shaped.shown[member.shown]}),
                 std::move(member.value));
         else
             batch.add(joined_text({"SELECT $1::", column->type}), std::move(member.value));
