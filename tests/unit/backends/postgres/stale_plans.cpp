@@ -118,7 +118,7 @@ void no_call_fails(Policy const& policy)
         std::atomic<int> failed{0};
         for (int round = 0; round < 3; ++round)
             run_threads(4, [&](std::size_t n) {
-            auto const i = static_cast<std::int64_t>(n);
+                auto const i = static_cast<std::int64_t>(n);
                 auto const& next = round % 2 == 0 ? migration.after : migration.again;
                 auto const o = service.try_do_in_transaction(std::int64_t{i}, [&](Doc& d) {
                     d.body = next;

@@ -128,9 +128,7 @@ private:
     std::string plain()
     {
         std::size_t length = 0;
-        auto const letter = [](unsigned char c) {
-            return (c >= 'a' && c <= 'z') || c == '_';
-        };
+        auto const letter = [](unsigned char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
         auto const digit = [](unsigned char c) { return c >= '0' && c <= '9'; };
         while (length < left_.size() && (letter(static_cast<unsigned char>(left_[length])) ||
                                          (length > 0 && digit(static_cast<unsigned char>(left_[length])))))
