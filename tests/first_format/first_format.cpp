@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// A program that runs beside processes with version 0.1 writes what they read. Its own unit, since the format
-// is chosen for a whole program; its types are in no other unit.
+// A program that runs beside processes with version 0.1 writes what they read. It is a program of its own,
+// since the format is chosen for a whole program.
 
 #define INTERLOCK_STORED_FORMAT 1
 
@@ -14,7 +14,7 @@
 #include <optional>
 #include <string>
 
-namespace codec_first_format_test {
+namespace first_format_test {
 
 using namespace interlock;
 
@@ -31,7 +31,8 @@ struct Grown {
 BOOST_DESCRIBE_STRUCT(Grown, (), (id, items, coupon))
 
 TEST_CASE(
-    "the format of version 0.1 can still be written, and is read by a struct that grew", "[core][codec]")
+    "the format of version 0.1 can still be written, and is read by a struct that grew",
+    "[core][first_format]")
 {
     std::string bytes;
     StateTraits<Cart>::encode({"c-1", 3}, bytes);
@@ -46,4 +47,4 @@ TEST_CASE(
                                   "\x06"));
 }
 
-}  // namespace codec_first_format_test
+}  // namespace first_format_test
