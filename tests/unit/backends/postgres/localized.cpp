@@ -195,7 +195,7 @@ TEST_CASE("failures of statements go by their code in every language", "[postgre
              {"SELECT 1 / 0", Errc::invalid_argument},
              {"SELECT nothing", Errc::misconfigured},
              {"DO 'BEGIN RAISE unique_violation; END'", Errc::constraint_violated},
-             {"DO 'BEGIN RAISE EXCEPTION ''tut nichts''; END'", Errc::misconfigured}}) {
+             {"DO 'BEGIN RAISE EXCEPTION ''tut nichts''; END'", Errc::constraint_violated}}) {
         CAPTURE(failing.sql);
         auto const outcome = ended([&] {
             service.do_in_transaction("x", [&](Stock&, postgres::Transaction& tx) { tx.exec(failing.sql); });

@@ -61,18 +61,15 @@ TEST_CASE("functions and views that a service forbids are done without", "[postg
 {
     PostgresServer const server;
     auto const url = server.tcp_url() + "?name_space=";
-    SECTION("the place in the log")
-    {
+    std::string const forbidden =
+        GENERATE("the place in the log", "the name of the log's file", "the statistics");
+    CAPTURE(forbidden);
+    if (forbidden == "the place in the log")
         forbid(server, "pg_current_wal_lsn", "()");
-    }
-    SECTION("the name of the log's file")
-    {
+    else if (forbidden == "the name of the log's file")
         forbid(server, "pg_walfile_name", "(pg_lsn)");
-    }
-    SECTION("the statistics")
-    {
+    else
         server.command("ALTER VIEW pg_catalog.pg_stat_bgwriter RENAME TO pg_stat_bgwriter_real");
-    }
     check_works(postgres::Pool{url + fresh_name_space()});
     // Without a name of its life the server is not asked what became of a lost COMMIT.
     interlock_test::CuttingProxy proxy{server.port()};

@@ -114,7 +114,7 @@ public:
             std::size_t i = 0;
             for_each_part(StateTraits<T>::key(*static_cast<T const*>(change.value)), [&](auto const& part) {
                 if (made[i++] == '0')
-                    good = good && add_column(params, part);
+                    good = good && add_column(params, part) == nullptr;
             });
         }
         return good ? success() : Outcome<void>{this->bad_key()};
