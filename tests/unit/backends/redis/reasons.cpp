@@ -220,7 +220,8 @@ TEST_CASE("whoever waits in line hears what the server said to the one that aske
         std::vector<std::jthread> callers;
         for (std::size_t i = 0; i < outcomes.size(); ++i)
             callers.emplace_back([&, i] {
-                CallOptions const soon{.deadline = 700ms};
+                // Whoever comes later gives up earlier, while the one in front is still there.
+                CallOptions const soon{.deadline = 500ms + 200ms * (outcomes.size() - i)};
                 outcomes[i] = i % 2 == 0 ? lease.try_do_in_transaction("x", add_one, soon)
                                          : versioned.try_do_in_transaction("x", add_one, soon);
             });

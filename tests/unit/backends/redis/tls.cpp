@@ -477,7 +477,7 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
     std::size_t right = 0;
     for (int i = 0; i < 4; ++i)
         connection.async_execute(
-            Command{"SET", "v1:" + options.name_space + std::to_string(i), large}, Access::write, 20s,
+            Command{"SET", "v1:" + options.name_space + ":" + std::to_string(i), large}, Access::write, 20s,
             [&](Outcome<redis::Reply> done) { right += done ? 1 : 0; });
     for (int i = 0; i < 1000; ++i)
         connection.async_execute(
@@ -485,7 +485,7 @@ TEST_CASE("redis tls: large commands and replies, idle connections, and reconnec
                 right += done && done->root().text() == std::to_string(i) ? 1 : 0;
             });
     connection.async_execute(
-        Command{"GET", "v1:" + options.name_space + "3"}, Access::read, 20s,
+        Command{"GET", "v1:" + options.name_space + ":3"}, Access::read, 20s,
         [&](Outcome<redis::Reply> done) { right += done && done->root().text() == large ? 1 : 0; });
     io.run();
     CHECK(right == 1005);

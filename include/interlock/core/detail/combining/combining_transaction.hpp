@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
@@ -129,8 +130,13 @@ public:
     }
     Failure reason()
     {
-        if (self_.phase != Phase::queued)
-            return reason_of(inner_);
+        if (self_.phase != Phase::queued) {
+            auto mine = reason_of(inner_);
+            if (self_.phase != Phase::leading)
+                return mine;
+            keep_for_next(mine);
+            return mine.errc() == Errc::ok && self_.refused ? *self_.refused : std::move(mine);
+        }
         auto leaders = in_line(now(), [](Line& line, auto&) {
             auto const* const leader = line.leader();
             return leader != nullptr && leader->refused ? *leader->refused : Failure{Errc::ok};
@@ -227,7 +233,28 @@ private:
             self_.began_at = now();
             self_.progress(self_.began_at);
         } else {
+            auto const& failure = step.outcome().failure();
+            keep_for_next(failure);
+            // It came to lead too late to ask: what the one before it was told is the reason.
+            if (failure.errc() == Errc::deadline_exceeded && failure.cause() == Errc::ok && self_.refused)
+                step = Step<Begun>{Failure::because(Errc::deadline_exceeded, *self_.refused)};
             leave();
+        }
+    }
+
+    /// A leader did not begin because of `failure`. Whoever waits behind the leader waits for just that.
+    void keep_for_next(Failure const& failure) noexcept
+    {
+        bool const late = failure.errc() == Errc::deadline_exceeded;
+        auto const code = late ? failure.cause() : failure.errc();
+        if (code == Errc::ok)
+            return;
+        try {
+            in_line(now(), [&](Line&, auto&) {
+                if (!self_.refused)
+                    self_.refused = late ? Failure{code, failure.detail()} : failure;
+            });
+        } catch (std::bad_alloc const&) {  // the next one will hear less
         }
     }
 

@@ -62,7 +62,7 @@ struct SharingMember : QueueHook {
     TimePoint deadline{};
     std::shared_ptr<SharingBatch> batch;           // that it leads, has the value of, or has run in
     std::optional<Outcome<CommitResult>> outcome;  // that it is told
-    std::optional<Failure> refused;  // what the last commit of a leader came to, for those who wait for it
+    std::optional<Failure> refused;  // why a leader did not begin or commit, for those who wait for it
     bool again{false};         // that outcome is not its own: it runs again, and that counts as no attempt
     bool runs_again{false};    // likewise of what its `commit` or `verify` has returned
     bool promoted{false};      // leads from now on, and does not know it yet
