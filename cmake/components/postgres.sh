@@ -15,5 +15,6 @@ require_to_test_postgres() {
         "compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb"
     require "pgbouncer" "a pooler between the PostgreSQL backend and its server, to be noticed" \
         command -v pgbouncer
-    require "locales" "a server and a client library that speak German" "test -e /usr/share/i18n/locales/de_DE"
+    require "locales" "a server and a client library that speak German" \
+        test -e /usr/share/i18n/locales/de_DE
 }

@@ -6,7 +6,7 @@ cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
 
 # May be left out.
-set(optional_headers fwd.hpp version.hpp core/format.hpp separate_compilation.hpp
+set(optional_headers fwd.hpp version.hpp core/format.hpp forced_unwinding.hpp separate_compilation.hpp
     backends/memory/fwd.hpp)
 # Never in: internals, what separate compilation compiles once, the tools of authors, and what needs a client
 # library: a store that is a component of its own.

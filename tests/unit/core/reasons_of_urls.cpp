@@ -33,7 +33,7 @@ TEST_CASE("a character that no URL may have is named with its place", "[url]")
              {"redis://:hunter2/x@h", "%2F"},
              {"redis://:hunter2@my host", "blank"}}) {
         CAPTURE(row.says);
-        auto const read = Url::read(row.url, "redis URL: ");
+        auto const read = Url::read(row.url, "the URL: ");
         CHECK(read.errc() == Errc::invalid_argument);
         CHECK_THAT(read.detail(), ContainsSubstring(row.says));
         CHECK_THAT(read.detail(), !ContainsSubstring("hunter2"));

@@ -13,8 +13,8 @@
 #include <boost/describe/class.hpp>
 
 #include "support/catch.hpp"
-#include "support/foreign_tables.hpp"
 #include "support/postgres_server.hpp"
+#include "support/postgres_tables.hpp"
 
 #include <cstdint>
 #include <optional>

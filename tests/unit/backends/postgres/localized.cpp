@@ -41,8 +41,8 @@ Outcome<void> ended(Call call)
     return success();
 }
 
-/// A folder with the locale de_DE.UTF-8, which the process and its children find. `tests/run` installs what it
-/// is made of.
+/// A folder with the locale de_DE.UTF-8, which the process and its children find. `tests/run` installs what
+/// it is made of.
 std::string const& german_locale()
 {
     static std::string const made = [] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_TESTS_SUPPORT_FOREIGN_TABLES_HPP
-#define INTERLOCK_TESTS_SUPPORT_FOREIGN_TABLES_HPP
+#ifndef INTERLOCK_TESTS_SUPPORT_POSTGRES_TABLES_HPP
+#define INTERLOCK_TESTS_SUPPORT_POSTGRES_TABLES_HPP
 
 /// @file
 /// Tables that somebody else has made, by plain SQL.
@@ -28,4 +28,4 @@ inline std::string single_value(std::string const& query)
 
 }  // namespace interlock_test
 
-#endif  // INTERLOCK_TESTS_SUPPORT_FOREIGN_TABLES_HPP
+#endif  // INTERLOCK_TESTS_SUPPORT_POSTGRES_TABLES_HPP
