@@ -4,6 +4,7 @@
 #define INTERLOCK_TESTS_SUPPORT_ERROR_OF_HPP
 
 #include <interlock/core/errc.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <boost/system/error_code.hpp>
 
@@ -23,6 +24,18 @@ interlock::Errc error_thrown_by(Call call)
         return error.errc();
     }
     return interlock::Errc::ok;
+}
+
+/// The same, with the cause and the text of the failure.
+template <class Call>
+interlock::Outcome<void> ended(Call call)
+{
+    try {
+        call();
+    } catch (interlock::Error const& error) {
+        return interlock::Failure::because(error.errc(), interlock::Failure{error.cause(), error.detail()});
+    }
+    return interlock::success();
 }
 
 /// What an asynchronous call, which `start` gives its handler, tells it; `ok` when it does not end, which

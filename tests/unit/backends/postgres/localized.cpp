@@ -8,6 +8,7 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 
@@ -25,21 +26,10 @@ namespace postgres_localized_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using interlock_test::ended;
 using interlock_test::PostgresServer;
 using interlock_test::Stock;
 using postgres::detail::state_of_refusal;
-
-/// What a call that reports by an exception came to.
-template <class Call>
-Outcome<void> ended(Call call)
-{
-    try {
-        call();
-    } catch (Error const& error) {
-        return Failure{error.errc(), error.what()};
-    }
-    return success();
-}
 
 /// A folder with the locale de_DE.UTF-8, which the process and its children find. `tests/run` installs what
 /// it is made of.

@@ -13,6 +13,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 
@@ -27,21 +28,10 @@ namespace postgres_unexpected_results_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using interlock_test::ended;
 using interlock_test::fresh_name_space;
 using interlock_test::fresh_pool;
 using interlock_test::Stock;
-
-/// What a call that reports by an exception came to.
-template <class Call>
-Outcome<void> ended(Call call)
-{
-    try {
-        call();
-    } catch (Error const& error) {
-        return Failure{error.errc(), error.what()};
-    }
-    return success();
-}
 
 struct Shop {
     postgres::Pool pool = fresh_pool();

@@ -16,6 +16,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
@@ -34,24 +35,13 @@ namespace redis_reasons_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using interlock_test::ended;
 using interlock_test::eventually;
 using interlock_test::redis_options;
 using interlock_test::RedisServer;
 using interlock_test::Stock;
 
 auto const add_one = [](Stock& stock) { ++stock.quantity; };
-
-/// What a call that reports by an exception came to.
-template <class Call>
-Outcome<void> ended(Call call)
-{
-    try {
-        call();
-    } catch (Error const& error) {
-        return Failure::because(error.errc(), Failure{error.cause(), error.detail()});
-    }
-    return success();
-}
 
 struct Shop {
     Shop()
