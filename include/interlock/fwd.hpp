@@ -68,6 +68,11 @@ class FencingToken;
 class OwnerToken;
 struct Fence;
 class OperationId;
+class Recorder;
+struct Cause;
+struct Event;
+struct EventType;
+struct NewEvent;
 class IdempotentRequest;
 template <class R>
 class Answer;
@@ -94,6 +99,7 @@ class EfficiencyLock;
 // Services and stores. With no further argument, policy and store are chosen at run time.
 class AnyPolicy;
 class AnyIdempotencyStore;
+class AnyEventRepository;
 class Observer;
 class TransactionContext;
 template <class T>

@@ -17,11 +17,13 @@
 
 // IWYU pragma: begin_exports
 #include <interlock/backends/memory/backend.hpp>
+#include <interlock/backends/memory/event_repository.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/event_repository.hpp>
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/requests.hpp>
@@ -30,6 +32,7 @@
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/fencing_token.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>

@@ -86,6 +86,8 @@ public:
         std::unique_ptr<detail::AnyRowTransaction<T>> tx_;
     };
     using transaction_type = Transaction;
+    /// What the held repository's options name, if its store has events at all.
+    using events_type = AnyEventRepository;
 
     /// Holds `repository`, a shared handle like this one. It is implicit, so that a function that takes a
     /// `StateRepository<T>` can be called with any store.

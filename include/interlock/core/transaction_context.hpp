@@ -44,6 +44,9 @@ struct CallOptions {
     /// commit that was sent is waited for. A running operation that blocks is not interrupted, but what it
     /// made is rolled back; one that awaits is cancelled.
     StopSignal stop{};
+    /// Why the call is made: what its operation records says so. It must live as long as the call. Null: the
+    /// cause of the operation that makes this call, if there is one.
+    Cause const* cause{nullptr};
 };
 
 /// Knows when an operation's locks are lost. Policies with leases implement it; an operation asks its
@@ -93,6 +96,16 @@ public:
     /// made of it.
     OperationId const* operation_id() const noexcept { return operation_id_; }
 
+    /// Why the call was made: what its `CallOptions` say, or those of an operation around it; null when
+    /// nobody said so.
+    Cause const* cause() const noexcept
+    {
+        for (auto const* c = this; c != nullptr; c = c->outer_)
+            if (c->cause_ != nullptr)
+                return c->cause_;
+        return nullptr;
+    }
+
     /// Whether this operation, or one around it, works on `key` of the store whose `identity()` is `store`.
     bool holds(void const* store, Key const& key) const noexcept
     {
@@ -118,6 +131,8 @@ private:
     std::span<Fence const> fences_;              // of the locks, set by a policy with locks
     LossSource* loss_{nullptr};                  // set by a policy with leases
     IdempotentRequest const* request_{nullptr};  // for an idempotent policy
+    Recorder* recorder_{nullptr};                // of an operation that records
+    Cause const* cause_{nullptr};                // as the call itself said
     int attempt_{0};
     bool tries_once_{false};  // nobody is waited for, see `Deadline::tries_once`
 };

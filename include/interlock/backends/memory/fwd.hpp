@@ -25,6 +25,11 @@ template <class Runtime = SystemRuntime>
 class BasicIdempotencyStore;
 /// Idempotency records.
 using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
+/// Events on a runtime of one's own: `backends/memory/event_repository.hpp`.
+template <class Runtime = SystemRuntime>
+class BasicEventRepository;
+/// Events.
+using EventRepository = BasicEventRepository<SystemRuntime>;
 
 }  // namespace memory
 }  // namespace v0

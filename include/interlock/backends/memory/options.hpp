@@ -12,12 +12,33 @@
 ///     interlock::memory::StateRepository<Account> accounts{options};
 ///     // The key number 10'001 is refused with `overloaded`, and nothing is changed.
 
+#include <interlock/fwd.hpp>
+
 #include <chrono>
 #include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
 namespace memory {
+
+namespace detail {
+class EventLog;
+}
+
+/// The log behind an `EventRepository` of whatever runtime. Users pass the repository.
+class EventLogHandle {
+public:
+    /// No log.
+    EventLogHandle() noexcept = default;
+    explicit EventLogHandle(std::shared_ptr<detail::EventLog> log) noexcept : log_(std::move(log)) {}
+    detail::EventLog* get() const noexcept { return log_.get(); }
+
+private:
+    std::shared_ptr<detail::EventLog> log_;
+};
 
 /// The bounds of one store in memory (law P10). Whatever would exceed one of them is refused with
 /// `overloaded`, or, for a single value, with `invalid_argument`. Only what is kept counts: an operation
@@ -34,6 +55,23 @@ struct RepositoryOptions {
     /// How long an operation record is kept, by the runtime's clock. Choose it longer than anybody tries
     /// again: after it the same operation id counts as a new operation.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
+    /// Where the events go that operations record, in the same commits: a `memory::EventRepository`. Without
+    /// one a call whose operation records is `misconfigured`.
+    EventLogHandle events{};
+};
+
+/// How a log in memory is divided, and how large it may become (law P10).
+struct EventRepositoryOptions {
+    /// Into how many parts the log is divided. The events of one stream are in one partition; each partition
+    /// has one reader at a time.
+    unsigned partitions{1};
+    /// How many events may be kept, over all partitions; beyond it a commit that records is `overloaded`.
+    std::size_t max_events{std::size_t{1} << 22};
+    /// How many streams a partition may have; beyond it a commit that records for a new one is `overloaded`.
+    /// A stream keeps its number when its events are trimmed.
+    std::size_t max_streams{std::size_t{1} << 22};
+    /// What `Event::writer` says: the service, or the instance, that writes into the log by these options.
+    std::string writer{};
 };
 
 /// How an idempotency store in memory keeps its records, and how many (law P10).

@@ -16,6 +16,7 @@
 
 #include <interlock/backends/memory/detail/locked_rows.hpp>
 #include <interlock/backends/memory/detail/store.hpp>
+#include <interlock/backends/memory/event_repository.hpp>
 #include <interlock/backends/memory/fwd.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/policy.hpp>
@@ -108,6 +109,7 @@ public:
     using key_type = interlock::detail::repository_key_t<T, K>;
     using runtime_type = R;
     using transaction_type = Transaction<T, R>;
+    using events_type = BasicEventRepository<R>;
     static constexpr std::string_view name = "memory";
 
     /// A new, empty store. `runtime`: the clock by which leases and retentions end. Throws nothing but

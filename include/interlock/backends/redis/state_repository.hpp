@@ -160,7 +160,7 @@ public:
         verb::LoadAll<T> const& load, Deadline deadline, Waiter& waiter) const
     {
         if (load.keys.empty())
-            return std::make_unique<detail::KnownCall<Values>>(Values{});
+            return std::make_unique<KnownCall<Values>>(Values{});
         return detail::start<Values>(
             core_->client(), core_->load(load.keys), deadline, waiter,
             ReadValues<Later<std::vector<Key>>>{{core_, {load.keys.begin(), load.keys.end()}}});
@@ -342,8 +342,7 @@ private:
     }
     static StartedCall<Version> bad_version()
     {
-        return std::make_unique<detail::KnownCall<Version>>(
-            Failure{Errc::invalid_argument, "versions start at 1"});
+        return std::make_unique<KnownCall<Version>>(Failure{Errc::invalid_argument, "versions start at 1"});
     }
 
     // The client, the options, and how keys are called there. All copies of this handle have the same.

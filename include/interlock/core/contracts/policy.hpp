@@ -113,7 +113,43 @@ enum class Form : unsigned char {
     locks,               ///< `Lock<T>&`: runs under the lock, reads and writes no value
     locks_context,       ///< `Lock<T>&, TransactionContext&`
     states_locks,        ///< `T&, Lock<T>&`
+    // Only where the store is a `RecordingRepository`:
+    states_recorder,              ///< `T&, Recorder&`
+    states_transaction_recorder,  ///< `T&, Repository::transaction_type&, Recorder&`
+    states_context_recorder,      ///< `T&, TransactionContext&, Recorder&`
 };
+
+/// Whether the operation sees its locks.
+constexpr bool takes_locks(Form form) noexcept
+{
+    return form == Form::locks || form == Form::locks_context || form == Form::states_locks;
+}
+
+/// Whether what the operation records is committed with its states.
+constexpr bool has_recorder(Form form) noexcept
+{
+    return form >= Form::states_recorder;
+}
+/// The form without its `Recorder`.
+constexpr Form without_recorder(Form form) noexcept
+{
+    switch (form) {
+    case Form::states_recorder: return Form::states;
+    case Form::states_transaction_recorder: return Form::states_transaction;
+    case Form::states_context_recorder: return Form::states_context;
+    default: return form;
+    }
+}
+/// The form with a `Recorder` behind what it has; one that has no such form stays.
+constexpr Form with_recorder(Form form) noexcept
+{
+    switch (form) {
+    case Form::states: return Form::states_recorder;
+    case Form::states_transaction: return Form::states_transaction_recorder;
+    case Form::states_context: return Form::states_context_recorder;
+    default: return form;
+    }
+}
 
 /// Whether the value is loaded before and committed after the operation.
 constexpr bool uses_values(Form form) noexcept

@@ -26,6 +26,7 @@
 
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/fencing_token.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/operation_id.hpp>
@@ -86,6 +87,8 @@ struct Change {
     /// What is stored now: out, of a call that blocked, when the commit was applied. Whoever keeps the state
     /// asks for it; null: nobody does, which may be cheaper.
     Stored<T>* stored{nullptr};
+    /// What happened: appended to the key's stream in the same step, by a `RecordingRepository`.
+    std::span<NewEvent const> events{};
 };
 
 /// What a commit came to that was applied, now or by an earlier execution of its operation id.

@@ -170,6 +170,16 @@ concept AtomicRepository = VersionedRepository<R> &&
     { r.carry_out(commit, deadline) } -> std::same_as<Outcome<CommitResult>>;
 };
 
+/// An atomic store that appends the events of a commit's changes to a log of events, in the same step: it has
+/// an `events_type`, the event repository that its options may name.
+///
+/// Laws: 1. The events of a change are in the stream of its key if and only if the commit was applied, each
+/// once; a commit that is found to be a duplicate appends none. 2. They follow one another in the order of
+/// the change. 3. Events for a repository whose options name no event repository are `misconfigured`, and
+/// nothing is written.
+template <class R>
+concept RecordingRepository = AtomicRepository<R> && requires { typename R::events_type; };
+
 /// An atomic store that remembers operation ids: it carries out `FindOperation` and `ForbidOperation`.
 ///
 /// Laws: 1. After `ForbidOperation` returned a tombstone, no attempt up to its number is ever applied. 2. An
@@ -202,8 +212,8 @@ concept RowTransaction = std::movable<X> &&
 namespace detail {
 
 struct NoTransaction {};
-/// The transaction type of a store, or one that no store has: the message about a store without row locks then
-/// names the verb that is missing.
+/// The transaction type of a store, or one that no store has: the message about a store without row locks
+/// then names the verb that is missing.
 template <class R>
 struct TransactionOf {
     using type = NoTransaction;

@@ -12,6 +12,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/erased_verbs.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/known_call.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/outcome.hpp>
@@ -30,6 +31,16 @@ inline namespace v0 {
 namespace detail {
 
 // ---- repositories -------------------------------------------------------------------------------
+
+/// What a store calls itself.
+template <class R>
+constexpr std::string_view repository_name() noexcept
+{
+    if constexpr (requires { R::name; })
+        return R::name;
+    else
+        return "?";
+}
 
 template <class T>
 class AnyRowTransaction {
@@ -74,6 +85,17 @@ public:
 template <class T>
 using AnyRepository = Starting<Carrying<AnyRepositoryBase<T>, RepositoryVerbs<T>>, StartedVerbs<T>>;
 
+/// Why the commit of `changes` is refused: they bring events, and `R` keeps none. Nothing: it is not.
+template <class R, class T>
+std::optional<Failure> lacks_events([[maybe_unused]] std::span<Change<T>> changes, std::string_view name)
+{
+    if constexpr (!RecordingRepository<R>)
+        for (auto const& change : changes)
+            if (!change.events.empty())
+                return lacks(name, "events that are stored with a commit");
+    return std::nullopt;
+}
+
 /// A row transaction of R: R's own, or, where R cannot wait without blocking, opened by its blocking call.
 template <class R>
 class RowTransactionModel final : public AnyRowTransaction<typename R::value_type> {
@@ -88,6 +110,8 @@ public:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline) override
     {
+        if (auto failure = lacks_events<R>(changes, repository_name<R>()))
+            return std::move(*failure);
         return tx_->commit(changes, operation, deadline);
     }
     void rollback() noexcept override { tx_.reset(); }
@@ -162,13 +186,7 @@ public:
         known.wakes_waiters = wakes_waiters(r_);
         return known;
     }
-    std::string_view name() const noexcept override
-    {
-        if constexpr (requires { R::name; })
-            return R::name;
-        else
-            return "?";
-    }
+    std::string_view name() const noexcept override { return repository_name<R>(); }
     std::string place() const override { return place_of(r_); }
     std::uint64_t life() const noexcept override { return life_of(r_); }
 
@@ -215,6 +233,9 @@ public:
     template <class Verb>
     Outcome<typename Verb::answer> carry_out_or_refuse(Verb const& verb, Deadline deadline) const
     {
+        if constexpr (std::is_same_v<Verb, verb::Commit<T>>)
+            if (auto failure = lacks_events<R>(verb.changes, name()))
+                return std::move(*failure);
         if constexpr (CarriesOut<R, Verb>)
             return r_.carry_out(verb, deadline);
         else if constexpr (std::is_same_v<Verb, verb::LoadAll<T>>)
@@ -232,9 +253,13 @@ public:
         [[maybe_unused]] Verb const& verb, [[maybe_unused]] Deadline deadline,
         [[maybe_unused]] Waiter& waiter) const
     {
-        if constexpr (NonblockingRepository<R>)
+        if constexpr (NonblockingRepository<R>) {
+            if constexpr (std::is_same_v<Verb, verb::Commit<T>>)
+                if (auto failure = lacks_events<R>(verb.changes, name()))
+                    return std::make_unique<KnownCall<typename Verb::answer>>(std::move(*failure));
             if constexpr (Starts<R, Verb>)
                 return r_.start(verb, deadline, waiter);
+        }
         return nullptr;
     }
 

@@ -19,9 +19,11 @@
 ///     auto const* request = ContextAccess::request(context_);
 
 #include <interlock/core/contracts/requests.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <span>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -47,6 +49,11 @@ public:
         return context.request_;
     }
 
+    /// Of an operation that records; else null.
+    static Recorder* recorder(TransactionContext const& context) noexcept { return context.recorder_; }
+    /// What was recorded by the run that is to be committed.
+    static std::vector<NewEvent>& events(Recorder& recorder) noexcept { return recorder.events_; }
+
     /// The wait of a policy that says `wait`: a call that tries once waits for nobody.
     static Wait wait(TransactionContext const& context, Wait wait) noexcept
     {
@@ -63,6 +70,14 @@ public:
     static void set_request(TransactionContext& context, IdempotentRequest const* request) noexcept
     {
         context.request_ = request;
+    }
+    static void set_recorder(TransactionContext& context, Recorder* recorder) noexcept
+    {
+        context.recorder_ = recorder;
+    }
+    static void set_cause(TransactionContext& context, Cause const* cause) noexcept
+    {
+        context.cause_ = cause;
     }
     static void set_outer(TransactionContext& context, TransactionContext const* outer) noexcept
     {

@@ -9,6 +9,7 @@
 
 #include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/idempotency_session.hpp>
 #include <interlock/policies/detail/wrapping_session.hpp>
@@ -67,7 +68,7 @@ class ChosenSession {
 public:
     using repository_type = R;
     using value_type = typename R::value_type;
-    static constexpr std::array forms{Form::states, Form::states_context};
+    static constexpr auto forms = with_recorder<R>(std::array{Form::states, Form::states_context});
     using Sessions = std::variant<Of<OptimisticVersioning>, Of<PessimisticRowLock>, Of<SetNxLock>>;
 
     template <class Policies>

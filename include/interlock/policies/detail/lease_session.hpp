@@ -8,6 +8,7 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/lock_access.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/lease_transaction.hpp>
@@ -35,8 +36,8 @@ public:
     static constexpr std::string_view name = Policy::name;
     static constexpr auto forms = [] {
         if constexpr (fenced)
-            return std::array{
-                Form::states, Form::states_context, Form::locks, Form::locks_context, Form::states_locks};
+            return with_recorder<R>(std::array{
+                Form::states, Form::states_context, Form::locks, Form::locks_context, Form::states_locks});
         else
             return std::array{Form::locks, Form::locks_context};
     }();

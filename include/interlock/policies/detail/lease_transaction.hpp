@@ -10,6 +10,7 @@
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -63,7 +64,7 @@ class LeaseTransaction final : public LossSource {
     using Rows = RowsOfLeases<R, N>;
     static constexpr bool fenced = Session::fenced;
     static constexpr bool values = uses_values(Shape);
-    static constexpr bool shows_locks = Shape != Form::states && Shape != Form::states_context;
+    static constexpr bool shows_locks = takes_locks(Shape);
     using Ticket = typename std::conditional_t<
         values && fenced, std::type_identity<LockAccess::StateTicket<Locks>>,
         std::type_identity<LockAccess::Ticket<Locks>>>::type;
@@ -360,12 +361,14 @@ private:
         if constexpr (!fenced)
             return false;
         // One state that was only read is what it was; several must be shown to be one moment's.
-        bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
+        bool nothing =
+            operation == nullptr && !cached_ && (N == 1 || !values) && !has_recorded<Shape>(context_);
         for (std::size_t i = 0; i < N; ++i) {
             if constexpr (values)
                 changes[i] = slot(i).change(keys_[i], &fences_[i]);
             else
                 changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fences_[i]};
+            changes[i].events = recorded_events<Shape>(context_, i, session_.repository().runtime());
             nothing = nothing && changes[i].kind != ChangeKind::write;
         }
         if (nothing)

@@ -9,6 +9,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -28,7 +29,8 @@ class RowLockSession : public PolicySession<Policy, R> {
 public:
     using supports_combining = RowLockSession;
     using value_type = typename R::value_type;
-    static constexpr std::array forms{Form::states, Form::states_transaction, Form::states_context};
+    static constexpr auto forms =
+        with_recorder<R>(std::array{Form::states, Form::states_transaction, Form::states_context});
     using PolicySession<Policy, R>::PolicySession;
 
     template <std::size_t N, Form Shape>
@@ -72,9 +74,11 @@ public:
         Outcome<CommitResult> commit(OperationCommit const* operation)
         {
             std::array<Change<T>, N> changes;
-            bool nothing = operation == nullptr && Shape != Form::states_transaction;
+            bool nothing = operation == nullptr && !has_recorded<Shape>(context_) &&
+                           without_recorder(Shape) != Form::states_transaction;
             for (std::size_t j = 0; j < N; ++j) {
                 changes[j] = slots_[order_[j]].change(keys_[order_[j]]);
+                changes[j].events = recorded_events<Shape>(context_, order_[j], session_.store().runtime());
                 nothing = nothing && changes[j].kind == ChangeKind::verify;
             }
             if constexpr (requires { rows_->writes_more(); })

@@ -9,6 +9,7 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/kit/state_cache.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/kit/store_members.hpp>
@@ -31,7 +32,7 @@ class VersioningSession : public PolicySession<Policy, R> {
 public:
     using supports_combining = VersioningSession;
     using value_type = typename R::value_type;
-    static constexpr std::array forms{Form::states, Form::states_context};
+    static constexpr auto forms = with_recorder<R>(std::array{Form::states, Form::states_context});
 
     VersioningSession(Policy policy, R repository, Observer* observer)
         : PolicySession<Policy, R>(std::move(policy), std::move(repository), observer),
@@ -102,7 +103,7 @@ public:
         Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
             if constexpr (N == 1) {
-                if (!committing_.under_way() && !slots_[0].changed()) {
+                if (!committing_.under_way() && !slots_[0].changed() && !has_recorded<Shape>(context_)) {
                     if (remembered_)
                         return doubtful();
                     if (operation == nullptr)
@@ -181,7 +182,8 @@ public:
         {
             if constexpr (N == 1) {
                 auto& repository = session_.store();
-                if (operation == nullptr && (waiter.may_block() || !starts_calls(repository))) {
+                if (operation == nullptr && !has_recorded<Shape>(context_) &&
+                    (waiter.may_block() || !starts_calls(repository))) {
                     auto& slot = slots_[0];
                     Deadline const deadline{context_.deadline()};
                     auto* const stored = asks_what_is_stored();
@@ -201,8 +203,10 @@ public:
             }
             if constexpr (AtomicRepository<R>)
                 return ask(waiter, operation, [&](auto& changes) {
-                    for (std::size_t i = 0; i < N; ++i)
+                    for (std::size_t i = 0; i < N; ++i) {
                         changes[i] = slots_[i].change(keys_[i]);
+                        changes[i].events = recorded_events<Shape>(context_, i, session_.store().runtime());
+                    }
                     if constexpr (N == 1)
                         changes[0].stored = asks_what_is_stored();
                     return N;

@@ -74,7 +74,7 @@ public:
                     rollback();
                     return std::move(checked).failure();
                 }
-        if (changes.size() == 1 && operation == nullptr && more_.empty() &&
+        if (changes.size() == 1 && operation == nullptr && changes[0].events.empty() && more_.empty() &&
             first_.where == RowState::locked &&
             *changes[0].key == first_.node->first) {  // the common case: write and unlock in one step
             first_.where = RowState::open;
@@ -86,7 +86,7 @@ public:
             return Outcome<CommitResult>{std::in_place};
         }
         Outcome<CommitResult> result = CommitResult{};
-        if (changes.size() == 1 && operation == nullptr) {
+        if (changes.size() == 1 && operation == nullptr && changes[0].events.empty()) {
             if (auto version = store_->change_one(changes[0], id_))
                 changes[0].version = *version;
             else

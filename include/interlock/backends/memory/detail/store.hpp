@@ -8,6 +8,7 @@
 /// records, in shards with a mutex each. A call that touches several shards locks them in the order of their
 /// index, so that two such calls cannot wait for each other.
 
+#include <interlock/backends/memory/detail/event_log.hpp>
 #include <interlock/backends/memory/detail/lock_records.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -141,20 +142,9 @@ public:
     {
         Wakeup wakeup;
         Locks const locks(*this, changes, operation);
-        if (operation != nullptr) {
-            auto& home = shard_of(*operation->home);
-            purge(home);
-            auto const it = home.operations.find(operation_key(*operation->home, *operation->id));
-            if (it != home.operations.end()) {
-                auto const& record = it->second.record;
-                if (record.answered)
-                    return CommitResult{true, record.answer};
-                if (operation->attempt <= record.attempt)
-                    return Errc::superseded;
-            } else if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations) {
-                return Failure{Errc::overloaded, "operation records: the limit is reached"};
-            }
-        }
+        if (operation != nullptr)
+            if (auto decided = decided_by_record(*operation))
+                return *std::move(decided);
         std::vector<Node*> nodes(changes.size());
         CommitRefusal refusal{changes.size()};
         for (std::size_t i = 0; i < changes.size(); ++i) {
@@ -176,6 +166,9 @@ public:
             std::vector<Node*> made;  // dropped again unless they get a value
             std::vector<std::optional<T>> values;
         } prepared{*this, std::vector<Node*>(changes.size()), std::vector<std::optional<T>>(changes.size())};
+        std::optional<EventLog::Append> append;
+        if (auto added = add_events(append, changes); !added)
+            return std::move(added).failure();
         for (std::size_t i = 0; i < changes.size(); ++i)
             if (changes[i].kind == ChangeKind::write) {
                 if (nodes[i] == nullptr) {
@@ -198,6 +191,8 @@ public:
                 apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
         }
         prepared.made.clear();
+        if (append)
+            append->keep();
         return CommitResult{};
     }
 
@@ -308,6 +303,42 @@ private:
         Store& store_;
         std::uint64_t wanted_{0};
     };
+
+    /// What a commit of `operation` comes to by what is recorded of it, or for want of room for its record.
+    /// Nothing: it is to be made.
+    std::optional<Outcome<CommitResult>> decided_by_record(OperationCommit const& operation)
+    {
+        auto& home = shard_of(*operation.home);
+        purge(home);
+        auto const it = home.operations.find(operation_key(*operation.home, *operation.id));
+        if (it == home.operations.end()) {
+            if (operation_count_.load(std::memory_order_relaxed) >= options_.max_operations)
+                return Failure{Errc::overloaded, "operation records: the limit is reached"};
+            return std::nullopt;
+        }
+        auto const& record = it->second.record;
+        if (record.answered)
+            return CommitResult{true, record.answer};
+        if (operation.attempt <= record.attempt)
+            return Errc::superseded;
+        return std::nullopt;
+    }
+
+    /// Adds the events of `changes`, if there are any, to the log, whose mutex is held from here on.
+    Outcome<void> add_events(std::optional<EventLog::Append>& append, std::span<Change<T> const> changes)
+    {
+        for (auto const& change : changes) {
+            if (change.events.empty())
+                continue;
+            if (options_.events.get() == nullptr)
+                return interlock::detail::no_event_repository();
+            if (!append)
+                append.emplace(*options_.events.get());
+            if (auto added = append->add(*change.key, change.events); !added)
+                return added;
+        }
+        return success();
+    }
 
     /// Whether the change is allowed: `ok`, or the reason why not.
     Errc check(Shard& shard, Node* node, Change<T> const& change, TransactionId transaction) const

@@ -20,6 +20,7 @@
 #include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/kit/known_call.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <chrono>
@@ -196,17 +197,6 @@ private:
     Resender undo_resender_;
     Waiter& waiter_;
     bool undoing_{false};  // the write is being taken back, and the reply is to that
-};
-
-/// A call whose outcome was known at once: nothing was sent.
-template <class X>
-class KnownCall final : public StoreCall<X> {
-public:
-    explicit KnownCall(Outcome<X> outcome) : outcome_(std::move(outcome)) {}
-    std::optional<Outcome<X>> poll() override { return std::move(outcome_); }
-
-private:
-    Outcome<X> outcome_;
 };
 
 /// A call whose outcome is what `Read` makes of the reply. `Sent`: `PipelinedCommand` or `ReplicatedCommand`.

@@ -79,6 +79,7 @@ auto call_blocking(
     auto const stop = options.stop.token();
     BlockingWaiter<R> waiter{runtime};
     terms.outer = options.within != nullptr ? options.within : current_context;
+    terms.cause = options.cause;
     terms.deadline = options.deadline;
     terms.stopped = stop.stop_requested();
     terms.now = runtime.now();

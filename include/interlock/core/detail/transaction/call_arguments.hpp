@@ -81,6 +81,7 @@ struct CallTerms {
     TimePoint now;             // when the call was made
     std::uint64_t generation;  // of the process that made the service: another one after a fork
     bool stopped;              // a stop was requested before the call was made
+    Cause const* cause;        // what the call's options say of it
 };
 
 /// The result of a request's call, which says whether it was stored before.

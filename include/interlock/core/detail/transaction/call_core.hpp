@@ -79,6 +79,7 @@ protected:
         ContextAccess::set_operation_id(context_, terms.id);
         ContextAccess::set_request(context_, terms.request);
         ContextAccess::set_outer(context_, terms.outer);
+        ContextAccess::set_cause(context_, terms.cause);
     }
     ~CallCore() = default;
 

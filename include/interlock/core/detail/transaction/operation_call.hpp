@@ -8,6 +8,8 @@
 /// lists of a policy are tried in a fixed order (`Session::forms`), and the first that fits is taken.
 
 #include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/event.hpp>
+#include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -88,7 +90,10 @@ template <class Session, std::size_t N, Form Shape>
 consteval auto arguments()
 {
     using States = typename repeat<typename Session::value_type&, N>::type;
-    if constexpr (Shape == Form::states)
+    if constexpr (has_recorder(Shape))
+        return typename concatenate<
+            decltype(arguments<Session, N, without_recorder(Shape)>()), TypeList<Recorder&>>::type{};
+    else if constexpr (Shape == Form::states)
         return States{};
     else if constexpr (Shape == Form::states_transaction) {
         using Stored = typename Session::repository_type::transaction_type;
@@ -188,21 +193,25 @@ consteval bool takes_copy()
         return false;
 }
 
-/// Calls `f` with what its form names of `transaction`.
-template <Form Shape, std::size_t N, bool Async, class F, class Transaction>
-decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext& context)
+/// Calls `f` with what its form names of `transaction`; `recorder` is that of the call, or none.
+template <Form Shape, std::size_t N, bool Async, class F, class Transaction, class... R>
+decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext& context, R&... recorder)
 {
     return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
-        if constexpr (Shape == Form::states)
-            return f(transaction.state(I)...);
-        else if constexpr (Shape == Form::states_transaction)
+        if constexpr (has_recorder(Shape) && sizeof...(R) == 0)
+            return call_operation<Shape, N, Async>(
+                f, transaction, context, *ContextAccess::recorder(context));
+        else if constexpr (without_recorder(Shape) == Form::states)
+            return f(transaction.state(I)..., recorder...);
+        else if constexpr (without_recorder(Shape) == Form::states_transaction)
             return f(
                 transaction.state(I)...,
                 static_cast<typename shown_transaction<
                     std::remove_cvref_t<decltype(transaction.store_transaction())>, Async>::type&>(
-                    transaction.store_transaction()));
-        else if constexpr (Shape == Form::states_context)
-            return f(transaction.state(I)..., context);
+                    transaction.store_transaction()),
+                recorder...);
+        else if constexpr (without_recorder(Shape) == Form::states_context)
+            return f(transaction.state(I)..., context, recorder...);
         else if constexpr (Shape == Form::locks)
             return f(transaction.lock(I)...);
         else if constexpr (Shape == Form::locks_context)

@@ -14,6 +14,7 @@
 #include <interlock/core/detail/transaction/call_core.hpp>
 #include <interlock/core/detail/transaction/recorded_call.hpp>
 #include <interlock/core/detail/transaction/transaction_machine.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/forced_unwinding.hpp>
@@ -26,7 +27,9 @@
 #include <numeric>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -141,6 +144,7 @@ public:
                 if (auto const ready = this->before_begin(session_.repository(), waiter))
                     return *ready && undo_needless_begin();
             this->clear();
+            forget_recorded();
             if (is_fit()) {
                 ContextAccess::set_attempt(this->context_, this->machine_.attempts());
                 auto step = transaction_.begin(waiter);
@@ -295,7 +299,7 @@ protected:
         }
         if (lost())
             return machine.ran(Ran::lock_lost, TimePoint{});
-        if (auto refusal = transaction_.refusal()) {
+        if (auto refusal = refusal_of_states_or_events()) {
             auto const code = refusal->errc();
             this->failure_.emplace(std::move(*refusal));
             return machine.refused(code);
@@ -304,6 +308,31 @@ protected:
     }
 
 private:
+    struct NoRecorder {};
+
+    /// What a run before has recorded is not what happened.
+    void forget_recorded()
+    {
+        if constexpr (has_recorder(Shape)) {
+            recorder_ = Recorder{this->context_.cause()};
+            ContextAccess::set_recorder(this->context_, &recorder_);
+        }
+    }
+    /// Why what the operation made of its states, or says that happened to them, must not be committed.
+    std::optional<Failure> refusal_of_states_or_events()
+    {
+        if constexpr (has_recorder(Shape)) {
+            if (auto valid = validate(recorder_.events()); !valid)
+                return std::move(valid).failure();
+            for (auto const& event : recorder_.events())
+                if (event.state >= keys_.size())
+                    return Failure{
+                        Errc::invalid_argument, "an event was recorded for state " +
+                                                    std::to_string(event.state) + " of " +
+                                                    std::to_string(keys_.size()) + ", counted from 0"};
+        }
+        return transaction_.refusal();
+    }
     /// Asked in the first begin, since it may take a trip to the store.
     bool is_fit()
     {
@@ -460,6 +489,7 @@ private:
 
     Session const& session_;
     std::array<Key, N> const& keys_;
+    [[no_unique_address]] std::conditional_t<has_recorder(Shape), Recorder, NoRecorder> recorder_;
     Transaction transaction_;
 };
 

@@ -113,7 +113,7 @@ public:
     /// Of a call that is made now. The driver adds what its options say.
     CallTerms terms(OperationId const* id = nullptr, IdempotentRequest const* request = nullptr) const
     {
-        return {id, request, {}, nullptr, observer_, {}, generation_, false};
+        return {id, request, {}, nullptr, observer_, {}, generation_, false, nullptr};
     }
 
     /// The states that the first argument of a call names.
@@ -170,6 +170,7 @@ public:
         auto terms = this->terms();
         terms.deadline = options.deadline;
         terms.outer = options.within;
+        terms.cause = options.cause;
         std::shared_ptr<Caller const> session;
         if constexpr (std::same_as<Caller, Session>)
             session = session_;
