@@ -85,12 +85,15 @@ std::span<NewEvent const> recorded_events(TransactionContext& context, std::size
         return {};
     } else {
         auto& events = ContextAccess::events(*ContextAccess::recorder(context));
-        auto const of = [](NewEvent const& event) { return event.state; };
-        if (!std::ranges::is_sorted(events, {}, of))
-            std::ranges::stable_sort(events, {}, of);
+        auto const before = [](NewEvent const& a, NewEvent const& b) { return a.state < b.state; };
+        if (!std::is_sorted(events.begin(), events.end(), before))
+            std::stable_sort(events.begin(), events.end(), before);
         give_ids<R>(events, runtime);
-        auto const range = std::ranges::equal_range(events, i, {}, of);
-        return {range.begin(), range.end()};
+        auto const first = std::find_if(
+            events.begin(), events.end(), [i](NewEvent const& event) { return event.state >= i; });
+        auto const last =
+            std::find_if(first, events.end(), [i](NewEvent const& event) { return event.state > i; });
+        return {first, last};
     }
 }
 

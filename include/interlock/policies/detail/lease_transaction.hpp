@@ -361,8 +361,7 @@ private:
         if constexpr (!fenced)
             return false;
         // One state that was only read is what it was; several must be shown to be one moment's.
-        bool nothing =
-            operation == nullptr && !cached_ && (N == 1 || !values) && !has_recorded<Shape>(context_);
+        bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
         for (std::size_t i = 0; i < N; ++i) {
             if constexpr (values)
                 changes[i] = slot(i).change(keys_[i], &fences_[i]);
@@ -371,7 +370,7 @@ private:
             changes[i].events = recorded_events<Shape>(context_, i, session_.repository().runtime());
             nothing = nothing && changes[i].kind != ChangeKind::write;
         }
-        if (nothing)
+        if (nothing && !has_recorded<Shape>(context_))
             return false;
         // Fused: nobody waits here, so the record goes in the same step as the write.
         releasing_ = N == 1 && !table().contended(*holds_[0]);
