@@ -20,6 +20,7 @@ using Catch::Approx;
 
 #include <catch2/catch.hpp>
 
+#include <cstddef>
 #include <string>
 
 namespace Catch::Matchers {
@@ -28,6 +29,9 @@ inline auto ContainsSubstring(std::string text, CaseSensitive::Choice cased = Ca
 {
     return Contains(text, cased);
 }
+/// `Contains("text")` would be `ContainsSubstring` here and a matcher of ranges in version 3.
+template <std::size_t Size>
+void Contains(char const (&)[Size]) = delete;
 
 }  // namespace Catch::Matchers
 

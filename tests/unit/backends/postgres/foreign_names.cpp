@@ -185,10 +185,12 @@ TEST_CASE("a member may have a column of another name", "[postgres][foreign][nam
 
     auto bad = options;
     bad.columns.push_back({"prize", "x"});
-    CHECK_THROWS_WITH((postgres::StateRepository<Line, Key>{pool, bad}), Catch::Matchers::Contains("prize"));
+    CHECK_THROWS_WITH(
+        (postgres::StateRepository<Line, Key>{pool, bad}), Catch::Matchers::ContainsSubstring("prize"));
     bad = options;
     bad.columns[1].column = "line";
-    CHECK_THROWS_WITH((postgres::StateRepository<Line, Key>{pool, bad}), Catch::Matchers::Contains("line"));
+    CHECK_THROWS_WITH(
+        (postgres::StateRepository<Line, Key>{pool, bad}), Catch::Matchers::ContainsSubstring("line"));
 }
 
 TEST_CASE("a name that cannot be says which one and why", "[postgres][foreign][names]")
