@@ -12,18 +12,18 @@
 /// - `policies/` HOW conflicts are handled: one header per policy.
 /// - `backends/` WHERE the state lives: one folder per store, the same file names in each. Only `memory/`
 ///   is included here; the others need a client library and are included by name.
+/// - Not included are the logs of events (`backends/memory/event_repository.hpp`) and what stands on them,
+///   `patterns/`.
 ///
 /// `core/format.hpp` (fmt formatters) comes along where fmt is installed.
 
 // IWYU pragma: begin_exports
 #include <interlock/backends/memory/backend.hpp>
-#include <interlock/backends/memory/event_repository.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/backoff.hpp>
-#include <interlock/core/contracts/event_repository.hpp>
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/requests.hpp>

@@ -25,7 +25,7 @@ inline namespace v0 {
 namespace memory {
 
 namespace detail {
-class EventLog;
+class EventSink;
 }
 
 /// The log behind an `EventRepository` of whatever runtime. Users pass the repository.
@@ -33,11 +33,11 @@ class EventLogHandle {
 public:
     /// No log.
     EventLogHandle() noexcept = default;
-    explicit EventLogHandle(std::shared_ptr<detail::EventLog> log) noexcept : log_(std::move(log)) {}
-    detail::EventLog* get() const noexcept { return log_.get(); }
+    explicit EventLogHandle(std::shared_ptr<detail::EventSink> log) noexcept : log_(std::move(log)) {}
+    detail::EventSink* get() const noexcept { return log_.get(); }
 
 private:
-    std::shared_ptr<detail::EventLog> log_;
+    std::shared_ptr<detail::EventSink> log_;
 };
 
 /// The bounds of one store in memory (law P10). Whatever would exceed one of them is refused with

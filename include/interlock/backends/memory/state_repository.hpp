@@ -16,7 +16,6 @@
 
 #include <interlock/backends/memory/detail/locked_rows.hpp>
 #include <interlock/backends/memory/detail/store.hpp>
-#include <interlock/backends/memory/event_repository.hpp>
 #include <interlock/backends/memory/fwd.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/policy.hpp>

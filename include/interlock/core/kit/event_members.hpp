@@ -76,15 +76,6 @@ std::vector<NewEvent> with_ids(std::span<NewEvent const> events, R const& runtim
     return all;
 }
 
-/// A repository was given events, and its options name nothing that would keep them.
-inline Failure no_event_repository()
-{
-    return Failure{
-        Errc::misconfigured,
-        "the operation records events, and the options of its repository name no event "
-        "repository: write {.events = ...}"};
-}
-
 /// Success, or `invalid_argument` in words: whatever is wrong with an append whoever carries it out.
 inline Outcome<void> validate_append(verb::AppendEvents const& append)
 {

@@ -14,6 +14,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -95,6 +96,15 @@ std::span<NewEvent const> recorded_events(TransactionContext& context, std::size
             std::find_if(first, events.end(), [i](NewEvent const& event) { return event.state > i; });
         return {first, last};
     }
+}
+
+/// A repository was given events, and its options name nothing that would keep them.
+inline Failure no_event_repository()
+{
+    return Failure{
+        Errc::misconfigured,
+        "the operation records events, and the options of its repository name no event "
+        "repository: write {.events = ...}"};
 }
 
 /// Whether the operation recorded anything.

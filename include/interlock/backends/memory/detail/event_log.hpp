@@ -8,6 +8,7 @@
 /// streams, the known consumers, and those who wait for more. It has no clock, so that repositories of
 /// whatever runtime write into it.
 
+#include <interlock/backends/memory/detail/event_sink.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/event_repository.hpp>
 #include <interlock/core/contracts/waiter.hpp>
@@ -35,9 +36,8 @@ namespace memory {
 namespace detail {
 
 /// The events of one log. One mutex guards all of them, since an append gives numbers and positions in one
-/// order. It is taken after the mutexes of a repository's shards, and no other mutex is taken under it. Every
-/// public member may be called from several threads at once.
-class EventLog {
+/// order. Every public member may be called from several threads at once.
+class EventLog final : public EventSink {
     /// The events of one key.
     struct Stream {
         std::int64_t last{0};              // the number of its last event
@@ -68,40 +68,9 @@ public:
     EventRepositoryOptions const& options() const noexcept { return options_; }
     unsigned partitions() const noexcept { return static_cast<unsigned>(partitions_.size()); }
 
-    /// An append that is being made. What is added is taken out again unless `keep` is called; nobody sees it
-    /// before, since the log's mutex is held for as long.
-    class Append {
-    public:
-        explicit Append(EventLog& log) : log_(log), lock_(log.mutex_) {}
-        Append(Append const&) = delete;
-        Append& operator=(Append const&) = delete;
-        ~Append()
-        {
-            while (!added_.empty())
-                take_back();
-        }
-
-        /// Adds `events` behind those of `stream`, or `overloaded`. May throw for want of memory.
-        Outcome<void> add(Key const& stream, std::span<NewEvent const> events);
-        /// What was added stays, and readers are told. `id`: of the append, if it has one.
-        void keep(Key const* stream = nullptr, OperationId const* id = nullptr);
-
-        Partition& partition(Key const& stream) const noexcept
-        {
-            return log_.partitions_[partition_of(stream.bytes(), log_.partitions())];
-        }
-
-    private:
-        struct Added {
-            Partition* partition;
-            Stream* stream;
-        };
-        void take_back() noexcept;
-
-        EventLog& log_;
-        std::unique_lock<std::mutex> lock_;
-        std::vector<Added> added_;
-    };
+    void begin() override { mutex_.lock(); }
+    Outcome<void> add(Key const& stream, std::span<NewEvent const> events) override;
+    void end(bool kept) noexcept override;
 
     Outcome<EventPage> read(verb::ReadEvents const& read) const;
     Outcome<std::vector<Event>> read_stream(verb::ReadStream const& read) const;
@@ -125,6 +94,16 @@ public:
     }
 
 private:
+    struct Added {
+        Partition* partition;
+        Stream* stream;
+    };
+    void take_back() noexcept;
+    void tell_readers() noexcept;
+    Partition& partition_with(Key const& stream) noexcept
+    {
+        return partitions_[partition_of(stream.bytes(), partitions())];
+    }
     Outcome<void> check(unsigned partition, std::int64_t after, std::size_t limit) const
     {
         return interlock::detail::validate_read(partition, partitions(), after, limit);
@@ -137,19 +116,20 @@ private:
     EventRepositoryOptions options_;
     mutable std::mutex mutex_;
     std::vector<Partition> partitions_;
-    std::size_t count_{0};  // of all partitions
+    std::size_t count_{0};      // of all partitions
+    std::vector<Added> added_;  // by the append that is being made
 };
 
-inline Outcome<void> EventLog::Append::add(Key const& stream, std::span<NewEvent const> events)
+inline Outcome<void> EventLog::add(Key const& stream, std::span<NewEvent const> events)
 {
-    if (log_.options_.max_events - std::min(log_.options_.max_events, log_.count_) < events.size())
+    if (options_.max_events - std::min(options_.max_events, count_) < events.size())
         return Failure{
-            Errc::overloaded, "events: the limit of " + std::to_string(log_.options_.max_events) +
+            Errc::overloaded, "events: the limit of " + std::to_string(options_.max_events) +
                                   " is reached; trim what every consumer has read"};
-    auto const number = partition_of(stream.bytes(), log_.partitions());
-    auto& partition = log_.partitions_[number];
+    auto const number = partition_of(stream.bytes(), partitions());
+    auto& partition = partitions_[number];
     std::string const name{stream.bytes()};
-    if (!partition.streams.contains(name) && partition.streams.size() >= log_.options_.max_streams)
+    if (!partition.streams.contains(name) && partition.streams.size() >= options_.max_streams)
         return Failure{Errc::overloaded, "streams of events: the limit of a partition is reached"};
     added_.reserve(added_.size() + events.size());
     auto& of = partition.streams[name];
@@ -166,7 +146,7 @@ inline Outcome<void> EventLog::Append::add(Key const& stream, std::span<NewEvent
                 event.version,
                 event.data,
                 event.because,
-                log_.options_.writer,
+                options_.writer,
                 {}});
         } catch (...) {
             of.positions.pop_back();
@@ -174,13 +154,13 @@ inline Outcome<void> EventLog::Append::add(Key const& stream, std::span<NewEvent
         }
         ++of.last;
         ++partition.last;
-        ++log_.count_;
+        ++count_;
         added_.push_back({&partition, &of});
     }
     return success();
 }
 
-inline void EventLog::Append::take_back() noexcept
+inline void EventLog::take_back() noexcept
 {
     auto const [partition, stream] = added_.back();
     added_.pop_back();
@@ -188,18 +168,24 @@ inline void EventLog::Append::take_back() noexcept
     stream->positions.pop_back();
     --stream->last;
     --partition->last;
-    --log_.count_;
+    --count_;
 }
 
-inline void EventLog::Append::keep(Key const* stream, OperationId const* id)
+inline void EventLog::tell_readers() noexcept
 {
-    if (stream != nullptr && id != nullptr && !added_.empty())
-        added_.back().partition->appends.insert_or_assign(
-            name_of(*stream, *id), KeptAppend{added_.back().stream->last, added_.back().partition->last});
     for (auto const& added : added_)
         for (auto* const reader : added.partition->readers)
             reader->wake();
     added_.clear();
+}
+
+inline void EventLog::end(bool kept) noexcept
+{
+    if (kept)
+        tell_readers();
+    while (!added_.empty())
+        take_back();
+    mutex_.unlock();
 }
 
 inline Outcome<EventPage> EventLog::read(verb::ReadEvents const& read) const
@@ -249,8 +235,13 @@ inline Outcome<Appended> EventLog::append(verb::AppendEvents const& append)
 {
     if (auto valid = interlock::detail::validate_append(append); !valid)
         return std::move(valid).failure();
-    Append pending{*this};
-    auto& partition = pending.partition(append.stream);
+    begin();
+    struct End {
+        EventLog& log;
+        bool kept{false};
+        ~End() { log.end(kept); }
+    } end{*this};
+    auto& partition = partition_with(append.stream);
     auto const it = partition.streams.find(std::string(append.stream.bytes()));
     auto const last = it == partition.streams.end() ? 0 : it->second.last;
     if (append.id != nullptr)
@@ -261,10 +252,14 @@ inline Outcome<Appended> EventLog::append(verb::AppendEvents const& append)
         return Failure{Errc::version_conflict, "the stream is at number " + std::to_string(last)};
     if (append.events.empty())
         return Appended{false, last, partition.last};
-    if (auto added = pending.add(append.stream, append.events); !added)
+    if (auto added = add(append.stream, append.events); !added)
         return std::move(added).failure();
-    pending.keep(&append.stream, append.id);
-    return Appended{false, last + static_cast<std::int64_t>(append.events.size()), partition.last};
+    auto const number = last + static_cast<std::int64_t>(append.events.size());
+    if (append.id != nullptr)
+        partition.appends.insert_or_assign(
+            name_of(append.stream, *append.id), KeptAppend{number, partition.last});
+    end.kept = true;
+    return Appended{false, number, partition.last};
 }
 
 inline Outcome<LogExtent> EventLog::extent(unsigned partition) const

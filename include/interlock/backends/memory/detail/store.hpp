@@ -8,11 +8,12 @@
 /// records, in shards with a mutex each. A call that touches several shards locks them in the order of their
 /// index, so that two such calls cannot wait for each other.
 
-#include <interlock/backends/memory/detail/event_log.hpp>
+#include <interlock/backends/memory/detail/event_sink.hpp>
 #include <interlock/backends/memory/detail/lock_records.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -166,7 +167,7 @@ public:
             std::vector<Node*> made;  // dropped again unless they get a value
             std::vector<std::optional<T>> values;
         } prepared{*this, std::vector<Node*>(changes.size()), std::vector<std::optional<T>>(changes.size())};
-        std::optional<EventLog::Append> append;
+        PendingAppend append;
         if (auto added = add_events(append, changes); !added)
             return std::move(added).failure();
         for (std::size_t i = 0; i < changes.size(); ++i)
@@ -191,8 +192,7 @@ public:
                 apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
         }
         prepared.made.clear();
-        if (append)
-            append->keep();
+        append.keep();
         return CommitResult{};
     }
 
@@ -325,16 +325,14 @@ private:
     }
 
     /// Adds the events of `changes`, if there are any, to the log, whose mutex is held from here on.
-    Outcome<void> add_events(std::optional<EventLog::Append>& append, std::span<Change<T> const> changes)
+    Outcome<void> add_events(PendingAppend& append, std::span<Change<T> const> changes)
     {
         for (auto const& change : changes) {
             if (change.events.empty())
                 continue;
             if (options_.events.get() == nullptr)
                 return interlock::detail::no_event_repository();
-            if (!append)
-                append.emplace(*options_.events.get());
-            if (auto added = append->add(*change.key, change.events); !added)
+            if (auto added = append.add(*options_.events.get(), *change.key, change.events); !added)
                 return added;
         }
         return success();
