@@ -11,7 +11,7 @@ set(layers core policies backends patterns)
 set(core_may_include core)
 set(policies_may_include core policies)
 set(backends_may_include core backends)
-set(patterns_may_include core policies)
+set(patterns_may_include core policies patterns)
 
 # Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but
 # for those that join everything. A folder of core/ that is not listed here is a violation.
