@@ -28,11 +28,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -257,6 +260,74 @@ private:
     std::tuple<A...> parts_;
 };
 
+/// The most keys that a range may name in one transaction. Each is a lock, a row or a version that is checked
+/// when the transaction commits; whoever has more to change does it in several transactions.
+inline constexpr std::size_t max_keys_of_a_range = 1000;
+
+namespace detail {
+
+/// What can be gone through and is not a text, which is one key.
+template <class Range>
+concept RangeOfParts = requires(Range& range) {
+    { std::begin(range) } -> std::input_iterator;
+    std::begin(range) != std::end(range);
+} && !std::convertible_to<Range&, std::string_view>;
+/// As what `keys` keeps a part of a range: as `keys_part` says.
+template <class Range>
+using range_part = std::decay_t<decltype(keys_part(
+    std::declval<std::iter_value_t<decltype(std::begin(std::declval<Range&>()))> const&>()))>;
+
+}  // namespace detail
+
+/// The keys, or states, of one transaction, where their number is known at run time: `keys(range)`.
+template <class A>
+class KeyRange {
+public:
+    /// Copies the parts; of those beyond `max_keys_of_a_range` one, since every call refuses so many.
+    template <class Range>
+        requires(!std::same_as<std::remove_cvref_t<Range>, KeyRange>)
+    explicit KeyRange(Range&& range)
+    {
+        auto const end = std::end(range);
+        for (auto at = std::begin(range); at != end && parts_.size() <= max_keys_of_a_range; ++at)
+            parts_.emplace_back(detail::keys_part(*at));
+    }
+    /// The keys or states, in the order of the range.
+    std::vector<A> const& parts() const noexcept { return parts_; }
+
+private:
+    std::vector<A> parts_;
+};
+
+/// Names the keys, or states, of one transaction by a range: a vector, a set, a span, a view. The operation
+/// gets all states at once, in the order of the range, in one of these forms, tried in this order:
+///
+///     service.do_in_transaction(interlock::keys(skus), [](std::span<Stock> stocks) {...});
+///     service.do_in_transaction(interlock::keys(skus), [](std::span<Stock* const> stocks) {...});
+///     service.do_in_transaction(interlock::keys(skus), [](std::vector<Stock*> const& stocks) {...});
+///
+/// The span of states needs them side by side: they are moved there before the operation runs, and back when
+/// it has returned. What the policy offers besides follows, as behind a `T&`. Locks come as
+/// `std::span<Lock<T>* const>`, or as `std::vector<Lock<T>*>` where the states come in a vector. What the
+/// operation is given is valid while it runs, an awaiting one until it has ended.
+///
+/// A range itself may stand where `keys(range)` does, if it can be gone through as const and is not a key of
+/// the repository.
+///
+/// **Guarantee.** That of `keys(a, b)`: locks in the order of the bytes, all or nothing, and no circle of
+/// waiting. **Failures.** `invalid_argument`, before any I/O, for an empty range, for more than
+/// `max_keys_of_a_range` keys, for a key that stands there twice, and for a bad key; the text says which,
+/// counted from 1. A state that is missing is `not_found`, and the text names it.
+///
+/// **Lifetimes.** The parts are copied when `keys` is called. A `std::string_view` among them must stay valid
+/// as long as the `KeyRange`. **Cost.** That of `keys(a, b)`, and a dozen allocations. `OptimisticVersioning`
+/// loads all states in one trip where the store can; leases are taken one after the other.
+template <detail::RangeOfParts Range>
+auto keys(Range&& range)
+{
+    return KeyRange<detail::range_part<Range>>(std::forward<Range>(range));
+}
+
 /// Names the keys, or states, of one transaction. There must be at least two; if two of them are the same,
 /// the call fails with `invalid_argument`.
 ///
@@ -270,18 +341,6 @@ auto keys(A const&... parts)
 {
     return Keys<std::decay_t<decltype(detail::keys_part(parts))>...>(detail::keys_part(parts)...);
 }
-
-namespace detail {
-/// How many states an argument of a call names.
-template <class A>
-struct keys_size {
-    static constexpr std::size_t value = 1;
-};
-template <class... A>
-struct keys_size<Keys<A...>> {
-    static constexpr std::size_t value = sizeof...(A);
-};
-}  // namespace detail
 
 }  // namespace v0
 }  // namespace interlock

@@ -16,6 +16,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/detail/transaction/blocking_call.hpp>
 #include <interlock/core/detail/transaction/mistaken_calls.hpp>
+#include <interlock/core/detail/transaction/named_keys.hpp>
 #include <interlock/core/detail/transaction/service_core.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -52,17 +53,17 @@ struct ServiceOptions {
 };
 
 /// Names the state of a call: a `T`, something that converts to the key type, a `Key`, or `keys(...)` of
-/// those. An argument of exactly the type `T` is a state; anything else is a key.
+/// those, or a range of them. An argument of exactly the type `T` is a state; anything else is a key.
 template <class A, class T, class K>
-concept NamesStates = detail::all_name_states<std::remove_cvref_t<A>, T, K>::value || KeyOrState<A, T, K>;
+concept NamesStates = detail::named_states<std::remove_cvref_t<A>, T, K>::valid || KeyOrState<A, T, K>;
 
 /// The operation takes the state as `T&`, or `T const&`: what it did to a copy would be lost. This is not
 /// noticed where the type does not say what the operation takes, as that of a lambda with `auto` does not.
 template <class F, class Session>
 concept TakesStatesByReference = !detail::takes_copy<std::remove_cvref_t<F>, typename Session::value_type>();
 
-/// A callable that accepts one of the argument lists which the policy offers (see `Form`): a `T&` per key,
-/// and what the policy adds.
+/// A callable that accepts one of the argument lists which the policy offers (see `Form`): a `T&` per key, or
+/// what `keys(range)` says for a range (`N` is then `std::dynamic_extent`), and what the policy adds.
 template <class F, class Session, std::size_t N>
 concept OperationFor =
     TakesStatesByReference<F, Session> && detail::Operation<std::remove_cvref_t<F>, Session, N>;
@@ -126,7 +127,7 @@ class TransactionService
     using PolicySession = typename Policy::template Session<Repository>;
     using K = typename Repository::key_type;
     template <class A>
-    static constexpr std::size_t count = detail::keys_size<std::remove_cvref_t<A>>::value;
+    static constexpr std::size_t count = detail::named_states<std::remove_cvref_t<A>, T, K>::count;
     static constexpr bool idempotent = detail::is_idempotent<Policy>;
     template <class A>
     static constexpr bool named = NamesStates<A, T, K>;

@@ -163,7 +163,8 @@ public:
         using Session = detail::InAsyncCall<
             detail::session_of<typename Service::policy_type, typename Service::repository_type>>;
         using Operation = std::decay_t<F>;
-        using R = detail::operation_result<Operation, Session, detail::keys_size<std::decay_t<A>>::value>;
+        using Named = detail::named_states<std::decay_t<A>, T, typename Service::key_type>;
+        using R = detail::operation_result<Operation, Session, Named::count>;
         using KeptKey = std::decay_t<decltype(detail::keys_part(std::as_const(key)))>;
         using Request = detail::InboxRequest<Service, KeptKey, Operation>;
         auto because = options.cause == nullptr ? message.because() : *options.cause;

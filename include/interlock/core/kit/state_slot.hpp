@@ -20,9 +20,9 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/per_key.hpp>
 #include <interlock/core/state_traits.hpp>
 
-#include <array>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -122,10 +122,10 @@ private:
 namespace detail {
 
 /// A state whose key was changed would be written where it does not belong.
-template <class T, class K, std::size_t N>
-std::optional<Failure> changed_key(std::array<StateSlot<T, K>, N> const& slots, std::span<Key const, N> keys)
+template <class Slots, std::size_t N>
+std::optional<Failure> changed_key(Slots const& slots, std::span<Key const, N> keys)
 {
-    for (std::size_t i = 0; i < N; ++i)
+    for (std::size_t i = 0; i < keys.size(); ++i)
         if (!slots[i].keeps(keys[i]))
             return changed_key_failure();
     return std::nullopt;

@@ -10,6 +10,7 @@
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/per_key.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/lock.hpp>
@@ -17,7 +18,6 @@
 #include <interlock/policies/detail/rows_of_leases.hpp>
 #include <interlock/policies/detail/stages.hpp>
 
-#include <array>
 #include <cstddef>
 #include <limits>
 #include <memory>
@@ -52,6 +52,24 @@ private:
     };
     std::stop_source source_;
     std::vector<std::unique_ptr<std::stop_callback<Stop>>> links_;
+};
+
+/// A `PerKey`, where it is needed.
+template <bool Needed, class X, std::size_t N>
+struct Wanted {
+    explicit Wanted(std::size_t) noexcept {}
+};
+template <class X, std::size_t N>
+struct Wanted<true, X, N> : PerKey<X, N> {
+    using PerKey<X, N>::PerKey;
+};
+
+/// What an operation works with: its states, and what it sees of the locks.
+template <class Slots, class Handles>
+struct WorkUnderLeases {
+    explicit WorkUnderLeases(std::size_t size) : slots(size), handles(size) {}
+    [[no_unique_address]] Slots slots;
+    [[no_unique_address]] Handles handles;
 };
 
 /// The locks on `N` keys, and what an operation of this form does under them.
@@ -89,7 +107,7 @@ public:
 
     Step<Begun> begin(Waiter& waiter)
     {
-        while (locked_ < N) {
+        while (locked_ < keys_.size()) {
             auto* ticket = stages_.waiting();
             if (ticket == nullptr)
                 ticket = &queue_for(order_[locked_]);
@@ -100,7 +118,7 @@ public:
                 return fail(std::move(step.outcome()).failure());
             take(order_[locked_], *std::move(step.outcome()));
         }
-        stages_.work();
+        stages_.work(keys_.size());
         ContextAccess::set_fences(context_, fences_);
         if constexpr (Rows::possible)
             if (rows_.wanted()) {
@@ -111,12 +129,12 @@ public:
                     return fail(std::move(step.outcome()).failure());
             }
         if constexpr (values) {
-            for (; ready_ < N; ++ready_) {
+            for (; ready_ < keys_.size(); ++ready_) {
                 auto loaded = load(ready_, waiter);
                 if (!loaded.done())
                     return Step<Begun>::under_way();
                 if (!loaded.outcome())
-                    return fail(std::move(loaded.outcome()).failure());
+                    return fail(missing_state(std::move(loaded.outcome()).failure(), keys_, ready_));
             }
             ready_ = 0;  // to run again, all is read again
         }
@@ -130,7 +148,7 @@ public:
     {
         if (auto* const ticket = stages_.waiting())
             return ticket->reason();
-        if (locked_ < N)  // it waits for its turn to lock
+        if (locked_ < keys_.size())  // it waits for its turn to lock
             return table().reason(keys_[order_[locked_]]);
         return rows_.wanted() ? Failure{Errc::lock_busy} : loading_.reason();
     }
@@ -190,7 +208,7 @@ public:
     /// Writes what changed under the fences, and lets the locks go when that is done.
     Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
     {
-        std::array<Change<T>, N> changes;
+        PerKey<Change<T>, N> changes{keys_.size()};
         if (!committing_.under_way()) {
             // Law P6: looked at once more before anything is sent. The fence decides what this check cannot
             // see.
@@ -278,7 +296,7 @@ private:
     void show_locks()
     {
         auto& handles = stages_.working().handles;
-        for (std::size_t i = 0; i < N; ++i) {
+        for (std::size_t i = 0; i < keys_.size(); ++i) {
             // Of the run before; the lock stays ours.
             static_cast<void>(LockAccess::detach(handles[i]));
             handles[i] = Lock{shown(i), holds_[i]};
@@ -317,7 +335,7 @@ private:
         rows_.give_up();
         ready_ = 0;
         stages_.end_wait();
-        for (std::size_t j = N; j-- > 0;) {
+        for (std::size_t j = keys_.size(); j-- > 0;) {
             auto const i = order_[j];
             if (!holds_[i])
                 continue;
@@ -356,13 +374,13 @@ private:
     }
 
     /// What is to be written, and whether the locks go with it. False: there is nothing to write.
-    bool gather(std::array<Change<T>, N>& changes, OperationCommit const* operation)
+    bool gather(PerKey<Change<T>, N>& changes, OperationCommit const* operation)
     {
         if constexpr (!fenced)
             return false;
         // One state that was only read is what it was; several must be shown to be one moment's.
         bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
-        for (std::size_t i = 0; i < N; ++i) {
+        for (std::size_t i = 0; i < keys_.size(); ++i) {
             if constexpr (values)
                 changes[i] = slot(i).change(keys_[i], &fences_[i]);
             else
@@ -428,13 +446,8 @@ private:
         table().leave_state(*holds_[0], &*loaded_[0]);
     }
 
-    struct Nothing {};
-    template <bool Needed, class X>
-    using if_needed = std::conditional_t<Needed, std::array<X, N>, Nothing>;
-    struct Work {
-        [[no_unique_address]] if_needed<values, StateSlot<T, typename R::key_type>> slots;
-        [[no_unique_address]] if_needed<shows_locks, Lock> handles;  // what the operation sees of the locks
-    };
+    using Work =
+        WorkUnderLeases<Wanted<values, StateSlot<T, typename R::key_type>, N>, Wanted<shows_locks, Lock, N>>;
 
     Session const& session_;
     std::span<Key const, N> keys_;
@@ -444,16 +457,17 @@ private:
     std::size_t locked_{0};        // how many keys, in that order
     Waiter* listener_{nullptr};    // whom the loss of a lock wakes
     Stages<Ticket, Work> stages_;  // the way to the next lock; with all of them, what runs under them
-    std::array<std::shared_ptr<Hold>, N> holds_;
-    std::array<Fence, N> fences_{};  // of the holds
-    std::array<bool, N> known_{};    // `loaded_` came with the lock, and no run has used it yet
-    bool cached_{false};             // and is what the holder before has written
-    bool releasing_{false};          // with the commit that is on its way
-    Stored<T> stored_;               // what that commit made of the state
-    std::size_t ready_{0};           // how many states are loaded, while `begin` loads them
+    PerKey<std::shared_ptr<Hold>, N> holds_{keys_.size()};
+    PerKey<Fence, N> fences_{keys_.size(), std::in_place};  // of the holds
+    // `loaded_` came with the lock, and no run has used it yet.
+    PerKey<bool, N> known_{keys_.size(), std::in_place};
+    bool cached_{false};     // and is what the holder before has written
+    bool releasing_{false};  // with the commit that is on its way
+    Stored<T> stored_;       // what that commit made of the state
+    std::size_t ready_{0};   // how many states are loaded, while `begin` loads them
     [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
     [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
-    std::array<std::optional<Versioned<T>>, N> loaded_;  // nothing: the key has no value
+    PerKey<std::optional<Versioned<T>>, N> loaded_{keys_.size()};  // nothing: the key has no value
     [[no_unique_address]] Rows rows_;
     std::unique_ptr<AnyLoss> any_loss_;  // for an operation on several states that asks for a token
 };

@@ -9,6 +9,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/per_key.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -37,6 +38,7 @@ public:
     class Transaction {
         using T = value_type;
         using RowTx = typename R::transaction_type;
+        using Slot = StateSlot<T, typename R::key_type>;
 
     public:
         Transaction(
@@ -54,7 +56,7 @@ public:
                 rows_.reset();
                 return std::move(locked.outcome()).failure();
             }
-            for (std::size_t j = 0; j < N; ++j) {
+            for (std::size_t j = 0; j < keys_.size(); ++j) {
                 auto const i = order_[j];
                 auto& row = rows_->state(j);
                 if (row) {
@@ -63,7 +65,7 @@ public:
                     if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
                         return failed(std::move(made).failure());
                 } else {
-                    return failed(Errc::not_found);
+                    return failed(missing_state(Errc::not_found, keys_, i));
                 }
             }
             return Step<Begun>{std::in_place, std::in_place};
@@ -73,10 +75,10 @@ public:
 
         Outcome<CommitResult> commit(OperationCommit const* operation)
         {
-            std::array<Change<T>, N> changes;
+            PerKey<Change<T>, N> changes{keys_.size()};
             bool nothing = operation == nullptr && !has_recorded<Shape>(context_) &&
                            without_recorder(Shape) != Form::states_transaction;
-            for (std::size_t j = 0; j < N; ++j) {
+            for (std::size_t j = 0; j < keys_.size(); ++j) {
                 changes[j] = slots_[order_[j]].change(keys_[order_[j]]);
                 changes[j].events = recorded_events<Shape>(context_, order_[j], session_.store().runtime());
                 nothing = nothing && changes[j].kind == ChangeKind::verify;
@@ -159,7 +161,7 @@ public:
 
         void set_sorted() noexcept
         {
-            for (std::size_t j = 0; j < N; ++j)
+            for (std::size_t j = 0; j < keys_.size(); ++j)
                 sorted_[j] = &keys_[order_[j]];
         }
 
@@ -174,8 +176,8 @@ public:
         std::span<std::size_t const, N> order_;
         std::span<std::optional<T> const, N> named_;
         TransactionContext& context_;
-        std::array<Key const*, N> sorted_{};
-        std::array<StateSlot<T, typename R::key_type>, N> slots_;
+        PerKey<Key const*, N> sorted_{keys_.size()};
+        PerKey<Slot, N> slots_{keys_.size()};
         std::optional<RowTx> rows_;
     };
 };

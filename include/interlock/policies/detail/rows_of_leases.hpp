@@ -9,8 +9,8 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/per_key.hpp>
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -46,7 +46,9 @@ public:
         R const& store, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
         Deadline deadline, Waiter& waiter)
     {
-        for (std::size_t j = 0; j < N; ++j)
+        if constexpr (N == std::dynamic_extent)
+            sorted_ = PerKey<Key const*, N>(keys.size());
+        for (std::size_t j = 0; j < keys.size(); ++j)
             sorted_[j] = &keys[order[j]];
         auto step = poll(store, deadline, waiter);
         if (step.done()) {
@@ -99,7 +101,7 @@ private:
         }
     }
 
-    std::array<Key const*, N> sorted_{};
+    PerKey<Key const*, N> sorted_{};
     std::unique_ptr<RowTx> rows_;  // made when they are wanted, which is rare
     bool wanted_{false};
     bool locked_{false};

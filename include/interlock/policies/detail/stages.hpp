@@ -41,11 +41,12 @@ public:
     }
 
     /// What it works with: made now, or left by the run before.
-    Working& work()
+    template <class... A>
+    Working& work(A&&... arguments)
     {
         if (at_ != At::working) {
             clear();
-            std::construct_at(&working_);
+            std::construct_at(&working_, std::forward<A>(arguments)...);
             at_ = At::working;
         }
         return working_;

@@ -9,6 +9,7 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/pending_call.hpp>
+#include <interlock/core/kit/per_key.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/kit/state_cache.hpp>
 #include <interlock/core/kit/state_slot.hpp>
@@ -21,6 +22,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -51,6 +53,9 @@ public:
     template <std::size_t N, Form Shape>
     class Transaction {
         using T = value_type;
+        using Slot = StateSlot<T, typename R::key_type>;
+        static constexpr bool at_once = N == std::dynamic_extent && CarriesOut<R, verb::LoadAll<T>>;
+        using LoadVerb = std::conditional_t<at_once, verb::LoadAll<T>, verb::Load<T>>;
 
     public:
         Transaction(
@@ -73,29 +78,10 @@ public:
                     return Step<Begun>{std::in_place, std::in_place};
                 }
             }
-            for (; ready_ < N; ++ready_) {
-                auto const i = ready_;
-                auto asked = loading_.ask(session_.store(), waiter, verb::Load<T>{keys_[i]}, deadline);
-                if (!asked)
-                    return Step<Begun>::under_way();
-                auto& loaded = *asked;
-                if (loaded) {
-                    if (N == 1 && !session_.cache().off())
-                        session_.cache().put(keys_[i], loaded->value, loaded->version, life_);
-                    slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
-                    continue;
-                }
-                bool const create =
-                    loaded.errc() == Errc::not_found && session_.policy().missing == Missing::create;
-                auto made = create ? slots_[i].create(keys_[i], named_[i])
-                                   : Outcome<void>{std::move(loaded).failure()};
-                if (!made) {
-                    ready_ = 0;
-                    return std::move(made).failure();
-                }
-            }
-            ready_ = 0;  // to run again, all is read again
-            return Step<Begun>{std::in_place, std::in_place};
+            if constexpr (at_once)
+                return load_at_once(waiter, deadline);
+            else
+                return load_each(waiter, deadline);
         }
 
         std::optional<Failure> refusal() const { return changed_key(slots_, keys_); }
@@ -130,7 +116,7 @@ public:
             } else {
                 return ask(waiter, nullptr, [&](auto& changes) {
                     std::size_t count = 0;
-                    for (std::size_t i = 0; i < N; ++i)
+                    for (std::size_t i = 0; i < keys_.size(); ++i)
                         if (!slots_[i].fresh())
                             changes[count++] = {
                                 .key = &keys_[i], .kind = ChangeKind::verify, .version = slots_[i].version()};
@@ -149,6 +135,54 @@ public:
         T& state(std::size_t i) noexcept { return slots_[i].value(); }
 
     private:
+        /// Loads the states one after the other.
+        Step<Begun> load_each(Waiter& waiter, Deadline deadline)
+        {
+            for (; ready_ < keys_.size(); ++ready_) {
+                auto const i = ready_;
+                auto asked = loading_.ask(session_.store(), waiter, verb::Load<T>{keys_[i]}, deadline);
+                if (!asked)
+                    return Step<Begun>::under_way();
+                auto& loaded = *asked;
+                if (loaded) {
+                    if (N == 1 && !session_.cache().off())
+                        session_.cache().put(keys_[i], loaded->value, loaded->version, life_);
+                    slots_[i].load(loaded_[i].emplace(*std::move(loaded)));
+                    continue;
+                }
+                if (auto made = missing(i, std::move(loaded).failure()); !made) {
+                    ready_ = 0;
+                    return std::move(made).failure();
+                }
+            }
+            ready_ = 0;  // to run again, all is read again
+            return Step<Begun>{std::in_place, std::in_place};
+        }
+
+        /// The same in one trip.
+        Step<Begun> load_at_once(Waiter& waiter, Deadline deadline)
+        {
+            auto asked = loading_.ask(session_.store(), waiter, verb::LoadAll<T>{keys_}, deadline);
+            if (!asked)
+                return Step<Begun>::under_way();
+            auto& loaded = *asked;
+            if (!loaded)
+                return std::move(loaded).failure();
+            for (std::size_t i = 0; i < keys_.size(); ++i)
+                if (auto& state = (*loaded)[i])
+                    slots_[i].load(loaded_[i].emplace(*std::move(state)));
+                else if (auto made = missing(i, Failure{Errc::not_found}); !made)
+                    return std::move(made).failure();
+            return Step<Begun>{std::in_place, std::in_place};
+        }
+        /// The store did not give the i-th state: makes one, where the policy says so.
+        Outcome<void> missing(std::size_t i, Failure failure)
+        {
+            if (failure.errc() == Errc::not_found && session_.policy().missing == Missing::create)
+                return slots_[i].create(keys_[i], named_[i]);
+            return missing_state(std::move(failure), keys_, i);
+        }
+
         /// To be run again, on what the store has.
         Failure doubtful()
         {
@@ -203,13 +237,13 @@ public:
             }
             if constexpr (AtomicRepository<R>)
                 return ask(waiter, operation, [&](auto& changes) {
-                    for (std::size_t i = 0; i < N; ++i) {
+                    for (std::size_t i = 0; i < keys_.size(); ++i) {
                         changes[i] = slots_[i].change(keys_[i]);
                         changes[i].events = recorded_events<Shape>(context_, i, session_.store().runtime());
                     }
                     if constexpr (N == 1)
                         changes[0].stored = asks_what_is_stored();
-                    return N;
+                    return keys_.size();
                 });
             else
                 return Errc::misconfigured;  // refused at compile time by the service
@@ -218,7 +252,7 @@ public:
         template <class Fill>
         Step<CommitResult> ask(Waiter& waiter, OperationCommit const* operation, Fill fill)
         {
-            std::array<Change<T>, N> changes;
+            PerKey<Change<T>, N> changes{keys_.size()};
             std::size_t const count = committing_.under_way() ? 0 : fill(changes);
             Deadline const deadline{context_.deadline()};
             auto const all = std::span{changes}.first(count);
@@ -232,14 +266,14 @@ public:
         std::span<Key const, N> keys_;
         std::span<std::optional<T> const, N> named_;
         TransactionContext& context_;
-        std::array<std::optional<Versioned<T>>, N> loaded_;
-        std::array<StateSlot<T, typename R::key_type>, N> slots_;
+        PerKey<std::optional<Versioned<T>>, N> loaded_{keys_.size()};
+        PerKey<Slot, N> slots_{keys_.size()};
         std::size_t ready_{0};
         std::uint64_t life_{0};   // of the store, when it was asked
         bool remembers_{true};    // may begin with what is remembered: once
         bool remembered_{false};  // has
         Stored<T> stored_;        // of the last write, see `asks_what_is_stored`
-        [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
+        [[no_unique_address]] PendingCall<R, LoadVerb> loading_;
         [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     };
 

@@ -21,6 +21,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -60,6 +61,7 @@ struct CallTarget {
 };
 /// Only keys were given.
 template <class T, std::size_t N>
+    requires(N != std::dynamic_extent)
 struct CallTarget<T, N, false> {
     static constexpr bool has_states = false;
     std::array<Key, N> keys;
@@ -68,6 +70,50 @@ struct CallTarget<T, N, false> {
         static auto const& none = immortal<std::array<std::optional<T>, N>>();
         return none;
     }
+};
+
+/// The keys of a range, of which at least one is there: an empty range gets a key that is not valid. At most
+/// one more than a range may have is kept.
+class RangeKeys {
+public:
+    bool add_next() const noexcept { return keys_.size() <= max_keys_of_a_range; }
+    void add(Key key) { keys_.push_back(std::move(key)); }
+    /// When all are added.
+    void close()
+    {
+        none_ = keys_.empty();
+        if (none_)
+            keys_.emplace_back();
+    }
+    bool none() const noexcept { return none_; }
+    std::size_t size() const noexcept { return keys_.size(); }
+    Key const& operator[](std::size_t i) const noexcept { return keys_[i]; }
+    operator std::span<Key const>() const noexcept { return keys_; }  // NOLINT
+
+private:
+    std::vector<Key> keys_;
+    bool none_{false};
+};
+
+/// The keys of a call.
+template <std::size_t N>
+struct call_keys {
+    using type = std::array<Key, N>;
+};
+template <>
+struct call_keys<std::dynamic_extent> {
+    using type = RangeKeys;
+};
+template <std::size_t N>
+using call_keys_t = typename call_keys<N>::type;
+
+/// The states that a range names; where it names keys, there are as many without a value.
+template <class T, bool Named>
+struct CallTarget<T, std::dynamic_extent, Named> {
+    static constexpr bool has_states = Named;
+    RangeKeys keys;
+    std::vector<std::optional<T>> states;
+    std::span<std::optional<T> const> named() const noexcept { return states; }
 };
 
 /// What else a call is told when it begins. The call refers to what the pointers name, which must live as

@@ -88,6 +88,13 @@ protected:
     void check(
         CallTerms const& terms, void const* store, std::span<std::size_t const> order,
         std::uint64_t generation);
+    /// Before that, whether a range names neither no key nor too many.
+    bool right_number(RangeKeys const& keys);
+    template <class Array>
+    static constexpr bool right_number(Array const&) noexcept
+    {
+        return true;
+    }
     void refuse(Errc code, char const* text) { failure_.emplace(code, text); }
 
     // ---- What a step came to ----
@@ -245,6 +252,8 @@ protected:
     bool refused_{false};   // before the start
 
 private:
+    /// `a` and `b`: the places of one key.
+    [[gnu::cold]] void refuse_twice(std::span<Key const> keys, std::size_t a, std::size_t b);
     /// A call that tries once has one attempt; limits out of range stay what they are.
     static RetryLimits limits_of(CallTerms const& terms, RetryLimits limits) noexcept
     {

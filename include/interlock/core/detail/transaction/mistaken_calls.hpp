@@ -9,6 +9,7 @@
 // A call in which it finds none is left to the real overloads.
 
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/detail/transaction/named_keys.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
@@ -17,6 +18,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -31,6 +33,7 @@ enum class Mistake : unsigned char {
     takes_a_copy,
     takes_other_arguments,
     takes_not_one_per_key,
+    takes_no_range,
     has_no_request,
     has_a_request,
     has_an_id,
@@ -55,11 +58,6 @@ inline constexpr bool is_request = std::same_as<std::remove_cvref_t<A>, Idempote
 template <class... A>
 inline constexpr bool has_once = ((is_operation_id<A> || is_request<A>) || ...);
 
-template <class A, class T, class K>
-inline constexpr bool names_states = KeyOrState<A, T, K>;
-template <class... A, class T, class K>
-inline constexpr bool names_states<Keys<A...>, T, K> = (KeyOrState<A, T, K> && ...);
-
 /// Whether `F` takes what the policy offers for one state: then it was the number of states that was wrong.
 template <class F, class Session, std::size_t... N>
 consteval bool takes_another_number(std::index_sequence<N...>)
@@ -74,7 +72,8 @@ consteval Mistake mistake_in_operation()
     if constexpr (takes_copy<F, T>())
         return Mistake::takes_a_copy;
     else if constexpr (!Operation<F, Session, N>)
-        return takes_another_number<F, Session>(std::make_index_sequence<3>{})
+        return N == std::dynamic_extent ? Mistake::takes_no_range
+               : takes_another_number<F, Session>(std::make_index_sequence<3>{})
                    ? Mistake::takes_not_one_per_key
                    : Mistake::takes_other_arguments;
     else {
@@ -98,14 +97,14 @@ consteval Mistake mistake_in_operation()
 template <class Session, ResultNeeds Needs, class A, class F, class... Rest>
 consteval Mistake mistake_in_rest()
 {
-    using Argument = std::remove_cvref_t<A>;
-    if constexpr (!names_states<
-                      Argument, typename Session::value_type, typename Session::repository_type::key_type>)
+    using Named = named_states<
+        std::remove_cvref_t<A>, typename Session::value_type, typename Session::repository_type::key_type>;
+    if constexpr (!Named::valid)
         return Mistake::names_no_state;
-    else if constexpr (keys_size<Argument>::value > 1 && !AtomicRepository<typename Session::repository_type>)
+    else if constexpr (Named::count > 1 && !AtomicRepository<typename Session::repository_type>)
         return Mistake::none;  // the notes name what the repository lacks
     else
-        return mistake_in_operation<Session, Needs, keys_size<Argument>::value, std::remove_cvref_t<F>>();
+        return mistake_in_operation<Session, Needs, Named::count, std::remove_cvref_t<F>>();
 }
 
 /// The first mistake in a call with these arguments. Calls with fewer than two are left to the compiler's own
@@ -171,7 +170,8 @@ class MistakenCalls {
 protected:
     INTERLOCK_MISTAKEN_CALLS(
         names_no_state,
-        "name the state first: pass its key, of the repository's key_type, or a T, or keys(a, b)")
+        "name the state first: pass its key, of the repository's key_type, or a T, or keys(a, b), or "
+        "keys(range) of those")
     INTERLOCK_MISTAKEN_CALLS(
         comes_in_another_order, "pass the operation id or the request first: (id, key, operation)")
     INTERLOCK_MISTAKEN_CALLS(
@@ -184,6 +184,10 @@ protected:
     INTERLOCK_MISTAKEN_CALLS(
         takes_not_one_per_key,
         "write an operation that takes one state per key: [](T& a, T& b) {...} for keys(a, b)")
+    INTERLOCK_MISTAKEN_CALLS(
+        takes_no_range,
+        "write an operation that takes the states of a range at once: [](std::span<T> states) {...}, or "
+        "std::span<T* const>, or std::vector<T*>, perhaps followed by what the policy offers besides")
     INTERLOCK_MISTAKEN_CALLS(
         has_no_request, "pass the request first, since the policy is idempotent: (request, key, operation)")
     INTERLOCK_MISTAKEN_CALLS(

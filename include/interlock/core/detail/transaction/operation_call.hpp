@@ -8,6 +8,7 @@
 /// lists of a policy are tried in a fixed order (`Session::forms`), and the first that fits is taken.
 
 #include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/detail/transaction/range_call.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
@@ -18,6 +19,7 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -85,14 +87,29 @@ struct shown_transaction<X, true> {
     using type = typename X::async_operation_type;
 };
 
+/// The states of a call as arguments, and its locks: one for each key, or one for all keys of a range.
+template <class Session, std::size_t N, RangeAs As>
+struct arguments_per_key {
+    using states = typename repeat<typename Session::value_type&, N>::type;
+    template <class S>
+    using locks = typename repeat<typename S::lock_type&, N>::type;
+};
+template <class Session, RangeAs As>
+struct arguments_per_key<Session, std::dynamic_extent, As> {
+    using states = TypeList<typename RangeOfStates<typename Session::value_type, As>::argument&>;
+    template <class S>
+    using locks = TypeList<typename RangeOfPointers<typename S::lock_type, As>::argument&>;
+};
+
 /// The argument types of one form.
-template <class Session, std::size_t N, Form Shape>
+template <class Session, std::size_t N, Form Shape, RangeAs As = RangeAs::span>
 consteval auto arguments()
 {
-    using States = typename repeat<typename Session::value_type&, N>::type;
+    using Each = arguments_per_key<Session, N, As>;
+    using States = typename Each::states;
     if constexpr (has_recorder(Shape))
         return typename concatenate<
-            decltype(arguments<Session, N, without_recorder(Shape)>()), TypeList<Recorder&>>::type{};
+            decltype(arguments<Session, N, without_recorder(Shape), As>()), TypeList<Recorder&>>::type{};
     else if constexpr (Shape == Form::states)
         return States{};
     else if constexpr (Shape == Form::states_transaction) {
@@ -102,12 +119,12 @@ consteval auto arguments()
     } else if constexpr (Shape == Form::states_context)
         return typename concatenate<States, TypeList<TransactionContext&>>::type{};
     else if constexpr (Shape == Form::locks)
-        return typename repeat<typename Session::lock_type&, N>::type{};
+        return typename Each::template locks<Session>{};
     else if constexpr (Shape == Form::locks_context)
         return typename concatenate<
-            typename repeat<typename Session::lock_type&, N>::type, TypeList<TransactionContext&>>::type{};
+            typename Each::template locks<Session>, TypeList<TransactionContext&>>::type{};
     else
-        return typename concatenate<States, typename repeat<typename Session::lock_type&, N>::type>::type{};
+        return typename concatenate<States, typename Each::template locks<Session>>::type{};
 }
 
 /// Whether `F` can be called with these arguments.
@@ -123,14 +140,15 @@ struct result_for;
 template <class F, class... A>
 struct result_for<F, TypeList<A...>> : std::invoke_result<F&, A...> {};
 
-/// The index of the first form that `F` takes, or the number of forms. Later forms are never instantiated,
-/// since a generic callable may not compile with them.
+/// The index of the first form that `F` takes, or the number of forms. A form that can be given in several
+/// ways counts as so many. Later forms are never instantiated, since a generic callable may not compile with
+/// them.
 template <class F, class Session, std::size_t N, std::size_t I = 0>
 consteval std::size_t picked_form()
 {
-    if constexpr (I == Session::forms.size())
+    if constexpr (I == Session::forms.size() * ways<N>)
         return I;
-    else if constexpr (takes<F>(arguments<Session, N, Session::forms[I]>()))
+    else if constexpr (takes<F>(arguments<Session, N, Session::forms[I / ways<N>], RangeAs{I % ways<N>}>()))
         return I;
     else
         return picked_form<F, Session, N, I + 1>();
@@ -138,15 +156,19 @@ consteval std::size_t picked_form()
 
 /// A callable that takes one of the argument lists of the session's policy, for N states.
 template <class F, class Session, std::size_t N>
-concept Operation = picked_form<F, Session, N>() < Session::forms.size();
+concept Operation = picked_form<F, Session, N>() < Session::forms.size() * ways<N>;
 
 /// The form with which an operation is called.
 template <class F, class Session, std::size_t N>
-inline constexpr Form form_of = Session::forms[picked_form<F, Session, N>()];
+inline constexpr Form form_of = Session::forms[picked_form<F, Session, N>() / ways<N>];
+/// And how it gets the states of a range.
+template <class F, class Session, std::size_t N>
+inline constexpr RangeAs way_of = RangeAs{picked_form<F, Session, N>() % ways<N>};
 
 /// What an operation returns, which may be an awaitable.
 template <class F, class Session, std::size_t N>
-using raw_result = typename result_for<F, decltype(arguments<Session, N, form_of<F, Session, N>>())>::type;
+using raw_result = typename result_for<
+    F, decltype(arguments<Session, N, form_of<F, Session, N>, way_of<F, Session, N>>())>::type;
 
 /// What an operation gives in the end: what an awaitable gives, or else the result itself.
 template <class R>
@@ -219,6 +241,43 @@ decltype(auto) call_operation(F& f, Transaction& transaction, TransactionContext
         else
             return f(transaction.state(I)..., transaction.lock(I)...);
     }(std::make_index_sequence<N>{});
+}
+template <class Range, class Transaction>
+auto& states_in(Range& range, Transaction& transaction, std::size_t size)
+{
+    return range.states.fill(size, [&](std::size_t i) -> auto& { return transaction.state(i); });
+}
+template <class Range, class Transaction>
+auto& locks_in(Range& range, Transaction& transaction, std::size_t size)
+{
+    return range.locks.fill(size, [&](std::size_t i) -> auto& { return transaction.lock(i); });
+}
+/// The same with the states of a range, which are kept in `range`.
+template <Form Shape, bool Async, class F, class Transaction, class Range, class... Added>
+decltype(auto) call_range_operation(
+    F& f, Transaction& transaction, TransactionContext& context, Range& range, Added&... recorder)
+{
+    auto const size = context.keys().size();
+    if constexpr (has_recorder(Shape))
+        return call_range_operation<without_recorder(Shape), Async>(
+            f, transaction, context, range, *ContextAccess::recorder(context));
+    else if constexpr (Shape == Form::states)
+        return f(states_in(range, transaction, size), recorder...);
+    else if constexpr (Shape == Form::states_transaction)
+        return f(
+            states_in(range, transaction, size),
+            static_cast<typename shown_transaction<
+                std::remove_cvref_t<decltype(transaction.store_transaction())>, Async>::type&>(
+                transaction.store_transaction()),
+            recorder...);
+    else if constexpr (Shape == Form::states_context)
+        return f(states_in(range, transaction, size), context, recorder...);
+    else if constexpr (Shape == Form::locks)
+        return f(locks_in(range, transaction, size));
+    else if constexpr (Shape == Form::locks_context)
+        return f(locks_in(range, transaction, size), context);
+    else
+        return f(states_in(range, transaction, size), locks_in(range, transaction, size));
 }
 
 }  // namespace detail

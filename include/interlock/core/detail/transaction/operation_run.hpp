@@ -7,6 +7,7 @@
 /// The user's callable in a call of do_in_transaction, and the result of its last run.
 
 #include <interlock/core/detail/transaction/operation_call.hpp>
+#include <interlock/core/detail/transaction/range_call.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -15,6 +16,7 @@
 #include <cstddef>
 #include <exception>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -46,11 +48,12 @@ public:
         try {
             CurrentContext const current(context);
             if constexpr (std::is_void_v<result_type>) {
-                call_operation<shape, N, asynchronous>(operation_, transaction, context);
+                call(transaction, context);
                 result_.emplace();
             } else {
-                result_.emplace(call_operation<shape, N, asynchronous>(operation_, transaction, context));
+                result_.emplace(call(transaction, context));
             }
+            give_back(transaction);
         }
         INTERLOCK_PASS_FORCED_UNWINDING
         catch (...)
@@ -63,7 +66,14 @@ public:
     auto start(Transaction& transaction, TransactionContext& context)
     {
         result_.reset();
-        return call_operation<shape, N, asynchronous>(operation_, transaction, context);
+        return call(transaction, context);
+    }
+    /// After the operation has returned: to the transaction what it was given of it.
+    template <class Transaction>
+    void give_back(Transaction& transaction)
+    {
+        if constexpr (uses_values(shape))
+            range_.give_back(transaction);
     }
 
     void set_result(stored_type value) { result_.emplace(std::move(value)); }
@@ -92,8 +102,18 @@ public:
     }
 
 private:
+    template <class Transaction>
+    decltype(auto) call(Transaction& transaction, TransactionContext& context)
+    {
+        if constexpr (N == std::dynamic_extent)
+            return call_range_operation<shape, asynchronous>(operation_, transaction, context, range_);
+        else
+            return call_operation<shape, N, asynchronous>(operation_, transaction, context);
+    }
+
     F& operation_;
     std::optional<stored_type> result_;
+    [[no_unique_address]] RangeArguments<Session, N, way_of<F, Session, N>> range_;
 };
 
 }  // namespace detail

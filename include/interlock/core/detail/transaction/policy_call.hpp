@@ -17,10 +17,10 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/per_key.hpp>
 #include <interlock/forced_unwinding.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -38,9 +38,9 @@ namespace detail {
 
 /// The places of `keys` in the order of their bytes, which is the order in which locks are taken.
 template <std::size_t N>
-std::array<std::size_t, N> sorted(std::array<Key, N> const& keys)
+PerKey<std::size_t, N> sorted(call_keys_t<N> const& keys)
 {
-    std::array<std::size_t, N> order{};
+    PerKey<std::size_t, N> order{keys.size()};
     std::iota(order.begin(), order.end(), std::size_t{0});
     if constexpr (N > 1)
         std::sort(
@@ -51,7 +51,7 @@ std::array<std::size_t, N> sorted(std::array<Key, N> const& keys)
 /// That order, made before the base of a call that needs it.
 template <std::size_t N>
 struct KeyOrder {
-    std::array<std::size_t, N> order;
+    PerKey<std::size_t, N> order;
 };
 
 /// What the transaction of a policy can do beyond what each must.
@@ -259,12 +259,12 @@ protected:
 
     /// Everything referred to must outlive the call.
     PolicyCall(
-        Session const& session, std::array<Key, N> const& keys, std::span<std::optional<T> const, N> named,
+        Session const& session, call_keys_t<N> const& keys, std::span<std::optional<T> const, N> named,
         CallTerms const& terms, bool awaits)
-        : KeyOrder<N>{sorted(keys)}, Recorded(
-                                         session.repository().identity(), keys, keys[this->order[0]],
-                                         terms_at(session.repository(), terms), session.retry_limits(),
-                                         Session::guarded(Shape), can_conclude<Transaction>),
+        : KeyOrder<N>{sorted<N>(keys)}, Recorded(
+                                            session.repository().identity(), keys, keys[this->order[0]],
+                                            terms_at(session.repository(), terms), session.retry_limits(),
+                                            Session::guarded(Shape), can_conclude<Transaction>),
           session_(session), keys_(keys), transaction_(session, keys, this->order, named, this->context_)
     {
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait
@@ -272,7 +272,8 @@ protected:
         if constexpr (requires { transaction_.opt_out_of_sharing(); })
             if (Mode != Once::no || awaits || terms.outer != nullptr || terms.deadline.tries_once())
                 transaction_.opt_out_of_sharing();
-        this->check(terms, session.repository().identity(), this->order, runtime().generation());
+        if (this->right_number(keys))
+            this->check(terms, session.repository().identity(), this->order, runtime().generation());
         if constexpr (requires { session.misuse(); })
             if (char const* const text = session.misuse())
                 this->refuse(Errc::misconfigured, text);
@@ -488,7 +489,7 @@ private:
     }
 
     Session const& session_;
-    std::array<Key, N> const& keys_;
+    call_keys_t<N> const& keys_;
     [[no_unique_address]] std::conditional_t<has_recorder(Shape), Recorder, NoRecorder> recorder_;
     Transaction transaction_;
 };

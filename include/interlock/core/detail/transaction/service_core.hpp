@@ -10,6 +10,7 @@
 #include <interlock/core/detail/combining/combining.hpp>
 #include <interlock/core/detail/transaction/blocking_call.hpp>
 #include <interlock/core/detail/transaction/call_arguments.hpp>
+#include <interlock/core/detail/transaction/named_keys.hpp>
 #include <interlock/core/detail/transaction/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
@@ -26,7 +27,6 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -34,16 +34,6 @@
 namespace interlock {
 inline namespace v0 {
 namespace detail {
-
-template <class A>
-struct is_keys : std::false_type {};
-template <class... A>
-struct is_keys<Keys<A...>> : std::true_type {};
-
-template <class A, class T, class K>
-struct all_name_states : std::bool_constant<KeyOrState<A, T, K>> {};
-template <class... A, class T, class K>
-struct all_name_states<Keys<A...>, T, K> : std::bool_constant<(KeyOrState<A, T, K> && ...)> {};
 
 /// Whether every call under a policy needs an `IdempotentRequest`.
 template <class Policy>
@@ -120,10 +110,7 @@ public:
     template <class A>
     static auto target(A const& key)
     {
-        if constexpr (is_keys<A>::value)
-            return std::apply([](auto const&... part) { return target_of(part...); }, key.parts());
-        else
-            return target_of(key);
+        return named_target<T, K>(key);
     }
 
     /// `once` in the form in which a call keeps it.
@@ -201,23 +188,6 @@ private:
         else
             return std::make_shared<Session const>(
                 std::move(policy), std::move(where), observer, combine, patience);
-    }
-
-    template <class... A>
-    static auto target_of(A const&... part)
-    {
-        if constexpr (((std::same_as<A, T> && KeyedState<T>) || ...))
-            return CallTarget<T, sizeof...(A), true>{{make_key<T, K>(part)...}, {state_given(part)...}};
-        else
-            return CallTarget<T, sizeof...(A), false>{{make_key<T, K>(part)...}};
-    }
-    template <class A>
-    static std::optional<T> state_given(A const& argument)
-    {
-        if constexpr (std::same_as<A, T> && KeyedState<T>)
-            return argument;
-        else
-            return std::nullopt;
     }
 
     std::shared_ptr<Session const> session_;  // shared with pending operations, which stay small

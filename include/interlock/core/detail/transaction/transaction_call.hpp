@@ -16,7 +16,6 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/forced_unwinding.hpp>
 
-#include <array>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -43,7 +42,7 @@ public:
 
     /// Everything referred to must outlive the call.
     TransactionCall(
-        typename call_style<Session>::session_type const& session, std::array<Key, N> const& keys,
+        typename call_style<Session>::session_type const& session, call_keys_t<N> const& keys,
         std::span<std::optional<typename Session::value_type> const, N> named, F& operation,
         CallTerms const& terms)
         : Base(session, keys, named, terms, awaits), run_(operation)
@@ -56,7 +55,11 @@ public:
     }
     /// Starts an operation that awaits, in place of `run`. The driver sets what it comes to.
     auto awaitable() { return run_.start(this->transaction(), this->context_); }
-    void set_result(stored_type value) { run_.set_result(std::move(value)); }
+    void set_result(stored_type value)
+    {
+        run_.set_result(std::move(value));
+        run_.give_back(this->transaction());
+    }
 
     Action ran() override
     {

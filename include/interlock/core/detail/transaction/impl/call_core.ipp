@@ -4,11 +4,14 @@
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_IMPL_CALL_CORE_IPP
 
 #include <interlock/core/detail/transaction/call_core.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
 
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <algorithm>
 #include <new>
+#include <string>
 
 namespace interlock {
 inline namespace v0 {
@@ -48,12 +51,17 @@ INTERLOCK_DECL void CallCore::check(
     auto const keys = context_.keys();
     for (auto const& key : keys)
         if (!key.valid()) {
-            failure_.emplace(key.validate().failure());
+            auto failure = key.validate().failure();
+            if (keys.size() > 1)
+                failure = Failure{
+                    failure.errc(), "key " + std::to_string(&key - keys.data() + 1) + " of " +
+                                        std::to_string(keys.size()) + ": " + failure.detail()};
+            failure_.emplace(std::move(failure));
             return;
         }
     for (std::size_t j = 1; j < keys.size(); ++j)
         if (keys[order[j - 1]] == keys[order[j]])
-            return refuse(Errc::invalid_argument, "a key is named twice");
+            return refuse_twice(keys, order[j - 1], order[j]);
     if (terms.id != nullptr)
         if (auto valid = terms.id->validate(); !valid) {
             failure_.emplace(std::move(valid).failure());
@@ -63,6 +71,25 @@ INTERLOCK_DECL void CallCore::check(
         for (auto const& key : keys)
             if (terms.outer->holds(store, key))
                 return refuse(Errc::would_deadlock, "an operation around this one works on the same key");
+}
+
+INTERLOCK_DECL void CallCore::refuse_twice(std::span<Key const> keys, std::size_t a, std::size_t b)
+{
+    failure_.emplace(
+        Errc::invalid_argument, "a key is named twice: keys " + std::to_string(std::min(a, b) + 1) + " and " +
+                                    std::to_string(std::max(a, b) + 1) + " of " +
+                                    std::to_string(keys.size()) + " are " + printable_key(keys[a].bytes()));
+}
+
+INTERLOCK_DECL bool CallCore::right_number(RangeKeys const& keys)
+{
+    if (keys.none())
+        refuse(Errc::invalid_argument, "the range of keys is empty: a transaction needs at least one");
+    else if (keys.size() > max_keys_of_a_range)
+        failure_.emplace(
+            Errc::invalid_argument, "the range names more than " + std::to_string(max_keys_of_a_range) +
+                                        " keys, the limit of one transaction (max_keys_of_a_range)");
+    return !failure_;
 }
 
 INTERLOCK_DECL void CallCore::record_exception(Action action)
