@@ -12,6 +12,16 @@
 /// same store, where the store can (another client), and `idempotency_store()` an empty store of idempotency
 /// records. `row_locks` says whether the store has row locks; INTERLOCK_TESTS_CONTRACT_ROW_LOCKS is defined
 /// where any fixture has, since Catch2 refuses empty lists.
+///
+/// `contract::EventBackends` is the list of the fixtures that have events, too: `events()` gives the log into
+/// which `repository()` records, as the writer "contract", `other_events()` a handle to it that was made
+/// separately, and `without_events()` a repository of the same store whose options name no log. A fixture
+/// whose store keeps the records of requests in the transaction of their effects has `transactional_store()`.
+/// `contract::RecordingBackends` are those of them on which policies record each in a way of its own, the
+/// plain one first. INTERLOCK_TESTS_CONTRACT_EVENTS is defined where there are such lists; where there are
+/// none, the repository of the first fixture must not be able to record.
+
+#include <interlock/core/contracts/store.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -41,6 +51,13 @@ template <class... B>
 auto with_row_locks(std::tuple<B...>) -> decltype(std::tuple_cat(
     std::declval<std::conditional_t<B::row_locks, std::tuple<B>, std::tuple<>>>()...));
 using RowLockingBackends = decltype(with_row_locks(std::declval<Backends>()));
+
+#ifndef INTERLOCK_TESTS_CONTRACT_EVENTS
+static_assert(
+    !interlock::RecordingRepository<
+        std::remove_cvref_t<decltype(std::declval<std::tuple_element_t<0, Backends>>().repository())>>,
+    "the first fixture's store can record: give it fixtures with events");
+#endif
 
 }  // namespace contract
 

@@ -24,9 +24,19 @@
 
 namespace interlock_test {
 
+/// The `events_type` of a store that records.
+template <class R>
+struct EventsOf {};
+template <class R>
+    requires interlock::RecordingRepository<R>
+struct EventsOf<R> {
+    using events_type = typename R::events_type;
+};
+
 template <class R>
 class BlockingRepository
-    : public interlock::StoreMembers<BlockingRepository<R>, typename R::value_type, typename R::key_type> {
+    : public interlock::StoreMembers<BlockingRepository<R>, typename R::value_type, typename R::key_type>,
+      public EventsOf<R> {
     using Changes = std::span<interlock::Change<typename R::value_type>>;
 
 public:

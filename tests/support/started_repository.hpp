@@ -27,7 +27,8 @@ namespace interlock_test {
 
 template <class R>
 class StartedRepository
-    : public interlock::StoreMembers<StartedRepository<R>, typename R::value_type, typename R::key_type> {
+    : public interlock::StoreMembers<StartedRepository<R>, typename R::value_type, typename R::key_type>,
+      public EventsOf<R> {
     using Inner = BlockingRepository<R>;
 
 public:

@@ -7,6 +7,7 @@
 /// The fixtures of the memory store in the contract suite: see contract/backends.hpp.
 
 #include <interlock/backends/memory/backend.hpp>
+#include <interlock/backends/memory/event_repository.hpp>
 #include <interlock/core/state_repository.hpp>
 
 #include "support/blocking_repository.hpp"
@@ -17,6 +18,7 @@
 
 #define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
 #define INTERLOCK_TESTS_CONTRACT_CUSTOM_BACKEND
+#define INTERLOCK_TESTS_CONTRACT_EVENTS
 
 namespace contract {
 
@@ -61,6 +63,52 @@ struct StartedMemory : Memory {
 };
 
 using Backends = std::tuple<Memory, ErasedMemory, BlockingMemory, ErasedBlockingMemory, StartedMemory>;
+
+/// With a log beside the states, of `Partitions` parts.
+template <unsigned Partitions>
+struct MemoryEvents {
+    static constexpr bool row_locks = true;
+    interlock::memory::EventRepository log{{.partitions = Partitions, .writer = "contract"}};
+    interlock::memory::StateRepository<Stock> store{{.events = log}};
+    interlock::memory::IdempotencyStore keys;
+    auto repository() const { return store; }
+    auto other() const { return store; }
+    auto idempotency_store() const { return keys; }
+    auto events() const { return log; }
+    auto other_events() const { return log; }
+    auto without_events() const { return interlock::memory::StateRepository<Stock>{}; }
+};
+
+struct ErasedMemoryEvents : MemoryEvents<1> {
+    auto repository() const { return interlock::StateRepository<Stock>{store}; }
+    auto other() const { return interlock::StateRepository<Stock>{store}; }
+    auto without_events() const
+    {
+        return interlock::StateRepository<Stock>{MemoryEvents<1>::without_events()};
+    }
+};
+
+struct BlockingMemoryEvents : MemoryEvents<1> {
+    auto repository() const { return interlock_test::BlockingRepository{store}; }
+    auto other() const { return interlock_test::BlockingRepository{store}; }
+    auto without_events() const
+    {
+        return interlock_test::BlockingRepository{MemoryEvents<1>::without_events()};
+    }
+};
+
+struct StartedMemoryEvents : MemoryEvents<1> {
+    auto repository() const { return interlock_test::StartedRepository{store}; }
+    auto other() const { return interlock_test::StartedRepository{store}; }
+    auto without_events() const
+    {
+        return interlock_test::StartedRepository{MemoryEvents<1>::without_events()};
+    }
+};
+
+using RecordingBackends = std::tuple<MemoryEvents<1>, BlockingMemoryEvents, StartedMemoryEvents>;
+using EventBackends = std::tuple<
+    MemoryEvents<1>, MemoryEvents<3>, ErasedMemoryEvents, BlockingMemoryEvents, StartedMemoryEvents>;
 
 }  // namespace contract
 

@@ -87,7 +87,8 @@ struct Change {
     /// What is stored now: out, of a call that blocked, when the commit was applied. Whoever keeps the state
     /// asks for it; null: nobody does, which may be cheaper.
     Stored<T>* stored{nullptr};
-    /// What happened: appended to the key's stream in the same step, by a `RecordingRepository`.
+    /// What happened: appended to the key's stream in the same step, by a `RecordingRepository`. They are as
+    /// `validate` wants them, and each has an id: policies see to that.
     std::span<NewEvent const> events{};
 };
 

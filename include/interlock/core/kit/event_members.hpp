@@ -126,49 +126,49 @@ public:
     Outcome<EventPage> read(
         unsigned partition, Position after, std::size_t limit = default_page, Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::ReadEvents{partition, after, limit}, deadline);
+        return ask(verb::ReadEvents{partition, after, limit}, deadline);
     }
     /// The events of one stream behind the number `after`; begin with 0.
     Outcome<std::vector<Event>> read_stream(
         Key const& stream, std::int64_t after = 0, std::size_t limit = default_page,
         Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::ReadStream{stream, after, limit}, deadline);
+        return ask(verb::ReadStream{stream, after, limit}, deadline);
     }
     /// Stores events without a state; `version_conflict`, which says where the stream is, when `expected` is
     /// not so. Without an id a lost reply is `outcome_unknown`, and the events may be there.
     Outcome<Appended> append(
         Key const& stream, Expected expected, std::span<NewEvent const> events, Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::AppendEvents{stream, expected, events}, deadline);
+        return ask(verb::AppendEvents{stream, expected, events}, deadline);
     }
     /// The same, once for each `id`, for as long as the events are kept.
     Outcome<Appended> append(
         OperationId const& id, Key const& stream, Expected expected, std::span<NewEvent const> events,
         Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::AppendEvents{stream, expected, events, &id}, deadline);
+        return ask(verb::AppendEvents{stream, expected, events, &id}, deadline);
     }
     /// The oldest and the newest position of a partition.
     Outcome<LogExtent> extent(unsigned partition, Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::ExtentOfLog{partition}, deadline);
+        return ask(verb::ExtentOfLog{partition}, deadline);
     }
     /// What `consumer` has read is not waited for by `trim`; what it has not read stays.
     Outcome<void> note_consumer(
         std::string_view consumer, unsigned partition, Position position, Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::NoteConsumer{consumer, partition, position}, deadline);
+        return ask(verb::NoteConsumer{consumer, partition, position}, deadline);
     }
     /// A consumer that will not come again: what it has not read may go.
     Outcome<void> forget_consumer(std::string_view consumer, Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::ForgetConsumer{consumer}, deadline);
+        return ask(verb::ForgetConsumer{consumer}, deadline);
     }
     /// Removes what all known consumers have read, up to `up_to`; how far that was.
     Outcome<Position> trim(unsigned partition, Position up_to, Deadline deadline = {}) const
     {
-        return carry_out_explained(self(), verb::TrimEvents{partition, up_to}, deadline);
+        return ask(verb::TrimEvents{partition, up_to}, deadline);
     }
 
     /// As `read`. **Completion.** `void(Outcome<EventPage>)`.
@@ -217,6 +217,13 @@ protected:
     EventMembers() = default;
 
 private:
+    template <class Verb>
+    auto ask(Verb const& verb, Deadline deadline) const -> Outcome<typename Verb::answer>
+    {
+        if (!deadline.valid())
+            return Failure{Errc::invalid_argument, "the deadline is not a number"};
+        return carry_out_explained(self(), verb, deadline);
+    }
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
 
