@@ -457,6 +457,7 @@ TEST_CASE("the row lock of an owner that cannot be reached any more is free soon
     Network const network;
     if (!network.good()) {
         WARN("not tested: no right to make a network");
+        SUCCEED();
         return;
     }
     PostgresServer const server{{"listen_addresses=127.0.0.1,10.199.77.1"}};

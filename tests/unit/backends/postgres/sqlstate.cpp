@@ -365,6 +365,7 @@ TEST_CASE("a full disk is overloaded", "[postgres][sqlstate][server]")
     SmallDisk const disk{server.directory() + "/full"};
     if (!disk.mounted) {
         WARN("not tested: no right to mount a small file system");
+        SUCCEED();
         return;
     }
     auto const& full = disk.at;

@@ -10,6 +10,7 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/counters.hpp>
+#include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 
@@ -365,6 +366,23 @@ TEST_CASE(
     CHECK(refused["claim"].contains("+pexpire"));
     CHECK(refused["complete"].contains("+pexpire"));
     CHECK(refused["count"].contains("+set"));
+}
+
+TEST_CASE("a right that a script lacks is misconfigured in the words of every server", "[redis][rights]")
+{
+    for (auto const* const text :
+         {"NOPERM this user has no permissions to run the 'get' command",
+          "NOPERM No permissions to access a key",
+          "ERR The user executing the script can't run this command or subcommand script: 4e6d, on "
+          "@user_script:1.",
+          "ERR ACL failure in script: User a has no permissions to run the 'get' command script: 4e6d, on "
+          "@user_script:1.",
+          "ERR ACL failure in script: No permissions to access a channel"}) {
+        CAPTURE(text);
+        auto const failure = redis::detail::map_error(text, redis::Access::write);
+        CHECK(failure.errc() == Errc::misconfigured);
+        CHECK(redis::detail::denied(failure));
+    }
 }
 
 using Words = std::vector<std::string>;

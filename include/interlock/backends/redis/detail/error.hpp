@@ -94,9 +94,10 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
         return Failure{Errc::misconfigured, "redis: the server wants a password"};
     if (is("WRONGPASS"))
         return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
-    // Our scripts ask for their rights before the first write. Within a script Redis 7.0 uses the longer
-    // text.
-    if (is("NOPERM") || text.starts_with("ERR The user executing the script"))
+    // Our scripts ask for their rights before the first write. Within a script Redis 7.0 uses the first of
+    // the longer texts, Redis 7.2 and later and Valkey the second.
+    if (is("NOPERM") || text.starts_with("ERR The user executing the script") ||
+        text.starts_with("ERR ACL failure in script"))
         return Failure{Errc::misconfigured, std::string(denial) + printable_error(text)};
     if (is("NOPROTO"))
         return Failure{Errc::misconfigured, "redis: the server does not know the protocol"};
