@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_PATTERNS_DETAIL_SUBSCRIPTION_MACHINE_HPP
+#define INTERLOCK_PATTERNS_DETAIL_SUBSCRIPTION_MACHINE_HPP
+
+/// @file
+/// What a subscription does next in one partition: no clock, no store, no thread. A driver asks `next`,
+/// carries the action out, and reports what it came to. Several actions may be under way at a time; each
+/// report may change what is next.
+///
+/// The laws that it keeps: 1. Nothing is read, delivered or written without a lease. 2. A stream's events are
+/// delivered one at a time, in the order of their numbers, and none before the one before it was handled or
+/// parked. 3. The cursor that is written is never beyond an event whose handling has not ended, and the write
+/// that goes beyond an event that was not handled says that its stream is parked. 4. A lease is given up, or
+/// taken again, only when nothing that was begun under it is under way.
+
+#include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/event_repository.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/event.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/core/versioned.hpp>
+#include <interlock/patterns/cursor.hpp>
+#include <interlock/patterns/detail/event_window.hpp>
+#include <interlock/patterns/handling.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// What a machine is told when it is made.
+struct SubscriptionTerms {
+    std::string id;  ///< of the cursor
+    unsigned partition{0};
+    unsigned partitions{1};
+    std::size_t batch{256};
+    /// How many events may lie between the cursor and the last one that was read.
+    std::size_t window{4096};
+    int attempts{8};
+    Backoff backoff{};  ///< between attempts at one event
+    std::size_t max_parked{100};
+    std::chrono::nanoseconds cursor_every{0};
+    std::chrono::nanoseconds poll_least{0};
+    std::chrono::nanoseconds poll_most{0};
+    std::chrono::nanoseconds lease_poll{0};
+    std::chrono::nanoseconds look_every{0};
+    std::chrono::nanoseconds note_every{0};
+    Backoff trouble{};   ///< between attempts at a store that fails
+    bool drains{false};  ///< ends when nothing is left to read
+    /// How long somebody else's lease is waited for.
+    TimePoint lease_until{TimePoint::max()};
+};
+
+/// Something that an observer may want to hear.
+struct SubscriptionNotice {
+    enum class Kind : unsigned char {
+        leased,
+        lost,
+        moved,
+        retried,
+        ignored,
+        parked,
+        resumed,
+        unparked,
+        full,
+        trimmed,
+        trouble,
+        written
+    };
+    Kind kind;
+    std::string stream{};
+    std::int64_t number{0};
+    Position position{0};
+    int attempt{0};
+    std::size_t count{0};
+    Errc code{Errc::ok};
+    std::chrono::nanoseconds delay{0};
+    std::string text{};
+};
+
+/// See the top of this file. Copyable, so that an explorer can try every order.
+class SubscriptionMachine {
+public:
+    using Ticket = std::uint64_t;
+    using Found = std::optional<Versioned<Cursor>>;
+
+    struct Action {
+        enum class Kind : unsigned char {
+            wait,         ///< nothing to do before `until`, if no report comes
+            acquire,      ///< take the lease and load the cursor
+            look,         ///< load the cursor
+            read,         ///< the partition behind `after`
+            read_stream,  ///< `stream` behind the number `after`
+            deliver,      ///< `*event` to the handler
+            write,        ///< `cursor` under the lease, over `version`
+            note,         ///< `after` beside the log
+            release,      ///< give the lease up
+            end,          ///< nothing more is to be done
+        };
+        Kind kind{Kind::wait};
+        TimePoint until{TimePoint::max()};
+        std::int64_t after{0};
+        std::size_t limit{0};
+        Key stream{};
+        Ticket ticket{0};
+        Event const* event{nullptr};  // until `handled` is told
+        int attempt{0};
+        Cursor cursor{};
+        Version version{no_version};
+    };
+
+    explicit SubscriptionMachine(SubscriptionTerms terms) : terms_(std::move(terms)) {}
+
+    /// What is to be done now. `may_deliver`: whether somebody has time for an event.
+    Action next(TimePoint now, bool may_deliver);
+
+    // ---- reports
+
+    /// The lease and the cursor; nothing: there is none yet.
+    void acquired(Outcome<Found> found, TimePoint now, std::uint64_t random);
+    void looked(Outcome<Found> found, TimePoint now, std::uint64_t random);
+    void read(Outcome<EventPage> page, TimePoint now, std::uint64_t random);
+    void read_stream(
+        Key const& stream, Outcome<std::vector<Event>> events, TimePoint now, std::uint64_t random);
+    void handled(Ticket ticket, Attempt attempt, TimePoint now, std::uint64_t random);
+    void written(Outcome<Version> version, TimePoint now, std::uint64_t random);
+    void noted() { noting_ = false; }
+    void released(TimePoint now);
+    /// The lease is over.
+    void lost();
+    /// There may be more to read.
+    void woken(TimePoint now);
+    /// The end is asked for: what was begun is ended, and the cursor written.
+    void stop();
+    /// The same, because of `failure`.
+    void fail(Failure failure);
+
+    // ---- questions
+
+    bool ended() const noexcept { return phase_ == Phase::ended; }
+    /// Why it ended: as it was asked to, or the failure.
+    Outcome<void> result() const { return failure_ ? Outcome<void>{*failure_} : success(); }
+    bool holds_lease() const noexcept { return phase_ == Phase::held && lease_; }
+    std::size_t handled_count() const noexcept { return handled_count_; }
+    std::size_t running() const noexcept { return running_.size(); }
+    Position done() const noexcept { return done_; }
+    bool stopping() const noexcept { return ends_; }
+    std::vector<SubscriptionNotice> take_notices() { return std::exchange(notices_, {}); }
+
+private:
+    enum class Phase : unsigned char { out, acquiring, held, leaving, releasing, ended };
+
+    struct ParkedStream {
+        Parked record;
+        std::int64_t skipped_to{0};  // the last of its events that was read and passed over
+        // Once it is to go on:
+        std::deque<Event> events{};
+        Position as_of{0};  // what was read of the partition when they were asked for
+        bool reading{false};
+        bool running{false};
+        bool covered{false};  // these are all up to `as_of`
+        int tries{0};
+        int failures{0};
+        TimePoint not_before{TimePoint::min()};
+    };
+    struct Running {
+        std::string stream;
+        bool replay;
+        EventWindow::Number event;
+    };
+
+    bool busy() const noexcept;
+    bool dirty() const noexcept { return done_ != written_ || change_ != written_change_; }
+    bool quiet() const noexcept;
+    std::optional<Action> deliver(TimePoint now);
+    std::optional<Action> replay(TimePoint now, bool may_deliver, TimePoint& until);
+    std::optional<Action> replay(ParkedStream& stream, TimePoint now, bool may_deliver, TimePoint& until);
+    Action wait(TimePoint until, bool may_deliver) const;
+    bool room() const noexcept { return window_.waiting() < terms_.batch && window_.size() < terms_.window; }
+    Action leave(TimePoint now);
+    Action write();
+    bool write_due(TimePoint now) const noexcept;
+    Action look(TimePoint now);
+    Action note(TimePoint now);
+
+    void begin(Found found, TimePoint now);
+    void take(EventPage page, TimePoint now);
+    void merge(Found found);
+    void handled_in_order(Running const& run, Attempt attempt, TimePoint now, std::uint64_t random);
+    void handled_again(Running const& run, Attempt attempt, TimePoint now, std::uint64_t random);
+    bool gives_up(Attempt const& attempt, int failures) const noexcept;
+    void go_on_with(ParkedStream& stream, Parked const& asked);
+    void park(EventWindow::Number number, std::string error);
+    void advance(TimePoint now);
+    void changed(TimePoint now);
+    void forget();
+    TimePoint after_trouble(Failure const& failure, TimePoint now, std::uint64_t random);
+    void tell(
+        SubscriptionNotice::Kind kind, Event const& event, int attempt, Errc code, std::string text,
+        std::chrono::nanoseconds delay = {});
+    void tell(SubscriptionNotice notice) { notices_.push_back(std::move(notice)); }
+
+    SubscriptionTerms terms_;
+    Phase phase_{Phase::out};
+    bool lease_{false};  // whether it may be believed
+    bool ends_{false};   // after this lease there is no other
+    bool moved_{false};  // somebody else has written the cursor: it is read anew
+    // What is done once before the lease is given up, and was tried.
+    bool last_look_{false};
+    bool last_write_{false};
+    bool last_note_{false};
+    std::optional<Failure> failure_;
+    TimePoint try_at_{TimePoint::min()};  // the lease
+
+    // What is under way.
+    bool reading_{false};
+    bool looking_{false};
+    bool writing_{false};
+    bool noting_{false};
+    std::map<Ticket, Running> running_;
+    Ticket last_ticket_{0};
+
+    // The cursor.
+    Version version_{no_version};
+    Position done_{0};
+    Position written_{0};
+    std::optional<Position> attempted_;  // a write whose outcome is not known
+    std::uint64_t change_{0};            // of what is parked
+    std::uint64_t written_change_{0};
+    Position writing_position_{0};
+    std::uint64_t writing_change_{0};
+    std::size_t done_since_write_{0};
+    bool urgent_{false};  // a write is due whatever the time
+    TimePoint write_at_{TimePoint::max()};
+    TimePoint not_before_{TimePoint::min()};  // look or write, after a failure
+    bool look_{false};                        // before anything is written
+    TimePoint look_at_{TimePoint::max()};     // for what others have asked for
+    // What may be trimmed: the written cursor, without what parked streams wait with.
+    Position may_trim_{0};
+    Position writing_may_trim_{0};
+    Position noted_{-1};
+    TimePoint note_at_{TimePoint::min()};
+
+    // What was read.
+    Position read_{0};
+    bool caught_up_{false};
+    bool read_again_{false};
+    TimePoint read_at_{TimePoint::min()};
+    std::chrono::nanoseconds poll_{0};
+    int troubles_{0};
+    EventWindow window_;
+    std::map<std::string, ParkedStream> parked_;
+    std::size_t resuming_{0};  // of those
+    std::size_t handled_count_{0};
+
+    std::vector<SubscriptionNotice> notices_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#include <interlock/patterns/detail/impl/subscription_machine.ipp>
+
+#endif  // INTERLOCK_PATTERNS_DETAIL_SUBSCRIPTION_MACHINE_HPP

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_PATTERNS_IMPL_SUBSCRIPTION_IPP
+#define INTERLOCK_PATTERNS_IMPL_SUBSCRIPTION_IPP
+
+#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/patterns/subscription.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+
+namespace detail {
+
+/// Wakes those who wait at a hub when a stop is requested.
+class HubWaiter final : public Waiter {
+public:
+    explicit HubWaiter(SubscriptionHub& hub) noexcept : hub_(hub) {}
+    void wake() noexcept override { hub_.change(); }
+
+private:
+    SubscriptionHub& hub_;
+};
+
+/// Between attempts at a store that fails.
+inline constexpr Backoff store_backoff{
+    .initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{2}, .immediate = 0};
+
+}  // namespace detail
+
+template <class Events, class Cursors>
+Outcome<void> Subscription<Events, Cursors>::validate() const
+{
+    auto const& o = shared_->options;
+    auto const wrong = [&](char const* what) {
+        return Failure{
+            Errc::invalid_argument, "the subscription '" + consumer().substr(0, 200) + "': " + what};
+    };
+    if (consumer().empty() || consumer().size() > 200 || consumer().find('/') != std::string::npos)
+        return wrong("its name has 1 to 200 bytes, none of them '/'");
+    if (o.batch < 1 || o.batch > 100'000)
+        return wrong("a batch is 1 to 100,000 events");
+    if (o.concurrency < 1)
+        return wrong("a concurrency of 0 handles nothing");
+    if (o.attempts < 1 || !o.backoff.valid())
+        return wrong("there is at least one attempt, and a backoff from 0 up to its cap");
+    if (o.event_deadline <= o.event_deadline.zero())
+        return wrong("an event needs more time than none");
+    auto const none = o.poll_least.zero();
+    if (o.poll_least <= none || o.poll_most < o.poll_least || o.cursor_every < none)
+        return wrong("it polls at intervals above 0, from the least to the most, and writes after 0 or more");
+    if (!o.ttl.valid())
+        return wrong("a lease lasts 50 ms to 24 h");
+    return success();
+}
+
+template <class Events, class Cursors>
+std::vector<detail::SubscriptionTerms> Subscription<Events, Cursors>::terms(
+    bool drains, TimePoint lease_until) const
+{
+    auto const& o = shared_->options;
+    auto const partitions = events().partitions();
+    // A log that wakes its readers is asked by itself all the same, since a wake-up may be lost.
+    auto const slower = SubscribableEvents<Events> ? 5 : 1;
+    std::vector<detail::SubscriptionTerms> all;
+    for (unsigned partition = 0; partition < partitions; ++partition) {
+        detail::SubscriptionTerms of;
+        of.id = cursor_id(consumer(), partition);
+        of.partition = partition;
+        of.partitions = partitions;
+        of.batch = o.batch;
+        of.window = o.batch * 16;
+        of.attempts = o.attempts;
+        of.backoff = o.backoff;
+        of.max_parked = o.max_parked;
+        of.cursor_every = o.cursor_every;
+        of.poll_least = o.poll_least;
+        of.poll_most = o.poll_most * slower;
+        of.lease_poll = std::clamp<std::chrono::nanoseconds>(
+            o.ttl.value() / 20, std::chrono::milliseconds{5}, std::chrono::seconds{1});
+        of.look_every = std::chrono::seconds{1};
+        of.note_every = std::chrono::seconds{5};
+        of.trouble = detail::store_backoff;
+        of.drains = drains;
+        of.lease_until = lease_until;
+        all.push_back(std::move(of));
+    }
+    return all;
+}
+
+// ---- on the calling thread ----------------------------------------------------------------------
+
+template <class Events, class Cursors>
+template <class F>
+Outcome<std::size_t> Subscription<Events, Cursors>::run_here(
+    F& handler, std::stop_token const& stop, bool drains, Deadline lease) const
+{
+    if (auto valid = validate(); !valid)
+        return std::move(valid).failure();
+    if (!lease.valid())
+        return Failure{Errc::invalid_argument, "the deadline is not a number"};
+    if (drains) {
+        auto const run = make_run(true, lease.at(shared_->events.runtime().now()));
+        work(*run, handler, stop, false);
+        return run->result();
+    }
+    std::shared_ptr<Run> run;
+    {
+        std::lock_guard const lock(shared_->mutex);
+        if (!shared_->run)
+            shared_->run = make_run(false, TimePoint::max());
+        run = shared_->run;
+        ++shared_->threads;
+    }
+    work(*run, handler, stop, true);
+    return run->result();
+}
+
+template <class Events, class Cursors>
+template <class F>
+void Subscription<Events, Cursors>::work(Run& run, F& handler, std::stop_token const& stop, bool shared) const
+{
+    detail::HubWaiter waiter{run.hub()};
+    detail::WakeOnStop const wakes{stop, waiter};
+    bool stopped = false;
+    for (;;) {
+        auto const count = run.hub().count();
+        if (!stopped && stop.stop_requested()) {
+            if (leaves(shared))
+                return;
+            stopped = true;
+            run.stop();
+        }
+        auto const todo = run.next(true);
+        if (todo.ended)
+            break;
+        if (todo.part != nullptr)
+            detail::carry_out_blocking(run, todo, handler, shared_->options.event_deadline);
+        else
+            run.hub().wait(run.runtime(), count, todo.action.until);
+    }
+    if (shared && !stopped)
+        static_cast<void>(leaves(true));
+}
+
+template <class Events, class Cursors>
+bool Subscription<Events, Cursors>::leaves(bool shared) const
+{
+    if (!shared)
+        return false;
+    std::lock_guard const lock(shared_->mutex);
+    if (--shared_->threads > 0)
+        return true;
+    shared_->run.reset();  // whoever comes now begins another one
+    return false;
+}
+
+// ---- by hand ------------------------------------------------------------------------------------
+
+template <class Events, class Cursors>
+Outcome<std::optional<Versioned<Cursor>>> Subscription<Events, Cursors>::load(unsigned partition) const
+{
+    auto loaded = cursors().load(cursor_id(consumer(), partition));
+    if (loaded)
+        return std::optional{*std::move(loaded)};
+    if (loaded.errc() == Errc::not_found)
+        return std::optional<Versioned<Cursor>>{};
+    return std::move(loaded).failure();
+}
+
+template <class Events, class Cursors>
+template <class F>
+Outcome<void> Subscription<Events, Cursors>::edit(unsigned partition, F change) const
+{
+    auto const id = cursor_id(consumer(), partition);
+    for (int attempt = 0; attempt < 20; ++attempt) {
+        auto loaded = load(partition);
+        if (!loaded)
+            return std::move(loaded).failure();
+        auto cursor = *loaded ? (*loaded)->value : Cursor{id, 0, events().partitions(), {}};
+        if (auto changed = change(cursor); !changed)
+            return changed;
+        auto stored = *loaded ? cursors().compare_and_set(id, (*loaded)->version, cursor)
+                              : cursors().insert(id, cursor);
+        if (stored)
+            return success();
+        if (stored.errc() != Errc::version_conflict && stored.errc() != Errc::already_exists)
+            return std::move(stored).failure();
+    }
+    return Failure{Errc::version_conflict, "the cursor '" + id + "' is written all the time"};
+}
+
+template <class Events, class Cursors>
+Outcome<void> Subscription<Events, Cursors>::resume_from(Key const& stream, std::int64_t further) const
+{
+    return edit(partition_of(stream.bytes(), events().partitions()), [&](Cursor& cursor) -> Outcome<void> {
+        for (auto& parked : cursor.parked)
+            if (parked.stream == stream.bytes()) {
+                if (!parked.resume)
+                    parked.number += further;
+                parked.resume = true;
+                return success();
+            }
+        return Failure{
+            Errc::not_found,
+            "the subscription '" + consumer() + "' has not parked the stream that was named"};
+    });
+}
+
+template <class Events, class Cursors>
+Outcome<Position> Subscription<Events, Cursors>::lag() const
+{
+    Position most = 0;
+    for (unsigned partition = 0; partition < events().partitions(); ++partition) {
+        auto cursor = load(partition);
+        if (!cursor)
+            return std::move(cursor).failure();
+        auto const extent = events().extent(partition);
+        if (!extent)
+            return extent.failure();
+        most = std::max(most, extent->last - (*cursor ? (*cursor)->value.position : 0));
+    }
+    return most;
+}
+
+template <class Events, class Cursors>
+Outcome<void> Subscription<Events, Cursors>::forget() const
+{
+    for (unsigned partition = 0; partition < events().partitions(); ++partition) {
+        auto cursor = load(partition);
+        if (!cursor)
+            return std::move(cursor).failure();
+        if (!*cursor)
+            continue;
+        auto erased = cursors().erase(cursor_id(consumer(), partition), (*cursor)->version);
+        if (!erased)
+            return std::move(erased).failure();
+    }
+    return events().forget_consumer(consumer());
+}
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_PATTERNS_IMPL_SUBSCRIPTION_IPP
