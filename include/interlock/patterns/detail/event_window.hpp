@@ -116,6 +116,8 @@ public:
     }
 
 private:
+    friend struct SubscriptionView;  // of an explorer
+
     struct Entry {
         Event event;
         Position position;

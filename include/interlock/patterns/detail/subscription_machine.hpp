@@ -159,6 +159,8 @@ public:
     std::vector<SubscriptionNotice> take_notices() { return std::exchange(notices_, {}); }
 
 private:
+    friend struct SubscriptionView;  // of an explorer, which must know a state again
+
     enum class Phase : unsigned char { out, acquiring, held, leaving, releasing, ended };
 
     struct ParkedStream {
