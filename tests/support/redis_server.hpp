@@ -39,7 +39,8 @@ namespace interlock_test {
 inline constexpr std::string_view library_rights = R"(
 ACL SETUSER worker on >password ~v1:* &v1:* +evalsha +eval +get +set +getrange +setrange +del +pexpire +pttl
     +hget +hset +hmget +hincrby +exists +time +spublish +ssubscribe +ping +mget +scan +info +select
-    +client|setname
+    +client|setname +mset +xadd +xlen +xrange +xrevrange +xinfo +xtrim +xsetid +hgetall +hlen +hdel
+    +zadd +zcard +zrangebyscore +zrem
 )";
 
 /// **Thread safety.** One thread at a time.

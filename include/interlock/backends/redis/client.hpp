@@ -106,6 +106,8 @@ private:
     friend class BasicCounters;
     template <class>
     friend class BasicIdempotencyStore;
+    template <class>
+    friend class BasicEventRepository;
 
     // What all handles of the client share. The stores on the client take it from here, and keep it alive.
     std::shared_ptr<detail::ClientState<Runtime>> state_;

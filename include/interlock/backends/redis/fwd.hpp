@@ -37,6 +37,9 @@ class StateRepository;
 template <class Runtime>
 class BasicIdempotencyStore;
 using IdempotencyStore = BasicIdempotencyStore<SystemRuntime>;
+template <class Runtime>
+class BasicEventRepository;
+using EventRepository = BasicEventRepository<SystemRuntime>;
 
 }  // namespace redis
 }  // namespace v0

@@ -10,11 +10,30 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
 namespace redis {
+
+namespace detail {
+struct EventLogPlace;
+}
+
+/// The log behind an `EventRepository`, of whatever runtime. Users pass the repository.
+class EventLogHandle {
+public:
+    /// No log.
+    EventLogHandle() noexcept = default;
+    explicit EventLogHandle(std::shared_ptr<detail::EventLogPlace const> log) noexcept : log_(std::move(log))
+    {}
+    detail::EventLogPlace const* get() const noexcept { return log_.get(); }
+
+private:
+    std::shared_ptr<detail::EventLogPlace const> log_;
+};
 
 /// How one repository keeps its data.
 struct RepositoryOptions {
@@ -35,6 +54,23 @@ struct RepositoryOptions {
     std::chrono::nanoseconds replica_timeout{std::chrono::milliseconds{300}};
     /// How long an operation record is kept, by the server's clock. Longer than anybody retries.
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
+    /// Where the events go that operations record, in the same commits: a `redis::EventRepository` of the
+    /// same server, name space and shards. Without one, or with another one, a call whose operation records
+    /// is `misconfigured`, and nothing is written.
+    EventLogHandle events{};
+};
+
+/// How a log keeps its events.
+struct EventRepositoryOptions {
+    /// Instead of the client's; empty: that one. That of the states whose events these are.
+    std::string name_space{};
+    /// As those of the states. Each has a log of its own, which is a partition.
+    std::size_t shards{1};
+    /// How many events a partition may keep, from 1 to 2^40; beyond it a commit that records is `overloaded`.
+    std::size_t max_events{std::size_t{1} << 22};
+    /// What `Event::writer` says: the service, or the instance, that writes into the log by these options. At
+    /// most 255 bytes.
+    std::string writer{};
 };
 
 }  // namespace redis

@@ -26,11 +26,13 @@
 #include <interlock/backends/redis/detail/impl/call.ipp>
 #include <interlock/backends/redis/detail/impl/execute_operation.ipp>
 #include <interlock/backends/redis/detail/impl/state_core.ipp>
+#include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/impl/client.ipp>
 #include <interlock/backends/redis/impl/connection.ipp>
 #include <interlock/backends/redis/impl/counters.ipp>
+#include <interlock/backends/redis/impl/event_repository.ipp>
 #include <interlock/backends/redis/impl/idempotency_store.ipp>
 #include <interlock/backends/redis/impl/options.ipp>
 #include <interlock/backends/redis/impl/reply.ipp>
@@ -48,6 +50,7 @@ namespace redis {
 template class BasicClient<SystemRuntime>;
 template class BasicConnection<SystemRuntime>;
 template class BasicCounters<SystemRuntime>;
+template class BasicEventRepository<SystemRuntime>;
 template class BasicIdempotencyStore<SystemRuntime>;
 
 namespace detail {

@@ -42,9 +42,10 @@ namespace redis {
 /// States, locks and operation records in a Redis server.
 ///
 /// **Guarantee.** Models `VersionedRepository`, `AtomicRepository`, `OperationRepository`, `LeaseRepository`,
-/// `FencedRepository` and `FusedRepository`; not `RowLockingRepository`, since Redis has no row locks. A
-/// guarded write is applied only while the lock record names its acquisition (law P1), decided in one script
-/// with the write; a record that expired refuses it. Versions are below 2^53 and never reused while the
+/// `FencedRepository`, `FusedRepository` and `RecordingRepository`; not `RowLockingRepository`, since Redis
+/// has no row locks. A guarded write is applied only while the lock record names its acquisition (law P1),
+/// decided in one script with the write; a record that expired refuses it. Events go to the log that the
+/// options name, in that same script. Versions are below 2^53 and never reused while the
 /// server keeps its data: erasing raises the floor above which keys of that shard begin. The tokens of a
 /// grant are above all earlier ones and not below the server's clock, so that a failover that has lost the
 /// last grants does not repeat their tokens, unless the promoted server's clock is behind by more than the
@@ -81,6 +82,8 @@ public:
     using value_type = T;
     using key_type = interlock::detail::repository_key_t<T, K>;
     using runtime_type = Runtime;
+    /// What `RepositoryOptions::events` may name; `event_repository.hpp` defines it.
+    using events_type = BasicEventRepository<Runtime>;
     static constexpr std::string_view name = "redis";
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.

@@ -117,6 +117,7 @@ public:
         count_one_more();
     }
     std::string_view bytes() const noexcept { return Base::bytes().substr(begin_); }
+    using Base::write_number;
 
 private:
     static constexpr std::size_t room_for_count = 1 + 20 + 2;  // '*', a number, end of line

@@ -127,6 +127,8 @@ public:
         return {head_, shard_of(counter), "once", counter, id};
     }
     Name counter(std::size_t shard) const { return {head_, shard, "counter"}; }
+    /// One of the names that the log of a shard has: see `event_scripts.hpp`.
+    Name of_log(std::size_t shard, std::string_view kind) const { return {head_, shard, kind}; }
     /// What all operation records of a shard begin with.
     std::string operations(std::size_t shard) const { return Name{head_, shard, "op:"}.text(); }
 
@@ -135,6 +137,12 @@ public:
     {
         auto const shard = shard_of(bytes);
         auto const hash = Name{head_, shard, kind, bytes}.hash();
+        return {hash, shard * channels_per_shard() + hash % channels_per_shard()};
+    }
+    /// Of the log of a shard.
+    WakeName wake_name_of_log(std::size_t shard) const noexcept
+    {
+        auto const hash = Name{head_, shard, "log"}.hash();
         return {hash, shard * channels_per_shard() + hash % channels_per_shard()};
     }
     /// The name of the wake channel with this number. It is in the slot of its shard's keys, so that a script

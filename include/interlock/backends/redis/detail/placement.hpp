@@ -26,8 +26,10 @@ template <class StoreOptions>
         throw Error(Errc::invalid_argument, "redis: " + *wrong);
     if (options.shards == 0 || options.shards > 16384)
         throw Error(Errc::invalid_argument, "redis: shards must be from 1 to 16384");
-    if (options.retention < std::chrono::seconds{1} || options.retention > std::chrono::hours{24 * 365 * 100})
-        throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
+    if constexpr (requires { options.retention; })
+        if (options.retention < std::chrono::seconds{1} ||
+            options.retention > std::chrono::hours{24 * 365 * 100})
+            throw Error(Errc::invalid_argument, "redis: retention must be from 1 second to 100 years");
 }
 
 }  // namespace detail

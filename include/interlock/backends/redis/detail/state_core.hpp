@@ -9,6 +9,7 @@
 
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/raw_changes.hpp>
 #include <interlock/backends/redis/repository_options.hpp>
 #include <interlock/core/codec/stored_shape.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -37,56 +38,6 @@ namespace redis {
 struct Options;
 
 namespace detail {
-
-/// A `Change<T>`, without the type of its value. Points to what that points to.
-struct RawChange {
-    Key const* key{nullptr};
-    ChangeKind kind{ChangeKind::write};
-    Version version{no_version};  // as `Change::version`: expected, and then the new one
-    void const* value{nullptr};
-    Fence const* fence{nullptr};
-    bool release{false};
-};
-
-/// The changes of one commit, and how their values are encoded.
-class RawChanges {
-public:
-    template <class T>
-    explicit RawChanges(std::span<Change<T> const> changes)
-        : size_(changes.size()), encode_([](void const* value, std::string_view stored, std::string& out) {
-              return interlock::detail::encode_state_over(stored, *static_cast<T const*>(value), out);
-          })
-    {
-        if (size_ > few_.size())
-            more_.resize(size_);
-        auto* raw = begin();
-        for (auto const& change : changes)
-            *raw++ = {change.key, change.kind, change.version, change.value, change.fence, change.release};
-    }
-
-    std::size_t size() const noexcept { return size_; }
-    bool empty() const noexcept { return size_ == 0; }
-    RawChange* begin() noexcept { return size_ > few_.size() ? more_.data() : few_.data(); }
-    RawChange* end() noexcept { return begin() + size_; }
-    RawChange const& operator[](std::size_t i) const noexcept
-    {
-        return size_ > few_.size() ? more_[i] : few_[i];
-    }
-
-    /// Appends the encoded value of a change, with what `stored`, which it takes the place of, has and the
-    /// type does not know. Returns why it cannot be encoded, if so.
-    std::optional<Failure> encode(RawChange const& change, std::string_view stored, std::string& out) const
-    {
-        return encode_(change.value, stored, out);
-    }
-
-private:
-    std::size_t size_;
-    std::array<RawChange, 2>
-        few_{};                    // the changes of most commits, which therefore allocate nothing for them
-    std::vector<RawChange> more_;  // all of the changes, where there are more than that
-    std::optional<Failure> (*encode_)(void const*, std::string_view, std::string&);
-};
 
 /// A stored value, still encoded.
 struct RawValue {
@@ -224,6 +175,17 @@ private:
     std::optional<Failure> encode(RawChanges const& changes, RawChange const& change, std::string& out) const;
     /// Why a value cannot be stored, if so. Adds what is to become of each key to `command`.
     std::optional<Failure> add_changes(Command& command, RawChanges& changes) const;
+    /// What a commit has just brought events to, so that its readers in this process hear of it at once.
+    struct Told {
+        std::shared_ptr<ClientState<R>> client{};  // null: there were no events
+        std::uint64_t log{0};
+        void operator()() const
+        {
+            if (client)
+                client->subscriber().wake(log);
+        }
+    };
+    Told told(RawChanges const& changes) const;
 
     Request<ScriptCall> create_request(Key const& key, OwnerToken owner, Ttl ttl, bool loads) const;
     std::optional<Failure> create(

@@ -6,6 +6,7 @@
 /// @file
 /// What the scripts store and answer, as values: versions, records, outcomes of a commit.
 
+#include <interlock/backends/redis/detail/commit_script.hpp>
 #include <interlock/backends/redis/detail/number.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/reply.hpp>
@@ -82,6 +83,12 @@ inline std::optional<std::int64_t> number_of(std::string_view text) noexcept
     return Failure{Errc::corrupt_state, std::string("redis: ") + what};
 }
 
+/// A log of events has no room for what was to be appended.
+[[gnu::cold]] inline Failure full_log()
+{
+    return Failure{Errc::overloaded, "redis: the log of events is full; trim what every consumer has read"};
+}
+
 /// Nothing: the record is damaged.
 inline std::optional<OperationRecord> operation_record(std::string_view stored)
 {
@@ -143,6 +150,8 @@ private:
         return Errc::superseded;
     if (what == "corrupt")
         return damaged("an operation record is damaged");
+    if (what == "full")
+        return full_log();
     if (what != "refused" || reply.size() != changes + 1)
         return Failure::unknown(Errc::corrupt_state, "redis: the script answered strangely");
     CommitRefusal refusal{changes};

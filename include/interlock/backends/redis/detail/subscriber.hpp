@@ -72,6 +72,12 @@ public:
         want(group, name.channel);
     }
 
+    /// Wakes whoever in this process waits for the thing of this name, without a message.
+    void wake(std::uint64_t hash)
+    {
+        wake(hash, [](std::uint32_t) { return true; });
+    }
+
     /// Whether somebody has subscribed in the name of `owner`.
     bool is_subscribed(KeySpace::WakeName name, OwnerToken owner) const
     {
@@ -115,6 +121,17 @@ private:
 
     /// After so long without a message a PING is sent; after twice that the connection is given up.
     static constexpr std::chrono::seconds silence{15};
+
+    /// Wakes those who wait for a name, and of whom `whom(owner)` is true.
+    template <class Whom>
+    void wake(std::uint64_t hash, Whom whom)
+    {
+        std::lock_guard lock(mutex_);
+        auto const [begin, end] = waiters_.equal_range(hash);
+        for (auto it = begin; it != end; ++it)
+            if (whom(it->second.owner))
+                it->second.waiter->wake();
+    }
 
     /// The mutex is held.
     void want(Group group, std::size_t number)
@@ -214,15 +231,8 @@ private:
                     waiting.waiter->wake();
         } else if (kind == "smessage") {
             auto const payload = message[2].text();
-            auto const wake = [this](std::uint64_t hash, auto whom) {
-                std::lock_guard lock(mutex_);
-                auto const [begin, end] = waiters_.equal_range(hash);
-                for (auto it = begin; it != end; ++it)
-                    if (whom(it->second.owner))
-                        it->second.waiter->wake();
-            };
             if (payload.starts_with('f'))
-                return wake(stable_hash(payload.substr(1)), [](std::uint32_t) { return true; });
+                return wake(stable_hash(payload.substr(1)));
             if (payload.size() <= 5)
                 return;
             auto const hash = stable_hash(payload.substr(5));

@@ -4,6 +4,8 @@
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_IMPL_STATE_CORE_IPP
 
 #include <interlock/backends/redis/detail/client_state.hpp>
+#include <interlock/backends/redis/detail/commit_events.hpp>
+#include <interlock/backends/redis/detail/commit_script.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
 #include <interlock/backends/redis/detail/operation_scan.hpp>
 #include <interlock/backends/redis/detail/placement.hpp>
@@ -212,17 +214,32 @@ std::optional<Failure> StateCore<R>::add_changes(Command& command, RawChanges& c
 }
 
 template <class R>
+typename StateCore<R>::Told StateCore<R>::told(RawChanges const& changes) const
+{
+    if (changes.streams() == 0 || !changes[0].key->valid())
+        return {};
+    return {client_, keys_.wake_name_of_log(keys_.shard_of(changes[0].key->bytes())).hash};
+}
+
+template <class R>
 Request<Command> StateCore<R>::commit_request(RawChanges& changes, OperationCommit const* operation) const
 {
     auto const life = client_->life();
     bool const records = operation != nullptr;
+    auto const streams = changes.streams();
     auto const shard = keys_.shard_of(records ? operation->home->bytes() : changes[0].key->bytes());
-    auto const& script = commit_script();
+    auto const& script = streams == 0 ? commit_script() : commit_events_script();
+    auto const keys = 1 + 2 * changes.size() + (records ? 1 : 0) + (streams == 0 ? 0 : 2 + streams);
     Request<Command> request{
-        evaluate(script, 1 + 2 * changes.size() + (records ? 1 : 0), keys_.counter(shard)), &script,
-        records ? Access::record : Access::write};
+        evaluate(script, keys, keys_.counter(shard)), &script,
+        records || streams != 0 ? Access::record : Access::write};
     auto& command = request.what;
-    request.refused = add_keys(command, changes, operation, shard);
+    if (streams != 0)
+        request.refused = refusal_of_events(options_.events.get(), identity_, keys_.shards());
+    if (!request.refused)
+        request.refused = add_keys(command, changes, operation, shard);
+    if (!request.refused && streams != 0)
+        add_event_keys(command, changes, keys_, shard);
     if (!request.refused)
         request.refused = add_changes(command, changes);
     if (request.refused)
@@ -232,6 +249,8 @@ Request<Command> StateCore<R>::commit_request(RawChanges& changes, OperationComm
         command.add(operation->answer);
         command.add(whole_milliseconds(operation->id->kept_for(retention_)).count());
     }
+    if (streams != 0)
+        add_events(command, changes, keys_, shard, *options_.events.get(), runtime());
     // Where a version decides, and no lock record, the version must be one of this life.
     if (std::any_of(changes.begin(), changes.end(), [](RawChange const& change) {
             return change.fence == nullptr && change.version != no_version;
@@ -247,11 +266,13 @@ Outcome<CommitResult> StateCore<R>::commit(
     if (changes.empty() && operation == nullptr)
         return CommitResult{};
     return ask<CommitResult>(
-        *client_, commit_request(changes, operation), deadline, [&changes](ReplyView reply) {
+        *client_, commit_request(changes, operation), deadline,
+        [&changes, told = told(changes)](ReplyView reply) {
             auto done = committed(
                 reply, changes.size(), KeyOf{[&](std::size_t i) { return changes[i].key->bytes(); }});
             if (!done || done->duplicate)
                 return done;
+            told();
             std::size_t i = 0;
             for (auto& change : changes) {
                 if (change.kind == ChangeKind::write)
@@ -275,11 +296,14 @@ StartedCall<CommitResult> StateCore<R>::start_commit(
     bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
     return detail::start<CommitResult>(
         *client_, commit_request(changes, operation), deadline, waiter,
-        [size = changes.size(), names = std::move(names), writes](ReplyView reply) {
+        [size = changes.size(), names = std::move(names), writes, told = told(changes)](ReplyView reply) {
             auto done = committed(reply, size, KeyOf{[&](std::size_t i) -> std::string_view {
                                       return names.empty() ? std::string_view{} : names[i];
                                   }});
-            if (done && !done->duplicate && writes)
+            if (!done || done->duplicate)
+                return done;
+            told();
+            if (writes)
                 done->version = version_of(reply, 0);
             return done;
         });

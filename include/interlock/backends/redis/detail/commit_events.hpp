@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_COMMIT_EVENTS_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_COMMIT_EVENTS_HPP
+
+// What a commit with events sends besides what every commit sends: see `commit_events_script`.
+
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/detail/event_log.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/raw_changes.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// Why the events of a commit in this store cannot be stored with it, if so. `log`: what the options name.
+[[gnu::cold]] inline std::optional<Failure> refusal_of_events(
+    EventLogPlace const* log, std::shared_ptr<std::string const> const& store, std::size_t shards)
+{
+    if (log == nullptr)
+        return interlock::detail::no_event_repository();
+    if (log->store != store || log->shards != shards)
+        return Failure{
+            Errc::misconfigured,
+            "the event repository of these states is of another server, name space or number of shards, so "
+            "that no commit could bring both"};
+    return std::nullopt;
+}
+
+/// Adds what stands behind the keys of a commit without events.
+inline void add_event_keys(Command& command, RawChanges& changes, KeySpace const& keys, std::size_t shard)
+{
+    command.add(keys.of_log(shard, "log"));
+    command.add(keys.of_log(shard, "readers"));
+    for (auto const& change : changes)
+        if (!change.events.empty())
+            command.add(keys.name("stream", change.key->bytes()));
+}
+
+/// Adds what stands behind the arguments of a commit without events.
+template <class R>
+void add_events(
+    Command& command, RawChanges& changes, KeySpace const& keys, std::size_t shard, EventLogPlace const& log,
+    R const& runtime)
+{
+    command.add(log.max_events);
+    command.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
+    for (auto const& change : changes)
+        if (!change.events.empty())
+            command.add(change.events.size());
+    for (auto const& change : changes)
+        for (auto const& event : change.events)
+            add_event(command, *change.key, event, log.writer, runtime);
+    command.add(changes.streams());
+}
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_COMMIT_EVENTS_HPP

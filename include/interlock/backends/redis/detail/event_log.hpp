@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_EVENT_LOG_HPP
+#define INTERLOCK_BACKENDS_REDIS_DETAIL_EVENT_LOG_HPP
+
+// Events as the scripts take and give them. A header is eight words, each behind its length and a colon:
+// `5:sku-1` and so on. They are stream, id, type, version, correlation, cause, traceparent and writer.
+
+#include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/detail/stored.hpp>
+#include <interlock/core/event.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/kit/recorded_events.hpp>
+
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace redis {
+namespace detail {
+
+/// Where a log is, and its options, as the repositories of states that write into it see it.
+struct EventLogPlace {
+    std::shared_ptr<std::string const> store;  // the same for all that is in this store; see `intern_store`
+    std::size_t shards;
+    std::size_t max_events;
+    std::string writer;
+};
+
+/// Adds header and data of an event.
+template <class R>
+void add_event(
+    Command& command, Key const& stream, NewEvent const& event, std::string_view writer, R const& runtime)
+{
+    std::string const drawn = event.id.empty() ? interlock::detail::new_event_id(runtime) : std::string{};
+    std::array<char, 20> digits;
+    std::array<std::string_view, 8> const words{
+        stream.bytes(),
+        event.id.empty() ? std::string_view{drawn} : std::string_view{event.id},
+        event.type,
+        Command::write_number(digits, event.version),
+        event.because.correlation,
+        event.because.cause,
+        event.because.traceparent,
+        writer};
+    std::array<std::array<char, 20>, 8> lengths;
+    std::array<std::string_view, 24> parts;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        parts[3 * i] = Command::write_number(lengths[i], words[i].size());
+        parts[3 * i + 1] = ":";
+        parts[3 * i + 2] = words[i];
+    }
+    command.add_parts(parts);
+    command.add(event.data);
+}
+
+// A position is the time of the id, in milliseconds, and 21 bits for the number within it. A log reaches 2^20
+// of these only while the server's clock stands behind its last event; the script then goes on to the next
+// millisecond.
+inline constexpr int bits_within_millisecond = 21;
+
+/// The position of an id or a place. Nothing: it is none.
+inline std::optional<Position> position_of(std::string_view id) noexcept
+{
+    std::int64_t time = 0;
+    std::int64_t number = 0;
+    auto const dash = id.find('-');
+    if (dash == std::string_view::npos ||
+        !parse_number<std::int64_t>(id.substr(0, dash), 0, INT64_MAX >> bits_within_millisecond, time) ||
+        !parse_number<std::int64_t>(
+            id.substr(dash + 1), 0, (std::int64_t{1} << bits_within_millisecond) - 1, number))
+        return std::nullopt;
+    return (time << bits_within_millisecond) | number;
+}
+
+/// The position as the scripts compare it: 13 digits, '-', 7 digits.
+inline std::string place_of(Position position)
+{
+    auto const padded = [](std::int64_t number, std::size_t width) {
+        auto const digits = std::to_string(number);
+        return std::string(width - digits.size(), '0') + digits;
+    };
+    return padded(position >> bits_within_millisecond, 13) + "-" +
+           padded(position & ((std::int64_t{1} << bits_within_millisecond) - 1), 7);
+}
+
+/// Takes the next word off `header`. Nothing: there is none.
+inline std::optional<std::string_view> take_word(std::string_view& header) noexcept
+{
+    auto const colon = header.find(':');
+    std::size_t size = 0;
+    if (colon == std::string_view::npos ||
+        !parse_number<std::size_t>(header.substr(0, colon), 0, header.size() - colon - 1, size))
+        return std::nullopt;
+    auto const word = header.substr(colon + 1, size);
+    header.remove_prefix(colon + 1 + size);
+    return word;
+}
+
+/// The event that an entry of the log is. Nothing: it is damaged.
+inline std::optional<Event> read_event(
+    std::string_view id, std::string_view number, std::string_view header, std::string_view data,
+    unsigned partition)
+{
+    auto const position = position_of(id);
+    auto const count = number_of(number.substr(0, std::min<std::size_t>(number.size(), 12)));
+    std::array<std::string_view, 8> words;
+    for (auto& word : words) {
+        auto const taken = take_word(header);
+        if (!taken)
+            return std::nullopt;
+        word = *taken;
+    }
+    Event event;
+    if (!position || !count || !parse_number(words[3], 1, INT32_MAX, event.version))
+        return std::nullopt;
+    event.stream = Key{std::string(words[0])};
+    event.id = words[1];
+    event.type = words[2];
+    event.because = {std::string(words[4]), std::string(words[5]), std::string(words[6])};
+    event.writer = words[7];
+    event.number = *count;
+    event.partition = partition;
+    event.position = *position;
+    event.data = data;
+    event.recorded_at = std::chrono::sys_time<std::chrono::microseconds>{
+        std::chrono::milliseconds{*position >> bits_within_millisecond}};
+    return event;
+}
+
+}  // namespace detail
+}  // namespace redis
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_REDIS_DETAIL_EVENT_LOG_HPP
