@@ -14,6 +14,8 @@
 /// | `Errc`, `Effect`, `LockStatus`, `LostReason` | the name, as `name_of` gives it | as of a text: `{:>12}` |
 /// | `Failure` | code, cause and text, as `Failure::message` gives them | as of a text |
 /// | `FencingToken` | the number | as of a number: `{:08x}` |
+/// | `EventType` | `stock.sold v1` | as of a text |
+/// | `Event` | type, version, number, place and id; neither its stream nor what it says | as of a text |
 /// | `OwnerToken` | eight hexadecimal digits and three dots | as of a text |
 ///
 /// A width or precision that is an argument of its own, `{:{}}`, is refused where the format string is
@@ -26,6 +28,7 @@
 ///         fmt::print("{}\n", outcome.failure());                          // lock_busy: redis name space ...
 
 #include <interlock/core/errc.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/fencing_token.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
@@ -193,6 +196,31 @@ struct fmt::formatter<interlock::OwnerToken> : interlock::detail::FormatterAs<fm
         for (int bit = 28; bit >= 0; bit -= 4)
             text += "0123456789abcdef"[head >> bit & 15U];
         text += "...";
+        return this->write(interlock::detail::shown(text), context);
+    }
+};
+
+/// Name and version: `stock.sold v1`.
+template <>
+struct fmt::formatter<interlock::EventType> : interlock::detail::FormatterAs<fmt::string_view> {
+    template <class Context>
+    auto format(interlock::EventType const& value, Context& context) const
+    {
+        auto const text = std::string(value.name) + " v" + std::to_string(value.version);
+        return this->write(interlock::detail::shown(text), context);
+    }
+};
+
+/// What happened and where it stands, without whose it is and what it says, which may be personal:
+/// `stock.sold v1, number 3, at 0:17, id 5f2c...`; partition and position are before and behind the colon.
+template <>
+struct fmt::formatter<interlock::Event> : interlock::detail::FormatterAs<fmt::string_view> {
+    template <class Context>
+    auto format(interlock::Event const& value, Context& context) const
+    {
+        auto const text = value.type + " v" + std::to_string(value.version) + ", number " +
+                          std::to_string(value.number) + ", at " + std::to_string(value.partition) + ":" +
+                          std::to_string(value.position) + ", id " + value.id;
         return this->write(interlock::detail::shown(text), context);
     }
 };

@@ -8,6 +8,7 @@
 
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/backends/memory/event_repository.hpp>
+#include <interlock/core/any_event_repository.hpp>
 #include <interlock/core/state_repository.hpp>
 
 #include "support/blocking_repository.hpp"
@@ -80,6 +81,8 @@ struct MemoryEvents {
 };
 
 struct ErasedMemoryEvents : MemoryEvents<1> {
+    auto events() const { return interlock::AnyEventRepository{log}; }
+    auto other_events() const { return interlock::AnyEventRepository{log}; }
     auto repository() const { return interlock::StateRepository<Stock>{store}; }
     auto other() const { return interlock::StateRepository<Stock>{store}; }
     auto without_events() const

@@ -67,4 +67,18 @@ TEST_CASE("a failure is its code, its cause and its detail", "[core][format]")
         "outcome_unknown because of lock_lost: x");
 }
 
+TEST_CASE("an event says what it is, and nothing of what it is about", "[core][format]")
+{
+    CHECK(fmt::format("{:>14}", EventType{"stock.sold", 2}) == " stock.sold v2");
+    Event event;
+    event.id = "e-1";
+    event.stream = Key{"alice@example.org"};
+    event.number = 3;
+    event.partition = 1;
+    event.position = 17;
+    event.type = "stock.sold";
+    event.data = "secret";
+    CHECK(fmt::format("{}", event) == "stock.sold v1, number 3, at 1:17, id e-1");
+}
+
 }  // namespace format_test

@@ -14,18 +14,32 @@
 ///
 /// A store in memory is nobody's default: a program that names no backend does not compile.
 
+#include <interlock/backends/memory/fwd.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
+#include <interlock/fwd.hpp>
 
+#include <concepts>
 #include <string>
 #include <string_view>
 
 namespace interlock {
 inline namespace v0 {
 namespace memory {
+
+namespace detail {
+
+template <class Events>
+constexpr void check_that_events_are_included() noexcept
+{
+    static_assert(
+        requires { sizeof(Events); }, "write #include <interlock/backends/memory/event_repository.hpp>");
+}
+
+}  // namespace detail
 
 /// The memory backend as `open` knows it. Every call opens a new, empty store: two calls with one URL share
 /// nothing. A URL with parameters is refused, since a bound that is silently ignored is worse than none.
@@ -42,6 +56,31 @@ struct Backend {
             return StateRepository<T>{};
         else
             return StateRepository<T, std::string>{};
+    }
+    /// The same, whose operations record into `events`. Throws `Error` (`misconfigured`) where that is not a
+    /// log in memory. Like `open_events` it needs `backends/memory/event_repository.hpp`.
+    template <class T, class Events = EventRepository, std::same_as<AnyEventRepository> Any>
+    interlock::StateRepository<T> open(std::string_view url, Any const& events) const
+    {
+        check(url);
+        detail::check_that_events_are_included<Events>();
+        auto const* const log = events.template held<Events>();
+        if (log == nullptr)
+            throw Error(
+                Errc::misconfigured, "states in memory record into a log in memory, and this one is of '" +
+                                         std::string(events.store_name()) + "'");
+        if constexpr (KeyedState<T>)
+            return StateRepository<T>{{.events = *log}};
+        else
+            return StateRepository<T, std::string>{{.events = *log}};
+    }
+    /// A new, empty log, under the same rule.
+    template <class Events = EventRepository>
+    auto open_events(std::string_view url) const
+    {
+        check(url);
+        detail::check_that_events_are_included<Events>();
+        return Events{};
     }
     /// A new store of idempotency records, under the same rule.
     // A template, so that the store is compiled only where one is opened.

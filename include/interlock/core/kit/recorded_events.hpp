@@ -104,7 +104,7 @@ inline Failure no_event_repository()
     return Failure{
         Errc::misconfigured,
         "the operation records events, and the options of its repository name no event "
-        "repository: write {.events = ...}"};
+        "repository: write {.events = ...}, or open<T>(url, events, backends...)"};
 }
 
 /// Whether the operation recorded anything.
