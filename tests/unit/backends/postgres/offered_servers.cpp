@@ -204,9 +204,10 @@ TEST_CASE("a password may have any characters", "[postgres][offered]")
     server.command("SELECT pg_reload_conf()");
     auto const escaped = [](std::string const& text) {
         std::string out;
-        for (unsigned char const c : text) {
+        for (char const c : text) {
             char digits[4];
-            std::snprintf(digits, sizeof digits, "%%%02X", c);
+            std::snprintf(
+                digits, sizeof digits, "%%%02X", static_cast<unsigned>(static_cast<unsigned char>(c)));
             out += digits;
         }
         return out;

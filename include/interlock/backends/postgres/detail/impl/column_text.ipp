@@ -45,7 +45,7 @@ INTERLOCK_DECL std::string bytea_text(std::string_view bytes)
 INTERLOCK_DECL std::string uuid_text(std::string_view bytes)
 {
     auto out = hex_text(bytes);
-    for (std::size_t const place : {20, 16, 12, 8})
+    for (std::size_t const place : {20U, 16U, 12U, 8U})
         if (out.size() > place)
             out.insert(place, 1, '-');
     return out;
