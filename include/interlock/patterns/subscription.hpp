@@ -111,10 +111,10 @@ public:
     /// Asks no store anything yet. `consumer`: the name under which it reads; 1 to 200 bytes, none of them
     /// '/'.
     Subscription(Events events, Cursors cursors, std::string consumer, SubscriptionOptions options = {})
-        requires EventRepository<Events> && FencedRepository<Cursors> &&
-                     std::same_as<typename Cursors::value_type, Cursor>
-        : shared_(std::make_shared<Shared>(
-              std::move(events), std::move(cursors), std::move(consumer), options))
+        requires EventRepository<Events> &&
+                 FencedRepository<Cursors> && std::same_as<typename Cursors::value_type, Cursor>
+        : shared_(
+              std::make_shared<Shared>(std::move(events), std::move(cursors), std::move(consumer), options))
     {}
 
     /// The name under which it reads.
@@ -184,7 +184,8 @@ public:
     Outcome<Position> lag() const;
 
     /// Moves the cursor of a partition, by hand: what is behind `position` is delivered, perhaps again. A
-    /// reader that runs goes on from there. What is parked stays parked.
+    /// reader that runs notices with its next write of the cursor, and goes on from there. What is parked
+    /// stays parked, and what was trimmed does not come back.
     Outcome<void> move_to(unsigned partition, Position position) const
     {
         return edit(partition, [&](Cursor& cursor) -> Outcome<void> {

@@ -2,98 +2,22 @@
 
 // What a subscription promises on the threads of its callers.
 
-#include <interlock/backends/memory/event_repository.hpp>
-#include <interlock/interlock.hpp>
-#include <interlock/patterns/inbox.hpp>
-#include <interlock/patterns/subscription.hpp>
-
-#include <boost/describe/class.hpp>
+#include "unit/patterns/subscription.hpp"
 
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
 #include <atomic>
 #include <chrono>
-#include <map>
 #include <mutex>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
-#include <utility>
-#include <vector>
-
-namespace {
-namespace subscription {
-
-namespace il = interlock;
-using namespace std::chrono_literals;
-using interlock_test::eventually;
-
-struct Sold {
-    std::string sku;
-    int quantity{0};
-    static constexpr il::EventType event{"stock.sold", 1};
-};
-BOOST_DESCRIBE_STRUCT(Sold, (), (sku, quantity))
-
-using Cursors = il::memory::StateRepository<il::Cursor>;
-using Events = il::memory::EventRepository;
-
-il::SubscriptionOptions const quick{
-    .attempts = 3,
-    .backoff = {.initial = 100us, .cap = 1ms, .immediate = 0},
-    .cursor_every = 5ms,
-    .poll_most = 5ms,
-    .ttl = 300ms};
-
-struct Fixture {
-    explicit Fixture(unsigned partitions = 1) : events{{.partitions = partitions}} {}
-
-    /// `count` events, spread over `streams`.
-    void sell(int count, int streams = 1)
-    {
-        for (int i = 0; i < count; ++i) {
-            auto const stream = "sku-" + std::to_string(sold_ % streams);
-            il::NewEvent const event = il::new_event(Sold{stream, ++sold_});
-            REQUIRE(events.append(il::Key{stream}, il::Expected::any(), {&event, 1}));
-        }
-    }
-    il::Cursor cursor(unsigned partition = 0) const
-    {
-        return cursors.load(il::cursor_id("shipping", partition)).value().value;
-    }
-
-    Events events;
-    Cursors cursors;
-
-private:
-    int sold_{0};
-};
-
-/// What was delivered, and in which order per stream.
-struct Delivered {
-    il::Outcome<void> operator()(il::Event const& event)
-    {
-        std::lock_guard const lock(mutex);
-        std::string const stream{event.stream.bytes()};
-        in_order = in_order && event.number == last[stream] + 1;
-        last[stream] = event.number;
-        ++count;
-        return il::success();
-    }
-    std::mutex mutex;
-    std::map<std::string, std::int64_t> last;
-    bool in_order{true};
-    int count{0};
-};
-
-}  // namespace subscription
-}  // namespace
 
 TEST_CASE("A subscription delivers what is there, and goes on where it was", "[patterns][subscription]")
 {
-    using namespace subscription;
+    using namespace subscription_test;
     Fixture f{3};
     f.sell(1000, 7);
     Delivered delivered;
@@ -115,7 +39,7 @@ TEST_CASE("A subscription delivers what is there, and goes on where it was", "[p
 
 TEST_CASE("Threads share a subscription, each stream in its order", "[patterns][subscription]")
 {
-    using namespace subscription;
+    using namespace subscription_test;
     Fixture f{2};
     f.sell(500, 9);
     Delivered delivered;
@@ -150,7 +74,7 @@ TEST_CASE("Threads share a subscription, each stream in its order", "[patterns][
 
 TEST_CASE("A failing event parks its stream, and nothing else", "[patterns][subscription]")
 {
-    using namespace subscription;
+    using namespace subscription_test;
     Fixture f;
     f.sell(30, 3);
     il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
@@ -205,4 +129,65 @@ TEST_CASE("A failing event parks its stream, and nothing else", "[patterns][subs
         CHECK(attempts == 3);
         CHECK(shipping.parked().value().empty());
     }
+}
+
+TEST_CASE("A second reader of a name waits, and takes over", "[patterns][subscription]")
+{
+    using namespace subscription_test;
+    Fixture f;
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    il::Subscription const first{f.events, f.cursors, "shipping", options};
+    il::Subscription const second{f.events, f.cursors, "shipping", options};
+    std::atomic<int> by_first{0};
+    std::atomic<int> by_second{0};
+    auto const one = [&](il::Event const&) { ++by_first; };
+    auto const two = [&](il::Event const&) { ++by_second; };
+    Runner running{first, one};
+    CHECK(eventually([&] { return told.leased == 1; }));
+    f.sell(5);
+    CHECK(eventually([&] { return by_first == 5; }));
+    CHECK(second.drain(two, 50ms).errc() == il::Errc::lock_busy);
+    Runner standing_by{second, two};
+    f.sell(5);
+    CHECK(eventually([&] { return by_first == 10; }));
+    CHECK(running.end());
+    f.sell(5);
+    CHECK(eventually([&] { return by_second == 5; }));
+    CHECK(standing_by.end());
+    CHECK(by_first == 10);
+    CHECK(told.lost == 0);
+    CHECK(f.cursor().position == 15);
+}
+
+TEST_CASE("A reader that was paused beyond its lease cannot move the cursor", "[patterns][subscription]")
+{
+    using namespace subscription_test;
+    Fixture f;
+    f.sell(3);
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    // Its lease is taken by somebody else while it handles the second event, as after a long pause.
+    il::Subscription const paused{f.events, f.cursors, "shipping", options};
+    il::OwnerToken const somebody{{7, 7}};
+    il::Key const key{std::string{"shipping/0"}};
+    std::atomic<int> seen{0};
+    auto const handler = [&](il::Event const& event) {
+        if (++seen == 2) {
+            CHECK(event.number == 2);
+            CHECK(f.cursors.force_release(key));
+            CHECK(f.cursors.create(key, somebody, 1s));
+            il::Cursor const moved{"shipping/0", 3, 1, {}};
+            auto const stored = f.cursors.load(key);
+            CHECK(
+                (stored ? f.cursors.compare_and_set(key, stored->version, moved)
+                        : f.cursors.insert(key, moved)));
+        }
+    };
+    CHECK(paused.drain(handler, 10s).value() >= 2);
+    CHECK(told.lost == 1);
+    CHECK(f.cursor().position == 3);
+    CHECK(told.leased == 2);
 }

@@ -278,19 +278,18 @@ inline void SubscriptionMachine::begin(Found found, TimePoint now)
                 Errc::corrupt_state, "the cursor '" + terms_.id + "' is of a log of " +
                                          std::to_string(cursor.partitions) + " partitions, and this has " +
                                          std::to_string(terms_.partitions)});
-        done_ = cursor.position;
+        done_ = written_ = cursor.position;  // also of a cursor that is refused: it is not written
         for (auto& record : cursor.parked) {
             if (record.number < 1 || record.position < 1 || record.stream.empty())
                 return fail(Failure{
-                    Errc::corrupt_state, "the cursor '" + terms_.id +
-                                             "' names a parked stream without "
-                                             "an event that it waits with"});
+                    Errc::corrupt_state,
+                    "the cursor '" + terms_.id + "' names a parked stream, but no event of it"});
             auto& stream = parked_[record.stream];
             stream.record = std::move(record);
             resuming_ += stream.record.resume ? 1 : 0;
         }
     }
-    read_ = written_ = may_trim_ = done_;
+    read_ = may_trim_ = done_;
     for (auto const& [name, stream] : parked_)
         may_trim_ = std::min(may_trim_, stream.record.position - 1);
     look_at_ = parked_.empty() ? TimePoint::max() : add(now, terms_.look_every);

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What a subscription does about what should not be: bad options, foreign cursors, handlers that fail.
+
+#include <interlock/patterns/inbox.hpp>
+
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+#include "unit/patterns/subscription.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+namespace subscription_trouble_test {
+
+using namespace subscription_test;
+using Catch::Matchers::ContainsSubstring;
+
+/// Runs one that ends by itself.
+il::Outcome<std::size_t> drained(Fixture const& f, il::SubscriptionOptions options, std::string name)
+{
+    return il::Subscription{f.events, f.cursors, std::move(name), options}.drain(nothing, 100ms);
+}
+
+}  // namespace subscription_trouble_test
+
+TEST_CASE("A subscription refuses options that make no sense, in words", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture const f;
+    auto const refused = [&](std::function<void(il::SubscriptionOptions&)> const& change,
+                             std::string const& words, std::string name = "shipping") {
+        auto options = quick;
+        change(options);
+        auto const outcome = drained(f, options, std::move(name));
+        CHECK(outcome.errc() == il::Errc::invalid_argument);
+        CHECK_THAT(outcome.message(), ContainsSubstring(words));
+    };
+    using Options = il::SubscriptionOptions;
+    refused([](Options& o) { o.batch = 0; }, "a batch is 1 to 100,000");
+    refused([](Options& o) { o.batch = 100'001; }, "a batch is 1 to 100,000");
+    refused([](Options& o) { o.concurrency = 0; }, "concurrency");
+    refused([](Options& o) { o.attempts = 0; }, "attempt");
+    refused([](Options& o) { o.backoff.initial = -1s; }, "backoff");
+    refused([](Options& o) { o.event_deadline = 0s; }, "time");
+    refused([](Options& o) { o.poll_least = 0s; }, "polls");
+    refused([](Options& o) { o.poll_most = 1ns; }, "polls");
+    refused([](Options& o) { o.cursor_every = -1s; }, "writes");
+    refused([](Options& o) { o.ttl = 1ms; }, "lease");
+    refused([](Options&) {}, "1 to 200 bytes", "");
+    refused([](Options&) {}, "1 to 200 bytes", "a/b");
+    refused([](Options&) {}, "1 to 200 bytes", std::string(201, 'n'));
+    CHECK(f.cursors.key_count() == 0);
+    il::Subscription const one{f.events, f.cursors, "shipping", quick};
+    CHECK(
+        one.drain(nothing, std::chrono::duration<double>{std::nan("")}).errc() == il::Errc::invalid_argument);
+}
+
+TEST_CASE("A cursor that is not of this log stays where it is", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f{2};
+    f.sell(5);
+    auto const other = il::partition_of("sku-0", 2);
+    auto const refused = [&](il::Cursor const& cursor, std::string const& words) {
+        auto const version = f.cursors.insert(cursor).value();
+        auto const outcome = drained(f, quick, "shipping");
+        CHECK(outcome.errc() == il::Errc::corrupt_state);
+        CHECK_THAT(outcome.message(), ContainsSubstring(words));
+        CHECK(f.cursors.load(cursor.id).value().value == cursor);
+        CHECK(f.cursors.erase(cursor.id, version));
+        for (unsigned partition : {0U, 1U})
+            if (auto const left = f.cursors.load(il::cursor_id("shipping", partition)))
+                CHECK(f.cursors.erase(left->value.id, left->version));
+    };
+    auto const id = il::cursor_id("shipping", other);
+    refused({id, 6, 2, {}}, "beyond the last one");
+    refused({id, -1, 2, {}}, "below 0");
+    refused({id, 3, 1, {}}, "of a log of 1 partitions");
+    refused({id, 3, 2, {{"sku-0", 0, 1, 1, "", false}}}, "no event of it");
+    CHECK(drained(f, quick, "shipping").value() == 5);
+}
+
+TEST_CASE("What is no event for a handler is never passed over in silence", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(6, 2);
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    il::Subscription const shipping{f.events, f.cursors, "shipping", options};
+    int calls = 0;
+    auto const handler = [&](il::Event const& event) {
+        ++calls;
+        if (event.stream == il::Key{"sku-0"})
+            return il::Handling::ignore;
+        return event.number == 2 ? il::Handling::park : il::Handling::done;
+    };
+    CHECK(shipping.drain(handler).value() == 4);
+    CHECK(calls == 5);
+    CHECK(told.ignored == 3);
+    CHECK(told.parked == 1);
+    CHECK(told.retries == 0);
+    auto const parked = shipping.parked().value();
+    REQUIRE(parked.size() == 1);
+    CHECK(parked[0].number == 2);
+    CHECK(parked[0].attempts == 1);
+}
+
+TEST_CASE(
+    "An outcome that failed is a failure of the event, an inbox in it or not", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(2);
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    il::Subscription const shipping{f.events, f.cursors, "shipping", options};
+    il::memory::StateRepository<il::Cursor> const states;  // any state will do
+    il::Inbox const inbox{
+        il::TransactionService{il::OptimisticVersioning{.missing = il::Missing::create}, states}, "shipping"};
+    int calls = 0;
+    auto const handler = [&](il::Event const& event) -> il::Outcome<il::Handled> {
+        if (++calls < 3)
+            return il::Errc::not_found;
+        return inbox.handle(event, "sum", [](il::Cursor& sum) { ++sum.position; });
+    };
+    CHECK(shipping.drain(handler).value() == 2);
+    CHECK(told.retries == 2);
+    CHECK(calls == 4);
+    CHECK(shipping.move_to(0, 0));
+    CHECK(shipping.drain(handler).value() == 2);
+    CHECK(states.load("sum").value().value.position == 2);
+}
+
+TEST_CASE("A stream is not parked for what cannot be reached", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(1);
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    int calls = 0;
+    auto const handler = [&](il::Event const&) -> il::Outcome<void> {
+        if (++calls < 20)
+            return il::Errc::unavailable;
+        return il::success();
+    };
+    CHECK(shipping.drain(handler).value() == 1);
+    CHECK(calls == 20);
+    CHECK(shipping.parked().value().empty());
+}
+
+TEST_CASE("A handler that fails for every stream stops the partition", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(20, 20);
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    options.max_parked = 3;
+    il::Subscription const shipping{f.events, f.cursors, "shipping", options};
+    auto const fails = [](il::Event const&) { throw std::runtime_error("broken"); };
+    auto const outcome = shipping.drain(fails);
+    CHECK(outcome.errc() == il::Errc::overloaded);
+    CHECK_THAT(outcome.message(), ContainsSubstring("3 streams are parked") && ContainsSubstring("broken"));
+    CHECK(told.parked == 3);
+    CHECK(told.full >= 1);
+    CHECK(shipping.parked().value().size() == 3);
+    CHECK(f.cursor().position <= 3);
+    std::atomic<bool> mended{false};
+    Runner running{shipping, [&](il::Event const&) {
+                       if (!mended)
+                           throw std::runtime_error("broken");
+                   }};
+    CHECK(eventually([&] { return told.full >= 3; }));
+    CHECK(!running.ended);
+    mended = true;
+    CHECK(eventually([&] { return f.cursor().position == 20; }));
+    CHECK(running.end());
+}
+
+TEST_CASE("A stream is resumed, and a cursor is moved, while the reader runs", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(20, 2);
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    il::Subscription const shipping{f.events, f.cursors, "shipping", options};
+    std::atomic<bool> mended{false};
+    std::atomic<int> handled{0};
+    Runner running{shipping, [&](il::Event const& event) {
+                       if (!mended && event.stream == il::Key{"sku-1"} && event.number == 3)
+                           throw std::runtime_error("broken");
+                       ++handled;
+                   }};
+    CHECK(eventually([&] { return f.cursor().parked.size() == 1 && f.cursor().position == 20; }));
+    CHECK(handled == 12);
+    mended = true;
+    CHECK(shipping.resume("sku-1"));
+    CHECK(eventually([&] { return f.cursor().parked.empty(); }));
+    CHECK(handled == 20);
+    CHECK(told.resumed == 1);
+    CHECK(told.unparked == 1);
+    CHECK(shipping.move_to(0, 10));
+    f.sell(1);
+    CHECK(eventually([&] { return handled == 32; }));
+    CHECK(running.end());
+    CHECK(told.moved == 1);
+    CHECK(f.cursor().position == 21);
+}
+
+TEST_CASE(
+    "What a consumer has not read is not trimmed, nor what waits in a parked stream",
+    "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(20, 2);
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    auto const handler = [&](il::Event const& event) {
+        return event.position == 6 ? il::Handling::park : il::Handling::done;
+    };
+    CHECK(shipping.drain(handler).value() == 12);
+    CHECK(f.events.trim(0, 20).value() == 5);
+    CHECK(shipping.skip("sku-1"));
+    CHECK(shipping.drain(nothing).value() == 7);
+    CHECK(f.events.trim(0, 20).value() == 20);
+    f.sell(2);
+    CHECK(f.events.trim(0, 22).value() == 20);
+    CHECK(shipping.forget());
+    CHECK(f.events.trim(0, 22).value() == 22);
+    CHECK(f.cursors.load("shipping/0").errc() == il::Errc::not_found);
+
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    f.sell(1);
+    il::Subscription const late{f.events, f.cursors, "late", options};
+    CHECK(late.drain(nothing).value() == 1);
+    CHECK(told.trimmed == 1);
+    CHECK(late.move_to(0, 5));
+    auto const outcome = late.drain(nothing);
+    CHECK(outcome.errc() == il::Errc::corrupt_state);
+    CHECK_THAT(outcome.message(), ContainsSubstring("were removed before 'late/0' has read them"));
+}
