@@ -10,8 +10,10 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace il = interlock;
 using namespace std::chrono_literals;
@@ -117,6 +119,22 @@ void two_states()
     check(stock.load("there").value().value.quantity == 1);
 }
 
+void many_keys()
+{
+    il::memory::StateRepository<Stock> stock;
+    il::TransactionService service{il::PessimisticRowLock{}, stock};
+    for (auto const* sku : {"sku-1", "sku-2", "sku-3"})
+        stock.insert({sku, 5}).value();
+    // #region many_keys
+    std::vector<std::string> const lines{"sku-3", "sku-1", "sku-2"};  // from the request
+    service.do_in_transaction(lines, [](std::span<Stock> stocks) {
+        for (Stock& s : stocks)
+            --s.quantity;
+    });
+    // #endregion many_keys
+    check(stock.load("sku-2").value().value.quantity == 4);
+}
+
 int main()
 {
     policies();
@@ -124,4 +142,5 @@ int main()
     check(honest_outcome("request-1") == 0);
     idempotency_keys();
     two_states();
+    many_keys();
 }

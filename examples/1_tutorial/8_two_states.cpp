@@ -12,6 +12,7 @@
 
 #include <cstdlib>
 #include <future>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ struct Document {
 BOOST_DESCRIBE_STRUCT(Document, (), (place, text, revision))
 
 struct InsufficientFunds {};
+struct SoldOut {};
 
 void check(bool ok)  // like assert, but in release builds, too
 {
@@ -105,10 +107,42 @@ void replicate()
     writer.get();
 }
 
+struct Stock {
+    std::string sku;
+    int quantity = 0;
+};
+BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
+
+/// How many lines an order has is known at run time only.
+void order_as_many_as_you_like()
+{
+    il::memory::StateRepository<Stock> stock;
+    for (auto const* sku : {"apple", "bread", "cheese"})
+        stock.insert({sku, 1}).value();
+    il::TransactionService service{il::PessimisticRowLock{}, stock};
+
+    auto const order = [&](std::vector<std::string> const& lines) {
+        service.do_in_transaction(lines, [](std::span<Stock> stocks) {
+            for (Stock& s : stocks)
+                if (--s.quantity < 0)
+                    throw SoldOut{};  // all are left as they were
+        });
+    };
+    order({"cheese", "apple"});
+    try {
+        order({"bread", "cheese"});
+        check(false);
+    } catch (SoldOut const&) {
+    }
+    check(stock.load("cheese").value().value.quantity == 0);
+    check(stock.load("bread").value().value.quantity == 1);
+}
+
 int main()
 {
     transfer_both_ways(il::OptimisticVersioning{});
     transfer_both_ways(il::PessimisticRowLock{});
     transfer_both_ways(il::SetNxLock{});
     replicate();
+    order_as_many_as_you_like();
 }

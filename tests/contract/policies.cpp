@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <exception>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -114,6 +115,41 @@ TEMPLATE_LIST_TEST_CASE("a transaction is applied or leaves no trace", "[contrac
     CHECK(run_async(service, keys(std::string("x"), std::string("y")), move_two).value() == 8);
     CHECK(pair.get("x") == 8);
     CHECK(pair.get("y") == 10);
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "a transaction on a range is applied to all of its states or to none", "[contract][policies]", Pairs)
+{
+    TestType const pair;
+    auto const service = pair.service();
+    for (auto const* sku : {"x", "y", "z"})
+        pair.put(sku, 10);
+    std::vector<std::string> const skus{"z", "x", "y"};
+    auto const take = [](std::span<Stock> states) {
+        for (auto& s : states)
+            --s.quantity;
+        return states[0].sku == "z" ? states[0].quantity : -1;
+    };
+    CHECK(service.do_in_transaction(skus, take) == 9);
+    CHECK(run_async(service, keys(skus), take).value() == 8);
+    OperationId const id{"op"};
+    CHECK(service.do_in_transaction(id, skus, take) == 7);
+    CHECK(service.do_in_transaction(id, skus, take) == 7);
+    auto const fail = [](std::vector<Stock*> const& states) -> int {
+        for (auto* s : states)
+            s->quantity = -1;
+        throw std::runtime_error("mine");
+    };
+    CHECK_THROWS_AS(service.do_in_transaction(skus, fail), std::runtime_error);
+    CHECK_THROWS_AS(run_async(service, skus, fail), std::runtime_error);
+    std::vector<std::string> const missing{"x", "none"};
+    CHECK(service.try_do_in_transaction(missing, take).errc() == Errc::not_found);
+    CHECK(run_async(service, missing, take).errc() == Errc::not_found);
+    std::vector<std::string> const twice{"x", "y", "x"};
+    CHECK(service.try_do_in_transaction(twice, take).errc() == Errc::invalid_argument);
+    CHECK(run_async(service, std::vector<std::string>{}, take).errc() == Errc::invalid_argument);
+    for (auto const* sku : {"x", "y", "z"})
+        CHECK(pair.get(sku) == 7);
 }
 
 TEMPLATE_LIST_TEST_CASE(

@@ -304,6 +304,11 @@ void check_concurrent_ranges(Service const& service, R const& repository, int ro
             };
             auto const outcome = service.try_do_in_transaction(mine, move, {.deadline = long_deadline});
             wrong += !outcome || (all && *outcome != 50) ? 1 : 0;
+            auto const move_between_two = [](Stock& a, Stock& b) { --a.quantity, ++b.quantity; };
+            wrong += !service.try_do_in_transaction(
+                         keys(mine[1], mine[0]), move_between_two, {.deadline = long_deadline})
+                         ? 1
+                         : 0;
         }
     });
     CHECK(wrong == 0);

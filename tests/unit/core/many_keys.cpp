@@ -5,6 +5,7 @@
 #include "support/many_keys.hpp"
 
 #include <interlock/backends/memory/backend.hpp>
+#include <interlock/backends/memory/event_repository.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -18,6 +19,7 @@
 
 #include <cstdint>
 #include <iterator>
+#include <map>
 #include <sstream>
 
 namespace many_keys_test {
@@ -174,6 +176,54 @@ struct Numbers {
     auto begin() { return std::istream_iterator<int>{text}; }
     static auto end() { return std::istream_iterator<int>{}; }
 };
+
+struct Sold {
+    std::string sku;
+    static constexpr EventType event{"stock.sold", 1};
+};
+BOOST_DESCRIBE_STRUCT(Sold, (), (sku))
+
+template <class P>
+void check_recorded(P policy)
+{
+    memory::EventRepository const events;
+    Repository const repository{{.events = events}};
+    auto const skus = many_stocks(repository, 3);
+    TransactionService const service{policy, repository};
+    auto const sell = [](std::span<Stock> states, Recorder& record) {
+        for (std::size_t i = states.size(); i-- > 0;) {
+            --states[i].quantity;
+            record(Sold{states[i].sku}, i);
+        }
+    };
+    service.do_in_transaction(skus, sell);
+    service.do_in_transaction(OperationId{"op"}, skus, sell);
+    service.do_in_transaction(OperationId{"op"}, skus, sell);
+    service.do_in_transaction(skus, [](std::vector<Stock*> s, TransactionContext& context, Recorder& record) {
+        record(Sold{s[1]->sku}, context.keys().size() - 1);
+    });
+    auto failing = [&](std::span<Stock* const> s, Recorder& record) -> boost::asio::awaitable<void> {
+        record(Sold{s[0]->sku});
+        co_await boost::asio::this_coro::executor;
+        throw std::out_of_range("mine");
+    };
+    CHECK_THROWS_AS(
+        service.async_do_in_transaction(skus, failing, boost::asio::use_future).get(), std::out_of_range);
+    CHECK(pieces(repository, skus) == 24);
+    auto const page = events.read(0, 0).value();
+    REQUIRE(page.events.size() == 7);
+    std::map<std::string, int> of_stream;
+    for (auto const& event : page.events)
+        ++of_stream[std::string(event.stream.bytes())];
+    CHECK((of_stream[skus[0]] == 2 && of_stream[skus[1]] == 2 && of_stream[skus[2]] == 3));
+}
+
+TEST_CASE("what an operation on a range records belongs to the states it names", "[core][many_keys]")
+{
+    check_recorded(OptimisticVersioning{});
+    check_recorded(PessimisticRowLock{});
+    check_recorded(SetNxLock{});
+}
 
 TEST_CASE("a range of numbers, of scalars, and one that can be gone through once", "[core][many_keys]")
 {

@@ -19,9 +19,11 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace {
 namespace inbox {
@@ -98,6 +100,22 @@ TEST_CASE("A duplicate gets the result of the first run", "[patterns][inbox]")
     auto const again = f.inbox.handle(an_event("e-1"), "sku-1", count);
     CHECK(again.value() == 1);
     CHECK(again.replayed());
+}
+
+TEST_CASE("A message may concern as many states as it names", "[patterns][inbox]")
+{
+    using namespace inbox;
+    namespace asio = boost::asio;
+    Fixture const f;
+    std::vector<std::string> const skus{"sku-3", "sku-1"};
+    auto const add = [](std::span<Shipment> shipments) {
+        for (auto& s : shipments)
+            ++s.parcels;
+    };
+    CHECK(f.inbox.handle(an_event("e-1"), skus, add).value() == il::Handled::processed);
+    CHECK(f.inbox.async_handle(an_event("e-1"), skus, add, asio::use_future).get().replayed());
+    CHECK(f.inbox.async_handle(an_event("e-2"), il::keys(skus), add, asio::use_future).get());
+    CHECK(f.parcels() == 2);
 }
 
 TEST_CASE("A handler that throws leaves the message unhandled", "[patterns][inbox]")

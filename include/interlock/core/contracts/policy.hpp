@@ -105,7 +105,8 @@ Failure reason_of([[maybe_unused]] X& transaction)
 }  // namespace detail
 
 /// What an operation may ask for, tried in this order; the first that its callable accepts wins and later
-/// ones are never instantiated. With several keys each part stands once per key, in the order of the call.
+/// ones are never instantiated. With several keys each part stands once per key, in the order of the call. Of
+/// a range the states come in one argument, and so do the locks: see `keys(range)`.
 enum class Form : unsigned char {
     states,              ///< `T&`
     states_transaction,  ///< `T&, Repository::transaction_type&`
@@ -225,7 +226,8 @@ constexpr bool holds_in_begin(Session const& session) noexcept
 /// now), optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not) and
 /// `holds_in_begin()` (see the function of that name), the constants `forms` (an array of `Form`, in the
 /// order in which they are tried) and `guarded(form)` (whether the effect is a write made through the store),
-/// and `S::Transaction<N, form>`, one call on N keys:
+/// and `S::Transaction<N, form>`, one call on N keys. For a range N is `std::dynamic_extent`, and there are
+/// as many keys as the transaction is given when it is made; `kit/per_key.hpp` serves both:
 ///
 /// | member of a transaction | result | meaning |
 /// |---|---|---|

@@ -14,6 +14,10 @@
 
 #include "support/postgres_server.hpp"
 
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <random>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -43,6 +47,33 @@ TEST_CASE("a range under every policy in PostgreSQL", "[postgres][many_keys]")
         repository);
     check_ranges(TransactionService{SetNxLock{}, repository}, repository, 20);
     check_requests(TransactionService{IdempotencyKeys{SetNxLock{}, store}, repository}, repository);
+}
+
+TEST_CASE("ranges under several policies at once wait for each other in no circle", "[postgres][many_keys]")
+{
+    // The server would look for a deadlock only after the calls' deadlines: each would fail.
+    PostgresServer const server{{"deadlock_timeout=300s"}};
+    auto const pool = fresh_pool(server);
+    postgres::StateRepository<Stock> const repository{pool};
+    auto const skus = many_stocks(repository, 6);
+    TransactionService const optimistic{OptimisticVersioning{.max_attempts = 10000}, repository};
+    TransactionService const locking{PessimisticRowLock{}, repository};
+    std::atomic<int> failed{0};
+    run_threads(4, [&](std::size_t thread) {
+        std::minstd_rand random{static_cast<unsigned>(thread + 1)};
+        for (int i = 0; i < 30; ++i) {
+            auto mine = skus;
+            std::shuffle(mine.begin(), mine.end(), random);
+            mine.resize(4);
+            auto const done =
+                thread % 2 == 0
+                    ? locking.try_do_in_transaction(mine, TakeOneOfEach{}, {.deadline = long_deadline})
+                    : optimistic.try_do_in_transaction(mine, TakeOneOfEach{}, {.deadline = long_deadline});
+            failed += done ? 0 : 1;
+        }
+    });
+    CHECK(failed == 0);
+    CHECK(pieces(repository, skus) == 60 - 4 * 30 * 4);
 }
 
 TEST_CASE("a range may have a thousand keys in PostgreSQL", "[postgres][many_keys]")
