@@ -26,6 +26,9 @@ template <class Runtime>
 class BasicCounters;
 using Counters = BasicCounters<SystemRuntime>;
 template <class Runtime>
+class BasicEventRepository;
+using EventRepository = BasicEventRepository<SystemRuntime>;
+template <class Runtime>
 class BasicTransaction;
 using Transaction = BasicTransaction<SystemRuntime>;
 template <class Runtime>

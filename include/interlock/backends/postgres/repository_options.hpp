@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,35 @@
 namespace interlock {
 inline namespace v0 {
 namespace postgres {
+
+namespace detail {
+class EventSink;
+}
+
+/// The log behind an `EventRepository` of whatever runtime. Users pass the repository.
+class EventLogHandle {
+public:
+    /// No log.
+    EventLogHandle() noexcept = default;
+    explicit EventLogHandle(std::shared_ptr<detail::EventSink const> log) noexcept : log_(std::move(log)) {}
+    detail::EventSink const* get() const noexcept { return log_.get(); }
+
+private:
+    std::shared_ptr<detail::EventSink const> log_;
+};
+
+/// How a log of events is kept.
+struct EventRepositoryOptions {
+    /// The table of the events, perhaps with its schema in front, written as `RepositoryOptions::table` is.
+    /// Empty: `interlock_event`, where `interlock` is the pool's name space. The names of the other objects
+    /// of the log begin with it, so it has at most 48 bytes; see `EventRepository::schema_sql`.
+    std::string table{};
+    /// Into how many parts the log is divided, 1 to 256; the same for ever, and for all programs. The events
+    /// of one stream are in one partition; each partition has one reader at a time.
+    unsigned partitions{1};
+    /// What `Event::writer` says: the service, or the instance, that writes into the log by these options.
+    std::string writer{};
+};
 
 /// What a row transaction locks: see "Row-Level Locks" and "Advisory Locks" in PostgreSQL's manual. All of
 /// them end with the transaction, so there is no lease to lose and no fence to check.
@@ -152,6 +182,9 @@ struct RepositoryOptions {
     /// What each transaction of the repository is told, sent with its first statement at no extra trip; at
     /// most 32. For settings that differ from call to call, see `StateRepository::with_settings`.
     std::vector<Setting> settings{};
+    /// Where the events go that operations record, in the same transactions: a `postgres::EventRepository` of
+    /// the same pool. Without one a call whose operation records is `misconfigured`.
+    EventLogHandle events{};
 };
 
 /// What a server says about itself that decides what can be promised.

@@ -28,6 +28,8 @@
 #include <interlock/backends/postgres/detail/impl/connecting.ipp>
 #include <interlock/backends/postgres/detail/impl/connection.ipp>
 #include <interlock/backends/postgres/detail/impl/error.ipp>
+#include <interlock/backends/postgres/detail/impl/event_reading.ipp>
+#include <interlock/backends/postgres/detail/impl/event_table.ipp>
 #include <interlock/backends/postgres/detail/impl/greeting.ipp>
 #include <interlock/backends/postgres/detail/impl/known_table.ipp>
 #include <interlock/backends/postgres/detail/impl/names.ipp>
@@ -43,6 +45,7 @@
 #include <interlock/backends/postgres/detail/impl/subscriber.ipp>
 #include <interlock/backends/postgres/detail/impl/table_changes.ipp>
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
+#include <interlock/backends/postgres/detail/impl/table_events.ipp>
 #include <interlock/backends/postgres/detail/impl/table_facts.ipp>
 #include <interlock/backends/postgres/detail/impl/table_records.ipp>
 #include <interlock/backends/postgres/detail/impl/transaction_settings.ipp>
@@ -51,6 +54,7 @@
 #include <interlock/backends/postgres/detail/impl/values.ipp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/impl/counters.ipp>
+#include <interlock/backends/postgres/impl/event_repository.ipp>
 #include <interlock/backends/postgres/impl/idempotency_store.ipp>
 #include <interlock/backends/postgres/impl/options.ipp>
 #include <interlock/backends/postgres/impl/pool.ipp>
@@ -79,6 +83,7 @@ template class BasicTransaction<SystemRuntime>;
 template class BasicIdempotencyStore<SystemRuntime>;
 template class BasicTransactionalIdempotencyStore<SystemRuntime>;
 template class BasicCounters<SystemRuntime>;
+template class BasicEventRepository<SystemRuntime>;
 
 // What `schema.hpp` declares.
 template Outcome<void> create_schema(BasicPool<SystemRuntime> const&, Deadline);

@@ -89,6 +89,7 @@ public:
     using key_type = interlock::detail::repository_key_t<T, K>;
     using runtime_type = Runtime;
     using transaction_type = RowTransaction<T, key_type, Runtime>;
+    using events_type = BasicEventRepository<Runtime>;
     static constexpr std::string_view name = "postgres";
 
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a

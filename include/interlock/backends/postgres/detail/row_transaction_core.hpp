@@ -107,6 +107,8 @@ private:
         std::optional<std::size_t> place;  // which table the name means by now
         std::size_t found{0};              // the operation's record
         std::vector<Asked> asked;          // the changes that have a statement, in the order of their keys
+        std::size_t events{0};             // where the statements of events begin
+        std::size_t behind_events{0};
     };
 
     Outcome<Exchange> send_locks(Batch const& batch, Wait wait);
@@ -125,6 +127,11 @@ private:
 
     Outcome<CommitResult> do_commit(
         std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful);
+    // Runs statements that only read, in the transaction if it has begun.
+    Outcome<std::vector<Reply>> ask_before(Batch const& batch, TimePoint until);
+    // The failure of an error of statements that append events.
+    Outcome<CommitResult> events_refused(
+        SqlError const& error, OperationCommit const* operation, TimePoint until);
     // The change and COMMIT in one trip. Where anything else is committed with it, or it is not the change of
     // a row that is locked, the statement fails when it may not change the row, so that nothing is committed.
     Outcome<CommitResult> commit_one(RowChange& change, OperationCommit const* operation, TimePoint until);

@@ -40,6 +40,8 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+class EventSink;
+
 /// How many tokens one grant reserves.
 inline constexpr std::uint32_t token_block = 1024;
 
@@ -141,8 +143,11 @@ struct ChangeColumns {
     /// although the row was as it should be: a trigger or a rule of the table has made nothing of it, or
     /// something else, or somebody else was faster. Whoever sends it looks at the row then.
     bool looks{false};
+    /// Not null: the statement takes the lock of a stream of this log once the change is made, and says that
+    /// the events behind it may be appended, see `EventSink::lock_words`.
+    EventSink const* log{nullptr};
 
-    bool usual() const noexcept { return written.empty() && !told && !looks; }
+    bool usual() const noexcept { return written.empty() && !told && !looks && log == nullptr; }
 };
 
 /// A change together with all that depends on it. The parameters, in this order:
@@ -151,7 +156,8 @@ struct ChangeColumns {
 /// 3. with an operation: home, id, attempt, answer, retention in microseconds;
 /// 4. for the action: the version (update, erase, verify), the state's own key (update_respelled), or the
 ///    number of the key (insert), and the values;
-/// 5. last, with an operation, `Refusal::error` or `ChangeColumns::looks`: `race_word`.
+/// 5. with a log: the number of the stream's lock;
+/// 6. last, with an operation, `Refusal::error` or `ChangeColumns::looks`: `race_word`.
 ///
 /// A change on which nothing else depends returns the new version, or no row. That is cheaper than to be told
 /// at once why a change was refused; the reason is asked for only then. Every other change returns the
@@ -204,7 +210,8 @@ struct Statements {
     Statement lock_row_now;
     Statement lock_hash;
     Statement lock_hash_now;
-    Statement place;  ///< which table the name means
+    Statement place;       ///< which table the name means
+    Statement record_key;  ///< the bytes by which records of a key are kept, where the server makes them
     Statement find_operation;
     Statement find_new_row;  // by the bytes under which records of new rows are kept
     Statement forbid;

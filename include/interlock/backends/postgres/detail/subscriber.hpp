@@ -8,7 +8,7 @@
 /// hands a lock on.
 ///
 /// All messages come on one channel, and they are hints:
-/// - `f` and a hash: the name with this hash became free.
+/// - `f` and a hash: the name with this hash became free, or there is more to read under it.
 /// - `w`, the first four bytes of a holder's owner token, and a hash: somebody asked in vain for the name, so
 ///   that its holder should not hand it on locally for ever.
 ///
@@ -28,6 +28,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -78,6 +79,11 @@ public:
     /// since what happened before that was not heard.
     void subscribe(std::uint64_t hash, Waiter& waiter);
 
+    /// Wakes those of this pool who wait for the name with this hash, and soon those of other processes:
+    /// everything that is announced within 5 ms leaves as one message, by the connection that listens. The
+    /// caller does not wait for it, and no transaction of the caller's has to do with it.
+    void announce(std::uint64_t hash) noexcept;
+
     /// Whether somebody has lately asked in vain for what `owner` holds, as far as this pool knows. The
     /// question costs no trip. The first question starts the thread, and knows nothing yet.
     bool wanted(std::uint64_t hash, OwnerToken owner);
@@ -96,10 +102,22 @@ private:
     // Listens until the connection breaks or it is time to stop. False: it never came to listening.
     bool serve(Connection& connection);
     void handle(std::string_view payload);
+    void wake_all(std::uint64_t hash) noexcept;  // the caller holds the mutex
+    // Sends what was announced, if it is time for that. False: the connection broke.
+    bool send_announced(Connection& connection);
+    // Until when to listen, so that what was announced is sent in time.
+    TimePoint listen_until(TimePoint until) const;
+
+    // That long after a message the next one may leave.
+    static constexpr std::chrono::milliseconds between_messages{5};
 
     Settings settings_;     // how the server is reached
     std::string endpoint_;  // the server's name in failures
     std::string channel_;   // of NOTIFY
+
+    // What follows is guarded by the mutex.
+    std::vector<std::uint64_t> announced_;  // what others are still to be told
+    TimePoint next_message_{};              // when the next message may leave; a time of sockets
 };
 
 }  // namespace detail

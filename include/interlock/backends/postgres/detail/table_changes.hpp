@@ -8,6 +8,7 @@
 /// whose bodies would make its own file too long.
 
 #include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/backends/postgres/detail/table_events.hpp>
 #include <interlock/backends/postgres/detail/table_records.hpp>
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION

@@ -66,6 +66,8 @@ struct RowChange {
     bool told{false};             // the caller wants to know what is stored
     Reply stored{};               // out, if it does: the row, whose last columns are the state's
     bool may_differ{false};       // out: the row may have become another one since
+    std::span<NewEvent const> events{};
+    std::string stream{};  // whose events they are, see `TableCore::prepare_events`
 };
 
 /// What the statement of the change does.
@@ -92,6 +94,7 @@ public:
             row.release = change.release;
             row.before = change.before;
             row.told = change.stored != nullptr && change.kind == ChangeKind::write;
+            row.events = change.events;
         }
     }
     std::span<RowChange> rows() noexcept
@@ -252,11 +255,27 @@ public:
     static Outcome<void> check(RowChange const& change);
     /// Whether there is anything to ask the server.
     static bool has_effect(RowChange const& change) noexcept;
-    /// Adds the statement of one change; the parameters are in the order of `change_text`.
+    /// Adds the statement of one change; the parameters are in the order of `change_text`. `with_events`: and
+    /// those that append its events if the change was made.
     Outcome<void> add_change(
         KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
-        Refusal refusal = Refusal::reply) const;
+        Refusal refusal = Refusal::reply, bool with_events = false) const;
     bool add_operation(KnownTable const& known, Params& params, OperationCommit const& operation) const;
+
+    // ---- events of the changes ------------------------------------------------------------------
+
+    /// Looks whether the events of the changes can be stored, and finds the stream of each change; nothing is
+    /// written. `ask(batch)` runs statements that only read, and gives their replies: once for a log that is
+    /// not known yet, and for keys that the server takes in several spellings.
+    template <class Ask>
+    Outcome<void> prepare_events(KnownTable const& known, std::span<RowChange> changes, Ask ask) const;
+    /// Adds the statements that append the events of a change, behind the change itself.
+    void add_events(Batch& batch, RowChange const& change) const;
+    /// Adds those that take the locks of the streams of several changes, in one order for all transactions.
+    void add_stream_locks(Batch& batch, std::span<RowChange const> changes) const;
+    /// Tells those who read the log, once the commit was made.
+    void announce(std::span<RowChange const> changes) const noexcept;
+
     /// Adds the statement that finds an operation's record.
     Outcome<void> add_find(
         KnownTable const& known, Batch& batch, Key const& key, OperationId const& id) const;
@@ -353,6 +372,12 @@ private:
     Outcome<Reply> row_of_answer(std::string_view answer, Deadline until) const;
     // The row as it is, by the columns of its key as the server writes them.
     Outcome<Reply> load_by(std::span<std::string const> key, Deadline until) const;
+    // Before a commit of one change that has events.
+    Outcome<void> prepare_one(RowChange& change, Deadline until) const;
+    // An error of a commit of one change.
+    Outcome<CommitResult> error_of_one(
+        KnownTable const& known, SqlError const& error, RowChange const& change,
+        OperationCommit const* operation, Deadline until, bool& unclear) const;
     Outcome<CommitResult> judge_one(
         KnownTable const& known, Reply const& reply, RowChange const& change,
         OperationCommit const* operation, Deadline until, bool& unclear) const;

@@ -178,7 +178,8 @@ INTERLOCK_DECL void KnownTable::add_change(
         with_operation ? 'o' : '-',
         refusal == Refusal::error ? 'e' : '-',
         columns.told ? 't' : '-',
-        columns.looks ? 'l' : '-'};
+        columns.looks ? 'l' : '-',
+        columns.log != nullptr ? 's' : '-'};
     form += columns.written;
     if (auto const* const statement = made(form))
         return batch.add(*statement, std::move(params));

@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/connection.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/event_sink.hpp>
 #include <interlock/backends/postgres/detail/row_transaction_core.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
@@ -217,6 +218,8 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_rows(
             change.key = &*own_key_;
     auto result = do_commit(changes, operation, deadline, careful);
     end();
+    if (result && !result->duplicate)
+        store_->announce(changes);
     return result;
 }
 
@@ -246,6 +249,10 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
         return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent");
     if (!session_ || !session_->is_open())
         return failed(Errc::unavailable, "postgres: the connection is lost; nothing was committed");
+    auto const prepared = store_->prepare_events(
+        *known_, changes, [&](Batch const& batch) { return ask_before(batch, until); });
+    if (!prepared)
+        return prepared.failure();
     // With something else before it, a change that left no trace could not be made once more.
     bool const alone = before_commit_.size() == 0;
     if (begun_ && changes.size() == 1 && !used_ && changes[0].fence == nullptr &&
@@ -256,23 +263,38 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
 }
 
 template <class R>
+Outcome<std::vector<Reply>> RowTransactionCore<R>::ask_before(Batch const& batch, TimePoint until)
+{
+    auto exchange = step(batch, until, begun_ ? Bounded::by_caller : Bounded::by_session);
+    if (!exchange)
+        return std::move(exchange).failure();
+    if (exchange->error)
+        return failure_of(*exchange->error, Access::read);
+    return std::move(exchange->replies);
+}
+
+template <class R>
 Outcome<CommitResult> RowTransactionCore<R>::commit_one(
     RowChange& change, OperationCommit const* operation, TimePoint until)
 {
     auto batch = std::move(before_commit_);
     auto const at = batch.size();
     bool const plain = at == 0 && operation == nullptr && change.version != no_version &&
-                       !store_->needs_care(*known_, change);
-    if (auto added =
-            store_->add_change(*known_, batch, change, operation, plain ? Refusal::reply : Refusal::error);
+                       change.events.empty() && !store_->needs_care(*known_, change);
+    if (auto added = store_->add_change(
+            *known_, batch, change, operation, plain ? Refusal::reply : Refusal::error, true);
         !added)
         return std::move(added).failure();
+    auto const behind_events = batch.size();
     batch.add(store_->commit);
     auto done = Base::commit(batch, until);
     if (!done)
         return std::move(done).failure();
     if (done->error) {
         end();
+        auto const first = at + (store_->reads_again(*known_, change) ? 2 : 1);
+        if (done->error->step >= first && done->error->step < behind_events)
+            return events_refused(*done->error, operation, until);
         if (!is_race(*done->error))
             return error_refused(*done->error, {&change, 1}, operation, until);
         if (at == 0 && store_->mapped && change.kind != ChangeKind::guard)
@@ -368,6 +390,11 @@ Outcome<void> RowTransactionCore<R>::add_steps(
     for (auto const i : order)
         if (auto added = add_step(steps, changes[i], i, careful); !added)
             return added;
+    steps.events = batch.size();
+    store_->add_stream_locks(batch, changes);
+    for (auto const i : order)
+        store_->add_events(batch, changes[i]);
+    steps.behind_events = batch.size();
     if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
         Params params;
         if (!store_->add_operation(*known_, params, *operation))
@@ -419,7 +446,10 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
         return std::move(stepped).failure();
     if (stepped->error) {
         end();
-        auto failed = statement_failed(*stepped->error, changes, operation, until);
+        bool const of_events =
+            stepped->error->step >= steps.events && stepped->error->step < steps.behind_events;
+        auto failed = of_events ? events_refused(*stepped->error, operation, until)
+                                : statement_failed(*stepped->error, changes, operation, until);
         if (!failed)
             return std::move(failed).failure();
         return Answer{*std::move(failed)};
@@ -472,6 +502,14 @@ Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
             Deadline{until});
     }
     return error_refused(error, changes, operation, until);
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::events_refused(
+    SqlError const& error, OperationCommit const* operation, TimePoint until)
+{
+    return store_->or_duplicate(
+        store_->options.events.get()->append_failed(error, Access::write), operation, Deadline{until});
 }
 
 template <class R>

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENTS_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_STATEMENTS_IPP
 
+#include <interlock/backends/postgres/detail/event_sink.hpp>
 #include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/core/runtime/immortal.hpp>
@@ -206,6 +207,12 @@ public:
             add_lock_record();
         if (with_operation_)
             add_new_record();
+        if (columns_.log != nullptr) {
+            bind("stream", "::bigint");
+            words_.set(
+                "stream_lock",
+                joined_text({", (SELECT ", columns_.log->lock_words(words_.text("{stream}")), " FROM w)"}));
+        }
         return with_ + (refusal == Refusal::error ? error_if_refused() : reasons());
     }
 
@@ -378,10 +385,11 @@ private:
             set_race("SELECT count(*) FROM w");
             words_.set("told", told("w."));
             return words_.line(R"( SELECT w.version, CASE WHEN NOT EXISTS (SELECT FROM w){unrecorded}
-                THEN {race} END{told} FROM (SELECT 1) one LEFT JOIN w ON true)");
+                THEN {race} END{stream_lock}{told} FROM (SELECT 1) one LEFT JOIN w ON true)");
         }
         set_race("count(*)");
-        return words_.line(" SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END FROM w");
+        return words_.line(
+            " SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END{stream_lock} FROM w");
     }
 
     /// Whether nothing came of the change although the row was as it should be.
@@ -416,6 +424,7 @@ private:
             set_race(with_operation_ ? "SELECT count(*) FROM rec" : "SELECT count(*) FROM w");
             out += words_.line(", CASE WHEN {fails} THEN {race} END");
         }
+        out += words_.line("{stream_lock}");
         if (columns_.told)
             append(out, {told("w."), " FROM (SELECT 1) one LEFT JOIN w ON true"});
         return out;
@@ -440,8 +449,8 @@ INTERLOCK_DECL std::string change_text(
     Refusal refusal, ChangeColumns columns)
 {
     bool const writes = action != RowAction::verify && action != RowAction::nothing;
-    bool const alone =
-        writes && fencing == Fencing::none && !with_operation && refusal == Refusal::reply && !columns.looks;
+    bool const alone = writes && fencing == Fencing::none && !with_operation && refusal == Refusal::reply &&
+                       !columns.looks && columns.log == nullptr;
     ChangeText text{t, ns, action, fencing, with_operation, std::move(columns)};
     return alone ? text.plain() : text.whole(refusal);
 }
@@ -537,6 +546,8 @@ INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lo
     lock_hash_now =
         Statement{words.line("SELECT pg_try_advisory_xact_lock({number}), {store}, pg_current_xact_id()")};
     place = Statement{words.line("SELECT {store}")};
+    if (!t.record_key.empty())
+        record_key = Statement{joined_text({"SELECT ", Parameters{}.record_key(t)})};
 }
 
 INTERLOCK_DECL void Statements::make_operation_records(Table const& t, SqlWords words)

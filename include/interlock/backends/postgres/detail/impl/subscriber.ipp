@@ -5,7 +5,9 @@
 
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -115,6 +117,22 @@ void Subscriber<R>::subscribe(std::uint64_t hash, Waiter& waiter)
 }
 
 template <class R>
+void Subscriber<R>::announce(std::uint64_t hash) noexcept
+{
+    std::lock_guard lock(mutex_);
+    wake_all(hash);
+    if (std::find(announced_.begin(), announced_.end(), hash) != announced_.end())
+        return;
+    try {
+        announced_.push_back(hash);
+        static_cast<void>(this->start());
+    } catch (std::exception const&) {  // no memory: others look by themselves
+    }
+    if (announced_.size() == 1)
+        bell_.ring();
+}
+
+template <class R>
 bool Subscriber<R>::wanted(std::uint64_t hash, OwnerToken owner)
 {
     std::lock_guard lock(mutex_);
@@ -153,7 +171,9 @@ bool Subscriber<R>::serve(Connection& connection)
     std::vector<Notification> messages;
     while (!this->stopping()) {
         messages.clear();
-        if (!connection.listen(messages, bell_, interlock::detail::add(heard, silence)))
+        if (!connection.listen(messages, bell_, listen_until(interlock::detail::add(heard, silence))))
+            return true;
+        if (!send_announced(connection))
             return true;
         for (auto const& message : messages)
             handle(message.payload);
@@ -177,9 +197,40 @@ void Subscriber<R>::handle(std::string_view payload)
     std::lock_guard lock(mutex_);
     if (message->wanted)
         return this->note_wanted(message->hash, *message->wanted);
-    auto const [begin, end] = waiters_.equal_range(message->hash);
+    wake_all(message->hash);
+}
+
+template <class R>
+void Subscriber<R>::wake_all(std::uint64_t hash) noexcept
+{
+    auto const [begin, end] = waiters_.equal_range(hash);
     for (auto it = begin; it != end; ++it)
         it->second.waiter->wake();
+}
+
+template <class R>
+TimePoint Subscriber<R>::listen_until(TimePoint until) const
+{
+    std::lock_guard lock(mutex_);
+    return announced_.empty() ? until : std::min(until, next_message_);
+}
+
+template <class R>
+bool Subscriber<R>::send_announced(Connection& connection)
+{
+    std::vector<std::uint64_t> now;
+    {
+        std::lock_guard lock(mutex_);
+        if (announced_.empty() || interlock::detail::socket_now() < next_message_)
+            return true;
+        now.swap(announced_);
+        next_message_ = interlock::detail::add(interlock::detail::socket_now(), between_messages);
+    }
+    std::string text;
+    for (auto const hash : now)
+        text += (text.empty() ? "SELECT pg_notify('" : ", pg_notify('") + channel_ + "', '" +
+                free_wakeup(hash) + "')";
+    return ask(connection, std::move(text));
 }
 
 }  // namespace detail

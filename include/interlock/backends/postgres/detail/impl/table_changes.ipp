@@ -4,6 +4,7 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_CHANGES_IPP
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/event_sink.hpp>
 #include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/table_changes.hpp>
 
@@ -41,7 +42,7 @@ bool TableCore<R>::has_effect(RowChange const& change) noexcept
 template <class R>
 Outcome<void> TableCore<R>::add_change(
     KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
-    Refusal refusal) const
+    Refusal refusal, bool with_events) const
 {
     if (auto valid = check(change); !valid)
         return valid;
@@ -88,10 +89,19 @@ Outcome<void> TableCore<R>::add_change(
     columns.told = mapped && change.told && !again;
     columns.looks =
         refusal == Refusal::reply && (needs_care(known, change) || (mapped && action == RowAction::insert));
+    if (with_events && !change.events.empty()) {
+        columns.log = options.events.get();
+        params.number(columns.log->lock_number(change.stream));
+    }
     if (operation != nullptr || refusal == Refusal::error || columns.looks)
         params.text(race_word());
     known.add_change(batch, action, fencing, operation != nullptr, refusal, columns, std::move(params));
-    return again ? add_load(known, batch, *change.key) : success();
+    if (again)
+        if (auto added = add_load(known, batch, *change.key); !added)
+            return added;
+    if (with_events)
+        add_events(batch, change);
+    return success();
 }
 
 template <class R>
@@ -314,11 +324,14 @@ Outcome<CommitResult> TableCore<R>::commit_one(
     auto& change = changes.empty() ? nothing : changes[0];
     if (operation != nullptr && !operation->home->valid())
         return operation->home->validate().failure();
-    if (operation == nullptr && !has_effect(change)) {
+    if (operation == nullptr && !has_effect(change) && change.events.empty()) {
         if (auto valid = check(change); !valid)
             return std::move(valid).failure();
         return Outcome<CommitResult>{std::in_place};
     }
+    if (!change.events.empty())
+        if (auto prepared = prepare_one(change, until); !prepared)
+            return std::move(prepared).failure();
     if (mapped && change.kind == ChangeKind::erase) {
         auto const known = know(until);
         if (!known)
@@ -329,31 +342,46 @@ Outcome<CommitResult> TableCore<R>::commit_one(
     Known used;
     auto exchange = run(
         Access::commit, until,
-        [&](KnownTable const& known, Batch& batch) { return add_change(known, batch, change, operation); },
+        [&](KnownTable const& known, Batch& batch) {
+            return add_change(known, batch, change, operation, Refusal::reply, true);
+        },
         &used);
     if (!exchange)
         return std::move(exchange).failure();
-    if (exchange->error && may_be_taken(*used, change, *exchange->error)) {
+    if (exchange->error)
+        return error_of_one(*used, *exchange->error, change, operation, until, unclear);
+    auto& replies = exchange->replies;
+    auto result = judge_one(*used, replies[0], change, operation, until, unclear);
+    if (result && !result->duplicate) {
+        set_stored(*used, replies[0], reads_again(*used, change) ? &replies[1] : nullptr, change);
+        announce({&change, 1});
+    }
+    return result;
+}
+
+template <class R>
+Outcome<CommitResult> TableCore<R>::error_of_one(
+    KnownTable const& known, SqlError const& error, RowChange const& change, OperationCommit const* operation,
+    Deadline until, bool& unclear) const
+{
+    std::size_t const own_steps = reads_again(known, change) ? 2 : 1;
+    if (!change.events.empty() && error.step >= own_steps && error.step != static_cast<std::size_t>(-1))
+        return or_duplicate(options.events.get()->append_failed(error, Access::commit), operation, until);
+    if (may_be_taken(known, change, error)) {
         auto const code = why_refused(change, until);
         if (code && *code == Errc::already_exists)
             return or_duplicate(Failure{Errc::already_exists}, operation, until);
     }
-    if (exchange->error && !is_race(*exchange->error))
-        return refused(*used, *exchange->error, {&change, 1}, Access::commit, until);
-    if (exchange->error && !mapped)
+    if (!is_race(error))
+        return refused(known, error, {&change, 1}, Access::commit, until);
+    if (!mapped)
         return or_duplicate(Failure{Errc::superseded}, operation, until);
-    if (exchange->error) {  // nothing is written, and the error does not say why
-        auto const code = why_refused(change, until);
-        if (!code)
-            return code.failure();
-        unclear = !*code;
-        return or_duplicate(Failure{code->value_or(Errc::superseded)}, operation, until);
-    }
-    auto& replies = exchange->replies;
-    auto result = judge_one(*used, replies[0], change, operation, until, unclear);
-    if (result && !result->duplicate)
-        set_stored(*used, replies[0], replies.size() > 1 ? &replies[1] : nullptr, change);
-    return result;
+    // Nothing is written, and the error does not say why.
+    auto const code = why_refused(change, until);
+    if (!code)
+        return code.failure();
+    unclear = !*code;
+    return or_duplicate(Failure{code->value_or(Errc::superseded)}, operation, until);
 }
 
 template <class R>

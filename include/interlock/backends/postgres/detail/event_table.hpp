@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_EVENT_TABLE_HPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_EVENT_TABLE_HPP
+
+/// @file
+/// The tables of a log of events, and the statements that append to it: for the commits of repositories, and
+/// for `EventRepository`. It sends nothing by itself.
+///
+/// **Positions and holes.** A position is drawn from a sequence, and nobody waits for whoever has drawn the
+/// one before: transactions commit in another order, or not at all. A reader must therefore know of a missing
+/// position whether an event with it may still be committed. The statement that appends takes, in this order:
+/// 1. the transaction's id;
+/// 2. a shared advisory lock whose name is made of the log and that id. Nobody waits for it: no other
+///    transaction takes this name. It ends with the transaction, of which PREPARE TRANSACTION is no end;
+/// 3. the position.
+///
+/// So whoever has drawn a position, and may still commit it, has its lock. A reader that has seen a position
+/// asks for the locks there are, see `ReadingPlace`. The lock must come before the position, and its name
+/// must be the transaction's own, or a reader would take a live transaction for an ended one.
+///
+/// **Numbers.** An advisory lock of the stream is taken by a statement before the one that looks for the
+/// stream's last number, so that the latter sees what those before have committed. It is taken behind the
+/// locks of rows, and of several streams in one order, so that it adds no deadlock.
+
+#include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/event_sink.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
+#include <interlock/backends/postgres/detail/reply.hpp>
+#include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/backends/postgres/repository_options.hpp>
+#include <interlock/core/contracts/event_repository.hpp>
+#include <interlock/core/event.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+/// Which statement appends.
+enum class Appending : unsigned char {
+    with_commit,  ///< only if `EventSink::add_lock`, or the change of the state, has said so
+    first,        ///< the first part of an append by itself, which looks at what is expected
+    further,      ///< another part of it, if the first one was made
+};
+
+/// The columns of what `Appending::first` answers; `Appending::further` answers the last two alone.
+enum AppendColumn : std::size_t {
+    stream_number,    ///< of the stream's last event, before the append
+    known_number,     ///< of an earlier append with this id; null: there was none
+    known_position,   // of that append
+    append_number,    ///< of the last event that was appended; null: none was
+    append_position,  // of that event
+};
+
+/// One log. Never changed once it is made, but for what it has learnt. Every member may be called from
+/// several threads at once.
+class EventTable final : public EventSink {
+public:
+    /// `pool`: the `PoolState` that the log belongs to. Throws `Error` (`invalid_argument`).
+    EventTable(void const* pool, std::string_view name_space, EventRepositoryOptions options);
+
+    void const* pool() const noexcept override { return pool_; }
+    std::string const& name() const noexcept override { return events_.text; }
+    unsigned partitions() const noexcept { return options_.partitions; }
+    unsigned partition(std::string_view stream) const noexcept { return partition_of(stream, partitions()); }
+    std::uint64_t wake_hash(unsigned partition) const noexcept { return wake_hashes_[partition]; }
+    std::uint64_t wake_hash_of(std::string_view stream) const noexcept override
+    {
+        return wake_hash(partition(stream));
+    }
+    /// The DDL of the log: statements, each with `;` and a line break behind it.
+    std::string schema() const;
+
+    /// `text` with the names of the log in the place of `{table}`, `{streams}`, `{partitions}` and
+    /// `{consumers}`, and for one partition its number in that of `{partition}`, its sequence in that of
+    /// `{sequence}`, and the first half of the name of its appenders' locks in that of `{log}`.
+    std::string line(std::string_view text, unsigned partition = 0) const;
+
+    bool is_known() const noexcept override { return known_.load(std::memory_order_acquire); }
+    void add_check(Batch& batch) const override;
+    Outcome<void> judge_check(Reply const& reply) const override;
+
+    Outcome<void> validate_texts(std::span<NewEvent const> events) const override;
+    std::int64_t lock_number(std::string_view stream) const noexcept override;
+    std::string lock_words(std::string_view number) const override;
+    void add_lock(Batch& batch, std::string_view stream) const override;
+    void add_events(Batch& batch, std::string_view stream, std::span<NewEvent const> events) const override;
+    /// The same for an append by itself, behind `add_lock`. The answers are as `AppendColumn` says.
+    void add_append(Batch& batch, verb::AppendEvents const& append) const;
+    Failure append_failed(SqlError const& error, Access access) const override;
+
+private:
+    SqlWords words(unsigned partition) const;
+    void add_part(
+        Batch& batch, Appending how, std::string_view stream, std::span<NewEvent const> events,
+        verb::AppendEvents const* append) const;
+    std::string append_text(Appending how, unsigned partition, std::size_t count, bool is_last) const;
+    Statement const& statement(Appending how, unsigned partition, std::size_t count, bool is_last) const;
+
+    void const* pool_;
+    EventRepositoryOptions options_;
+    SqlName events_;
+    SqlName sequences_;  // of the positions, without the number of the partition
+    SqlName streams_;
+    SqlName partitions_;
+    SqlName consumers_;
+    Statement lock_;
+    std::vector<std::uint64_t> wake_hashes_;  // of each partition
+
+    mutable std::atomic<bool> known_{false};
+    mutable std::mutex mutex_;  // guards what follows
+    mutable std::map<std::uint64_t, Statement> statements_;
+    mutable std::string number_constraint_;  // keeps two events of a stream from having one number
+};
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/backends/postgres/detail/impl/event_table.ipp>
+#endif
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_EVENT_TABLE_HPP

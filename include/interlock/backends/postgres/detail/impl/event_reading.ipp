@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_EVENT_READING_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_EVENT_READING_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/event_reading.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/kit/event_members.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+INTERLOCK_DECL ReadingPlace::Before ReadingPlace::before() const
+{
+    std::lock_guard const lock(mutex_);
+    return Before{settled_, seen_, last_number_, !checkpoints_.empty()};
+}
+
+INTERLOCK_DECL void ReadingPlace::saw(Position position)
+{
+    std::lock_guard const lock(mutex_);
+    seen_ = std::max(seen_, position);
+}
+
+INTERLOCK_DECL Position ReadingPlace::look(Before const& before, Appenders now)
+{
+    std::sort(now.begin(), now.end());
+    auto settled = before.settled;
+    std::lock_guard const lock(mutex_);
+    for (auto& checkpoint : checkpoints_) {
+        // A checkpoint that was noted after the question left names transactions that may have begun later.
+        if (checkpoint.number > before.newest)
+            break;
+        std::erase_if(checkpoint.appenders, [&](std::uint32_t id) {
+            return !std::binary_search(now.begin(), now.end(), id);
+        });
+        if (checkpoint.appenders.empty())
+            settled = std::max(settled, checkpoint.seen);
+    }
+    if (now.empty())
+        settled = std::max(settled, before.seen);
+    settled_ = std::max(settled_, settled);
+    std::erase_if(checkpoints_, [&](Checkpoint const& checkpoint) { return checkpoint.seen <= settled_; });
+    bool const is_new = checkpoints_.empty() || checkpoints_.back().seen < before.seen;
+    if (before.seen > settled_ && is_new) {
+        if (checkpoints_.size() == most)
+            checkpoints_.pop_back();
+        checkpoints_.push_back({++last_number_, before.seen, std::move(now)});
+    }
+    return settled;
+}
+
+/// The columns of an event, in the order of `ReadColumn`.
+inline constexpr std::string_view event_columns =
+    "position, number, stream, id, type, version, data, correlation, cause, traceparent, writer, "
+    "(extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded";
+
+INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, unsigned partition)
+{
+    auto const statement = [&](std::string_view text) { return Statement{log.line(text, partition)}; };
+    auto const columns = std::string(event_columns);
+    // One snapshot for the rows, the highest position, and how far is trimmed.
+    read = statement(
+        R"(SELECT p.trimmed, greatest(p.trimmed,
+        (SELECT max(position) FROM {table} WHERE partition = {partition})), e.*
+        FROM {partitions} p LEFT JOIN LATERAL (SELECT )" +
+        columns +
+        R"( FROM {table} WHERE partition = {partition} AND position > greatest($1::bigint, p.trimmed)
+        ORDER BY position LIMIT $2::bigint) e ON true WHERE p.partition = {partition} ORDER BY e.position)");
+    appenders = statement(R"(SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid = {log} AND objsubid = 2)");
+    read_stream = statement(
+        "SELECT " + columns +
+        " FROM {table} WHERE stream = $1::bytea AND number > $2::bigint ORDER BY number LIMIT $3::bigint");
+    extent = statement(R"(SELECT
+        coalesce((SELECT min(position) FROM {table}
+        WHERE partition = {partition} AND position > p.trimmed), 0),
+        greatest(p.trimmed, (SELECT max(position) FROM {table} WHERE partition = {partition}))
+        FROM {partitions} p WHERE p.partition = {partition})");
+    look = statement(R"(SELECT greatest(
+        coalesce((SELECT max(number) FROM {table} WHERE stream = $1::bytea), 0),
+        coalesce((SELECT number FROM {streams} WHERE stream = $1::bytea), 0)), d.number, d.position,
+        (SELECT position FROM {table} WHERE stream = $1::bytea ORDER BY number DESC LIMIT 1)
+        FROM (SELECT 1) one LEFT JOIN
+        (SELECT number, position FROM {table} WHERE stream = $1::bytea AND append = $2::bytea) d ON true)");
+    note = statement(R"(WITH l AS (SELECT greatest(p.trimmed,
+        (SELECT max(position) FROM {table} WHERE partition = {partition})) AS last
+        FROM {partitions} p WHERE p.partition = {partition}),
+        n AS (INSERT INTO {consumers} AS c (consumer, partition, position)
+        SELECT $1::text, {partition}, $2::bigint FROM l WHERE $2::bigint <= l.last
+        ON CONFLICT (consumer, partition) DO UPDATE SET position = greatest(c.position, excluded.position)
+        RETURNING 1) SELECT last, (SELECT count(*) FROM n) FROM l)");
+    // Each statement has a snapshot of its own: a consumer who is noted meanwhile comes later than the trim.
+    trim_mark = statement(R"(UPDATE {partitions} p SET trimmed = greatest(p.trimmed, least($1::bigint,
+        (SELECT max(position) FROM {table} WHERE partition = {partition}),
+        (SELECT min(position) FROM {consumers} WHERE partition = {partition}),
+        (SELECT position FROM {table} WHERE partition = {partition} ORDER BY position
+        OFFSET 99999 LIMIT 1))) WHERE p.partition = {partition} RETURNING trimmed)");
+    trim_streams = statement(R"(INSERT INTO {streams} AS s (stream, number)
+        SELECT stream, max(number) FROM {table} WHERE partition = {partition} AND position <=
+        (SELECT trimmed FROM {partitions} WHERE partition = {partition}) GROUP BY stream
+        ON CONFLICT (stream) DO UPDATE SET number = greatest(s.number, excluded.number))");
+    trim = statement(R"(DELETE FROM {table} WHERE partition = {partition} AND position <=
+        (SELECT trimmed FROM {partitions} WHERE partition = {partition}))");
+}
+
+INTERLOCK_DECL Outcome<Event> event_of(
+    Reply const& reply, std::size_t row, unsigned partition, std::size_t columns)
+{
+    auto const at = [&](ReadColumn column) { return column - event_position + columns; };
+    auto const text = [&](ReadColumn column) { return std::string(reply.text(row, at(column))); };
+    auto const position = reply.number(row, at(event_position));
+    auto const number = reply.number(row, at(event_number));
+    auto const version = reply.number(row, at(event_version));
+    auto const recorded = reply.number(row, at(event_recorded));
+    auto stream = reply.bytes(row, at(event_stream));
+    auto data = reply.bytes(row, at(event_data));
+    if (!position || !number || !version || !recorded || !stream || !data)
+        return failed(Errc::corrupt_state, "postgres: a stored event is damaged");
+    return Event{
+        text(event_id),
+        Key{*std::move(stream)},
+        *number,
+        partition,
+        *position,
+        text(event_type),
+        static_cast<int>(*version),
+        *std::move(data),
+        Cause{text(event_correlation), text(event_cause), text(event_traceparent)},
+        text(event_writer),
+        std::chrono::sys_time<std::chrono::microseconds>{std::chrono::microseconds{*recorded}}};
+}
+
+INTERLOCK_DECL Outcome<JudgedPage> judge_page(
+    Reply const& reply, unsigned partition, Position after, std::size_t limit, Position settled)
+{
+    JudgedPage out;
+    auto const trimmed = reply.number(0, log_trimmed).value_or(0);
+    out.last = reply.number(0, log_last).value_or(0);
+    if (after > out.last)
+        return interlock::detail::position_beyond_log(after, out.last);
+    out.page.trimmed = after < trimmed;
+    out.page.next = std::max(after, trimmed);
+    for (std::size_t row = 0; row < reply.rows() && !reply.null(row, event_position); ++row) {
+        auto const position = reply.number(row, event_position).value_or(0);
+        if (position <= out.page.next)
+            return failed(Errc::corrupt_state, "postgres: events are not in the order of their positions");
+        out.hole = position > out.page.next + 1 && position - 1 > settled;
+        if (out.hole) {
+            out.page.next = std::max(out.page.next, settled);
+            break;
+        }
+        if (out.page.events.size() == limit) {
+            out.page.more = true;
+            break;
+        }
+        auto event = event_of(reply, row, partition);
+        if (!event)
+            return std::move(event).failure();
+        out.page.events.push_back(*std::move(event));
+        out.page.next = position;
+    }
+    return out;
+}
+
+INTERLOCK_DECL Appenders appenders_of(Reply const& reply)
+{
+    Appenders out;
+    for (std::size_t row = 0; row < reply.rows(); ++row)
+        out.push_back(static_cast<std::uint32_t>(reply.number(row, 0).value_or(0)));
+    return out;
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_EVENT_READING_IPP

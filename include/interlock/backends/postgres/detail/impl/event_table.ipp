@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_EVENT_TABLE_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_EVENT_TABLE_IPP
+
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/event_table.hpp>
+#include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/backends/postgres/detail/subscriber.hpp>
+#include <interlock/backends/postgres/detail/utf8.hpp>
+#include <interlock/core/errc.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+// The sequences have no cache: a session that kept some numbers would store events before those of others
+// that have been read. `append` is the id of the append whose last event it is.
+inline constexpr std::string_view event_schema_text =
+    R"(CREATE TABLE IF NOT EXISTS {table} (
+    partition integer NOT NULL,
+    position bigint NOT NULL,
+    stream bytea NOT NULL,
+    number bigint NOT NULL,
+    id text NOT NULL UNIQUE,
+    type text NOT NULL,
+    version integer NOT NULL,
+    data bytea NOT NULL,
+    correlation text NOT NULL,
+    cause text NOT NULL,
+    traceparent text NOT NULL,
+    writer text NOT NULL,
+    append bytea,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (partition, position),
+    UNIQUE (stream, number)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {table} (stream, append) WHERE append IS NOT NULL;
+CREATE TABLE IF NOT EXISTS {streams} (
+    stream bytea PRIMARY KEY,
+    number bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {partitions} (
+    partition integer PRIMARY KEY,
+    trimmed bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {consumers} (
+    consumer text NOT NULL,
+    partition integer NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (consumer, partition)
+);
+)";
+
+/// The name of an object of the log whose table is `table`: with `suffix` behind its last part.
+INTERLOCK_DECL SqlName with_suffix(SqlName const& table, std::string_view suffix)
+{
+    auto name = table;
+    name.quoted.insert(name.quoted.size() - 1, suffix);
+    // A name that is quoted for people is quoted at its end.
+    name.text.insert(name.text.size() - (name.text.ends_with('"') ? 1 : 0), suffix);
+    return name;
+}
+
+INTERLOCK_DECL EventTable::EventTable(
+    void const* pool, std::string_view name_space, EventRepositoryOptions options)
+    : pool_(pool), options_(std::move(options)),
+      events_(
+          table_name("table", options_.table.empty() ? std::string(name_space) + "_event" : options_.table))
+{
+    auto const dot = events_.quoted.rfind("\".\"");
+    auto const quoted_size = events_.quoted.size() - (dot == std::string::npos ? 0 : dot + 2);
+    if (quoted_size > 48 + 2)
+        throw_invalid({"postgres: the name of a table of events has at most 48 bytes: ", events_.text});
+    if (options_.partitions < 1 || options_.partitions > 256)
+        throw_invalid({"postgres: a log has 1 to 256 partitions"});
+    if (!is_utf8(options_.writer))
+        throw_invalid({"postgres: the writer of events must be UTF-8, without a NUL"});
+    sequences_ = with_suffix(events_, "_position_");
+    streams_ = with_suffix(events_, "_stream");
+    partitions_ = with_suffix(events_, "_partition");
+    consumers_ = with_suffix(events_, "_consumer");
+    lock_ = Statement{"SELECT " + lock_words("$1::bigint")};
+    // One table may have several names; others may share the hash, which costs them a look in vain.
+    auto const last_part = events_.text.substr(events_.text.rfind('.') + 1) + " events";
+    for (unsigned p = 0; p < partitions(); ++p)
+        wake_hashes_.push_back(stable_hash(last_part, std::to_string(p)));
+}
+
+INTERLOCK_DECL SqlWords EventTable::words(unsigned partition) const
+{
+    auto const sequence = quoted_text(with_suffix(sequences_, std::to_string(partition)).quoted);
+    SqlWords words;
+    words.set("table", events_.quoted);
+    words.set("streams", streams_.quoted);
+    words.set("partitions", partitions_.quoted);
+    words.set("consumers", consumers_.quoted);
+    words.set("partition", std::to_string(partition));
+    words.set("sequence", sequence + "::regclass");
+    words.set("log", sequence + "::regclass::oid");
+    return words;
+}
+
+INTERLOCK_DECL std::string EventTable::line(std::string_view text, unsigned partition) const
+{
+    return words(partition).line(text);
+}
+
+INTERLOCK_DECL std::string EventTable::schema() const
+{
+    auto words = this->words(0);
+    // An index has no schema of its own in its name.
+    auto const index = with_suffix(events_, "_append").quoted;
+    auto const dot = index.rfind("\".\"");
+    words.set("index", dot == std::string::npos ? index : index.substr(dot + 2));
+    auto text = words.text(event_schema_text);
+    for (unsigned p = 0; p < partitions(); ++p) {
+        append(
+            text, {"CREATE SEQUENCE IF NOT EXISTS ", with_suffix(sequences_, std::to_string(p)).quoted,
+                   " CACHE 1 NO CYCLE;\n"});
+        append(
+            text, {"INSERT INTO ", partitions_.quoted, " VALUES (", std::to_string(p),
+                   ", 0) ON CONFLICT DO NOTHING;\n"});
+    }
+    return text;
+}
+
+// ---- whether the log is as it must be -----------------------------------------------------------
+
+INTERLOCK_DECL void EventTable::add_check(Batch& batch) const
+{
+    std::string sequences;
+    for (unsigned p = 0; p < partitions(); ++p)
+        append(
+            sequences, {p == 0 ? "" : ", ", quoted_text(with_suffix(sequences_, std::to_string(p)).quoted),
+                        "::regclass"});
+    SqlWords words;
+    words.set("sequences", std::move(sequences));
+    words.set("table", quoted_text(events_.quoted) + "::regclass");
+    words.set("partitions", partitions_.quoted);
+    batch.add(words.line(R"(SELECT
+        (SELECT min(seqrelid::regclass::text) FROM pg_sequence WHERE seqrelid = ANY(ARRAY[{sequences}])
+            AND (seqcache <> 1 OR seqcycle OR seqincrement <> 1)),
+        (SELECT count(*) FROM {partitions}),
+        (SELECT min(c.relname::text) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+            WHERE i.indrelid = {table} AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+            AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_attribute a
+            WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)) = ARRAY['number', 'stream']),
+        row_security_active({table}::oid))"));
+}
+
+INTERLOCK_DECL Outcome<void> EventTable::judge_check(Reply const& reply) const
+{
+    if (!reply.null(0, 0))
+        return failed(
+            Errc::misconfigured, {"postgres: the sequence ", reply.text(0, 0),
+                                  " must have CACHE 1, INCREMENT 1 and no CYCLE, or readers of ",
+                                  events_.text, " would miss events"});
+    if (reply.number(0, 1) != static_cast<std::int64_t>(partitions()))
+        return failed(
+            Errc::misconfigured,
+            {"postgres: the log ", events_.text, " has ", reply.text(0, 1), " partitions, and not ",
+             std::to_string(partitions()), " as EventRepositoryOptions::partitions says"});
+    if (reply.null(0, 2))
+        return failed(
+            Errc::misconfigured,
+            {"postgres: the table ", events_.text, " needs a unique index on (stream, number)"});
+    if (reply.boolean(0, 3))
+        return failed(
+            Errc::misconfigured, {"postgres: row-level policies apply to ", events_.text,
+                                  "; a log must be without them, or readers would miss events"});
+    {
+        std::lock_guard const lock(mutex_);
+        number_constraint_ = reply.text(0, 2);
+    }
+    known_.store(true, std::memory_order_release);
+    return success();
+}
+
+// ---- appending ----------------------------------------------------------------------------------
+
+INTERLOCK_DECL Outcome<void> EventTable::validate_texts(std::span<NewEvent const> events) const
+{
+    for (auto const& event : events)
+        for (auto const* text :
+             {&event.id, &event.because.correlation, &event.because.cause, &event.because.traceparent})
+            if (!is_utf8(*text))
+                return failed(
+                    Errc::invalid_argument, {"postgres: the id and the cause of an event '", event.type,
+                                             "' must be UTF-8, without a NUL"});
+    return success();
+}
+
+INTERLOCK_DECL std::int64_t EventTable::lock_number(std::string_view stream) const noexcept
+{
+    return static_cast<std::int64_t>(stable_hash("stream", stream));
+}
+
+INTERLOCK_DECL std::string EventTable::lock_words(std::string_view number) const
+{
+    // The table is its oid, whatever name it was found by.
+    return joined_text(
+        {"set_config('interlock.appends', 't' || pg_advisory_xact_lock(hashint8extended(", number, ", ",
+         quoted_text(events_.quoted), "::regclass::oid::bigint))::text, true)"});
+}
+
+INTERLOCK_DECL void EventTable::add_lock(Batch& batch, std::string_view stream) const
+{
+    Params params;
+    params.number(lock_number(stream));
+    batch.add(lock_, std::move(params));
+}
+
+INTERLOCK_DECL std::string EventTable::append_text(
+    Appending how, unsigned partition, std::size_t count, bool is_last) const
+{
+    // 1: the stream, 2: the writer, 3: the append's id, 4: the expected number; then those of each event.
+    bool const by_itself = how != Appending::with_commit;
+    std::size_t parameter = how == Appending::first ? 4 : by_itself ? 3 : 2;
+    std::string rows;
+    static constexpr std::array casts{"::text", "::text", "::integer", "::bytea",
+                                      "::text", "::text", "::text"};
+    for (std::size_t i = 0; i < count; ++i) {
+        append(rows, {i == 0 ? "(" : ", (", std::to_string(i + 1)});
+        for (auto const* cast : casts)
+            append(rows, {", $", std::to_string(++parameter), cast});
+        rows += ')';
+    }
+    auto words = this->words(partition);
+    words.set("rows", std::move(rows));
+    words.set("if", how == Appending::first ? "" : " WHERE current_setting('interlock.appends', true) = 't'");
+    words.set(
+        "append", by_itself && is_last
+                      ? joined_text({"CASE WHEN v.i = ", std::to_string(count), " THEN $3::bytea END"})
+                      : "NULL");
+    words.set(
+        "expected", how == Appending::first
+                        ? " WHERE ($4::bigint = -1 OR b.last = $4::bigint) AND NOT EXISTS (SELECT FROM d)"
+                        : "");
+    std::string text = R"(WITH x AS MATERIALIZED (SELECT
+        (pg_current_xact_id()::text::bigint & 2147483647)::integer AS id{if}),
+        a AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({log}::integer, x.id)::text AS lock FROM x),
+        b AS MATERIALIZED (SELECT greatest(
+        coalesce((SELECT max(number) FROM {table} WHERE stream = $1::bytea), 0),
+        coalesce((SELECT number FROM {streams} WHERE stream = $1::bytea), 0)) AS last
+        FROM a WHERE a.lock = ''))";
+    if (how == Appending::first)
+        text += R"(, d AS MATERIALIZED (SELECT number, position FROM {table}
+            WHERE stream = $1::bytea AND append = $3::bytea))";
+    text += by_itself ? ", n AS (" : " ";
+    text += R"(INSERT INTO {table} (partition, position, stream, number, id, type, version, data,
+        correlation, cause, traceparent, writer, append, recorded_at)
+        SELECT {partition}, nextval({sequence}), $1::bytea, b.last + v.i, v.id, v.type, v.version, v.data,
+        v.correlation, v.cause, v.traceparent, $2::text, {append}, clock_timestamp()
+        FROM b CROSS JOIN (VALUES {rows}) AS v (i, id, type, version, data, correlation, cause, traceparent)
+        {expected})";
+    if (by_itself)
+        text += " RETURNING number, position)";
+    if (how == Appending::first)
+        text += R"( SELECT (SELECT last FROM b), (SELECT number FROM d), (SELECT position FROM d),
+            (SELECT max(number) FROM n), (SELECT max(position) FROM n),
+            set_config('interlock.appends', CASE WHEN EXISTS (SELECT FROM n) THEN 't' ELSE '' END, true))";
+    else if (by_itself)
+        text += " SELECT max(number), max(position) FROM n";
+    return words.line(text);
+}
+
+INTERLOCK_DECL Statement const& EventTable::statement(
+    Appending how, unsigned partition, std::size_t count, bool is_last) const
+{
+    auto const name = (std::uint64_t{partition} << 32) | (std::uint64_t{count} << 8) |
+                      (static_cast<std::uint64_t>(how) << 1) | (is_last ? 1U : 0U);
+    std::lock_guard const lock(mutex_);
+    auto at = statements_.find(name);
+    if (at == statements_.end())
+        at = statements_.emplace(name, Statement{append_text(how, partition, count, is_last)}).first;
+    return at->second;
+}
+
+INTERLOCK_DECL void EventTable::add_part(
+    Batch& batch, Appending how, std::string_view stream, std::span<NewEvent const> events,
+    verb::AppendEvents const* append) const
+{
+    Params params;
+    params.bytes(stream);
+    params.text(options_.writer);
+    if (append != nullptr) {
+        if (append->id != nullptr)
+            params.bytes(append->id->value());
+        else
+            params.null();
+    }
+    if (how == Appending::first)
+        params.number(append->expected.number());
+    for (auto const& event : events) {
+        params.text(event.id);
+        params.text(event.type);
+        params.number(event.version);
+        params.bytes(event.data);
+        params.text(event.because.correlation);
+        params.text(event.because.cause);
+        params.text(event.because.traceparent);
+    }
+    bool const is_last = append != nullptr && &events.back() == &append->events.back();
+    batch.add(statement(how, partition(stream), events.size(), is_last), std::move(params));
+}
+
+/// How many of `left` events the next statement appends: a power of two, so that there are few statements.
+INTERLOCK_DECL std::size_t next_part(std::size_t left) noexcept
+{
+    std::size_t part = 64;
+    while (part > left)
+        part /= 2;
+    return part;
+}
+
+INTERLOCK_DECL void EventTable::add_events(
+    Batch& batch, std::string_view stream, std::span<NewEvent const> events) const
+{
+    while (!events.empty()) {
+        auto const part = events.first(next_part(events.size()));
+        add_part(batch, Appending::with_commit, stream, part, nullptr);
+        events = events.subspan(part.size());
+    }
+}
+
+INTERLOCK_DECL void EventTable::add_append(Batch& batch, verb::AppendEvents const& append) const
+{
+    auto events = append.events;
+    for (auto how = Appending::first; !events.empty(); how = Appending::further) {
+        auto const part = events.first(next_part(events.size()));
+        add_part(batch, how, append.stream.bytes(), part, &append);
+        events = events.subspan(part.size());
+    }
+}
+
+INTERLOCK_DECL Failure EventTable::append_failed(SqlError const& error, Access access) const
+{
+    auto failure = failure_of(error, access);
+    if (error.state != "23505" || error.raised)
+        return failure;
+    std::lock_guard const lock(mutex_);
+    if (error.constraint != number_constraint_)
+        return failure;
+    return failed(
+        Errc::serialization_failure,
+        {"postgres: somebody else has appended to the stream in ", events_.text, " meanwhile"});
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_EVENT_TABLE_IPP

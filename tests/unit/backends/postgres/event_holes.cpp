@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Positions that are missing: a reader waits for whoever may still fill one, passes one over that nobody can
+// fill, and is held up by nobody else.
+
+#include <interlock/backends/postgres/detail/event_table.hpp>
+#include <interlock/backends/postgres/event_repository.hpp>
+
+#include "support/catch.hpp"
+#include "support/postgres_appender.hpp"
+#include "support/postgres_server.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace postgres_event_holes_test {
+
+namespace il = interlock;
+namespace pg = interlock::postgres;
+using interlock_test::PostgresAppender;
+
+/// A server that can prepare transactions, for all tests of this file.
+interlock_test::PostgresServer& server()
+{
+    static interlock_test::PostgresServer one{{"max_prepared_transactions=10"}};
+    return one;
+}
+
+struct Fixture {
+    explicit Fixture(unsigned partitions = 1)
+        : pool(interlock_test::fresh_pool(server())), events(pool, {.partitions = partitions}),
+          log(nullptr, pool.options().name_space, {.partitions = partitions})
+    {
+        events.create_schema().value();
+    }
+    PostgresAppender appender() const { return PostgresAppender{server(), log}; }
+    void append(std::string const& stream, std::string const& id) const
+    {
+        il::NewEvent event;
+        event.id = id;
+        event.type = "happened";
+        std::vector<il::NewEvent> const one{event};
+        events.append(il::Key{stream}, il::Expected::any(), one).value();
+    }
+    /// The ids of what comes next.
+    std::string next(std::size_t limit = 256)
+    {
+        auto const page = events.read(0, place, limit).value();
+        place = page.next;
+        more = page.more;
+        std::string ids;
+        for (auto const& event : page.events)
+            ids += event.id;
+        return ids;
+    }
+
+    pg::Pool pool;
+    pg::EventRepository events;
+    pg::detail::EventTable log;
+    il::Position place{0};
+    bool more{false};
+};
+
+TEST_CASE("a reader waits at a position that may still be filled", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    f.append("a", "1");
+    auto open = f.appender();
+    open.append("b", "2");
+    f.append("c", "3");
+    f.append("d", "4");
+
+    CHECK(f.next() == "1");
+    CHECK_FALSE(f.more);
+    for (int i = 0; i < 3; ++i)
+        CHECK(f.next() == "");
+    open.run("COMMIT");
+    CHECK(f.next() == "234");
+    CHECK_FALSE(f.more);
+    CHECK(f.next() == "");
+}
+
+TEST_CASE("a position that nobody can fill is passed over at once", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto open = f.appender();
+    open.append("b", "1");
+    open.append("b", "2");
+    f.append("c", "3");
+    SECTION("nobody has seen the hole before")
+    {
+        open.run("ROLLBACK");
+        CHECK(f.next() == "3");
+    }
+    SECTION("a reader has waited for it")
+    {
+        CHECK(f.next() == "");
+        open.run("ROLLBACK");
+        CHECK(f.next() == "3");
+    }
+    SECTION("the session is ended")
+    {
+        CHECK(f.next() == "");
+        server().command("SELECT pg_terminate_backend(" + std::to_string(open.pid()) + ", 10000)");
+        CHECK(f.next() == "3");
+    }
+    SECTION("the server crashes")
+    {
+        CHECK(f.next() == "");
+        server().restart_immediately();
+        CHECK(f.next() == "3");
+    }
+    SECTION("the rest is not read before the hole is known to be one")
+    {
+        f.append("d", "4");
+        open.run("ROLLBACK");
+        CHECK(f.next(1) == "3");
+        CHECK(f.more);
+        CHECK(f.next(1) == "4");
+        CHECK_FALSE(f.more);
+    }
+}
+
+TEST_CASE("a prepared transaction is waited for", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto open = f.appender();
+    open.append("b", "1");
+    open.run("PREPARE TRANSACTION 'held'");
+    f.append("c", "2");
+    CHECK(f.next() == "");
+    SECTION("and what it commits is read")
+    {
+        open.run("COMMIT PREPARED 'held'");
+        CHECK(f.next() == "12");
+    }
+    SECTION("and what it rolls back is not")
+    {
+        open.run("ROLLBACK PREPARED 'held'");
+        CHECK(f.next() == "2");
+    }
+    SECTION("though its session ends and the server crashes")
+    {
+        server().restart_immediately();
+        CHECK(f.next() == "");
+        server().command("COMMIT PREPARED 'held'");
+        CHECK(f.next() == "12");
+    }
+}
+
+TEST_CASE(
+    "a transaction that is prepared while a reader waits is waited for", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto open = f.appender();
+    open.append("b", "1");
+    f.append("c", "2");
+    CHECK(f.next() == "");
+    open.run("PREPARE TRANSACTION 'later'");
+    CHECK(f.next() == "");
+    f.append("d", "3");
+    CHECK(f.next() == "");
+    open.run("COMMIT PREPARED 'later'");
+    CHECK(f.next() == "123");
+}
+
+TEST_CASE("transactions that append nothing hold no reader up", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto other = f.appender();
+    other.run("BEGIN");
+    other.run("CREATE TABLE other_" + f.pool.options().name_space + " (n int)");
+    other.run("SELECT pg_advisory_xact_lock_shared(1, 2)");
+    auto reader = f.appender();
+    reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    reader.run("SELECT count(*) FROM pg_class");
+
+    auto open = f.appender();
+    open.append("b", "1");
+    f.append("c", "2");
+    CHECK(f.next() == "");
+    open.run("ROLLBACK");
+    CHECK(f.next() == "2");
+}
+
+TEST_CASE("those who append to another log or partition hold no reader up", "[postgres][events][event_holes]")
+{
+    Fixture f{2};
+    Fixture elsewhere;
+    auto of_another_log = elsewhere.appender();
+    of_another_log.append("b", "1");
+    std::string first;
+    std::string second;
+    for (int i = 0; first.empty() || second.empty(); ++i)
+        (f.log.partition(std::to_string(i)) == 0 ? first : second) = std::to_string(i);
+    auto of_another_partition = f.appender();
+    of_another_partition.append(second, "1");
+
+    auto open = f.appender();
+    open.append(first, "1x");
+    f.append(first + "0", "ignored");
+    auto rolled_back = f.appender();
+    open.run("ROLLBACK");
+    f.append(first, "2");
+    auto const page = f.events.read(0, 0).value();
+    REQUIRE_FALSE(page.events.empty());
+    CHECK(page.events.back().id == "2");
+    of_another_partition.run("COMMIT");
+    CHECK(f.events.read(1, 0)->events.front().id == "1");
+}
+
+TEST_CASE("those who began later than a hole was seen do not hold it up", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto early = f.appender();
+    early.append("a", "1");
+    f.append("b", "2");
+    CHECK(f.next() == "");  // a checkpoint that names `early`
+    auto late = f.appender();
+    late.append("c", "3");
+    f.append("d", "4");
+    CHECK(f.next() == "");
+    early.run("ROLLBACK");
+    CHECK(f.next() == "2");
+    CHECK(f.next() == "");
+    late.run("COMMIT");
+    CHECK(f.next() == "34");
+}
+
+TEST_CASE(
+    "an event that is committed between two questions is not passed over", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto open = f.appender();
+    open.append("a", "1");
+    f.append("b", "2");
+    CHECK(f.next() == "");
+    open.run("COMMIT");
+    auto again = f.appender();  // the hole is filled, and there is another one behind it
+    again.append("c", "3");
+    f.append("d", "4");
+    CHECK(f.next() == "12");
+    CHECK(f.next() == "");
+    again.run("COMMIT");
+    CHECK(f.next() == "34");
+}
+
+TEST_CASE("many checkpoints are bounded, and the last of them counts", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto open = f.appender();
+    open.append("a", "[");
+    std::string all;
+    for (int i = 0; i < 40; ++i) {
+        f.append("b", std::to_string(i));
+        all += std::to_string(i);
+        CHECK(f.next() == "");
+    }
+    open.run("ROLLBACK");
+    CHECK(f.next() == all);
+}
+
+TEST_CASE("positions of another log are refused", "[postgres][events]")
+{
+    Fixture f;
+    CHECK(f.events.read(0, 1).errc() == il::Errc::corrupt_state);
+    f.append("a", "1");
+    auto open = f.appender();
+    open.append("b", "2");  // drawn, and not there
+    CHECK(f.events.read(0, 1)->events.empty());
+    CHECK(f.events.read(0, 2).errc() == il::Errc::corrupt_state);
+    CHECK(f.events.read(0, -1).errc() == il::Errc::invalid_argument);
+    CHECK(f.events.read(1, 0).errc() == il::Errc::invalid_argument);
+    CHECK(f.events.read(0, 0, 0).errc() == il::Errc::invalid_argument);
+}
+
+TEST_CASE("a log whose sequence has a cache, or whose parts are missing, is refused", "[postgres][events]")
+{
+    using Catch::Matchers::ContainsSubstring;
+    Fixture f;
+    auto const name = f.pool.options().name_space + "_event";
+    pg::EventRepository const fresh{f.pool};
+    auto const refused = [&](std::string const& words) {
+        auto const read = fresh.read(0, 0);
+        CHECK(read.errc() == il::Errc::misconfigured);
+        CHECK_THAT(read.detail(), ContainsSubstring(words));
+        il::NewEvent event;
+        event.type = "happened";
+        std::vector<il::NewEvent> const one{event};
+        CHECK(fresh.append(il::Key{"a"}, il::Expected::any(), one).errc() == il::Errc::misconfigured);
+        CHECK(server().command("SELECT count(*) FROM " + name) == "0");
+    };
+    SECTION("cache")
+    {
+        server().command("ALTER SEQUENCE " + name + "_position_0 CACHE 20");
+        refused(name + "_position_0 must have CACHE 1");
+    }
+    SECTION("cycle")
+    {
+        server().command("ALTER SEQUENCE " + name + "_position_0 CYCLE");
+        refused("no CYCLE");
+    }
+    SECTION("steps")
+    {
+        server().command("ALTER SEQUENCE " + name + "_position_0 INCREMENT 2");
+        refused("INCREMENT 1");
+    }
+    SECTION("no index")
+    {
+        server().command("ALTER TABLE " + name + " DROP CONSTRAINT " + name + "_stream_number_key");
+        refused("needs a unique index on (stream, number)");
+    }
+    SECTION("row-level policies")
+    {
+        server().command("CREATE ROLE " + name + "_reader LOGIN");
+        server().command("GRANT ALL ON ALL TABLES IN SCHEMA public TO " + name + "_reader");
+        server().command("ALTER TABLE " + name + " ENABLE ROW LEVEL SECURITY");
+        auto options = f.pool.options();
+        options.url = "postgresql://" + name + "_reader" + server().url().substr(server().url().find('@'));
+        pg::EventRepository const hers{pg::Pool{options}};
+        auto const read = hers.read(0, 0);
+        CHECK(read.errc() == il::Errc::misconfigured);
+        CHECK_THAT(read.detail(), ContainsSubstring("row-level policies apply to " + name));
+    }
+    SECTION("another number of partitions")
+    {
+        pg::EventRepository const two{f.pool, {.partitions = 2}};
+        CHECK(two.read(0, 0).errc() == il::Errc::misconfigured);
+        two.create_schema().value();
+        refused("has 2 partitions, and not 1");
+    }
+}
+
+}  // namespace postgres_event_holes_test
