@@ -11,8 +11,6 @@
 #include <interlock/backends/postgres/detail/event_table.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 
-#include "postgres_server.hpp"
-
 #include <chrono>
 #include <stdexcept>
 #include <string>
@@ -23,10 +21,9 @@ namespace interlock_test {
 /// **Thread safety.** One thread at a time. Destroying it ends the session, and so the transaction.
 class PostgresAppender {
 public:
-    PostgresAppender(PostgresServer const& server, interlock::postgres::detail::EventTable const& log)
-        : log_(log)
+    PostgresAppender(std::string const& url, interlock::postgres::detail::EventTable const& log) : log_(log)
     {
-        session_.open(*interlock::postgres::detail::parse_settings(server.url()), "test", soon()).value();
+        session_.open(*interlock::postgres::detail::parse_settings(url), "test", soon()).value();
     }
 
     /// Runs one statement; the first value of its answer.

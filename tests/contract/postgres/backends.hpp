@@ -8,6 +8,7 @@
 /// one real server.
 
 #include <interlock/backends/postgres/backend.hpp>
+#include <interlock/backends/postgres/event_repository.hpp>
 #include <interlock/core/state_repository.hpp>
 
 #include "support/postgres_server.hpp"
@@ -16,6 +17,7 @@
 #include <tuple>
 
 #define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
+#define INTERLOCK_TESTS_CONTRACT_EVENTS
 
 namespace contract {
 
@@ -43,6 +45,45 @@ struct ErasedPostgres : Postgres {
 };
 
 using Backends = std::tuple<Postgres, ErasedPostgres>;
+
+/// With a log beside the states, of `Partitions` parts.
+template <unsigned Partitions>
+struct PostgresEvents {
+    static constexpr bool row_locks = true;
+    interlock::postgres::Pool pool{interlock_test::fresh_pool()};
+    interlock::postgres::EventRepository log{log_of(pool)};
+    interlock::postgres::StateRepository<Stock> store{pool, {.events = log}};
+    interlock::postgres::IdempotencyStore keys{pool};
+    PostgresEvents() { log.create_schema().value(); }
+    static interlock::postgres::EventRepository log_of(interlock::postgres::Pool const& of)
+    {
+        return interlock::postgres::EventRepository{of, {.partitions = Partitions, .writer = "contract"}};
+    }
+    auto repository() const { return store; }
+    /// Another pool, with a log of its own that is the same one.
+    auto other() const
+    {
+        interlock::postgres::Pool const another{pool.options()};
+        return interlock::postgres::StateRepository<Stock>{another, {.events = log_of(another)}};
+    }
+    auto idempotency_store() const { return keys; }
+    auto transactional_store() const { return interlock::postgres::TransactionalIdempotencyStore{pool}; }
+    auto events() const { return log; }
+    auto other_events() const { return log_of(interlock::postgres::Pool{pool.options()}); }
+    auto without_events() const { return interlock::postgres::StateRepository<Stock>{pool}; }
+};
+
+struct ErasedPostgresEvents : PostgresEvents<1> {
+    auto repository() const { return interlock::StateRepository<Stock>{store}; }
+    auto other() const { return interlock::StateRepository<Stock>{PostgresEvents<1>::other()}; }
+    auto without_events() const
+    {
+        return interlock::StateRepository<Stock>{PostgresEvents<1>::without_events()};
+    }
+};
+
+using RecordingBackends = std::tuple<PostgresEvents<1>>;
+using EventBackends = std::tuple<PostgresEvents<1>, PostgresEvents<3>, ErasedPostgresEvents>;
 
 }  // namespace contract
 

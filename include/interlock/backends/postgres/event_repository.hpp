@@ -70,7 +70,8 @@ public:
     explicit BasicEventRepository(BasicPool<Runtime> const& pool, EventRepositoryOptions options = {});
 
     Runtime const& runtime() const noexcept;
-    /// The same for all handles of one object, and for no other object that lives.
+    /// Equal for all logs of this process with the same server address, database, user, settings of the
+    /// session in the URL (`options`), name space and table.
     void const* identity() const noexcept;
     /// What messages call this log. Names no server.
     std::string place() const;
@@ -109,6 +110,7 @@ private:
 
         std::shared_ptr<detail::PoolState<Runtime>> pool;
         std::shared_ptr<detail::EventTable> log;
+        std::shared_ptr<std::string const> identity;          // of the log, see `intern_store`
         std::deque<detail::ReadingPlace> places;              // of each partition
         std::vector<detail::PartitionStatements> statements;  // likewise
     };

@@ -35,7 +35,7 @@ struct Fixture {
     {
         events.create_schema().value();
     }
-    PostgresAppender appender() const { return PostgresAppender{server(), log}; }
+    PostgresAppender appender() const { return PostgresAppender{server().url(), log}; }
     void append(std::string const& stream, std::string const& id) const
     {
         il::NewEvent event;

@@ -10,6 +10,7 @@
 #include <interlock/backends/postgres/event_repository.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
+#include <interlock/core/kit/store_identity.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -61,7 +62,7 @@ BasicEventRepository<R>::Shared::Shared(
     std::shared_ptr<detail::PoolState<R>> p, EventRepositoryOptions options)
     : pool(std::move(p)),
       log(std::make_shared<detail::EventTable>(pool.get(), pool->options().name_space, std::move(options))),
-      places(log->partitions())
+      identity(intern_store(pool->identity() + "/events of " + log->name())), places(log->partitions())
 {
     for (unsigned i = 0; i < log->partitions(); ++i)
         statements.emplace_back(*log, i);
@@ -81,7 +82,7 @@ R const& BasicEventRepository<R>::runtime() const noexcept
 template <class R>
 void const* BasicEventRepository<R>::identity() const noexcept
 {
-    return shared_->log.get();
+    return shared_->identity.get();
 }
 
 template <class R>

@@ -225,9 +225,10 @@ INTERLOCK_DECL void EventTable::add_lock(Batch& batch, std::string_view stream) 
 INTERLOCK_DECL std::string EventTable::append_text(
     Appending how, unsigned partition, std::size_t count, bool is_last) const
 {
-    // 1: the stream, 2: the writer, 3: the append's id, 4: the expected number; then those of each event.
+    // 1: the stream, 2: the writer, 3: the append's id (of its first and its last part), 4: the expected
+    // number (of its first part); then those of each event.
     bool const by_itself = how != Appending::with_commit;
-    std::size_t parameter = how == Appending::first ? 4 : by_itself ? 3 : 2;
+    std::size_t parameter = how == Appending::first ? 4 : by_itself && is_last ? 3 : 2;
     std::string rows;
     static constexpr std::array casts{"::text", "::text", "::integer", "::bytea",
                                       "::text", "::text", "::text"};
@@ -295,12 +296,11 @@ INTERLOCK_DECL void EventTable::add_part(
     Params params;
     params.bytes(stream);
     params.text(options_.writer);
-    if (append != nullptr) {
-        if (append->id != nullptr)
-            params.bytes(append->id->value());
-        else
-            params.null();
-    }
+    bool const is_last = append != nullptr && &events.back() == &append->events.back();
+    if (append != nullptr && append->id != nullptr && (is_last || how == Appending::first))
+        params.bytes(append->id->value());
+    else if (is_last || how == Appending::first)
+        params.null();
     if (how == Appending::first)
         params.number(append->expected.number());
     for (auto const& event : events) {
@@ -312,7 +312,6 @@ INTERLOCK_DECL void EventTable::add_part(
         params.text(event.because.cause);
         params.text(event.because.traceparent);
     }
-    bool const is_last = append != nullptr && &events.back() == &append->events.back();
     batch.add(statement(how, partition(stream), events.size(), is_last), std::move(params));
 }
 

@@ -445,9 +445,12 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
     if (!stepped)
         return std::move(stepped).failure();
     if (stepped->error) {
-        end();
         bool const of_events =
             stepped->error->step >= steps.events && stepped->error->step < steps.behind_events;
+        if (of_events)  // a change that was refused is the reason, whatever became of its events
+            if (auto refusal = refusal_of(steps, stepped->replies, changes, until))
+                return or_twin(*std::move(refusal));
+        end();
         auto failed = of_events ? events_refused(*stepped->error, operation, until)
                                 : statement_failed(*stepped->error, changes, operation, until);
         if (!failed)
