@@ -77,6 +77,7 @@ struct Operation {
     int applied{0};        // its effect, this run's included
     int runs{0};
     bool over{false};
+    bool heard{false};  // was there when the store refused one that led, and nothing was applied since
 };
 
 /// A group of operations, what is asked of each of its states (`check`), and what makes two of them the same
@@ -89,8 +90,8 @@ public:
             operations_[i].member.deadline = zero + (i == 1 ? 30ms : 60ms);
     }
     State(State const& other)
-        : members_(other.members_), batches_(other.batches_.size()), order_(other.order_),
-          ledger_(other.ledger_), count_(other.count_), now_(other.now_)
+        : begin_refused(other.begin_refused), members_(other.members_), batches_(other.batches_.size()),
+          order_(other.order_), ledger_(other.ledger_), count_(other.count_), now_(other.now_)
     {
         auto const mine = [&](SharingMember const* theirs) {
             auto const i = other.index(theirs);
@@ -108,6 +109,9 @@ public:
         for (std::size_t i = 0; i < most_members; ++i)
             copy(other, other.operations_[i], operations_[i]);
         group_.leader = mine(other.group_.leader);
+        group_.present = other.group_.present;
+        group_.refused = other.group_.refused;
+        group_.begin_refused = other.group_.begin_refused;
         // Visits all of them.
         static_cast<void>(const_cast<State&>(other).group_.queue.find([&](SharingMember* m) {
             group_.queue.push_back(mine(m));
@@ -128,6 +132,7 @@ public:
             put(m.again), put(m.runs_again), put(m.promoted), put(m.first), put(m.late), put(m.single);
             put((m.since.load() - zero).count()), put((m.began_at - zero).count()), put(m.look_again.count());
             put(batch_number(m.batch.get()));
+            put(m.doubted), put(m.present), put(o.heard);
             put(o.woken), put((o.looks_at - zero).count()), put(o.applied), put(o.over), put(o.runs);
         }
         for (auto const& b : batches_) {
@@ -137,7 +142,9 @@ public:
             for (int const i : b->value)
                 put(i);
         }
-        put(index(group_.leader)), put(ledger_.credit().count()), put((now_ - zero).count());
+        put(group_.refused ? static_cast<int>(group_.refused->errc()) : 0), put(group_.begin_refused);
+        put(begin_refused), put(index(group_.leader)), put(ledger_.credit().count()),
+            put((now_ - zero).count());
         for (int const i : order_)
             put(i);
         return s;
@@ -148,6 +155,7 @@ public:
     bool replaced{false};
     bool expelled{false};
     bool refused_together{false};
+    bool begin_refused{false};  // which happens once
     bool ended{false};
 
 protected:
@@ -171,10 +179,11 @@ protected:
         m.outcome = o.outcome;
         m.again = o.again, m.runs_again = o.runs_again, m.promoted = o.promoted;
         m.first = o.first, m.late = o.late, m.single = o.single;
+        m.doubted = o.doubted, m.present = o.present;
         m.began_at = o.began_at, m.commit_began = o.commit_began, m.look_again = o.look_again;
         m.since.store(o.since.load());
         to.woken = from.woken, to.looks_at = from.looks_at;
-        to.applied = from.applied, to.runs = from.runs, to.over = from.over;
+        to.applied = from.applied, to.runs = from.runs, to.over = from.over, to.heard = from.heard;
     }
 
     Line line() noexcept { return Line{group_, terms, ledger_, count_, now_}; }
@@ -215,6 +224,7 @@ protected:
     {
         int leaders = 0;
         int queued = 0;
+        int present = 0;
         for (int i = 0; i < members_; ++i) {
             auto& o = operations_[static_cast<std::size_t>(i)];
             auto& m = o.member;
@@ -228,6 +238,9 @@ protected:
             expect(!has_something || o.woken, "there is something for it, and it is not woken");
             expect(m.phase != Phase::ran || !m.outcome || o.woken, "it was told, and it is not woken");
             expect(o.applied <= 1, "an effect was applied twice");
+            present += m.present ? 1 : 0;
+            expect(m.present || m.phase == Phase::out, "one that has to do with the state is not counted");
+            expect(!o.heard || !m.present || group_.refused, "what the store has said is forgotten");
             expect(
                 group_.leader != &m || m.promoted || m.phase == Phase::leading ||
                     m.phase == Phase::gathering || m.phase == Phase::committing,
@@ -235,10 +248,18 @@ protected:
             ended = ended || o.over;
         }
         expect(leaders == (group_.leader == nullptr ? 0 : 1), "an unknown leader");
+        expect(present == group_.present, "the number of those in the group is wrong");
         expect(queued == count_.waiting, "the number of those that wait is wrong");
         expect(ledger_.credit() <= 8 * terms.patience, "more credit than can be saved");
         check_batches();
         check_order();
+    }
+
+    /// The store has refused one that led, or has applied a commit.
+    void all_hear(bool refused)
+    {
+        for (auto& o : operations_)
+            o.heard = refused && o.member.present;
     }
 
     void check_batches()
@@ -347,8 +368,6 @@ private:
         if (o.member.phase == Phase::out)
             return impossible();
         o.over = true;
-        if (o.member.phase == Phase::alone)
-            return;
         std::shared_ptr<SharingBatch> batch;
         batch.swap(o.member.batch);
         if (batch && batch->leader == &o.member) {
@@ -408,10 +427,17 @@ private:
 
     void lead(Operation& o)
     {
+        int const how = choose(3);
+        if (how == 2)
+            return begin_refused ? impossible() : begin_fails(o);
         o.member.began_at = now_;
         o.member.progress(now_);
-        int const long_ago = choose(2);  // its operation takes longer than the patience
-        now_ += long_ago == 1 ? 2ms : 0ms;
+        if (std::exchange(o.member.doubted, false)) {
+            line().begun();
+            all_hear(false);
+        }
+        bool const long_ago = how == 1;  // its operation takes longer than the patience
+        now_ += long_ago ? 2ms : 0ms;
         ++o.runs;
         auto const action = line().gather(o.member);
         if (action != Line::Gather::share)
@@ -419,12 +445,22 @@ private:
                 o.member.phase == (action == Line::Gather::alone ? Phase::alone : Phase::committing),
                 "gathers and commits");
         expect(!o.member.single, "one that is to share with nobody shares");
-        expect(long_ago == 0, "a slow leader shares");
+        expect(!long_ago, "a slow leader shares");
         auto batch = std::make_shared<Batch>();
         batch->ran.reserve(most_members);
         batch->value.insert(index(&o.member));
         batches_.push_back(batch);
         wake(line().share(o.member, batch));
+    }
+
+    /// The store refuses what the leader begins with.
+    void begin_fails(Operation& o)
+    {
+        begin_refused = true;
+        line().refuse_begin(Errc::unavailable);
+        all_hear(true);
+        std::shared_ptr<SharingBatch> const none;
+        wake(line().leave(o.member, none));
     }
 
     void gathered(Operation& o)
@@ -453,9 +489,10 @@ private:
 
     void commit(Operation& o)
     {
-        int const how = choose(4);
+        int const how = choose(5);
         constexpr std::array codes{
-            Errc::ok, Errc::version_conflict, Errc::constraint_violated, Errc::outcome_unknown};
+            Errc::ok, Errc::version_conflict, Errc::constraint_violated, Errc::outcome_unknown,
+            Errc::unavailable};
         auto const code = codes[static_cast<std::size_t>(how)];
         auto* const batch = static_cast<Batch*>(o.member.batch.get());
         if (code == Errc::ok) {
@@ -477,6 +514,8 @@ private:
         if (code == Errc::outcome_unknown)
             outcome = Failure::unknown(Errc::unavailable);
         auto* const next = line().finish(o.member, outcome, kept.get());
+        if (code != Errc::constraint_violated)
+            all_hear(code != Errc::ok);
         bool const others = kept && kept->shared;
         wake_told(kept.get());
         wake(next);
@@ -486,7 +525,7 @@ private:
                 std::exchange(o.member.runs_again, false) && o.member.single,
                 "what the store refused of a batch is believed of its leader");
         } else {
-            o.over = code != Errc::version_conflict;
+            o.over = code != Errc::version_conflict && code != Errc::unavailable;
         }
         if (o.over && o.member.phase != Phase::out) {  // rolled back
             std::shared_ptr<SharingBatch> none;
@@ -608,6 +647,7 @@ public:
     std::uint64_t replaced{0};
     std::uint64_t expelled{0};
     std::uint64_t refused{0};
+    std::uint64_t begins_refused{0};
 
 private:
     void note(World const& world)
@@ -616,6 +656,7 @@ private:
         replaced += world.replaced ? 1U : 0U;
         expelled += world.expelled ? 1U : 0U;
         refused += world.refused_together ? 1U : 0U;
+        begins_refused += world.begin_refused ? 1U : 0U;
     }
 
     interlock_test::Worlds<World, std::string> worlds_;
@@ -624,15 +665,16 @@ private:
 void explore(int members)
 {
     Explorer explorer;
-    explorer.explore(members, 10'000);
+    explorer.explore(members, 16'000);
     explorer.walk(members, 3'000, 40);
     INFO(explorer.first_problem);
     CHECK(explorer.problems == 0);
-    CHECK(explorer.worlds() >= 10'000);
+    CHECK(explorer.worlds() >= 16'000);
     CHECK(explorer.shared > 50);
     CHECK(explorer.replaced > 100);
     CHECK(explorer.expelled > 100);
     CHECK(explorer.refused > 10);
+    CHECK(explorer.begins_refused > 1000);
 }
 
 }  // namespace sharing_line

@@ -28,7 +28,7 @@ class Combiner {
 public:
     struct Shard {
         std::mutex mutex;  // of the other two, of the groups' members, and of their batches
-        std::unordered_map<Key, SharingGroup> groups;  // one for each state that has a leader
+        std::unordered_map<Key, SharingGroup> groups;  // one for each state that has members
         SharingLedger ledger;
     };
     using Line = SharingLine<KeyedLines<Shard>>;
@@ -78,7 +78,7 @@ public:
     };
 
     /// One step of the line of `key`, with the mutex held: `step(line, wakings)`. Whom it wakes is woken
-    /// afterwards. A group is there as long as it has a leader; only `Make`, for those that come, makes one,
+    /// afterwards. A group is there as long as it has members; only `Make`, for those that come, makes one,
     /// so that all others cannot fail.
     template <bool Make, class F>
     decltype(auto) in_line(Key const& key, TimePoint now, F step)
@@ -105,7 +105,7 @@ private:
         bool there;
         ~Forgetting()
         {
-            if (there && line.empty())
+            if (there && line.forgotten())
                 shard.groups.erase(group);
         }
     };

@@ -71,6 +71,8 @@ public:
         auto step = inner_.begin(leads ? begins_ : waiter);
         if (leads)
             note_begun(step);
+        else if (step.done() && !step.outcome())
+            return refused_begin(std::move(step.outcome()).failure());
         return step;
     }
 
@@ -93,8 +95,7 @@ public:
             if (auto const until = gathered())
                 return Step<CommitResult>::pending(*until);
             if (now() >= context_.deadline())  // others took their time
-                return self_.phase == Phase::alone ? Step<CommitResult>{Errc::deadline_exceeded}
-                                                   : finish(Errc::deadline_exceeded);
+                return finished(Errc::deadline_exceeded);
         }
         if constexpr (requires { inner_.commit(operation, waiter); })
             return finished(inner_.commit(operation, waiter));
@@ -110,7 +111,9 @@ public:
             if (!step.done() || step.outcome())
                 return step;
             // It has no effect of its own: to run it again is always right.
-            self_.runs_again = self_.runs_again || step.outcome().errc() == Errc::outcome_unknown;
+            if (step.outcome().errc() != Errc::outcome_unknown)
+                return step;
+            self_.runs_again = true;
             return Errc::version_conflict;
         }
         if constexpr (can_verify<Inner>)
@@ -130,21 +133,27 @@ public:
     }
     Failure reason()
     {
-        if (self_.phase != Phase::queued) {
-            auto mine = reason_of(inner_);
-            if (self_.phase != Phase::leading)
-                return mine;
-            keep_for_next(mine);
-            return mine.errc() == Errc::ok && self_.refused ? *self_.refused : std::move(mine);
+        auto mine = inner_reason();
+        if (self_.phase != Phase::queued && mine.errc() != Errc::ok)
+            return mine;
+        auto others = reason_in_line();
+        return others.errc() != Errc::ok ? std::move(others) : std::move(mine);
+    }
+    /// What the store has refused to those that led while this waited, or leads itself; `ok`: nothing.
+    Failure reason_in_line() noexcept
+    {
+        try {
+            return in_line(now(), [](Line& line, auto&) {
+                return line.refused() ? *line.refused() : Failure{Errc::ok};
+            });
+        } catch (std::bad_alloc const&) {  // no memory for the text
+            return Errc::ok;
         }
-        auto leaders = in_line(now(), [](Line& line, auto&) {
-            auto const* const leader = line.leader();
-            return leader != nullptr && leader->refused ? *leader->refused : Failure{Errc::ok};
-        });
-        return leaders.errc() != Errc::ok ? std::move(leaders) : reason_of(inner_);
     }
     void abandon() noexcept
     {
+        if (self_.phase == Phase::leading)
+            tell_of_begin(inner_reason());
         inner_.abandon();
         if (self_.phase == Phase::queued)
             leave();
@@ -185,6 +194,16 @@ private:
 
         CombiningTransaction& call_;
     };
+
+    /// What its own begin waits for.
+    Failure inner_reason() noexcept
+    {
+        try {
+            return reason_of(inner_);
+        } catch (std::bad_alloc const&) {
+            return Errc::ok;
+        }
+    }
 
     TimePoint now() const noexcept { return session_.repository().runtime().now(); }
 
@@ -232,30 +251,37 @@ private:
         } else if (step.outcome()) {
             self_.began_at = now();
             self_.progress(self_.began_at);
+            if (std::exchange(self_.doubted, false))
+                in_line(self_.began_at, [](Line& line, auto&) { line.begun(); });
         } else {
-            auto const& failure = step.outcome().failure();
-            keep_for_next(failure);
-            // It came to lead too late to ask: what the one before it was told is the reason.
-            if (failure.errc() == Errc::deadline_exceeded && failure.cause() == Errc::ok && self_.refused)
-                step = Step<Begun>{Failure::because(Errc::deadline_exceeded, *self_.refused)};
+            step = refused_begin(std::move(step.outcome()).failure());
             leave();
         }
     }
 
-    /// A leader did not begin because of `failure`. Whoever waits behind the leader waits for just that.
-    void keep_for_next(Failure const& failure) noexcept
+    /// A begin came to `failure`: what the caller is told.
+    Failure refused_begin(Failure failure) noexcept
     {
-        bool const late = failure.errc() == Errc::deadline_exceeded;
-        auto const code = late ? failure.cause() : failure.errc();
-        if (code == Errc::ok)
-            return;
+        tell_of_begin(failure);
+        return explained(std::move(failure));
+    }
+    /// Whoever waits behind a leader whose begin came to `failure` waits for just that.
+    void tell_of_begin(Failure const& failure) noexcept
+    {
         try {
-            in_line(now(), [&](Line&, auto&) {
-                if (!self_.refused)
-                    self_.refused = late ? Failure{code, failure.detail()} : failure;
-            });
-        } catch (std::bad_alloc const&) {  // the next one will hear less
+            if (auto said = said_to_others(failure); said.errc() != Errc::ok)
+                in_line(now(), [&](Line& line, auto&) { line.refuse_begin(std::move(said)); });
+        } catch (std::bad_alloc const&) {  // the others hear less
         }
+    }
+    /// `failure`, with what the store has refused to others if this came too late to ask it.
+    Failure explained(Failure failure) noexcept
+    {
+        if (failure.errc() != Errc::deadline_exceeded || failure.cause() != Errc::ok)
+            return failure;
+        auto others = reason_in_line();
+        return others.errc() != Errc::ok ? Failure::because(Errc::deadline_exceeded, std::move(others))
+                                         : std::move(failure);
     }
 
     /// The leader's operation has returned: does somebody wait?
@@ -296,17 +322,24 @@ private:
     /// What the commit came to, so far.
     Step<CommitResult> finished(Step<CommitResult> step)
     {
-        if (!step.done() || self_.phase == Phase::alone)
+        if (!step.done())
             return step;
-        return finish(std::move(step.outcome()));
+        if (self_.phase != Phase::alone)
+            return finish(std::move(step.outcome()));
+        if (!step.outcome()) {
+            auto failure = explained(std::move(step.outcome()).failure());
+            in_line(now(), [&](Line& line, auto&) { line.refuse_commit(failure); });
+            return failure;
+        }
+        return step;
     }
     Step<CommitResult> finish(Outcome<CommitResult> outcome)
     {
+        if (!outcome)
+            outcome = explained(std::move(outcome).failure());
         std::shared_ptr<SharingBatch> batch;
         in_line(now(), [&](Line& line, auto& wakings) {
             batch.swap(self_.batch);
-            if (!outcome)
-                self_.refused = outcome.failure();
             auto* const next = line.finish(self_, outcome, batch.get());
             wakings.add_told(batch.get());
             wakings.add(next);
@@ -327,7 +360,7 @@ private:
                 own.make_room();
                 if (!line.hand_in(self_, changes)) {
                     self_.batch.reset();
-                    return Errc::version_conflict;
+                    return line.dropped();
                 }
                 self_.waiter = &waiter;
                 if (changes)
@@ -341,7 +374,7 @@ private:
             self_.batch.reset();
             switch (waited.what) {
             case Line::Wait::told: return *std::exchange(self_.outcome, std::nullopt);
-            case Line::Wait::leads: return Errc::version_conflict;
+            case Line::Wait::leads: return line.dropped();
             default:
                 return Failure::unknown(
                     Errc::deadline_exceeded, "the operation that commits for this one does not go on");
@@ -352,14 +385,12 @@ private:
     /// Out of whatever this is in.
     void leave() noexcept
     {
-        if (self_.phase == Phase::alone || self_.phase == Phase::out)
+        if (!self_.present)
             return;
         std::shared_ptr<SharingBatch> batch;
         in_line(now(), [&](Line& line, auto& wakings) {
             batch.swap(self_.batch);
             auto* const next = line.leave(self_, batch);
-            if (next != nullptr && next != &self_ && self_.refused && !next->refused)
-                next->refused = std::move(self_.refused);  // the next leader has waited for just that
             wakings.add_told(batch.get());
             wakings.add(next);
         });

@@ -19,6 +19,8 @@
 //   again.
 // * A leader waits for one operation no longer than the patience, and a leader that makes no progress is
 //   replaced.
+// * What the store has refused to one that led is known to all that had to do with the state then, whoever
+//   leads afterwards, until a commit is applied.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
@@ -31,6 +33,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -62,13 +65,14 @@ struct SharingMember : QueueHook {
     TimePoint deadline{};
     std::shared_ptr<SharingBatch> batch;           // that it leads, has the value of, or has run in
     std::optional<Outcome<CommitResult>> outcome;  // that it is told
-    std::optional<Failure> refused;  // why a leader did not begin or commit, for those who wait for it
     bool again{false};         // that outcome is not its own: it runs again, and that counts as no attempt
     bool runs_again{false};    // likewise of what its `commit` or `verify` has returned
     bool promoted{false};      // leads from now on, and does not know it yet
     bool first{false};         // goes to the front of the queue: it has had its turn
     bool late{false};          // gets no value any more: it leads when its turn comes
     bool single{false};        // shares with nobody when it leads
+    bool doubted{false};       // as a leader: the begin of one before it was refused
+    bool present{false};       // counted in its group, from when it comes until it is out
     TimePoint began_at{};      // as a leader: when its operation began ...
     TimePoint commit_began{};  // ... and its commit
     Time look_again{0};        // how long until it looks whether its leader makes progress
@@ -145,47 +149,224 @@ private:
     Time credit_{0};       // what sharing has saved, less what was waited for in vain
 };
 
-/// Those that have to do with one state: there is a leader as long as there is anybody.
+/// Those that have to do with one state: there is a leader as long as anybody waits.
 struct SharingGroup {
     IntrusiveQueue<SharingMember> queue;
     SharingMember* leader{nullptr};
+    int present{0};                  // members, with those that were left behind
+    std::optional<Failure> refused;  // what the store said last to one that led, if that was no success
+    bool begin_refused{false};       // and it said so of a begin, not of a commit
 };
 
-/// What a member hears of a commit that came to `failure`: a conflict, because of that.
-inline Failure dropped_with(Failure const& failure) noexcept
+/// What `failure`, to which one operation came, says to the others that wait for the same state; `ok`:
+/// nothing. That one's deadline and cancellation are no reason for the others, but what it waited for is.
+inline Failure said_to_others(Failure const& failure)
 {
-    if (failure.errc() == Errc::version_conflict)
+    auto const code = failure.errc();
+    bool const own = code == Errc::deadline_exceeded || code == Errc::outcome_unknown;
+    auto const reason = own ? failure.cause() : code;
+    if (reason == Errc::ok || reason == Errc::cancelled)
+        return Errc::ok;
+    return own ? Failure::because(reason, Failure{failure}) : failure;
+}
+
+/// Keeps in `place` what `failure` says to others. False: nothing.
+inline bool keep_said(std::optional<Failure>& place, Failure const& failure) noexcept
+{
+    try {
+        auto said = said_to_others(failure);
+        if (said.errc() == Errc::ok)
+            return false;
+        place = std::move(said);
+        return true;
+    } catch (std::bad_alloc const&) {  // the others hear less
+        return false;
+    }
+}
+/// What one hears whose run was dropped: a conflict, because of `reason`.
+inline Failure dropped_for(std::optional<Failure> const& reason) noexcept
+{
+    if (!reason || reason->errc() == Errc::version_conflict)
         return Errc::version_conflict;
     try {
-        return Failure::because(Errc::version_conflict, Failure{failure});
-    } catch (...) {  // no memory for the text
-        return Failure::because(Errc::version_conflict, failure.errc());
+        return Failure::because(Errc::version_conflict, Failure{*reason});
+    } catch (std::bad_alloc const&) {  // without its text
+        return Failure::because(Errc::version_conflict, reason->errc());
     }
 }
 
-/// The steps of one group at one moment. `Count`: how many wait in all groups of a service, as `KeyedLines`
-/// counts them.
+/// Whether somebody else changed the value, so that any attempt on it would have failed.
+inline bool value_has_changed(Errc code) noexcept
+{
+    return TransactionMachine::is_conflict(code) || code == Errc::not_found || code == Errc::already_exists;
+}
+/// Whether the store has refused what was to be written: perhaps what another one made of it. A trigger
+/// can do so, or a row-level policy.
+inline bool refuses_the_write(Errc code) noexcept
+{
+    return code == Errc::invalid_argument || code == Errc::constraint_violated ||
+           code == Errc::corrupt_state || code == Errc::misconfigured;
+}
+
+/// One group at one moment: who is there, who leads, and what is known. `Count`: how many wait in all groups
+/// of a service, as `KeyedLines` counts them.
 template <class Count>
-class SharingLine {
+class SharingSteps {
 public:
     using Member = SharingMember;
     using Batch = SharingBatch;
     using Phase = SharingPhase;
 
-    SharingLine(
+    SharingSteps(
         SharingGroup& group, SharingTerms const& terms, SharingLedger& ledger, Count& count,
         TimePoint now) noexcept
         : group_(group), terms_(terms), ledger_(ledger), count_(count), now_(now)
     {}
 
-    bool empty() const noexcept { return group_.leader == nullptr; }  // so that it is to be forgotten
+    bool forgotten() const noexcept { return group_.present == 0; }
     bool leads(Member const& member) const noexcept { return group_.leader == &member; }
-    Member const* leader() const noexcept { return group_.leader; }
+    /// What the store has refused to one that led, or was replaced, unless it has applied a commit since.
+    std::optional<Failure> const& refused() const noexcept { return group_.refused; }
+    /// A begin of one that led, or was replaced, came to what says `said` to the others.
+    void refuse_begin(Failure said) noexcept
+    {
+        group_.refused.emplace(std::move(said));
+        group_.begin_refused = true;
+    }
+    /// Its commit came to `failure`. What the store finds wrong with one write says nothing of another's.
+    void refuse_commit(Failure const& failure) noexcept
+    {
+        if (failure.errc() == Errc::invalid_argument || failure.errc() == Errc::constraint_violated)
+            return;
+        if (keep_said(group_.refused, failure))
+            group_.begin_refused = false;
+    }
+    /// The leader has begun: what the store said of a begin before is over.
+    void begun() noexcept
+    {
+        if (std::exchange(group_.begin_refused, false))
+            group_.refused.reset();
+    }
     /// When somebody else takes the leader's place.
     TimePoint leader_due() const noexcept
     {
         return add(group_.leader->since.load(std::memory_order_relaxed), ledger_.limit(terms_));
     }
+
+protected:
+    void arrive(Member& member) noexcept
+    {
+        if (!std::exchange(member.present, true))
+            ++group_.present;
+    }
+    void depart(Member& member) noexcept
+    {
+        member.phase = Phase::out;
+        if (std::exchange(member.present, false))
+            --group_.present;
+    }
+
+    void lead(Member& member) noexcept
+    {
+        group_.leader = &member;
+        member.progress(now_);
+        member.phase = Phase::leading;
+        member.doubted = group_.begin_refused;
+    }
+
+    /// It has to run again, and that counts as no attempt.
+    static void once_more(Member& member) noexcept
+    {
+        member.runs_again = true;
+        member.again = false;
+        member.outcome.reset();
+    }
+
+    void unqueue(Member& member) noexcept
+    {
+        group_.queue.remove(&member);
+        count_.count_out();
+    }
+
+    /// The leader is gone: the first of the queue leads, or nobody is left.
+    Member* promote_next() noexcept
+    {
+        if (group_.queue.empty()) {
+            group_.leader = nullptr;
+            return nullptr;
+        }
+        auto* const next = group_.queue.front();
+        unqueue(*next);
+        next->promoted = true;
+        group_.leader = next;
+        next->progress(now_);
+        return next;
+    }
+
+    /// Whoever has the value may not hand in anything any more.
+    void expel(Batch& batch) noexcept
+    {
+        auto* const holder = std::exchange(batch.running, nullptr);
+        if (holder == nullptr || batch.picked)  // it finds out when it is done
+            return;
+        holder->batch.reset();
+        holder->late = true;
+        group_.queue.push_front(holder);
+        count_.count_in_again();
+    }
+
+    /// The leader makes no progress: what it gathers is given up, unless it is being committed.
+    std::shared_ptr<Batch> give_up() noexcept
+    {
+        auto batch = group_.leader->batch;
+        if (!batch || !batch->open)
+            return nullptr;
+        expel(*batch);
+        batch->open = false;
+        tell(*batch, Errc::cancelled);
+        return batch;
+    }
+
+    /// What became of a batch, for all that have run in it.
+    void tell(Batch& batch, Outcome<CommitResult> const& outcome) noexcept
+    {
+        std::optional<Failure> said;
+        if (!outcome)
+            keep_said(said, outcome.failure());
+        for (auto* const member : batch.ran) {
+            if (outcome) {
+                member->outcome.emplace(std::in_place);
+            } else if (outcome.errc() == Errc::outcome_unknown) {
+                member->outcome.emplace(Failure::unknown(outcome.cause(), {}));
+            } else {  // not applied, whatever it was: so what it has seen is not so
+                member->again = !value_has_changed(outcome.errc());
+                member->outcome.emplace(dropped_for(said ? said : group_.refused));
+                if (refuses_the_write(outcome.errc()))  // each is to hear what is said of its own
+                    member->late = member->single = true;
+            }
+        }
+        batch.told.swap(batch.ran);
+    }
+
+    SharingGroup& group_;
+    SharingTerms const& terms_;
+    SharingLedger& ledger_;
+    Count& count_;
+    TimePoint now_;
+};
+
+/// The steps of one group at one moment.
+template <class Count>
+class SharingLine : public SharingSteps<Count> {
+public:
+    using Steps = SharingSteps<Count>;
+    using Steps::leader_due;
+    using Steps::leads;
+    using Steps::refuse_commit;
+    using Steps::Steps;
+    using Member = SharingMember;
+    using Batch = SharingBatch;
+    using Phase = SharingPhase;
 
     // ---- an operation that waits ----------------------------------------------------------------
 
@@ -194,12 +375,14 @@ public:
     {
         member.outcome.reset();
         member.again = member.promoted = false;
-        if (empty()) {
+        if (group_.leader == nullptr) {
+            arrive(member);
             lead(member);
             return true;
         }
         if (!count_.count_in())
             return false;
+        arrive(member);
         if (std::exchange(member.first, false))
             group_.queue.push_front(&member);
         else
@@ -321,17 +504,21 @@ public:
     /// there was one, has whom to wake in `told`.
     Member* finish(Member& member, Outcome<CommitResult> const& outcome, Batch* batch) noexcept
     {
-        if (outcome)
+        if (outcome) {
             ledger_.committed_in(now_ - member.commit_began);
+            group_.refused.reset();
+        } else {
+            refuse_commit(outcome.failure());
+        }
         if (batch != nullptr) {
             // What the store has refused may be what another one made of it: the leader runs again, first
             // without the others.
-            if (!outcome && batch->shared && is_refusal(outcome.errc()))
+            if (!outcome && batch->shared && refuses_the_write(outcome.errc()))
                 member.runs_again = member.single = true;
             tell(*batch, outcome);
         }
         if (outcome) {
-            member.phase = Phase::out;
+            depart(member);
             return leads(member) ? promote_next() : nullptr;
         }
         if (leads(member))  // it may begin again
@@ -344,14 +531,15 @@ public:
     // ---- an operation that got the value --------------------------------------------------------
 
     /// `member` has run on its copy of the value. False: its time was over, and what it made is not wanted
-    /// any more. True: it waits; the caller puts what it made into the batch, if it `changes` anything, and
-    /// then calls `pass_on`.
+    /// any more, see `dropped`. True: it waits; the caller puts what it made into the batch, if it `changes`
+    /// anything, and then calls `pass_on`.
     bool hand_in(Member& member, bool changes) noexcept
     {
         auto& batch = *member.batch;
         if (batch.running != &member) {
             member.first = member.late = true;
-            once_more(member, Phase::out);
+            once_more(member);
+            depart(member);
             return false;
         }
         INTERLOCK_ASSERT(batch.ran.size() < batch.ran.capacity(), "there is room before the mutex is taken");
@@ -389,10 +577,13 @@ public:
         return batch.leader;
     }
 
+    /// What one hears whose run was dropped: a conflict, because of what the store has refused.
+    Failure dropped() const noexcept { return dropped_for(group_.refused); }
+
     enum class Wait : unsigned char {
         told,   ///< its outcome is there
         wait,   ///< until `again`
-        leads,  ///< whoever was to commit makes no progress: it leads instead, and runs again
+        leads,  ///< whoever was to commit makes no progress: it leads instead, and runs again, see `dropped`
         lost,   ///< whoever commits does not go on at all: nobody knows what became of it
     };
     struct Waited {
@@ -405,7 +596,7 @@ public:
     Waited wait(Member& member) noexcept
     {
         if (member.outcome) {
-            member.phase = Phase::out;
+            depart(member);
             member.runs_again = member.first = member.again;
             return {Wait::told};
         }
@@ -415,8 +606,8 @@ public:
             if (now_ < due)
                 return {Wait::wait, due};
             auto given_up = give_up();
+            once_more(member);
             lead(member);
-            once_more(member, Phase::leading);
             return {Wait::leads, {}, std::move(given_up)};
         }
         // It is being committed. The leader's deadline, which is not later, bounds that, but not how long the
@@ -425,7 +616,7 @@ public:
         if (now_ < due)
             return {Wait::wait, due};
         std::erase(batch.ran, &member);
-        member.phase = Phase::out;
+        depart(member);
         return {Wait::lost};
     }
 
@@ -435,7 +626,8 @@ public:
     /// caller has taken from it. Returns whom to wake; those in the batch's `told` are to be woken, too.
     Member* leave(Member& member, std::shared_ptr<Batch> const& batch) noexcept
     {
-        auto const before = std::exchange(member.phase, Phase::out);
+        auto const before = member.phase;
+        depart(member);
         switch (before) {
         case Phase::queued:
             if (member.promoted)
@@ -462,110 +654,15 @@ public:
     }
 
 private:
+    using Steps::arrive, Steps::depart, Steps::lead, Steps::once_more, Steps::unqueue, Steps::promote_next;
+    using Steps::expel, Steps::give_up, Steps::tell;
+    using Steps::group_, Steps::terms_, Steps::ledger_, Steps::count_, Steps::now_;
+
     Gather alone(Member& member) noexcept
     {
         member.phase = Phase::alone;
         return Gather::alone;
     }
-
-    void lead(Member& member) noexcept
-    {
-        group_.leader = &member;
-        member.progress(now_);
-        member.phase = Phase::leading;
-    }
-
-    /// It has to run again, and that counts as no attempt.
-    void once_more(Member& member, Phase next) noexcept
-    {
-        member.phase = next;
-        member.runs_again = true;
-        member.again = false;
-        member.outcome.reset();
-    }
-
-    void unqueue(Member& member) noexcept
-    {
-        group_.queue.remove(&member);
-        count_.count_out();
-    }
-
-    /// The leader is gone: the first of the queue leads, or nobody is left.
-    Member* promote_next() noexcept
-    {
-        if (group_.queue.empty()) {
-            group_.leader = nullptr;
-            return nullptr;
-        }
-        auto* const next = group_.queue.front();
-        unqueue(*next);
-        next->promoted = true;
-        group_.leader = next;
-        next->progress(now_);
-        return next;
-    }
-
-    /// Whoever has the value may not hand in anything any more.
-    void expel(Batch& batch) noexcept
-    {
-        auto* const holder = std::exchange(batch.running, nullptr);
-        if (holder == nullptr || batch.picked)  // it finds out when it is done
-            return;
-        holder->batch.reset();
-        holder->late = true;
-        group_.queue.push_front(holder);
-        count_.count_in_again();
-    }
-
-    /// The leader makes no progress: what it gathers is given up, unless it is being committed.
-    std::shared_ptr<Batch> give_up() noexcept
-    {
-        auto batch = group_.leader->batch;
-        if (!batch || !batch->open)
-            return nullptr;
-        expel(*batch);
-        batch->open = false;
-        tell(*batch, Errc::cancelled);
-        return batch;
-    }
-
-    /// Whether somebody else changed the value, so that any attempt on it would have failed.
-    static bool is_conflict(Errc code) noexcept
-    {
-        return TransactionMachine::is_conflict(code) || code == Errc::not_found ||
-               code == Errc::already_exists;
-    }
-    /// Whether the store has refused what was to be written: perhaps what another one made of it. A trigger
-    /// can do so, or a row-level policy.
-    static bool is_refusal(Errc code) noexcept
-    {
-        return code == Errc::invalid_argument || code == Errc::constraint_violated ||
-               code == Errc::corrupt_state || code == Errc::misconfigured;
-    }
-
-    /// What became of a batch, for all that have run in it.
-    static void tell(Batch& batch, Outcome<CommitResult> const& outcome) noexcept
-    {
-        for (auto* const member : batch.ran) {
-            if (outcome) {
-                member->outcome.emplace(std::in_place);
-            } else if (outcome.errc() == Errc::outcome_unknown) {
-                member->outcome.emplace(Failure::unknown(outcome.cause(), {}));
-            } else {  // not applied, whatever it was: so what it has seen is not so
-                member->again = !is_conflict(outcome.errc());
-                member->outcome.emplace(dropped_with(outcome.failure()));
-                if (is_refusal(outcome.errc()))  // each is to hear what is said of its own
-                    member->late = member->single = true;
-            }
-        }
-        batch.told.swap(batch.ran);
-    }
-
-    SharingGroup& group_;
-    SharingTerms const& terms_;
-    SharingLedger& ledger_;
-    Count& count_;
-    TimePoint now_;
 };
 
 }  // namespace detail

@@ -213,6 +213,11 @@ protected:
         return !refused_ && code != Errc::outcome_unknown && !(failure_ && failure_->errc() == code) &&
                machine_.last_error() != Errc::ok;
     }
+    /// Whether more is known of a call that its deadline ended than how long its operation took.
+    bool explains_deadline() const noexcept
+    {
+        return was_retried() || (failure_ && failure_->errc() == Errc::deadline_exceeded);
+    }
     bool was_retried() const noexcept { return machine_.last_error() != Errc::ok; }
     /// Keeps why the attempt failed that is made once more.
     void note_retry();

@@ -287,6 +287,15 @@ protected:
     decltype(auto) repository() const { return session_.repository(); }
     decltype(auto) runtime() const { return session_.repository().runtime(); }
 
+    /// The operation has returned after the deadline. Where the call has waited for others that the store
+    /// refused, that is the reason.
+    [[gnu::cold]] void note_late()
+    {
+        if constexpr (requires { transaction_.reason_in_line(); })
+            if (auto reason = transaction_.reason_in_line(); reason.errc() != Errc::ok)
+                this->failure_.emplace(Failure::because(Errc::deadline_exceeded, std::move(reason)));
+    }
+
     /// The next action when what the operation made must not be committed. Nothing: it may be committed.
     std::optional<Action> refused_result()
     {

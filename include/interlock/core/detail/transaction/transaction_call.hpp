@@ -65,6 +65,8 @@ public:
     {
         ran_late_ = this->runtime().now() >= this->deadline();
         try {
+            if (ran_late_)
+                this->note_late();
             if (auto const instead = this->refused_result())
                 return *instead;
             if constexpr (records) {
@@ -97,7 +99,7 @@ public:
 private:
     Outcome<result_type> result()
     {
-        if (ran_late_ && this->machine_.result() == Errc::deadline_exceeded)
+        if (ran_late_ && this->machine_.result() == Errc::deadline_exceeded && !this->explains_deadline())
             return Failure{
                 Errc::deadline_exceeded,
                 "the operation itself took longer than the deadline of its call, so that nothing was "
