@@ -169,7 +169,10 @@ public:
 private:
     detail::CallTerms terms(std::chrono::nanoseconds deadline) const
     {
-        return {nullptr, nullptr, Deadline{deadline}, nullptr, nullptr, runtime_.now(), 0, false};
+        detail::CallTerms made{};
+        made.deadline = deadline;
+        made.now = runtime_.now();
+        return made;
     }
     void end()
     {
