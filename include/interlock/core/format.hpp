@@ -87,6 +87,8 @@ constexpr std::string_view name_of(LostReason reason) noexcept
 namespace detail {
 
 /// Formats what it is given as a `Shown`, a text or a number, by whatever specification stands in the braces.
+/// Of numbers, `Shown` is a type that fmt/core.h of every version formats: `unsigned long` is none of these
+/// in fmt 10.
 template <class Shown>
 class FormatterAs {
 public:
@@ -174,7 +176,7 @@ struct fmt::formatter<interlock::LostReason> : interlock::detail::FormatterAs<fm
 
 /// The token's number: tokens of one key can be compared by eye, and are no secret.
 template <>
-struct fmt::formatter<interlock::FencingToken> : interlock::detail::FormatterAs<std::uint64_t> {
+struct fmt::formatter<interlock::FencingToken> : interlock::detail::FormatterAs<unsigned long long> {
     template <class Context>
     auto format(interlock::FencingToken value, Context& context) const
     {
