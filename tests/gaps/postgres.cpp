@@ -40,7 +40,8 @@ namespace pg = interlock::postgres;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::string_view usage = R"(usage: interlock_gaps [--seconds S] [--events N] [--seed N] [--calm]
+constexpr std::string_view usage = R"(usage: interlock_gaps_postgres [--seconds S | --events N] [--seed N]
+                              [--calm]
 
   --seconds   how long (default: 20)
   --events    instead of that: until so many events are stored

@@ -9,10 +9,11 @@
 #include "support/catch.hpp"
 #include "support/postgres_appender.hpp"
 #include "support/postgres_server.hpp"
+#include "support/threads.hpp"
 
-#include <cstdint>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace postgres_event_holes_test {
@@ -164,6 +165,66 @@ TEST_CASE(
     CHECK(f.next() == "");
     open.run("COMMIT PREPARED 'later'");
     CHECK(f.next() == "123");
+}
+
+TEST_CASE(
+    "a transaction that has got its id later and its position earlier is waited for",
+    "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto early = f.appender();
+    early.run("BEGIN");
+    early.run("SELECT pg_current_xact_id()");
+    auto open = f.appender();
+    open.append("a", "1");
+    early.append("b", "2");
+    early.run("COMMIT");  // a snapshot that is taken now begins behind it, and before the other one
+    CHECK(f.next() == "");
+    open.run("COMMIT");
+    CHECK(f.next() == "12");
+}
+
+TEST_CASE(
+    "an append that has drawn its position and is still busy is waited for",
+    "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto const ns = f.pool.options().name_space;
+    // Storing the event "1" takes until this session ends.
+    std::optional<PostgresAppender> gate{std::in_place, server().url(), f.log};
+    gate->run("SELECT pg_advisory_lock(4711, 4712)");
+    server().command(
+        "CREATE FUNCTION " + ns +
+        "_wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF new.id = '1' THEN PERFORM "
+        "pg_advisory_xact_lock(4711, 4712); END IF; RETURN new; END $$");
+    server().command(
+        "CREATE TRIGGER wait BEFORE INSERT ON " + ns + "_event FOR EACH ROW EXECUTE FUNCTION " + ns +
+        "_wait()");
+    std::thread busy{[&] { f.append("a", "1"); }};
+    bool const waits = interlock_test::eventually([] {
+        return server().command("SELECT count(*) FROM pg_locks WHERE NOT granted AND classid = 4711") == "1";
+    });
+    f.append("b", "2");
+    auto const before = f.next();
+    gate.reset();
+    busy.join();
+    CHECK(waits);
+    CHECK(before == "");
+    CHECK(f.next() == "12");
+}
+
+TEST_CASE("positions are drawn in one order by all sessions", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    auto one = f.appender();
+    auto two = f.appender();
+    std::string read;
+    for (auto* const session : {&one, &two, &one, &two}) {
+        session->append("a", std::to_string(read.size() + 1));
+        session->run("COMMIT");
+        read += f.next();
+    }
+    CHECK(read == "1234");
 }
 
 TEST_CASE("transactions that append nothing hold no reader up", "[postgres][events][event_holes]")
