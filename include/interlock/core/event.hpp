@@ -199,6 +199,16 @@ public:
     {
         add(new_event(fact), i);
     }
+    /// A mistake, told at its line.
+    template <class F>
+        requires(!Fact<F>)
+    INTERLOCK_WRITE_INSTEAD(
+        "record a fact: a struct that can be stored, with the name that other programs know it by, of a-z "
+        "0-9 "
+        ". - _, and its version: static constexpr interlock::EventType event{\"stock.sold\", 1}")
+    void
+    operator()(F const&, std::size_t = 0);
+
     /// Why what is recorded from now on happened, in place of what the call says by `CallOptions::cause`.
     void because(Cause cause)
     {

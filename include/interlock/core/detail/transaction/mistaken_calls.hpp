@@ -11,10 +11,12 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/transaction/named_keys.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/state_traits.hpp>
+#include <interlock/core/transaction_context.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -34,6 +36,7 @@ enum class Mistake : unsigned char {
     takes_other_arguments,
     takes_not_one_per_key,
     takes_no_range,
+    records_where_nothing_is_kept,
     has_no_request,
     has_a_request,
     has_an_id,
@@ -65,6 +68,22 @@ consteval bool takes_another_number(std::index_sequence<N...>)
     return (Operation<F, Session, N + 1> || ...);
 }
 
+/// Whether `F` records, and would be an operation if the store kept what is recorded.
+template <class F, class T, std::size_t... N>
+consteval bool takes_recorder(std::index_sequence<N...>)
+{
+    return std::is_invocable_v<F&, std::enable_if_t<(N + 1 > 0), T&>..., Recorder&> ||
+           std::is_invocable_v<F&, std::enable_if_t<(N + 1 > 0), T&>..., TransactionContext&, Recorder&>;
+}
+template <class F, class Session, std::size_t N>
+consteval bool records_in_vain()
+{
+    if constexpr (N == std::dynamic_extent || RecordingRepository<typename Session::repository_type>)
+        return false;
+    else
+        return takes_recorder<F, typename Session::value_type>(std::make_index_sequence<N>{});
+}
+
 template <class Session, ResultNeeds Needs, std::size_t N, class F>
 consteval Mistake mistake_in_operation()
 {
@@ -72,7 +91,8 @@ consteval Mistake mistake_in_operation()
     if constexpr (takes_copy<F, T>())
         return Mistake::takes_a_copy;
     else if constexpr (!Operation<F, Session, N>)
-        return N == std::dynamic_extent ? Mistake::takes_no_range
+        return records_in_vain<F, Session, N>() ? Mistake::records_where_nothing_is_kept
+               : N == std::dynamic_extent       ? Mistake::takes_no_range
                : takes_another_number<F, Session>(std::make_index_sequence<3>{})
                    ? Mistake::takes_not_one_per_key
                    : Mistake::takes_other_arguments;
@@ -180,7 +200,7 @@ protected:
         takes_other_arguments,
         "write an operation that takes what the policy offers: `T&`, or `Lock<T>&` under a policy with "
         "locks, perhaps "
-        "followed by `TransactionContext&` or the store's transaction")
+        "followed by `TransactionContext&` or the store's transaction, and behind states by `Recorder&`")
     INTERLOCK_MISTAKEN_CALLS(
         takes_not_one_per_key,
         "write an operation that takes one state per key: [](T& a, T& b) {...} for keys(a, b)")
@@ -188,6 +208,11 @@ protected:
         takes_no_range,
         "write an operation that takes the states of a range at once: [](std::span<T> states) {...}, or "
         "std::span<T* const>, or std::vector<T*>, perhaps followed by what the policy offers besides")
+    INTERLOCK_MISTAKEN_CALLS(
+        records_where_nothing_is_kept,
+        "choose a repository whose store keeps events, since the operation takes a Recorder: this one's "
+        "keeps "
+        "none that are stored with a commit")
     INTERLOCK_MISTAKEN_CALLS(
         has_no_request, "pass the request first, since the policy is idempotent: (request, key, operation)")
     INTERLOCK_MISTAKEN_CALLS(
