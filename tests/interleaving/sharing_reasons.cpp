@@ -12,6 +12,7 @@
 #include <interlock/core/detail/combining/combining.hpp>
 #include <interlock/core/detail/transaction/transaction_call.hpp>
 #include <interlock/core/kit/store_members.hpp>
+#include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
@@ -44,9 +45,10 @@ using interlock_test::Stock;
 using Memory = memory::StateRepository<Stock, std::string, ManualRuntime>;
 
 /// What the store refuses, from the first call on.
-enum class Refuses : unsigned char { loads, commits, locks };
+enum class Refuses : unsigned char { loads, commits, locks, locks_slowly };
 
-/// A store behind a network that answers at once, and that takes no call after its deadline.
+/// A store behind a network that answers at once, and that takes no call after its deadline. Where it is slow
+/// with locks, no reply comes to one that asks short before its deadline.
 class Refusing : public StoreMembers<Refusing, Stock, std::string> {
 public:
     using value_type = Stock;
@@ -72,6 +74,11 @@ public:
         if (runtime().now() >= deadline.at(runtime().now()))
             return Errc::deadline_exceeded;
         if (refuses(Verb::name)) {
+            if (auto const end = deadline.at(runtime().now());
+                story_->refuses == Refuses::locks_slowly && end - runtime().now() < 3ms) {
+                runtime().advance_to(end);
+                return Failure::unknown(Errc::deadline_exceeded, "no reply within the deadline");
+            }
             story_->heard();
             return Failure{Errc::unavailable, "not enough replicas"};
         }
@@ -84,7 +91,8 @@ private:
         switch (story_->refuses) {
         case Refuses::loads: return verb == "load";
         case Refuses::commits: return verb == "compare_and_set" || verb == "commit";
-        case Refuses::locks: return verb == "create" || verb == "create_and_load";
+        case Refuses::locks:
+        case Refuses::locks_slowly: return verb == "create" || verb == "create_and_load";
         }
         return false;
     }
@@ -319,4 +327,23 @@ TEST_CASE("Whoever waits for a leader hears why it gets no lock", "[interleaving
 {
     using namespace sharing_reasons;
     explore(SetNxLock{}, Refuses::locks);
+}
+
+TEST_CASE(
+    "An attempt that its deadline cuts short does not hide what the store said before",
+    "[interleaving][sharing]")
+{
+    using namespace sharing_reasons;
+    ManualRuntime runtime;
+    runtime.waits_advance(true);
+    Refusing const store{runtime, Refuses::locks_slowly};
+    int refused = 0;
+    store.on_refused([&] { ++refused; });
+    auto const policy = SetNxLock{.lock = {.poll = {.initial = 1ms, .cap = 1ms}}};
+    auto const outcome = TransactionService{policy, store}.try_do_in_transaction(
+        "x", [](Stock& stock) { ++stock.quantity; }, {.deadline = 20ms});
+    CHECK(refused > 3);
+    CHECK(outcome.errc() == Errc::deadline_exceeded);
+    CHECK(outcome.cause() == Errc::unavailable);
+    CHECK(outcome.detail().find("not enough replicas") != std::string::npos);
 }

@@ -131,6 +131,13 @@ protected:
         else
             failure_.reset();
     }
+    /// The operation has returned after the deadline. What the call waited for before is the `reason`, where
+    /// there is one.
+    [[gnu::cold]] void note_late(Failure reason)
+    {
+        if (reason.errc() != Errc::ok)
+            failure_.emplace(Failure::because(Errc::deadline_exceeded, std::move(reason)));
+    }
     /// The exception that is being handled came out of a step of the policy: as if the store had said so. A
     /// store does not throw, but a `T`, what it is compared, copied or named with, and the memory for all of
     /// it may.

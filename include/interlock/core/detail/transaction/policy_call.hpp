@@ -67,6 +67,16 @@ template <class X>
 inline constexpr bool can_reject = requires(X& t, std::string_view s) { t.reject(s); } ||
                                    requires(X& t, std::string_view s, Waiter& w) { t.reject(s, w); };
 
+/// What the store has refused to others that this transaction has waited for; `ok`: nothing.
+template <class X>
+Failure reason_in_line_of([[maybe_unused]] X& transaction) noexcept
+{
+    if constexpr (requires { transaction.reason_in_line(); })
+        return transaction.reason_in_line();
+    else
+        return Errc::ok;
+}
+
 /// `reject`, in whichever form the transaction has it, with the text of `exception`.
 template <class X>
 Step<Begun> reject_step(X& transaction, std::exception_ptr const& exception, Waiter& waiter)
@@ -286,15 +296,6 @@ protected:
     Transaction& transaction() noexcept { return transaction_; }
     decltype(auto) repository() const { return session_.repository(); }
     decltype(auto) runtime() const { return session_.repository().runtime(); }
-
-    /// The operation has returned after the deadline. Where the call has waited for others that the store
-    /// refused, that is the reason.
-    [[gnu::cold]] void note_late()
-    {
-        if constexpr (requires { transaction_.reason_in_line(); })
-            if (auto reason = transaction_.reason_in_line(); reason.errc() != Errc::ok)
-                this->failure_.emplace(Failure::because(Errc::deadline_exceeded, std::move(reason)));
-    }
 
     /// The next action when what the operation made must not be committed. Nothing: it may be committed.
     std::optional<Action> refused_result()

@@ -66,7 +66,7 @@ public:
         ran_late_ = this->runtime().now() >= this->deadline();
         try {
             if (ran_late_)
-                this->note_late();
+                this->note_late(reason_in_line_of(this->transaction()));
             if (auto const instead = this->refused_result())
                 return *instead;
             if constexpr (records) {

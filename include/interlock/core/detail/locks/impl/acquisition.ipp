@@ -94,6 +94,9 @@ void Acquisition<R>::note_refusal(Failure const& failure)
     auto& shard = table_->shard_of(*key_);
     std::lock_guard lock(shard.mutex);
     auto& refused = node_->second.refused;
+    // An attempt that the deadline cut short says less than what the store has said before.
+    if (refused && failure.cause() == Errc::deadline_exceeded)
+        return;
     if (refused)
         *refused = failure;
     else
