@@ -11,6 +11,7 @@
 ///     service.do_in_transaction(interlock::keys("alice", "bob"), [](Account& from, Account& to) {
 ///         std::swap(from.balance, to.balance);
 ///     });
+///     service.do_in_transaction(interlock::keys(lines_of_the_order), [](std::span<Stock> stocks) {...});
 ///
 /// Users pass values of their own key type, or a state that contains its key. `KeyTraits` turns them into
 /// the bytes of a `Key`, which is what crosses the boundary to a store.

@@ -4,72 +4,44 @@
 
 #include "support/many_keys.hpp"
 
-#include <interlock/backends/memory/backend.hpp>
 #include <interlock/backends/memory/event_repository.hpp>
-#include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
-#include <interlock/policies/any_policy.hpp>
-#include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
-#include "support/blocking_repository.hpp"
-
-#include <cstdint>
+#include <cstddef>
 #include <iterator>
 #include <map>
+#include <span>
 #include <sstream>
+#include <stdexcept>
+#include <utility>
+#include <vector>
 
 namespace many_keys_test {
 
 using namespace interlock;
 using namespace interlock_test;
 using Repository = memory::StateRepository<Stock>;
-using Blocking = BlockingRepository<Repository>;
+
+template <class P>
+void check_in_memory(P policy)
+{
+    Repository const repository;
+    TransactionService const service{std::move(policy), repository};
+    check_ways_to_call(service, repository);
+    check_wrong_ranges(service, repository);
+    check_ranges(service, repository, 100);
+}
 
 TEST_CASE("a range under every policy in memory", "[core][many_keys]")
 {
-    Repository const repository;
-    check_ranges(TransactionService{OptimisticVersioning{.max_attempts = 1000}, repository}, repository, 100);
-    check_ranges(
-        TransactionService{OptimisticVersioning{.max_attempts = 1000, .remember = 9}, repository}, repository,
-        100);
-    check_ranges(TransactionService{PessimisticRowLock{}, repository}, repository, 100);
-    check_ranges(TransactionService{SetNxLock{}, repository}, repository, 100);
-}
-
-TEST_CASE("a range under every policy on a store that blocks", "[core][many_keys]")
-{
-    Repository const inner;
-    Blocking const repository{inner};
-    check_ranges(TransactionService{OptimisticVersioning{.max_attempts = 1000}, repository}, inner, 50);
-    check_ranges(TransactionService{PessimisticRowLock{}, repository}, inner, 50);
-    check_ranges(TransactionService{SetNxLock{}, repository}, inner, 50);
-}
-
-TEST_CASE("a range under a policy and a store that are chosen at run time", "[core][many_keys]")
-{
-    for (AnyPolicy const& policy :
-         {AnyPolicy{OptimisticVersioning{.max_attempts = 1000}}, AnyPolicy{PessimisticRowLock{}},
-          AnyPolicy{SetNxLock{}}}) {
-        auto const repository = open<Stock>("memory:", memory::backend);
-        TransactionService<Stock> const service{policy, repository};
-        check_ranges(service, repository, 50);
-        check_requests(
-            TransactionService{IdempotencyKeys{policy, memory::IdempotencyStore{}}, repository}, repository);
-    }
-}
-
-TEST_CASE("a range of a request", "[core][many_keys]")
-{
-    Repository const repository;
-    memory::IdempotencyStore const store;
-    check_requests(
-        TransactionService{IdempotencyKeys{OptimisticVersioning{}, store}, repository}, repository);
-    check_requests(TransactionService{IdempotencyKeys{PessimisticRowLock{}, store}, repository}, repository);
-    check_requests(TransactionService{IdempotencyKeys{SetNxLock{}, store}, repository}, repository);
+    check_in_memory(OptimisticVersioning{.max_attempts = 1000});
+    check_in_memory(OptimisticVersioning{.max_attempts = 1000, .remember = 9});
+    check_in_memory(PessimisticRowLock{});
+    check_in_memory(SetNxLock{});
 }
 
 TEST_CASE("a range may have a thousand keys", "[core][many_keys]")
@@ -84,7 +56,6 @@ TEST_CASE("an operation on a range runs again after a conflict", "[core][many_ke
 {
     Repository const repository;
     check_runs_again(TransactionService{OptimisticVersioning{}, repository}, repository);
-    check_runs_again(TransactionService{OptimisticVersioning{}, Blocking{repository}}, repository);
 }
 
 TEST_CASE("an exception about states of two moments is not believed", "[core][many_keys]")

@@ -35,6 +35,8 @@ TEST_CASE("a range under every policy in PostgreSQL", "[postgres][many_keys]")
     postgres::IdempotencyStore const store{pool};
     TransactionService const optimistic{OptimisticVersioning{.max_attempts = 1000}, repository};
     check_ranges(optimistic, repository, 20);
+    check_ways_to_call(optimistic, repository);
+    check_wrong_ranges(optimistic, repository);
     check_runs_again(optimistic, repository);
     check_requests(
         TransactionService{IdempotencyKeys{OptimisticVersioning{}, store}, repository}, repository);

@@ -27,6 +27,7 @@ TEST_CASE("a range under every policy in Redis", "[redis][many_keys]")
     redis::IdempotencyStore const store{client};
     TransactionService const optimistic{OptimisticVersioning{.max_attempts = 1000}, repository};
     check_ranges(optimistic, repository, 20);
+    check_wrong_ranges(optimistic, repository);
     check_runs_again(optimistic, repository);
     check_requests(
         TransactionService{IdempotencyKeys{OptimisticVersioning{}, store}, repository}, repository);
