@@ -110,8 +110,8 @@ concept OnceFor = (std::same_as<O, OperationId> && !detail::is_idempotent<Policy
 /// **Thread safety.** All members may be called from any thread at any time.
 ///
 /// **Operations.** A service calls an operation with the first argument list that the operation accepts; see
-/// `Form`. The operation may return a value, but no reference. With `keys(a, b)` it takes a `T&` per key; with
-/// `keys(range)`, where their number is known at run time, it takes all states in a `std::span<T>`.
+/// `Form`. The operation may return a value, but no reference. With `keys(a, b)` it takes a `T&` per key;
+/// with `keys(range)`, where their number is known at run time, it takes all states in a `std::span<T>`.
 ///
 /// **Calls.** There are four: `do_in_transaction`, `try_do_in_transaction`, and their twins that do not
 /// block, `async_do_in_transaction` and `async_try_do_in_transaction`. Each has a second form, whose first
