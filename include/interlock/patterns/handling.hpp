@@ -77,8 +77,8 @@ inline constexpr bool is_outcome = false;
 template <class R>
 inline constexpr bool is_outcome<Outcome<R>> = true;
 
-/// What a handler returned. An outcome that failed is a failure, and so is a process exit code that nobody
-/// meant: only nothing, a `Handling`, and outcomes are answers.
+/// What a handler returned. An outcome that failed is a failure. A number or a truth value is refused: nobody
+/// could tell what it means.
 template <class R>
 Attempt attempt_of_result(R&& result)
 {

@@ -25,6 +25,7 @@
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/patterns/cursor.hpp>
+#include <interlock/patterns/detail/subscription_operation.hpp>
 #include <interlock/patterns/detail/subscription_run.hpp>
 #include <interlock/patterns/handling.hpp>
 #include <interlock/patterns/subscription_observer.hpp>
@@ -150,6 +151,36 @@ public:
         return run_here(handler, {}, true, deadline);
     }
 
+    /// As `run`, without blocking; the handler may be a coroutine, and then is one that must not block.
+    ///
+    ///     co_await shipping.async_run(ship_it, stop, use_awaitable);
+    ///
+    /// **Completion.** `void(Outcome<void>)`, on the handler's associated executor, exactly once, never from
+    /// within this call. Handlers of events run on that executor as well, up to `concurrency` of them side by
+    /// side, a coroutine on a strand of it. **The end.** When `stop` is requested, handlers that run are
+    /// waited for. **Cancellation.** All types: as a stop, but coroutines that run are cancelled, and their
+    /// events come again. **Lifetimes.** The handler is moved or copied; what it refers to must outlive the
+    /// run.
+    template <EventHandler F, class CompletionToken>
+    auto async_run(F&& handler, StopSignal stop, CompletionToken&& token) const
+    {
+        return initiate<void>(std::forward<F>(handler), stop, false, Deadline{}, token);
+    }
+    /// The same, until it is cancelled.
+    template <EventHandler F, class CompletionToken>
+    auto async_run(F&& handler, CompletionToken&& token) const
+    {
+        return initiate<void>(std::forward<F>(handler), StopSignal{}, false, Deadline{}, token);
+    }
+
+    /// As `drain`, without blocking. **Completion.** `void(Outcome<std::size_t>)`; the rest is as of
+    /// `async_run`.
+    template <EventHandler F, class CompletionToken>
+    auto async_drain(F&& handler, Deadline deadline, CompletionToken&& token) const
+    {
+        return initiate<std::size_t>(std::forward<F>(handler), StopSignal{}, true, deadline, token);
+    }
+
     /// The streams that are parked, of all partitions. One trip for each partition.
     Outcome<std::vector<Parked>> parked() const
     {
@@ -222,6 +253,8 @@ private:
             shared_->options.observer);
     }
 
+    template <class X, class F, class Token>
+    auto initiate(F&& handler, StopSignal stop, bool drains, Deadline lease, Token& token) const;
     template <class F>
     Outcome<std::size_t> run_here(F& handler, std::stop_token const& stop, bool drains, Deadline lease) const;
     template <class F>

@@ -3,8 +3,12 @@
 #ifndef INTERLOCK_PATTERNS_IMPL_SUBSCRIPTION_IPP
 #define INTERLOCK_PATTERNS_IMPL_SUBSCRIPTION_IPP
 
+#include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/patterns/subscription.hpp>
+
+#include <boost/asio/async_result.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -162,6 +166,37 @@ bool Subscription<Events, Cursors>::leaves(bool shared) const
         return true;
     shared_->run.reset();  // whoever comes now begins another one
     return false;
+}
+
+// ---- without blocking ---------------------------------------------------------------------------
+
+template <class Events, class Cursors>
+template <class X, class F, class Token>
+auto Subscription<Events, Cursors>::initiate(
+    F&& handler, StopSignal stop, bool drains, Deadline lease, Token& token) const
+{
+    static_assert(
+        detail::safe_operation<F>,
+        "name it first: g++ 12 destroys a closure written inside a co_await expression twice");
+    using Function = std::decay_t<F>;
+    return boost::asio::async_initiate<Token, void(Outcome<X>)>(
+        [](auto completion, Subscription const& self, std::shared_ptr<Function> function,
+           std::stop_token stopping, bool drains_it, Deadline until) {
+            using Completion = decltype(completion);
+            auto const& runtime = self.events().runtime();
+            auto valid = self.validate();
+            if (valid && !until.valid())
+                valid = Failure{Errc::invalid_argument, "the deadline is not a number"};
+            if (!valid)
+                return detail::async_call(
+                    detail::CallHere{}, TimePoint::max(), runtime, std::move(completion),
+                    [failure = std::move(valid).failure()] { return Outcome<X>{failure}; });
+            auto const lease_until = drains_it ? until.at(runtime.now()) : TimePoint::max();
+            detail::start_operation<detail::SubscriptionOperation<X, Completion, Run, Function>>(
+                std::move(completion), self.make_run(drains_it, lease_until), std::move(function),
+                std::move(stopping), self.shared_->options.concurrency, self.shared_->options.event_deadline);
+        },
+        token, *this, std::make_shared<Function>(std::forward<F>(handler)), stop.token(), drains, lease);
 }
 
 // ---- by hand ------------------------------------------------------------------------------------
