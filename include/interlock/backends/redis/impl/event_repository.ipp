@@ -158,15 +158,15 @@ struct BasicEventRepository<Runtime>::Shared {
         auto const& script = detail::append_events_script();
         auto const bytes = append.stream.bytes();
         auto const shard = keys.shard_of(bytes);
-        std::string name;
+        std::string once;
         if (append.id != nullptr)
-            name = std::to_string(bytes.size()).append(":").append(bytes).append(append.id->value());
+            once = std::to_string(bytes.size()).append(":").append(bytes).append(append.id->value());
         detail::Request<detail::Command> request{
             detail::evaluate(
                 script, 5, keys.of_log(shard, "log"), keys.of_log(shard, "readers"),
                 keys.name("stream", bytes), keys.of_log(shard, "appends"), keys.of_log(shard, "appended"),
                 options.max_events, keys.within_shard(keys.wake_name_of_log(shard).channel),
-                append.expected.number(), name),
+                append.expected.number(), once),
             &script, Access::record};
         if (auto valid = interlock::detail::validate_append(append); !valid) {
             request.refused = std::move(valid).failure();
