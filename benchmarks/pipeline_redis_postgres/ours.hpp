@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BENCHMARKS_PIPELINE_REDIS_POSTGRES_OURS_HPP
+#define INTERLOCK_BENCHMARKS_PIPELINE_REDIS_POSTGRES_OURS_HPP
+
+// The library as a contestant, whatever the store: a log, a subscription, and an inbox for the effects.
+
+#include <interlock/core/event.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/patterns/inbox.hpp>
+#include <interlock/patterns/subscription.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+
+#include <boost/describe.hpp>
+
+#include "../support/harness.hpp"
+#include "contestants.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace pipeline {
+
+namespace il = interlock;
+using clock = std::chrono::steady_clock;
+
+struct Job {
+    long number{0};
+    std::string text;
+    static constexpr il::EventType event{"job", 1};
+};
+BOOST_DESCRIBE_STRUCT(Job, (), (number, text))
+
+struct Effect {
+    std::string job;
+    int count{0};
+};
+BOOST_DESCRIBE_STRUCT(Effect, (), (job, count))
+
+inline double seconds_since(clock::time_point begin)
+{
+    return std::chrono::duration<double>(clock::now() - begin).count();
+}
+inline double microseconds()
+{
+    return std::chrono::duration<double, std::micro>(clock::now().time_since_epoch()).count();
+}
+
+/// Calls `f(i)` for each i below `count`, by so many threads.
+inline void in_threads(std::size_t threads, long count, std::function<void(long)> const& f)
+{
+    std::atomic<long> next{0};
+    std::vector<std::future<void>> all;
+    for (std::size_t i = 0; i < threads; ++i)
+        all.push_back(std::async(std::launch::async, [&] {
+            for (auto k = next++; k < count; k = next++)
+                f(k);
+        }));
+    for (auto& one : all)
+        one.get();
+}
+
+/// `Store` has `events`, and repositories of `effects` and `cursors`.
+template <class Store>
+class Ours {
+public:
+    explicit Ours(Store store) : store_(std::move(store)) {}
+
+    void carry_out(Plan const& plan)
+    {
+        if (plan.work == "put")
+            figure(static_cast<double>(plan.count) / put(plan.count));
+        else if (plan.work == "fill")
+            fill(plan.count);
+        else if (plan.work == "work")
+            figure(static_cast<double>(plan.count) / work(plan.count));
+        else if (plan.work == "late")
+            figure(late(plan.count));
+        else if (plan.work == "worker")
+            run_worker();
+        else if (plan.work == "effects")
+            count_effects(plan.count);
+        else if (plan.work == "growth")
+            growth(plan.count);
+        else
+            throw std::invalid_argument("no such work: " + plan.work);
+    }
+
+private:
+    static constexpr std::size_t callers = 16;
+
+    static void figure(double value) { std::printf("figure %.6g\n", value); }
+    static il::NewEvent job(long number) { return il::new_event(Job{number, std::string(200, 'x')}); }
+    static il::Key stream(long number) { return il::Key{"stream-" + std::to_string(number % 256)}; }
+
+    double put(long count)
+    {
+        auto const begin = clock::now();
+        in_threads(callers, count, [&](long i) {
+            std::vector<il::NewEvent> const one{job(i)};
+            static_cast<void>(store_.events.append(stream(i), il::Expected::any(), one).value());
+        });
+        return seconds_since(begin);
+    }
+
+    void fill(long count)
+    {
+        for (long first = 0; first < 256; ++first) {
+            std::vector<il::NewEvent> batch;
+            for (long i = first; i < count; i += 256) {
+                batch.push_back(job(i));
+                if (batch.size() == 500 || i + 256 >= count) {
+                    static_cast<void>(store_.events.append(stream(i), il::Expected::any(), batch).value());
+                    batch.clear();
+                }
+            }
+        }
+    }
+
+    /// Handles events by 16 threads, until `enough()`; `handled` is called for each that had its effect.
+    void handle(std::function<void(il::Event const&)> const& handled, std::function<bool()> const& enough)
+    {
+        std::stop_source stop;
+        auto const handler = [&](il::Event const& event) {
+            auto const key = std::to_string(event.as<Job>().value().number);
+            auto done = inbox_.handle(event, key, [](Effect& effect) { ++effect.count; });
+            if (done)
+                handled(event);
+            if (enough())
+                stop.request_stop();
+            return done;
+        };
+        std::vector<std::future<void>> threads;
+        for (std::size_t i = 0; i < callers; ++i)
+            threads.push_back(
+                std::async(std::launch::async, [&] { jobs_.run(handler, stop.get_token()).value(); }));
+        for (auto& thread : threads)
+            thread.get();
+    }
+
+    double work(long count)
+    {
+        std::atomic<long> done{0};
+        auto const begin = clock::now();
+        handle([&](il::Event const&) { ++done; }, [&] { return done >= count; });
+        return seconds_since(begin);
+    }
+
+    double late(long count)
+    {
+        std::mutex mutex;
+        std::vector<double> times;
+        std::atomic<long> done{0};
+        auto handling = std::async(std::launch::async, [&] {
+            handle(
+                [&](il::Event const& event) {
+                    auto const now = microseconds();
+                    std::lock_guard const lock(mutex);
+                    times.push_back((now - std::stod(event.as<Job>().value().text)) / 1000);
+                    ++done;
+                },
+                [&] { return done >= count; });
+        });
+        for (long i = 0; i < count; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{10});
+            std::vector<il::NewEvent> const one{il::new_event(Job{i, std::to_string(microseconds())})};
+            static_cast<void>(store_.events.append(stream(i), il::Expected::any(), one).value());
+        }
+        handling.get();
+        return bench::median(times);
+    }
+
+    void run_worker()
+    {
+        std::atomic<long> done{0};
+        handle(
+            [&](il::Event const&) {
+                if (++done % 50 == 0) {
+                    std::printf("done\n");
+                    std::fflush(stdout);
+                }
+            },
+            [] { return false; });
+    }
+
+    void count_effects(long count)
+    {
+        std::atomic<long> had{0};
+        std::atomic<long> more{0};
+        in_threads(callers, count, [&](long i) {
+            auto const effect = store_.effects.load(std::to_string(i));
+            if (!effect && effect.errc() != il::Errc::not_found)
+                static_cast<void>(effect.value());
+            had += effect && effect->value.count > 0 ? 1 : 0;
+            more += effect && effect->value.count > 1 ? 1 : 0;
+        });
+        std::printf("effects %ld %ld\n", had.load(), more.load());
+    }
+
+    void growth(long count)
+    {
+        fill(count);
+        for (unsigned partition = 0; partition < store_.events.partitions(); ++partition)
+            jobs_.move_to(partition, store_.events.extent(partition).value().last).value();
+        constexpr long more = 2000;
+        figure((put(more) + work(more)) * 1e6 / more);
+    }
+
+    using Effects = il::TransactionService<Effect, il::OptimisticVersioning, decltype(Store::effects)>;
+
+    Store store_;
+    il::Inbox<Effects> inbox_{
+        Effects{il::OptimisticVersioning{.missing = il::Missing::create}, store_.effects}, "jobs"};
+    il::Subscription<decltype(Store::events), decltype(Store::cursors)> jobs_{
+        store_.events, store_.cursors, "jobs", {.batch = 1000, .ttl = il::Ttl{std::chrono::seconds{2}}}};
+};
+
+}  // namespace pipeline
+
+#endif  // INTERLOCK_BENCHMARKS_PIPELINE_REDIS_POSTGRES_OURS_HPP
