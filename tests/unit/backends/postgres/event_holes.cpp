@@ -323,6 +323,26 @@ TEST_CASE("many checkpoints are bounded, and the last of them counts", "[postgre
     CHECK(f.next() == all);
 }
 
+TEST_CASE("numbers go on, though an event is committed below a trim", "[postgres][events]")
+{
+    Fixture f;
+    auto open = f.appender();
+    open.append("a", "1");
+    f.append("b", "2");
+    CHECK(f.events.trim(0, 2).value() == 2);
+    open.run("COMMIT");
+    CHECK(f.events.read_stream(il::Key{"a"})->size() == 1);
+    auto const page = f.events.read(0, 0).value();
+    CHECK(page.trimmed);
+    CHECK(page.events.empty());
+    CHECK(f.events.trim(0, 2).value() == 2);
+    CHECK(f.events.read_stream(il::Key{"a"})->empty());
+    f.append("a", "3");
+    f.append("b", "4");
+    CHECK(f.events.read_stream(il::Key{"a"}, 1)->front().number == 2);
+    CHECK(f.events.read_stream(il::Key{"b"}, 1)->front().number == 2);
+}
+
 TEST_CASE("positions of another log are refused", "[postgres][events]")
 {
     Fixture f;

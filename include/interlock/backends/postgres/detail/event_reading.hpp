@@ -120,9 +120,8 @@ struct PartitionStatements {
     Statement extent;
     Statement look;  ///< a stream's last number, and an append by its id; see `AppendColumn`
     Statement note;
-    Statement trim_mark;     ///< how far is trimmed
-    Statement trim_streams;  ///< keeps the numbers of the streams whose events go
-    Statement trim;
+    Statement trim_mark;  ///< says how far is trimmed
+    Statement trim;       ///< removes what is, and keeps the numbers of the streams
 };
 
 /// Those who append, by the reply to the question about their locks.

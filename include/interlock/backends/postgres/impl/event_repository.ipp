@@ -369,7 +369,6 @@ Outcome<Position> BasicEventRepository<R>::carry_out(verb::TrimEvents const& tri
     params.number(trim.up_to);
     detail::Batch batch;
     batch.add(statements.trim_mark, std::move(params));
-    batch.add(statements.trim_streams);
     batch.add(statements.trim);
     auto replies = shared_->pool->execute(batch, detail::Access::commit, until);
     if (!replies)

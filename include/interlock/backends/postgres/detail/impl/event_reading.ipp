@@ -109,12 +109,11 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
         (SELECT min(position) FROM {consumers} WHERE partition = {partition}),
         (SELECT position FROM {table} WHERE partition = {partition} ORDER BY position
         OFFSET 99999 LIMIT 1))) WHERE p.partition = {partition} RETURNING trimmed)");
-    trim_streams = statement(R"(INSERT INTO {streams} AS s (stream, number)
-        SELECT stream, max(number) FROM {table} WHERE partition = {partition} AND position <=
-        (SELECT trimmed FROM {partitions} WHERE partition = {partition}) GROUP BY stream
+    // One statement, so that the numbers of all events that it removes are kept.
+    trim = statement(R"(WITH gone AS (DELETE FROM {table} WHERE partition = {partition} AND position <=
+        (SELECT trimmed FROM {partitions} WHERE partition = {partition}) RETURNING stream, number)
+        INSERT INTO {streams} AS s (stream, number) SELECT stream, max(number) FROM gone GROUP BY stream
         ON CONFLICT (stream) DO UPDATE SET number = greatest(s.number, excluded.number))");
-    trim = statement(R"(DELETE FROM {table} WHERE partition = {partition} AND position <=
-        (SELECT trimmed FROM {partitions} WHERE partition = {partition}))");
 }
 
 INTERLOCK_DECL Outcome<Event> event_of(
