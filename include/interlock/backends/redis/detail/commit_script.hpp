@@ -229,23 +229,12 @@ local function tell(channel)
 end
 )lua";
 
-/// As `commit_script`, and behind its keys: log, readers, and the stream of each change with events. Behind
-/// its arguments: how many events the log may hold, the number of its wake channel, for each of those streams
-/// how many events it gets, then for each event header and data, and at last the number of those streams.
-/// Returns what `commit_script` does, or {'full'}.
-inline Script const& commit_events_script()
-{
-    static auto const& script = interlock::detail::immortal<Script>(
-        locals_lua, R"lua(
-local size = #KEYS - 2 - ARGV[#ARGV]
-local log, readers = KEYS[size + 1], KEYS[size + 2]
-)lua",
-        append_lua, R"lua(
--- As the first lines of the commit without events.
-if size == 3 then
+/// `commit_one_lua` with one event, and what `append_lua` does with it.
+inline constexpr std::string_view commit_one_event_lua = R"lua(
+if #KEYS == 6 and #ARGV == 8 then
   local how = ARGV[1]
   if sub(how, 1, 1) == 'w' and sub(how, 18, 18) ~= '-' then
-    local fit, many = #how == 33, tonumber(ARGV[5])
+    local fit, log = #how == 33, KEYS[4]
     if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
       fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and
@@ -253,20 +242,44 @@ if size == 3 then
     end
     if fit and call('GETRANGE', KEYS[2], '0', '15') == sub(how, 2, 17) and
        redis.acl_check_cmd('MSET', KEYS[2], '', KEYS[6], '') then
-      local head = head_of(KEYS[6])
-      if call('XLEN', log) + many <= tonumber(ARGV[3]) then
-        local version = sub(how, 18, 33)
-        head = append(head, 6, many)
-        call('MSET', KEYS[2], version .. ARGV[2], KEYS[6], head)
+      local head = call('GET', KEYS[6]) or '000000000000'
+      local number = tonumber(sub(head, 1, 12))
+      if number and number < 999999900000 and (#head - 12) % 21 == 0 and
+         call('XLEN', log) < tonumber(ARGV[3]) then
+        local from, rest = 13, number
+        while rest % 2 == 1 do
+          rest = (rest - 1) / 2
+          from = from + 21
+        end
+        number = string.format('%012.0f', number + 1)
+        local id = call('XADD', log, '*', 'n', number .. sub(head, 13, 33) .. sub(head, from, from + 20),
+                        'h', ARGV[6], 'd', ARGV[7])
+        if #id > 20 then redis.pcall('XSETID', log, string.format('%.0f-0', sub(id, 1, 13) + 1)) end
+        local version, place = sub(how, 18, 33), sub(id, 1, 14) .. sub('0000000' .. sub(id, 15), -7)
+        call('MSET', KEYS[2], version .. ARGV[2], KEYS[6], number .. place .. sub(head, from))
         if #how > 33 then call('DEL', KEYS[3]) end
-        tell(ARGV[4])
+        if redis.pcall('EXISTS', KEYS[5]) == 1 then
+          redis.pcall('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. ARGV[4], 'f' .. log)
+        end
         return version
       end
     end
   end
 end
+)lua";
+
+/// As `commit_script`, and behind its keys: log, readers, and the stream of each change with events. Behind
+/// its arguments: how many events the log may hold, the number of its wake channel, for each of those streams
+/// how many events it gets, then for each event header and data, and at last the number of those streams.
+/// Returns what `commit_script` does, or {'full'}.
+inline Script const& commit_events_script()
+{
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua, commit_one_event_lua, R"lua(
+local size = #KEYS - 2 - ARGV[#ARGV]
+local log, readers = KEYS[size + 1], KEYS[size + 2]
 )lua",
-        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
+        append_lua, need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
 local count = math.floor((size - 1) / 2)
 local operation, attempt = size % 2 == 0 and KEYS[size], ARGV[2 * count + 1]
 )lua",
