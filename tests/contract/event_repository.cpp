@@ -23,6 +23,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -40,6 +41,9 @@ using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::eventually;
 using interlock_test::run_threads;
+
+/// A position that no log has reached: where positions are the store's clock, a billion may be long ago.
+constexpr Position beyond_all = std::numeric_limits<Position>::max();
 
 std::vector<NewEvent> sold(std::vector<int> const& quantities)
 {
@@ -375,8 +379,8 @@ TEMPLATE_LIST_TEST_CASE("a read that makes no sense is refused in words", "[cont
     // The place of another log, or of one that was restored from a backup.
     static_cast<void>(events.append(key("x"), Expected::any(), sold({1}), soon).value());
     CHECK(refused(
-        events.read(partition_of("x", events.partitions()), 1'000'000'000, 1, soon), Errc::corrupt_state));
-    CHECK(refused(events.note_consumer("c", 0, 1'000'000'000, soon), Errc::corrupt_state));
+        events.read(partition_of("x", events.partitions()), beyond_all, 1, soon), Errc::corrupt_state));
+    CHECK(refused(events.note_consumer("c", 0, beyond_all, soon), Errc::corrupt_state));
     Deadline const no_number{std::chrono::duration<double>(NAN)};
     CHECK(events.read(0, 0, 1, no_number).errc() == Errc::invalid_argument);
     CHECK(events.append(key("x"), Expected::any(), sold({2}), no_number).errc() == Errc::invalid_argument);
@@ -522,7 +526,7 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(quantities(wait(events.async_read(p, 0, 10, soon, token)).value().events) == std::vector{1, 2, 3});
     CHECK(quantities(wait(events.async_read_stream(x, 1, 1, soon, token)).value()) == std::vector{2});
     CHECK(wait(events.async_extent(p, soon, token)).value().last == events.extent(p, soon).value().last);
-    CHECK(wait(events.async_read(p, 1'000'000'000, 1, soon, token)).errc() == Errc::corrupt_state);
+    CHECK(wait(events.async_read(p, beyond_all, 1, soon, token)).errc() == Errc::corrupt_state);
     CHECK(wait(events.async_read_stream(key(""), 0, 1, soon, token)).errc() == Errc::invalid_argument);
     Deadline const no_number{std::chrono::duration<double>(NAN)};
     CHECK(wait(events.async_read(p, 0, 1, no_number, token)).errc() == Errc::invalid_argument);

@@ -8,6 +8,7 @@
 #include <interlock/core/format.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/patterns/inbox.hpp>
+#include <interlock/patterns/match.hpp>
 #include <interlock/patterns/subscription.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 
@@ -77,23 +78,25 @@ public:
     // #region ship
     void ship(std::stop_token stop, std::function<void()> const& shipped) const override
     {
-        // After a crash an event may come again; the inbox lets each have its effect once.
         auto const send = [](Parcel& parcel) { ++parcel.sent; };
-        auto const handler = [&](il::Event const& event) -> il::Outcome<il::Handling> {
-            auto const sold = event.as<Sold>();
-            if (!sold)
-                return il::Handling::park;
-            if (careless_) {
-                parcels_.do_in_transaction(sold->order, send, patience);
-                shipped();
-                return il::Handling::done;
-            }
-            auto const handled = inbox_.handle(event, sold->order, send, patience);
-            if (!handled)
-                return handled.failure();
-            if (*handled == il::Handled::processed)
-                shipped();
-            return il::Handling::done;
+        auto const handler = [&](il::Event const& event) {
+            return il::match(
+                event,
+                [&](Sold const& sold) -> il::Outcome<void> {
+                    if (careless_) {
+                        parcels_.do_in_transaction(sold.order, send, patience);
+                        shipped();
+                        return il::success();
+                    }
+                    // After a crash an event may come again; the inbox lets each have its effect once.
+                    auto handled = inbox_.handle(event, sold.order, send, patience);
+                    if (!handled)
+                        return std::move(handled).failure();
+                    if (*handled == il::Handled::processed)
+                        shipped();
+                    return il::success();
+                },
+                il::otherwise::park);
         };
         shipping_.run(handler, std::move(stop)).value();
     }

@@ -8,13 +8,17 @@
 /// one real server.
 
 #include <interlock/backends/redis/backend.hpp>
+#include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/core/state_repository.hpp>
 
 #include "support/redis_server.hpp"
 #include "support/states.hpp"
 
+#include <cstddef>
 #include <string>
 #include <tuple>
+
+#define INTERLOCK_TESTS_CONTRACT_EVENTS
 
 namespace contract {
 
@@ -50,6 +54,57 @@ struct ErasedRedis : Redis {
 };
 
 using Backends = std::tuple<Redis, ErasedRedis>;
+
+/// With a log beside the states, in `Shards` shards.
+template <std::size_t Shards>
+struct RedisEvents {
+    static constexpr bool row_locks = false;
+    std::string name_space{interlock_test::fresh_name_space()};
+    interlock::redis::Client client{options()};
+    interlock::redis::EventRepository log{client, {.shards = Shards, .writer = "contract"}};
+    interlock::redis::StateRepository<Stock> store{client, {.shards = Shards, .events = log}};
+    interlock::redis::IdempotencyStore keys{client};
+    auto repository() const { return store; }
+    /// Another client: connections of its own.
+    auto other() const
+    {
+        interlock::redis::Client const another{options()};
+        return interlock::redis::StateRepository<Stock>{
+            another,
+            {.shards = Shards,
+             .events = interlock::redis::EventRepository{another, {.shards = Shards, .writer = "contract"}}}};
+    }
+    auto idempotency_store() const { return keys; }
+    auto events() const { return log; }
+    auto other_events() const
+    {
+        return interlock::redis::EventRepository{
+            interlock::redis::Client{options()}, {.shards = Shards, .writer = "contract"}};
+    }
+    auto without_events() const
+    {
+        return interlock::redis::StateRepository<Stock>{client, {.shards = Shards}};
+    }
+
+    interlock::redis::Options options() const
+    {
+        auto options = interlock_test::redis_server().options();
+        options.name_space = name_space;
+        return options;
+    }
+};
+
+struct ErasedRedisEvents : RedisEvents<1> {
+    auto repository() const { return interlock::StateRepository<Stock>{store}; }
+    auto other() const { return interlock::StateRepository<Stock>{RedisEvents<1>::other()}; }
+    auto without_events() const
+    {
+        return interlock::StateRepository<Stock>{RedisEvents<1>::without_events()};
+    }
+};
+
+using RecordingBackends = std::tuple<RedisEvents<1>>;
+using EventBackends = std::tuple<RedisEvents<1>, RedisEvents<3>, ErasedRedisEvents>;
 
 }  // namespace contract
 

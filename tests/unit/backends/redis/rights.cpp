@@ -11,6 +11,7 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/counters.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
+#include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 
@@ -29,6 +30,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -53,10 +55,11 @@ OwnerToken const theirs = owner(0x2222222222222222);
 /// One user's view of one name space.
 struct Stores {
     explicit Stores(redis::Options const& options)
-        : client(options), states(client), requests(client, {.retention = 1h}),
-          counters(client, {.retention = 1h})
+        : client(options), events(client), states(client, {.events = events}),
+          requests(client, {.retention = 1h}), counters(client, {.retention = 1h})
     {}
     redis::Client client;
+    redis::EventRepository events;
     Repository states;
     redis::IdempotencyStore requests;
     redis::Counters counters;
@@ -102,6 +105,13 @@ for _, key in ipairs(found) do
     table.sort(fields)
     for _, field in ipairs(fields) do text = text .. field .. '=' .. redis.call('HGET', key, field) .. ' ' end
   end
+  if kind == 'stream' then
+    for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
+      text = text .. entry[1] .. ' ' .. table.concat(entry[2], ' ') .. ' '
+    end
+  end
+  if kind == 'zset' then text = table.concat(redis.call('ZRANGE', key, '0', '-1', 'WITHSCORES'), ' ') end
+  if kind == 'list' then text = table.concat(redis.call('LRANGE', key, '0', '-1'), ' ') end
   local ends = redis.call('PTTL', key) < 0 and 'stays ' or 'expires '
   out[#out + 1] = key .. ' ' .. kind .. ' ' .. ends .. text
 end
@@ -164,6 +174,7 @@ struct Before {
 
     static inline Version version{};
     static inline Fence fence{};
+    static inline Position position{};
 };
 
 End commit(Stores const& user, std::vector<Change<Stock>> changes, bool once)
@@ -277,10 +288,76 @@ std::vector<Call> calls_of_requests()
          }}};
 }
 
+/// With an event of each change.
+End record(Stores const& user, std::vector<Change<Stock>> changes, bool once)
+{
+    std::vector<NewEvent> happened(1);
+    happened[0].type = "happened";
+    happened[0].id = "an id";
+    for (auto& change : changes)
+        change.events = happened;
+    return commit(user, std::move(changes), once);
+}
+/// An append that is known by `id`, and its position.
+Outcome<Appended> append(Stores const& user)
+{
+    std::vector<NewEvent> happened(2);
+    for (auto& event : happened)
+        event.type = "happened";
+    return user.events.append(id, x, Expected::any(), happened);
+}
+
+std::vector<Call> calls_of_events()
+{
+    auto const appended = [](Stores const& admin, std::string const&) {
+        Before::position = append(admin).value().position;
+    };
+    return {
+        {"record", Before::value,
+         [](Stores const& user) {
+             return record(user, {change(x, ChangeKind::write, Before::version, b, nullptr, false)}, false);
+         }},
+        {"record under a lock and release it", Before::both,
+         [](Stores const& user) {
+             return record(
+                 user, {change(x, ChangeKind::write, Before::version, b, &Before::fence, true)}, false);
+         }},
+        {"record once under a lock and pass it on", Before::wanted,
+         [](Stores const& user) {
+             return record(
+                 user, {change(x, ChangeKind::write, Before::version, b, &Before::fence, true)}, true);
+         }},
+        {"record, insert and erase at once", Before::both,
+         [](Stores const& user) {
+             return record(
+                 user,
+                 {change(x, ChangeKind::erase, Before::version, a, &Before::fence, true),
+                  change(y, ChangeKind::write, no_version, b, nullptr, false)},
+                 true);
+         }},
+        {"record of what is not changed", Before::value,
+         [](Stores const& user) {
+             return record(user, {change(x, ChangeKind::verify, Before::version, a, nullptr, false)}, false);
+         }},
+        {"append", Before::nothing, [](Stores const& user) { return end_of(append(user)); }},
+        {"append more", appended, [](Stores const& user) { return end_of(append(user)); }},
+        {"read", appended, [](Stores const& user) { return end_of(user.events.read(0, 0)); }},
+        {"read a stream", appended, [](Stores const& user) { return end_of(user.events.read_stream(x)); }},
+        {"look at the log", appended, [](Stores const& user) { return end_of(user.events.extent(0)); }},
+        {"note a consumer", appended,
+         [](Stores const& user) { return end_of(user.events.note_consumer("me", 0, Before::position)); }},
+        {"forget a consumer", appended,
+         [](Stores const& user) { return end_of(user.events.forget_consumer("me")); }},
+        {"trim", appended, [](Stores const& user) {
+             std::this_thread::sleep_for(2ms);  // so that what is remembered of the append goes, too
+             return end_of(user.events.trim(0, Before::position));
+         }}};
+}
+
 std::vector<Call> calls()
 {
     auto all = calls_of_locks();
-    for (auto const& more : {calls_of_values(), calls_of_requests()})
+    for (auto const& more : {calls_of_values(), calls_of_requests(), calls_of_events()})
         all.insert(all.end(), more.begin(), more.end());
     return all;
 }
@@ -366,6 +443,18 @@ TEST_CASE(
     CHECK(refused["claim"].contains("+pexpire"));
     CHECK(refused["complete"].contains("+pexpire"));
     CHECK(refused["count"].contains("+set"));
+    CHECK(refused["record"] == script({"+getrange", "+get", "+xlen", "+xadd"}));
+    CHECK(
+        refused["record under a lock and release it"] ==
+        script({"+getrange", "+get", "+xlen", "+xadd", "+del"}));
+    CHECK(
+        refused["record once under a lock and pass it on"] ==
+        script({"+getrange", "+get", "+xlen", "+xadd", "+del", "+set", "+hget", "+hincrby"}));
+    CHECK(
+        refused["append"] == script({"+get", "+hget", "+zcard", "+xlen", "+xadd", "+set", "+hset", "+zadd"}));
+    CHECK(refused["read"] == script({"+hget", "+xrange"}));
+    CHECK(
+        refused["trim"] == script({"+hgetall", "+xrevrange", "+zrangebyscore", "+hlen", "+xtrim", "+hset"}));
 }
 
 TEST_CASE("a right that a script lacks is misconfigured in the words of every server", "[redis][rights]")
@@ -431,7 +520,13 @@ std::vector<Foreign> foreign_values()
           typed([=](auto const& keys) { return text(keys.once("x", id.value())); }),
           typed([=](auto const& keys) {
               return text(keys.name("idem", IdempotentRequest{"key", Scope{"scope"}}.name()));
-          })})
+          }),
+          typed([=](auto const& keys) { return text(keys.of_log(0, "log")); }),
+          typed([=](auto const& keys) { return text(keys.of_log(0, "readers")); }),
+          typed([=](auto const& keys) { return text(keys.of_log(0, "appends")); }),
+          typed([=](auto const& keys) { return text(keys.of_log(0, "appended")); }),
+          typed([=](auto const& keys) { return text(keys.name("stream", "x")); }),
+          typed([=](auto const& keys) { return text(keys.name("stream", "y")); })})
         all.insert(all.end(), foreign.begin(), foreign.end());
     for (char const* const field : {"token", "floor", "sequence"})
         for (char const* const number :
