@@ -54,7 +54,6 @@ public:
     using value_type = Stock;
     using key_type = std::string;
     using runtime_type = ManualRuntime;
-    static constexpr std::string_view name = "refusing";
 
     Refusing(ManualRuntime runtime, Refuses refuses)
         : inner_(memory::RepositoryOptions{}, std::move(runtime)),

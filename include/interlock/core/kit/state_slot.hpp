@@ -112,11 +112,14 @@ public:
 private:
     bool has_loaded_key() const;
 
-    std::optional<T> value_;         // the operation's copy
-    T const* original_{nullptr};     // the loaded value, where values can be compared
-    Version version_{no_version};    // the version that was loaded
-    bool fresh_{false};              // the store has no value; the caller made one
-    std::optional<Key> loaded_key_;  // of the loaded value, where values cannot be compared
+    std::optional<T> value_;       // the operation's copy
+    T const* original_{nullptr};   // the loaded value, where values can be compared
+    Version version_{no_version};  // the version that was loaded
+    bool fresh_{false};            // the store has no value; the caller made one
+    struct Nothing {};
+    // Of the loaded value, where values cannot be compared.
+    [[no_unique_address]] std::conditional_t<detail::can_compare<T>(), Nothing, std::optional<Key>>
+        loaded_key_;
 };
 
 namespace detail {

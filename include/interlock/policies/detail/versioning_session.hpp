@@ -53,6 +53,8 @@ public:
     template <std::size_t N, Form Shape>
     class Transaction {
         using T = value_type;
+        /// A store that always answers in place has nothing that is worth to be remembered.
+        static constexpr bool may_remember = !AlwaysInPlace<R>;
         using Slot = StateSlot<T, typename R::key_type>;
         static constexpr bool at_once = N == std::dynamic_extent && CarriesOut<R, verb::LoadAll<T>>;
         using LoadVerb = std::conditional_t<at_once, verb::LoadAll<T>, verb::Load<T>>;
@@ -96,8 +98,9 @@ public:
                         return Step<CommitResult>{std::in_place, std::in_place};
                 }
                 auto step = write(operation, waiter);
-                if (step.done() && !session_.cache().off())
-                    remember(step.outcome());
+                if constexpr (may_remember)
+                    if (step.done() && !session_.cache().off())
+                        remember(step.outcome());
                 return step;
             } else {
                 return write(operation, waiter);
@@ -206,10 +209,12 @@ public:
         /// Where the store says what it made of the state; only whoever remembers it asks.
         Stored<T>* asks_what_is_stored() noexcept
         {
-            if (session_.cache().off())
-                return nullptr;
-            stored_ = Stored<T>{};
-            return &stored_;
+            if constexpr (may_remember)
+                if (!session_.cache().off()) {
+                    stored_ = Stored<T>{};
+                    return &stored_;
+                }
+            return nullptr;
         }
 
         Step<CommitResult> write(OperationCommit const* operation, Waiter& waiter)
@@ -272,7 +277,9 @@ public:
         std::uint64_t life_{0};   // of the store, when it was asked
         bool remembers_{true};    // may begin with what is remembered: once
         bool remembered_{false};  // has
-        Stored<T> stored_;        // of the last write, see `asks_what_is_stored`
+        struct Nothing {};
+        // Of the last write, see `asks_what_is_stored`.
+        [[no_unique_address]] std::conditional_t<may_remember, Stored<T>, Nothing> stored_;
         [[no_unique_address]] PendingCall<R, LoadVerb> loading_;
         [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     };

@@ -63,7 +63,8 @@ public:
 
     Action ran() override
     {
-        ran_late_ = this->runtime().now() >= this->deadline();
+        auto const now = this->runtime().now();
+        ran_late_ = now >= this->deadline();
         try {
             if (ran_late_)
                 this->note_late(reason_in_line_of(this->transaction()));
@@ -76,7 +77,7 @@ public:
                     return this->machine_.refused(Errc::invalid_argument);
                 }
             }
-            return this->machine_.ran(Ran::returned, this->runtime().now());
+            return this->machine_.ran(Ran::returned, now);
         }
         INTERLOCK_PASS_FORCED_UNWINDING
         catch (...)

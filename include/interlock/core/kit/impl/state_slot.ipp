@@ -48,8 +48,13 @@ void StoredKey<T, K>::learn(T const& state, Key const& key)
 template <class T, class K>
 bool StateSlot<T, K>::has_loaded_key() const
 {
-    auto const loaded = original_ != nullptr ? detail::own_key<T, K>(*original_) : loaded_key_;
-    return loaded && detail::belongs_to<T, K>(*value_, *loaded);
+    auto const kept = [&](std::optional<Key> const& loaded) {
+        return loaded && detail::belongs_to<T, K>(*value_, *loaded);
+    };
+    if constexpr (detail::can_compare<T>())
+        return original_ != nullptr && kept(detail::own_key<T, K>(*original_));
+    else
+        return kept(loaded_key_);
 }
 
 template <class T, class K>
