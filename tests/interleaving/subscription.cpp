@@ -515,7 +515,7 @@ TEST_CASE("A subscription keeps its laws in every order of events", "[interleavi
     Explorer explorer;
     explorer.meet(World{});
     std::uint64_t count = 0;
-    explorer.worlds.explore(60, 40'000, [&](World const& world) {
+    explorer.worlds.explore(60, 25'000, [&](World const& world) {
         explorer.step(world);
         if (++count % 4 == 0)
             explorer.finish(world);
