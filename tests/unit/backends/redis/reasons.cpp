@@ -218,8 +218,14 @@ TEST_CASE("whoever waits in line hears what the server said to the one that aske
                                          : versioned.try_do_in_transaction("x", add_one, soon);
             });
     }
-    for (auto const& outcome : outcomes) {
-        CAPTURE(outcome.message());
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        auto const& outcome = outcomes[i];
+        CAPTURE(i, outcome.message());
+        if (i % 2 == 1 && outcome.errc() == Errc::outcome_unknown) {
+            // Its write left just before the deadline, and the refusal did not come in time: nobody knows.
+            CHECK(outcome.cause() == Errc::deadline_exceeded);
+            continue;
+        }
         CHECK(outcome.errc() == Errc::deadline_exceeded);
         CHECK(outcome.cause() == Errc::unavailable);
         CHECK_THAT(outcome.detail(), ContainsSubstring("replicas"));
