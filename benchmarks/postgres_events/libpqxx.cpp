@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <pqxx/pqxx>
-
+#include "../support/pqxx.hpp"
 #include "contestants.hpp"
 
 #include <memory>
@@ -23,9 +22,9 @@ double bare_append(Plan const& plan)
                          std::to_string(t) + "-";
         return [=](std::uint64_t random) {
             pqxx::nontransaction now{*connection};
-            now.exec_prepared(
-                "append", "order-" + std::to_string(random % 100'000'000), who + std::to_string(++*number),
-                data);
+            bench::run_prepared(
+                now, "append", "order-" + std::to_string(random % 100'000'000),
+                who + std::to_string(++*number), data);
         };
     });
 }

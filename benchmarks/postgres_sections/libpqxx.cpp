@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#include <pqxx/pqxx>
-
+#include "../support/pqxx.hpp"
 #include "contestants.hpp"
 
 #include <memory>
@@ -31,8 +30,8 @@ double bare_optimistic(Plan const& plan)
             return [connection](std::int64_t id) {
                 for (;;) {
                     pqxx::nontransaction now{*connection};
-                    auto const row = now.exec_prepared("load", id).front();
-                    if (!now.exec_prepared("save", id, row[0].as<std::int64_t>(), row[1].as<int>() + 1)
+                    auto const row = bench::run_prepared(now, "load", id).front();
+                    if (!bench::run_prepared(now, "save", id, row[0].as<std::int64_t>(), row[1].as<int>() + 1)
                              .empty())
                         return;
                 }
@@ -51,8 +50,8 @@ double bare_row_lock(Plan const& plan)
             connection->prepare("save", "UPDATE rows SET n = $2, version = version + 1 WHERE id = $1");
             return [connection](std::int64_t id) {
                 pqxx::work tx{*connection};
-                auto const row = tx.exec_prepared("lock", id).front();
-                tx.exec_prepared("save", id, row[1].as<int>() + 1);
+                auto const row = bench::run_prepared(tx, "lock", id).front();
+                bench::run_prepared(tx, "save", id, row[1].as<int>() + 1);
                 tx.commit();
             };
         },
