@@ -9,8 +9,10 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/combining/sharing_line.hpp>
 #include <interlock/core/detail/keyed_lines.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/key.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -41,7 +43,24 @@ public:
             ran.reserve(ran.size() + 1);
         }
 
+        /// Memory for the events of one more. False: one commit may not bring as many.
+        bool make_room_for(std::size_t more)
+        {
+            auto const all = events.size() + more;
+            if (all > events.capacity())
+                events.reserve(std::max(all, 2 * events.capacity()));
+            return all <= max_events_of_commit;
+        }
+        /// Takes over what one that hands in has recorded. There is room, see `make_room_for`.
+        void add_events(std::vector<NewEvent>& recorded) noexcept
+        {
+            for (auto& event : recorded)
+                events.push_back(std::move(event));
+            recorded.clear();
+        }
+
         std::shared_ptr<T const> value;  // what those that have run made of the state
+        std::vector<NewEvent> events;    // what they have recorded, and the leader, in their order
         std::vector<Wakeup> wakeups;     // to be fired when the mutex is free
     };
 

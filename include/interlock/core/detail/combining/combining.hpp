@@ -13,6 +13,10 @@
 // unknown. An operation that throws hands in nothing; its exception is believed once what it has seen was
 // committed.
 //
+// What operations record goes round with the value: the batch has the events of all that have handed in, in
+// their order, and the leader commits them with the state. An operation that is dropped, or throws, hands in
+// none. A leader that does not record itself shares with nobody who does: its commit brings no events.
+//
 // Nobody waits for another caller's operation, thread or executor longer than the patience:
 // 1. The batch itself keeps the last whole value. The leader waits for one operation as long as the patience
 //    says, then commits what is whole. An operation that comes too late finds its copy refused and runs
@@ -59,7 +63,11 @@ struct choose_transaction {
 };
 template <class Session, class Outer>
 struct choose_transaction<Session, Outer, 1, Form::states> {
-    using type = CombiningTransaction<Outer>;
+    using type = CombiningTransaction<Outer, Form::states>;
+};
+template <class Session, class Outer>
+struct choose_transaction<Session, Outer, 1, Form::states_recorder> {
+    using type = CombiningTransaction<Outer, Form::states_recorder>;
 };
 
 /// A policy's session whose operations on one state share commits.

@@ -11,7 +11,9 @@
 #include <interlock/core/detail/combining/combiner.hpp>
 #include <interlock/core/detail/combining/sharing_line.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -21,17 +23,19 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// A policy's transaction on one state, of an operation that touches nothing else.
-template <class Session>
+/// A policy's transaction on one state, of an operation that touches nothing else, but may record. `Shape`:
+/// its form, with a recorder or without.
+template <class Session, Form Shape>
 class CombiningTransaction {
     using T = typename Session::value_type;
     using K = typename Session::repository_type::key_type;
-    using Inner = typename Session::Inner::template Transaction<1, Form::states>;
+    using Inner = typename Session::Inner::template Transaction<1, Shape>;
     using Batch = typename Combiner<T>::Batch;
     using Line = typename Combiner<T>::Line;
     using Phase = SharingPhase;
@@ -42,6 +46,7 @@ public:
         std::span<std::optional<T> const, 1> named, TransactionContext& context)
         : session_(session), key_(keys[0]), context_(context), inner_(session, keys, order, named, context)
     {
+        self_.records = has_recorder(Shape);
         if (session.combiner().off())
             opt_out_of_sharing();
     }
@@ -205,6 +210,12 @@ private:
         }
     }
 
+    /// What this operation has recorded.
+    std::vector<NewEvent>& recorded() const noexcept
+    {
+        return ContextAccess::events(*ContextAccess::recorder(context_));
+    }
+
     TimePoint now() const noexcept { return session_.repository().runtime().now(); }
 
     /// See `Combiner::in_line`.
@@ -293,6 +304,8 @@ private:
             return;
         auto batch = std::make_shared<Batch>();
         batch->value = std::make_shared<T const>(inner_.state(0));
+        if constexpr (has_recorder(Shape))
+            batch->events = recorded();
         in_line(time, [&](Line& line, auto& wakings) {
             self_.waiter = &waiter;
             wakings.add(line.share(self_, std::move(batch)));
@@ -303,6 +316,7 @@ private:
     std::optional<TimePoint> gathered()
     {
         std::shared_ptr<T const> whole;
+        std::vector<NewEvent> events;
         std::shared_ptr<SharingBatch> given_up;
         auto const until = in_line(now(), [&](Line& line, auto&) -> std::optional<TimePoint> {
             auto const action = line.gathered(self_);
@@ -310,12 +324,17 @@ private:
                 return line.patience_over(*self_.batch);
             if (action == Line::Gathered::alone)
                 given_up = std::move(self_.batch);
-            else if (self_.batch->shared)
+            else if (self_.batch->shared) {
                 whole = static_cast<Batch&>(*self_.batch).value;
+                events.swap(static_cast<Batch&>(*self_.batch).events);
+            }
             return std::nullopt;
         });
-        if (whole)
+        if (whole) {
             inner_.state(0) = *whole;
+            if constexpr (has_recorder(Shape))
+                recorded().swap(events);
+        }
         return until;
     }
 
@@ -358,6 +377,9 @@ private:
             if (self_.phase == Phase::running) {
                 auto& own = static_cast<Batch&>(*batch);
                 own.make_room();
+                if constexpr (has_recorder(Shape))
+                    if (changes && !own.make_room_for(recorded().size()))
+                        wakings.add(line.pass_by(self_));
                 if (!line.hand_in(self_, changes)) {
                     self_.batch.reset();
                     return line.dropped();
@@ -365,6 +387,9 @@ private:
                 self_.waiter = &waiter;
                 if (changes)
                     own.value.swap(value);
+                if constexpr (has_recorder(Shape))
+                    if (changes)
+                        own.add_events(recorded());
                 wakings.add(line.pass_on(own));
             }
             auto const waited = line.wait(self_);

@@ -71,6 +71,7 @@ struct SharingMember : QueueHook {
     bool first{false};         // goes to the front of the queue: it has had its turn
     bool late{false};          // gets no value any more: it leads when its turn comes
     bool single{false};        // shares with nobody when it leads
+    bool records{false};       // what it commits may bring events, its own and those of others
     bool doubted{false};       // as a leader: the begin of one before it was refused
     bool present{false};       // counted in its group, from when it comes until it is out
     TimePoint began_at{};      // as a leader: when its operation began ...
@@ -552,6 +553,14 @@ public:
         return true;
     }
 
+    /// `member` has run on its copy, and what it made of it is too much for this batch: the value goes on
+    /// without that, and `hand_in` refuses it then. Returns whom to wake.
+    Member* pass_by(Member& member) noexcept
+    {
+        auto& batch = *member.batch;
+        return batch.running == &member ? pass_on(batch) : nullptr;
+    }
+
     /// The value goes to the next who may have it, else back to the leader. Returns whom to wake; nobody, if
     /// the batch is not open any more.
     Member* pass_on(Batch& batch) noexcept
@@ -562,8 +571,11 @@ public:
         group_.leader->progress(now_);
         if (batch.count < terms_.most && now_ < batch.until) {
             // One whose deadline is earlier would have to wait for a commit that may come too late for it.
-            auto* const next = group_.queue.find(
-                [&](Member* m) { return !m->late && m->deadline >= batch.leader->deadline; });
+            // The events of one that records would not come along with a commit that brings none.
+            auto* const next = group_.queue.find([&](Member* m) {
+                return !m->late && m->deadline >= batch.leader->deadline &&
+                       (batch.leader->records || !m->records);
+            });
             if (next != nullptr) {
                 unqueue(*next);
                 next->batch = batch.leader->batch;
