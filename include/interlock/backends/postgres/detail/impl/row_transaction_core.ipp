@@ -280,7 +280,7 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
     auto batch = std::move(before_commit_);
     auto const at = batch.size();
     bool const plain = at == 0 && operation == nullptr && change.version != no_version &&
-                       change.events.empty() && !store_->needs_care(*known_, change);
+                       !store_->needs_care(*known_, change);
     if (auto added = store_->add_change(
             *known_, batch, change, operation, plain ? Refusal::reply : Refusal::error, true);
         !added)

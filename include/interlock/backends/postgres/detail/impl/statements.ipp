@@ -138,8 +138,12 @@ public:
         return out;
     }
 
-    /// Nothing else depends on the change.
-    std::string plain() { return row_change(); }
+    /// Nothing else depends on the change but the events behind it.
+    std::string plain()
+    {
+        plain_ = true;
+        return row_change();
+    }
     std::string bare_insert()
     {
         bare_ = true;
@@ -207,12 +211,9 @@ public:
             add_lock_record();
         if (with_operation_)
             add_new_record();
-        if (columns_.log != nullptr) {
-            bind("stream", "::bigint");
-            words_.set(
-                "stream_lock",
-                joined_text({", (SELECT ", columns_.log->lock_words(words_.text("{stream}")), " FROM w)"}));
-        }
+        words_.set("stream_lock", "");
+        if (columns_.log != nullptr)
+            words_.set("stream_lock", joined_text({", (SELECT ", next_stream_lock(), " FROM w)"}));
         return with_ + (refusal == Refusal::error ? error_if_refused() : reasons());
     }
 
@@ -225,6 +226,16 @@ private:
     [[gnu::noinline]] void part(std::string_view name, std::string_view text)
     {
         append(with_, {with_.empty() ? "WITH " : ", ", name, " AS ", words_.line(text)});
+    }
+
+    /// Takes the lock of a stream, the next parameter, see `ChangeColumns::log`.
+    std::string next_stream_lock() { return columns_.log->lock_words(parameters_.next("::bigint")); }
+    /// What a plain change returns for that: it does so if it is made.
+    void set_plain_lock()
+    {
+        words_.set(
+            "stream_lock",
+            plain_ && columns_.log != nullptr ? joined_text({", ", next_stream_lock()}) : std::string());
     }
 
     void add_fence()
@@ -267,7 +278,7 @@ private:
         words_.set("own", std::move(own));
         words_.set("here", words_.line("WHERE {is_key} AND {seen} = {expected}{own}{only}{allowed}"));
         if (action_ == RowAction::erase)
-            return words_.line("DELETE FROM {table} t {here} RETURNING {seen} AS version");
+            return erasure();
         if (action_ == RowAction::update || action_ == RowAction::update_respelled)
             return update();
         // Records of one key are in the order of their commits, so only one transaction at a time may write
@@ -305,9 +316,16 @@ private:
         words_.set("made", table_.made_version.empty() ? table_.seen_version : table_.made_version);
         words_.set(
             "or_nothing", bare_ || !table_.arbiter ? "" : words_.line("ON CONFLICT ({key}) DO NOTHING "));
+        set_plain_lock();
         return words_.line(R"(INSERT INTO {table} AS t ({names}) SELECT {values}
             FROM (SELECT pg_advisory_xact_lock({lock_number})) a WHERE true{allowed}{free}
-            {or_nothing}RETURNING {made} AS version{told})");
+            {or_nothing}RETURNING {made} AS version{stream_lock}{told})");
+    }
+
+    std::string erasure()
+    {
+        set_plain_lock();
+        return words_.line("DELETE FROM {table} t {here} RETURNING {seen} AS version{stream_lock}");
     }
 
     std::string update()
@@ -323,7 +341,9 @@ private:
             set.push_back(joined_text({column, " = t.", column}));
         }
         words_.set("set", joined(set));
-        return words_.line("UPDATE {table} t SET {set} {here} RETURNING {seen} AS version{told}");
+        set_plain_lock();
+        return words_.line(
+            "UPDATE {table} t SET {set} {here} RETURNING {seen} AS version{stream_lock}{told}");
     }
 
     bool writes(std::size_t column) const noexcept
@@ -436,7 +456,8 @@ private:
     bool released_;
     bool with_operation_;
     ChangeColumns columns_;
-    bool bare_{false};  // a taken key is an error
+    bool bare_{false};   // a taken key is an error
+    bool plain_{false};  // the change is the whole statement
     SqlWords words_;
     std::vector<std::string> key_;  // the parameters of the row's key
     std::string with_;              // the parts so far
