@@ -76,6 +76,8 @@ public:
     /// What messages call this log. Names no server.
     std::string place() const;
     unsigned partitions() const noexcept;
+    /// The pool that it was made with: that of the states whose events it keeps.
+    BasicPool<Runtime> pool() const noexcept { return PoolAccess::handle(shared_->pool); }
     /// Calls block, as many at a time as the pool has connections.
     Capabilities capabilities() const noexcept;
 

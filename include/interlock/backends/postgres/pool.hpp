@@ -70,6 +70,7 @@ private:
     friend struct PoolAccess;
     using State = detail::PoolState<Runtime>;
 
+    explicit BasicPool(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
     static std::shared_ptr<State> make(Runtime runtime, Options options);
 
     std::shared_ptr<State> state_;  // the connections; shared by all handles
@@ -81,6 +82,12 @@ struct PoolAccess {
     static std::shared_ptr<detail::PoolState<Runtime>> const& state(BasicPool<Runtime> const& pool) noexcept
     {
         return pool.state_;
+    }
+    /// Another handle of a pool that is there.
+    template <class Runtime>
+    static BasicPool<Runtime> handle(std::shared_ptr<detail::PoolState<Runtime>> state) noexcept
+    {
+        return BasicPool<Runtime>{std::move(state)};
     }
 };
 

@@ -19,6 +19,7 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_repository.hpp>
 
+#include <concepts>
 #include <string_view>
 
 namespace interlock {
@@ -76,6 +77,19 @@ struct TlsBackend {
     interlock::StateRepository<T> open(std::string_view url) const
     {
         return Backend::open_client<T>(client(url));
+    }
+    /// As that of `redis::backend`, over TLS.
+    template <class T, class Events = EventRepository, std::same_as<AnyEventRepository> Any>
+    interlock::StateRepository<T> open(std::string_view url, Any const& events) const
+    {
+        return Backend::open_client<T, Events>(client(url), events);
+    }
+    /// Likewise.
+    template <class Events = EventRepository>
+    auto open_events(std::string_view url) const
+    {
+        detail::check_that_events_are_included<Events>();
+        return Events{client(url)};
     }
     AnyIdempotencyStore open_idempotency_store(std::string_view url) const
     {
