@@ -191,7 +191,7 @@ TEST_CASE("under conflicts each sale is told once, in the order of the sales", "
     TransactionService const locking{SetNxLock{}, states};
     std::atomic<int> sold{0};
     run_threads(4, [&](std::size_t thread) {
-        for (int i = 0; i < 40; ++i) {
+        for (std::size_t i = 0; i < 40; ++i) {
             auto const* const key = (i + thread) % 3 == 0 ? "y" : "x";
             auto const end = thread % 2 == 0 ? optimistic.try_do_in_transaction(
                                                    OperationId{std::to_string(40 * thread + i)}, key, sell)

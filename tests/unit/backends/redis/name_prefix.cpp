@@ -7,6 +7,7 @@
 #include <interlock/backends/redis/backend.hpp>
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/counters.hpp>
+#include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/open.hpp>
@@ -14,6 +15,8 @@
 #include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
+
+#include <boost/describe/class.hpp>
 
 #include "support/catch.hpp"
 #include "support/redis.hpp"
@@ -78,6 +81,29 @@ struct TeamServer {
     RedisServer server;
 };
 
+struct Counted {
+    int quantity = 0;
+    static constexpr EventType event{"stock.counted", 1};
+};
+BOOST_DESCRIBE_STRUCT(Counted, (), (quantity))
+
+/// Does everything that a client can do with events of a name space.
+void use_events(redis::Client const& client, std::string const& name_space)
+{
+    redis::EventRepository const events{client, {.name_space = name_space}};
+    redis::StateRepository<Stock> const states{client, {.name_space = name_space, .events = events}};
+    TransactionService const service{OptimisticVersioning{}, states};
+    auto const first =
+        events.append(OperationId{"a-1"}, Key{"a"}, Expected::none(), std::vector{new_event(Counted{1})});
+    CHECK(first);
+    CHECK(events.note_consumer("me", 0, 0));
+    service.do_in_transaction("a", [](Stock& s, Recorder& record) { record(Counted{s.quantity}); });
+    CHECK(events.read_stream(Key{"a"}).value().size() == 2);
+    CHECK(events.read(0, 0).value().events.size() == 2);
+    CHECK(events.note_consumer("me", 0, first->position));
+    CHECK(events.trim(0, first->position).value() == first->position);
+}
+
 /// Does everything that a client can do, with name spaces that begin with `name_space`.
 void use_everything(redis::Options const& options, std::string const& name_space)
 {
@@ -109,6 +135,7 @@ void use_everything(redis::Options const& options, std::string const& name_space
         })
         .value();
     CHECK((found.size() == 2 && found.contains("a/op-1")));
+    use_events(client, name_space);
 }
 
 void check_names(std::string const& prefix, redis::Options options, std::string const& name_space)
@@ -121,7 +148,7 @@ void check_names(std::string const& prefix, redis::Options options, std::string 
     CAPTURE(prefix, options.prefix, name_space);
     use_everything(options, name_space);
     auto const names = team.names();
-    CHECK(names.size() >= 5);
+    CHECK(names.size() >= 10);
     for (auto const& name : names) {
         CAPTURE(name);
         CHECK(name.starts_with(prefix));
