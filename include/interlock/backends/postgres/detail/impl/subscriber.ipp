@@ -226,10 +226,10 @@ bool Subscriber<R>::send_announced(Connection& connection)
         now.swap(announced_);
         next_message_ = interlock::detail::add(interlock::detail::socket_now(), between_messages);
     }
-    std::string text;
+    // A hint need not be on a disk, nor on a standby, which may be gone.
+    std::string text = "SELECT set_config('synchronous_commit', 'off', true)";
     for (auto const hash : now)
-        text += (text.empty() ? "SELECT pg_notify('" : ", pg_notify('") + channel_ + "', '" +
-                free_wakeup(hash) + "')";
+        text += ", pg_notify('" + channel_ + "', '" + free_wakeup(hash) + "')";
     return ask(connection, std::move(text));
 }
 
