@@ -34,7 +34,7 @@
 #include <utility>
 #include <vector>
 
-namespace contract {
+namespace contract::event_repository {
 namespace {
 
 using namespace interlock;
@@ -636,6 +636,6 @@ TEMPLATE_LIST_TEST_CASE(
 }
 
 }  // namespace
-}  // namespace contract
+}  // namespace contract::event_repository
 
 #endif  // INTERLOCK_TESTS_CONTRACT_EVENTS

@@ -40,7 +40,7 @@
 #include <utility>
 #include <vector>
 
-namespace contract {
+namespace contract::recording {
 namespace {
 
 namespace asio = boost::asio;
@@ -540,6 +540,6 @@ TEMPLATE_LIST_TEST_CASE(
 #endif
 
 }  // namespace
-}  // namespace contract
+}  // namespace contract::recording
 
 #endif  // INTERLOCK_TESTS_CONTRACT_EVENTS
