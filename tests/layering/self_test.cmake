@@ -32,7 +32,6 @@ function(clean_tree)
         "#include <interlock/core/contracts/store.hpp>"
         "#include <interlock/core/transaction_service.hpp>"
         "#include <interlock/backends/memory/store.hpp>"
-        "#include <interlock/patterns/election.hpp>"
         "#include <interlock/policies/optimistic.hpp>")
     header(core/key.hpp "#include <concepts>")
     header(core/format.hpp "#include <fmt/format.h>")
@@ -210,9 +209,9 @@ expect_fail("empty tree" "there is no header" ${check_layering})
 # The umbrella header.
 clean_tree()
 header(core/forgotten.hpp "int a")
-header(patterns/forgotten.hpp "int a")
+header(policies/forgotten.hpp "int a")
 expect_fail("umbrella misses headers"
-    "does not include <interlock/core/forgotten.hpp>;does not include <interlock/patterns/forgotten.hpp>"
+    "does not include <interlock/core/forgotten.hpp>;does not include <interlock/policies/forgotten.hpp>"
     ${check_umbrella})
 clean_tree()
 file(APPEND "${WORK}/interlock/interlock.hpp" "#include <interlock/backends/redis/store.hpp>\n")

@@ -28,12 +28,12 @@ inline namespace v0 {
 /// `Subscription::resume`, while other streams go on. The events stay in the log, so that this is all that is
 /// stored.
 struct Parked {
-    std::string stream;         ///< the bytes of its key
-    std::int64_t number{0};     ///< of the event that it waits with
-    std::int64_t position{0};   ///< of that event, in its partition
-    std::int64_t attempts{0};   ///< how often that event was tried
-    std::string error;          ///< why it could not be handled, the first 300 bytes
-    bool resume{false};         ///< whether somebody has asked for it to go on
+    std::string stream;        ///< the bytes of its key
+    std::int64_t number{0};    ///< of the event that it waits with
+    std::int64_t position{0};  ///< of that event, in its partition
+    std::int64_t attempts{0};  ///< how often that event was tried
+    std::string error;         ///< why it could not be handled, the first 300 bytes
+    bool resume{false};        ///< whether somebody has asked for it to go on
 
     friend bool operator==(Parked const&, Parked const&) = default;
 };
@@ -41,8 +41,8 @@ BOOST_DESCRIBE_STRUCT(Parked, (), (stream, number, position, attempts, error, re
 
 /// Where a consumer is in a partition: all events up to `position` were handled, or wait in a parked stream.
 struct Cursor {
-    std::string id;            ///< see `cursor_id`
-    std::int64_t position{0};  ///< 0: before the first event
+    std::string id;               ///< see `cursor_id`
+    std::int64_t position{0};     ///< 0: before the first event
     std::uint32_t partitions{0};  ///< of the log that the position belongs to
     std::vector<Parked> parked;   ///< in the order in which they were parked
 

@@ -32,21 +32,21 @@ struct PartitionNotice {
     Position position{0};  ///< up to which everything was handled
     /// Events that were read and not handled yet. There may be more that were not read.
     std::size_t waiting{0};
-    int attempt{0};                    ///< at a store that fails, counted from 1
-    Errc code{Errc::ok};               ///< what the store said
-    std::chrono::nanoseconds delay{0}; ///< until the next attempt
-    std::string_view text{};           ///< the same in words
+    int attempt{0};                     ///< at a store that fails, counted from 1
+    Errc code{Errc::ok};                ///< what the store said
+    std::chrono::nanoseconds delay{0};  ///< until the next attempt
+    std::string_view text{};            ///< the same in words
 };
 
 /// Something about one stream. Its key belongs into logs, not into the labels of metrics.
 struct StreamNotice {
     std::string_view consumer;
     unsigned partition{0};
-    std::string_view stream;  ///< the bytes of its key
-    std::int64_t number{0};   ///< of the event in question
-    Position position{0};     ///< of that event
-    int attempt{0};           ///< that failed, counted from 1
-    Errc code{Errc::ok};      ///< of an outcome or an `Error`; `ok` for other exceptions
+    std::string_view stream;            ///< the bytes of its key
+    std::int64_t number{0};             ///< of the event in question
+    Position position{0};               ///< of that event
+    int attempt{0};                     ///< that failed, counted from 1
+    Errc code{Errc::ok};                ///< of an outcome or an `Error`; `ok` for other exceptions
     std::chrono::nanoseconds delay{0};  ///< until the next attempt
     std::string_view text{};            ///< why, or the type of an event that was ignored
 };
