@@ -20,9 +20,9 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/patterns/detail/inbox_handler.hpp>
 #include <interlock/patterns/message.hpp>
 
-#include <boost/asio/associator.hpp>
 #include <boost/asio/async_result.hpp>
 
 #include <chrono>
@@ -79,19 +79,12 @@ struct InboxRequest {
     A key;
     F operation;
     CallOptions options;
-};
 
-/// The handler of the transaction: calls `handler` with what the inbox answers.
-template <class Handler, class R, class Request>
-struct InboxHandler {
-    Handler handler;
-    std::unique_ptr<Request> request;
-
-    void operator()(std::exception_ptr thrown, Outcome<R> done)
+    /// What the caller gets of the transaction's outcome.
+    template <class R>
+    static auto answered(Outcome<R> done)
     {
-        auto outcome = detail::handled(std::move(done));
-        request.reset();
-        std::move(handler)(std::move(thrown), std::move(outcome));
+        return detail::handled(std::move(done));
     }
 };
 
@@ -242,23 +235,5 @@ Inbox(Service, char const*, InboxOptions = {}) -> Inbox<Service>;
 
 }  // namespace v0
 }  // namespace interlock
-
-/// Executor, allocator and cancellation slot of the caller's handler.
-template <
-    template <class, class> class Associator, class Handler, class R, class Request, class DefaultCandidate>
-struct boost::asio::associator<
-    Associator, interlock::detail::InboxHandler<Handler, R, Request>, DefaultCandidate>
-    : Associator<Handler, DefaultCandidate> {
-    static auto get(interlock::detail::InboxHandler<Handler, R, Request> const& h) noexcept
-    {
-        return Associator<Handler, DefaultCandidate>::get(h.handler);
-    }
-    static auto get(
-        interlock::detail::InboxHandler<Handler, R, Request> const& h,
-        DefaultCandidate const& candidate) noexcept
-    {
-        return Associator<Handler, DefaultCandidate>::get(h.handler, candidate);
-    }
-};
 
 #endif  // INTERLOCK_PATTERNS_INBOX_HPP
