@@ -18,6 +18,9 @@ if(INTERLOCK_SANITIZE STREQUAL "address")
         # clang 14 cannot build coroutines with it.
         list(APPEND sanitizers -fno-sanitize=function)
     endif()
+    # A cancelled thread unwinds with an exception without an object: whoever catches it by reference, as its
+    # header says to, binds that to null. A null pointer that is used ends the program all the same.
+    list(APPEND sanitizers -fno-sanitize=null)
     list(APPEND sanitizers -fno-sanitize-recover=all)
 elseif(INTERLOCK_SANITIZE STREQUAL "thread")
     set(sanitizers -fsanitize=thread)

@@ -135,18 +135,28 @@ private:
         }
     }
 
+    /// What co_spawn keeps in the signal of a handler that awaits goes on the handler's strand, when co_spawn
+    /// has left it.
+    void forget_ended()
+    {
+        for (auto& h : handlers_)
+            if (h.run->stage.load(std::memory_order_acquire) == HandlerRun::Stage::ended) {
+                if (h.strand)
+                    boost::asio::post(*h.strand, [keep = std::move(h.run)] {});
+                h.run = nullptr;
+            }
+        std::erase_if(handlers_, [](auto const& h) { return h.run == nullptr; });
+    }
+
     /// Forgets handlers that have ended, and tells those to end that are late, or whose lease is lost, or
     /// that are not wanted any more. When the next one is late.
     TimePoint look_after_handlers(bool cancelled)
     {
-        std::erase_if(handlers_, [](auto const& h) {
-            return h.run->stage.load(std::memory_order_acquire) == HandlerRun::Stage::ended;
-        });
+        forget_ended();
         auto const now = this->runtime().now();
         auto next = TimePoint::max();
         for (auto& h : handlers_) {
-            if (!h.run->told &&
-                (cancelled || now >= h.run->deadline || h.part->lock.status() == LockStatus::lost)) {
+            if (!h.run->told && (cancelled || now >= h.run->deadline || h.part->lease_is_lost())) {
                 h.run->told = true;
                 end(h);
             }
@@ -196,7 +206,7 @@ private:
         }
         case Kind::release:
             return run_->locks().async_release(
-                std::move(part.lock), then(part, [](auto& m, auto now, auto, auto) { m.released(now); }));
+                part.take_lease(), then(part, [](auto& m, auto now, auto, auto) { m.released(now); }));
         case Kind::wait:
         case Kind::end: break;
         }
@@ -241,7 +251,7 @@ private:
                               Outcome<Versioned<Cursor>> cursor) {
                 auto outcome = found(std::move(cursor));
                 if (outcome)
-                    part.lock = std::move(*lease);
+                    part.set_lease(std::move(*lease));
                 acquired(std::move(outcome));
             };
             run->cursors().async_load(
@@ -252,8 +262,8 @@ private:
 
     void write(Part& part, Action action)
     {
-        auto const hold = LockAccess::hold(part.lock);
-        if (!hold || part.lock.status() == LockStatus::lost) {
+        auto const hold = LockAccess::hold(part.lease());
+        if (!hold || part.lease().status() == LockStatus::lost) {
             run_->report(part, [](SubscriptionMachine& m, TimePoint now, std::uint64_t random) {
                 m.written(Errc::lock_lost, now, random);
             });
@@ -286,7 +296,7 @@ private:
     {
         auto const deadline = add(this->runtime().now(), event_deadline_);
         auto handler_run = std::make_shared<HandlerRun>(deadline);
-        Delivery delivery{action.attempt, deadline, part.lock.stop_token()};
+        Delivery delivery{action.attempt, deadline, part.lease().stop_token()};
         auto report = [run = run_, &part, handler_run, ticket = action.ticket](Attempt attempt) {
             handler_run->stage.store(HandlerRun::Stage::ended, std::memory_order_release);
             run->report(part, [&](SubscriptionMachine& m, TimePoint now, std::uint64_t random) {

@@ -152,11 +152,32 @@ public:
         std::string id;
         unsigned partition;
         SubscriptionMachine machine;
-        Lock<Cursor> lock{};  // of whoever carries an action out; changes only when nothing is under way
         std::atomic<bool> woken{false};
+
+        /// The lease. It changes only while no action needs it, by `set_lease` and `take_lease`; whoever
+        /// carries an action out reads it without the mutex.
+        Lock<Cursor> const& lease() const noexcept { return lease_; }
+        /// Any thread may ask, at any time.
+        bool lease_is_lost() const
+        {
+            std::lock_guard const lock(lease_mutex_);
+            return lease_ && lease_.status() == LockStatus::lost;
+        }
+        void set_lease(Lock<Cursor> lease)
+        {
+            std::lock_guard const lock(lease_mutex_);
+            std::swap(lease_, lease);
+        }
+        Lock<Cursor> take_lease()
+        {
+            std::lock_guard const lock(lease_mutex_);
+            return std::exchange(lease_, Lock<Cursor>{});
+        }
 
     private:
         SubscriptionHub& hub_;
+        mutable std::mutex lease_mutex_;  // taken under the run's; nothing is called under it
+        Lock<Cursor> lease_{};
     };
 
     struct Todo {
@@ -204,7 +225,7 @@ public:
         for (std::size_t i = 0; i < parts_.size(); ++i) {
             auto& part = *parts_[(turn_ + i) % parts_.size()];
             auto const now = runtime().now();
-            if (part.lock && part.lock.status() == LockStatus::lost)
+            if (part.lease_is_lost())
                 part.machine.lost();
             if (part.woken.exchange(false, std::memory_order_acquire))
                 part.machine.woken(now);
@@ -312,7 +333,7 @@ void acquire_blocking(Run& run, typename Run::Part& part)
         auto loaded = run.cursors().load(part.id);
         if (!loaded && loaded.errc() != Errc::not_found)
             return std::move(loaded).failure();
-        part.lock = *std::move(lock);
+        part.set_lease(*std::move(lock));
         if (!loaded)
             return SubscriptionMachine::Found{};
         return SubscriptionMachine::Found{*std::move(loaded)};
@@ -354,21 +375,21 @@ void carry_out_blocking(
     }
     case Kind::deliver: {
         Delivery const delivery{
-            action.attempt, add(run.runtime().now(), event_deadline), part.lock.stop_token()};
+            action.attempt, add(run.runtime().now(), event_deadline), part.lease().stop_token()};
         auto came_to = attempt(handler, *action.event, delivery);
         return report([&](auto& m, auto now, auto random) {
             m.handled(action.ticket, std::move(came_to), now, random);
         });
     }
     case Kind::write: {
-        auto version = run.locks().write(part.lock, action.version, action.cursor);
+        auto version = run.locks().write(part.lease(), action.version, action.cursor);
         return report([&](auto& m, auto now, auto random) { m.written(std::move(version), now, random); });
     }
     case Kind::note:
         static_cast<void>(run.events().note_consumer(run.consumer(), part.partition, action.after));
         return report([](auto& m, auto, auto) { m.noted(); });
     case Kind::release:
-        static_cast<void>(part.lock.release());
+        static_cast<void>(part.take_lease().release());
         return report([](auto& m, auto now, auto) { m.released(now); });
     case Kind::wait:
     case Kind::end: break;
